@@ -1,0 +1,1 @@
+"""The command line: opens the workspace, calls one function, renders."""

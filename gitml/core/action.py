@@ -1,0 +1,113 @@
+"""Action: everything that determines a step's result, and the ActionKey that names it.
+
+The pre-image of a key is one JSON document: JSON tells ``1``, ``1.0``, ``"1"``, ``true`` and ``null`` apart, keys are sorted,
+nothing outside ASCII is left unescaped, and the format version is in it. Names of steps and pipelines are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gitml.core.digest import PREFIX, Digest
+
+FORMAT = 1
+
+Scalar = str | int | float | bool
+PORT_KINDS = ("file", "directory", "metrics", "plot")
+
+
+class CodeFile(NamedTuple):
+    """A file or directory of the commit that the step may use: mode as Git writes it (``100644``, ``40000`` …), oid in hex."""
+
+    path: str
+    mode: str
+    oid: str
+
+
+class ActionInput(NamedTuple):
+    """What lies at `mount` in the sandbox; kind file or directory; `content` is ``git:<mode>:<oid>`` or a Digest."""
+
+    name: str
+    mount: str
+    kind: str
+    content: str
+
+
+class ActionOutput(NamedTuple):
+    """What the step is to leave at `mount`; kind is one of PORT_KINDS."""
+
+    name: str
+    mount: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A step ready to be performed: no expression is left in it, and nothing else can change its result.
+
+    `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
+    from the machine and only its name counts. `environment` is the Digest of an environment's description.
+    """
+
+    argv: tuple[str, ...]
+    shell: str | None
+    params: tuple[tuple[str, Scalar], ...]
+    code: tuple[CodeFile, ...]
+    inputs: tuple[ActionInput, ...]
+    outputs: tuple[ActionOutput, ...]
+    env: tuple[tuple[str, str | None], ...]
+    environment: Digest
+    module: str | None = None
+
+    def preimage(self) -> bytes:
+        """The canonical bytes that the ActionKey is the sha256 of."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "argv": self.argv,
+                "shell": self.shell,
+                "params": self.params,
+                "code": self.code,
+                "inputs": self.inputs,
+                "outputs": self.outputs,
+                "env": self.env,
+                "environment": self.environment,
+                "module": self.module,
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+            allow_nan=False,
+        ).encode("ascii")
+
+    def key(self) -> Digest:
+        """The ActionKey."""
+        return Digest(PREFIX + hashlib.sha256(self.preimage()).hexdigest())
+
+
+def key_of_preimage(preimage: bytes) -> Digest:
+    """The ActionKey of an Action already encoded."""
+    return Digest(PREFIX + hashlib.sha256(preimage).hexdigest())
+
+
+def decode_action(preimage: bytes) -> Action:
+    """The Action with this pre-image; ValueError when it is not one of this format."""
+    try:
+        raw: dict[str, Any] = json.loads(preimage)
+        if raw["format"] != FORMAT:
+            raise ValueError(f"action of format {raw['format']!r}, not {FORMAT}")
+        return Action(
+            argv=tuple(raw["argv"]),
+            shell=raw["shell"],
+            params=tuple((name, value) for name, value in raw["params"]),
+            code=tuple(CodeFile(*item) for item in raw["code"]),
+            inputs=tuple(ActionInput(*item) for item in raw["inputs"]),
+            outputs=tuple(ActionOutput(*item) for item in raw["outputs"]),
+            env=tuple((name, value) for name, value in raw["env"]),
+            environment=Digest(raw["environment"]),
+            module=raw["module"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an action: {error}") from error

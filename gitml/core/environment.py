@@ -1,0 +1,29 @@
+"""Environment: what a step's programs are, named by content so that it can stand in a key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitml.core.digest import Digest, digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from."""
+
+    digest: Digest
+    description: Mapping[str, Any]
+    requirements: bytes | None = None
+
+
+def environment_of(description: Mapping[str, Any], requirements: bytes | None = None) -> Environment:
+    """The Environment with this description."""
+    return Environment(digest_of(encode_description(description)), description, requirements)
+
+
+def encode_description(description: Mapping[str, Any]) -> bytes:
+    """The canonical bytes of a description."""
+    return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -1,0 +1,190 @@
+"""The seams: what the parts that decide ask of the parts that touch files, Git and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from gitml.core.action import Action
+from gitml.core.digest import Digest
+from gitml.core.environment import Environment
+from gitml.core.record import LogRef
+from gitml.core.resources import Resources
+from gitml.core.result import ActionResult, Cost, OutputRef
+
+
+class Entry(NamedTuple):
+    """What Git has at a path: the mode as Git writes it without leading zeros (``100644``, ``40000`` …) and the oid in hex."""
+
+    mode: str
+    oid: str
+
+    @property
+    def is_tree(self) -> bool:
+        """A directory."""
+        return self.mode == "40000"
+
+    @property
+    def is_link(self) -> bool:
+        """A symbolic link; the blob is its target."""
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        """A commit of another repository."""
+        return self.mode == "160000"
+
+
+class Source(Protocol):
+    """The files of one commit, read from Git objects. Paths are relative, ``/`` between names, non-UTF-8 bytes as surrogates."""
+
+    def lookup(self, path: str) -> Entry | None:
+        """What is at `path`, None when nothing is. A link is returned as a link, never followed."""
+
+    def children(self, oid: str) -> Mapping[str, Entry]:
+        """The names directly in the tree `oid`."""
+
+    def read(self, oid: str) -> bytes:
+        """The content of the blob `oid`."""
+
+
+class Store(Protocol):
+    """Digest -> content on one machine. Everything in it is complete, read-only and written once."""
+
+    def has(self, digest: Digest, size: int, *, tree: bool) -> bool:
+        """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """A Blob's bytes for reading, verified first where a stat raises doubt. IntegrityError when missing or bad."""
+
+    def read(self, digest: Digest) -> bytes:
+        """A Blob's bytes, always verified."""
+
+    def put(self, content: bytes) -> Digest:
+        """Keeps `content`."""
+
+    def take_file(self, path: str) -> tuple[Digest, int]:
+        """Moves a regular file in; gives its Digest and size."""
+
+    def take_tree(self, path: str) -> tuple[Digest, int]:
+        """Moves a directory in; gives its Digest and the bytes of its files. InputError naming what can't be kept."""
+
+    def place_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
+        """Puts a Blob at `path` by reflink, hard link or copy, verified as `open` does. IntegrityError when missing or bad."""
+
+    def place_tree(self, digest: Digest, path: str) -> None:
+        """Puts a Tree at `path`, a new directory."""
+
+    def quarantine(self, digest: Digest, why: str) -> None:
+        """Moves a bad object aside, never deleting it; from now on it counts as missing."""
+
+
+class ActionCache(Protocol):
+    """What is already known: results by ActionKey, and the Actions that were performed for a step."""
+
+    def result(self, key: Digest) -> ActionResult | None:
+        """The result kept for `key`, whether or not its bytes are still here."""
+
+    def latest_action(self, pipeline: str, step: str) -> Action | None:
+        """The Action most recently performed for a step of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One attempt to be performed.
+
+    `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.
+    `strict` denies every file beyond what the Action declares, its environment and the system.
+    """
+
+    attempt: str
+    action: Action
+    environment: Environment
+    resources: Resources
+    timeout: float | None
+    strict: bool
+    log: str
+
+
+class TaskStarted(NamedTuple):
+    """The step's process runs."""
+
+    attempt: str
+
+
+class TaskOutput(NamedTuple):
+    """The last complete line the step wrote, neutralised for a terminal; sent a few times a second at most."""
+
+    attempt: str
+    line: str
+
+
+class TaskFinished(NamedTuple):
+    """How an attempt ended: outcome is ``done``, ``failed``, ``timeout``, ``cancelled`` or ``lost`` (its worker died).
+
+    `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
+    `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already.
+    """
+
+    attempt: str
+    outcome: str
+    exit_code: int | None
+    error: str | None
+    hint: str | None
+    outputs: tuple[OutputRef, ...]
+    metrics: Mapping[str, float]
+    cost: Cost
+    log: LogRef | None
+    bad_inputs: tuple[Digest, ...] = ()
+
+
+TaskEvent = TaskStarted | TaskOutput | TaskFinished
+
+
+class Executor(Protocol):
+    """Performs Tasks and knows no Graph. Every submitted Task ends in exactly one TaskFinished."""
+
+    def capacity(self) -> Resources:
+        """All that this target has when idle."""
+
+    def slots(self) -> int:
+        """How many Tasks may run at once."""
+
+    def submit(self, task: Task) -> None:
+        """Starts a Task; the caller keeps within `slots` and `capacity`."""
+
+    def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
+        """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out."""
+
+    def cancel(self, attempt: str, *, now: bool = False) -> None:
+        """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
+
+    def close(self) -> None:
+        """Ends everything that still runs; no process of a step survives."""
+
+
+class RecordLog(Protocol):
+    """An append-only log of records in a Git ref."""
+
+    def tip(self) -> str | None:
+        """The newest record commit."""
+
+    def append(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> str:
+        """Adds files (paths that no record has yet) in one durable commit whose parents are the tip and `source_commit`."""
+
+    def since(self, known: str | None) -> Iterator[tuple[str, str, str]]:
+        """(record commit, path, blob oid) of every file added after `known`, oldest first; all of them when None."""
+
+    def read(self, oid: str) -> bytes:
+        """A blob of the log."""
+
+
+class Facts(Protocol):
+    """A memo of facts about content named by its id; losing it costs time only."""
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        """The JSON value remembered for (kind, id)."""
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        """Keeps a JSON value."""

@@ -1,0 +1,246 @@
+"""Run, StepRun, Attempt: what is written down of a pipeline run at a commit, and never changed afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gitml.core.action import Scalar
+from gitml.core.digest import Digest, parse_digest
+from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_json
+
+FORMAT = 1
+
+RUN_STATES = ("running", "succeeded", "failed", "cancelled")
+OUTCOMES = ("executed", "reused", "failed", "skipped", "cancelled")
+
+
+class LogRef(NamedTuple):
+    """A kept log: its Blob and how many bytes the step wrote (more than the Blob holds when it was cut)."""
+
+    digest: Digest
+    size: int
+    written: int
+
+
+class Attempt(NamedTuple):
+    """One try of a step. Times are seconds since 1970; `exit_code` is negative for a signal, None when it never started."""
+
+    id: str
+    outcome: str
+    started: float
+    cost: Cost
+    exit_code: int | None = None
+    error: str | None = None
+    log: LogRef | None = None
+
+
+class StepRun(NamedTuple):
+    """One step's outcome in a run. `origin` is the run whose result was reused, `saved` what performing it cost there."""
+
+    name: str
+    outcome: str
+    reason: str
+    seconds: float
+    key: Digest | None = None
+    outputs: tuple[OutputRef, ...] = ()
+    metrics: Mapping[str, float] = {}
+    attempts: tuple[Attempt, ...] = ()
+    cost: Cost = Cost()
+    saved: Cost | None = None
+    origin: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pipeline at one commit.
+
+    `commit` is what was run: for uncommitted work the snapshot commit, with `dirty` set and `base` the HEAD it lies on.
+    """
+
+    id: str
+    pipeline: str
+    path: str
+    experiment: str
+    status: str
+    commit: str
+    started: float
+    ended: float
+    by: str
+    host: str
+    version: str
+    dirty: bool = False
+    base: str | None = None
+    branch: str | None = None
+    message: str = ""
+    tags: tuple[str, ...] = ()
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    selected: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[StepRun, ...] = ()
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the whole run."""
+        return max(0.0, self.ended - self.started)
+
+    def step(self, name: str) -> StepRun | None:
+        """The StepRun of that name."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        return None
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric of the run as ``step.metric``."""
+        return {f"{step.name}.{name}": value for step in self.steps for name, value in step.metrics.items()}
+
+
+def step_as_json(step: StepRun) -> dict[str, Any]:
+    """A StepRun as records and ``--json`` show it; what is empty is left out of the record beyond the promised keys."""
+    shown: dict[str, Any] = {
+        "name": step.name,
+        "outcome": step.outcome,
+        "reason": step.reason,
+        "seconds": round(step.seconds, 6),
+        "outputs": outputs_as_json(step.outputs),
+        "metrics": step.metrics,
+    }
+    if step.key is not None:
+        shown["key"] = step.key
+    if step.outcome != "reused":
+        shown["cost"] = step.cost._asdict()
+    if step.saved is not None:
+        shown["saved"] = step.saved._asdict()
+    if step.origin is not None:
+        shown["origin"] = step.origin
+    if step.error is not None:
+        shown["error"] = step.error
+    if step.attempts:
+        shown["attempts"] = [attempt_as_json(attempt) for attempt in step.attempts]
+    return shown
+
+
+def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
+    """An Attempt as records show it."""
+    shown: dict[str, Any] = {
+        "id": attempt.id,
+        "outcome": attempt.outcome,
+        "started": attempt.started,
+        "cost": attempt.cost._asdict(),
+        "exit_code": attempt.exit_code,
+    }
+    if attempt.error is not None:
+        shown["error"] = attempt.error
+    if attempt.log is not None:
+        shown["log"] = attempt.log._asdict()
+    return shown
+
+
+def run_as_json(run: Run) -> dict[str, Any]:
+    """A Run as ``run.json`` holds it and ``--json`` shows it (``run`` is its id)."""
+    return {
+        "format": FORMAT,
+        "run": run.id,
+        "pipeline": run.pipeline,
+        "path": run.path,
+        "experiment": run.experiment,
+        "status": run.status,
+        "commit": run.commit,
+        "dirty": run.dirty,
+        "base": run.base,
+        "branch": run.branch,
+        "message": run.message,
+        "tags": run.tags,
+        "params": run.params,
+        "selected": run.selected,
+        "options": run.options,
+        "started": run.started,
+        "ended": run.ended,
+        "seconds": round(run.seconds, 6),
+        "by": run.by,
+        "host": run.host,
+        "version": run.version,
+        "error": run.error,
+        "steps": [step_as_json(step) for step in run.steps],
+    }
+
+
+def encode_run(run: Run) -> bytes:
+    """The bytes of ``run.json``: one step a line, so that a person can read it and Git can delta it."""
+    shown = run_as_json(run)
+    steps = shown.pop("steps")
+    head = json.dumps(shown, sort_keys=True, allow_nan=False)
+    lines = ",\n".join([json.dumps(step, sort_keys=True, separators=(",", ":"), allow_nan=False) for step in steps])
+    return f'{head[:-1]}, "steps": [\n{lines}\n]}}\n'.encode()
+
+
+def decode_run(data: bytes) -> Run:
+    """The Run in a ``run.json``; ValueError naming what is wrong when it is not one this version can read."""
+    try:
+        raw: dict[str, Any] = json.loads(data)
+        if raw["format"] != FORMAT:
+            raise ValueError(f"run record of format {raw['format']!r}; this gitml reads format {FORMAT}")
+        if raw["status"] not in RUN_STATES:
+            raise ValueError(f"unknown status {raw['status']!r}")
+        return Run(
+            id=raw["run"],
+            pipeline=raw["pipeline"],
+            path=raw["path"],
+            experiment=raw["experiment"],
+            status=raw["status"],
+            commit=raw["commit"],
+            started=float(raw["started"]),
+            ended=float(raw["ended"]),
+            by=raw["by"],
+            host=raw["host"],
+            version=raw["version"],
+            dirty=bool(raw["dirty"]),
+            base=raw["base"],
+            branch=raw["branch"],
+            message=raw["message"],
+            tags=tuple(raw["tags"]),
+            params=raw["params"],
+            selected=tuple(raw["selected"]),
+            options=raw["options"],
+            steps=tuple([_step_from_json(step) for step in raw["steps"]]),
+            error=raw["error"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a run record: {error!r}") from error
+
+
+def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
+    if raw["outcome"] not in OUTCOMES:
+        raise ValueError(f"unknown outcome {raw['outcome']!r}")
+    return StepRun(
+        name=raw["name"],
+        outcome=raw["outcome"],
+        reason=raw["reason"],
+        seconds=raw["seconds"],
+        key=parse_digest(raw["key"]) if raw.get("key") else None,
+        outputs=outputs_from_json(raw["outputs"]),
+        metrics=raw["metrics"],
+        attempts=tuple([_attempt_from_json(item) for item in raw.get("attempts", ())]),
+        cost=Cost(**raw["cost"]) if raw.get("cost") else Cost(),
+        saved=Cost(**raw["saved"]) if raw.get("saved") else None,
+        origin=raw.get("origin"),
+        error=raw.get("error"),
+    )
+
+
+def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
+    log = raw.get("log")
+    return Attempt(
+        id=raw["id"],
+        outcome=raw["outcome"],
+        started=raw["started"],
+        cost=Cost(**raw["cost"]),
+        exit_code=raw["exit_code"],
+        error=raw.get("error"),
+        log=LogRef(parse_digest(log["digest"]), int(log["size"]), int(log["written"])) if log else None,
+    )

@@ -1,0 +1,65 @@
+"""Resources: what a step asks of a machine, and what a machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """CPU and GPU counts (fractions allowed), memory in bytes (0: not said), labels a machine must carry, custom counts."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def fits(self, free: Resources) -> bool:
+        """Whether a machine with `free` left can take this."""
+        return (
+            self.cpus <= free.cpus + 1e-9
+            and self.gpus <= free.gpus + 1e-9
+            and self.memory <= free.memory
+            and all(free.labels.get(name) == value for name, value in self.labels.items())
+            and all(count <= free.custom.get(name, 0.0) + 1e-9 for name, count in self.custom.items())
+        )
+
+    def minus(self, taken: Resources) -> Resources:
+        """What is left when `taken` is in use."""
+        return self._combined(taken, -1)
+
+    def plus(self, freed: Resources) -> Resources:
+        """What there is when `freed` comes back."""
+        return self._combined(freed, 1)
+
+    def _combined(self, other: Resources, sign: int) -> Resources:
+        custom = {
+            name: self.custom.get(name, 0.0) + sign * other.custom.get(name, 0.0)
+            for name in {*self.custom, *other.custom}
+        }
+        return Resources(
+            self.cpus + sign * other.cpus,
+            self.gpus + sign * other.gpus,
+            self.memory + sign * other.memory,
+            self.labels,
+            custom,
+        )
+
+    def missing_from(self, whole: Resources) -> str | None:
+        """What `whole` can never give, as words; None when it can give all."""
+        wants = []
+        if self.cpus > whole.cpus:
+            wants.append(f"{self.cpus:g} cpus (there are {whole.cpus:g})")
+        if self.gpus > whole.gpus:
+            wants.append(f"{self.gpus:g} gpus (there are {whole.gpus:g})")
+        if self.memory > whole.memory:
+            wants.append(f"{self.memory / 2**30:.1f} GiB memory (there are {whole.memory / 2**30:.1f})")
+        for name, value in self.labels.items():
+            if whole.labels.get(name) != value:
+                wants.append(f"label {name}={value} (there is {whole.labels.get(name, 'none')})")
+        for name, count in self.custom.items():
+            if count > whole.custom.get(name, 0.0):
+                wants.append(f"{count:g} {name} (there are {whole.custom.get(name, 0.0):g})")
+        return ", ".join(wants) or None

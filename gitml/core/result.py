@@ -1,0 +1,90 @@
+"""ActionResult: what performing an Action gave, by port, and what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gitml.core.digest import Digest, parse_digest
+
+
+class OutputRef(NamedTuple):
+    """One output: `kind` as declared; size in bytes (of all files for a directory); `executable` only for files."""
+
+    name: str
+    kind: str
+    digest: Digest
+    size: int
+    executable: bool = False
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether the Digest names a Tree rather than a Blob."""
+        return self.kind == "directory"
+
+
+class Cost(NamedTuple):
+    """Wall and CPU seconds of the whole process tree; peak resident bytes of its largest process."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak_memory: int = 0
+
+
+class ActionResult(NamedTuple):
+    """Outputs in the order declared, metrics by name, the cost, and the run and time (seconds since 1970) that made it."""
+
+    outputs: tuple[OutputRef, ...]
+    metrics: Mapping[str, float]
+    cost: Cost
+    run: str
+    at: float
+
+    def output(self, name: str) -> OutputRef | None:
+        """The output of that port."""
+        for ref in self.outputs:
+            if ref.name == name:
+                return ref
+        return None
+
+    def same_content(self, other: ActionResult) -> bool:
+        """Whether both made the same bytes for the same ports."""
+        return sorted(self.outputs) == sorted(other.outputs)
+
+
+def encode_result(result: ActionResult) -> str:
+    """`result` as JSON text."""
+    return json.dumps([result.outputs, result.metrics, result.cost, result.run, result.at], separators=(",", ":"))
+
+
+def decode_result(text: str | bytes) -> ActionResult:
+    """The result that `encode_result` wrote; ValueError when it is not one."""
+    try:
+        outputs, metrics, cost, run, at = json.loads(text)
+        return ActionResult(tuple([OutputRef(*item) for item in outputs]), metrics, Cost(*cost), run, at)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a result: {error}") from error
+
+
+def outputs_as_json(outputs: tuple[OutputRef, ...]) -> dict[str, dict[str, Any]]:
+    """Outputs as records and ``--json`` show them."""
+    shown: dict[str, dict[str, Any]] = {}
+    for ref in outputs:
+        shown[ref.name] = {"digest": ref.digest, "kind": ref.kind, "size": ref.size}
+        if ref.executable:
+            shown[ref.name]["executable"] = True
+    return shown
+
+
+def outputs_from_json(raw: Mapping[str, Mapping[str, Any]]) -> tuple[OutputRef, ...]:
+    """The inverse of `outputs_as_json`; ValueError for what is not outputs."""
+    try:
+        return tuple(
+            OutputRef(
+                name, str(item["kind"]), parse_digest(item["digest"]), int(item["size"]), bool(item.get("executable"))
+            )
+            for name, item in raw.items()
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not outputs: {error}") from error

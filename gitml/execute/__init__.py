@@ -1,0 +1,1 @@
+"""Performs Actions: sandboxes, process trees, environments. Knows no Graph."""

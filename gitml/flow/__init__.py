@@ -1,0 +1,1 @@
+"""From a commit to records: read, decide, execute. Emits events; prints nothing."""

@@ -1,0 +1,1 @@
+"""What was recorded: runs, metrics, lineage, outputs of the past."""

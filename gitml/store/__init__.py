@@ -1,0 +1,1 @@
+"""The content-addressed store, its index, and their upkeep."""
