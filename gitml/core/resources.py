@@ -63,3 +63,6 @@ class Resources:
             if count > whole.custom.get(name, 0.0):
                 wants.append(f"{count:g} {name} (there are {whole.custom.get(name, 0.0):g})")
         return ", ".join(wants) or None
+
+
+ONE_CPU = Resources()

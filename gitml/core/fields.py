@@ -1,0 +1,136 @@
+"""Reading the fields of a YAML mapping with diagnostics: unknown keys, wrong types, bad values, each at its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gitml.core.diagnostics import Diagnostic, nearest
+from gitml.core.expression import NAME, ExpressionError, Template, parse_template
+from gitml.core.yamldoc import Node
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
+_SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|[KMGT]i?B)?\Z")
+_BYTES = {None: 1, "B": 1} | {
+    f"{p}{i}B": (1024 if i else 1000) ** n for n, p in enumerate("KMGT", 1) for i in ("i", "")
+}
+
+
+class Fields:
+    """One file being read: its text for places within scalars, and the mistakes found so far."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+        self.diagnostics: list[Diagnostic] = []
+
+    def report(self, node: Node, message: str) -> None:
+        """Notes a mistake at the node's place."""
+        self.diagnostics.append(Diagnostic(self.path, node.line, node.column, message))
+
+    def mapping(self, node: Node, what: str, known: Iterable[str] | None = None) -> dict[str, tuple[Node, Node]]:
+        """The node as a mapping, unknown keys told; empty when it is not one."""
+        if node.value is None:
+            return {}
+        if not node.is_mapping:
+            self.report(node, f"{what} must be a mapping (name: value)")
+            return {}
+        pairs: dict[str, tuple[Node, Node]] = node.value
+        if known is not None:
+            names = known if isinstance(known, (frozenset, set)) else frozenset(known)
+            for name, (key, _) in pairs.items():
+                if name not in names:
+                    self.report(key, f"unknown key {name!r} in {what}{nearest(name, sorted(names))}")
+        return pairs
+
+    def named(self, node: Node, what: str) -> dict[str, tuple[Node, Node]]:
+        """A mapping whose keys are names of the user's choice, the bad ones told and left out."""
+        good = {}
+        for name, (key, value) in self.mapping(node, what).items():
+            if not NAME.match(name) or len(name) > 100:
+                self.report(key, f"{name[:60]!r} is not a name (letters, digits, '_' and '-', a letter or '_' first)")
+            else:
+                good[name] = (key, value)
+        return good
+
+    def text_of(self, node: Node, what: str) -> str | None:
+        """A string; numbers are accepted as written."""
+        if isinstance(node.value, str):
+            return node.value
+        if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+            return self.text[node.start : node.end]
+        self.report(node, f"{what} must be text")
+        return None
+
+    def items(self, node: Node, what: str) -> list[Node]:
+        """A list; a single value counts as a list of one."""
+        if node.is_list:
+            return list(node.value)
+        if node.is_mapping or node.value is None:
+            self.report(node, f"{what} must be a list")
+            return []
+        return [node]
+
+    def truth(self, node: Node, what: str) -> bool | None:
+        """true or false."""
+        if isinstance(node.value, bool):
+            return node.value
+        self.report(node, f"{what} must be true or false")
+        return None
+
+    def number(self, node: Node, what: str, *, least: float | None = None, whole: bool = False) -> float | None:
+        """A finite number."""
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and not isinstance(value, int)):
+            self.report(node, f"{what} must be a {'whole ' if whole else ''}number")
+            return None
+        if least is not None and value < least:
+            self.report(node, f"{what} must be at least {least:g}")
+            return None
+        return value
+
+    def duration(self, node: Node, what: str) -> float | None:
+        """Seconds from ``90``, ``90s``, ``10m``, ``2h`` or ``1d``."""
+        if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
+            match = _DURATION.match(str(node.value))
+            if match and float(match[1]) > 0:
+                return float(match[1]) * _SECONDS[match[2]]
+        self.report(node, f"{what} must be a time such as 90s, 10m or 2h")
+        return None
+
+    def bytes(self, node: Node, what: str) -> int | None:
+        """A number of bytes from ``512``, ``256KiB`` or ``8GiB``."""
+        if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
+            match = _SIZE.match(str(node.value))
+            if match:
+                return int(float(match[1]) * _BYTES[match[2]])
+        self.report(node, f"{what} must be a size such as 512MiB or 8GiB")
+        return None
+
+    def one_of(self, node: Node, what: str, values: Iterable[str]) -> str | None:
+        """One of these words."""
+        names = list(values)
+        if isinstance(node.value, str) and node.value in names:
+            return node.value
+        self.report(node, f"{what} must be {' or '.join(names)}, not {str(node.value)[:60]!r}")
+        return None
+
+    def template(self, node: Node, text: str) -> Template:
+        """`text` with its expressions; mistakes are told at the expression's own place."""
+        try:
+            return parse_template(text)
+        except ExpressionError as error:
+            self.report(self.expression_place(node, error.number), str(error))
+            return ()
+
+    def expression_place(self, node: Node, number: int) -> Node:
+        """The place of the `number`-th expression written in a scalar node."""
+        offset = node.start - 1
+        for _ in range(number + 1):
+            offset = self.text.find("${{", offset + 1, max(node.end, node.start + 1))
+            if offset < 0:
+                return node
+        line = self.text.count("\n", 0, offset) + 1
+        column = offset - self.text.rfind("\n", 0, offset)
+        return Node(node.value, line, column, offset, node.end)

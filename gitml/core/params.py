@@ -1,0 +1,82 @@
+"""Parameters: values checked against their declaration, from the file or from ``-S name=value``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from gitml.core.action import Scalar
+from gitml.core.diagnostics import nearest
+from gitml.core.spec import Param
+from gitml.errors import InputError
+
+TYPES = ("str", "int", "float", "bool")
+_INT = re.compile(r"[-+]?[0-9]{1,64}\Z")
+
+
+def type_name(value: object) -> str:
+    """The type a default stands for; ``""`` when a parameter can't hold it."""
+    return {bool: "bool", int: "int", float: "float", str: "str"}.get(type(value), "")
+
+
+def problem_with_value(param: Param, value: object) -> str | None:
+    """Why `value` can't be the parameter's, as words; None when it can."""
+    allowed = (int, float) if param.type == "float" else {"str": (str,), "int": (int,), "bool": (bool,)}[param.type]
+    if not isinstance(value, allowed) or (isinstance(value, bool) and param.type != "bool"):
+        return f"parameter {param.name!r} must be {param.type}, not {str(value)[:60]!r}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"parameter {param.name!r} must be finite"
+    if isinstance(value, str) and "\0" in value:
+        return f"parameter {param.name!r} holds a NUL character"
+    if isinstance(value, (int, float)):
+        if param.min is not None and value < param.min:
+            return f"parameter {param.name!r} must be at least {param.min:g}, not {value:g}"
+        if param.max is not None and value > param.max:
+            return f"parameter {param.name!r} must be at most {param.max:g}, not {value:g}"
+    if param.choices and value not in param.choices:
+        choices = ", ".join(str(choice) for choice in param.choices)
+        return f"parameter {param.name!r} must be one of {choices}, not {str(value)[:60]!r}"
+    return None
+
+
+def normalised(param: Param, value: Scalar) -> Scalar:
+    """The one form of a value: an int given for a float parameter is that float."""
+    return float(value) if param.type == "float" else value
+
+
+def bind_params(params: Mapping[str, Param], given: Sequence[tuple[str, str]]) -> dict[str, Scalar]:
+    """Every parameter's value, those given as text overriding; InputError naming what is unknown, missing or wrong."""
+    values: dict[str, Scalar] = {name: param.default for name, param in params.items() if param.default is not None}
+    for name, text in given:
+        if name not in params:
+            raise InputError(f"unknown parameter {name!r}{nearest(name, params)}", where=f"-S {name}=…")
+        value = _from_text(params[name], text)
+        problem = problem_with_value(params[name], value)
+        if problem:
+            raise InputError(problem, where=f"-S {name}={text[:60]}")
+        values[name] = normalised(params[name], value)
+    missing = [name for name in params if name not in values]
+    if missing:
+        raise InputError(f"parameter {missing[0]!r} has no default", hint=f"give it: -S {missing[0]}=…")
+    return {name: values[name] for name in params}
+
+
+def text_of(value: Scalar) -> str:
+    """A value as commands and environment variables see it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _from_text(param: Param, text: str) -> Scalar:
+    if param.type == "bool":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if param.type == "int":
+        return int(text) if _INT.match(text) else text
+    if param.type == "float":
+        try:
+            return float(text) if len(text) <= 64 else text
+        except ValueError:
+            return text
+    return text

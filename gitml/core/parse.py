@@ -1,0 +1,313 @@
+"""From the bytes of a pipeline file to a Pipeline, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import posixpath
+
+from gitml.core import paths
+from gitml.core.action import PORT_KINDS, Scalar
+from gitml.core.diagnostics import SpecError
+from gitml.core.expression import Ref, Template, split_words
+from gitml.core.fields import Fields
+from gitml.core.params import TYPES, normalised, problem_with_value, type_name
+from gitml.core.resources import ONE_CPU, Resources
+from gitml.core.spec import HOST, Defaults, Param, Pipeline, Place, Port, Step
+from gitml.core.wiring import check_wiring
+from gitml.core.yamldoc import Node, read_yaml
+
+_PIPELINE_KEYS = frozenset(
+    ("name", "help", "experiment", "params", "inputs", "env", "environment", "sandbox", "steps", "code")
+)
+_STEP_KEYS = frozenset(
+    ("run", "shell", "outputs", "after", "code", "env", "environment", "retries", "timeout", "reuse", "sandbox")
+    + ("resources", "matrix", "help")
+)
+_PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help"))
+_PORT_KEYS = frozenset(("type", "path"))
+_RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
+SHELLS = ("bash", "sh")
+MAX_COMBINATIONS = 10_000
+
+
+def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> Pipeline:
+    """The Pipeline in `data`; SpecError with all mistakes. `path` is its place in the repository."""
+    root, text = read_yaml(data, path)
+    reader = _PipelineReader(path, text, defaults or Defaults())
+    pipeline = reader.pipeline(root)
+    if not reader.diagnostics:
+        check_wiring(pipeline, reader)
+    if reader.diagnostics:
+        raise SpecError(reader.diagnostics)
+    return pipeline
+
+
+class _PipelineReader(Fields):
+    def __init__(self, path: str, text: str, defaults: Defaults) -> None:
+        super().__init__(path, text)
+        self.environment = defaults.environment
+        self.strict = defaults.strict
+        self.env: tuple[tuple[str, Template | None], ...] = ()
+        self.code: tuple[Template, ...] = ()
+        self.runs: dict[str, Node] = {}
+
+    def pipeline(self, root: Node) -> Pipeline:
+        top = self.mapping(root, "the pipeline", _PIPELINE_KEYS)
+        stem = posixpath.splitext(posixpath.basename(self.path))[0]
+        name = stem
+        if "name" in top:
+            given = self.text_of(top["name"][1], "name")
+            if given is not None and given != stem:
+                self.report(top["name"][1], f"the name is {given!r} but the file is {stem!r}; make them the same")
+        params = {}
+        if "params" in top:
+            for key, (_, node) in self.named(top["params"][1], "params").items():
+                param = self.param(key, node)
+                if param:
+                    params[key] = param
+        inputs = {}
+        if "inputs" in top:
+            for key, (_, node) in self.named(top["inputs"][1], "inputs").items():
+                inputs[key] = self.input(key, node)
+        if "environment" in top:
+            self.environment = self.environment_of(top["environment"][1])
+        if "sandbox" in top:
+            self.strict = self.sandbox(top["sandbox"][1])
+        if "env" in top:
+            self.env = self.env_of(top["env"][1])
+        if "code" in top:
+            self.code = self.code_of(top["code"][1])
+        steps = {}
+        if "steps" not in top:
+            self.report(root, "steps is missing: a pipeline has at least one step")
+        else:
+            for key, (place, node) in self.named(top["steps"][1], "steps").items():
+                steps[key] = self.step(key, place, node)
+            if not steps and not self.diagnostics:
+                self.report(top["steps"][1], "a pipeline has at least one step")
+        return Pipeline(
+            name=name,
+            path=self.path,
+            params=params,
+            inputs=inputs,
+            steps=steps,
+            help=self.help_of(top),
+            experiment=self.text_of(top["experiment"][1], "experiment") if "experiment" in top else None,
+        )
+
+    def help_of(self, pairs: dict[str, tuple[Node, Node]]) -> str:
+        return (self.text_of(pairs["help"][1], "help") or "") if "help" in pairs else ""
+
+    def param(self, name: str, node: Node) -> Param | None:
+        if not node.is_mapping:
+            kind = type_name(node.value)
+            if not kind:
+                self.report(node, f"parameter {name!r} needs a default (text, number, true or false), or a type")
+                return None
+            return self.checked(node, Param(name, kind, node.value))
+        pairs = self.mapping(node, f"parameter {name!r}", _PARAM_KEYS)
+        default: Scalar | None = pairs["default"][1].value if "default" in pairs else None
+        kind = type_name(default) or "str"
+        if "type" in pairs:
+            kind = self.one_of(pairs["type"][1], "type", TYPES) or kind
+        bounds: dict[str, float | None] = {}
+        for bound in ("min", "max"):
+            if bound in pairs:
+                bounds[bound] = self.number(pairs[bound][1], bound)
+                if kind not in ("int", "float"):
+                    self.report(pairs[bound][0], f"{bound} is for numbers; parameter {name!r} is {kind}")
+        choices: tuple[Scalar, ...] = ()
+        if "choices" in pairs:
+            choices = tuple(item.value for item in self.items(pairs["choices"][1], "choices"))
+        bare = Param(name, kind, default, bounds.get("min"), bounds.get("max"), (), self.help_of(pairs))
+        for choice in choices:
+            problem = problem_with_value(bare, choice)
+            if problem:
+                self.report(pairs["choices"][1], f"a choice: {problem}")
+                return None
+        param = bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
+        return self.checked(pairs["default"][1] if "default" in pairs else node, param)
+
+    def checked(self, node: Node, param: Param) -> Param:
+        if param.default is None:
+            return param
+        problem = problem_with_value(param, param.default)
+        if problem:
+            self.report(node, problem)
+            return param
+        return param._replace(default=normalised(param, param.default))
+
+    def input(self, name: str, node: Node) -> Template:
+        text = self.text_of(node, f"input {name!r}")
+        return self.path_template(node, text, f"input {name!r}", ("params",)) if text is not None else ()
+
+    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
+        template = self.template(node, text)
+        literal = "".join(part if isinstance(part, str) else "x" for part in template)
+        problem = paths.problem_with(literal)
+        if problem:
+            self.report(node, f"{what} is {problem}")
+        for part in template:
+            if isinstance(part, Ref) and part.space not in spaces:
+                self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
+        return template
+
+    def environment_of(self, node: Node) -> str:
+        text = self.text_of(node, "environment")
+        if text is None or text == HOST:
+            return HOST
+        problem = paths.problem_with(text)
+        if problem:
+            self.report(node, f"environment is {problem}")
+        return paths.clean(text)
+
+    def sandbox(self, node: Node) -> bool:
+        return self.one_of(node, "sandbox", ("strict", "normal")) == "strict"
+
+    def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
+        found: list[tuple[str, Template | None]] = []
+        for name, (key, value) in self.mapping(node, "env").items():
+            if not name.isidentifier() or name.startswith(("GITML_", "_gitml_")):
+                self.report(key, f"{name[:60]!r} can't be the name of an environment variable here")
+            elif value.value is None:
+                found.append((name, None))
+            elif isinstance(value.value, bool):
+                found.append((name, ("true" if value.value else "false",)))
+            else:
+                text = self.text_of(value, f"env {name!r}")
+                found.append((name, self.template(value, text or "")))
+        return tuple(found)
+
+    def code_of(self, node: Node) -> tuple[Template, ...]:
+        found = []
+        for item in self.items(node, "code"):
+            text = self.text_of(item, "code")
+            if text is not None:
+                found.append(self.path_template(item, text, "code", ("params", "matrix")))
+        return tuple(found)
+
+    def step(self, name: str, key: Node, node: Node) -> Step:
+        place = Place(key.line, key.column)
+        pairs = self.mapping(node, f"step {name!r}", _STEP_KEYS)
+        if not node.is_mapping:
+            if node.value is None:
+                self.report(key, f"step {name!r} is empty: it needs run")
+            return Step(name, place, ())
+        if not pairs.keys() - _STEP_KEYS and "run" not in pairs:
+            self.report(key, f"step {name!r} needs run: the command")
+        shell = self.one_of(pairs["shell"][1], "shell", SHELLS) if "shell" in pairs else None
+        words: tuple[Template, ...] = ()
+        if "run" in pairs:
+            self.runs[name] = pairs["run"][1]
+            words = self.command(name, pairs["run"][1], shell)
+        outputs = []
+        if "outputs" in pairs:
+            for port_name, (_, port_node) in self.named(pairs["outputs"][1], "outputs").items():
+                outputs.append(self.port(port_name, port_node))
+        env = dict(self.env)
+        if "env" in pairs:
+            env.update(self.env_of(pairs["env"][1]))
+        return Step(
+            name=name,
+            place=place,
+            words=words,
+            shell=shell,
+            outputs=tuple(outputs),
+            after=self.after(pairs["after"][1]) if "after" in pairs else (),
+            code=self.code + (self.code_of(pairs["code"][1]) if "code" in pairs else ()),
+            env=tuple(sorted(env.items(), key=lambda item: item[0])),
+            environment=self.environment_of(pairs["environment"][1]) if "environment" in pairs else self.environment,
+            retries=int(self.number(pairs["retries"][1], "retries", least=0, whole=True) or 0)
+            if "retries" in pairs
+            else 0,
+            timeout=self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
+            reuse=self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
+            strict=self.sandbox(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
+            resources=self.resources(pairs["resources"][1]) if "resources" in pairs else ONE_CPU,
+            matrix=self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
+            help=self.help_of(pairs),
+        )
+
+    def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
+        if node.is_list:
+            if shell:
+                self.report(node, f"step {name!r}: with shell, run is one text")
+            words = []
+            for item in node.value:
+                text = self.text_of(item, "a word of run")
+                words.append(self.template(item, text or ""))
+            if not words:
+                self.report(node, f"step {name!r}: run is empty")
+            return tuple(words)
+        text = self.text_of(node, f"run of step {name!r}")
+        if text is None:
+            return ()
+        if "\0" in text:
+            self.report(node, f"step {name!r}: the command holds a NUL character")
+            return ()
+        template = self.template(node, text)
+        if shell:
+            return (template,)
+        try:
+            words = list(split_words(template))
+        except ValueError as error:
+            self.report(node, f"step {name!r}: {str(error).lower()} in the command")
+            return ()
+        if not words and not text.strip():
+            self.report(node, f"step {name!r}: run is empty")
+        return tuple(words)
+
+    def port(self, name: str, node: Node) -> Port:
+        if not node.is_mapping:
+            return Port(name, self.one_of(node, f"output {name!r}", PORT_KINDS) or "file")
+        pairs = self.mapping(node, f"output {name!r}", _PORT_KEYS)
+        kind = "file"
+        if "type" not in pairs:
+            self.report(node, f"output {name!r} needs a type: {', '.join(PORT_KINDS)}")
+        else:
+            kind = self.one_of(pairs["type"][1], f"type of output {name!r}", PORT_KINDS) or "file"
+        path: Template = ()
+        if "path" in pairs:
+            text = self.text_of(pairs["path"][1], "path")
+            if text is not None:
+                path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix"))
+                if text.startswith(".gitml"):
+                    self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
+        return Port(name, kind, path)
+
+    def after(self, node: Node) -> tuple[str, ...]:
+        return tuple(text for item in self.items(node, "after") if (text := self.text_of(item, "after")) is not None)
+
+    def resources(self, node: Node) -> Resources:
+        pairs = self.mapping(node, "resources", _RESOURCE_KEYS)
+        cpus = self.number(pairs["cpus"][1], "cpus", least=0) if "cpus" in pairs else 1.0
+        gpus = self.number(pairs["gpus"][1], "gpus", least=0) if "gpus" in pairs else 0.0
+        labels = {}
+        if "labels" in pairs:
+            for name, (_, value) in self.mapping(pairs["labels"][1], "labels").items():
+                labels[name] = self.text_of(value, f"label {name!r}") or ""
+        custom = {}
+        if "custom" in pairs:
+            for name, (_, value) in self.mapping(pairs["custom"][1], "custom").items():
+                custom[name] = self.number(value, f"custom resource {name!r}", least=0) or 0.0
+        memory = self.bytes(pairs["memory"][1], "memory") if "memory" in pairs else 0
+        return Resources(float(cpus or 0), float(gpus or 0), memory or 0, labels, custom)
+
+    def matrix(self, node: Node) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+        axes = []
+        combinations = 1
+        for name, (key, value) in self.named(node, "matrix").items():
+            values: list[Scalar] = []
+            for item in self.items(value, f"matrix {name!r}"):
+                if not type_name(item.value):
+                    self.report(item, f"a value of matrix {name!r} must be text, a number, true or false")
+                elif item.value in values:
+                    self.report(item, f"matrix {name!r} has {item.value!r} twice")
+                else:
+                    values.append(item.value)
+            if not values:
+                self.report(key, f"matrix {name!r} has no values")
+            combinations *= max(1, len(values))
+            axes.append((name, tuple(values)))
+        if combinations > MAX_COMBINATIONS:
+            self.report(node, f"a matrix of {combinations:,} combinations; at most {MAX_COMBINATIONS:,}")
+        return tuple(axes)

@@ -1,0 +1,188 @@
+"""Checks that a pipeline's expressions lead somewhere: names exist, selectors fit, nothing waits for itself."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gitml.core import paths
+from gitml.core.diagnostics import nearest
+from gitml.core.expression import Ref, Template, refs_in
+from gitml.core.matrix import combinations, label_of
+from gitml.core.spec import Pipeline, Step
+from gitml.core.yamldoc import Node
+
+
+class Reader(Protocol):
+    """What the parser remembers of the file."""
+
+    runs: dict[str, Node]
+
+    def report(self, node: Node, message: str) -> None:
+        """Notes a mistake."""
+
+    def expression_place(self, node: Node, number: int) -> Node:
+        """Where an expression stands."""
+
+
+def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
+    """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
+    for step in pipeline.steps.values():
+        run = reader.runs.get(step.name) or Node("", step.place.line, step.place.column, 0, 0)
+        at_step = Node("", step.place.line, step.place.column, 0, 0)
+        for number, ref in enumerate(refs_in(step.words)):
+            problem = _problem(ref, step, pipeline)
+            if problem:
+                reader.report(reader.expression_place(run, number), problem)
+        for name, template in step.env:
+            for ref in refs_in((template or (),)):
+                if ref.space not in ("params", "matrix"):
+                    reader.report(at_step, f"env {name!r} can use params.x and matrix.x, not {ref}")
+                elif problem := _problem(ref, step, pipeline):
+                    reader.report(at_step, problem)
+        for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
+            if problem := _problem(ref, step, pipeline):
+                reader.report(at_step, problem)
+        for name in step.after:
+            if name not in pipeline.steps:
+                reader.report(
+                    at_step, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
+                )
+        used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
+        for port in step.outputs:
+            if port.name not in used and not port.path:
+                reader.report(
+                    at_step,
+                    f"step {step.name!r} never says where to write output {port.name!r}: "
+                    f"use ${{{{ outputs.{port.name} }}}} in run, or give it a path",
+                )
+        _check_ports(step, reader, at_step)
+    for name, input_template in pipeline.inputs.items():
+        for ref in refs_in((input_template,)):
+            if ref.name not in pipeline.params:
+                first = Node("", 1, 1, 0, 0)
+                reader.report(
+                    first, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
+                )
+    _check_cycles(pipeline, reader)
+    _check_shared_outputs(pipeline, reader)
+
+
+def parents_of(step: Step) -> list[str]:
+    """The steps that `step` waits for, each once, in order of mention."""
+    names = [ref.name for ref in refs_in(step.words) if ref.space == "steps"]
+    return list(dict.fromkeys([*names, *step.after]))
+
+
+def _near_steps(name: str, pipeline: Pipeline) -> str:
+    return nearest(name, pipeline.steps)
+
+
+def _problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
+    if ref.space == "params":
+        return (
+            None
+            if ref.name in pipeline.params
+            else f"unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
+        )
+    if ref.space == "inputs":
+        return (
+            None if ref.name in pipeline.inputs else f"unknown input {ref.name!r}{nearest(ref.name, pipeline.inputs)}"
+        )
+    if ref.space == "outputs":
+        ports = [port.name for port in step.outputs]
+        return None if ref.name in ports else f"step {step.name!r} has no output {ref.name!r}{nearest(ref.name, ports)}"
+    if ref.space == "matrix":
+        axes = [name for name, _ in step.matrix]
+        return (
+            None
+            if ref.name in axes
+            else f"step {step.name!r} has no matrix value {ref.name!r}{nearest(ref.name, axes)}"
+        )
+    return _step_problem(ref, step, pipeline)
+
+
+def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
+    other = pipeline.steps.get(ref.name)
+    if other is None:
+        return f"unknown step {ref.name!r}{_near_steps(ref.name, pipeline)}"
+    if other.port(ref.port) is None:
+        ports = [port.name for port in other.outputs]
+        return f"step {ref.name!r} has no output {ref.port!r}{nearest(ref.port, ports)}"
+    if not other.matrix:
+        return (
+            None
+            if ref.selector is None
+            else f"step {ref.name!r} has no matrix to choose from: leave [{ref.selector}] out"
+        )
+    if ref.selector is None:
+        return (
+            f"step {ref.name!r} has a matrix: say steps.{ref.name}[*].outputs.{ref.port}, or one label in the brackets"
+        )
+    if ref.selector == "matrix":
+        own = dict(step.matrix)
+        lacking = [
+            axis for axis, values in other.matrix if not set(values) >= set(own.get(axis, ())) or axis not in own
+        ]
+        return f"[matrix] needs step {step.name!r} to have the matrix value {lacking[0]!r} too" if lacking else None
+    if ref.selector != "*":
+        labels = [label_of(values) for values in combinations(other.matrix)]
+        if ref.selector not in labels:
+            return f"step {ref.name!r} has no combination [{ref.selector}]{nearest(ref.selector, labels)}"
+    return None
+
+
+def _check_ports(step: Step, reader: Reader, place: Node) -> None:
+    literal = [(port.name, paths.clean(_skeleton(port.path))) for port in step.outputs if port.path]
+    for index, (name, path) in enumerate(literal):
+        for other, other_path in literal[:index]:
+            if paths.overlaps(path, other_path):
+                reader.report(place, f"outputs {other!r} and {name!r} of step {step.name!r} share the path {path!r}")
+
+
+def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
+    seen: dict[str, str] = {}
+    for step in pipeline.steps.values():
+        for port in step.outputs:
+            if not port.path:
+                continue
+            path = paths.clean(_skeleton(port.path))
+            for other_path, owner in seen.items():
+                if owner != step.name and paths.overlaps(path, other_path):
+                    place = Node("", step.place.line, step.place.column, 0, 0)
+                    reader.report(place, f"steps {owner!r} and {step.name!r} both make {path!r}")
+            seen[path] = step.name
+
+
+def _skeleton(template: Template) -> str:
+    return "".join(part if isinstance(part, str) else f"<{part}>" for part in template)
+
+
+def _check_cycles(pipeline: Pipeline, reader: Reader) -> None:
+    """Depth first with a stack of its own: a chain may be longer than Python's recursion allows."""
+    done: set[str] = set()
+    for start in pipeline.steps:
+        if start in done:
+            continue
+        trail: list[str] = []
+        on_trail: set[str] = set()
+        stack: list[tuple[str, bool]] = [(start, False)]
+        while stack:
+            name, leaving = stack.pop()
+            if leaving:
+                trail.pop()
+                on_trail.discard(name)
+                done.add(name)
+                continue
+            if name in on_trail:
+                cycle = [*trail[trail.index(name) :], name]
+                step = pipeline.steps[name]
+                place = Node("", step.place.line, step.place.column, 0, 0)
+                reader.report(place, f"steps wait for each other: {' -> '.join(reversed(cycle))}")
+                done.update(cycle)
+                continue
+            if name in done or name not in pipeline.steps:
+                continue
+            trail.append(name)
+            on_trail.add(name)
+            stack.append((name, True))
+            stack.extend((parent, False) for parent in reversed(parents_of(pipeline.steps[name])))
