@@ -1,0 +1,238 @@
+"""The code of a step: files of the commit named in its command, what those import, and what `code:` adds.
+
+A step's sandbox holds exactly these, so a file that was missed makes the step fail, never silently stale.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from gitml.core import paths
+from gitml.core.action import CodeFile
+from gitml.core.graph import GraphStep
+from gitml.core.protocols import Entry, Facts, Source
+from gitml.core.pyimports import FORMAT, Import, imports_of
+from gitml.errors import InputError
+
+
+class CodeQuery(NamedTuple):
+    """What of a step decides its code (`modules`: of ``python -m``): equal queries have equal answers at one commit."""
+
+    words: tuple[str, ...]
+    modules: tuple[str, ...]
+    patterns: tuple[str, ...]
+    roots: tuple[str, ...]
+
+
+def query_of(step: GraphStep) -> CodeQuery:
+    """The CodeQuery of a step."""
+    given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
+    words: list[str] = []
+    for word in _words(step):
+        for candidate in (word, word.partition("=")[2]) if "=" in word else (word,):
+            if candidate and candidate not in given and not candidate.startswith("-") and candidate not in (".", "./"):
+                words.append(candidate)
+    every = _words(step)
+    modules = tuple(name for flag, name in zip(every, every[1:], strict=False) if flag == "-m")
+    roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
+    return CodeQuery(tuple(dict.fromkeys(words)), modules, step.code, roots)
+
+
+def _words(step: GraphStep) -> Sequence[str]:
+    if not step.shell:
+        return step.argv
+    import shlex
+
+    try:
+        in_script = shlex.split(step.argv[0], comments=True)
+    except ValueError:
+        in_script = step.argv[0].split()
+    return [word.strip(";&|()") for word in in_script] + list(step.argv[1:])
+
+
+class CodeFinder:
+    """Finds code at one commit; remembers the imports of each blob for good, and each answer for as long as it lives."""
+
+    def __init__(self, source: Source, facts: Facts) -> None:
+        self.source = source
+        self.facts = facts
+        self.answers: dict[CodeQuery, tuple[CodeFile, ...]] = {}
+        self.imports: dict[str, list[Import]] = {}
+
+    def find(self, step: GraphStep) -> tuple[CodeFile, ...]:
+        """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out."""
+        query = query_of(step)
+        answer = self.answers.get(query)
+        if answer is None:
+            answer = self.answers[query] = self._search(query)
+        return answer
+
+    def _search(self, query: CodeQuery) -> tuple[CodeFile, ...]:
+        found: dict[str, Entry] = {}
+        for word in query.words:
+            if paths.problem_with(word) is None:
+                path = paths.clean(word)
+                self._add(path, found, query.roots)
+        for module in query.modules:
+            for root in dict.fromkeys(["", *query.roots]):
+                for path in self._module(root, module.split("."), ("__main__",)):
+                    self._add_file(path, found)
+        for pattern in query.patterns:
+            matched = list(self._match(pattern))
+            if not matched:
+                raise InputError(
+                    f"code {pattern!r} matches no file of the commit", hint="commit the file, or mend the pattern"
+                )
+            for path in matched:
+                self._add(path, found, query.roots)
+        self._follow_imports(found, query.roots)
+        covered = [path for path, entry in found.items() if entry.is_tree]
+        return tuple(
+            CodeFile(path, entry.mode, entry.oid)
+            for path, entry in sorted(found.items())
+            if not any(path != tree and path.startswith(tree + "/") for tree in covered)
+        )
+
+    def _add(self, path: str, found: dict[str, Entry], roots: Iterable[str]) -> None:
+        entry = self.source.lookup(path)
+        hops = 0
+        while entry is not None and entry.is_link:
+            found[path] = entry
+            target = self.source.read(entry.oid).decode("utf-8", "surrogateescape")
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            hops += 1
+            if target.startswith("/") or path.startswith("../") or path == ".." or hops > 40:
+                raise InputError(
+                    f"link {path!r} leads out of the tree", where=target, hint="replace the link by the file"
+                )
+            entry = self.source.lookup(path)
+        if entry is None or path == ".":
+            return
+        if entry.is_submodule:
+            raise InputError(
+                f"{path!r} is a submodule, whose files are not in this repository", hint="vendor the files it needs"
+            )
+        found[path] = entry
+
+    def _add_file(self, path: str, found: dict[str, Entry]) -> bool:
+        entry = self.source.lookup(path)
+        if entry is None or entry.is_tree or entry.is_submodule:
+            return False
+        self._add(path, found, ())
+        return True
+
+    def _follow_imports(self, found: dict[str, Entry], roots: Sequence[str]) -> None:
+        todo = [path for path, entry in found.items() if path.endswith(".py") and not entry.is_tree]
+        for path, entry in list(found.items()):
+            if entry.is_tree:
+                todo.extend(self._sources_below(path, entry.oid))
+        seen: set[str] = set()
+        while todo:
+            path = todo.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            entry = self.source.lookup(path)
+            if entry is None or entry.is_tree:
+                continue
+            for item in self._imports(entry.oid):
+                for module in self._resolve(item, path, roots):
+                    if module not in seen:
+                        if module not in found:
+                            self._add_file(module, found)
+                        todo.append(module)
+
+    def _sources_below(self, path: str, oid: str) -> Iterable[str]:
+        for name, entry in self.source.children(oid).items():
+            if entry.is_tree:
+                yield from self._sources_below(f"{path}/{name}", entry.oid)
+            elif name.endswith(".py"):
+                yield f"{path}/{name}"
+
+    def _imports(self, oid: str) -> list[Import]:
+        known = self.imports.get(oid)
+        if known is None:
+            kept = self.facts.fact(f"imports-{FORMAT}", oid)
+            if kept is None:
+                known = imports_of(self.source.read(oid))
+                self.facts.remember(f"imports-{FORMAT}", oid, known)
+            else:
+                known = [Import(level, module, tuple(names)) for level, module, names in kept]
+            self.imports[oid] = known
+        return known
+
+    def _resolve(self, item: Import, importer: str, roots: Sequence[str]) -> list[str]:
+        """The files of the commit that an import reads: the ``__init__.py`` of each package on the way, and the module."""
+        here = posixpath.dirname(importer)
+        if item.level:
+            base = here
+            for _ in range(item.level - 1):
+                base = posixpath.dirname(base)
+            return self._module(base, item.module.split(".") if item.module else [], item.names)
+        for root in dict.fromkeys([here, *roots, ""]):
+            files = self._module(paths.clean(root) if root else "", item.module.split("."), item.names)
+            if files:
+                return files
+        return []
+
+    def _module(self, root: str, parts: list[str], names: Sequence[str]) -> list[str]:
+        files: list[str] = []
+        place = "" if root in ("", ".") else root
+        for index, part in enumerate(parts):
+            place = f"{place}/{part}" if place else part
+            package = self._file(f"{place}/__init__.py")
+            module = None if package else self._file(f"{place}.py")
+            if package:
+                files.append(package)
+            elif module:
+                files.append(module)
+                return files
+            elif not self._directory(place):
+                return files if index else []
+        if not parts and (package := self._file(f"{place}/__init__.py" if place else "__init__.py")):
+            files.append(package)
+        for name in names:
+            inner = f"{place}/{name}" if place else name
+            submodule = self._file(f"{inner}.py") or self._file(f"{inner}/__init__.py")
+            if submodule:
+                files.append(submodule)
+        return files
+
+    def _file(self, path: str) -> str | None:
+        entry = self.source.lookup(path)
+        return path if entry is not None and not entry.is_tree and not entry.is_submodule else None
+
+    def _directory(self, path: str) -> bool:
+        entry = self.source.lookup(path)
+        return entry is not None and entry.is_tree
+
+    def _match(self, pattern: str) -> Iterable[str]:
+        """Paths of the commit that a pattern names: as written, or with ``*``, ``?``, ``[]`` within names and ``**`` across."""
+        if not any(char in pattern for char in "*?["):
+            if self.source.lookup(pattern) is not None:
+                yield pattern
+            return
+        root = self.source.lookup("")
+        if root is not None:
+            yield from self._glob(pattern.split("/"), "", root.oid)
+
+    def _glob(self, parts: list[str], prefix: str, oid: str) -> Iterable[str]:
+        head, rest = parts[0], parts[1:]
+        for name, entry in sorted(self.source.children(oid).items()):
+            path = f"{prefix}{name}"
+            if head == "**":
+                if entry.is_tree:
+                    yield from self._glob(parts, f"{path}/", entry.oid)
+                if rest and fnmatch.fnmatchcase(name, rest[0]):
+                    yield from self._descend(rest[1:], path, entry)
+            elif fnmatch.fnmatchcase(name, head):
+                yield from self._descend(rest, path, entry)
+
+    def _descend(self, rest: list[str], path: str, entry: Entry) -> Iterable[str]:
+        if not rest:
+            yield path
+        elif entry.is_tree:
+            yield from self._glob(rest, f"{path}/", entry.oid)

@@ -1,0 +1,65 @@
+"""What a run tells while it goes on. `flow` emits these; only user interfaces turn them into text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gitml.core.record import Run, StepRun
+
+
+class RunStarted(NamedTuple):
+    """Before the first step. `run` has the status ``running`` and no steps; `steps` are the names to come, in order."""
+
+    run: Run
+    steps: tuple[str, ...]
+
+
+class StepWaits(NamedTuple):
+    """Another gitml performs the same Action; this one waits for its result."""
+
+    name: str
+
+
+class StepStarted(NamedTuple):
+    """An attempt begins; `number` counts from 1."""
+
+    name: str
+    reason: str
+    number: int
+
+
+class StepOutput(NamedTuple):
+    """The last line a running step wrote, safe for a terminal."""
+
+    name: str
+    line: str
+
+
+class StepRetried(NamedTuple):
+    """An attempt failed and another will follow."""
+
+    name: str
+    error: str
+
+
+class StepFinished(NamedTuple):
+    """A step's outcome."""
+
+    step: StepRun
+
+
+class Note(NamedTuple):
+    """Something a person should know; `level` is note or warning."""
+
+    level: str
+    text: str
+
+
+class RunFinished(NamedTuple):
+    """After the record was written; `recorded` is its commit."""
+
+    run: Run
+    recorded: str
+
+
+Event = RunStarted | StepWaits | StepStarted | StepOutput | StepRetried | StepFinished | Note | RunFinished

@@ -1,0 +1,147 @@
+"""Why a step runs again: the differences between two Actions, by name and value."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitml.core.action import Action
+
+
+class Change(NamedTuple):
+    """One difference. `kind` is command, param, code, input, output, env, environment, package or module.
+
+    `before` and `after` are shown to people; None where the thing was not there.
+    """
+
+    kind: str
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        label = f"{self.kind} {self.name}".strip()
+        if self.before is None:
+            return f"{label} added: {self.after}" if self.kind in ("param", "env", "package") else f"{label} added"
+        if self.after is None:
+            return f"{label} removed"
+        if self.kind in ("code", "input"):
+            return f"{label} changed"
+        return f"{label}: {self.before} -> {self.after}"
+
+
+Descriptions = Mapping[str, Mapping[str, Any]]
+
+
+def changes_between(before: Action, after: Action, descriptions: Descriptions | None = None) -> list[Change]:
+    """Every difference, the most telling first. With `descriptions` (by Digest) environments are compared part by part."""
+    changes = _named("param", before.params, after.params)
+    changes += _pairs(
+        "code",
+        {c.path: _git_id(c.mode, c.oid) for c in before.code},
+        {c.path: _git_id(c.mode, c.oid) for c in after.code},
+    )
+    changes += _inputs(before, after)
+    changes += _command(before, after)
+    changes += _named("env", before.env, after.env)
+    changes += _pairs(
+        "output",
+        {o.name: f"{o.kind} {o.mount}" for o in before.outputs},
+        {o.name: f"{o.kind} {o.mount}" for o in after.outputs},
+    )
+    if before.environment != after.environment:
+        changes += _environments(before.environment, after.environment, descriptions or {})
+    if before.module != after.module:
+        changes.append(Change("module", "", before.module, after.module))
+    return changes
+
+
+def summary_of(changes: Sequence[Change]) -> str:
+    """One line for a list of changes."""
+    first = str(changes[0])
+    more = len(changes) - 1
+    return first if not more else f"{first}, and {more} more change{'s' if more > 1 else ''}"
+
+
+def _git_id(mode: str, oid: str) -> str:
+    return f"{oid[:12]}" if mode == "100644" else f"{oid[:12]} (mode {mode})"
+
+
+def _inputs(before: Action, after: Action) -> list[Change]:
+    """Inputs are told apart by name and place in the order, since gathered ones share a name."""
+    return _pairs("input", _input_names(before), _input_names(after))
+
+
+def _input_names(action: Action) -> dict[str, str]:
+    counts: dict[str, int] = {}
+    for item in action.inputs:
+        counts[item.name] = counts.get(item.name, 0) + 1
+    return {
+        (
+            item.name
+            if counts[item.name] == 1
+            else f"{item.name} ({posixpath.basename(posixpath.dirname(item.mount))})"
+        ): item.content
+        for item in action.inputs
+    }
+
+
+def _command(before: Action, after: Action) -> list[Change]:
+    """Words that differ beyond what parameters, already told, put there."""
+    if before.argv == after.argv and before.shell == after.shell:
+        return []
+    if before.shell != after.shell:
+        return [Change("command", "shell", before.shell or "none", after.shell or "none")]
+    old, new = dict(before.params), dict(after.params)
+    values = {str(old.get(name)): str(new.get(name)) for name in {*old, *new} if old.get(name) != new.get(name)}
+    if len(before.argv) != len(after.argv):
+        return [Change("command", "", " ".join(before.argv), " ".join(after.argv))]
+    changed = [(a, b) for a, b in zip(before.argv, after.argv, strict=True) if a != b]
+    told = [(a, b) for a, b in changed if any(x in a and a.replace(x, y) == b for x, y in values.items())]
+    return [Change("command", "word", a, b) for a, b in changed if (a, b) not in told]
+
+
+def _environments(before: str, after: str, descriptions: Descriptions) -> list[Change]:
+    old, new = descriptions.get(before), descriptions.get(after)
+    if old is None or new is None:
+        return [Change("environment", "", before[7:19], after[7:19])]
+    changes = []
+    for name in sorted({*old, *new}):
+        one, two = old.get(name), new.get(name)
+        if one == two:
+            continue
+        if name == "distributions":
+            changes += _pairs("package", _packages(one or ()), _packages(two or ()))
+        elif name == "programs":
+            changes += _pairs(
+                "program", {k: v[7:19] for k, v in (one or {}).items()}, {k: v[7:19] for k, v in (two or {}).items()}
+            )
+        else:
+            changes.append(Change("environment", name, _shown(one), _shown(two)))
+    return changes
+
+
+def _packages(listed: Iterable[str]) -> dict[str, str]:
+    return {name: rest for name, _, rest in (item.partition(" ") for item in listed)}
+
+
+def _shown(value: Any) -> str | None:
+    return None if value is None else str(value)[:200]
+
+
+def _named(kind: str, before: Iterable[tuple[str, Any]], after: Iterable[tuple[str, Any]]) -> list[Change]:
+    def shown(pairs: Iterable[tuple[str, Any]]) -> dict[str, str]:
+        return {
+            name: "(from the machine)" if value is None else repr(value) if value == "" else str(value)
+            for name, value in pairs
+        }
+
+    return _pairs(kind, shown(before), shown(after))
+
+
+def _pairs(kind: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
+    names = [*before, *(name for name in after if name not in before)]
+    return [
+        Change(kind, name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)
+    ]

@@ -1,0 +1,147 @@
+"""Plan: what will become of each step, and why. `decide` is the one place where that is settled.
+
+`plan`, `explain` and `run` all ask `decide`, so they can't disagree. It is pure: what it must know comes in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.core.action import Action, ActionInput, CodeFile
+from gitml.core.digest import Digest
+from gitml.core.explain import changes_between, summary_of
+from gitml.core.graph import GraphStep
+from gitml.core.protocols import ActionCache
+from gitml.core.result import ActionResult, OutputRef
+
+REUSE, RUN, UNKNOWN, BLOCKED = "reuse", "run", "unknown", "blocked"
+
+
+class Pending(NamedTuple):
+    """An input that is not made yet: output `port` of the step `step`."""
+
+    step: str
+    port: str
+
+
+class Problem(NamedTuple):
+    """Why a part of the Action can't be computed, and how to mend it."""
+
+    message: str
+    hint: str | None = None
+
+
+class Parts(NamedTuple):
+    """The content of a step's Action: each part, or the Problem that keeps it from being known."""
+
+    inputs: Sequence[ActionInput | Pending | Problem]
+    code: tuple[CodeFile, ...] | Problem
+    environment: Digest | Problem
+
+
+class Decision(NamedTuple):
+    """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there unless unknown or blocked."""
+
+    kind: str
+    reason: str
+    action: Action | None = None
+    key: Digest | None = None
+    result: ActionResult | None = None
+    hint: str | None = None
+
+
+class Policy(NamedTuple):
+    """`forced` steps run whatever is known; `reuse` False runs every step."""
+
+    forced: frozenset[str] = frozenset()
+    reuse: bool = True
+
+
+ALWAYS_REUSE = Policy()
+
+
+class Plan(NamedTuple):
+    """Decisions by step, each step after those it waits for."""
+
+    decisions: Mapping[str, Decision]
+
+    def runs_something(self) -> bool:
+        """Whether a step would or may run."""
+        return any(decision.kind != REUSE for decision in self.decisions.values())
+
+    def blocked(self) -> dict[str, Decision]:
+        """The steps that can't be run."""
+        return {name: decision for name, decision in self.decisions.items() if decision.kind == BLOCKED}
+
+
+def decide(
+    step: GraphStep,
+    parts: Parts,
+    cached: ActionCache,
+    available: Callable[[OutputRef], bool],
+    pipeline: str,
+    policy: Policy = ALWAYS_REUSE,
+) -> Decision:
+    """What becomes of `step`, given the content of its parts and what is known.
+
+    `available` tells whether an output's bytes can be had without running; a result whose bytes are gone counts for nothing.
+    """
+    for part in (*parts.inputs, parts.code, parts.environment):
+        if isinstance(part, Problem):
+            return Decision(BLOCKED, part.message, hint=part.hint)
+    forced = _forced(step, policy)
+    pending = [part for part in parts.inputs if isinstance(part, Pending)]
+    if pending:
+        if forced:
+            return Decision(RUN, forced)
+        names = list(dict.fromkeys(part.step for part in pending))
+        return Decision(UNKNOWN, f"waits for {_listed(names)}: runs unless the same bytes come out")
+    action = action_of(step, parts)
+    key = action.key()
+    if forced:
+        return Decision(RUN, forced, action, key)
+    result = cached.result(key)
+    if result is None:
+        return Decision(RUN, _why(action, cached.latest_action(pipeline, step.name)), action, key)
+    for output in result.outputs:
+        if not available(output):
+            return Decision(RUN, f"output {output.name} of run {result.run[:8]} is no longer stored", action, key)
+    return Decision(REUSE, f"same as in run {result.run[:8]}", action, key, result)
+
+
+def action_of(step: GraphStep, parts: Parts) -> Action:
+    """The Action of a step whose parts are all known."""
+    assert not isinstance(parts.code, Problem)
+    assert not isinstance(parts.environment, Problem)
+    return Action(
+        argv=step.argv,
+        shell=step.shell,
+        params=step.params,
+        code=parts.code,
+        inputs=tuple([part for part in parts.inputs if type(part) is ActionInput]),
+        outputs=step.outputs,
+        env=step.env,
+        environment=parts.environment,
+    )
+
+
+def _forced(step: GraphStep, policy: Policy) -> str | None:
+    if not policy.reuse:
+        return "reuse is off for this run"
+    if step.name in policy.forced:
+        return "forced"
+    if not step.reuse:
+        return "the step says reuse: false"
+    return None
+
+
+def _why(action: Action, before: Action | None) -> str:
+    if before is None:
+        return "never ran"
+    changes = changes_between(before, action)
+    return summary_of(changes) if changes else "its result is not known any more"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
