@@ -91,13 +91,13 @@ class CodeFinder:
         self._follow_imports(found, query.roots)
         covered = [path for path, entry in found.items() if entry.is_tree]
         return tuple(
-            CodeFile(path, entry.mode, entry.oid)
-            for path, entry in sorted(found.items())
+            CodeFile(path, item.mode, item.oid)
+            for path, item in sorted(found.items())
             if not any(path != tree and path.startswith(tree + "/") for tree in covered)
         )
 
     def _add(self, path: str, found: dict[str, Entry], roots: Iterable[str]) -> None:
-        entry = self.source.lookup(path)
+        entry: Entry | None = self.source.lookup(path)
         hops = 0
         while entry is not None and entry.is_link:
             found[path] = entry

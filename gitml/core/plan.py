@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there unless unknown or blocked."""
+    """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there once inputs are known."""
 
     kind: str
     reason: str

@@ -1,7 +1,7 @@
 """Which modules a Python source file imports, read from its text; nothing is executed.
 
-Seen: ``import`` and ``from`` statements anywhere in the file, and ``importlib.import_module`` / ``__import__`` with a literal name.
-A name computed at run time can't be seen; `code:` names such files.
+Seen: ``import`` and ``from`` statements anywhere in the file, ``importlib.import_module`` and ``__import__`` with a literal
+name. A name computed at run time can't be seen; `code:` names such files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def imports_of(source: bytes) -> list[Import]:
             called = node.func
             name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
             first = node.args[0]
-            if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
-                if isinstance(first.value, str) and not first.value.startswith("."):
-                    found[Import(0, first.value, ())] = None
+            module = first.value if isinstance(first, ast.Constant) else None
+            if name in ("import_module", "__import__") and isinstance(module, str) and not module.startswith("."):
+                found[Import(0, module, ())] = None
     return list(found)
