@@ -6,6 +6,7 @@ A step's sandbox holds exactly these, so a file that was missed makes the step f
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import posixpath
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -36,7 +37,7 @@ def query_of(step: GraphStep) -> CodeQuery:
             if candidate and candidate not in given and not candidate.startswith("-") and candidate not in (".", "./"):
                 words.append(candidate)
     every = _words(step)
-    modules = tuple(name for flag, name in zip(every, every[1:], strict=False) if flag == "-m")
+    modules = tuple(name for flag, name in itertools.pairwise(every) if flag == "-m")
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
     return CodeQuery(tuple(dict.fromkeys(words)), modules, step.code, roots)
 
@@ -135,10 +136,10 @@ class CodeFinder:
             if path in seen:
                 continue
             seen.add(path)
-            entry = self.source.lookup(path)
-            if entry is None or entry.is_tree:
+            source = self.source.lookup(path)
+            if source is None or source.is_tree:
                 continue
-            for item in self._imports(entry.oid):
+            for item in self._imports(source.oid):
                 for module in self._resolve(item, path, roots):
                     if module not in seen:
                         if module not in found:
