@@ -6,8 +6,6 @@ from gitml.core.config import Config
 from gitml.execute.capacity import machine_capacity
 from gitml.execute.local import LocalExecutor
 from gitml.execute.services import Services
-from gitml.repo.objects import Objects
-from gitml.store.index import Index
 from gitml.workspace import Workspace
 
 

@@ -20,7 +20,6 @@ from gitml.repo.snapshot import WorkTree
 from gitml.repo.source import inspect_tree
 from gitml.workspace import Workspace
 
-
 T = TypeVar("T")
 
 
