@@ -58,6 +58,30 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 	$(INSTALL) --editable .
 	@touch $@
 
+# Each peer in an environment of its own, byte code compiled as an installer does; gitml installed there as a user has it.
+
+PEERS := $(shell sed -n 's/==.*//p' benchmarks/peers.txt)
+BENCH := .bench/venvs
+
+bench: bench-peers
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.chains
+	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks.history
+
+bench-peers: $(PEERS:%=$(BENCH)/%/installed.stamp) $(BENCH)/gitml/installed.stamp $(VENV)/runtime.stamp
+
+$(PEERS:%=$(BENCH)/%/installed.stamp): $(BENCH)/%/installed.stamp: benchmarks/peers.txt $(VENV)/bootstrap.stamp
+	$(UV) venv --quiet --clear --python $(BIN)/python $(BENCH)/$*
+	$(UV) pip install --quiet --compile-bytecode --python $(BENCH)/$*/bin/python "$$(grep '^$*==' benchmarks/peers.txt)"
+	@touch $@
+
+$(BENCH)/gitml/installed.stamp: requirements/runtime.txt pyproject.toml $(shell find gitml -name '*.py') $(VENV)/bootstrap.stamp
+	$(UV) venv --quiet --clear --python $(BIN)/python $(BENCH)/gitml
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BENCH)/gitml/bin/python requirements/runtime.txt
+	$(UV) pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BENCH)/gitml/bin/python .
+	@touch $@
+
 # The locks hold for every platform and Python that pyproject.toml allows, and name no package index.
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
