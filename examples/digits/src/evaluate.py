@@ -25,12 +25,16 @@ def compare(path: str, scores: dict[str, dict[str, float]], count: int) -> None:
     """Draws the accuracies, best on top."""
     ranked = sorted(scores.items(), key=lambda item: item[1]["accuracy"])
     figure, axes = plt.subplots(figsize=(7, 0.62 * len(ranked) + 1.1), layout="constrained")
-    for row, (name, score) in enumerate(ranked):
+    for row, (_, score) in enumerate(ranked):
         colour = pictures.GOOD if row == len(ranked) - 1 else pictures.FAINT
-        axes.plot([score["low"], score["high"]], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
+        axes.plot(
+            [score["low"], score["high"]], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round"
+        )
         axes.plot(score["accuracy"], row, "o", color=colour, markersize=9)
         label = f"{score['accuracy']:.1%}  ({score['errors']} wrong)"
-        axes.annotate(label, (score["accuracy"], row), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(
+            label, (score["accuracy"], row), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9
+        )
     axes.set_yticks(range(len(ranked)), [name for name, _ in ranked])
     axes.set_ylim(-0.5, len(ranked) - 0.35)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
