@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from gitml.execute.environments import Environments
-from gitml.repo.discover import Location, discover
+from gitml.repo.discover import discover
+from gitml.repo.git import Location
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from gitml.repo.snapshot import WorkTree

@@ -11,7 +11,7 @@ from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.graphcodec import Head
 from gitml.core.record import decode_run
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.load import Loaded, bind_again, read_config
 from gitml.flow.run import RunRequest, run_pipeline
 from gitml.flow.stop import StopSignal
@@ -70,7 +70,7 @@ def _is_digest(name: str) -> bool:
 
 def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
-    for digest, size in ws.index.output_trees():
+    for digest, size in ws.index.output_trees().items():
         if ws.store.check(digest) != "missing":
             yield from fsck.check_tree(ws.store, digest, size)
 
@@ -118,9 +118,29 @@ def _index(ws: Workspace, repair: bool) -> Iterator[Fault]:
         yield Fault("index", "index", os.path.join(ws.root, "index.db"), what, done)
 
 
+def _holders(ws: Workspace, part: Digest) -> list[Digest]:
+    """The directory outputs that hold `part`, as far as their listings can be read."""
+    return [whole for whole in ws.index.output_trees() if part in _below(ws, whole)]
+
+
+def _below(ws: Workspace, tree: Digest) -> set[Digest]:
+    found: set[Digest] = set()
+    todo = [tree]
+    while todo:
+        try:
+            entries = ws.store.listing(todo.pop())
+        except IntegrityError:
+            continue
+        for entry in entries:
+            found.add(entry.digest)
+            if entry.kind == "d":
+                todo.append(entry.digest)
+    return found
+
+
 def _make_again(ws: Workspace, digest: Digest) -> str | None:
     """Runs the step that made `digest` again; what came of it, None when it can't be made."""
-    makers = ws.index.makers(digest) or ws.index.makers_of_part(digest)
+    makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]
     for maker in makers[:3]:
         try:
             original = read_run(ws.index, ws.objects, maker.run)

@@ -97,7 +97,7 @@ class Room(NamedTuple):
     """What takes room: how many and how many bytes."""
 
     what: str
-    count: int
+    items: int
     bytes: int
 
 

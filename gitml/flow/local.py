@@ -9,6 +9,9 @@ from gitml.execute.capacity import machine_capacity
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
 from gitml.execute.local import LocalExecutor
+from gitml.repo.lfs import local_object
+from gitml.repo.objects import Objects
+from gitml.store.objects import LocalStore
 from gitml.workspace import Workspace
 
 

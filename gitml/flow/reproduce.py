@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gitml.core.graphcodec import Head
 from gitml.core.record import Run, StepRun

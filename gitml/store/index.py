@@ -8,9 +8,10 @@ from typing import Any
 from gitml.core.digest import Digest
 from gitml.store.lineage import LineageTables
 from gitml.store.runs import RunTables
+from gitml.store.upkeep import UpkeepTables
 
 
-class Index(RunTables, LineageTables):
+class Index(RunTables, LineageTables, UpkeepTables):
     """The index at a path such as ``.git/gitml/index.db``; see Database for how it opens, ActionCache and Facts for its use."""
 
     def fact(self, kind: str, id: str) -> Any | None:
