@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from gitml.core.action import ActionInput, CodeFile
 from gitml.core.code import CodeFinder
+from gitml.core.config import HOST
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
 from gitml.core.plan import Parts, Pending, Problem
 from gitml.core.protocols import Entry
 from gitml.core.result import ActionResult
-from gitml.core.spec import HOST
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.repo.snapshot import WorkTree
