@@ -171,7 +171,8 @@ def listener(path: Path) -> None:
     here = os.getcwd()
     os.chdir(path.parent)  # socket addresses are short
     try:
-        socket.socket(socket.AF_UNIX).bind(path.name)
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
     finally:
         os.chdir(here)
 

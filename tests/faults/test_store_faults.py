@@ -267,7 +267,7 @@ def test_a_file_that_changes_while_it_is_taken_is_refused(store: LocalStore, tmp
             store.take_file(str(path))
     finally:
         writer.kill()
-        writer.wait()
+        writer.communicate()
     assert list(store.iterate()) == []
     assert os.listdir(store.temporaries) == []
 
