@@ -16,6 +16,9 @@ SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation
 
 export UV_PYTHON_DOWNLOADS := never
+# the machine's certificates, which a company's proxy may have added to
+UV_SYSTEM_CERTS ?= 1
+export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
 
 .PHONY: demo test check format bench bench-peers lock clean

@@ -78,9 +78,9 @@ def measured(command: Sequence[str], cwd: str, env: Mapping[str, str] | None = N
     return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def quiet(command: Sequence[str], cwd: str, env: Mapping[str, str] | None = None, data: bytes | None = None) -> str:
+def quiet(command: Sequence[str], cwd: str, env: Mapping[str, str] | None = None) -> str:
     """What `command`, not measured, prints; BenchmarkError when it fails."""
-    done = subprocess.run(command, cwd=cwd, env=env or environment(), input=data, capture_output=True)
+    done = subprocess.run(command, cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
         raise BenchmarkError(f"{' '.join(command)} in {cwd} failed:\n{done.stderr.decode(errors='replace')[-4000:]}")
     return done.stdout.decode()

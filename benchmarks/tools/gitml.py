@@ -74,14 +74,18 @@ class GitmlCommit(Gitml):
         return [*super().command(), "--at", "HEAD", *options]
 
 
-def latest_record(root: str) -> Any:
-    """The newest run.json."""
-    tip = quiet(["git", "rev-parse", RECORDS], root).strip()
-    show = ["git", "diff-tree", "-r", "--name-only", "--diff-filter=A", "--no-commit-id", f"{tip}^1", tip]
+def latest_record_path(root: str) -> str:
+    """Where the newest run.json lies in the record log."""
+    show = ["git", "diff-tree", "-r", "--name-only", "--diff-filter=A", "--no-commit-id", f"{RECORDS}^1", RECORDS]
     paths = [path for path in quiet(show, root).splitlines() if path.startswith("runs/") and path.endswith("/run.json")]
     if len(paths) != 1:
         raise BenchmarkError(f"{root}: {RECORDS} adds {paths or 'no record'}, not one")
-    return json.loads(quiet(["git", "cat-file", "blob", f"{tip}:{paths[0]}"], root))
+    return paths[0]
+
+
+def latest_record(root: str) -> Any:
+    """The newest run.json."""
+    return json.loads(quiet(["git", "cat-file", "blob", f"{RECORDS}:{latest_record_path(root)}"], root))
 
 
 def stored(root: str, digest: str) -> bytes:

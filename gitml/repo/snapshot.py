@@ -7,7 +7,7 @@ HEAD makes the same snapshot commit, so asking twice leaves nothing behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from gitml.core.protocols import Entry
@@ -115,6 +115,10 @@ class WorkTree:
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`, one that `lookup` or `children` gave."""
         return self._objects.tree(oid)
+
+    def top(self) -> Collection[str]:
+        """The names at the root, untracked ones too. Marks nothing as used."""
+        return {*self._source().top(), *(path.partition("/")[0] for path in self._look().untracked)}
 
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`, as Git stores it."""

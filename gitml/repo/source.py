@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gitml.core.protocols import Entry
 from gitml.errors import InputError
@@ -36,6 +36,10 @@ class TreeSource:
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""
         return self._objects.tree(oid)
+
+    def top(self) -> Collection[str]:
+        """The names at the root."""
+        return self._objects.tree(self.tree).keys()
 
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`."""

@@ -41,9 +41,11 @@ def loaded_by(*arguments: str, cwd: Path) -> set[str]:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines[1:]}
+    imports, said = [], []
+    for line in done.stderr.splitlines():
+        (imports if line.startswith("import time:") else said).append(line)
+    assert done.returncode == 0, "\n".join(said)
+    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in imports}
 
 
 @pytest.fixture
