@@ -61,10 +61,10 @@ def commands_in(document: str) -> Iterator[Command]:
 
 def run_in_one_shell(commands: list[Command], folder: Path, env: Mapping[str, str]) -> list[tuple[int, str]]:
     """Exit code and output (both streams) of each command, run one after the other by one bash."""
-    script = "exec 2>&1\n" + "".join(f"{command.text}\necho; echo '{MARK}' $?\n" for command in commands)
+    script = "exec 2>&1\n" + "".join(f"{command.text}\nprintf '\\n%s %s\\n' {MARK} $?\n" for command in commands)
     done = subprocess.run(
-        ["bash", "--noprofile", "--norc"],
-        input=script,
+        ["bash", "--noprofile", "--norc", "-c", script],
+        stdin=subprocess.DEVNULL,
         cwd=folder,
         env=dict(env),
         capture_output=True,
