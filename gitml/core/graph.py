@@ -1,5 +1,4 @@
-"""Graph: a Pipeline with its parameters bound and matrices spread out; everything of a step's Action but the content.
-"""
+"""Graph: a Pipeline with its parameters bound and matrices spread out; everything of a step's Action but the content."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from gitml.core.config import HOST
 from gitml.core.diagnostics import nearest
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.errors import InputError
+
 
 class Binding(NamedTuple):
     """What fills one input: a path of the commit, or the output `port` of the step `step` (its name in the Graph)."""

@@ -12,6 +12,7 @@ from gitml.core.expression import Template
 from gitml.core.params import Param
 from gitml.core.resources import Resources
 
+
 class Port(NamedTuple):
     """An output port. `path` is where the file belongs in the repository's layout; empty: below ``.gitml/out``."""
 

@@ -105,7 +105,7 @@ def usage(ws: Workspace) -> list[Room]:
     """What gitml keeps on this machine for this repository."""
     used = ws.store.usage()
     return [
-        Room("objects", used.count, used.bytes),
+        Room("objects", used.objects, used.bytes),
         Room("quarantine", used.quarantined, used.quarantined_bytes),
         Room("temporaries", used.temporaries, used.temporary_bytes),
         Room("runs in progress", *_measure(ws.live)),

@@ -23,7 +23,9 @@ def local_capacity(ws: Workspace, config: Config) -> Resources:
 
 def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
-    return LocalExecutor(lambda: _services(ws), folder, jobs or max(1, int(capacity.cpus)), capacity, machine=ws.environ)
+    return LocalExecutor(
+        lambda: _services(ws), folder, jobs or max(1, int(capacity.cpus)), capacity, machine=ws.environ
+    )
 
 
 def _services(ws: Workspace) -> Services:
