@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 
 from gitml.core import paths
 from gitml.core.graph import GraphStep
-from gitml.core.protocols import Source
+from gitml.core.protocols import Source, Store
+from gitml.core.record import LogRef
+from gitml.errors import IntegrityError
 from gitml.execute.lines import missing_name
 
 TAIL = 8192
 
 
-def hint_for(source: Source, step: GraphStep, log: str) -> str | None:
+def hint_for(source: Source, step: GraphStep, store: Store, log: LogRef | None) -> str | None:
     """What to declare, in words; None when the log tells nothing."""
+    if log is None:
+        return None
     try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+        with store.open(log.digest) as file:
+            file.seek(max(0, log.size - TAIL))
             tail = file.read().decode("utf-8", "replace")
-    except OSError:
+    except IntegrityError:
         return None
     name = missing_name(tail)
     if name is None:

@@ -311,7 +311,7 @@ class _Scheduler:
         self.free = self.free.plus(step.resources)
         error = event.error
         if error is not None:
-            hint = event.hint or hint_for(self.source, step, self.journal.log_path(event.attempt))
+            hint = event.hint or hint_for(self.source, step, self.ws.store, event.log)
             error = f"{error} ({hint})" if hint else error
         ended = Attempt(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log)
         attempts = (*active.attempts, ended)
