@@ -35,8 +35,7 @@ def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> 
     root, text = read_yaml(data, path)
     reader = _PipelineReader(path, text, defaults or Defaults())
     pipeline = reader.pipeline(root)
-    if not reader.diagnostics:
-        check_wiring(pipeline, reader)
+    check_wiring(pipeline, reader)
     if reader.diagnostics:
         raise SpecError(reader.diagnostics)
     return pipeline
@@ -50,6 +49,7 @@ class _PipelineReader(Fields):
         self.env: tuple[tuple[str, Template | None], ...] = ()
         self.code: tuple[Template, ...] = ()
         self.runs: dict[str, Node] = {}
+        self.broken: set[str] = set()  # steps whose command could not be read whole
 
     def pipeline(self, root: Node) -> Pipeline:
         top = self.mapping(root, "the pipeline", _PIPELINE_KEYS)
@@ -62,9 +62,7 @@ class _PipelineReader(Fields):
         params = {}
         if "params" in top:
             for key, (_, node) in self.named(top["params"][1], "params").items():
-                param = self.param(key, node)
-                if param:
-                    params[key] = param
+                params[key] = self.param(key, node)
         inputs = {}
         if "inputs" in top:
             for key, (_, node) in self.named(top["inputs"][1], "inputs").items():
@@ -98,12 +96,12 @@ class _PipelineReader(Fields):
     def help_of(self, pairs: dict[str, tuple[Node, Node]]) -> str:
         return (self.text_of(pairs["help"][1], "help") or "") if "help" in pairs else ""
 
-    def param(self, name: str, node: Node) -> Param | None:
+    def param(self, name: str, node: Node) -> Param:
         if not node.is_mapping:
             kind = type_name(node.value)
             if not kind:
                 self.report(node, f"parameter {name!r} needs a default (text, number, true or false), or a type")
-                return None
+                return Param(name, "str", None)
             return self.checked(node, Param(name, kind, node.value))
         pairs = self.mapping(node, f"parameter {name!r}", _PARAM_KEYS)
         default: Scalar | None = pairs["default"][1].value if "default" in pairs else None
@@ -124,7 +122,7 @@ class _PipelineReader(Fields):
             problem = problem_with_value(bare, choice)
             if problem:
                 self.report(pairs["choices"][1], f"a choice: {problem}")
-                return None
+                return bare
         param = bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
         return self.checked(pairs["default"][1] if "default" in pairs else node, param)
 
@@ -192,6 +190,7 @@ class _PipelineReader(Fields):
         if not node.is_mapping:
             if node.value is None:
                 self.report(key, f"step {name!r} is empty: it needs run")
+            self.broken.add(name)
             return Step(name, place, ())
         if not pairs.keys() - _STEP_KEYS and "run" not in pairs:
             self.report(key, f"step {name!r} needs run: the command")
@@ -199,7 +198,12 @@ class _PipelineReader(Fields):
         words: tuple[Template, ...] = ()
         if "run" in pairs:
             self.runs[name] = pairs["run"][1]
+            before = len(self.diagnostics)
             words = self.command(name, pairs["run"][1], shell)
+            if len(self.diagnostics) > before:
+                self.broken.add(name)
+        else:
+            self.broken.add(name)
         outputs = []
         if "outputs" in pairs:
             for port_name, (_, port_node) in self.named(pairs["outputs"][1], "outputs").items():

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.action import Action, ActionInput, CodeFile
@@ -103,7 +103,7 @@ def decide(
         return Decision(RUN, forced, action, key)
     result = cached.result(key)
     if result is None:
-        return Decision(RUN, _why(action, cached.latest_action(pipeline, step.name)), action, key)
+        return Decision(RUN, _why(action, cached.recent_actions(pipeline, step.name)), action, key)
     for output in result.outputs:
         if not available(output):
             return Decision(RUN, f"output {output.name} of run {result.run[:8]} is no longer stored", action, key)
@@ -136,11 +136,13 @@ def _forced(step: GraphStep, policy: Policy) -> str | None:
     return None
 
 
-def _why(action: Action, before: Action | None) -> str:
-    if before is None:
+def _why(action: Action, before: Iterable[Action]) -> str:
+    """What differs from the nearest Action that was performed: the one with the fewest changes, of equals the newest."""
+    differences = [changes_between(known, action) for known in before]
+    if not differences:
         return "never ran"
-    changes = changes_between(before, action)
-    return summary_of(changes) if changes else "its result is not known any more"
+    nearest = min(differences, key=len)
+    return summary_of(nearest) if nearest else "its result is not known any more"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -89,8 +89,8 @@ class ActionCache(Protocol):
     def result(self, key: Digest) -> ActionResult | None:
         """The result kept for `key`, whether or not its bytes are still here."""
 
-    def latest_action(self, pipeline: str, step: str) -> Action | None:
-        """The Action most recently performed for a step of this name."""
+    def recent_actions(self, pipeline: str, step: str) -> Iterable[Action]:
+        """The Actions last performed for a step of this name, newest first; some dozen at most."""
 
 
 @dataclass(frozen=True, slots=True)

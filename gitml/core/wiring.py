@@ -16,6 +16,7 @@ class Reader(Protocol):
     """What the parser remembers of the file."""
 
     runs: dict[str, Node]
+    broken: set[str]
 
     def report(self, node: Node, message: str) -> None:
         """Notes a mistake."""
@@ -49,7 +50,7 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
                 )
         used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
         for port in step.outputs:
-            if port.name not in used and not port.path:
+            if port.name not in used and not port.path and step.name not in reader.broken:
                 reader.report(
                     at_step,
                     f"step {step.name!r} never says where to write output {port.name!r}: "

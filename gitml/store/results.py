@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gitml.core.action import Action, decode_action
@@ -89,13 +90,12 @@ class ResultTables(Database):
         except ValueError:  # of another format: as good as not known
             return None
 
-    def latest_action(self, pipeline: str, step: str) -> Action | None:
-        """The Action most recently performed for a step of this name."""
-        for performed in self.results_of(pipeline, step, 10):
+    def recent_actions(self, pipeline: str, step: str) -> Iterator[Action]:
+        """The Actions last performed for a step of this name, newest first; some dozen at most."""
+        for performed in self.results_of(pipeline, step, 12):
             action = self.action(performed.key)
             if action is not None:
-                return action
-        return None
+                yield action
 
     def results_of(self, pipeline: str, step: str, limit: int) -> list[Performed]:
         """What was performed for a step of this name, newest first."""

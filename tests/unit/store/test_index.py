@@ -95,12 +95,12 @@ def test_facts_environments_and_inline_blobs_are_remembered(index: Index) -> Non
 def test_a_result_and_its_action_come_back(index: Index) -> None:
     done = action()
     assert index.result(done.key()) is None
-    assert index.latest_action("train", "fit") is None
+    assert not list(index.recent_actions("train", "fit"))
     index.put_result(done.key(), result(), done.preimage(), "train", "fit")
     assert index.result(done.key()) == result()
     assert index.action(done.key()) == done
-    assert index.latest_action("train", "fit") == done
-    assert index.latest_action("train", "other") is None
+    assert list(index.recent_actions("train", "fit")) == [done]
+    assert not list(index.recent_actions("train", "other"))
     index.drop_result(done.key())
     assert index.result(done.key()) is None
 
@@ -110,7 +110,7 @@ def test_the_latest_action_and_results_go_by_time_not_by_order_of_arrival(index:
     done = [action(seed=n) for n in range(3)]
     for n in order:
         index.put_result(done[n].key(), result(run=f"r{n}", at=float(n)), done[n].preimage(), "train", "fit")
-    assert index.latest_action("train", "fit") == done[2]
+    assert next(index.recent_actions("train", "fit")) == done[2]
     assert [(p.key, p.run, p.at) for p in index.results_of("train", "fit", 2)] == [
         (done[2].key(), "r2", 2.0),
         (done[1].key(), "r1", 1.0),
@@ -121,7 +121,7 @@ def test_one_action_under_two_names_is_the_latest_of_both(index: Index) -> None:
     done = action()
     index.put_result(done.key(), result(), done.preimage(), "train", "fit")
     index.put_result(done.key(), result(at=2.0), done.preimage(), "other", "learn")
-    assert index.latest_action("train", "fit") == index.latest_action("other", "learn") == done
+    assert list(index.recent_actions("train", "fit")) == list(index.recent_actions("other", "learn")) == [done]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
