@@ -207,14 +207,15 @@ def decode_run(data: bytes) -> Run:
             params=raw["params"],
             selected=tuple(raw["selected"]),
             options=raw["options"],
-            steps=tuple([_step_from_json(step) for step in raw["steps"]]),
+            steps=tuple([step_from_json(step) for step in raw["steps"]]),
             error=raw["error"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a run record: {error!r}") from error
 
 
-def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
+def step_from_json(raw: Mapping[str, Any]) -> StepRun:
+    """The inverse of `step_as_json`; ValueError or KeyError for what is not a StepRun."""
     if raw["outcome"] not in OUTCOMES:
         raise ValueError(f"unknown outcome {raw['outcome']!r}")
     return StepRun(

@@ -1,0 +1,97 @@
+# Needs Python 3.11 or newer, Git and make; everything else is installed into .venv, by locked versions and hashes.
+#   make demo    install gitml and watch it at work on real data
+#   make test    install everything and run all tests       (ARGS="-k name" is handed to pytest)
+#   make check   format, lint, types, layers, fast tests    (what a commit must pass; under two minutes)
+#   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
+#   make lock    compile the locks again                    (UPGRADE=1 takes newer versions)
+
+PYTHON ?= python3
+ARGS ?=
+UPGRADE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation
+
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+.PHONY: demo test check format bench bench-peers lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/gitml demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# One virtual environment in two fillings: what runs gitml, and that plus the tools. The second is made again whenever the
+# first was, because a sync takes away what its lock does not name.
+
+$(VENV)/bootstrap.stamp: requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "gitml needs Python 3.11 or newer; name one by: make PYTHON=/path/to/python")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/bootstrap.txt
+	@touch $@
+
+$(VENV)/runtime.stamp: $(VENV)/bootstrap.stamp requirements/runtime.txt pyproject.toml
+	$(SYNC) requirements/runtime.txt
+	$(INSTALL) --editable .
+	@$(BIN)/python -m compileall -q gitml
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
+	$(SYNC) requirements/dev.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+# Each peer in an environment of its own, byte code compiled as an installer does; gitml installed there as a user has it.
+
+PEERS := $(shell sed -n 's/==.*//p' benchmarks/peers.txt)
+BENCH := .bench/venvs
+
+bench: bench-peers
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.chains
+	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks.history
+
+bench-peers: $(PEERS:%=$(BENCH)/%/installed.stamp) $(BENCH)/gitml/installed.stamp $(VENV)/runtime.stamp
+
+$(PEERS:%=$(BENCH)/%/installed.stamp): $(BENCH)/%/installed.stamp: benchmarks/peers.txt $(VENV)/bootstrap.stamp
+	$(UV) venv --quiet --clear --python $(BIN)/python $(BENCH)/$*
+	$(UV) pip install --quiet --compile-bytecode --python $(BENCH)/$*/bin/python "$$(grep '^$*==' benchmarks/peers.txt)"
+	@touch $@
+
+$(BENCH)/gitml/installed.stamp: requirements/runtime.txt pyproject.toml $(shell find gitml -name '*.py') $(VENV)/bootstrap.stamp
+	$(UV) venv --quiet --clear --python $(BIN)/python $(BENCH)/gitml
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BENCH)/gitml/bin/python requirements/runtime.txt
+	$(UV) pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BENCH)/gitml/bin/python .
+	@touch $@
+
+# The locks hold for every platform and Python that pyproject.toml allows, and name no package index.
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+
+lock: $(VENV)/bootstrap.stamp
+	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
+
+clean:
+	rm -rf $(VENV) .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""`fsck`: everything that is kept is what its name says, or is named as a fault and mended where it can be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gitml.core.action import decode_action, key_of_preimage
+from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
+from gitml.core.graphcodec import Head
+from gitml.core.record import decode_run
+from gitml.errors import GitmlError
+from gitml.flow.load import Loaded, bind_again, read_config
+from gitml.flow.run import RunRequest, run_pipeline
+from gitml.flow.stop import StopSignal
+from gitml.history.records import run_of
+from gitml.repo.source import CommitSource
+from gitml.store import fsck
+from gitml.store.locks import Locks
+from gitml.workspace import Workspace
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong. `place` is store, records or index; `mended` says what was done about it, None: nothing could."""
+
+    place: str
+    kind: str
+    name: str
+    what: str
+    mended: str | None = None
+
+
+def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterator[Fault]:
+    """Every fault of store, records and index; with `repair` mended on the way, by running again where bytes are lost."""
+    ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
+    try:
+        yield from _records(ws)
+        yield from _index(ws, repair)
+        lost: list[fsck.Fault] = []
+        for fault in fsck.check_objects(ws.store, deep):
+            done = fsck.mend(ws.store, fault) if repair else None
+            if repair and fault.kind == "corrupt" and _is_digest(fault.name):
+                lost.append(fault)
+            else:
+                yield Fault("store", fault.kind, fault.name, fault.what, done)
+        seen = {fault.name for fault in lost}
+        for fault in _trees(ws):
+            if fault.name not in seen:
+                seen.add(fault.name)
+                if repair:
+                    lost.append(fault)
+                else:
+                    yield Fault("store", fault.kind, fault.name, fault.what)
+    finally:
+        ws.locks.unlock(Locks.GC)
+    for fault in lost:
+        yield Fault("store", fault.kind, fault.name, fault.what, _make_again(ws, parse_digest(fault.name)))
+
+
+def _is_digest(name: str) -> bool:
+    try:
+        parse_digest(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
+    """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
+    for digest, size in ws.index.output_trees():
+        if ws.store.check(digest) != "missing":
+            yield from fsck.check_tree(ws.store, digest, size)
+
+
+def _records(ws: Workspace) -> Iterator[Fault]:
+    """Records that contradict themselves; Git's own `fsck` sees to the objects that hold them."""
+    files = [(path, oid) for _, path, oid in ws.records.since(None)]
+    contents = ws.objects.read_many([oid for _, oid in files])
+    for (path, _), (_, content) in zip(files, contents, strict=True):
+        problem = _problem_of_record(path, content)
+        if problem:
+            yield Fault("records", "record", path, problem)
+
+
+def _problem_of_record(path: str, content: bytes) -> str | None:
+    parts = path.split("/")
+    if len(parts) < 7 or parts[0] != "runs":
+        return "is not where records are"
+    folder, name = parts[-2], parts[-1]
+    try:
+        if name == "run.json" and len(parts) == 7:
+            run = decode_run(content)
+            return None if run.id == folder else f"tells of run {run.id!r}"
+        stem = name.removesuffix(".json")
+        if folder == "actions":
+            decode_action(content)
+            return None if key_of_preimage(content) == from_hex(stem) else "is another action than its name says"
+        if folder in ("environments", "outputs", "logs"):
+            return None if digest_of(content) == from_hex(stem) else "holds other bytes than its name says"
+        if folder == "reproductions":
+            json.loads(content)
+            return None
+    except ValueError as error:
+        return str(error)
+    return "is no file of a record"
+
+
+def _index(ws: Workspace, repair: bool) -> Iterator[Fault]:
+    faults = ws.index.faults()
+    known = {row.id for row in ws.index.runs(limit=None)}
+    recorded = {path.split("/")[5] for _, path, _ in ws.records.since(None) if path.endswith("/run.json")}
+    faults += [f"run {run} is recorded but not in the index" for run in sorted(recorded - known)[:20]]
+    faults += [f"run {run} is in the index but not recorded" for run in sorted(known - recorded)[:20]]
+    done = None
+    if faults and repair:
+        ws.rebuild_index()
+        done = "rebuilt from the records"
+    for what in faults:
+        yield Fault("index", "index", os.path.join(ws.root, "index.db"), what, done)
+
+
+def _make_again(ws: Workspace, digest: Digest) -> str | None:
+    """Runs the step that made `digest` again; what came of it, None when it can't be made."""
+    makers = ws.index.makers(digest) or ws.index.makers_of_part(digest)
+    for maker in makers[:3]:
+        try:
+            original = run_of(ws, maker.run)
+            source = CommitSource(ws.objects, original.commit)
+            graph = bind_again(ws, source, original.path, original.params)
+            loaded = Loaded(graph, Head(graph.pipeline, "", {}), read_config(ws, source), source)
+            request = RunRequest(wanted=(maker.step,), message=f"repairs {digest[:19]}", tags=("repair",))
+            run = run_pipeline(ws, loaded, request, lambda _: None, StopSignal())
+        except GitmlError:
+            continue
+        if ws.store.check(digest) is None:
+            return f"made again by run {run.id[:8]}"
+    return None

@@ -1,0 +1,135 @@
+"""`explain`: what differs between a step now and the nearest result recorded for it, or between two commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitml.core.action import Action
+from gitml.core.digest import Digest
+from gitml.core.explain import Change, changes_between
+from gitml.core.graph import GraphStep
+from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem
+from gitml.errors import InputError
+from gitml.flow.load import Loaded, load
+from gitml.flow.planning import Planner
+from gitml.workspace import Workspace
+
+NEAREST_OF = 20  # how many recorded results of a step are looked through for the nearest
+
+
+class Explanation(NamedTuple):
+    """Why a step is decided as it is. `against` says what it was compared with; no changes and a reuse means: the same.
+
+    `waits_for` are the steps whose outputs would have to be made before more can be said.
+    """
+
+    step: str
+    decision: Decision
+    against: str | None
+    changes: list[Change]
+    waits_for: tuple[str, ...] = ()
+
+
+def explain(
+    ws: Workspace,
+    step: str,
+    pipeline: str | None = None,
+    revisions: str | None = None,
+    given: Sequence[tuple[str, str]] = (),
+) -> list[Explanation]:
+    """Explains a step (each of its combinations), at ``A..B`` from A to B, at ``REV`` there, else as the files are now."""
+    if revisions and ".." in revisions:
+        before_rev, _, after_rev = revisions.partition("..")
+        before = _Side(ws, load(ws, pipeline, before_rev or "HEAD", given))
+        after = _Side(ws, load(ws, pipeline, after_rev or "HEAD", given))
+        return [_between(ws, name, before, after, before_rev or "HEAD") for name in after.named(step)]
+    side = _Side(ws, load(ws, pipeline, revisions, given))
+    return [_from_nearest(ws, name, side) for name in side.named(step)]
+
+
+class _Side:
+    """One pipeline at one commit, planned."""
+
+    def __init__(self, ws: Workspace, loaded: Loaded) -> None:
+        self.graph = loaded.graph
+        self.planner = Planner(ws, loaded, Policy())
+        self.plan = self.planner.plan(list(self.graph.steps))
+        self.results = {n: d.result if d.kind == REUSE else None for n, d in self.plan.decisions.items()}
+
+    def named(self, step: str) -> list[str]:
+        self.graph.select([step])
+        return [s.name for s in self.graph.steps.values() if step in (s.name, s.base)]
+
+    def action(self, name: str) -> tuple[Action, tuple[str, ...]]:
+        """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
+        step = self.graph.steps[name]
+        decision = self.plan.decisions[name]
+        if decision.action is not None:
+            return decision.action, ()
+        parts = self.planner.finder.parts(step, self.results)
+        return _open_action(step, parts)
+
+
+def _open_action(step: GraphStep, parts: Parts) -> tuple[Action, tuple[str, ...]]:
+    from gitml.core.action import ActionInput
+    from gitml.core.plan import action_of
+
+    waits: list[str] = []
+    inputs: list[ActionInput | Pending | Problem] = []
+    for binding, part in zip(step.inputs, parts.inputs, strict=True):
+        if isinstance(part, Pending):
+            waits.append(part.step)
+            inputs.append(ActionInput(binding.name, binding.mount, "?", "?"))
+        else:
+            inputs.append(part)
+    for piece in (*inputs, parts.code, parts.environment):
+        if isinstance(piece, Problem):
+            raise InputError(f"step {step.name!r} can't run: {piece.message}", hint=piece.hint)
+    return action_of(step, Parts(inputs, parts.code, parts.environment)), tuple(dict.fromkeys(waits))
+
+
+def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
+    decision = side.plan.decisions[name]
+    if decision.kind == REUSE:
+        assert decision.result is not None
+        return Explanation(name, decision, f"run {decision.result.run[:8]}", [])
+    action, waits = side.action(name)
+    best: tuple[int, list[Change], str] | None = None
+    for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF):
+        recorded = ws.index.action(key)
+        if recorded is None:
+            continue
+        changes = _known(changes_between(recorded, action, _descriptions(ws, side, recorded, action)))
+        if best is None or len(changes) < best[0]:
+            best = (len(changes), changes, f"run {run[:8]}")
+    if best is None:
+        return Explanation(name, decision, None, [], waits)
+    return Explanation(name, decision, best[2], best[1], waits)
+
+
+def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) -> Explanation:
+    decision = after.plan.decisions[name]
+    if name not in before.graph.steps:
+        return Explanation(name, decision, f"{rev}, which has no step of this name", [])
+    old, old_waits = before.action(name)
+    new, new_waits = after.action(name)
+    sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}
+    waits = tuple(dict.fromkeys(old_waits + new_waits))
+    return Explanation(name, decision, rev, _known(changes_between(old, new, sides)), waits)
+
+
+def _known(changes: list[Change]) -> list[Change]:
+    """Without inputs that are not made yet: whether those differ is not known."""
+    return [change for change in changes if "?" not in (change.before, change.after)]
+
+
+def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for action in actions:
+        digest: Digest = action.environment
+        here = side.planner.finder.by_digest.get(digest)
+        description = here.description if here else ws.index.environment(digest)
+        if description is not None:
+            found[digest] = description
+    return found

@@ -1,0 +1,158 @@
+"""From a name and a revision to a Graph: finds the pipeline file at the commit, reads it once, binds parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.core import config as configuration
+from gitml.core.action import Scalar
+from gitml.core.config import Config, parse_config
+from gitml.core.diagnostics import nearest
+from gitml.core.graph import Graph, build_graph
+from gitml.core.graphcodec import FORMAT, Head, graph_as_json, graph_from_json, head_as_json, head_from_json, head_of
+from gitml.core.params import bind_params
+from gitml.core.parse import parse_pipeline
+from gitml.core.protocols import Entry, Source
+from gitml.errors import InputError
+from gitml.repo.revisions import resolve_commit
+from gitml.repo.snapshot import WorkTree
+from gitml.repo.source import CommitSource
+from gitml.workspace import Workspace
+
+FOLDER = "pipelines"
+SUFFIXES = (".yaml", ".yml")
+
+
+class Loaded(NamedTuple):
+    """A pipeline ready to be planned. `source` is the commit, or the work tree with its snapshot still open."""
+
+    graph: Graph
+    head: Head
+    config: Config
+    source: CommitSource | WorkTree
+
+
+def open_source(ws: Workspace, rev: str | None) -> CommitSource | WorkTree:
+    """The commit `rev`, or the work tree when None; InputError in a bare repository without a revision."""
+    if rev is not None:
+        return CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev))
+    if ws.location.worktree is None:
+        raise InputError("a bare repository has no work tree", hint="name a commit: --at REV")
+    return ws.worktree()
+
+
+def load(
+    ws: Workspace,
+    pipeline: str | None,
+    rev: str | None,
+    given: Sequence[tuple[str, str]] = (),
+    source: CommitSource | WorkTree | None = None,
+) -> Loaded:
+    """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound."""
+    source = source or open_source(ws, rev)
+    config = read_config(ws, source)
+    path, entry = _find(source, pipeline, config)
+    memo = f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
+    head_kind, graph_kind = f"pipeline-{FORMAT}", f"graph-{FORMAT}"
+    kept = ws.index.fact(head_kind, memo)
+    parsed = None
+    if kept is None:
+        parsed = parse_pipeline(source.read(entry.oid), path, config.defaults)
+        head = head_of(parsed)
+        ws.index.remember(head_kind, memo, head_as_json(head))
+    else:
+        head = head_from_json(kept)
+    params = bind_params(head.params, given)
+    graph_memo = hashlib.sha256(f"{memo} {json.dumps(params, sort_keys=True)}".encode()).hexdigest()
+    kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
+    if kept is None:
+        parsed = parsed or parse_pipeline(source.read(entry.oid), path, config.defaults)
+        graph = _with_experiment(build_graph(parsed, params), config)
+        ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
+    else:
+        graph = graph_from_json(kept)
+    return Loaded(graph, head, config, source)
+
+
+def bind_again(ws: Workspace, source: CommitSource, path: str, params: Mapping[str, Scalar]) -> Graph:
+    """The Graph of the pipeline file `path` at a commit with exactly these parameter values, as a record has them."""
+    entry = source.lookup(path)
+    if entry is None:
+        raise InputError(f"no pipeline file {path!r} at commit {source.commit[:12]}")
+    config = read_config(ws, source)
+    parsed = parse_pipeline(source.read(entry.oid), path, config.defaults)
+    return build_graph(parsed, {**bind_defaults(parsed.params), **params})
+
+
+def bind_defaults(params: Mapping[str, object]) -> dict[str, Scalar]:
+    """The parameters that have a default."""
+    return {name: value for name, param in params.items() if (value := getattr(param, "default", None)) is not None}
+
+
+def read_config(ws: Workspace, source: Source) -> Config:
+    """The project's `gitml.yaml` at this source; the built-in defaults when there is none."""
+    entry = source.lookup(configuration.PATH)
+    if entry is None:
+        return Config()
+    return parse_config(source.read(entry.oid))
+
+
+def list_pipelines(ws: Workspace, rev: str | None = None) -> list[str]:
+    """Names of the pipelines at `rev`, or in the work tree."""
+    return sorted(pipelines_in(open_source(ws, rev)))
+
+
+def pipelines_in(source: Source) -> dict[str, str]:
+    """Pipeline name -> path, for every file in the folder of pipelines."""
+    folder = source.lookup(FOLDER)
+    if folder is None or not folder.is_tree:
+        return {}
+    found = {}
+    for name in source.children(folder.oid):
+        stem, suffix = posixpath.splitext(name)
+        if suffix in SUFFIXES and stem:
+            found[stem] = f"{FOLDER}/{name}"
+    return found
+
+
+def _with_experiment(graph: Graph, config: Config) -> Graph:
+    if config.experiment and graph.experiment == graph.pipeline:
+        return Graph(graph.pipeline, graph.path, config.experiment, graph.params, graph.steps)
+    return graph
+
+
+def _find(source: Source, pipeline: str | None, config: Config) -> tuple[str, Entry]:
+    name = pipeline or config.pipeline
+    if name is None:
+        known = pipelines_in(source)
+        if len(known) != 1:
+            if not known:
+                raise InputError(
+                    "no pipeline here", where=f"{FOLDER}/*.yaml", hint="write one, or start with gitml init"
+                )
+            raise InputError(
+                f"which pipeline? there is {', '.join(sorted(known))}",
+                hint="name it, or set defaults.pipeline in gitml.yaml",
+            )
+        name = next(iter(known))
+    candidates = [name] if "/" in name else [f"{FOLDER}/{name}{suffix}" for suffix in SUFFIXES]
+    for path in candidates:
+        entry = source.lookup(path)
+        if entry is not None and not entry.is_tree and not entry.is_submodule:
+            return path, entry
+    known = pipelines_in(source)
+    raise InputError(
+        f"no pipeline {name!r}{nearest(name, known)}",
+        where=candidates[0],
+        hint=_why_unseen(source, candidates),
+    )
+
+
+def _why_unseen(source: Source, candidates: Sequence[str]) -> str | None:
+    if isinstance(source, WorkTree) and any(source.ignored(path) for path in candidates):
+        return "the file is there but Git ignores it: mend .gitignore"
+    return None

@@ -1,0 +1,147 @@
+"""The content of each step's Action at a commit: inputs, code and environment, or why one of them can't be had."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from gitml.core.action import ActionInput, CodeFile
+from gitml.core.code import CodeFinder
+from gitml.core.environment import Environment
+from gitml.core.graph import Binding, GraphStep
+from gitml.core.plan import Parts, Pending, Problem
+from gitml.core.protocols import Entry
+from gitml.core.result import ActionResult
+from gitml.core.spec import HOST
+from gitml.errors import InputError
+from gitml.flow.load import Loaded
+from gitml.repo.snapshot import WorkTree
+from gitml.repo.source import inspect_tree
+from gitml.workspace import Workspace
+
+T = TypeVar("T")
+
+
+class PartsFinder:
+    """Finds Parts for the steps of one Loaded pipeline; each answer that steps share is found once."""
+
+    def __init__(self, ws: Workspace, loaded: Loaded) -> None:
+        self.ws = ws
+        self.source = loaded.source
+        self.code = CodeFinder(loaded.source, ws.index)
+        self.environments: dict[tuple[str, tuple[str, ...]], Environment | Problem] = {}
+        self.paths: dict[str, tuple[str, str] | Problem] = {}
+        self.by_digest: dict[str, Environment] = {}
+
+    def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> Parts:
+        """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
+        inputs: list[ActionInput | Pending | Problem] = []
+        for binding in step.inputs:
+            if binding.path is not None:
+                inputs.append(self._from_commit(binding, binding.path))
+                continue
+            assert binding.step is not None
+            result = results.get(binding.step)
+            output = result.output(binding.port) if result else None
+            if output is None:
+                inputs.append(Pending(binding.step, binding.port))
+            else:
+                kind = "directory" if output.is_tree else "file"
+                inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
+        code = self._code(step)
+        environment = self.environment(step)
+        return Parts(inputs, code, environment if isinstance(environment, Problem) else environment.digest)
+
+    def environment(self, step: GraphStep) -> Environment | Problem:
+        """The Environment a step's programs come from."""
+        program = step.shell or step.argv[0]
+        programs: tuple[str, ...] = ()
+        if step.environment == HOST and not self._in_commit(program):
+            programs = (program,)
+        question = (step.environment, programs)
+        if question not in self.environments:
+            answer = self._told(lambda: self._find_environment(*question))
+            self.environments[question] = answer
+            if not isinstance(answer, Problem):
+                self.by_digest[answer.digest] = answer
+        return self.environments[question]
+
+    def _find_environment(self, name: str, programs: tuple[str, ...]) -> Environment:
+        if name == HOST:
+            return self.ws.environments.host(programs)
+        entry = self.source.lookup(name)
+        if entry is None or entry.is_tree or entry.is_submodule:
+            raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
+        return self.ws.environments.locked(name, self.source.read(entry.oid))
+
+    def _in_commit(self, program: str) -> bool:
+        """A program of the commit itself (``./tool.sh``) counts as code, not as environment."""
+        return (
+            "/" in program
+            and not program.startswith("/")
+            and self.source.lookup(posixpath.normpath(program)) is not None
+        )
+
+    def _code(self, step: GraphStep) -> tuple[CodeFile, ...] | Problem:
+        return self._told(lambda: self.code.find(step))
+
+    def _from_commit(self, binding: Binding, path: str) -> ActionInput | Problem:
+        known = self.paths.get(path)
+        if known is None:
+            known = self.paths[path] = self._told(lambda: self._content_at(path))
+        if isinstance(known, Problem):
+            return known
+        kind, content = known
+        return ActionInput(binding.name, binding.mount, kind, content)
+
+    def _content_at(self, path: str) -> tuple[str, str]:
+        entry = self._followed(path)
+        if entry.is_tree:
+            facts = inspect_tree(self.ws.objects, entry.oid, self.ws.index)
+            if facts.submodules:
+                raise InputError(
+                    f"input {path!r} holds the submodule {facts.submodules[0]!r}, whose files are not in this repository",
+                    hint="vendor the files, or name the paths beside it",
+                )
+            if facts.escaping_links:
+                raise InputError(
+                    f"input {path!r} holds the link {facts.escaping_links[0]!r}, which leads out of it",
+                    hint="replace the link by the file",
+                )
+            return "directory", f"git:40000:{entry.oid}"
+        # An LFS pointer keeps its Git name, which its content follows from; the sandbox gets the content.
+        return "file", f"git:{entry.mode}:{entry.oid}"
+
+    def _followed(self, path: str) -> Entry:
+        """The file or directory at `path`, links within the tree followed."""
+        place = path
+        for _ in range(40):
+            entry = self.source.lookup(place)
+            if entry is None:
+                raise InputError(f"input {path!r} is not in the commit", hint=self._why_missing(place))
+            if entry.is_submodule:
+                raise InputError(
+                    f"input {path!r} is a submodule, whose files are not in this repository", hint="vendor the files"
+                )
+            if not entry.is_link:
+                return entry
+            target = self.source.read(entry.oid).decode("utf-8", "surrogateescape")
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
+            if target.startswith("/") or place == ".." or place.startswith("../"):
+                raise InputError(
+                    f"input {path!r} is a link that leads out of the tree ({target})", hint="commit the file itself"
+                )
+        raise InputError(f"input {path!r} is a link to itself")
+
+    def _why_missing(self, path: str) -> str:
+        if isinstance(self.source, WorkTree) and self.source.ignored(path):
+            return "it is there but Git ignores it, so no commit can hold it: mend .gitignore or git add -f it"
+        return "commit it, or mend the path"
+
+    def _told(self, find: Callable[[], T]) -> T | Problem:
+        try:
+            return find()
+        except InputError as error:
+            where = f" ({error.where})" if error.where else ""
+            return Problem(error.message + where, error.hint)

@@ -1,0 +1,63 @@
+"""Plans: asks `decide` about every wanted step, in order, with what each decision makes known to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gitml.core.action import Action
+from gitml.core.digest import Digest
+from gitml.core.graph import GraphStep
+from gitml.core.plan import REUSE, Decision, Plan, Policy, decide
+from gitml.core.result import ActionResult
+from gitml.flow.availability import Availability
+from gitml.flow.load import Loaded
+from gitml.flow.parts import PartsFinder
+from gitml.workspace import Workspace
+
+
+class Planner:
+    """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
+
+    def __init__(self, ws: Workspace, loaded: Loaded, policy: Policy) -> None:
+        self.graph = loaded.graph
+        self.finder = PartsFinder(ws, loaded)
+        self.availability = Availability(ws)
+        self.policy = policy
+        self.index = ws.index
+
+    def decide(self, step: GraphStep, results: dict[str, ActionResult | None]) -> Decision:
+        """What becomes of `step` when the steps before it gave `results`."""
+        parts = self.finder.parts(step, results)
+        return decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
+
+    def plan(self, names: Sequence[str]) -> Plan:
+        """Decisions for `names`, which hold every parent of each."""
+        results: dict[str, ActionResult | None] = {}
+        decisions: dict[str, Decision] = {}
+        for name in names:
+            decision = decisions[name] = self.decide(self.graph.steps[name], results)
+            results[name] = decision.result if decision.kind == REUSE else None
+        return Plan(decisions)
+
+    def known_result(self, key: Digest) -> ActionResult | None:
+        """The result of `key` when all its bytes can be had: another process may just have made it."""
+        result = self.index.result(key)
+        return result if result is not None and all(map(self.availability.has, result.outputs)) else None
+
+    def fetch_inputs(self, action: Action) -> None:
+        """Brings into the Store the inputs that are only known from records."""
+        self.availability.fetch(action)
+
+
+def make_plan(ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None) -> Plan:
+    """The Plan for the wanted steps and all they need; for every step when none is named."""
+    names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
+    return Planner(ws, loaded, policy or Policy()).plan(names)
+
+
+def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:
+    """`--force` runs the named steps again, or all when none is named; without `reuse` every step runs."""
+    if not force:
+        return Policy(reuse=reuse)
+    steps = loaded.graph.steps.values()
+    return Policy(frozenset(s.name for s in steps if not wanted or s.name in wanted or s.base in wanted), reuse)

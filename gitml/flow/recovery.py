@@ -1,0 +1,79 @@
+"""Runs whose gitml was killed: what they finished is recorded from the journal they left, and their folders are removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+
+from gitml.core.config import Config
+from gitml.core.record import Run, StepRun, decode_run, step_from_json
+from gitml.flow.recording import Evidence, record_run, remove_folder
+from gitml.store.locks import Locks
+from gitml.workspace import Workspace
+
+ENDED = "gitml was ended before the run was"
+
+
+def recover(ws: Workspace) -> list[Run]:
+    """Records every run left unfinished by a process that is gone; gives those Runs."""
+    try:
+        names = os.listdir(ws.live)
+    except FileNotFoundError:
+        return []
+    recovered = []
+    for name in names:
+        folder = os.path.join(ws.live, name)
+        if name.endswith(".done"):
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        slot = Locks.slot_for(f"run:{name}")
+        if not ws.locks.try_lock(slot):
+            continue
+        try:
+            run = _unfinished(folder, ws.now())
+            if run is not None:
+                record_run(ws, run, Evidence({}, {}), Config())
+                recovered.append(run)
+            remove_folder(folder)
+        finally:
+            ws.locks.unlock(slot)
+    return recovered
+
+
+def _unfinished(folder: str, now: float) -> Run | None:
+    """The Run a journal tells of; None when it was killed before it had told anything."""
+    try:
+        with open(os.path.join(folder, "run.json"), "rb") as file:
+            run = decode_run(file.read())
+        with open(os.path.join(folder, "steps.json"), "rb") as file:
+            names = list(json.loads(file.read()))
+    except (OSError, ValueError):
+        return None
+    done = {step.name: step for step in finished_steps(folder)}
+    steps = tuple(done.get(name) or StepRun(name, "cancelled", ENDED, 0.0) for name in names)
+    return replace(run, status="failed", ended=_last_change(folder, now), steps=steps, error=ENDED)
+
+
+def finished_steps(folder: str) -> list[StepRun]:
+    """The steps a live folder tells as finished; a line cut short by a crash is left out."""
+    try:
+        with open(os.path.join(folder, "events.jsonl"), "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError:
+        return []
+    steps = []
+    for line in lines[:-1]:
+        try:
+            steps.append(step_from_json(json.loads(line)))
+        except (ValueError, KeyError):
+            continue
+    return steps
+
+
+def _last_change(folder: str, now: float) -> float:
+    try:
+        return os.stat(os.path.join(folder, "events.jsonl")).st_mtime
+    except OSError:
+        return now

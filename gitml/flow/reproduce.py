@@ -1,0 +1,114 @@
+"""`reproduce`: runs a recorded source again without any cached result, and compares what comes out byte by byte."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from gitml.core.graphcodec import Head
+from gitml.core.record import Run, StepRun
+from gitml.errors import InputError
+from gitml.flow.availability import Availability
+from gitml.flow.comparing import compare_outputs
+from gitml.flow.load import Loaded, bind_again, read_config
+from gitml.flow.recording import record_folder
+from gitml.flow.run import Emit, RunRequest, run_pipeline
+from gitml.flow.stop import StopSignal
+from gitml.repo.source import CommitSource
+from gitml.workspace import Workspace
+
+
+class Difference(NamedTuple):
+    """One output, or one file of it, that came out otherwise; `what` says where first, in words."""
+
+    step: str
+    port: str
+    path: str
+    what: str
+
+
+class Reproduction(NamedTuple):
+    """A run and its repetition; `notes` tell what else was not the same, such as the environment."""
+
+    original: Run
+    run: Run
+    identical: bool
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+def reproduce(ws: Workspace, original: Run, emit: Emit, stop: StopSignal) -> Reproduction:
+    """Runs what `original` recorded again, every step, and records the verdict beside it."""
+    source = CommitSource(ws.objects, original.commit)
+    graph = bind_again(ws, source, original.path, original.params)
+    loaded = Loaded(graph, Head(graph.pipeline, "", {}), read_config(ws, source), source)
+    request = RunRequest(
+        wanted=original.selected,
+        reuse=False,
+        experiment=original.experiment,
+        message=f"reproduces {original.id[:8]}",
+        tags=("reproduction",),
+    )
+    run = run_pipeline(ws, loaded, request, emit, stop)
+    if run.status == "cancelled":
+        raise InputError("the reproduction was cancelled, so there is no verdict")
+    differences, notes = _compared(ws, original, run)
+    identical = not differences and run.status == original.status
+    verdict = {
+        "run": run.id,
+        "identical": identical,
+        "differences": [difference._asdict() for difference in differences],
+        "notes": notes,
+        "at": run.ended,
+    }
+    path = f"{record_folder(original)}/reproductions/{run.id}.json"
+    content = json.dumps(verdict, sort_keys=True, indent=1).encode() + b"\n"
+    ws.records.append({path: content}, f"{original.id[:8]} {'identical' if identical else 'differs'}\n", None)
+    return Reproduction(original, run, identical, tuple(differences), tuple(notes))
+
+
+def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[Difference], list[str]]:
+    available = Availability(ws)
+    differences: list[Difference] = []
+    notes: list[str] = []
+    for before in original.steps:
+        after = run.step(before.name)
+        if before.outcome not in ("executed", "reused"):
+            continue
+        if after is None or after.outcome != "executed":
+            what = (
+                "is not in the pipeline any more"
+                if after is None
+                else f"{after.outcome}: {after.error or after.reason}"
+            )
+            differences.append(Difference(before.name, "", "", what))
+            continue
+        if before.key != after.key and not differences:
+            notes.append(f"step {before.name} had another environment or other inputs: {_why(ws, before, after)}")
+        differences += _step_differences(ws, available, before, after)
+    return differences, notes
+
+
+def _step_differences(ws: Workspace, available: Availability, before: StepRun, after: StepRun) -> list[Difference]:
+    new = {output.name: output for output in after.outputs}
+    found = []
+    for old in before.outputs:
+        if old.name not in new:
+            found.append(Difference(before.name, old.name, "", "is no output any more"))
+            continue
+        for difference in compare_outputs(ws.store, available, old, new[old.name]):
+            found.append(Difference(before.name, old.name, difference.path, difference.what))
+    return found
+
+
+def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
+    from gitml.core.explain import changes_between, summary_of
+
+    if before.key is None or after.key is None:
+        return "what it was is not recorded"
+    one, two = ws.index.action(before.key), ws.index.action(after.key)
+    if one is None or two is None:
+        return "what it was is not recorded"
+    descriptions = {d: found for d in (one.environment, two.environment) if (found := ws.index.environment(d))}
+    changes = changes_between(one, two, descriptions)
+    return summary_of(changes) if changes else "nothing that can be named"

@@ -1,0 +1,141 @@
+"""Running a pipeline: plans it, performs what must be performed, and records what came of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from gitml import __version__
+from gitml.core.events import Event, RunFinished, RunStarted, StepFinished
+from gitml.core.plan import REUSE, Decision, Plan
+from gitml.core.record import Run, StepRun
+from gitml.core.result import ActionResult
+from gitml.errors import InputError
+from gitml.flow.load import Loaded
+from gitml.flow.planning import Planner, policy_for
+from gitml.flow.recording import Evidence, record_run
+from gitml.flow.stop import StopSignal
+from gitml.repo.revisions import branch_name, user_ident
+from gitml.repo.snapshot import WorkTree
+from gitml.workspace import Workspace
+
+Emit = Callable[[Event], None]
+
+
+class RunRequest(NamedTuple):
+    """What is asked of a run beyond the pipeline and its parameters; `jobs` None means as many as the machine has CPUs."""
+
+    wanted: Sequence[str] = ()
+    force: bool = False
+    reuse: bool = True
+    keep_going: bool = False
+    jobs: int | None = None
+    experiment: str | None = None
+    tags: tuple[str, ...] = ()
+    message: str = ""
+
+
+def new_run_id() -> str:
+    """16 hex digits that no other run has."""
+    return os.urandom(8).hex()
+
+
+def run_pipeline(
+    ws: Workspace,
+    loaded: Loaded,
+    request: RunRequest,
+    emit: Emit,
+    stop: StopSignal,
+    run_id: str | None = None,
+) -> Run:
+    """Brings every wanted step to its end and gives the recorded Run; InputError, before anything ran, for blocked steps."""
+    graph = loaded.graph
+    names = graph.select(request.wanted) if request.wanted else list(graph.steps)
+    policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
+    planner = Planner(ws, loaded, policy)
+    started = ws.now()
+    plan = planner.plan(names)
+    refuse_blocked(plan)
+    commit, dirty, base = seal(loaded)
+    run = Run(
+        id=run_id or new_run_id(),
+        pipeline=graph.pipeline,
+        path=graph.path,
+        experiment=request.experiment or graph.experiment,
+        status="running",
+        commit=commit,
+        started=started,
+        ended=started,
+        by=user_ident(ws.location),
+        host=socket.gethostname(),
+        version=__version__,
+        dirty=dirty,
+        base=base,
+        branch=branch_name(ws.location) if isinstance(loaded.source, WorkTree) else None,
+        message=request.message,
+        tags=request.tags,
+        params=graph.params,
+        selected=tuple(request.wanted),
+        options=_options(request),
+    )
+    emit(RunStarted(run, tuple(names)))
+    if all(decision.kind == REUSE for decision in plan.decisions.values()):
+        steps = [reused(name, decision) for name, decision in plan.decisions.items()]
+        for step in steps:
+            emit(StepFinished(step))
+        run = replace(run, status="succeeded", ended=ws.now(), steps=tuple(steps))
+        recorded = record_run(ws, run, Evidence({}, {}), loaded.config)
+    else:
+        # Only what performs steps needs these modules: a run from cache does without.
+        from gitml.flow.schedule import perform
+
+        run, recorded = perform(ws, loaded, planner, plan, run, request, emit, stop)
+    emit(RunFinished(run, recorded))
+    return run
+
+
+def refuse_blocked(plan: Plan) -> None:
+    """InputError naming every blocked step of the plan."""
+    blocked = plan.blocked()
+    if not blocked:
+        return
+    (name, decision), *others = blocked.items()
+    also = f" (also blocked: {', '.join(n for n, _ in others)})" if others else ""
+    raise InputError(f"step {name!r} can't run: {decision.reason}{also}", hint=decision.hint)
+
+
+def seal(loaded: Loaded) -> tuple[str, bool, str | None]:
+    """(commit, dirty, base): the commit that holds exactly what the plan read."""
+    if isinstance(loaded.source, WorkTree):
+        return loaded.source.seal()
+    return loaded.source.commit, False, None
+
+
+def reused(name: str, decision: Decision) -> StepRun:
+    """The StepRun of a step whose known result serves."""
+    result = decision.result
+    assert result is not None
+    return step_of_result(name, "reused", decision.reason, decision, result)
+
+
+def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:
+    """A StepRun with the outputs of `result`."""
+    return StepRun(
+        name=name,
+        outcome=outcome,
+        reason=reason,
+        seconds=0.0,
+        key=decision.key,
+        outputs=result.outputs,
+        metrics=result.metrics,
+        saved=result.cost,
+        origin=result.run,
+    )
+
+
+def _options(request: RunRequest) -> dict[str, bool]:
+    options = {"force": request.force, "no_reuse": not request.reuse, "keep_going": request.keep_going}
+    return {name: True for name, value in options.items() if value}

@@ -1,0 +1,388 @@
+"""Performing a plan: ready steps within the resources there are, longest expected path first, until all have an outcome.
+
+The scheduler knows the Graph and no processes; the executor knows processes and no Graph; what becomes of a step is asked of the
+Planner again whenever its inputs have become known.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from dataclasses import replace
+from typing import NamedTuple
+
+from gitml.core.digest import Digest
+from gitml.core.environment import Environment
+from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
+from gitml.core.graph import GraphStep
+from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
+from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.record import Attempt, Run, StepRun, step_as_json
+from gitml.core.result import ActionResult, Cost
+from gitml.errors import InputError
+from gitml.flow.hints import hint_for
+from gitml.flow.load import Loaded
+from gitml.flow.local import make_executor
+from gitml.flow.planning import Planner
+from gitml.flow.recording import Evidence, Journal, record_run
+from gitml.flow.recovery import recover
+from gitml.flow.run import Emit, RunRequest, step_of_result
+from gitml.flow.stop import StopSignal
+from gitml.store.locks import Locks
+from gitml.workspace import Workspace
+
+POLL = 0.1  # seconds between looks at the stop signal and at what other processes finished
+DONE = ("executed", "reused")
+
+
+class Active(NamedTuple):
+    """A step that an attempt is being made for."""
+
+    step: GraphStep
+    decision: Decision
+    number: int
+    started: float
+    attempts: tuple[Attempt, ...]
+
+
+def perform(
+    ws: Workspace,
+    loaded: Loaded,
+    planner: Planner,
+    plan: Plan,
+    run: Run,
+    request: RunRequest,
+    emit: Emit,
+    stop: StopSignal,
+) -> tuple[Run, str]:
+    """Performs what `plan` does not reuse; gives the finished Run and its record's commit."""
+    if not ws.locks.lock_shared(Locks.GC, timeout=600.0):
+        raise InputError("gc has been running for ten minutes", hint="wait for it, or end it")
+    recover(ws)
+    ws.locks.try_lock(Locks.slot_for(f"run:{run.id}"))
+    indices = {name: index for index, name in enumerate(plan.decisions)}
+    journal = Journal(ws, run, indices)
+    executor = make_executor(ws, loaded.config, journal.folder, request.jobs)
+    try:
+        scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
+        scheduler.check_resources()
+        steps = scheduler.work()
+        run = replace(run, status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        evidence = Evidence(scheduler.actions, scheduler.environments)
+    finally:
+        executor.close()
+    recorded = record_run(ws, run, evidence, loaded.config)
+    journal.close()
+    ws.locks.unlock(Locks.slot_for(f"run:{run.id}"))
+    ws.locks.unlock(Locks.GC)
+    return run, recorded
+
+
+class _Scheduler:
+    def __init__(
+        self,
+        ws: Workspace,
+        loaded: Loaded,
+        planner: Planner,
+        plan: Plan,
+        run: Run,
+        request: RunRequest,
+        emit: Emit,
+        stop: StopSignal,
+        executor: Executor,
+        journal: Journal,
+        indices: dict[str, int],
+    ) -> None:
+        self.ws = ws
+        self.graph = loaded.graph
+        self.source = loaded.source
+        self.planner = planner
+        self.plan = plan
+        self.run = run
+        self.request = request
+        self.emit = emit
+        self.stop = stop
+        self.executor = executor
+        self.journal = journal
+        self.indices = indices
+        self.names = list(plan.decisions)
+        self.free = executor.capacity()
+        self.slots = executor.slots()
+        wanted = set(self.names)
+        self.children = {n: [c for c in cs if c in wanted] for n, cs in self.graph.children().items() if n in wanted}
+        self.missing = {name: len(self.graph.steps[name].parents) for name in self.names}
+        self.priority = self.longest_paths()
+        self.done: dict[str, StepRun] = {}
+        self.results: dict[str, ActionResult | None] = {}
+        self.ready: list[tuple[float, int, str]] = []  # heap; reused steps never enter it
+        self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
+        self.active: dict[str, Active] = {}  # by attempt
+        self.cancelled: set[str] = set()
+        self.stopped = 0  # the stop level already acted on
+        self.failed = False
+        self.actions: dict[Digest, bytes] = {}
+        self.environments: dict[Digest, Environment] = {}
+
+    # -- before
+
+    def check_resources(self) -> None:
+        """InputError when a step that may run asks for what this target can never give."""
+        for name, decision in self.plan.decisions.items():
+            missing = self.graph.steps[name].resources.missing_from(self.free)
+            if missing and decision.kind != REUSE:
+                raise InputError(
+                    f"step {name!r} asks for {missing}",
+                    where="target local",
+                    hint="ask for less, or say in gitml.yaml what targets.local has",
+                )
+
+    def longest_paths(self) -> dict[str, float]:
+        """For each step the seconds expected from its start to the end of all that waits for it."""
+        expected = self.ws.index.expected_seconds(self.graph.pipeline)
+        longest: dict[str, float] = {}
+        for name in reversed(self.names):
+            own = 0.0 if self.plan.decisions[name].kind == REUSE else expected.get(name, 1.0)
+            longest[name] = own + max((longest[child] for child in self.children[name]), default=0.0)
+        return longest
+
+    # -- the loop
+
+    def work(self) -> list[StepRun]:
+        """Runs until every step has an outcome; gives them in the plan's order."""
+        for name in self.names:
+            if self.missing[name] == 0 and name not in self.done:
+                self.arrive(name)
+        while len(self.done) < len(self.names):
+            self.heed_stop()
+            self.look_at_waiting()
+            self.submit_ready()
+            if len(self.done) == len(self.names):
+                break
+            for event in self.executor.wait(POLL if self.active or self.waiting else 0.0):
+                self.on_event(event)
+        return [self.done[name] for name in self.names]
+
+    def status(self) -> str:
+        """How the run as a whole ended."""
+        if self.stopped:
+            return "cancelled"
+        return "failed" if self.failed else "succeeded"
+
+    def arrive(self, name: str) -> None:
+        """All parents of a step are done well: decides it. Reuse cascades with a list, as chains can be long."""
+        todo = [name]
+        while todo:
+            name = todo.pop()
+            step = self.graph.steps[name]
+            decision = self.plan.decisions[name]
+            if decision.action is None:  # an input was not known when the plan was made
+                decision = self.planner.decide(step, self.results)
+            if decision.kind == REUSE:
+                assert decision.result is not None
+                todo.extend(self.settle(step_of_result(name, "reused", decision.reason, decision, decision.result)))
+            elif decision.kind == BLOCKED:
+                self.failed = True
+                todo.extend(self.settle(StepRun(name, "failed", decision.reason, 0.0, error=decision.reason)))
+            else:
+                self.decided(name, decision)
+
+    def decided(self, name: str, decision: Decision) -> None:
+        if self.stopped or (self.failed and not self.request.keep_going):
+            self.skip(name)
+            return
+        self.waiting.pop(name, None)
+        self.plan.decisions[name] = decision  # type: ignore[index]
+        heapq.heappush(self.ready, (-self.priority[name], self.indices[name], name))
+
+    def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
+        """Notes an outcome; gives the steps that can be decided now. What waits for a failure is skipped."""
+        self.done[step.name] = step
+        self.journal.note(json.dumps(step_as_json(step)))
+        self.emit(StepFinished(step))
+        if step.outcome not in DONE:
+            for child in self.children[step.name]:
+                if child not in self.done:
+                    self.skip(child, step.name)
+            return []
+        self.results[step.name] = result or self.as_result(step)
+        arrived = []
+        for child in self.children[step.name]:
+            self.missing[child] -= 1
+            if self.missing[child] == 0 and child not in self.done:
+                arrived.append(child)
+        return arrived
+
+    def settle_and_go_on(self, step: StepRun, result: ActionResult | None = None) -> None:
+        for name in self.settle(step, result):
+            self.arrive(name)
+
+    def as_result(self, step: StepRun) -> ActionResult:
+        return ActionResult(
+            step.outputs, step.metrics, step.saved or step.cost, step.origin or self.run.id, self.run.started
+        )
+
+    def skip(self, name: str, because: str | None = None) -> None:
+        """Marks a step, and what waits for it, as not run."""
+        stack = [(name, because)]
+        while stack:
+            name, because = stack.pop()
+            if name in self.done:
+                continue
+            outcome = "cancelled" if self.stopped else "skipped"
+            reason = f"needs {because}, which did not succeed" if because else "the run was ended before it"
+            step = StepRun(name, outcome, reason, 0.0)
+            self.done[name] = step
+            self.journal.note(json.dumps(step_as_json(step)))
+            self.emit(StepFinished(step))
+            stack.extend((child, name) for child in self.children[name])
+
+    # -- starting
+
+    def submit_ready(self) -> None:
+        held_back = []
+        while self.ready and len(self.active) < self.slots:
+            item = heapq.heappop(self.ready)
+            name = item[2]
+            if name in self.done:
+                continue
+            step = self.graph.steps[name]
+            if not step.resources.fits(self.free):
+                held_back.append(item)  # something later in the order may fit beside what runs
+                continue
+            self.begin(step, self.plan.decisions[name])
+        for item in held_back:
+            heapq.heappush(self.ready, item)
+
+    def begin(self, step: GraphStep, decision: Decision) -> None:
+        """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
+        assert decision.key is not None
+        if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
+            self.waiting[step.name] = decision
+            self.emit(StepWaits(step.name))
+            return
+        if not self.insists(step):
+            known = self.planner.known_result(decision.key)
+            if known is not None:
+                self.ws.locks.unlock(Locks.slot_for(decision.key))
+                self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
+                return
+        assert decision.action is not None
+        self.planner.fetch_inputs(decision.action)
+        self.attempt(Active(step, decision, 1, self.ws.now(), ()))
+
+    def insists(self, step: GraphStep) -> bool:
+        """Whether the step must be performed though a result is known."""
+        policy = self.planner.policy
+        return not policy.reuse or step.name in policy.forced or not step.reuse
+
+    def made_elsewhere(self, step: GraphStep, decision: Decision, known: ActionResult) -> StepRun:
+        reason = f"same as in run {known.run[:8]}, made meanwhile"
+        return step_of_result(step.name, "reused", reason, decision, known)
+
+    def attempt(self, active: Active) -> None:
+        step, decision = active.step, active.decision
+        assert decision.action is not None
+        assert decision.key is not None
+        environment = self.planner.finder.by_digest[decision.action.environment]
+        name = f"{self.indices[step.name]}-{active.number}"
+        self.actions[decision.key] = decision.action.preimage()
+        self.environments[environment.digest] = environment
+        self.free = self.free.minus(step.resources)
+        self.active[name] = active
+        self.emit(StepStarted(step.name, decision.reason, active.number))
+        log = self.journal.log_path(name)
+        self.executor.submit(Task(name, decision.action, environment, step.resources, step.timeout, step.strict, log))
+
+    # -- what happens
+
+    def on_event(self, event: TaskEvent) -> None:
+        active = self.active.get(event.attempt)
+        if active is None or isinstance(event, TaskStarted):
+            return
+        if isinstance(event, TaskOutput):
+            self.emit(StepOutput(active.step.name, event.line))
+        else:
+            self.finished(active, event)
+
+    def finished(self, active: Active, event: TaskFinished) -> None:
+        step, decision = active.step, active.decision
+        del self.active[event.attempt]
+        self.free = self.free.plus(step.resources)
+        error = event.error
+        if error is not None:
+            hint = event.hint or hint_for(self.source, step, self.journal.log_path(event.attempt))
+            error = f"{error} ({hint})" if hint else error
+        ended = Attempt(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log)
+        attempts = (*active.attempts, ended)
+        for digest in event.bad_inputs:
+            self.emit(
+                Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
+            )
+        again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries
+        if again and not self.stopped and not event.bad_inputs:
+            self.emit(StepRetried(step.name, error or event.outcome))
+            self.attempt(active._replace(number=active.number + 1, started=self.ws.now(), attempts=attempts))
+            return
+        self.conclude(active, event, attempts, error)
+
+    def conclude(self, active: Active, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None) -> None:
+        step, decision = active.step, active.decision
+        assert decision.key is not None
+        assert decision.action is not None
+        cost = Cost(
+            sum(a.cost.wall for a in attempts),
+            sum(a.cost.cpu for a in attempts),
+            max(a.cost.peak_memory for a in attempts),
+        )
+        outcome = {"done": "executed", "cancelled": "cancelled"}.get(event.outcome, "failed")
+        seconds = self.ws.now() - attempts[0].started
+        record = StepRun(
+            step.name,
+            outcome,
+            decision.reason,
+            seconds,
+            decision.key,
+            event.outputs,
+            event.metrics,
+            attempts,
+            cost,
+            error=error,
+        )
+        result = None
+        if outcome == "executed":
+            result = ActionResult(event.outputs, event.metrics, cost, self.run.id, self.ws.now())
+            preimage = self.actions[decision.key]
+            self.ws.index.put_result(decision.key, result, preimage, self.graph.pipeline, step.name)
+            environment = self.environments[decision.action.environment]
+            self.ws.index.put_environment(environment)
+        self.ws.locks.unlock(Locks.slot_for(decision.key))
+        if outcome == "failed":
+            self.failed = True
+        self.settle_and_go_on(record, result)
+        if self.failed and not self.request.keep_going:
+            self.skip_the_rest()
+
+    def skip_the_rest(self) -> None:
+        """After a failure nothing new starts; what runs is let finish."""
+        running = {active.step.name for active in self.active.values()}
+        for name in self.names:
+            if name not in self.done and name not in running:
+                self.skip(name)
+        self.ready.clear()
+        self.waiting.clear()
+
+    def look_at_waiting(self) -> None:
+        """Steps that another process performs: reuse what it made, or take over when it is gone."""
+        for name, decision in list(self.waiting.items()):
+            assert decision.key is not None
+            if self.ws.locks.try_lock(Locks.slot_for(decision.key)):
+                self.ws.locks.unlock(Locks.slot_for(decision.key))
+                self.decided(name, decision)
+
+    def heed_stop(self) -> None:
+        if self.stop.level <= self.stopped:
+            return
+        self.stopped = self.stop.level
+        for attempt in self.active:
+            self.executor.cancel(attempt, now=self.stopped > 1)
+        self.skip_the_rest()

@@ -1,0 +1,212 @@
+"""Running git: a clean environment, no surprises from hooks or prompts, and its complaints as GitmlErrors."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import IO, NamedTuple
+
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
+
+# What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.
+_DROPPED = frozenset(
+    (
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_GRAFT_FILE",
+        "GIT_INDEX_FILE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_QUARANTINE_PATH",
+        "GIT_LITERAL_PATHSPECS",
+        "GIT_GLOB_PATHSPECS",
+        "GIT_NOGLOB_PATHSPECS",
+        "GIT_ICASE_PATHSPECS",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_DIFF_OPTS",
+        "GIT_FLUSH",
+        "GIT_ATTR_SOURCE",
+        "GIT_REFLOG_ACTION",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_CONFIG",
+        "GIT_DEFAULT_HASH",
+    )
+)
+# Replaced objects would make an id stand for other bytes than its own, and ids stand in keys.
+_FIXED = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_PAGER": "cat",
+}
+_BASE = ("git", "--no-pager", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
+# Every object and ref that these write is on the disk when git returns.
+DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
+
+
+class Location(NamedTuple):
+    """Where a repository is. `git_dir` is this worktree's own, `common_dir` what all worktrees share.
+
+    `worktree` is None when the repository is bare. `object_format` is ``sha1`` or ``sha256``. `explicit` when the
+    user's GIT_DIR named it, so that git must be told too.
+    """
+
+    git_dir: str
+    common_dir: str
+    worktree: str | None
+    object_format: str
+    bare: bool
+    explicit: bool = False
+
+    @property
+    def folder(self) -> str:
+        """Where git runs."""
+        return self.worktree or self.git_dir
+
+
+def git(
+    location: Location,
+    *args: str,
+    input: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> bytes:
+    """What ``git ARGS`` writes to its stdout. A GitmlError when it fails, unless not `check`: then its stdout so far.
+
+    Options given before the command (``-c …``) are allowed. Values must stand behind ``--end-of-options``, or be checked ids.
+    """
+    out, stderr, code = git_status(location, *args, input=input, env=env)
+    if code and check:
+        raise translate(location.folder, args, code, stderr)
+    return out
+
+
+def git_status(
+    location: Location, *args: str, input: bytes | None = None, env: Mapping[str, str] | None = None
+) -> tuple[bytes, bytes, int]:
+    """(stdout, stderr, exit status) of ``git ARGS``."""
+    process = popen(location, *args, env=env, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
+    with process:
+        try:
+            out, stderr = process.communicate(input)
+        except BaseException:
+            process.kill()
+            raise
+    return out, stderr, process.returncode
+
+
+def popen(
+    location: Location,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    stdin: int | None = subprocess.PIPE,
+    stdout: int | None = subprocess.PIPE,
+    stderr: int | None = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Starts git in its own process group, so that a Ctrl-C meant for gitml doesn't end it in the middle."""
+    full = clean_environment(os.environ)
+    if location.explicit:
+        full["GIT_DIR"] = location.git_dir
+        full["GIT_COMMON_DIR"] = location.common_dir
+        if location.worktree:
+            full["GIT_WORK_TREE"] = location.worktree
+    if env:
+        full.update(env)
+    try:
+        return subprocess.Popen(
+            [*_BASE, *args], cwd=location.folder, env=full, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
+        )
+    except FileNotFoundError as error:
+        raise _cannot_start(location.folder) from error
+    except OSError as error:
+        raise MachineError(f"git can't be started: {error.strerror}", where=location.folder) from error
+
+
+def run_plain(folder: str, environ: Mapping[str, str], *args: str) -> bytes:
+    """What git says when run in `folder` as the user would, their GIT_DIR included; for finding the repository only."""
+    try:
+        done = subprocess.run(
+            ["git", *args],
+            cwd=folder,
+            env={**environ, **_FIXED},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _cannot_start(folder) from error
+    if done.returncode:
+        raise translate(folder, args, done.returncode, done.stderr)
+    return done.stdout
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a git of ours: identity and configuration stay, what would point it elsewhere goes."""
+    return {**{name: value for name, value in environ.items() if name not in _DROPPED}, **_FIXED}
+
+
+def stderr_file() -> IO[bytes]:
+    """A file without a name for the stderr of a process that lasts, which a pipe would block when nobody reads it."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("git-stderr"), "w+b", buffering=0)
+    import tempfile
+
+    return tempfile.TemporaryFile(buffering=0)
+
+
+# Ordered: the first that matches what git said decides.
+_MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
+    (
+        r"dubious ownership|safe\.directory",
+        TrustError,
+        "if you trust it: git config --global --add safe.directory {folder}",
+    ),
+    (r"safe\.bareRepository|cannot use bare repository", TrustError, "name it with GIT_DIR={folder}"),
+    (r"not a git repository", InputError, "git init"),
+    (r"No space left|Disk quota", MachineError, "free some space"),
+    (r"could not fetch|promisor|Could not resolve host|read from remote|unable to access", RemoteError, "git fetch"),
+    (r"Permission denied|Read-only file system|Operation not permitted|insufficient permission", MachineError, None),
+    (
+        r"Unable to create '.*\.lock'|cannot lock ref|File exists",
+        BusyError,
+        "another git holds it, or one left its lock behind",
+    ),
+    (
+        r"corrupt|inflate|bad object|unable to (read|unpack)|missing (blob|tree|commit|object)|invalid object|is garbage"
+        r"|bad (tree|signature)|packfile|could not parse|not a valid (object|commit)",
+        IntegrityError,
+        "git fsck names what is broken; fetch it again from a clone",
+    ),
+    (r"clean filter|external filter", InputError, "the filter that .gitattributes asks for fails: mend or install it"),
+    (r"dies? of signal|Out of memory|malloc", MachineError, None),
+)
+
+
+def translate(folder: str, args: tuple[str, ...], code: int, stderr: bytes) -> GitmlError:
+    """What git said when it failed, as the kind of error it is."""
+    text = stderr.decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines
+    message = told[0].partition(": ")[2] if told and told[0].startswith(("fatal: ", "error: ")) else " ".join(told[:1])
+    command = next((arg for arg in args if not arg.startswith("-") and "=" not in arg), "git")
+    for pattern, kind, hint in _MEANINGS:
+        if re.search(pattern, text):
+            return kind(f"git {command}: {message}", where=folder, hint=hint and hint.format(folder=folder))
+    ending = f"ended by signal {-code}" if code < 0 else f"exit status {code}"
+    return MachineError(f"git {command}: {message or ending}", where=folder)
+
+
+def _cannot_start(folder: str) -> GitmlError:
+    if not os.path.isdir(folder):
+        return InputError("no such folder", where=folder)
+    return MachineError("git is not on PATH", hint="install Git 2.31 or newer")

@@ -1,0 +1,205 @@
+"""The work tree as a Source, exact and read-only: what is not committed becomes a snapshot commit on top of HEAD.
+
+Neither files, index, stash nor HEAD are touched: trees are written from a copy of the index. The same content on the same
+HEAD makes the same snapshot commit, so asking twice leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gitml.core.protocols import Entry
+from gitml.errors import InputError, IntegrityError
+from gitml.repo.git import Location, git
+from gitml.repo.hashing import Hasher, sync_new_objects
+from gitml.repo.objects import Objects
+from gitml.repo.scratchindex import ScratchIndex
+from gitml.repo.source import TreeSource, tree_of_commit
+from gitml.repo.status import PendingStatus, Status
+from gitml.repo.untracked import Untracked
+
+_MESSAGE = b"gitml: snapshot of uncommitted work\n"
+_IDENTITY = b"gitml <gitml@localhost>"
+
+
+class Sealed(NamedTuple):
+    """The commit that holds exactly what was read. When `dirty` it is a snapshot on top of `base` (None before any commit)."""
+
+    commit: str
+    dirty: bool
+    base: str | None
+
+
+class WorkTree:
+    """The work tree as it is when first asked. Untracked files join it when they, or a directory above them, are looked up.
+
+    `lookup("")` takes in every untracked file that is not ignored; look up the directory that is meant.
+    """
+
+    def __init__(self, location: Location, objects: Objects) -> None:
+        if location.worktree is None:
+            raise InputError("a bare repository has no work tree", where=location.git_dir, hint="--at REV")
+        self._location = location
+        self._objects = objects
+        self._pending: PendingStatus | None = None
+        self._status: Status | None = None
+        self._tracked: TreeSource | None = None
+        self._head_tree: str | None = None
+        self._head_time = b"0 +0000"
+        self._untracked: Untracked | None = None
+        self._used: dict[str, Entry] = {}
+        self._unwritten: dict[str, Entry] = {}
+        self._index: ScratchIndex | None = None
+        self._hasher = Hasher(location)
+        self._sealed: tuple[str, Sealed] | None = None
+
+    def start(self) -> None:
+        """Has git look at the files while the caller does something else; otherwise it is done when first needed."""
+        if self._pending is None and self._status is None:
+            self._pending = PendingStatus(self._location)
+
+    def close(self) -> None:
+        """Removes what is temporary; nothing can be looked up afterwards."""
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        self._hasher.close()
+
+    @property
+    def head(self) -> str | None:
+        """The commit of HEAD, None before the first."""
+        return self._look().head
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that HEAD is on, None when detached."""
+        return self._look().branch
+
+    @property
+    def dirty(self) -> bool:
+        """Whether what was read so far, tracked files all together, differs from HEAD."""
+        return bool(self._unwritten) or self._source().tree != self._head_tree
+
+    @property
+    def tree(self) -> str:
+        """The Git tree of all tracked files as they are, and the untracked ones that were looked up."""
+        self._write()
+        return self._source().tree
+
+    def lookup(self, path: str) -> Entry | None:
+        """What is at `path`, None when nothing is or it is ignored. InputError when the way leads into another repository."""
+        source = self._source()
+        used = self._used.get(path)
+        if used is not None:
+            return used
+        entry = source.lookup(path)
+        assert self._untracked is not None
+        if self._untracked.none or (entry is not None and not entry.is_tree):
+            return entry
+        for found in self._untracked.at(path):
+            if found not in self._used:
+                self._used[found] = self._unwritten[found] = self._hasher.entry(found)
+        if path in self._used:
+            return self._used[path]
+        below = path and path + "/"
+        if any(name.startswith(below) for name in self._unwritten):
+            self._write()
+            return self._source().lookup(path)
+        return entry
+
+    def children(self, oid: str) -> Mapping[str, Entry]:
+        """The names directly in the tree `oid`, one that `lookup` or `children` gave."""
+        return self._objects.tree(oid)
+
+    def read(self, oid: str) -> bytes:
+        """The content of the blob `oid`, as Git stores it."""
+        return self._objects.read(oid)
+
+    def seal(self) -> Sealed:
+        """The commit of all that was read: HEAD, or a snapshot commit, durable."""
+        tree = self.tree
+        status = self._look()
+        if status.head is not None and tree == self._head_tree:
+            return Sealed(status.head, False, None)
+        if self._sealed is None or self._sealed[0] != tree:
+            self._sealed = (tree, Sealed(self._commit(tree, status.head), True, status.head))
+        return self._sealed[1]
+
+    def exists_untracked(self, path: str) -> bool:
+        """Whether `path` is, or is a directory that holds, an untracked file that is not ignored. Marks nothing as used."""
+        self._source()
+        assert self._untracked is not None
+        return bool(self._untracked.at(path))
+
+    def ignored(self, path: str) -> bool:
+        """Whether something is at `path` that Git is told to ignore."""
+        if not path or not os.path.lexists(os.path.join(self._location.folder, path)):
+            return False
+        given = os.fsencode(path) + b"\0"
+        return bool(git(self._location, "check-ignore", "-z", "--stdin", input=given, check=False))
+
+    def _look(self) -> Status:
+        if self._status is None:
+            self.start()
+            assert self._pending is not None
+            pending, self._pending = self._pending, None
+            self._status = pending.finish()
+        return self._status
+
+    def _source(self) -> TreeSource:
+        if self._tracked is not None:
+            return self._tracked
+        status = self._look()
+        if status.unmerged:
+            names = ", ".join(status.unmerged[:5]) + (", …" if len(status.unmerged) > 5 else "")
+            raise InputError(f"files with merge conflicts: {names}", hint="resolve them and git add, or --at REV")
+        if status.head is not None:
+            content = self._objects.read(status.head)
+            self._head_tree = tree_of_commit(content)
+            self._head_time = _committer_time(content)
+        self._untracked = Untracked(self._location, status.untracked)
+        if self._head_tree is not None and not (status.changed or status.removed or status.dropped):
+            self._tracked = TreeSource(self._objects, self._head_tree)
+        else:
+            index = self._scratch()
+            index.remove(status.removed)
+            index.take(status.changed)
+            self._tracked = TreeSource(self._objects, index.write_tree())
+        return self._tracked
+
+    def _write(self) -> None:
+        """Brings the tree up to all that is used."""
+        self._source()
+        if self._unwritten:
+            index = self._scratch()
+            index.put(self._unwritten)
+            self._tracked = TreeSource(self._objects, index.write_tree())
+            self._unwritten.clear()
+
+    def _scratch(self) -> ScratchIndex:
+        if self._index is None:
+            self._index = ScratchIndex(self._location)
+        return self._index
+
+    def _commit(self, tree: str, head: str | None) -> str:
+        parent = b"parent %s\n" % head.encode("ascii") if head else b""
+        who = _IDENTITY + b" " + self._head_time
+        content = b"tree %s\n%sauthor %s\ncommitter %s\n\n%s" % (tree.encode("ascii"), parent, who, who, _MESSAGE)
+        commit = (
+            git(self._location, "hash-object", "-t", "commit", "-w", "--stdin", input=content).decode("ascii").strip()
+        )
+        sync_new_objects(self._objects, self._head_tree, commit, tree)
+        return commit
+
+
+def _committer_time(commit: bytes) -> bytes:
+    """The committer's time and zone as they stand in the commit."""
+    for line in commit.partition(b"\n\n")[0].split(b"\n"):
+        if line.startswith(b"committer "):
+            return b" ".join(line.rsplit(b" ", 2)[1:])
+    raise IntegrityError("a commit without a committer", hint="git fsck")

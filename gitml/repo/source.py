@@ -1,0 +1,66 @@
+"""A commit's files as a Source, and what a directory of them holds that needs care."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gitml.core.protocols import Entry
+from gitml.errors import InputError
+from gitml.repo.objects import Objects
+
+
+class TreeSource:
+    """The files of the Git tree `tree`."""
+
+    def __init__(self, objects: Objects, tree: str) -> None:
+        self._objects = objects
+        self.tree = tree
+
+    def lookup(self, path: str) -> Entry | None:
+        """What is at `path` (the root for ``""``), None when nothing is. InputError when the way leads through a submodule."""
+        entry = Entry("40000", self.tree)
+        if not path:
+            return entry
+        names = path.split("/")
+        for depth, name in enumerate(names):
+            if not entry.is_tree:
+                if entry.is_submodule:
+                    raise in_submodule(path, "/".join(names[:depth]))
+                return None
+            found = self._objects.tree(entry.oid).get(name)
+            if found is None:
+                return None
+            entry = found
+        return entry
+
+    def children(self, oid: str) -> Mapping[str, Entry]:
+        """The names directly in the tree `oid`."""
+        return self._objects.tree(oid)
+
+    def read(self, oid: str) -> bytes:
+        """The content of the blob `oid`."""
+        return self._objects.read(oid)
+
+
+class CommitSource(TreeSource):
+    """The files of `commit`, a full commit id. IntegrityError when the commit is not here."""
+
+    def __init__(self, objects: Objects, commit: str) -> None:
+        super().__init__(objects, tree_of_commit(objects.read(commit)))
+        self.commit = commit
+
+
+def tree_of_commit(content: bytes) -> str:
+    """The tree that the commit with these bytes names; InputError when they are not a commit's."""
+    if not content.startswith(b"tree "):
+        raise InputError("not a commit")
+    return content[5 : content.index(b"\n")].decode("ascii")
+
+
+def in_submodule(path: str, submodule: str) -> InputError:
+    """The error for a path that leads into another repository."""
+    return InputError(
+        f"{submodule} is a submodule: its files are not part of this repository's commits",
+        where=path,
+        hint="copy what the step needs into this repository",
+    )

@@ -1,0 +1,93 @@
+"""Workspace: one repository and the services that work on it, opened once from a folder and the environment. It has no verbs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from functools import cached_property
+
+from gitml.execute.environments import Environments
+from gitml.repo.discover import Location, discover
+from gitml.repo.objects import Objects
+from gitml.repo.recordlog import GitRecordLog
+from gitml.repo.snapshot import WorkTree
+from gitml.store.index import Index
+from gitml.store.locks import Locks
+from gitml.store.objects import LocalStore
+
+RUNS_REF = "refs/gitml/runs"
+
+
+class Workspace:
+    """Everything is made on first use, since many commands need little of it."""
+
+    def __init__(self, location: Location, environ: Mapping[str, str]) -> None:
+        self.location = location
+        self.environ = environ
+        self.root = os.path.join(location.common_dir, "gitml")
+        self.live = os.path.join(self.root, "live")
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects of the repository."""
+        return Objects(self.location)
+
+    @cached_property
+    def locks(self) -> Locks:
+        """The kernel's locks among gitml's processes on this repository."""
+        self.make_folders()
+        return Locks(os.path.join(self.root, "locks"))
+
+    @cached_property
+    def store(self) -> LocalStore:
+        """Blobs and trees on this machine."""
+        self.make_folders()
+        return LocalStore(self.root)
+
+    @cached_property
+    def records(self) -> GitRecordLog:
+        """The log of runs."""
+        return GitRecordLog(self.location, self.objects, RUNS_REF, self._records_lock)
+
+    @cached_property
+    def index(self) -> Index:
+        """What can be looked up, level with the log of runs."""
+        from gitml.history.sync import sync
+
+        self.make_folders()
+        index = Index(os.path.join(self.root, "index.db"))
+        sync(index, self.records)
+        return index
+
+    @cached_property
+    def environments(self) -> Environments:
+        """What the programs of steps are."""
+        home = self.environ.get("XDG_CACHE_HOME") or os.path.join(self.environ.get("HOME", self.root), ".cache")
+        return Environments(self.index, os.path.join(home, "gitml"), self.environ)
+
+    def worktree(self) -> WorkTree:
+        """The files as they are now, as a Source."""
+        return WorkTree(self.location, self.objects)
+
+    def make_folders(self) -> None:
+        """The folders of gitml within the repository's."""
+        os.makedirs(self.live, exist_ok=True)
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def close(self) -> None:
+        """Ends what was started."""
+        for name in ("objects", "index"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    def _records_lock(self):  # type: ignore[no-untyped-def]
+        return self.locks.held(Locks.RECORDS)
+
+
+def open_workspace(start: str, environ: Mapping[str, str]) -> Workspace:
+    """The Workspace that `start` lies in; InputError outside a repository."""
+    return Workspace(discover(start, environ), environ)
