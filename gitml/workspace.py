@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from gitml.execute.environments import Environments
-from gitml.repo.discover import Location, discover
+from gitml.repo.discover import discover
+from gitml.repo.git import Location
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from gitml.repo.snapshot import WorkTree
 from gitml.store.index import Index
-from gitml.store.locks import Locks
+from gitml.store.locks import Held, Locks
 from gitml.store.objects import LocalStore
 
 RUNS_REF = "refs/gitml/runs"
@@ -53,18 +54,23 @@ class Workspace:
     @cached_property
     def index(self) -> Index:
         """What can be looked up, level with the log of runs."""
-        from gitml.history.sync import sync
-
         self.make_folders()
         index = Index(os.path.join(self.root, "index.db"))
-        sync(index, self.records)
+        if self.records.tip() != index.meta("tip"):
+            from gitml.ledger.sync import sync
+
+            sync(index, self.records, self.objects)
         return index
 
     @cached_property
     def environments(self) -> Environments:
         """What the programs of steps are."""
+        return Environments(self.index, self.environments_folder(), self.environ)
+
+    def environments_folder(self) -> str:
+        """Where built environments are kept, for all repositories of this user."""
         home = self.environ.get("XDG_CACHE_HOME") or os.path.join(self.environ.get("HOME", self.root), ".cache")
-        return Environments(self.index, os.path.join(home, "gitml"), self.environ)
+        return os.path.join(home, "gitml")
 
     def worktree(self) -> WorkTree:
         """The files as they are now, as a Source."""
@@ -84,8 +90,17 @@ class Workspace:
             if name in self.__dict__:
                 self.__dict__[name].close()
 
-    def _records_lock(self):  # type: ignore[no-untyped-def]
-        return self.locks.held(Locks.RECORDS)
+    def rebuild_index(self) -> None:
+        """Throws the index away and makes it anew from the records."""
+        self.index.close()
+        del self.__dict__["index"]
+        for suffix in ("", "-wal", "-shm"):
+            path = os.path.join(self.root, "index.db" + suffix)
+            if os.path.exists(path):
+                os.unlink(path)
+
+    def _records_lock(self) -> Held:
+        return self.locks.holding(Locks.RECORDS, 60.0, what="the log of runs")
 
 
 def open_workspace(start: str, environ: Mapping[str, str]) -> Workspace:

@@ -7,15 +7,16 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.core.action import decode_action, key_of_preimage
+from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.graphcodec import Head
 from gitml.core.record import decode_run
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.load import Loaded, bind_again, read_config
 from gitml.flow.run import RunRequest, run_pipeline
 from gitml.flow.stop import StopSignal
-from gitml.history.records import run_of
+from gitml.ledger.layout import parse_path
+from gitml.ledger.runs import read_run
 from gitml.repo.source import CommitSource
 from gitml.store import fsck
 from gitml.store.locks import Locks
@@ -69,7 +70,7 @@ def _is_digest(name: str) -> bool:
 
 def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
-    for digest, size in ws.index.output_trees():
+    for digest, size in ws.index.output_trees().items():
         if ws.store.check(digest) != "missing":
             yield from fsck.check_tree(ws.store, digest, size)
 
@@ -85,26 +86,22 @@ def _records(ws: Workspace) -> Iterator[Fault]:
 
 
 def _problem_of_record(path: str, content: bytes) -> str | None:
-    parts = path.split("/")
-    if len(parts) < 7 or parts[0] != "runs":
-        return "is not where records are"
-    folder, name = parts[-2], parts[-1]
+    file = parse_path(path)
+    if file is None:
+        return "is no file of a record"
+    stem = file.name.removesuffix(".json")
     try:
-        if name == "run.json" and len(parts) == 7:
+        if not file.folder:
             run = decode_run(content)
-            return None if run.id == folder else f"tells of run {run.id!r}"
-        stem = name.removesuffix(".json")
-        if folder == "actions":
-            decode_action(content)
-            return None if key_of_preimage(content) == from_hex(stem) else "is another action than its name says"
-        if folder in ("environments", "outputs", "logs"):
-            return None if digest_of(content) == from_hex(stem) else "holds other bytes than its name says"
-        if folder == "reproductions":
+            return None if run.id == file.run else f"tells of run {run.id!r}"
+        if file.folder == "reproductions":
             json.loads(content)
             return None
+        if file.folder == "actions":
+            decode_action(content)
+        return None if digest_of(content) == from_hex(stem) else "holds other bytes than its name says"
     except ValueError as error:
         return str(error)
-    return "is no file of a record"
 
 
 def _index(ws: Workspace, repair: bool) -> Iterator[Fault]:
@@ -121,12 +118,32 @@ def _index(ws: Workspace, repair: bool) -> Iterator[Fault]:
         yield Fault("index", "index", os.path.join(ws.root, "index.db"), what, done)
 
 
+def _holders(ws: Workspace, part: Digest) -> list[Digest]:
+    """The directory outputs that hold `part`, as far as their listings can be read."""
+    return [whole for whole in ws.index.output_trees() if part in _below(ws, whole)]
+
+
+def _below(ws: Workspace, tree: Digest) -> set[Digest]:
+    found: set[Digest] = set()
+    todo = [tree]
+    while todo:
+        try:
+            entries = ws.store.listing(todo.pop())
+        except IntegrityError:
+            continue
+        for entry in entries:
+            found.add(entry.digest)
+            if entry.kind == "d":
+                todo.append(entry.digest)
+    return found
+
+
 def _make_again(ws: Workspace, digest: Digest) -> str | None:
     """Runs the step that made `digest` again; what came of it, None when it can't be made."""
-    makers = ws.index.makers(digest) or ws.index.makers_of_part(digest)
+    makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]
     for maker in makers[:3]:
         try:
-            original = run_of(ws, maker.run)
+            original = read_run(ws.index, ws.objects, maker.run)
             source = CommitSource(ws.objects, original.commit)
             graph = bind_again(ws, source, original.path, original.params)
             loaded = Loaded(graph, Head(graph.pipeline, "", {}), read_config(ws, source), source)

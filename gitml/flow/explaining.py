@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -129,7 +130,9 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
     for action in actions:
         digest: Digest = action.environment
         here = side.planner.finder.by_digest.get(digest)
-        description = here.description if here else ws.index.environment(digest)
+        description: Any = here.description if here else ws.index.environment(digest)
+        if isinstance(description, bytes):
+            description = json.loads(description)
         if description is not None:
             found[digest] = description
     return found

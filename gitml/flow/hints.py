@@ -8,7 +8,7 @@ import posixpath
 from gitml.core import paths
 from gitml.core.graph import GraphStep
 from gitml.core.protocols import Source
-from gitml.execute.failures import missing_name
+from gitml.execute.lines import missing_name
 
 TAIL = 8192
 
@@ -34,10 +34,7 @@ def _candidates(name: str, step: GraphStep) -> list[str]:
     if name.startswith("/"):
         return []
     plain = posixpath.normpath(name)
-    if "/" in name or "." in posixpath.basename(name)[1:]:
-        found = [plain]
-    else:
-        found = []
+    found = [plain] if "/" in name or "." in posixpath.basename(name)[1:] else []
     module = name.replace(".", "/")
     folders = [posixpath.dirname(word) for word in step.argv if word.endswith(".py")]
     for folder in [*folders, ""]:

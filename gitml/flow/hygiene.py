@@ -11,7 +11,7 @@ from gitml.core.digest import Digest
 from gitml.core.record import Run
 from gitml.errors import BusyError
 from gitml.flow.recovery import recover
-from gitml.history.records import recorded_runs
+from gitml.ledger.runs import recorded_runs
 from gitml.repo.git import git
 from gitml.store.gc import Swept, sweep
 from gitml.store.locks import Locks
@@ -48,7 +48,7 @@ def kept_by(ws: Workspace, policy: KeepPolicy) -> set[Digest]:
     keep: set[Digest] = set()
     everything = policy.last is None and policy.since is None
     chosen = set() if everything else _chosen(ws, policy)
-    for run in recorded_runs(ws):
+    for run in recorded_runs(ws.records, ws.objects):
         whole = everything or run.id in chosen
         keep.update(_digests(run, None if whole else policy.outputs))
     if everything:
@@ -71,7 +71,9 @@ def _chosen(ws: Workspace, policy: KeepPolicy) -> set[str]:
 
 def _named_commits(ws: Workspace) -> set[str]:
     """Commits that a branch, a tag or HEAD of the repository names."""
-    listed = git(ws.location, "for-each-ref", "--format=%(objectname) %(*objectname)", "refs/heads", "refs/tags", "refs/remotes")
+    listed = git(
+        ws.location, "for-each-ref", "--format=%(objectname) %(*objectname)", "refs/heads", "refs/tags", "refs/remotes"
+    )
     head = git(ws.location, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
     return {oid for oid in (listed + b" " + head).decode("ascii", "replace").split() if oid}
 
@@ -95,7 +97,7 @@ class Room(NamedTuple):
     """What takes room: how many and how many bytes."""
 
     what: str
-    count: int
+    items: int
     bytes: int
 
 
@@ -108,7 +110,7 @@ def usage(ws: Workspace) -> list[Room]:
         Room("temporaries", used.temporaries, used.temporary_bytes),
         Room("runs in progress", *_measure(ws.live)),
         Room("index", 1, sum(_size(os.path.join(ws.root, name)) for name in ("index.db", "index.db-wal"))),
-        Room("environments (shared)", *_measure(ws.environments.folder)),
+        Room("environments (shared)", *_measure(os.path.join(ws.environments_folder(), "envs"))),
     ]
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gitml.core.config import Config
 from gitml.execute.capacity import machine_capacity
+from gitml.execute.contents import Services
+from gitml.execute.environments import Environments
 from gitml.execute.local import LocalExecutor
-from gitml.execute.services import Services
+from gitml.repo.lfs import local_object
+from gitml.repo.objects import Objects
+from gitml.store.objects import LocalStore
 from gitml.workspace import Workspace
 
 
@@ -16,4 +22,20 @@ def make_executor(ws: Workspace, config: Config, folder: str, jobs: int | None) 
 
 
 def _services(ws: Workspace) -> Services:
-    raise NotImplementedError
+    """What a worker works with; called in the worker, where nothing of the parent's may be used."""
+    objects = Objects(ws.location)
+    environments = Environments(_Memory(), ws.environments_folder(), ws.environ)
+    return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
+
+
+class _Memory:
+    """Facts for as long as a worker lives."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Any] = {}
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        return self.known.get((kind, id))
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        self.known[kind, id] = value

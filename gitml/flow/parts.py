@@ -17,7 +17,7 @@ from gitml.core.spec import HOST
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.repo.snapshot import WorkTree
-from gitml.repo.source import inspect_tree
+from gitml.repo.treefacts import inspect_tree
 from gitml.workspace import Workspace
 
 T = TypeVar("T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,6 +12,8 @@ from gitml.core.digest import Digest, hex_of
 from gitml.core.environment import Environment, encode_description
 from gitml.core.record import Run, encode_run
 from gitml.core.tree import decode_tree
+from gitml.ledger.layout import record_folder
+from gitml.repo.revisions import commit_info
 from gitml.workspace import Workspace
 
 
@@ -23,15 +24,9 @@ class Evidence(NamedTuple):
     environments: Mapping[Digest, Environment]
 
 
-def record_folder(run: Run) -> str:
-    """Where a run's record lies in the log's tree."""
-    day = time.strftime("%Y/%m/%d", time.gmtime(run.started))
-    return f"runs/{day}/{run.id[:2]}/{run.id}"
-
-
 def record_run(ws: Workspace, run: Run, evidence: Evidence, config: Config) -> str:
     """Appends the record of `run` and brings the index level; gives the record's commit."""
-    folder = record_folder(run)
+    folder = record_folder(run.id, run.started)
     inline = _Inline(ws, config)
     for step in run.steps:
         if step.outcome == "reused":
@@ -61,7 +56,7 @@ def _index(ws: Workspace, run: Run, commit: str, known: str | None, inline: _Inl
         ws.index.put_run(run, commit)
         for digest, content in inline.by_digest.items():
             ws.index.put_inline(digest, _blob_id(content, ws.location.object_format))
-        if ws.records.parent_record(commit) == known:
+        if known is not None and commit_info(ws.objects, commit).parents[0] == known:
             ws.index.set_meta("tip", commit)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gitml.core.graphcodec import Head
 from gitml.core.record import Run, StepRun
@@ -11,9 +11,9 @@ from gitml.errors import InputError
 from gitml.flow.availability import Availability
 from gitml.flow.comparing import compare_outputs
 from gitml.flow.load import Loaded, bind_again, read_config
-from gitml.flow.recording import record_folder
 from gitml.flow.run import Emit, RunRequest, run_pipeline
 from gitml.flow.stop import StopSignal
+from gitml.ledger.layout import record_folder
 from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
@@ -61,7 +61,7 @@ def reproduce(ws: Workspace, original: Run, emit: Emit, stop: StopSignal) -> Rep
         "notes": notes,
         "at": run.ended,
     }
-    path = f"{record_folder(original)}/reproductions/{run.id}.json"
+    path = f"{record_folder(original.id, original.started)}/reproductions/{run.id}.json"
     content = json.dumps(verdict, sort_keys=True, indent=1).encode() + b"\n"
     ws.records.append({path: content}, f"{original.id[:8]} {'identical' if identical else 'differs'}\n", None)
     return Reproduction(original, run, identical, tuple(differences), tuple(notes))
@@ -109,6 +109,8 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     one, two = ws.index.action(before.key), ws.index.action(after.key)
     if one is None or two is None:
         return "what it was is not recorded"
-    descriptions = {d: found for d in (one.environment, two.environment) if (found := ws.index.environment(d))}
+    descriptions = {
+        d: json.loads(kept) for d in (one.environment, two.environment) if (kept := ws.index.environment(d))
+    }
     changes = changes_between(one, two, descriptions)
     return summary_of(changes) if changes else "nothing that can be named"

@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
-from gitml.core.environment import Environment
+from gitml.core.environment import Environment, encode_description
 from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
-from gitml.errors import InputError
+from gitml.errors import BusyError, InputError
 from gitml.flow.hints import hint_for
 from gitml.flow.load import Loaded
 from gitml.flow.local import make_executor
@@ -56,8 +56,8 @@ def perform(
     stop: StopSignal,
 ) -> tuple[Run, str]:
     """Performs what `plan` does not reuse; gives the finished Run and its record's commit."""
-    if not ws.locks.lock_shared(Locks.GC, timeout=600.0):
-        raise InputError("gc has been running for ten minutes", hint="wait for it, or end it")
+    if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
     recover(ws)
     ws.locks.try_lock(Locks.slot_for(f"run:{run.id}"))
     indices = {name: index for index, name in enumerate(plan.decisions)}
@@ -305,7 +305,7 @@ class _Scheduler:
             self.finished(active, event)
 
     def finished(self, active: Active, event: TaskFinished) -> None:
-        step, decision = active.step, active.decision
+        step = active.step
         del self.active[event.attempt]
         self.free = self.free.plus(step.resources)
         error = event.error
@@ -354,7 +354,7 @@ class _Scheduler:
             preimage = self.actions[decision.key]
             self.ws.index.put_result(decision.key, result, preimage, self.graph.pipeline, step.name)
             environment = self.environments[decision.action.environment]
-            self.ws.index.put_environment(environment)
+            self.ws.index.put_environment(environment.digest, encode_description(environment.description))
         self.ws.locks.unlock(Locks.slot_for(decision.key))
         if outcome == "failed":
             self.failed = True

@@ -15,7 +15,7 @@ from gitml.core.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError
 from gitml.store import disk
 from gitml.store.disk import Guard
-from gitml.store.objects import MAX_DEPTH, LocalStore, Pending
+from gitml.store.objects import MAX_DEPTH, STILL_RUNS, LocalStore, Pending
 
 _BATCH = 4096  # files; bounds the memory that a large directory takes
 _WRITE_EARLY = 32  # files in a directory from which on asking the kernel to write early pays
@@ -249,9 +249,7 @@ def _moment(found: os.stat_result) -> tuple[int, int, int]:
 
 
 def _changed(where: str) -> InputError:
-    return InputError(
-        "it changed while it was taken", where=where, hint="let every process of the step end before the step does"
-    )
+    return InputError("it changed while it was taken", where=where, hint=STILL_RUNS)
 
 
 def _unreadable(where: str) -> InputError:

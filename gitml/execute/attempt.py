@@ -1,0 +1,210 @@
+"""Performs one attempt in a worker: sandbox, process, outputs; whatever happens, one report comes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gitml.core.protocols import TaskFinished
+from gitml.core.record import LogRef
+from gitml.core.result import Cost
+from gitml.errors import GitmlError, InputError
+from gitml.execute.contents import Services
+from gitml.execute.lines import denied_name, last_line, neutral
+from gitml.execute.logs import Log
+from gitml.execute.messages import Job
+from gitml.execute.outputs import take_outputs
+from gitml.execute.process import NONE, Ended, StoppedError, Watch, find_program, run
+from gitml.execute.sandbox import BadInputError, Sandbox
+from gitml.execute.variables import command_line, search_path, variables_of
+
+
+class Report(NamedTuple):
+    """What a worker sends of its attempt while it goes on."""
+
+    started: Callable[[], None]
+    line: Callable[[str], None]
+
+
+def sandbox_of(live_dir: str, attempt: str) -> str:
+    """The directory of an attempt; the step itself runs in ``work`` below it."""
+    return f"{live_dir}/{attempt}"
+
+
+def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float) -> TaskFinished:
+    """Performs `job`. The sandbox is filled here and left for the caller to remove."""
+    log = Log(job.log)
+    try:
+        return _perform(job, sandbox, services, watch, report, grace, log)
+    except StoppedError:
+        return _unfinished(job, "cancelled", "cancelled before it began", None, log, services)
+    except BadInputError as error:
+        finished = _unfinished(job, "failed", error.message, error.hint, log, services)
+        return finished._replace(bad_inputs=(error.digest,))
+    except GitmlError as error:
+        where = f" ({neutral(error.where)})" if error.where else ""
+        return _unfinished(job, "failed", neutral(error.message) + where, error.hint, log, services)
+    except OSError as error:
+        where = f" ({neutral(str(error.filename))})" if error.filename else ""
+        return _unfinished(job, "failed", f"{error.strerror or error}{where}", None, log, services)
+
+
+def _perform(
+    job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float, log: Log
+) -> TaskFinished:
+    environments = services.environments
+    realised = environments.realise(job.environment, watch, report.line)
+    action = job.action
+    sandbox.build(action, strict=job.strict)
+    if watch.asked() != NONE:
+        raise StoppedError
+    path = search_path(environments.machine, realised.path_prepend)
+    env = variables_of(
+        action,
+        environments.machine,
+        path=path,
+        tmp=sandbox.tmp,
+        ceiling=sandbox.root,
+        home=sandbox.home if job.strict else None,
+        devices=job.devices,
+    )
+    argv = command_line(action)
+
+    def write(chunk: bytes) -> None:
+        line = log.write(chunk)
+        if line is not None:
+            report.line(line)
+
+    os.chdir(sandbox.work)
+    try:
+        program = find_program(argv[0], env["PATH"])
+        if program is None:
+            raise InputError(
+                f"command not found: {neutral(argv[0])}", hint="install it, or name a file of the repository"
+            )
+        confine = None
+        if job.strict:
+            from gitml.execute.landlock import Confinement, machine_roots
+
+            roots = [*machine_roots(), *realised.read_roots, *_own_roots(program)]
+            confinement = Confinement(readable=roots, writable=[sandbox.root])
+            confine = confinement.enter
+        try:
+            ended = run(
+                program,
+                argv,
+                env,
+                write,
+                watch,
+                timeout=job.timeout,
+                grace=grace,
+                started=report.started,
+                confine=confine,
+            )
+        except (OSError, ValueError) as error:
+            raise _cannot_start(argv, error) from error
+        finally:
+            if confine is not None:
+                confinement.close()
+    finally:
+        os.chdir("/")
+    return _conclude(job, sandbox, services, log, ended)
+
+
+def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended) -> TaskFinished:
+    finished = TaskFinished(job.attempt, "done", ended.code, None, None, (), {}, ended.cost, None)
+    changed = sandbox.changed()
+    kept = _keep_log(log, services)
+    if changed:
+        item, _ = changed[0]
+        bad = dict.fromkeys([digest for _, digests in changed for digest in digests])
+        return finished._replace(
+            outcome=ended.stopped or "failed",
+            error=f"changed its input {item.mount}",
+            hint="inputs are shared and read-only: copy it to an output and change the copy",
+            log=kept,
+            bad_inputs=tuple(bad),
+        )
+    if ended.stopped == "cancelled":
+        return finished._replace(outcome="cancelled", error="cancelled", log=kept)
+    if ended.stopped == "timeout":
+        return finished._replace(outcome="timeout", error=f"timed out after {duration(job.timeout or 0)}", log=kept)
+    if ended.code != 0:
+        error, hint = _failure(job, sandbox, log, ended.code)
+        return finished._replace(outcome="failed", error=error, hint=hint, log=kept)
+    try:
+        outputs, metrics = take_outputs(job.action.outputs, sandbox.work, services.store)
+    except GitmlError as error:
+        where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
+        return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint, log=kept)
+    return finished._replace(outputs=outputs, metrics=metrics, log=kept)
+
+
+def _failure(job: Job, sandbox: Sandbox, log: Log, code: int) -> tuple[str, str | None]:
+    tail = log.tail()
+    if job.strict:
+        denied = denied_name(tail.decode("utf-8", "replace"), sandbox.work)
+        if denied is not None and not denied.startswith(sandbox.root + "/"):
+            return (
+                f"the step used {neutral(denied)}, which it does not declare",
+                "a file of the repository: add it to `code:` or use it as ${{ inputs.… }}; another: copy it into the repository",
+            )
+    if code < 0:
+        return _killed_by(-code), None
+    said = last_line(tail, limit=300).replace(sandbox.work + "/", "")
+    if code > 128 and code - 128 == signal.SIGKILL:
+        return f"exit status {code}: a process of it was {_killed_by(signal.SIGKILL)}", None
+    return f"exit status {code}" + (f": {said}" if said else ""), None
+
+
+def _killed_by(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"killed by {name}" + (" (out of memory?)" if number == signal.SIGKILL else "")
+
+
+def _cannot_start(argv: tuple[str, ...], error: OSError | ValueError) -> InputError:
+    name = neutral(argv[0], 100)
+    if isinstance(error, ValueError):
+        return InputError(f"can't run {name}: {error}")
+    if isinstance(error, FileNotFoundError):
+        hint = "if it is a file of the repository, name it in the command or under `code:`; see also the first line of a script"
+        return InputError(f"command not found: {name}", hint=hint)
+    if isinstance(error, PermissionError):
+        return InputError(f"not executable: {name}", hint=f"git update-index --chmod=+x {name}")
+    return InputError(f"can't run {name}: {error.strerror}")
+
+
+def _unfinished(job: Job, outcome: str, error: str, hint: str | None, log: Log, services: Services) -> TaskFinished:
+    kept = _keep_log(log, services)
+    return TaskFinished(job.attempt, outcome, None, neutral(error), hint, (), {}, Cost(), kept)
+
+
+def _keep_log(log: Log, services: Services) -> LogRef | None:
+    """The log in the Store. A log that can't be kept (the disk is full) is lost, and no reason to lose the result."""
+    written = log.written
+    try:
+        if not log.close():
+            return None
+        digest, size = services.store.take_file(log.path)
+    except (OSError, GitmlError):
+        return None
+    return LogRef(digest, size, written)
+
+
+def _own_roots(program: str) -> tuple[str, ...]:
+    """A program outside the system's folders may be run, wherever PATH has it."""
+    return (program, os.path.realpath(program)) if program.startswith("/") else ()
+
+
+def duration(seconds: float) -> str:
+    """``90s``, ``2h``, ``1h30m``: as a person writes it."""
+    if seconds < 60 or seconds != int(seconds):
+        return f"{seconds:g}s"
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (left, "s")) if count)

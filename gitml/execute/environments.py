@@ -1,0 +1,206 @@
+"""Environments: what the programs of a step are, named for its key, and made real where it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from gitml.core.digest import digest_of
+from gitml.core.environment import Environment, encode_description, environment_of
+from gitml.core.protocols import Facts
+from gitml.errors import InputError
+from gitml.execute.process import Watch, find_program
+from gitml.execute.pythons import Interpreter, interpreter_at, packages_of
+from gitml.execute.requirements import parse_requirements
+from gitml.execute.variables import search_path
+
+_PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
+
+
+class Realised(NamedTuple):
+    """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python."""
+
+    path_prepend: tuple[str, ...]
+    read_roots: tuple[str, ...]
+    python: str | None
+
+
+class Environments:
+    """The environments of this machine; built ones lie in ``<cache_dir>/envs``.
+
+    `machine` is the environment of the gitml process, read once, and `cwd` where it was called. What is installed is looked
+    at once for each object of this class: make one for each run.
+    """
+
+    def __init__(self, facts: Facts, cache_dir: str, machine: Mapping[str, str], cwd: str | None = None) -> None:
+        self.machine = machine
+        self._facts = facts
+        self._cache_dir = cache_dir
+        self._cwd = cwd or os.getcwd()
+        self._python: Interpreter | None = None
+        self._looked = False
+        self._hosts: dict[tuple[str, ...], Environment] = {}
+
+    def host(self, programs: tuple[str, ...] = ()) -> Environment:
+        """What is installed here: the Python first on PATH with its distributions, and each of `programs` (argv[0] of a step).
+
+        A program with a relative path is the commit's own and is left out. InputError for one that is not found.
+        """
+        known = self._hosts.get(programs)
+        if known is None:
+            known = self._hosts[programs] = self._describe_host(programs)
+        return known
+
+    def locked(self, path_in_repo: str, text: bytes, programs: tuple[str, ...] = ()) -> Environment:
+        """The isolated environment that a requirements file names; InputError with its line when it is not locked.
+
+        Of `programs` those that this machine has, other than Python, count as well.
+        """
+        lines = parse_requirements(path_in_repo, text).lines
+        python = self._interpreter_to_build_with()
+        description: dict[str, Any] = {
+            "kind": "requirements",
+            "platform": _platform(),
+            "python": f"{python.implementation} {'.'.join(python.version.split('.')[:2])}",
+            "requirements": digest_of("\n".join(lines).encode("utf-8")),
+        }
+        hashes = {}
+        for program in programs:
+            found = find_program(program, self._path()) if not _is_relative(program) else None
+            if found is not None and not _is_python(program):
+                hashes[program] = self._hash_of(found)
+        if hashes:
+            description["programs"] = hashes
+        return environment_of(description, text)
+
+    def is_realised(self, environment: Environment) -> bool:
+        """Whether steps can run in it without anything being built."""
+        if environment.description["kind"] == "host":
+            return True
+        from gitml.execute.venvs import built_at
+
+        return built_at(self._place_of(environment)) is not None
+
+    def realise(
+        self, environment: Environment, watch: Watch | None = None, say: Callable[[str], None] | None = None
+    ) -> Realised:
+        """Makes `environment` real, building it when no one has; to be called in a worker, which may be stopped by `watch`.
+
+        `say` is told when there is something to wait for. InputError with the builder's words when it can't be built.
+        """
+        if environment.description["kind"] == "host":
+            python = self._default_python()
+            if python is None:
+                return Realised((), (), None)
+            return Realised(self._prepend(), self._readable(python), python.executable)
+        from gitml.execute.venvs import build
+
+        place = self._place_of(environment)
+        base = build(
+            place,
+            environment.requirements or b"",
+            self._interpreter_to_build_with(),
+            self.machine,
+            watch or Watch(),
+            say,
+        )
+        return Realised((f"{place}/bin",), (place, *base), f"{place}/bin/python")
+
+    def _describe_host(self, programs: tuple[str, ...]) -> Environment:
+        python = self._default_python()
+        described: dict[str, Any] = {}
+        for program in programs:
+            if _is_relative(program):
+                continue
+            found = find_program(program, self._path())
+            if found is None or not os.path.exists(found):
+                raise InputError(f"command not found: {program}", hint="install it, or name a file of the repository")
+            if not _is_python(program):
+                described[program] = self._hash_of(found)
+                continue
+            other = interpreter_at(found, self.machine, self._cwd, self._facts)
+            if python is None or (other.prefix, other.version) != (python.prefix, python.version):
+                distributions = packages_of(other, self._facts).distributions
+                described[program] = {"python": other.name, "distributions": distributions}
+        return environment_of(
+            {
+                "kind": "host",
+                "platform": _platform(),
+                "python": python.name if python else None,
+                "distributions": packages_of(python, self._facts).distributions if python else (),
+                "programs": described,
+            }
+        )
+
+    def _default_python(self) -> Interpreter | None:
+        """The Python that a step's ``python``, or else ``python3``, is; None when there is none."""
+        if not self._looked:
+            path = search_path(self.machine)
+            found = find_program("python", path) or find_program("python3", path)
+            if found is not None:
+                self._python = interpreter_at(found, self.machine, self._cwd, self._facts)
+            self._looked = True
+        return self._python
+
+    def _interpreter_to_build_with(self) -> Interpreter:
+        found = self._default_python()
+        if found is None:
+            import sys
+
+            found = interpreter_at(sys.executable, self.machine, self._cwd, self._facts)
+        return found
+
+    def _prepend(self) -> tuple[str, ...]:
+        """The folder of the real interpreter, where PATH has a script that chooses one by where it is called."""
+        python = self._default_python()
+        if python is None:
+            return ()
+        folder = os.path.dirname(python.executable)
+        path = search_path(self.machine)
+        on_path = find_program("python", path) or find_program("python3", path)
+        return () if on_path is None or os.path.dirname(on_path) == folder else (folder,)
+
+    def _path(self) -> str:
+        return search_path(self.machine, self._prepend())
+
+    def _readable(self, python: Interpreter) -> tuple[str, ...]:
+        # the system's own prefix would open all of /, and is readable anyway
+        roots = [root for root in (*python.roots, *python.sites) if root not in ("/", "/usr", "/usr/local")]
+        return (*roots, *packages_of(python, self._facts).editable, python.executable)
+
+    def _hash_of(self, path: str) -> str:
+        stat = os.stat(path)
+        id = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_ctime_ns}"
+        known = self._facts.fact("program", id)
+        if known is None:
+            with open(path, "rb") as file:
+                known = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            self._facts.remember("program", id, known)
+        return str(known)
+
+    def _place_of(self, environment: Environment) -> str:
+        # programs of the machine are part of its name, not of what is built
+        built = {name: value for name, value in environment.description.items() if name != "programs"}
+        return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
+
+
+def description_text(environment: Environment) -> str:
+    """The description as JSON text for a person."""
+    return json.dumps(environment.description, indent=1, sort_keys=True)
+
+
+def _is_relative(program: str) -> bool:
+    return "/" in program and not program.startswith("/")
+
+
+def _is_python(program: str) -> bool:
+    return _PYTHON.match(os.path.basename(program)) is not None
+
+
+def _platform() -> str:
+    system = os.uname()
+    return f"{system.sysname.lower()}-{system.machine}"

@@ -1,0 +1,117 @@
+"""What executor and worker say to each other: JSON, each message after its length in four bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from gitml.core.action import Action, decode_action
+from gitml.core.digest import Digest
+from gitml.core.environment import Environment
+from gitml.core.protocols import Task, TaskFinished
+from gitml.core.record import LogRef
+from gitml.core.result import Cost, OutputRef
+
+LONGEST = 2**28
+
+
+class Job(NamedTuple):
+    """A Task as a worker gets it; `devices` are the GPUs it may see, None when it was given none."""
+
+    attempt: str
+    action: Action
+    environment: Environment
+    timeout: float | None
+    strict: bool
+    log: str
+    devices: str | None
+
+
+def frame(message: Any) -> bytes:
+    """`message` as it goes over the wire."""
+    data = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return len(data).to_bytes(4, "big") + data
+
+
+class Frames:
+    """Puts messages together from what arrives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The messages that `data` completes; ValueError for what no peer of ours sends."""
+        buffer = self._buffer
+        buffer += data
+        found = []
+        start = 0
+        while len(buffer) - start >= 4:
+            size = int.from_bytes(buffer[start : start + 4], "big")
+            if size > LONGEST:
+                raise ValueError(f"message of {size} bytes")
+            if len(buffer) - start - 4 < size:
+                break
+            found.append(json.loads(buffer[start + 4 : start + 4 + size]))
+            start += 4 + size
+        del buffer[:start]
+        return found
+
+
+def send_all(fd: int, data: bytes) -> None:
+    """Writes all of `data` to a blocking descriptor."""
+    sent = os.write(fd, data)
+    while sent < len(data):
+        sent += os.write(fd, memoryview(data)[sent:])
+
+
+def task_message(task: Task, devices: str | None, *, with_environment: bool) -> dict[str, Any]:
+    """A Task for a worker, that keeps the environments it was sent."""
+    environment: list[Any] = [task.environment.digest]
+    if with_environment:
+        text = task.environment.requirements
+        environment += [task.environment.description, None if text is None else text.decode("latin-1")]
+    return {
+        "op": "run",
+        "attempt": task.attempt,
+        "action": task.action.preimage().decode("ascii"),
+        "timeout": task.timeout,
+        "strict": task.strict,
+        "log": task.log,
+        "devices": devices,
+        "environment": environment,
+    }
+
+
+def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> Job:
+    """The inverse of `task_message`; `environments` is added to."""
+    digest, *rest = message["environment"]
+    if rest:
+        description, text = rest
+        environments[digest] = Environment(digest, description, None if text is None else text.encode("latin-1"))
+    return Job(
+        message["attempt"],
+        decode_action(message["action"].encode("ascii")),
+        environments[digest],
+        message["timeout"],
+        message["strict"],
+        message["log"],
+        message["devices"],
+    )
+
+
+def finished_from_json(raw: list[Any]) -> TaskFinished:
+    """A TaskFinished that went over the wire as the list it is."""
+    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad = raw
+    return TaskFinished(
+        attempt,
+        outcome,
+        code,
+        error,
+        hint,
+        tuple([OutputRef(*item) for item in outputs]),
+        metrics,
+        Cost(*cost),
+        None if log is None else LogRef(*log),
+        tuple(bad),
+    )

@@ -1,0 +1,241 @@
+"""One process of a step, from its start to the end of the last process below it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gitml.core.result import Cost
+from gitml.execute.descendants import below, children, end_all, send
+
+CHUNK = 2**18
+GRACE = 5.0
+_PIPE_SIZE = 2**18
+_F_SETPIPE_SZ = 1031
+
+NONE, SOFT, NOW = 0, 1, 2
+
+
+class Ended(NamedTuple):
+    """`code` is the exit status, negative for a signal; `stopped` is None, ``timeout`` or ``cancelled``."""
+
+    code: int
+    stopped: str | None
+    cost: Cost
+
+
+class StoppedError(Exception):
+    """A `Watch` asked to stop before there was a process to end."""
+
+
+class Watch:
+    """What may interrupt a process: `fd` becomes readable when `asked` has something new to say (NONE, SOFT or NOW).
+
+    `attending` is set while a process is watched, so that what is asked is heard at once.
+    """
+
+    fd = -1
+    attending = False
+
+    def asked(self) -> int:
+        """How the process is to be stopped; may be called at any time."""
+        return NONE
+
+
+def run(
+    path: str,
+    argv: tuple[str, ...],
+    env: Mapping[str, str],
+    write: Callable[[bytes], None],
+    watch: Watch,
+    *,
+    timeout: float | None = None,
+    grace: float = GRACE,
+    started: Callable[[], None] | None = None,
+    confine: Callable[[], None] | None = None,
+) -> Ended:
+    """Runs the program at `path` in the current directory to its end, all it wrote given to `write` in order.
+
+    Its input is empty, its output and errors are one stream. When it ends, or is stopped after `timeout` seconds or because
+    `watch` asks, everything below this process is ended too. `confine` is called in the new process before the program.
+    OSError or ValueError when it can't be started.
+    """
+    reader, writer = os.pipe()
+    try:
+        _enlarge(reader)
+        os.set_blocking(reader, False)
+        spare = children()  # what serves this process itself: a lasting git, say
+        begun = time.monotonic()
+        pid = _spawn(path, argv, env, writer, confine)
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    handle = -1
+    try:
+        handle = os.pidfd_open(pid)
+        if started:
+            started()
+        watch.attending = True
+        stopped = _attend(pid, handle, reader, write, watch, timeout, grace, spare)
+        watch.attending = False
+        _, status, usage = os.wait4(pid, 0)
+        rest = end_all(spare)
+        while chunk := _read(reader):
+            write(chunk)
+    except BaseException:
+        end_all(spare)
+        raise
+    finally:
+        watch.attending = False
+        if handle >= 0:
+            os.close(handle)
+        os.close(reader)
+    cost = Cost(
+        time.monotonic() - begun,
+        usage.ru_utime + usage.ru_stime + rest.cpu,
+        max(usage.ru_maxrss * 1024, rest.peak_memory),
+    )
+    return Ended(os.waitstatus_to_exitcode(status), stopped, cost)
+
+
+def find_program(name: str, path: str) -> str | None:
+    """The executable file that `name` means on the search path `path`; a name with a slash is taken as it is."""
+    if "/" in name:
+        return name
+    for directory in path.split(":"):
+        if directory.startswith("/"):
+            candidate = f"{directory}/{name}"
+            if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+                return candidate
+    return None
+
+
+def _attend(
+    pid: int,
+    handle: int,
+    reader: int,
+    write: Callable[[bytes], None],
+    watch: Watch,
+    timeout: float | None,
+    grace: float,
+    spare: set[int],
+) -> str | None:
+    """Reads and watches until the process `pid` has ended; says why it was stopped, if it was."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.register(reader, select.POLLIN)
+    if watch.fd >= 0:
+        poll.register(watch.fd, select.POLLIN)
+    stopped: str | None = None
+    done = NONE
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = poll.poll(None if left is None else left * 1000 + 1)
+        for fd, _ in ready:
+            if fd == reader:
+                chunk = _read(reader)
+                if chunk:
+                    write(chunk)
+                elif chunk == b"":
+                    poll.unregister(reader)
+        if any(fd == handle for fd, _ in ready):
+            return stopped
+        asked = watch.asked()
+        if asked > done and stopped is None:
+            stopped = "cancelled"
+        elif deadline is not None and time.monotonic() >= deadline:
+            if stopped is None:
+                stopped, asked = "timeout", SOFT
+            else:
+                asked = NOW
+        if asked == NOW and done < NOW:
+            done, deadline = NOW, None
+            _signal_tree(pid, signal.SIGKILL, spare)
+        elif asked == SOFT and done < SOFT:
+            done, deadline = SOFT, time.monotonic() + grace
+            _signal_tree(pid, signal.SIGTERM, spare)
+
+
+def _signal_tree(pid: int, number: int, spare: set[int]) -> None:
+    """Signals the step's group and whatever left it."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        send([pid], number)
+    send([other for other in below(os.getpid(), spare) if _group(other) != pid], number)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _spawn(
+    path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int, confine: Callable[[], None] | None
+) -> int:
+    if confine is not None:
+        return _fork(path, argv, env, writer, confine)
+    actions = (
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, writer, 1),
+        (os.POSIX_SPAWN_DUP2, writer, 2),
+    )
+    # python ignores these two, and what is ignored stays so in the program
+    defaults = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=defaults)
+
+
+def _fork(path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int, confine: Callable[[], None]) -> int:
+    """As `posix_spawn`, with room for `confine`. A worker has one thread, so what runs between fork and exec may be Python."""
+    error_reader, error_writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDONLY)
+            os.dup2(null, 0)
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_DFL)
+            confine()
+            os.execve(path, argv, env)  # noqa: S606  no shell is the point
+        except OSError as error:
+            os.write(error_writer, b"%d" % (error.errno or 0))
+        except BaseException:
+            os.write(error_writer, b"0")
+        finally:
+            os._exit(127)
+    os.close(error_writer)
+    with open(error_reader, "rb") as pipe:
+        said = pipe.read()
+    if said:
+        os.waitpid(pid, 0)
+        raise OSError(int(said), os.strerror(int(said)), path)
+    return pid
+
+
+def _read(reader: int) -> bytes | None:
+    """What can be read now: empty at the end, None when there is nothing yet."""
+    try:
+        return os.read(reader, CHUNK)
+    except BlockingIOError:
+        return None
+
+
+def _enlarge(pipe: int) -> None:
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
+    except OSError:  # above this user's limit: the usual 64 KiB serve
+        return

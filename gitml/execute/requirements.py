@@ -1,0 +1,102 @@
+"""A locked requirements file: read strictly, so that what it names is exactly what gets installed."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from gitml.errors import InputError
+
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_REQUIREMENT = re.compile(rf"^({_NAME})\s*(\[[^\]]*\])?\s*(.*)$", re.DOTALL)
+_PIN = re.compile(r"^={2,3}\s*([^\s,;=*]+)$")
+_HASH = re.compile(r"--hash[= ](\S+)")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_COMPILE = "uv pip compile requirements.in -o requirements.txt"
+
+
+class Locked(NamedTuple):
+    """`lines` are the requirements in canonical form, sorted; `hashed` when each has hashes."""
+
+    lines: tuple[str, ...]
+    hashed: bool
+
+
+def parse_requirements(path: str, text: bytes) -> Locked:
+    """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", where=path) from error
+    lines = []
+    hashed = True
+    for number, line in _logical_lines(decoded):
+        where = f"{path}:{number}"
+        if line.startswith("-"):
+            raise _option(line, where)
+        canonical, has_hash = _canonical(line, where)
+        hashed = hashed and has_hash
+        lines.append(canonical)
+    return Locked(tuple(sorted(set(lines))), hashed and bool(lines))
+
+
+def _logical_lines(text: str) -> list[tuple[int, str]]:
+    """(number, content) of each line that says something, continuations joined and comments removed."""
+    found = []
+    begun, parts = 0, []
+    for number, raw in enumerate(text.splitlines(), 1):
+        if not parts:
+            begun = number
+        line = _COMMENT.sub("", raw).strip()
+        if line.endswith("\\"):
+            parts.append(line[:-1].strip())
+            continue
+        parts.append(line)
+        joined = " ".join(part for part in parts if part)
+        parts = []
+        if joined:
+            found.append((begun, joined))
+    if parts and any(parts):
+        found.append((begun, " ".join(part for part in parts if part)))
+    return found
+
+
+def _canonical(line: str, where: str) -> tuple[str, bool]:
+    hashes = sorted(_HASH.findall(line))
+    rest = _HASH.sub("", line).strip()
+    if " --" in rest:
+        raise InputError(f"an option gitml does not know: {rest[rest.index(' --') + 1 :]}", where=where)
+    rest, _, marker = rest.partition(";") if " @ " not in rest else rest.partition(" ;")
+    match = _REQUIREMENT.match(rest.strip())
+    if match is None:
+        raise InputError(f"not a requirement: {line[:80]!r}", where=where, hint=_COMPILE)
+    name = re.sub(r"[-_.]+", "-", match[1]).lower()
+    extras = ",".join(sorted(part.strip().lower() for part in (match[2] or "[]")[1:-1].split(",") if part.strip()))
+    version = match[3].strip()
+    if version.startswith("@"):
+        url = version[1:].strip()
+        if not hashes and "#sha256=" not in url and not re.search(r"@[0-9a-f]{40}\b", url):
+            raise InputError(f"{name} is at a URL without a hash", where=where, hint="add --hash=sha256:… to the line")
+        pinned = f" @ {url}"
+    else:
+        if not _PIN.match(version.strip("() ")):
+            raise InputError(f"{name} is not pinned to one version", where=where, hint=_COMPILE)
+        pinned = re.sub(r"\s", "", version.strip("() "))
+    canonical = f"{name}[{extras}]{pinned}" if extras else f"{name}{pinned}"
+    if marker.strip():
+        canonical += " ; " + " ".join(marker.replace('"', "'").split())
+    return " ".join([canonical, *[f"--hash={item}" for item in hashes]]), bool(hashes)
+
+
+def _option(line: str, where: str) -> InputError:
+    option = re.split(r"[\s=]", line, maxsplit=1)[0]
+    if option in ("-e", "--editable"):
+        return InputError(
+            "an editable requirement can change under its name", where=where, hint="pin a released version"
+        )
+    if option in ("-r", "--requirement", "-c", "--constraint"):
+        return InputError(f"{option} names another file", where=where, hint=f"compile into one file: {_COMPILE}")
+    if option in ("-i", "--index-url", "--extra-index-url", "--find-links", "-f", "--no-index", "--trusted-host"):
+        hint = "set it where gitml runs, as uv's environment: UV_DEFAULT_INDEX, UV_INDEX, UV_FIND_LINKS …"
+        return InputError(f"{option} says where to download, not what", where=where, hint=hint)
+    return InputError(f"the option {option} is not for a locked file", where=where, hint=_COMPILE)

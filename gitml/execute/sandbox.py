@@ -1,0 +1,381 @@
+"""The sandbox of one attempt: a fresh directory with its code and its inputs, and nothing else of the repository.
+
+``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its HOME when strict: outside ``work``, so
+that a step that lists its directory sees what it declared and nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gitml.core.action import Action, ActionInput
+from gitml.core.digest import Digest, parse_digest
+from gitml.core.protocols import Entry
+from gitml.core.tree import link_stays_inside
+from gitml.errors import InputError, IntegrityError
+from gitml.execute.contents import Services
+
+EPOCH = 946684800
+LFS_VERSION = b"version https://git-lfs.github.com/spec/v1\n"
+LFS_LARGEST = 1024
+_FILES = ("100644", "100755", "100664")
+_TREE, _LINK = "40000", "120000"
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_KEEP_EACH = 2**18
+_KEEP_ALL = 2**24
+
+
+class Placed(NamedTuple):
+    """A piece of the Store at `mount` in the sandbox."""
+
+    digest: Digest
+    tree: bool
+    mount: str
+
+
+class BlobMemory:
+    """Small blobs read lately: steps of one pipeline share their code."""
+
+    def __init__(self) -> None:
+        self._blobs: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, oid: str) -> bytes | None:
+        """The blob, None when it is not remembered."""
+        return self._blobs.get(oid)
+
+    def put(self, oid: str, content: bytes) -> None:
+        """Remembers a blob unless it is large; the oldest make room."""
+        if len(content) > _KEEP_EACH or oid in self._blobs:
+            return
+        self._blobs[oid] = content
+        self._size += len(content)
+        while self._size > _KEEP_ALL:
+            self._size -= len(self._blobs.popitem(last=False)[1])
+
+
+class Sandbox:
+    """Makes and removes the directories of one attempt below `root`; `placed` is what came from the Store."""
+
+    def __init__(self, root: str, services: Services, memory: BlobMemory) -> None:
+        self.root = root
+        self.work = root + "/work"
+        self.tmp = root + "/tmp"  # noqa: S108  ours alone, in the sandbox
+        self.home = root + "/home"
+        self.placed: list[Placed] = []
+        self._store = services.store
+        self._contents = services.contents
+        self._lfs_object = services.lfs_object
+        self._memory = memory
+        self._directories = {""}
+        self._links: set[str] = set()
+        self._git: dict[str, Entry] = {}
+        self._taken: set[str] = set()
+        self._data: list[str] = []
+
+    def build(self, action: Action, *, strict: bool) -> None:
+        """Fills the sandbox. InputError for what can't be placed as declared, IntegrityError for bad content."""
+        _mkdir(self.root)
+        os.mkdir(self.work)
+        os.mkdir(self.tmp)
+        if strict:
+            os.mkdir(self.home, 0o700)
+        outputs = {_checked(output.mount) for output in action.outputs}
+        for item in action.inputs:
+            if not item.content.startswith("git:"):
+                self._place(item)
+        # what the commit has where an output goes would pass for the step's work, what it has in an input would change it
+        hidden = self._taken | outputs
+        for item in action.inputs:
+            if item.content.startswith("git:"):
+                _, mode, oid = item.content.split(":", 2)
+                mount = _checked(item.mount)
+                self._collect(mount, Entry(mode, oid), self._taken)
+                if item.kind != "directory":
+                    self._data.append(mount)
+        for path, mode, oid in action.code:
+            self._collect(_checked(path), Entry(mode, oid), hidden)
+        self._write_from_git()
+        for mount in sorted(outputs):
+            self._parents(mount)
+
+    def path_of(self, mount: str) -> str:
+        """Where `mount` is on this machine."""
+        return f"{self.work}/{mount}" if mount not in ("", ".") else self.work
+
+    def changed(self) -> list[tuple[Placed, Sequence[Digest]]]:
+        """The inputs from the Store that are no longer what they were, each with the objects that changed."""
+        checked = [(item, self._store.verify_placed(item.digest, tree=item.tree)) for item in self.placed]
+        return [(item, bad) for item, bad in checked if bad]
+
+    def remove(self) -> None:
+        """Removes all of it, whatever the step made of it."""
+        remove_tree(self.root)
+        while self.placed:
+            item = self.placed.pop()
+            self._store.release_placed(item.digest, tree=item.tree)
+
+    def _place(self, item: ActionInput) -> None:
+        digest = parse_digest(item.content)
+        mount = _checked(item.mount)
+        if mount in self._taken:
+            return
+        self._parents(mount)
+        path = self.path_of(mount)
+        tree = item.kind == "directory"
+        try:
+            if tree:
+                self._store.place_tree(digest, path)
+            else:
+                self._store.place_file(digest, path)
+        except FileExistsError as error:
+            raise InputError(f"input {item.name} lies on another one", where=item.mount) from error
+        except IntegrityError as error:
+            raise BadInputError(digest, f"input {item.name} ({item.mount}): {error.message}", error.hint) from error
+        self._taken.add(mount)
+        self.placed.append(Placed(digest, tree, mount))
+
+    def _collect(self, path: str, entry: Entry, hidden: set[str]) -> None:
+        """Adds what `entry` stands for to what is to be written, but for what lies at or below a path in `hidden`."""
+        if path and _covered(path, hidden):
+            return
+        if entry.is_tree:
+            if path:
+                self._directories_for(path)
+            for name, child in self._contents.tree(entry.oid).items():
+                self._collect(f"{path}/{name}" if path else name, child, hidden)
+        elif entry.is_submodule:
+            raise InputError("a submodule can't be used by a step", where=path, hint="add its files to this repository")
+        elif entry.mode != _LINK and entry.mode not in _FILES:
+            raise InputError(f"Git mode {entry.mode} is not a file, link or directory", where=path)
+        elif self._git.setdefault(path, entry) != entry:
+            raise InputError("two contents for one path", where=path)
+
+    def _write_from_git(self) -> None:
+        for path in self._data:
+            entry = self._git.get(path)
+            if entry is not None and self._memory.get(entry.oid) is None:
+                self._write_streamed(path, entry)
+                del self._git[path]
+        ahead: list[str] = []
+        unread: dict[str, list[str]] = {}
+        for path, entry in self._git.items():
+            oid = entry.oid
+            content = self._memory.get(oid)
+            if content is not None:
+                self._write(path, entry, content)
+            elif oid in unread:
+                unread[oid].append(path)
+            else:
+                unread[oid] = [path]
+                ahead.append(oid)
+        for oid, content in self._contents.read_many(ahead):
+            self._memory.put(oid, content)
+            for path in unread.pop(oid, ()):
+                self._write(path, self._git[path], content)
+        for paths in unread.values():
+            raise IntegrityError("a file of the commit is missing from the repository", where=paths[0], hint="git fsck")
+
+    def _write_streamed(self, path: str, entry: Entry) -> None:
+        """Data can be large: it is held in memory only when it proves small."""
+        held: list[bytes] = []
+        size = 0
+        fd = -1
+
+        def take(chunk: bytes) -> None:
+            nonlocal size, fd
+            size += len(chunk)
+            if size <= _KEEP_EACH:
+                held.append(chunk)
+                return
+            if fd < 0:
+                self._parents(path)
+                fd = os.open(self.path_of(path), _CREATE, _permissions(entry.mode))
+                _write_all(fd, b"".join(held))
+            _write_all(fd, chunk)
+
+        try:
+            self._contents.stream(entry.oid, take)
+            if fd >= 0:
+                os.utime(fd, (EPOCH, EPOCH))
+                return
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        content = b"".join(held)
+        self._memory.put(entry.oid, content)
+        self._write(path, entry, content)
+
+    def _write(self, path: str, entry: Entry, content: bytes) -> None:
+        mode = entry.mode
+        self._parents(path)
+        full = self.path_of(path)
+        if mode == _LINK:
+            self._link(path, full, content)
+            return
+        if len(content) <= LFS_LARGEST and content.startswith(LFS_VERSION):
+            self._write_lfs(path, full, content, mode)
+            return
+        fd = os.open(full, _CREATE, _permissions(mode))
+        try:
+            _write_all(fd, content)
+            os.utime(fd, (EPOCH, EPOCH))
+        finally:
+            os.close(fd)
+
+    def _link(self, path: str, full: str, content: bytes) -> None:
+        target = os.fsdecode(content)
+        if not link_stays_inside(os.path.dirname(path), target):
+            raise InputError(f"symbolic link leads out of the repository, to {target}", where=path)
+        self._links.add(path)
+        os.symlink(target, full)
+
+    def _write_lfs(self, path: str, full: str, pointer: bytes, mode: str) -> None:
+        sha256, size = _pointed_at(pointer, path)
+        digest = parse_digest("sha256:" + sha256)
+        if self._store.has(digest, size, tree=False):
+            self._store.place_file(digest, full, executable=mode == "100755")
+            self.placed.append(Placed(digest, False, path))
+            return
+        source = self._lfs_object(digest)
+        if source is None:
+            hint = f"git lfs pull --include={path}"
+            raise InputError("the content of this Git LFS file is not on this machine", where=path, hint=hint)
+        fd = os.open(full, _CREATE, _permissions(mode))
+        try:
+            if _copy_hashed(source, fd) != sha256:
+                hint = f"remove {source} and run: git lfs pull --include={path}"
+                raise IntegrityError("the local Git LFS object is damaged", where=path, hint=hint)
+            os.utime(fd, (EPOCH, EPOCH))
+        finally:
+            os.close(fd)
+
+    def _parents(self, path: str) -> None:
+        cut = path.rfind("/")
+        if cut > 0:
+            self._directories_for(path[:cut])
+
+    def _directories_for(self, directory: str) -> None:
+        if directory in self._directories:
+            return
+        self._parents(directory)
+        if directory in self._links:
+            raise InputError("a path of the step leads through a symbolic link", where=directory)
+        try:
+            os.mkdir(self.path_of(directory))
+        except FileExistsError as error:
+            if os.path.islink(self.path_of(directory)) or not os.path.isdir(self.path_of(directory)):
+                raise InputError("both a file and a directory", where=directory) from error
+        self._directories.add(directory)
+
+
+class BadInputError(IntegrityError):
+    """The content of an input is missing or wrong; `digest` is quarantined already."""
+
+    def __init__(self, digest: Digest, message: str, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.digest = digest
+
+
+def remove_tree(root: str) -> None:
+    """Removes a directory and all below it, read-only directories too; links are removed, not followed. Absent is fine."""
+    try:
+        if os.path.islink(root) or not os.path.isdir(root):
+            os.unlink(root)
+        else:
+            _remove_directory(root)
+    except FileNotFoundError:
+        return
+
+
+def _remove_directory(path: str) -> None:
+    # an explicit stack: a step can nest directories deeper than Python recurses
+    stack = [path]
+    while stack:
+        top = stack[-1]
+        below = []
+        try:
+            entries = list(os.scandir(top))
+        except PermissionError:
+            os.chmod(top, 0o700)
+            entries = list(os.scandir(top))
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+                continue
+            try:
+                os.unlink(entry.path)
+            except PermissionError:
+                os.chmod(top, 0o700)
+                os.unlink(entry.path)
+        if below:
+            stack += below
+            continue
+        stack.pop()
+        try:
+            os.rmdir(top)
+        except PermissionError:
+            os.chmod(os.path.dirname(top), 0o700)
+            os.rmdir(top)
+
+
+def _permissions(mode: str) -> int:
+    return 0o755 if mode == "100755" else 0o644
+
+
+def _checked(path: str) -> str:
+    """A relative path in normal form, "" for the root; InputError when it leads out."""
+    if path in ("", "."):
+        return ""
+    if path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise InputError("not a path inside the repository", where=path)
+    return path
+
+
+def _covered(path: str, by: set[str]) -> bool:
+    """Whether `path` or a directory above it is in `by`."""
+    while path:
+        if path in by:
+            return True
+        path = path[: max(path.rfind("/"), 0)]
+    return "" in by
+
+
+def _pointed_at(pointer: bytes, path: str) -> tuple[str, int]:
+    sha256, size = "", -1
+    for line in pointer.splitlines():
+        if line.startswith(b"oid sha256:"):
+            sha256 = line[11:].decode("ascii", "replace")
+        elif line.startswith(b"size ") and line[5:].isdigit():
+            size = int(line[5:])
+    try:
+        parse_digest("sha256:" + sha256)
+    except ValueError as error:
+        raise InputError("a Git LFS pointer that names no sha256", where=path) from error
+    return sha256, size
+
+
+def _copy_hashed(source: str, fd: int) -> str:
+    hasher = hashlib.sha256()
+    with open(source, "rb", buffering=0) as file:
+        while chunk := file.read(2**20):
+            hasher.update(chunk)
+            _write_all(fd, chunk)
+    return hasher.hexdigest()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
+def _mkdir(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileNotFoundError:
+        os.makedirs(path)

@@ -1,0 +1,115 @@
+"""A step's command line and environment variables: what its Action says and a short list of what the machine lends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from gitml.core.action import Action, Scalar
+from gitml.errors import InputError
+
+SOURCE_DATE_EPOCH = "946684800"
+
+_LENT = frozenset(
+    (
+        *("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH"),
+        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "FTP_PROXY"),
+        *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"),
+    )
+)
+_LENT_PREFIXES = ("LC_", "NVIDIA_")
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_UNNAMEABLE = re.compile("[^A-Za-z0-9]")
+
+
+def command_line(action: Action) -> tuple[str, ...]:
+    """The argument list to run; with a shell its values are in the variables ``_gitml_0``, ``_gitml_1`` …"""
+    if action.shell is None:
+        return action.argv
+    script = action.argv[0]
+    if action.shell == "bash":
+        return ("bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", script)
+    if action.shell == "sh":
+        return ("sh", "-eu", "-c", script)
+    raise InputError(f"unknown shell {action.shell!r}", hint="use `bash` or `sh`")
+
+
+def search_path(machine: Mapping[str, str], prepend: Iterable[str] = ()) -> str:
+    """The PATH of steps: `prepend` first, then the machine's; folders relative to where gitml was called are left out."""
+    folders = [*prepend, *machine.get("PATH", _DEFAULT_PATH).split(":")]
+    return ":".join(dict.fromkeys([folder for folder in folders if folder.startswith("/")]))
+
+
+def lent_by(machine: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the machine that every step sees, PATH aside."""
+    return {name: value for name, value in machine.items() if name in _LENT or name.startswith(_LENT_PREFIXES)}
+
+
+def variables_of(
+    action: Action,
+    machine: Mapping[str, str],
+    *,
+    path: str,
+    tmp: str,
+    ceiling: str,
+    home: str | None = None,
+    devices: str | None = None,
+) -> dict[str, str]:
+    """All environment variables of a step; InputError when one that the Action passes through is not set here.
+
+    `ceiling` is the folder above the one the step runs in: git looks for no repository from there on. `devices` are the
+    GPUs it was given.
+    """
+    env = lent_by(machine)
+    env.setdefault("LANG", "C.UTF-8")
+    env.update(
+        PATH=path,
+        TERM="dumb",
+        TMPDIR=tmp,
+        GIT_CEILING_DIRECTORIES=ceiling,
+        PYTHONHASHSEED="0",
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONUNBUFFERED="1",
+        SOURCE_DATE_EPOCH=SOURCE_DATE_EPOCH,
+    )
+    if home is not None:
+        env["HOME"] = home
+    if devices is not None:
+        env["CUDA_VISIBLE_DEVICES"] = devices
+    for name, value in action.env:
+        if value is None:
+            value = machine.get(name)
+            if value is None:
+                hint = f"export {name} before gitml is called, or give it a value under `env:`"
+                raise InputError(f"the step needs the environment variable {name}, which is not set here", hint=hint)
+        env[name] = value
+    for name, scalar in action.params:
+        env[variable("PARAM", name)] = text_of(scalar)
+    env.update(_joined("INPUT", [(item.name, item.mount) for item in action.inputs]))
+    env.update(_joined("OUTPUT", [(item.name, item.mount) for item in action.outputs]))
+    if action.shell is not None:
+        for number, word in enumerate(action.argv[1:]):
+            env[f"_gitml_{number}"] = word
+    return env
+
+
+def variable(kind: str, name: str) -> str:
+    """``GITML_<KIND>_<NAME>``: upper case, and ``_`` for all that is neither letter nor digit."""
+    return f"GITML_{kind}_{_UNNAMEABLE.sub('_', name).upper()}"
+
+
+def text_of(value: Scalar) -> str:
+    """A parameter as text: ``true`` and ``false`` for booleans."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _joined(kind: str, ports: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Mounts by variable; those of one name, gathered from many steps, one a line."""
+    mounts: dict[str, list[str]] = {}
+    for name, mount in ports:
+        mounts.setdefault(variable(kind, name), []).append(mount)
+    return {name: "\n".join(paths) for name, paths in mounts.items()}

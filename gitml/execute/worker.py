@@ -1,0 +1,147 @@
+"""A worker: a lasting process that performs one attempt at a time, so that every orphan it is handed belongs to that one."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from gitml.core.digest import Digest
+from gitml.core.environment import Environment
+from gitml.core.protocols import TaskFinished
+from gitml.core.result import Cost
+from gitml.errors import GitmlError
+from gitml.execute.attempt import Report, perform, sandbox_of
+from gitml.execute.contents import Services
+from gitml.execute.descendants import become_subreaper, end_all
+from gitml.execute.messages import Frames, Job, frame, job_of, send_all
+from gitml.execute.process import NONE, NOW, SOFT, Watch
+from gitml.execute.sandbox import BlobMemory, Sandbox, remove_tree
+
+
+def serve(fd: int, make_services: Callable[[], Services], live_dir: str, grace: float, keeper: int) -> NoReturn:
+    """Performs what arrives on the socket `fd` until its other end is closed or the process `keeper`, its parent, dies."""
+    worker = Worker(fd, live_dir, grace)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: worker.abandon())
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: worker.drop())
+    become_subreaper("gitml-worker", keeper, signal.SIGTERM)
+    worker.say(["hello", os.getpid()])
+    worker.work(make_services)
+
+
+class Worker(Watch):
+    """What a worker is doing. As a `Watch` it hears, while a step runs, that the attempt is to be stopped."""
+
+    def __init__(self, fd: int, live_dir: str, grace: float) -> None:
+        self.fd = fd
+        self.live_dir = live_dir
+        self.grace = grace
+        self.attempt = ""
+        self.root: str | None = None
+        self._frames = Frames()
+        self._asked = NONE
+        self._jobs: list[Any] = []
+        self._can_read = select.poll()
+        self._can_read.register(fd, select.POLLIN)
+        self._can_write = select.poll()
+        self._can_write.register(fd, select.POLLOUT)
+
+    def work(self, make_services: Callable[[], Services]) -> NoReturn:
+        """Performs jobs as they come."""
+        services: Services | None = None
+        broken = ""
+        try:
+            services = make_services()
+        except (GitmlError, OSError) as error:
+            broken = str(error)
+        memory = BlobMemory()
+        environments: dict[Digest, Environment] = {}
+        while True:
+            while not self._jobs:
+                self._hear()
+            job = job_of(self._jobs.pop(0), environments)
+            if services is None:
+                self.say(["finished", _failed(job.attempt, f"the worker can't begin: {broken}")])
+                continue
+            self._perform(job, services, memory)
+
+    def asked(self) -> int:
+        """How the attempt is to be stopped."""
+        while self._can_read.poll(0):
+            self._hear()
+        return self._asked
+
+    def say(self, message: list[Any]) -> None:
+        """Tells the executor."""
+        try:
+            send_all(self.fd, frame(message))
+        except (BrokenPipeError, ConnectionResetError):
+            self.abandon()
+
+    def abandon(self) -> NoReturn:
+        """Nobody waits any more: ends every process of the step, removes its sandbox, and exits."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            end_all()
+            if self.root is not None:
+                remove_tree(self.root)
+        finally:
+            os._exit(1)
+
+    def drop(self) -> None:
+        """The attempt is to stop now: a process that runs is killed where it is watched, any other work is abandoned."""
+        if self.root is None:
+            return
+        if self.attending:
+            self._asked = NOW
+        else:
+            self.abandon()
+
+    def _perform(self, job: Job, services: Services, memory: BlobMemory) -> None:
+        self.attempt, self._asked = job.attempt, NONE
+        self.root = sandbox_of(self.live_dir, job.attempt)
+        sandbox = Sandbox(self.root, services, memory)
+        report = Report(lambda: self.say(["started", job.attempt]), self._show)
+        try:
+            finished = perform(job, sandbox, services, self, report, self.grace)
+        except Exception as error:
+            import traceback
+
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = (
+                f"internal error: {type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+            )
+            finished = _failed(job.attempt, what)
+        # told first: the executor can go on while the sandbox is removed
+        self.say(["finished", finished])
+        try:
+            sandbox.remove()
+        finally:
+            self.root = None
+
+    def _show(self, line: str) -> None:
+        """Sends a line of the log if that does not make the step wait."""
+        if self._can_write.poll(0):
+            self.say(["output", self.attempt, line])
+
+    def _hear(self) -> None:
+        try:
+            data = os.read(self.fd, 2**18)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.abandon()
+        for message in self._frames.feed(data):
+            if message["op"] == "run":
+                self._jobs.append(message)
+            elif message["attempt"] == self.attempt:
+                self._asked = max(self._asked, NOW if message["now"] else SOFT)
+
+
+def _failed(attempt: str, error: str) -> TaskFinished:
+    return TaskFinished(attempt, "failed", None, error, None, (), {}, Cost(), None)

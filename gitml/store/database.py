@@ -1,0 +1,182 @@
+"""The SQLite file under the index: opened in about a millisecond, set aside and begun anew when it can't be used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError
+from gitml.store.disk import Guard
+from gitml.store.schema import TABLES, VERSION
+
+BUSY_SECONDS = 60.0
+_PARTS = ("", "-wal", "-shm")
+
+
+class Database:
+    """The database at `path`, made when missing. Used from one thread, and not across a fork.
+
+    One that is damaged or of another version is moved to ``<path>.bad-<n>`` and replaced by an empty one. `fresh` says that
+    it was empty when it was opened: what it should hold is to be made again. Damage that shows only later raises an
+    IntegrityError, after which the next opening finds nothing and begins anew.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fresh = False
+        self._lost = False
+        self._db = self._opened()
+
+    def close(self) -> None:
+        """Closes the file; nothing may be asked afterwards."""
+        self._db.close()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """One transaction for all that is written within; undone whole by an exception. May be nested."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            if not self._lost and self._db.in_transaction:
+                self._db.rollback()
+            raise
+
+    def faults(self) -> list[str]:
+        """What a check of the whole file finds wrong; takes long for a large one."""
+        found = [row[0] for row in self._run("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def _run(self, sql: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(sql, tuple(values))
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
+        try:
+            return self._db.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def _row(self, sql: str, values: Iterable[Any] = ()) -> Any | None:
+        found = self._rows(sql, values)
+        return found[0] if found else None
+
+    def _run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        try:
+            self._db.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: sqlite3.Error) -> GitmlError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return BusyError(
+                "another process is writing to the index", where=self.path, hint="try again when it has ended"
+            )
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            self._lost = True
+            self._db.close()
+            with _opening(self.path):
+                if not self._usable():
+                    self._set_aside()
+            return IntegrityError(
+                "the index was damaged and is set aside",
+                where=self.path,
+                hint="run the command again: the index is made anew from the records",
+            )
+        if code in (
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_PERM,
+        ):
+            return MachineError(
+                f"the index can't be used: {error}", where=self.path, hint="free some space, see who owns it"
+            )
+        raise error  # a mistake of ours in SQL
+
+    def _opened(self) -> sqlite3.Connection:
+        db = self._connected()
+        if db is not None:
+            return db
+        with Guard(self.path), _opening(self.path):
+            db = self._connected()  # another process may have begun it meanwhile
+            if db is None:
+                if os.path.exists(self.path) and os.path.getsize(self.path):
+                    self._set_aside()
+                db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+                try:
+                    db.execute("PRAGMA journal_mode = WAL")
+                    db.execute("PRAGMA synchronous = NORMAL")
+                    db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+                except sqlite3.Error as error:
+                    db.close()
+                    raise MachineError(
+                        f"the index can't be made: {error}", where=self.path, hint="free some space, see who owns it"
+                    ) from error
+                self.fresh = True
+        return db
+
+    def _connected(self) -> sqlite3.Connection | None:
+        """The database if it is one of ours and whole as far as opening tells."""
+        if not os.path.exists(self.path):
+            return None
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+                db.execute("PRAGMA synchronous = NORMAL")
+                db.execute("SELECT value FROM meta WHERE name = ''")
+                return db
+        except sqlite3.Error as error:
+            db.close()
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+                return None
+            raise self._refused(error) from error
+        db.close()
+        return None
+
+    def _usable(self) -> bool:
+        db = self._connected()
+        if db is None:
+            return False
+        try:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except sqlite3.Error:
+            return False
+        finally:
+            db.close()
+
+    def _set_aside(self) -> None:
+        n = 1
+        while os.path.lexists(f"{self.path}.bad-{n}"):
+            n += 1
+        for part in _PARTS:
+            try:
+                os.rename(self.path + part, f"{self.path}.bad-{n}{part}")
+            except FileNotFoundError:
+                continue
+
+
+@contextmanager
+def _opening(path: str) -> Iterator[None]:
+    """Held while a database is begun or set aside, so that of two processes one does it."""
+    import fcntl
+
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,52 @@
+"""Index: what the records, the store and the repository say, where it can be found fast. Losing it costs time only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gitml.core.digest import Digest
+from gitml.store.lineage import LineageTables
+from gitml.store.runs import RunTables
+from gitml.store.upkeep import UpkeepTables
+
+
+class Index(RunTables, LineageTables, UpkeepTables):
+    """The index at a path such as ``.git/gitml/index.db``; see Database for how it opens, ActionCache and Facts for its use."""
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        """The JSON value remembered for (kind, id)."""
+        row = self._row("SELECT value FROM facts WHERE kind = ? AND id = ?", (kind, id))
+        return json.loads(row[0]) if row else None
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        """Keeps a JSON value."""
+        text = json.dumps(value, separators=(",", ":"))
+        self._run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (kind, id, text))
+
+    def meta(self, name: str) -> str | None:
+        """A value of the index itself, such as the record commit it knows all records up to."""
+        row = self._row("SELECT value FROM meta WHERE name = ?", (name,))
+        return row[0] if row else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Keeps such a value."""
+        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def environment(self, digest: Digest) -> bytes | None:
+        """The description of an environment."""
+        row = self._row("SELECT description FROM environments WHERE digest = ?", (digest,))
+        return row[0] if row else None
+
+    def put_environment(self, digest: Digest, description: bytes) -> None:
+        """Keeps the description of an environment."""
+        self._run("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, description))
+
+    def inline(self, digest: Digest) -> str | None:
+        """The Git blob that holds this content inside the records."""
+        row = self._row("SELECT oid FROM inline WHERE digest = ?", (digest,))
+        return row[0] if row else None
+
+    def put_inline(self, digest: Digest, oid: str) -> None:
+        """Says which Git blob holds this content."""
+        self._run("INSERT OR REPLACE INTO inline VALUES (?, ?)", (digest, oid))

@@ -1,0 +1,164 @@
+"""Runs in the index: one row each, listed newest first a page at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gitml.core.record import Run
+from gitml.store.results import ResultTables
+
+_COLUMNS = (
+    'id, runs.started, ended, pipeline, experiment, status, "commit", base, branch, dirty, message, '
+    "tags, counts, metrics, record"
+)
+_LAST = "\U0010ffff"
+
+
+class RunRow(NamedTuple):
+    """What a list of runs shows of one: times in seconds since 1970, how many steps by outcome, metrics as ``step.metric``."""
+
+    id: str
+    started: float
+    ended: float
+    pipeline: str
+    experiment: str
+    status: str
+    commit: str
+    base: str | None
+    branch: str | None
+    dirty: bool
+    message: str
+    tags: tuple[str, ...]
+    counts: Mapping[str, int]
+    metrics: Mapping[str, float]
+    record: str
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the whole run."""
+        return max(0.0, self.ended - self.started)
+
+
+class RunTables(ResultTables):
+    """Runs, and the steps that were performed in them."""
+
+    def put_run(self, run: Run, record_commit: str) -> None:
+        """Keeps what lists and lineage need of a run; again for the same run replaces it. Reused steps cost no row."""
+        with self.batch():
+            if self._row("SELECT 1 FROM runs WHERE id = ?", (run.id,)):
+                self._forget(run.id)
+            counts: dict[str, int] = {}
+            for step in run.steps:
+                counts[step.outcome] = counts.get(step.outcome, 0) + 1
+            self._run(
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.id,
+                    run.started,
+                    run.ended,
+                    run.pipeline,
+                    run.experiment,
+                    run.status,
+                    run.commit,
+                    run.base,
+                    run.branch,
+                    int(run.dirty),
+                    run.message,
+                    _json(run.tags),
+                    _json(counts),
+                    _json(run.metrics()),
+                    record_commit,
+                ),
+            )
+            for tag in run.tags:
+                self._run("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (tag, run.started, run.id))
+            for step in run.steps:
+                if step.outcome in ("executed", "failed") and step.key is not None:
+                    number = self._run(
+                        "INSERT INTO steps (run, step, outcome, action) VALUES (?, ?, ?, ?)",
+                        (run.id, step.name, step.outcome, self._action_number(step.key)),
+                    ).lastrowid
+                    self._run_many(
+                        "INSERT OR IGNORE INTO made VALUES (?, ?, ?)",
+                        [(output.digest, number, output.name) for output in step.outputs],
+                    )
+
+    def runs(
+        self,
+        *,
+        pipeline: str | None = None,
+        experiment: str | None = None,
+        status: str | None = None,
+        commit: str | None = None,
+        branch: str | None = None,
+        since: float | None = None,
+        tag: str | None = None,
+        limit: int | None = 50,
+        before: str | None = None,
+    ) -> list[RunRow]:
+        """Runs that match all that is given, newest first. `commit` is a prefix, `before` the id of the last run seen."""
+        terms: list[str] = []
+        values: list[Any] = []
+        for column, value in (
+            ("pipeline", pipeline),
+            ("experiment", experiment),
+            ("status", status),
+            ("branch", branch),
+        ):
+            if value is not None:
+                terms.append(f"{column} = ?")
+                values.append(value)
+        if commit is not None:
+            terms.append('"commit" >= ? AND "commit" < ?')
+            values += [commit, commit + _LAST]
+        # The primary key of tags is in the order of the list: with a tag, page by it.
+        table, at, name = ("runs", "runs.started", "runs.id")
+        if tag is not None:
+            table, at, name = ("tags CROSS JOIN runs ON runs.id = tags.run", "tags.started", "tags.run")
+            terms.append("tag = ?")
+            values.append(tag)
+        if since is not None:
+            terms.append(f"{at} >= ?")
+            values.append(since)
+        if before is not None:
+            terms.append(f"({at}, {name}) < (SELECT started, id FROM runs WHERE id = ?)")  # noqa: S608 - ours
+            values.append(before)
+        where = f"WHERE {' AND '.join(terms)}" if terms else ""
+        values.append(-1 if limit is None else limit)
+        sql = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
+        return [_run_row(row) for row in self._rows(sql, values)]
+
+    def run_row(self, id: str) -> RunRow | None:
+        """The run with this whole id."""
+        row = self._row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (id,))  # noqa: S608 - columns are ours
+        return _run_row(row) if row else None
+
+    def find_runs(self, prefix: str, limit: int = 20) -> list[str]:
+        """The ids that begin with `prefix`, newest first."""
+        rows = self._rows(
+            "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY started DESC, id DESC LIMIT ?",
+            (prefix, prefix + _LAST, limit),
+        )
+        return [row[0] for row in rows]
+
+    def _forget(self, id: str) -> None:
+        self._run("DELETE FROM made WHERE step IN (SELECT id FROM steps WHERE run = ?)", (id,))
+        self._run("DELETE FROM steps WHERE run = ?", (id,))
+        self._run("DELETE FROM tags WHERE run = ?", (id,))
+        self._run("DELETE FROM runs WHERE id = ?", (id,))
+
+
+def _run_row(row: tuple[Any, ...]) -> RunRow:
+    known = RunRow(*row)
+    return known._replace(
+        dirty=bool(known.dirty),
+        tags=tuple(json.loads(row[11])),
+        counts=json.loads(row[12]),
+        metrics=json.loads(row[13]),
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,43 @@
+"""Questions that scheduling and housekeeping ask of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gitml.core.digest import Digest
+from gitml.core.result import ActionResult, decode_result
+from gitml.store.database import Database
+
+
+class UpkeepTables(Database):
+    """Results as a whole."""
+
+    def expected_seconds(self, pipeline: str) -> dict[str, float]:
+        """For each step of a pipeline the wall seconds of the last time it was performed."""
+        rows = self._rows(
+            "SELECT performed.step, max(performed.at), results.result FROM performed"
+            " JOIN results ON results.key = performed.key WHERE performed.pipeline = ? GROUP BY performed.step",
+            (pipeline,),
+        )
+        return {step: result.cost.wall for step, _, text in rows if (result := _decoded(text)) is not None}
+
+    def output_digests(self) -> set[Digest]:
+        """The Digest of every output of every known result."""
+        return {output.digest for result in self._every_result() for output in result.outputs}
+
+    def output_trees(self) -> dict[Digest, int]:
+        """The Digest and size of every directory output of every known result."""
+        return {o.digest: o.size for result in self._every_result() for o in result.outputs if o.is_tree}
+
+    def _every_result(self) -> Iterator[ActionResult]:
+        for (text,) in self._rows("SELECT result FROM results", ()):
+            result = _decoded(text)
+            if result is not None:
+                yield result
+
+
+def _decoded(text: str) -> ActionResult | None:
+    try:
+        return decode_result(text)
+    except ValueError:
+        return None
