@@ -81,7 +81,9 @@ def translate(error: BaseException) -> Told:
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, OSError) and error.errno is not None:
-        where = " -> ".join(os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes)))
+        where = " -> ".join(
+            os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))
+        )
         what = error.strerror or os.strerror(error.errno)
         return Told("machine", what, where or None, _OS_HINTS.get(error.errno), MACHINE)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

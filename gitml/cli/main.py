@@ -51,7 +51,9 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in section.items()])
 
 
-@click.group("gitml", cls=LazyGroup, context_settings=_HELP, no_args_is_help=True, subcommand_metavar="COMMAND [ARGS]...")
+@click.group(
+    "gitml", cls=LazyGroup, context_settings=_HELP, no_args_is_help=True, subcommand_metavar="COMMAND [ARGS]..."
+)
 @click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the result.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more; show the traceback of an internal error.")

@@ -27,12 +27,11 @@ def size(count: int) -> str:
     """``0 B``, ``512 B``, ``1.4 KiB``, ``23 MiB``."""
     if count < 1024:
         return f"{count} B"
-    value = float(count)
+    value, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB"))
     unit = "B"
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+    while value >= 1023.5 and unit != "PiB":
         value /= 1024
-        if value < 1023.5:
-            break
+        unit = next(units)
     return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
 
 

@@ -11,7 +11,7 @@ from gitml.errors import InputError
 from gitml.history import contents
 from gitml.history.onfile import tree_of_folder
 from gitml.history.selecting import Output, Selection
-from gitml.history.services import Services
+from gitml.workspace import Workspace
 
 
 class Written(NamedTuple):
@@ -30,7 +30,7 @@ class _Job(NamedTuple):
     path: str
 
 
-def checkout(ws: Services, selection: Selection, dest: str | None, *, force: bool = False) -> list[Written]:
+def checkout(ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False) -> list[Written]:
     """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
 
     InputError before anything is written when a file is in the way that differs (unless `force`), when content is no
@@ -52,7 +52,7 @@ def checkout(ws: Services, selection: Selection, dest: str | None, *, force: boo
     return [_write(ws, job, state) for job, state in zip(jobs, states, strict=True)]
 
 
-def _in_worktree(ws: Services, selection: Selection) -> list[_Job]:
+def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
     root = ws.location.worktree
     if root is None:
         raise InputError("a bare repository has no work tree", hint="name a folder to write to")
@@ -110,17 +110,21 @@ def _check_way(job: _Job) -> None:
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
-        raise InputError("a file is where a folder is needed", where=parent, hint="move it away, or choose another place")
+        raise InputError(
+            "a file is where a folder is needed", where=parent, hint="move it away, or choose another place"
+        )
 
 
-def _state(ws: Services, job: _Job, force: bool) -> str:
+def _state(ws: Workspace, job: _Job, force: bool) -> str:
     """What writing will be; InputError for something else in the way."""
     if not os.path.lexists(job.path):
         return "written"
     if _is_same(ws, job):
         return "unchanged"
     if not force and not (job.output.ref.is_tree and _is_empty(job.path)):
-        raise InputError("another file is in the way", where=job.path, hint="move it away, or overwrite it with --force")
+        raise InputError(
+            "another file is in the way", where=job.path, hint="move it away, or overwrite it with --force"
+        )
     return "replaced"
 
 
@@ -128,7 +132,7 @@ def _is_empty(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
 
 
-def _is_same(ws: Services, job: _Job) -> bool:
+def _is_same(ws: Workspace, job: _Job) -> bool:
     ref = job.output.ref
     if os.path.islink(job.path):
         return False
@@ -153,7 +157,7 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _write(ws: Services, job: _Job, state: str) -> Written:
+def _write(ws: Workspace, job: _Job, state: str) -> Written:
     output = job.output
     if state != "unchanged":
         folder = os.path.dirname(job.path)
@@ -195,7 +199,7 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _make_file(ws: Services, digest: Digest, path: str, *, executable: bool) -> None:
+def _make_file(ws: Workspace, digest: Digest, path: str, *, executable: bool) -> None:
     mode = 0o777 if executable else 0o666
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with open(fd, "wb") as file:
@@ -203,7 +207,7 @@ def _make_file(ws: Services, digest: Digest, path: str, *, executable: bool) -> 
             file.write(chunk)
 
 
-def _make_tree(ws: Services, digest: Digest, path: str, inside: str) -> None:
+def _make_tree(ws: Workspace, digest: Digest, path: str, inside: str) -> None:
     """A folder at `path`; links that lead out of the output are refused."""
     os.mkdir(path)
     for entry in contents.listing(ws, digest):

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from gitml.core.digest import Digest, digest_of
 from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
-from gitml.history.services import Services
+from gitml.workspace import Workspace
 
 _CHUNK = 1 << 20
 
 
-def chunks(ws: Services, digest: Digest) -> Iterator[bytes]:
+def chunks(ws: Workspace, digest: Digest) -> Iterator[bytes]:
     """A Blob's bytes, each verified before the last is given. IntegrityError when they can't be had, or are wrong."""
     import hashlib
 
@@ -30,12 +30,12 @@ def chunks(ws: Services, digest: Digest) -> Iterator[bytes]:
         raise IntegrityError(f"stored object {digest} is damaged; it is quarantined now", hint="run the step again")
 
 
-def read(ws: Services, digest: Digest) -> bytes:
+def read(ws: Workspace, digest: Digest) -> bytes:
     """A Blob's bytes."""
     return b"".join(chunks(ws, digest))
 
 
-def tail(ws: Services, digest: Digest, most: int) -> bytes:
+def tail(ws: Workspace, digest: Digest, most: int) -> bytes:
     """The last bytes of a Blob, `most` of them; for showing, so a large one is not verified whole."""
     inline = _inline(ws, digest)
     if inline is not None:
@@ -46,7 +46,7 @@ def tail(ws: Services, digest: Digest, most: int) -> bytes:
         return file.read()
 
 
-def listing(ws: Services, digest: Digest) -> list[TreeEntry]:
+def listing(ws: Workspace, digest: Digest) -> list[TreeEntry]:
     """The entries of a Tree."""
     try:
         return decode_tree(read(ws, digest))
@@ -54,7 +54,7 @@ def listing(ws: Services, digest: Digest) -> list[TreeEntry]:
         raise IntegrityError(f"{digest} is not a tree: {error}", hint="`gitml fsck` names what is broken") from error
 
 
-def is_here(ws: Services, digest: Digest, size: int, *, tree: bool) -> bool:
+def is_here(ws: Workspace, digest: Digest, size: int, *, tree: bool) -> bool:
     """Whether the content can be had on this machine."""
     if ws.store.has(digest, size, tree=tree):
         return True
@@ -65,7 +65,7 @@ def is_here(ws: Services, digest: Digest, size: int, *, tree: bool) -> bool:
     return all(is_here(ws, entry.digest, entry.size, tree=entry.kind == "d") for entry in listing(ws, digest))
 
 
-def _inline(ws: Services, digest: Digest) -> bytes | None:
+def _inline(ws: Workspace, digest: Digest) -> bytes | None:
     """The bytes from a record, None when the store has the object or no record does."""
     if ws.store.is_sound(digest):
         return None

@@ -16,9 +16,9 @@ from gitml.core.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.history.runs import find_run, is_run_prefix, live_ids, read_run
 from gitml.history.selecting import select
-from gitml.history.services import Services
 from gitml.repo.revisions import commit_info, resolve_commit
 from gitml.repo.source import CommitSource
+from gitml.workspace import Workspace
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -26,8 +26,8 @@ _HEX = frozenset("0123456789abcdef")
 class Thing(NamedTuple):
     """A node. `kind` is artifact, step, file, param or commit; `id` tells equal ones.
 
-    `name` is ``step.port``, a step's name, a path, a parameter's name, or a commit's subject; `content` a Digest, a Git id, a value or
-    a commit id; `run` and `pipeline` say where a step was performed or an artifact made, `commit` at which commit.
+    `name` is ``step.port``, a step's name, a path, a parameter's name, or a commit's subject; `content` a Digest, an
+    ActionKey, a Git id, a value or a commit id; `run`, `pipeline` and `commit` say where it was made or performed.
     """
 
     id: str
@@ -40,22 +40,20 @@ class Thing(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """`roots` are what was asked for; `edges` lead from each Thing's id to the ids of those it was made from, or that were made of it."""
+    """`roots` are the ids of what was asked for; `edges` lead from an id to those it was made from, or that were made of it."""
 
     roots: tuple[str, ...]
     things: dict[str, Thing]
     edges: dict[str, list[str]]
 
 
-def find_things(ws: Services, text: str, rev: str = "HEAD") -> list[Thing]:
+def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
     """What `text` names: ``RUN``, ``RUN:STEP``, ``RUN:STEP.PORT``, a digest or its beginning, a path at `rev`, or a commit."""
     head = text.partition(":")[0]
-    if is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws)) or head == "latest":
+    if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or head == "latest":
         if ":" not in text:
             find_run(ws, head)  # says so when it is ambiguous
-        return [
-            _artifact(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs
-        ]
+        return [_artifact(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
     digests = _digests(ws, text)
     if len(digests) > 1:
         raise InputError(f"several artifacts begin with {text!r}", hint="give more digits")
@@ -74,18 +72,18 @@ def find_things(ws: Services, text: str, rev: str = "HEAD") -> list[Thing]:
     return [_commit(ws, commit)]
 
 
-def up(ws: Services, things: Iterable[Thing]) -> Lineage:
+def up(ws: Workspace, things: Iterable[Thing]) -> Lineage:
     """Everything that `things` were made from, down to files of commits and parameters."""
     return _Walk(ws).up(list(things))
 
 
-def down(ws: Services, things: Iterable[Thing]) -> Lineage:
+def down(ws: Workspace, things: Iterable[Thing]) -> Lineage:
     """Everything that was made of `things`, in all recorded runs."""
     return _Walk(ws).down(list(things))
 
 
 class _Walk:
-    def __init__(self, ws: Services) -> None:
+    def __init__(self, ws: Workspace) -> None:
         self.ws = ws
         self.things: dict[str, Thing] = {}
         self.edges: dict[str, list[str]] = {}
@@ -204,7 +202,9 @@ class _Walk:
         if result is None:
             return []
         return [
-            Thing(f"artifact:{ref.digest}", "artifact", f"{thing.name}.{ref.name}", ref.digest, thing.run, thing.pipeline)
+            Thing(
+                f"artifact:{ref.digest}", "artifact", f"{thing.name}.{ref.name}", ref.digest, thing.run, thing.pipeline
+            )
             for ref in result.outputs
         ]
 
@@ -222,7 +222,7 @@ class _Walk:
         return Thing(f"step:{key}", "step", step, key, run, pipeline, row.commit if row is not None else None)
 
 
-def action_of(ws: Services, thing: Thing) -> Action | None:
+def action_of(ws: Workspace, thing: Thing) -> Action | None:
     """The Action behind a step or an artifact, None when no record has it."""
     if thing.kind == "step":
         return ws.index.action(Digest(thing.content))
@@ -239,7 +239,7 @@ def _artifact(digest: Digest, step: StepRun, run: Run) -> Thing:
     )
 
 
-def _made_artifact(ws: Services, digest: Digest) -> Thing:
+def _made_artifact(ws: Workspace, digest: Digest) -> Thing:
     makers = ws.index.makers(digest)
     if not makers:
         return Thing(f"artifact:{digest}", "artifact", digest[:19], digest)
@@ -250,17 +250,22 @@ def _made_artifact(ws: Services, digest: Digest) -> Thing:
     return Thing(f"artifact:{digest}", "artifact", name, digest, newest.run, newest.pipeline, commit)
 
 
-def _digests(ws: Services, text: str) -> list[Digest]:
+def _digests(ws: Workspace, text: str) -> list[Digest]:
     digits = text.removeprefix("sha256:")
     if not 8 <= len(digits) <= 64 or not _HEX.issuperset(digits):
         return []
     if len(digits) == 64:
         digest = from_hex(digits)
         return [digest] if ws.index.makers(digest) else []
-    return ws.index.find_made(digits, 2)
+    return [Digest(row[0]) for row in _made_like(ws, digits)]
 
 
-def _file(ws: Services, text: str, rev: str) -> Thing | None:
+def _made_like(ws: Workspace, digits: str) -> list[tuple[str]]:
+    low, high = f"sha256:{digits}", f"sha256:{digits}g"  # g follows every hex digit
+    return ws.index._rows("SELECT DISTINCT digest FROM made WHERE digest >= ? AND digest < ? LIMIT 2", (low, high))
+
+
+def _file(ws: Workspace, text: str, rev: str) -> Thing | None:
     """The file at this path of the commit: as written from the root, or from the current folder."""
     try:
         commit = resolve_commit(ws.objects, ws.location, rev)
@@ -274,7 +279,7 @@ def _file(ws: Services, text: str, rev: str) -> Thing | None:
     return None
 
 
-def _paths(ws: Services, text: str) -> list[str]:
+def _paths(ws: Workspace, text: str) -> list[str]:
     found = [os.path.normpath(text)]
     root = ws.location.worktree
     if root is not None:
@@ -286,7 +291,7 @@ def _file_thing(path: str, oid: str, commit: str | None) -> Thing:
     return Thing(f"file:{path}@{oid}", "file", path, oid, commit=commit)
 
 
-def _commit(ws: Services, commit: str) -> Thing:
+def _commit(ws: Workspace, commit: str) -> Thing:
     return Thing(f"commit:{commit}", "commit", commit_info(ws.objects, commit).subject, commit, commit=commit)
 
 

@@ -12,7 +12,7 @@ from gitml.core.record import LogRef, StepRun
 from gitml.errors import InputError
 from gitml.history import contents
 from gitml.history.runs import Found, get_run, holder_of
-from gitml.history.services import Services
+from gitml.workspace import Workspace
 
 _CHUNK = 1 << 16
 
@@ -34,7 +34,7 @@ class Part(NamedTuple):
         return self.log.written - self.log.size if self.log else 0
 
 
-def parts(ws: Services, found: Found, step: str | None = None) -> list[Part]:
+def parts(ws: Workspace, found: Found, step: str | None = None) -> list[Part]:
     """The logs of a run, or of one step of it (``train`` means all its combinations), in order of steps and attempts.
 
     A reused step has the log of the run that made it, only when it is named. InputError for a step that the run has not.
@@ -61,7 +61,7 @@ def parts(ws: Services, found: Found, step: str | None = None) -> list[Part]:
     return made
 
 
-def lines_at_end(ws: Services, item: StepRun, count: int) -> list[str]:
+def lines_at_end(ws: Workspace, item: StepRun, count: int) -> list[str]:
     """The last lines that a finished step wrote; empty when it wrote none or they can't be had."""
     logs = [attempt.log for attempt in item.attempts if attempt.log is not None]
     if not logs or not contents.is_here(ws, logs[-1].digest, logs[-1].size, tree=False):
@@ -70,7 +70,7 @@ def lines_at_end(ws: Services, item: StepRun, count: int) -> list[str]:
     return text.split("\n")[-count - 1 :] if not text.endswith("\n") else text[:-1].split("\n")[-count:]
 
 
-def read(ws: Services, part: Part) -> Iterator[bytes]:
+def read(ws: Workspace, part: Part) -> Iterator[bytes]:
     """The bytes of a log as far as they are written now."""
     if part.log is not None:
         yield from contents.chunks(ws, part.log.digest)
@@ -86,7 +86,7 @@ def read(ws: Services, part: Part) -> Iterator[bytes]:
 class Follower:
     """Gives what the steps of a run write as they write it. `poll` until `ended`; it never waits itself."""
 
-    def __init__(self, ws: Services, found: Found, step: str | None) -> None:
+    def __init__(self, ws: Workspace, found: Found, step: str | None) -> None:
         parts(ws, found, step)  # an unknown step is said at once
         self.ws = ws
         self.id = found.run.id
@@ -97,10 +97,6 @@ class Follower:
     def poll(self) -> Iterator[tuple[Part, bytes]]:
         """What was written since the last call. After the run's end this gives what was left, and `ended` is set."""
         gone = holder_of(self.ws, self.id) is None
-        if gone:
-            from gitml.history.sync import sync
-
-            sync(self.ws.index, self.ws.records)
         found = get_run(self.ws, self.id)
         for part in parts(self.ws, found, self.step):
             if part.origin is not None:
@@ -141,7 +137,7 @@ def _kept_parts(item: StepRun) -> list[Part]:
     ]
 
 
-def _of_origin(ws: Services, item: StepRun) -> list[Part]:
+def _of_origin(ws: Workspace, item: StepRun) -> list[Part]:
     if item.origin is None or ws.index.run_row(item.origin) is None:
         return []
     for other in get_run(ws, item.origin).run.steps:

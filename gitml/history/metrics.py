@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from gitml.core.record import Run
 from gitml.errors import InputError
 from gitml.history.runs import LATEST, find_run, read_run, run_or_rev
-from gitml.history.services import Services
+from gitml.workspace import Workspace
 
 Value = TypeVar("Value")
 
@@ -46,7 +46,7 @@ def differences(before: Mapping[str, Value], after: Mapping[str, Value]) -> list
     return [Difference(name, before.get(name), after.get(name)) for name in names]
 
 
-def sides_of(ws: Services, text: str | None, pipeline: str | None) -> Sides:
+def sides_of(ws: Workspace, text: str | None, pipeline: str | None) -> Sides:
     """The two runs that ``A..B`` names, each by run id or revision (then the newest run of that commit).
 
     One name alone is compared with the newest run; nothing at all means the two newest runs of one pipeline.
@@ -64,14 +64,14 @@ def sides_of(ws: Services, text: str | None, pipeline: str | None) -> Sides:
     return Sides(first, run_or_rev(ws, after, pipeline or first.pipeline))
 
 
-def _newest_of(ws: Services, pipeline: str) -> Run:
+def _newest_of(ws: Workspace, pipeline: str) -> Run:
     rows = ws.index.runs(pipeline=pipeline, limit=1)
     if not rows:
         raise InputError(f"no run of pipeline {pipeline!r}", hint=f"gitml run {pipeline}")
     return read_run(ws, rows[0].id)
 
 
-def _two_newest(ws: Services, pipeline: str | None) -> Sides:
+def _two_newest(ws: Workspace, pipeline: str | None) -> Sides:
     newest = ws.index.runs(pipeline=pipeline, limit=1)
     rows = ws.index.runs(pipeline=newest[0].pipeline, limit=2) if newest else []
     if len(rows) < 2:

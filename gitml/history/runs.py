@@ -8,12 +8,18 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
-from gitml.errors import InputError, IntegrityError
-from gitml.history.layout import RUN, is_run_prefix, record_folder
-from gitml.history.services import Services
+from gitml.errors import InputError
+from gitml.ledger import runs as ledger
 from gitml.repo.revisions import resolve_commit
+from gitml.workspace import Workspace
 
 LATEST = "latest"
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_run_prefix(text: str) -> bool:
+    """Whether `text` can be the beginning of a run id."""
+    return 4 <= len(text) <= 16 and _HEX.issuperset(text)
 
 
 class Live(NamedTuple):
@@ -31,7 +37,7 @@ class Found(NamedTuple):
     live: Live | None = None
 
 
-def find_run(ws: Services, text: str) -> Found:
+def find_run(ws: Workspace, text: str) -> Found:
     """The run whose id begins with `text`, or the newest for ``latest``. InputError when there is none, or several."""
     if text == LATEST:
         return _newest(ws)
@@ -49,7 +55,7 @@ def find_run(ws: Services, text: str) -> Found:
     return get_run(ws, ids[0])
 
 
-def get_run(ws: Services, id: str) -> Found:
+def get_run(ws: Workspace, id: str) -> Found:
     """The run with this whole id; InputError when there is none."""
     live = _live(ws, id)
     if live is not None:
@@ -57,32 +63,24 @@ def get_run(ws: Services, id: str) -> Found:
     return Found(read_run(ws, id))
 
 
-def read_run(ws: Services, id: str) -> Run:
-    """The recorded run with this whole id; IntegrityError when its record can't be read."""
-    row = ws.index.run_row(id)
-    if row is None:
-        raise InputError(f"no run {id!r}", hint="`gitml log` lists the runs")
-    path = f"{record_folder(id, row.started)}/{RUN}"
-    found = ws.objects.find(f"{row.record}:{path}")
-    if found is None:
-        raise IntegrityError(f"the record of run {id[:8]} is missing", where=path, hint="`gitml fsck` says what else is")
-    try:
-        return decode_run(found[1])
-    except ValueError as error:
-        raise IntegrityError(f"the record of run {id[:8]} can't be read: {error}", where=path) from error
+def read_run(ws: Workspace, id: str) -> Run:
+    """The recorded run with this whole id. InputError when there is none, IntegrityError when its record is bad."""
+    return ledger.read_run(ws.index, ws.objects, id)
 
 
-def run_at(ws: Services, rev: str, pipeline: str | None = None) -> Run:
+def run_at(ws: Workspace, rev: str, pipeline: str | None = None) -> Run:
     """The newest run of the commit that `rev` names; InputError when it was never run."""
     commit = resolve_commit(ws.objects, ws.location, rev)
     rows = ws.index.runs(commit=commit, pipeline=pipeline, limit=1)
     if not rows:
         of = f" of pipeline {pipeline!r}" if pipeline else ""
-        raise InputError(f"no run{of} at {rev} ({commit[:12]})", hint=f"gitml run {pipeline or ''} --at {rev}".replace("  ", " "))
+        raise InputError(
+            f"no run{of} at {rev} ({commit[:12]})", hint=f"gitml run {pipeline or ''} --at {rev}".replace("  ", " ")
+        )
     return read_run(ws, rows[0].id)
 
 
-def run_or_rev(ws: Services, text: str, pipeline: str | None = None) -> Run:
+def run_or_rev(ws: Workspace, text: str, pipeline: str | None = None) -> Run:
     """The run that `text` names by its id, or else the newest run of the commit it names."""
     if text == LATEST or (is_run_prefix(text) and (ws.index.find_runs(text, 1) or text in live_ids(ws))):
         return find_run(ws, text).run
@@ -95,7 +93,7 @@ def run_or_rev(ws: Services, text: str, pipeline: str | None = None) -> Run:
         raise
 
 
-def live_ids(ws: Services) -> list[str]:
+def live_ids(ws: Workspace) -> list[str]:
     """The ids of the runs in progress."""
     try:
         return sorted(name for name in os.listdir(ws.live) if len(name) == 16 and is_run_prefix(name))
@@ -103,21 +101,21 @@ def live_ids(ws: Services) -> list[str]:
         return []
 
 
-def live_runs(ws: Services) -> list[Live]:
+def live_runs(ws: Workspace) -> list[Live]:
     """The runs in progress, oldest first."""
     found = [live for id in live_ids(ws) if (live := _live(ws, id)) is not None]
     return sorted(found, key=lambda live: live.run.started)
 
 
-def holder_of(ws: Services, id: str) -> int | None:
+def holder_of(ws: Workspace, id: str) -> int | None:
     """The process that performs the run, None when none does."""
     return ws.locks.holder(ws.locks.slot_for(f"run:{id}"))
 
 
-def _live(ws: Services, id: str) -> Live | None:
+def _live(ws: Workspace, id: str) -> Live | None:
     folder = os.path.join(ws.live, id)
     try:
-        with open(os.path.join(folder, RUN), "rb") as file:
+        with open(os.path.join(folder, "run.json"), "rb") as file:
             run = decode_run(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
@@ -140,7 +138,7 @@ def _finished(folder: str) -> list[StepRun]:
     return steps
 
 
-def _newest(ws: Services) -> Found:
+def _newest(ws: Workspace) -> Found:
     live = live_runs(ws)
     rows = ws.index.runs(limit=1)
     if live and (not rows or live[-1].run.started >= rows[0].started):

@@ -11,7 +11,7 @@ from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
 from gitml.errors import InputError
 from gitml.history.runs import find_run
-from gitml.history.services import Services
+from gitml.workspace import Workspace
 
 
 class Output(NamedTuple):
@@ -44,7 +44,7 @@ class Selection(NamedTuple):
     port: str | None
 
 
-def select(ws: Services, text: str) -> Selection:
+def select(ws: Workspace, text: str) -> Selection:
     """The outputs that `text` names; InputError for an unknown run, step or port, and where there are none."""
     name, colon, rest = text.partition(":")
     run = find_run(ws, name).run
@@ -66,7 +66,7 @@ def select(ws: Services, text: str) -> Selection:
     return Selection(run, tuple(outputs), rest if port is None else rest.rpartition(".")[0], port)
 
 
-def outputs_of(ws: Services, run: Run, step: StepRun) -> list[Output]:
+def outputs_of(ws: Workspace, run: Run, step: StepRun) -> list[Output]:
     """The outputs of one step."""
     if not step.outputs:
         return []

@@ -20,4 +20,6 @@ def moment_of(text: str, now: float) -> float:
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError):
-        raise InputError(f"not a date: {text[:60]!r}", hint="write 2026-07-01, 2026-07-01T12:30, or 3d, 12h, 2w") from None
+        raise InputError(
+            f"not a date: {text[:60]!r}", hint="write 2026-07-01, 2026-07-01T12:30, or 3d, 12h, 2w"
+        ) from None
