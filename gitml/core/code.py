@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from gitml.core import paths
@@ -62,14 +62,23 @@ class CodeFinder:
         self.facts = facts
         self.answers: dict[CodeQuery, tuple[CodeFile, ...]] = {}
         self.imports: dict[str, list[Import]] = {}
+        self.top: Collection[str] | None = None
 
     def find(self, step: GraphStep) -> tuple[CodeFile, ...]:
         """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out."""
         query = query_of(step)
+        # Most words name nothing: leaving them out early makes the queries of many steps equal.
+        query = query._replace(words=tuple([word for word in query.words if self._may_exist(word)]))
         answer = self.answers.get(query)
         if answer is None:
             answer = self.answers[query] = self._search(query)
         return answer
+
+    def _may_exist(self, word: str) -> bool:
+        if self.top is None:
+            self.top = self.source.top()
+        head = word.partition("/")[0]
+        return head in self.top or head == "."
 
     def _search(self, query: CodeQuery) -> tuple[CodeFile, ...]:
         found: dict[str, Entry] = {}
@@ -216,9 +225,14 @@ class CodeFinder:
             if self.source.lookup(pattern) is not None:
                 yield pattern
             return
-        root = self.source.lookup("")
-        if root is not None:
-            yield from self._glob(pattern.split("/"), "", root.oid)
+        parts = pattern.split("/")
+        fixed = 0  # looking up no more than the folder that is meant: a whole work tree would count as used
+        while fixed < len(parts) - 1 and not any(char in parts[fixed] for char in "*?["):
+            fixed += 1
+        folder = "/".join(parts[:fixed])
+        entry = self.source.lookup(folder)
+        if entry is not None and entry.is_tree:
+            yield from self._glob(parts[fixed:], f"{folder}/" if folder else "", entry.oid)
 
     def _glob(self, parts: list[str], prefix: str, oid: str) -> Iterable[str]:
         head, rest = parts[0], parts[1:]

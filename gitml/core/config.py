@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from gitml.core import paths
-from gitml.core.diagnostics import SpecError
-from gitml.core.fields import Fields
 from gitml.core.resources import Resources
-from gitml.core.spec import HOST, Defaults
-from gitml.core.yamldoc import Node, read_yaml
 
+HOST = "host"
 PATH = "gitml.yaml"
-FORMAT = 1  # raised whenever reading the file changes
 
-_KEYS = frozenset(("defaults", "targets", "records"))
-_DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox"))
-_TARGET_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
-_RECORD_KEYS = frozenset(("inline_file", "inline_run"))
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What `gitml.yaml` says for every pipeline that does not say otherwise."""
+
+    environment: str = HOST
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,61 +40,3 @@ class Config:
             said.get("labels", machine.labels),
             said.get("custom", machine.custom),
         )
-
-
-def parse_config(data: bytes, path: str = PATH) -> Config:
-    """The Config in a `gitml.yaml`; SpecError with every mistake."""
-    root, text = read_yaml(data, path)
-    fields = Fields(path, text)
-    top = fields.mapping(root, "gitml.yaml", _KEYS)
-    given: dict[str, Any] = {}
-    if "defaults" in top:
-        given.update(_defaults(fields, top["defaults"][1]))
-    if "targets" in top:
-        targets = fields.mapping(top["targets"][1], "targets", frozenset(("local",)))
-        if "local" in targets:
-            given["local"] = _target(fields, targets["local"][1])
-    if "records" in top:
-        for name, (_, node) in fields.mapping(top["records"][1], "records", _RECORD_KEYS).items():
-            if name in _RECORD_KEYS:
-                given[name] = fields.bytes(node, name)
-    if fields.diagnostics:
-        raise SpecError(fields.diagnostics)
-    return Config(**given)
-
-
-def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
-    pairs = fields.mapping(node, "defaults", _DEFAULT_KEYS)
-    given: dict[str, Any] = {}
-    for name in ("pipeline", "experiment"):
-        if name in pairs:
-            given[name] = fields.text_of(pairs[name][1], name)
-    environment, strict = HOST, False
-    if "environment" in pairs:
-        said = fields.text_of(pairs["environment"][1], "environment") or HOST
-        problem = None if said == HOST else paths.problem_with(said)
-        if problem:
-            fields.report(pairs["environment"][1], f"environment is {problem}")
-        environment = HOST if said == HOST else paths.clean(said)
-    if "sandbox" in pairs:
-        strict = fields.one_of(pairs["sandbox"][1], "sandbox", ("strict", "normal")) == "strict"
-    given["defaults"] = Defaults(environment, strict)
-    return given
-
-
-def _target(fields: Fields, node: Node) -> dict[str, Any]:
-    pairs = fields.mapping(node, "target 'local'", _TARGET_KEYS)
-    given: dict[str, Any] = {}
-    for name, (_, value) in pairs.items():
-        if name in ("cpus", "gpus"):
-            given[name] = fields.number(value, name, least=0)
-        elif name == "memory":
-            given[name] = fields.bytes(value, name)
-        elif name == "labels":
-            given[name] = {k: fields.text_of(v, f"label {k!r}") for k, (_, v) in fields.mapping(value, name).items()}
-        elif name == "custom":
-            given[name] = {
-                k: fields.number(v, f"custom resource {k!r}", least=0)
-                for k, (_, v) in fields.mapping(value, name).items()
-            }
-    return given

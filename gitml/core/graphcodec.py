@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.action import ActionOutput
 from gitml.core.graph import Binding, Graph, GraphStep
+from gitml.core.params import Param
 from gitml.core.resources import ONE_CPU, Resources
-from gitml.core.spec import Param, Pipeline
+
+if TYPE_CHECKING:
+    from gitml.core.spec import Pipeline
 
 FORMAT = 1  # raised whenever reading a pipeline file, or these shapes, changes
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from gitml.core.action import Scalar
 from gitml.core.diagnostics import nearest
-from gitml.core.spec import Param
 from gitml.errors import InputError
 
 TYPES = ("str", "int", "float", "bool")
-_INT = re.compile(r"[-+]?[0-9]{1,64}\Z")
+
+
+class Param(NamedTuple):
+    """A named parameter. `default` None: it must be given. `type` is str, int, float or bool; bounds are inclusive."""
+
+    name: str
+    type: str
+    default: Scalar | None
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[Scalar, ...] = ()
+    help: str = ""
 
 
 def type_name(value: object) -> str:
@@ -73,7 +83,8 @@ def _from_text(param: Param, text: str) -> Scalar:
     if param.type == "bool":
         return {"true": True, "false": False}.get(text.lower(), text)
     if param.type == "int":
-        return int(text) if _INT.match(text) else text
+        digits = text[1:] if text[:1] in ("+", "-") else text
+        return int(text) if digits.isascii() and digits.isdecimal() and len(text) <= 64 else text
     if param.type == "float":
         try:
             return float(text) if len(text) <= 64 else text

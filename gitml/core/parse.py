@@ -6,12 +6,13 @@ import posixpath
 
 from gitml.core import paths
 from gitml.core.action import PORT_KINDS, Scalar
+from gitml.core.config import HOST, Defaults
 from gitml.core.diagnostics import SpecError
 from gitml.core.expression import Ref, Template, split_words
 from gitml.core.fields import Fields
-from gitml.core.params import TYPES, normalised, problem_with_value, type_name
+from gitml.core.params import TYPES, Param, normalised, problem_with_value, type_name
 from gitml.core.resources import ONE_CPU, Resources
-from gitml.core.spec import HOST, Defaults, Param, Pipeline, Place, Port, Step
+from gitml.core.spec import Pipeline, Place, Port, Step
 from gitml.core.wiring import check_wiring
 from gitml.core.yamldoc import Node, read_yaml
 

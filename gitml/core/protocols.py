@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -44,6 +44,9 @@ class Source(Protocol):
 
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""
+
+    def top(self) -> Collection[str]:
+        """The names at the root."""
 
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`."""

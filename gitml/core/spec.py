@@ -7,23 +7,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gitml.core.action import Scalar
+from gitml.core.config import HOST
 from gitml.core.expression import Template
+from gitml.core.params import Param
 from gitml.core.resources import Resources
-
-HOST = "host"
-
-
-class Param(NamedTuple):
-    """A named parameter. `default` None: it must be given. `type` is str, int, float or bool; bounds are inclusive."""
-
-    name: str
-    type: str
-    default: Scalar | None
-    min: float | None = None
-    max: float | None = None
-    choices: tuple[Scalar, ...] = ()
-    help: str = ""
-
 
 class Port(NamedTuple):
     """An output port. `path` is where the file belongs in the repository's layout; empty: below ``.gitml/out``."""
@@ -80,11 +67,3 @@ class Pipeline:
     steps: Mapping[str, Step]
     help: str = ""
     experiment: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What `gitml.yaml` says for every pipeline that does not say otherwise."""
-
-    environment: str = HOST
-    strict: bool = False

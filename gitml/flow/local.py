@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gitml.core.config import Config
+from gitml.core.resources import Resources
 from gitml.execute.capacity import machine_capacity
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
@@ -15,10 +16,14 @@ from gitml.store.objects import LocalStore
 from gitml.workspace import Workspace
 
 
-def make_executor(ws: Workspace, config: Config, folder: str, jobs: int | None) -> LocalExecutor:
+def local_capacity(ws: Workspace, config: Config) -> Resources:
+    """All that this machine, or what `gitml.yaml` says of it, has for steps."""
+    return config.capacity(machine_capacity(ws.environ))
+
+
+def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
-    capacity = config.capacity(machine_capacity())
-    return LocalExecutor(lambda: _services(ws), folder, jobs or max(1, int(capacity.cpus)), capacity)
+    return LocalExecutor(lambda: _services(ws), folder, jobs or max(1, int(capacity.cpus)), capacity, machine=ws.environ)
 
 
 def _services(ws: Workspace) -> Services:

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from gitml.core.action import ActionInput, CodeFile
 from gitml.core.code import CodeFinder
+from gitml.core.config import HOST
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
 from gitml.core.plan import Parts, Pending, Problem
 from gitml.core.protocols import Entry
 from gitml.core.result import ActionResult
-from gitml.core.spec import HOST
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.repo.snapshot import WorkTree
@@ -57,7 +57,7 @@ class PartsFinder:
         """The Environment a step's programs come from."""
         program = step.shell or step.argv[0]
         programs: tuple[str, ...] = ()
-        if step.environment == HOST and not self._in_commit(program):
+        if not self._in_commit(program):
             programs = (program,)
         question = (step.environment, programs)
         if question not in self.environments:
@@ -73,7 +73,7 @@ class PartsFinder:
         entry = self.source.lookup(name)
         if entry is None or entry.is_tree or entry.is_submodule:
             raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
-        return self.ws.environments.locked(name, self.source.read(entry.oid))
+        return self.ws.environments.locked(name, self.source.read(entry.oid), programs)
 
     def _in_commit(self, program: str) -> bool:
         """A program of the commit itself (``./tool.sh``) counts as code, not as environment."""

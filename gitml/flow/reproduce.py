@@ -109,7 +109,7 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     one, two = ws.index.action(before.key), ws.index.action(after.key)
     if one is None or two is None:
         return "what it was is not recorded"
-    descriptions = {
+    descriptions: dict[str, Any] = {
         d: json.loads(kept) for d in (one.environment, two.environment) if (kept := ws.index.environment(d))
     }
     changes = changes_between(one, two, descriptions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -70,7 +69,7 @@ def run_pipeline(
         started=started,
         ended=started,
         by=user_ident(ws.location),
-        host=socket.gethostname(),
+        host=os.uname().nodename,
         version=__version__,
         dirty=dirty,
         base=base,

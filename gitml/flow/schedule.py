@@ -14,15 +14,16 @@ from typing import NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
 from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
-from gitml.core.graph import GraphStep
+from gitml.core.graph import Graph, GraphStep
 from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
+from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import BusyError, InputError
 from gitml.flow.hints import hint_for
 from gitml.flow.load import Loaded
-from gitml.flow.local import make_executor
+from gitml.flow.local import local_capacity, make_executor
 from gitml.flow.planning import Planner
 from gitml.flow.recording import Evidence, Journal, record_run
 from gitml.flow.recovery import recover
@@ -61,11 +62,12 @@ def perform(
     recover(ws)
     ws.locks.try_lock(Locks.slot_for(f"run:{run.id}"))
     indices = {name: index for index, name in enumerate(plan.decisions)}
+    capacity = local_capacity(ws, loaded.config)
+    check_resources(loaded.graph, plan, capacity)
     journal = Journal(ws, run, indices)
-    executor = make_executor(ws, loaded.config, journal.folder, request.jobs)
+    executor = make_executor(ws, capacity, journal.folder, request.jobs)
     try:
         scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
-        scheduler.check_resources()
         steps = scheduler.work()
         run = replace(run, status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
         evidence = Evidence(scheduler.actions, scheduler.environments)
@@ -76,6 +78,18 @@ def perform(
     ws.locks.unlock(Locks.slot_for(f"run:{run.id}"))
     ws.locks.unlock(Locks.GC)
     return run, recorded
+
+
+def check_resources(graph: Graph, plan: Plan, capacity: Resources) -> None:
+    """InputError when a step that may run asks for what this target can never give."""
+    for name, decision in plan.decisions.items():
+        missing = graph.steps[name].resources.missing_from(capacity)
+        if missing and decision.kind != REUSE:
+            raise InputError(
+                f"step {name!r} asks for {missing}",
+                where="target local",
+                hint="ask for less, or say in gitml.yaml what targets.local has",
+            )
 
 
 class _Scheduler:
@@ -122,19 +136,6 @@ class _Scheduler:
         self.failed = False
         self.actions: dict[Digest, bytes] = {}
         self.environments: dict[Digest, Environment] = {}
-
-    # -- before
-
-    def check_resources(self) -> None:
-        """InputError when a step that may run asks for what this target can never give."""
-        for name, decision in self.plan.decisions.items():
-            missing = self.graph.steps[name].resources.missing_from(self.free)
-            if missing and decision.kind != REUSE:
-                raise InputError(
-                    f"step {name!r} asks for {missing}",
-                    where="target local",
-                    hint="ask for less, or say in gitml.yaml what targets.local has",
-                )
 
     def longest_paths(self) -> dict[str, float]:
         """For each step the seconds expected from its start to the end of all that waits for it."""

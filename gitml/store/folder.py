@@ -191,6 +191,10 @@ class ObjectFolder:
         if os.path.lexists(path):
             self.set_aside(path, hex_of(digest), why)
 
+    def is_quarantined(self, digest: Digest) -> bool:
+        """Whether a copy of this content was found bad here and set aside."""
+        return os.path.lexists(os.path.join(self.quarantined, f"{hex_of(digest)}.1"))
+
     def set_aside(self, path: str, name: str, why: str) -> None:
         """Moves whatever is at `path` to ``quarantine/<name>.<n>`` with a note beside it."""
         with Guard(path):
