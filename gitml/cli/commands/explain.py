@@ -1,0 +1,87 @@
+"""`gitml explain`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli.loading import parse_given, set_option
+from gitml.cli.session import Session, command
+from gitml.cli.terminal import paint, safe
+
+if TYPE_CHECKING:
+    from gitml.core.explain import Change
+    from gitml.flow.explaining import Explanation
+
+_WORDS = {"reuse": "is reused", "run": "runs", "unknown": "may run", "blocked": "can't run"}
+
+
+@command("explain", json=True)
+@click.argument("step")
+@click.argument("revisions", metavar="[A..B]", required=False)
+@click.option("-p", "--pipeline", metavar="NAME", help="The pipeline; default: the project's.")
+@set_option
+def command(  # type: ignore[no-redef]
+    session: Session, step: str, revisions: str | None, pipeline: str | None, given: tuple[str, ...]
+) -> int:
+    """Tell what makes STEP run again: the files, parameters, inputs, packages and words that differ, by name and value.
+
+    Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
+    """
+    from gitml.flow.explaining import explain
+
+    found = explain(session.ws, step, pipeline, revisions, parse_given(given))
+    if session.json:
+        session.show_json({"steps": [_as_data(item) for item in found]})
+        return 0
+    for item in found:
+        session.show(*_lines(item))
+    return 0
+
+
+def _lines(item: Explanation) -> list[str]:
+    decision = item.decision
+    colour = {"reuse": "cyan", "blocked": "red"}.get(decision.kind, "green")
+    word = paint(_WORDS[decision.kind], colour, sys.stdout)
+    lines = [f"{paint(safe(item.step), 'bold', sys.stdout)} {word}: {safe(decision.reason)}"]
+    if decision.hint:
+        lines.append(f"  {safe(decision.hint)}")
+    if item.against is None:
+        lines.append("  no result of it is recorded")
+    elif item.changes:
+        lines.append(f"  compared with {safe(item.against)}:")
+        lines += [f"    {change_line(change)}" for change in item.changes]
+    elif not item.waits_for:
+        lines.append(f"  nothing differs from {safe(item.against)}")
+    if item.waits_for:
+        lines.append(f"  more is known once {safe(', '.join(item.waits_for))} ran")
+    return lines
+
+
+def change_line(change: Change) -> str:
+    """One change, with both values where they tell something."""
+    line = safe(str(change))
+    if change.kind in ("code", "input") and change.before is not None and change.after is not None:
+        line += paint(f"  ({safe(_short(change.before))} -> {safe(_short(change.after))})", "dim", sys.stdout)
+    return line
+
+
+def _short(content: str) -> str:
+    """A content id at a length that people compare."""
+    if content.startswith("git:"):
+        return content.rsplit(":", 1)[1][:12]
+    return content[7:19] if content.startswith("sha256:") else content
+
+
+def _as_data(item: Explanation) -> dict[str, object]:
+    return {
+        "name": item.step,
+        "decision": item.decision.kind,
+        "reason": item.decision.reason,
+        "hint": item.decision.hint,
+        "against": item.against,
+        "changes": [change._asdict() for change in item.changes],
+        "waits_for": list(item.waits_for),
+    }

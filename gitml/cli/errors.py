@@ -1,0 +1,126 @@
+"""Errors as text and exit codes: the only place that knows both.
+
+0 done; 1 a step failed, or a difference was found where asked for; 2 input or usage; 3 integrity; 4 busy; 5 disk or
+system; 6 remote; 7 trust; 70 a bug of gitml; 128 and a signal's number.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any, NamedTuple
+
+import click
+
+from gitml.cli.terminal import paint, safe
+from gitml.errors import GitmlError
+
+DONE, FAILED, INPUT, MACHINE, BUG = 0, 1, 2, 5, 70
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+
+_OS_HINTS = {
+    errno.ENOSPC: "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without",
+    errno.EDQUOT: "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without",
+    errno.EACCES: "mend the permissions",
+    errno.EPERM: "mend the permissions",
+    errno.EROFS: "the file system is read-only",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+}
+
+
+class Told(NamedTuple):
+    """An error in the parts in which it is shown. `lines` replace the message where there are several."""
+
+    code: str
+    message: str
+    where: str | None
+    hint: str | None
+    exit_code: int
+    lines: tuple[str, ...] = ()
+
+
+def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
+    """Writes `error` to stderr in the one form that errors have; the exit code for it."""
+    if isinstance(error, click.exceptions.Exit):
+        return int(error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        return _close_quietly()
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        told = Told("interrupted", "interrupted", None, None, INTERRUPTED)
+    else:
+        told = translate(error)
+    if told.exit_code == BUG and verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    write_told(told, as_json=as_json)
+    return told.exit_code
+
+
+def write_told(told: Told, *, as_json: bool) -> None:
+    """`told` on stderr."""
+    try:
+        if as_json:
+            import json
+
+            print(json.dumps({"error": as_data(told)}), file=sys.stderr)
+        else:
+            for line in told.lines or (_line(told),):
+                print(f"{paint('gitml:', 'red', sys.stderr)} {safe(line)}", file=sys.stderr)
+        sys.stderr.flush()
+    except (BrokenPipeError, ValueError):
+        pass
+
+
+def translate(error: BaseException) -> Told:
+    """What `error` is to a person."""
+    if isinstance(error, GitmlError):
+        lines = tuple(str(item) for item in getattr(error, "diagnostics", ()))
+        return Told(error.code, error.message, error.where, error.hint, error.exit_code, lines)
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = " -> ".join(
+            os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))
+        )
+        what = error.strerror or os.strerror(error.errno)
+        return Told("machine", what, where or None, _OS_HINTS.get(error.errno), MACHINE)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    hint = "this is a bug of gitml: run again with -v for the traceback"
+    return Told("internal", f"internal error: {what}", None, hint, BUG)
+
+
+def as_data(told: Told) -> dict[str, Any]:
+    """The object under ``error`` that scripts rely on."""
+    data: dict[str, Any] = {"code": told.code, "message": told.message, "where": told.where, "hint": told.hint}
+    if told.lines:
+        data["diagnostics"] = list(told.lines)
+    return data
+
+
+def _usage(error: click.ClickException) -> Told:
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "gitml"
+    return Told("usage", message, None if path == "gitml" else path, f"see {path} --help", INPUT)
+
+
+def _line(told: Told) -> str:
+    where = f" ({told.where})" if told.where else ""
+    if told.exit_code == BUG:
+        return f"{told.message}{where}; {told.hint}"
+    return f"{told.message}{where}" + (f": {told.hint}" if told.hint else "")
+
+
+def _close_quietly() -> int:
+    """Who read our output has gone: nothing is left to say, and Python must not try at exit either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (BrokenPipeError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    return BROKEN_PIPE

@@ -1,0 +1,110 @@
+"""From the words of a command line to a pipeline, its steps and its parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from gitml.errors import InputError
+
+if TYPE_CHECKING:
+    from gitml.flow.load import Loaded
+    from gitml.workspace import Workspace
+
+
+class Asked(NamedTuple):
+    """A loaded pipeline and the steps of it that were named."""
+
+    loaded: Loaded
+    wanted: tuple[str, ...]
+
+
+def parse_given(values: Sequence[str]) -> list[tuple[str, str]]:
+    """``name=value`` of each ``-S``; InputError for one without a name."""
+    given = []
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"not name=value: {text[:80]!r}", where="-S")
+        given.append((name, value))
+    return given
+
+
+def load_words(ws: Workspace, words: Sequence[str], rev: str | None, given: Sequence[tuple[str, str]]) -> Asked:
+    """The pipeline and steps that ``[PIPELINE] [STEP…]`` means.
+
+    A first word that is no pipeline may be a step of the default one.
+    """
+    from gitml.flow.load import load
+
+    if not words:
+        return Asked(load(ws, None, rev, given), ())
+    try:
+        return Asked(load(ws, words[0], rev, given), tuple(words[1:]))
+    except InputError as error:
+        if getattr(error, "diagnostics", None) or not error.message.startswith("no pipeline"):
+            raise
+        asked = _steps_of_default(ws, words, rev, given)
+        if asked is None:
+            raise
+        return asked
+
+
+def _steps_of_default(
+    ws: Workspace, words: Sequence[str], rev: str | None, given: Sequence[tuple[str, str]]
+) -> Asked | None:
+    """All words as steps of the default pipeline; None when there is no default, or the first word is no step of it."""
+    from gitml.flow.load import load
+
+    try:
+        loaded = load(ws, None, rev, given)
+    except InputError as error:
+        if getattr(error, "diagnostics", None) or error.message.startswith(("unknown parameter", "parameter")):
+            raise
+        return None
+    names = {step.name for step in loaded.graph.steps.values()} | {step.base for step in loaded.graph.steps.values()}
+    return Asked(loaded, tuple(words)) if words[0] in names else None
+
+
+def commit_of(loaded: Loaded) -> tuple[str | None, bool]:
+    """(commit, dirty) of what was planned, without writing a snapshot: of uncommitted work the commit it lies on."""
+    source: Any = loaded.source
+    commit = getattr(source, "commit", None)
+    if commit is not None:
+        return commit, False
+    return source.head, bool(source.dirty)
+
+
+def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--at REV``."""
+    option = click.option(
+        "--at", "-r", "--rev", "rev", metavar="REV", help="The commit, branch, tag or HEAD~3 to look at, not the files."
+    )
+    return option(function)
+
+
+def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``-S name=value``."""
+    option = click.option(
+        "-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter a value; may be repeated."
+    )
+    return option(function)
+
+
+def has_live_runs(ws: Workspace) -> bool:
+    """Whether a run is going on or was left by a killed gitml."""
+    try:
+        return bool(os.listdir(ws.live))
+    except FileNotFoundError:
+        return False
+
+
+def recover_killed(ws: Workspace) -> None:
+    """Records the runs whose gitml was killed, so that what is shown is true; costs a look at a folder when there are none."""
+    if has_live_runs(ws):
+        from gitml.flow.recovery import recover
+
+        recover(ws)

@@ -1,0 +1,107 @@
+"""The `gitml` command: finds the command asked for, imports that one alone, and turns how it ends into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gitml import __version__
+from gitml.cli import errors
+from gitml.cli.table import COMMANDS, SECTIONS
+from gitml.cli.terminal import forgive_encoding
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are invoked, never to be listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        from importlib import import_module
+
+        command = import_module(f"gitml.cli.commands.{entry.module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name; a usage error with the nearest name for an unknown one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from gitml.core.diagnostics import nearest
+
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands with their short helps, from the table."""
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in section.items()])
+
+
+@click.group(
+    "gitml", cls=LazyGroup, context_settings=_HELP, no_args_is_help=True, subcommand_metavar="COMMAND [ARGS]..."
+)
+@click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the result.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more; show the traceback of an internal error.")
+@click.version_option(__version__, prog_name="gitml", message="%(prog)s %(version)s")
+@click.pass_context
+def gitml(context: click.Context, directory: str | None, quiet: bool, verbose: bool) -> None:
+    """Machine-learning pipelines that live in Git: run any commit, reuse what did not change, get every number back."""
+    context.obj = (quiet, verbose)
+    if directory is not None:
+        change_directory(directory)
+
+
+def change_directory(directory: str) -> None:
+    """Goes to `directory`, as `-C` asks; InputError when it is none."""
+    from gitml.errors import InputError
+
+    try:
+        os.chdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError("no such folder", where=directory) from None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; its exit code. Nothing but a bug is shown as more than a line."""
+    forgive_encoding()
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    as_json, verbose = "--json" in own, "-v" in own or "--verbose" in own
+    try:
+        if "_GITML_COMPLETE" in os.environ:
+            return _complete()
+        with gitml.make_context("gitml", list(arguments)) as context:
+            code = gitml.invoke(context)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else errors.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return errors.INPUT
+    except BaseException as error:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError as broken:
+            return errors.report(broken, as_json=as_json, verbose=verbose)
+        except (OSError, ValueError):
+            pass
+        return errors.report(error, as_json=as_json, verbose=verbose)
+
+
+def _complete() -> int:
+    from click.shell_completion import shell_complete
+
+    return shell_complete(gitml, {}, "gitml", "_GITML_COMPLETE", os.environ["_GITML_COMPLETE"])

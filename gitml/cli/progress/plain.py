@@ -1,0 +1,133 @@
+"""A run as lines: one an event, for logs and files; and the lines that any way of telling a run ends with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from gitml.cli.progress.board import Board
+from gitml.cli.terminal import paint, safe, safe_line, speaks_unicode
+from gitml.cli.words import count, duration, number
+from gitml.core.events import (
+    Event,
+    Note,
+    RunFinished,
+    StepFinished,
+    StepRetried,
+    StepStarted,
+    StepWaits,
+)
+from gitml.core.record import Run, StepRun
+
+WORDS = {"executed": "done", "reused": "reuse", "failed": "failed", "skipped": "skip", "cancelled": "cancel"}
+COLOURS = {"executed": "green", "reused": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "yellow"}
+_SIGNS = {
+    "executed": "✓", "reused": "=", "failed": "✗", "skipped": "-", "cancelled": "-", "running": "▶", "waiting": "·",
+    "elsewhere": "…",
+}  # fmt: skip
+_PLAIN_SIGNS = {**_SIGNS, "executed": "+", "failed": "x", "running": ">", "waiting": ".", "elsewhere": "~"}
+_HELD = 64  # lines held back at most, so that a thousand reused steps are not a thousand writes
+
+LastLines = Callable[[StepRun], list[str]]
+
+
+def sign(state: str) -> str:
+    """The sign of a state: told by shape as well as by colour."""
+    return (_SIGNS if speaks_unicode(sys.stderr) else _PLAIN_SIGNS)[state]
+
+
+class PlainNarrator:
+    """Tells events as lines on stderr. `last_lines` gives the end of a failed step's log."""
+
+    def __init__(self, last_lines: LastLines) -> None:
+        self.board = Board()
+        self.last_lines = last_lines
+        self.held: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        """Tells one event."""
+        import time
+
+        self.board.take(event, time.time())
+        lines = self._lines(event)
+        self.held += lines
+        urgent = isinstance(event, (StepStarted, StepWaits, RunFinished)) or len(self.held) >= _HELD
+        if lines and (urgent or self.board.active):
+            self.close()
+
+    def close(self) -> None:
+        """Writes what is held back."""
+        if self.held:
+            sys.stderr.write("\n".join(self.held) + "\n")
+            sys.stderr.flush()
+            self.held = []
+
+    def _lines(self, event: Event) -> list[str]:
+        if isinstance(event, StepStarted):
+            again = f" (attempt {event.number})" if event.number > 1 else ""
+            return [_line("run", "blue", event.name, safe(event.reason) + again)]
+        if isinstance(event, StepWaits):
+            return [_line("wait", "yellow", event.name, "another gitml is performing it")]
+        if isinstance(event, StepRetried):
+            return [_line("retry", "yellow", event.name, safe(event.error))]
+        if isinstance(event, Note):
+            return note_lines(event)
+        if isinstance(event, StepFinished):
+            return self._outcome(event.step)
+        if isinstance(event, RunFinished):
+            return closing_lines(event.run)
+        return []
+
+    def _outcome(self, step: StepRun) -> list[str]:
+        what = duration(step.seconds) if step.outcome == "executed" else safe(step.reason)
+        if step.outcome == "failed":
+            return failure_lines(self.board.run, step, self.last_lines(step))
+        return [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, what)]
+
+
+def _line(word: str, colour: str, name: str, what: str) -> str:
+    return f"{paint(f'{word:<6}', colour, sys.stderr)} {safe(name)}  {what}".rstrip()
+
+
+def note_lines(event: Note) -> list[str]:
+    """A note or warning."""
+    colour = "yellow" if event.level == "warning" else "dim"
+    return [f"{paint(event.level, colour, sys.stderr)}: {safe(event.text)}"]
+
+
+def failure_lines(run: Run | None, step: StepRun, last: list[str]) -> list[str]:
+    """Why a step failed, the end of its log, and how to see all of it."""
+    lines = [_line("failed", "red", step.name, safe(step.error or step.reason))]
+    if last:
+        lines += [f"  {paint('|', 'red', sys.stderr)} {safe_line(line)}" for line in last]
+    if run is not None and step.attempts:
+        lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(step.name)}")
+    return lines
+
+
+def closing_lines(run: Run) -> list[str]:
+    """The metrics of a run and its summary."""
+    lines = []
+    metrics = run.metrics()
+    if metrics and run.status == "succeeded":
+        shown = [f"{safe(name)} {number(value)}" for name, value in list(metrics.items())[:6]]
+        more = f" and {len(metrics) - 6} more" if len(metrics) > 6 else ""
+        lines.append(f"{paint('result', 'bold', sys.stderr)} {', '.join(shown)}{more}")
+    lines.append(summary(run))
+    return lines
+
+
+def summary(run: Run) -> str:
+    """``run 1a2b3c4d succeeded: 2 executed, 3 reused (saved 12.1s) in 1.4s``."""
+    counts: dict[str, int] = {}
+    for step in run.steps:
+        counts[step.outcome] = counts.get(step.outcome, 0) + 1
+    saved = sum(step.saved.wall for step in run.steps if step.outcome == "reused" and step.saved is not None)
+    told = []
+    for outcome in ("executed", "reused", "failed", "skipped", "cancelled"):
+        if counts.get(outcome):
+            extra = f" (saved {duration(saved)})" if outcome == "reused" and saved >= 0.05 else ""
+            told.append(f"{counts[outcome]:,} {outcome}{extra}")
+    colour = {"succeeded": "green", "failed": "red"}.get(run.status, "yellow")
+    status = paint(run.status, colour, sys.stderr)
+    return f"run {run.id[:8]} {status}: {', '.join(told) or count(0, 'step')} in {duration(run.seconds)}"

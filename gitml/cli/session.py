@@ -1,0 +1,108 @@
+"""What every command is given: how to answer, and the workspace, opened when it is first asked for."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitml.cli.terminal import paint
+
+if TYPE_CHECKING:
+    from gitml.workspace import Workspace
+
+
+class Session:
+    """One invocation of a command. Results go to stdout, everything else to stderr, and nothing else when `quiet`."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._workspace: Workspace | None = None
+
+    @property
+    def ws(self) -> Workspace:
+        """The repository that the current folder lies in."""
+        if self._workspace is None:
+            from gitml.workspace import open_workspace
+
+            self._workspace = open_workspace(os.getcwd(), os.environ)
+        return self._workspace
+
+    def close(self) -> None:
+        """Lets go of the workspace."""
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None
+
+    def show(self, *lines: str) -> None:
+        """Lines of the result. They are safe for a terminal already."""
+        sys.stdout.write("".join([f"{line}\n" for line in lines]))
+
+    def note(self, *lines: str) -> None:
+        """Lines about what goes on, unless quiet. They are safe for a terminal already."""
+        if not self.quiet:
+            sys.stderr.write("".join([f"{line}\n" for line in lines]))
+            sys.stderr.flush()
+
+    def warn(self, line: str) -> None:
+        """A line that matters though nothing failed; it is safe for a terminal already."""
+        self.note(f"{paint('warning:', 'yellow', sys.stderr)} {line}")
+
+    def show_json(self, data: Any) -> None:
+        """The result as one JSON document."""
+        import json
+
+        indent = 2 if sys.stdout.isatty() else None
+        sys.stdout.write(json.dumps(data, indent=indent) + "\n")
+
+
+Body = Callable[..., Any]
+
+
+def command(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
+    """Makes a function a command: it gets a Session first, then its own options; what it returns is the exit code.
+
+    Adds ``-C``, ``-q`` and ``-v``, and ``--json`` where `json`. The help is the function's docstring.
+    """
+
+    def made(body: Body) -> click.Command:
+        @functools.wraps(body)
+        def callback(
+            *args: Any, directory: str | None, quiet: bool, verbose: bool, as_json: bool = False, **options: Any
+        ) -> Any:
+            if directory is not None:
+                from gitml.cli.main import change_directory
+
+                change_directory(directory)
+            before = click.get_current_context().obj or (False, False)  # what stood before the command's name
+            session = Session(as_json=as_json, quiet=quiet or before[0], verbose=verbose or before[1])
+            try:
+                return body(session, *args, **options)
+            finally:
+                session.close()
+
+        wrapped: Callable[..., Any] = callback
+        common = [
+            click.option("-v", "--verbose", is_flag=True, help="Say more."),
+            click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the result."),
+            click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR."),
+        ]
+        if json:
+            common.append(click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."))
+        # What is applied first stands last in the help: the common options come after the command's own.
+        own = list(getattr(wrapped, "__click_params__", ()))
+        wrapped.__click_params__ = []  # type: ignore[attr-defined]
+        for option in common:
+            wrapped = option(wrapped)
+        wrapped.__click_params__ += own  # type: ignore[attr-defined]
+        return click.command(name, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})(
+            wrapped
+        )
+
+    return made

@@ -1,0 +1,41 @@
+"""Ctrl-C once: stop; twice: now. SIGTERM as once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType, TracebackType
+
+from gitml.cli.errors import INTERRUPTED, TERMINATED
+from gitml.flow.stop import StopSignal
+
+
+class Stopping:
+    """Within a ``with``, SIGINT and SIGTERM ask `stop`; afterwards `exit_code` says how a cancelled run ends."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.stop = StopSignal()
+        self.quiet = quiet
+        self.exit_code = INTERRUPTED
+
+    def __enter__(self) -> Stopping:
+        self._before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+        signal.signal(signal.SIGINT, self._asked)
+        signal.signal(signal.SIGTERM, self._asked)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        for number, handler in self._before:
+            signal.signal(number, handler)
+
+    def _asked(self, number: int, _: FrameType | None) -> None:
+        if self.stop.level == 0:
+            self.exit_code = TERMINATED if number == signal.SIGTERM else INTERRUPTED
+        elif number == signal.SIGTERM:
+            return  # again the same: Ctrl-C is what hurries
+        self.stop.ask()
+        if not self.quiet and self.stop.level == 1:
+            try:
+                sys.stderr.write("stopping; Ctrl-C again ends the steps at once\n")
+            except (OSError, RuntimeError):
+                return  # the signal came while stderr was being written to; nothing is lost but the line

@@ -1,0 +1,48 @@
+"""Which commands there are: known without importing one, so that `gitml --help` costs nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A command: its module below `gitml.cli.commands`, and the line that `gitml --help` shows for it."""
+
+    module: str
+    help: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Run": {
+        "run": Entry("run", "Run a pipeline, reusing every step that did not change"),
+        "plan": Entry("plan", "Tell what each step of a pipeline would do, and why"),
+        "explain": Entry("explain", "Tell what makes a step run again"),
+        "status": Entry("status", "Show what is up to date, what runs now, and the last runs"),
+        "dag": Entry("dag", "Draw the graph of a pipeline"),
+        "cancel": Entry("cancel", "Stop a run that is going on"),
+        "reproduce": Entry("reproduce", "Run a recorded run again and compare its outputs"),
+    },
+    "Look back": {
+        "log": Entry("log", "List runs, newest first"),
+        "show": Entry("show", "Show one run"),
+        "logs": Entry("logs", "Print what the steps of a run wrote"),
+        "metrics": Entry("metrics", "Show and compare the metrics of runs"),
+        "params": Entry("params", "Show and compare the parameters of runs"),
+        "checkout": Entry("checkout", "Write the outputs of a run to files"),
+        "lineage": Entry("lineage", "Tell where an artifact comes from, and what was made of it"),
+    },
+    "Look after": {
+        "du": Entry("du", "Tell how much room gitml takes"),
+        "gc": Entry("gc", "Remove what no kept run needs"),
+        "fsck": Entry("fsck", "Check everything that is stored"),
+    },
+    "Set up": {
+        "init": Entry("init", "Start using gitml in a repository"),
+        "demo": Entry("demo", "Make a small repository and walk through it"),
+        "doctor": Entry("doctor", "Tell what works on this machine"),
+        "config": Entry("config", "Show the settings in force"),
+        "completion": Entry("completion", "Print the completion script of a shell"),
+    },
+}
+
+COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}

@@ -1,0 +1,78 @@
+"""The bytes that a record names, from the store or, where they are small, from the record itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gitml.core.digest import Digest, digest_of
+from gitml.core.tree import TreeEntry, decode_tree
+from gitml.errors import IntegrityError
+from gitml.workspace import Workspace
+
+_CHUNK = 1 << 20
+
+
+def chunks(ws: Workspace, digest: Digest) -> Iterator[bytes]:
+    """A Blob's bytes, each verified before the last is given. IntegrityError when they can't be had, or are wrong."""
+    import hashlib
+
+    inline = _inline(ws, digest)
+    if inline is not None:
+        yield inline
+        return
+    found = hashlib.sha256()
+    with ws.store.open(digest) as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+            yield chunk
+    if found.hexdigest() != digest[7:]:
+        ws.store.quarantine(digest, f"its content is sha256:{found.hexdigest()}")
+        raise IntegrityError(f"stored object {digest} is damaged; it is quarantined now", hint="run the step again")
+
+
+def read(ws: Workspace, digest: Digest) -> bytes:
+    """A Blob's bytes."""
+    return b"".join(chunks(ws, digest))
+
+
+def tail(ws: Workspace, digest: Digest, most: int) -> bytes:
+    """The last bytes of a Blob, `most` of them; for showing, so a large one is not verified whole."""
+    inline = _inline(ws, digest)
+    if inline is not None:
+        return inline[-most:]
+    with ws.store.open(digest) as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - most))
+        return file.read()
+
+
+def listing(ws: Workspace, digest: Digest) -> list[TreeEntry]:
+    """The entries of a Tree."""
+    try:
+        return decode_tree(read(ws, digest))
+    except ValueError as error:
+        raise IntegrityError(f"{digest} is not a tree: {error}", hint="`gitml fsck` names what is broken") from error
+
+
+def is_here(ws: Workspace, digest: Digest, size: int, *, tree: bool) -> bool:
+    """Whether the content can be had on this machine."""
+    if ws.store.has(digest, size, tree=tree):
+        return True
+    if ws.index.inline(digest) is None:
+        return False
+    if not tree:
+        return True
+    return all(is_here(ws, entry.digest, entry.size, tree=entry.kind == "d") for entry in listing(ws, digest))
+
+
+def _inline(ws: Workspace, digest: Digest) -> bytes | None:
+    """The bytes from a record, None when the store has the object or no record does."""
+    if ws.store.is_sound(digest):
+        return None
+    oid = ws.index.inline(digest)
+    if oid is None:
+        return None
+    content = ws.records.read(oid)
+    if digest_of(content) != digest:
+        raise IntegrityError(f"a record holds other bytes than it says for {digest[:19]}", where=oid)
+    return content

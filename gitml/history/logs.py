@@ -1,0 +1,173 @@
+"""What steps wrote: of runs that ended, from the store or the record; of runs in progress, from the files being written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gitml.core.diagnostics import nearest
+from gitml.core.record import LogRef, StepRun
+from gitml.errors import InputError
+from gitml.history import contents
+from gitml.history.runs import Found, get_run, holder_of
+from gitml.workspace import Workspace
+
+_CHUNK = 1 << 16
+
+
+class Part(NamedTuple):
+    """The log of one attempt: a file while it is written, a kept one later. `number` counts a step's attempts from 1."""
+
+    step: str
+    attempt: str
+    number: int
+    of: int
+    log: LogRef | None = None
+    path: str | None = None
+    origin: str | None = None
+
+    @property
+    def cut(self) -> int:
+        """How many bytes the step wrote beyond what was kept."""
+        return self.log.written - self.log.size if self.log else 0
+
+
+def parts(ws: Workspace, found: Found, step: str | None = None) -> list[Part]:
+    """The logs of a run, or of one step of it (``train`` means all its combinations), in order of steps and attempts.
+
+    A reused step has the log of the run that made it, only when it is named. InputError for a step that the run has not.
+    """
+    recorded = {item.name: item for item in found.run.steps}
+    names = list(recorded)
+    if found.live is not None:
+        names = list(_step_numbers(found.live.folder))
+    if step is not None:
+        wanted = [name for name in names if step in (name, name.partition("[")[0])]
+        if not wanted:
+            raise InputError(f"run {found.run.id[:8]} has no step {step!r}{nearest(step, names)}")
+        names = wanted
+    made: list[Part] = []
+    for name in names:
+        item = recorded.get(name)
+        if item is not None and item.outcome == "reused":
+            if step is not None:
+                made += _of_origin(ws, item)
+        elif found.live is not None:
+            made += _live_parts(found.live.folder, name)
+        elif item is not None:
+            made += _kept_parts(item)
+    return made
+
+
+def lines_at_end(ws: Workspace, item: StepRun, count: int) -> list[str]:
+    """The last lines that a finished step wrote; empty when it wrote none or they can't be had."""
+    logs = [attempt.log for attempt in item.attempts if attempt.log is not None]
+    if not logs or not contents.is_here(ws, logs[-1].digest, logs[-1].size, tree=False):
+        return []
+    text = contents.tail(ws, logs[-1].digest, 200 * count + 4096).decode("utf-8", "surrogateescape")
+    return text.split("\n")[-count - 1 :] if not text.endswith("\n") else text[:-1].split("\n")[-count:]
+
+
+def read(ws: Workspace, part: Part) -> Iterator[bytes]:
+    """The bytes of a log as far as they are written now."""
+    if part.log is not None:
+        yield from contents.chunks(ws, part.log.digest)
+    elif part.path is not None:
+        try:
+            with open(part.path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+        except FileNotFoundError:
+            return
+
+
+class Follower:
+    """Gives what the steps of a run write as they write it. `poll` until `ended`; it never waits itself."""
+
+    def __init__(self, ws: Workspace, found: Found, step: str | None) -> None:
+        parts(ws, found, step)  # an unknown step is said at once
+        self.ws = ws
+        self.id = found.run.id
+        self.step = step
+        self.read: dict[str, int] = {}  # bytes given, by attempt
+        self.ended = False
+
+    def poll(self) -> Iterator[tuple[Part, bytes]]:
+        """What was written since the last call. After the run's end this gives what was left, and `ended` is set."""
+        gone = holder_of(self.ws, self.id) is None
+        found = get_run(self.ws, self.id)
+        for part in parts(self.ws, found, self.step):
+            if part.origin is not None:
+                continue
+            yield from self._new(part)
+        self.ended = found.live is None or gone
+
+    def _new(self, part: Part) -> Iterator[tuple[Part, bytes]]:
+        given = self.read.get(part.attempt, 0)
+        position = 0
+        for chunk in self._from(part, given):
+            position += len(chunk)
+            self.read[part.attempt] = given + position
+            yield part, chunk
+
+    def _from(self, part: Part, start: int) -> Iterator[bytes]:
+        if part.log is not None:
+            skipped = 0
+            for chunk in contents.chunks(self.ws, part.log.digest) if part.log.size > start else ():
+                piece = chunk[max(0, start - skipped) :]
+                skipped += len(chunk)
+                if piece:
+                    yield piece
+        elif part.path is not None:
+            try:
+                with open(part.path, "rb") as file:
+                    file.seek(start)
+                    while chunk := file.read(_CHUNK):
+                        yield chunk
+            except FileNotFoundError:
+                return
+
+
+def _kept_parts(item: StepRun) -> list[Part]:
+    of = len(item.attempts)
+    return [
+        Part(item.name, attempt.id, number, of, attempt.log) for number, attempt in enumerate(item.attempts, start=1)
+    ]
+
+
+def _of_origin(ws: Workspace, item: StepRun) -> list[Part]:
+    if item.origin is None or ws.index.run_row(item.origin) is None:
+        return []
+    for other in get_run(ws, item.origin).run.steps:
+        if other.key == item.key and other.attempts:
+            return [part._replace(step=item.name, origin=item.origin) for part in _kept_parts(other)]
+    return []
+
+
+def _live_parts(folder: str, name: str) -> list[Part]:
+    index = _step_numbers(folder).get(name)
+    logs = os.path.join(folder, "logs")
+    try:
+        listed = os.listdir(logs)
+    except FileNotFoundError:
+        return []
+    numbers = sorted(
+        int(rest)
+        for entry in listed
+        if entry.endswith(".log") and (rest := entry[:-4].removeprefix(f"{index}-")) != entry[:-4] and rest.isdigit()
+    )
+    return [
+        Part(name, f"{index}-{number}", number, len(numbers), path=os.path.join(logs, f"{index}-{number}.log"))
+        for number in numbers
+    ]
+
+
+def _step_numbers(folder: str) -> dict[str, int]:
+    try:
+        with open(os.path.join(folder, "steps.json"), "rb") as file:
+            numbers = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return numbers if isinstance(numbers, dict) else {}

@@ -1,0 +1,79 @@
+"""Comparing what two runs gave and were given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from gitml.core.record import Run
+from gitml.errors import InputError
+from gitml.history.runs import LATEST, find_run, read_run, run_or_rev
+from gitml.workspace import Workspace
+
+Value = TypeVar("Value")
+
+
+class Difference(NamedTuple, Generic[Value]):
+    """A named value on both sides, None where it was not there."""
+
+    name: str
+    before: Value | None
+    after: Value | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the sides differ: in type too, so that 1 is not 1.0."""
+        return self.before != self.after or type(self.before) is not type(self.after)
+
+    @property
+    def delta(self) -> float | None:
+        """After minus before, None unless both are numbers."""
+        if isinstance(self.before, (int, float)) and isinstance(self.after, (int, float)):
+            return None if isinstance(self.before, bool) or isinstance(self.after, bool) else self.after - self.before
+        return None
+
+
+class Sides(NamedTuple):
+    """The two runs that are compared."""
+
+    before: Run
+    after: Run
+
+
+def differences(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Difference[Value]]:
+    """Every name of both sides, in the order of the second, then what only the first has."""
+    names = [*after, *(name for name in before if name not in after)]
+    return [Difference(name, before.get(name), after.get(name)) for name in names]
+
+
+def sides_of(ws: Workspace, text: str | None, pipeline: str | None) -> Sides:
+    """The two runs that ``A..B`` names, each by run id or revision (then the newest run of that commit).
+
+    One name alone is compared with the newest run; nothing at all means the two newest runs of one pipeline.
+    """
+    if not text:
+        return _two_newest(ws, pipeline)
+    before, dots, after = text.partition("..")
+    if ".." in after or after.startswith("."):
+        raise InputError(f"not a range: {text[:80]!r}", hint="write it as A..B")
+    if dots:
+        before, after = before or "HEAD", after or "HEAD"
+    first = run_or_rev(ws, before, pipeline)
+    if not dots:
+        return Sides(first, find_run(ws, LATEST).run if pipeline is None else _newest_of(ws, pipeline))
+    return Sides(first, run_or_rev(ws, after, pipeline or first.pipeline))
+
+
+def _newest_of(ws: Workspace, pipeline: str) -> Run:
+    rows = ws.index.runs(pipeline=pipeline, limit=1)
+    if not rows:
+        raise InputError(f"no run of pipeline {pipeline!r}", hint=f"gitml run {pipeline}")
+    return read_run(ws, rows[0].id)
+
+
+def _two_newest(ws: Workspace, pipeline: str | None) -> Sides:
+    newest = ws.index.runs(pipeline=pipeline, limit=1)
+    rows = ws.index.runs(pipeline=newest[0].pipeline, limit=2) if newest else []
+    if len(rows) < 2:
+        raise InputError("there are no two runs to compare", hint="name them: A..B")
+    return Sides(read_run(ws, rows[1].id), read_run(ws, rows[0].id))

@@ -1,0 +1,148 @@
+"""Finding runs: by the beginning of an id, by a revision, by what was asked of them; recorded or still going on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import NamedTuple
+
+from gitml.core.record import Run, StepRun, decode_run, step_from_json
+from gitml.errors import InputError
+from gitml.ledger import runs as ledger
+from gitml.repo.revisions import resolve_commit
+from gitml.workspace import Workspace
+
+LATEST = "latest"
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_run_prefix(text: str) -> bool:
+    """Whether `text` can be the beginning of a run id."""
+    return 4 <= len(text) <= 16 and _HEX.issuperset(text)
+
+
+class Live(NamedTuple):
+    """A run in progress: what it finished so far, its live folder, and the process that runs it (None: that one is gone)."""
+
+    run: Run
+    folder: str
+    pid: int | None
+
+
+class Found(NamedTuple):
+    """A Run, and its Live when it has not ended."""
+
+    run: Run
+    live: Live | None = None
+
+
+def find_run(ws: Workspace, text: str) -> Found:
+    """The run whose id begins with `text`, or the newest for ``latest``. InputError when there is none, or several."""
+    if text == LATEST:
+        return _newest(ws)
+    if not is_run_prefix(text):
+        raise InputError(
+            f"not a run: {text[:80]!r}", hint="give the first 4 or more of the 16 hex digits that `gitml log` shows"
+        )
+    ids = [*(id for id in live_ids(ws) if id.startswith(text))]
+    ids += [id for id in ws.index.find_runs(text, 6) if id not in ids]
+    if not ids:
+        raise InputError(f"no run {text!r}", hint="`gitml log` lists the runs")
+    if len(ids) > 1:
+        shown = ", ".join(id[: max(8, len(text) + 2)] for id in ids[:5]) + (" …" if len(ids) > 5 else "")
+        raise InputError(f"several runs begin with {text!r}: {shown}", hint="give more digits")
+    return get_run(ws, ids[0])
+
+
+def get_run(ws: Workspace, id: str) -> Found:
+    """The run with this whole id; InputError when there is none."""
+    live = _live(ws, id)
+    if live is not None:
+        return Found(live.run, live)
+    return Found(read_run(ws, id))
+
+
+def read_run(ws: Workspace, id: str) -> Run:
+    """The recorded run with this whole id. InputError when there is none, IntegrityError when its record is bad."""
+    return ledger.read_run(ws.index, ws.objects, id)
+
+
+def run_at(ws: Workspace, rev: str, pipeline: str | None = None) -> Run:
+    """The newest run of the commit that `rev` names; InputError when it was never run."""
+    commit = resolve_commit(ws.objects, ws.location, rev)
+    rows = ws.index.runs(commit=commit, pipeline=pipeline, limit=1)
+    if not rows:
+        of = f" of pipeline {pipeline!r}" if pipeline else ""
+        raise InputError(
+            f"no run{of} at {rev} ({commit[:12]})", hint=f"gitml run {pipeline or ''} --at {rev}".replace("  ", " ")
+        )
+    return read_run(ws, rows[0].id)
+
+
+def run_or_rev(ws: Workspace, text: str, pipeline: str | None = None) -> Run:
+    """The run that `text` names by its id, or else the newest run of the commit it names."""
+    if text == LATEST or (is_run_prefix(text) and (ws.index.find_runs(text, 1) or text in live_ids(ws))):
+        return find_run(ws, text).run
+    try:
+        return run_at(ws, text, pipeline)
+    except InputError as error:
+        if error.message.startswith("unknown revision"):
+            hint = error.hint or "give a run id that `gitml log` shows, or a Git revision"
+            raise InputError(f"neither a run nor a revision: {text[:80]!r}", hint=hint) from None
+        raise
+
+
+def live_ids(ws: Workspace) -> list[str]:
+    """The ids of the runs in progress."""
+    try:
+        return sorted(name for name in os.listdir(ws.live) if len(name) == 16 and is_run_prefix(name))
+    except FileNotFoundError:
+        return []
+
+
+def live_runs(ws: Workspace) -> list[Live]:
+    """The runs in progress, oldest first."""
+    found = [live for id in live_ids(ws) if (live := _live(ws, id)) is not None]
+    return sorted(found, key=lambda live: live.run.started)
+
+
+def holder_of(ws: Workspace, id: str) -> int | None:
+    """The process that performs the run, None when none does."""
+    return ws.locks.holder(ws.locks.slot_for(f"run:{id}"))
+
+
+def _live(ws: Workspace, id: str) -> Live | None:
+    folder = os.path.join(ws.live, id)
+    try:
+        with open(os.path.join(folder, "run.json"), "rb") as file:
+            run = decode_run(file.read())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return Live(replace(run, steps=tuple(_finished(folder))), folder, holder_of(ws, id))
+
+
+def _finished(folder: str) -> list[StepRun]:
+    """The steps that the journal tells as finished; a line still being written is left out."""
+    try:
+        with open(os.path.join(folder, "events.jsonl"), "rb") as file:
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    steps = []
+    for line in lines:
+        try:
+            steps.append(step_from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return steps
+
+
+def _newest(ws: Workspace) -> Found:
+    live = live_runs(ws)
+    rows = ws.index.runs(limit=1)
+    if live and (not rows or live[-1].run.started >= rows[0].started):
+        return Found(live[-1].run, live[-1])
+    if not rows:
+        raise InputError("nothing has run here yet", hint="gitml run")
+    return Found(read_run(ws, rows[0].id))

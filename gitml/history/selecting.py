@@ -1,0 +1,92 @@
+"""Naming outputs of a run: ``RUN``, ``RUN:STEP``, ``RUN:STEP.PORT``."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import NamedTuple
+
+from gitml.core.diagnostics import nearest
+from gitml.core.graph import OUT
+from gitml.core.record import Run, StepRun
+from gitml.core.result import OutputRef
+from gitml.errors import InputError
+from gitml.history.runs import find_run
+from gitml.workspace import Workspace
+
+
+class Output(NamedTuple):
+    """One output of a step in a run. `mount` is where the step wrote it, None when no record says so."""
+
+    run: Run
+    step: StepRun
+    ref: OutputRef
+    mount: str | None
+
+    @property
+    def file_name(self) -> str:
+        """The last name of where it was written, else the port's."""
+        return posixpath.basename(self.mount) if self.mount else self.ref.name
+
+    @property
+    def place(self) -> str | None:
+        """Where the pipeline says that it belongs in the repository; None when it does not say."""
+        if self.mount is None or self.mount.startswith(OUT + "/"):
+            return None
+        return self.mount
+
+
+class Selection(NamedTuple):
+    """Outputs asked for; `step` and `port` when one was named."""
+
+    run: Run
+    outputs: tuple[Output, ...]
+    step: str | None
+    port: str | None
+
+
+def select(ws: Workspace, text: str) -> Selection:
+    """The outputs that `text` names; InputError for an unknown run, step or port, and where there are none."""
+    name, colon, rest = text.partition(":")
+    run = find_run(ws, name).run
+    if not colon:
+        found = [output for step in run.steps for output in outputs_of(ws, run, step)]
+        if not found:
+            raise InputError(f"run {run.id[:8]} made no outputs", hint=f"gitml show {run.id[:8]}")
+        return Selection(run, tuple(found), None, None)
+    steps, port = _steps(run, rest)
+    outputs = [output for step in steps for output in outputs_of(ws, run, step)]
+    if port is not None:
+        ports = dict.fromkeys(output.ref.name for output in outputs)
+        outputs = [output for output in outputs if output.ref.name == port]
+        if not outputs:
+            raise InputError(f"step {steps[0].name!r} of run {run.id[:8]} has no output {port!r}{nearest(port, ports)}")
+    if not outputs:
+        outcome = steps[0].outcome
+        raise InputError(f"step {rest!r} of run {run.id[:8]} has no outputs: it was {outcome}")
+    return Selection(run, tuple(outputs), rest if port is None else rest.rpartition(".")[0], port)
+
+
+def outputs_of(ws: Workspace, run: Run, step: StepRun) -> list[Output]:
+    """The outputs of one step."""
+    if not step.outputs:
+        return []
+    action = ws.index.action(step.key) if step.key is not None else None
+    mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
+    return [Output(run, step, ref, mounts.get(ref.name)) for ref in step.outputs]
+
+
+def _steps(run: Run, text: str) -> tuple[list[StepRun], str | None]:
+    """The steps named (a name without its label means all combinations) and the port, if one is."""
+    named = _named(run, text)
+    if named:
+        return named, None
+    name, dot, port = text.rpartition(".")
+    named = _named(run, name) if dot else []
+    if named:
+        return named, port
+    known = [step.name for step in run.steps]
+    raise InputError(f"run {run.id[:8]} has no step {(name or text)!r}{nearest(name or text, known)}")
+
+
+def _named(run: Run, name: str) -> list[StepRun]:
+    return [step for step in run.steps if name in (step.name, step.name.partition("[")[0])]
