@@ -150,8 +150,8 @@ class _Scheduler:
 
     def work(self) -> list[StepRun]:
         """Runs until every step has an outcome; gives them in the plan's order."""
-        for name in self.names:
-            if self.missing[name] == 0 and name not in self.done:
+        for name in [name for name in self.names if self.missing[name] == 0]:
+            if name not in self.done:
                 self.arrive(name)
         while len(self.done) < len(self.names):
             self.heed_stop()
