@@ -43,7 +43,8 @@ def parse_requirements(path: str, text: bytes) -> Locked:
 def _logical_lines(text: str) -> list[tuple[int, str]]:
     """(number, content) of each line that says something, continuations joined and comments removed."""
     found = []
-    begun, parts = 0, []
+    begun = 0
+    parts: list[str] = []
     for number, raw in enumerate(text.splitlines(), 1):
         if not parts:
             begun = number
