@@ -307,7 +307,12 @@ def _remove_directory(path: str) -> None:
         if len(top) > _LONGEST_PATH:  # nearer the limit of the kernel no path leads further down
             moved += 1
             stack[-1] = f"{path}/{moved}.{os.getpid()}.deep"
-            os.rename(top, stack[-1])
+            try:
+                os.rename(top, stack[-1])
+            except PermissionError:
+                os.chmod(os.path.dirname(top), 0o700)
+                os.chmod(top, 0o700)
+                os.rename(top, stack[-1])
             continue
         below = []
         try:

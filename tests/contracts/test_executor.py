@@ -239,7 +239,10 @@ def test_the_environment_is_what_the_action_says_and_a_short_list(tmp_path: Path
             "env",
             params={"learning-rate": 0.001, "fast": True, "n": 3, "s": "a b"},
             env={"TOKEN": None, "OMP_NUM_THREADS": "2"},
-            inputs=[("m", "a/x", "file", "git:100644:" + bench.blob("1")), ("m", "b", "directory", f"git:40000:{tree}")],
+            inputs=[
+                ("m", "a/x", "file", "git:100644:" + bench.blob("1")),
+                ("m", "b", "directory", f"git:40000:{tree}"),
+            ],
             outputs=[],
         )
         lines = bench.log(finished).decode().splitlines()

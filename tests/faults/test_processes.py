@@ -53,7 +53,9 @@ def wait_for_process(mark: str) -> None:
 def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: Bench) -> None:
     name = mark()
     begun = time.monotonic()
-    finished = bench.shell(f"setsid sh -c 'sleep {name} & sleep {name}' & sleep 0.1; echo done; echo x > o", outputs=[("o", "o", "file")])
+    finished = bench.shell(
+        f"setsid sh -c 'sleep {name} & sleep {name}' & sleep 0.1; echo done; echo x > o", outputs=[("o", "o", "file")]
+    )
     assert finished.outcome == "done"
     assert bench.log(finished) == b"done\n"
     assert time.monotonic() - begun < 5
@@ -169,7 +171,9 @@ def test_a_flood_of_output_is_bounded_and_quick(bench: Bench) -> None:
 
 def test_lines_are_shown_a_few_times_a_second_only(bench: Bench) -> None:
     executor = bench.executor()
-    task = bench.task("sh", "-c", "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done; sleep 0.3; echo last")
+    task = bench.task(
+        "sh", "-c", "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done; sleep 0.3; echo last"
+    )
     executor.submit(task)
     events = until_finished(executor, task.attempt)
     finished = events[-1]
@@ -240,7 +244,9 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         "    for event in executor.wait(None): print(event, flush=True)\n"
     )
     environ = {**os.environ, "PYTHONPATH": ROOT}
-    with subprocess.Popen([sys.executable, str(driver)], env=environ, stdout=subprocess.PIPE, start_new_session=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, str(driver)], env=environ, stdout=subprocess.PIPE, start_new_session=True
+    ) as parent:
         live = tmp_path / "repo/.git/gitml/live/run"
         work = live / "a1/work/d"
         if phase == "outputs":

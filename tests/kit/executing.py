@@ -109,7 +109,9 @@ class Bench:
         """A Task for this command; see `action_of` for what else may be said."""
         self.number += 1
         attempt = f"a{self.number}"
-        said = {name: more.pop(name) for name in ("timeout", "strict", "resources", "log", "environment") if name in more}
+        said = {
+            name: more.pop(name) for name in ("timeout", "strict", "resources", "log", "environment") if name in more
+        }
         return Task(
             attempt=attempt,
             action=action_of(argv, **more),
