@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
@@ -156,7 +157,7 @@ class Objects:
             if len(asked) - done <= _WINDOW // 2:
                 del asked[:done]
                 done = 0
-                more = [self._checked(oid) for oid, _ in zip(source, range(_WINDOW - len(asked)), strict=False)]
+                more = [self._checked(oid) for oid in islice(source, _WINDOW - len(asked))]
                 if more:
                     process.send("".join([f"{oid}\n" for oid in more]).encode("ascii"))
                     asked += more
@@ -202,9 +203,14 @@ def parse_tree(content: bytes, raw_size: int) -> dict[str, Entry]:
     return entries
 
 
-def _request(name: str) -> bytes:
+def check_revision(name: str) -> None:
+    """InputError unless `name` could be a revision: control characters would reach git as something else."""
     if not name or any(character < " " or character == "\x7f" for character in name):
         raise InputError(f"not a revision: {name[:80]!r}")
+
+
+def _request(name: str) -> bytes:
+    check_revision(name)
     return os.fsencode(name) + b"\n"
 
 

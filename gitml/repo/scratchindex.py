@@ -39,11 +39,9 @@ class ScratchIndex:
             raise MachineError(f"can't copy Git's index: {error.strerror}", where=folder) from error
 
     def _copy(self, index: str) -> None:
-        try:
-            source = open(index, "rb")
-        except FileNotFoundError:
+        if not os.path.exists(index):
             return
-        with source, open(self._path, "wb") as target:
+        with open(index, "rb") as source, open(self._path, "wb") as target:
             times = os.fstat(source.fileno())
             while chunk := source.read(1 << 20):
                 target.write(chunk)

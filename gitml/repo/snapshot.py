@@ -81,6 +81,17 @@ class WorkTree:
         return self._look().branch
 
     @property
+    def changes(self) -> tuple[str, ...]:
+        """The tracked paths that git sees as changed since HEAD, in order; some may hold the same bytes after all."""
+        status = self._look()
+        return tuple(sorted({*status.changed, *status.removed, *status.dropped}))
+
+    @property
+    def untracked_used(self) -> tuple[str, ...]:
+        """The untracked files that were looked up so far."""
+        return tuple(sorted(self._used))
+
+    @property
     def dirty(self) -> bool:
         """Whether what was read so far, tracked files all together, differs from HEAD."""
         return bool(self._unwritten) or self._source().tree != self._head_tree
@@ -162,7 +173,9 @@ class WorkTree:
             content = self._objects.read(status.head)
             self._head_tree = tree_of_commit(content)
             self._head_time = _committer_time(content)
-        self._untracked = Untracked(self._location, status.untracked)
+        # Git leaves out a folder that took the place of a tracked file.
+        became_folders = [path + "/" for path in status.removed if self._is_folder(path)]
+        self._untracked = Untracked(self._location, [*status.untracked, *became_folders])
         if self._head_tree is not None and not (status.changed or status.removed or status.dropped):
             self._tracked = TreeSource(self._objects, self._head_tree)
         else:
@@ -171,6 +184,13 @@ class WorkTree:
             index.take(status.changed)
             self._tracked = TreeSource(self._objects, index.write_tree())
         return self._tracked
+
+    def _is_folder(self, path: str) -> bool:
+        """Whether a folder of the work tree itself is at `path`, not one that a link leads to."""
+        full = os.path.join(self._location.folder, path)
+        return os.path.isdir(full) and os.path.realpath(full) == os.path.join(
+            os.path.realpath(self._location.folder), path
+        )
 
     def _write(self) -> None:
         """Brings the tree up to all that is used."""

@@ -69,7 +69,11 @@ class PendingStatus:
 def parse_status(answer: bytes) -> Status:
     """`answer` of ``git status --porcelain=v2 -z --branch --no-renames``. IntegrityError when it is something else."""
     head = branch = None
-    changed, removed, dropped, unmerged, untracked = [], [], [], [], []
+    changed: list[str] = []
+    removed: list[str] = []
+    dropped: list[str] = []
+    unmerged: list[str] = []
+    untracked: list[str] = []
     for line in os.fsdecode(answer).split("\0")[:-1]:
         kind, _, rest = line.partition(" ")
         if kind == "1":

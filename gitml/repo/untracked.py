@@ -16,37 +16,38 @@ class Untracked:
         self._location = location
         self._files: set[str] = set()
         self._folders: set[str] = set()
+        self._nested: set[str] = set()
         for path in listed:
             (self._folders if path.endswith("/") else self._files).add(path)
 
     @property
     def none(self) -> bool:
         """Whether there are none at all."""
-        return not self._files and not self._folders
+        return not self._files and not self._folders and not self._nested
 
     def at(self, path: str) -> list[str]:
         """The files at or below `path`, in order. InputError when one lies in a repository of its own."""
         if path in self._files:
             return [path]
+        if path and not os.path.lexists(os.path.join(self._location.folder, path)):
+            return []
         below = path and path + "/"
         for folder in list(self._folders):
-            if folder.startswith(below) or (path.startswith(folder) and self._is_there(path)):
+            if folder.startswith(below) or path.startswith(folder):
                 self._expand(folder)
+        for nested in self._nested:
+            if nested.startswith(below) or path.startswith(nested):
+                raise InputError(
+                    "this folder is a Git repository of its own, so its files can't be recorded",
+                    where=nested,
+                    hint="add it as a submodule, remove its .git, or name it in .gitignore",
+                )
         return sorted([found for found in self._files if found == path or found.startswith(below)])
-
-    def _is_there(self, path: str) -> bool:
-        return os.path.lexists(os.path.join(self._location.folder, path))
 
     def _expand(self, folder: str) -> None:
         """Replaces a folder by the files in it."""
         args = ("ls-files", "--others", "--exclude-standard", "-z", "--", f":(top,literal){folder}")
         listed = os.fsdecode(git(self._location, *args)).split("\0")[:-1]
-        for path in listed:
-            if path.endswith("/"):
-                raise InputError(
-                    "this folder is a Git repository of its own, so its files can't be recorded",
-                    where=path,
-                    hint="add it as a submodule, remove its .git, or name it in .gitignore",
-                )
         self._folders.discard(folder)
-        self._files.update(listed)
+        self._nested.update([path for path in listed if path.endswith("/")])
+        self._files.update([path for path in listed if not path.endswith("/")])

@@ -1,0 +1,67 @@
+"""What a record log gained, in the order it gained it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from gitml.repo.git import Location, git
+from gitml.repo.objects import Objects
+
+_LOG = (
+    "log",
+    "--first-parent",
+    "--diff-merges=first-parent",
+    "--reverse",
+    "--raw",
+    "-z",
+    "--no-renames",
+    "--no-abbrev",
+    "--diff-filter=A",
+    "--root",
+    "--no-show-signature",
+    "--no-color",
+    "--format=%x00%H %P",
+)
+
+
+def added_since(location: Location, objects: Objects, tip: str, known: str | None) -> Iterator[tuple[str, str, str]]:
+    """(commit, path, blob oid) of the files that `tip` has and `known` has not, oldest first.
+
+    Along the first parents each commit adds what it adds to its first parent. Where histories were joined that may name files
+    `known` has already, or leave out some: then the trees of both decide, and what no commit on the way names comes last.
+    """
+    limits = [tip] if known is None else [tip, "^" + known]
+    walked, straight = _walk(git(location, *_LOG, *limits, "--"), known)
+    if straight or known is None:
+        yield from walked
+        return
+    new = _added(location, known, tip)
+    for commit, path, oid in walked:
+        if new.pop(path, None) is not None:
+            yield commit, path, oid
+    for path, oid in sorted(new.items()):
+        yield tip, path, oid
+
+
+def _walk(answer: bytes, known: str | None) -> tuple[list[tuple[str, str, str]], bool]:
+    """What `git log` named, and whether it came to `known` by first parents alone."""
+    found: list[tuple[str, str, str]] = []
+    commit = ""
+    first_parent: str | None = None
+    fields = iter(os.fsdecode(answer).split("\0"))
+    for raw in fields:
+        field = raw.strip("\n")
+        if field.startswith(":"):
+            found.append((commit, next(fields), field.split(" ")[3]))
+        elif field:
+            commit, *parents = field.split()
+            if first_parent is None:
+                first_parent = parents[0] if parents else ""
+    return found, known is not None and first_parent == known
+
+
+def _added(location: Location, known: str, tip: str) -> dict[str, str]:
+    answer = git(location, "diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", "--diff-filter=A", known, tip)
+    fields = os.fsdecode(answer).split("\0")[:-1]
+    return {path: meta.split(" ")[3] for meta, path in zip(fields[::2], fields[1::2], strict=True)}

@@ -1,0 +1,155 @@
+"""An append-only log of records in a Git ref.
+
+Each record is one commit whose parents are the record before it and the commit it is about, so that nothing that a record
+names is ever collected. The first parent of the first record is a fixed commit without files, the same in every log: logs
+that grew apart have it in common. The tree holds records only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from gitml.errors import BusyError, InputError, IntegrityError
+from gitml.repo.git import DURABLE, Location, git_status, popen, translate
+from gitml.repo.logdiff import added_since
+from gitml.repo.objects import Objects
+from gitml.repo.packing import tidy
+
+_PATIENCE = 20.0
+_COMMITTER = "gitml <gitml@localhost>"
+_ROOT = f"commit %s\nmark :1\ncommitter {_COMMITTER} 0 +0000\ndata 10\ngitml log\n\n"
+# One small pack syncs three times faster than the dozen loose objects of a record; `maintain` joins packs.
+_IMPORT = (*DURABLE, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--date-format=raw-permissive")
+
+
+class GitRecordLog:
+    """The log in `ref`. `lock` gives a context that keeps other writers of this machine waiting; without it they retry."""
+
+    def __init__(
+        self,
+        location: Location,
+        objects: Objects,
+        ref: str,
+        lock: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        if not ref.startswith("refs/") or any(c <= " " or c in "~^:?*[\\\x7f" for c in ref) or ".." in ref:
+            raise InputError(f"not a ref that can hold a log: {ref!r}")
+        self._location = location
+        self._objects = objects
+        self._ref = ref
+        self._lock = lock
+
+    def tip(self) -> str | None:
+        """The newest record commit."""
+        try:
+            with open(os.path.join(self._location.common_dir, self._ref), "rb") as file:
+                oid = file.read(100).decode("ascii", "replace").strip()
+            if self._objects.is_oid(oid):
+                return oid
+        except OSError:
+            pass  # packed, kept otherwise, or not there: git knows
+        return self._objects.resolve(self._ref)
+
+    def append(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> str:
+        """Adds files (paths that no record has yet) in one durable commit whose parents are the tip and `source_commit`.
+
+        IntegrityError when a path is taken, BusyError when other writers came first for 20 seconds.
+        """
+        for path in files:
+            _check_path(path)
+        if source_commit is not None and not self._objects.is_oid(source_commit):
+            raise InputError(f"not a commit id: {source_commit[:80]!r}")
+        deadline = time.monotonic() + _PATIENCE
+        tries = 0
+        while True:
+            with self._lock():
+                tip = self.tip()
+                if tip is not None:
+                    self._refuse_taken(tip, files)
+                commit = self._write(tip, files, message, source_commit)
+                problem = self._advance(tip, commit)
+            if problem is None:
+                return commit
+            if time.monotonic() > deadline:
+                raise BusyError(
+                    f"{self._ref} can't be moved: {problem}", where=self._location.common_dir, hint="try again"
+                )
+            tries += 1
+            time.sleep(0.005 * min(2**tries, 64) * (0.5 + os.urandom(1)[0] / 256))
+
+    def since(self, known: str | None) -> Iterator[tuple[str, str, str]]:
+        """(record commit, path, blob oid) of every file added after `known`, oldest first; all of them when None."""
+        tip = self.tip()
+        if tip is None or tip == known:
+            return iter(())
+        if known is not None and self._objects.header(known) is None:
+            known = None
+        return added_since(self._location, self._objects, tip, known)
+
+    def read(self, oid: str) -> bytes:
+        """A blob of the log."""
+        return self._objects.read(oid)
+
+    def maintain(self) -> bool:
+        """Joins packs in the background when records have left many; cheap to call after every run."""
+        return tidy(self._location)
+
+    def _refuse_taken(self, tip: str, files: Mapping[str, bytes]) -> None:
+        for path in files:
+            if self._objects.header(f"{tip}:{path}") is not None:
+                raise IntegrityError("a record of this name is there already; records never change", where=path)
+
+    def _write(self, tip: str | None, files: Mapping[str, bytes], message: str, source: str | None) -> str:
+        """Writes the commit without moving the ref.
+
+        fast-import's own test that a ref only moves forward would walk all records whenever `source` is older than they are.
+        """
+        branch = os.fsencode(self._ref)
+        text = message.encode("utf-8", "surrogateescape")
+        parts = [b"feature done\n"]
+        if tip is None:
+            parts.append((_ROOT % self._ref).encode())
+        parts.append(b"commit %s\nmark :2\ncommitter %s %d +0000\n" % (branch, _COMMITTER.encode(), time.time()))
+        parts.append(b"data %d\n%s\n" % (len(text), text))
+        parts.append(b"from %s\n" % (tip.encode("ascii") if tip else b":1"))
+        if source is not None:
+            parts.append(b"merge %s\n" % source.encode("ascii"))
+        for path, content in files.items():
+            parts.append(b"M 100644 inline %s\ndata %d\n" % (os.fsencode(path), len(content)))
+            parts += (content, b"\n")
+        parts.append(b"\nget-mark :2\nreset %s\n\ndone\n" % branch)
+        with popen(self._location, *_IMPORT) as process:
+            out, stderr = process.communicate(b"".join(parts))
+        code = process.returncode
+        if code:
+            report = os.path.join(self._location.git_dir, f"fast_import_crash_{process.pid}")
+            if os.path.exists(report):
+                os.unlink(report)
+        commit = out.decode("ascii", "replace").strip()
+        if code or not self._objects.is_oid(commit):
+            raise translate(self._location.folder, ("fast-import",), code, stderr)
+        return commit
+
+    def _advance(self, tip: str | None, commit: str) -> str | None:
+        """Moves the ref from `tip` to `commit`; what git says when somebody else moved or locks it."""
+        old = tip or "0" * len(commit)
+        args = (*DURABLE, "update-ref", "--no-deref", self._ref, commit, old)
+        _, stderr, code = git_status(self._location, *args)
+        if code == 0:
+            return None
+        if b"cannot lock ref" in stderr or b"cannot update ref" in stderr or b"nable to create" in stderr:
+            return stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
+        raise translate(self._location.folder, args, code, stderr)
+
+
+def _check_path(path: str) -> None:
+    names = path.split("/")
+    if (
+        path.startswith('"')
+        or any(c < " " or c == "\x7f" for c in path)
+        or any(n in ("", ".", "..", ".git") for n in names)
+    ):
+        raise InputError("not a path for a record", where=path)
