@@ -96,11 +96,13 @@ def make_canonical(fd: int) -> None:
 
 def read_all(fd: int, size: int) -> bytes:
     """Everything from the file's position on; `size` is what is expected."""
-    parts = []
-    while part := os.read(fd, max(size + 1, 4096)):
+    part = os.read(fd, size + 1)
+    if len(part) == size:  # one byte more was asked for: this is the end
+        return part
+    parts = [part]
+    while part := os.read(fd, CHUNK):
         parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def write_all(fd: int, content: bytes | memoryview) -> None:
