@@ -6,7 +6,7 @@ import posixpath
 from typing import NamedTuple
 
 from gitml.core.diagnostics import nearest
-from gitml.core.graph import OUT
+from gitml.core.building import OUT
 from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
 from gitml.errors import InputError
