@@ -107,7 +107,7 @@ def test_work_not_committed_is_recorded_as_a_snapshot_that_can_be_run_again(proj
     run = project.run()
     assert run["dirty"] is True
     assert run["commit"] != project.repo.git("rev-parse", "HEAD").strip()
-    assert project.repo.git("show", f"{run['commit']}:data/raw.txt") == "5\n4\n"
+    assert project.repo.git("show", f"{run['commit']}:data/raw.txt") == "5\n4"
     project.repo.git("checkout", "-q", "--", "data/raw.txt")
     assert project.outcomes("--at", run["commit"]) == NONE_RUN
 
