@@ -35,6 +35,7 @@ class _Seat:
         self.pid = 0
         self.frames = Frames()
         self.attempt: str | None = None
+        self.last = ""
         self.cancelled = False
         self.environments: set[Digest] = set()
         self.closed = False
@@ -96,7 +97,8 @@ class LocalExecutor:
         digest = task.environment.digest
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
-        seat.attempt, seat.cancelled = task.attempt, False
+        seat.attempt = seat.last = task.attempt
+        seat.cancelled = False
         try:
             send_all(seat.fd, message)
         except (BrokenPipeError, ConnectionResetError):
@@ -243,12 +245,13 @@ class LocalExecutor:
             return
         del self._seats[seat.fd]
         os.close(seat.fd)
+        if seat.last:
+            from gitml.execute.attempt import sandbox_of
+            from gitml.execute.sandbox import remove_tree
+
+            remove_tree(sandbox_of(self._live_dir, seat.last))
         if seat.attempt is None:
             return
-        from gitml.execute.attempt import sandbox_of
-        from gitml.execute.sandbox import remove_tree
-
-        remove_tree(sandbox_of(self._live_dir, seat.attempt))
         outcome, error = "lost", f"its worker {_death(seat.status)}"
         if seat.cancelled:
             outcome, error = "cancelled", "cancelled"

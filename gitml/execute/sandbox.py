@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gitml.core.action import Action, ActionInput
@@ -25,6 +25,8 @@ LFS_LARGEST = 1024
 _FILES = ("100644", "100755", "100664")
 _TREE, _LINK = "40000", "120000"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_MANY = 64  # from here on asking ahead is worth a process of its own
+_LONGEST_PATH = 3000
 _KEEP_EACH = 2**18
 _KEEP_ALL = 2**24
 
@@ -173,12 +175,16 @@ class Sandbox:
             else:
                 unread[oid] = [path]
                 ahead.append(oid)
-        for oid, content in self._contents.read_many(ahead):
+        for oid, content in self._contents.read_many(ahead) if len(ahead) > _MANY else self._read_each(ahead):
             self._memory.put(oid, content)
             for path in unread.pop(oid, ()):
                 self._write(path, self._git[path], content)
         for paths in unread.values():
             raise IntegrityError("a file of the commit is missing from the repository", where=paths[0], hint="git fsck")
+
+    def _read_each(self, oids: list[str]) -> Iterator[tuple[str, bytes]]:
+        for oid in oids:
+            yield oid, self._contents.read(oid)
 
     def _write_streamed(self, path: str, entry: Entry) -> None:
         """Data can be large: it is held in memory only when it proves small."""
@@ -295,8 +301,19 @@ def remove_tree(root: str) -> None:
 def _remove_directory(path: str) -> None:
     # an explicit stack: a step can nest directories deeper than Python recurses
     stack = [path]
+    moved = 0
     while stack:
         top = stack[-1]
+        if len(top) > _LONGEST_PATH:  # nearer the limit of the kernel no path leads further down
+            moved += 1
+            stack[-1] = f"{path}/{moved}.{os.getpid()}.deep"
+            try:
+                os.rename(top, stack[-1])
+            except PermissionError:
+                os.chmod(os.path.dirname(top), 0o700)
+                os.chmod(top, 0o700)
+                os.rename(top, stack[-1])
+            continue
         below = []
         try:
             entries = list(os.scandir(top))
