@@ -104,7 +104,8 @@ def _tree(found: Lineage) -> Iterator[str]:
     stack = [(root, "", "", "") for root in reversed(found.roots)]
     while stack:
         id, lead, turn, below = stack.pop()
-        children = found.edges.get(id, [])
+        # A file's commit is told on its own line: a branch for it would double the tree.
+        children = [] if found.things[id].kind == "file" and id not in found.roots else found.edges.get(id, [])
         again = id in told and bool(children)
         yield lead + turn + _line(found.things[id]) + (" (above)" if again else "")
         if again:
@@ -125,7 +126,8 @@ def _line(thing: Thing) -> str:
     if thing.kind == "commit":
         return f"{kind} {thing.content[:12]}  {safe(thing.name)}"
     if thing.kind == "file":
-        return f"{text}  {paint(thing.content[:12], 'dim', sys.stdout)}"
+        place = f" at {thing.commit[:12]}" if thing.commit else ""
+        return f"{text}  {paint(thing.content[:12] + place, 'dim', sys.stdout)}"
     where = f"run {thing.run[:8]}" if thing.run else ""
     return f"{text}  {where} of {safe(thing.pipeline or '?')}" + (f" at {thing.commit[:12]}" if thing.commit else "")
 
