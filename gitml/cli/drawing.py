@@ -259,7 +259,8 @@ def tree(parents: Parents, labels: Mapping[str, str], *, room: int = 100) -> lis
     while stack:
         name, lead, turn, below = stack.pop()
         text = labels[name] + _also(parents[name], labels)
-        while len(children[name]) == 1 and len(parents[children[name][0]]) == 1:
+        alone = len(parents[name]) < 2
+        while alone and len(children[name]) == 1 and len(parents[children[name][0]]) == 1:
             (name,) = children[name]
             if cells(lead + turn + text) + cells(labels[name]) + 3 > room:
                 lines.append(lead + turn + text)

@@ -95,7 +95,9 @@ class Project:
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def gitml(self, *words: str, code: int | None = 0, cwd: Path | None = None, env: dict[str, str] | None = None) -> Answer:
+    def gitml(
+        self, *words: str, code: int | None = 0, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> Answer:
         """Runs a command; its exit code must be `code` unless that is None."""
         done = subprocess.run(
             [sys.executable, "-m", "gitml", *words],
@@ -183,7 +185,9 @@ def fresh(tmp_path: Path) -> Project:
 @pytest.fixture
 def sleeper(project: Project) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """Starts a run of a pipeline `slow` whose step says `begun` and then sleeps; ended at the end of the test."""
-    project.write("pipelines/slow.yaml", "steps:\n  wait:\n    run: sh src/wait.sh ${{ outputs.o }}\n    outputs: {o: file}\n")
+    project.write(
+        "pipelines/slow.yaml", "steps:\n  wait:\n    run: sh src/wait.sh ${{ outputs.o }}\n    outputs: {o: file}\n"
+    )
     project.write("src/wait.sh", "echo begun\nsleep 30\necho over\ntouch $1\n")
     project.commit("Add a slow pipeline")
     started: list[subprocess.Popen[str]] = []

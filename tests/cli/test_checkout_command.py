@@ -32,7 +32,9 @@ def test_a_port_into_a_folder_keeps_the_name_it_was_written_under(project: Proje
 
 def test_a_whole_run_lies_in_a_folder_a_step(project: Project) -> None:
     project.gitml("checkout", "latest", "all")
-    found = sorted(str(path.relative_to(project.root / "all")) for path in (project.root / "all").rglob("*") if path.is_file())
+    found = sorted(
+        str(path.relative_to(project.root / "all")) for path in (project.root / "all").rglob("*") if path.is_file()
+    )
     assert found == ["prepare/clean", "train/model.txt", "train/scores"]
 
 
@@ -41,7 +43,9 @@ def test_without_a_destination_outputs_go_where_the_pipeline_says(project: Proje
     assert answer.out == "written    models/model.txt  13 B\n"
     assert (project.root / "models/model.txt").exists()
     answer = project.gitml("checkout", "latest:prepare", code=2)
-    assert answer.err.startswith("gitml: the pipeline does not say where these outputs belong (prepare.clean): name a folder")
+    assert answer.err.startswith(
+        "gitml: the pipeline does not say where these outputs belong (prepare.clean): name a folder"
+    )
 
 
 def test_a_file_that_differs_is_replaced_only_by_force(project: Project) -> None:
@@ -81,8 +85,12 @@ def test_a_link_at_the_very_place_is_replaced_not_written_through(project: Proje
 
 
 def test_directories_come_back_whole_with_modes_and_links(project: Project) -> None:
-    project.write("src/dir.sh", "mkdir -p $1/sub; echo x > $1/sub/x; chmod +x $1/sub/x; ln -s sub/x $1/link; mkdir $1/empty\n")
-    project.write("pipelines/dir.yaml", "steps:\n  d:\n    run: sh src/dir.sh ${{ outputs.o }}\n    outputs: {o: directory}\n")
+    project.write(
+        "src/dir.sh", "mkdir -p $1/sub; echo x > $1/sub/x; chmod +x $1/sub/x; ln -s sub/x $1/link; mkdir $1/empty\n"
+    )
+    project.write(
+        "pipelines/dir.yaml", "steps:\n  d:\n    run: sh src/dir.sh ${{ outputs.o }}\n    outputs: {o: directory}\n"
+    )
     project.gitml("run", "dir", "-q")
     project.gitml("checkout", "latest:d.o", "back")
     back = project.root / "back"
@@ -113,7 +121,10 @@ def test_a_damaged_object_is_never_checked_out(project: Project) -> None:
 
 
 def test_what_is_unknown_is_told_with_the_nearest_name(project: Project) -> None:
-    assert re.match(r"gitml: run \w{8} has no step 'trian' \(did you mean 'train'\?\)", project.gitml("checkout", "latest:trian", "x", code=2).err)
+    assert re.match(
+        r"gitml: run \w{8} has no step 'trian' \(did you mean 'train'\?\)",
+        project.gitml("checkout", "latest:trian", "x", code=2).err,
+    )
     answer = project.gitml("checkout", "latest:train.modle", "x", code=2)
     assert re.match(r"gitml: step 'train' of run \w{8} has no output 'modle' \(did you mean 'model'\?\)", answer.err)
     assert project.gitml("checkout", "eeee:train", "x", code=2).err.startswith("gitml: no run 'eeee'")

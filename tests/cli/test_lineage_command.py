@@ -34,14 +34,19 @@ def test_down_from_a_commit_and_from_a_digest(project: Project) -> None:
 
 
 def test_a_file_within_an_input_directory_is_found(project: Project) -> None:
-    project.write("pipelines/dir.yaml", "inputs: {all: data}\nsteps:\n  d:\n    run: cp ${{ inputs.all }}/raw.txt ${{ outputs.o }}\n    outputs: {o: file}\n")
+    project.write(
+        "pipelines/dir.yaml",
+        "inputs: {all: data}\nsteps:\n  d:\n    run: cp ${{ inputs.all }}/raw.txt ${{ outputs.o }}\n    outputs: {o: file}\n",
+    )
     project.commit()
     project.gitml("run", "dir", "-q")
     assert "step d  " in project.gitml("lineage", "down", "data/raw.txt").out
 
 
 def test_up_is_meant_when_no_direction_is_named(project: Project) -> None:
-    assert project.gitml("lineage", "latest:train.model").out == project.gitml("lineage", "up", "latest:train.model").out
+    assert (
+        project.gitml("lineage", "latest:train.model").out == project.gitml("lineage", "up", "latest:train.model").out
+    )
 
 
 def test_a_reused_artifact_leads_to_the_run_that_made_it(project: Project) -> None:

@@ -10,7 +10,9 @@ from conftest import Project
 
 def damage(project: Project, port: str) -> str:
     """Flips a byte of an output's object; its digest."""
-    outputs = {name: ref for step in project.gitml("show", "--json").data["steps"] for name, ref in step["outputs"].items()}
+    outputs = {
+        name: ref for step in project.gitml("show", "--json").data["steps"] for name, ref in step["outputs"].items()
+    }
     digest: str = outputs[port]["digest"]
     path = project.root / f".git/gitml/objects/{digest[7:9]}/{digest[9:]}"
     path.chmod(0o644)
@@ -91,7 +93,8 @@ def test_a_full_disk_is_an_error_of_the_machine_not_a_traceback(project: Project
 
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "gitml", "show"], cwd=project.root, env=project.env, stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "gitml", "show"],
+            cwd=project.root, env=project.env, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 5
     assert done.stderr.startswith("gitml: No space left on device: free some space")

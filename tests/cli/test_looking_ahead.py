@@ -111,9 +111,7 @@ def test_dag_draws_boxes_and_a_tree_and_formats_for_others(project: Project) -> 
         "╭─────────╮\n│ prepare │\n╰─────────╯\n     ▼\n ╭───────╮\n │ train │\n ╰───────╯\n"
     )
     assert project.gitml("dag", "--tree").out == "prepare → train\n"
-    assert project.gitml("dag", "--mermaid").out == (
-        'flowchart TD\n  s0["prepare"]\n  s1["train"]\n  s0 --> s1\n'
-    )
+    assert project.gitml("dag", "--mermaid").out == ('flowchart TD\n  s0["prepare"]\n  s1["train"]\n  s0 --> s1\n')
     assert project.gitml("dag", "--dot").out.startswith('digraph "words" {\n')
     assert project.gitml("dag", "--json").data["steps"][1] == {"name": "train", "needs": ["prepare"]}
 

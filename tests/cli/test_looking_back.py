@@ -13,10 +13,14 @@ from conftest import Project
 @pytest.fixture
 def history(project: Project) -> Project:
     """Three commits' worth of runs: rate 2, rate 3, and a dirty one with rate 4 that is tagged."""
-    project.write("pipelines/words.yaml", (project.root / "pipelines/words.yaml").read_text().replace("2, min", "3, min"))
+    project.write(
+        "pipelines/words.yaml", (project.root / "pipelines/words.yaml").read_text().replace("2, min", "3, min")
+    )
     project.commit("Rate three")
     project.gitml("run", "-q")
-    project.write("pipelines/words.yaml", (project.root / "pipelines/words.yaml").read_text().replace("3, min", "4, min"))
+    project.write(
+        "pipelines/words.yaml", (project.root / "pipelines/words.yaml").read_text().replace("3, min", "4, min")
+    )
     project.gitml("run", "-q", "--tag", "best", "-m", "try four", "--experiment", "fours")
     return project
 
@@ -111,7 +115,9 @@ def test_an_ambiguous_prefix_names_the_runs_it_fits(project: Project) -> None:
     for last in ("1", "2"):
         project.gitml("run", "-q", "--run-id", f"abcdef00000000{last}0")
     answer = project.gitml("show", "abcdef", code=2)
-    assert answer.err.startswith("gitml: several runs begin with 'abcdef': abcdef0000000020, abcdef0000000010: give more digits")
+    assert answer.err.startswith(
+        "gitml: several runs begin with 'abcdef': abcdef0000000020, abcdef0000000010: give more digits"
+    )
     assert project.gitml("show", "abcdef000000001", "--json").data["run"] == "abcdef0000000010"
 
 
@@ -140,7 +146,10 @@ def test_an_unknown_step_has_no_logs(project: Project) -> None:
 
 
 def test_every_attempt_of_a_step_has_its_log(project: Project) -> None:
-    project.write("pipelines/again.yaml", "steps:\n  a:\n    run: sh src/a.sh ${{ outputs.o }}\n    outputs: {o: file}\n    retries: 1\n")
+    project.write(
+        "pipelines/again.yaml",
+        "steps:\n  a:\n    run: sh src/a.sh ${{ outputs.o }}\n    outputs: {o: file}\n    retries: 1\n",
+    )
     project.write("src/a.sh", "echo trying\nexit 1\n")
     project.gitml("run", "again", "-q", code=1)
     answer = project.gitml("logs", "latest", "a")
@@ -149,7 +158,9 @@ def test_every_attempt_of_a_step_has_its_log(project: Project) -> None:
 
 
 def test_logs_to_a_pipe_are_the_bytes_and_to_a_terminal_safe_text(project: Project) -> None:
-    project.write("src/train.sh", r"printf 'a\033]0;owned\007b\xff\n'" + "\n" + (project.root / "src/train.sh").read_text())
+    project.write(
+        "src/train.sh", r"printf 'a\033]0;owned\007b\xff\n'" + "\n" + (project.root / "src/train.sh").read_text()
+    )
     project.gitml("run", "-q")
     assert "\x1b]0;owned" in project.gitml("logs", "latest", "train").out
     seen = project.at_terminal("logs", "latest", "train")
@@ -192,7 +203,9 @@ def test_params_diff_shows_what_was_given(history: Project) -> None:
 def test_a_revision_that_never_ran_is_told_with_the_command_that_would(history: Project) -> None:
     history.commit("Rate four")
     answer = history.gitml("metrics", "diff", "HEAD~1..HEAD", code=2)
-    assert re.match(r"gitml: no run of pipeline 'words' at HEAD \([0-9a-f]{12}\): gitml run words --at HEAD\n", answer.err)
+    assert re.match(
+        r"gitml: no run of pipeline 'words' at HEAD \([0-9a-f]{12}\): gitml run words --at HEAD\n", answer.err
+    )
 
 
 def test_what_is_neither_run_nor_revision_is_told(history: Project) -> None:
@@ -201,7 +214,9 @@ def test_what_is_neither_run_nor_revision_is_told(history: Project) -> None:
 
 
 def test_a_run_whose_gitml_was_killed_is_recorded_by_the_next_look(project: Project) -> None:
-    project.write("pipelines/slow.yaml", "steps:\n  wait:\n    run: sh src/wait.sh ${{ outputs.o }}\n    outputs: {o: file}\n")
+    project.write(
+        "pipelines/slow.yaml", "steps:\n  wait:\n    run: sh src/wait.sh ${{ outputs.o }}\n    outputs: {o: file}\n"
+    )
     project.write("src/wait.sh", "echo begun\nsleep 20\n")
     process = project.start("run", "slow")
     run = project.wait_for_live()

@@ -108,6 +108,7 @@ def test_a_bug_of_ours_is_one_line_and_the_traceback_is_for_those_who_ask(projec
     project.write("sitecustomize.py", "import gitml.flow.load\ngitml.flow.load.load = None\n")
     answer = project.gitml("plan", env=broken, code=70)
     assert re.fullmatch(
-        r"gitml: internal error: TypeError: .*; this is a bug of gitml: run again with -v for the traceback\n", answer.err
+        r"gitml: internal error: TypeError: .*; this is a bug of gitml: run again with -v for the traceback\n",
+        answer.err,
     )
     assert "Traceback" in project.gitml("plan", "-v", env=broken, code=70).err
