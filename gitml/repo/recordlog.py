@@ -8,12 +8,13 @@ that grew apart have it in common. The tree holds records only.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from gitml.errors import BusyError, InputError, IntegrityError
-from gitml.repo.git import DURABLE, Location, git_status, popen, translate
+from gitml.repo.git import DURABLE, Location, popen, translate
 from gitml.repo.logdiff import added_since
 from gitml.repo.objects import Objects
 from gitml.repo.packing import tidy
@@ -23,6 +24,7 @@ _COMMITTER = "gitml <gitml@localhost>"
 _ROOT = f"commit %s\nmark :1\ncommitter {_COMMITTER} 0 +0000\ndata 10\ngitml log\n\n"
 # One small pack syncs three times faster than the dozen loose objects of a record; `maintain` joins packs.
 _IMPORT = (*DURABLE, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--date-format=raw-permissive")
+_UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 
 
 class GitRecordLog:
@@ -41,6 +43,19 @@ class GitRecordLog:
         self._objects = objects
         self._ref = ref
         self._lock = lock
+        self._ready: dict[str, subprocess.Popen[bytes]] = {}
+
+    def prepare(self) -> None:
+        """Starts what the next `append` will need, so that its start overlaps with other work."""
+        if not self._ready:
+            self._ready = {"import": popen(self._location, *_IMPORT), "update": popen(self._location, *_UPDATE)}
+
+    def close(self) -> None:
+        """Ends what was prepared and not needed."""
+        for process in self._ready.values():
+            with process:
+                process.kill()
+        self._ready = {}
 
     def tip(self) -> str | None:
         """The newest record commit."""
@@ -99,7 +114,7 @@ class GitRecordLog:
 
     def _refuse_taken(self, tip: str, files: Mapping[str, bytes]) -> None:
         for path in files:
-            if self._objects.header(f"{tip}:{path}") is not None:
+            if self._objects.find(f"{tip}:{path}") is not None:
                 raise IntegrityError("a record of this name is there already; records never change", where=path)
 
     def _write(self, tip: str | None, files: Mapping[str, bytes], message: str, source: str | None) -> str:
@@ -121,7 +136,7 @@ class GitRecordLog:
             parts.append(b"M 100644 inline %s\ndata %d\n" % (os.fsencode(path), len(content)))
             parts += (content, b"\n")
         parts.append(b"\nget-mark :2\nreset %s\n\ndone\n" % branch)
-        with popen(self._location, *_IMPORT) as process:
+        with self._ready.pop("import", None) or popen(self._location, *_IMPORT) as process:
             out, stderr = process.communicate(b"".join(parts))
         code = process.returncode
         if code:
@@ -136,13 +151,15 @@ class GitRecordLog:
     def _advance(self, tip: str | None, commit: str) -> str | None:
         """Moves the ref from `tip` to `commit`; what git says when somebody else moved or locks it."""
         old = tip or "0" * len(commit)
-        args = (*DURABLE, "update-ref", "--no-deref", self._ref, commit, old)
-        _, stderr, code = git_status(self._location, *args)
-        if code == 0:
+        with self._ready.pop("update", None) or popen(self._location, *_UPDATE) as process:
+            _, stderr = process.communicate(
+                b"update %s\0%s\0%s\0" % (os.fsencode(self._ref), commit.encode(), old.encode())
+            )
+        if process.returncode == 0:
             return None
         if b"cannot lock ref" in stderr or b"cannot update ref" in stderr or b"nable to create" in stderr:
             return stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
-        raise translate(self._location.folder, args, code, stderr)
+        raise translate(self._location.folder, _UPDATE, process.returncode, stderr)
 
 
 def _check_path(path: str) -> None:

@@ -93,7 +93,7 @@ def test_every_room_calls_only_rooms_below_it() -> None:
     [
         ("core/planted.py", "import gitml.repo"),
         ("store/planted.py", "def f() -> None:\n    from gitml import execute"),
-        ("flow/planted.py", "from gitml import history"),
+        ("history/planted.py", "from gitml import flow"),
         ("history/planted.py", "import gitml.cli"),
         ("errors.py", "import gitml.core"),
         ("nowhere.py", ""),
