@@ -38,7 +38,8 @@ hostile = st.one_of(
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 scalars: st.SearchStrategy[Scalar] = st.one_of(st.booleans(), st.integers(-(10**63), 10**63), finite, hostile)
-sizes = st.integers(0, 2**63)
+sizes = st.integers(0, 2**63 - 1)
+times = st.floats(-1e11, 1e11)
 
 
 def _tuples(values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -77,7 +78,7 @@ attempts = st.builds(
     Attempt,
     id=hostile,
     outcome=st.sampled_from(["done", "failed", "timeout", "cancelled", "lost"]),
-    started=finite,
+    started=times,
     cost=costs,
     exit_code=st.none() | st.integers(-64, 255),
     error=st.none() | hostile,
@@ -102,8 +103,8 @@ runs: st.SearchStrategy[Run] = st.builds(
     Run,
     **{name: hostile for name in ("id", "pipeline", "path", "experiment", "commit", "by", "host", "version", "message")},
     status=st.sampled_from(RUN_STATES),
-    started=finite,
-    ended=finite,
+    started=times,
+    ended=times,
     dirty=st.booleans(),
     base=st.none() | oids,
     branch=st.none() | hostile,
