@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.project import Project, alive, interrupt, wait_until
+from tests.kit.commandline import Project, alive, interrupt, wait_until
 
 
 def chain(marker: str, seconds: float, steps: int = 4) -> dict[str, str]:
