@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gitml.execute.sandbox import remove_tree
+from gitml.execute.removal import remove_tree
 
 
 def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
