@@ -141,11 +141,11 @@ def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
 
 def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
     executor = bench.executor()
-    task = bench.task("sh", "-c", "mkdir d; cd d; seq 20000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
+    task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
     start(executor, task)
     work = f"{bench.live}/{task.attempt}/work/d"
     deadline = time.monotonic() + 20
-    while not (os.path.isdir(work) and len(os.listdir(work)) >= 20000):
+    while not (os.path.isdir(work) and len(os.listdir(work)) >= 4000):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.05)
@@ -234,7 +234,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
     driver = tmp_path / "driver.py"
     script = f"setsid sh -c 'sleep {name} & sleep {name}' & trap '' TERM; sleep {name}"
     if phase == "outputs":
-        script = f": {name}; mkdir d; cd d; seq 20000 | split -l 1 -a 5"
+        script = f": {name}; mkdir d; cd d; seq 4000 | split -l 1 -a 5"
     driver.write_text(
         "import pathlib, sys\n"
         "from tests.kit.executing import Bench\n"
@@ -253,7 +253,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         work = live / "a1/work/d"
         if phase == "outputs":
             deadline = time.monotonic() + 20
-            while not (work.is_dir() and len(os.listdir(work)) >= 20000):
+            while not (work.is_dir() and len(os.listdir(work)) >= 4000):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             time.sleep(0.02)
