@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from gitml.core.digest import Digest, parse_digest
 
-
 MAX_SIZE = 1 << 63
 
 

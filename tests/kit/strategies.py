@@ -101,7 +101,7 @@ step_runs = st.builds(
 ).map(lambda step: step._replace(cost=Cost()) if step.outcome == "reused" else step)
 runs: st.SearchStrategy[Run] = st.builds(
     Run,
-    **{name: hostile for name in ("id", "pipeline", "path", "experiment", "commit", "by", "host", "version", "message")},
+    **dict.fromkeys(("id", "pipeline", "path", "experiment", "commit", "by", "host", "version", "message"), hostile),
     status=st.sampled_from(RUN_STATES),
     started=times,
     ended=times,

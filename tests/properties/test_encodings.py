@@ -20,7 +20,18 @@ from gitml.core.record import Run, decode_run, encode_run, step_as_json, step_fr
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, OutputRef, decode_result, encode_result, outputs_as_json, outputs_from_json
 from gitml.core.tree import TreeEntry, decode_tree, encode_tree, tree_size
-from tests.kit.strategies import digests, finite, hostile, names, outputs, results, runs, scalars, step_runs, tree_entries
+from tests.kit.strategies import (
+    digests,
+    finite,
+    hostile,
+    names,
+    outputs,
+    results,
+    runs,
+    scalars,
+    step_runs,
+    tree_entries,
+)
 
 
 @given(tree_entries, st.randoms())
