@@ -14,7 +14,6 @@ from gitml.core.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.process import Watch, find_program
 from gitml.execute.pythons import Interpreter, interpreter_at, packages_of
-from gitml.execute.requirements import parse_requirements
 from gitml.execute.variables import search_path
 
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
@@ -60,6 +59,8 @@ class Environments:
 
         Of `programs` those that this machine has, other than Python, count as well.
         """
+        from gitml.execute.requirements import parse_requirements
+
         lines = parse_requirements(path_in_repo, text).lines
         python = self._interpreter_to_build_with()
         description: dict[str, Any] = {

@@ -11,8 +11,8 @@ from typing import Any
 from gitml.errors import InputError
 from gitml.execute.process import NONE, StoppedError, Watch, find_program, run
 from gitml.execute.pythons import Interpreter
+from gitml.execute.removal import remove_tree
 from gitml.execute.requirements import parse_requirements
-from gitml.execute.sandbox import remove_tree
 
 MARKER = "built.json"
 _TAIL = 4000

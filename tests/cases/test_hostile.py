@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.project import Project, alive
+from tests.kit.commandline import Project, alive
 
 PIPELINE = "pipelines/main.yaml"
 

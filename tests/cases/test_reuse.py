@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.project import Project
+from tests.kit.commandline import Project
 
 FILES = {
     "README.md": "read me\n",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gitml.core import parseconfig, parse
+from gitml.core import parse, parseconfig
 from gitml.core.diagnostics import SpecError
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gitml.core.protocols import TaskFinished, TaskOutput, TaskStarted
-from gitml.execute.descendants import below
+from gitml.execute.descendants import below, end_strays
 from gitml.execute.local import LocalExecutor
 from gitml.execute.logs import HEAD, TAIL
 from tests.kit.executing import Bench, finish, gone, processes_with, until, until_finished
@@ -139,11 +141,11 @@ def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
 
 def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
     executor = bench.executor()
-    task = bench.task("sh", "-c", "mkdir d; cd d; seq 20000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
+    task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
     start(executor, task)
     work = f"{bench.live}/{task.attempt}/work/d"
     deadline = time.monotonic() + 20
-    while not (os.path.isdir(work) and len(os.listdir(work)) >= 20000):
+    while not (os.path.isdir(work) and len(os.listdir(work)) >= 4000):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.05)
@@ -232,7 +234,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
     driver = tmp_path / "driver.py"
     script = f"setsid sh -c 'sleep {name} & sleep {name}' & trap '' TERM; sleep {name}"
     if phase == "outputs":
-        script = f": {name}; mkdir d; cd d; seq 20000 | split -l 1 -a 5"
+        script = f": {name}; mkdir d; cd d; seq 4000 | split -l 1 -a 5"
     driver.write_text(
         "import pathlib, sys\n"
         "from tests.kit.executing import Bench\n"
@@ -251,7 +253,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         work = live / "a1/work/d"
         if phase == "outputs":
             deadline = time.monotonic() + 20
-            while not (work.is_dir() and len(os.listdir(work)) >= 20000):
+            while not (work.is_dir() and len(os.listdir(work)) >= 4000):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             time.sleep(0.02)
@@ -332,3 +334,57 @@ def test_a_worker_that_cannot_begin_fails_its_task(tmp_path: Path) -> None:
         assert (finished.outcome, finished.error) == ("failed", "the worker can't begin: no store today")
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(bench: Bench, seed: int) -> None:
+    name = mark()
+    chance = random.Random(seed)
+    executor = bench.executor()
+    ended: dict[str, str] = {}
+    submitted = 0
+    until = time.monotonic() + 60
+    while len(ended) < 60:
+        assert time.monotonic() < until
+        while submitted < 60 and submitted - len(ended) < 2:
+            script = f"mkdir d; echo > d/1; setsid sleep {name} & sleep 0.0{chance.randrange(10, 50)}"
+            executor.submit(bench.task("sh", "-c", script, outputs=[("d", "d", "directory")]))
+            submitted += 1
+        for event in executor.wait(chance.random() * 0.02):
+            if isinstance(event, TaskFinished):
+                assert event.attempt not in ended
+                ended[event.attempt] = event.outcome
+        seats = list(executor._seats.values())
+        drawn = chance.random()
+        if drawn < 0.06 and seats and seats[0].pid:
+            kill(chance.choice(seats).pid)
+        elif drawn < 0.08:
+            kill(executor._keeper)
+        elif drawn < 0.16:
+            for seat in seats:
+                if seat.attempt:
+                    executor.cancel(seat.attempt, now=chance.random() < 0.5)
+                    break
+    executor.close()
+    assert set(ended.values()) <= {"done", "lost", "cancelled"}
+    assert not processes_with(name)
+    assert sandboxes(bench) == []
+
+
+def kill(pid: int) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_place(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor()
+    start(executor, bench.task("sh", "-c", f"setsid sh -c 'cd /; exec sleep {name}' & exec sleep {name}"))
+    wait_for_process(name)
+    worker = next(seat.pid for seat in executor._seats.values())
+    os.kill(executor._keeper, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(executor._keeper, signal.SIGKILL)
+    assert end_strays(bench.live) >= 1
+    assert gone(name)

@@ -1,131 +1,118 @@
-"""A project in a real repository, driven through the command line as a person would."""
+"""Project: a real repository with pipelines, planned and run by the library as the command line would."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+from gitml.core.digest import Digest
+from gitml.core.events import Event
+from gitml.core.plan import Plan
+from gitml.core.record import Run, StepRun
+from gitml.core.tree import decode_tree
+from gitml.flow.load import load
+from gitml.flow.planning import Planner, make_plan, policy_for
+from gitml.flow.run import RunRequest, run_pipeline
+from gitml.flow.stop import StopSignal
+from gitml.workspace import Workspace, open_workspace
 from tests.kit.repository import Repository, environment
 
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed, as JSON."""
-        return json.loads(self.out)
+Given = Sequence[tuple[str, str]]
 
 
 class Project:
-    """A repository with pipelines, and `gitml` to run on it."""
+    """A repository and what gitml does in it; each call opens a Workspace of its own, as a command would."""
 
-    def __init__(self, path: Path, files: Mapping[str, str | bytes]) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str], files: Mapping[str, str | bytes] | None = None) -> None:
         self.repo = Repository(path)
-        self.repo.commit("begin", files)
-        self.env = {**environment(), "XDG_CACHE_HOME": str(path.parent / "cache"), "PYTHONPATH": str(Path.cwd())}
+        self.environ = {**environment(), "HOME": os.path.join(self.repo.path, ".git")}
+        self.events: list[Event] = []
+        if files is not None:
+            self.repo.commit("the project", files)
 
-    def start(
-        self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
-        """A command that goes on."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "gitml", *args],
-            cwd=cwd or self.path,
-            env={**self.env, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+    @contextmanager
+    def workspace(self) -> Iterator[Workspace]:
+        """A Workspace, closed in the end."""
+        ws = open_workspace(self.repo.path, self.environ)
+        try:
+            yield ws
+        finally:
+            ws.close()
+
+    def plan(self, name: str | None = None, rev: str | None = None, given: Given = (), **request: Any) -> Plan:
+        """The Plan for what `run` with the same arguments would do."""
+        asked = RunRequest(**request)
+        with self.workspace() as ws:
+            loaded = load(ws, name, rev, given)
+            policy = policy_for(loaded, asked.wanted, force=asked.force, reuse=asked.reuse)
+            return make_plan(ws, loaded, asked.wanted, policy)
+
+    def run(
+        self,
+        name: str | None = None,
+        rev: str | None = None,
+        given: Given = (),
+        *,
+        stop: StopSignal | None = None,
+        run_id: str | None = None,
+        **request: Any,
+    ) -> Run:
+        """Runs a pipeline; `events` has what was told."""
+        self.events = []
+        with self.workspace() as ws:
+            loaded = load(ws, name, rev, given)
+            return run_pipeline(ws, loaded, RunRequest(**request), self.events.append, stop or StopSignal(), run_id)
+
+    def planner(self, ws: Workspace, name: str | None = None, **request: Any) -> Planner:
+        """A Planner of the work tree."""
+        asked = RunRequest(**request)
+        loaded = load(ws, name, None)
+        return Planner(ws, loaded, policy_for(loaded, asked.wanted, force=asked.force, reuse=asked.reuse))
+
+    def output(self, step: StepRun, port: str = "o") -> bytes:
+        """The bytes of a file output."""
+        ref = next(output for output in step.outputs if output.name == port)
+        with self.workspace() as ws:
+            return ws.store.read(ref.digest)
+
+    def files(self, digest: Digest) -> dict[str, bytes]:
+        """The files of a directory output by path."""
+        with self.workspace() as ws:
+            found: dict[str, bytes] = {}
+            todo = [("", digest)]
+            while todo:
+                prefix, tree = todo.pop()
+                for entry in decode_tree(ws.store.read(tree)):
+                    path = prefix + os.fsdecode(entry.name)
+                    if entry.kind == "d":
+                        todo.append((path + "/", entry.digest))
+                    else:
+                        found[path] = ws.store.read(entry.digest)
+            return found
+
+    def object_path(self, digest: Digest) -> str:
+        """Where the Store keeps an object."""
+        with self.workspace() as ws:
+            return ws.store.path_of(digest)
+
+    def objects(self) -> list[str]:
+        """The paths of all objects of the Store, in order of name."""
+        top = os.path.join(self.repo.path, ".git/gitml/objects")
+        return sorted(
+            os.path.join(place, name)
+            for place, _, names in os.walk(top)
+            for name in names
+            if len(os.path.basename(place)) == 2
         )
 
-    def do(
-        self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, code: int | None = 0
-    ) -> Done:
-        """A command to its end; `code` is what it must end with (None: anything)."""
-        process = self.start(*args, cwd=cwd, env=env)
-        out, err = process.communicate(timeout=120)
-        done = Done(process.returncode, out.decode(), err.decode())
-        assert code is None or done.code == code, f"gitml {' '.join(args)} gave {done.code}\n{done.out}\n{done.err}"
-        return done
 
-    def run(self, *args: str, code: int | None = 0, cwd: Path | None = None) -> dict[str, Any]:
-        """``gitml run --json``."""
-        result: dict[str, Any] = self.do("run", "--json", *args, code=code, cwd=cwd).json
-        return result
-
-    def outcomes(self, *args: str, code: int | None = 0, cwd: Path | None = None) -> dict[str, str]:
-        """Outcome by step of a run."""
-        return {step["name"]: step["outcome"] for step in self.run(*args, code=code, cwd=cwd)["steps"]}
-
-    def content(self, run: Mapping[str, Any], step: str, port: str) -> bytes:
-        """An output's bytes, from the store."""
-        digest = next(s for s in run["steps"] if s["name"] == step)["outputs"][port]["digest"]
-        return self.object(digest).read_bytes()
-
-    def object(self, digest: str) -> Path:
-        """The file of a stored object."""
-        name = digest.removeprefix("sha256:")
-        return (
-            Path(self.repo.git("rev-parse", "--path-format=absolute", "--git-common-dir").strip())
-            / "gitml/objects"
-            / name[:2]
-            / name[2:]
-        )
-
-    def state(self) -> dict[str, str]:
-        """Everything a run must leave as it is: files, index, HEAD, branches, stash."""
-        import hashlib
-
-        seen = {}
-        for place, folders, names in os.walk(self.path):
-            if ".git" in folders:
-                folders.remove(".git")
-            for name in names:
-                file = Path(place) / name
-                stat = file.lstat()
-                seen[str(file)] = f"{stat.st_mode} {stat.st_mtime_ns} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-        git = self.path / ".git"
-        for name in ("index", "HEAD", "logs/HEAD", "refs/stash", "ORIG_HEAD"):
-            file = git / name
-            seen[name] = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "none"
-        seen["branches"] = self.repo.git("for-each-ref", "refs/heads", "refs/tags", "refs/stash")
-        return seen
+def outcomes(run: Run) -> dict[str, str]:
+    """Each step's outcome."""
+    return {step.name: step.outcome for step in run.steps}
 
 
-def alive(marker: str) -> list[int]:
-    """Processes whose command line holds `marker`."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                line = Path(f"/proc/{name}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if marker.encode() in line and int(name) != os.getpid():
-                found.append(int(name))
-    return found
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    """Waits for a condition to hold."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def interrupt(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C."""
-    process.send_signal(signal.SIGINT)
+def reasons(run: Run) -> dict[str, str]:
+    """Each step's reason."""
+    return {step.name: step.reason for step in run.steps}

@@ -71,6 +71,11 @@ def test_what_is_declared_and_the_system_can_be_used(bench: Bench) -> None:
     assert finished.outcome == "done", (finished, bench.log(finished))
 
 
+def test_streams_by_name_and_process_substitution_work(bench: Bench) -> None:
+    finished = bench.shell("cat <(echo hi) > /dev/stdout; echo there > /dev/stderr", strict=True)
+    assert bench.log(finished) == b"hi\nthere\n"
+
+
 def test_the_home_folder_is_the_steps_own(bench: Bench) -> None:
     finished = bench.run("sh", "-c", 'ls -A "$HOME"; echo "$HOME"', strict=True)
     assert bench.log(finished).decode() == f"{bench.live}/a1/home\n"
