@@ -63,9 +63,7 @@ class Project:
         self.events = []
         with self.workspace() as ws:
             loaded = load(ws, name, rev, given)
-            return run_pipeline(
-                ws, loaded, RunRequest(**request), self.events.append, stop or StopSignal(), run_id
-            )
+            return run_pipeline(ws, loaded, RunRequest(**request), self.events.append, stop or StopSignal(), run_id)
 
     def planner(self, ws: Workspace, name: str | None = None, **request: Any) -> Planner:
         """A Planner of the work tree."""
