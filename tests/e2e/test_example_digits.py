@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gitml.core.graph import build_graph
+from gitml.core.building import build_graph
 from gitml.core.params import bind_params
 from gitml.core.parse import parse_pipeline
 from gitml.core.parseconfig import parse_config

@@ -12,6 +12,7 @@ from gitml.core.events import Event
 from gitml.core.plan import Plan
 from gitml.core.record import Run, StepRun
 from gitml.core.tree import decode_tree
+from gitml.flow.availability import Availability
 from gitml.flow.load import load
 from gitml.flow.planning import Planner, make_plan, policy_for
 from gitml.flow.run import RunRequest, run_pipeline
@@ -75,11 +76,13 @@ class Project:
         """The bytes of a file output."""
         ref = next(output for output in step.outputs if output.name == port)
         with self.workspace() as ws:
+            Availability(ws).fetch_digest(ref.digest, tree=False)
             return ws.store.read(ref.digest)
 
     def files(self, digest: Digest) -> dict[str, bytes]:
         """The files of a directory output by path."""
         with self.workspace() as ws:
+            Availability(ws).fetch_digest(digest, tree=True)
             found: dict[str, bytes] = {}
             todo = [("", digest)]
             while todo:
