@@ -5,6 +5,7 @@ A step's sandbox holds exactly these, so a file that was missed makes the step f
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import itertools
 import posixpath
@@ -18,7 +19,6 @@ from gitml.core.graph import GraphStep
 from gitml.core.protocols import Entry, Facts, Source
 from gitml.core.pyimports import FORMAT, Import, imports_of
 from gitml.errors import InputError
-
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
@@ -56,10 +56,8 @@ def _words(step: GraphStep) -> Sequence[str]:
     script = _COMMENT.sub("", step.argv[0])
     # Rather a word too many than one too few: only those that name something of the commit count.
     in_script = _BETWEEN.split(script)
-    try:
+    with contextlib.suppress(ValueError):  # a shell may make sense of it
         in_script += shlex.split(script)
-    except ValueError:
-        pass  # a shell may make sense of it
     return in_script + list(step.argv[1:])
 
 

@@ -22,8 +22,8 @@ def script_with_variables(template: Template, values: Callable[[Ref], Sequence[s
     """(script, value 0, value 1, …): the script refers to the values as ``${_gitml_0}`` and so on.
 
     ValueError for a value in a here-document whose quoted word keeps variables out, and for one in ``$((…))`` that is no
-    number: there shells read what a variable holds as an expression, which may hold commands. Bash does that in ``[[ x -eq y ]]``,
-    ``let`` and ``declare -i`` too, which are not seen here.
+    number: there shells read what a variable holds as an expression, which may hold commands. Bash does that in
+    ``[[ x -eq y ]]``, ``let`` and ``declare -i`` too, which are not seen here.
     """
     script = ""
     found: list[str] = []

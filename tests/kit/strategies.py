@@ -103,13 +103,7 @@ step_runs = st.builds(
 ).map(lambda step: step._replace(cost=Cost()) if step.outcome == "reused" else step)
 runs: st.SearchStrategy[Run] = st.builds(
     Run,
-<<<<<<< HEAD
     **dict.fromkeys(("id", "pipeline", "path", "experiment", "commit", "by", "host", "version", "message"), hostile),
-=======
-    **{
-        name: hostile for name in ("id", "pipeline", "path", "experiment", "commit", "by", "host", "version", "message")
-    },
->>>>>>> coretests
     status=st.sampled_from(RUN_STATES),
     started=times,
     ended=times,
