@@ -77,6 +77,9 @@ class CodeFinder:
 
     def find(self, step: GraphStep) -> tuple[CodeFile, ...]:
         """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out."""
+        if step.module is not None:
+            files = sorted(self.source.children(step.module).items())
+            return tuple(CodeFile(name, entry.mode, entry.oid) for name, entry in files)
         query = query_of(step)
         # Most words name nothing: leaving them out early makes the queries of many steps equal.
         query = query._replace(words=tuple([word for word in query.words if self._may_exist(word)]))
