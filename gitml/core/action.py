@@ -15,6 +15,8 @@ from gitml.core.digest import PREFIX, Digest
 
 FORMAT = 1
 
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
 Scalar = str | int | float | bool
 PORT_KINDS = ("file", "directory", "metrics", "plot")
 
@@ -64,7 +66,7 @@ class Action:
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
-        return json.dumps(
+        return _ENCODE(
             {
                 "format": FORMAT,
                 "argv": self.argv,
@@ -76,10 +78,7 @@ class Action:
                 "env": self.env,
                 "environment": self.environment,
                 "module": self.module,
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-            allow_nan=False,
+            }
         ).encode("ascii")
 
     def key(self) -> Digest:

@@ -12,6 +12,8 @@ from gitml.core.digest import Digest, parse_digest
 from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
 
 FORMAT = 1
+
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _LARGEST = 1.7976931348623157e308
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
@@ -176,7 +178,7 @@ def encode_run(run: Run) -> bytes:
     shown = run_as_json(run)
     steps = shown.pop("steps")
     head = json.dumps(shown, sort_keys=True, allow_nan=False)
-    lines = ",\n".join([json.dumps(step, sort_keys=True, separators=(",", ":"), allow_nan=False) for step in steps])
+    lines = ",\n".join([_ENCODE(step) for step in steps])
     return f'{head[:-1]}, "steps": [\n{lines}\n]}}\n'.encode()
 
 
