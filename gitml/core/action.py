@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gitml.core.digest import PREFIX, Digest
@@ -46,8 +45,7 @@ class ActionOutput(NamedTuple):
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A step ready to be performed: no expression is left in it, and nothing else can change its result.
 
     `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through

@@ -5,7 +5,6 @@ A step's sandbox holds exactly these, so a file that was missed makes the step f
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import itertools
 import posixpath
@@ -36,7 +35,7 @@ class CodeQuery(NamedTuple):
 def query_of(step: GraphStep, may_exist: Callable[[str], bool]) -> CodeQuery:
     """The CodeQuery of a step, without words that can't name anything of the commit."""
     every = _words(step)
-    words = [word for word in every if may_exist(word)]
+    words = [word for word in every if may_exist(word) and not word.startswith("-")]
     words += [value for word in every if "=" in word and may_exist(value := word.partition("=")[2])]
     if words:
         given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
@@ -54,10 +53,11 @@ def _words(step: GraphStep) -> Sequence[str]:
 
     script = _COMMENT.sub("", step.argv[0])
     # Rather a word too many than one too few: only those that name something of the commit count.
-    in_script = _BETWEEN.split(script)
-    with contextlib.suppress(ValueError):  # a shell may make sense of it
-        in_script += shlex.split(script)
-    return in_script + list(step.argv[1:])
+    in_script = _BETWEEN.split(script) + list(step.argv[1:])
+    try:
+        return in_script + shlex.split(script)
+    except ValueError:  # a shell may make sense of it
+        return in_script
 
 
 def _is_source(path: str, entry: Entry) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gitml.core.action import Scalar
@@ -57,8 +56,7 @@ class StepRun(NamedTuple):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One pipeline at one commit.
 
     `commit` is what was run: for uncommitted work the snapshot commit, with `dirty` set and `base` the HEAD it lies on.
@@ -80,9 +78,9 @@ class Run:
     branch: str | None = None
     message: str = ""
     tags: tuple[str, ...] = ()
-    params: Mapping[str, Scalar] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = {}
     selected: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     steps: tuple[StepRun, ...] = ()
     error: str | None = None
 
