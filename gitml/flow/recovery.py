@@ -9,7 +9,8 @@ from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.execute.descendants import end_strays
 from gitml.execute.removal import remove_tree
-from gitml.flow.recording import Evidence, record_run, remove_folder
+from gitml.flow.journal import remove_folder
+from gitml.flow.recording import Evidence, record_run
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 

@@ -21,10 +21,11 @@ from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import BusyError, InputError
 from gitml.flow.hints import hint_for
+from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.local import local_capacity, make_executor
 from gitml.flow.planning import Planner
-from gitml.flow.recording import Evidence, Journal, record_run
+from gitml.flow.recording import Evidence, record_run
 from gitml.flow.recovery import recover
 from gitml.flow.run import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal

@@ -15,9 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from gitml.errors import BusyError, InputError, IntegrityError
 from gitml.repo.git import DURABLE, Location, popen, translate
-from gitml.repo.logdiff import added_since
 from gitml.repo.objects import Objects
-from gitml.repo.packing import tidy
 
 _PATIENCE = 20.0
 _COMMITTER = "gitml <gitml@localhost>"
@@ -102,6 +100,8 @@ class GitRecordLog:
             return iter(())
         if known is not None and self._objects.header(known) is None:
             known = None
+        from gitml.repo.logdiff import added_since
+
         return added_since(self._location, self._objects, tip, known)
 
     def read(self, oid: str) -> bytes:
@@ -110,6 +110,8 @@ class GitRecordLog:
 
     def maintain(self) -> bool:
         """Joins packs in the background when records have left many; cheap to call after every run."""
+        from gitml.repo.packing import tidy
+
         return tidy(self._location)
 
     def _refuse_taken(self, tip: str, files: Mapping[str, bytes]) -> None:
