@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -144,10 +145,8 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
 def _make_again(ws: Workspace, digest: Digest) -> str | None:
     """Takes `digest` from a record, or runs the step that made it again; what came of it, None when it can't be made."""
     if not ws.store.is_quarantined(digest):
-        try:
+        with contextlib.suppress(IntegrityError):  # a record that lies is a fault of its own
             Availability(ws).fetch_digest(digest, tree=False)
-        except IntegrityError:
-            pass  # the record lies, and is a fault of its own
         if ws.store.check(digest) is None:
             return "taken from a record"
     makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]

@@ -90,7 +90,7 @@ class FakeExecutor:
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         if attempt in self.running:
-            ends, task, ending = self.running[attempt]
+            _, task, ending = self.running[attempt]
             self.log.append(f"{'!' if now else '?'}{name_of(task)}")
             if now or ending.outcome != "stubborn":
                 self.running[attempt] = (self.time, task, Ending(0, "cancelled"))

@@ -123,3 +123,8 @@ def test_a_type_that_changed_is_a_change() -> None:
     moved = replace(BEFORE, inputs=(RAW._replace(mount="elsewhere"),))
     assert changes_between(BEFORE, moved) != []
     assert changes_between(BEFORE, replace(BEFORE, inputs=(RAW._replace(kind="file"),))) != []
+
+
+def test_a_type_that_changed_is_told_so_that_it_can_be_seen() -> None:
+    found = changes_between(replace(BEFORE, params=(("n", 1),)), replace(BEFORE, params=(("n", "1"),)))
+    assert [str(change) for change in found] == ["param n: 1 -> '1'"]

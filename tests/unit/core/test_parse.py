@@ -168,7 +168,7 @@ steps:
         ("steps:", "1:7: a pipeline has at least one step"),
         ("steps: {}", "1:8: a pipeline has at least one step"),
         ("steps:\n  a:", "2:3: step 'a' is empty: it needs run"),
-        (steps("help: x"), "2:3: step 'a' needs run: the command"),
+        (steps("help: x"), "2:3: step 'a' needs run: the command (or module: the module to use)"),
         (steps("run:"), "3:9: run of step 'a' must be text"),
         (steps("run: ''"), "3:10: step 'a': run is empty"),
         (steps("run: []"), "3:10: step 'a': run is empty"),

@@ -54,7 +54,7 @@ def test_a_name_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("directory", "target", "inside"),
     [
-        ("", "a", True), ("", "./a", True), ("a", "../b", True), ("a/b", "../../c", True), ("", "a/../b", True), ("a", "..", True),
+        ("", "a", True), ("", "./a", True), ("a", "../b", True), ("a/b", "../../c", True), ("", "a/../b", False), ("a", "..", True),
         ("", "..", False), ("", "../a", False), ("a", "../../b", False), ("", "/etc", False), ("", "", False), ("", "a\0", False),
         ("a/b", "../../../c", False), ("", "a/../../b", False), ("", "..a", True), ("a", ".../x", True),
     ],
