@@ -52,13 +52,13 @@ class Stage:
     ) -> Run:
         """Runs it; `fake` is the executor it had."""
 
-        def make(ws: Any, capacity: Resources, folder: str, jobs: int | None) -> FakeExecutor:
+        def make(ws: Any, capacity: Resources, folder: str, jobs: int | None, *_: Any) -> FakeExecutor:
             self.fake = FakeExecutor(ws.store, capacity, jobs or slots, named(endings))
             self.prepare(self.fake)
             return self.fake
 
         self.patch.setattr(schedule, "make_executor", make)
-        self.patch.setattr(schedule, "local_capacity", lambda ws, config: capacity)
+        self.patch.setattr(schedule, "local_capacity", lambda *_: capacity)
         return self.project.run("p", **request)
 
     @property
