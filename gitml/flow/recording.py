@@ -10,6 +10,7 @@ from gitml.core.digest import Digest, hex_of
 from gitml.core.environment import Environment, encode_description
 from gitml.core.record import Run, encode_run
 from gitml.core.tree import decode_tree
+from gitml.errors import IntegrityError
 from gitml.ledger.layout import record_folder
 from gitml.repo.revisions import commit_info
 from gitml.workspace import Workspace
@@ -72,8 +73,12 @@ class _Inline:
     def add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
         if digest in self.by_digest or self.index.inline(digest) is not None:
             return
-        if not self.store.has(digest, size, tree=tree):
-            return  # set aside since it was made: a later step spoiled it
+        try:
+            self._add(digest, size, folder, tree=tree)
+        except IntegrityError:
+            return  # lost or spoiled since it was made; what came of the step is recorded all the same, and `fsck` names it
+
+    def _add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
         if tree:
             listing = self.store.read(digest)
             if size <= self.left and self._take(digest, listing, folder):
