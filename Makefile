@@ -15,6 +15,9 @@ UV := $(BIN)/uv
 SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation
 
+# in a folder of its own that goes with it, whatever the tests leave there
+PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest -n auto --basetemp="$$tmp/pytest"
+
 export UV_PYTHON_DOWNLOADS := never
 # the machine's certificates, which a company's proxy may have added to
 UV_SYSTEM_CERTS ?= 1
@@ -28,14 +31,14 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
+from gitml.core.protocols import Facts
 from gitml.execute.environments import Environments
 from gitml.repo.discover import discover
 from gitml.repo.git import Location
@@ -18,6 +20,26 @@ from gitml.store.locks import Held, Locks
 from gitml.store.objects import LocalStore
 
 RUNS_REF = "refs/gitml/runs"
+
+
+class KnownFacts:
+    """Facts with a memory of their own, `known`, which a worker process can be given where the index can't go."""
+
+    def __init__(self, kept: Facts | None, known: Mapping[tuple[str, str], Any] | None = None) -> None:
+        self.kept = kept
+        self.known = dict(known or {})
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        """The JSON value remembered for (kind, id)."""
+        if (kind, id) not in self.known and self.kept is not None:
+            self.known[kind, id] = self.kept.fact(kind, id)
+        return self.known.get((kind, id))
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        """Keeps a JSON value."""
+        self.known[kind, id] = value
+        if self.kept is not None:
+            self.kept.remember(kind, id, value)
 
 
 class Workspace:
@@ -63,9 +85,14 @@ class Workspace:
         return index
 
     @cached_property
+    def machine_facts(self) -> KnownFacts:
+        """What was found out of this machine's programs."""
+        return KnownFacts(self.index)
+
+    @cached_property
     def environments(self) -> Environments:
         """What the programs of steps are."""
-        return Environments(self.index, self.environments_folder(), self.environ)
+        return Environments(self.machine_facts, self.environments_folder(), self.environ)
 
     def environments_folder(self) -> str:
         """Where built environments are kept, for all repositories of this user."""
@@ -86,7 +113,7 @@ class Workspace:
 
     def close(self) -> None:
         """Ends what was started."""
-        for name in ("objects", "index"):
+        for name in ("records", "objects", "index"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 

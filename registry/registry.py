@@ -68,6 +68,13 @@ class Registry:
         """The registry of the repository that the folder `where` lies in. InputError when it lies in none."""
         return cls(discover(where, os.environ if environ is None else environ))
 
+    @classmethod
+    def shared(cls, home: Location, url: str, source: tuple[Location, Objects] | None = None) -> Registry:
+        """The registry at `url` through a clone beside the repository `home`, made when there is none yet."""
+        from registry.clones import clone_of
+
+        return cls(clone_of(home, url), source=source)
+
     def __enter__(self) -> Registry:
         return self
 

@@ -43,7 +43,7 @@ class Shared(NamedTuple):
 
 def pull(journal: Journal, remote: str) -> Shared:
     """Takes in what the remote has."""
-    _check_remote(remote)
+    check_remote(remote)
     theirs = _fetch(journal.location, remote)
     received, withdrawn = _integrate(journal, theirs, remote)
     return Shared(received, 0, withdrawn)
@@ -51,7 +51,7 @@ def pull(journal: Journal, remote: str) -> Shared:
 
 def push(journal: Journal, remote: str) -> Shared:
     """Takes in what the remote has and sends what it lacks; again while others push at the same time."""
-    _check_remote(remote)
+    check_remote(remote)
     received = 0
     withdrawn: tuple[Withdrawn, ...] = ()
     for _ in range(_TRIES):
@@ -65,6 +65,14 @@ def push(journal: Journal, remote: str) -> Shared:
         if _send(journal.location, remote, theirs, ours):
             return Shared(received, sent, withdrawn)
     raise BusyError("others keep pushing to this registry", where=remote, hint="try again")
+
+
+def tip_at(location: Location, remote: str) -> str | None:
+    """The newest record of the registry at `remote`, None when there is none; nothing is fetched."""
+    out, stderr, code = git_status(location, "ls-remote", "--end-of-options", remote, REF, env=_network(location))
+    if code:
+        raise _remote_error("ls-remote", remote, stderr.decode("utf-8", "replace"))
+    return out.decode("ascii", "replace").split("\t")[0] or None
 
 
 def tracking_ref(remote: str) -> str:
@@ -248,7 +256,8 @@ def _network(location: Location) -> dict[str, str]:
     return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
 
 
-def _check_remote(remote: str) -> None:
+def check_remote(remote: str) -> None:
+    """InputError unless `remote` can be a remote's name, a URL or a path."""
     if not remote or remote.startswith("-") or any(char < " " or char == "\x7f" for char in remote):
         raise InputError("not a remote", where=ascii(remote)[:80])
 

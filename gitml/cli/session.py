@@ -63,9 +63,10 @@ class Session:
 
 
 Body = Callable[..., Any]
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def command(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
+def verb(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
     """Makes a function a command: it gets a Session first, then its own options; what it returns is the exit code.
 
     Adds ``-C``, ``-q`` and ``-v``, and ``--json`` where `json`. The help is the function's docstring.
@@ -101,8 +102,30 @@ def command(name: str, *, json: bool = False) -> Callable[[Body], click.Command]
         for option in common:
             wrapped = option(wrapped)
         wrapped.__click_params__ += own  # type: ignore[attr-defined]
-        return click.command(name, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})(
-            wrapped
-        )
+        return click.command(name, context_settings=_SETTINGS)(wrapped)
+
+    return made
+
+
+class DefaultGroup(click.Group):
+    """A group one of whose commands is meant when none is named."""
+
+    default = ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts the default command first unless one, or only help, is asked for."""
+        named = next((word for word in args if not word.startswith("-")), None)
+        if named not in self.commands and not {"-h", "--help"} & set(args):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+def subgroup(name: str, *, default: str) -> Callable[[Body], DefaultGroup]:
+    """Makes a function a group of commands of which `default` is meant when none is named."""
+
+    def made(body: Body) -> DefaultGroup:
+        group = click.group(name, cls=DefaultGroup, context_settings=_SETTINGS)(body)
+        group.default = default
+        return group
 
     return made

@@ -43,7 +43,7 @@ def _escaped(char: str) -> str:
         return "\\t"
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python carries it
         return f"\\x{code - 0xDC00:02x}"
-    if code > 0xA0 and char.isspace() and char not in "\u2028\u2029":
+    if code >= 0xA0 and char.isspace() and char not in "\u2028\u2029":
         return char  # an odd space is visible enough
     if code <= 0xFF:
         return f"\\x{code:02x}"

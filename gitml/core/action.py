@@ -93,12 +93,12 @@ def key_of_preimage(preimage: bytes) -> Digest:
 
 
 def decode_action(preimage: bytes) -> Action:
-    """The Action with this pre-image; ValueError when it is not one of this format."""
+    """The Action with exactly this pre-image; ValueError when it is not one of this format."""
     try:
         raw: dict[str, Any] = json.loads(preimage)
         if raw["format"] != FORMAT:
             raise ValueError(f"action of format {raw['format']!r}, not {FORMAT}")
-        return Action(
+        action = Action(
             argv=tuple(raw["argv"]),
             shell=raw["shell"],
             params=tuple((name, value) for name, value in raw["params"]),
@@ -109,5 +109,24 @@ def decode_action(preimage: bytes) -> Action:
             environment=Digest(raw["environment"]),
             module=raw["module"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error
+    _check_types(action)
+    if action.preimage() != preimage:
+        raise ValueError("not an action: not in canonical form")
+    return action
+
+
+def _check_types(action: Action) -> None:
+    """ValueError unless every part is of its type: pre-images come from other machines too."""
+    texts: list[object] = [*action.argv, action.environment]
+    for part in (*action.code, *action.inputs, *action.outputs):
+        texts += part
+    texts += [name for name, _ in (*action.params, *action.env)]
+    maybe = [action.shell, action.module, *(value for _, value in action.env)]
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or not all(text is None or isinstance(text, str) for text in maybe)
+        or not all(isinstance(value, (str, int, float)) for _, value in action.params)
+    ):
+        raise ValueError("not an action: a part of another type")

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from gitml.core.action import Scalar
 from gitml.core.digest import Digest, parse_digest
-from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_json
+from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
 
 FORMAT = 1
+_LARGEST = 1.7976931348623157e308
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
 OUTCOMES = ("executed", "reused", "failed", "skipped", "cancelled")
@@ -188,60 +189,95 @@ def decode_run(data: bytes) -> Run:
         if raw["status"] not in RUN_STATES:
             raise ValueError(f"unknown status {raw['status']!r}")
         return Run(
-            id=raw["run"],
-            pipeline=raw["pipeline"],
-            path=raw["path"],
-            experiment=raw["experiment"],
+            id=_text(raw["run"]),
+            pipeline=_text(raw["pipeline"]),
+            path=_text(raw["path"]),
+            experiment=_text(raw["experiment"]),
             status=raw["status"],
-            commit=raw["commit"],
-            started=float(raw["started"]),
-            ended=float(raw["ended"]),
-            by=raw["by"],
-            host=raw["host"],
-            version=raw["version"],
+            commit=_text(raw["commit"]),
+            started=float(_number(raw["started"])),
+            ended=float(_number(raw["ended"])),
+            by=_text(raw["by"]),
+            host=_text(raw["host"]),
+            version=_text(raw["version"]),
             dirty=bool(raw["dirty"]),
-            base=raw["base"],
-            branch=raw["branch"],
-            message=raw["message"],
-            tags=tuple(raw["tags"]),
-            params=raw["params"],
-            selected=tuple(raw["selected"]),
-            options=raw["options"],
+            base=_maybe_text(raw["base"]),
+            branch=_maybe_text(raw["branch"]),
+            message=_text(raw["message"]),
+            tags=tuple([_text(tag) for tag in raw["tags"]]),
+            params={name: _scalar(value) for name, value in raw["params"].items()},
+            selected=tuple([_text(name) for name in raw["selected"]]),
+            options=dict(raw["options"].items()),
             steps=tuple([step_from_json(step) for step in raw["steps"]]),
-            error=raw["error"],
+            error=_maybe_text(raw["error"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a run record: {error!r}") from error
 
 
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise TypeError(f"{str(raw)[:60]!r} is not text")
+    return raw
+
+
+def _maybe_text(raw: Any) -> str | None:
+    return None if raw is None else _text(raw)
+
+
+def _number(raw: Any) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not abs(raw) <= _LARGEST:
+        raise TypeError(f"{str(raw)[:60]!r} is not a finite number")
+    return raw
+
+
+def _scalar(raw: Any) -> Scalar:
+    if not isinstance(raw, (str, int, float)):
+        raise TypeError(f"{str(raw)[:60]!r} is no value of a parameter")
+    return raw
+
+
+def _cost(raw: Mapping[str, Any]) -> Cost:
+    return Cost(_number(raw["wall"]), _number(raw["cpu"]), size_from_json(raw["peak_memory"]))
+
+
 def step_from_json(raw: Mapping[str, Any]) -> StepRun:
-    """The inverse of `step_as_json`; ValueError or KeyError for what is not a StepRun."""
+    """The inverse of `step_as_json`; ValueError for what is not a StepRun."""
+    try:
+        return _step_from_json(raw)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a step: {error!r}") from error
+
+
+def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
     if raw["outcome"] not in OUTCOMES:
         raise ValueError(f"unknown outcome {raw['outcome']!r}")
     return StepRun(
-        name=raw["name"],
+        name=_text(raw["name"]),
         outcome=raw["outcome"],
-        reason=raw["reason"],
-        seconds=raw["seconds"],
+        reason=_text(raw["reason"]),
+        seconds=_number(raw["seconds"]),
         key=parse_digest(raw["key"]) if raw.get("key") else None,
         outputs=outputs_from_json(raw["outputs"]),
-        metrics=raw["metrics"],
+        metrics={name: _number(value) for name, value in raw["metrics"].items()},
         attempts=tuple([_attempt_from_json(item) for item in raw.get("attempts", ())]),
-        cost=Cost(**raw["cost"]) if raw.get("cost") else Cost(),
-        saved=Cost(**raw["saved"]) if raw.get("saved") else None,
-        origin=raw.get("origin"),
-        error=raw.get("error"),
+        cost=_cost(raw["cost"]) if raw.get("cost") else Cost(),
+        saved=_cost(raw["saved"]) if raw.get("saved") else None,
+        origin=_maybe_text(raw.get("origin")),
+        error=_maybe_text(raw.get("error")),
     )
 
 
 def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
     log = raw.get("log")
     return Attempt(
-        id=raw["id"],
-        outcome=raw["outcome"],
-        started=raw["started"],
-        cost=Cost(**raw["cost"]),
-        exit_code=raw["exit_code"],
-        error=raw.get("error"),
-        log=LogRef(parse_digest(log["digest"]), int(log["size"]), int(log["written"])) if log else None,
+        id=_text(raw["id"]),
+        outcome=_text(raw["outcome"]),
+        started=_number(raw["started"]),
+        cost=_cost(raw["cost"]),
+        exit_code=None if raw["exit_code"] is None else int(raw["exit_code"]),
+        error=_maybe_text(raw.get("error")),
+        log=LogRef(parse_digest(log["digest"]), size_from_json(log["size"]), size_from_json(log["written"]))
+        if log
+        else None,
     )

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from gitml.core.digest import Digest, parse_digest
 
+MAX_SIZE = 1 << 63
+
 
 class OutputRef(NamedTuple):
     """One output: `kind` as declared; size in bytes (of all files for a directory); `executable` only for files."""
@@ -63,7 +65,7 @@ def decode_result(text: str | bytes) -> ActionResult:
     try:
         outputs, metrics, cost, run, at = json.loads(text)
         return ActionResult(tuple([OutputRef(*item) for item in outputs]), metrics, Cost(*cost), run, at)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"not a result: {error}") from error
 
 
@@ -82,9 +84,20 @@ def outputs_from_json(raw: Mapping[str, Mapping[str, Any]]) -> tuple[OutputRef, 
     try:
         return tuple(
             OutputRef(
-                name, str(item["kind"]), parse_digest(item["digest"]), int(item["size"]), bool(item.get("executable"))
+                name,
+                str(item["kind"]),
+                parse_digest(item["digest"]),
+                size_from_json(item["size"]),
+                bool(item.get("executable")),
             )
             for name, item in raw.items()
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not outputs: {error}") from error
+
+
+def size_from_json(raw: Any) -> int:
+    """A number of bytes; ValueError for anything else."""
+    if type(raw) is not int or not 0 <= raw < MAX_SIZE:
+        raise ValueError(f"not a size: {str(raw)[:60]}")
+    return raw

@@ -8,7 +8,6 @@ exactly one encoding, so equal directories have equal Digests. Times, owners and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -70,8 +69,11 @@ def link_stays_inside(directory: str, target: str) -> bool:
     """Whether a link in `directory` (relative to the root, ``""`` for the root itself) leads to a place below the root."""
     if not target or target.startswith("/") or "\0" in target:
         return False
-    place = os.path.normpath(os.path.join(directory, target))
-    return place != ".." and not place.startswith("../")
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = next((index for index, part in enumerate(parts) if part != ".."), len(parts))
+    # `..` after a name leads where that name leads, if it is a link itself
+    depth = len([part for part in directory.split("/") if part])
+    return ".." not in parts[up:] and up <= depth
 
 
 def _check(name: bytes, kind: str, last: bytes | None) -> None:

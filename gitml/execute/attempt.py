@@ -145,7 +145,9 @@ def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: E
 def _failure(job: Job, sandbox: Sandbox, log: Log, code: int) -> tuple[str, str | None]:
     tail = log.tail()
     if job.strict:
-        denied = denied_name(tail.decode("utf-8", "replace"), sandbox.work)
+        # what was denied long before the end may have been borne, and is not what the step died of
+        end = b"\n".join(tail.rstrip().split(b"\n")[-20:])
+        denied = denied_name(end.decode("utf-8", "replace"), sandbox.work)
         if denied is not None and not denied.startswith(sandbox.root + "/"):
             return (
                 f"the step used {neutral(denied)}, which it does not declare",

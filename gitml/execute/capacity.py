@@ -43,7 +43,10 @@ class GpuShares:
         self._held: dict[str, tuple[list[str], float]] = {}
 
     def give(self, attempt: str, count: float) -> str | None:
-        """The devices for an attempt as CUDA_VISIBLE_DEVICES, None when it asks for none. ValueError when they are not there."""
+        """The devices for an attempt as CUDA_VISIBLE_DEVICES; ValueError when they are not free.
+
+        None when it asks for none: it then sees what the machine's own CUDA_VISIBLE_DEVICES lets it see.
+        """
         if count <= 0:
             return None
         if count < 1:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gitml.core.digest import digest_of
+from gitml.core.digest import Digest, digest_of
 from gitml.core.environment import Environment, encode_description, environment_of
 from gitml.core.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.process import Watch, find_program
 from gitml.execute.pythons import Interpreter, interpreter_at, packages_of
-from gitml.execute.requirements import parse_requirements
 from gitml.execute.variables import search_path
 
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
@@ -44,6 +42,7 @@ class Environments:
         self._python: Interpreter | None = None
         self._looked = False
         self._hosts: dict[tuple[str, ...], Environment] = {}
+        self._realised: dict[Digest, Realised] = {}
 
     def host(self, programs: tuple[str, ...] = ()) -> Environment:
         """What is installed here: the Python first on PATH with its distributions, and each of `programs` (argv[0] of a step).
@@ -60,6 +59,8 @@ class Environments:
 
         Of `programs` those that this machine has, other than Python, count as well.
         """
+        from gitml.execute.requirements import parse_requirements
+
         lines = parse_requirements(path_in_repo, text).lines
         python = self._interpreter_to_build_with()
         description: dict[str, Any] = {
@@ -92,6 +93,12 @@ class Environments:
 
         `say` is told when there is something to wait for. InputError with the builder's words when it can't be built.
         """
+        known = self._realised.get(environment.digest)
+        if known is None:
+            known = self._realised[environment.digest] = self._make_real(environment, watch or Watch(), say)
+        return known
+
+    def _make_real(self, environment: Environment, watch: Watch, say: Callable[[str], None] | None) -> Realised:
         if environment.description["kind"] == "host":
             python = self._default_python()
             if python is None:
@@ -105,7 +112,7 @@ class Environments:
             environment.requirements or b"",
             self._interpreter_to_build_with(),
             self.machine,
-            watch or Watch(),
+            watch,
             say,
         )
         return Realised((f"{place}/bin",), (place, *base), f"{place}/bin/python")
@@ -186,11 +193,6 @@ class Environments:
         # programs of the machine are part of its name, not of what is built
         built = {name: value for name, value in environment.description.items() if name != "programs"}
         return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
-
-
-def description_text(environment: Environment) -> str:
-    """The description as JSON text for a person."""
-    return json.dumps(environment.description, indent=1, sort_keys=True)
 
 
 def _is_relative(program: str) -> bool:

@@ -85,6 +85,7 @@ class Keeper:
         if not data or not fds:
             self.ending = True
             return
+        os.set_inheritable(fds[0], False)
         pid = os.fork()
         if pid == 0:
             try:

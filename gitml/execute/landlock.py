@@ -25,6 +25,9 @@ _SYSTEM = (
 # shared memory is where semaphores of multiprocessing live
 _DEVICES = ("/dev/null", "/dev/full", "/dev/shm", "/dev/ptmx", "/dev/pts", "/dev/dri", "/dev/kfd")  # noqa: S108
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+
 
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
@@ -76,8 +79,7 @@ class Confinement:
 
     def enter(self) -> None:
         """Confines this process."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        if _LIBC.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
         _checked(_RESTRICT_SELF, ctypes.c_int(self._fd), ctypes.c_uint32(0))
 
@@ -114,6 +116,4 @@ def _checked(number: int, *arguments: object) -> int:
 
 
 def _syscall(number: int, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return int(libc.syscall(ctypes.c_long(number), *arguments))
+    return int(_LIBC.syscall(ctypes.c_long(number), *arguments))

@@ -35,9 +35,11 @@ class _Seat:
         self.pid = 0
         self.frames = Frames()
         self.attempt: str | None = None
+        self.recent: tuple[str, ...] = ()  # the attempt and the one before, whose sandbox may still be being removed
         self.cancelled = False
         self.environments: set[Digest] = set()
         self.closed = False
+        self.orphaned = False
         self.status: int | None = None
 
 
@@ -96,7 +98,9 @@ class LocalExecutor:
         digest = task.environment.digest
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
-        seat.attempt, seat.cancelled = task.attempt, False
+        seat.attempt = task.attempt
+        seat.recent = (*seat.recent[-1:], task.attempt)
+        seat.cancelled = False
         try:
             send_all(seat.fd, message)
         except (BrokenPipeError, ConnectionResetError):
@@ -139,9 +143,9 @@ class LocalExecutor:
     def close(self) -> None:
         """Ends everything that still runs, and returns when no process of a step and no sandbox is left."""
         self._closed = True
-        for seat in self._seats.values():
-            if seat.fd >= 0:
-                os.close(seat.fd)
+        seats = list(self._seats.values())
+        for seat in seats:
+            os.close(seat.fd)
         self._seats = {}
         if self._control is not None:
             self._control.close()
@@ -149,7 +153,8 @@ class LocalExecutor:
             self._poll = select.poll()
         if self._keeper:
             pid, self._keeper = self._keeper, 0
-            _wait_for(pid)
+            if _wait_for(pid) != 0:
+                self._clear_after(seats)
 
     def _start_worker(self) -> _Seat:
         import socket
@@ -160,7 +165,13 @@ class LocalExecutor:
         ours, theirs = socket.socketpair()
         with theirs:
             self._next += 1
-            socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
+            try:
+                socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
+            except (BrokenPipeError, ConnectionResetError):  # the keeper was killed just now
+                self._give_up_keeper()
+                self._start_keeper()
+                assert self._control is not None
+                socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
         seat = _Seat(self._next, ours.detach())
         self._seats[seat.fd] = seat
         self._poll.register(seat.fd, select.POLLIN)
@@ -218,7 +229,10 @@ class LocalExecutor:
 
     def _hear_keeper(self) -> None:
         assert self._control is not None
-        data = self._control.recv(4096)
+        try:
+            data = self._control.recv(4096)
+        except ConnectionResetError:
+            data = b""
         if data:
             for number, status in Frames().feed(data):
                 for seat in list(self._seats.values()):
@@ -226,16 +240,32 @@ class LocalExecutor:
                         seat.status = status
                         self._settle(seat)
             return
-        # the keeper itself was killed: its workers are told so by the kernel, clear up and close their sockets
+        self._give_up_keeper()
+
+    def _give_up_keeper(self) -> None:
+        """The keeper was killed: its workers are told so by the kernel, clear up and close their sockets."""
+        assert self._control is not None
         self._poll.unregister(self._control.fileno())
         self._control.close()
         self._control = None
-        if self._keeper:
-            _wait_for(self._keeper)
-            self._keeper = 0
+        _wait_for(self._keeper)
+        self._keeper = 0
         for seat in list(self._seats.values()):
+            seat.orphaned = True
             seat.status = signal.SIGKILL
             self._settle(seat)
+
+    def _clear_after(self, seats: Sequence[_Seat]) -> None:
+        """Waits for workers without a keeper to end, and does for each what it did not come to do."""
+        from gitml.execute.descendants import end_strays
+        from gitml.execute.removal import remove_tree
+
+        for seat in seats:
+            if seat.pid:
+                _wait_for_other(seat.pid)
+            for attempt in seat.recent:
+                end_strays(f"{self._live_dir}/{attempt}")
+                remove_tree(f"{self._live_dir}/{attempt}")
 
     def _settle(self, seat: _Seat) -> None:
         """Gives up a worker once its last word is heard and what it left is ended; its Task was lost, or cancelled."""
@@ -243,12 +273,15 @@ class LocalExecutor:
             return
         del self._seats[seat.fd]
         os.close(seat.fd)
+        if seat.orphaned:
+            self._clear_after([seat])
+        else:
+            from gitml.execute.removal import remove_tree
+
+            for attempt in seat.recent:
+                remove_tree(f"{self._live_dir}/{attempt}")
         if seat.attempt is None:
             return
-        from gitml.execute.attempt import sandbox_of
-        from gitml.execute.sandbox import remove_tree
-
-        remove_tree(sandbox_of(self._live_dir, seat.attempt))
         outcome, error = "lost", f"its worker {_death(seat.status)}"
         if seat.cancelled:
             outcome, error = "cancelled", "cancelled"
@@ -263,8 +296,22 @@ def _death(status: int) -> str:
     return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
 
 
-def _wait_for(pid: int) -> None:
-    """Waits for the keeper `pid` to end, which it does when its workers have; MachineError when it can't."""
+def _wait_for_other(pid: int) -> None:
+    """Waits for a process that is not a child of this one to end, or to have ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll(CLOSE_WAIT * 1000)
+    finally:
+        os.close(handle)
+
+
+def _wait_for(pid: int) -> int:
+    """Waits for the keeper `pid` to end, which it does when its workers have; its status. MachineError when it can't."""
     handle = os.pidfd_open(pid)
     try:
         poll = select.poll()
@@ -275,6 +322,6 @@ def _wait_for(pid: int) -> None:
             raise MachineError(
                 "processes of a step can't be ended", hint="look for processes in state D: a disk may hang"
             )
-        os.waitpid(pid, 0)
+        return os.waitpid(pid, 0)[1]
     finally:
         os.close(handle)

@@ -17,6 +17,9 @@ GRACE = 5.0
 _PIPE_SIZE = 2**18
 _F_SETPIPE_SZ = 1031
 
+# what is ignored stays so in the program: Python, the worker, and who called gitml (nohup) ignore some
+_SIGNALS = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
+
 NONE, SOFT, NOW = 0, 1, 2
 
 
@@ -189,9 +192,7 @@ def _spawn(
         (os.POSIX_SPAWN_DUP2, writer, 1),
         (os.POSIX_SPAWN_DUP2, writer, 2),
     )
-    # python ignores these two, and what is ignored stays so in the program
-    defaults = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
-    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=defaults)
+    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS)
 
 
 def _fork(path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int, confine: Callable[[], None]) -> int:
@@ -205,7 +206,7 @@ def _fork(path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int,
             os.dup2(null, 0)
             os.dup2(writer, 1)
             os.dup2(writer, 2)
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             confine()
             os.execve(path, argv, env)  # noqa: S606  no shell is the point

@@ -6,27 +6,24 @@ that a step that lists its directory sees what it declared and nothing more.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gitml.core.action import Action, ActionInput
-from gitml.core.digest import Digest, parse_digest
+from gitml.core.digest import Digest, hex_of, parse_digest
 from gitml.core.protocols import Entry
 from gitml.core.tree import link_stays_inside
 from gitml.errors import InputError, IntegrityError
+from gitml.execute.blobs import KEPT_EACH, BlobMemory, copy_hashed, is_pointer, pointed_at, write_all
 from gitml.execute.contents import Services
+from gitml.execute.removal import remove_tree
 
 EPOCH = 946684800
-LFS_VERSION = b"version https://git-lfs.github.com/spec/v1\n"
-LFS_LARGEST = 1024
 _FILES = ("100644", "100755", "100664")
 _TREE, _LINK = "40000", "120000"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_KEEP_EACH = 2**18
-_KEEP_ALL = 2**24
+_MANY = 64  # from here on asking ahead is worth a process of its own
 
 
 class Placed(NamedTuple):
@@ -35,27 +32,6 @@ class Placed(NamedTuple):
     digest: Digest
     tree: bool
     mount: str
-
-
-class BlobMemory:
-    """Small blobs read lately: steps of one pipeline share their code."""
-
-    def __init__(self) -> None:
-        self._blobs: OrderedDict[str, bytes] = OrderedDict()
-        self._size = 0
-
-    def get(self, oid: str) -> bytes | None:
-        """The blob, None when it is not remembered."""
-        return self._blobs.get(oid)
-
-    def put(self, oid: str, content: bytes) -> None:
-        """Remembers a blob unless it is large; the oldest make room."""
-        if len(content) > _KEEP_EACH or oid in self._blobs:
-            return
-        self._blobs[oid] = content
-        self._size += len(content)
-        while self._size > _KEEP_ALL:
-            self._size -= len(self._blobs.popitem(last=False)[1])
 
 
 class Sandbox:
@@ -173,12 +149,16 @@ class Sandbox:
             else:
                 unread[oid] = [path]
                 ahead.append(oid)
-        for oid, content in self._contents.read_many(ahead):
+        for oid, content in self._contents.read_many(ahead) if len(ahead) > _MANY else self._read_each(ahead):
             self._memory.put(oid, content)
             for path in unread.pop(oid, ()):
                 self._write(path, self._git[path], content)
         for paths in unread.values():
             raise IntegrityError("a file of the commit is missing from the repository", where=paths[0], hint="git fsck")
+
+    def _read_each(self, oids: list[str]) -> Iterator[tuple[str, bytes]]:
+        for oid in oids:
+            yield oid, self._contents.read(oid)
 
     def _write_streamed(self, path: str, entry: Entry) -> None:
         """Data can be large: it is held in memory only when it proves small."""
@@ -189,14 +169,14 @@ class Sandbox:
         def take(chunk: bytes) -> None:
             nonlocal size, fd
             size += len(chunk)
-            if size <= _KEEP_EACH:
+            if size <= KEPT_EACH:
                 held.append(chunk)
                 return
             if fd < 0:
                 self._parents(path)
                 fd = os.open(self.path_of(path), _CREATE, _permissions(entry.mode))
-                _write_all(fd, b"".join(held))
-            _write_all(fd, chunk)
+                write_all(fd, b"".join(held))
+            write_all(fd, chunk)
 
         try:
             self._contents.stream(entry.oid, take)
@@ -217,12 +197,12 @@ class Sandbox:
         if mode == _LINK:
             self._link(path, full, content)
             return
-        if len(content) <= LFS_LARGEST and content.startswith(LFS_VERSION):
+        if is_pointer(content):
             self._write_lfs(path, full, content, mode)
             return
         fd = os.open(full, _CREATE, _permissions(mode))
         try:
-            _write_all(fd, content)
+            write_all(fd, content)
             os.utime(fd, (EPOCH, EPOCH))
         finally:
             os.close(fd)
@@ -235,8 +215,7 @@ class Sandbox:
         os.symlink(target, full)
 
     def _write_lfs(self, path: str, full: str, pointer: bytes, mode: str) -> None:
-        sha256, size = _pointed_at(pointer, path)
-        digest = parse_digest("sha256:" + sha256)
+        digest, size = pointed_at(pointer, path)
         if self._store.has(digest, size, tree=False):
             self._store.place_file(digest, full, executable=mode == "100755")
             self.placed.append(Placed(digest, False, path))
@@ -247,7 +226,7 @@ class Sandbox:
             raise InputError("the content of this Git LFS file is not on this machine", where=path, hint=hint)
         fd = os.open(full, _CREATE, _permissions(mode))
         try:
-            if _copy_hashed(source, fd) != sha256:
+            if copy_hashed(source, fd) != hex_of(digest):
                 hint = f"remove {source} and run: git lfs pull --include={path}"
                 raise IntegrityError("the local Git LFS object is damaged", where=path, hint=hint)
             os.utime(fd, (EPOCH, EPOCH))
@@ -281,48 +260,6 @@ class BadInputError(IntegrityError):
         self.digest = digest
 
 
-def remove_tree(root: str) -> None:
-    """Removes a directory and all below it, read-only directories too; links are removed, not followed. Absent is fine."""
-    try:
-        if os.path.islink(root) or not os.path.isdir(root):
-            os.unlink(root)
-        else:
-            _remove_directory(root)
-    except FileNotFoundError:
-        return
-
-
-def _remove_directory(path: str) -> None:
-    # an explicit stack: a step can nest directories deeper than Python recurses
-    stack = [path]
-    while stack:
-        top = stack[-1]
-        below = []
-        try:
-            entries = list(os.scandir(top))
-        except PermissionError:
-            os.chmod(top, 0o700)
-            entries = list(os.scandir(top))
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                below.append(entry.path)
-                continue
-            try:
-                os.unlink(entry.path)
-            except PermissionError:
-                os.chmod(top, 0o700)
-                os.unlink(entry.path)
-        if below:
-            stack += below
-            continue
-        stack.pop()
-        try:
-            os.rmdir(top)
-        except PermissionError:
-            os.chmod(os.path.dirname(top), 0o700)
-            os.rmdir(top)
-
-
 def _permissions(mode: str) -> int:
     return 0o755 if mode == "100755" else 0o644
 
@@ -343,35 +280,6 @@ def _covered(path: str, by: set[str]) -> bool:
             return True
         path = path[: max(path.rfind("/"), 0)]
     return "" in by
-
-
-def _pointed_at(pointer: bytes, path: str) -> tuple[str, int]:
-    sha256, size = "", -1
-    for line in pointer.splitlines():
-        if line.startswith(b"oid sha256:"):
-            sha256 = line[11:].decode("ascii", "replace")
-        elif line.startswith(b"size ") and line[5:].isdigit():
-            size = int(line[5:])
-    try:
-        parse_digest("sha256:" + sha256)
-    except ValueError as error:
-        raise InputError("a Git LFS pointer that names no sha256", where=path) from error
-    return sha256, size
-
-
-def _copy_hashed(source: str, fd: int) -> str:
-    hasher = hashlib.sha256()
-    with open(source, "rb", buffering=0) as file:
-        while chunk := file.read(2**20):
-            hasher.update(chunk)
-            _write_all(fd, chunk)
-    return hasher.hexdigest()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
 
 
 def _mkdir(path: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from gitml.errors import InputError
 from gitml.execute.process import NONE, StoppedError, Watch, find_program, run
 from gitml.execute.pythons import Interpreter
+from gitml.execute.removal import remove_tree
 from gitml.execute.requirements import parse_requirements
-from gitml.execute.sandbox import remove_tree
 
 MARKER = "built.json"
 _TAIL = 4000
@@ -111,7 +111,7 @@ def _uv_run(argv: tuple[str, ...], env: Mapping[str, str], watch: Watch, purpose
         raise StoppedError
     text = said.decode("utf-8", "replace")
     if ended.code != 0:
-        words = " ".join(line.strip(" │╰╴─▶×├") for line in text.strip().splitlines()[-12:])
+        words = " ".join(line.strip(" │╰╴─▶\u00d7├") for line in text.strip().splitlines()[-12:])
         hint = "compile the file again: uv pip compile requirements.in -o requirements.txt"
         raise InputError(f"uv could not {purpose}: {words or f'exit status {ended.code}'}", hint=hint)
     return text

@@ -14,11 +14,13 @@ from gitml.core.protocols import TaskFinished
 from gitml.core.result import Cost
 from gitml.errors import GitmlError
 from gitml.execute.attempt import Report, perform, sandbox_of
+from gitml.execute.blobs import BlobMemory
 from gitml.execute.contents import Services
 from gitml.execute.descendants import become_subreaper, end_all
 from gitml.execute.messages import Frames, Job, frame, job_of, send_all
 from gitml.execute.process import NONE, NOW, SOFT, Watch
-from gitml.execute.sandbox import BlobMemory, Sandbox, remove_tree
+from gitml.execute.removal import remove_tree
+from gitml.execute.sandbox import Sandbox
 
 
 def serve(fd: int, make_services: Callable[[], Services], live_dir: str, grace: float, keeper: int) -> NoReturn:

@@ -44,7 +44,9 @@ def open_source(ws: Workspace, rev: str | None) -> CommitSource | WorkTree:
         return CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev))
     if ws.location.worktree is None:
         raise InputError("a bare repository has no work tree", hint="name a commit: --at REV")
-    return ws.worktree()
+    tree = ws.worktree()
+    tree.start()
+    return tree
 
 
 def load(
@@ -55,6 +57,7 @@ def load(
     source: CommitSource | WorkTree | None = None,
 ) -> Loaded:
     """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound."""
+    ws.objects.start()
     source = source or open_source(ws, rev)
     config = read_config(ws, source)
     path, entry = _find(source, pipeline, config)

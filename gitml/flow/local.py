@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gitml.core.config import Config
@@ -13,36 +15,25 @@ from gitml.execute.local import LocalExecutor
 from gitml.repo.lfs import local_object
 from gitml.repo.objects import Objects
 from gitml.store.objects import LocalStore
-from gitml.workspace import Workspace
+from gitml.workspace import KnownFacts, Workspace
 
 
-def local_capacity(ws: Workspace, config: Config) -> Resources:
-    """All that this machine, or what `gitml.yaml` says of it, has for steps."""
-    return config.capacity(machine_capacity(ws.environ))
+def local_capacity(ws: Workspace, config: Config, jobs: int | None) -> Resources:
+    """All that this machine, or what `gitml.yaml` says of it, has for steps; who asks for more jobs than CPUs shares these."""
+    capacity = config.capacity(machine_capacity(ws.environ))
+    return replace(capacity, cpus=max(capacity.cpus, float(jobs or 0)))
 
 
 def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
+    known = ws.machine_facts.known
     return LocalExecutor(
-        lambda: _services(ws), folder, jobs or max(1, int(capacity.cpus)), capacity, machine=ws.environ
+        lambda: _services(ws, known), folder, jobs or max(1, int(capacity.cpus)), capacity, machine=ws.environ
     )
 
 
-def _services(ws: Workspace) -> Services:
+def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> Services:
     """What a worker works with; called in the worker, where nothing of the parent's may be used."""
     objects = Objects(ws.location)
-    environments = Environments(_Memory(), ws.environments_folder(), ws.environ)
+    environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ)
     return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
-
-
-class _Memory:
-    """Facts for as long as a worker lives."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[str, str], Any] = {}
-
-    def fact(self, kind: str, id: str) -> Any | None:
-        return self.known.get((kind, id))
-
-    def remember(self, kind: str, id: str, value: Any) -> None:
-        self.known[kind, id] = value

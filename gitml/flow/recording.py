@@ -74,6 +74,8 @@ class _Inline:
     def add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
         if digest in self.by_digest or self.index.inline(digest) is not None:
             return
+        if not self.store.has(digest, size, tree=tree):
+            return  # set aside since it was made: a later step spoiled it
         if tree:
             listing = self.store.read(digest)
             if size <= self.left and self._take(digest, listing, folder):

@@ -67,7 +67,7 @@ def finished_steps(folder: str) -> list[StepRun]:
     for line in lines[:-1]:
         try:
             steps.append(step_from_json(json.loads(line)))
-        except (ValueError, KeyError):
+        except ValueError:
             continue
     return steps
 

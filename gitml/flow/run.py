@@ -17,7 +17,7 @@ from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner, policy_for
 from gitml.flow.recording import Evidence, record_run
 from gitml.flow.stop import StopSignal
-from gitml.repo.revisions import branch_name, user_ident
+from gitml.repo.revisions import IdentQuery, branch_name
 from gitml.repo.snapshot import WorkTree
 from gitml.workspace import Workspace
 
@@ -56,6 +56,8 @@ def run_pipeline(
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
     planner = Planner(ws, loaded, policy)
     started = ws.now()
+    ws.records.prepare()
+    ident = IdentQuery(ws.location)
     plan = planner.plan(names)
     refuse_blocked(plan)
     commit, dirty, base = seal(loaded)
@@ -68,7 +70,7 @@ def run_pipeline(
         commit=commit,
         started=started,
         ended=started,
-        by=user_ident(ws.location),
+        by=ident.answer(),
         host=os.uname().nodename,
         version=__version__,
         dirty=dirty,
@@ -91,6 +93,7 @@ def run_pipeline(
         # Only what performs steps needs these modules: a run from cache does without.
         from gitml.flow.schedule import perform
 
+        ws.records.close()
         run, recorded = perform(ws, loaded, planner, plan, run, request, emit, stop)
     emit(RunFinished(run, recorded))
     return run

@@ -62,7 +62,7 @@ def perform(
     recover(ws)
     ws.locks.try_lock(Locks.slot_for(f"run:{run.id}"))
     indices = {name: index for index, name in enumerate(plan.decisions)}
-    capacity = local_capacity(ws, loaded.config)
+    capacity = local_capacity(ws, loaded.config, request.jobs)
     check_resources(loaded.graph, plan, capacity)
     journal = Journal(ws, run, indices)
     executor = make_executor(ws, capacity, journal.folder, request.jobs)

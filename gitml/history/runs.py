@@ -50,7 +50,8 @@ def find_run(ws: Workspace, text: str) -> Found:
     if not ids:
         raise InputError(f"no run {text!r}", hint="`gitml log` lists the runs")
     if len(ids) > 1:
-        shown = ", ".join(id[: max(8, len(text) + 2)] for id in ids[:5]) + (" …" if len(ids) > 5 else "")
+        apart = max(8, len(os.path.commonprefix(ids)) + 4)  # noqa: RUF071 - of strings, as wanted
+        shown = ", ".join(id[:apart] for id in ids[:5]) + (" …" if len(ids) > 5 else "")
         raise InputError(f"several runs begin with {text!r}: {shown}", hint="give more digits")
     return get_run(ws, ids[0])
 

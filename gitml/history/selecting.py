@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import NamedTuple
 
+from gitml.core.building import OUT
 from gitml.core.diagnostics import nearest
-from gitml.core.graph import OUT
 from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
 from gitml.errors import InputError

@@ -8,6 +8,7 @@ that grew apart have it in common. The tree holds records only.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ _COMMITTER = "gitml <gitml@localhost>"
 _ROOT = f"commit %s\nmark :1\ncommitter {_COMMITTER} 0 +0000\ndata 10\ngitml log\n\n"
 # One small pack syncs three times faster than the dozen loose objects of a record; `maintain` joins packs.
 _IMPORT = (*DURABLE, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--date-format=raw-permissive")
+_UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -43,6 +45,19 @@ class GitRecordLog:
         self._objects = objects
         self._ref = ref
         self._lock = lock
+        self._ready: dict[str, subprocess.Popen[bytes]] = {}
+
+    def prepare(self) -> None:
+        """Starts what the next `append` will need, so that its start overlaps with other work."""
+        if not self._ready:
+            self._ready = {"import": popen(self._location, *_IMPORT), "update": popen(self._location, *_UPDATE)}
+
+    def close(self) -> None:
+        """Ends what was prepared and not needed."""
+        for process in self._ready.values():
+            with process:
+                process.kill()
+        self._ready = {}
 
     def tip(self) -> str | None:
         """The newest record commit."""
@@ -55,17 +70,10 @@ class GitRecordLog:
             pass  # packed, kept otherwise, or not there: git knows
         return self._objects.resolve(self._ref)
 
-    def append(
-        self,
-        files: Mapping[str, bytes],
-        message: str,
-        source_commit: str | None,
-        trees: Mapping[str, str] = _NOTHING,
-    ) -> str:
+    def append(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> str:
         """Adds files (paths that no record has yet) in one durable commit whose parents are the tip and `source_commit`.
 
-        `trees` puts Git trees that are there already (by object id) at paths, without copying what is in them. IntegrityError
-        when a path is taken, BusyError when other writers came first for 20 seconds.
+        IntegrityError when a path is taken, BusyError when other writers came first for 20 seconds.
         """
         parents = () if source_commit is None else (source_commit,)
         deadline = time.monotonic() + _PATIENCE
@@ -73,7 +81,7 @@ class GitRecordLog:
         while True:
             with self._lock():
                 tip = self.tip()
-                commit = self.compose(tip, files, message, parents, trees=trees)
+                commit = self.compose(tip, files, message, parents)
                 problem = self._advance(tip, commit)
             if problem is None:
                 return commit
@@ -96,7 +104,8 @@ class GitRecordLog:
     ) -> str:
         """Writes the record that `append` would put behind `tip` and leaves the log as it is; `move` makes it part of it.
 
-        `parents` are further parents. With `sign` the commit is the user's own and signed with their key.
+        `parents` are further parents. `trees` puts Git trees that are there already (by object id) at paths, without copying what
+        is in them. With `sign` the commit is the user's own and signed with their key.
         """
         for path in (*files, *trees):
             _check_path(path)
@@ -135,7 +144,7 @@ class GitRecordLog:
 
     def _refuse_taken(self, tip: str, paths: Sequence[str]) -> None:
         for path in paths:
-            if self._objects.header(f"{tip}:{path}") is not None:
+            if self._objects.find(f"{tip}:{path}") is not None:
                 raise IntegrityError("a record of this name is there already; records never change", where=path)
 
     def _write(
@@ -164,7 +173,7 @@ class GitRecordLog:
             parts += (content, b"\n")
         parts += [b"M 040000 %s %s\n" % (oid.encode("ascii"), os.fsencode(path)) for path, oid in trees.items()]
         parts.append(b"\nget-mark :2\nreset %s\n\ndone\n" % branch)
-        with popen(self._location, *_IMPORT) as process:
+        with self._ready.pop("import", None) or popen(self._location, *_IMPORT) as process:
             out, stderr = process.communicate(b"".join(parts))
         code = process.returncode
         if code:
@@ -197,13 +206,15 @@ class GitRecordLog:
     def _advance(self, tip: str | None, commit: str) -> str | None:
         """Moves the ref from `tip` to `commit`; what git says when somebody else moved or locks it."""
         old = tip or "0" * len(commit)
-        args = (*DURABLE, "update-ref", "--no-deref", self._ref, commit, old)
-        _, stderr, code = git_status(self._location, *args)
-        if code == 0:
+        with self._ready.pop("update", None) or popen(self._location, *_UPDATE) as process:
+            _, stderr = process.communicate(
+                b"update %s\0%s\0%s\0" % (os.fsencode(self._ref), commit.encode(), old.encode())
+            )
+        if process.returncode == 0:
             return None
         if b"cannot lock ref" in stderr or b"cannot update ref" in stderr or b"nable to create" in stderr:
             return stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
-        raise translate(self._location.folder, args, code, stderr)
+        raise translate(self._location.folder, _UPDATE, process.returncode, stderr)
 
 
 def _check_path(path: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import NamedTuple
 
 from gitml.errors import InputError, IntegrityError
-from gitml.repo.git import Location, git, git_status
+from gitml.repo.git import Location, git, git_status, popen
 from gitml.repo.objects import Objects, check_revision
 
 
@@ -78,7 +79,25 @@ def branch_name(location: Location) -> str | None:
 
 def user_ident(location: Location) -> str:
     """``Name <email>`` of who works here as Git has it configured, else from the login and host names."""
-    answer = git(location, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT", check=False)
+    return IdentQuery(location).answer()
+
+
+class IdentQuery:
+    """`user_ident`, asked in the background."""
+
+    def __init__(self, location: Location) -> None:
+        self._process = popen(
+            location, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT", stdin=subprocess.DEVNULL
+        )
+
+    def answer(self) -> str:
+        """``Name <email>``; to be asked for once."""
+        with self._process as process:
+            out, _ = process.communicate()
+        return _ident(out)
+
+
+def _ident(answer: bytes) -> str:
     ident = answer.decode("utf-8", "replace").strip().rpartition(">")[0]
     if ident:
         return ident + ">"

@@ -81,6 +81,17 @@ class WorkTree:
         return self._look().branch
 
     @property
+    def changes(self) -> tuple[str, ...]:
+        """The tracked paths that git sees as changed since HEAD, in order; some may hold the same bytes after all."""
+        status = self._look()
+        return tuple(sorted({*status.changed, *status.removed, *status.dropped}))
+
+    @property
+    def untracked_used(self) -> tuple[str, ...]:
+        """The untracked files that were looked up so far."""
+        return tuple(sorted(self._used))
+
+    @property
     def dirty(self) -> bool:
         """Whether what was read so far, tracked files all together, differs from HEAD."""
         return bool(self._unwritten) or self._source().tree != self._head_tree

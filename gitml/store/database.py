@@ -56,13 +56,13 @@ class Database:
 
     def _run(self, sql: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:
         try:
-            return self._db.execute(sql, tuple(values))
+            return self._db.execute(sql, _bindable(values))
         except sqlite3.Error as error:
             raise self._refused(error) from error
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
         try:
-            return self._db.execute(sql, tuple(values)).fetchall()
+            return self._db.execute(sql, _bindable(values)).fetchall()
         except sqlite3.Error as error:
             raise self._refused(error) from error
 
@@ -72,7 +72,7 @@ class Database:
 
     def _run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         try:
-            self._db.executemany(sql, rows)
+            self._db.executemany(sql, map(_bindable, rows))
         except sqlite3.Error as error:
             raise self._refused(error) from error
 
@@ -166,6 +166,16 @@ class Database:
                 os.rename(self.path + part, f"{self.path}.bad-{n}{part}")
             except FileNotFoundError:
                 continue
+
+
+def _bindable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Text that is no UTF-8 (names of files and branches need not be) as escapes: SQLite keeps UTF-8 only."""
+    return tuple(
+        [
+            value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) and not value.isascii() else value
+            for value in values
+        ]
+    )
 
 
 @contextmanager

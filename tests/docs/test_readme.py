@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gitml.core import config, parse
+from gitml.core import parse, parseconfig
 from gitml.core.diagnostics import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ def mistakes_in(yaml: str) -> str:
     """What the parser says of a block: one line a mistake."""
     try:
         if yaml.startswith("# gitml.yaml"):
-            config.parse_config(yaml.encode())
+            parseconfig.parse_config(yaml.encode())
         else:
             parse.parse_pipeline(yaml.encode(), "pipelines/example.yaml")
     except SpecError as error:
@@ -182,7 +182,7 @@ def test_every_key_that_the_parser_knows_is_in_the_docs() -> None:
     text = PIPELINES.read_text()
     keys = parse._PIPELINE_KEYS | parse._STEP_KEYS | parse._PARAM_KEYS | parse._PORT_KEYS | parse._RESOURCE_KEYS
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
-    keys = config._KEYS | config._DEFAULT_KEYS | config._TARGET_KEYS | config._RECORD_KEYS
+    keys = parseconfig._KEYS | parseconfig._DEFAULT_KEYS | parseconfig._TARGET_KEYS | parseconfig._RECORD_KEYS
     assert [key for key in sorted(keys) if f"{key}:" not in text] == []
 
 

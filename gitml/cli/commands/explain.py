@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli.loading import parse_given, set_option
-from gitml.cli.session import Session, command
+from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 _WORDS = {"reuse": "is reused", "run": "runs", "unknown": "may run", "blocked": "can't run"}
 
 
-@command("explain", json=True)
+@verb("explain", json=True)
 @click.argument("step")
 @click.argument("revisions", metavar="[A..B]", required=False)
 @click.option("-p", "--pipeline", metavar="NAME", help="The pipeline; default: the project's.")
 @set_option
-def command(  # type: ignore[no-redef]
-    session: Session, step: str, revisions: str | None, pipeline: str | None, given: tuple[str, ...]
-) -> int:
+def command(session: Session, step: str, revisions: str | None, pipeline: str | None, given: tuple[str, ...]) -> int:
     """Tell what makes STEP run again: the files, parameters, inputs, packages and words that differ, by name and value.
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.

@@ -7,17 +7,17 @@ import click
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.loading import at_option, load_words, parse_given, set_option
 from gitml.cli.planshow import show_plan
-from gitml.cli.session import Session, command
+from gitml.cli.session import Session, verb
 
 
-@command("plan", json=True)
+@verb("plan", json=True)
 @click.argument("words", metavar="[PIPELINE] [STEP]...", nargs=-1)
 @at_option
 @set_option
 @click.option("-f", "--force", is_flag=True, help="As `run --force` would do.")
 @click.option("--no-reuse", is_flag=True, help="As `run --no-reuse` would do.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something would run.")
-def command(  # type: ignore[no-redef]
+def command(
     session: Session,
     words: tuple[str, ...],
     rev: str | None,

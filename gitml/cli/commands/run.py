@@ -6,15 +6,17 @@ import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.loading import at_option, load_words, parse_given, set_option
-from gitml.cli.session import Session, command
+from gitml.cli.session import Session, verb
 from gitml.errors import InputError
 
 
-@command("run", json=True)
+@verb("run", json=True)
 @click.argument("words", metavar="[PIPELINE] [STEP]...", nargs=-1)
 @at_option
 @set_option
-@click.option("-j", "--jobs", type=click.IntRange(1, 4096), metavar="N", help="Steps at once; default: the CPUs there are.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 4096), metavar="N", help="Steps at once; default: the CPUs there are."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what each step would do, and do nothing.")
 @click.option("-f", "--force", is_flag=True, help="Run the named steps (or all) again whatever is known.")
 @click.option("--no-reuse", is_flag=True, help="Run every step, those before the named ones too.")
@@ -24,7 +26,7 @@ from gitml.errors import InputError
 @click.option("-m", "--message", default="", metavar="TEXT", help="What the run is for.")
 @click.option("--detach", is_flag=True, help="Run in the background and print the run's id.")
 @click.option("--run-id", hidden=True)
-def command(  # type: ignore[no-redef]
+def command(
     session: Session,
     words: tuple[str, ...],
     rev: str | None,

@@ -15,6 +15,7 @@ from gitml.core.record import StepRun
 
 if TYPE_CHECKING:
     from rich.live import Live
+    from rich.text import Text
 
 _FEW = 12  # reused steps up to which each has a line of its own at the end
 
@@ -93,7 +94,7 @@ def _told(step: StepRun) -> str:
     return f"{paint(sign(step.outcome), colour, sys.stderr)} {safe(step.name)}  {paint(what, 'dim', sys.stderr)}"
 
 
-def _picture(board: Board, width: int, height: int, now: float) -> object:
+def _picture(board: Board, width: int, height: int, now: float) -> Text:
     from rich.text import Text
 
     picture = Text(no_wrap=True, overflow="ellipsis", end="")

@@ -1,0 +1,36 @@
+"""`gitml checkout`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from gitml.cli.loading import recover_killed
+from gitml.cli.session import Session, verb
+from gitml.cli.terminal import safe
+from gitml.cli.words import size
+
+
+@verb("checkout", json=True)
+@click.argument("what", metavar="RUN[:STEP[.PORT]]")
+@click.argument("dest", metavar="[DEST]", required=False)
+@click.option("-f", "--force", is_flag=True, help="Replace files that differ.")
+def command(session: Session, what: str, dest: str | None, force: bool) -> int:
+    """Write the outputs of a run below DEST, a folder a step; one port alone becomes DEST itself.
+
+    Without DEST the outputs that have a `path:` in the pipeline are written there, into the work tree. Files that differ
+    are never replaced without --force, and each output appears complete or not at all.
+    """
+    from gitml.history.checkout import checkout
+    from gitml.history.selecting import select
+
+    recover_killed(session.ws)
+    selection = select(session.ws, what)
+    written = checkout(session.ws, selection, dest, force=force)
+    if session.json:
+        session.show_json({"run": selection.run.id, "written": [item._asdict() for item in written]})
+        return 0
+    for item in written:
+        session.show(f"{item.state:<9}  {safe(os.path.relpath(item.path))}  {size(item.size)}")
+    return 0

@@ -1,0 +1,42 @@
+"""`gitml fsck`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gitml.cli.errors import DONE
+from gitml.cli.loading import recover_killed
+from gitml.cli.session import Session, verb
+from gitml.cli.terminal import paint, safe
+from gitml.errors import IntegrityError
+
+
+@verb("fsck", json=True)
+@click.option("--deep", is_flag=True, help="Hash every object, large ones too.")
+@click.option("--repair", is_flag=True, help="Set bad copies aside and make them again; rebuild the index.")
+def command(session: Session, deep: bool, repair: bool) -> int:
+    """Check the store, the directories in it, the records of runs and the index.
+
+    Each fault is named; exits with 3 when one is left. Nothing is ever deleted: bad copies go to a quarantine.
+    """
+    from gitml.flow.checking import check
+
+    recover_killed(session.ws)
+    faults = []
+    for fault in check(session.ws, deep=deep, repair=repair):
+        faults.append(fault)
+        if not session.json:
+            word = paint(fault.kind, "yellow" if fault.mended else "red", sys.stdout)
+            mended = f"  {paint('mended', 'green', sys.stdout)}: {safe(fault.mended)}" if fault.mended else ""
+            session.show(f"{word}  {fault.place}  {safe(fault.name)}  {safe(fault.what)}{mended}")
+    left = sum(1 for fault in faults if fault.mended is None)
+    if session.json:
+        session.show_json({"faults": [fault._asdict() for fault in faults], "left": left})
+    elif not faults:
+        session.note("all is well")
+    else:
+        hint = "" if repair or not left else "; `gitml fsck --repair` mends what can be mended"
+        session.note(f"{len(faults)} faults, {left} left{hint}")
+    return DONE if not left else IntegrityError.exit_code

@@ -1,0 +1,66 @@
+"""`gitml init`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from gitml.cli.loading import recover_killed
+from gitml.cli.session import Session, verb
+from gitml.errors import BusyError, InputError
+
+
+@verb("init", json=True)
+@click.option("--undo", is_flag=True, help="Remove what init wrote, wherever it is unchanged.")
+@click.option(
+    "--purge", is_flag=True, help="With --undo: remove everything gitml keeps here too, the store and all runs."
+)
+def command(session: Session, undo: bool, purge: bool) -> int:
+    """Start using gitml in this repository: writes a small gitml.yaml, and a first pipeline where there is none.
+
+    Asks nothing, changes no file that is there, and commits nothing. gitml works in any repository without it, too.
+    """
+    from gitml.cli import starting
+
+    ws = session.ws
+    root = ws.location.worktree
+    if root is None:
+        raise InputError("a bare repository has no work tree to start in", where=ws.location.git_dir)
+    if purge and not undo:
+        raise InputError("--purge goes with --undo")
+    done = starting.undo(root) if undo else starting.write(root)
+    if purge:
+        _purge(session)
+        done.append(starting.Done(os.path.relpath(ws.root, root), "removed"))
+        done.append(starting.Done("refs/gitml/runs", "removed"))
+    if session.json:
+        session.show_json([item._asdict() for item in done])
+        return 0
+    for item in done:
+        note = "  (changed since, so it stays)" if item.state == "changed" else ""
+        session.show(f"{item.state:<8} {item.path}{note}")
+    if not done:
+        session.note("nothing to undo" if undo else "there is nothing to write: the pipelines are there already")
+    elif not undo:
+        session.note("next: gitml run")
+    return 0
+
+
+def _purge(session: Session) -> None:
+    """Removes the folder of gitml and its refs; BusyError while a run goes on."""
+    import shutil
+
+    from gitml.history.runs import live_runs
+    from gitml.repo.git import git
+
+    ws = session.ws
+    recover_killed(ws)
+    if live_runs(ws):
+        raise BusyError("a run is going on", hint="gitml cancel")
+    listed = git(ws.location, "for-each-ref", "--format=%(refname)", "refs/gitml").decode().split()
+    session.close()
+    for ref in listed:
+        git(ws.location, "update-ref", "-d", ref)
+    if os.path.isdir(ws.root):
+        shutil.rmtree(ws.root)

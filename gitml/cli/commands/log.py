@@ -1,0 +1,55 @@
+"""`gitml log`."""
+
+from __future__ import annotations
+
+import click
+
+from gitml.cli.loading import recover_killed
+from gitml.cli.session import Session, verb
+
+
+@verb("log", json=True)
+@click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
+@click.option(
+    "--status", type=click.Choice(["succeeded", "failed", "cancelled", "running"]), help="Only runs that ended so."
+)
+@click.option("--commit", metavar="REV", help="Only runs of this commit.")
+@click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
+@click.option("--since", metavar="DATE", help="Only runs since: 2026-07-01, 3d, 12h, 2w.")
+@click.option("--tag", metavar="TAG", help="Only runs with this tag.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, metavar="N", help="At most N runs; default 20.")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--metrics", metavar="A,B", help="Show these metrics as columns; a name may leave out the step.")
+def command(
+    session: Session,
+    pipeline: str | None,
+    experiment: str | None,
+    status: str | None,
+    commit: str | None,
+    branch: str | None,
+    since: str | None,
+    tag: str | None,
+    limit: int,
+    everything: bool,
+    metrics: str | None,
+) -> int:
+    """List runs, newest first. A star behind the commit says that there were uncommitted changes on it."""
+    from gitml.cli.runshow import row_as_json, table
+    from gitml.history.listing import Wanted, list_runs, metric_columns
+
+    ws = session.ws
+    recover_killed(ws)
+    wanted = Wanted(pipeline, experiment, status, commit, branch, since, tag)
+    rows, more = list_runs(ws, wanted, None if everything else limit)
+    if session.json:
+        session.show_json([row_as_json(row) for row in rows])
+        return 0
+    if not rows:
+        session.note("no runs" + (" that match" if any(wanted) else " yet: gitml run"))
+        return 0
+    names, rows = metric_columns(rows, [name for name in (metrics or "").split(",") if name])
+    session.show(*table(rows, names, ws.now()))
+    if more:
+        session.note("older runs are left out: -n N shows more, --all all")
+    return 0

@@ -1,0 +1,58 @@
+"""`gitml metrics`."""
+
+from __future__ import annotations
+
+import click
+
+from gitml.cli.differences import show_differences
+from gitml.cli.loading import recover_killed
+from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.terminal import safe
+from gitml.cli.words import columns, number
+
+
+@subgroup("metrics", default="show")
+def command() -> None:
+    """Show the metrics of runs, and how they differ."""
+
+
+@verb("show", json=True)
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("-p", "--pipeline", metavar="NAME", help="The pipeline, where a revision was run with several.")
+def show(session: Session, runs: tuple[str, ...], pipeline: str | None) -> int:
+    """Show the metrics of runs, side by side. RUN is the beginning of a run's id or a Git revision (its newest run)."""
+    from gitml.history.runs import run_or_rev
+
+    recover_killed(session.ws)
+    found = [run_or_rev(session.ws, text, pipeline) for text in runs or ("latest",)]
+    if session.json:
+        session.show_json([{"run": run.id, "commit": run.commit, "metrics": run.metrics()} for run in found])
+        return 0
+    names = list(dict.fromkeys(name for run in found for name in run.metrics()))
+    if not names:
+        session.note("no metrics")
+        return 0
+    rows = [["METRIC", *(run.id[:8] for run in found)]] if len(found) > 1 else []
+    values = [run.metrics() for run in found]
+    rows += [[safe(name), *(number(of[name]) if name in of else "-" for of in values)] for name in names]
+    session.show(*columns(rows, right=frozenset(range(1, len(found) + 1))))
+    return 0
+
+
+@verb("diff", json=True)
+@click.argument("sides", metavar="[A..B]", required=False)
+@click.option("-p", "--pipeline", metavar="NAME", help="The pipeline, where a revision was run with several.")
+@click.option("--all", "everything", is_flag=True, help="Show what is the same, too.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs.")
+def diff(session: Session, sides: str | None, pipeline: str | None, everything: bool, exit_code: bool) -> int:
+    """Show how the metrics of B differ from those of A: runs, or Git revisions (their newest runs).
+
+    Without A..B the two newest runs of one pipeline are compared.
+    """
+    return show_differences(
+        session, sides, pipeline, lambda run: run.metrics(), "metrics", everything=everything, exit_code=exit_code
+    )
+
+
+command.add_command(show)
+command.add_command(diff)

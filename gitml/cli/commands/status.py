@@ -1,0 +1,120 @@
+"""`gitml status`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitml.cli.loading import at_option, recover_killed
+from gitml.cli.session import Session, verb
+from gitml.cli.terminal import paint, safe
+from gitml.cli.words import ago, cells, duration
+from gitml.errors import GitmlError
+
+if TYPE_CHECKING:
+    from gitml.history.runs import Live
+    from gitml.store.runs import RunRow
+
+_WORDS = {"reuse": "up to date", "run": "to run", "unknown": "after those", "blocked": "blocked"}
+
+
+@verb("status", json=True)
+@click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
+@at_option
+def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> int:
+    """Show for each pipeline what is up to date and what `gitml run` would run, the runs going on, and the last run."""
+    from gitml.flow.load import list_pipelines
+    from gitml.history.runs import live_runs
+
+    ws = session.ws
+    recover_killed(ws)
+    if rev is None and ws.location.worktree is None:
+        rev = "HEAD"
+    states = [_state(session, name, rev) for name in pipelines or list_pipelines(ws, rev)]
+    going = live_runs(ws)
+    if session.json:
+        session.show_json(
+            {
+                "pipelines": states,
+                "running": [
+                    {"run": live.run.id, "pipeline": live.run.pipeline, "pid": live.pid, "done": len(live.run.steps)}
+                    for live in going
+                ],
+            }
+        )
+        return 0
+    if not states:
+        session.note("no pipelines here: `gitml init` writes one to start from")
+    wide = max((cells(safe(state["pipeline"])) for state in states), default=0)
+    for state in states:
+        session.show(*_lines(state, wide, ws.now()))
+    for live in going:
+        session.show(_going(live, ws.now()))
+    return 0
+
+
+def _state(session: Session, name: str, rev: str | None) -> dict[str, Any]:
+    """What a pipeline is like now; one whose file is wrong is told with its error, beside the others."""
+    from gitml.flow.load import load
+    from gitml.flow.planning import make_plan
+
+    state: dict[str, Any] = {"pipeline": name, "steps": {}, "first": None, "error": None, "last_run": None}
+    try:
+        loaded = load(session.ws, name, rev)
+        plan = make_plan(session.ws, loaded)
+        for step, decision in plan.decisions.items():
+            state["steps"][decision.kind] = state["steps"].get(decision.kind, 0) + 1
+            if decision.kind in ("run", "blocked") and state["first"] is None:
+                state["first"] = {"name": step, "decision": decision.kind, "reason": decision.reason}
+        rows = session.ws.index.runs(pipeline=loaded.graph.pipeline, limit=1)
+    except GitmlError as error:
+        more = len(getattr(error, "diagnostics", ())) - 1
+        state["error"] = f"{error.where}: {error.message}" if error.where else error.message
+        if more > 0:
+            state["error"] += f" (and {more} more)"
+        rows = session.ws.index.runs(pipeline=name, limit=1)
+    state["last_run"] = _last(rows[0]) if rows else None
+    return state
+
+
+def _last(row: RunRow) -> dict[str, Any]:
+    return {
+        "run": row.id, "status": row.status, "commit": row.commit, "dirty": row.dirty, "started": row.started,
+        "seconds": row.seconds,
+    }  # fmt: skip
+
+
+def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:
+    name = safe(state["pipeline"])
+    start = paint(name, "bold", sys.stdout) + " " * (wide - cells(name))
+    indent = " " * wide
+    if state["error"]:
+        lines = [f"{start}  {paint('wrong', 'red', sys.stdout)}: {safe(state['error'])}"]
+    else:
+        counts = state["steps"]
+        told = ", ".join(f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind))
+        colour = "green" if set(counts) <= {"reuse"} else "red" if "blocked" in counts else "yellow"
+        lines = [f"{start}  {paint(told or 'no steps', colour, sys.stdout)}"]
+        if state["first"]:
+            lines.append(f"{indent}  first {safe(state['first']['name'])}: {safe(state['first']['reason'])}")
+    last = state["last_run"]
+    if last:
+        dirty = " with uncommitted changes" if last["dirty"] else ""
+        took = duration(last["seconds"])
+        when = ago(last["started"], now)
+        lines.append(
+            f"{indent}  last run {last['run'][:8]} {last['status']} {when} in {took}, at {last['commit'][:8]}{dirty}"
+        )
+    else:
+        lines.append(f"{indent}  never ran")
+    return lines
+
+
+def _going(live: Live, now: float) -> str:
+    run = live.run
+    word = paint("running", "blue", sys.stdout)
+    by = f"process {live.pid}" if live.pid else "its process is gone"
+    took = duration(now - run.started)
+    return f"{word}  run {run.id[:8]} of {safe(run.pipeline)}: {len(run.steps)} steps done in {took}, {by}"

@@ -1,0 +1,69 @@
+"""Named values of two runs side by side: for `metrics diff` and `params diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gitml.cli.errors import DONE, FAILED
+from gitml.cli.loading import recover_killed
+from gitml.cli.session import Session
+from gitml.cli.terminal import safe
+from gitml.cli.words import columns, number
+
+if TYPE_CHECKING:
+    from gitml.core.record import Run
+
+
+def show_differences(
+    session: Session,
+    text: str | None,
+    pipeline: str | None,
+    values: Callable[[Run], Mapping[str, Any]],
+    what: str,
+    *,
+    everything: bool,
+    exit_code: bool,
+) -> int:
+    """Shows how `values` of two runs differ; the exit code."""
+    from gitml.history.metrics import differences, sides_of
+
+    recover_killed(session.ws)
+    sides = sides_of(session.ws, text, pipeline)
+    found = differences(values(sides.before), values(sides.after))
+    changed = [item for item in found if item.changed]
+    if session.json:
+        shown = [
+            {
+                "name": item.name,
+                "before": item.before,
+                "after": item.after,
+                "delta": item.delta,
+                "changed": item.changed,
+            }
+            for item in (found if everything else changed)
+        ]
+        session.show_json({"before": _side(sides.before), "after": _side(sides.after), what: shown})
+        return FAILED if changed and exit_code else DONE
+    session.note(f"{_named(sides.before)} -> {_named(sides.after)}")
+    rows = []
+    for item in found if everything else changed:
+        delta = item.delta
+        told = "" if delta is None or not item.changed else f"{delta:+.6g}"
+        rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), told])
+    session.show(*columns(rows, right=frozenset((1, 3, 4))))
+    if not rows:
+        session.note(f"no {what} to compare" if not found else f"all {len(found)} {what} are the same")
+    return FAILED if changed and exit_code else DONE
+
+
+def _side(run: Run) -> dict[str, Any]:
+    return {"run": run.id, "pipeline": run.pipeline, "commit": run.commit, "dirty": run.dirty}
+
+
+def _named(run: Run) -> str:
+    return f"run {run.id[:8]} ({safe(run.pipeline)} at {run.commit[:8]})"
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else number(value)

@@ -1,0 +1,105 @@
+"""What a machine and a repository offer gitml."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gitml.cli.session import Session
+from gitml.cli.words import count, size
+from gitml.errors import GitmlError, InputError
+
+_GIT = (2, 31)
+_ROOM = 1 << 30
+
+
+class Finding(NamedTuple):
+    """`state` is ok, note (gitml does without) or bad; `hint` says how to mend it."""
+
+    what: str
+    state: str
+    found: str
+    hint: str | None = None
+
+
+def examine(session: Session) -> Iterator[Finding]:
+    """Everything that is looked at, each once."""
+    yield _git()
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield _uv()
+    yield _sandbox()
+    yield from _repository(session)
+
+
+def _said(*words: str) -> str | None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _git() -> Finding:
+    said = _said("git", "version")
+    if said is None:
+        return Finding("git", "bad", "not on PATH", "install Git 2.31 or newer")
+    words = said.split()
+    numbers = tuple(int(part) for part in words[2].split(".")[:2] if part.isdigit()) if len(words) > 2 else ()
+    if numbers < _GIT:
+        return Finding("git", "bad", said, "install Git 2.31 or newer")
+    return Finding("git", "ok", said)
+
+
+def _uv() -> Finding:
+    said = None
+    try:
+        from uv import find_uv_bin
+
+        said = _said(find_uv_bin(), "--version")
+    except (ImportError, FileNotFoundError):
+        said = _said("uv", "--version") if shutil.which("uv") else None
+    if said is None:
+        return Finding("uv", "note", "not found", "environment: needs it to build environments; pip install uv")
+    return Finding("uv", "ok", said)
+
+
+def _sandbox() -> Finding:
+    from gitml.execute.landlock import available
+
+    works, told = available()
+    if not works:
+        return Finding("strict sandbox", "note", told, "sandbox: strict can't be kept to here")
+    return Finding("strict sandbox", "ok", "Landlock is there")
+
+
+def _repository(session: Session) -> Iterator[Finding]:
+    try:
+        ws = session.ws
+    except InputError as error:
+        yield Finding("repository", "note", error.message, error.hint)
+        return
+    except GitmlError as error:
+        yield Finding("repository", "bad", error.message, error.hint)
+        return
+    location = ws.location
+    kind = "bare" if location.bare else "linked worktree" if location.git_dir != location.common_dir else "ordinary"
+    yield Finding("repository", "ok", f"{location.folder} ({kind}, {location.object_format})")
+    place = ws.root if os.path.isdir(ws.root) else location.common_dir
+    free = shutil.disk_usage(place).free
+    state = "ok" if free > _ROOM else "note"
+    yield Finding(
+        "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n tells what could go"
+    )
+    if not os.access(place, os.W_OK):
+        yield Finding("store", "bad", f"{place} can't be written to", "mend its permissions")
+        return
+    try:
+        rows = ws.index.runs(limit=None)
+        yield Finding("records", "ok", f"{count(len(rows), 'run')} recorded")
+    except GitmlError as error:
+        yield Finding("records", "bad", error.message, error.hint or "gitml fsck")

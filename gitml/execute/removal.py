@@ -1,0 +1,91 @@
+"""Removes what a step left, whatever it made of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+_LONGEST_PATH = 3000
+_TRIES = 1000
+
+
+def remove_tree(root: str) -> None:
+    """Removes a directory and all below it, read-only directories too; links are removed, not followed.
+
+    What is not there, or goes away meanwhile, is fine.
+    """
+    try:
+        if os.path.islink(root) or not os.path.isdir(root):
+            os.unlink(root)
+            return
+    except FileNotFoundError:
+        return
+    # an explicit stack: a step can nest directories deeper than Python recurses
+    stack = [root]
+    moved = 0
+    tries = 0
+    while stack:
+        top = stack[-1]
+        if len(top) > _LONGEST_PATH:  # nearer the limit of the kernel no path leads further down
+            moved += 1
+            stack[-1] = f"{root}/{moved}.{os.getpid()}.deep"
+            _move(top, stack[-1])
+            continue
+        below = _empty(top)
+        if below:
+            stack += below
+            continue
+        try:
+            _rmdir(top)
+        except OSError as error:
+            # something was put there since it was looked through
+            if error.errno != errno.ENOTEMPTY or tries == _TRIES:
+                raise
+            tries += 1
+            continue
+        stack.pop()
+
+
+def _empty(directory: str) -> list[str]:
+    """Unlinks all files in a directory; gives the directories in it."""
+    try:
+        entries = list(os.scandir(directory))
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        os.chmod(directory, 0o700)
+        entries = list(os.scandir(directory))
+    below = []
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            below.append(entry.path)
+            continue
+        try:
+            os.unlink(entry.path)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            os.chmod(directory, 0o700)
+            os.unlink(entry.path)
+    return below
+
+
+def _rmdir(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        os.chmod(os.path.dirname(directory), 0o700)
+        os.rmdir(directory)
+
+
+def _move(directory: str, to: str) -> None:
+    try:
+        os.rename(directory, to)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        os.chmod(os.path.dirname(directory), 0o700)
+        os.chmod(directory, 0o700)
+        os.rename(directory, to)

@@ -1,0 +1,182 @@
+"""Runs that are killed, interrupted, cancelled, or fail."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kit.commandline import Project, alive, interrupt, wait_until
+
+
+def chain(marker: str, seconds: float, steps: int = 4) -> dict[str, str]:
+    lines = ["steps:"]
+    for number in range(steps):
+        before = f"${{{{ steps.s{number - 1}.outputs.o }}}}" if number else "/dev/null"
+        lines += [
+            f"  s{number}:",
+            "    shell: bash",
+            f"    run: bash -c 'exec -a {marker} sleep {seconds}'; cat {before} > ${{{{ outputs.o }}}}; echo {number} >> ${{{{ outputs.o }}}}",
+            "    outputs: {o: file}",
+        ]
+    return {"pipelines/main.yaml": "\n".join(lines) + "\n"}
+
+
+def running(marker: str) -> bool:
+    return any(
+        marker in Path(f"/proc/{pid}/cmdline").read_text() for pid in alive(marker) if os.path.exists(f"/proc/{pid}")
+    )
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_leaves_nothing_running_and_the_next_command_works(tmp_path: Path) -> None:
+    marker = f"gitml-test-kill-{os.getpid()}"
+    project = Project(tmp_path / "p", chain(marker, 0.15))
+    for seed in range(6):
+        process = project.start("run", "--json")
+        time.sleep(random.Random(seed).uniform(0.05, 1.2))
+        process.kill()
+        process.communicate()
+        wait_until(lambda: not running(marker), 5)
+        log = project.do("log", "--json").json
+        assert all(run["status"] in ("succeeded", "failed") for run in log)
+    outcomes = project.outcomes()
+    assert set(outcomes.values()) <= {"executed", "reused"}
+    run = project.run()
+    assert set(s["outcome"] for s in run["steps"]) == {"reused"}
+    assert project.content(run, "s3", "o") == b"0\n1\n2\n3\n"
+    assert project.do("fsck", "--deep").code == 0
+    assert not os.listdir(project.path / ".git/gitml/live")
+
+
+def test_finished_steps_of_a_killed_run_are_reused(tmp_path: Path) -> None:
+    marker = f"gitml-test-half-{os.getpid()}"
+    files = chain(marker, 0.01, 2)
+    files["pipelines/main.yaml"] += (
+        f"  slow:\n    run: bash -c 'exec -a {marker} sleep 60' ${{{{ steps.s1.outputs.o }}}}\n"
+    )
+    project = Project(tmp_path / "p", files)
+    process = project.start("run")
+    wait_until(lambda: running(f"{marker}\x0060"))
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not running(marker), 5)
+    assert project.outcomes("s1") == {"s0": "reused", "s1": "reused"}
+    killed = [run for run in project.do("log", "--json").json if run["status"] == "failed"]
+    assert len(killed) == 1
+    shown = project.do("show", killed[0]["run"], "--json").json
+    assert {s["name"]: s["outcome"] for s in shown["steps"]} == {
+        "s0": "executed",
+        "s1": "executed",
+        "slow": "cancelled",
+    }
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_ctrl_c_stops_the_steps_and_records_a_cancelled_run(tmp_path: Path, twice: bool) -> None:
+    marker = f"gitml-test-int{twice}-{os.getpid()}"
+    # the step ignores SIGTERM: once waits for its grace, twice does not
+    body = "trap '' TERM; " if twice else ""
+    spec = f"steps:\n  s:\n    shell: bash\n    run: |\n      {body}bash -c 'exec -a {marker} sleep 60'; bash -c 'exec -a {marker} sleep 60'\n  after: {{run: 'true', after: [s]}}\n"
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    process = project.start("run", "--json")
+    wait_until(lambda: running(marker))
+    interrupt(process)
+    if twice:
+        time.sleep(0.5)
+        interrupt(process)
+    started = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert time.monotonic() - started < (4 if twice else 10)
+    wait_until(lambda: not running(marker), 2)
+    last = project.do("log", "--json").json[0]
+    assert last["status"] == "cancelled"
+    shown = project.do("show", last["run"], "--json").json
+    assert [s["outcome"] for s in shown["steps"]] == ["cancelled", "cancelled"]
+    assert project.do("fsck").code == 0
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_own_code(tmp_path: Path) -> None:
+    marker = f"gitml-test-term-{os.getpid()}"
+    project = Project(tmp_path / "p", chain(marker, 60, 1))
+    process = project.start("run")
+    wait_until(lambda: running(marker))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert project.do("log", "--json").json[0]["status"] == "cancelled"
+
+
+def test_what_does_not_depend_on_a_failure_runs_with_keep_going_and_not_without(tmp_path: Path) -> None:
+    spec = """
+steps:
+  bad: {run: 'false'}
+  child: {run: 'true', after: [bad]}
+  other: {shell: sh, run: 'sleep 0.3; echo x > ${{ outputs.o }}', outputs: {o: file}}
+  more: {run: 'cat ${{ steps.other.outputs.o }}'}
+"""
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    stopped = project.outcomes("-j", "1", code=1)
+    assert stopped == {"bad": "failed", "child": "skipped", "other": "skipped", "more": "skipped"}
+    assert project.outcomes("-k", code=1) == {
+        "bad": "failed",
+        "child": "skipped",
+        "other": "executed",
+        "more": "executed",
+    }
+
+
+def test_a_step_is_tried_again_as_often_as_it_says(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    spec = """
+steps:
+  s:
+    shell: bash
+    run: echo x >> $COUNT; [ $(wc -l < $COUNT) -ge 3 ]; echo fine > ${{ outputs.o }}
+    env: {COUNT: }
+    outputs: {o: file}
+    retries: 2
+"""
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    done = project.do("run", "--json", env={"COUNT": str(count)}).json
+    assert [a["outcome"] for a in done["steps"][0]["attempts"]] == ["failed", "failed", "done"]
+
+
+def test_a_timeout_ends_the_step_and_says_so(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": "steps:\n  s: {run: sleep 60, timeout: 0.5s}\n"})
+    started = time.monotonic()
+    run = project.run(code=1)
+    assert time.monotonic() - started < 15
+    assert "timed out after 0.5s" in run["steps"][0]["error"]
+
+
+def test_a_blocked_step_stops_the_run_before_anything_ran(tmp_path: Path) -> None:
+    spec = "inputs: {gone: no/such.txt}\nsteps:\n  a: {run: 'true'}\n  b: {run: 'cat ${{ inputs.gone }}'}\n"
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    done = project.do("run", "--json", code=2)
+    assert "no/such.txt" in done.err
+    assert project.do("log", "--json").json == []
+    plan = project.do("plan", "--json").json
+    assert {s["name"]: s["decision"] for s in plan["steps"]} == {"a": "run", "b": "blocked"}
+
+
+def test_resources_that_the_machine_can_never_give_are_refused_before_anything_ran(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": "steps:\n  a: {run: 'true', resources: {cpus: 4000}}\n"})
+    assert "4000 cpus" in project.do("run", code=2).err
+    assert project.do("log", "--json").json == []
+
+
+def test_a_detached_run_goes_on_and_can_be_cancelled(tmp_path: Path) -> None:
+    marker = f"gitml-test-detach-{os.getpid()}"
+    project = Project(tmp_path / "p", chain(marker, 60, 1))
+    run = project.do("run", "--detach").out.strip()
+    wait_until(lambda: running(marker))
+    assert any(row["run"] == run and row["status"] == "running" for row in project.do("log", "--json").json)
+    project.do("cancel", run)
+    wait_until(lambda: not running(marker), 10)
+    assert project.do("show", run, "--json").json["status"] == "cancelled"

@@ -1,0 +1,390 @@
+"""Whatever happens to a step, to its worker or to gitml itself: no process survives, no sandbox stays, the truth is told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.core.protocols import TaskFinished, TaskOutput, TaskStarted
+from gitml.execute.descendants import below, end_strays
+from gitml.execute.local import LocalExecutor
+from gitml.execute.logs import HEAD, TAIL
+from tests.kit.executing import Bench, finish, gone, processes_with, until, until_finished
+
+ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+    assert sandboxes(bench) == []
+
+
+def sandboxes(bench: Bench) -> list[str]:
+    return [name for name in os.listdir(bench.live) if not name.endswith(".log")]
+
+
+def mark() -> str:
+    """Seconds to sleep that no other process sleeps, so that a process can be told by its command line."""
+    return f"{1000 + os.getpid()}.{time.monotonic_ns() % 10**9}"
+
+
+def start(executor: LocalExecutor, task: object) -> None:
+    executor.submit(task)  # type: ignore[arg-type]
+    until(executor, lambda event: isinstance(event, TaskStarted))
+
+
+def wait_for_process(mark: str) -> None:
+    deadline = time.monotonic() + 10
+    while not [pid for pid in processes_with(mark) if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()[:8]]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: Bench) -> None:
+    name = mark()
+    begun = time.monotonic()
+    finished = bench.shell(
+        f"setsid sh -c 'sleep {name} & sleep {name}' & sleep 0.1; echo done; echo x > o", outputs=[("o", "o", "file")]
+    )
+    assert finished.outcome == "done"
+    assert bench.log(finished) == b"done\n"
+    assert time.monotonic() - begun < 5
+    assert not processes_with(name)
+
+
+def test_a_double_forked_daemon_that_ignores_signals_ends_too(bench: Bench) -> None:
+    name = mark()
+    daemon = (
+        "import os, signal, subprocess, sys\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        "        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "        os.environ.clear(); os.chdir('/')\n"
+        f"        os.execv('/bin/sleep', ['sleep', '{name}'])\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    finished = bench.run(sys.executable, "-c", daemon)
+    assert finished.outcome == "done", finished
+    assert not processes_with(name)
+
+
+def test_a_tree_that_keeps_forking_is_ended(bench: Bench) -> None:
+    name = mark()
+    script = f"f() {{ while :; do setsid sleep {name} & sleep 0.005; done; }}; f & f & sleep 0.2; exit 0"
+    finished = bench.shell(script)
+    assert finished.outcome == "done"
+    assert gone(name, 0.5)
+
+
+def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Bench) -> None:
+    one, two = bench.blob("one"), bench.blob("two")
+    assert bench.log(bench.run("cat", "a", code=[("a", "100644", one)])) == b"one"
+    assert bench.log(bench.run("cat", "a", code=[("a", "100644", two)])) == b"two"
+
+
+def test_a_timeout_ends_the_tree_softly_first(bench: Bench) -> None:
+    name = mark()
+    finished = bench.shell(f"trap 'echo bye; exit 1' TERM; setsid sleep {name} & sleep {name} & wait", timeout=0.4)
+    assert (finished.outcome, finished.error) == ("timeout", "timed out after 0.4s")
+    assert bench.log(finished) == b"bye\n"
+    assert not processes_with(name)
+
+
+def test_a_timeout_kills_what_ignores_it_after_the_grace(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor(grace=0.3)
+    begun = time.monotonic()
+    finished = finish(executor, bench.task("sh", "-c", f"trap '' TERM; sleep {name}; sleep {name}", timeout=0.3))
+    assert finished.outcome == "timeout"
+    assert finished.exit_code == -9
+    assert time.monotonic() - begun < 4
+    assert not processes_with(name)
+
+
+def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor(grace=30)
+    soft = bench.task("bash", "-c", f"trap 'echo saved; exit 0' TERM; sleep {name} & wait")
+    start(executor, soft)
+    wait_for_process(name)
+    executor.cancel(soft.attempt)
+    finished = until_finished(executor, soft.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert (finished.outcome, bench.log(finished)) == ("cancelled", b"saved\n")
+
+    hard = bench.task("sh", "-c", f"trap '' TERM; sleep {name}; sleep {name}")
+    start(executor, hard)
+    wait_for_process(name)
+    begun = time.monotonic()
+    executor.cancel(hard.attempt)
+    executor.cancel(hard.attempt, now=True)
+    finished = until_finished(executor, hard.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "cancelled"
+    assert time.monotonic() - begun < 5
+    assert not processes_with(name)
+
+
+def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
+    executor = bench.executor()
+    task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
+    start(executor, task)
+    work = f"{bench.live}/{task.attempt}/work/d"
+    deadline = time.monotonic() + 20
+    while not (os.path.isdir(work) and len(os.listdir(work)) >= 4000):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.05)
+    executor.cancel(task.attempt, now=True)
+    finished = until_finished(executor, task.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome in ("cancelled", "done")
+    assert finish(executor, bench.task("true")).outcome == "done"
+
+
+def test_a_flood_of_output_is_bounded_and_quick(bench: Bench) -> None:
+    begun = time.monotonic()
+    finished = bench.shell("echo begin; head -c 1000000000 /dev/zero | tr '\\0' 'x'; echo; echo end")
+    assert finished.outcome == "done"
+    assert finished.log is not None
+    assert finished.log.written == 1_000_000_011
+    assert HEAD + TAIL <= finished.log.size < HEAD + TAIL + 100
+    log = bench.log(finished)
+    assert log.startswith(b"begin\nxxx")
+    assert log.endswith(b"x\nend\n")
+    left_out = finished.log.written - HEAD - TAIL
+    assert b"\n[... %d bytes left out ...]\n" % left_out in log
+    assert time.monotonic() - begun < 30
+
+
+def test_lines_are_shown_a_few_times_a_second_only(bench: Bench) -> None:
+    executor = bench.executor()
+    task = bench.task(
+        "sh", "-c", "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done; sleep 0.3; echo last"
+    )
+    executor.submit(task)
+    events = until_finished(executor, task.attempt)
+    finished = events[-1]
+    assert isinstance(finished, TaskFinished)
+    shown = [event.line for event in events if isinstance(event, TaskOutput)]
+    assert 1 <= len(shown) <= 5 * finished.cost.wall + 2
+    assert bench.log(finished).count(b"\n") == 40001
+
+
+def test_a_killed_worker_is_told_as_lost_and_replaced(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor()
+    task = bench.task("bash", "-c", f"setsid env -i /bin/sleep {name} & sleep {name}")
+    start(executor, task)
+    wait_for_process(name)
+    worker = next(seat.pid for seat in executor._seats.values())
+    os.kill(worker, signal.SIGKILL)
+    finished = until_finished(executor, task.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert (finished.outcome, finished.error) == ("lost", "its worker was killed by SIGKILL (out of memory?)")
+    assert not processes_with(name)
+    assert sandboxes(bench) == []
+    assert finish(executor, bench.task("true")).outcome == "done"
+
+
+def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
+    executor = bench.executor()
+    lost, kept = bench.task("sleep", "100"), bench.task("sh", "-c", "sleep 1; echo kept")
+    start(executor, lost)
+    start(executor, kept)
+    os.kill(next(seat.pid for seat in executor._seats.values() if seat.attempt == lost.attempt), signal.SIGKILL)
+    seen: dict[str, TaskFinished] = {}
+    while len(seen) < 2:
+        seen |= {event.attempt: event for event in executor.wait(10) if isinstance(event, TaskFinished)}
+    assert (seen[lost.attempt].outcome, seen[kept.attempt].outcome) == ("lost", "done")
+    assert bench.log(seen[kept.attempt]) == b"kept\n"
+
+
+def test_a_killed_keeper_costs_what_runs_and_no_more(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor()
+    task = bench.task("sh", "-c", f"setsid sleep {name} & sleep {name}")
+    start(executor, task)
+    wait_for_process(name)
+    os.kill(executor._keeper, signal.SIGKILL)
+    finished = until_finished(executor, task.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "lost"
+    assert gone(name)
+    assert finish(executor, bench.task("true")).outcome == "done"
+
+
+@pytest.mark.parametrize("phase", ["process", "outputs"])
+def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: str) -> None:
+    name = mark()
+    driver = tmp_path / "driver.py"
+    script = f"setsid sh -c 'sleep {name} & sleep {name}' & trap '' TERM; sleep {name}"
+    if phase == "outputs":
+        script = f": {name}; mkdir d; cd d; seq 4000 | split -l 1 -a 5"
+    driver.write_text(
+        "import pathlib, sys\n"
+        "from tests.kit.executing import Bench\n"
+        f"bench = Bench(pathlib.Path({str(tmp_path)!r}))\n"
+        "executor = bench.executor()\n"
+        f"executor.submit(bench.task('bash', '-c', {script!r}, outputs=[('d', 'd', 'directory')]))\n"
+        "executor.submit(bench.task('true'))\n"
+        "while True:\n"
+        "    for event in executor.wait(None): print(event, flush=True)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": ROOT}
+    with subprocess.Popen(
+        [sys.executable, str(driver)], env=environ, stdout=subprocess.PIPE, start_new_session=True
+    ) as parent:
+        live = tmp_path / "repo/.git/gitml/live/run"
+        work = live / "a1/work/d"
+        if phase == "outputs":
+            deadline = time.monotonic() + 20
+            while not (work.is_dir() and len(os.listdir(work)) >= 4000):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(0.02)
+        else:
+            wait_for_process(name)
+        workers = below(parent.pid)
+        assert len(workers) >= 3
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + (2 if phase == "process" else 5)
+        while [pid for pid in workers if os.path.exists(f"/proc/{pid}")] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert [pid for pid in workers if os.path.exists(f"/proc/{pid}")] == []
+        assert gone(name, 0)
+        assert [path for path in os.listdir(live) if not path.endswith(".log")] == []
+
+
+def test_close_ends_what_runs(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor()
+    start(executor, bench.task("sh", "-c", f"trap '' TERM; setsid sleep {name} & sleep {name}"))
+    wait_for_process(name)
+    executor.close()
+    assert not processes_with(name)
+    assert sandboxes(bench) == []
+
+
+def test_an_interrupt_of_the_terminal_does_not_reach_steps_or_workers(bench: Bench) -> None:
+    executor = bench.executor()
+    task = bench.task("sh", "-c", "sleep 0.5; echo on")
+    start(executor, task)
+    assert {os.getsid(pid) for pid in below(executor._keeper)}.isdisjoint({os.getsid(0)})
+    finished = until_finished(executor, task.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "done"
+
+
+def test_a_step_starts_with_default_signals_and_no_stray_descriptor(bench: Bench) -> None:
+    stray = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(stray, True)
+    try:
+        finished = bench.run("sh", "-c", "ls /proc/$$/fd; grep -E 'Sig(Ign|Blk)' /proc/$$/status")
+    finally:
+        os.close(stray)
+    words = bench.log(finished).decode().split()
+    assert words[:4] == ["0", "1", "2", "SigBlk:"]
+    standard = 2**31 - 1
+    assert int(words[4], 16) & standard == 0
+    assert int(words[6], 16) & standard == 0
+
+
+def test_descriptors_do_not_grow_with_the_number_of_steps(bench: Bench) -> None:
+    executor = bench.executor(slots=1)
+    finish(executor, bench.task("true"))
+    worker = next(seat.pid for seat in executor._seats.values())
+    before = len(os.listdir(f"/proc/{worker}/fd")), len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        finish(executor, bench.task("sh", "-c", "echo x; sleep 0 & exit 1"))
+    assert (len(os.listdir(f"/proc/{worker}/fd")), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_a_sandbox_deeper_than_any_recursion_is_removed(bench: Bench) -> None:
+    finished = bench.run(
+        sys.executable, "-c", "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\nopen('f','w')"
+    )
+    assert finished.outcome == "done", finished
+
+
+def test_a_worker_that_cannot_begin_fails_its_task(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def broken() -> object:
+        raise OSError("no store today")
+
+    bench.services = broken  # type: ignore[method-assign,assignment]
+    try:
+        finished = bench.run("true")
+        assert (finished.outcome, finished.error) == ("failed", "the worker can't begin: no store today")
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(bench: Bench, seed: int) -> None:
+    name = mark()
+    chance = random.Random(seed)
+    executor = bench.executor()
+    ended: dict[str, str] = {}
+    submitted = 0
+    until = time.monotonic() + 60
+    while len(ended) < 60:
+        assert time.monotonic() < until
+        while submitted < 60 and submitted - len(ended) < 2:
+            script = f"mkdir d; echo > d/1; setsid sleep {name} & sleep 0.0{chance.randrange(10, 50)}"
+            executor.submit(bench.task("sh", "-c", script, outputs=[("d", "d", "directory")]))
+            submitted += 1
+        for event in executor.wait(chance.random() * 0.02):
+            if isinstance(event, TaskFinished):
+                assert event.attempt not in ended
+                ended[event.attempt] = event.outcome
+        seats = list(executor._seats.values())
+        drawn = chance.random()
+        if drawn < 0.06 and seats and seats[0].pid:
+            kill(chance.choice(seats).pid)
+        elif drawn < 0.08:
+            kill(executor._keeper)
+        elif drawn < 0.16:
+            for seat in seats:
+                if seat.attempt:
+                    executor.cancel(seat.attempt, now=chance.random() < 0.5)
+                    break
+    executor.close()
+    assert set(ended.values()) <= {"done", "lost", "cancelled"}
+    assert not processes_with(name)
+    assert sandboxes(bench) == []
+
+
+def kill(pid: int) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_place(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor()
+    start(executor, bench.task("sh", "-c", f"setsid sh -c 'cd /; exec sleep {name}' & exec sleep {name}"))
+    wait_for_process(name)
+    worker = next(seat.pid for seat in executor._seats.values())
+    os.kill(executor._keeper, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(executor._keeper, signal.SIGKILL)
+    assert end_strays(bench.live) >= 1
+    assert gone(name)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from gitml.execute.lines import denied_name, last_line, missing_name, neutral
+
+
+def test_nothing_a_terminal_acts_on_is_left() -> None:
+    hostile = "\x1b[31mred\x1b[0m \x1b]0;title\x07x\x1b]8;;http://e\x1b\\link\x08\x9b2J\u202eabc\r\n\x00"
+    shown = neutral(hostile)
+    assert all(ord(character) >= 32 and not 0x7F <= ord(character) < 0xA0 for character in shown)
+    assert "\u202e" not in shown
+    assert "red" in shown
+    assert "title" not in shown
+
+
+def test_bytes_and_surrogates_become_text_that_can_be_printed() -> None:
+    neutral(b"caf\xe9").encode()
+    neutral("caf\udce9").encode()
+
+
+def test_a_long_line_is_cut() -> None:
+    assert len(neutral("x" * 1000)) == 500
+
+
+def test_the_last_line_passes_over_blank_ones_and_counts_carriage_returns() -> None:
+    assert last_line(b"one\ntwo\n\n  \n") == "two"
+    assert last_line(b"10%\r20%\r30") == "30"
+    assert last_line(b"10%\r20%\r30", complete=True) == "20%"
+    assert last_line(b"begun", complete=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("log", "name"),
+    [
+        ("Traceback\nModuleNotFoundError: No module named 'src.features'", "src.features"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'conf/a.yaml'", "conf/a.yaml"),
+        ("python: can't open file '/s/work/src/x.py': [Errno 2] No such file or directory", "src/x.py"),
+        ("cat: conf/x: No such file or directory", "conf/x"),
+        ("sh: 1: ./x.sh: not found", "./x.sh"),
+        ("bash: line 1: ./x.sh: No such file or directory", "./x.sh"),
+        ("sh: 1: cannot open conf/x: No such file", "conf/x"),
+        ("ValueError: bad", None),
+        ("", None),
+    ],
+)
+def test_the_name_that_was_missing_is_found(log: str, name: str | None) -> None:
+    assert missing_name(log, "/s/work") == name
+
+
+@pytest.mark.parametrize(
+    ("log", "name"),
+    [
+        ("PermissionError: [Errno 13] Permission denied: '/data/x.csv'", "/data/x.csv"),
+        ("cat: /data/x y.csv: Permission denied", "/data/x y.csv"),
+        ("sh: 1: cannot open /data/x: Permission denied", "/data/x"),
+        ("bash: line 1: /data/x: Permission denied", "/data/x"),
+        ("python3: can't open file '/data/x.py': [Errno 13] Permission denied", "/data/x.py"),
+        ("PermissionError: [Errno 13] Permission denied: '/s/work/x'", None),
+        ("cat: x: Permission denied", None),
+    ],
+)
+def test_the_path_that_was_denied_is_found(log: str, name: str | None) -> None:
+    assert denied_name(log, "/s/work") == name

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from gitml.errors import InputError
+from gitml.execute.requirements import parse_requirements
+
+A, B = "a" * 64, "b" * 64
+
+
+def test_comments_order_spacing_and_spelling_do_not_count() -> None:
+    one = parse_requirements("r", b'# top\nNumPy==1.26.4  # fast\n\nscikit_learn == 1.4.0 ; python_version>"3.8"\n')
+    two = parse_requirements("r", b"scikit-learn==1.4.0;python_version>'3.8'\r\nnumpy==1.26.4\n")
+    assert one == two
+    assert one.lines == ("numpy==1.26.4", "scikit-learn==1.4.0 ; python_version>'3.8'")
+    assert not one.hashed
+
+
+def test_hashes_are_kept_and_their_order_does_not_count() -> None:
+    one = parse_requirements("r", f"x==1 \\\n    --hash=sha256:{B} \\\n    --hash=sha256:{A}\n    # via y\n".encode())
+    two = parse_requirements("r", f"x==1 --hash=sha256:{A} --hash=sha256:{B}".encode())
+    assert one == two
+    assert one.hashed
+    assert A in one.lines[0]
+
+
+def test_another_version_hash_or_extra_counts() -> None:
+    texts = [b"x==1", b"x==2", b"x[e]==1", f"x==1 --hash=sha256:{A}".encode(), b"x==1 ; sys_platform=='linux'"]
+    assert len({parse_requirements("r", text).lines for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    "line", ["numpy", "numpy>=1", "numpy==1.*", "numpy==1,<2", "numpy~=1.2", "x @ https://e.com/x.whl", "./x.whl", "=="]
+)
+def test_what_is_not_pinned_is_refused_with_its_line(line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_requirements("env/r.txt", f"# comment\nok==1\n{line}\n".encode())
+    assert caught.value.where == "env/r.txt:3"
+
+
+def test_a_url_with_a_hash_is_pinned() -> None:
+    assert parse_requirements("r", f"x @ https://e.com/x.whl --hash=sha256:{A}".encode()).hashed
+    assert parse_requirements("r", f"x @ https://e.com/x.whl#sha256={A}".encode()).lines
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("-e .", "editable"),
+        ("-r base.txt", "another file"),
+        ("-c c.txt", "another file"),
+        ("--index-url https://e.com", "where to download"),
+        ("--extra-index-url=https://e.com", "where to download"),
+        ("--pre", "not for a locked file"),
+        ("x==1 --config-settings=a", "does not know"),
+    ],
+)
+def test_options_are_refused_with_what_to_do(line: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        parse_requirements("r", line.encode())
+    assert caught.value.where == "r:1"

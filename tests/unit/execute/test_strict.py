@@ -1,0 +1,97 @@
+"""sandbox: strict denies what a step does not declare, and says what it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.execute.landlock import available
+from tests.kit.executing import Bench
+
+pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    (tmp_path / "outside.txt").write_text("secret")
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def test_a_file_outside_is_denied_and_named(bench: Bench) -> None:
+    outside = bench.root / "outside.txt"
+    assert bench.run("cat", str(outside)).outcome == "done"
+    finished = bench.run("cat", str(outside), strict=True)
+    assert finished.outcome == "failed"
+    assert finished.error == f"the step used {outside}, which it does not declare"
+    assert "`code:`" in (finished.hint or "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("python3", "-c", "open({!r})"),
+        ("python3", "-c", "import subprocess; subprocess.run(['cat', {!r}], check=True)"),
+        ("sh", "-c", "cat < {!r}"),
+        ("bash", "-c", "echo x > {!r}"),
+        ("bash", "-c", "setsid -w cat {!r}"),
+    ],
+)
+def test_every_way_to_a_file_is_denied_and_named(bench: Bench, command: tuple[str, ...]) -> None:
+    outside = str(bench.root / "outside.txt")
+    finished = bench.run(*[word.format(outside) for word in command], strict=True)
+    assert finished.outcome == "failed"
+    assert finished.error == f"the step used {outside}, which it does not declare"
+    assert (bench.root / "outside.txt").read_text() == "secret"
+
+
+def test_what_is_declared_and_the_system_can_be_used(bench: Bench) -> None:
+    made = bench.run("sh", "-c", "echo in > x", outputs=[("x", "x", "file")]).outputs[0]
+    script = (
+        "import json, multiprocessing, os, ssl, tempfile\n"
+        "lock = multiprocessing.Lock()\n"
+        "open(os.path.join(tempfile.mkdtemp(), 't'), 'w').write('t')\n"
+        "open(os.path.join(os.environ['HOME'], 'h'), 'w').write('h')\n"
+        "open('/dev/null', 'w').write('n'); open('/dev/urandom', 'rb').read(1)\n"
+        "open('out', 'w').write(open('in.txt').read() + open('src/f').read())\n"
+        "os.mkdir('d'); os.rename('out', 'd/out')\n"
+    )
+    finished = bench.run(
+        "python3",
+        "src/s.py",
+        strict=True,
+        code=[("src", "40000", bench.tree({"s.py": script, "f": "code"}))],
+        inputs=[("x", "in.txt", "file", made.digest)],
+        outputs=[("d", "d", "directory")],
+    )
+    assert finished.outcome == "done", (finished, bench.log(finished))
+
+
+def test_streams_by_name_and_process_substitution_work(bench: Bench) -> None:
+    finished = bench.shell("cat <(echo hi) > /dev/stdout; echo there > /dev/stderr", strict=True)
+    assert bench.log(finished) == b"hi\nthere\n"
+
+
+def test_the_home_folder_is_the_steps_own(bench: Bench) -> None:
+    finished = bench.run("sh", "-c", 'ls -A "$HOME"; echo "$HOME"', strict=True)
+    assert bench.log(finished).decode() == f"{bench.live}/a1/home\n"
+
+
+def test_a_python_of_a_virtual_environment_works_strictly(bench: Bench) -> None:
+    bench.machine["PATH"] = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    finished = bench.run("python", "-c", "import yaml, sys; print(sys.prefix)", strict=True)
+    assert finished.outcome == "done", bench.log(finished)
+    assert bench.log(finished).decode().strip() == sys.prefix
+
+
+def test_a_failure_for_another_reason_is_not_blamed_on_strictness(bench: Bench) -> None:
+    finished = bench.run("sh", "-c", "echo oops; exit 4", strict=True)
+    assert finished.error == "exit status 4: oops"
+
+
+def test_a_missing_command_is_still_told(bench: Bench) -> None:
+    assert bench.run("./nothing", strict=True).error == "command not found: ./nothing"
