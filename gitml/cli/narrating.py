@@ -25,6 +25,16 @@ class Narrator(Protocol):
         """Leaves the terminal in order, however the run ended."""
 
 
+class Silent:
+    """With ``--json``: the result says everything, and stderr is for errors in JSON."""
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class ErrorsOnly:
     """With ``-q``: tells the failed steps and nothing else."""
 
@@ -46,7 +56,9 @@ class ErrorsOnly:
 
 def narrator_for(session: Session) -> Narrator:
     """The Narrator for this session."""
-    if session.quiet or session.json:
+    if session.json:
+        return Silent()
+    if session.quiet:
         return ErrorsOnly(session)
 
     def last(step: StepRun) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 from gitml.core import paths
 from gitml.core.action import ActionOutput, Scalar
@@ -90,7 +91,10 @@ class _Renderer:
         )
         scope = _Scope(self, step, matrix, {output.name: output.mount for output in outputs})
         if step.shell:
-            argv = script_with_variables(step.words[0], scope.values)
+            try:
+                argv = script_with_variables(step.words[0], scope.values)
+            except ValueError as error:
+                self.fail(step, str(error))
         else:
             argv = tuple([text for word in step.words for text in scope.word(word)])
         if not argv or not argv[0]:
@@ -138,7 +142,7 @@ class _Renderer:
                 if paths.overlaps(output.mount, binding.mount):
                     self.fail(step, f"output {output.name!r} ({output.mount}) overlaps input {binding.mount!r}")
 
-    def fail(self, step: Step, message: str) -> None:
+    def fail(self, step: Step, message: str) -> NoReturn:
         where = Diagnostic(self.pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}")
         raise SpecError([where])
 

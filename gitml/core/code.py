@@ -5,9 +5,11 @@ A step's sandbox holds exactly these, so a file that was missed makes the step f
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import itertools
 import posixpath
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -17,6 +19,9 @@ from gitml.core.graph import GraphStep
 from gitml.core.protocols import Entry, Facts, Source
 from gitml.core.pyimports import FORMAT, Import, imports_of
 from gitml.errors import InputError
+
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
 
 
 class CodeQuery(NamedTuple):
@@ -39,7 +44,8 @@ def query_of(step: GraphStep) -> CodeQuery:
     every = _words(step)
     modules = tuple(name for flag, name in itertools.pairwise(every) if flag == "-m")
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
-    return CodeQuery(tuple(dict.fromkeys(words)), modules, step.code, roots)
+    clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
+    return CodeQuery(tuple(dict.fromkeys(words)), modules, step.code, clean)
 
 
 def _words(step: GraphStep) -> Sequence[str]:
@@ -47,11 +53,16 @@ def _words(step: GraphStep) -> Sequence[str]:
         return step.argv
     import shlex
 
-    try:
-        in_script = shlex.split(step.argv[0], comments=True)
-    except ValueError:
-        in_script = step.argv[0].split()
-    return [word.strip(";&|()") for word in in_script] + list(step.argv[1:])
+    script = _COMMENT.sub("", step.argv[0])
+    # Rather a word too many than one too few: only those that name something of the commit count.
+    in_script = _BETWEEN.split(script)
+    with contextlib.suppress(ValueError):  # a shell may make sense of it
+        in_script += shlex.split(script)
+    return in_script + list(step.argv[1:])
+
+
+def _is_source(path: str, entry: Entry) -> bool:
+    return path.endswith(".py") and not entry.is_tree
 
 
 class CodeFinder:
@@ -85,11 +96,7 @@ class CodeFinder:
         for word in query.words:
             if paths.problem_with(word) is None:
                 path = paths.clean(word)
-                self._add(path, found, query.roots)
-        for module in query.modules:
-            for root in dict.fromkeys(["", *query.roots]):
-                for path in self._module(root, module.split("."), ("__main__",)):
-                    self._add_file(path, found)
+                self._add(path, found)
         for pattern in query.patterns:
             matched = list(self._match(pattern))
             if not matched:
@@ -97,8 +104,15 @@ class CodeFinder:
                     f"code {pattern!r} matches no file of the commit", hint="commit the file, or mend the pattern"
                 )
             for path in matched:
-                self._add(path, found, query.roots)
-        self._follow_imports(found, query.roots)
+                self._add(path, found)
+        # Python looks where the script lies first, and with -m where it was started, whoever imports.
+        folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
+        for module in query.modules:
+            folders.append("")
+            for root in dict.fromkeys(["", *query.roots]):
+                for path in self._module(root, module.split("."), ("__main__",)):
+                    self._add_file(path, found)
+        self._follow_imports(found, list(dict.fromkeys(folders)), query.roots)
         covered = [path for path, entry in found.items() if entry.is_tree]
         return tuple(
             CodeFile(path, item.mode, item.oid)
@@ -106,8 +120,9 @@ class CodeFinder:
             if not any(path != tree and path.startswith(tree + "/") for tree in covered)
         )
 
-    def _add(self, path: str, found: dict[str, Entry], roots: Iterable[str]) -> None:
+    def _add(self, path: str, found: dict[str, Entry]) -> None:
         entry: Entry | None = self.source.lookup(path)
+        link = path
         hops = 0
         while entry is not None and entry.is_link:
             found[path] = entry
@@ -116,7 +131,7 @@ class CodeFinder:
             hops += 1
             if target.startswith("/") or path.startswith("../") or path == ".." or hops > 40:
                 raise InputError(
-                    f"link {path!r} leads out of the tree", where=target, hint="replace the link by the file"
+                    f"link {link!r} leads out of the tree", where=target, hint="replace the link by the file"
                 )
             entry = self.source.lookup(path)
         if entry is None or path == ".":
@@ -131,11 +146,11 @@ class CodeFinder:
         entry = self.source.lookup(path)
         if entry is None or entry.is_tree or entry.is_submodule:
             return False
-        self._add(path, found, ())
+        self._add(path, found)
         return True
 
-    def _follow_imports(self, found: dict[str, Entry], roots: Sequence[str]) -> None:
-        todo = [path for path, entry in found.items() if path.endswith(".py") and not entry.is_tree]
+    def _follow_imports(self, found: dict[str, Entry], folders: Sequence[str], roots: Sequence[str]) -> None:
+        todo = [path for path, entry in found.items() if _is_source(path, entry)]
         for path, entry in list(found.items()):
             if entry.is_tree:
                 todo.extend(self._sources_below(path, entry.oid))
@@ -149,11 +164,13 @@ class CodeFinder:
             if source is None or source.is_tree:
                 continue
             for item in self._imports(source.oid):
-                for module in self._resolve(item, path, roots):
+                for module in self._resolve(item, path, folders, roots):
                     if module not in seen:
+                        before = len(found)
                         if module not in found:
                             self._add_file(module, found)
                         todo.append(module)
+                        todo.extend(list(found)[before + 1 :])  # where a link leads
 
     def _sources_below(self, path: str, oid: str) -> Iterable[str]:
         for name, entry in self.source.children(oid).items():
@@ -174,7 +191,7 @@ class CodeFinder:
             self.imports[oid] = known
         return known
 
-    def _resolve(self, item: Import, importer: str, roots: Sequence[str]) -> list[str]:
+    def _resolve(self, item: Import, importer: str, folders: Sequence[str], roots: Sequence[str]) -> list[str]:
         """The files of the commit that an import reads: the ``__init__.py`` of each package on the way, and the module."""
         here = posixpath.dirname(importer)
         if item.level:
@@ -182,11 +199,11 @@ class CodeFinder:
             for _ in range(item.level - 1):
                 base = posixpath.dirname(base)
             return self._module(base, item.module.split(".") if item.module else [], item.names)
-        for root in dict.fromkeys([here, *roots, ""]):
-            files = self._module(paths.clean(root) if root else "", item.module.split("."), item.names)
-            if files:
-                return files
-        return []
+        parts = item.module.split(".")
+        files = [file for folder in folders for file in self._module(folder, parts, item.names)]
+        for root in dict.fromkeys([*roots, here, ""]):
+            files = files or self._module(root, parts, item.names)
+        return files
 
     def _module(self, root: str, parts: list[str], names: Sequence[str]) -> list[str]:
         files: list[str] = []
@@ -239,9 +256,11 @@ class CodeFinder:
         for name, entry in sorted(self.source.children(oid).items()):
             path = f"{prefix}{name}"
             if head == "**":
-                if entry.is_tree:
+                if entry.is_tree and rest:
                     yield from self._glob(parts, f"{path}/", entry.oid)
-                if rest and fnmatch.fnmatchcase(name, rest[0]):
+                if not rest:
+                    yield path
+                elif fnmatch.fnmatchcase(name, rest[0]):
                     yield from self._descend(rest[1:], path, entry)
             elif fnmatch.fnmatchcase(name, head):
                 yield from self._descend(rest, path, entry)

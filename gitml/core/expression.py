@@ -39,7 +39,7 @@ Template = tuple[str | Ref, ...]
 
 
 class ExpressionError(ValueError):
-    """A mistake in the `number`-th expression of a text, counted from 0."""
+    """A mistake in the `number`-th expression of a text, counted from 0; ``$${{`` is none."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -70,7 +70,6 @@ def parse_template(text: str) -> Template:
         if before.endswith("$"):
             literal += before[:-1] + OPEN
             text = rest
-            number += 1
             continue
         inner, closed, text = rest.partition(CLOSE)
         if not closed:
@@ -104,7 +103,7 @@ def split_words(template: Template) -> tuple[Template, ...]:
             text += f"\x01{len(refs)}\x02"
             refs.append(part)
         else:
-            text += part
+            text += part.replace("\x01", "\x01-\x02")  # so that no text can pass for a Ref
     return tuple(_restore(word, refs) for word in shlex.split(text, comments=False))
 
 
@@ -114,7 +113,7 @@ def _restore(word: str, refs: list[Ref]) -> Template:
         if index % 2:
             parts.append(refs[int(piece)])
         elif piece:
-            parts.append(piece)
+            parts.append(piece.replace("\x01-\x02", "\x01"))
     return tuple(parts)
 
 

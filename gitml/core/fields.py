@@ -17,6 +17,11 @@ _BYTES = {None: 1, "B": 1} | {
 }
 
 
+LARGEST = 1.7976931348623157e308
+MAX_SECONDS = 1e9  # thirty years; more overflows the clocks that wait
+MAX_BYTES = 1 << 63
+
+
 class Fields:
     """One file being read: its text for places within scalars, and the mistakes found so far."""
 
@@ -85,6 +90,9 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and not isinstance(value, int)):
             self.report(node, f"{what} must be a {'whole ' if whole else ''}number")
             return None
+        if not abs(value) <= LARGEST:
+            self.report(node, f"{what} must be finite")
+            return None
         if least is not None and value < least:
             self.report(node, f"{what} must be at least {least:g}")
             return None
@@ -94,8 +102,8 @@ class Fields:
         """Seconds from ``90``, ``90s``, ``10m``, ``2h`` or ``1d``."""
         if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
             match = _DURATION.match(str(node.value))
-            if match and float(match[1]) > 0:
-                return float(match[1]) * _SECONDS[match[2]]
+            if match and 0 < (seconds := float(match[1]) * _SECONDS[match[2]]) <= MAX_SECONDS:
+                return seconds
         self.report(node, f"{what} must be a time such as 90s, 10m or 2h")
         return None
 
@@ -103,8 +111,8 @@ class Fields:
         """A number of bytes from ``512``, ``256KiB`` or ``8GiB``."""
         if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
             match = _SIZE.match(str(node.value))
-            if match:
-                return int(float(match[1]) * _BYTES[match[2]])
+            if match and (size := float(match[1]) * _BYTES[match[2]]) < MAX_BYTES:
+                return int(size)
         self.report(node, f"{what} must be a size such as 512MiB or 8GiB")
         return None
 
@@ -127,10 +135,11 @@ class Fields:
     def expression_place(self, node: Node, number: int) -> Node:
         """The place of the `number`-th expression written in a scalar node."""
         offset = node.start - 1
-        for _ in range(number + 1):
+        while number >= 0:
             offset = self.text.find("${{", offset + 1, max(node.end, node.start + 1))
             if offset < 0:
                 return node
+            number -= self.text[offset - 1 : offset] != "$"
         line = self.text.count("\n", 0, offset) + 1
         column = offset - self.text.rfind("\n", 0, offset)
         return Node(node.value, line, column, offset, node.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from gitml.core.action import Scalar
 from gitml.core.diagnostics import nearest
 from gitml.errors import InputError
 
+_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 TYPES = ("str", "int", "float", "bool")
 
 
@@ -86,8 +88,5 @@ def _from_text(param: Param, text: str) -> Scalar:
         digits = text[1:] if text[:1] in ("+", "-") else text
         return int(text) if digits.isascii() and digits.isdecimal() and len(text) <= 64 else text
     if param.type == "float":
-        try:
-            return float(text) if len(text) <= 64 else text
-        except ValueError:
-            return text
+        return float(text) if len(text) <= 64 and _FLOAT.match(text) else text
     return text

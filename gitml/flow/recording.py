@@ -12,6 +12,7 @@ from gitml.core.digest import Digest, hex_of
 from gitml.core.environment import Environment, encode_description
 from gitml.core.record import Run, encode_run
 from gitml.core.tree import decode_tree
+from gitml.execute.removal import remove_tree
 from gitml.ledger.layout import record_folder
 from gitml.repo.revisions import commit_info
 from gitml.workspace import Workspace
@@ -126,14 +127,12 @@ class Journal:
 
 def remove_folder(folder: str) -> None:
     """Removes a live folder: first out of sight, so that nobody sees half of one."""
-    import shutil
-
     doomed = f"{folder}.done"
     try:
         os.rename(folder, doomed)
     except FileNotFoundError:
         return
-    shutil.rmtree(doomed, ignore_errors=True)
+    remove_tree(doomed)
 
 
 def _write(path: str, content: bytes) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import replace
 
 from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
+from gitml.execute.descendants import end_strays
+from gitml.execute.removal import remove_tree
 from gitml.flow.recording import Evidence, record_run, remove_folder
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -26,12 +27,13 @@ def recover(ws: Workspace) -> list[Run]:
     for name in names:
         folder = os.path.join(ws.live, name)
         if name.endswith(".done"):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             continue
         slot = Locks.slot_for(f"run:{name}")
         if not ws.locks.try_lock(slot):
             continue
         try:
+            end_strays(folder)
             run = _unfinished(folder, ws.now())
             if run is not None:
                 record_run(ws, run, Evidence({}, {}), Config())

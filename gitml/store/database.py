@@ -172,7 +172,9 @@ def _bindable(values: Iterable[Any]) -> tuple[Any, ...]:
     """Text that is no UTF-8 (names of files and branches need not be) as escapes: SQLite keeps UTF-8 only."""
     return tuple(
         [
-            value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) and not value.isascii() else value
+            value.encode("utf-8", "backslashreplace").decode()
+            if isinstance(value, str) and not value.isascii()
+            else value
             for value in values
         ]
     )

@@ -47,7 +47,7 @@ def test_kill_9_at_any_moment_leaves_nothing_running_and_the_next_command_works(
     outcomes = project.outcomes()
     assert set(outcomes.values()) <= {"executed", "reused"}
     run = project.run()
-    assert set(s["outcome"] for s in run["steps"]) == {"reused"}
+    assert {s["outcome"] for s in run["steps"]} == {"reused"}
     assert project.content(run, "s3", "o") == b"0\n1\n2\n3\n"
     assert project.do("fsck", "--deep").code == 0
     assert not os.listdir(project.path / ".git/gitml/live")
@@ -90,7 +90,7 @@ def test_ctrl_c_stops_the_steps_and_records_a_cancelled_run(tmp_path: Path, twic
         time.sleep(0.5)
         interrupt(process)
     started = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert time.monotonic() - started < (4 if twice else 10)
     wait_until(lambda: not running(marker), 2)

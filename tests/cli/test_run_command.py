@@ -106,6 +106,15 @@ def test_a_failing_step_shows_its_error_its_last_lines_and_how_to_see_all(projec
     assert re.search(r"run [0-9a-f]{8} failed: 1 reused.*, 1 failed", answer.err)
 
 
+def test_with_json_a_failed_step_is_told_by_the_object_alone(project: Project) -> None:
+    project.write("src/train.sh", "exit 3\n")
+    answer = project.gitml("run", "--json", code=1)
+    assert answer.err == ""
+    assert answer.data["status"] == "failed"
+    assert answer.data["steps"][1]["outcome"] == "failed"
+    assert "exit" in answer.data["steps"][1]["error"]
+
+
 def test_a_failed_step_is_told_even_when_quiet(project: Project) -> None:
     project.write("src/train.sh", "echo oh no\nexit 3\n")
     answer = project.gitml("run", "-q", code=1)

@@ -126,7 +126,6 @@ def mistakes_in(yaml: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (ROOT / "gitml" / "__main__.py").exists(), reason="there is no command line to run yet")
 def test_the_readmes_tour_works_as_it_is_shown(tmp_path: Path) -> None:
     commands = list(commands_in(README.read_text()))
     assert len(commands) > 20

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gitml.core.graph import build_graph
+from gitml.core.building import build_graph
 from gitml.core.params import bind_params
 from gitml.core.parse import parse_pipeline
 from gitml.core.parseconfig import parse_config
@@ -23,10 +23,6 @@ DIGITS = ROOT / "examples" / "digits"
 DEMO = ROOT / "gitml" / "demo_project"
 TRAINED = ["train[logistic]", "train[knn]", "train[svm]", "train[forest]"]
 STEPS = ["prepare", *TRAINED, "evaluate", "choose", "report"]
-
-runs_gitml = pytest.mark.skipif(
-    not (ROOT / "gitml" / "__main__.py").exists(), reason="there is no command line to run yet"
-)
 
 
 class Project:
@@ -131,7 +127,6 @@ def test_the_demo_needs_nothing_but_python() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@runs_gitml
 def test_the_digits_are_learnt_once_and_only_what_changes_runs_again(tmp_path: Path) -> None:
     project = Project(DIGITS, tmp_path / "digits")
 
@@ -163,14 +158,12 @@ def test_the_digits_are_learnt_once_and_only_what_changes_runs_again(tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@runs_gitml
 def test_the_digits_come_out_the_same_byte_for_byte(tmp_path: Path) -> None:
     project = Project(DIGITS, tmp_path / "digits")
     project.gitml("reproduce", project.run()["run"])
 
 
 @pytest.mark.slow
-@runs_gitml
 def test_the_demo_project_shows_what_it_says(tmp_path: Path) -> None:
     project = Project(DEMO, tmp_path / "wine")
     first = project.run()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from gitml.core.protocols import Entry
+from gitml.errors import InputError
 
 FILE, EXECUTABLE, LINK, SUBMODULE, TREE = "100644", "100755", "120000", "160000", "40000"
 
@@ -40,6 +41,8 @@ class MemorySource:
         if not path:
             return entry
         for name in path.split("/"):
+            if entry.is_submodule:
+                raise InputError(f"{path} leads through a submodule")
             found = self.trees[entry.oid].get(name) if entry.is_tree else None
             if found is None:
                 return None
@@ -67,7 +70,7 @@ class MemorySource:
         for name, inner in below.items():
             entries[name] = Entry(TREE, self._tree(inner))
         encoded = b"".join(
-            f"{entry.mode} {name}".encode() + b"\0" + bytes.fromhex(entry.oid)
+            f"{entry.mode} {name}".encode("utf-8", "surrogateescape") + b"\0" + bytes.fromhex(entry.oid)
             for name, entry in sorted(entries.items(), key=lambda item: item[0] + "/" * item[1].is_tree)
         )
         oid = object_id("tree", encoded)

@@ -12,6 +12,7 @@ from gitml.core.events import Event
 from gitml.core.plan import Plan
 from gitml.core.record import Run, StepRun
 from gitml.core.tree import decode_tree
+from gitml.flow.availability import Availability
 from gitml.flow.load import load
 from gitml.flow.planning import Planner, make_plan, policy_for
 from gitml.flow.run import RunRequest, run_pipeline
@@ -63,9 +64,7 @@ class Project:
         self.events = []
         with self.workspace() as ws:
             loaded = load(ws, name, rev, given)
-            return run_pipeline(
-                ws, loaded, RunRequest(**request), self.events.append, stop or StopSignal(), run_id
-            )
+            return run_pipeline(ws, loaded, RunRequest(**request), self.events.append, stop or StopSignal(), run_id)
 
     def planner(self, ws: Workspace, name: str | None = None, **request: Any) -> Planner:
         """A Planner of the work tree."""
@@ -77,11 +76,13 @@ class Project:
         """The bytes of a file output."""
         ref = next(output for output in step.outputs if output.name == port)
         with self.workspace() as ws:
+            Availability(ws).fetch_digest(ref.digest, tree=False)
             return ws.store.read(ref.digest)
 
     def files(self, digest: Digest) -> dict[str, bytes]:
         """The files of a directory output by path."""
         with self.workspace() as ws:
+            Availability(ws).fetch_digest(digest, tree=True)
             found: dict[str, bytes] = {}
             todo = [("", digest)]
             while todo:

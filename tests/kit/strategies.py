@@ -33,7 +33,9 @@ oids = st.text("0123456789abcdef", min_size=40, max_size=40)
 texts = st.text(max_size=20)  # without lone surrogates, as text of files is
 hostile = st.one_of(
     texts,
-    st.sampled_from(["", "\n", '"', "\\", "\u2028", "\x00", "\x1b[31m", "\udc80\udcff", "a\udc00b", "𝕏", "💥" * 3, "=" * 300]),
+    st.sampled_from(
+        ["", "\n", '"', "\\", "\u2028", "\x00", "\x1b[31m", "\udc80\udcff", "a\udc00b", "𝕏", "💥" * 3, "=" * 300]
+    ),
 )
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -142,7 +142,19 @@ def test_a_mutated_preimage_is_another_action_or_none(action: Action, data: st.D
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"", b"[]", b"null", b"{}", b"7", b'"x"', b'{"format":1}', b'{"format":2}', BASE.preimage()[:-1], b"\xff", b"[" * 9999],
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"7",
+        b'"x"',
+        b'{"format":1}',
+        b'{"format":2}',
+        BASE.preimage()[:-1],
+        b"\xff",
+        b"[" * 9999,
+    ],
 )
 def test_what_is_no_preimage_is_refused_with_a_value_error(wrong: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011

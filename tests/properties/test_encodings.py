@@ -125,7 +125,9 @@ def test_a_run_with_a_value_of_another_type_is_refused_with_a_value_error_or_rea
         if not isinstance(place[key], (dict, list)) or not place[key] or data.draw(st.booleans()):
             break
         place = place[key]
-    place[key] = data.draw(st.sampled_from([None, 7, "x", [], {}, [[]], {"a": 1}, 1.5, True, 10**400, -1, float("nan")]))
+    place[key] = data.draw(
+        st.sampled_from([None, 7, "x", [], {}, [[]], {"a": 1}, 1.5, True, 10**400, -1, float("nan")])
+    )
     try:
         back = decode_run(json.dumps(raw).encode())
     except ValueError:
@@ -150,7 +152,9 @@ def test_a_run_without_a_promised_key_is_refused(key: str) -> None:
         decode_run(json.dumps(raw).encode())
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"7", b"[" * 99_999, b'{"format": 1, "status": ' + b"[" * 9999])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"7", b"[" * 99_999, b'{"format": 1, "status": ' + b"[" * 9999]
+)
 def test_what_is_no_run_is_refused_with_a_value_error(content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         decode_run(content)
@@ -173,9 +177,9 @@ graph_steps = st.builds(
     argv=st.lists(hostile, max_size=3).map(tuple),
     shell=st.sampled_from([None, "sh", "bash"]),
     params=st.lists(st.tuples(names, scalars), max_size=2).map(tuple),
-    inputs=st.lists(st.builds(Binding, names, hostile, st.none() | hostile, st.none() | hostile, hostile), max_size=2).map(
-        tuple
-    ),
+    inputs=st.lists(
+        st.builds(Binding, names, hostile, st.none() | hostile, st.none() | hostile, hostile), max_size=2
+    ).map(tuple),
     outputs=st.lists(st.builds(ActionOutput, names, hostile, st.just("file")), max_size=2).map(tuple),
     env=st.lists(st.tuples(names, st.none() | hostile), max_size=2).map(tuple),
     code=st.lists(hostile, max_size=2).map(tuple),

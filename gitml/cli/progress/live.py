@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-_FEW = 12  # reused steps up to which each has a line of its own at the end
+_FEW = 12  # steps of one outcome up to which each has a line of its own at the end
 
 
 class LiveNarrator:
@@ -48,19 +48,17 @@ class LiveNarrator:
             self.live = None
 
     def account(self) -> list[str]:
-        """What became of each step: a line for what executed, for all that was reused one line when it was much."""
+        """What became of each step; an outcome that many steps have is one line for all of them."""
+        counts = self.board.counts
         lines = []
-        reused = [step for step in self.board.finished if step.outcome == "reused"]
-        many = len(reused) > _FEW
         for row in self.board.rows.values():
             step = row.step
-            if step is None or step.outcome == "failed" or (step.outcome == "reused" and many):
-                continue
-            lines.append(_told(step))
-        if many:
-            lines.append(f"{paint(sign('reused'), 'cyan', sys.stderr)} {len(reused):,} steps reused")
-        most = 60
-        return lines if len(lines) <= most else [*lines[: most - 1], f"  … and {len(lines) - most + 1:,} more"]
+            if step is not None and step.outcome != "failed" and counts[step.outcome] <= _FEW:
+                lines.append(_told(step))
+        for outcome, colour in COLOURS.items():
+            if outcome != "failed" and counts.get(outcome, 0) > _FEW:
+                lines.append(f"{paint(sign(outcome), colour, sys.stderr)} {counts[outcome]:,} steps {outcome}")
+        return lines
 
     def _start(self) -> None:
         from rich.console import Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gitml.cli.progress.board import RUNNING, Board
-from gitml.cli.progress.live import picture_lines
+from gitml.cli.progress.live import LiveNarrator, picture_lines
 from gitml.cli.progress.plain import PlainNarrator, summary
 from gitml.cli.words import cells
 from gitml.core.events import (
@@ -115,3 +115,18 @@ def test_a_row_is_told_by_its_sign_and_word_not_by_colour_alone() -> None:
     words = [line.split()[1] for line, _ in picture_lines(board, 80, 24, 101.0)[:3]]
     assert words == ["run", "other", "wait"]
     assert board.rows["step-0"].state == RUNNING
+
+
+def test_the_account_has_a_line_a_step_or_a_line_an_outcome_when_there_are_many() -> None:
+    tell = LiveNarrator(lambda _: [])
+    tell.board = board_of(32)
+    for n in range(30):
+        tell.board.take(StepFinished(StepRun(f"step-{n}", "executed", "never ran", 1.0)), 101.0)
+    tell.board.take(StepFinished(reused("step-30")), 101.0)
+    tell.board.take(StepFinished(StepRun("step-31", "skipped", "the run was ended before it", 0.0)), 101.0)
+    lines = tell.account()
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "step-30  same as in run 11111111",
+        "step-31  the run was ended before it",
+        "30 steps executed",
+    ]

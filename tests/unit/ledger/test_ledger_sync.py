@@ -39,7 +39,13 @@ def test_the_files_of_a_record_are_told_from_their_paths(folder: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "runs", "x/2023/11/14/ab/abcd/run.json", "runs/2023/11/14/ab/abcd/other.json", "runs/2023/11/14/ff/abcd/run.json"]
+    [
+        "",
+        "runs",
+        "x/2023/11/14/ab/abcd/run.json",
+        "runs/2023/11/14/ab/abcd/other.json",
+        "runs/2023/11/14/ff/abcd/run.json",
+    ]
     + ["runs/2023/11/14/ab/abcd/secrets/x", "runs/2023/11/14/ab/abcd/logs/x/y", "runs/2023/11/14/ab/abcd"],
 )
 def test_other_paths_are_no_files_of_a_record(path: str) -> None:
@@ -51,10 +57,18 @@ def test_an_index_made_anew_from_the_log_knows_what_the_first_knew(project: Proj
     with project.workspace() as ws:
         key = run.steps[0].key
         assert key is not None
-        before = [ws.index.runs(limit=None), ws.index.action(key), ws.index.environment(ws.index.action(key).environment)]  # type: ignore[union-attr]
+        before = [
+            ws.index.runs(limit=None),
+            ws.index.action(key),
+            ws.index.environment(ws.index.action(key).environment),
+        ]  # type: ignore[union-attr]
         inline = ws.index.inline(run.steps[0].outputs[0].digest)
         ws.rebuild_index()
-        assert [ws.index.runs(limit=None), ws.index.action(key), ws.index.environment(ws.index.action(key).environment)] == before  # type: ignore[union-attr]
+        assert [
+            ws.index.runs(limit=None),
+            ws.index.action(key),
+            ws.index.environment(ws.index.action(key).environment),
+        ] == before  # type: ignore[union-attr]
         assert ws.index.inline(run.steps[0].outputs[0].digest) == inline
         known = ws.index.result(key)
         assert known is not None

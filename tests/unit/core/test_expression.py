@@ -1,0 +1,147 @@
+"""Expressions: what is one, what is text, and how a command is cut into words around them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitml.core.expression import ExpressionError, Ref, parse_ref, parse_template, refs_in, split_words
+
+
+@pytest.mark.parametrize(
+    ("text", "ref"),
+    [
+        ("params.x", Ref("params", "x")),
+        ("  inputs.raw-data_2 ", Ref("inputs", "raw-data_2")),
+        ("outputs._o", Ref("outputs", "_o")),
+        ("matrix.m", Ref("matrix", "m")),
+        ("steps.a.outputs.b", Ref("steps", "a", "b")),
+        ("steps.a[*].outputs.b", Ref("steps", "a", "b", "*")),
+        ("steps.a[matrix].outputs.b", Ref("steps", "a", "b", "matrix")),
+        ("steps.a[svm,0.1].outputs.b", Ref("steps", "a", "b", "svm,0.1")),
+        ("steps.a[].outputs.b", Ref("steps", "a", "b", "")),
+        ("steps.a[it's ${{].outputs.b", Ref("steps", "a", "b", "it's ${{")),
+    ],
+)
+def test_every_form_of_expression_is_read(text: str, ref: Ref) -> None:
+    assert parse_ref(text) == ref
+    assert parse_ref(str(ref)) == ref
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "params",
+        "params.",
+        "params.1x",
+        "params.x.y",
+        "Params.x",
+        "env.X",
+        "steps.a",
+        "steps.a.outputs",
+        "steps.a.outputs.b.c",
+    ]
+    + [
+        "steps.a[*]",
+        "steps[*].outputs.b",
+        "steps.a.inputs.b",
+        "params.x y",
+        "params['x']",
+        "params.x|upper",
+        "params.é",
+        "a\nb",
+    ]
+    + ["steps.a[b]c].outputs.d", "params.x\n.y"],
+)
+def test_anything_else_is_none(text: str) -> None:
+    assert parse_ref(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ()),
+        ("plain", ("plain",)),
+        ("${{ params.a }}", (Ref("params", "a"),)),
+        ("${{params.a}}${{params.b}}", (Ref("params", "a"), Ref("params", "b"))),
+        ("x${{ params.a }}y", ("x", Ref("params", "a"), "y")),
+        ("$${{ params.a }}", ("${{ params.a }}",)),
+        ("$$${{ x", ("$${{ x",)),
+        ("a $${{ b ${{ params.c }}", ("a ${{ b ", Ref("params", "c"))),
+        ("${ { }} $ {{ }} }} ${x}", ("${ { }} $ {{ }} }} ${x}",)),
+        ("${{\n params.a\n}}", (Ref("params", "a"),)),
+        ("${{ params.a }}}", (Ref("params", "a"), "}")),
+        ("\x010\x02 ${{ params.a }}", ("\x010\x02 ", Ref("params", "a"))),
+    ],
+)
+def test_a_text_is_cut_into_literals_and_expressions(text: str, parts: tuple[str | Ref, ...]) -> None:
+    assert parse_template(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "message"),
+    [
+        ("${{ params.a", 0, "is missing"),
+        ("${{ nope }}", 0, "not an expression: 'nope'"),
+        ("${{ params.a }} ${{ b }}", 1, "not an expression: 'b'"),
+        ("$${{ x }} ${{ b }}", 0, "not an expression: 'b'"),
+        ("${{}}", 0, "not an expression: ''"),
+        ("${{ ${{ params.a }} }}", 0, "not an expression"),
+    ],
+)
+def test_a_mistake_is_told_with_the_number_of_its_expression(text: str, number: int, message: str) -> None:
+    with pytest.raises(ExpressionError, match=message.replace("(", r"\(")) as caught:
+        parse_template(text)
+    assert caught.value.number == number
+
+
+A, B = Ref("params", "a"), Ref("params", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a b", [("a",), ("b",)]),
+        ("a ${{ params.a }}", [("a",), (A,)]),
+        ("--x=${{ params.a }}/y", [("--x=", A, "/y")]),
+        ("'a b ${{ params.a }}' \"c ${{ params.b }}\"", [("a b ", A), ("c ", B)]),
+        ("${{ params.a }}${{ params.b }}", [(A, B)]),
+        ("a\\ b '' \"\"", [("a b",), (), ()]),
+        ("a\n  b\t c", [("a",), ("b",), ("c",)]),
+        ("a # b", [("a",), ("#",), ("b",)]),
+        ("a;b|c >d $x `y`", [("a;b|c",), (">d",), ("$x",), ("`y`",)]),
+        ("é💥 ${{ params.a }}", [("é💥",), (A,)]),
+        ("$${{ params.a }}", [("${{",), ("params.a",), ("}}",)]),
+        ("a \x010\x02 ${{ params.a }}", [("a",), ("\x010\x02",), (A,)]),
+        ("'\x017\x02'", [("\x017\x02",)]),
+        ("\x01${{ params.a }}\x02", [("\x01", A, "\x02")]),
+    ],
+)
+def test_a_command_is_cut_into_words_with_expressions_whole(text: str, words: list[tuple[str | Ref, ...]]) -> None:
+    assert list(split_words(parse_template(text))) == words
+
+
+@pytest.mark.parametrize("text", ["'a", '"a', "a\\"])
+def test_an_open_quotation_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match="No "):
+        split_words((text,))
+
+
+@given(st.lists(st.sampled_from([A, B, "a", " ", "'", '"', "\\", "\x01", "\x02", "0", "\n", "$", "{"]), max_size=10))
+def test_words_are_those_of_a_shell_whatever_the_text(parts: list[str | Ref]) -> None:
+    template = tuple(parts)
+    marked = "".join(part if isinstance(part, str) else f"«{part.name}»" for part in template)
+    try:
+        expected = shlex.split(marked)
+    except ValueError:
+        with pytest.raises(ValueError, match="No "):
+            split_words(template)
+        return
+    words = split_words(template)
+    joined = ["".join(p if isinstance(p, str) else f"«{p.name}»" for p in word) for word in words]
+    assert joined == expected
+    assert refs_in(words) == refs_in((template,))
