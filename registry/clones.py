@@ -37,7 +37,16 @@ def _clone(home: Location, url: str, folder: str) -> None:
     scratch = f"{folder}.new-{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
-        git(home._replace(explicit=False), "init", "--quiet", "--bare", f"--object-format={object_format}", "--template=", "--", scratch)
+        git(
+            home._replace(explicit=False),
+            "init",
+            "--quiet",
+            "--bare",
+            f"--object-format={object_format}",
+            "--template=",
+            "--",
+            scratch,
+        )
         location = _location(scratch)
         git(location, "config", "remote.origin.url", url)
         with Objects(location) as objects:

@@ -9,7 +9,8 @@ from gitml.errors import InputError, IntegrityError
 from gitml.modules.lockfile import Lock, LockEntry
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
-from registry.names import ModuleRef, parse_ref
+from registry.names import ModuleRef
+from registry.names import parse_ref as parse_ref
 from registry.registry import Registry
 from registry.resolution import Resolution
 
