@@ -52,7 +52,8 @@ def states(journal: Journal, moment: Moment) -> list[ModuleState]:
     from registry import queries
 
     of: dict[str, list[Event]] = {}
-    for event in queries.events(journal.projection.path, until=moment.until):
+    path = journal.projection.path
+    for event in journal.projection.ask(lambda _: queries.events(path, until=moment.until)):
         if moment.holds(event):
             of.setdefault(event.module, []).append(event)
     return [folded(name, of[name]) for name in sorted(of)]

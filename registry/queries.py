@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, or_, select
 
 from registry.events import Event, event_from_bytes
@@ -27,7 +30,7 @@ def modules(
         wanted = wanted.where(ModuleRow.category == category)
     if state is not None:
         wanted = wanted.where(ModuleRow.state == state)
-    with Session(engine_of(path)) as session:
+    with _session(path) as session:
         found = {row.name: _state(row) for row in session.exec(wanted)}
         if tag is not None:
             found = {name: module for name, module in found.items() if tag in module.tags}
@@ -47,8 +50,20 @@ def events(path: str, *, module: str | None = None, until: str | None = None) ->
         wanted = wanted.where(EventRow.module == module)
     if until is not None:
         wanted = wanted.where(EventRow.at <= until)
-    with Session(engine_of(path)) as session:
+    with _session(path) as session:
         return decoded(session.exec(wanted))
+
+
+@contextmanager
+def _session(path: str) -> Iterator[Session]:
+    """A session whose errors are sqlite3's own, which the projection knows how to mend."""
+    try:
+        with Session(engine_of(path)) as session:
+            yield session
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise error.orig from error
+        raise
 
 
 def decoded(rows: Iterable[tuple[str, str]]) -> list[Event]:

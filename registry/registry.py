@@ -253,10 +253,11 @@ class Registry:
         """All modules by name, or those that fit."""
         from registry import asof, queries
 
-        self.journal.projection.level()
-        path = self.journal.projection.path
         if as_of is None:
-            found = queries.modules(path, text=text, category=category, tag=tag, state=state)
+            path = self.journal.projection.path
+            found = self.journal.projection.ask(
+                lambda _: queries.modules(path, text=text, category=category, tag=tag, state=state)
+            )
         else:
             found = [
                 module
