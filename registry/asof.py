@@ -7,8 +7,9 @@ from typing import NamedTuple
 from gitml.errors import InputError
 from gitml.repo.revisions import commit_info, resolve_commit
 from registry.events import FOLDER, MODULES, Event
-from registry.journal import REF, Journal
+from registry.journal import Journal
 from registry.moments import parse_moment, stamp
+from registry.rows import REF
 from registry.state import ModuleState, folded
 
 

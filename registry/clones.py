@@ -9,18 +9,24 @@ import shutil
 from gitml.errors import MachineError
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
-from registry.journal import REF, Journal
+from registry.journal import Journal
+from registry.rows import REF
 from registry.sharing import check_remote, pull, tip_at
 
 
 def clone_of(home: Location, url: str) -> Location:
     """The clone of the registry at `url` (a URL, or a path from the root of the repository), made when there is none yet."""
     check_remote(url)
-    url = absolute(home, url)
-    folder = os.path.join(home.common_dir, "gitml", "registries", hashlib.sha256(os.fsencode(url)).hexdigest()[:16])
+    url, folder = absolute(home, url), folder_of(home, url)
     if not os.path.isdir(folder):
         _clone(home, url, folder)
     return _location(folder)
+
+
+def folder_of(home: Location, url: str) -> str:
+    """Where that clone is, or would be."""
+    name = hashlib.sha256(os.fsencode(absolute(home, url))).hexdigest()[:16]
+    return os.path.join(home.common_dir, "gitml", "registries", name)
 
 
 def absolute(home: Location, url: str) -> str:

@@ -15,8 +15,8 @@ from gitml.repo.recordlog import GitRecordLog
 from registry.events import Event, event_as_bytes
 from registry.moments import after, stamp
 from registry.projection import Projection
+from registry.rows import REF
 
-REF = "refs/gitml/registry"
 _PATIENCE = 60.0
 
 

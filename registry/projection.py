@@ -17,10 +17,8 @@ from gitml.errors import BusyError, GitmlError, MachineError
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from registry.events import FOLDER, Event, event_as_bytes, event_from_bytes
-from registry.state import ModuleState, VersionState, apply, folded
-
-VERSION = 1
-BUSY_SECONDS = 60.0
+from registry.rows import READ_MODULE, READ_VERSIONS, VERSION, connect, read_module, tip_of
+from registry.state import ModuleState, apply, folded
 
 T = TypeVar("T")
 
@@ -30,17 +28,7 @@ _MODULE = """INSERT OR REPLACE INTO module
 _VERSION = """INSERT OR REPLACE INTO version
     (version, content, published, author, description, interface, source_commit, source_path, state, reason, replacement, module)
     VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"""
-_READ_VERSIONS = """SELECT version, content, published, author, description, interface, source_commit, source_path, state, reason,
-    replacement FROM version WHERE module = ?"""
-_READ_MODULE = (
-    "SELECT state, reason, replacement, default_version, description, category, tags FROM module WHERE name = ?"
-)
 _EMPTY = "DELETE FROM event; DELETE FROM module; DELETE FROM version"
-
-
-def connect(path: str) -> sqlite3.Connection:
-    """A connection whose transactions are its user's to begin."""
-    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 class Projection:
@@ -60,11 +48,11 @@ class Projection:
 
     def tip(self) -> str | None:
         """The record that the projection is level with, which is the newest one."""
-        return self.ask(lambda db: _tip(db))
+        return self.ask(lambda db: tip_of(db))
 
     def module(self, name: str) -> ModuleState | None:
         """The module as it is now."""
-        return self.ask(lambda db: _read(db, name))
+        return self.ask(lambda db: read_module(db, name))
 
     def names(self) -> list[str]:
         """All modules."""
@@ -107,11 +95,11 @@ class Projection:
 
     def _levelled(self) -> sqlite3.Connection:
         db = self._opened()
-        if _tip(db) != self._log.tip():
+        if tip_of(db) != self._log.tip():
             db.execute("BEGIN IMMEDIATE")
             try:
                 # Read within the transaction: another process may have been here, and must not be set back.
-                tip, known = self._log.tip(), _tip(db)
+                tip, known = self._log.tip(), tip_of(db)
                 if tip != known:
                     self._advance(db, known, tip)
                 db.execute("COMMIT")
@@ -155,7 +143,7 @@ class Projection:
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
                 db.execute("PRAGMA synchronous = NORMAL")
-                _tip(db)
+                tip_of(db)
                 return db
         except sqlite3.DatabaseError as error:
             db.close()
@@ -192,7 +180,7 @@ class Projection:
 
     def _whole(self, db: sqlite3.Connection) -> bool:
         try:
-            for statement in (_READ_MODULE, _READ_VERSIONS, "SELECT at, id, file, body FROM event WHERE module = ?"):
+            for statement in (READ_MODULE, READ_VERSIONS, "SELECT at, id, file, body FROM event WHERE module = ?"):
                 db.execute(statement, ("",))
             return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
         except sqlite3.DatabaseError:
@@ -209,22 +197,6 @@ class Projection:
 def _damaged(error: sqlite3.DatabaseError) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
-
-
-def _tip(db: sqlite3.Connection) -> str | None:
-    row = db.execute("SELECT value FROM meta WHERE name = 'tip'").fetchone()
-    return (row[0] or None) if row else None
-
-
-def _read(db: sqlite3.Connection, name: str) -> ModuleState | None:
-    row = db.execute(_READ_MODULE, (name,)).fetchone()
-    if row is None:
-        return None
-    state = ModuleState(name)
-    state.state, state.reason, state.replacement, state.default, state.description, state.category, tags = row
-    state.tags = tuple(json.loads(tags))
-    state.versions = {row[0]: VersionState(*row) for row in db.execute(_READ_VERSIONS, (name,))}
-    return state
 
 
 def _events(db: sqlite3.Connection, module: str) -> Iterator[Event]:
@@ -268,7 +240,7 @@ def _add(db: sqlite3.Connection, events: Iterable[Event], late: set[str]) -> Non
             _write(db, folded(module, every), every[-1].at, None)
     for module, new in news.items():
         if module not in late:
-            state = _read(db, module) or ModuleState(module)
+            state = read_module(db, module) or ModuleState(module)
             for event in new:
                 apply(state, event)
             _write(db, state, new[-1].at, {event.version for event in new})

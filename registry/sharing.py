@@ -17,8 +17,9 @@ from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, Remo
 from gitml.repo.git import Location, git, git_status
 from registry.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
 from registry.interface import interface_from_json
-from registry.journal import REF, Entry, Journal
+from registry.journal import Entry, Journal
 from registry.publishing import check_publication
+from registry.rows import REF
 from registry.state import ModuleState, apply, check_event, folded
 
 _TRIES = 20

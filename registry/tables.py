@@ -10,7 +10,7 @@ import sqlite3
 from sqlalchemy import Engine, Index
 from sqlmodel import Field, SQLModel, create_engine
 
-from registry.projection import VERSION, connect
+from registry.rows import VERSION, connect
 
 
 class Meta(SQLModel, table=True):

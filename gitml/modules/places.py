@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from gitml.core.config import PATH
-from gitml.core.diagnostics import SpecError
-from gitml.core.fields import Fields
-from gitml.core.yamldoc import Node, read_yaml
 from gitml.errors import MachineError
 from gitml.repo.git import Location
+
+if TYPE_CHECKING:
+    from gitml.core.fields import Fields
+    from gitml.core.yamldoc import Node
+
+PATH = "gitml.yaml"
 
 
 def registries_in(data: bytes, path: str = PATH) -> dict[str, str]:
     """Name -> URL or path of each registry that a `gitml.yaml` names; the default one under the empty name."""
     if b"registr" not in data:
-        return {}  # reading YAML costs more than resolving
+        return {}  # reading YAML costs more than resolving does
+    from gitml.core.diagnostics import SpecError
+    from gitml.core.fields import Fields
+    from gitml.core.yamldoc import read_yaml
+
     root, text = read_yaml(data, path)
     fields = Fields(path, text)
     top = fields.mapping(root, path)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import InputError, IntegrityError
 from gitml.modules.lockfile import Lock, LockEntry
 from gitml.repo.git import Location, git
-from gitml.repo.objects import Objects
 from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
-from registry.registry import Registry
-from registry.resolution import Resolution
+from registry.resolution import Resolution, resolve
+from registry.rows import Current, current
+
+if TYPE_CHECKING:
+    from gitml.repo.objects import Objects
+    from registry.registry import Registry
 
 KEEP = "refs/gitml/modules"
 
@@ -46,20 +50,37 @@ class Modules:
     The one under the empty name takes the place of the project's own as the default. Each is opened when first used.
     """
 
-    def __init__(self, location: Location, objects: Objects, registries: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, location: Location, objects: Objects | None = None, registries: Mapping[str, str] | None = None
+    ) -> None:
         self.location = location
-        self.objects = objects
         self.registries = dict(registries or {})
+        self._given = objects
+        self._objects = objects
         self._open: dict[str, Registry] = {}
+
+    @property
+    def objects(self) -> Objects:
+        """The objects of the project's repository."""
+        if self._objects is None:
+            from gitml.repo.objects import Objects
+
+            self._objects = Objects(self.location)
+        return self._objects
 
     def close(self) -> None:
         """Lets go of every registry."""
         for registry in self._open.values():
             registry.close()
         self._open.clear()
+        if self._objects is not None and self._given is None:
+            self._objects.close()
+            self._objects = None
 
     def registry(self, name: str | None = None) -> Registry:
         """The registry of that name, the default one for None; cloned when it is of another repository and not here yet."""
+        from registry.registry import Registry
+
         name = name or ""
         if name not in self._open:
             if name in self.registries:
@@ -88,15 +109,37 @@ class Modules:
         entry = (lock or {}).get(str(ref))
         if entry is not None:
             return self._pinned(ref, entry, allow_disabled)
-        registry = self.registry(ref.registry)
-        found = registry.resolve(use_here(ref), allow_disabled=allow_disabled)
-        return self._resolved(ref, registry, found)
+        here = self._current(ref.registry or "", ref.name)
+        if here.module is None:
+            found = self.registry(ref.registry).resolve(use_here(ref))  # which tells what is near
+        else:
+            found = resolve(here.module, ref.requirement, allow_disabled=allow_disabled)
+        return self._resolved(ref, found, here.tip)
+
+    def resolve_then(self, use: str, as_of: str, *, allow_disabled: bool = False) -> Resolution:
+        """What a use meant at some time; see `registry.Registry.resolve`."""
+        ref = parse_ref(use)
+        return self.registry(ref.registry).resolve(use_here(ref), as_of, allow_disabled)
+
+    def _current(self, name: str, module: str) -> Current:
+        """A module of a registry, by the shortest way there is."""
+        common_dir = self.location.common_dir
+        if name in self.registries:
+            from registry.clones import folder_of
+
+            common_dir = folder_of(self.location, self.registries[name])
+        elif name:
+            raise self._unknown(name)
+        quick = current(common_dir, module)
+        if quick is not None:
+            return quick
+        projection = self.registry(name).journal.projection
+        return Current(projection.tip() or "", projection.module(module))
 
     def _pinned(self, ref: ModuleRef, entry: LockEntry, allow_disabled: bool) -> ResolvedModule:
         oid = entry.content.removeprefix("git:")
-        registry = self.registry(ref.registry)
-        state = registry.journal.projection.module(ref.name)
-        if state is None or entry.version not in state.versions:
+        here = self._current(ref.registry or "", ref.name)
+        if here.module is None or entry.version not in here.module.versions:
             if self.objects.header(oid) is None:
                 raise InputError(
                     f"{ref.name} {entry.version}, which gitml.lock names, is not in the registry here",
@@ -106,31 +149,37 @@ class Modules:
             told = (f"{ref.name} {entry.version} is not in the registry here; gitml.lock alone vouches for it",)
             own = (entry.use, entry.registry, entry.name, entry.requirement, entry.version, oid)
             return ResolvedModule(*own, "unknown", told, entry.state)
-        if state.versions[entry.version].content != entry.content:
+        if here.module.versions[entry.version].content != entry.content:
             raise IntegrityError(
                 f"gitml.lock names another content of {ref.name} {entry.version} than the registry",
                 where=entry.use,
                 hint="see who changed gitml.lock; gitml lock writes it again",
             )
-        found = registry.resolve(f"{ref.name}@{entry.version}", allow_disabled=allow_disabled)
-        return self._resolved(ref, registry, found)
+        found = resolve(here.module, entry.version, allow_disabled=allow_disabled)
+        return self._resolved(ref, found, here.tip)
 
-    def _resolved(self, ref: ModuleRef, registry: Registry, found: Resolution) -> ResolvedModule:
+    def _resolved(self, ref: ModuleRef, found: Resolution, tip: str) -> ResolvedModule:
         oid = found.content.removeprefix("git:")
-        if registry.location.common_dir != self.location.common_dir:
-            self._bring(registry, oid)
+        if (ref.registry or "") in self.registries:
+            self._bring(ref.registry or "", oid)
         own = (str(ref), ref.registry or "", ref.name, ref.requirement, found.version, oid)
-        return ResolvedModule(*own, found.state, found.warnings, registry.tip() or "")
+        return ResolvedModule(*own, found.state, found.warnings, tip)
 
-    def _bring(self, registry: Registry, oid: str) -> None:
+    def _unknown(self, name: str) -> InputError:
+        from gitml.core.diagnostics import nearest
+
+        near = nearest(name, [known for known in self.registries if known])
+        return InputError(f"no registry {name!r}{near}", where="gitml.yaml", hint=f"registries: {{{name}: URL}}")
+
+    def _bring(self, name: str, oid: str) -> None:
         """Puts content of another repository into the project's, kept by a ref so that gc leaves it."""
         ref = f"{KEEP}/{oid}"
-        if self.objects.resolve(ref) == oid:
+        if os.path.exists(os.path.join(self.location.common_dir, ref)) or self.objects.resolve(ref) == oid:
             return
         if self.objects.header(oid) is None:
             from registry.copying import copy_tree
 
-            copy_tree(registry.location, self.location, oid)
+            copy_tree(self.registry(name).location, self.location, oid)
         git(self.location, "update-ref", ref, oid)
 
 

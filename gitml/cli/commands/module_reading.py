@@ -179,14 +179,13 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
     """Tell which version a requirement means: 1.2.0, ^1.2, ~1.2, '>=1,<3', latest, or none for the default."""
     if locked and as_of is not None:
         raise InputError("gitml.lock tells of now", where="--locked, --as-of")
-    if locked:
-        with opened() as modules:
-            found: Any = modules.resolve(use, _lock(modules.location.worktree), allow_disabled=allow_disabled)
+    with opened() as modules:
+        if as_of is None:
+            lock = _lock(modules.location.worktree) if locked else None
+            found: Any = modules.resolve(use, lock, allow_disabled=allow_disabled)
             content = "git:" + found.content_oid
-    else:
-        with named(use) as of:
-            wanted = of.name + (f"@{of.requirement}" if of.requirement else "")
-            found = of.registry.resolve(wanted, as_of, allow_disabled)
+        else:
+            found = modules.resolve_then(use, as_of, allow_disabled=allow_disabled)
             content = found.content
     if session.json:
         data = {"name": found.name, "version": found.version, "state": found.state, "content": content}

@@ -45,15 +45,13 @@ def opened() -> Iterator[Modules]:
     from gitml.modules.places import registries_here
     from gitml.modules.service import Modules
     from gitml.repo.discover import discover
-    from gitml.repo.objects import Objects
 
     location = discover(os.getcwd(), os.environ)
-    with Objects(location) as objects:
-        modules = Modules(location, objects, registries_here(location))
-        try:
-            yield modules
-        finally:
-            modules.close()
+    modules = Modules(location, None, registries_here(location))
+    try:
+        yield modules
+    finally:
+        modules.close()
 
 
 @contextmanager
