@@ -18,17 +18,20 @@ from gitml.core.diagnostics import Diagnostic, SpecError
 from gitml.core.expression import Ref, Template
 from gitml.core.graph import Binding, Graph, GraphStep
 from gitml.core.matrix import combinations, label_of
-from gitml.core.params import text_of
+from gitml.core.modular import words_without
+from gitml.core.params import normalised, problem_with_value, text_of
 from gitml.core.shell import script_with_variables
-from gitml.core.spec import Pipeline, Step
+from gitml.core.spec import Module, Pipeline, ResolvedModule, Step
 from gitml.core.wiring import parents_of
 from gitml.errors import InputError
 
 IN, OUT = ".gitml/in", ".gitml/out"
 
 
-def build_graph(pipeline: Pipeline, params: Mapping[str, Scalar]) -> Graph:
-    """The Graph of a checked Pipeline with every parameter bound."""
+def build_graph(
+    pipeline: Pipeline, params: Mapping[str, Scalar], modules: Mapping[str, ResolvedModule] | None = None
+) -> Graph:
+    """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
     names = {
         name: [(values, f"{name}[{label_of(values)}]" if step.matrix else name) for values in combinations(step.matrix)]
         for name, step in pipeline.steps.items()
@@ -39,7 +42,7 @@ def build_graph(pipeline: Pipeline, params: Mapping[str, Scalar]) -> Graph:
         if problem:
             raise InputError(f"input {name!r} is {problem}", where=pipeline.path)
     made: dict[str, GraphStep] = {}
-    renderer = _Renderer(pipeline, params, inputs, names, made)
+    renderer = _Renderer(pipeline, params, inputs, names, made, modules or {})
     for name in _in_order(pipeline):
         for values, full_name in names[name]:
             made[full_name] = renderer.step(pipeline.steps[name], values, full_name)
@@ -76,34 +79,39 @@ class _Renderer:
         inputs: Mapping[str, str],
         names: Mapping[str, list[tuple[tuple[Scalar, ...], str]]],
         made: Mapping[str, GraphStep],
+        modules: Mapping[str, ResolvedModule],
     ) -> None:
         self.pipeline = pipeline
         self.params = params
         self.inputs = inputs
         self.names = names
         self.made = made
+        self.modules = modules
 
     def step(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
         matrix = {axis: value for (axis, _), value in zip(step.matrix, values, strict=True)}
+        module = self.modules[step.use.module] if step.use else None
+        params = self.params if module is None else self.module_params(step, module.spec, matrix)
+        inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in
+        words = step.words if module is None else self.module_words(step, module.spec)
         outputs = tuple(
-            ActionOutput(port.name, self.output_path(step, port.name, port.path, matrix), port.kind)
+            ActionOutput(port.name, self.output_path(step, port.name, port.path, params, inner), port.kind)
             for port in step.outputs
         )
-        scope = _Scope(self, step, matrix, {output.name: output.mount for output in outputs})
+        mounts = {output.name: output.mount for output in outputs}
+        scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts)
         if step.shell:
             try:
-                argv = script_with_variables(step.words[0], scope.values)
+                argv = script_with_variables(words[0], scope.values)
             except ValueError as error:
                 self.fail(step, str(error))
         else:
-            argv = tuple([text for word in step.words for text in scope.word(word)])
+            argv = tuple([text for word in words for text in scope.word(word)])
         if not argv or not argv[0]:
             self.fail(step, "the command is empty once its values are filled in")
         if any("\0" in word for word in argv):
             self.fail(step, "a word of the command holds a NUL character")
-        env = tuple(
-            (key, None if template is None else _text(template, self.params, matrix)) for key, template in step.env
-        )
+        env = tuple((key, None if template is None else _text(template, params, inner)) for key, template in step.env)
         data_parents = [binding.step for binding in scope.bindings if binding.step]
         order_parents = [full for parent in step.after for _, full in self.names[parent]]
         self.check_overlap(step, outputs, scope.bindings)
@@ -125,12 +133,39 @@ class _Renderer:
             retries=step.retries,
             timeout=step.timeout,
             resources=step.resources,
+            module=module.content if module else None,
         )
 
-    def output_path(self, step: Step, name: str, template: Template, matrix: Mapping[str, Scalar]) -> str:
+    def module_params(self, step: Step, module: Module, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The values of a module's parameters in this use."""
+        assert step.use is not None
+        values = {name: param.default for name, param in module.params.items() if param.default is not None}
+        for name, given in step.use.params:
+            value: Scalar
+            if not isinstance(given, tuple):
+                value = given
+            elif len(given) == 1 and isinstance(given[0], Ref):
+                value = (self.params if given[0].space == "params" else matrix)[given[0].name]
+            else:
+                value = _text(given, self.params, matrix)
+            problem = problem_with_value(module.params[name], value)
+            if problem:
+                self.fail(step, f"module {step.use.module}: {problem}")
+            values[name] = normalised(module.params[name], value)
+        return values
+
+    def module_words(self, step: Step, module: Module) -> tuple[Template, ...]:
+        """A module's command without the options whose input is not bound."""
+        assert step.use is not None
+        bound = {port for port, _ in step.use.inputs}
+        return module.words if module.shell else words_without(module.words, frozenset(module.inputs) - bound)
+
+    def output_path(
+        self, step: Step, name: str, template: Template, params: Mapping[str, Scalar], matrix: Mapping[str, Scalar]
+    ) -> str:
         if not template:
             return f"{OUT}/{name}"
-        path = paths.clean(_text(template, self.params, matrix))
+        path = paths.clean(_text(template, params, matrix))
         problem = paths.problem_with(path)
         if problem or path == ".":
             self.fail(step, f"output {name!r} is {problem or 'the whole tree'}")
@@ -162,11 +197,17 @@ class _Scope:
     """One step's expressions and what they have bound so far."""
 
     def __init__(
-        self, renderer: _Renderer, step: Step, matrix: Mapping[str, Scalar], outputs: Mapping[str, str]
+        self,
+        renderer: _Renderer,
+        step: Step,
+        matrix: Mapping[str, Scalar],
+        params: Mapping[str, Scalar],
+        outputs: Mapping[str, str],
     ) -> None:
         self.renderer = renderer
         self.step = step
         self.matrix = matrix
+        self.params = params
         self.outputs = outputs
         self.used: dict[str, Scalar] = {}
         self.bindings: list[Binding] = []
@@ -182,8 +223,8 @@ class _Scope:
     def values(self, ref: Ref) -> list[str]:
         """What an expression stands for."""
         if ref.space == "params":
-            self.used[ref.name] = self.renderer.params[ref.name]
-            return [text_of(self.renderer.params[ref.name])]
+            self.used[ref.name] = self.params[ref.name]
+            return [text_of(self.params[ref.name])]
         if ref.space == "matrix":
             return [text_of(self.matrix[ref.name])]
         if ref.space == "outputs":
@@ -198,13 +239,17 @@ class _Scope:
             path = self.renderer.inputs[ref.name]
             self.bindings.append(Binding(name, path, path))
             return [path]
+        return self.bind_outputs(name, ref)
+
+    def bind_outputs(self, name: str, ref: Ref, kind: str = "") -> list[str]:
+        """Binds what the steps that `ref` means made."""
         group, self.groups = self.groups, self.groups + 1
         mounts = []
         for label, source in self.renderer.sources(ref, self.matrix):
             made = next(output for output in self.renderer.made[source].outputs if output.name == ref.port)
             folder = f"{IN}/{group}/{_safe(label)}" if label else f"{IN}/{group}"
             mount = f"{folder}/{posixpath.basename(made.mount)}"
-            self.bindings.append(Binding(name, mount, None, source, ref.port))
+            self.bindings.append(Binding(name, mount, None, source, ref.port, kind))
             mounts.append(mount)
         return mounts
 
@@ -214,6 +259,27 @@ class _Scope:
         while candidate in taken:
             candidate, number = f"{name}_{number}", number + 1
         return candidate
+
+
+class _ModuleScope(_Scope):
+    """A module's expressions: its inputs stand for what the use binds them to. Files of the commit lie apart from its own."""
+
+    def bind(self, ref: Ref) -> list[str]:
+        assert self.step.use is not None
+        outer = dict(self.step.use.inputs).get(ref.name)
+        if outer is None:
+            return []
+        meant = outer[0]
+        assert isinstance(meant, Ref)
+        declared = self.renderer.modules[self.step.use.module].spec.inputs[ref.name]
+        kind = "directory" if declared.kind == "directory" else "file"
+        if meant.space == "steps":
+            return self.bind_outputs(ref.name, meant, kind)
+        path = self.renderer.inputs[meant.name]
+        group, self.groups = self.groups, self.groups + 1
+        mount = f"{IN}/{group}/{posixpath.basename(path)}"
+        self.bindings.append(Binding(ref.name, mount, path, kind=kind))
+        return [mount]
 
 
 def _safe(label: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gitml.core.action import ActionOutput, Scalar
@@ -14,18 +13,24 @@ from gitml.errors import InputError
 
 
 class Binding(NamedTuple):
-    """What fills one input: a path of the commit, or the output `port` of the step `step` (its name in the Graph)."""
+    """What fills one input: a path of the commit, or the output `port` of the step `step` (its name in the Graph).
+
+    `kind` is file or directory where a module asks for one of them, else empty.
+    """
 
     name: str
     mount: str
     path: str | None
     step: str | None = None
     port: str = ""
+    kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphStep:
-    """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file."""
+class GraphStep(NamedTuple):
+    """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file.
+
+    `module` is the Git id of the tree of the module that it uses; its code and environment are there.
+    """
 
     name: str
     base: str
@@ -44,10 +49,10 @@ class GraphStep:
     retries: int = 0
     timeout: float | None = None
     resources: Resources = ONE_CPU
+    module: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """Steps by name, each after all it waits for."""
 
     pipeline: str

@@ -13,32 +13,34 @@ from gitml.core.resources import ONE_CPU, Resources
 if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
-FORMAT = 1  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 2  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Head(NamedTuple):
-    """What must be known of a pipeline before its parameters are bound."""
+    """What must be known of a pipeline before its parameters are bound; `modules` are those it uses, as written."""
 
     name: str
     help: str
     params: Mapping[str, Param]
+    modules: tuple[str, ...] = ()
 
 
 def head_of(pipeline: Pipeline) -> Head:
     """The Head of a Pipeline."""
-    return Head(pipeline.name, pipeline.help, pipeline.params)
+    uses = dict.fromkeys(step.use.module for step in pipeline.steps.values() if step.use is not None)
+    return Head(pipeline.name, pipeline.help, pipeline.params, tuple(uses))
 
 
 def head_as_json(head: Head) -> Any:
     """JSON data of a Head."""
-    return [head.name, head.help, list(head.params.values())]
+    return [head.name, head.help, list(head.params.values()), head.modules]
 
 
 def head_from_json(raw: Any) -> Head:
     """The inverse of `head_as_json`."""
-    name, text, params = raw
+    name, text, params, modules = raw
     declared = [Param(*param)._replace(choices=tuple(param[5])) for param in params]
-    return Head(name, text, {param.name: param for param in declared})
+    return Head(name, text, {param.name: param for param in declared}, tuple(modules))
 
 
 def graph_as_json(graph: Graph) -> Any:
@@ -50,6 +52,7 @@ def graph_as_json(graph: Graph) -> Any:
             step.outputs,
             [step.env, step.code, step.parents, step.environment, step.reuse, step.strict, step.retries, step.timeout],
             None if step.resources == ONE_CPU else _resources_as_json(step.resources),
+            step.module,
         ]
         for step in graph.steps.values()
     ]
@@ -60,7 +63,7 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows = raw
     steps = {}
-    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources in rows:
+    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module in rows:
         env, code, parents, environment, reuse, strict, retries, timeout = rest
         steps[name] = GraphStep(
             name,
@@ -80,6 +83,7 @@ def graph_from_json(raw: Any) -> Graph:
             retries,
             timeout,
             ONE_CPU if resources is None else Resources(*resources),
+            module,
         )
     return Graph(pipeline, path, experiment, params, steps)
 

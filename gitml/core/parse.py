@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from typing import Any
 
 from gitml.core import paths
 from gitml.core.action import PORT_KINDS, Scalar
@@ -12,7 +13,7 @@ from gitml.core.expression import Ref, Template, split_words
 from gitml.core.fields import Fields
 from gitml.core.params import TYPES, Param, normalised, problem_with_value, type_name
 from gitml.core.resources import ONE_CPU, Resources
-from gitml.core.spec import Pipeline, Place, Port, Step
+from gitml.core.spec import Pipeline, Place, Port, Step, Use
 from gitml.core.wiring import check_wiring
 from gitml.core.yamldoc import Node, read_yaml
 
@@ -21,8 +22,10 @@ _PIPELINE_KEYS = frozenset(
 )
 _STEP_KEYS = frozenset(
     ("run", "shell", "outputs", "after", "code", "env", "environment", "retries", "timeout", "reuse", "sandbox")
-    + ("resources", "matrix", "help")
+    + ("resources", "matrix", "help", "module", "inputs", "params")
 )
+_OF_THE_MODULE = ("run", "shell", "outputs", "code", "env", "environment")
+_OF_A_USE = ("inputs", "params")
 _PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help"))
 _PORT_KEYS = frozenset(("type", "path"))
 _RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
@@ -192,8 +195,13 @@ class _PipelineReader(Fields):
                 self.report(key, f"step {name!r} is empty: it needs run")
             self.broken.add(name)
             return Step(name, place, ())
-        if not pairs.keys() - _STEP_KEYS and "run" not in pairs:
-            self.report(key, f"step {name!r} needs run: the command")
+        if not pairs.keys() - _STEP_KEYS and "run" not in pairs and "module" not in pairs:
+            self.report(key, f"step {name!r} needs run: the command (or module: the module to use)")
+        if "module" in pairs:
+            return self.module_step(name, place, pairs)
+        for word in _OF_A_USE:
+            if word in pairs:
+                self.report(pairs[word][0], f"{word} is for steps with module; in run use ${{{{ {word}.x }}}}")
         shell = self.one_of(pairs["shell"][1], "shell", SHELLS) if "shell" in pairs else None
         words: tuple[Template, ...] = ()
         if "run" in pairs:
@@ -217,20 +225,56 @@ class _PipelineReader(Fields):
             words=words,
             shell=shell,
             outputs=tuple(outputs),
-            after=self.after(pairs["after"][1]) if "after" in pairs else (),
             code=self.code + (self.code_of(pairs["code"][1]) if "code" in pairs else ()),
             env=tuple(sorted(env.items(), key=lambda item: item[0])),
             environment=self.environment_of(pairs["environment"][1]) if "environment" in pairs else self.environment,
-            retries=int(self.number(pairs["retries"][1], "retries", least=0, whole=True) or 0)
+            resources=self.resources(pairs["resources"][1]) if "resources" in pairs else ONE_CPU,
+            **self.common(pairs),
+        )
+
+    def module_step(self, name: str, place: Place, pairs: dict[str, tuple[Node, Node]]) -> Step:
+        """A step that uses a module: what the module says can't be said again."""
+        for word in _OF_THE_MODULE:
+            if word in pairs:
+                self.report(pairs[word][0], f"step {name!r} uses a module, which says {word} itself")
+        self.broken.add(name)
+        module = self.text_of(pairs["module"][1], "module") or ""
+        inputs = []
+        if "inputs" in pairs:
+            for port, (_, node) in self.named(pairs["inputs"][1], "inputs").items():
+                text = self.text_of(node, f"input {port!r}")
+                template = self.template(node, text or "")
+                if text is not None and not (len(template) == 1 and isinstance(template[0], Ref)):
+                    self.report(node, f"input {port!r} takes one expression, such as ${{{{ steps.x.outputs.y }}}}")
+                inputs.append((port, template))
+        params: list[tuple[str, Scalar | Template]] = []
+        if "params" in pairs:
+            for param, (_, node) in self.named(pairs["params"][1], "params").items():
+                if isinstance(node.value, str) and "${{" in node.value:
+                    params.append((param, self.template(node, node.value)))
+                elif not type_name(node.value):
+                    self.report(node, f"parameter {param!r} must be text, a number, true or false")
+                else:
+                    params.append((param, node.value))
+        resources = self.resources(pairs["resources"][1]) if "resources" in pairs else None
+        common = self.common(pairs)
+        return Step(
+            name=name, place=place, words=(), use=Use(module, tuple(inputs), tuple(params), resources), **common
+        )
+
+    def common(self, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
+        """What every step can say."""
+        return {
+            "after": self.after(pairs["after"][1]) if "after" in pairs else (),
+            "retries": int(self.number(pairs["retries"][1], "retries", least=0, whole=True) or 0)
             if "retries" in pairs
             else 0,
-            timeout=self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
-            reuse=self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
-            strict=self.sandbox(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
-            resources=self.resources(pairs["resources"][1]) if "resources" in pairs else ONE_CPU,
-            matrix=self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
-            help=self.help_of(pairs),
-        )
+            "timeout": self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
+            "reuse": self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
+            "strict": self.sandbox(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
+            "matrix": self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
+            "help": self.help_of(pairs),
+        }
 
     def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
         if node.is_list:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gitml.core.action import Scalar
 from gitml.core.config import HOST
@@ -28,9 +28,79 @@ class Place(NamedTuple):
     column: int
 
 
+class Use(NamedTuple):
+    """The use of a module: `module` as written (``name@requirement``), what its inputs are bound to, its parameters' values.
+
+    `resources` None: what the module says.
+    """
+
+    module: str
+    inputs: tuple[tuple[str, Template], ...]
+    params: tuple[tuple[str, Scalar | Template], ...]
+    resources: Resources | None
+
+
+class InputPort(Protocol):
+    """An input port of a module."""
+
+    @property
+    def kind(self) -> str:
+        """One of PORT_KINDS."""
+
+    @property
+    def optional(self) -> bool:
+        """Whether it may be left unbound."""
+
+
+class Module(Protocol):
+    """What a pipeline must know of a module. Paths and expressions are the module's own."""
+
+    @property
+    def words(self) -> tuple[Template, ...]:
+        """The command: one Template a word, or with `shell` the one script."""
+
+    @property
+    def shell(self) -> str | None:
+        """As of a step."""
+
+    @property
+    def inputs(self) -> Mapping[str, InputPort]:
+        """Input ports by name."""
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """Output ports."""
+
+    @property
+    def params(self) -> Mapping[str, Param]:
+        """Parameters by name."""
+
+    @property
+    def env(self) -> tuple[tuple[str, Template | None], ...]:
+        """Declared environment variables."""
+
+    @property
+    def environment(self) -> str:
+        """``host`` or a requirements file in the module."""
+
+    @property
+    def resources(self) -> Resources:
+        """What it asks of a machine."""
+
+
+class ResolvedModule(NamedTuple):
+    """A module that a use means: the Git id of the tree that holds it, and what it says."""
+
+    content: str
+    spec: Module
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as written. `words` is the command: one Template a word, or with `shell` the one script."""
+    """One step as written. `words` is the command: one Template a word, or with `shell` the one script.
+
+    A step that uses a module has a `use` and neither command nor outputs of its own.
+    """
 
     name: str
     place: Place
@@ -48,6 +118,7 @@ class Step:
     resources: Resources = field(default_factory=Resources)
     matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     help: str = ""
+    use: Use | None = None
 
     def port(self, name: str) -> Port | None:
         """The output port of that name."""

@@ -43,6 +43,8 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
         for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
             if problem := _problem(ref, step, pipeline):
                 reader.report(at_step, problem)
+        if step.use is not None:
+            _check_use(step, pipeline, reader, at_step)
         for name in step.after:
             if name not in pipeline.steps:
                 reader.report(
@@ -70,8 +72,34 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
 
 def parents_of(step: Step) -> list[str]:
     """The steps that `step` waits for, each once, in order of mention."""
-    names = [ref.name for ref in refs_in(step.words) if ref.space == "steps"]
+    names = [ref.name for ref in refs_in(step.words + used_by(step)) if ref.space == "steps"]
     return list(dict.fromkeys([*names, *step.after]))
+
+
+def _check_use(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
+    assert step.use is not None
+    for port, template in step.use.inputs:
+        for ref in refs_in((template,)):
+            problem = _problem(ref, step, pipeline)
+            if ref.space not in ("steps", "inputs"):
+                problem = f"input {port!r} takes an input of the pipeline or an output of a step, not {ref}"
+            if problem:
+                reader.report(place, problem)
+    for name, value in step.use.params:
+        for ref in refs_in((value,)) if isinstance(value, tuple) else ():
+            problem = _problem(ref, step, pipeline)
+            if ref.space not in ("params", "matrix"):
+                problem = f"parameter {name!r} can use params.x and matrix.x, not {ref}"
+            if problem:
+                reader.report(place, problem)
+
+
+def used_by(step: Step) -> tuple[Template, ...]:
+    """The expressions that a use of a module is given."""
+    if step.use is None:
+        return ()
+    values = tuple(value for _, value in step.use.params if isinstance(value, tuple))
+    return tuple(template for _, template in step.use.inputs) + values
 
 
 def _near_steps(name: str, pipeline: Pipeline) -> str:
@@ -106,7 +134,7 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
     other = pipeline.steps.get(ref.name)
     if other is None:
         return f"unknown step {ref.name!r}{_near_steps(ref.name, pipeline)}"
-    if other.port(ref.port) is None:
+    if other.port(ref.port) is None and (other.use is None or other.outputs):
         ports = [port.name for port in other.outputs]
         return f"step {ref.name!r} has no output {ref.port!r}{nearest(ref.port, ports)}"
     if not other.matrix:

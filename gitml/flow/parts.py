@@ -12,11 +12,12 @@ from gitml.core.config import HOST
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
 from gitml.core.plan import Parts, Pending, Problem
-from gitml.core.protocols import Entry
+from gitml.core.protocols import Entry, Source
 from gitml.core.result import ActionResult
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.repo.snapshot import WorkTree
+from gitml.repo.source import TreeSource
 from gitml.repo.treefacts import inspect_tree
 from gitml.workspace import Workspace
 
@@ -30,7 +31,7 @@ class PartsFinder:
         self.ws = ws
         self.source = loaded.source
         self.code = CodeFinder(loaded.source, ws.index)
-        self.environments: dict[tuple[str, tuple[str, ...]], Environment | Problem] = {}
+        self.environments: dict[tuple[str | None, str, tuple[str, ...]], Environment | Problem] = {}
         self.paths: dict[str, tuple[str, str] | Problem] = {}
         self.by_digest: dict[str, Environment] = {}
 
@@ -57,9 +58,10 @@ class PartsFinder:
         """The Environment a step's programs come from."""
         program = step.shell or step.argv[0]
         programs: tuple[str, ...] = ()
-        if not self._in_commit(program):
+        files = self.source if step.module is None else TreeSource(self.ws.objects, step.module)
+        if not _is_among(files, program):
             programs = (program,)
-        question = (step.environment, programs)
+        question = (step.module, step.environment, programs)
         if question not in self.environments:
             answer = self._told(lambda: self._find_environment(*question))
             self.environments[question] = answer
@@ -67,21 +69,14 @@ class PartsFinder:
                 self.by_digest[answer.digest] = answer
         return self.environments[question]
 
-    def _find_environment(self, name: str, programs: tuple[str, ...]) -> Environment:
+    def _find_environment(self, module: str | None, name: str, programs: tuple[str, ...]) -> Environment:
         if name == HOST:
             return self.ws.environments.host(programs)
-        entry = self.source.lookup(name)
+        files = self.source if module is None else TreeSource(self.ws.objects, module)
+        entry = files.lookup(name)
         if entry is None or entry.is_tree or entry.is_submodule:
             raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
         return self.ws.environments.locked(name, self.source.read(entry.oid), programs)
-
-    def _in_commit(self, program: str) -> bool:
-        """A program of the commit itself (``./tool.sh``) counts as code, not as environment."""
-        return (
-            "/" in program
-            and not program.startswith("/")
-            and self.source.lookup(posixpath.normpath(program)) is not None
-        )
 
     def _code(self, step: GraphStep) -> tuple[CodeFile, ...] | Problem:
         return self._told(lambda: self.code.find(step))
@@ -93,6 +88,8 @@ class PartsFinder:
         if isinstance(known, Problem):
             return known
         kind, content = known
+        if binding.kind and binding.kind != kind:
+            return Problem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
         return ActionInput(binding.name, binding.mount, kind, content)
 
     def _content_at(self, path: str) -> tuple[str, str]:
@@ -145,3 +142,8 @@ class PartsFinder:
         except InputError as error:
             where = f" ({error.where})" if error.where else ""
             return Problem(error.message + where, error.hint)
+
+
+def _is_among(files: Source, program: str) -> bool:
+    """Whether a program is the commit's or the module's own (``./tool.sh``): that counts as code, not as environment."""
+    return "/" in program and not program.startswith("/") and files.lookup(posixpath.normpath(program)) is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 
 from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
@@ -55,7 +54,7 @@ def _unfinished(folder: str, now: float) -> Run | None:
         return None
     done = {step.name: step for step in finished_steps(folder)}
     steps = tuple(done.get(name) or StepRun(name, "cancelled", ENDED, 0.0) for name in names)
-    return replace(run, status="failed", ended=_last_change(folder, now), steps=steps, error=ENDED)
+    return run._replace(status="failed", ended=_last_change(folder, now), steps=steps, error=ENDED)
 
 
 def finished_steps(folder: str) -> list[StepRun]:

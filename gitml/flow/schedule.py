@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import json
-from dataclasses import replace
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
@@ -69,7 +68,7 @@ def perform(
     try:
         scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
         steps = scheduler.work()
-        run = replace(run, status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        run = run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
         evidence = Evidence(scheduler.actions, scheduler.environments)
     finally:
         executor.close()
