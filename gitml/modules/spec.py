@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gitml.core.action import PORT_KINDS
@@ -43,9 +42,8 @@ class InputPort(NamedTuple):
     help: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSpec:
-    """A module as its file describes it. Paths are relative to the module's folder.
+class ModuleSpec(NamedTuple):
+    """A module as its file describes it: a `core.spec.Module`. Paths are relative to the module's folder.
 
     `words` is the command: one Template a word, or with `shell` the one script, over inputs, outputs and params.
     """
@@ -53,9 +51,9 @@ class ModuleSpec:
     name: str
     words: tuple[Template, ...]
     shell: str | None = None
-    inputs: Mapping[str, InputPort] = ()  # type: ignore[assignment]
+    inputs: Mapping[str, InputPort] = {}
     outputs: tuple[Port, ...] = ()
-    params: Mapping[str, Param] = ()  # type: ignore[assignment]
+    params: Mapping[str, Param] = {}
     code: tuple[Template, ...] = ()
     env: tuple[tuple[str, Template | None], ...] = ()
     environment: str = HOST
@@ -88,26 +86,6 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
     if reader.diagnostics:
         raise SpecError(reader.diagnostics)
     return spec
-
-
-def words_without(words: tuple[Template, ...], unbound: frozenset[str]) -> tuple[Template, ...]:
-    """The command without what only names optional inputs that are not bound.
-
-    A word with such an input in it goes; when it is nothing but that input, an option just before it (``--rules``) goes too.
-    """
-    kept: list[Template] = []
-    for word in words:
-        missing = [ref for ref in word if isinstance(ref, Ref) and ref.space == "inputs" and ref.name in unbound]
-        if not missing:
-            kept.append(word)
-        elif len(word) == 1 and kept and _is_option(kept[-1]):
-            kept.pop()
-    return tuple(kept)
-
-
-def _is_option(word: Template) -> bool:
-    text = word[0] if len(word) == 1 else None
-    return isinstance(text, str) and text.startswith("-") and text.strip("-") != "" and "=" not in text
 
 
 class _ModuleReader(_PipelineReader):

@@ -6,9 +6,10 @@ import pytest
 
 from gitml.core.diagnostics import SpecError
 from gitml.core.expression import Ref
+from gitml.core.modular import words_without
 from gitml.core.params import Param
 from gitml.core.spec import Port
-from gitml.modules.spec import InputPort, parse_module, words_without
+from gitml.modules.spec import InputPort, parse_module
 
 WHOLE = b"""\
 name: team/model-card
