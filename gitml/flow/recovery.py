@@ -9,7 +9,9 @@ from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.execute.descendants import end_strays
 from gitml.execute.removal import remove_tree
-from gitml.flow.recording import Evidence, record_run, remove_folder
+from gitml.flow.journal import remove_folder
+from gitml.flow.recording import Evidence, record_run
+from gitml.ledger.layout import record_folder
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
@@ -34,13 +36,20 @@ def recover(ws: Workspace) -> list[Run]:
         try:
             end_strays(folder)
             run = _unfinished(folder, ws.now())
-            if run is not None:
+            if run is not None and not _is_recorded(ws, run):
                 record_run(ws, run, Evidence({}, {}), Config())
                 recovered.append(run)
             remove_folder(folder)
         finally:
             ws.locks.unlock(slot)
     return recovered
+
+
+def _is_recorded(ws: Workspace, run: Run) -> bool:
+    """Whether the process was killed between writing the record and removing the folder."""
+    tip = ws.records.tip()
+    place = f"{record_folder(run.id, run.started)}/run.json"
+    return tip is not None and ws.objects.header(f"{tip}:{place}") is not None
 
 
 def _unfinished(folder: str, now: float) -> Run | None:

@@ -94,6 +94,7 @@ def run_pipeline(
 
         ws.records.close()
         run, recorded = perform(ws, loaded, planner, plan, run, request, emit, stop)
+    ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
 

@@ -12,12 +12,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from gitml.errors import BusyError, InputError, IntegrityError, TrustError
 from gitml.repo.git import DURABLE, Location, git_status, popen, translate
-from gitml.repo.logdiff import Changes, added_since, changes_between
 from gitml.repo.objects import Objects
-from gitml.repo.packing import tidy
+
+if TYPE_CHECKING:
+    from gitml.repo.logdiff import Changes
 
 _PATIENCE = 20.0
 _COMMITTER = "gitml <gitml@localhost>"
@@ -123,6 +125,8 @@ class GitRecordLog:
 
     def changes(self, known: str | None, tip: str, below: str) -> Changes:
         """What the folder `below` has at the record `tip` and not at the record `known`, and the other way round."""
+        from gitml.repo.logdiff import changes_between
+
         return changes_between(self._location, known, tip, below)
 
     def since(self, known: str | None) -> Iterator[tuple[str, str, str]]:
@@ -132,6 +136,8 @@ class GitRecordLog:
             return iter(())
         if known is not None and self._objects.header(known) is None:
             known = None
+        from gitml.repo.logdiff import added_since
+
         return added_since(self._location, self._objects, tip, known)
 
     def read(self, oid: str) -> bytes:
@@ -140,6 +146,8 @@ class GitRecordLog:
 
     def maintain(self) -> bool:
         """Joins packs in the background when records have left many; cheap to call after every run."""
+        from gitml.repo.packing import tidy
+
         return tidy(self._location)
 
     def _refuse_taken(self, tip: str, paths: Sequence[str]) -> None:
