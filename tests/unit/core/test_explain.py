@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +21,10 @@ BEFORE = Action(
     environment=digest_of(b"env"),
 )
 CODE, RAW, MODEL = BEFORE.code[0], BEFORE.inputs[0], BEFORE.outputs[0]
+
+
+def replace(action: Action, **change: Any) -> Action:
+    return action._replace(**change)
 
 
 def told(**change: Any) -> list[str]:
