@@ -290,9 +290,6 @@ class _PipelineReader(Fields):
         text = self.text_of(node, f"run of step {name!r}")
         if text is None:
             return ()
-        if "\0" in text:
-            self.report(node, f"step {name!r}: the command holds a NUL character")
-            return ()
         template = self.template(node, text)
         if shell:
             return (template,)
@@ -350,6 +347,8 @@ class _PipelineReader(Fields):
             for item in self.items(value, f"matrix {name!r}"):
                 if not type_name(item.value):
                     self.report(item, f"a value of matrix {name!r} must be text, a number, true or false")
+                elif "\0" in text_of(item.value):
+                    self.report(item, f"a value of matrix {name!r} holds a NUL character")
                 elif text_of(item.value) in texts:
                     self.report(item, f"matrix {name!r} has {text_of(item.value)!r} twice")
                 else:

@@ -23,6 +23,10 @@ BEFORE = Action(
 CODE, RAW, MODEL = BEFORE.code[0], BEFORE.inputs[0], BEFORE.outputs[0]
 
 
+def replace(action: Action, **change: Any) -> Action:
+    return action._replace(**change)
+
+
 def told(**change: Any) -> list[str]:
     return [str(found) for found in changes_between(BEFORE, BEFORE._replace(**change))]
 
