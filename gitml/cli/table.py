@@ -31,6 +31,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "checkout": Entry("checkout", "Write the outputs of a run to files"),
         "lineage": Entry("lineage", "Tell where an artifact comes from, and what was made of it"),
     },
+    "Share": {
+        "module": Entry("module", "Publish, find and look after reusable steps"),
+    },
     "Look after": {
         "du": Entry("du", "Tell how much room gitml takes"),
         "gc": Entry("gc", "Remove what no kept run needs"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gitml.core.digest import PREFIX, Digest
 
 FORMAT = 1
+
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 Scalar = str | int | float | bool
 PORT_KINDS = ("file", "directory", "metrics", "plot")
@@ -44,8 +45,7 @@ class ActionOutput(NamedTuple):
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A step ready to be performed: no expression is left in it, and nothing else can change its result.
 
     `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
@@ -64,7 +64,7 @@ class Action:
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
-        return json.dumps(
+        return _ENCODE(
             {
                 "format": FORMAT,
                 "argv": self.argv,
@@ -76,10 +76,7 @@ class Action:
                 "env": self.env,
                 "environment": self.environment,
                 "module": self.module,
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-            allow_nan=False,
+            }
         ).encode("ascii")
 
     def key(self) -> Digest:

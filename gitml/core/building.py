@@ -46,6 +46,7 @@ def build_graph(
     for name in _in_order(pipeline):
         for values, full_name in names[name]:
             made[full_name] = renderer.step(pipeline.steps[name], values, full_name)
+    renderer.check_shared_outputs()
     return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made)
 
 
@@ -169,7 +170,26 @@ class _Renderer:
         problem = paths.problem_with(path)
         if problem or path == ".":
             self.fail(step, f"output {name!r} is {problem or 'the whole tree'}")
+        if paths.overlaps(path, ".gitml"):
+            self.fail(step, f"output {name!r} can't lie in .gitml")
         return path
+
+    def check_shared_outputs(self) -> None:
+        """Values and combinations may make one path of two that are written differently."""
+        owners: dict[str, str] = {}  # path -> the step that makes it
+        for whole in (True, False):
+            for step in self.made.values():
+                for output in step.outputs:
+                    path = output.mount
+                    if path.startswith(OUT + "/"):
+                        continue
+                    if whole:
+                        other = owners.setdefault(path, step.name)
+                    else:
+                        folders = [path[:index] for index, char in enumerate(path) if char == "/"]
+                        other = next((owners[folder] for folder in folders if folder in owners), step.name)
+                    if other != step.name:
+                        self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
 
     def check_overlap(self, step: Step, outputs: tuple[ActionOutput, ...], bindings: list[Binding]) -> None:
         for output in outputs:

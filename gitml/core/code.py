@@ -5,12 +5,11 @@ A step's sandbox holds exactly these, so a file that was missed makes the step f
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import itertools
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from gitml.core import paths
@@ -33,16 +32,15 @@ class CodeQuery(NamedTuple):
     roots: tuple[str, ...]
 
 
-def query_of(step: GraphStep) -> CodeQuery:
-    """The CodeQuery of a step."""
-    given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
-    words: list[str] = []
-    for word in _words(step):
-        for candidate in (word, word.partition("=")[2]) if "=" in word else (word,):
-            if candidate and candidate not in given and not candidate.startswith("-") and candidate not in (".", "./"):
-                words.append(candidate)
+def query_of(step: GraphStep, may_exist: Callable[[str], bool]) -> CodeQuery:
+    """The CodeQuery of a step, without words that can't name anything of the commit."""
     every = _words(step)
-    modules = tuple(name for flag, name in itertools.pairwise(every) if flag == "-m")
+    words = [word for word in every if may_exist(word) and not word.startswith("-")]
+    words += [value for word in every if "=" in word and may_exist(value := word.partition("=")[2])]
+    if words:
+        given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
+        words = [word for word in words if word not in given and word not in (".", "./")]
+    modules = tuple(name for flag, name in itertools.pairwise(every) if flag == "-m") if "-m" in every else ()
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
     clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
     return CodeQuery(tuple(dict.fromkeys(words)), modules, step.code, clean)
@@ -55,10 +53,11 @@ def _words(step: GraphStep) -> Sequence[str]:
 
     script = _COMMENT.sub("", step.argv[0])
     # Rather a word too many than one too few: only those that name something of the commit count.
-    in_script = _BETWEEN.split(script)
-    with contextlib.suppress(ValueError):  # a shell may make sense of it
-        in_script += shlex.split(script)
-    return in_script + list(step.argv[1:])
+    in_script = _BETWEEN.split(script) + list(step.argv[1:])
+    try:
+        return in_script + shlex.split(script)
+    except ValueError:  # a shell may make sense of it
+        return in_script
 
 
 def _is_source(path: str, entry: Entry) -> bool:
@@ -80,9 +79,8 @@ class CodeFinder:
         if step.module is not None:
             files = sorted(self.source.children(step.module).items())
             return tuple(CodeFile(name, entry.mode, entry.oid) for name, entry in files)
-        query = query_of(step)
-        # Most words name nothing: leaving them out early makes the queries of many steps equal.
-        query = query._replace(words=tuple([word for word in query.words if self._may_exist(word)]))
+        # Most words name nothing: leaving them out early is quick, and makes the queries of many steps equal.
+        query = query_of(step, self._may_exist)
         answer = self.answers.get(query)
         if answer is None:
             answer = self.answers[query] = self._search(query)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from gitml.core.resources import Resources
 
@@ -11,22 +11,20 @@ HOST = "host"
 PATH = "gitml.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """What `gitml.yaml` says for every pipeline that does not say otherwise."""
 
     environment: str = HOST
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """Defaults for pipelines; what this machine is said to have (``targets.local``); sizes kept inline in records, in bytes."""
 
     pipeline: str | None = None
     experiment: str | None = None
-    defaults: Defaults = field(default_factory=Defaults)
-    local: dict[str, Any] = field(default_factory=dict)
+    defaults: Defaults = Defaults()
+    local: Mapping[str, Any] = {}
     inline_file: int = 256 << 10
     inline_run: int = 8 << 20
 

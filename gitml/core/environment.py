@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitml.core.digest import Digest, digest_of
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from."""
 
     digest: Digest

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core.action import Action
+from gitml.core.action import Action, ActionInput
 
 
 class Change(NamedTuple):
@@ -70,10 +70,13 @@ def _git_id(mode: str, oid: str) -> str:
 
 def _inputs(before: Action, after: Action) -> list[Change]:
     """Inputs are told apart by name and place in the order, since gathered ones share a name."""
-    return _pairs("input", _input_names(before), _input_names(after))
+    old, new = _input_names(before), _input_names(after)
+    changes = _pairs("input", {n: i.content for n, i in old.items()}, {n: i.content for n, i in new.items()})
+    moved = [(n, i, new[n]) for n, i in old.items() if n in new and i.content == new[n].content and i != new[n]]
+    return changes + [Change("input", name, f"{a.kind} {a.mount}", f"{b.kind} {b.mount}") for name, a, b in moved]
 
 
-def _input_names(action: Action) -> dict[str, str]:
+def _input_names(action: Action) -> dict[str, ActionInput]:
     counts: dict[str, int] = {}
     for item in action.inputs:
         counts[item.name] = counts.get(item.name, 0) + 1
@@ -82,7 +85,7 @@ def _input_names(action: Action) -> dict[str, str]:
             item.name
             if counts[item.name] == 1
             else f"{item.name} ({posixpath.basename(posixpath.dirname(item.mount))})"
-        ): item.content
+        ): item
         for item in action.inputs
     }
 
@@ -130,14 +133,18 @@ def _shown(value: Any) -> str | None:
     return None if value is None else str(value)[:200]
 
 
-def _named(kind: str, before: Iterable[tuple[str, Any]], after: Iterable[tuple[str, Any]]) -> list[Change]:
+def _named(kind: str, before: Sequence[tuple[str, Any]], after: Sequence[tuple[str, Any]]) -> list[Change]:
     def shown(pairs: Iterable[tuple[str, Any]]) -> dict[str, str]:
         return {
             name: "(from the machine)" if value is None else repr(value) if value == "" else str(value)
             for name, value in pairs
         }
 
-    return _pairs(kind, shown(before), shown(after))
+    old, new, one, two = shown(before), shown(after), dict(before), dict(after)
+    for name, value in one.items():
+        if name in two and type(value) is not type(two[name]) and old[name] == new[name]:
+            old[name], new[name] = repr(value), repr(two[name])  # 1 became "1"
+    return _pairs(kind, old, new)
 
 
 def _pairs(kind: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:

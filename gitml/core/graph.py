@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gitml.core.action import ActionOutput, Scalar
@@ -27,8 +26,7 @@ class Binding(NamedTuple):
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphStep:
+class GraphStep(NamedTuple):
     """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file.
 
     `module` is the Git id of the tree of the module that it uses; its code and environment are there.
@@ -54,8 +52,7 @@ class GraphStep:
     module: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """Steps by name, each after all it waits for."""
 
     pipeline: str

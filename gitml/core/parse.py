@@ -5,13 +5,13 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from gitml.core import paths
+from gitml.core import matrix, paths
 from gitml.core.action import PORT_KINDS, Scalar
 from gitml.core.config import HOST, Defaults
 from gitml.core.diagnostics import SpecError, nearest
 from gitml.core.expression import Ref, Template, shell_operator, split_words
 from gitml.core.fields import Fields
-from gitml.core.params import TYPES, Param, normalised, problem_with_value, type_name
+from gitml.core.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Pipeline, Place, Port, Step, Use
 from gitml.core.wiring import check_wiring
@@ -291,9 +291,6 @@ class _PipelineReader(Fields):
         text = self.text_of(node, f"run of step {name!r}")
         if text is None:
             return ()
-        if "\0" in text:
-            self.report(node, f"step {name!r}: the command holds a NUL character")
-            return ()
         template = self.template(node, text)
         if shell:
             return (template,)
@@ -325,7 +322,7 @@ class _PipelineReader(Fields):
             text = self.text_of(pairs["path"][1], "path")
             if text is not None:
                 path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix"))
-                if text.startswith(".gitml"):
+                if paths.overlaps(paths.clean(text), ".gitml"):
                     self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
         return Port(name, kind, path)
 
@@ -352,17 +349,29 @@ class _PipelineReader(Fields):
         combinations = 1
         for name, (key, value) in self.named(node, "matrix").items():
             values: list[Scalar] = []
+            texts: set[str] = set()  # what a command sees, and a label is made of: 1 and "1" are the same
             for item in self.items(value, f"matrix {name!r}"):
                 if not type_name(item.value):
                     self.report(item, f"a value of matrix {name!r} must be text, a number, true or false")
-                elif item.value in values:
-                    self.report(item, f"matrix {name!r} has {item.value!r} twice")
+                elif "\0" in text_of(item.value):
+                    self.report(item, f"a value of matrix {name!r} holds a NUL character")
+                elif text_of(item.value) in texts:
+                    self.report(item, f"matrix {name!r} has {text_of(item.value)!r} twice")
                 else:
                     values.append(item.value)
-            if not values:
+                    texts.add(text_of(item.value))
+            if value.is_list and not value.value:
                 self.report(key, f"matrix {name!r} has no values")
             combinations *= max(1, len(values))
             axes.append((name, tuple(values)))
         if combinations > MAX_COMBINATIONS:
             self.report(node, f"a matrix of {combinations:,} combinations; at most {MAX_COMBINATIONS:,}")
+        elif len(axes) > 1:
+            labels: set[str] = set()
+            for combination in matrix.combinations(tuple(axes)):
+                label = matrix.label_of(combination)
+                if label in labels:
+                    self.report(node, f"two combinations of the matrix have the label {label!r}")
+                    break
+                labels.add(label)
         return tuple(axes)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from gitml.core.action import Action, ActionInput, CodeFile
 from gitml.core.digest import Digest
-from gitml.core.explain import changes_between, summary_of
 from gitml.core.graph import GraphStep
 from gitml.core.protocols import ActionCache
 from gitml.core.result import ActionResult, OutputRef
@@ -139,6 +138,8 @@ def _forced(step: GraphStep, policy: Policy) -> str | None:
 
 def _why(action: Action, before: Iterable[Action]) -> str:
     """What differs from the nearest Action that was performed: the one with the fewest changes, of equals the newest."""
+    from gitml.core.explain import changes_between, summary_of  # only what runs is explained
+
     differences = [changes_between(known, action) for known in before]
     if not differences:
         return "never ran"

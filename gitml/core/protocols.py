@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from gitml.core.action import Action
@@ -93,8 +92,7 @@ class ActionCache(Protocol):
         """The Actions last performed for a step of this name, newest first; some dozen at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One attempt to be performed.
 
     `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.

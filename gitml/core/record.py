@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gitml.core.action import Scalar
@@ -12,6 +11,8 @@ from gitml.core.digest import Digest, parse_digest
 from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
 
 FORMAT = 1
+
+_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _LARGEST = 1.7976931348623157e308
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
@@ -55,8 +56,7 @@ class StepRun(NamedTuple):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One pipeline at one commit.
 
     `commit` is what was run: for uncommitted work the snapshot commit, with `dirty` set and `base` the HEAD it lies on.
@@ -78,9 +78,9 @@ class Run:
     branch: str | None = None
     message: str = ""
     tags: tuple[str, ...] = ()
-    params: Mapping[str, Scalar] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = {}
     selected: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     steps: tuple[StepRun, ...] = ()
     error: str | None = None
 
@@ -183,7 +183,7 @@ def encode_run(run: Run) -> bytes:
     steps = shown.pop("steps")
     head = json.dumps({key: shown[key] for key in sorted(shown)}, allow_nan=False)
     in_order = [{key: step[key] for key in sorted(step)} for step in steps]
-    lines = ",\n".join([json.dumps(step, separators=(",", ":"), allow_nan=False) for step in in_order])
+    lines = ",\n".join([_ENCODE(step) for step in in_order])
     return f'{head[:-1]}, "steps": [\n{lines}\n]}}\n'.encode()
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(NamedTuple):
     """CPU and GPU counts (fractions allowed), memory in bytes (0: not said), labels a machine must carry, custom counts."""
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    custom: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
+    custom: Mapping[str, float] = {}
 
     def fits(self, free: Resources) -> bool:
         """Whether a machine with `free` left can take this."""

@@ -8,6 +8,7 @@ from gitml.core import paths
 from gitml.core.diagnostics import nearest
 from gitml.core.expression import Ref, Template, refs_in
 from gitml.core.matrix import combinations, label_of
+from gitml.core.params import text_of
 from gitml.core.spec import Pipeline, Step
 from gitml.core.yamldoc import Node
 
@@ -41,7 +42,7 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
                 elif problem := _problem(ref, step, pipeline):
                     reader.report(at_step, problem)
         for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
-            if problem := _problem(ref, step, pipeline):
+            if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
                 reader.report(at_step, problem)
         if step.use is not None:
             _check_use(step, pipeline, reader, at_step)
@@ -148,9 +149,9 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
             f"step {ref.name!r} has a matrix: say steps.{ref.name}[*].outputs.{ref.port}, or one label in the brackets"
         )
     if ref.selector == "matrix":
-        own = dict(step.matrix)
+        own = {axis: set(map(text_of, values)) for axis, values in step.matrix}
         lacking = [
-            axis for axis, values in other.matrix if not set(values) >= set(own.get(axis, ())) or axis not in own
+            axis for axis, values in other.matrix if axis not in own or not set(map(text_of, values)) >= own[axis]
         ]
         return f"[matrix] needs step {step.name!r} to have the matrix value {lacking[0]!r} too" if lacking else None
     if ref.selector != "*":
@@ -169,17 +170,22 @@ def _check_ports(step: Step, reader: Reader, place: Node) -> None:
 
 
 def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
-    seen: dict[str, str] = {}
+    made: dict[str, str] = {}  # path -> step
+    within: dict[str, str] = {}  # folder -> a step that makes something in it
     for step in pipeline.steps.values():
         for port in step.outputs:
             if not port.path:
                 continue
             path = paths.clean(_skeleton(port.path))
-            for other_path, owner in seen.items():
-                if owner != step.name and paths.overlaps(path, other_path):
-                    place = Node("", step.place.line, step.place.column, 0, 0)
-                    reader.report(place, f"steps {owner!r} and {step.name!r} both make {path!r}")
-            seen[path] = step.name
+            folders = [path[:index] for index, char in enumerate(path) if char == "/"]
+            owners = [made.get(path), within.get(path), *map(made.get, folders)]
+            owner = next((owner for owner in owners if owner not in (None, step.name)), None)
+            if owner is not None:
+                place = Node("", step.place.line, step.place.column, 0, 0)
+                reader.report(place, f"steps {owner!r} and {step.name!r} both make {path!r}")
+            made[path] = step.name
+            for folder in folders:
+                within[folder] = step.name
 
 
 def _skeleton(template: Template) -> str:

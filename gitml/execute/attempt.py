@@ -16,9 +16,9 @@ from gitml.execute.lines import denied_name, last_line, neutral
 from gitml.execute.logs import Log
 from gitml.execute.messages import Job
 from gitml.execute.outputs import take_outputs
-from gitml.execute.process import NONE, Ended, StoppedError, Watch, find_program, run
+from gitml.execute.process import NONE, Ended, StoppedError, Watch, run
 from gitml.execute.sandbox import BadInputError, Sandbox
-from gitml.execute.variables import command_line, search_path, variables_of
+from gitml.execute.variables import command_line, find_program, search_path, variables_of
 
 
 class Report(NamedTuple):

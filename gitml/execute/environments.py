@@ -6,15 +6,17 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.digest import Digest, digest_of
 from gitml.core.environment import Environment, encode_description, environment_of
 from gitml.core.protocols import Facts
 from gitml.errors import InputError
-from gitml.execute.process import Watch, find_program
 from gitml.execute.pythons import Interpreter, interpreter_at, packages_of
-from gitml.execute.variables import search_path
+from gitml.execute.variables import find_program, search_path
+
+if TYPE_CHECKING:
+    from gitml.execute.process import Watch
 
 _BUILTINS = frozenset(
     ("cd", "source", ".", "export", "set", "unset", "alias", "eval", "exec", "umask", "ulimit", "if", "for")
@@ -99,15 +101,16 @@ class Environments:
         """
         known = self._realised.get(environment.digest)
         if known is None:
-            known = self._realised[environment.digest] = self._make_real(environment, watch or Watch(), say)
+            known = self._realised[environment.digest] = self._make_real(environment, watch, say)
         return known
 
-    def _make_real(self, environment: Environment, watch: Watch, say: Callable[[str], None] | None) -> Realised:
+    def _make_real(self, environment: Environment, watch: Watch | None, say: Callable[[str], None] | None) -> Realised:
         if environment.description["kind"] == "host":
             python = self._default_python()
             if python is None:
                 return Realised((), (), None)
             return Realised(self._prepend(), self._readable(python), python.executable)
+        from gitml.execute.process import Watch
         from gitml.execute.venvs import build
 
         place = self._place_of(environment)
@@ -116,7 +119,7 @@ class Environments:
             environment.requirements or b"",
             self._interpreter_to_build_with(),
             self.machine,
-            watch,
+            watch or Watch(),
             say,
         )
         return Realised((f"{place}/bin",), (place, *base), f"{place}/bin/python")

@@ -107,18 +107,6 @@ def run(
     return Ended(os.waitstatus_to_exitcode(status), stopped, cost)
 
 
-def find_program(name: str, path: str) -> str | None:
-    """The executable file that `name` means on the search path `path`; a name with a slash is taken as it is."""
-    if "/" in name:
-        return name
-    for directory in path.split(":"):
-        if directory.startswith("/"):
-            candidate = f"{directory}/{name}"
-            if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
-                return candidate
-    return None
-
-
 def _attend(
     pid: int,
     handle: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 
@@ -113,3 +114,15 @@ def _joined(kind: str, ports: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, mount in ports:
         mounts.setdefault(variable(kind, name), []).append(mount)
     return {name: "\n".join(paths) for name, paths in mounts.items()}
+
+
+def find_program(name: str, path: str) -> str | None:
+    """The executable file that `name` means on the search path `path`; a name with a slash is taken as it is."""
+    if "/" in name:
+        return name
+    for directory in path.split(":"):
+        if directory.startswith("/"):
+            candidate = f"{directory}/{name}"
+            if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+                return candidate
+    return None

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gitml.errors import InputError
-from gitml.execute.process import NONE, StoppedError, Watch, find_program, run
+from gitml.execute.process import NONE, StoppedError, Watch, run
 from gitml.execute.pythons import Interpreter
 from gitml.execute.removal import remove_tree
 from gitml.execute.requirements import parse_requirements
+from gitml.execute.variables import find_program
 
 MARKER = "built.json"
 _TAIL = 4000

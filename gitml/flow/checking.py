@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.graphcodec import Head
 from gitml.core.record import decode_run
 from gitml.errors import GitmlError, IntegrityError
+from gitml.flow.availability import Availability
 from gitml.flow.load import Loaded, bind_again, read_config
 from gitml.flow.run import RunRequest, run_pipeline
 from gitml.flow.stop import StopSignal
@@ -40,13 +42,15 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
         yield from _records(ws)
         yield from _index(ws, repair)
         lost: list[fsck.Fault] = []
+        seen: set[str] = set()
         for fault in fsck.check_objects(ws.store, deep):
             done = fsck.mend(ws.store, fault) if repair else None
+            if fault.kind == "corrupt":
+                seen.add(fault.name)
             if repair and fault.kind == "corrupt" and _is_digest(fault.name):
                 lost.append(fault)
             else:
                 yield Fault("store", fault.kind, fault.name, fault.what, done)
-        seen = {fault.name for fault in lost}
         for fault in _trees(ws):
             if fault.name not in seen:
                 seen.add(fault.name)
@@ -139,7 +143,12 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
 
 
 def _make_again(ws: Workspace, digest: Digest) -> str | None:
-    """Runs the step that made `digest` again; what came of it, None when it can't be made."""
+    """Takes `digest` from a record, or runs the step that made it again; what came of it, None when it can't be made."""
+    if not ws.store.is_quarantined(digest):
+        with contextlib.suppress(IntegrityError):  # a record that lies is a fault of its own
+            Availability(ws).fetch_digest(digest, tree=False)
+        if ws.store.check(digest) is None:
+            return "taken from a record"
     makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]
     for maker in makers[:3]:
         try:

@@ -18,7 +18,6 @@ from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.repo.snapshot import WorkTree
 from gitml.repo.source import TreeSource
-from gitml.repo.treefacts import inspect_tree
 from gitml.workspace import Workspace
 
 T = TypeVar("T")
@@ -95,6 +94,8 @@ class PartsFinder:
     def _content_at(self, path: str) -> tuple[str, str]:
         entry = self._followed(path)
         if entry.is_tree:
+            from gitml.repo.treefacts import inspect_tree
+
             facts = inspect_tree(self.ws.objects, entry.oid, self.ws.index)
             if facts.submodules:
                 raise InputError(

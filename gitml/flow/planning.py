@@ -52,10 +52,16 @@ class Planner:
         """Decisions for `names`, which hold every parent of each."""
         results: dict[str, ActionResult | None] = {}
         decisions: dict[str, Decision] = {}
+        with self.index.looking():
+            self._plan(names, results, decisions)
+        return Plan(decisions)
+
+    def _plan(
+        self, names: Sequence[str], results: dict[str, ActionResult | None], decisions: dict[str, Decision]
+    ) -> None:
         for name in names:
             decision = decisions[name] = self.decide(self.graph.steps[name], results)
             results[name] = decision.result if decision.kind == REUSE else None
-        return Plan(decisions)
 
     def known_result(self, key: Digest) -> ActionResult | None:
         """The result of `key` when all its bytes can be had: another process may just have made it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,7 +10,7 @@ from gitml.core.digest import Digest, hex_of
 from gitml.core.environment import Environment, encode_description
 from gitml.core.record import Run, encode_run
 from gitml.core.tree import decode_tree
-from gitml.execute.removal import remove_tree
+from gitml.errors import IntegrityError
 from gitml.ledger.layout import record_folder
 from gitml.repo.revisions import commit_info
 from gitml.workspace import Workspace
@@ -75,8 +73,12 @@ class _Inline:
     def add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
         if digest in self.by_digest or self.index.inline(digest) is not None:
             return
-        if not self.store.has(digest, size, tree=tree):
-            return  # set aside since it was made: a later step spoiled it
+        try:
+            self._add(digest, size, folder, tree=tree)
+        except IntegrityError:
+            return  # lost or spoiled since it was made; what came of the step is recorded all the same, and `fsck` names it
+
+    def _add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
         if tree:
             listing = self.store.read(digest)
             if size <= self.left and self._take(digest, listing, folder):
@@ -98,44 +100,3 @@ def _blob_id(content: bytes, object_format: str) -> str:
     import hashlib
 
     return hashlib.new(object_format, b"blob %d\0" % len(content) + content).hexdigest()
-
-
-class Journal:
-    """A run in progress on disk, so that whoever looks can follow it, and what was done outlives a killed gitml."""
-
-    def __init__(self, ws: Workspace, run: Run, steps: Mapping[str, int]) -> None:
-        self.folder = os.path.join(ws.live, run.id)
-        self.logs = os.path.join(self.folder, "logs")
-        os.makedirs(self.logs)
-        _write(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
-        _write(os.path.join(self.folder, "run.json"), encode_run(run))
-        self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
-
-    def note(self, line: str) -> None:
-        """Adds one finished step; in one write, so that a reader sees whole lines."""
-        self.events.write(line.encode() + b"\n")
-
-    def log_path(self, attempt: str) -> str:
-        """The file an attempt's output goes to."""
-        return os.path.join(self.logs, f"{attempt}.log")
-
-    def close(self) -> None:
-        """Removes the folder; the record has everything now."""
-        self.events.close()
-        remove_folder(self.folder)
-
-
-def remove_folder(folder: str) -> None:
-    """Removes a live folder: first out of sight, so that nobody sees half of one."""
-    doomed = f"{folder}.done"
-    try:
-        os.rename(folder, doomed)
-    except FileNotFoundError:
-        return
-    remove_tree(doomed)
-
-
-def _write(path: str, content: bytes) -> None:
-    with open(path + ".new", "wb") as file:
-        file.write(content)
-    os.rename(path + ".new", path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 
 from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.execute.descendants import end_strays
 from gitml.execute.removal import remove_tree
-from gitml.flow.recording import Evidence, record_run, remove_folder
+from gitml.flow.journal import remove_folder
+from gitml.flow.recording import Evidence, record_run
+from gitml.ledger.layout import record_folder
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
@@ -35,13 +36,20 @@ def recover(ws: Workspace) -> list[Run]:
         try:
             end_strays(folder)
             run = _unfinished(folder, ws.now())
-            if run is not None:
+            if run is not None and not _is_recorded(ws, run):
                 record_run(ws, run, Evidence({}, {}), Config())
                 recovered.append(run)
             remove_folder(folder)
         finally:
             ws.locks.unlock(slot)
     return recovered
+
+
+def _is_recorded(ws: Workspace, run: Run) -> bool:
+    """Whether the process was killed between writing the record and removing the folder."""
+    tip = ws.records.tip()
+    place = f"{record_folder(run.id, run.started)}/run.json"
+    return tip is not None and ws.objects.header(f"{tip}:{place}") is not None
 
 
 def _unfinished(folder: str, now: float) -> Run | None:
@@ -55,7 +63,7 @@ def _unfinished(folder: str, now: float) -> Run | None:
         return None
     done = {step.name: step for step in finished_steps(folder)}
     steps = tuple(done.get(name) or StepRun(name, "cancelled", ENDED, 0.0) for name in names)
-    return replace(run, status="failed", ended=_last_change(folder, now), steps=steps, error=ENDED)
+    return run._replace(status="failed", ended=_last_change(folder, now), steps=steps, error=ENDED)
 
 
 def finished_steps(folder: str) -> list[StepRun]:

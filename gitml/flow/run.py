@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from gitml import __version__
@@ -87,7 +86,7 @@ def run_pipeline(
         steps = [reused(name, decision) for name, decision in plan.decisions.items()]
         for step in steps:
             emit(StepFinished(step))
-        run = replace(run, status="succeeded", ended=ws.now(), steps=tuple(steps))
+        run = run._replace(status="succeeded", ended=ws.now(), steps=tuple(steps))
         recorded = record_run(ws, run, Evidence({}, {}), loaded.config)
     else:
         # Only what performs steps needs these modules: a run from cache does without.
@@ -95,6 +94,7 @@ def run_pipeline(
 
         ws.records.close()
         run, recorded = perform(ws, loaded, planner, plan, run, request, emit, stop)
+    ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import json
-from dataclasses import replace
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
@@ -22,10 +21,11 @@ from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import BusyError, InputError
 from gitml.flow.hints import hint_for
+from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.local import local_capacity, make_executor
 from gitml.flow.planning import Planner
-from gitml.flow.recording import Evidence, Journal, record_run
+from gitml.flow.recording import Evidence, record_run
 from gitml.flow.recovery import recover
 from gitml.flow.run import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
@@ -59,24 +59,41 @@ def perform(
     """Performs what `plan` does not reuse; gives the finished Run and its record's commit."""
     if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
         raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
-    recover(ws)
-    ws.locks.try_lock(Locks.slot_for(f"run:{run.id}"))
+    slot = Locks.slot_for(f"run:{run.id}")
+    try:
+        recover(ws)
+        ws.locks.try_lock(slot)
+        return _performed(ws, loaded, planner, plan, run, request, emit, stop)
+    finally:
+        ws.locks.unlock(slot)
+        ws.locks.unlock(Locks.GC)
+
+
+def _performed(
+    ws: Workspace,
+    loaded: Loaded,
+    planner: Planner,
+    plan: Plan,
+    run: Run,
+    request: RunRequest,
+    emit: Emit,
+    stop: StopSignal,
+) -> tuple[Run, str]:
     indices = {name: index for index, name in enumerate(plan.decisions)}
     capacity = local_capacity(ws, loaded.config, request.jobs)
     check_resources(loaded.graph, plan, capacity)
     journal = Journal(ws, run, indices)
     executor = make_executor(ws, capacity, journal.folder, request.jobs)
+    scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
     try:
-        scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
         steps = scheduler.work()
-        run = replace(run, status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        run = run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
         evidence = Evidence(scheduler.actions, scheduler.environments)
     finally:
         executor.close()
+        scheduler.release()
     recorded = record_run(ws, run, evidence, loaded.config)
     journal.close()
-    ws.locks.unlock(Locks.slot_for(f"run:{run.id}"))
-    ws.locks.unlock(Locks.GC)
     return run, recorded
 
 
@@ -162,6 +179,12 @@ class _Scheduler:
             for event in self.executor.wait(POLL if self.active or self.waiting else 0.0):
                 self.on_event(event)
         return [self.done[name] for name in self.names]
+
+    def release(self) -> None:
+        """Frees the Actions of steps that are still being made, when something went wrong on the way."""
+        for active in self.active.values():
+            assert active.decision.key is not None
+            self.ws.locks.unlock(Locks.slot_for(active.decision.key))
 
     def status(self) -> str:
         """How the run as a whole ended."""
@@ -268,7 +291,11 @@ class _Scheduler:
                 self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
                 return
         assert decision.action is not None
-        self.planner.fetch_inputs(decision.action)
+        try:
+            self.planner.fetch_inputs(decision.action)
+        except BaseException:
+            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            raise
         self.attempt(Active(step, decision, 1, self.ws.now(), ()))
 
     def insists(self, step: GraphStep) -> bool:

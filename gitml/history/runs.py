@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from typing import NamedTuple
 
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
@@ -118,7 +117,7 @@ def _live(ws: Workspace, id: str) -> Live | None:
             run = decode_run(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return Live(replace(run, steps=tuple(_finished(folder))), folder, holder_of(ws, id))
+    return Live(run._replace(steps=tuple(_finished(folder))), folder, holder_of(ws, id))
 
 
 def _finished(folder: str) -> list[StepRun]:

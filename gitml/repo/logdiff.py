@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
@@ -23,6 +24,33 @@ _LOG = (
     "--no-color",
     "--format=%x00%H %P",
 )
+
+
+class Changes(NamedTuple):
+    """(path, blob oid) of files that came, and the paths of files that went; a file that changed is in both."""
+
+    added: list[tuple[str, str]]
+    removed: list[str]
+
+
+def changes_between(location: Location, known: str | None, tip: str, below: str) -> Changes:
+    """How the files in the folder `below` differ between two records; against nothing when `known` is None."""
+    added: list[tuple[str, str]] = []
+    removed: list[str] = []
+    if known is None:
+        for line in os.fsdecode(git(location, "ls-tree", "-r", "-z", "--full-tree", tip, "--", below)).split("\0")[:-1]:
+            meta, _, path = line.partition("\t")
+            added.append((path, meta.split(" ")[2]))
+        return Changes(added, removed)
+    answer = git(location, "diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", known, tip, "--", below)
+    fields = os.fsdecode(answer).split("\0")[:-1]
+    for meta, path in zip(fields[::2], fields[1::2], strict=True):
+        _, _, _, oid, status = meta.split(" ")
+        if status != "A":
+            removed.append(path)
+        if status != "D":
+            added.append((path, oid))
+    return Changes(added, removed)
 
 
 def added_since(location: Location, objects: Objects, tip: str, known: str | None) -> Iterator[tuple[str, str, str]]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
-from gitml.errors import BusyError, InputError, IntegrityError
-from gitml.repo.git import DURABLE, Location, popen, translate
-from gitml.repo.logdiff import added_since
+from gitml.errors import BusyError, InputError, IntegrityError, TrustError
+from gitml.repo.git import DURABLE, Location, git_status, popen, translate
 from gitml.repo.objects import Objects
-from gitml.repo.packing import tidy
+
+if TYPE_CHECKING:
+    from gitml.repo.logdiff import Changes
 
 _PATIENCE = 20.0
 _COMMITTER = "gitml <gitml@localhost>"
@@ -25,6 +27,8 @@ _ROOT = f"commit %s\nmark :1\ncommitter {_COMMITTER} 0 +0000\ndata 10\ngitml log
 # One small pack syncs three times faster than the dozen loose objects of a record; `maintain` joins packs.
 _IMPORT = (*DURABLE, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--date-format=raw-permissive")
 _UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
+
+_NOTHING: Mapping[str, str] = {}
 
 
 class GitRecordLog:
@@ -73,18 +77,13 @@ class GitRecordLog:
 
         IntegrityError when a path is taken, BusyError when other writers came first for 20 seconds.
         """
-        for path in files:
-            _check_path(path)
-        if source_commit is not None and not self._objects.is_oid(source_commit):
-            raise InputError(f"not a commit id: {source_commit[:80]!r}")
+        parents = () if source_commit is None else (source_commit,)
         deadline = time.monotonic() + _PATIENCE
         tries = 0
         while True:
             with self._lock():
                 tip = self.tip()
-                if tip is not None:
-                    self._refuse_taken(tip, files)
-                commit = self._write(tip, files, message, source_commit)
+                commit = self.compose(tip, files, message, parents)
                 problem = self._advance(tip, commit)
             if problem is None:
                 return commit
@@ -95,6 +94,41 @@ class GitRecordLog:
             tries += 1
             time.sleep(0.005 * min(2**tries, 64) * (0.5 + os.urandom(1)[0] / 256))
 
+    def compose(
+        self,
+        tip: str | None,
+        files: Mapping[str, bytes],
+        message: str,
+        parents: Sequence[str] = (),
+        *,
+        trees: Mapping[str, str] = _NOTHING,
+        sign: bool = False,
+    ) -> str:
+        """Writes the record that `append` would put behind `tip` and leaves the log as it is; `move` makes it part of it.
+
+        `parents` are further parents. `trees` puts Git trees that are there already (by object id) at paths, without copying what
+        is in them. With `sign` the commit is the user's own and signed with their key.
+        """
+        for path in (*files, *trees):
+            _check_path(path)
+        for oid in (*parents, *trees.values()):
+            if not self._objects.is_oid(oid):
+                raise InputError(f"not an object id: {oid[:80]!r}")
+        if tip is not None:
+            self._refuse_taken(tip, (*files, *trees))
+        commit = self._write(tip, files, message, parents, trees)
+        return self._signed(commit, message) if sign else commit
+
+    def move(self, old: str | None, new: str) -> bool:
+        """Makes the log end at the record commit `new`, durably, if it still ends at `old`; whether it did."""
+        return self._advance(old, new) is None
+
+    def changes(self, known: str | None, tip: str, below: str) -> Changes:
+        """What the folder `below` has at the record `tip` and not at the record `known`, and the other way round."""
+        from gitml.repo.logdiff import changes_between
+
+        return changes_between(self._location, known, tip, below)
+
     def since(self, known: str | None) -> Iterator[tuple[str, str, str]]:
         """(record commit, path, blob oid) of every file added after `known`, oldest first; all of them when None."""
         tip = self.tip()
@@ -102,6 +136,8 @@ class GitRecordLog:
             return iter(())
         if known is not None and self._objects.header(known) is None:
             known = None
+        from gitml.repo.logdiff import added_since
+
         return added_since(self._location, self._objects, tip, known)
 
     def read(self, oid: str) -> bytes:
@@ -110,17 +146,26 @@ class GitRecordLog:
 
     def maintain(self) -> bool:
         """Joins packs in the background when records have left many; cheap to call after every run."""
+        from gitml.repo.packing import tidy
+
         return tidy(self._location)
 
-    def _refuse_taken(self, tip: str, files: Mapping[str, bytes]) -> None:
-        for path in files:
+    def _refuse_taken(self, tip: str, paths: Sequence[str]) -> None:
+        for path in paths:
             if self._objects.find(f"{tip}:{path}") is not None:
                 raise IntegrityError("a record of this name is there already; records never change", where=path)
 
-    def _write(self, tip: str | None, files: Mapping[str, bytes], message: str, source: str | None) -> str:
+    def _write(
+        self,
+        tip: str | None,
+        files: Mapping[str, bytes],
+        message: str,
+        parents: Sequence[str],
+        trees: Mapping[str, str],
+    ) -> str:
         """Writes the commit without moving the ref.
 
-        fast-import's own test that a ref only moves forward would walk all records whenever `source` is older than they are.
+        fast-import's own test that a ref only moves forward would walk all records whenever a parent is older than they are.
         """
         branch = os.fsencode(self._ref)
         text = message.encode("utf-8", "surrogateescape")
@@ -130,11 +175,11 @@ class GitRecordLog:
         parts.append(b"commit %s\nmark :2\ncommitter %s %d +0000\n" % (branch, _COMMITTER.encode(), time.time()))
         parts.append(b"data %d\n%s\n" % (len(text), text))
         parts.append(b"from %s\n" % (tip.encode("ascii") if tip else b":1"))
-        if source is not None:
-            parts.append(b"merge %s\n" % source.encode("ascii"))
+        parts += [b"merge %s\n" % parent.encode("ascii") for parent in parents]
         for path, content in files.items():
             parts.append(b"M 100644 inline %s\ndata %d\n" % (os.fsencode(path), len(content)))
             parts += (content, b"\n")
+        parts += [b"M 040000 %s %s\n" % (oid.encode("ascii"), os.fsencode(path)) for path, oid in trees.items()]
         parts.append(b"\nget-mark :2\nreset %s\n\ndone\n" % branch)
         with self._ready.pop("import", None) or popen(self._location, *_IMPORT) as process:
             out, stderr = process.communicate(b"".join(parts))
@@ -147,6 +192,24 @@ class GitRecordLog:
         if code or not self._objects.is_oid(commit):
             raise translate(self._location.folder, ("fast-import",), code, stderr)
         return commit
+
+    def _signed(self, commit: str, message: str) -> str:
+        """The same commit with the user as its author and their signature."""
+        head = self._objects.read(commit).partition(b"\n\n")[0].decode("ascii", "replace").split("\n")
+        tree = head[0].removeprefix("tree ")
+        parents = [word for line in head if line.startswith("parent ") for word in ("-p", line[7:])]
+        text = message.encode("utf-8", "surrogateescape")
+        args = (*DURABLE, "commit-tree", "-S", *parents, "-F", "-", tree)
+        out, stderr, code = git_status(self._location, *args, input=text)
+        made = out.decode("ascii", "replace").strip()
+        if code or not self._objects.is_oid(made):
+            said = stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+            raise TrustError(
+                f"the record can't be signed: {said.removeprefix('fatal: ')}",
+                where="git config commit.gpgSign",
+                hint="mend user.signingKey, gpg.format and their like, or switch signing off",
+            )
+        return made
 
     def _advance(self, tip: str | None, commit: str) -> str | None:
         """Moves the ref from `tip` to `commit`; what git says when somebody else moved or locks it."""

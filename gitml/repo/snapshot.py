@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.protocols import Entry
 from gitml.errors import InputError, IntegrityError
 from gitml.repo.git import Location, git
-from gitml.repo.hashing import Hasher, sync_new_objects
 from gitml.repo.objects import Objects
-from gitml.repo.scratchindex import ScratchIndex
 from gitml.repo.source import TreeSource, tree_of_commit
 from gitml.repo.status import PendingStatus, Status
 from gitml.repo.untracked import Untracked
+
+if TYPE_CHECKING:
+    from gitml.repo.hashing import Hasher
+    from gitml.repo.scratchindex import ScratchIndex
 
 _MESSAGE = b"gitml: snapshot of uncommitted work\n"
 _IDENTITY = b"gitml <gitml@localhost>"
@@ -52,7 +54,7 @@ class WorkTree:
         self._used: dict[str, Entry] = {}
         self._unwritten: dict[str, Entry] = {}
         self._index: ScratchIndex | None = None
-        self._hasher = Hasher(location)
+        self._hasher: Hasher | None = None
         self._sealed: tuple[str, Sealed] | None = None
 
     def start(self) -> None:
@@ -68,7 +70,8 @@ class WorkTree:
         if self._index is not None:
             self._index.close()
             self._index = None
-        self._hasher.close()
+        if self._hasher is not None:
+            self._hasher.close()
 
     @property
     def head(self) -> str | None:
@@ -114,7 +117,7 @@ class WorkTree:
             return entry
         for found in self._untracked.at(path):
             if found not in self._used:
-                self._used[found] = self._unwritten[found] = self._hasher.entry(found)
+                self._used[found] = self._unwritten[found] = self._hash(found)
         if path in self._used:
             return self._used[path]
         below = path and path + "/"
@@ -205,8 +208,17 @@ class WorkTree:
             self._tracked = TreeSource(self._objects, index.write_tree())
             self._unwritten.clear()
 
+    def _hash(self, path: str) -> Entry:
+        if self._hasher is None:
+            from gitml.repo.hashing import Hasher
+
+            self._hasher = Hasher(self._location)
+        return self._hasher.entry(path)
+
     def _scratch(self) -> ScratchIndex:
         if self._index is None:
+            from gitml.repo.scratchindex import ScratchIndex  # a clean work tree does without
+
             self._index = ScratchIndex(self._location)
         return self._index
 
@@ -217,6 +229,8 @@ class WorkTree:
         commit = (
             git(self._location, "hash-object", "-t", "commit", "-w", "--stdin", input=content).decode("ascii").strip()
         )
+        from gitml.repo.hashing import sync_new_objects
+
         sync_new_objects(self._objects, self._head_tree, commit, tree)
         return commit
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Project
+
+from tests.cli.conftest import Project
 
 
 @pytest.fixture

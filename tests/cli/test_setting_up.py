@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from conftest import Project
-
 from gitml import __version__
+from tests.cli.conftest import Project
 
 
 def test_init_writes_a_first_pipeline_that_runs_and_undo_removes_exactly_that(fresh: Project) -> None:

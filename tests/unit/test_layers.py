@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "gitml"
+REGISTRY = ROOT / "registry"
 
 # Package -> the only modules (with all below them) that may import it, at the top of a file or inside a function.
 OWNERS = {
@@ -22,11 +23,12 @@ OWNERS = {
     "fastapi": ("gitml.service",),
     "git": ("gitml.repo",),
     "gitdb": ("gitml.repo",),
-    "pydantic": ("gitml.registry", "gitml.service"),
+    "pydantic": ("registry", "gitml.service"),
     "ray": ("gitml.execute.ray",),
     "rich": ("gitml.cli", "gitml.tui"),
-    "sqlalchemy": ("gitml.registry",),
-    "sqlmodel": ("gitml.registry",),
+    "semver": ("registry",),
+    "sqlalchemy": ("registry",),
+    "sqlmodel": ("registry",),
     "textual": ("gitml.tui",),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
@@ -34,7 +36,7 @@ OWNERS = {
 
 # What core may import besides itself, gitml.errors and yaml: computing and notation; no files, processes, clocks or chance.
 PURE = frozenset(
-    """__future__ abc ast base64 binascii bisect collections copy dataclasses decimal difflib enum fnmatch fractions functools
+    """__future__ abc ast base64 binascii bisect collections contextlib copy dataclasses decimal difflib enum fnmatch fractions functools
     graphlib hashlib heapq itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
     textwrap tokenize types typing unicodedata zlib""".split()
 )
@@ -78,7 +80,8 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    shutil.copytree(PACKAGE, tmp_path / "gitml", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in (PACKAGE, REGISTRY):
+        shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
@@ -107,10 +110,36 @@ def test_a_call_upwards_or_sideways_or_a_room_without_a_layer_is_found(copied: P
     assert Path(place).stem in verdict.stdout
 
 
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("registry/planted.py", "import gitml.core.spec"),
+        ("registry/planted.py", "def f() -> None:\n    from gitml import workspace"),
+        ("gitml/flow/planted.py", "import registry.events"),
+        ("gitml/cli/planted.py", "from registry import Registry"),
+    ],
+)
+def test_the_registry_knows_no_pipelines_and_only_modules_knows_it(copied: Path, place: str, line: str) -> None:
+    (copied / place).write_text(line + "\n")
+    verdict = lint_imports(copied)
+    assert verdict.returncode == 1, verdict.stdout + verdict.stderr
+    assert "planted" in verdict.stdout
+
+
+def test_the_registry_uses_of_gitml_only_git_and_errors() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, module in modules(REGISTRY)
+        for imported in imports(module)
+        if within(imported, "gitml") and not within(imported, "gitml.repo") and imported != "gitml.errors"
+    ]
+    assert wrong == []
+
+
 def test_each_foreign_package_is_imported_by_its_owner_alone() -> None:
     wrong = [
         f"{name} imports {imported}"
-        for name, module in modules()
+        for name, module in [*modules(), *modules(REGISTRY)]
         for imported in imports(module)
         for package, owners in OWNERS.items()
         if within(imported, package) and not any(within(name, owner) for owner in owners)

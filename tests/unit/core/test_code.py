@@ -35,13 +35,11 @@ def test_a_file_may_stand_behind_an_equals_sign_or_dots() -> None:
     assert code_of(["a.py", "b.yaml"], "python", "./a.py", "--conf=b.yaml") == ["a.py", "b.yaml"]
 
 
-def test_an_option_a_dot_an_input_and_an_output_are_no_code() -> None:
-    files = ["-x", "in.csv", "out.csv", "a.py"]
+def test_a_dot_an_input_and_an_output_are_no_code() -> None:
+    files = ["in.csv", "out.csv", "a.py"]
     inputs = (Binding("i", "in.csv", "in.csv"),)
     outputs = (ActionOutput("o", "out.csv", "file"),)
-    assert code_of(files, "python", "-x", "a.py", ".", "in.csv", "--o=out.csv", inputs=inputs, outputs=outputs) == [
-        "a.py"
-    ]
+    assert code_of(files, "python", "a.py", ".", "in.csv", "--o=out.csv", inputs=inputs, outputs=outputs) == ["a.py"]
 
 
 @pytest.mark.parametrize(

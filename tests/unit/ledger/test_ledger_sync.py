@@ -220,12 +220,10 @@ def test_a_record_that_is_gone_or_tells_of_another_run_is_an_integrity_error(pro
     run = project.run()
     other = "0123456789abcdef"
     with project.workspace() as ws:
-        import dataclasses
-
-        ws.index.put_run(dataclasses.replace(run, id=other), ws.records.tip() or "")
+        ws.index.put_run(run._replace(id=other), ws.records.tip() or "")
         with pytest.raises(IntegrityError, match="is gone"):
             read_run(ws.index, ws.objects, other)
         ws.records.append({f"{record_folder(other, run.started)}/run.json": encode_run(run)}, "x\n", None)
-        ws.index.put_run(dataclasses.replace(run, id=other), ws.records.tip() or "")
+        ws.index.put_run(run._replace(id=other), ws.records.tip() or "")
         with pytest.raises(IntegrityError, match="another run"):
             read_run(ws.index, ws.objects, other)

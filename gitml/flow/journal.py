@@ -1,0 +1,52 @@
+"""A run in progress on disk, so that whoever looks can follow it, and what was done outlives a killed gitml."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from gitml.core.record import Run, encode_run
+from gitml.execute.removal import remove_tree
+from gitml.workspace import Workspace
+
+
+class Journal:
+    """The folder ``live/<run>/``: what the run is, which steps it has, which are finished, and the logs of those that run."""
+
+    def __init__(self, ws: Workspace, run: Run, steps: Mapping[str, int]) -> None:
+        self.folder = os.path.join(ws.live, run.id)
+        self.logs = os.path.join(self.folder, "logs")
+        os.makedirs(self.logs)
+        _write(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
+        _write(os.path.join(self.folder, "run.json"), encode_run(run))
+        self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
+
+    def note(self, line: str) -> None:
+        """Adds one finished step; in one write, so that a reader sees whole lines."""
+        self.events.write(line.encode() + b"\n")
+
+    def log_path(self, attempt: str) -> str:
+        """The file an attempt's output goes to."""
+        return os.path.join(self.logs, f"{attempt}.log")
+
+    def close(self) -> None:
+        """Removes the folder; the record has everything now."""
+        self.events.close()
+        remove_folder(self.folder)
+
+
+def remove_folder(folder: str) -> None:
+    """Removes a live folder: first out of sight, so that nobody sees half of one."""
+    doomed = f"{folder}.done"
+    try:
+        os.rename(folder, doomed)
+    except FileNotFoundError:
+        return
+    remove_tree(doomed)
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path + ".new", "wb") as file:
+        file.write(content)
+    os.rename(path + ".new", path)

@@ -1,0 +1,1 @@
+"""Modules for pipelines: what `module: name@requirement` means, and the door to the registry for everybody else."""

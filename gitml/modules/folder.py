@@ -1,0 +1,145 @@
+"""A module's folder: begun, checked, read from a commit, published."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from gitml.core.config import HOST
+from gitml.core.diagnostics import Diagnostic, SpecError
+from gitml.errors import InputError, MachineError
+from gitml.modules.service import Modules
+from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
+from gitml.repo.objects import Objects
+from gitml.repo.source import TreeSource
+from registry.content import content_at, read_checked
+from registry.names import check_name
+from registry.registry import Publication
+
+
+class Begun(NamedTuple):
+    """What `begin` wrote."""
+
+    name: str
+    files: tuple[str, ...]
+
+
+_MODULE = """\
+name: {name}
+version: 0.1.0
+description: Counts the lines of a file and how many of them hold a word.
+category: text
+tags: [example]
+
+inputs:
+  text: file
+  ignore: {{type: file, optional: true, help: lines not to count}}
+outputs:
+  counts: metrics
+params:
+  word: {{default: the, help: the word to look for}}
+
+run: >-
+  python count.py ${{{{ inputs.text }}}} --word ${{{{ params.word }}}} --ignore ${{{{ inputs.ignore }}}}
+  --out ${{{{ outputs.counts }}}}
+"""
+
+_SCRIPT = '''\
+"""Counts the lines of a file, and those that hold a word."""
+
+import argparse
+import json
+
+parser = argparse.ArgumentParser()
+parser.add_argument("text")
+parser.add_argument("--word", required=True)
+parser.add_argument("--ignore")
+parser.add_argument("--out", required=True)
+given = parser.parse_args()
+
+ignored = set()
+if given.ignore:
+    with open(given.ignore, encoding="utf-8") as file:
+        ignored = set(file)
+with open(given.text, encoding="utf-8") as file:
+    lines = [line for line in file if line not in ignored]
+with open(given.out, "w", encoding="utf-8") as file:
+    json.dump({"lines": len(lines), "with_word": sum(given.word in line for line in lines)}, file)
+'''
+
+
+def begin(folder: str, name: str | None = None) -> Begun:
+    """Writes a module that works into `folder`, new or without a module; InputError when there is one."""
+    name = check_name(name or os.path.basename(os.path.abspath(folder)).lower())
+    files = {FILE: _MODULE.format(name=name), "count.py": _SCRIPT}
+    try:
+        os.makedirs(folder, exist_ok=True)
+        there = [leaf for leaf in files if os.path.lexists(os.path.join(folder, leaf))]
+        if there:
+            raise InputError(f"{there[0]} is there already", where=folder, hint="name a new folder")
+        for leaf, text in files.items():
+            with open(os.path.join(folder, leaf), "x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise MachineError(f"can't write it: {error.strerror}", where=folder) from error
+    return Begun(name, tuple(os.path.join(folder, leaf) for leaf in files))
+
+
+def check_folder(folder: str) -> ModuleSpec:
+    """The module in a folder of the work tree as it lies there; SpecError with every mistake."""
+    path = os.path.join(folder, FILE)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR") from None
+    except OSError as error:
+        raise MachineError(f"can't read it: {error.strerror}", where=path) from error
+    spec = parse_module(data, path)
+    if spec.environment != HOST and not os.path.isfile(os.path.join(folder, spec.environment)):
+        raise _missing_environment(spec, path)
+    return spec
+
+
+def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpec:
+    """The module whose content is this Git tree, its bytes checked against their ids. `path` is named in mistakes."""
+    source = TreeSource(objects, content_oid.removeprefix("git:"))
+    read_checked(objects, source.tree, "tree")
+    entry = source.lookup(FILE)
+    if entry is None or entry.mode not in ("100644", "100755"):
+        raise InputError(f"no {FILE} in this folder", where=path, hint="start one: gitml module init DIR")
+    spec = parse_module(read_checked(objects, entry.oid, "blob"), path)
+    if spec.environment != HOST:
+        found = source.lookup(spec.environment)
+        if found is None or found.is_tree:
+            raise _missing_environment(spec, path)
+    return spec
+
+
+def publish_folder(
+    modules: Modules,
+    folder: str,
+    *,
+    registry: str | None = None,
+    at: str | None = None,
+    version: str | None = None,
+    default: bool = False,
+    allow_breaking: bool = False,
+    message: str = "",
+) -> Publication:
+    """Publishes a folder with a `module.yaml` as it is at a commit; see `registry.Registry.publish`."""
+    content = content_at(modules.location, modules.objects, folder, at)
+    spec = load_spec(modules.objects, content.tree, f"{content.path}/{FILE}" if content.path else FILE)
+    return modules.registry(registry).publish(
+        content,
+        spec.manifest(),
+        version=version,
+        default=default,
+        allow_breaking=allow_breaking,
+        message=message,
+    )
+
+
+def _missing_environment(spec: ModuleSpec, path: str) -> InputError:
+    where = Diagnostic(path, 1, 1, f"environment file {spec.environment!r} is not in the module's folder")
+    return SpecError([where])

@@ -1,0 +1,74 @@
+"""`gitml.lock`: for each use of a module as pipelines write it, the version and content that it means.
+
+JSON, one entry a use, in the order of their names, so that two branches that add modules merge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gitml.errors import InputError
+
+PATH = "gitml.lock"
+FORMAT = 1
+
+_CONTENT = re.compile(r"git:[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+
+
+class LockEntry(NamedTuple):
+    """What ``registry:name@requirement`` was resolved to. `registry` is empty for the default one.
+
+    `content` is ``git:<tree>``; `state` is the record of the registry's log that it was resolved against.
+    """
+
+    registry: str
+    name: str
+    requirement: str | None
+    version: str
+    content: str
+    state: str
+
+    @property
+    def use(self) -> str:
+        """The use as pipelines write it, which is the entry's key."""
+        return use_of(self.registry, self.name, self.requirement)
+
+
+Lock = Mapping[str, LockEntry]
+
+
+def use_of(registry: str | None, name: str, requirement: str | None) -> str:
+    """``registry:name@requirement`` with the parts that are said."""
+    return (f"{registry}:" if registry else "") + name + (f"@{requirement}" if requirement else "")
+
+
+def lock_as_bytes(lock: Lock) -> bytes:
+    """The file."""
+    modules = {
+        use: {name: value for name, value in entry._asdict().items() if value} for use, entry in sorted(lock.items())
+    }
+    return json.dumps({"format": FORMAT, "modules": modules}, indent=1).encode("ascii") + b"\n"
+
+
+def parse_lock(data: bytes, path: str = PATH) -> dict[str, LockEntry]:
+    """The entries of a lock file; InputError when it is not one, which a bad merge can make it."""
+    try:
+        raw = json.loads(data)
+        if raw["format"] != FORMAT:
+            raise ValueError(f"of format {raw['format']!r}, this gitml writes {FORMAT}")
+        found = {}
+        for use, item in raw["modules"].items():
+            given = {"registry": "", "requirement": None, **item}
+            entry = LockEntry(**given)
+            texts = (entry.registry, entry.name, entry.requirement or "", entry.version, entry.content, entry.state)
+            if not all(isinstance(text, str) for text in texts) or not _CONTENT.match(entry.content):
+                raise ValueError(f"the entry {use!r} is not whole")
+            if entry.use != use:
+                raise ValueError(f"the entry {use!r} is about {entry.use!r}")
+            found[use] = entry
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"not a lock file: {error}", where=path, hint="write it again: gitml lock") from error
+    return found

@@ -1,0 +1,58 @@
+"""Where the registries of a project are: `registry` and `registries` in `gitml.yaml`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gitml.errors import MachineError
+from gitml.repo.git import Location
+
+if TYPE_CHECKING:
+    from gitml.core.fields import Fields
+    from gitml.core.yamldoc import Node
+
+PATH = "gitml.yaml"
+
+
+def registries_in(data: bytes, path: str = PATH) -> dict[str, str]:
+    """Name -> URL or path of each registry that a `gitml.yaml` names; the default one under the empty name."""
+    if b"registr" not in data:
+        return {}  # reading YAML costs more than resolving does
+    from gitml.core.diagnostics import SpecError
+    from gitml.core.fields import Fields
+    from gitml.core.yamldoc import read_yaml
+
+    root, text = read_yaml(data, path)
+    fields = Fields(path, text)
+    top = fields.mapping(root, path)
+    found: dict[str, str] = {}
+    if "registries" in top:
+        for name, (_, node) in fields.named(top["registries"][1], "registries").items():
+            found[name] = _place(fields, node, f"registry {name!r}")
+    if "registry" in top:
+        found[""] = _place(fields, top["registry"][1], "registry")
+    if fields.diagnostics:
+        raise SpecError(fields.diagnostics)
+    return found
+
+
+def registries_here(location: Location) -> dict[str, str]:
+    """Those of the work tree's `gitml.yaml`; none in a bare repository."""
+    if location.worktree is None:
+        return {}
+    path = os.path.join(location.worktree, PATH)
+    try:
+        with open(path, "rb") as file:
+            return registries_in(file.read(8 << 20))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise MachineError(f"can't read it: {error.strerror}", where=path) from error
+
+
+def _place(fields: Fields, node: Node, what: str) -> str:
+    text = fields.text_of(node, what)
+    if text is not None and (not text.strip() or text.startswith("-") or not text.isprintable()):
+        fields.report(node, f"{what} is neither a URL nor a path")
+    return text or ""

@@ -1,0 +1,188 @@
+"""Modules: the registries that a project uses, and what the uses of modules in its pipelines mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.errors import InputError, IntegrityError
+from gitml.modules.lockfile import Lock, LockEntry
+from gitml.repo.git import Location, git
+from registry.names import ModuleRef
+from registry.names import parse_ref as parse_ref
+from registry.resolution import Resolution, resolve
+from registry.rows import Current, current
+
+if TYPE_CHECKING:
+    from gitml.repo.objects import Objects
+    from registry.registry import Registry
+
+KEEP = "refs/gitml/modules"
+
+
+class ResolvedModule(NamedTuple):
+    """What a use of a module means. `content_oid` is a Git tree that is in the project's repository.
+
+    `registry` is empty for the default one; `registry_state` is the record of its log that was asked; `state` is active,
+    deprecated or disabled, or ``unknown`` when the registry is not here and only the lock told.
+    """
+
+    use: str
+    registry: str
+    name: str
+    requirement: str | None
+    version: str
+    content_oid: str
+    state: str
+    warnings: tuple[str, ...]
+    registry_state: str
+
+    def lock_entry(self) -> LockEntry:
+        """Its entry in `gitml.lock`."""
+        content = "git:" + self.content_oid
+        return LockEntry(self.registry, self.name, self.requirement, self.version, content, self.registry_state)
+
+
+class Modules:
+    """The registries of the project at `location`: its own, and those that `registries` names by URL or path.
+
+    The one under the empty name takes the place of the project's own as the default. Each is opened when first used.
+    """
+
+    def __init__(
+        self, location: Location, objects: Objects | None = None, registries: Mapping[str, str] | None = None
+    ) -> None:
+        self.location = location
+        self.registries = dict(registries or {})
+        self._given = objects
+        self._objects = objects
+        self._open: dict[str, Registry] = {}
+
+    @property
+    def objects(self) -> Objects:
+        """The objects of the project's repository."""
+        if self._objects is None:
+            from gitml.repo.objects import Objects
+
+            self._objects = Objects(self.location)
+        return self._objects
+
+    def close(self) -> None:
+        """Lets go of every registry."""
+        for registry in self._open.values():
+            registry.close()
+        self._open.clear()
+        if self._objects is not None and self._given is None:
+            self._objects.close()
+            self._objects = None
+
+    def registry(self, name: str | None = None) -> Registry:
+        """The registry of that name, the default one for None; cloned when it is of another repository and not here yet."""
+        from registry.registry import Registry
+
+        name = name or ""
+        if name not in self._open:
+            if name in self.registries:
+                source = (self.location, self.objects)
+                self._open[name] = Registry.shared(self.location, self.registries[name], source)
+            elif name:
+                from gitml.core.diagnostics import nearest
+
+                known = [known for known in self.registries if known]
+                raise InputError(
+                    f"no registry {name!r}{nearest(name, known)}",
+                    where="gitml.yaml",
+                    hint=f"registries: {{{name}: URL}}",
+                )
+            else:
+                self._open[name] = Registry(self.location, self.objects)
+        return self._open[name]
+
+    def resolve(self, use: str, lock: Lock | None = None, *, allow_disabled: bool = False) -> ResolvedModule:
+        """What ``registry:name@requirement`` means: by the lock where it has an entry, else by the registry.
+
+        A pinned version's state is asked of the registry all the same: InputError when it was disabled, unless
+        `allow_disabled`. IntegrityError when lock and registry name different contents.
+        """
+        ref = parse_ref(use)
+        entry = (lock or {}).get(str(ref))
+        if entry is not None:
+            return self._pinned(ref, entry, allow_disabled)
+        here = self._current(ref.registry or "", ref.name)
+        if here.module is None:
+            found = self.registry(ref.registry).resolve(use_here(ref))  # which tells what is near
+        else:
+            found = resolve(here.module, ref.requirement, allow_disabled=allow_disabled)
+        return self._resolved(ref, found, here.tip)
+
+    def resolve_then(self, use: str, as_of: str, *, allow_disabled: bool = False) -> Resolution:
+        """What a use meant at some time; see `registry.Registry.resolve`."""
+        ref = parse_ref(use)
+        return self.registry(ref.registry).resolve(use_here(ref), as_of, allow_disabled)
+
+    def _current(self, name: str, module: str) -> Current:
+        """A module of a registry, by the shortest way there is."""
+        common_dir = self.location.common_dir
+        if name in self.registries:
+            from registry.clones import folder_of
+
+            common_dir = folder_of(self.location, self.registries[name])
+        elif name:
+            raise self._unknown(name)
+        quick = current(common_dir, module)
+        if quick is not None:
+            return quick
+        projection = self.registry(name).journal.projection
+        return Current(projection.tip() or "", projection.module(module))
+
+    def _pinned(self, ref: ModuleRef, entry: LockEntry, allow_disabled: bool) -> ResolvedModule:
+        oid = entry.content.removeprefix("git:")
+        here = self._current(ref.registry or "", ref.name)
+        if here.module is None or entry.version not in here.module.versions:
+            if self.objects.header(oid) is None:
+                raise InputError(
+                    f"{ref.name} {entry.version}, which gitml.lock names, is not in the registry here",
+                    where=entry.use,
+                    hint="gitml module pull",
+                )
+            told = (f"{ref.name} {entry.version} is not in the registry here; gitml.lock alone vouches for it",)
+            own = (entry.use, entry.registry, entry.name, entry.requirement, entry.version, oid)
+            return ResolvedModule(*own, "unknown", told, entry.state)
+        if here.module.versions[entry.version].content != entry.content:
+            raise IntegrityError(
+                f"gitml.lock names another content of {ref.name} {entry.version} than the registry",
+                where=entry.use,
+                hint="see who changed gitml.lock; gitml lock writes it again",
+            )
+        found = resolve(here.module, entry.version, allow_disabled=allow_disabled)
+        return self._resolved(ref, found, here.tip)
+
+    def _resolved(self, ref: ModuleRef, found: Resolution, tip: str) -> ResolvedModule:
+        oid = found.content.removeprefix("git:")
+        if (ref.registry or "") in self.registries:
+            self._bring(ref.registry or "", oid)
+        own = (str(ref), ref.registry or "", ref.name, ref.requirement, found.version, oid)
+        return ResolvedModule(*own, found.state, found.warnings, tip)
+
+    def _unknown(self, name: str) -> InputError:
+        from gitml.core.diagnostics import nearest
+
+        near = nearest(name, [known for known in self.registries if known])
+        return InputError(f"no registry {name!r}{near}", where="gitml.yaml", hint=f"registries: {{{name}: URL}}")
+
+    def _bring(self, name: str, oid: str) -> None:
+        """Puts content of another repository into the project's, kept by a ref so that gc leaves it."""
+        ref = f"{KEEP}/{oid}"
+        if os.path.exists(os.path.join(self.location.common_dir, ref)) or self.objects.resolve(ref) == oid:
+            return
+        if self.objects.header(oid) is None:
+            from registry.copying import copy_tree
+
+            copy_tree(self.registry(name).location, self.location, oid)
+        git(self.location, "update-ref", ref, oid)
+
+
+def use_here(ref: ModuleRef) -> str:
+    """The use without the name of its registry."""
+    return str(ref._replace(registry=None))

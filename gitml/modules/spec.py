@@ -1,0 +1,205 @@
+"""ModuleSpec: what a `module.yaml` says, checked and typed; every mistake in it is told at once, at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gitml.core.action import PORT_KINDS
+from gitml.core.config import HOST, Defaults
+from gitml.core.diagnostics import Diagnostic, SpecError, nearest
+from gitml.core.expression import Ref, Template
+from gitml.core.params import Param
+from gitml.core.parse import SHELLS, _PipelineReader
+from gitml.core.resources import ONE_CPU, Resources
+from gitml.core.spec import Port
+from gitml.core.yamldoc import Node, read_yaml
+from gitml.errors import InputError
+from registry.interface import Interface
+from registry.interface import Param as RegistryParam
+from registry.interface import Port as RegistryPort
+from registry.names import check_name, check_version
+from registry.values import Manifest
+
+FILE = "module.yaml"
+MAX_BYTES = 256 << 10
+MAX_TEXT = 4000
+MAX_TAGS = 50
+
+_KEYS = frozenset(
+    ("name", "version", "description", "category", "tags", "inputs", "outputs", "params", "run", "shell", "code", "env")
+    + ("environment", "resources")
+)
+_INPUT_KEYS = frozenset(("type", "optional", "help"))
+
+
+class InputPort(NamedTuple):
+    """An input port; one that is optional may be left unbound."""
+
+    name: str
+    kind: str
+    optional: bool = False
+    help: str = ""
+
+
+class ModuleSpec(NamedTuple):
+    """A module as its file describes it: a `core.spec.Module`. Paths are relative to the module's folder.
+
+    `words` is the command: one Template a word, or with `shell` the one script, over inputs, outputs and params.
+    """
+
+    name: str
+    words: tuple[Template, ...]
+    shell: str | None = None
+    inputs: Mapping[str, InputPort] = {}
+    outputs: tuple[Port, ...] = ()
+    params: Mapping[str, Param] = {}
+    code: tuple[Template, ...] = ()
+    env: tuple[tuple[str, Template | None], ...] = ()
+    environment: str = HOST
+    resources: Resources = ONE_CPU
+    version: str | None = None
+    description: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
+
+    def interface(self) -> Interface:
+        """Its ports and parameters in the registry's words."""
+        return Interface(
+            tuple(RegistryPort(port.name, port.kind, port.optional, port.help) for port in self.inputs.values()),
+            tuple(RegistryPort(port.name, port.kind) for port in self.outputs),
+            tuple(RegistryParam(*param) for param in self.params.values()),
+        )
+
+    def manifest(self) -> Manifest:
+        """What the registry is told of it."""
+        return Manifest(self.name, self.interface(), self.version, self.description, self.category, self.tags)
+
+
+def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
+    """The ModuleSpec in `data`; SpecError with every mistake."""
+    if len(data) > MAX_BYTES:
+        raise SpecError([Diagnostic(path, 1, 1, f"larger than {MAX_BYTES >> 10} KiB")])
+    root, text = read_yaml(data, path)
+    reader = _ModuleReader(path, text, Defaults())
+    spec = reader.module(root)
+    if reader.diagnostics:
+        raise SpecError(reader.diagnostics)
+    return spec
+
+
+class _ModuleReader(_PipelineReader):
+    def module(self, root: Node) -> ModuleSpec:
+        top = self.mapping(root, FILE, _KEYS)
+        for key, what in (("name", "what pipelines call it"), ("run", "the command")):
+            if key not in top and (root.is_mapping or root.value is None):
+                self.report(root, f"{key} is missing: {what}")
+        given: dict[str, Node] = {key: node for key, (_, node) in top.items()}
+        name = self.checked_text(given, "name", check_name) or ""
+        version = self.checked_text(given, "version", check_version)
+        inputs = {}
+        if "inputs" in given:
+            for key, (_, node) in self.named(given["inputs"], "inputs").items():
+                inputs[key] = self.input_port(key, node)
+        outputs: tuple[Port, ...] = ()
+        if "outputs" in given:
+            named = self.named(given["outputs"], "outputs")
+            outputs = tuple(self.port(key, node) for key, (_, node) in named.items())
+        params = {}
+        if "params" in given:
+            for key, (_, node) in self.named(given["params"], "params").items():
+                params[key] = self.param(key, node)
+        shell = self.one_of(given["shell"], "shell", SHELLS) if "shell" in given else None
+        spec = ModuleSpec(
+            name=name,
+            words=self.command(name or "module", given["run"], shell) if "run" in given else (),
+            shell=shell,
+            inputs=inputs,
+            outputs=outputs,
+            params=params,
+            code=self.code_of(given["code"]) if "code" in given else (),
+            env=self.env_of(given["env"]) if "env" in given else (),
+            environment=self.environment_of(given["environment"]) if "environment" in given else HOST,
+            resources=self.resources(given["resources"]) if "resources" in given else ONE_CPU,
+            version=version,
+            description=self.prose(given, "description"),
+            category=self.prose(given, "category"),
+            tags=self.tags(given["tags"]) if "tags" in given else (),
+        )
+        self.check_expressions(spec, given)
+        return spec
+
+    def checked_text(self, given: dict[str, Node], key: str, check: object) -> str | None:
+        if key not in given:
+            return None
+        text = self.text_of(given[key], key)
+        if text is None:
+            return None
+        try:
+            check(text)  # type: ignore[operator]
+        except InputError as error:
+            self.report(given[key], error.message + (f" ({error.hint})" if error.hint else ""))
+        return text
+
+    def prose(self, given: dict[str, Node], key: str) -> str:
+        text = self.text_of(given[key], key) if key in given else None
+        if text is not None and len(text) > MAX_TEXT:
+            self.report(given[key], f"{key} is longer than {MAX_TEXT:,} characters")
+        return (text or "").strip()
+
+    def tags(self, node: Node) -> tuple[str, ...]:
+        items = self.items(node, "tags")
+        if len(items) > MAX_TAGS:
+            self.report(node, f"more than {MAX_TAGS} tags")
+        found = []
+        for item in items[:MAX_TAGS]:
+            text = self.text_of(item, "a tag")
+            if text is not None and (not text.strip() or len(text) > 100):
+                self.report(item, "a tag has 1 to 100 characters")
+            elif text is not None:
+                found.append(text)
+        return tuple(dict.fromkeys(found))
+
+    def input_port(self, name: str, node: Node) -> InputPort:
+        if not node.is_mapping:
+            return InputPort(name, self.one_of(node, f"input {name!r}", PORT_KINDS) or "file")
+        pairs = self.mapping(node, f"input {name!r}", _INPUT_KEYS)
+        kind = "file"
+        if "type" in pairs:
+            kind = self.one_of(pairs["type"][1], f"type of input {name!r}", PORT_KINDS) or "file"
+        else:
+            self.report(node, f"input {name!r} needs a type: {', '.join(PORT_KINDS)}")
+        optional = "optional" in pairs and self.truth(pairs["optional"][1], "optional") is True
+        return InputPort(name, kind, optional, self.help_of(pairs))
+
+    def check_expressions(self, spec: ModuleSpec, given: dict[str, Node]) -> None:
+        """Reports every expression that leads nowhere, and ports the command never names."""
+        outputs = {port.name: port for port in spec.outputs}
+        spaces: dict[str, Mapping[str, object]] = {"inputs": spec.inputs, "outputs": outputs, "params": spec.params}
+        used: set[tuple[str, str]] = set()
+        number = 0
+        for word in spec.words:
+            for ref in word:
+                if isinstance(ref, Ref):
+                    used.add((ref.space, ref.name))
+                    self.check_ref(ref, self.expression_place(given["run"], number), spaces)
+                    number += 1
+        only_params: dict[str, Mapping[str, object]] = {"params": spec.params}
+        elsewhere = [(port.path, "outputs") for port in spec.outputs] + [(t or (), "env") for _, t in spec.env]
+        for template, key in [*elsewhere, *((pattern, "code") for pattern in spec.code)]:
+            for ref in template:
+                if isinstance(ref, Ref):
+                    self.check_ref(ref, given[key], only_params)
+        if self.diagnostics or spec.shell:
+            return  # a script may use the variables GITML_INPUT_… and GITML_OUTPUT_…
+        for space, ports in (("inputs", spec.inputs), ("outputs", outputs)):
+            for name in ports:
+                if (space, name) not in used and not getattr(ports[name], "path", ()):
+                    self.report(given[space], f"the command never names {space}.{name}, so nothing would use it")
+
+    def check_ref(self, ref: Ref, node: Node, spaces: Mapping[str, Mapping[str, object]]) -> None:
+        if ref.space not in spaces:
+            self.report(node, f"{ref} can't stand here: there is {' and '.join(f'{space}.x' for space in spaces)}")
+        elif ref.name not in spaces[ref.space]:
+            what = {"inputs": "input", "outputs": "output", "params": "parameter"}[ref.space]
+            self.report(node, f"no {what} {ref.name!r}{nearest(ref.name, spaces[ref.space])}")

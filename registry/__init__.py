@@ -1,0 +1,64 @@
+"""The module registry: versioned, typed modules in a Git repository, published, deprecated, disabled and resolved.
+
+It knows nothing of pipelines. Its truth is a log of events in ``refs/gitml/registry``; see `Registry`. What stands in `__all__`
+is imported when it is first asked for: a run that only looks up a version loads nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry.compatibility import InterfaceDiff, interface_diff
+    from registry.content import Content
+    from registry.events import Event
+    from registry.interface import Interface, Param, Port
+    from registry.names import ModuleRef, parse_ref
+    from registry.registry import Publication, Registry, VersionDiff
+    from registry.resolution import Resolution
+    from registry.sharing import Shared, Withdrawn
+    from registry.values import Manifest, Module, ModuleVersion
+    from registry.verifying import Verification
+
+__all__ = [
+    "Content",
+    "Event",
+    "Interface",
+    "InterfaceDiff",
+    "Manifest",
+    "Module",
+    "ModuleRef",
+    "ModuleVersion",
+    "Param",
+    "Port",
+    "Publication",
+    "Registry",
+    "Resolution",
+    "Shared",
+    "Verification",
+    "VersionDiff",
+    "Withdrawn",
+    "interface_diff",
+    "parse_ref",
+]
+
+_HOMES = {
+    "compatibility": ("InterfaceDiff", "interface_diff"),
+    "content": ("Content",),
+    "events": ("Event",),
+    "interface": ("Interface", "Param", "Port"),
+    "names": ("ModuleRef", "parse_ref"),
+    "registry": ("Publication", "Registry", "VersionDiff"),
+    "resolution": ("Resolution",),
+    "sharing": ("Shared", "Withdrawn"),
+    "values": ("Manifest", "Module", "ModuleVersion"),
+    "verifying": ("Verification",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"registry.{home}"), name)
+    raise AttributeError(f"module 'registry' has no attribute {name!r}")

@@ -1,0 +1,93 @@
+"""Interface: the typed ports and parameters by which a module is used, as it is written into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+PORT_TYPES = ("file", "directory", "metrics", "plot")
+PARAM_TYPES = ("str", "int", "float", "bool")
+
+Scalar = str | int | float | bool
+
+
+class Port(NamedTuple):
+    """An input or output. `type` is file, directory, metrics or plot."""
+
+    name: str
+    type: str
+    optional: bool = False
+    help: str = ""
+
+
+class Param(NamedTuple):
+    """A parameter of type str, int, float or bool. `default` None: it must be given. Bounds are inclusive."""
+
+    name: str
+    type: str
+    default: Scalar | None = None
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[Scalar, ...] = ()
+    help: str = ""
+
+
+class Interface(NamedTuple):
+    """All of a module's ports and parameters, in the order in which they were written."""
+
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    params: tuple[Param, ...] = ()
+
+
+def interface_as_json(interface: Interface) -> dict[str, Any]:
+    """The interface as data; what is not said is left out."""
+    return {
+        "inputs": {port.name: _said(port) for port in interface.inputs},
+        "outputs": {port.name: _said(port) for port in interface.outputs},
+        "params": {param.name: _said(param) for param in interface.params},
+    }
+
+
+def interface_from_json(raw: Any) -> Interface:
+    """The interface that `interface_as_json` made; ValueError for anything else."""
+    try:
+        return Interface(
+            tuple(_port(name, item) for name, item in raw["inputs"].items()),
+            tuple(_port(name, item) for name, item in raw["outputs"].items()),
+            tuple(_param(name, item) for name, item in raw["params"].items()),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an interface: {error!r}") from error
+
+
+def _said(item: Port | Param) -> dict[str, Any]:
+    empty: tuple[object, ...] = (None, "", ())
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in item._asdict().items()
+        if name != "name" and value not in empty and not (name == "optional" and value is False)
+    }
+
+
+def _port(name: str, raw: Mapping[str, Any]) -> Port:
+    port = Port(name, raw["type"], raw.get("optional", False), raw.get("help", ""))
+    if port.type not in PORT_TYPES or not isinstance(port.optional, bool) or not isinstance(port.help, str):
+        raise ValueError(f"not a port: {name!r}")
+    return port
+
+
+def _param(name: str, raw: Mapping[str, Any]) -> Param:
+    kind = raw["type"]
+    choices = tuple(raw.get("choices", ()))
+    param = Param(name, kind, raw.get("default"), raw.get("min"), raw.get("max"), choices, raw.get("help", ""))
+    bounds_good = all(bound is None or isinstance(bound, (int, float)) for bound in (param.min, param.max))
+    values = [value for value in (param.default, *choices) if value is not None]
+    if (
+        kind not in PARAM_TYPES
+        or not bounds_good
+        or not isinstance(param.help, str)
+        or not all(isinstance(value, (str, int, float, bool)) for value in values)
+    ):
+        raise ValueError(f"not a parameter: {name!r}")
+    return param

@@ -1,0 +1,76 @@
+"""Reading the projection's rows, with nothing loaded that reading them does not need: this is what every run does.
+
+`current` answers when the file is level with the log as it is. Whoever gets no answer asks the Projection, which mends what is
+amiss.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from typing import NamedTuple
+
+from registry.state import ModuleState, VersionState
+
+VERSION = 1
+BUSY_SECONDS = 60.0
+REF = "refs/gitml/registry"
+
+READ_VERSIONS = """SELECT version, content, published, author, description, interface, source_commit, source_path, state, reason,
+    replacement FROM version WHERE module = ?"""
+READ_MODULE = (
+    "SELECT state, reason, replacement, default_version, description, category, tags FROM module WHERE name = ?"
+)
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection whose transactions are its user's to begin."""
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+class Current(NamedTuple):
+    """A module as it is now, None when there is none, at the record `tip`."""
+
+    tip: str
+    module: ModuleState | None
+
+
+def current(common_dir: str, name: str) -> Current | None:
+    """The module in the registry of the repository with this folder; None when that takes more than a look into two files."""
+    path = os.path.join(common_dir, "gitml", "registry.db")
+    try:
+        with open(os.path.join(common_dir, REF), "rb") as file:
+            tip = file.read(100).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+    if not os.path.exists(path):
+        return None
+    try:
+        db = connect(path)
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION or tip_of(db) != tip:
+                return None
+            return Current(tip, read_module(db, name))
+        finally:
+            db.close()
+    except sqlite3.Error:
+        return None
+
+
+def tip_of(db: sqlite3.Connection) -> str | None:
+    """The record that the file is level with."""
+    row = db.execute("SELECT value FROM meta WHERE name = 'tip'").fetchone()
+    return (row[0] or None) if row else None
+
+
+def read_module(db: sqlite3.Connection, name: str) -> ModuleState | None:
+    """The module of that name."""
+    row = db.execute(READ_MODULE, (name,)).fetchone()
+    if row is None:
+        return None
+    state = ModuleState(name)
+    state.state, state.reason, state.replacement, state.default, state.description, state.category, tags = row
+    state.tags = tuple(json.loads(tags))
+    state.versions = {row[0]: VersionState(*row) for row in db.execute(READ_VERSIONS, (name,))}
+    return state

@@ -1,0 +1,272 @@
+"""Sharing a registry: its log is fetched from and pushed to a Git remote, and stays one line of records.
+
+What is on a remote never changes. Own events that are not on any remote yet are put behind what the remote has, each by the
+rules that would hold if it were made now; one that they refuse (another has published the same version with other content) is
+withdrawn and told. Where both sides are on some remote already, the two lines are joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
+from gitml.repo.git import Location, git, git_status
+from registry.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
+from registry.interface import interface_from_json
+from registry.journal import Entry, Journal
+from registry.publishing import check_publication
+from registry.rows import REF
+from registry.state import ModuleState, apply, check_event, folded
+
+_TRIES = 20
+_TRACKING = "refs/gitml/remotes"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+
+
+class Withdrawn(NamedTuple):
+    """An own event that could not follow what the remote has, and why."""
+
+    event: Event
+    why: str
+
+
+class Shared(NamedTuple):
+    """What came of a pull or push, in events."""
+
+    received: int
+    sent: int
+    withdrawn: tuple[Withdrawn, ...]
+
+
+def pull(journal: Journal, remote: str) -> Shared:
+    """Takes in what the remote has."""
+    check_remote(remote)
+    theirs = _fetch(journal.location, remote)
+    received, withdrawn = _integrate(journal, theirs, remote)
+    return Shared(received, 0, withdrawn)
+
+
+def push(journal: Journal, remote: str) -> Shared:
+    """Takes in what the remote has and sends what it lacks; again while others push at the same time."""
+    check_remote(remote)
+    received = 0
+    withdrawn: tuple[Withdrawn, ...] = ()
+    for _ in range(_TRIES):
+        theirs = _fetch(journal.location, remote)
+        more, refused = _integrate(journal, theirs, remote)
+        received, withdrawn = received + more, withdrawn + refused
+        ours = journal.projection.tip()
+        if ours is None or ours == theirs:
+            return Shared(received, 0, withdrawn)
+        sent = len(journal.log.changes(theirs, ours, FOLDER).added)
+        if _send(journal.location, remote, theirs, ours):
+            return Shared(received, sent, withdrawn)
+    raise BusyError("others keep pushing to this registry", where=remote, hint="try again")
+
+
+def tip_at(location: Location, remote: str) -> str | None:
+    """The newest record of the registry at `remote`, None when there is none; nothing is fetched."""
+    out, stderr, code = git_status(location, "ls-remote", "--end-of-options", remote, REF, env=_network(location))
+    if code:
+        raise _remote_error("ls-remote", remote, stderr.decode("utf-8", "replace"))
+    return out.decode("ascii", "replace").split("\t")[0] or None
+
+
+def tracking_ref(remote: str) -> str:
+    """The ref that holds what was last fetched from, or sent to, the remote."""
+    name = remote if _NAME.match(remote) and ".." not in remote and not remote.endswith((".", ".lock")) else ""
+    return f"{_TRACKING}/{name or hashlib.sha256(os.fsencode(remote)).hexdigest()[:16]}/registry"
+
+
+def _fetch(location: Location, remote: str) -> str | None:
+    """The remote's newest record, fetched with all it needs; None when the remote has no registry yet."""
+    refspec = f"+{REF}:{tracking_ref(remote)}"
+    options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--end-of-options")
+    args = ("-c", "fetch.fsckObjects=true", "fetch", *options, remote, refspec)
+    _, stderr, code = git_status(location, *args, env=_network(location))
+    if code:
+        text = stderr.decode("utf-8", "replace")
+        if "couldn't find remote ref" in text:
+            return None
+        raise _remote_error("fetch", remote, text)
+    return git(location, "rev-parse", "--verify", "--end-of-options", tracking_ref(remote)).decode("ascii").strip()
+
+
+def _send(location: Location, remote: str, theirs: str | None, ours: str) -> bool:
+    """Moves the remote's log from `theirs` to `ours`; False when it is no longer there."""
+    lease = f"--force-with-lease={REF}:{theirs or ''}"
+    args = ("push", "--porcelain", "--quiet", "--no-verify", lease, "--end-of-options", remote, f"{ours}:{REF}")
+    out, stderr, code = git_status(location, *args, env=_network(location))
+    if code == 0:
+        git(location, "update-ref", tracking_ref(remote), ours)
+        return True
+    text = (out + stderr).decode("utf-8", "replace")
+    if any(
+        word in text
+        for word in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref", "failed to update")
+    ):
+        return False
+    raise _remote_error("push", remote, text)
+
+
+def _integrate(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
+    """Brings the own log to hold what `theirs` has: (events received, own events withdrawn)."""
+    for _ in range(_TRIES):
+        with journal.alone():
+            ours = journal.projection.tip()
+            if theirs is None or ours == theirs or (ours and _is_ancestor(journal.location, theirs, ours)):
+                return 0, ()
+            received = _read_events(journal, ours, theirs)
+            _check_contents(journal, theirs, received)
+            withdrawn: tuple[Withdrawn, ...] = ()
+            if ours is None or _is_ancestor(journal.location, ours, theirs):
+                new = theirs
+            elif _is_public(journal.location, ours, theirs, remote):
+                new = _joined(journal, ours, theirs, received)
+            else:
+                new, withdrawn = _replayed(journal, ours, theirs, received)
+            if journal.log.move(ours, new):
+                journal.projection.level()
+                return len(received), withdrawn
+    raise BusyError("other writers keep moving the registry", where=journal.location.folder, hint="try again")
+
+
+def _read_events(journal: Journal, known: str | None, tip: str) -> list[Event]:
+    """The events that `tip` has and `known` has not, each checked."""
+    added = journal.log.changes(known, tip, FOLDER).added
+    contents = journal.objects.read_many([oid for _, oid in added])
+    events = [event_from_bytes(data, path) for (path, _), (_, data) in zip(added, contents, strict=True)]
+    return sorted(events, key=lambda event: (event.at, event.id))
+
+
+def _check_contents(journal: Journal, tip: str, events: Sequence[Event]) -> None:
+    """IntegrityError when a publication does not come with the content it names."""
+    for event in events:
+        if event.kind == PUBLISH and event.version is not None:
+            path = content_path(event.module, event.version)
+            found = journal.objects.resolve(f"{tip}:{path}")
+            if found != event.content[len(CONTENT) :]:
+                raise IntegrityError(
+                    f"the remote's {event.module} {event.version} is not the content its event names", where=path
+                )
+
+
+def _replayed(journal: Journal, ours: str, theirs: str, received: Sequence[Event]) -> tuple[str, tuple[Withdrawn, ...]]:
+    """Own events as new records behind `theirs`, not yet part of the log: (the last record, what was refused)."""
+    own = _read_events(journal, theirs, ours)
+    mine = {event.id for event in own}
+    states: dict[str, ModuleState] = {}
+    tip = theirs
+    newest = _newest(journal, theirs, received, mine)
+    withdrawn: list[Withdrawn] = []
+    lost: set[tuple[str, str | None]] = set()
+    for event in own:
+        if event.module not in states:
+            base = [e for e in journal.projection.events(event.module) if e.id not in mine]
+            base += [e for e in received if e.module == event.module]
+            states[event.module] = folded(event.module, sorted(base, key=lambda e: (e.at, e.id)))
+        state = states[event.module]
+        event = event._replace(at=journal.next_stamp(newest))
+        try:
+            if (event.module, event.version) in lost or (event.module, event.default) in lost:
+                raise InputError("it is about a publication that was withdrawn")
+            known = _check_again(state, event)
+        except InputError as error:
+            withdrawn.append(Withdrawn(event, error.message))
+            if event.kind == PUBLISH:
+                lost.add((event.module, event.version))
+            continue
+        if known:
+            continue
+        trees = {}
+        if event.kind == PUBLISH and event.version is not None:
+            trees[content_path(event.module, event.version)] = event.content[len(CONTENT) :]
+        keeps = journal.objects.header(event.commit) if event.commit else None
+        tip = journal.compose(tip, Entry(event, trees, (event.commit,) if keeps else ()))
+        apply(state, event)
+        newest = event.at
+    return tip, tuple(withdrawn)
+
+
+def _check_again(state: ModuleState, event: Event) -> bool:
+    """Whether the event is there already in effect; InputError when the rules refuse it now."""
+    if event.kind == PUBLISH:
+        assert event.version is not None
+        interface = interface_from_json(event.interface)
+        tree = event.content[len(CONTENT) :]
+        if check_publication(state, event.version, tree, interface, allow_breaking=event.breaking).known:
+            return True
+    check_event(state, event)
+    return False
+
+
+def _newest(journal: Journal, theirs: str, received: Sequence[Event], mine: set[str]) -> str:
+    """The time of the last event at `theirs`."""
+    last = max((event.at for event in received), default="")
+    query = "SELECT at, id FROM event ORDER BY at DESC LIMIT ?"
+    rows = journal.projection.ask(lambda db: db.execute(query, (len(mine) + 1,)).fetchall())
+    known: list[str] = [at for at, id in rows if id not in mine]
+    return max([last, *known])
+
+
+def _joined(journal: Journal, ours: str, theirs: str, received: Sequence[Event]) -> str:
+    """One record that holds what both lines do; IntegrityError when they have one version with two contents."""
+    files = {event.file: event_as_bytes(event) for event in received}
+    trees: dict[str, str] = {}
+    for event in received:
+        if event.kind != PUBLISH or event.version is None:
+            continue
+        path, tree = content_path(event.module, event.version), event.content[len(CONTENT) :]
+        there = journal.objects.resolve(f"{ours}:{path}")
+        if there not in (None, tree):
+            raise IntegrityError(
+                f"{event.module} {event.version} has one content here and another there, and both are published",
+                where=path,
+                hint="two remotes disagree: keep one of them, and publish the other's content as another version",
+            )
+        if there is None:
+            trees[path] = tree
+    return journal.log.compose(ours, files, "join two lines", (theirs,), trees=trees, sign=journal.signs())
+
+
+def _is_public(location: Location, ours: str, theirs: str, remote: str) -> bool:
+    """Whether one of the own records that `theirs` lacks was fetched from, or sent to, another remote."""
+    own = git(location, "rev-list", "--first-parent", ours, f"^{theirs}").decode("ascii").split()
+    listed = git(location, "for-each-ref", "--format=%(objectname) %(refname)", _TRACKING).decode().splitlines()
+    tips = [line.split(" ", 1)[0] for line in listed if line.split(" ", 1)[1] != tracking_ref(remote)]
+    return any(_is_ancestor(location, own[-1], tip) for tip in tips)
+
+
+def _is_ancestor(location: Location, one: str, other: str) -> bool:
+    _, stderr, code = git_status(location, "merge-base", "--is-ancestor", one, other)
+    if code not in (0, 1):
+        raise IntegrityError(f"the registry's log can't be read: {stderr.decode(errors='replace').strip()}")
+    return code == 0
+
+
+def _network(location: Location) -> dict[str, str]:
+    """Nothing may wait for a password that nobody is asked for."""
+    if "GIT_SSH_COMMAND" in os.environ or "GIT_SSH" in os.environ:
+        return {}
+    if git(location, "config", "--get", "core.sshCommand", check=False).strip():
+        return {}
+    return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+
+
+def check_remote(remote: str) -> None:
+    """InputError unless `remote` can be a remote's name, a URL or a path."""
+    if not remote or remote.startswith("-") or any(char < " " or char == "\x7f" for char in remote):
+        raise InputError("not a remote", where=ascii(remote)[:80])
+
+
+def _remote_error(what: str, remote: str, text: str) -> GitmlError:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = next(
+        (line for line in lines if line.startswith(("fatal: ", "error: ", "! "))), lines[-1] if lines else "failed"
+    )
+    hint = f"see whether git {what} works with it"
+    return RemoteError(f"git {what}: {told.partition(': ')[2] or told}", where=remote, hint=hint)

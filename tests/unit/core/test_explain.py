@@ -1,0 +1,133 @@
+"""Why a step runs again: each kind of change by name and value, and the line that sums them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile
+from gitml.core.digest import digest_of
+from gitml.core.explain import Change, changes_between, summary_of
+
+BEFORE = Action(
+    argv=("python", "train.py", "--rate", "0.1", "--keep"),
+    shell=None,
+    params=(("rate", 0.1),),
+    code=(CodeFile("train.py", "100644", "1" * 40),),
+    inputs=(ActionInput("raw", "data", "directory", "git:40000:" + "2" * 40),),
+    outputs=(ActionOutput("model", ".gitml/out/model", "file"),),
+    env=(("A", "1"), ("T", None)),
+    environment=digest_of(b"env"),
+)
+CODE, RAW, MODEL = BEFORE.code[0], BEFORE.inputs[0], BEFORE.outputs[0]
+
+
+def replace(action: Action, **change: Any) -> Action:
+    return action._replace(**change)
+
+
+def told(**change: Any) -> list[str]:
+    return [str(found) for found in changes_between(BEFORE, BEFORE._replace(**change))]
+
+
+def test_nothing_differs_from_itself() -> None:
+    assert changes_between(BEFORE, BEFORE) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"params": (("rate", 0.2),)}, ["param rate: 0.1 -> 0.2"]),
+        ({"params": (("rate", 0.1), ("n", 1))}, ["param n added: 1"]),
+        ({"params": ()}, ["param rate removed"]),
+        ({"params": (("rate", ""),)}, ["param rate: 0.1 -> ''"]),
+        ({"code": (CODE._replace(oid="3" * 40),)}, ["code train.py changed"]),
+        ({"code": (CODE._replace(mode="100755"),)}, ["code train.py changed"]),
+        ({"code": (CODE, CodeFile("lib.py", "100644", "4" * 40))}, ["code lib.py added"]),
+        ({"code": ()}, ["code train.py removed"]),
+        ({"inputs": (RAW._replace(content="git:40000:" + "5" * 40),)}, ["input raw changed"]),
+        ({"inputs": ()}, ["input raw removed"]),
+        ({"argv": (*BEFORE.argv[:-1], "--drop")}, ["command word: --keep -> --drop"]),
+        ({"argv": BEFORE.argv[:-1]}, ["command: python train.py --rate 0.1 --keep -> python train.py --rate 0.1"]),
+        ({"shell": "bash"}, ["command shell: none -> bash"]),
+        ({"env": (("A", "2"), ("T", None))}, ["env A: 1 -> 2"]),
+        ({"env": (("A", None), ("T", None))}, ["env A: 1 -> (from the machine)"]),
+        ({"env": (("A", "1"), ("T", ""))}, ["env T: (from the machine) -> ''"]),
+        ({"env": (("A", "1"),)}, ["env T removed"]),
+        ({"outputs": (MODEL._replace(kind="plot"),)}, ["output model: file .gitml/out/model -> plot .gitml/out/model"]),
+        ({"outputs": (MODEL, ActionOutput("x", "x", "file"))}, ["output x added"]),
+        ({"environment": digest_of(b"x")}, [f"environment: {digest_of(b'env')[7:19]} -> {digest_of(b'x')[7:19]}"]),
+        ({"module": "m@2"}, ["module added"]),
+    ],
+)
+def test_each_kind_of_change_is_told_by_name_and_value(change: dict[str, Any], expected: list[str]) -> None:
+    assert told(**change) == expected
+
+
+def test_a_word_that_a_parameter_put_there_is_not_told_twice() -> None:
+    assert told(params=(("rate", 0.2),), argv=("python", "train.py", "--rate", "0.2", "--keep")) == [
+        "param rate: 0.1 -> 0.2"
+    ]
+
+
+def test_the_most_telling_change_comes_first() -> None:
+    everything = told(
+        environment=digest_of(b"x"),
+        argv=(*BEFORE.argv[:-1], "--drop"),
+        code=(CODE._replace(oid="3" * 40),),
+        params=(("rate", 0.3),),
+        inputs=(RAW._replace(content="?"),),
+    )
+    assert [line.split()[0] for line in everything] == ["param", "code", "input", "command", "environment:"]
+
+
+def test_gathered_inputs_of_one_name_are_told_apart() -> None:
+    many = tuple(ActionInput("o", f".gitml/in/0/{label}/o", "file", digest_of(label.encode())) for label in ("a", "b"))
+    before = BEFORE._replace(inputs=many)
+    after = BEFORE._replace(inputs=(many[0], many[1]._replace(content=digest_of(b"c"))))
+    assert [str(change) for change in changes_between(before, after)] == ["input o (b) changed"]
+
+
+def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
+    old, new = digest_of(b"old"), digest_of(b"new")
+    descriptions = {
+        old: {
+            "python": "3.11.7",
+            "distributions": ["numpy 1.0", "scipy 1"],
+            "programs": {"sh": digest_of(b"1")},
+            "gone": 1,
+        },
+        new: {"python": "3.12.0", "distributions": ["numpy 2.0", "torch 2"], "programs": {"sh": digest_of(b"2")}},
+    }
+    found = changes_between(BEFORE._replace(environment=old), BEFORE._replace(environment=new), descriptions)
+    assert [str(change) for change in found] == [
+        "package numpy: 1.0 -> 2.0",
+        "package scipy removed",
+        "package torch added: 2",
+        "environment gone removed",
+        f"program sh: {digest_of(b'1')[7:19]} -> {digest_of(b'2')[7:19]}",
+        "environment python: 3.11.7 -> 3.12.0",
+    ]
+    assert str(changes_between(BEFORE._replace(environment=old), BEFORE, descriptions)[0]).startswith("environment: ")
+
+
+def test_a_summary_is_the_first_change_and_the_number_of_others() -> None:
+    one, two = Change("param", "n", "1", "2"), Change("code", "a.py", "x", "y")
+    assert summary_of([one]) == "param n: 1 -> 2"
+    assert summary_of([one, two]) == "param n: 1 -> 2, and 1 more change"
+    assert summary_of([two, one, one]) == "code a.py changed, and 2 more changes"
+
+
+def test_a_type_that_changed_is_a_change() -> None:
+    assert changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", 1.0),))) != []
+    assert changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", "1"),))) != []
+    assert changes_between(BEFORE._replace(params=(("n", True),)), BEFORE._replace(params=(("n", 1),))) != []
+    moved = BEFORE._replace(inputs=(RAW._replace(mount="elsewhere"),))
+    assert changes_between(BEFORE, moved) != []
+    assert changes_between(BEFORE, BEFORE._replace(inputs=(RAW._replace(kind="file"),))) != []
+
+
+def test_a_type_that_changed_is_told_so_that_it_can_be_seen() -> None:
+    found = changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", "1"),)))
+    assert [str(change) for change in found] == ["param n: 1 -> '1'"]

@@ -1,0 +1,167 @@
+"""`decide`: what becomes of a step, in every case, and the reason it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile
+from gitml.core.digest import Digest, digest_of
+from gitml.core.graph import Binding, GraphStep
+from gitml.core.plan import (
+    BLOCKED,
+    REUSE,
+    RUN,
+    UNKNOWN,
+    Decision,
+    Parts,
+    Pending,
+    Plan,
+    Policy,
+    Problem,
+    action_of,
+    decide,
+)
+from gitml.core.result import ActionResult, Cost, OutputRef
+
+STEP = GraphStep(
+    "train[svm]",
+    "train",
+    "svm",
+    ("python", "train.py", "3"),
+    None,
+    (("n", 3),),
+    (Binding("raw", "data", "data"), Binding("o", ".gitml/in/0/o", None, "make", "o")),
+    (ActionOutput("model", ".gitml/out/model", "file"), ActionOutput("scores", ".gitml/out/scores", "metrics")),
+    (("A", "1"),),
+    (),
+    ("make",),
+)
+RAW = ActionInput("raw", "data", "directory", "git:40000:" + "1" * 40)
+MADE = ActionInput("o", ".gitml/in/0/o", "file", digest_of(b"o"))
+CODE = (CodeFile("train.py", "100644", "2" * 40),)
+PARTS = Parts((RAW, MADE), CODE, digest_of(b"env"))
+ACTION = action_of(STEP, PARTS)
+RESULT = ActionResult(
+    (OutputRef("model", "file", digest_of(b"m"), 1), OutputRef("scores", "metrics", digest_of(b"s"), 1)),
+    {},
+    Cost(1.0),
+    "abcdef0123456789",
+    0.0,
+)
+
+
+class Cache:
+    """An ActionCache of one result and one Action performed before."""
+
+    def __init__(self, result: ActionResult | None = None, before: Action | None = None) -> None:
+        self.known, self.before = result, before
+        self.asked: list[tuple[str, ...]] = []
+
+    def result(self, key: Digest) -> ActionResult | None:
+        self.asked.append((key,))
+        return self.known if key == ACTION.key() else None
+
+    def latest_action(self, pipeline: str, step: str) -> Action | None:
+        self.asked.append((pipeline, step))
+        return self.before
+
+    def nearest_action(self, pipeline: str, step: str, action: Action) -> Action | None:
+        return self.before
+
+    def recent_actions(self, pipeline: str, step: str, *rest: Any) -> Sequence[Action]:
+        return [self.before] if self.before else []
+
+
+def decided(
+    cache: Cache, parts: Parts = PARTS, step: GraphStep = STEP, policy: Policy | None = None, gone: str = ""
+) -> Decision:
+    return decide(step, parts, cache, lambda output: output.name != gone, "p", *([policy] if policy else []))
+
+
+def test_a_known_result_is_reused() -> None:
+    decision = decided(Cache(RESULT))
+    assert decision == Decision(REUSE, "same as in run abcdef01", ACTION, ACTION.key(), RESULT)
+
+
+def test_what_was_never_run_runs() -> None:
+    assert decided(Cache()) == Decision(RUN, "never ran", ACTION, ACTION.key())
+
+
+def test_what_ran_otherwise_runs_with_the_difference_as_reason() -> None:
+    before = ACTION._replace(params=(("n", 2),), argv=("python", "train.py", "2"))
+    assert decided(Cache(None, before)).reason == "param n: 2 -> 3"
+
+
+def test_what_ran_just_so_but_whose_result_is_gone_runs_and_says_so() -> None:
+    assert decided(Cache(None, ACTION)) == Decision(RUN, "its result is not known any more", ACTION, ACTION.key())
+
+
+@pytest.mark.parametrize("name", ["model", "scores"])
+def test_a_result_of_which_an_output_is_gone_counts_for_nothing(name: str) -> None:
+    decision = decided(Cache(RESULT), gone=name)
+    assert decision == Decision(RUN, f"output {name} of run abcdef01 is no longer stored", ACTION, ACTION.key())
+
+
+def test_an_input_not_made_yet_leaves_it_unknown() -> None:
+    cache = Cache(RESULT)
+    decision = decided(cache, PARTS._replace(inputs=(RAW, Pending("make", "o"))))
+    assert decision == Decision(UNKNOWN, "waits for make: runs unless the same bytes come out")
+    assert cache.asked == []
+
+
+def test_several_that_are_waited_for_are_named_or_counted() -> None:
+    def reason(*names: str) -> str:
+        return decided(Cache(), PARTS._replace(inputs=tuple(Pending(name, "o") for name in names))).reason
+
+    assert reason("a", "b", "a") == "waits for a, b: runs unless the same bytes come out"
+    assert reason("a", "b", "c", "d") == "waits for a, b and 2 more: runs unless the same bytes come out"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        PARTS._replace(inputs=(Problem("no input", "commit it"), MADE)),
+        PARTS._replace(inputs=(Pending("make", "o"), Problem("no input", "commit it"))),
+        PARTS._replace(code=Problem("no input", "commit it")),
+        PARTS._replace(environment=Problem("no input", "commit it")),
+    ],
+)
+@pytest.mark.parametrize("policy", [Policy(), Policy(reuse=False), Policy(frozenset([STEP.name]))])
+def test_a_part_that_can_t_be_had_blocks_it_whatever_else(parts: Parts, policy: Policy) -> None:
+    decision = decided(Cache(RESULT), parts, policy=policy)
+    assert decision == Decision(BLOCKED, "no input", hint="commit it")
+
+
+@pytest.mark.parametrize(
+    ("step", "policy", "reason"),
+    [
+        (STEP, Policy(frozenset([STEP.name])), "forced"),
+        (STEP, Policy(reuse=False), "reuse is off for this run"),
+        (STEP._replace(reuse=False), Policy(), "the step says reuse: false"),
+    ],
+)
+def test_what_must_run_runs_though_its_result_is_known_or_its_inputs_are_not(
+    step: GraphStep, policy: Policy, reason: str
+) -> None:
+    assert decided(Cache(RESULT), step=step, policy=policy) == Decision(RUN, reason, ACTION, ACTION.key())
+    pending = PARTS._replace(inputs=(RAW, Pending("make", "o")))
+    assert decided(Cache(RESULT), pending, step, policy) == Decision(RUN, reason)
+
+
+def test_only_the_named_step_is_forced() -> None:
+    assert decided(Cache(RESULT), policy=Policy(frozenset(["other", "train"]))).kind == REUSE
+
+
+def test_deciding_twice_gives_the_same() -> None:
+    assert decided(Cache(RESULT)) == decided(Cache(RESULT))
+    assert decided(Cache(None, ACTION)) == decided(Cache(None, ACTION))
+
+
+def test_a_plan_tells_what_is_blocked_and_whether_anything_runs() -> None:
+    reuse, run, blocked = Decision(REUSE, ""), Decision(RUN, ""), Decision(BLOCKED, "")
+    assert not Plan({"a": reuse}).runs_something()
+    assert Plan({"a": reuse, "b": run}).runs_something()
+    assert Plan({"a": reuse, "b": blocked}).blocked() == {"b": blocked}

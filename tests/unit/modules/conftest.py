@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.repository import isolate
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch):
+    isolate(monkeypatch)

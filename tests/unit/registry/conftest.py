@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.modulefolders import shelf
+from tests.kit.repository import isolate
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch):
+    isolate(monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path):
+    """An empty registry in a repository, with a folder to publish."""
+    with shelf(tmp_path / "here") as made:
+        yield made
