@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -45,7 +45,10 @@ class KnownFacts:
 class Workspace:
     """Everything is made on first use, since many commands need little of it."""
 
-    def __init__(self, location: Location, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, location: Location, environ: Mapping[str, str], tell_of_many: Callable[[int], None] = lambda count: None
+    ) -> None:
+        self.tell_of_many = tell_of_many
         self.location = location
         self.environ = environ
         self.root = os.path.join(location.common_dir, "gitml")
@@ -81,7 +84,7 @@ class Workspace:
         if self.records.tip() != index.meta("tip"):
             from gitml.ledger.sync import sync
 
-            sync(index, self.records, self.objects)
+            sync(index, self.records, self.objects, self.tell_of_many)
         return index
 
     @cached_property
@@ -130,6 +133,11 @@ class Workspace:
         return self.locks.holding(Locks.RECORDS, 60.0, what="the log of runs")
 
 
-def open_workspace(start: str, environ: Mapping[str, str]) -> Workspace:
-    """The Workspace that `start` lies in; InputError outside a repository."""
-    return Workspace(discover(start, environ), environ)
+def open_workspace(
+    start: str, environ: Mapping[str, str], tell_of_many: Callable[[int], None] = lambda count: None
+) -> Workspace:
+    """The Workspace that `start` lies in; InputError outside a repository.
+
+    `tell_of_many` is told how many records are to be read before the first answer, when that takes a while.
+    """
+    return Workspace(discover(start, environ), environ, tell_of_many)

@@ -53,7 +53,8 @@ def show_differences(
         rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), told])
     session.show(*columns(rows, right=frozenset((1, 3, 4))))
     if not rows:
-        session.note(f"no {what} to compare" if not found else f"all {len(found)} {what} are the same")
+        same = f"all {len(found)} {what} are the same" if len(found) > 1 else f"the one {what[:-1]} is the same"
+        session.note(same if found else f"no {what} to compare")
     return FAILED if changed and exit_code else DONE
 
 

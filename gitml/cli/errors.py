@@ -100,7 +100,7 @@ def as_data(told: Told) -> dict[str, Any]:
 
 
 def _usage(error: click.ClickException) -> Told:
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("valid integer range", "whole number")
     message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gitml"

@@ -11,8 +11,11 @@ import click
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.flow.load import Loaded
+    from gitml.flow.load import Loaded, UnknownPipelineError
     from gitml.workspace import Workspace
+
+
+_MEANT = " (did you mean "
 
 
 class Asked(NamedTuple):
@@ -38,35 +41,41 @@ def load_words(ws: Workspace, words: Sequence[str], rev: str | None, given: Sequ
 
     A first word that is no pipeline may be a step of the default one.
     """
-    from gitml.flow.load import load
+    from gitml.flow.load import UnknownPipelineError, load
 
     if not words:
         return Asked(load(ws, None, rev, given), ())
     try:
         return Asked(load(ws, words[0], rev, given), tuple(words[1:]))
-    except InputError as error:
-        if getattr(error, "diagnostics", None) or not error.message.startswith("no pipeline"):
-            raise
-        asked = _steps_of_default(ws, words, rev, given)
+    except UnknownPipelineError as error:
+        asked = _steps_of_default(ws, words, rev, given, error)
         if asked is None:
             raise
         return asked
 
 
 def _steps_of_default(
-    ws: Workspace, words: Sequence[str], rev: str | None, given: Sequence[tuple[str, str]]
+    ws: Workspace, words: Sequence[str], rev: str | None, given: Sequence[tuple[str, str]], error: UnknownPipelineError
 ) -> Asked | None:
-    """All words as steps of the default pipeline; None when there is no default, or the first word is no step of it."""
-    from gitml.flow.load import load
+    """All words as steps of the default pipeline; None when there is no default.
+
+    InputError where the first word is nearer to a step's name than to that of any pipeline, as `error` tells it.
+    """
+    from gitml.core.diagnostics import nearest
+    from gitml.flow.load import UnknownPipelineError, load
 
     try:
         loaded = load(ws, None, rev, given)
-    except InputError as error:
-        if getattr(error, "diagnostics", None) or error.message.startswith(("unknown parameter", "parameter")):
-            raise
+    except UnknownPipelineError:
         return None
-    names = {step.name for step in loaded.graph.steps.values()} | {step.base for step in loaded.graph.steps.values()}
-    return Asked(loaded, tuple(words)) if words[0] in names else None
+    names = dict.fromkeys(name for step in loaded.graph.steps.values() for name in (step.base, step.name))
+    if words[0] in names:
+        return Asked(loaded, tuple(words))
+    near = nearest(words[0], names)
+    if near.startswith(_MEANT) and _MEANT not in error.message:
+        of = f"step of {loaded.graph.pipeline!r}"
+        raise InputError(f"no pipeline and no {of} is called {words[0][:80]!r}{near}")
+    return None
 
 
 def commit_of(loaded: Loaded) -> tuple[str | None, bool]:

@@ -31,8 +31,12 @@ class Session:
         if self._workspace is None:
             from gitml.workspace import open_workspace
 
-            self._workspace = open_workspace(os.getcwd(), os.environ)
+            self._workspace = open_workspace(os.getcwd(), os.environ, self._tell_of_many)
         return self._workspace
+
+    def _tell_of_many(self, records: int) -> None:
+        if not self.json:
+            self.note(f"reading {records:,} records of runs…")
 
     def close(self) -> None:
         """Lets go of the workspace."""

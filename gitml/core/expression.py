@@ -17,6 +17,8 @@ OPEN, CLOSE = "${{", "}}"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _SIMPLE = re.compile(rf"(params|inputs|outputs|matrix)\.({_NAME})\Z")
 _STEP = re.compile(rf"steps\.({_NAME})(?:\[([^\]]*)\])?\.outputs\.({_NAME})\Z")
+_WORD = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+""", re.DOTALL)
+_OPERATOR = re.compile(r"(?:\|\|?|&&?|;|(?:[0-9]|&)?(?:>>?|<).*|[^'\"\\]+;)\Z", re.DOTALL)
 NAME = re.compile(rf"{_NAME}\Z")
 
 
@@ -105,6 +107,18 @@ def split_words(template: Template) -> tuple[Template, ...]:
         else:
             text += part.replace("\x01", "\x01-\x02")  # so that no text can pass for a Ref
     return tuple(_restore(word, refs) for word in shlex.split(text, comments=False))
+
+
+def shell_operator(template: Template) -> str | None:
+    """The first word that only a shell acts on (``|``, ``&&``, ``>out.txt``) of a command that `split_words` can cut, else None.
+
+    Quoted words are none: whoever quotes means the characters.
+    """
+    text = "".join([part if isinstance(part, str) else "x" for part in template])
+    for match in _WORD.finditer(text):
+        if _OPERATOR.match(match[0]):
+            return match[0][:40]
+    return None
 
 
 def _restore(word: str, refs: list[Ref]) -> Template:

@@ -62,6 +62,9 @@ class Fields:
     def text_of(self, node: Node, what: str) -> str | None:
         """A string; numbers are accepted as written."""
         if isinstance(node.value, str):
+            if "\0" in node.value:
+                self.report(node, f"{what} holds a NUL character")
+                return None
             return node.value
         if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
             return self.text[node.start : node.end]

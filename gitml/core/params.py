@@ -15,6 +15,10 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 TYPES = ("str", "int", "float", "bool")
 
 
+class ParamError(InputError):
+    """A value that was given, or is missing, for a parameter."""
+
+
 class Param(NamedTuple):
     """A named parameter. `default` None: it must be given. `type` is str, int, float or bool; bounds are inclusive."""
 
@@ -62,15 +66,15 @@ def bind_params(params: Mapping[str, Param], given: Sequence[tuple[str, str]]) -
     values: dict[str, Scalar] = {name: param.default for name, param in params.items() if param.default is not None}
     for name, text in given:
         if name not in params:
-            raise InputError(f"unknown parameter {name!r}{nearest(name, params)}", where=f"-S {name}=…")
+            raise ParamError(f"unknown parameter {name!r}{nearest(name, params)}", where=f"-S {name}=…")
         value = _from_text(params[name], text)
         problem = problem_with_value(params[name], value)
         if problem:
-            raise InputError(problem, where=f"-S {name}={text[:60]}")
+            raise ParamError(problem, where=f"-S {name}={text[:60]}")
         values[name] = normalised(params[name], value)
     missing = [name for name in params if name not in values]
     if missing:
-        raise InputError(f"parameter {missing[0]!r} has no default", hint=f"give it: -S {missing[0]}=…")
+        raise ParamError(f"parameter {missing[0]!r} has no default", hint=f"give it: -S {missing[0]}=…")
     return {name: values[name] for name in params}
 
 

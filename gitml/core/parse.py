@@ -8,8 +8,8 @@ from typing import Any
 from gitml.core import matrix, paths
 from gitml.core.action import PORT_KINDS, Scalar
 from gitml.core.config import HOST, Defaults
-from gitml.core.diagnostics import SpecError
-from gitml.core.expression import Ref, Template, split_words
+from gitml.core.diagnostics import SpecError, nearest
+from gitml.core.expression import Ref, Template, shell_operator, split_words
 from gitml.core.fields import Fields
 from gitml.core.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.resources import ONE_CPU, Resources
@@ -195,7 +195,8 @@ class _PipelineReader(Fields):
                 self.report(key, f"step {name!r} is empty: it needs run")
             self.broken.add(name)
             return Step(name, place, ())
-        if not pairs.keys() - _STEP_KEYS and "run" not in pairs and "module" not in pairs:
+        slips = [nearest(other, ("run", "module")) for other in pairs.keys() - _STEP_KEYS]
+        if "run" not in pairs and "module" not in pairs and not any("did you mean" in slip for slip in slips):
             self.report(key, f"step {name!r} needs run: the command (or module: the module to use)")
         if "module" in pairs:
             return self.module_step(name, place, pairs)
@@ -290,9 +291,6 @@ class _PipelineReader(Fields):
         text = self.text_of(node, f"run of step {name!r}")
         if text is None:
             return ()
-        if "\0" in text:
-            self.report(node, f"step {name!r}: the command holds a NUL character")
-            return ()
         template = self.template(node, text)
         if shell:
             return (template,)
@@ -301,6 +299,11 @@ class _PipelineReader(Fields):
         except ValueError as error:
             self.report(node, f"step {name!r}: {str(error).lower()} in the command")
             return ()
+        operator = shell_operator(template)
+        if operator:
+            self.report(
+                node, f"step {name!r}: {operator} needs `shell: bash`; without a shell, quote it to mean itself"
+            )
         if not words and not text.strip():
             self.report(node, f"step {name!r}: run is empty")
         return tuple(words)
@@ -350,6 +353,8 @@ class _PipelineReader(Fields):
             for item in self.items(value, f"matrix {name!r}"):
                 if not type_name(item.value):
                     self.report(item, f"a value of matrix {name!r} must be text, a number, true or false")
+                elif "\0" in text_of(item.value):
+                    self.report(item, f"a value of matrix {name!r} holds a NUL character")
                 elif text_of(item.value) in texts:
                     self.report(item, f"matrix {name!r} has {text_of(item.value)!r} twice")
                 else:

@@ -12,7 +12,7 @@ from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_jso
 
 FORMAT = 1
 
-_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _LARGEST = 1.7976931348623157e308
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
@@ -114,9 +114,9 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
     if step.key is not None:
         shown["key"] = step.key
     if step.outcome != "reused":
-        shown["cost"] = step.cost._asdict()
+        shown["cost"] = cost_as_json(step.cost)
     if step.saved is not None:
-        shown["saved"] = step.saved._asdict()
+        shown["saved"] = cost_as_json(step.saved)
     if step.origin is not None:
         shown["origin"] = step.origin
     if step.error is not None:
@@ -126,19 +126,22 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
     return shown
 
 
+def cost_as_json(cost: Cost) -> dict[str, float]:
+    """A Cost as records show it, keys sorted."""
+    return {"cpu": cost.cpu, "peak_memory": cost.peak_memory, "wall": cost.wall}
+
+
 def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
-    """An Attempt as records show it."""
-    shown: dict[str, Any] = {
-        "id": attempt.id,
-        "outcome": attempt.outcome,
-        "started": attempt.started,
-        "cost": attempt.cost._asdict(),
-        "exit_code": attempt.exit_code,
-    }
+    """An Attempt as records show it, keys sorted."""
+    shown: dict[str, Any] = {"cost": cost_as_json(attempt.cost)}
     if attempt.error is not None:
         shown["error"] = attempt.error
+    shown["exit_code"] = attempt.exit_code
+    shown["id"] = attempt.id
     if attempt.log is not None:
         shown["log"] = attempt.log._asdict()
+    shown["outcome"] = attempt.outcome
+    shown["started"] = attempt.started
     return shown
 
 
@@ -172,11 +175,15 @@ def run_as_json(run: Run) -> dict[str, Any]:
 
 
 def encode_run(run: Run) -> bytes:
-    """The bytes of ``run.json``: one step a line, so that a person can read it and Git can delta it."""
+    """The bytes of ``run.json``: one step a line, so that a person can read it and Git can delta it.
+
+    Keys of the format are sorted; outputs, metrics and parameters keep their order, which is that of the pipeline.
+    """
     shown = run_as_json(run)
     steps = shown.pop("steps")
-    head = json.dumps(shown, sort_keys=True, allow_nan=False)
-    lines = ",\n".join([_ENCODE(step) for step in steps])
+    head = json.dumps({key: shown[key] for key in sorted(shown)}, allow_nan=False)
+    in_order = [{key: step[key] for key in sorted(step)} for step in steps]
+    lines = ",\n".join([_ENCODE(step) for step in in_order])
     return f'{head[:-1]}, "steps": [\n{lines}\n]}}\n'.encode()
 
 

@@ -70,12 +70,11 @@ def decode_result(text: str | bytes) -> ActionResult:
 
 
 def outputs_as_json(outputs: tuple[OutputRef, ...]) -> dict[str, dict[str, Any]]:
-    """Outputs as records and ``--json`` show them."""
+    """Outputs as records and ``--json`` show them, in the order declared; keys of the format are sorted."""
     shown: dict[str, dict[str, Any]] = {}
     for ref in outputs:
-        shown[ref.name] = {"digest": ref.digest, "kind": ref.kind, "size": ref.size}
-        if ref.executable:
-            shown[ref.name]["executable"] = True
+        mark = {"executable": True} if ref.executable else {}
+        shown[ref.name] = {"digest": ref.digest, **mark, "kind": ref.kind, "size": ref.size}
     return shown
 
 

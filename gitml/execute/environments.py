@@ -18,6 +18,10 @@ from gitml.execute.variables import find_program, search_path
 if TYPE_CHECKING:
     from gitml.execute.process import Watch
 
+_BUILTINS = frozenset(
+    ("cd", "source", ".", "export", "set", "unset", "alias", "eval", "exec", "umask", "ulimit", "if", "for")
+)
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
 
 
@@ -128,7 +132,7 @@ class Environments:
                 continue
             found = find_program(program, self._path())
             if found is None or not os.path.exists(found):
-                raise InputError(f"command not found: {program}", hint="install it, or name a file of the repository")
+                raise InputError(f"command not found: {program}", hint=_how_to_find(program))
             if not _is_python(program):
                 described[program] = self._hash_of(found)
                 continue
@@ -196,6 +200,14 @@ class Environments:
         # programs of the machine are part of its name, not of what is built
         built = {name: value for name, value in environment.description.items() if name != "programs"}
         return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
+
+
+def _how_to_find(program: str) -> str:
+    if program in _BUILTINS:
+        return "it is a command of shells: add `shell: bash` to the step"
+    if _ASSIGNMENT.match(program):
+        return "set variables under `env:` of the step"
+    return "install it, or name a file of the repository"
 
 
 def _is_relative(program: str) -> bool:

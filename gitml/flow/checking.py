@@ -82,9 +82,9 @@ def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
 def _records(ws: Workspace) -> Iterator[Fault]:
     """Records that contradict themselves; Git's own `fsck` sees to the objects that hold them."""
     files = [(path, oid) for _, path, oid in ws.records.since(None)]
-    contents = ws.objects.read_many([oid for _, oid in files])
+    contents = ws.objects.read_those_here([oid for _, oid in files])
     for (path, _), (_, content) in zip(files, contents, strict=True):
-        problem = _problem_of_record(path, content)
+        problem = "its Git object is missing" if content is None else _problem_of_record(path, content)
         if problem:
             yield Fault("records", "record", path, problem)
 

@@ -29,6 +29,10 @@ FOLDER = "pipelines"
 SUFFIXES = (".yaml", ".yml")
 
 
+class UnknownPipelineError(InputError):
+    """No pipeline is called so, or none is meant when no name is given."""
+
+
 class Loaded(NamedTuple):
     """A pipeline ready to be planned. `source` is the commit, or the work tree with its snapshot still open."""
 
@@ -139,15 +143,15 @@ def _with_experiment(graph: Graph, config: Config) -> Graph:
 
 
 def _find(source: Source, pipeline: str | None, config: Config) -> tuple[str, Entry]:
-    name = pipeline or config.pipeline
+    name = config.pipeline if pipeline is None else pipeline
     if name is None:
         known = pipelines_in(source)
         if len(known) != 1:
             if not known:
-                raise InputError(
+                raise UnknownPipelineError(
                     "no pipeline here", where=f"{FOLDER}/*.yaml", hint="write one, or start with gitml init"
                 )
-            raise InputError(
+            raise UnknownPipelineError(
                 f"which pipeline? there is {', '.join(sorted(known))}",
                 hint="name it, or set defaults.pipeline in gitml.yaml",
             )
@@ -158,7 +162,7 @@ def _find(source: Source, pipeline: str | None, config: Config) -> tuple[str, En
         if entry is not None and not entry.is_tree and not entry.is_submodule:
             return path, entry
     known = pipelines_in(source)
-    raise InputError(
+    raise UnknownPipelineError(
         f"no pipeline {name!r}{nearest(name, known)}",
         where=candidates[0],
         hint=_why_unseen(source, candidates),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.graph import GraphStep
-from gitml.core.plan import REUSE, Decision, Plan, Policy, decide
+from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide
+from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.result import ActionResult
 from gitml.flow.availability import Availability
 from gitml.flow.load import Loaded
@@ -18,7 +20,10 @@ from gitml.workspace import Workspace
 class Planner:
     """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded, policy: Policy) -> None:
+    def __init__(self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None) -> None:
+        self.ws = ws
+        self.config = loaded.config
+        self.jobs = jobs
         self.graph = loaded.graph
         self.finder = PartsFinder(ws, loaded)
         self.availability = Availability(ws)
@@ -28,7 +33,20 @@ class Planner:
     def decide(self, step: GraphStep, results: dict[str, ActionResult | None]) -> Decision:
         """What becomes of `step` when the steps before it gave `results`."""
         parts = self.finder.parts(step, results)
-        return decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
+        decision = decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
+        if decision.kind in (RUN, UNKNOWN) and step.resources != ONE_CPU:
+            missing = step.resources.missing_from(self.capacity)
+            if missing:
+                hint = "ask for less, or say in gitml.yaml what targets.local has"
+                return Decision(BLOCKED, f"it asks for {missing}", hint=hint)
+        return decision
+
+    @cached_property
+    def capacity(self) -> Resources:
+        """What the target has for steps."""
+        from gitml.flow.local import local_capacity  # with the executor, which a run from cache does without
+
+        return local_capacity(self.ws, self.config, self.jobs)
 
     def plan(self, names: Sequence[str]) -> Plan:
         """Decisions for `names`, which hold every parent of each."""

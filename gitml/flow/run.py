@@ -53,7 +53,7 @@ def run_pipeline(
     graph = loaded.graph
     names = graph.select(request.wanted) if request.wanted else list(graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
-    planner = Planner(ws, loaded, policy)
+    planner = Planner(ws, loaded, policy, request.jobs)
     started = ws.now()
     ws.records.prepare()
     ident = IdentQuery(ws.location)

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gitml.core.action import Action
-from gitml.core.digest import Digest, from_hex
+from gitml.core.digest import PREFIX, Digest, from_hex
 from gitml.core.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.history.runs import find_run, is_run_prefix, live_ids, read_run
 from gitml.history.selecting import select
 from gitml.repo.revisions import commit_info, resolve_commit
 from gitml.repo.source import CommitSource
+from gitml.store.lineage import Use
 from gitml.workspace import Workspace
 
 _HEX = frozenset("0123456789abcdef")
@@ -174,19 +175,22 @@ class _Walk:
         return self.lineage(roots)
 
     def users(self, contents: Iterable[str], path: str | None = None) -> list[Thing]:
-        """Steps whose Action names one of the contents; an Action performed several times is told once, the newest."""
+        """Steps whose Action names one of the contents."""
+        uses = [use for content in contents for use in self.ws.index.users(content)]
+        return self.steps_of(use for use in uses if path is None or _covers(use.path, path))
+
+    def steps_of(self, uses: Iterable[Use]) -> list[Thing]:
+        """The steps of the uses; an Action performed several times is told once, the newest."""
         found: dict[str, Thing] = {}
-        for content in contents:
-            for use in self.ws.index.users(content):
-                if use.step is None or use.run is None or (path is not None and not _covers(use.path, path)):
-                    continue
-                if use.key not in found:
-                    found[use.key] = self.step_thing(use.key, use.step, use.run, use.pipeline)
+        for use in uses:
+            if use.step is not None and use.run is not None and use.key not in found:
+                found[use.key] = self.step_thing(use.key, use.step, use.run, use.pipeline)
         return list(found.values())
 
     def file_users(self, thing: Thing) -> list[Thing]:
-        """Steps that had the file, by itself or in a directory."""
+        """Steps that had the file, by itself or in a directory; of a directory also those that had something below it."""
         contents = [thing.content]
+        below: list[Use] = []
         if thing.commit is not None:
             source = CommitSource(self.ws.objects, thing.commit)
             folder = thing.name
@@ -195,7 +199,13 @@ class _Walk:
                 entry = source.lookup(folder)
                 if entry is not None:
                     contents.append(entry.oid)
-        return self.users(contents, thing.name)
+            here = source.lookup(thing.name)
+            if here is not None and here.is_tree:
+                uses = self.ws.index.uses_below(thing.name)
+                below = [use for use in uses if (at := source.lookup(use.path)) is not None and at.oid == use.content]
+        users = self.users(contents, thing.name)
+        known = {user.id for user in users}
+        return users + [user for user in self.steps_of(below) if user.id not in known]
 
     def products(self, thing: Thing) -> list[Thing]:
         result = self.ws.index.result(Digest(thing.content))
@@ -257,12 +267,7 @@ def _digests(ws: Workspace, text: str) -> list[Digest]:
     if len(digits) == 64:
         digest = from_hex(digits)
         return [digest] if ws.index.makers(digest) else []
-    return [Digest(row[0]) for row in _made_like(ws, digits)]
-
-
-def _made_like(ws: Workspace, digits: str) -> list[tuple[str]]:
-    low, high = f"sha256:{digits}", f"sha256:{digits}g"  # g follows every hex digit
-    return ws.index._rows("SELECT DISTINCT digest FROM made WHERE digest >= ? AND digest < ? LIMIT 2", (low, high))
+    return ws.index.find_made(PREFIX + digits)
 
 
 def _file(ws: Workspace, text: str, rev: str) -> Thing | None:

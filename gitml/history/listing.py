@@ -16,7 +16,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class Wanted(NamedTuple):
-    """What runs must match, all of it; `commit` is a revision, `since` a date as people write it."""
+    """What runs must match, all of it; `commit` (or what uncommitted work lay on) is a revision, `since` a date as written."""
 
     pipeline: str | None = None
     experiment: str | None = None
@@ -38,7 +38,7 @@ def list_runs(ws: Workspace, wanted: Wanted, limit: int | None) -> tuple[list[Ru
             pipeline=wanted.pipeline,
             experiment=wanted.experiment,
             status=wanted.status,
-            commit=commit,
+            on=commit,
             branch=wanted.branch,
             since=since,
             tag=wanted.tag,
@@ -108,7 +108,7 @@ def _matches(row: RunRow, wanted: Wanted, commit: str | None, since: float | Non
         and wanted.experiment in (None, row.experiment)
         and wanted.branch in (None, row.branch)
         and (wanted.tag is None or wanted.tag in row.tags)
-        and (commit is None or row.commit.startswith(commit))
+        and (commit is None or row.commit.startswith(commit) or (row.base or "").startswith(commit))
         and (since is None or row.started >= since)
     )
 

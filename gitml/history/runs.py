@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.errors import InputError
 from gitml.ledger import runs as ledger
-from gitml.repo.revisions import resolve_commit
+from gitml.repo.revisions import UnknownRevisionError, resolve_commit
 from gitml.workspace import Workspace
 
 LATEST = "latest"
@@ -86,11 +86,9 @@ def run_or_rev(ws: Workspace, text: str, pipeline: str | None = None) -> Run:
         return find_run(ws, text).run
     try:
         return run_at(ws, text, pipeline)
-    except InputError as error:
-        if error.message.startswith("unknown revision"):
-            hint = error.hint or "give a run id that `gitml log` shows, or a Git revision"
-            raise InputError(f"neither a run nor a revision: {text[:80]!r}", hint=hint) from None
-        raise
+    except UnknownRevisionError as error:
+        hint = error.hint or "give a run id that `gitml log` shows, or a Git revision"
+        raise InputError(f"neither a run nor a revision: {text[:80]!r}", hint=hint) from None
 
 
 def live_ids(ws: Workspace) -> list[str]:

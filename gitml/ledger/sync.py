@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gitml.core.action import decode_action, key_of_preimage
@@ -15,6 +16,7 @@ from gitml.repo.recordlog import GitRecordLog
 from gitml.store.index import Index
 
 TIP = "tip"
+MANY = 2000  # records that take about a second
 
 
 class _New(NamedTuple):
@@ -23,8 +25,14 @@ class _New(NamedTuple):
     oid: str
 
 
-def sync(index: Index, records: GitRecordLog, objects: Objects) -> int:
-    """Takes in what the log has beyond the index; gives how many runs were new. A bad record is left out: `fsck` names it."""
+def sync(
+    index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Callable[[int], None] = lambda count: None
+) -> int:
+    """Takes in what the log has beyond the index; gives how many runs were new.
+
+    A record that is bad, or that is not here, is left out: `fsck` names it. `tell_of_many` is told the number of records when
+    they are so many that reading them takes a while.
+    """
     tip = records.tip()
     known = index.meta(TIP)
     if tip is None or tip == known:
@@ -35,10 +43,14 @@ def sync(index: Index, records: GitRecordLog, objects: Objects) -> int:
         if file is not None:
             new.append(_New(commit, file, oid))
     count = 0
+    if (found := sum(1 for item in new if not item.file.folder)) >= MANY:
+        tell_of_many(found)
     with index.batch():
         actions = _take_evidence(index, objects, [item for item in new if item.file.folder])
         runs = [item for item in new if not item.file.folder]
-        for item, (_, content) in zip(runs, objects.read_many([item.oid for item in runs]), strict=True):
+        for item, (_, content) in zip(runs, objects.read_those_here([item.oid for item in runs]), strict=True):
+            if content is None:
+                continue
             try:
                 run = decode_run(content)
             except ValueError:
@@ -62,7 +74,9 @@ def _take_evidence(index: Index, objects: Objects, items: list[_New]) -> dict[Di
         elif item.file.folder in ("actions", "environments"):
             read.append(item)
     actions: dict[Digest, bytes] = {}
-    for item, (_, content) in zip(read, objects.read_many([item.oid for item in read]), strict=True):
+    for item, (_, content) in zip(read, objects.read_those_here([item.oid for item in read]), strict=True):
+        if content is None:
+            continue
         digest = key_of_preimage(content)
         if digest[7:] + ".json" != item.file.name:
             continue

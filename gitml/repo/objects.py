@@ -122,8 +122,19 @@ class Objects:
         """(oid, content) of each, in order, with requests sent ahead; for thousands of objects. Hold few of them at a time."""
         process = Lasting(self.location, "cat-file", "--batch")
         try:
-            for header in self._many(process, oids):
-                yield header.oid, self._body(process, header)
+            for oid, header in self._many(process, oids):
+                if header is None:
+                    raise self._missing(oid)
+                yield oid, self._body(process, header)
+        finally:
+            process.stop()
+
+    def read_those_here(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """As `read_many`, with None for an object that is missing."""
+        process = Lasting(self.location, "cat-file", "--batch")
+        try:
+            for oid, header in self._many(process, oids):
+                yield oid, header and self._body(process, header)
         finally:
             process.stop()
 
@@ -131,7 +142,10 @@ class Objects:
         """Kind and size of each, in order, with requests sent ahead."""
         process = Lasting(self.location, "cat-file", "--batch-check")
         try:
-            yield from self._many(process, oids)
+            for oid, header in self._many(process, oids):
+                if header is None:
+                    raise self._missing(oid)
+                yield header
         finally:
             process.stop()
 
@@ -149,7 +163,7 @@ class Objects:
             self._trees[oid] = known
         return known
 
-    def _many(self, process: Lasting, oids: Iterable[str]) -> Iterator[Header]:
+    def _many(self, process: Lasting, oids: Iterable[str]) -> Iterator[tuple[str, Header | None]]:
         source = iter(oids)
         asked: list[str] = []
         done = 0
@@ -163,11 +177,9 @@ class Objects:
                     asked += more
                 elif not asked:
                     return
-            header = _header(asked[done], process.line())
-            if header is None:
-                raise self._missing(asked[done])
+            oid = asked[done]
             done += 1
-            yield header
+            yield oid, _header(oid, process.line())
 
     def _body(self, process: Lasting, header: Header) -> bytes:
         content = process.exactly(header.size + 1)

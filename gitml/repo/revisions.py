@@ -11,6 +11,10 @@ from gitml.repo.git import Location, git, git_status, popen
 from gitml.repo.objects import Objects, check_revision
 
 
+class UnknownRevisionError(InputError):
+    """Nothing is called so."""
+
+
 class CommitInfo(NamedTuple):
     """`author` is ``Name <email>``, `time` the committer's, in seconds since 1970."""
 
@@ -114,7 +118,7 @@ def _ask_git(objects: Objects, location: Location, rev: str) -> str:
     if objects.is_oid(oid):
         return oid
     said = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].removeprefix("fatal: ")
-    raise InputError(f"unknown revision {rev[:80]!r}: {said}", where=location.folder)
+    raise UnknownRevisionError(f"unknown revision {rev[:80]!r}: {said}", where=location.folder)
 
 
 def _unknown(objects: Objects, location: Location, rev: str) -> InputError:
@@ -129,7 +133,7 @@ def _unknown(objects: Objects, location: Location, rev: str) -> InputError:
         hint = "did you mean " + " or ".join(near) + "?"
     elif os.path.exists(os.path.join(location.common_dir, "shallow")):
         hint = "this clone is shallow: git fetch --unshallow"
-    return InputError(f"unknown revision {rev[:80]!r}", where=location.folder, hint=hint)
+    return UnknownRevisionError(f"unknown revision {rev[:80]!r}", where=location.folder, hint=hint)
 
 
 def _nearest(location: Location, rev: str) -> list[str]:

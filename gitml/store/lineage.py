@@ -50,9 +50,26 @@ class LineageTables(Database):
         )
         return [Maker(*row) for row in rows]
 
+    def find_made(self, prefix: str, limit: int = 2) -> list[Digest]:
+        """Digests that begin with `prefix` (``sha256:`` and some hex digits) and that performed steps gave."""
+        high = f"{prefix}g"  # g follows every hex digit
+        rows = self._rows(
+            "SELECT DISTINCT digest FROM made WHERE digest >= ? AND digest < ? LIMIT ?", (prefix, high, limit)
+        )
+        return [Digest(row[0]) for row in rows]
+
     def users(self, content: str) -> list[Use]:
         """The performed steps whose Action names this content (a Digest or a Git object id), newest first."""
         rows = self._rows(f"{_USES} WHERE used.content = ? ORDER BY runs.started DESC, used.path, steps.id", (content,))
+        return [Use(*row) for row in rows]
+
+    def uses_below(self, folder: str) -> list[Use]:
+        """The performed steps whose Action names a path below this one, newest first."""
+        low, high = f"{folder}/", f"{folder}0"  # 0 follows /
+        rows = self._rows(
+            f"{_USES} WHERE used.path > ? AND used.path < ? ORDER BY runs.started DESC, used.path, steps.id",
+            (low, high),
+        )
         return [Use(*row) for row in rows]
 
     def uses_path(self, path: str) -> list[Use]:

@@ -92,13 +92,17 @@ class RunTables(ResultTables):
         experiment: str | None = None,
         status: str | None = None,
         commit: str | None = None,
+        on: str | None = None,
         branch: str | None = None,
         since: float | None = None,
         tag: str | None = None,
         limit: int | None = 50,
         before: str | None = None,
     ) -> list[RunRow]:
-        """Runs that match all that is given, newest first. `commit` is a prefix, `before` the id of the last run seen."""
+        """Runs that match all that is given, newest first. `before` is the id of the last run seen.
+
+        `commit` is the beginning of the commit that was run, `on` of that or of the one the uncommitted work lay on.
+        """
         terms: list[str] = []
         values: list[Any] = []
         for column, value in (
@@ -113,6 +117,9 @@ class RunTables(ResultTables):
         if commit is not None:
             terms.append('"commit" >= ? AND "commit" < ?')
             values += [commit, commit + _LAST]
+        if on is not None:
+            terms.append('("commit" >= ? AND "commit" < ? OR base >= ? AND base < ?)')
+            values += [on, on + _LAST] * 2
         # The primary key of tags is in the order of the list: with a tag, page by it.
         table, at, name = ("runs", "runs.started", "runs.id")
         if tag is not None:
@@ -129,6 +136,12 @@ class RunTables(ResultTables):
         values.append(-1 if limit is None else limit)
         sql = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
         return [_run_row(row) for row in self._rows(sql, values)]
+
+    def count_runs(self) -> int:
+        """How many runs there are."""
+        row = self._row("SELECT count(*) FROM runs")
+        assert row is not None
+        return int(row[0])
 
     def run_row(self, id: str) -> RunRow | None:
         """The run with this whole id."""

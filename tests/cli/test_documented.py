@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from conftest import ROOT
 
 from gitml.cli.main import gitml
 from gitml.cli.table import COMMANDS
+from tests.cli.conftest import ROOT
 
 DOCS = (ROOT / "docs/commands.md").read_text()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from conftest import Project
+from tests.cli.conftest import Project
 
 
 def test_up_leads_from_an_artifact_to_its_files_parameters_and_commit(project: Project) -> None:
@@ -41,6 +41,22 @@ def test_a_file_within_an_input_directory_is_found(project: Project) -> None:
     project.commit()
     project.gitml("run", "dir", "-q")
     assert "step d  " in project.gitml("lineage", "down", "data/raw.txt").out
+
+
+def test_down_from_a_directory_leads_to_what_used_a_file_in_it(project: Project) -> None:
+    out = project.gitml("lineage", "down", "src").out
+    assert "step prepare" in out
+    assert "step train" in out
+    project.write("other/file.txt", "unused")
+    project.commit()
+    assert "step" not in project.gitml("lineage", "down", "other").out
+
+
+def test_show_names_each_user_once(project: Project) -> None:
+    project.gitml("run", "-q", "-S", "rate=5")
+    shown = project.gitml("lineage", "show", "HEAD").out
+    assert shown.count("prepare") == 1
+    assert shown.count("train") == 1
 
 
 def test_up_is_meant_when_no_direction_is_named(project: Project) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from conftest import Project
+from tests.cli.conftest import Project
 
 
 def damage(project: Project, port: str) -> str:

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable
 
-from conftest import Project
+from tests.cli.conftest import Project
 
 
 def test_plan_tells_every_step_and_exits_with_1_only_when_asked(project: Project) -> None:

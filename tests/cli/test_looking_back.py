@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Project
+
+from tests.cli.conftest import Project
 
 
 @pytest.fixture
@@ -57,12 +58,25 @@ def test_log_filters(history: Project) -> None:
     assert runs("--tag", "best") == 1
     assert runs("--experiment", "fours") == 1
     assert runs("--pipeline", "nothing") == 0
+    assert runs("--commit", "HEAD") == 2, "with the uncommitted work on it"
     assert runs("--status", "failed") == 0
     assert runs("--status", "succeeded") == 3
     assert runs("--commit", "HEAD~1") == 1
     assert runs("--branch", "main") == 3
     assert runs("--since", "1h") == 3
     assert runs("--since", "2999-01-01") == 0
+
+
+def test_metrics_and_outputs_keep_the_order_of_the_pipeline_executed_reused_and_fetched(project: Project) -> None:
+    project.write("src/train.sh", 'cp "$1" "$3"\nprintf \'{"z": 1, "b": {"y": 2, "a": 3}}\' > "$4"\n')
+    executed = project.gitml("run").err
+    assert "result train.z 1, train.b.y 2, train.b.a 3\n" in executed
+    assert "result train.z 1, train.b.y 2, train.b.a 3\n" in project.gitml("run").err
+    (project.root / ".git/gitml/index.db").unlink()
+    assert "result train.z 1, train.b.y 2, train.b.a 3\n" in project.gitml("run").err
+    shown = project.gitml("show").out
+    assert shown.index("output   model") < shown.index("output   scores")
+    assert list(project.gitml("metrics", "--json").data[0]["metrics"]) == ["train.z", "train.b.y", "train.b.a"]
 
 
 def test_log_says_when_there_is_more_and_when_there_is_nothing(history: Project, fresh: Project) -> None:

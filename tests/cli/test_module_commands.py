@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Project
+
+from tests.cli.conftest import Answer, Project
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import Project
+
+from tests.cli.conftest import Project
 
 
 def test_a_first_run_tells_each_step_on_stderr_and_nothing_on_stdout(project: Project) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from conftest import Project
-
 from gitml import __version__
+from tests.cli.conftest import Project
 
 
 def test_init_writes_a_first_pipeline_that_runs_and_undo_removes_exactly_that(fresh: Project) -> None:
@@ -60,6 +59,21 @@ def test_demo_makes_a_repository_and_shows_each_command_before_it_runs(tmp_path:
     assert fresh.gitml("demo", "d", code=2).err.startswith("gitml: there is something already (")
 
 
+def test_demo_takes_the_next_free_name_when_none_is_given(tmp_path: Path, fresh: Project) -> None:
+    (tmp_path / "gitml-demo").mkdir()
+    (tmp_path / "gitml-demo/mine").touch()
+    answer = fresh.gitml("demo", cwd=tmp_path)
+    assert "cd gitml-demo-2, then" in answer.err
+    assert (tmp_path / "gitml-demo-2/pipelines/wine.yaml").exists()
+
+
+def test_purge_names_every_ref_it_removes(project: Project) -> None:
+    project.git("update-ref", "refs/gitml/other", "HEAD")
+    removed = project.gitml("init", "--undo", "--purge").out
+    assert "removed  refs/gitml/other\n" in removed
+    assert "removed  refs/gitml/runs\n" in removed
+
+
 def test_doctor_names_what_works(project: Project) -> None:
     answer = project.gitml("doctor")
     assert re.search(r"^ok    git +git version ", answer.out, re.M)
@@ -85,6 +99,11 @@ def test_completion_prints_a_script_and_completes(project: Project) -> None:
     assert "_GITML_COMPLETE" in project.gitml("completion", "bash").out
     answer = project.gitml(env={"_GITML_COMPLETE": "bash_complete", "COMP_WORDS": "gitml pl", "COMP_CWORD": "1"})
     assert "plan" in answer.out
+
+
+def test_completion_says_nothing_to_a_shell_that_reads_it(project: Project) -> None:
+    assert project.gitml("completion", "bash").err == ""
+    assert "in ~/.bashrc" in project.at_terminal("completion", "bash")
 
 
 def test_version_and_help(project: Project) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from gitml.cli.session import Session, verb
+from gitml.cli.terminal import is_terminal
 
 _HOW = {
     "bash": 'eval "$(gitml completion bash)"   # in ~/.bashrc',
@@ -24,5 +27,6 @@ def command(session: Session, shell: str) -> int:
     made = get_completion_class(shell)
     assert made is not None
     session.show(made(gitml, {}, "gitml", "_GITML_COMPLETE").source().rstrip("\n"))
-    session.note(f"to have it always: {_HOW[shell]}")
+    if is_terminal(sys.stdout):  # not where a shell reads the script each time it starts
+        session.note(f"to have it always: {_HOW[shell]}")
     return 0

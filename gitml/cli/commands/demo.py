@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import subprocess
@@ -18,14 +19,18 @@ _CHANGE = ("pipelines/wine.yaml", "scale: {default: standard,", "scale: {default
 
 
 @verb("demo")
-@click.argument("folder", metavar="[DIR]", required=False, default="gitml-demo")
-def command(session: Session, folder: str) -> int:
-    """Make a small repository in DIR (default: gitml-demo) and walk through it: run, reuse, change, explain, look back.
+@click.argument("folder", metavar="[DIR]", required=False)
+def command(session: Session, folder: str | None) -> int:
+    """Make a small repository in DIR and walk through it: run, reuse, change, explain, look back.
 
-    Three classifiers learn to name the grower of a wine. Nothing outside DIR is written, and nothing is asked.
+    DIR is gitml-demo unless it is given, or the first of gitml-demo-2, gitml-demo-3 … that is free. Three
+    classifiers learn to name the grower of a wine. Nothing outside DIR is written, and nothing is asked.
     """
+    if folder is None:
+        names = itertools.chain(["gitml-demo"], (f"gitml-demo-{number}" for number in itertools.count(2)))
+        folder = next(name for name in names if _is_free(name))
     root = os.path.abspath(folder)
-    if os.path.lexists(root) and (not os.path.isdir(root) or os.listdir(root)):
+    if not _is_free(root):
         raise InputError("there is something already", where=root, hint="name a folder that is new or empty")
     _make(root)
     tour = _Tour(session, root)
@@ -97,6 +102,10 @@ class _Tour:
     def _say(self, *words: str) -> None:
         sys.stdout.flush()
         self.session.note(f"{paint('$', 'green', sys.stderr)} {shlex.join(words)}")
+
+
+def _is_free(path: str) -> bool:
+    return not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path))
 
 
 def _make(root: str) -> None:

@@ -31,9 +31,9 @@ def command(session: Session, undo: bool, purge: bool) -> int:
         raise InputError("--purge goes with --undo")
     done = starting.undo(root) if undo else starting.write(root)
     if purge:
-        _purge(session)
+        refs = _purge(session)
         done.append(starting.Done(os.path.relpath(ws.root, root), "removed"))
-        done.append(starting.Done("refs/gitml/runs", "removed"))
+        done += [starting.Done(ref, "removed") for ref in refs]
     if session.json:
         session.show_json([item._asdict() for item in done])
         return 0
@@ -47,8 +47,8 @@ def command(session: Session, undo: bool, purge: bool) -> int:
     return 0
 
 
-def _purge(session: Session) -> None:
-    """Removes the folder of gitml and its refs; BusyError while a run goes on."""
+def _purge(session: Session) -> list[str]:
+    """Removes the folder of gitml and its refs, and gives these; BusyError while a run goes on."""
     import shutil
 
     from gitml.history.runs import live_runs
@@ -64,3 +64,4 @@ def _purge(session: Session) -> None:
         git(ws.location, "update-ref", "-d", ref)
     if os.path.isdir(ws.root):
         shutil.rmtree(ws.root)
+    return listed

@@ -64,8 +64,8 @@ def show(session: Session, thing: str, rev: str) -> int:
     shown: list[dict[str, Any]] = []
     for found in lineage.find_things(ws, thing, rev):
         data = _as_data(found)
-        data["made_from"] = [item.name for item in _next(lineage.up(ws, [found]), found)]
-        data["used_by"] = [item.name for item in _next(lineage.down(ws, [found]), found)]
+        data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.up(ws, [found]), found)))
+        data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.down(ws, [found]), found)))
         shown.append(data)
     if session.json:
         session.show_json(shown)

@@ -14,7 +14,7 @@ from gitml.cli.session import Session, verb
 @click.option(
     "--status", type=click.Choice(["succeeded", "failed", "cancelled", "running"]), help="Only runs that ended so."
 )
-@click.option("--commit", metavar="REV", help="Only runs of this commit.")
+@click.option("--commit", metavar="REV", help="Only runs of this commit, or of uncommitted work on it.")
 @click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
 @click.option("--since", metavar="DATE", help="Only runs since: 2026-07-01, 3d, 12h, 2w.")
 @click.option("--tag", metavar="TAG", help="Only runs with this tag.")

@@ -32,7 +32,7 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
     recover_killed(ws)
     if rev is None and ws.location.worktree is None:
         rev = "HEAD"
-    states = [_state(session, name, rev) for name in pipelines or list_pipelines(ws, rev)]
+    states = [_state(session, name, rev, asked=bool(pipelines)) for name in pipelines or list_pipelines(ws, rev)]
     going = live_runs(ws)
     if session.json:
         session.show_json(
@@ -55,9 +55,12 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
     return 0
 
 
-def _state(session: Session, name: str, rev: str | None) -> dict[str, Any]:
-    """What a pipeline is like now; one whose file is wrong is told with its error, beside the others."""
-    from gitml.flow.load import load
+def _state(session: Session, name: str, rev: str | None, *, asked: bool) -> dict[str, Any]:
+    """What a pipeline is like now; one whose file is wrong is told with its error, beside the others.
+
+    UnknownPipelineError when it was `asked` for by a name that no pipeline has.
+    """
+    from gitml.flow.load import UnknownPipelineError, load
     from gitml.flow.planning import make_plan
 
     state: dict[str, Any] = {"pipeline": name, "steps": {}, "first": None, "error": None, "last_run": None}
@@ -70,6 +73,8 @@ def _state(session: Session, name: str, rev: str | None) -> dict[str, Any]:
                 state["first"] = {"name": step, "decision": decision.kind, "reason": decision.reason}
         rows = session.ws.index.runs(pipeline=loaded.graph.pipeline, limit=1)
     except GitmlError as error:
+        if asked and isinstance(error, UnknownPipelineError):
+            raise
         more = len(getattr(error, "diagnostics", ())) - 1
         state["error"] = f"{error.where}: {error.message}" if error.where else error.message
         if more > 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,8 +23,12 @@ BEFORE = Action(
 CODE, RAW, MODEL = BEFORE.code[0], BEFORE.inputs[0], BEFORE.outputs[0]
 
 
+def replace(action: Action, **change: Any) -> Action:
+    return action._replace(**change)
+
+
 def told(**change: Any) -> list[str]:
-    return [str(found) for found in changes_between(BEFORE, replace(BEFORE, **change))]
+    return [str(found) for found in changes_between(BEFORE, BEFORE._replace(**change))]
 
 
 def test_nothing_differs_from_itself() -> None:
@@ -81,8 +84,8 @@ def test_the_most_telling_change_comes_first() -> None:
 
 def test_gathered_inputs_of_one_name_are_told_apart() -> None:
     many = tuple(ActionInput("o", f".gitml/in/0/{label}/o", "file", digest_of(label.encode())) for label in ("a", "b"))
-    before = replace(BEFORE, inputs=many)
-    after = replace(BEFORE, inputs=(many[0], many[1]._replace(content=digest_of(b"c"))))
+    before = BEFORE._replace(inputs=many)
+    after = BEFORE._replace(inputs=(many[0], many[1]._replace(content=digest_of(b"c"))))
     assert [str(change) for change in changes_between(before, after)] == ["input o (b) changed"]
 
 
@@ -97,7 +100,7 @@ def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
         },
         new: {"python": "3.12.0", "distributions": ["numpy 2.0", "torch 2"], "programs": {"sh": digest_of(b"2")}},
     }
-    found = changes_between(replace(BEFORE, environment=old), replace(BEFORE, environment=new), descriptions)
+    found = changes_between(BEFORE._replace(environment=old), BEFORE._replace(environment=new), descriptions)
     assert [str(change) for change in found] == [
         "package numpy: 1.0 -> 2.0",
         "package scipy removed",
@@ -106,7 +109,7 @@ def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
         f"program sh: {digest_of(b'1')[7:19]} -> {digest_of(b'2')[7:19]}",
         "environment python: 3.11.7 -> 3.12.0",
     ]
-    assert str(changes_between(replace(BEFORE, environment=old), BEFORE, descriptions)[0]).startswith("environment: ")
+    assert str(changes_between(BEFORE._replace(environment=old), BEFORE, descriptions)[0]).startswith("environment: ")
 
 
 def test_a_summary_is_the_first_change_and_the_number_of_others() -> None:
@@ -117,14 +120,14 @@ def test_a_summary_is_the_first_change_and_the_number_of_others() -> None:
 
 
 def test_a_type_that_changed_is_a_change() -> None:
-    assert changes_between(replace(BEFORE, params=(("n", 1),)), replace(BEFORE, params=(("n", 1.0),))) != []
-    assert changes_between(replace(BEFORE, params=(("n", 1),)), replace(BEFORE, params=(("n", "1"),))) != []
-    assert changes_between(replace(BEFORE, params=(("n", True),)), replace(BEFORE, params=(("n", 1),))) != []
-    moved = replace(BEFORE, inputs=(RAW._replace(mount="elsewhere"),))
+    assert changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", 1.0),))) != []
+    assert changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", "1"),))) != []
+    assert changes_between(BEFORE._replace(params=(("n", True),)), BEFORE._replace(params=(("n", 1),))) != []
+    moved = BEFORE._replace(inputs=(RAW._replace(mount="elsewhere"),))
     assert changes_between(BEFORE, moved) != []
-    assert changes_between(BEFORE, replace(BEFORE, inputs=(RAW._replace(kind="file"),))) != []
+    assert changes_between(BEFORE, BEFORE._replace(inputs=(RAW._replace(kind="file"),))) != []
 
 
 def test_a_type_that_changed_is_told_so_that_it_can_be_seen() -> None:
-    found = changes_between(replace(BEFORE, params=(("n", 1),)), replace(BEFORE, params=(("n", "1"),)))
+    found = changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", "1"),)))
     assert [str(change) for change in found] == ["param n: 1 -> '1'"]

@@ -173,7 +173,7 @@ steps:
         (steps("run: ''"), "3:10: step 'a': run is empty"),
         (steps("run: []"), "3:10: step 'a': run is empty"),
         (steps("run: {a: b}"), "3:10: run of step 'a' must be text"),
-        (steps('run: "a\\0b"'), "3:10: step 'a': the command holds a NUL character"),
+        (steps('run: "a\\0b"'), "3:10: run of step 'a' holds a NUL character"),
         (steps("run: cat 'x"), "3:10: step 'a': no closing quotation in the command"),
         (steps("run: [a]", "shell: bash"), "3:10: step 'a': with shell, run is one text"),
         (steps("run: a", "shell: zsh"), "4:12: shell must be bash or sh, not 'zsh'"),

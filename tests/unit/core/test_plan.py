@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +91,7 @@ def test_what_was_never_run_runs() -> None:
 
 
 def test_what_ran_otherwise_runs_with_the_difference_as_reason() -> None:
-    before = dataclasses.replace(ACTION, params=(("n", 2),), argv=("python", "train.py", "2"))
+    before = ACTION._replace(params=(("n", 2),), argv=("python", "train.py", "2"))
     assert decided(Cache(None, before)).reason == "param n: 2 -> 3"
 
 
@@ -141,7 +140,7 @@ def test_a_part_that_can_t_be_had_blocks_it_whatever_else(parts: Parts, policy: 
     [
         (STEP, Policy(frozenset([STEP.name])), "forced"),
         (STEP, Policy(reuse=False), "reuse is off for this run"),
-        (dataclasses.replace(STEP, reuse=False), Policy(), "the step says reuse: false"),
+        (STEP._replace(reuse=False), Policy(), "the step says reuse: false"),
     ],
 )
 def test_what_must_run_runs_though_its_result_is_known_or_its_inputs_are_not(

@@ -104,7 +104,7 @@ def no_step_lives(seconds: float = 10.0) -> bool:
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param("gitml.flow.recording._write", marks=pytest.mark.slow),
+        pytest.param("gitml.flow.journal._write", marks=pytest.mark.slow),
         "gitml.flow.schedule.Journal",
         pytest.param("gitml.execute.local.LocalExecutor.submit", marks=pytest.mark.slow),
         pytest.param("before:gitml.store.index.Index.put_result", marks=pytest.mark.slow),
@@ -116,7 +116,7 @@ def no_step_lives(seconds: float = 10.0) -> bool:
         pytest.param("before:gitml.store.index.Index.put_run", marks=pytest.mark.slow),
         "gitml.store.index.Index.put_run",
         pytest.param("gitml.flow.recording._index", marks=pytest.mark.slow),
-        "before:gitml.flow.recording.remove_folder",
+        "before:gitml.flow.journal.remove_folder",
     ],
 )
 def test_killed_at_this_point(project: Project, point: str) -> None:

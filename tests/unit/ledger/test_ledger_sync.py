@@ -87,6 +87,49 @@ def test_the_runs_of_another_clone_are_known_after_a_fetch_of_the_ref_alone(proj
         assert sync(ws.index, ws.records, ws.objects) == 0
 
 
+def lose(project: Project, oid: str) -> None:
+    """Takes one object out of the repository."""
+    objects = Path(project.repo.file(".git/objects"))
+    for pack in list((objects / "pack").glob("*.pack")):
+        packed = pack.read_bytes()
+        for part in objects.glob(f"pack/{pack.stem}.*"):
+            part.unlink()
+        project.repo.git_bytes("unpack-objects", "-q", input=packed)
+    (objects / oid[:2] / oid[2:]).unlink()
+
+
+def test_a_record_that_is_missing_is_left_out_and_named_by_fsck(project: Project) -> None:
+    from gitml.flow.checking import check
+
+    first, second = project.run(), project.run()
+    with project.workspace() as ws:
+        row = ws.index.run_row(first.id)
+        assert row is not None
+        path = f"{record_folder(row.id, row.started)}/run.json"
+        oid = project.repo.git("rev-parse", f"{row.record}:{path}").strip()
+        lose(project, oid)
+        ws.rebuild_index()
+        assert [row.id for row in ws.index.runs(limit=None)] == [second.id]
+        assert [run.id for run in recorded_runs(ws.records, ws.objects)] == [second.id]
+        faults = [(fault.name, fault.what) for fault in check(ws) if fault.place == "records"]
+        assert faults == [(path, "its Git object is missing")]
+
+
+def test_the_number_of_records_is_told_when_there_are_many(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.run()
+    project.run()
+    told: list[int] = []
+    with project.workspace() as ws:
+        ws.tell_of_many = told.append
+        ws.rebuild_index()
+        assert ws.index.count_runs() == 2
+        assert told == []
+        monkeypatch.setattr("gitml.ledger.sync.MANY", 2)
+        ws.rebuild_index()
+        assert ws.index.count_runs() == 2
+        assert told == [2]
+
+
 def test_recorded_runs_come_oldest_first(project: Project) -> None:
     first, second = project.run(), project.run()
     with project.workspace() as ws:

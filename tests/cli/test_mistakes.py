@@ -1,0 +1,131 @@
+"""What people mistype, and what a newcomer doesn't know yet: one line that names the place and the mend."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import Project
+
+STEP = "steps:\n  a:\n    run: {}\n    outputs: {{o: file}}\n"
+
+
+def told(project: Project, *words: str, code: int = 2) -> str:
+    """The one line that a mistake gets."""
+    answer = project.gitml(*words, code=code)
+    assert answer.out == ""
+    assert answer.err.startswith("gitml: ")
+    assert answer.err.count("\n") == 1
+    return answer.err.removeprefix("gitml: ").rstrip("\n")
+
+
+def test_a_first_word_near_a_step_s_name_is_told_so(project: Project) -> None:
+    assert told(project, "run", "trian") == (
+        "no pipeline and no step of 'words' is called 'trian' (did you mean 'train'?)"
+    )
+    assert told(project, "plan", "word").startswith("no pipeline 'word' (did you mean 'words'?)")
+    assert told(project, "run", "nothing-like-it").startswith("no pipeline 'nothing-like-it' (there is 'words')")
+
+
+def test_an_empty_word_is_no_pipeline(project: Project) -> None:
+    assert told(project, "run", "").startswith("no pipeline ''")
+
+
+def test_a_parameter_s_mistake_is_told_though_the_step_stands_alone(project: Project) -> None:
+    assert told(project, "run", "train", "-S", "rat=3") == "unknown parameter 'rat' (did you mean 'rate'?) (-S rat=…)"
+
+
+def test_status_of_a_pipeline_that_is_not_there_is_a_mistake(project: Project) -> None:
+    assert told(project, "status", "wrods").startswith("no pipeline 'wrods' (did you mean 'words'?)")
+    project.write("pipelines/words.yaml", "steps: {}\n")
+    assert "wrong: pipelines/words.yaml:1:8: " in project.gitml("status", "words").out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("run", "-j", "x"),
+            "invalid value for '-j' / '--jobs': 'x' is not a whole number (gitml run): see gitml run --help",
+        ),
+        (("run", "-j", "0"), "invalid value for '-j' / '--jobs': 0 is not in the range 1<=x<=4096"),
+        (("completion",), "missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish (gitml completion): see"),
+        (("run", "-S", "rate"), "not name=value: 'rate' (-S)"),
+        (("run", "--at", ""), "not a revision: ''"),
+        (("run", "--at", "HEAD:src"), "'HEAD:src' is a tree, not a commit"),
+        (("run", "--at", "man"), "unknown revision 'man' ("),
+        (("show", "latest:train"), "not a run: 'latest:train': give the first 4 or more"),
+        (("metrics", "diff", "a...b"), "not a range: 'a...b': write it as A..B"),
+        (("log", "--since", "yesterday"), "not a date: 'yesterday': write 2026-07-01"),
+        (("gc", "--keep-since", "soon"), "not a date: 'soon': write 2026-07-01"),
+        (("checkout", "latest:train.modle"), "step 'train' of run"),
+        (("-C", "nowhere", "log"), "no such folder (nowhere)"),
+    ],
+)
+def test_a_wrong_word_is_one_line(project: Project, words: tuple[str, ...], line: str) -> None:
+    answer = told(project, *words)
+    assert answer.startswith(line)
+    assert "\\n" not in answer
+
+
+@pytest.mark.parametrize(
+    ("command", "operator"),
+    [
+        ("cat data/raw.txt | tee ${{ outputs.o }}", "|"),
+        ("sh src/a.sh > ${{ outputs.o }}", ">"),
+        ("sh src/a.sh >${{ outputs.o }}", ">x"),
+        ("mkdir x && cp data/raw.txt ${{ outputs.o }}", "&&"),
+        ("mkdir x; cp data/raw.txt ${{ outputs.o }}", "x;"),
+        ("sh src/a.sh ${{ outputs.o }} 2>&1", "2>&1"),
+    ],
+)
+def test_what_only_a_shell_understands_is_told_before_anything_runs(
+    project: Project, command: str, operator: str
+) -> None:
+    project.write("pipelines/new.yaml", STEP.format(command))
+    assert told(project, "run", "new") == (
+        f"pipelines/new.yaml:3:10: step 'a': {operator} needs `shell: bash`; without a shell, quote it to mean itself"
+    )
+
+
+def test_quoted_operators_and_lists_of_words_mean_themselves(project: Project) -> None:
+    for command in ("printf '%s' '>' \"a | b\" --x=\"a > b\" x\\;", '[printf, "%s", ">", "|"]'):
+        project.write("pipelines/new.yaml", f"steps:\n  a:\n    run: {command}\n")
+        project.gitml("run", "new", "-q")
+        assert ">" in project.gitml("logs").out
+
+
+def test_a_shell_s_command_and_a_variable_in_front_are_told_with_the_mend(project: Project) -> None:
+    project.write("pipelines/new.yaml", STEP.format("cd ${{ outputs.o }}"))
+    assert told(project, "run", "new").endswith(
+        "command not found: cd: it is a command of shells: add `shell: bash` to the step"
+    )
+    project.write("pipelines/new.yaml", STEP.format("THREADS=1 sh ${{ outputs.o }}"))
+    assert told(project, "run", "new").endswith("set variables under `env:` of the step")
+
+
+def test_a_step_without_run_is_told_besides_its_unknown_keys(project: Project) -> None:
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    cmd: ls\n    deps: [x]\n")
+    lines = project.gitml("run", "new", code=2).err.splitlines()
+    assert [line.rpartition("yaml:")[2].split(" (")[0] for line in lines] == [
+        "2:3: step 'a' needs run: the command",
+        "3:5: unknown key 'cmd' in step 'a'",
+        "4:5: unknown key 'deps' in step 'a'",
+    ]
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    runs: ls\n")
+    assert told(project, "run", "new").endswith("unknown key 'runs' in step 'a' (did you mean 'run'?)")
+
+
+def test_the_plan_tells_of_a_step_that_asks_for_more_than_there_is(project: Project) -> None:
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    run: ls\n    resources: {cpus: 5000}\n")
+    plan = project.gitml("plan", "new").out
+    assert re.match(r"blocked  a  it asks for 5000 cpus \(there are [\d.]+\) \(ask for less, ", plan)
+    assert re.match(
+        r"step 'a' can't run: it asks for 5000 cpus \(there are [\d.]+\): ask for less", told(project, "run", "new")
+    )
+
+
+def test_differences_of_one_value_are_told_in_the_singular(project: Project) -> None:
+    project.gitml("run", "-q")
+    assert project.gitml("params", "diff").err.endswith("the one param is the same\n")
+    assert project.gitml("metrics", "diff").err.endswith("all 2 metrics are the same\n")
