@@ -155,6 +155,7 @@ steps:
         "20:23: cpus must be a number",
         "20:37: memory must be a size such as 512MiB or 8GiB",
         "20:48: unknown key 'gpu' in resources (did you mean 'gpus'?)",
+        "21:3: step 'three' needs run: the command (or module: the module to use)",
         "22:5: unknown key 'shel' in step 'three' (did you mean 'shell'?)",
         "23:9: step 'four' must be a mapping (name: value)",
     ]
