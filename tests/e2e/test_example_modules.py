@@ -63,14 +63,16 @@ def test_the_readme_s_commands_about_modules_do_what_it_says(tmp_path: Path) -> 
     lines = re.findall(r"^\$ (.+)$", (EXAMPLE / "README.md").read_text(), re.M)
     said = {}
     for line in lines[2:]:
-        if line.startswith(("gitml lock", "gitml run")) or "gitml.lock" in line or "Pin the modules" in line:
-            continue
         done = do(folder, line)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said[line] = done
     tried = next(done for line, done in said.items() if line.startswith("gitml module run modules/nearest"))
     assert "38 of 53 right" in tried.stderr
     assert json.loads(do(folder, "gitml module resolve nearest@^1 --json").stdout)["version"] == "1.1.0"
+    wines = [done.stderr for line, done in said.items() if line.startswith("gitml run wines")]
+    assert "0.9623" in wines[-1]
+    assert do(folder, "gitml run irises").returncode == 2
+    assert do(folder, "gitml run irises --allow-disabled").returncode == 0
     refused = do(folder, "gitml module resolve nearest@1.0.0")
     assert refused.returncode == 2
     assert "nearest 1.0.0 is disabled: does not scale its columns" in refused.stderr
