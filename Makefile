@@ -56,7 +56,7 @@ $(VENV)/bootstrap.stamp: requirements/bootstrap.txt
 $(VENV)/runtime.stamp: $(VENV)/bootstrap.stamp requirements/runtime.txt pyproject.toml
 	$(SYNC) requirements/runtime.txt
 	$(INSTALL) --editable .
-	@$(BIN)/python -m compileall -q gitml
+	@$(BIN)/python -m compileall -q gitml registry
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
@@ -74,6 +74,7 @@ bench: bench-peers
 	$(BIN)/python -m benchmarks.chains
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.history
+	$(BIN)/python -m benchmarks.registry
 
 bench-peers: $(PEERS:%=$(BENCH)/%/installed.stamp) $(BENCH)/gitml/installed.stamp $(VENV)/runtime.stamp
 
@@ -82,7 +83,7 @@ $(PEERS:%=$(BENCH)/%/installed.stamp): $(BENCH)/%/installed.stamp: benchmarks/pe
 	$(UV) pip install --quiet --compile-bytecode --python $(BENCH)/$*/bin/python "$$(grep '^$*==' benchmarks/peers.txt)"
 	@touch $@
 
-$(BENCH)/gitml/installed.stamp: requirements/runtime.txt pyproject.toml $(shell find gitml -name '*.py') $(VENV)/bootstrap.stamp
+$(BENCH)/gitml/installed.stamp: requirements/runtime.txt pyproject.toml $(shell find gitml registry -name '*.py') $(VENV)/bootstrap.stamp
 	$(UV) venv --quiet --clear --python $(BIN)/python $(BENCH)/gitml
 	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BENCH)/gitml/bin/python requirements/runtime.txt
 	$(UV) pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BENCH)/gitml/bin/python .

@@ -86,7 +86,7 @@ def _fetch(location: Location, remote: str) -> str | None:
     """The remote's newest record, fetched with all it needs; None when the remote has no registry yet."""
     refspec = f"+{REF}:{tracking_ref(remote)}"
     options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--end-of-options")
-    args = ("-c", "fetch.fsckObjects=true", "fetch", *options, remote, refspec)
+    args = ("fetch", *options, remote, refspec)
     _, stderr, code = git_status(location, *args, env=_network(location))
     if code:
         text = stderr.decode("utf-8", "replace")

@@ -36,7 +36,14 @@ def parse_given(values: Sequence[str]) -> list[tuple[str, str]]:
     return given
 
 
-def load_words(ws: Workspace, words: Sequence[str], rev: str | None, given: Sequence[tuple[str, str]]) -> Asked:
+def load_words(
+    ws: Workspace,
+    words: Sequence[str],
+    rev: str | None,
+    given: Sequence[tuple[str, str]],
+    *,
+    allow_disabled: bool = False,
+) -> Asked:
     """The pipeline and steps that ``[PIPELINE] [STEP…]`` means.
 
     A first word that is no pipeline may be a step of the default one.
@@ -44,18 +51,23 @@ def load_words(ws: Workspace, words: Sequence[str], rev: str | None, given: Sequ
     from gitml.flow.load import UnknownPipelineError, load
 
     if not words:
-        return Asked(load(ws, None, rev, given), ())
+        return Asked(load(ws, None, rev, given, allow_disabled=allow_disabled), ())
     try:
-        return Asked(load(ws, words[0], rev, given), tuple(words[1:]))
+        return Asked(load(ws, words[0], rev, given, allow_disabled=allow_disabled), tuple(words[1:]))
     except UnknownPipelineError as error:
-        asked = _steps_of_default(ws, words, rev, given, error)
+        asked = _steps_of_default(ws, words, rev, given, error, allow_disabled)
         if asked is None:
             raise
         return asked
 
 
 def _steps_of_default(
-    ws: Workspace, words: Sequence[str], rev: str | None, given: Sequence[tuple[str, str]], error: UnknownPipelineError
+    ws: Workspace,
+    words: Sequence[str],
+    rev: str | None,
+    given: Sequence[tuple[str, str]],
+    error: UnknownPipelineError,
+    allow_disabled: bool,
 ) -> Asked | None:
     """All words as steps of the default pipeline; None when there is no default.
 
@@ -65,7 +77,7 @@ def _steps_of_default(
     from gitml.flow.load import UnknownPipelineError, load
 
     try:
-        loaded = load(ws, None, rev, given)
+        loaded = load(ws, None, rev, given, allow_disabled=allow_disabled)
     except UnknownPipelineError:
         return None
     names = dict.fromkeys(name for step in loaded.graph.steps.values() for name in (step.base, step.name))

@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "lineage": Entry("lineage", "Tell where an artifact comes from, and what was made of it"),
     },
     "Share": {
+        "lock": Entry("lock", "Write down which version of each module the pipelines use"),
         "module": Entry("module", "Publish, find and look after reusable steps"),
     },
     "Look after": {

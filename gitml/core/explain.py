@@ -37,11 +37,14 @@ Descriptions = Mapping[str, Mapping[str, Any]]
 def changes_between(before: Action, after: Action, descriptions: Descriptions | None = None) -> list[Change]:
     """Every difference, the most telling first. With `descriptions` (by Digest) environments are compared part by part."""
     changes = _named("param", before.params, after.params)
-    changes += _pairs(
-        "code",
-        {c.path: _git_id(c.mode, c.oid) for c in before.code},
-        {c.path: _git_id(c.mode, c.oid) for c in after.code},
-    )
+    if before.module != after.module:
+        changes.append(Change("module", "", _shown_module(before.module), _shown_module(after.module)))
+    else:
+        changes += _pairs(
+            "code",
+            {c.path: _git_id(c.mode, c.oid) for c in before.code},
+            {c.path: _git_id(c.mode, c.oid) for c in after.code},
+        )
     changes += _inputs(before, after)
     changes += _command(before, after)
     changes += _named("env", before.env, after.env)
@@ -52,8 +55,6 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
     )
     if before.environment != after.environment:
         changes += _environments(before.environment, after.environment, descriptions or {})
-    if before.module != after.module:
-        changes.append(Change("module", "", before.module, after.module))
     return changes
 
 
@@ -62,6 +63,10 @@ def summary_of(changes: Sequence[Change]) -> str:
     first = str(changes[0])
     more = len(changes) - 1
     return first if not more else f"{first}, and {more} more change{'s' if more > 1 else ''}"
+
+
+def _shown_module(module: str | None) -> str | None:
+    return module and module.removeprefix("git:")[:12]
 
 
 def _git_id(mode: str, oid: str) -> str:

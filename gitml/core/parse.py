@@ -36,7 +36,7 @@ MAX_COMBINATIONS = 10_000
 def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> Pipeline:
     """The Pipeline in `data`; SpecError with all mistakes. `path` is its place in the repository."""
     root, text = read_yaml(data, path)
-    reader = _PipelineReader(path, text, defaults or Defaults())
+    reader = PipelineReader(path, text, defaults or Defaults())
     pipeline = reader.pipeline(root)
     check_wiring(pipeline, reader)
     if reader.diagnostics:
@@ -44,7 +44,9 @@ def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> 
     return pipeline
 
 
-class _PipelineReader(Fields):
+class PipelineReader(Fields):
+    """Reads a pipeline file, or what shares its keys, into values, noting every mistake."""
+
     def __init__(self, path: str, text: str, defaults: Defaults) -> None:
         super().__init__(path, text)
         self.environment = defaults.environment

@@ -10,7 +10,8 @@ from gitml.core.diagnostics import SpecError
 from gitml.core.fields import Fields
 from gitml.core.yamldoc import Node, read_yaml
 
-_KEYS = frozenset(("defaults", "targets", "records"))
+# `registry` and `registries` are read where registries are (gitml.modules.places)
+_KEYS = frozenset(("defaults", "targets", "records", "registry", "registries"))
 _DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox"))
 _TARGET_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
 _RECORD_KEYS = frozenset(("inline_file", "inline_run"))

@@ -57,7 +57,7 @@ class StepRun(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One pipeline at one commit.
+    """One pipeline at one commit. `modules` says what each use of a module meant: name, version, content, registry.
 
     `commit` is what was run: for uncommitted work the snapshot commit, with `dirty` set and `base` the HEAD it lies on.
     """
@@ -83,6 +83,7 @@ class Run(NamedTuple):
     options: Mapping[str, Any] = {}
     steps: tuple[StepRun, ...] = ()
     error: str | None = None
+    modules: Mapping[str, Mapping[str, str]] = {}
 
     @property
     def seconds(self) -> float:
@@ -170,6 +171,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
         "host": run.host,
         "version": run.version,
         "error": run.error,
+        **({"modules": run.modules} if run.modules else {}),
         "steps": [step_as_json(step) for step in run.steps],
     }
 
@@ -217,6 +219,10 @@ def decode_run(data: bytes) -> Run:
             options=dict(raw["options"].items()),
             steps=tuple([step_from_json(step) for step in raw["steps"]]),
             error=_maybe_text(raw["error"]),
+            modules={
+                _text(use): {_text(name): _text(value) for name, value in module.items()}
+                for use, module in raw.get("modules", {}).items()
+            },
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a run record: {error!r}") from error

@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
-from gitml.core.graphcodec import Head
 from gitml.core.record import decode_run
 from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.availability import Availability
-from gitml.flow.load import Loaded, bind_again, read_config
+from gitml.flow.load import load_recorded
 from gitml.flow.run import RunRequest, run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import parse_path
 from gitml.ledger.runs import read_run
-from gitml.repo.source import CommitSource
 from gitml.store import fsck
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -153,9 +151,7 @@ def _make_again(ws: Workspace, digest: Digest) -> str | None:
     for maker in makers[:3]:
         try:
             original = read_run(ws.index, ws.objects, maker.run)
-            source = CommitSource(ws.objects, original.commit)
-            graph = bind_again(ws, source, original.path, original.params)
-            loaded = Loaded(graph, Head(graph.pipeline, "", {}), read_config(ws, source), source)
+            loaded = load_recorded(ws, original, allow_disabled=True)
             request = RunRequest(wanted=(maker.step,), message=f"repairs {digest[:19]}", tags=("repair",))
             run = run_pipeline(ws, loaded, request, lambda _: None, StopSignal())
         except GitmlError:

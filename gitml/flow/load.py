@@ -16,6 +16,7 @@ from gitml.core.graph import Graph
 from gitml.core.graphcodec import FORMAT, Head, graph_as_json, graph_from_json, head_as_json, head_from_json, head_of
 from gitml.core.params import bind_params
 from gitml.core.protocols import Entry, Source
+from gitml.core.record import Run
 from gitml.errors import InputError
 from gitml.repo.revisions import resolve_commit
 from gitml.repo.snapshot import WorkTree
@@ -34,12 +35,17 @@ class UnknownPipelineError(InputError):
 
 
 class Loaded(NamedTuple):
-    """A pipeline ready to be planned. `source` is the commit, or the work tree with its snapshot still open."""
+    """A pipeline ready to be planned. `source` is the commit, or the work tree with its snapshot still open.
+
+    `modules` says what each use of a module means, as a run's record has it; `warnings` what a person should know of them.
+    """
 
     graph: Graph
     head: Head
     config: Config
     source: CommitSource | WorkTree
+    modules: Mapping[str, Mapping[str, str]] = {}
+    warnings: tuple[str, ...] = ()
 
 
 def open_source(ws: Workspace, rev: str | None) -> CommitSource | WorkTree:
@@ -59,6 +65,8 @@ def load(
     rev: str | None,
     given: Sequence[tuple[str, str]] = (),
     source: CommitSource | WorkTree | None = None,
+    *,
+    allow_disabled: bool = False,
 ) -> Loaded:
     """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound."""
     ws.objects.start()
@@ -76,30 +84,56 @@ def load(
     else:
         head = head_from_json(kept)
     params = bind_params(head.params, given)
-    graph_memo = hashlib.sha256(f"{memo} {json.dumps(params, sort_keys=True)}".encode()).hexdigest()
+    contents: Mapping[str, str] = {}
+    recorded: Mapping[str, Mapping[str, str]] = {}
+    warnings: tuple[str, ...] = ()
+    if head.modules:
+        from gitml.flow.using import meaning_of
+
+        contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
+    told = json.dumps([params, contents], sort_keys=True)
+    graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
-        from gitml.core.building import build_graph
-
         parsed = parsed or _parse(source, entry, path, config)
-        graph = _with_experiment(build_graph(parsed, params), config)
+        graph = _with_experiment(_build(ws, parsed, params, contents), config)
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
-    return Loaded(graph, head, config, source)
+    return Loaded(graph, head, config, source, recorded, warnings)
 
 
-def bind_again(ws: Workspace, source: CommitSource, path: str, params: Mapping[str, Scalar]) -> Graph:
-    """The Graph of the pipeline file `path` at a commit with exactly these parameter values, as a record has them."""
-    entry = source.lookup(path)
+def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> Loaded:
+    """What a run ran, again: the pipeline at its commit, with the parameter values and modules that its record has.
+
+    InputError for a module that was disabled since, unless that is allowed.
+    """
+    source = CommitSource(ws.objects, run.commit)
+    if run.modules:
+        from gitml.flow.using import check_recorded
+
+        check_recorded(ws, source, run.modules, allow_disabled=allow_disabled)
+    entry = source.lookup(run.path)
     if entry is None:
-        raise InputError(f"no pipeline file {path!r} at commit {source.commit[:12]}")
+        raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")
     config = read_config(ws, source)
+    parsed = _parse(source, entry, run.path, config)
+    defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
+    contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
+    graph = _build(ws, parsed, {**defaults, **run.params}, contents)
+    return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules)
+
+
+def _build(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
     from gitml.core.building import build_graph
 
-    parsed = _parse(source, entry, path, config)
-    defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
-    return build_graph(parsed, {**defaults, **params})
+    if not contents:
+        return build_graph(parsed, params)
+    from gitml.core.modular import with_modules
+    from gitml.flow.using import specs_of
+
+    modules = specs_of(ws.objects, contents)
+    return build_graph(with_modules(parsed, {use: module.spec for use, module in modules.items()}), params, modules)
 
 
 def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:

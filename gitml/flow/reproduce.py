@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from gitml.core.graphcodec import Head
 from gitml.core.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.flow.availability import Availability
 from gitml.flow.comparing import compare_outputs
-from gitml.flow.load import Loaded, bind_again, read_config
+from gitml.flow.load import load_recorded
 from gitml.flow.run import Emit, RunRequest, run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import record_folder
-from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
 
@@ -37,17 +35,18 @@ class Reproduction(NamedTuple):
     notes: tuple[str, ...]
 
 
-def reproduce(ws: Workspace, original: Run, emit: Emit, stop: StopSignal) -> Reproduction:
+def reproduce(
+    ws: Workspace, original: Run, emit: Emit, stop: StopSignal, *, allow_disabled: bool = False
+) -> Reproduction:
     """Runs what `original` recorded again, every step, and records the verdict beside it."""
-    source = CommitSource(ws.objects, original.commit)
-    graph = bind_again(ws, source, original.path, original.params)
-    loaded = Loaded(graph, Head(graph.pipeline, "", {}), read_config(ws, source), source)
+    loaded = load_recorded(ws, original, allow_disabled=allow_disabled)
     request = RunRequest(
         wanted=original.selected,
         reuse=False,
         experiment=original.experiment,
         message=f"reproduces {original.id[:8]}",
         tags=("reproduction",),
+        allow_disabled=allow_disabled,
     )
     run = run_pipeline(ws, loaded, request, emit, stop)
     if run.status == "cancelled":

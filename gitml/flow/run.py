@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gitml import __version__
-from gitml.core.events import Event, RunFinished, RunStarted, StepFinished
+from gitml.core.events import Event, Note, RunFinished, RunStarted, StepFinished
 from gitml.core.plan import REUSE, Decision, Plan
 from gitml.core.record import Run, StepRun
 from gitml.core.result import ActionResult
@@ -34,6 +34,7 @@ class RunRequest(NamedTuple):
     experiment: str | None = None
     tags: tuple[str, ...] = ()
     message: str = ""
+    allow_disabled: bool = False
 
 
 def new_run_id() -> str:
@@ -80,7 +81,10 @@ def run_pipeline(
         params=graph.params,
         selected=tuple(request.wanted),
         options=_options(request),
+        modules=loaded.modules,
     )
+    for warning in loaded.warnings:
+        emit(Note("warning", warning))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):
         steps = [reused(name, decision) for name, decision in plan.decisions.items()]
@@ -139,5 +143,10 @@ def step_of_result(name: str, outcome: str, reason: str, decision: Decision, res
 
 
 def _options(request: RunRequest) -> dict[str, bool]:
-    options = {"force": request.force, "no_reuse": not request.reuse, "keep_going": request.keep_going}
+    options = {
+        "force": request.force,
+        "no_reuse": not request.reuse,
+        "keep_going": request.keep_going,
+        "allow_disabled": request.allow_disabled,
+    }
     return {name: True for name, value in options.items() if value}

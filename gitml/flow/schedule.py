@@ -13,17 +13,16 @@ from typing import NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
 from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
-from gitml.core.graph import Graph, GraphStep
+from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
-from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, Cost
-from gitml.errors import BusyError, InputError
+from gitml.errors import BusyError
 from gitml.flow.hints import hint_for
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
-from gitml.flow.local import local_capacity, make_executor
+from gitml.flow.local import make_executor
 from gitml.flow.planning import Planner
 from gitml.flow.recording import Evidence, record_run
 from gitml.flow.recovery import recover
@@ -80,10 +79,8 @@ def _performed(
     stop: StopSignal,
 ) -> tuple[Run, str]:
     indices = {name: index for index, name in enumerate(plan.decisions)}
-    capacity = local_capacity(ws, loaded.config, request.jobs)
-    check_resources(loaded.graph, plan, capacity)
     journal = Journal(ws, run, indices)
-    executor = make_executor(ws, capacity, journal.folder, request.jobs)
+    executor = make_executor(ws, planner.capacity, journal.folder, request.jobs)
     scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
     try:
         steps = scheduler.work()
@@ -95,18 +92,6 @@ def _performed(
     recorded = record_run(ws, run, evidence, loaded.config)
     journal.close()
     return run, recorded
-
-
-def check_resources(graph: Graph, plan: Plan, capacity: Resources) -> None:
-    """InputError when a step that may run asks for what this target can never give."""
-    for name, decision in plan.decisions.items():
-        missing = graph.steps[name].resources.missing_from(capacity)
-        if missing and decision.kind != REUSE:
-            raise InputError(
-                f"step {name!r} asks for {missing}",
-                where="target local",
-                hint="ask for less, or say in gitml.yaml what targets.local has",
-            )
 
 
 class _Scheduler:

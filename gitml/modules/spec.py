@@ -10,7 +10,7 @@ from gitml.core.config import HOST, Defaults
 from gitml.core.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.expression import Ref, Template
 from gitml.core.params import Param
-from gitml.core.parse import SHELLS, _PipelineReader
+from gitml.core.parse import SHELLS, PipelineReader
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Port
 from gitml.core.yamldoc import Node, read_yaml
@@ -88,7 +88,7 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
     return spec
 
 
-class _ModuleReader(_PipelineReader):
+class _ModuleReader(PipelineReader):
     def module(self, root: Node) -> ModuleSpec:
         top = self.mapping(root, FILE, _KEYS)
         for key, what in (("name", "what pipelines call it"), ("run", "the command")):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Project
+
+from tests.cli.conftest import Project
 
 STEP = "steps:\n  a:\n    run: {}\n    outputs: {{o: file}}\n"
 

@@ -242,3 +242,45 @@ def test_resolving_loads_nothing_heavy_and_starts_no_git(project: Project, publi
     loaded = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert loaded & {"sqlmodel", "sqlalchemy", "semver", "yaml", "pydantic", "dulwich", "git", "rich"} == set()
     assert not (tmp_path / "started").exists()
+
+
+def test_a_module_is_tried_alone_on_files_from_anywhere_and_nothing_is_recorded(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "some text").write_text("the one\nand the other\nneither\n")
+    (tmp_path / "skip").write_text("neither\n")
+    inputs = ["-I", f"text={tmp_path}/some text"]
+    done = project.gitml("module", "run", "mods/count", *inputs, "-S", "word=and", "--json").data
+    assert (done["outcome"], done["metrics"]) == ("done", {"lines": 3.0, "with_word": 1.0})
+    assert (project.root / done["outputs"]["counts"]).read_text() == '{"lines": 3, "with_word": 1}'
+    inputs += ["-I", f"ignore={tmp_path}/skip", "--out", "elsewhere"]
+    assert "lines      2" in project.gitml("module", "run", "mods/count", *inputs).out
+    assert (project.root / "elsewhere/counts").exists()
+    assert project.git("for-each-ref", "refs/gitml") == ""
+    assert sorted(path.name for path in (project.root / ".git/gitml/tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ([], 2, "module count needs input 'text' (file)"),
+        (["-I", "txt=a"], 2, "nothing is there for input 'txt'"),
+        (["-I", "text=mods", "-I", "txt=mods"], 2, "module count has no input 'txt' (did you mean 'text'?)"),
+        (["-I", "text=mods"], 2, "input 'text' must be a file"),
+        (["-I", "text=mods/count/count.py", "-S", "wrd=x"], 2, "unknown parameter 'wrd' (did you mean 'word'?)"),
+        (["-I", "text=mods/count/count.py", "-S", "word=$(touch x); boom", "--out", "/dev/null/x"], 2, "(/dev/null)"),
+    ],
+)
+def test_a_try_that_does_not_fit_the_module_is_refused(
+    project: Project, words: list[str], code: int, says: str
+) -> None:
+    assert says in project.gitml("module", "run", "mods/count", *words, code=code).err
+    assert not (project.root / "x").exists()
+
+
+def test_a_try_that_fails_shows_what_the_module_wrote(project: Project) -> None:
+    project.write("mods/count/count.py", "print('so far', flush=True)\nraise SystemExit(3)\n")
+    failed = project.gitml("module", "run", "mods/count", "-I", "text=mods/count/count.py", code=1)
+    assert failed.err.splitlines()[0] == "so far"
+    assert "exit status 3" in failed.err
+    assert not (project.root / "count-out").exists()

@@ -13,6 +13,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _COMMANDS = {
     "init": ("module_folder", "init"),
     "check": ("module_folder", "check"),
+    "run": ("module_trying", "run"),
     "publish": ("module_changing", "publish"),
     "list": ("module_reading", "list_modules"),
     "show": ("module_reading", "show"),

@@ -1,4 +1,4 @@
-"""`gitml module init`, `check` and `run`."""
+"""`gitml module init` and `check`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from gitml.cli.terminal import paint, safe
 
 @verb("reproduce", json=True)
 @click.argument("run", required=False, default="latest")
-def command(session: Session, run: str) -> int:
+@click.option("--allow-disabled", is_flag=True, help="Use modules that were disabled since; it is recorded.")
+def command(session: Session, run: str, allow_disabled: bool) -> int:
     """Run what RUN recorded again, every step in a clean sandbox, and compare output by output.
 
     Exits with 0 when all is identical and with 1 where something differs; the verdict is recorded beside the run.
@@ -32,7 +33,7 @@ def command(session: Session, run: str) -> int:
     narrator = narrator_for(session)
     with Stopping(quiet=session.quiet) as stopping:
         try:
-            verdict = reproduce(session.ws, found.run, narrator, stopping.stop)
+            verdict = reproduce(session.ws, found.run, narrator, stopping.stop, allow_disabled=allow_disabled)
         except InputError:
             if stopping.stop.level:
                 return stopping.exit_code

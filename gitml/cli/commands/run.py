@@ -24,6 +24,7 @@ from gitml.errors import InputError
 @click.option("--experiment", metavar="NAME", help="File the run under this experiment.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag the run; may be repeated.")
 @click.option("-m", "--message", default="", metavar="TEXT", help="What the run is for.")
+@click.option("--allow-disabled", is_flag=True, help="Use disabled modules too, to run an old commit; it is recorded.")
 @click.option("--detach", is_flag=True, help="Run in the background and print the run's id.")
 @click.option("--run-id", hidden=True)
 def command(
@@ -39,6 +40,7 @@ def command(
     experiment: str | None,
     tags: tuple[str, ...],
     message: str,
+    allow_disabled: bool,
     detach: bool,
     run_id: str | None,
 ) -> int:
@@ -52,7 +54,7 @@ def command(
         from gitml.cli.detaching import detach as start_detached
 
         return start_detached(session)
-    asked = load_words(session.ws, words, rev, asked_for)
+    asked = load_words(session.ws, words, rev, asked_for, allow_disabled=allow_disabled)
     if dry_run:
         from gitml.cli.planshow import show_plan
 
@@ -74,6 +76,7 @@ def command(
         experiment=experiment,
         tags=tags,
         message=message,
+        allow_disabled=allow_disabled,
     )
     narrator = narrator_for(session)
     with Stopping(quiet=session.quiet) as stopping:

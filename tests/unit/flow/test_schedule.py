@@ -58,7 +58,7 @@ class Stage:
             return self.fake
 
         self.patch.setattr(schedule, "make_executor", make)
-        self.patch.setattr(schedule, "local_capacity", lambda *_: capacity)
+        self.patch.setattr("gitml.flow.local.local_capacity", lambda *_: capacity)
         return self.project.run("p", **request)
 
     @property
@@ -132,7 +132,7 @@ def test_no_more_run_at_once_than_jobs_say(stage: Stage) -> None:
 
 def test_what_a_machine_can_never_give_is_an_error_before_anything_runs_and_holds_nothing_up(stage: Stage) -> None:
     stage.write("a:\nb: a | resources: {gpus: 2}\n")
-    with pytest.raises(InputError, match=r"step 'b' asks for 2 gpus \(there are 0\)"):
+    with pytest.raises(InputError, match=r"step 'b' can't run: it asks for 2 gpus \(there are 0\)"):
         stage.run()
     assert stage.fake is None
     stage.write("a:\nb: a\n")

@@ -1,0 +1,81 @@
+"""`gitml.lock`: what every use of a module in the project's pipelines means, written down so that it stays so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from typing import NamedTuple
+
+from gitml.core.diagnostics import nearest
+from gitml.core.graphcodec import head_of
+from gitml.core.parse import parse_pipeline
+from gitml.errors import InputError, MachineError
+from gitml.flow.load import open_source, pipelines_in, read_config
+from gitml.flow.using import open_modules, read_lock
+from gitml.modules.lockfile import PATH, LockEntry, lock_as_bytes
+from gitml.modules.service import parse_ref
+from gitml.workspace import Workspace
+
+
+class Locked(NamedTuple):
+    """The entries that the lock should have, and how they differ from those it has: words such as ``a@^1: 1.0.0 -> 1.1.0``."""
+
+    entries: dict[str, LockEntry]
+    changes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def resolve_lock(ws: Workspace, upgrade: Collection[str] | None = ()) -> Locked:
+    """What `gitml.lock` should say of the work tree's pipelines.
+
+    Entries it has stay as they are, but for the modules in `upgrade` (all when None); uses that are gone go.
+    """
+    source = open_source(ws, None)
+    config = read_config(ws, source)
+    uses: dict[str, None] = {}
+    for path in pipelines_in(source).values():
+        entry = source.lookup(path)
+        assert entry is not None
+        uses.update(dict.fromkeys(head_of(parse_pipeline(source.read(entry.oid), path, config.defaults)).modules))
+    had = read_lock(source)
+    names = {str(parse_ref(use)): parse_ref(use).name for use in uses}
+    for name in upgrade or ():
+        if name not in names.values():
+            raise InputError(f"no pipeline uses the module {name!r}{nearest(name, names.values())}")
+    kept = {key: had[key] for key in names if key in had and upgrade is not None and names[key] not in upgrade}
+    modules = open_modules(ws, source)
+    try:
+        found = {str(parse_ref(use)): modules.resolve(use, kept) for use in uses}
+    finally:
+        modules.close()
+    entries = {key: kept.get(key) or item.lock_entry() for key, item in found.items()}
+    warnings = tuple(warning for item in found.values() for warning in item.warnings)
+    return Locked(entries, tuple(_changes(had, entries)), warnings)
+
+
+def write_lock(ws: Workspace, entries: dict[str, LockEntry]) -> str:
+    """Writes `gitml.lock` into the work tree, whole or not at all; gives its path."""
+    assert ws.location.worktree is not None
+    path = os.path.join(ws.location.worktree, PATH)
+    try:
+        with open(path + ".new", "wb") as file:
+            file.write(lock_as_bytes(entries))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + ".new", path)
+    except OSError as error:
+        raise MachineError(f"can't write it: {error.strerror}", where=path) from error
+    return path
+
+
+def _changes(had: dict[str, LockEntry], now: dict[str, LockEntry]) -> list[str]:
+    found = []
+    for key in sorted({*had, *now}):
+        old, new = had.get(key), now.get(key)
+        if old is None and new is not None:
+            found.append(f"{key}: {new.version} is new")
+        elif new is None:
+            found.append(f"{key}: no pipeline uses it any more")
+        elif old is not None and (old.version, old.content) != (new.version, new.content):
+            found.append(f"{key}: {old.version} -> {new.version}")
+    return found

@@ -1,0 +1,92 @@
+"""The modules that a pipeline uses, at a commit: by `gitml.lock` where it has them, else as the registry says now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.core.config import PATH
+from gitml.core.protocols import Source
+from gitml.core.spec import ResolvedModule
+from gitml.modules.lockfile import PATH as LOCK_PATH
+from gitml.modules.lockfile import LockEntry, parse_lock
+from gitml.modules.places import registries_in
+from gitml.modules.service import Modules, parse_ref
+from gitml.repo.objects import Objects
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.modules.service import ResolvedModule as Found
+
+
+class Meant(NamedTuple):
+    """What the uses of a pipeline mean: the Git tree of each, what the record of a run says of it, and warnings."""
+
+    contents: Mapping[str, str]
+    recorded: Mapping[str, Mapping[str, str]]
+    warnings: tuple[str, ...]
+
+
+def read_lock(source: Source) -> dict[str, LockEntry]:
+    """The entries of `gitml.lock` at this source; none when there is no such file."""
+    entry = source.lookup(LOCK_PATH)
+    return parse_lock(source.read(entry.oid)) if entry is not None and not entry.is_tree else {}
+
+
+def open_modules(ws: Workspace, source: Source) -> Modules:
+    """The registries that the project names at this source."""
+    entry = source.lookup(PATH)
+    return Modules(ws.location, ws.objects, registries_in(source.read(entry.oid)) if entry else {})
+
+
+def meaning_of(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disabled: bool = False) -> Meant:
+    """Resolves uses; InputError for one that means nothing, or a disabled version unless allowed."""
+    modules = open_modules(ws, source)
+    lock = read_lock(source)
+    try:
+        found = {use: modules.resolve(use, lock, allow_disabled=allow_disabled) for use in uses}
+    finally:
+        modules.close()
+    contents = {use: item.content_oid for use, item in found.items()}
+    recorded = {use: _recorded(item) for use, item in found.items()}
+    return Meant(contents, recorded, tuple(warning for item in found.values() for warning in item.warnings))
+
+
+def check_recorded(
+    ws: Workspace, source: Source, recorded: Mapping[str, Mapping[str, str]], *, allow_disabled: bool
+) -> None:
+    """InputError when a module that a run used was disabled since; IntegrityError when the registry has it otherwise."""
+    modules = open_modules(ws, source)
+    try:
+        for use, module in recorded.items():
+            ref = parse_ref(use)
+            entry = LockEntry(
+                module.get("registry", ""),
+                module["name"],
+                ref.requirement,
+                module["version"],
+                module["content"],
+                module.get("registry_state", ""),
+            )
+            modules.resolve(use, {str(ref): entry}, allow_disabled=allow_disabled)
+    finally:
+        modules.close()
+
+
+def specs_of(objects: Objects, contents: Mapping[str, str]) -> dict[str, ResolvedModule]:
+    """What each module says, read from its content; SpecError for a module.yaml with mistakes."""
+    from gitml.modules.folder import load_spec
+
+    return {use: ResolvedModule(oid, load_spec(objects, oid, f"{use}: module.yaml")) for use, oid in contents.items()}
+
+
+def _recorded(item: Found) -> dict[str, str]:
+    shown = {
+        "name": item.name,
+        "version": item.version,
+        "content": f"git:{item.content_oid}",
+        "state": item.state,
+        "registry": item.registry,
+        "registry_state": item.registry_state,
+    }
+    return {name: value for name, value in shown.items() if value}
