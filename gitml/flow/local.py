@@ -20,7 +20,7 @@ from gitml.workspace import KnownFacts, Workspace
 def local_capacity(ws: Workspace, config: Config, jobs: int | None) -> Resources:
     """All that this machine, or what `gitml.yaml` says of it, has for steps; who asks for more jobs than CPUs shares these."""
     capacity = config.capacity(machine_capacity(ws.environ))
-    return capacity._replace(cpus=max(capacity.cpus, float(jobs or 0)))
+    return capacity._replace(cpus=max(capacity.cpus, float(jobs or 1)))
 
 
 def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:

@@ -60,6 +60,10 @@ def test_status_of_a_pipeline_that_is_not_there_is_a_mistake(project: Project) -
         (("log", "--since", "yesterday"), "not a date: 'yesterday': write 2026-07-01"),
         (("gc", "--keep-since", "soon"), "not a date: 'soon': write 2026-07-01"),
         (("checkout", "latest:train.modle"), "step 'train' of run"),
+        (("run", "--tag", ""), "an empty name (--tag): give one"),
+        (("run", "--experiment", ""), "an empty name (--experiment): give one"),
+        (("log", "-n", "99999999999999999999"), "invalid value for '-n' / '--limit': 99999999999999999999 is not"),
+        (("cancel", "--timeout", "x"), "invalid value for '--timeout': 'x' is not a number"),
         (("-C", "nowhere", "log"), "no such folder (nowhere)"),
     ],
 )
@@ -124,6 +128,17 @@ def test_the_plan_tells_of_a_step_that_asks_for_more_than_there_is(project: Proj
     assert re.match(
         r"step 'a' can't run: it asks for 5000 cpus \(there are [\d.]+\): ask for less", told(project, "run", "new")
     )
+
+
+def test_a_machine_of_less_than_one_cpu_still_runs_a_step_that_says_nothing(project: Project) -> None:
+    project.write("gitml.yaml", "targets: {local: {cpus: 0.5}}\n")
+    assert told(project, "run") == "gitml.yaml:1:25: cpus must be at least 1"
+    project.write("gitml.yaml", "targets: {local: {cpus: 1}}\n")
+    project.gitml("run", "-q", "-f")
+
+
+def test_a_log_with_an_empty_filter_has_no_runs_that_match(project: Project) -> None:
+    assert project.gitml("log", "--experiment", "").err == "no runs that match\n"
 
 
 def test_differences_of_one_value_are_told_in_the_singular(project: Project) -> None:
