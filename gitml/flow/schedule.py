@@ -26,7 +26,7 @@ from gitml.flow.local import make_executor
 from gitml.flow.planning import Planner
 from gitml.flow.recording import Evidence, record_run
 from gitml.flow.recovery import recover
-from gitml.flow.run import Emit, RunRequest, step_of_result
+from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
