@@ -76,10 +76,11 @@ def run_pipeline(
         recorded = record_run(ws, run, Evidence({}, {}), loaded.config)
     else:
         # Only what performs steps needs these modules: a run from cache does without.
-        from gitml.flow.schedule import perform
+        from gitml.flow.perform import perform
+        from gitml.flow.schedule import Assignment
 
         ws.records.close()
-        run, recorded = perform(ws, loaded, planner, plan, run, request, emit, stop)
+        run, recorded = perform(Assignment(ws, loaded, planner, plan, run, request, emit, stop))
     ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
