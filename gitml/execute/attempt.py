@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gitml.core.protocols import TaskFinished
 from gitml.core.record import LogRef
 from gitml.core.result import Cost
-from gitml.errors import GitmlError, InputError
+from gitml.errors import GitmlError, InputError, MachineError
 from gitml.execute.contents import Services
 from gitml.execute.lines import denied_name, last_line, neutral
 from gitml.execute.logs import Log
@@ -19,6 +19,8 @@ from gitml.execute.outputs import take_outputs
 from gitml.execute.process import NONE, Ended, StoppedError, Watch, run
 from gitml.execute.sandbox import BadInputError, Sandbox
 from gitml.execute.variables import command_line, find_program, search_path, variables_of
+
+FULL = "free some space, or see who owns .git/gitml"
 
 
 class Report(NamedTuple):
@@ -73,7 +75,10 @@ def _perform(
     argv = command_line(action)
 
     def write(chunk: bytes) -> None:
-        line = log.write(chunk)
+        try:
+            line = log.write(chunk)
+        except OSError as error:
+            raise MachineError(f"its log can't be written: {error.strerror}", hint=FULL) from error
         if line is not None:
             report.line(line)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from gitml.core.record import Run, encode_run
+from gitml.errors import MachineError
 from gitml.execute.removal import remove_tree
 from gitml.workspace import Workspace
 
@@ -23,8 +24,18 @@ class Journal:
         self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
 
     def note(self, line: str) -> None:
-        """Adds one finished step; in one write, so that a reader sees whole lines."""
-        self.events.write(line.encode() + b"\n")
+        """Adds one finished step; in one write, so that a reader sees whole lines. MachineError when the disk is full."""
+        data = line.encode() + b"\n"
+        try:
+            written = self.events.write(data)
+        except OSError as error:
+            raise self._full(os.strerror(error.errno or 0)) from error
+        if written != len(data):
+            raise self._full("the disk is full")
+
+    def _full(self, why: str) -> MachineError:
+        hint = "free some space; what is finished is kept, and the next gitml command records it"
+        return MachineError(f"the run can't go on: {why}", where=self.folder, hint=hint)
 
     def log_path(self, attempt: str) -> str:
         """The file an attempt's output goes to."""

@@ -56,9 +56,9 @@ class GitRecordLog:
 
     def close(self) -> None:
         """Ends what was prepared and not needed."""
+        # By the end of its input: fast-import leaves its new pack behind when it is killed.
         for process in self._ready.values():
-            with process:
-                process.kill()
+            process.communicate()
         self._ready = {}
 
     def tip(self) -> str | None:

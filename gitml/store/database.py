@@ -93,16 +93,13 @@ class Database:
                 where=self.path,
                 hint="run the command again: the index is made anew from the records",
             )
-        if code in (
-            sqlite3.SQLITE_FULL,
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_READONLY,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_PERM,
-        ):
-            return MachineError(
-                f"the index can't be used: {error}", where=self.path, hint="free some space, see who owns it"
-            )
+        hint = None
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            hint = "free some space, see whether the disk is well"
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            hint = "see who owns it and whether you may write there"
+        if hint is not None:
+            return MachineError(f"the index can't be used: {error}", where=self.path, hint=hint)
         raise error  # a mistake of ours in SQL
 
     def _opened(self) -> sqlite3.Connection:
@@ -131,7 +128,10 @@ class Database:
         """The database if it is one of ours and whole as far as opening tells."""
         if not os.path.exists(self.path):
             return None
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
                 db.execute("PRAGMA synchronous = NORMAL")

@@ -100,7 +100,7 @@ def failure_lines(run: Run | None, step: StepRun, last: list[str]) -> list[str]:
     lines = [_line("failed", "red", step.name, safe(step.error or step.reason))]
     if last:
         lines += [f"  {paint('|', 'red', sys.stderr)} {safe_line(line)}" for line in last]
-    if run is not None and step.attempts:
+    if run is not None and any(attempt.log is not None and attempt.log.written for attempt in step.attempts):
         lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(step.name)}")
     return lines
 
