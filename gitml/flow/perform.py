@@ -36,10 +36,10 @@ def _performed(task: Assignment) -> tuple[Run, str]:
     try:
         steps = scheduler.work()
         run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
-        evidence = Evidence(scheduler.actions, scheduler.environments)
+        executor.dismiss()  # workers clear up while the record is written
+        recorded = record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
     finally:
         executor.close()
         scheduler.release()
-    recorded = record_run(ws, run, evidence, task.loaded.config)
     journal.close()
     return run, recorded
