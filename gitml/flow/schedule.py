@@ -19,6 +19,7 @@ from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
+from gitml.errors import InputError
 from gitml.flow.hints import hint_for
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
@@ -111,6 +112,9 @@ class Scheduler:
             self.submit_ready()
             if len(self.done) == len(self.names):
                 break
+            if self.ready and not self.active and not self.waiting:
+                name = self.ready[0][2]
+                raise InputError(f"step {name!r} fits nowhere", where="target local", hint="ask for less resources")
             for event in self.executor.wait(POLL if self.active or self.waiting else 0.0):
                 self.on_event(event)
         return [self.done[name] for name in self.names]
