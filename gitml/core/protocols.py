@@ -161,6 +161,9 @@ class Executor(Protocol):
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
 
+    def dismiss(self) -> None:
+        """Says that nothing more will be asked: what still runs begins to end. Returns at once; `close` waits for it."""
+
     def close(self) -> None:
         """Ends everything that still runs; no process of a step survives."""
 

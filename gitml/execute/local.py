@@ -74,6 +74,7 @@ class LocalExecutor:
         self._poll = select.poll()
         self._events: list[TaskEvent] = []
         self._closed = False
+        self._dismissed: list[_Seat] = []
 
     def capacity(self) -> Resources:
         """All that this target has when idle."""
@@ -140,21 +141,25 @@ class LocalExecutor:
             except (BrokenPipeError, ConnectionResetError, ProcessLookupError):
                 continue
 
-    def close(self) -> None:
-        """Ends everything that still runs, and returns when no process of a step and no sandbox is left."""
+    def dismiss(self) -> None:
+        """Says that nothing more will be asked: what still runs begins to end. Returns at once; `close` waits for it."""
         self._closed = True
-        seats = list(self._seats.values())
-        for seat in seats:
+        self._dismissed += self._seats.values()
+        for seat in self._seats.values():
             os.close(seat.fd)
         self._seats = {}
         if self._control is not None:
             self._control.close()
             self._control = None
             self._poll = select.poll()
+
+    def close(self) -> None:
+        """Ends everything that still runs, and returns when no process of a step and no sandbox is left."""
+        self.dismiss()
         if self._keeper:
             pid, self._keeper = self._keeper, 0
             if _wait_for(pid) != 0:
-                self._clear_after(seats)
+                self._clear_after(self._dismissed)
 
     def _start_worker(self) -> _Seat:
         import socket

@@ -14,7 +14,8 @@ from gitml.core.record import decode_run
 from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.availability import Availability
 from gitml.flow.load import load_recorded
-from gitml.flow.run import RunRequest, run_pipeline
+from gitml.flow.request import RunRequest
+from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import parse_path
 from gitml.ledger.runs import read_run

@@ -19,8 +19,10 @@ from gitml.workspace import KnownFacts, Workspace
 
 def local_capacity(ws: Workspace, config: Config, jobs: int | None) -> Resources:
     """All that this machine, or what `gitml.yaml` says of it, has for steps; who asks for more jobs than CPUs shares these."""
-    capacity = config.capacity(machine_capacity(ws.environ))
-    return capacity._replace(cpus=max(capacity.cpus, float(jobs or 1)))
+    machine = machine_capacity(ws.environ)
+    # A step that says nothing asks for one CPU, and must run where a container is given half of one.
+    capacity = config.capacity(machine._replace(cpus=max(machine.cpus, 1.0)))
+    return capacity._replace(cpus=max(capacity.cpus, float(jobs or 0)))
 
 
 def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:

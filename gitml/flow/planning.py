@@ -9,7 +9,7 @@ from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide
-from gitml.core.resources import ONE_CPU, Resources
+from gitml.core.resources import Resources
 from gitml.core.result import ActionResult
 from gitml.flow.availability import Availability
 from gitml.flow.load import Loaded
@@ -34,7 +34,7 @@ class Planner:
         """What becomes of `step` when the steps before it gave `results`."""
         parts = self.finder.parts(step, results)
         decision = decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
-        if decision.kind in (RUN, UNKNOWN) and step.resources != ONE_CPU:
+        if decision.kind in (RUN, UNKNOWN):
             missing = step.resources.missing_from(self.capacity)
             if missing:
                 hint = "ask for less, or say in gitml.yaml what targets.local has"

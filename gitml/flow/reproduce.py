@@ -10,7 +10,8 @@ from gitml.errors import InputError
 from gitml.flow.availability import Availability
 from gitml.flow.comparing import compare_outputs
 from gitml.flow.load import load_recorded
-from gitml.flow.run import Emit, RunRequest, run_pipeline
+from gitml.flow.request import Emit, RunRequest
+from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import record_folder
 from gitml.workspace import Workspace

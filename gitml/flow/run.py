@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from gitml import __version__
-from gitml.core.events import Event, Note, RunFinished, RunStarted, StepFinished
+from gitml.core.events import Note, RunFinished, RunStarted, StepFinished
 from gitml.core.plan import REUSE, Decision, Plan
 from gitml.core.record import Run, StepRun
-from gitml.core.result import ActionResult
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner, policy_for
 from gitml.flow.recording import Evidence, record_run
+from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
 from gitml.repo.revisions import IdentQuery, branch_name
 from gitml.repo.snapshot import WorkTree
 from gitml.workspace import Workspace
-
-Emit = Callable[[Event], None]
-
-
-class RunRequest(NamedTuple):
-    """What is asked of a run beyond the pipeline and its parameters; `jobs` None means as many as the machine has CPUs."""
-
-    wanted: Sequence[str] = ()
-    force: bool = False
-    reuse: bool = True
-    keep_going: bool = False
-    jobs: int | None = None
-    experiment: str | None = None
-    tags: tuple[str, ...] = ()
-    message: str = ""
-    allow_disabled: bool = False
 
 
 def new_run_id() -> str:
@@ -94,10 +76,11 @@ def run_pipeline(
         recorded = record_run(ws, run, Evidence({}, {}), loaded.config)
     else:
         # Only what performs steps needs these modules: a run from cache does without.
-        from gitml.flow.schedule import perform
+        from gitml.flow.perform import perform
+        from gitml.flow.schedule import Assignment
 
         ws.records.close()
-        run, recorded = perform(ws, loaded, planner, plan, run, request, emit, stop)
+        run, recorded = perform(Assignment(ws, loaded, planner, plan, run, request, emit, stop))
     ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
@@ -125,21 +108,6 @@ def reused(name: str, decision: Decision) -> StepRun:
     result = decision.result
     assert result is not None
     return step_of_result(name, "reused", decision.reason, decision, result)
-
-
-def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:
-    """A StepRun with the outputs of `result`."""
-    return StepRun(
-        name=name,
-        outcome=outcome,
-        reason=reason,
-        seconds=0.0,
-        key=decision.key,
-        outputs=result.outputs,
-        metrics=result.metrics,
-        saved=result.cost,
-        origin=result.run,
-    )
 
 
 def _options(request: RunRequest) -> dict[str, bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
@@ -18,21 +19,31 @@ from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
-from gitml.errors import BusyError
+from gitml.errors import InputError
 from gitml.flow.hints import hint_for
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
-from gitml.flow.local import make_executor
 from gitml.flow.planning import Planner
-from gitml.flow.recording import Evidence, record_run
-from gitml.flow.recovery import recover
-from gitml.flow.run import Emit, RunRequest, step_of_result
+from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
 POLL = 0.1  # seconds between looks at the stop signal and at what other processes finished
 DONE = ("executed", "reused")
+
+
+class Assignment(NamedTuple):
+    """A run that is to be performed: what was planned of it, for whom it is told, and how it may be stopped."""
+
+    ws: Workspace
+    loaded: Loaded
+    planner: Planner
+    plan: Plan
+    run: Run
+    request: RunRequest
+    emit: Emit
+    stop: StopSignal
 
 
 class Active(NamedTuple):
@@ -45,79 +56,19 @@ class Active(NamedTuple):
     attempts: tuple[Attempt, ...]
 
 
-def perform(
-    ws: Workspace,
-    loaded: Loaded,
-    planner: Planner,
-    plan: Plan,
-    run: Run,
-    request: RunRequest,
-    emit: Emit,
-    stop: StopSignal,
-) -> tuple[Run, str]:
-    """Performs what `plan` does not reuse; gives the finished Run and its record's commit."""
-    if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
-        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
-    slot = Locks.slot_for(f"run:{run.id}")
-    try:
-        recover(ws)
-        ws.locks.try_lock(slot)
-        return _performed(ws, loaded, planner, plan, run, request, emit, stop)
-    finally:
-        ws.locks.unlock(slot)
-        ws.locks.unlock(Locks.GC)
+class Scheduler:
+    """One run of a plan. Its outcomes and what it performed are in `done`, `actions` and `environments`."""
 
-
-def _performed(
-    ws: Workspace,
-    loaded: Loaded,
-    planner: Planner,
-    plan: Plan,
-    run: Run,
-    request: RunRequest,
-    emit: Emit,
-    stop: StopSignal,
-) -> tuple[Run, str]:
-    indices = {name: index for index, name in enumerate(plan.decisions)}
-    journal = Journal(ws, run, indices)
-    executor = make_executor(ws, planner.capacity, journal.folder, request.jobs)
-    scheduler = _Scheduler(ws, loaded, planner, plan, run, request, emit, stop, executor, journal, indices)
-    try:
-        steps = scheduler.work()
-        run = run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
-        evidence = Evidence(scheduler.actions, scheduler.environments)
-    finally:
-        executor.close()
-        scheduler.release()
-    recorded = record_run(ws, run, evidence, loaded.config)
-    journal.close()
-    return run, recorded
-
-
-class _Scheduler:
-    def __init__(
-        self,
-        ws: Workspace,
-        loaded: Loaded,
-        planner: Planner,
-        plan: Plan,
-        run: Run,
-        request: RunRequest,
-        emit: Emit,
-        stop: StopSignal,
-        executor: Executor,
-        journal: Journal,
-        indices: dict[str, int],
-    ) -> None:
-        self.ws = ws
-        self.graph = loaded.graph
-        self.source = loaded.source
-        self.planner = planner
-        self.plan = plan
-        self.run = run
-        self.request = request
-        self.emit = emit
-        self.stop = stop
+    def __init__(self, task: Assignment, executor: Executor, journal: Journal, indices: Mapping[str, int]) -> None:
+        self.ws = task.ws
+        self.graph = task.loaded.graph
+        self.source = task.loaded.source
+        self.planner = task.planner
+        self.plan = plan = task.plan
+        self.run = task.run
+        self.request = task.request
+        self.emit = task.emit
+        self.stop = task.stop
         self.executor = executor
         self.journal = journal
         self.indices = indices
@@ -161,6 +112,9 @@ class _Scheduler:
             self.submit_ready()
             if len(self.done) == len(self.names):
                 break
+            if self.ready and not self.active and not self.waiting:
+                name = self.ready[0][2]
+                raise InputError(f"step {name!r} fits nowhere", where="target local", hint="ask for less resources")
             for event in self.executor.wait(POLL if self.active or self.waiting else 0.0):
                 self.on_event(event)
         return [self.done[name] for name in self.names]

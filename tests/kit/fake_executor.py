@@ -95,6 +95,9 @@ class FakeExecutor:
             if now or ending.outcome != "stubborn":
                 self.running[attempt] = (self.time, task, Ending(0, "cancelled"))
 
+    def dismiss(self) -> None:
+        self.closed = True
+
     def close(self) -> None:
         self.closed = True
 

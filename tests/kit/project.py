@@ -15,7 +15,8 @@ from gitml.core.tree import decode_tree
 from gitml.flow.availability import Availability
 from gitml.flow.load import load
 from gitml.flow.planning import Planner, make_plan, policy_for
-from gitml.flow.run import RunRequest, run_pipeline
+from gitml.flow.request import RunRequest
+from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.workspace import Workspace, open_workspace
 from tests.kit.repository import Repository, environment

@@ -20,7 +20,8 @@ def main(path: str, point: str = "") -> None:
     if point:
         kill_at(point)
     from gitml.flow.load import load
-    from gitml.flow.run import RunRequest, run_pipeline
+    from gitml.flow.request import RunRequest
+    from gitml.flow.run import run_pipeline
     from gitml.flow.stop import StopSignal
     from gitml.workspace import open_workspace
 

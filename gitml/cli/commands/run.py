@@ -68,7 +68,8 @@ def command(
 
     from gitml.cli.narrating import narrator_for
     from gitml.cli.stopping import Stopping
-    from gitml.flow.run import RunRequest, run_pipeline
+    from gitml.flow.request import RunRequest
+    from gitml.flow.run import run_pipeline
 
     request = RunRequest(
         wanted=asked.wanted,

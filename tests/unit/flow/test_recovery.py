@@ -105,11 +105,11 @@ def no_step_lives(seconds: float = 10.0) -> bool:
     "point",
     [
         pytest.param("gitml.flow.journal._write", marks=pytest.mark.slow),
-        "gitml.flow.schedule.Journal",
+        "gitml.flow.perform.Journal",
         pytest.param("gitml.execute.local.LocalExecutor.submit", marks=pytest.mark.slow),
         pytest.param("before:gitml.store.index.Index.put_result", marks=pytest.mark.slow),
         "gitml.store.index.Index.put_result",
-        pytest.param("gitml.flow.schedule.Journal.note", marks=pytest.mark.slow),
+        pytest.param("gitml.flow.journal.Journal.note", marks=pytest.mark.slow),
         pytest.param("before:gitml.repo.recordlog.GitRecordLog.append", marks=pytest.mark.slow),
         pytest.param("gitml.repo.recordlog.GitRecordLog._write", marks=pytest.mark.slow),
         "gitml.repo.recordlog.GitRecordLog.append",

@@ -12,7 +12,7 @@ from gitml.core.events import Note, StepFinished, StepRetried, StepStarted
 from gitml.core.record import Run
 from gitml.core.resources import Resources
 from gitml.errors import InputError
-from gitml.flow import schedule
+from gitml.flow import perform
 from gitml.flow.stop import StopSignal
 from gitml.store.locks import Locks
 from tests.kit.fake_executor import Ending, FakeExecutor
@@ -57,7 +57,7 @@ class Stage:
             self.prepare(self.fake)
             return self.fake
 
-        self.patch.setattr(schedule, "make_executor", make)
+        self.patch.setattr(perform, "make_executor", make)
         self.patch.setattr("gitml.flow.local.local_capacity", lambda *_: capacity)
         return self.project.run("p", **request)
 

@@ -1,0 +1,45 @@
+"""Performing a run: locks, a journal and an executor around the scheduler, and the record at the end."""
+
+from __future__ import annotations
+
+from gitml.core.record import Run
+from gitml.errors import BusyError
+from gitml.flow.journal import Journal
+from gitml.flow.local import make_executor
+from gitml.flow.recording import Evidence, record_run
+from gitml.flow.recovery import recover
+from gitml.flow.schedule import Assignment, Scheduler
+from gitml.store.locks import Locks
+
+
+def perform(task: Assignment) -> tuple[Run, str]:
+    """Performs what the plan does not reuse; gives the finished Run and its record's commit."""
+    locks = task.ws.locks
+    if not locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
+    slot = Locks.slot_for(f"run:{task.run.id}")
+    try:
+        recover(task.ws)
+        locks.try_lock(slot)
+        return _performed(task)
+    finally:
+        locks.unlock(slot)
+        locks.unlock(Locks.GC)
+
+
+def _performed(task: Assignment) -> tuple[Run, str]:
+    ws = task.ws
+    indices = {name: index for index, name in enumerate(task.plan.decisions)}
+    journal = Journal(ws, task.run, indices)
+    executor = make_executor(ws, task.planner.capacity, journal.folder, task.request.jobs)
+    scheduler = Scheduler(task, executor, journal, indices)
+    try:
+        steps = scheduler.work()
+        run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        executor.dismiss()  # workers clear up while the record is written
+        recorded = record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
+    finally:
+        executor.close()
+        scheduler.release()
+    journal.close()
+    return run, recorded

@@ -1,0 +1,42 @@
+"""What is asked of a run, and how its steps are told: shared by what plans a run and what performs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gitml.core.events import Event
+from gitml.core.plan import Decision
+from gitml.core.record import StepRun
+from gitml.core.result import ActionResult
+
+Emit = Callable[[Event], None]
+
+
+class RunRequest(NamedTuple):
+    """What is asked of a run beyond the pipeline and its parameters; `jobs` None means as many as the machine has CPUs."""
+
+    wanted: Sequence[str] = ()
+    force: bool = False
+    reuse: bool = True
+    keep_going: bool = False
+    jobs: int | None = None
+    experiment: str | None = None
+    tags: tuple[str, ...] = ()
+    message: str = ""
+    allow_disabled: bool = False
+
+
+def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:
+    """A StepRun with the outputs of `result`."""
+    return StepRun(
+        name=name,
+        outcome=outcome,
+        reason=reason,
+        seconds=0.0,
+        key=decision.key,
+        outputs=result.outputs,
+        metrics=result.metrics,
+        saved=result.cost,
+        origin=result.run,
+    )
