@@ -100,7 +100,12 @@ def as_data(told: Told) -> dict[str, Any]:
 
 
 def _usage(error: click.ClickException) -> Told:
-    message = " ".join(error.format_message().split()).rstrip(".").replace("valid integer range", "whole number")
+    message = (
+        " ".join(error.format_message().split())
+        .rstrip(".")
+        .replace("valid integer range", "whole number")
+        .replace("valid float range", "number")
+    )
     message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gitml"

@@ -100,6 +100,11 @@ def _build(
     return python.roots
 
 
+# what uv says of a failed build that is not the reason, and the words of those that a network is the reason of
+_BESIDE = ("Using Python ", "Resolved ", "Prepared ")
+_OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate")
+
+
 def _uv_run(argv: tuple[str, ...], env: Mapping[str, str], watch: Watch, purpose: str) -> str:
     said = bytearray()
 
@@ -112,8 +117,11 @@ def _uv_run(argv: tuple[str, ...], env: Mapping[str, str], watch: Watch, purpose
         raise StoppedError
     text = said.decode("utf-8", "replace")
     if ended.code != 0:
-        words = " ".join(line.strip(" │╰╴─▶\u00d7├") for line in text.strip().splitlines()[-12:])
+        lines = [line.strip(" │╰╴─▶\u00d7├") for line in text.strip().splitlines()[-12:]]
+        words = " ".join(line for line in lines if not line.startswith(_BESIDE))
         hint = "compile the file again: uv pip compile requirements.in -o requirements.txt"
+        if any(sign in words.lower() for sign in _OF_THE_NET):
+            hint = "see whether the package index can be reached: UV_DEFAULT_INDEX, HTTPS_PROXY …"
         raise InputError(f"uv could not {purpose}: {words or f'exit status {ended.code}'}", hint=hint)
     return text
 

@@ -115,7 +115,7 @@ def usage(ws: Workspace) -> list[Room]:
 
 
 def _measure(folder: str) -> tuple[int, int]:
-    """(entries directly in a folder, bytes of all files below it, hard links counted once)."""
+    """(folders directly in a folder, bytes of all files below it, hard links counted once)."""
     seen: set[tuple[int, int]] = set()
     total = 0
     for place, _, names in os.walk(folder):
@@ -128,7 +128,8 @@ def _measure(folder: str) -> tuple[int, int]:
                 seen.add((found.st_dev, found.st_ino))
                 total += found.st_size
     try:
-        return len(os.listdir(folder)), total
+        with os.scandir(folder) as found_here:
+            return sum(1 for entry in found_here if entry.is_dir(follow_symlinks=False)), total
     except OSError:
         return 0, 0
 

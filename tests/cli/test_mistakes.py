@@ -60,6 +60,10 @@ def test_status_of_a_pipeline_that_is_not_there_is_a_mistake(project: Project) -
         (("log", "--since", "yesterday"), "not a date: 'yesterday': write 2026-07-01"),
         (("gc", "--keep-since", "soon"), "not a date: 'soon': write 2026-07-01"),
         (("checkout", "latest:train.modle"), "step 'train' of run"),
+        (("run", "--tag", ""), "an empty name (--tag): give one"),
+        (("run", "--experiment", ""), "an empty name (--experiment): give one"),
+        (("log", "-n", "99999999999999999999"), "invalid value for '-n' / '--limit': 99999999999999999999 is not"),
+        (("cancel", "--timeout", "x"), "invalid value for '--timeout': 'x' is not a number"),
         (("-C", "nowhere", "log"), "no such folder (nowhere)"),
     ],
 )
@@ -126,7 +130,44 @@ def test_the_plan_tells_of_a_step_that_asks_for_more_than_there_is(project: Proj
     )
 
 
+def test_a_machine_of_less_than_one_cpu_still_runs_a_step_that_says_nothing(project: Project) -> None:
+    project.write("gitml.yaml", "targets: {local: {cpus: 0.5}}\n")
+    assert told(project, "run") == "gitml.yaml:1:25: cpus must be at least 1"
+    project.write("gitml.yaml", "targets: {local: {cpus: 1}}\n")
+    project.gitml("run", "-q", "-f")
+
+
+def test_a_log_with_an_empty_filter_has_no_runs_that_match(project: Project) -> None:
+    assert project.gitml("log", "--experiment", "").err == "no runs that match\n"
+
+
 def test_differences_of_one_value_are_told_in_the_singular(project: Project) -> None:
     project.gitml("run", "-q")
     assert project.gitml("params", "diff").err.endswith("the one param is the same\n")
     assert project.gitml("metrics", "diff").err.endswith("all 2 metrics are the same\n")
+
+
+def test_an_environment_that_can_not_be_built_is_told_in_uv_s_words_with_the_mend(project: Project) -> None:
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    run: python -c pass\n    environment: env.txt\n")
+    project.write("env.txt", f"no-such-package-of-ours==1.0 --hash=sha256:{'0' * 64}\n")
+    cache = {"XDG_CACHE_HOME": str(project.root.parent), "UV_NO_CACHE": "1"}
+    there = project.gitml("run", "new", code=1, env={**cache, "UV_NO_INDEX": "1"}).err
+    assert re.search(r"^failed a  uv could not install the requirements: error: No solution found", there, re.M)
+    assert "(compile the file again: uv pip compile requirements.in -o requirements.txt)\n" in there
+    gone = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
+    far = project.gitml("run", "new", code=1, env={**cache, **gone}).err
+    assert "(see whether the package index can be reached: UV_DEFAULT_INDEX, HTTPS_PROXY …)\n" in far
+    assert not [place for place in project.root.parent.glob("gitml/envs/*") if place.is_dir()]
+    rooms = {room["what"]: room["items"] for room in project.gitml("du", "--json", env=cache).data["rooms"]}
+    assert rooms["environments (shared)"] == 0
+
+
+def test_a_step_with_brackets_is_named_as_a_shell_takes_it(project: Project) -> None:
+    project.write(
+        "pipelines/new.yaml", "steps:\n  a:\n    matrix: {i: [1]}\n    run: sh -c 'echo no; exit 3' ${{ matrix.i }}\n"
+    )
+    said = project.gitml("run", "new", code=1).err
+    command = re.search(r"all it wrote: gitml (.*)", said)
+    assert command
+    assert command[1].endswith(" 'a[1]'")
+    assert project.gitml("logs", *command[1].replace("'", "").split()[1:]).out == "no\n"

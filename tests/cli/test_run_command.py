@@ -161,6 +161,7 @@ def test_one_interrupt_stops_the_run_and_exits_with_130(
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "stopping; Ctrl-C again" in err
+    assert re.search(r"^cancel wait  ended after [\d.]+s$", err, re.M)
     assert project.gitml("show", run, "--json").data["status"] == "cancelled"
 
 

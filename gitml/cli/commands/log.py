@@ -18,7 +18,9 @@ from gitml.cli.session import Session, verb
 @click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
 @click.option("--since", metavar="DATE", help="Only runs since: 2026-07-01, 3d, 12h, 2w.")
 @click.option("--tag", metavar="TAG", help="Only runs with this tag.")
-@click.option("-n", "--limit", type=click.IntRange(1), default=20, metavar="N", help="At most N runs; default 20.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10**9), default=20, metavar="N", help="At most N runs; default 20."
+)
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--metrics", metavar="A,B", help="Show these metrics as columns; a name may leave out the step.")
 def command(
@@ -46,7 +48,7 @@ def command(
         session.show_json([row_as_json(row) for row in rows])
         return 0
     if not rows:
-        session.note("no runs" + (" that match" if any(wanted) else " yet: gitml run"))
+        session.note("no runs" + (" that match" if any(value is not None for value in wanted) else " yet: gitml run"))
         return 0
     names, rows = metric_columns(rows, [name for name in (metrics or "").split(",") if name])
     session.show(*table(rows, names, ws.now()))

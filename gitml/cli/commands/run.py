@@ -50,6 +50,9 @@ def command(
     command, parameters, code, inputs and environment were run before is reused.
     """
     asked_for = parse_given(given)
+    for option, names in (("--experiment", (experiment,)), ("--tag", tags)):
+        if "" in names:
+            raise InputError("an empty name", where=option, hint="give one, or leave the option out")
     if detach and not dry_run:
         from gitml.cli.detaching import detach as start_detached
 

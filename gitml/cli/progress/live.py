@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gitml.cli.progress.board import ELSEWHERE, RUNNING, WAITING, Board, Row
-from gitml.cli.progress.plain import COLOURS, LastLines, closing_lines, failure_lines, note_lines, sign
+from gitml.cli.progress.plain import COLOURS, LastLines, account_of, closing_lines, failure_lines, note_lines, sign
 from gitml.cli.terminal import paint, safe, safe_line, wants_colour
 from gitml.cli.words import cells, clipped, duration
 from gitml.core.events import Event, Note, RunFinished, StepFinished, StepStarted, StepWaits
@@ -88,7 +88,9 @@ class LiveNarrator:
 
 def _told(step: StepRun) -> str:
     colour = COLOURS[step.outcome]
-    what = f"{duration(step.seconds)}  {safe(step.reason)}" if step.outcome == "executed" else safe(step.reason)
+    what = account_of(step)
+    if step.outcome == "executed":
+        what += f"  {safe(step.reason)}"
     return f"{paint(sign(step.outcome), colour, sys.stderr)} {safe(step.name)}  {paint(what, 'dim', sys.stderr)}"
 
 

@@ -79,10 +79,18 @@ class PlainNarrator:
         return []
 
     def _outcome(self, step: StepRun) -> list[str]:
-        what = duration(step.seconds) if step.outcome == "executed" else safe(step.reason)
         if step.outcome == "failed":
             return failure_lines(self.board.run, step, self.last_lines(step))
-        return [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, what)]
+        return [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, account_of(step))]
+
+
+def account_of(step: StepRun) -> str:
+    """How long a step took, or why it has its outcome."""
+    if step.outcome == "executed":
+        return duration(step.seconds)
+    if step.outcome == "cancelled" and step.attempts:
+        return f"ended after {duration(step.seconds)}"
+    return safe(step.reason)
 
 
 def _line(word: str, colour: str, name: str, what: str) -> str:
@@ -101,7 +109,9 @@ def failure_lines(run: Run | None, step: StepRun, last: list[str]) -> list[str]:
     if last:
         lines += [f"  {paint('|', 'red', sys.stderr)} {safe_line(line)}" for line in last]
     if run is not None and any(attempt.log is not None and attempt.log.written for attempt in step.attempts):
-        lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(step.name)}")
+        import shlex
+
+        lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(shlex.quote(step.name))}")
     return lines
 
 
