@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -12,7 +14,12 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 50)
     from gitml.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    # Nothing is left to do: taking the interpreter down in order costs as much as planning a hundred steps.
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Workspace:
         self.environ = environ
         self.root = os.path.join(location.common_dir, "gitml")
         self.live = os.path.join(self.root, "live")
+        self.trees: list[WorkTree] = []
 
     @cached_property
     def objects(self) -> Objects:
@@ -104,7 +105,9 @@ class Workspace:
 
     def worktree(self) -> WorkTree:
         """The files as they are now, as a Source."""
-        return WorkTree(self.location, self.objects)
+        tree = WorkTree(self.location, self.objects)
+        self.trees.append(tree)
+        return tree
 
     def make_folders(self) -> None:
         """The folders of gitml within the repository's."""
@@ -116,9 +119,21 @@ class Workspace:
 
     def close(self) -> None:
         """Ends what was started."""
-        for name in ("records", "objects", "index"):
+        self.leave()
+        for name in ("objects", "index"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+    def leave(self) -> None:
+        """Ends what would outlive this process or leave something behind: all that is due when it exits at once.
+
+        Git's readers end with their pipes. The index is whole at every moment, and closing it would have SQLite write it back
+        and wait for the disk.
+        """
+        while self.trees:
+            self.trees.pop().close()
+        if "records" in self.__dict__:
+            self.records.close()
 
     def rebuild_index(self) -> None:
         """Throws the index away and makes it anew from the records."""

@@ -180,10 +180,3 @@ def test_a_detached_run_goes_on_and_can_be_cancelled(tmp_path: Path) -> None:
     project.do("cancel", run)
     wait_until(lambda: not running(marker), 10)
     assert project.do("show", run, "--json").json["status"] == "cancelled"
-
-
-def test_a_target_said_to_have_no_cpu_runs_nothing_and_says_so(tmp_path: Path) -> None:
-    files = {"pipelines/main.yaml": "steps:\n  a: {run: 'true'}\n", "gitml.yaml": "targets: {local: {cpus: 0}}\n"}
-    project = Project(tmp_path / "p", files)
-    assert "asks for 1 cpus (there are 0)" in project.do("run", code=2).err
-    assert project.outcomes("-j", "1") == {"a": "executed"}
