@@ -62,7 +62,7 @@ def _target(fields: Fields, node: Node) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, (_, value) in pairs.items():
         if name in ("cpus", "gpus"):
-            given[name] = fields.number(value, name, least=0)
+            given[name] = fields.number(value, name, least=1 if name == "cpus" else 0)
         elif name == "memory":
             given[name] = fields.bytes(value, name)
         elif name == "labels":

@@ -130,9 +130,11 @@ def test_the_plan_tells_of_a_step_that_asks_for_more_than_there_is(project: Proj
     )
 
 
-def test_a_target_of_half_a_cpu_is_told_as_too_small_and_never_waited_for(project: Project) -> None:
+def test_a_machine_of_less_than_one_cpu_still_runs_a_step_that_says_nothing(project: Project) -> None:
     project.write("gitml.yaml", "targets: {local: {cpus: 0.5}}\n")
-    assert "asks for 1 cpus (there are 0.5)" in told(project, "run", "-f")
+    assert told(project, "run") == "gitml.yaml:1:25: cpus must be at least 1"
+    project.write("gitml.yaml", "targets: {local: {cpus: 1}}\n")
+    project.gitml("run", "-q", "-f")
 
 
 def test_a_log_with_an_empty_filter_has_no_runs_that_match(project: Project) -> None:

@@ -389,7 +389,7 @@ def test_all_mistakes_of_a_configuration_are_told() -> None:
         "2:12: unknown key 'pipelin' in defaults (did you mean 'pipeline'?)",
         "2:37: environment is an absolute path; paths are relative to the repository",
         "3:11: unknown key 'ray' in targets (there is 'local')",
-        "3:34: cpus must be at least 0",
+        "3:34: cpus must be at least 1",
         "3:46: memory must be a size such as 512MiB or 8GiB",
         "4:24: inline_file must be a size such as 512MiB or 8GiB",
     ]
