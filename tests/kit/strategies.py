@@ -116,6 +116,7 @@ runs: st.SearchStrategy[Run] = st.builds(
     options=st.dictionaries(names, st.booleans(), max_size=2),
     steps=_tuples(step_runs),
     error=st.none() | hostile,
+    modules=st.dictionaries(hostile, st.dictionaries(hostile, hostile, max_size=3), max_size=2),
 )
 
 
