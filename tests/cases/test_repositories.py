@@ -117,13 +117,8 @@ def test_a_bare_repository_runs_at_a_commit(project: Project, tmp_path: Path) ->
     bare.do("checkout", "latest:one.o", str(tmp_path / "o"))
     assert (tmp_path / "o").read_text() == "hello\n"
     assert bare.do("fsck").code == 0
-<<<<<<< HEAD
     kept = {name for name in os.listdir(bare.path / "gitml") if not name.startswith("index.db")}
     assert kept == {"live", "locks", "objects"}
-=======
-    assert (bare.path / "gitml/index.db").exists()
-    assert not (bare.path / ".git").exists()
->>>>>>> usertest
 
 
 def test_a_fresh_clone_runs_all_and_with_the_fetched_records_nothing(project: Project, tmp_path: Path) -> None:
