@@ -84,7 +84,6 @@ class Scheduler:
         self.ready: list[tuple[float, int, str]] = []  # heap; reused steps never enter it
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
         self.active: dict[str, Active] = {}  # by attempt
-        self.cancelled: set[str] = set()
         self.stopped = 0  # the stop level already acted on
         self.failed = False
         self.actions: dict[Digest, bytes] = {}

@@ -25,7 +25,7 @@ class ResultTables(Database):
     def result(self, key: Digest) -> ActionResult | None:
         """The newest result kept for `key`, whether or not its bytes are still here."""
         row = self._row("SELECT result FROM results WHERE key = ?", (key,))
-        return _decoded(row[0]) if row else None
+        return decoded(row[0]) if row else None
 
     def put_result(
         self, key: Digest, result: ActionResult, action_preimage: bytes | None, pipeline: str, step: str
@@ -36,7 +36,7 @@ class ResultTables(Database):
         """
         with self.batch():
             row = self._row("SELECT result FROM results WHERE key = ?", (key,))
-            known = _decoded(row[0]) if row else None
+            known = decoded(row[0]) if row else None
             if known is not None and not known.same_content(result):
                 self._put_variant(key, known)
                 self._put_variant(key, result)
@@ -60,7 +60,7 @@ class ResultTables(Database):
         """The results of `key` that differ in content, newest first; empty when all that is known agrees."""
         found: list[ActionResult] = []
         for row in self._rows("SELECT result FROM variants WHERE key = ? ORDER BY at DESC", (key,)):
-            result = _decoded(row[0])
+            result = decoded(row[0])
             if result is not None and not any(other.same_content(result) for other in found):
                 found.append(result)
         return found
@@ -116,7 +116,7 @@ class ResultTables(Database):
         return int(row[0])
 
 
-def _decoded(text: str) -> ActionResult | None:
+def decoded(text: str) -> ActionResult | None:
     """A result, None for what can't be read: like all of the index it counts as not known, and is made again."""
     try:
         return decode_result(text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gitml.core.digest import Digest
-from gitml.core.result import ActionResult, decode_result
+from gitml.core.result import ActionResult
 from gitml.store.database import Database
+from gitml.store.results import decoded
 
 
 class UpkeepTables(Database):
@@ -19,7 +20,7 @@ class UpkeepTables(Database):
             " JOIN results ON results.key = performed.key WHERE performed.pipeline = ? GROUP BY performed.step",
             (pipeline,),
         )
-        return {step: result.cost.wall for step, _, text in rows if (result := _decoded(text)) is not None}
+        return {step: result.cost.wall for step, _, text in rows if (result := decoded(text)) is not None}
 
     def output_digests(self) -> set[Digest]:
         """The Digest of every output of every known result."""
@@ -31,13 +32,6 @@ class UpkeepTables(Database):
 
     def _every_result(self) -> Iterator[ActionResult]:
         for (text,) in self._rows("SELECT result FROM results", ()):
-            result = _decoded(text)
+            result = decoded(text)
             if result is not None:
                 yield result
-
-
-def _decoded(text: str) -> ActionResult | None:
-    try:
-        return decode_result(text)
-    except ValueError:
-        return None
