@@ -106,18 +106,18 @@ class ObjectFolder:
 
     def open(self, digest: Digest) -> BinaryIO:
         """A Blob's bytes for reading, verified first where a stat raises doubt. IntegrityError when missing or bad."""
-        small, found = self.verified(digest)
-        if small is not None:
-            import io
+        while True:
+            small, found = self.verified(digest)
+            if small is not None:
+                import io
 
-            return io.BytesIO(small)
-        path = self.path_of(digest)
-        with Guard(path):
-            file = open(path, "rb")  # noqa: SIM115
-        if os.fstat(file.fileno()).st_ino != found.st_ino:
-            file.close()
-            raise self.missing(digest, "it was replaced while it was opened")
-        return cast(BinaryIO, file)
+                return io.BytesIO(small)
+            path = self.path_of(digest)
+            with Guard(path):
+                file = open(path, "rb")  # noqa: SIM115
+            if os.fstat(file.fileno()).st_ino == found.st_ino:
+                return cast(BinaryIO, file)
+            file.close()  # another process put the same content in its place: that one is to be verified too
 
     def read(self, digest: Digest) -> bytes:
         """A Blob's bytes, always verified."""

@@ -115,14 +115,22 @@ def _blobs(store: LocalStore, digest: Digest, tree: bool) -> dict[Digest, None]:
 def _link(store: LocalStore, digest: Digest, path: str, found: os.stat_result) -> bool:
     """Hard-links the object; False where that can't be."""
     source = store.path_of(digest)
-    try:
-        os.link(source, path, follow_symlinks=False)
-    except FileExistsError:
-        raise _occupied(path) from None
-    except OSError as error:
-        if error.errno in _LINK_REFUSED:
-            return False
-        raise
+    while True:
+        try:
+            os.link(source, path, follow_symlinks=False)
+            break
+        except FileExistsError:
+            raise _occupied(path) from None
+        except FileNotFoundError:
+            # Linux also says so of an object that another process renames the same content over meanwhile.
+            if not os.path.lexists(os.path.dirname(path) or "."):
+                raise
+            if not os.path.lexists(source):
+                raise store.missing(digest, "it was moved aside while it was placed") from None
+        except OSError as error:
+            if error.errno in _LINK_REFUSED:
+                return False
+            raise
     noted = store.linked.setdefault(digest, [found.st_ctime_ns, 0])
     noted[1] += 1
     if noted[0] == found.st_ctime_ns:  # else: changed since it was linked before, and verify_placed must see that

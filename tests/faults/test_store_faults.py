@@ -498,3 +498,32 @@ def test_a_killed_taker_leaves_a_temporary_that_is_swept_when_old(store: LocalSt
     Path(store.temporaries, "1-dead").write_bytes(b"half")
     assert store.sweep_temporaries(3600) == (0, 0)
     assert store.sweep_temporaries(0) == (1, 4)
+
+
+def put_over_and_over(root: str, digest: str, until: str) -> None:
+    store = LocalStore(root)
+    while not os.path.exists(until):
+        content = b"again" * 1000
+        store.publish_contents([(Digest(digest), content)])
+
+
+def test_an_object_can_be_placed_while_another_process_puts_the_same_content_in_its_place(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    digest = store.put(b"again" * 1000)
+    until = tmp_path / "enough"
+    context = multiprocessing.get_context("spawn")
+    other = context.Process(target=put_over_and_over, args=(store.root, digest, str(until)))
+    inode = os.stat(store.path_of(digest)).st_ino
+    other.start()
+    try:
+        while os.stat(store.path_of(digest)).st_ino == inode and other.is_alive():
+            pass
+        for n in range(3000):
+            target = tmp_path / str(n)
+            store.place_file(digest, str(target))
+            os.unlink(target)
+    finally:
+        until.touch()
+        other.join(60)
+    assert other.exitcode == 0
