@@ -96,7 +96,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 lock: $(VENV)/bootstrap.stamp
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
-	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --all-extras requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) requirements/servers.in -o requirements/servers.txt
 	$(COMPILE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
 
 clean:
