@@ -16,7 +16,7 @@ SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation
 
 # in a folder of its own that goes with it, whatever the tests leave there
-PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest -n auto --basetemp="$$tmp/pytest"
+PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest -n auto --dist loadgroup --basetemp="$$tmp/pytest"
 
 export UV_PYTHON_DOWNLOADS := never
 # the machine's certificates, which a company's proxy may have added to
