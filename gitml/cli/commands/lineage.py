@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from gitml.history.lineage import Lineage
     from gitml.history.things import Thing
 
-_COLOURS = {"artifact": "cyan", "step": "bold", "file": "green", "param": "yellow", "module": "blue", "commit": "magenta"}
+_COLOURS = {
+    "artifact": "cyan",
+    "step": "bold",
+    "file": "green",
+    "param": "yellow",
+    "module": "blue",
+    "commit": "magenta",
+}
 _MANY = 2000  # lines of a tree beyond which it is cut
 
 
