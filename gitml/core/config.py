@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 
 HOST = "host"
@@ -19,7 +20,10 @@ class Defaults(NamedTuple):
 
 
 class Config(NamedTuple):
-    """Defaults for pipelines; what this machine is said to have (``targets.local``); sizes kept inline in records, in bytes."""
+    """Defaults for pipelines; what this machine is said to have (``targets.local``); sizes kept inline in records, in bytes.
+
+    `remotes` are the remote stores in the order in which they are asked.
+    """
 
     pipeline: str | None = None
     experiment: str | None = None
@@ -27,6 +31,7 @@ class Config(NamedTuple):
     local: Mapping[str, Any] = {}
     inline_file: int = 256 << 10
     inline_run: int = 8 << 20
+    remotes: tuple[RemoteSpec, ...] = ()
 
     def capacity(self, machine: Resources) -> Resources:
         """What the local target has: what was said, else what the machine has."""
