@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.diagnostics import nearest
+from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 from gitml.errors import InputError
 
@@ -78,7 +79,10 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 class Config(NamedTuple):
     """Defaults for pipelines; what this machine is said to have (``targets.local``); the clusters, by name; sizes kept inline
-    in records, in bytes."""
+    in records, in bytes.
+
+    `remotes` are the remote stores in the order in which they are asked.
+    """
 
     pipeline: str | None = None
     experiment: str | None = None
@@ -88,6 +92,7 @@ class Config(NamedTuple):
     inline_file: int = 256 << 10
     inline_run: int = 8 << 20
     hooks: Hooks = Hooks()
+    remotes: tuple[RemoteSpec, ...] = ()
 
     def capacity(self, machine: Resources) -> Resources:
         """What the local target has: what was said, else what the machine has."""
