@@ -14,14 +14,18 @@ from gitml.core.result import ActionResult
 from gitml.flow.availability import Availability
 from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
+from gitml.flow.targets import targets_of
 from gitml.workspace import Workspace
 
 
 class Planner:
     """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None) -> None:
+    def __init__(
+        self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None, on: str | None = None
+    ) -> None:
         self.ws = ws
+        self.on = on
         self.config = loaded.config
         self.jobs = jobs
         self.graph = loaded.graph
@@ -52,6 +56,7 @@ class Planner:
         """Decisions for `names`, which hold every parent of each."""
         results: dict[str, ActionResult | None] = {}
         decisions: dict[str, Decision] = {}
+        targets_of(self.graph, names, self.on, self.config)
         with self.index.looking():
             self._plan(names, results, decisions)
         return Plan(decisions)
@@ -73,10 +78,12 @@ class Planner:
         self.availability.fetch(action)
 
 
-def make_plan(ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None) -> Plan:
+def make_plan(
+    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None, on: str | None = None
+) -> Plan:
     """The Plan for the wanted steps and all they need; for every step when none is named."""
     names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
-    return Planner(ws, loaded, policy or Policy()).plan(names)
+    return Planner(ws, loaded, policy or Policy(), on=on).plan(names)
 
 
 def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:
