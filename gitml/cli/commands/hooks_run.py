@@ -141,7 +141,7 @@ def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
     from gitml.flow.hooks.pushed import updates_of_framework, updates_to_send
 
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
-    updates = updates_of_framework(os.environ)
+    updates = updates_of_framework(session.ws, os.environ)
     if updates is None:
         updates = updates_to_send(sys.stdin.buffer.read())
     if not updates:
