@@ -163,7 +163,7 @@ def test_what_git_lfs_took_is_fine_and_what_it_should_have_taken_is_told(project
     hooked.git("config", "filter.lfs.clean", "cat")
     hooked.git("config", "--unset", "filter.lfs.process")
     hooked.stage({"more.bin": b"\1" * (11 << 20)})
-    assert "it is meant for Git LFS, which didn't take it: git lfs install" in refused(hooked)[0]
+    assert "It is meant for Git LFS, which didn't take it: git lfs install" in refused(hooked)[0]
 
 
 def test_a_commit_that_touches_nothing_of_gitml_starts_no_python(hooked: Hooked) -> None:
