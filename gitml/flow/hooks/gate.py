@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gitml.core.params import ParamError, text_of
-from gitml.core.plan import decide
-from gitml.core.result import ActionResult
 from gitml.errors import GitmlError
+from gitml.flow.hooks.proof import proof_of
 from gitml.flow.hooks.pushed import Update, new_commits, tip_of
-from gitml.flow.load import Loaded, load, pipelines_in, read_config
-from gitml.flow.parts import PartsFinder
+from gitml.flow.load import load, pipelines_in, read_config
 from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
@@ -69,11 +67,11 @@ def _has_run(ws: Workspace, commit: str, pipeline: str) -> bool:
 def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | None, str] | None:
     """(step, why) of the first step without a result; None when every step has one."""
     try:
-        return _first_without(ws, load(ws, name, None, source=source))
+        return proof_of(ws, load(ws, name, None, source=source)).missing
     except ParamError as error:
         for given in _given_before(ws, name):
             try:
-                if _first_without(ws, load(ws, name, None, given, source=source)) is None:
+                if proof_of(ws, load(ws, name, None, given, source=source)).missing is None:
                     return None
             except GitmlError:
                 continue
@@ -87,18 +85,3 @@ def _given_before(ws: Workspace, pipeline: str) -> Iterator[list[tuple[str, str]
 
     for row in ws.index.runs(pipeline=pipeline, status="succeeded", limit=_TRIED):
         yield [(name, text_of(value)) for name, value in read_run(ws, row.id).params.items()]
-
-
-def _first_without(ws: Workspace, loaded: Loaded) -> tuple[str, str] | None:
-    finder = PartsFinder(ws, loaded)
-    results: dict[str, ActionResult | None] = {}
-    with ws.index.looking():
-        for name, step in loaded.graph.steps.items():
-            decision = decide(step, finder.parts(step, results), ws.index, lambda _: True, loaded.graph.pipeline)
-            result = decision.result
-            if result is None and decision.key is not None:  # it always runs; that it did is what counts here
-                result = ws.index.result(decision.key)
-            if result is None:
-                return name, decision.reason
-            results[name] = result
-    return None
