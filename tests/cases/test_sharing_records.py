@@ -137,6 +137,6 @@ def test_a_repository_of_sha256_shares_too(tmp_path: Path) -> None:
 MODULE = """\
 name: m
 version: 1.0.0
-run: python say.py
+run: python say.py ${{ outputs.o }}
 outputs: {o: file}
 """
