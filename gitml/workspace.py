@@ -109,7 +109,7 @@ class Workspace:
         if news:
             from gitml.ledger.uniting import unite_all
 
-            united = unite_all(self.records, self.objects, fetched)
+            united = unite_all(index, self.records, self.objects, fetched, self.tell_of_many)
             for refused in [item for one in united for item in one.refused]:
                 self.tell_of_refused(refused)
             self._united += united

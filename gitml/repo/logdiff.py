@@ -71,21 +71,22 @@ class Difference:
     def __init__(self, location: Location, ours: str | None, theirs: str) -> None:
         self.lacking = 0
         self.other: list[str] = []
-        if ours is None:
-            self._args: tuple[str, ...] = ("ls-tree", "-r", "-z", "--full-tree", theirs)
-        else:
-            self._args = ("diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", ours, theirs)
-        self._location = location
+        self._of = (location, ours, theirs)
+
+    def again(self) -> Difference:
+        """The same, to be read once more."""
+        return Difference(*self._of)
 
     def added(self) -> Iterator[Offered]:
         """The files that `theirs` has where `ours` has none."""
-        if self._args[0] == "ls-tree":
-            for field in _fields(self._location, self._args):
+        location, ours, theirs = self._of
+        if ours is None:
+            for field in _fields(location, ("ls-tree", "-r", "-z", "--full-tree", theirs)):
                 meta, _, path = field.partition("\t")
                 mode, _, oid = meta.split(" ")
                 yield Offered(path, mode, oid)
             return
-        fields = _fields(self._location, self._args)
+        fields = _fields(location, ("diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", ours, theirs))
         for meta in fields:
             path = next(fields)
             _, mode, _, oid, status = meta.split(" ")
