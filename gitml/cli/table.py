@@ -32,6 +32,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "lineage": Entry("lineage", "Tell where an artifact comes from, and what was made of it"),
     },
     "Share": {
+        "push": Entry("push", "Send records of runs to a Git remote"),
+        "fetch": Entry("fetch", "Take in the records that a Git remote has"),
+        "pull": Entry("pull", "Take in what a Git remote has"),
         "lock": Entry("lock", "Write down which version of each module the pipelines use"),
         "module": Entry("module", "Publish, find and look after reusable steps"),
     },
