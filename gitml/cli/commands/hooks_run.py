@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.errors import DONE, FAILED, TERMINATED
+from gitml.cli.errors import DONE, FAILED, TERMINATED, translate
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import is_terminal, paint, safe
 from gitml.cli.words import count
-from gitml.errors import InputError
+from gitml.errors import GitmlError, InputError
 
 if TYPE_CHECKING:
+    from gitml.flow.hooks.pushed import Update
     from gitml.flow.hooks.standing import Standing
 
 _PATIENCE = 2.0  # seconds that a person waits for the line after a checkout
@@ -137,7 +138,7 @@ def _standing(standing: Standing) -> str:
 
 
 def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
-    from gitml.flow.hooks.gate import unproven
+    from gitml.flow.hooks.gate import is_gated, unproven
     from gitml.flow.hooks.pushed import updates_of_framework, updates_to_send
 
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
@@ -155,7 +156,40 @@ def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
     if found:
         _say("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
         return FAILED
+    if session.json or _is_dry_run(os.environ):
+        return DONE
+    try:
+        _send_along(session, updates, remote)
+    except GitmlError as error:
+        told = translate(error)
+        _say(
+            safe(
+                f"the runs of these commits don't go along: {told.message}" + (f" ({told.where})" if told.where else "")
+            )
+        )
+        if is_gated(session.ws, updates):
+            _say("this project's gate refuses commits without them (git push --no-verify leaves it out)")
+            return FAILED
+        _say("gitml push sends them later")
     return DONE
+
+
+def _send_along(session: Session, updates: Sequence[Update], remote: str) -> None:
+    from gitml.flow.hooks.sending import goes_along, has_all_records
+
+    along = goes_along(session.ws, updates, remote)
+    if "records" not in along or has_all_records(session.ws, remote):
+        return
+    from gitml.cli.commands.sharing_session import sentence
+    from gitml.flow.sharing import push
+
+    moved = push(session.ws, remote)
+    if moved.runs_sent or moved.events_sent or moved.runs_received or moved.events_received:
+        _say(sentence(moved))
+    for refused in moved.refused:
+        _say(safe(f"a record is refused: {refused.why} ({refused.path})"))
+    for withdrawn in moved.withdrawn:
+        _say(safe(f"your {withdrawn.event} of {withdrawn.module} is withdrawn: {withdrawn.why}"))
 
 
 def _post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
@@ -182,6 +216,21 @@ def _post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
         behind = f", behind {before}" if before else ""
         _say(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
     return DONE
+
+
+def _is_dry_run(environ: Mapping[str, str]) -> bool:
+    """Whether the push that calls is ``git push --dry-run``, which Git tells its hook nothing of."""
+    try:
+        with open(f"/proc/{int(environ['GITML_PUSHED_BY'])}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except (KeyError, ValueError, OSError):
+        return False
+    for word in words[1 : words.index(b"--") if b"--" in words else None]:
+        if len(word) > 3 and b"--dry-run".startswith(word):
+            return True
+        if word[:1] == b"-" and word[1:2] != b"-" and b"n" in word.partition(b"o")[0]:
+            return True
+    return False
 
 
 _Part = Callable[[Session, tuple[str, ...], "str | None"], int]
