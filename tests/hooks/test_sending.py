@@ -34,6 +34,7 @@ def test_records_go_along_once_and_a_clone_reuses_what_they_tell(hooked: Hooked,
     assert hooked.do("run", "--json", cwd=clone).json["steps"][0]["outcome"] == "reused"
 
 
+@pytest.mark.slow
 def test_records_of_others_are_taken_in_on_the_way_and_none_are_lost(
     hooked: Hooked, origin: Path, tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_remote_that_takes_no_records_costs_a_warning_and_the_push_goes_on(hoo
     assert refs(hooked, origin) == {"refs/heads/main"}
 
 
+@pytest.mark.slow
 def test_behind_a_gate_records_that_do_not_go_along_refuse_the_push(hooked: Hooked, origin: Path) -> None:
     refuse = origin / "hooks/update"
     refuse.write_text("#!/bin/sh\ncase $1 in refs/gitml/*) exit 1 ;; esac\n")
@@ -69,6 +71,7 @@ def test_behind_a_gate_records_that_do_not_go_along_refuse_the_push(hooked: Hook
     assert refs(hooked, origin) == set()
 
 
+@pytest.mark.slow
 def test_only_the_usual_remote_hears_of_runs_and_one_that_was_given_them_before(
     hooked: Hooked, origin: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +86,7 @@ def test_only_the_usual_remote_hears_of_runs_and_one_that_was_given_them_before(
     assert "1 run sent" in hooked.git("push", "-q", "public", "main:third").err
 
 
+@pytest.mark.slow
 def test_a_project_can_keep_its_records_and_a_dry_run_sends_none(hooked: Hooked, origin: Path) -> None:
     for words in (["--dry-run", "origin"], ["-qn", "origin"]):
         hooked.git("push", *words, "main")
