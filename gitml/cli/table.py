@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Share": {
         "lock": Entry("lock", "Write down which version of each module the pipelines use"),
         "module": Entry("module", "Publish, find and look after reusable steps"),
+        "remotes": Entry("remotes", "List the remote stores, and see whether they answer"),
     },
     "Look after": {
         "du": Entry("du", "Tell how much room gitml takes"),

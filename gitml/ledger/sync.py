@@ -11,6 +11,7 @@ from gitml.core.digest import Digest, from_hex
 from gitml.core.record import Run, decode_run
 from gitml.core.result import ActionResult
 from gitml.ledger.layout import RecordFile, parse_path
+from gitml.ledger.pointers import parse_pointer, take_pointer
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from gitml.store.index import Index
@@ -38,10 +39,13 @@ def sync(
     if tip is None or tip == known:
         return 0
     new = []
+    pointers = []
     for commit, path, oid in records.since(known):
         file = parse_path(path)
         if file is not None:
             new.append(_New(commit, file, oid))
+        elif (pointer := parse_pointer(path)) is not None:
+            pointers.append(pointer)
     count = 0
     if (found := sum(1 for item in new if not item.file.folder)) >= MANY:
         tell_of_many(found)
@@ -58,6 +62,8 @@ def sync(
             if run.id == item.file.run:
                 _take_run(index, run, item.commit, actions)
                 count += 1
+        for tree, manifest in pointers:
+            take_pointer(index, tree, manifest)
         index.set_meta(TIP, tip)
     return count
 
