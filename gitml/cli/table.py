@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "pull": Entry("pull", "Take in what a Git remote has"),
         "lock": Entry("lock", "Write down which version of each module the pipelines use"),
         "module": Entry("module", "Publish, find and look after reusable steps"),
+        "remotes": Entry("remotes", "List the remote stores, and see whether they answer"),
     },
     "Look after": {
         "du": Entry("du", "Tell how much room gitml takes"),
