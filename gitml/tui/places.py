@@ -25,7 +25,10 @@ class Place(NamedTuple):
         return found
 
 
-PLACES: dict[str, Place] = {
-    place.name: place for place in (Place("runs", "1", "Runs", "What runs and what ran", "runs", "Runs"),)
-}
-TABS: tuple[Place, ...] = tuple(place for place in PLACES.values() if place.key)
+_ALL = (
+    Place("runs", "1", "Runs", "What runs and what ran", "runs", "Runs"),
+    Place("run", "", "Run", "One run and its steps", "run", "RunPage"),
+    Place("compare", "", "Compare", "Runs side by side", "compare", "Compare"),
+)
+PLACES: dict[str, Place] = {place.name: place for place in _ALL}
+TABS: tuple[Place, ...] = tuple(place for place in _ALL if place.key)
