@@ -15,20 +15,18 @@ from textual.widgets import Static
 
 from gitml.core.words import count
 from gitml.errors import InputError
-from gitml.flow.explaining import Explanation, explain
 from gitml.flow.load import UnknownPipelineError, pipelines_in
 from gitml.flow.timeline import FAILED, RUNNING, Cell, Row, Timeline, open_timeline
 from gitml.history.when import moment
 from gitml.repo.commits import branches_of
 from gitml.repo.revisions import branch_name, resolve_commit
 from gitml.repo.source import CommitSource
+from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
-from gitml.tui.page import Page
-from gitml.tui.screens.explained import explained
 from gitml.tui.screens.timegrid import TimeGrid
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs import Choice, Reading
+from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
@@ -76,14 +74,14 @@ def _meant(ws: Workspace, rev: str, pipelines: tuple[str, ...]) -> str:
         return last or pipelines[0]
 
 
-class Time(Page):
+class Time(ActingPage):
     """The history of a branch as a grid."""
 
     place = "time"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open_run", "Open run"),
         Binding("r", "run_here", "Run here"),
-        Binding("e", "explain", "Explain"),
+        Binding("e", "explain_step", "Explain"),
         Binding("space", "mark", "Mark", key_display="␣"),
         Binding("m", "metric", "Metric"),
         Binding("v", "chart", "Chart"),
@@ -92,6 +90,8 @@ class Time(Page):
         Binding("M", "merged", "Merged commits", show=False),
         Binding("L", "lineage", "Lineage", show=False),
         Binding("y", "copy", "Copy commit", show=False),
+        Binding("n", "new_run", "New run", show=False),
+        Binding("x", "cancel_run", "Cancel", show=False),
     ]
 
     def __init__(self) -> None:
@@ -329,15 +329,11 @@ class Time(Page):
 
     def action_open_run(self) -> None:
         """The run behind the cell, else the newest of the commit."""
-        grid = self.query_one(TimeGrid)
-        row, cell = grid.current, self._cell()
-        run = cell.run if cell is not None else None
-        if run is None and row is not None and row.runs:
-            run = row.runs[0].id
+        run = self._run_of_cell()
         if run is None:
             self.ui.say("nothing has run here yet: r runs the pipeline at this commit")
             return
-        self.ui.go("run", run=run, step=grid.step)
+        self.ui.go("run", run=run, step=self.query_one(TimeGrid).step)
 
     def action_run_here(self) -> None:
         """Runs the pipeline at the commit, after a word."""
@@ -360,30 +356,34 @@ class Time(Page):
         self.confirm("Run the pipeline at this commit?", told, partial(self._run, pipeline, row.commit), yes="Run")
 
     def _run(self, pipeline: str, commit: str) -> None:
-        from gitml.tui.running import start_run
+        from gitml.flow.detached import words_for
 
-        start_run(self, pipeline, rev=commit, then=lambda run: self.refresh_data())
+        self.start_run(words_for(pipeline, rev=commit))
 
     def action_mark(self) -> None:
         """Marks the cell, to be compared with another."""
         self.query_one(TimeGrid).mark()
 
-    def action_explain(self) -> None:
+    def action_explain_step(self) -> None:
         """Why the step would run here; with another cell marked, what changed between the two."""
         opened, grid = self._opened, self.query_one(TimeGrid)
         row, step = grid.current, grid.step
         if opened is None or row is None or step is None:
             return
-        pipeline, revisions, title = opened.timeline.pipeline, row.commit, f"{step} at {row.commit[:12]}"
+        revisions = row.commit
         if grid.marked is not None and grid.marked.row != grid.index:
             older, newer = sorted((grid.marked.row, grid.index), reverse=True)
             revisions = f"{grid.commits[older]}..{grid.commits[newer]}"
-            title = f"{step} from {grid.commits[older][:12]} to {grid.commits[newer][:12]}"
+        self.explain(step, opened.timeline.pipeline, revisions)
 
-        def then(found: list[Explanation]) -> None:
-            self.app.push_screen(Reading(plain(title), explained(found, self.ui.inks)))
-
-        self.ask("explain", lambda ws: explain(ws, step, pipeline, revisions), then)
+    def acted_on(self) -> Acted | None:
+        """The run behind the cell."""
+        opened, run = self._opened, self._run_of_cell()
+        if opened is None or run is None:
+            return None
+        cell = self._cell()
+        live = cell is not None and cell.state == RUNNING
+        return Acted(run, opened.timeline.pipeline, live, self.query_one(TimeGrid).step)
 
     def action_metric(self) -> None:
         """Which metric stands beside the commits and is drawn."""
@@ -444,6 +444,12 @@ class Time(Page):
         row = self.query_one(TimeGrid).current
         if row is not None:
             self.ui.copy(row.commit, "commit")
+
+    def _run_of_cell(self) -> str | None:
+        row, cell = self.query_one(TimeGrid).current, self._cell()
+        if cell is not None and cell.run is not None:
+            return cell.run
+        return row.runs[0].id if row is not None and row.runs else None
 
     def _cell(self) -> Cell | None:
         grid = self.query_one(TimeGrid)
