@@ -317,6 +317,7 @@ class Scheduler:
         self.environments[environment.digest] = environment
         self.free = self.free.minus(step.resources)
         self.active[name] = active
+        self.journal.note_start(step.name, active.number, decision.reason, self.ws.now())
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
         self.executor.submit(Task(name, decision.action, environment, step.resources, step.timeout, step.strict, log))
