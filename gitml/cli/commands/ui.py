@@ -46,7 +46,8 @@ def command(
         raise InputError("keys are pressed for a picture only", where="--press", hint="--screenshot FILE")
     if web:
         return _web(session, words, theme, port)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in os.environ:
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if not all(stream.isatty() for stream in streams) and "TEXTUAL_DRIVER" not in os.environ:
         raise InputError(
             "this is no terminal", where="ui", hint="--web shows it in a browser, --screenshot as a picture"
         )
