@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "metrics": Entry("metrics", "Show and compare the metrics of runs"),
         "params": Entry("params", "Show and compare the parameters of runs"),
         "checkout": Entry("checkout", "Write the outputs of a run to files"),
+        "ui": Entry("ui", "Look around in the terminal or a browser, and act from there"),
         "lineage": Entry("lineage", "Tell where an artifact comes from, and what was made of it"),
     },
     "Share": {

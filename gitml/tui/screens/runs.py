@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -84,7 +85,7 @@ class Runs(ActingPage):
             "sort": self.order.key,
             "descending": self.order.descending,
             "metrics": self.chosen,
-            "run": self._current_id(),
+            "run": self._current_id() if self.query_one(BigTable).cursor else None,
         }
 
     def arrive(self, **what: Any) -> None:
@@ -104,7 +105,7 @@ class Runs(ActingPage):
         if key in ("view", "rows") and (self.view is None or not len(self.view)):
             self._say_instead(lambda notice: notice.tell(error))
         elif key == "view":
-            self.query_one("#runs").border_subtitle = plain(error.message)
+            self.query_one("#runs").border_subtitle = Text(plain(error.message))
         else:
             super().wrong(key, error)
 
