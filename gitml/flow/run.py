@@ -65,7 +65,7 @@ def run_pipeline(
         options=_options(request),
         modules=loaded.modules,
     )
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):

@@ -19,7 +19,7 @@ from gitml.core.protocols import Download, Listed
 from gitml.core.remotes import RemoteSpec, Stored
 from gitml.errors import InputError, RemoteError
 from gitml.store import disk
-from gitml.store.remote.layout import NOTE, OBJECTS, TREES, cut_off, digest_in, gone, identity_of, key_of, spoilt
+from gitml.store.remote.layout import NOTE, OBJECTS, TREES, cut_off, digest_in, gone, key_of, spoilt
 from gitml.store.remote.refusals import foreign_error, is_missing
 from gitml.store.remote.workers import Crew, in_parallel
 
@@ -62,7 +62,7 @@ class CloudRemote:
     def __init__(self, spec: RemoteSpec) -> None:
         self.name = spec.name
         self.place = spec.url
-        self.identity = identity_of(f"{spec.url} {sorted(spec.options.items())}")
+        self.identity = spec.identity
         self._kind = KINDS[spec.scheme]
         self._spec = spec
         self._fs: Any = self._told(lambda: _filesystem(self._kind, spec))

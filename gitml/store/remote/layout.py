@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from gitml.core.digest import Digest, from_hex, hex_of
 from gitml.errors import IntegrityError, RemoteError
 
@@ -37,11 +35,6 @@ def digest_in(key: str) -> tuple[str, Digest] | None:
         return parts[0], from_hex(parts[1] + parts[2])
     except ValueError:
         return None
-
-
-def identity_of(place: str) -> str:
-    """What tells a place from others in what is remembered of it."""
-    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def gone(digest: Digest, place: str) -> IntegrityError:
