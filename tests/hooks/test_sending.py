@@ -101,3 +101,38 @@ def test_gitmls_own_push_calls_no_hook(hooked: Hooked, origin: Path) -> None:
     hooked.hook("pre-push", "#!/bin/sh\necho called >&2\nexit 1\n")
     hooked.do("push", "origin")
     assert refs(hooked, origin) == {"refs/gitml/runs"}
+
+
+def test_artifacts_of_the_pushed_commits_go_to_the_remote_store_before_the_records(
+    hooked: Hooked, origin: Path, tmp_path: Path
+) -> None:
+    config = f"remotes: [{{name: store, url: 'file://{tmp_path}/store'}}]\nrecords: {{inline_file: 0, inline_run: 0}}\n"
+    hooked.stage({"gitml.yaml": config, "src/upper.sh": 'cat "$1" "$1" > "$2"\n'})
+    hooked.git("commit", "-q", "-m", "a store")
+    hooked.run()
+    hooked.run("-S", "word=unrelated", "--no-reuse")
+    said = hooked.git("push", "-q", "origin", "main").err.splitlines()
+    assert said[0].startswith("gitml: store: ")
+    assert "artifacts sent" in said[0]
+    assert said[1] == "gitml: origin: 3 runs sent"
+    hooked.git("clone", "-q", str(origin), "../clone")
+    clone = tmp_path / "clone"
+    hooked.do("fetch", cwd=clone)
+    assert {step["outcome"] for step in hooked.do("run", "--json", cwd=clone).json["steps"]} == {"reused"}
+    hooked.do("checkout", "latest:upper.text", "text", cwd=clone)
+    assert (clone / "text").read_text() == "some words\nsome words\n"
+
+
+@pytest.mark.slow
+def test_a_store_that_can_not_be_reached_costs_a_warning(hooked: Hooked, origin: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("no folder\n")
+    hooked.stage(
+        {"gitml.yaml": f"remotes: [{{name: store, url: 'file://{tmp_path}/store'}}]\nrecords: {{inline_file: 0}}\n"}
+    )
+    hooked.git("commit", "-q", "-m", "a store")
+    hooked.stage({"src/upper.sh": 'cat "$1" "$1" > "$2"\n'})
+    hooked.git("commit", "-q", "-m", "new outputs")
+    hooked.run()
+    said = hooked.git("push", "-q", "origin", "main").err
+    assert "gitml: the runs of these commits don't go along: " in said
+    assert refs(hooked, origin) == {"refs/heads/main"}

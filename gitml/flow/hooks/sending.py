@@ -35,6 +35,13 @@ def goes_along(ws: Workspace, updates: Sequence[Update], remote: str) -> frozens
     return frozenset(wanted)
 
 
+def has_remote_store(ws: Workspace) -> bool:
+    """Whether the project names a remote store that artifacts are sent to."""
+    from gitml.flow.remotes import Remotes
+
+    return any(spec.push for spec in Remotes(ws).specs)
+
+
 def has_all_records(ws: Workspace, remote: str) -> bool:
     """Whether the remote has every record that is here, as far as is known without asking it."""
     ours = {log: tip_of_ref(ws.location, log_ref(log)) for log in LOGS}
