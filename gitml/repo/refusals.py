@@ -14,6 +14,8 @@ _SAME = "the same command goes on where it stopped"
 _ASK = "see whether git {what} {remote} works"
 # Ordered: the first that matches all that git said decides. `{told}` is git's own first complaint.
 _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
+    (r"already exists and is not an empty directory", InputError, "{told}", "name another folder: gitml clone URL DIR"),
+    (r"Remote branch .* not found", InputError, "{told}", "git ls-remote --heads shows the branches"),
     (
         r"Host key verification failed|REMOTE HOST IDENTIFICATION",
         TrustError,
@@ -46,7 +48,7 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         r"does not appear to be a git repository|[Rr]epository .*not (found|exist)|does not exist|404",
         RemoteError,
         "no Git repository is there, or none that you may see",
-        "git remote -v shows the URLs",
+        "see whether the URL is right: git ls-remote {remote}",
     ),
     (
         r"remote: .*(No space left|quota)|unpacker error|unpack.*failed|remote unpack",
@@ -76,7 +78,11 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
     """The error for ``git WHAT`` with `remote`, which wrote `text` to its stderr. No password of a URL is in it."""
     text = without_secrets(text)
     where = without_secrets(remote)
-    if re.search(r"does not appear to be a git repository|not found|does not exist", text) and _is_name(remote):
+    if (
+        what != "clone"
+        and re.search(r"does not appear to be a git repository|not found|does not exist", text)
+        and _is_name(remote)
+    ):
         known = configured(location)
         if remote not in known:
             return InputError(
@@ -105,7 +111,7 @@ def _told(text: str) -> str:
     for start in ("fatal: ", "error: ", "remote: ", "ssh: ", "! "):
         for line in lines:
             if line.startswith(start) and "Could not read from remote repository" not in line:
-                return line.removeprefix(start).removeprefix("fatal: ").removeprefix("error: ")[:300]
+                return line.removeprefix(start).removeprefix("fatal: ").removeprefix("error: ")[:300].rstrip(".")
     return lines[0][:300] if lines else "it ended without a word"
 
 

@@ -10,11 +10,11 @@ import click
 
 from gitml.cli.session import Session
 from gitml.cli.terminal import is_terminal, safe
-from gitml.cli.words import count
+from gitml.cli.words import count, size
 from gitml.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
-    from gitml.flow.sharing import Moved, Watch
+    from gitml.flow.sharing import Moved, Preview, Watch
     from gitml.repo.progress import Progress
 
 remote_argument = click.argument("remote", required=False)
@@ -54,6 +54,11 @@ def tell(session: Session, moved: Moved) -> int:
         session.show_json(as_data(moved))
     else:
         session.show(sentence(moved))
+    return refuse(moved)
+
+
+def refuse(moved: Moved) -> int:
+    """The exit code; the errors that `tell` is to end with."""
     if moved.refused:
         first = moved.refused[0]
         more = f", and {count(len(moved.refused) - 1, 'other')}" if len(moved.refused) > 1 else ""
@@ -70,6 +75,18 @@ def tell(session: Session, moved: Moved) -> int:
             where="the registry",
             hint="publish your content as another version",
         )
+    return 0
+
+
+def foretell(session: Session, found: Preview) -> int:
+    """Shows what a push would do."""
+    if session.json:
+        session.show_json(found._asdict())
+        return 0
+    told = _things(found.runs, found.events)
+    sent = f"would send {told}, about {size(found.bytes)}" if told else "nothing to send"
+    before = _things(found.runs_received, found.events_received)
+    session.show(f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if told and before else ""))
     return 0
 
 
