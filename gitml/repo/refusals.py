@@ -6,7 +6,7 @@ import os
 import re
 
 from gitml.core.diagnostics import nearest
-from gitml.errors import GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
 from gitml.repo.git import Location
 from gitml.repo.remotes import configured, without_secrets
 
@@ -55,6 +55,12 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         RemoteError,
         "the remote could not take it: {told}",
         f"see whether its disk is full; {_SAME}",
+    ),
+    (
+        r"Unable to create '.*\.lock'",
+        BusyError,
+        "{told}",
+        "another git is at work; when none is, one that was killed left that file: remove it",
     ),
     (r"No space left|Disk quota", MachineError, "{told}", f"free some space; {_SAME}"),
     (r"mismatched algorithms|object format", RemoteError, "{told}", "both sides must use the same kind of object ids"),
