@@ -93,12 +93,15 @@ class Workspace:
         self._level(index)
         return index
 
-    def take_in(self) -> tuple[United, ...]:
-        """Takes what any git fetched of other logs into the log of runs; what came of each that was not looked at before."""
+    def catch_up(self) -> None:
+        """Brings an index that is open already level with what other processes recorded since; for who keeps it open long."""
         if "index" in self.__dict__:
             self._level(self.index)
-        else:
-            self.index  # noqa: B018 - opening it does that
+
+    def take_in(self) -> tuple[United, ...]:
+        """Takes what any git fetched of other logs into the log of runs; what came of each that was not looked at before."""
+        self.catch_up()
+        self.index  # noqa: B018 - opening it does that too
         taken, self._united = self._united, ()
         return taken
 

@@ -73,16 +73,9 @@ def load(
     source = source or open_source(ws, rev)
     config = read_config(ws, source)
     path, entry = _find(source, pipeline, config)
-    memo = f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
-    head_kind, graph_kind = f"pipeline-{FORMAT}", f"graph-{FORMAT}"
-    kept = ws.index.fact(head_kind, memo)
-    parsed = None
-    if kept is None:
-        parsed = _parse(source, entry, path, config)
-        head = head_of(parsed)
-        ws.index.remember(head_kind, memo, head_as_json(head))
-    else:
-        head = head_from_json(kept)
+    memo = _memo(entry, path, config)
+    graph_kind = f"graph-{FORMAT}"
+    head, parsed = _head(ws, source, entry, path, config, memo)
     params = bind_params(head.params, given)
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
@@ -96,11 +89,62 @@ def load(
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)
-        graph = _with_experiment(_build(ws, parsed, params, contents), config)
+        graph = _with_experiment(graph_of(ws, parsed, params, contents), config)
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
     return Loaded(graph, head, config, source, recorded, warnings)
+
+
+def _memo(entry: Entry, path: str, config: Config) -> str:
+    """Under what a pipeline file that was read is remembered: all that its meaning depends on."""
+    return f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
+
+
+def _head(
+    ws: Workspace, source: Source, entry: Entry, path: str, config: Config, memo: str
+) -> tuple[Head, Pipeline | None]:
+    """The Head of a pipeline file, and the Pipeline where the file had to be read for it."""
+    kind = f"pipeline-{FORMAT}"
+    kept = ws.index.fact(kind, memo)
+    if kept is not None:
+        return head_from_json(kept), None
+    parsed = _parse(source, entry, path, config)
+    head = head_of(parsed)
+    ws.index.remember(kind, memo, head_as_json(head))
+    return head, parsed
+
+
+def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> Head:
+    """What the pipeline file at `path` declares; SpecError with every mistake in it."""
+    return _head(ws, source, entry, path, config, _memo(entry, path, config))[0]
+
+
+class Offer(NamedTuple):
+    """A pipeline that can be run. `problem` says why its file can't be read, and then its head has only the name."""
+
+    name: str
+    head: Head
+    default: bool
+    problem: str | None = None
+
+
+def offers(ws: Workspace, rev: str | None) -> list[Offer]:
+    """The pipelines at `rev`, or in the work tree when None, with what must be known to start them."""
+    ws.objects.start()
+    source = open_source(ws, rev)
+    config = read_config(ws, source)
+    found = []
+    names = sorted(pipelines_in(source))
+    for name in names:
+        default = name == config.pipeline or len(names) == 1
+        try:
+            path, entry = _find(source, name, config)
+            head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
+            found.append(Offer(name, head, default))
+        except InputError as error:
+            found.append(Offer(name, Head(name, "", {}), default, error.message))
+    return found
 
 
 def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> Loaded:
@@ -120,11 +164,12 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> L
     parsed = _parse(source, entry, run.path, config)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
-    graph = _build(ws, parsed, {**defaults, **run.params}, contents)
+    graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
     return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules)
 
 
-def _build(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+    """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses. SpecError for what does not fit."""
     from gitml.core.building import build_graph
 
     if not contents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
+from gitml.ledger.pointers import parse_pointer, take_pointer
 from gitml.ledger.verifying import Accepted, readable
 from gitml.repo.logdiff import Difference, Offered
 from gitml.repo.objects import Objects
@@ -71,3 +72,7 @@ def _take(index: Index, commit: str, chunk: list[Accepted]) -> None:
         {digest: content for one in chunk for digest, content in one.environments.items()},
     )
     index.put_many([Recorded(one.run, commit, one.actions) for one in chunk if one.run is not None])
+    for path in [file.path for one in chunk for file in one.files if "/trees/" in file.path]:
+        pointer = parse_pointer(path)
+        if pointer is not None:
+            take_pointer(index, *pointer)
