@@ -50,7 +50,7 @@ class Sender:
         """What `send` would move; nothing is changed."""
         wanted = list(roots)
         unknown = any(self.known.says(root.digest) is not True for root in wanted)
-        doomed = gc_note(self.remote, self.known).doomed if unknown else frozenset()
+        doomed = frozenset(gc_note(self.remote, self.known).doomed) if unknown else frozenset()
         return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
 
     def send(
