@@ -124,6 +124,7 @@ def action_of(step: GraphStep, parts: Parts) -> Action:
         env=step.env,
         environment=parts.environment,
         module=f"git:{step.module}" if step.module else None,
+        gang=step.gang,
     )
 
 

@@ -13,14 +13,18 @@ from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
 from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
+from gitml.flow.targets import targets_of
 from gitml.workspace import Workspace
 
 
 class Planner:
     """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None) -> None:
+    def __init__(
+        self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None, on: str | None = None
+    ) -> None:
         self.ws = ws
+        self.on = on
         self.config = loaded.config
         self.jobs = jobs
         self.graph = loaded.graph
@@ -49,6 +53,7 @@ class Planner:
 
     def plan(self, names: Sequence[str]) -> Plan:
         """Decisions for `names`, which hold every parent of each."""
+        targets_of(self.graph, names, self.on, self.config)
         # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
         with self.index.looking(), self.availability.gathering() as questions:
             decisions = self._decisions(names)
@@ -78,10 +83,12 @@ class Planner:
         return self.availability.bring_inline(refs)
 
 
-def make_plan(ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None) -> Plan:
+def make_plan(
+    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None, on: str | None = None
+) -> Plan:
     """The Plan for the wanted steps and all they need; for every step when none is named."""
     names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
-    return Planner(ws, loaded, policy or Policy()).plan(names)
+    return Planner(ws, loaded, policy or Policy(), on=on).plan(names)
 
 
 def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:
