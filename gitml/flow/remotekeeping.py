@@ -16,6 +16,8 @@ from gitml.flow.checking import Fault
 from gitml.flow.choosing import Choice, chosen_roots
 from gitml.flow.hygiene import KeepPolicy, kept_by
 from gitml.flow.remotes import Remotes
+from gitml.flow.sharing import fetch
+from gitml.repo.git import git
 from gitml.store.remote.fetching import Source
 from gitml.store.remote.sending import Sender
 from gitml.store.remote.sweeping import RemoteSwept, sweep_remote
@@ -30,14 +32,16 @@ _AT_ONCE = 4
 def collect_remote(
     ws: Workspace, name: str, policy: KeepPolicy, *, grace: float = GRACE, dry_run: bool = False
 ) -> RemoteSwept:
-    """Deletes from a remote store what the policy does not keep, by the records that are here: fetch others' first.
+    """Deletes from a remote store what the policy does not keep, by everyone's records: they are fetched first.
 
-    InputError for a remote that can't delete, such as Git LFS.
+    InputError for a remote that can't delete, such as Git LFS; RemoteError when the records can't be fetched.
     """
     remotes = Remotes(ws)
     (spec,) = remotes.named([name])
     if spec.scheme == LFS:
         raise InputError("a Git LFS server deletes nothing for its users", where=name, hint="use the host's own means")
+    if git(ws.location, "remote"):
+        fetch(ws)
     try:
         remote = cast(SweptRemote, remotes.open(spec))
         keep = kept_by(ws, policy)

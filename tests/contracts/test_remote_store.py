@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     overwrite = None
     make: Callable[[], Any]
     if kind == "file":
-        make = lambda: open_remote(RemoteSpec("r", f"file://{root}"))
+        spec = RemoteSpec("r", f"file://{root}")
+        make = partial(open_remote, spec)
         overwrite = in_folder(root, "plain")
     elif kind == "s3":
         server: Server = request.getfixturevalue("s3")
@@ -101,12 +103,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         bucket = f"b{os.urandom(6).hex()}"
         make_bucket(server.port, bucket)
         spec = RemoteSpec("r", f"s3://{bucket}/a prefix", {"endpoint": f"http://127.0.0.1:{server.port}"})
-        make = lambda: open_remote(spec)
+        make = partial(open_remote, spec)
     elif kind == "ssh":
         server, home = request.getfixturevalue("ssh")
         monkeypatch.setenv("HOME", str(home))
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-        make = lambda: open_remote(RemoteSpec("r", f"ssh://127.0.0.1:{server.port}{root}"))
+        make = partial(open_remote, RemoteSpec("r", f"ssh://127.0.0.1:{server.port}{root}"))
         overwrite = in_folder(root, "plain")
     else:
         isolate(monkeypatch)
@@ -121,12 +123,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         location = discover(repo.path, dict(os.environ))
         pointers = MemoryPointers()
 
-        def make() -> RemoteStore:
+        def opened_lfs() -> RemoteStore:
             endpoint = find_endpoint(location, None)
             spec = RemoteSpec("r", "lfs")
             if endpoint.folder is not None:
                 return PointedRemote(FolderRemote(spec, endpoint.folder, lfs_key_of), pointers)
             return PointedRemote(LfsServer(spec, location, endpoint), pointers)
+
+        make = opened_lfs
 
     def remember() -> RemoteStore:
         opened.append(make())

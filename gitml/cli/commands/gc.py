@@ -46,7 +46,7 @@ def command(
     Without a policy everything that a recorded run names is kept. Runs of commits that a branch or tag names, and runs
     with the tag `pinned`, always keep their outputs; the records of runs are never removed.
 
-    With --remote the same of a remote store, by the records that are here: fetch others' first. What is unneeded is marked
+    With --remote the same of a remote store, by everyone's records, which are fetched first. What is unneeded is marked
     there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
     """
     from gitml.flow.hygiene import KeepPolicy, collect

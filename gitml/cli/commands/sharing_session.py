@@ -54,6 +54,11 @@ def tell(session: Session, moved: Moved) -> int:
         session.show_json(as_data(moved))
     else:
         session.show(sentence(moved))
+    return settle(moved)
+
+
+def settle(moved: Moved) -> int:
+    """IntegrityError when records were refused, InputError when events were withdrawn."""
     if moved.refused:
         first = moved.refused[0]
         more = f", and {count(len(moved.refused) - 1, 'other')}" if len(moved.refused) > 1 else ""
