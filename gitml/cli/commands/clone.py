@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.commands.sharing_session import as_data, can_ask, refuse, watching
+from gitml.cli.commands.sharing_session import as_data, can_ask, settle, watching
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import safe
 from gitml.cli.words import ago, count
@@ -45,7 +45,7 @@ def command(
         session.show_json({"path": os.path.abspath(cloned.folder), **as_data(cloned.moved)})
     else:
         session.show(*_told(cloned.ws, cloned.folder))
-    return refuse(cloned.moved)
+    return settle(cloned.moved)
 
 
 def _told(ws: Workspace, folder: str) -> list[str]:

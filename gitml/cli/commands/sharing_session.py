@@ -54,11 +54,11 @@ def tell(session: Session, moved: Moved) -> int:
         session.show_json(as_data(moved))
     else:
         session.show(sentence(moved))
-    return refuse(moved)
+    return settle(moved)
 
 
-def refuse(moved: Moved) -> int:
-    """The exit code; the errors that `tell` is to end with."""
+def settle(moved: Moved) -> int:
+    """The exit code. IntegrityError when records were refused, InputError when events were withdrawn."""
     if moved.refused:
         first = moved.refused[0]
         more = f", and {count(len(moved.refused) - 1, 'other')}" if len(moved.refused) > 1 else ""
@@ -78,16 +78,12 @@ def refuse(moved: Moved) -> int:
     return 0
 
 
-def foretell(session: Session, found: Preview) -> int:
-    """Shows what a push would do."""
-    if session.json:
-        session.show_json(found._asdict())
-        return 0
+def foretold(found: Preview) -> str:
+    """What a push of records would do, in one line."""
     told = _things(found.runs, found.events)
     sent = f"would send {told}, about {size(found.bytes)}" if told else "nothing to send"
     before = _things(found.runs_received, found.events_received)
-    session.show(f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if told and before else ""))
-    return 0
+    return f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if told and before else "")
 
 
 def as_data(moved: Moved) -> dict[str, Any]:
