@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Set up": {
         "init": Entry("init", "Start using gitml in a repository"),
+        "clone": Entry("clone", "Clone a repository with the records of its runs"),
         "demo": Entry("demo", "Make a small repository and walk through it"),
         "doctor": Entry("doctor", "Tell what works on this machine"),
         "config": Entry("config", "Show the settings in force"),
