@@ -71,6 +71,7 @@ def _perform(
         ceiling=sandbox.root,
         home=sandbox.home if job.strict else None,
         devices=job.devices,
+        lent=job.lent,
     )
     argv = command_line(action)
 
