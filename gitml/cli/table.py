@@ -19,6 +19,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "explain": Entry("explain", "Tell what makes a step run again"),
         "status": Entry("status", "Show what is up to date, what runs now, and the last runs"),
         "dag": Entry("dag", "Draw the graph of a pipeline"),
+        "targets": Entry("targets", "Show where steps can run: machines, what they have, what is free"),
         "cancel": Entry("cancel", "Stop a run that is going on"),
         "reproduce": Entry("reproduce", "Run a recorded run again and compare its outputs"),
     },

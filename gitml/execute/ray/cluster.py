@@ -51,6 +51,7 @@ class Cluster:
         self.own = own
         self.head = None if door.client else Head(door)
         self.joined = False
+        self.version = ""
 
     def check_versions(self) -> None:
         """RemoteError unless the head runs our Ray and our Python, but for its last number."""
@@ -59,6 +60,7 @@ class Cluster:
         from ray import __version__ as ours
 
         theirs, python = self.head.versions()
+        self.version = theirs
         if theirs != ours:
             hint = f"install ray=={theirs} here, or ray=={ours} on the cluster"
             raise RemoteError(f"the cluster runs Ray {theirs}, this is Ray {ours}", where=self.where, hint=hint)

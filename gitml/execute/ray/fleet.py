@@ -55,9 +55,7 @@ class Fleet:
 
     def best(self, machines: Sequence[Machine], roots: Sequence[str], sizes: Mapping[str, int]) -> Machine:
         """Of some machines the one that holds most of the large inputs, else the one with most free."""
-        return max(
-            machines, key=lambda machine: (_held(machine, roots, sizes), machine.free.cpus, machine.node.id)
-        )
+        return max(machines, key=lambda machine: (_held(machine, roots, sizes), machine.free.cpus, machine.node.id))
 
     def whole(self) -> Resources:
         """All machines together; labels that all have in common."""
