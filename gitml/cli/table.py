@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "demo": Entry("demo", "Make a small repository and walk through it"),
         "doctor": Entry("doctor", "Tell what works on this machine"),
         "config": Entry("config", "Show the settings in force"),
+        "hooks": Entry("hooks", "Let Git call gitml: check commits, send runs along"),
         "completion": Entry("completion", "Print the completion script of a shell"),
     },
 }

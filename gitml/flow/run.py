@@ -57,7 +57,7 @@ def run_pipeline(
         version=__version__,
         dirty=dirty,
         base=base,
-        branch=branch_name(ws.location) if isinstance(loaded.source, WorkTree) else None,
+        branch=branch_name(ws.location) if isinstance(loaded.source, WorkTree) else request.branch,
         message=request.message,
         tags=request.tags,
         params=graph.params,
