@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gitml.execute.ray.folder import Arriving, Folder, Place
@@ -57,7 +58,8 @@ class Depot:
             return
         arriving = folder.arriving(name, size)
         try:
-            for piece in pulled(source, name, 0, size, ray.get):
+            give = source.give.options(concurrency_group="out").remote
+            for piece in pulled(give, name, 0, size, ray.get):
                 arriving.write(piece)
         except BaseException:
             arriving.abandon()
@@ -77,12 +79,14 @@ class Depot:
         self.place.folder(os.environ).tidy()
 
 
-def pulled(source: Any, name: str, position: int, size: int, get: Any) -> Any:
-    """The pieces of a content in order from the depot `source`, a few asked for ahead."""
+def pulled(
+    give: Callable[[str, int, int], Any], name: str, position: int, size: int, get: Callable[[Any], Any]
+) -> Iterator[Any]:
+    """The pieces of a content from `position` on, in order, a few asked for ahead of a depot's `give`."""
     asked: deque[Any] = deque()
     while asked or position < size:
         while len(asked) < UNDER_WAY and position < size:
-            asked.append(source.give.remote(name, position, min(PIECE, size - position)))
+            asked.append(give(name, position, min(PIECE, size - position)))
             position += PIECE
         yield _bytes_of(get(asked.popleft()))
 
