@@ -34,8 +34,12 @@ class Jobs:
         self.where = f"target {cluster.target.name}"
         address = self._address()
         with self._told(), _without(_OVERRIDES):
+            import logging
+
             from ray.job_submission import JobSubmissionClient
 
+            for chatty in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
+                logging.getLogger(f"ray.{chatty}").setLevel(logging.ERROR)
             self.client = JobSubmissionClient(address)
 
     def submit(self, id: str, folder: str, program: str, env: Mapping[str, str], metadata: Mapping[str, str]) -> None:
@@ -47,7 +51,8 @@ class Jobs:
             hint = "keep large results in a remote store, or run with --on on a machine of the cluster"
             what = f"what the run needs is {size >> 20} MiB; a submission may carry {GCS_STORAGE_MAX_SIZE >> 20} MiB"
             raise InputError(what, where=self.where, hint=hint)
-        stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
+        # Every process of the job gets the signal; those of gitml that are not to heed it know Ctrl-C
+        stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_JOB_STOP_SIGNAL": "SIGINT"}
         environment = {"working_dir": folder, "env_vars": {**stop, **env}}
         with self._told():
             self.client.submit_job(
@@ -92,7 +97,7 @@ class Jobs:
             yield rest
 
     def stop(self, id: str) -> None:
-        """Asks a job to end, as SIGTERM does; after STOP_SECONDS it is killed."""
+        """Asks a job to end, as Ctrl-C does; after STOP_SECONDS it is killed."""
         with self._told():
             self.client.stop_job(id)
 
