@@ -183,7 +183,8 @@ class Task(NamedTuple):
     """One attempt to be performed.
 
     `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.
-    `strict` denies every file beyond what the Action declares, its environment and the system.
+    `strict` denies every file beyond what the Action declares, its environment and the system. `lent` are environment
+    variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
     """
 
     attempt: str
@@ -193,6 +194,7 @@ class Task(NamedTuple):
     timeout: float | None
     strict: bool
     log: str
+    lent: Mapping[str, str] = {}
 
 
 class TaskStarted(NamedTuple):

@@ -95,7 +95,7 @@ class LocalExecutor:
             if sum(1 for seat in self._seats.values() if seat.attempt is not None) >= self._slots:
                 raise ValueError(f"more than {self._slots} tasks at once")
             seat = self._start_worker()
-        devices = self._gpus.give(task.attempt, task.resources.gpus)
+        devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
@@ -187,12 +187,21 @@ class LocalExecutor:
 
         os.makedirs(self._live_dir, exist_ok=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            self._become_keeper(theirs.detach())
-        theirs.close()
+        with theirs:
+            pid = self._begin_keeper(theirs.fileno())
         self._keeper, self._control = pid, ours
         self._poll.register(ours.fileno(), select.POLLIN)
+
+    def _begin_keeper(self, control: int) -> int:
+        """Starts the keeper with its end of the control socket; its process id."""
+        pid = os.fork()
+        if pid == 0:
+            self._become_keeper(control)
+        return pid
+
+    def _devices(self, attempt: str, count: float) -> str | None:
+        """The GPUs for an attempt, as CUDA_VISIBLE_DEVICES; ValueError when that many are not free."""
+        return self._gpus.give(attempt, count)
 
     def _become_keeper(self, control: int) -> NoReturn:
         try:
