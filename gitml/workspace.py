@@ -82,11 +82,19 @@ class Workspace:
         """What can be looked up, level with the log of runs."""
         self.make_folders()
         index = Index(os.path.join(self.root, "index.db"))
+        self._level(index)
+        return index
+
+    def catch_up(self) -> None:
+        """Brings an index that is open already level with what other processes recorded since; for who keeps it open long."""
+        if "index" in self.__dict__:
+            self._level(self.index)
+
+    def _level(self, index: Index) -> None:
         if self.records.tip() != index.meta("tip"):
             from gitml.ledger.sync import sync
 
             sync(index, self.records, self.objects, self.tell_of_many)
-        return index
 
     @cached_property
     def machine_facts(self) -> KnownFacts:

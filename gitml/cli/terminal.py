@@ -6,6 +6,19 @@ import os
 import sys
 from typing import TextIO
 
+from gitml.core.words import safe, safe_line
+
+__all__ = [
+    "forgive_encoding",
+    "is_terminal",
+    "paint",
+    "safe",
+    "safe_line",
+    "speaks_unicode",
+    "wants_colour",
+    "width",
+]
+
 _CODES = {
     "red": "31",
     "green": "32",
@@ -16,38 +29,6 @@ _CODES = {
     "dim": "2",
     "bold": "1",
 }
-
-
-def safe(text: str) -> str:
-    """`text` as one line on which nothing acts: control, bidirectional and invisible characters and stray bytes are escaped."""
-    if text.isprintable():
-        return text
-    return "".join([char if char.isprintable() else _escaped(char) for char in text])
-
-
-def safe_line(line: str) -> str:
-    """A line of a log: as `safe`, with tabs as spaces and, of a line that was drawn over, what was drawn last."""
-    line = line.rstrip("\r\n")
-    if line.isprintable():
-        return line
-    return safe(line.rsplit("\r", 1)[-1].expandtabs(8))
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if char == "\n":
-        return "\\n"
-    if char == "\r":
-        return "\\r"
-    if char == "\t":
-        return "\\t"
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python carries it
-        return f"\\x{code - 0xDC00:02x}"
-    if code >= 0xA0 and char.isspace() and char not in "\u2028\u2029":
-        return char  # an odd space is visible enough
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def is_terminal(stream: TextIO) -> bool:

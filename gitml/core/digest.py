@@ -11,7 +11,7 @@ PREFIX = "sha256:"
 _HEX = frozenset("0123456789abcdef")
 
 
-def digest_of(content: bytes) -> Digest:
+def digest_of(content: bytes | memoryview) -> Digest:
     """The Digest of `content`."""
     return Digest(PREFIX + hashlib.sha256(content).hexdigest())
 

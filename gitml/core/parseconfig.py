@@ -8,11 +8,13 @@ from gitml.core import paths
 from gitml.core.config import HOST, PATH, Config, Defaults
 from gitml.core.diagnostics import SpecError
 from gitml.core.fields import Fields
+from gitml.core.parsehooks import read_hooks
+from gitml.core.parseremotes import read_remotes
 from gitml.core.parsetargets import read_targets
 from gitml.core.yamldoc import Node, read_yaml
 
 # `registry` and `registries` are read where registries are (gitml.modules.places)
-_KEYS = frozenset(("defaults", "targets", "records", "registry", "registries"))
+_KEYS = frozenset(("defaults", "targets", "records", "registry", "registries", "hooks", "remotes"))
 _DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox"))
 _RECORD_KEYS = frozenset(("inline_file", "inline_run"))
 
@@ -31,6 +33,10 @@ def parse_config(data: bytes, path: str = PATH) -> Config:
         for name, (_, node) in fields.mapping(top["records"][1], "records", _RECORD_KEYS).items():
             if name in _RECORD_KEYS:
                 given[name] = fields.bytes(node, name)
+    if "hooks" in top:
+        given["hooks"] = read_hooks(fields, top["hooks"][1])
+    if "remotes" in top:
+        given["remotes"] = read_remotes(fields, top["remotes"][1])
     if fields.diagnostics:
         raise SpecError(fields.diagnostics)
     return Config(**given)

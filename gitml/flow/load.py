@@ -73,16 +73,8 @@ def load(
     source = source or open_source(ws, rev)
     config = read_config(ws, source)
     path, entry = _find(source, pipeline, config)
-    memo = f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
-    head_kind, graph_kind = f"pipeline-{FORMAT}", f"graph-{FORMAT}"
-    kept = ws.index.fact(head_kind, memo)
-    parsed = None
-    if kept is None:
-        parsed = _parse(source, entry, path, config)
-        head = head_of(parsed)
-        ws.index.remember(head_kind, memo, head_as_json(head))
-    else:
-        head = head_from_json(kept)
+    memo = _memo(entry, path, config)
+    head, parsed = _head(ws, source, config, path, entry)
     params = bind_params(head.params, given)
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
@@ -93,14 +85,20 @@ def load(
         contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
     told = json.dumps([params, contents], sort_keys=True)
     graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
+    graph_kind = f"graph-{FORMAT}"
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)
-        graph = _with_experiment(_build(ws, parsed, params, contents), config)
+        graph = _with_experiment(graph_of(ws, parsed, params, contents), config)
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
     return Loaded(graph, head, config, source, recorded, warnings)
+
+
+def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> Head:
+    """What the pipeline file at `path` declares; SpecError with every mistake in it."""
+    return _head(ws, source, config, path, entry)[0]
 
 
 def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> Loaded:
@@ -108,11 +106,16 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> L
 
     InputError for a module that was disabled since, unless that is allowed.
     """
-    source = CommitSource(ws.objects, run.commit)
     if run.modules:
         from gitml.flow.using import check_recorded
 
-        check_recorded(ws, source, run.modules, allow_disabled=allow_disabled)
+        check_recorded(ws, CommitSource(ws.objects, run.commit), run.modules, allow_disabled=allow_disabled)
+    return load_run(ws, run)
+
+
+def load_run(ws: Workspace, run: Run) -> Loaded:
+    """What a run runs, its modules as it has them, whatever became of them."""
+    source = CommitSource(ws.objects, run.commit)
     entry = source.lookup(run.path)
     if entry is None:
         raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")
@@ -120,11 +123,28 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> L
     parsed = _parse(source, entry, run.path, config)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
-    graph = _build(ws, parsed, {**defaults, **run.params}, contents)
+    graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
     return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules)
 
 
-def _build(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+def _head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> tuple[Head, Pipeline | None]:
+    """The Head, and the Pipeline when it had to be parsed for it."""
+    kind, memo = f"pipeline-{FORMAT}", _memo(entry, path, config)
+    kept = ws.index.fact(kind, memo)
+    if kept is not None:
+        return head_from_json(kept), None
+    parsed = _parse(source, entry, path, config)
+    head = head_of(parsed)
+    ws.index.remember(kind, memo, head_as_json(head))
+    return head, parsed
+
+
+def _memo(entry: Entry, path: str, config: Config) -> str:
+    return f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
+
+
+def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+    """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses. SpecError for what does not fit."""
     from gitml.core.building import build_graph
 
     if not contents:

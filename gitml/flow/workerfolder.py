@@ -207,4 +207,3 @@ class FactsFile:
         except (OSError, ValueError):
             return {}
         return raw if isinstance(raw, dict) else {}
-

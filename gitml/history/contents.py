@@ -46,6 +46,15 @@ def tail(ws: Workspace, digest: Digest, most: int) -> bytes:
         return file.read()
 
 
+def head(ws: Workspace, digest: Digest, most: int) -> bytes:
+    """The first bytes of a Blob, `most` of them; for showing, so a large one is not verified whole."""
+    inline = _inline(ws, digest)
+    if inline is not None:
+        return inline[:most]
+    with ws.store.open(digest) as file:
+        return file.read(most)
+
+
 def listing(ws: Workspace, digest: Digest) -> list[TreeEntry]:
     """The entries of a Tree."""
     try:

@@ -152,7 +152,12 @@ def run_plain(folder: str, environ: Mapping[str, str], *args: str) -> bytes:
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` for a git of ours: identity and configuration stay, what would point it elsewhere goes."""
-    return {**{name: value for name, value in environ.items() if name not in _DROPPED}, **_FIXED}
+    return {**without_repository(environ), **_FIXED}
+
+
+def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without what a calling git says of its repository, index and quarantine."""
+    return {name: value for name, value in environ.items() if name not in _DROPPED}
 
 
 def stderr_file() -> IO[bytes]:

@@ -108,7 +108,6 @@ class GitShelf:
         return IntegrityError(f"Git object {oid} was damaged on this machine", where=path, hint="run again")
 
 
-
 class IncomingObject:
     """An object of Git on its way in, in order. `position` is how much is here: go on there after a cut."""
 

@@ -62,7 +62,7 @@ def command(
 
 
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
-    from gitml.cli import drawing
+    from gitml.core import drawing
 
     room = width(sys.stdout)
     lines = None if as_tree else drawing.layered(parents, labels, room)

@@ -74,38 +74,20 @@ def _reasons(function: Callable[..., Any]) -> Callable[..., Any]:
 @verb("deprecate", json=True)
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
-def deprecate(
-    session: Session, module: str, reason: str, replacement: str | None, default: str | None, clear_default: bool
-) -> int:
+def deprecate(session: Session, module: str, **reasons: Any) -> int:
     """Deprecate a version, or the whole module: it goes on working, and warns whoever uses it."""
     with named(module) as of:
-        event = of.registry.deprecate(
-            of.name,
-            of.requirement,
-            reason=reason,
-            replacement=replacement,
-            default=default,
-            clear_default=clear_default,
-        )
+        event = of.registry.deprecate(of.name, of.requirement, **reasons)
     return _tell(session, event, module, "deprecated")
 
 
 @verb("disable", json=True)
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
-def disable(
-    session: Session, module: str, reason: str, replacement: str | None, default: str | None, clear_default: bool
-) -> int:
+def disable(session: Session, module: str, **reasons: Any) -> int:
     """Disable a version, or the whole module: nothing can use it any more, unless it says --allow-disabled."""
     with named(module) as of:
-        event = of.registry.disable(
-            of.name,
-            of.requirement,
-            reason=reason,
-            replacement=replacement,
-            default=default,
-            clear_default=clear_default,
-        )
+        event = of.registry.disable(of.name, of.requirement, **reasons)
     return _tell(session, event, module, "disabled")
 
 

@@ -15,6 +15,7 @@ from gitml.execute.ray.head import Growth, Head
 from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.settings import settle
 
+CLIENT_PORT = 10001
 _COARSE = 1e-4  # what Ray counts in
 
 
@@ -51,6 +52,7 @@ class Cluster:
         self.own = own
         self.head = None if door.client else Head(door)
         self.joined = False
+        self.version = ""
 
     def check_versions(self) -> None:
         """RemoteError unless the head runs our Ray and our Python, but for its last number."""
@@ -59,6 +61,7 @@ class Cluster:
         from ray import __version__ as ours
 
         theirs, python = self.head.versions()
+        self.version = theirs
         if theirs != ours:
             hint = f"install ray=={theirs} here, or ray=={ours} on the cluster"
             raise RemoteError(f"the cluster runs Ray {theirs}, this is Ray {ours}", where=self.where, hint=hint)
@@ -109,18 +112,25 @@ class Cluster:
             options["label_selector"] = labels
         return options
 
-    def join(self) -> None:
-        """Makes this process a driver of the cluster; RemoteError when it can't be one."""
+    def join(self, *, from_outside: bool = False) -> None:
+        """Makes this process a driver of the cluster; RemoteError when it can't be one.
+
+        `from_outside` tries Ray's client at its usual port where this machine is no part of the cluster.
+        """
         if self.joined:
             return
         import ray
 
-        address = f"ray://{self.address}" if self.door.client else self.address
+        client = self.door.client
+        address = self.address
+        if not client and not self._is_part():
+            if not from_outside:
+                raise self._no_part()
+            client, address = True, f"{self.address.rpartition(':')[0]}:{CLIENT_PORT}"
         try:
-            if self.door.client:
-                ray.init(address=address, log_to_driver=False, logging_level="error")
+            if client:
+                ray.init(address=f"ray://{address}", log_to_driver=False, logging_level="error")
             else:
-                self._check_place()
                 ray.init(
                     address=address,
                     log_to_driver=False,
@@ -133,17 +143,18 @@ class Cluster:
             raise RemoteError(f"can't join the cluster: {said}", where=self.where) from error
         self.joined = True
 
-    def _check_place(self) -> None:
+    def _is_part(self) -> bool:
         """A driver needs a machine of the cluster under it."""
         assert self.head is not None
-        known = [machine.address for machine in self.head.machines()]
-        if not any(_is_here(address) for address in known):
-            host = self.address.rpartition(":")[0]
-            raise RemoteError(
-                "this machine is no part of the cluster, so it can't drive it",
-                where=self.where,
-                hint=f"gitml submit hands a run to it; or say ray: ray://{host}:10001; or ray start --address={self.address}",
-            )
+        return any(_is_here(machine.address) for machine in self.head.machines())
+
+    def _no_part(self) -> RemoteError:
+        client = f"ray://{self.address.rpartition(':')[0]}:{CLIENT_PORT}"
+        return RemoteError(
+            "this machine is no part of the cluster, so it can't drive it",
+            where=self.where,
+            hint=f"gitml submit hands a run to it; or say ray: {client}; or ray start --address={self.address}",
+        )
 
     def close(self) -> None:
         """Leaves the cluster, and ends the one that was started for us."""

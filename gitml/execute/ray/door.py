@@ -55,9 +55,10 @@ def open_door(target: Target, environ: Mapping[str, str]) -> Door:
     RemoteError when nobody answers; TrustError without a token that it takes, or when it takes anybody and the target
     does not say that this is meant. The token is only shown to a cluster that asks for one.
     """
-    address, client = _address(target, environ)
+    said, client = _address(target, environ)
+    address = _resolved(target, said)
     method, request = _CLIENT if client else _HEAD
-    where = f"target {target.name}, {address}"
+    where = f"target {target.name}, {said}"
     answer = _knock(address, method, request)
     if answer == "welcome":
         if not (target.insecure or is_loopback(address)):
@@ -78,7 +79,7 @@ def open_door(target: Target, environ: Mapping[str, str]) -> Door:
         if answer == "who":
             hint = f"the one tried is that of {token.source}; {_TOKEN_HINT}"
             raise TrustError("the cluster does not take the token", where=where, hint=hint)
-    raise unreachable(target, address, answer)
+    raise unreachable(target, said, answer)
 
 
 def unreachable(target: Target, address: str, why: str) -> GitmlError:
@@ -98,7 +99,7 @@ def channel_to(address: str) -> Any:
     import grpc
 
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20)]
-    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+    if not _encrypted():
         return grpc.insecure_channel(address, options)
     parts = []
     for name in ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_SERVER_CERT"):
@@ -156,6 +157,25 @@ def _address(target: Target, environ: Mapping[str, str]) -> tuple[str, bool]:
     if not said or said in ("auto", "local"):
         said = _running_here(environ)
     return said, False
+
+
+def _resolved(target: Target, address: str) -> str:
+    """The address with a number for its name, as this machine's own files and servers know it: Ray's resolver asks others."""
+    import socket
+
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if _encrypted() or host == "localhost":
+        return address  # a certificate is for a name
+    try:
+        number = str(socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, ValueError):
+        raise unreachable(target, address, "its name is not known") from None
+    return f"[{number}]:{port}" if ":" in number else f"{number}:{port}"
+
+
+def _encrypted() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
 def _running_here(environ: Mapping[str, str]) -> str:

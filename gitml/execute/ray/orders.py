@@ -53,4 +53,6 @@ def encode_report(report: Report) -> bytes:
 def decode_report(data: bytes) -> Report:
     """The inverse of `encode_report`."""
     node, host, finished, away, log_from, refused = json.loads(data)
-    return Report(node, host, finished_from_json(finished), tuple((name, size) for name, size in away), log_from, refused)
+    return Report(
+        node, host, finished_from_json(finished), tuple((name, size) for name, size in away), log_from, refused
+    )

@@ -1,6 +1,6 @@
 """A Ray of gitml's own on this machine: a head that nobody else can enter, and that ends wholly with who started it.
 
-It lives in a folder of its own below /tmp, since the sockets in it must have short names. A warden process holds the folder's lock
+It lives in a folder of its own below /tmp, since the sockets in it must have short names. A warden process holds its lock
 and ends every process of it as soon as its owner is gone. Should the warden be killed too, the next start finds a folder whose
 lock is free, and ends and removes what belongs to it.
 """

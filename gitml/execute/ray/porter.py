@@ -271,9 +271,7 @@ def _some(names: set[str]) -> str:
 def _task_of(order: Order) -> Task:
     job = job_of(order.task, {})
     resources = Resources(gpus=order.gpus)
-    return Task(
-        order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent
-    )
+    return Task(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent)
 
 
 def _cancelled(attempt: str) -> TaskFinished:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gitml.cli.words import cells
+from gitml.core.words import cells
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8
 _LINES = {
@@ -27,12 +27,33 @@ def ascii_only(lines: Sequence[str]) -> list[str]:
     return [line.translate(_ASCII) for line in lines]
 
 
+class Box(NamedTuple):
+    """Where a step's box stands in a drawing, in columns and rows from the upper left; every box is three rows high."""
+
+    left: int
+    top: int
+    width: int
+
+
+class Drawing(NamedTuple):
+    """A drawing's rows, and where each step is in them."""
+
+    lines: list[str]
+    boxes: dict[str, Box]
+
+
 class _Edge(NamedTuple):
     source: str
     target: str
 
 
 def layered(parents: Parents, labels: Mapping[str, str], width: int, most: int = 40) -> list[str] | None:
+    """The lines of `drawn`."""
+    drawing = drawn(parents, labels, width, most)
+    return None if drawing is None else drawing.lines
+
+
+def drawn(parents: Parents, labels: Mapping[str, str], width: int, most: int = 40) -> Drawing | None:
     """Boxes in layers, every step below all that it needs; None when there are more than `most`, or they don't fit `width`."""
     if not parents or len(parents) > most:
         return None
@@ -43,14 +64,16 @@ def layered(parents: Parents, labels: Mapping[str, str], width: int, most: int =
     if max(x + w for x, w in place.values()) > width:
         return None
     rows: list[str] = []
+    boxes: dict[str, Box] = {}
     for number, layer in enumerate(layers):
+        boxes |= {name: Box(place[name][0], len(rows), place[name][1]) for name in layer if name in parents}
         rows += _boxes(layer, place, labels)
         if number + 1 < len(layers):
             channel = _channel([edge for edge in edges if edge.source in set(layer)], place)
             if channel is None:
                 return None
             rows += channel
-    return [row.rstrip() for row in rows]
+    return Drawing([row.rstrip() for row in rows], boxes)
 
 
 def _reduced(parents: Parents) -> dict[str, list[str]]:
@@ -273,6 +296,41 @@ def tree(parents: Parents, labels: Mapping[str, str], *, room: int = 100) -> lis
             last = number == 0
             stack.append((child, lead + below, "└ " if last else "├ ", "  " if last else "│ "))
     return lines
+
+
+class OutlineRow(NamedTuple):
+    """A step in an outline: what stands before its name, and what it needs beside the step it stands under."""
+
+    name: str
+    lead: str
+    also: tuple[str, ...]
+
+
+def outline(parents: Parents, deepest: int = 24) -> list[OutlineRow]:
+    """One step a row, under what it needs; a chain goes straight down, and only where ways part does the next go in.
+
+    A step that needs several stands under the last of them and names the others. Beyond `deepest` columns nothing goes in.
+    """
+    children: dict[str, list[str]] = {name: [] for name in parents}
+    for name, direct in parents.items():
+        if direct:
+            children[direct[-1]].append(name)
+    rows: list[OutlineRow] = []
+    stack = [(name, "", "") for name in reversed(list(parents)) if not parents[name]]
+    while stack:
+        name, lead, below = stack.pop()
+        rows.append(OutlineRow(name, lead, tuple(parents[name][:-1])))
+        under = children[name]
+        if len(under) == 1:
+            stack.append((under[0], below, below))
+            continue
+        for number, child in enumerate(reversed(under)):
+            last = number == 0
+            if len(below) >= deepest:
+                stack.append((child, below, below))
+            else:
+                stack.append((child, below + ("╰ " if last else "├ "), below + ("  " if last else "│ ")))
+    return rows
 
 
 def _also(direct: Sequence[str], labels: Mapping[str, str]) -> str:

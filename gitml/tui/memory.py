@@ -1,0 +1,30 @@
+"""Where a person was: kept per repository in ``.git/gitml/ui.json``, so that the next start goes on there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = 1
+
+
+def recall(path: str) -> dict[str, Any]:
+    """What was remembered; nothing when there is none, or it can't be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            kept = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
+        return {}
+    return kept
+
+
+def keep(path: str, values: Mapping[str, Any]) -> None:
+    """Remembers values; OSError when they can't be written."""
+    new = f"{path}.{os.getpid()}.new"
+    with open(new, "w", encoding="utf-8") as file:
+        json.dump({"format": FORMAT, **values}, file)
+    os.replace(new, path)

@@ -1,0 +1,166 @@
+"""Page: what every screen is. It asks the feed, takes the answers as messages, and tells in place what went wrong.
+
+A page asks with `ask(key, question, then)`: `question` runs in a thread with that thread's Workspace and gives plain values;
+`then` runs as a message handler of the page and is the only one of the two to touch widgets. An answer that another question
+of the same key has overtaken is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from gitml.tui.errors import Told, told
+from gitml.tui.widgets.topbar import TopBar
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.tui.app import GitmlApp
+    from gitml.tui.widgets.dialogs import Choice
+
+Value = TypeVar("Value")
+
+
+class Answered(Message):
+    """The feed's answer to a page's question."""
+
+    def __init__(self, key: str, serial: int, value: Any, error: Exception | None, then: Callable[[Any], None]) -> None:
+        self.key, self.serial, self.value, self.error, self.then = key, serial, value, error, then
+        super().__init__()
+
+
+class Page(Screen[None]):
+    """A screen of the application. Subclasses give `body`, and what they need of `arrive`, `refresh_data` and `wrong`."""
+
+    place: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "app.help", "Keys", key_display="?"),
+        Binding("escape", "leave", "Back", show=False),
+        Binding("ctrl+r", "refresh", "Refresh", show=False),
+    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-vast")]  # noqa: RUF012 - as Screen declares it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._serials: dict[str, int] = {}
+
+    @property
+    def ui(self) -> GitmlApp:
+        """The application."""
+        return cast("GitmlApp", self.app)
+
+    # -- what a screen gives
+
+    def body(self) -> ComposeResult:
+        """The widgets between the top bar and the footer."""
+        yield from ()
+
+    def arrive(self, **what: Any) -> None:
+        """Shows a certain thing: called with what `app.go` was given, after the page is mounted."""
+
+    def refresh_data(self) -> None:
+        """Asks again for all that is shown: the page was opened, or runs began, went on or ended somewhere."""
+
+    def wrong(self, key: str, error: Told) -> None:
+        """Tells what went wrong with the question `key`. A page that has a place for it says so there."""
+        self.notify(error.text, title=error.title, severity="error", markup=False, timeout=10)
+
+    def remembered(self) -> Mapping[str, Any]:
+        """What of this page is to be found again next time, as JSON values."""
+        return {}
+
+    # -- what a screen uses
+
+    def ask(
+        self, key: str, question: Callable[[Workspace], Value], then: Callable[[Value], None], *, alone: bool = False
+    ) -> None:
+        """Asks the feed; `alone` for what changes the repository. See the module's docstring."""
+        serial = self._serials[key] = self._serials.get(key, 0) + 1
+        self.ui.feed.ask(
+            (id(self), key),
+            question,
+            lambda value, error: self._deliver(Answered(key, serial, value, error, then)),
+            alone=alone,
+        )
+
+    def unask(self, key: str) -> None:
+        """Has the answer to a question dropped."""
+        self._serials[key] = self._serials.get(key, 0) + 1
+        self.ui.feed.forget((id(self), key))
+
+    def _deliver(self, answer: Answered) -> None:
+        if self.is_attached:
+            self.post_message(answer)
+
+    @on(Answered)
+    def _take(self, answer: Answered) -> None:
+        answer.stop()
+        if answer.serial != self._serials.get(answer.key) or not self.is_attached:
+            return
+        if answer.error is not None:
+            self.wrong(answer.key, told(answer.error))
+        else:
+            answer.then(answer.value)
+
+    def confirm(
+        self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
+    ) -> None:
+        """Has a person confirm, with the consequences (plain lines) in view; `then` is called after a yes."""
+        from gitml.tui.widgets.dialogs import Confirm
+
+        def answered(answer: bool | None) -> None:
+            if answer:
+                then()
+
+        self.app.push_screen(Confirm(title, lines, yes, danger=danger), answered)
+
+    def choose(
+        self, title: str, choices: Sequence[Choice], then: Callable[[str], None], chosen: str | None = None
+    ) -> None:
+        """Has a person choose one of several; `then` gets its key, and is not called when none was chosen."""
+        from gitml.tui.widgets.dialogs import Choose
+
+        def answered(key: str | None) -> None:
+            if key is not None:
+                then(key)
+
+        self.app.push_screen(Choose(title, choices, chosen), answered)
+
+    def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
+        """Has a person type a line; `then` gets it, and is not called when it was left with Esc."""
+        from gitml.tui.widgets.dialogs import AskText
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                then(text)
+
+        self.app.push_screen(AskText(title, explained, value), answered)
+
+    # -- how it is laid out
+
+    def compose(self) -> ComposeResult:
+        """The top bar, the page's own, the keys."""
+        yield TopBar(self.place)
+        yield from self.body()
+        yield Footer(show_command_palette=False)
+
+    def on_screen_resume(self) -> None:
+        """The page is seen again: what it shows may be old."""
+        self.refresh_data()
+
+    def action_leave(self) -> None:
+        """Back to where the page was opened from."""
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
+
+    def action_refresh(self) -> None:
+        """Asks again for all that is shown."""
+        self.refresh_data()

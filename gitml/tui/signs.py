@@ -1,0 +1,43 @@
+"""States as a sign, a word and an ink: the same signs as `gitml run` shows, so that no meaning hangs on colour alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Sign(NamedTuple):
+    """`mark` is one column wide; `ink` is a name of gitml.tui.themes."""
+
+    mark: str
+    word: str
+    ink: str
+
+
+SIGNS: dict[str, Sign] = {
+    # runs
+    "running": Sign("▶", "running", "busy"),
+    "succeeded": Sign("✓", "succeeded", "good"),
+    "failed": Sign("✗", "failed", "bad"),
+    "cancelled": Sign("■", "cancelled", "held"),
+    "stale": Sign("?", "left behind", "held"),
+    # steps
+    "executed": Sign("✓", "executed", "good"),
+    "reused": Sign("=", "reused", "reused"),
+    "skipped": Sign("-", "skipped", "held"),
+    "waiting": Sign("·", "waiting", "dim"),
+    # decisions of a plan
+    "reuse": Sign("=", "would be reused", "reused"),
+    "run": Sign("▶", "would run", "busy"),
+    "unknown": Sign("?", "may run", "held"),
+    "blocked": Sign("✗", "can't run", "bad"),
+    # modules
+    "Active": Sign("✓", "active", "good"),
+    "Deprecated": Sign("!", "deprecated", "held"),
+    "Disabled": Sign("✗", "disabled", "bad"),
+}
+_UNKNOWN = Sign("?", "", "dim")
+
+
+def sign_of(state: str) -> Sign:
+    """The sign of a state; of one that is not known its own word."""
+    return SIGNS.get(state) or _UNKNOWN._replace(word=state)

@@ -1,0 +1,80 @@
+"""Starting the application: in a terminal, or without one to take a picture."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from gitml.tui.feed import Feed
+
+First = tuple[str, Mapping[str, Any]]
+
+
+def memory_path(start: str, environ: Mapping[str, str]) -> str | None:
+    """Where the repository's `ui.json` lies; None outside of one."""
+    import os
+
+    from gitml.errors import GitmlError
+    from gitml.repo.discover import discover
+
+    try:
+        return os.path.join(discover(start, environ).common_dir, "gitml", "ui.json")
+    except GitmlError:
+        return None
+
+
+def show(start: str, environ: Mapping[str, str], first: First | None = None) -> None:
+    """Shows the repository that `start` lies in until the person leaves."""
+    from gitml.tui.app import GitmlApp
+
+    feed = Feed(start, environ)
+    try:
+        GitmlApp(feed, memory_path(start, environ), first).run()
+    finally:
+        feed.close()
+
+
+def picture(
+    start: str, environ: Mapping[str, str], first: First, size: tuple[int, int], theme: str, keys: tuple[str, ...] = ()
+) -> str:
+    """A screen as SVG, as it looks once everything asked for has come and `keys` were pressed; names nothing outside."""
+    return asyncio.run(_picture(start, environ, first, size, theme, keys))
+
+
+async def _picture(
+    start: str, environ: Mapping[str, str], first: First, size: tuple[int, int], theme: str, keys: tuple[str, ...]
+) -> str:
+    from gitml.tui.app import GitmlApp
+
+    feed = Feed(start, environ)
+    app = GitmlApp(feed, None, first)
+    app.theme = theme
+    try:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await settle(app, pilot)
+            for key in keys:
+                await pilot.press(key)
+                await settle(app, pilot)
+            return without_addresses(app.export_screenshot())
+    finally:
+        feed.close()
+
+
+async def settle(app: Any, pilot: Any, patience: float = 20.0) -> None:
+    """Waits until nothing is asked any more and all of it is drawn."""
+    end = asyncio.get_running_loop().time() + patience
+    quiet = 0
+    while quiet < 3 and asyncio.get_running_loop().time() < end:
+        await pilot.pause()
+        quiet = quiet + 1 if app.settled else 0
+        if not quiet:
+            await asyncio.sleep(0.01)
+
+
+def without_addresses(svg: str) -> str:
+    """The picture with fonts of the machine that shows it: what Rich writes would fetch them from elsewhere."""
+    import re
+
+    svg = re.sub(r'\s*url\("https?://[^)]*\)[^,;]*[,;]', "", svg)
+    return re.sub(r",\s*}", ";\n    }", svg)

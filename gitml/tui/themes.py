@@ -1,0 +1,91 @@
+"""Colours: a dark and a light theme, and the inks that tables and graphs are written in.
+
+The palette keeps apart for every kind of colour vision (blue, bluish green, vermilion, amber), and no meaning hangs on colour
+alone: each state has a sign of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.style import Style
+from textual.theme import Theme
+
+DARK = Theme(
+    name="gitml-dark",
+    primary="#6cb6ff",
+    secondary="#b9a3f5",
+    accent="#f2b65a",
+    foreground="#d5dce5",
+    background="#11151b",
+    surface="#161b23",
+    panel="#202834",
+    success="#4fc9ab",
+    warning="#f2b65a",
+    error="#ff7d72",
+    dark=True,
+    variables={
+        "border": "#3b4858",
+        "border-blurred": "#2a3441",
+        "footer-key-foreground": "#f2b65a",
+        "footer-description-foreground": "#9aa7b5",
+        "footer-background": "#11151b",
+        "ink-dim": "#7f8c9b",
+        "ink-reused": "#7fb8d8",
+        "cursor": "#264466",
+        "cursor-blurred": "#1e2a38",
+        "input-selection-background": "#6cb6ff 35%",
+    },
+)
+LIGHT = Theme(
+    name="gitml-light",
+    primary="#0b5cad",
+    secondary="#6a3fb5",
+    accent="#9a5200",
+    foreground="#1f252c",
+    background="#fcfbf8",
+    surface="#f4f2ec",
+    panel="#e7e4db",
+    success="#00705a",
+    warning="#8a5200",
+    error="#b3261e",
+    dark=False,
+    variables={
+        "border": "#b9b4a6",
+        "border-blurred": "#d6d2c6",
+        "footer-key-foreground": "#9a5200",
+        "footer-description-foreground": "#5b6470",
+        "footer-background": "#fcfbf8",
+        "ink-dim": "#66707c",
+        "ink-reused": "#2a6f97",
+        "cursor": "#cfe2f6",
+        "cursor-blurred": "#e4e7e8",
+        "input-selection-background": "#0b5cad 25%",
+    },
+)
+THEMES = (DARK, LIGHT)
+
+_INKS: Mapping[str, tuple[str, str]] = {
+    "plain": ("foreground", ""),
+    "bold": ("", "bold"),
+    "dim": ("ink-dim", ""),
+    "accent": ("accent", ""),
+    "link": ("primary", ""),
+    "good": ("success", ""),
+    "bad": ("error", "bold"),
+    "busy": ("primary", "bold"),
+    "reused": ("ink-reused", ""),
+    "held": ("warning", ""),
+    "head": ("ink-dim", "bold"),
+    "match": ("accent", "reverse"),
+}
+
+
+def inks(variables: Mapping[str, str]) -> dict[str, Style]:
+    """The styles of a theme by the name that cells give: see `_INKS`."""
+    made = {
+        name: Style.parse(f"{extra} {variables.get(colour, '')}".strip()) for name, (colour, extra) in _INKS.items()
+    }
+    made["cursor"] = Style.parse(f"bold {variables['foreground']} on {variables['cursor']}")
+    made["cursor-blurred"] = Style.parse(f"{variables['foreground']} on {variables['cursor-blurred']}")
+    return made

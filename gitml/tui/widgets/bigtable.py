@@ -1,0 +1,340 @@
+"""BigTable: a table of any length that holds only the rows near those seen.
+
+Who uses it says how many rows there are (`show`) and answers `BigTable.Wanted` with `put`; until then rows show as dots. Tables
+that are short and known whole are filled with `fill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from gitml.tui.text import fitted
+
+if TYPE_CHECKING:
+    from gitml.tui.app import GitmlApp
+
+CHUNK = 128
+KEPT = 64  # chunks
+GUTTER = 2
+
+
+class Column(NamedTuple):
+    """`width` in columns is the least; what is left goes to those with a `share`. Of too many the highest `rank` goes first."""
+
+    key: str
+    title: str
+    width: int
+    right: bool = False
+    share: int = 0
+    rank: int = 0
+
+
+class Cell(NamedTuple):
+    """Plain text and its ink (a name of gitml.tui.themes)."""
+
+    text: str
+    ink: str = "plain"
+
+
+class Row(NamedTuple):
+    """A row: its key, its cells by the order of all columns, and whether it is marked."""
+
+    key: str
+    cells: Sequence[Cell]
+
+
+class BigTable(ScrollView, can_focus=True):
+    """A table over a window of data. The keys move a cursor; Enter or a double click chooses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "jump(0)", "First", show=False),
+        Binding("end,G", "jump(-1)", "Last", show=False),
+        Binding("enter", "choose", "Open", show=False),
+    ]
+
+    class Wanted(Message):
+        """Rows `first` to `first + count` are about to be seen and not known."""
+
+        def __init__(self, table: BigTable, first: int, count: int) -> None:
+            self.table, self.first, self.count = table, first, count
+            super().__init__()
+
+        @property
+        def control(self) -> BigTable:
+            """The table."""
+            return self.table
+
+    class Moved(Message):
+        """The cursor stands on another row; `row` is None while that is not known."""
+
+        def __init__(self, table: BigTable, index: int, row: Row | None) -> None:
+            self.table, self.index, self.row = table, index, row
+            super().__init__()
+
+        @property
+        def control(self) -> BigTable:
+            """The table."""
+            return self.table
+
+    class Chosen(Message):
+        """A row was chosen."""
+
+        def __init__(self, table: BigTable, index: int, row: Row) -> None:
+            self.table, self.index, self.row = table, index, row
+            super().__init__()
+
+        @property
+        def control(self) -> BigTable:
+            """The table."""
+            return self.table
+
+    class HeadClicked(Message):
+        """A column's title was clicked."""
+
+        def __init__(self, table: BigTable, column: Column) -> None:
+            self.table, self.column = table, column
+            super().__init__()
+
+        @property
+        def control(self) -> BigTable:
+            """The table."""
+            return self.table
+
+    def __init__(self, columns: Sequence[Column] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.columns = tuple(columns)
+        self.count = 0
+        self.cursor = 0
+        self.is_marked: Callable[[str], bool] = lambda key: False
+        self.sorted_by: tuple[str, bool] | None = None  # a column's key and whether the largest comes first
+        self._rows: dict[int, list[Row]] = {}  # by chunk
+        self._asked: set[int] = set()
+        self._old: dict[int, list[Row]] = {}  # shown until the new ones have come
+        self._widths: list[int] = []
+        self._told: tuple[int, str | None] | None = None
+
+    # -- what is shown
+
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Other columns; the rows are to be given again."""
+        self.columns = tuple(columns)
+        self._rows, self._old, self._asked = {}, {}, set()
+        self._lay_out()
+
+    def show(self, count: int) -> None:
+        """There are `count` rows now, all to be asked for again; what was known stays seen until they come."""
+        self._old = {**self._old, **self._rows}
+        self._rows, self._asked = {}, set()
+        self.count = count
+        self.cursor = min(self.cursor, max(0, count - 1))
+        self._lay_out()
+        self._want()
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Exactly these rows."""
+        self.count = len(rows)
+        self._old, self._asked = {}, set()
+        self._rows = {at // CHUNK: list(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)}
+        self._asked = set(self._rows)
+        self.cursor = min(self.cursor, max(0, self.count - 1))
+        self._lay_out()
+        self._tell()
+
+    def put(self, first: int, rows: Sequence[Row]) -> None:
+        """Rows that were wanted; `first` is as it was asked."""
+        for at in range(0, len(rows), CHUNK):
+            chunk = (first + at) // CHUNK
+            self._rows[chunk] = list(rows[at : at + CHUNK])
+            self._old.pop(chunk, None)
+        if len(self._rows) > KEPT:
+            seen = int(self.scroll_offset.y) // CHUNK
+            for chunk in sorted(self._rows, key=lambda one: -abs(one - seen))[: len(self._rows) - KEPT]:
+                del self._rows[chunk]
+                self._asked.discard(chunk)
+        self.refresh()
+        self._tell()
+
+    def row(self, index: int) -> Row | None:
+        """A row, None when it is not known (yet)."""
+        chunk, at = divmod(index, CHUNK)
+        rows = self._rows.get(chunk) or self._old.get(chunk) or ()
+        return rows[at] if 0 <= at < len(rows) and index < self.count else None
+
+    @property
+    def current(self) -> Row | None:
+        """The row the cursor is on."""
+        return self.row(self.cursor)
+
+    def move_to(self, index: int) -> None:
+        """Puts the cursor on a row and brings it into view."""
+        self.cursor = max(0, min(index, self.count - 1))
+        self._follow()
+        self.refresh()
+        self._tell()
+
+    # -- keys and mouse
+
+    def action_move(self, by: int) -> None:
+        """One row up or down."""
+        self.move_to(self.cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """One screenful up or down."""
+        self.move_to(self.cursor + by * max(1, self.size.height - 2))
+
+    def action_jump(self, to: int) -> None:
+        """The first or the last row."""
+        self.move_to(to if to >= 0 else self.count - 1)
+
+    def action_choose(self) -> None:
+        """Chooses the row under the cursor."""
+        row = self.current
+        if row is not None:
+            self.post_message(self.Chosen(self, self.cursor, row))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor, a second one chooses; on a title it tells which."""
+        if event.y == 0:
+            column = self._column_at(event.x)
+            if column is not None:
+                self.post_message(self.HeadClicked(self, column))
+            return
+        index = event.y - 1 + int(self.scroll_offset.y)
+        if 0 <= index < self.count:
+            again = event.chain > 1 and index == self.cursor
+            self.move_to(index)
+            if again:
+                self.action_choose()
+
+    # -- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: the titles, or a row."""
+        width = self.size.width
+        inks = cast("GitmlApp", self.app).inks
+        if y == 0:
+            return self._strip([self._title(column) for column in self.columns], " ", "head", None, inks, width)
+        index = y - 1 + int(self.scroll_offset.y)
+        if index >= self.count:
+            return Strip.blank(width, self.rich_style)
+        row = self.row(index)
+        base = None
+        if index == self.cursor:
+            base = inks["cursor" if self.has_focus else "cursor-blurred"]
+        if row is None:
+            return Strip([Segment("  ·".ljust(width), base or inks["dim"])], width)
+        gutter = "◆" if self.is_marked(row.key) else "▸" if index == self.cursor else " "
+        return self._strip(row.cells, gutter, None, base, inks, width)
+
+    def _strip(
+        self,
+        cells: Sequence[Cell],
+        gutter: str,
+        ink: str | None,
+        base: Style | None,
+        inks: dict[str, Style],
+        width: int,
+    ) -> Strip:
+        ground = self.rich_style if base is None else base
+        segments = [Segment(gutter.ljust(GUTTER), ground + inks["accent"])]
+        used = GUTTER
+        for column, room, cell in zip(self.columns, self._widths, cells, strict=False):
+            if room <= 0:
+                continue
+            text = fitted(cell.text, room, right=column.right)
+            segments.append(Segment(text, ground + inks[ink or cell.ink]))
+            segments.append(Segment("  ", ground))
+            used += room + 2
+        segments.append(Segment(" " * max(0, width - used), ground))
+        return Strip(segments, max(used, width)).crop(0, width)
+
+    def _title(self, column: Column) -> Cell:
+        if self.sorted_by is not None and self.sorted_by[0] == column.key:
+            return Cell(f"{column.title} {'▼' if self.sorted_by[1] else '▲'}")
+        return Cell(column.title)
+
+    def _lay_out(self) -> None:
+        """Gives each column its width, leaving out what does not fit."""
+        width = self.size.width - GUTTER
+        widths = [column.width for column in self.columns]
+        order = sorted(range(len(widths)), key=lambda at: (-self.columns[at].rank, -at))
+        for at in order:
+            if sum(room + 2 for room in widths if room) <= width or self.columns[at].rank == 0:
+                break
+            widths[at] = 0
+        left = width - sum(room + 2 for room in widths if room)
+        shares = sum(column.share for column, room in zip(self.columns, widths, strict=True) if room)
+        if left > 0 and shares:
+            for at, column in enumerate(self.columns):
+                if widths[at] and column.share:
+                    widths[at] += left * column.share // shares
+        self._widths = widths
+        self.virtual_size = Size(self.size.width, self.count + 1)
+        self.refresh()
+
+    def _column_at(self, x: int) -> Column | None:
+        at = GUTTER
+        for column, room in zip(self.columns, self._widths, strict=True):
+            if not room:
+                continue
+            if at <= x < at + room + 2:
+                return column
+            at += room + 2
+        return None
+
+    def on_resize(self) -> None:
+        """Another width, another share for each column."""
+        self._lay_out()
+        self._follow()
+        self._want()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows are seen."""
+        super().watch_scroll_y(old_value, new_value)
+        self._want()
+
+    def _follow(self) -> None:
+        """Scrolls so that the cursor's row is seen below the titles."""
+        height = max(1, self.size.height - 1)
+        top = int(self.scroll_offset.y)
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+
+    def _want(self) -> None:
+        """Asks for the rows that are seen, and a screenful around them, where they are not known."""
+        if not self.count or not self.size.height:
+            return
+        top = int(self.scroll_offset.y)
+        first = max(0, top - self.size.height) // CHUNK
+        last = min(self.count - 1, top + 2 * self.size.height) // CHUNK
+        for chunk in range(first, last + 1):
+            if chunk not in self._rows and chunk not in self._asked:
+                self._asked.add(chunk)
+                self.post_message(self.Wanted(self, chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
+
+    def _tell(self) -> None:
+        row = self.current
+        told = (self.cursor, row.key if row else None)
+        if told != self._told and self.count:
+            self._told = told
+            self.post_message(self.Moved(self, self.cursor, row))
+
+    def refresh_row(self, index: int) -> None:
+        """Draws one row anew."""
+        self.refresh(Region(0, index + 1 - int(self.scroll_offset.y), self.size.width, 1))

@@ -1,0 +1,47 @@
+"""The keys that work here, as a text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gitml.tui.app import GitmlApp
+
+_ALSO = (
+    ("Ctrl+P", "everything, by name"),
+    ("Tab, Shift+Tab", "the next part of the screen, the one before"),
+    ("Ctrl+T", "dark or light"),
+    ("Esc", "back"),
+    ("q", "quit; what runs goes on"),
+)
+_TABLE = (
+    ("↑ ↓, j k", "up, down"),
+    ("PgUp PgDn", "a screenful"),
+    ("Home End, g G", "first, last"),
+    ("Enter", "open"),
+)
+
+
+def key_help(app: GitmlApp) -> Text:
+    """The page's own keys first, then those of tables and those that work everywhere."""
+    text = Text()
+    here: list[tuple[str, str]] = []
+    places: list[tuple[str, str]] = []
+    for active in app.screen.active_bindings.values():
+        binding = active.binding
+        shown = binding.key_display or app.get_key_display(binding)
+        if not binding.description or binding.system:
+            continue
+        if binding.action.startswith("go("):
+            places.append((shown, binding.description))
+        elif binding.show and (shown, binding.description) not in here:
+            here.append((shown, binding.description))
+    for title, keys in (("This screen", here), ("Tables", _TABLE), ("Places", places), ("Everywhere", _ALSO)):
+        text.append(f"{title}\n", style=app.inks["link"] + app.inks["bold"])
+        for key, what in keys:
+            text.append(f"  {key:<16}", style=app.inks["accent"])
+            text.append(f"{what}\n", style=app.inks["plain"])
+        text.append("\n")
+    return text
