@@ -107,10 +107,6 @@ class RayExecutor:
 
     # -- what the scheduler asks
 
-    def capacity(self) -> Resources:
-        """All that this target has when idle."""
-        return self._fleet.whole()
-
     def takes(self, resources: Resources) -> bool:
         """Whether a Task that asks for this would begin soon."""
         return self._fleet.place(resources) is not None
@@ -126,9 +122,9 @@ class RayExecutor:
         except GitmlError as error:
             self._events.append(_never_began(task, error))
 
-    def fileno(self) -> int:
-        """A descriptor that becomes readable when `wait` has something to give."""
-        return self._wake_reader
+    def descriptors(self) -> Sequence[int]:
+        """One of them becomes readable when `wait` may have something to give."""
+        return [self._wake_reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
         """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out.

@@ -20,7 +20,7 @@ from gitml.core.result import Cost
 from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import job_of
 from gitml.execute.ray.folder import Folder, Place
-from gitml.execute.ray.hosted import HostedExecutor
+from gitml.execute.ray.hosted import RayHosted
 from gitml.execute.ray.naming import roots_of, roots_of_outputs
 from gitml.execute.ray.orders import Order, Report, decode_order, encode_report
 
@@ -68,7 +68,7 @@ class Station:
         self.folder: Folder = place.folder(self.machine)
         self.services = self.folder.services()
         self.live = os.path.join(self.services.store.root, "live")
-        self.executor = HostedExecutor(place, self.live, grace)
+        self.executor = RayHosted(place, self.live, grace)
         self.node, self.host = where()
 
 
