@@ -82,6 +82,12 @@ class Fleet:
         return 2 + int(sum(berth.machine.total.cpus for berth in self.berths.values()))
 
 
+def able(asked: Resources, machines: Sequence[Machine]) -> list[Machine]:
+    """Of `machines` those that can fulfil a wish when they are idle."""
+    asked = asked._replace(labels=label_selector(asked.labels, machines))
+    return [machine for machine in machines if fits(asked, machine.total)]
+
+
 def fits(asked: Resources, free: Resources) -> bool:
     """Whether a machine with `free` left can take this; labels as `machines.carries` reads them."""
     return asked._replace(labels={}).fits(free) and all(
