@@ -57,7 +57,7 @@ def kept_by(ws: Workspace, policy: KeepPolicy) -> set[Digest]:
 
 
 def _chosen(ws: Workspace, policy: KeepPolicy) -> set[str]:
-    named = _named_commits(ws)
+    named = named_commits(ws)
     per_pipeline: dict[str, int] = {}
     chosen = set()
     for row in ws.index.runs(limit=None):
@@ -69,7 +69,7 @@ def _chosen(ws: Workspace, policy: KeepPolicy) -> set[str]:
     return chosen
 
 
-def _named_commits(ws: Workspace) -> set[str]:
+def named_commits(ws: Workspace) -> set[str]:
     """Commits that a branch, a tag or HEAD of the repository names."""
     listed = git(
         ws.location, "for-each-ref", "--format=%(objectname) %(*objectname)", "refs/heads", "refs/tags", "refs/remotes"

@@ -6,38 +6,28 @@ Python's own stack are avoided: a chain of steps may be long.
 
 from __future__ import annotations
 
-import os
+import posixpath
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from gitml.core.action import Action
-from gitml.core.digest import PREFIX, Digest, from_hex
-from gitml.core.record import Run, StepRun
-from gitml.errors import InputError
-from gitml.history.runs import find_run, is_run_prefix, live_ids, read_run
-from gitml.history.selecting import select
-from gitml.repo.revisions import commit_info, resolve_commit
-from gitml.repo.source import CommitSource
+from gitml.core.building import IN
+from gitml.core.digest import Digest
+from gitml.core.record import Run
+from gitml.history.runs import read_run
+from gitml.history.things import (
+    Thing,
+    artifact_of,
+    commit_thing,
+    file_thing,
+    made_artifact,
+    module_name,
+    module_thing,
+)
+from gitml.modules.places import MODULE_FILE
+from gitml.repo.source import CommitSource, TreeSource
 from gitml.store.lineage import Use
 from gitml.workspace import Workspace
-
-_HEX = frozenset("0123456789abcdef")
-
-
-class Thing(NamedTuple):
-    """A node. `kind` is artifact, step, file, param or commit; `id` tells equal ones.
-
-    `name` is ``step.port``, a step's name, a path, a parameter's name, or a commit's subject; `content` a Digest, an
-    ActionKey, a Git id, a value or a commit id; `run`, `pipeline` and `commit` say where it was made or performed.
-    """
-
-    id: str
-    kind: str
-    name: str
-    content: str = ""
-    run: str | None = None
-    pipeline: str | None = None
-    commit: str | None = None
 
 
 class Lineage(NamedTuple):
@@ -48,31 +38,6 @@ class Lineage(NamedTuple):
     edges: dict[str, list[str]]
 
 
-def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
-    """What `text` names: ``RUN``, ``RUN:STEP``, ``RUN:STEP.PORT``, a digest or its beginning, a path at `rev`, or a commit."""
-    head = text.partition(":")[0]
-    if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or head == "latest":
-        if ":" not in text:
-            find_run(ws, head)  # says so when it is ambiguous
-        return [_artifact(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
-    digests = _digests(ws, text)
-    if len(digests) > 1:
-        raise InputError(f"several artifacts begin with {text!r}", hint="give more digits")
-    if digests:
-        return [_made_artifact(ws, digests[0])]
-    file = _file(ws, text, rev)
-    if file is not None:
-        return [file]
-    try:
-        commit = resolve_commit(ws.objects, ws.location, text)
-    except InputError:
-        raise InputError(
-            f"nothing here is called {text[:80]!r}",
-            hint="name RUN:STEP.PORT, a digest, a path of the commit, or a commit",
-        ) from None
-    return [_commit(ws, commit)]
-
-
 def up(ws: Workspace, things: Iterable[Thing]) -> Lineage:
     """Everything that `things` were made from, down to files of commits and parameters."""
     return _Walk(ws).up(list(things))
@@ -81,6 +46,16 @@ def up(ws: Workspace, things: Iterable[Thing]) -> Lineage:
 def down(ws: Workspace, things: Iterable[Thing]) -> Lineage:
     """Everything that was made of `things`, in all recorded runs."""
     return _Walk(ws).down(list(things))
+
+
+def made_from(ws: Workspace, thing: Thing) -> list[Thing]:
+    """What `thing` was made from, one step upstream."""
+    return _Walk(ws).above(thing)
+
+
+def made_of(ws: Workspace, thing: Thing) -> list[Thing]:
+    """What was made of `thing`, one step downstream, in all recorded runs."""
+    return _Walk(ws).below(thing)
 
 
 class _Walk:
@@ -108,16 +83,18 @@ class _Walk:
         todo = [root for root in roots if self.add(None, root)]
         while todo:
             thing = todo.pop()
-            if thing.kind == "artifact":
-                parents = self.maker(thing)
-            elif thing.kind == "step":
-                parents = self.ingredients(thing)
-            elif thing.kind == "file" and thing.commit:
-                parents = [_commit(self.ws, thing.commit)]
-            else:
-                parents = []
-            todo += [parent for parent in parents if self.add(thing.id, parent)]
+            todo += [parent for parent in self.above(thing) if self.add(thing.id, parent)]
         return self.lineage(roots)
+
+    def above(self, thing: Thing) -> list[Thing]:
+        """What it was made from."""
+        if thing.kind == "artifact":
+            return self.maker(thing)
+        if thing.kind == "step":
+            return self.ingredients(thing)
+        if thing.kind == "file" and thing.commit:
+            return [commit_thing(self.ws, thing.commit)]
+        return []
 
     def maker(self, thing: Thing) -> list[Thing]:
         """The step that made an artifact: in the run that is told, else the newest that did."""
@@ -133,10 +110,13 @@ class _Walk:
         found: list[Thing] = []
         for item in action.inputs:
             if item.content.startswith("git:"):
-                found.append(_file_thing(item.mount, item.content.rsplit(":", 1)[1], thing.commit))
+                found.append(file_thing(item.mount, item.content.rsplit(":", 1)[1], thing.commit))
             else:
                 found.append(self.input_artifact(Digest(item.content), run))
-        found += [_file_thing(code.path, code.oid, thing.commit) for code in action.code]
+        if action.module is not None:
+            found.append(module_thing(action.module, module_name(action.module, run)))
+        else:
+            found += [file_thing(code.path, code.oid, thing.commit) for code in action.code]
         found += [Thing(f"param:{name}={value!r}", "param", name, str(value)) for name, value in action.params]
         return found
 
@@ -145,8 +125,8 @@ class _Walk:
         for step in run.steps if run is not None else ():
             if any(output.digest == digest for output in step.outputs):
                 assert run is not None
-                return _artifact(digest, step, run)
-        return _made_artifact(self.ws, digest)
+                return artifact_of(digest, step, run)
+        return made_artifact(self.ws, digest)
 
     def run(self, id: str | None) -> Run | None:
         if id is None:
@@ -161,18 +141,22 @@ class _Walk:
         todo = [root for root in roots if self.add(None, root)]
         while todo:
             thing = todo.pop()
-            if thing.kind == "artifact":
-                children = self.users([thing.content])
-            elif thing.kind == "step":
-                children = self.products(thing)
-            elif thing.kind == "file":
-                children = self.file_users(thing)
-            elif thing.kind == "commit":
-                children = self.performed_at(thing.content)
-            else:
-                children = []
-            todo += [child for child in children if self.add(thing.id, child)]
+            todo += [child for child in self.below(thing) if self.add(thing.id, child)]
         return self.lineage(roots)
+
+    def below(self, thing: Thing) -> list[Thing]:
+        """What was made of it."""
+        if thing.kind == "artifact":
+            return self.users([thing.content])
+        if thing.kind == "step":
+            return self.products(thing)
+        if thing.kind == "file":
+            return self.file_users(thing)
+        if thing.kind == "module":
+            return self.module_users(thing)
+        if thing.kind == "commit":
+            return self.performed_at(thing.content)
+        return []
 
     def users(self, contents: Iterable[str], path: str | None = None) -> list[Thing]:
         """Steps whose Action names one of the contents."""
@@ -206,6 +190,16 @@ class _Walk:
         users = self.users(contents, thing.name)
         known = {user.id for user in users}
         return users + [user for user in self.steps_of(below) if user.id not in known]
+
+    def module_users(self, thing: Thing) -> list[Thing]:
+        """Steps that used just this content of a module. Its description is among the code of each, which the index knows."""
+        entry = TreeSource(self.ws.objects, thing.content).lookup(MODULE_FILE)
+        if entry is None:
+            return []
+        uses = [use for use in self.ws.index.users(entry.oid) if use.path == MODULE_FILE]
+        named = f"git:{thing.content}"
+        keys = {key for key in {use.key for use in uses} if (a := self.ws.index.action(key)) and a.module == named}
+        return self.steps_of(use for use in uses if use.key in keys)
 
     def products(self, thing: Thing) -> list[Thing]:
         result = self.ws.index.result(Digest(thing.content))
@@ -242,64 +236,9 @@ def action_of(ws: Workspace, thing: Thing) -> Action | None:
     return None
 
 
-def _artifact(digest: Digest, step: StepRun, run: Run) -> Thing:
-    port = next((output.name for output in step.outputs if output.digest == digest), "")
-    return Thing(
-        f"artifact:{digest}", "artifact", f"{step.name}.{port}", digest, step.origin or run.id, run.pipeline, run.commit
-    )
-
-
-def _made_artifact(ws: Workspace, digest: Digest) -> Thing:
-    makers = ws.index.makers(digest)
-    if not makers:
-        return Thing(f"artifact:{digest}", "artifact", digest[:19], digest)
-    newest = makers[0]
-    row = ws.index.run_row(newest.run)
-    name = f"{newest.step}.{newest.port}"
-    commit = row.commit if row is not None else None
-    return Thing(f"artifact:{digest}", "artifact", name, digest, newest.run, newest.pipeline, commit)
-
-
-def _digests(ws: Workspace, text: str) -> list[Digest]:
-    digits = text.removeprefix("sha256:")
-    if not 8 <= len(digits) <= 64 or not _HEX.issuperset(digits):
-        return []
-    if len(digits) == 64:
-        digest = from_hex(digits)
-        return [digest] if ws.index.makers(digest) else []
-    return ws.index.find_made(PREFIX + digits)
-
-
-def _file(ws: Workspace, text: str, rev: str) -> Thing | None:
-    """The file at this path of the commit: as written from the root, or from the current folder."""
-    try:
-        commit = resolve_commit(ws.objects, ws.location, rev)
-    except InputError:
-        return None
-    source = CommitSource(ws.objects, commit)
-    for path in _paths(ws, text):
-        entry = source.lookup(path)
-        if entry is not None:
-            return _file_thing(path, entry.oid, commit)
-    return None
-
-
-def _paths(ws: Workspace, text: str) -> list[str]:
-    found = [os.path.normpath(text)]
-    root = ws.location.worktree
-    if root is not None:
-        found.insert(0, os.path.relpath(os.path.realpath(os.path.abspath(text)), os.path.realpath(root)))
-    return [path for path in found if path != "." and not path.startswith(("/", ".."))]
-
-
-def _file_thing(path: str, oid: str, commit: str | None) -> Thing:
-    return Thing(f"file:{path}@{oid}", "file", path, oid, commit=commit)
-
-
-def _commit(ws: Workspace, commit: str) -> Thing:
-    return Thing(f"commit:{commit}", "commit", commit_info(ws.objects, commit).subject, commit, commit=commit)
-
-
 def _covers(used: str, path: str) -> bool:
-    """Whether a step that names `used` had the file `path`: the same, or a directory above it."""
-    return used == path or path.startswith(used + "/") or used.endswith("/" + path)
+    """Whether a step that names `used` had the file `path`: the same, a directory above it, or a copy that a module got."""
+    if used == path or path.startswith(used + "/"):
+        return True
+    given = used.startswith(f"{IN}/")
+    return used.endswith("/" + path) or (given and posixpath.basename(used) == posixpath.basename(path))

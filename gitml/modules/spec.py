@@ -15,13 +15,14 @@ from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Port
 from gitml.core.yamldoc import Node, read_yaml
 from gitml.errors import InputError
+from gitml.modules.places import MODULE_FILE
 from registry.interface import Interface
 from registry.interface import Param as RegistryParam
 from registry.interface import Port as RegistryPort
 from registry.names import check_name, check_version
 from registry.values import Manifest
 
-FILE = "module.yaml"
+FILE = MODULE_FILE
 MAX_BYTES = 256 << 10
 MAX_TEXT = 4000
 MAX_TAGS = 50

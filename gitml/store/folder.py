@@ -63,6 +63,15 @@ class ObjectFolder:
                 return True
             return self.settle(digest) and (size is None or os.lstat(path).st_size == size)
 
+    def size_of(self, digest: Digest) -> int | None:
+        """The bytes of an object as a stat tells them, None when it is not here."""
+        path = self.path_of(digest)
+        with Guard(path):
+            try:
+                return os.lstat(path).st_size
+            except FileNotFoundError:
+                return None
+
     def settle(self, digest: Digest) -> bool:
         """Hashes an object in doubt. Good: its mode and time are restored, True. Bad: it is quarantined, False."""
         why = self.check(digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
@@ -45,6 +45,18 @@ def sweep(store: LocalStore, keep: Set[Digest], dry_run: bool = False) -> Swept:
         usage = store.usage()
         return Swept(count, size, kept_count, kept_size, usage.temporaries, usage.temporary_bytes)
     return Swept(count, size, kept_count, kept_size, *store.sweep_temporaries(older_than=0))
+
+
+def delete(store: LocalStore, digests: Iterable[Digest]) -> tuple[int, int]:
+    """Deletes just these objects, under the exclusive gc lock; how many were here, and their bytes."""
+    count = size = 0
+    for digest in digests:
+        bytes_ = store.size_of(digest)
+        if bytes_ is not None:
+            store.delete(digest)
+            count += 1
+            size += bytes_
+    return count, size
 
 
 def reachable(store: LocalStore, roots: Set[Digest]) -> set[Digest]:

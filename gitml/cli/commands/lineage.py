@@ -13,9 +13,17 @@ from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.terminal import paint, safe, speaks_unicode
 
 if TYPE_CHECKING:
-    from gitml.history.lineage import Lineage, Thing
+    from gitml.history.lineage import Lineage
+    from gitml.history.things import Thing
 
-_COLOURS = {"artifact": "cyan", "step": "bold", "file": "green", "param": "yellow", "commit": "magenta"}
+_COLOURS = {
+    "artifact": "cyan",
+    "step": "bold",
+    "file": "green",
+    "param": "yellow",
+    "module": "blue",
+    "commit": "magenta",
+}
 _MANY = 2000  # lines of a tree beyond which it is cut
 
 
@@ -23,7 +31,7 @@ _MANY = 2000  # lines of a tree beyond which it is cut
 def command() -> None:
     """Tell where an artifact, a file or a commit comes from, and what was made of it.
 
-    THING is RUN:STEP.PORT, RUN:STEP or RUN; a digest or its beginning; a path of the commit; or a commit.
+    THING is RUN:STEP.PORT, RUN:STEP or RUN; a digest or its beginning; a path of the commit; a commit; or MODULE@VERSION.
     """
 
 
@@ -33,9 +41,10 @@ def command() -> None:
 def up(session: Session, thing: str, rev: str) -> int:
     """Show all that THING was made from: steps, their inputs, code and parameters, down to files and commits."""
     from gitml.history import lineage
+    from gitml.history.things import find_things
 
     recover_killed(session.ws)
-    return _show(session, lineage.up(session.ws, lineage.find_things(session.ws, thing, rev)))
+    return _show(session, lineage.up(session.ws, find_things(session.ws, thing, rev)))
 
 
 @verb("down", json=True)
@@ -44,9 +53,10 @@ def up(session: Session, thing: str, rev: str) -> int:
 def down(session: Session, thing: str, rev: str) -> int:
     """Show all that was ever made of THING, in every recorded run."""
     from gitml.history import lineage
+    from gitml.history.things import find_things
 
     recover_killed(session.ws)
-    found = lineage.down(session.ws, lineage.find_things(session.ws, thing, rev))
+    found = lineage.down(session.ws, find_things(session.ws, thing, rev))
     if not session.json and not found.edges:
         session.note("no recorded run made anything of it")
     return _show(session, found)
@@ -58,11 +68,12 @@ def down(session: Session, thing: str, rev: str) -> int:
 def show(session: Session, thing: str, rev: str) -> int:
     """Show what THING is: its content, the step that made it, and how many steps used it."""
     from gitml.history import lineage
+    from gitml.history.things import find_things
 
     ws = session.ws
     recover_killed(ws)
     shown: list[dict[str, Any]] = []
-    for found in lineage.find_things(ws, thing, rev):
+    for found in find_things(ws, thing, rev):
         data = _as_data(found)
         data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.up(ws, [found]), found)))
         data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.down(ws, [found]), found)))
@@ -128,6 +139,8 @@ def _line(thing: Thing) -> str:
     if thing.kind == "file":
         place = f" at {thing.commit[:12]}" if thing.commit else ""
         return f"{text}  {paint(thing.content[:12] + place, 'dim', sys.stdout)}"
+    if thing.kind == "module":
+        return f"{text}  {paint(thing.content[:12], 'dim', sys.stdout)}"
     where = f"run {thing.run[:8]}" if thing.run else ""
     return f"{text}  {where} of {safe(thing.pipeline or '?')}" + (f" at {thing.commit[:12]}" if thing.commit else "")
 

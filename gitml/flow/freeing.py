@@ -1,0 +1,120 @@
+"""Freeing: deleting from the Store just what one asks for, and saying before what keeps it and what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Set
+from typing import NamedTuple
+
+from gitml.core.digest import Digest
+from gitml.core.record import Run
+from gitml.errors import BusyError, InputError
+from gitml.flow.hygiene import PIN, named_commits
+from gitml.flow.recovery import recover
+from gitml.ledger.runs import recorded_runs
+from gitml.store.gc import delete, reachable
+from gitml.store.locks import Locks
+from gitml.workspace import Workspace
+
+
+class Keeper(NamedTuple):
+    """A run whose record names an artifact. `why` is the rule by which `gitml gc` never drops its outputs, empty for none."""
+
+    run: str
+    name: str
+    pipeline: str
+    started: float
+    why: str
+
+
+class Freeing(NamedTuple):
+    """What freeing would do. `objects` and `bytes` would go; `shared` bytes stay, since other artifacts hold them too.
+
+    `keepers` are the runs that name what is asked for, those that a rule keeps first; `inline` counts artifacts whose bytes stay
+    in a record all the same.
+    """
+
+    digests: tuple[Digest, ...]
+    objects: int
+    bytes: int
+    shared: int
+    keepers: tuple[Keeper, ...]
+    inline: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether a run keeps it, so that freeing needs a person's word."""
+        return bool(self.keepers)
+
+
+class Freed(NamedTuple):
+    """Objects and bytes that were deleted."""
+
+    objects: int
+    bytes: int
+
+
+def consider(ws: Workspace, digests: Collection[Digest]) -> Freeing:
+    """What freeing these artifacts would do; nothing is changed. Reads all records: seconds for 100,000 runs."""
+    asked = frozenset(digests)
+    look = _look(ws, asked)
+    inline = sum(1 for digest in asked if ws.index.inline(digest) is not None)
+    gone, stay = (sum(ws.store.size_of(digest) or 0 for digest in some) for some in (look.going, look.shared))
+    return Freeing(tuple(asked), len(look.going), gone, stay, look.keepers, inline)
+
+
+def free(ws: Workspace, digests: Collection[Digest], *, though_kept: bool = False) -> Freed:
+    """Deletes these artifacts and what only they hold. InputError for one that a run keeps unless `though_kept`.
+
+    BusyError while a run goes on: what it uses must stay.
+    """
+    recover(ws)
+    if not ws.locks.try_lock(Locks.GC):
+        raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
+    try:
+        look = _look(ws, frozenset(digests))
+        if look.keepers and not though_kept:
+            keeper = look.keepers[0]
+            raise InputError(f"run {keeper.run[:8]} keeps {keeper.name}", hint="confirm that it is to go all the same")
+        return Freed(*delete(ws.store, look.going))
+    finally:
+        ws.locks.unlock(Locks.GC)
+
+
+class _Look(NamedTuple):
+    going: Set[Digest]
+    shared: Set[Digest]
+    keepers: tuple[Keeper, ...]
+
+
+def _look(ws: Workspace, asked: Set[Digest]) -> _Look:
+    """What would be deleted, what stays of it because something else holds it, and which runs name what is asked for."""
+    named = named_commits(ws)
+    keepers = []
+    others: set[Digest] = set()
+    for run in recorded_runs(ws.records, ws.objects):
+        for name, digest in _named_by(run):
+            if digest in asked:
+                keepers.append(Keeper(run.id, name, run.pipeline, run.started, _rule(run, named)))
+            else:
+                others.add(digest)
+    others |= ws.index.output_digests() - asked
+    ours = {digest for digest in reachable(ws.store, asked) if ws.store.size_of(digest) is not None}
+    held = reachable(ws.store, others)
+    return _Look(ours - held, ours & held, tuple(sorted(keepers, key=lambda one: (not one.why, -one.started))))
+
+
+def _named_by(run: Run) -> Iterator[tuple[str, Digest]]:
+    for step in run.steps:
+        for output in step.outputs:
+            yield f"{step.name}.{output.name}", output.digest
+        for attempt in step.attempts:
+            if attempt.log is not None:
+                yield f"the log of {step.name}", attempt.log.digest
+
+
+def _rule(run: Run, named: Set[str]) -> str:
+    if PIN in run.tags:
+        return "it is pinned"
+    if run.commit in named or (run.base or "") in named:
+        return "a branch or tag names its commit"
+    return ""

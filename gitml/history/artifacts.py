@@ -1,0 +1,48 @@
+"""Artifacts: all that steps made, as a list, and what is known of one of them."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import NamedTuple
+
+from gitml.core.digest import Digest
+from gitml.history import contents
+from gitml.store.artifacts import Artifact, ArtifactList
+from gitml.store.lineage import Maker, Use
+from gitml.workspace import Workspace
+
+
+class Details(NamedTuple):
+    """What is known of an artifact: who made it and took it in, newest first; whether all its bytes can be had here.
+
+    `file_name` is what its file was called when it was made, empty when no record says so.
+    """
+
+    artifact: Artifact
+    makers: list[Maker]
+    users: list[Use]
+    whole: bool
+    file_name: str
+
+
+def open_artifacts(ws: Workspace) -> ArtifactList:
+    """Every artifact there is now; takes about a second for 100,000."""
+    return ArtifactList(ws.index, (digest for digest, _ in ws.store.iterate()))
+
+
+def details(ws: Workspace, artifact: Artifact) -> Details:
+    """What is known of it."""
+    makers = ws.index.makers(artifact.digest)
+    users = [use for use in ws.index.users(artifact.digest) if use.run is not None]
+    size = artifact.size or 0
+    whole = artifact.size is not None and contents.is_here(ws, artifact.digest, size, tree=artifact.is_tree)
+    return Details(artifact, makers, users, whole, _file_name(ws, artifact.digest, makers))
+
+
+def _file_name(ws: Workspace, digest: Digest, makers: list[Maker]) -> str:
+    for maker in makers[:1]:
+        action = ws.index.action(maker.key)
+        for output in action.outputs if action is not None else ():
+            if output.name == maker.port:
+                return posixpath.basename(output.mount)
+    return ""
