@@ -75,6 +75,7 @@ bench: bench-peers
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.registry
+	$(BIN)/python -m benchmarks.hooks
 
 bench-peers: $(PEERS:%=$(BENCH)/%/installed.stamp) $(BENCH)/gitml/installed.stamp $(VENV)/runtime.stamp
 

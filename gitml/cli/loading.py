@@ -115,6 +115,14 @@ def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return option(function)
 
 
+def on_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--on TARGET``."""
+    option = click.option(
+        "--on", "on", metavar="TARGET", help="Run every step on this target, whatever the pipeline says."
+    )
+    return option(function)
+
+
 def has_live_runs(ws: Workspace) -> bool:
     """Whether a run is going on or was left by a killed gitml."""
     try:

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 _COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "red"}
 
 
-def show_plan(session: Session, asked: Asked, *, force: bool = False, reuse: bool = True) -> Plan:
+def show_plan(
+    session: Session, asked: Asked, *, force: bool = False, reuse: bool = True, on: str | None = None
+) -> Plan:
     """Plans and shows it; nothing is performed or written down."""
     from gitml.flow.planning import make_plan, policy_for
 
     loaded, wanted = asked
     policy = policy_for(loaded, wanted, force=force, reuse=reuse)
-    plan = make_plan(session.ws, loaded, wanted, policy)
+    plan = make_plan(session.ws, loaded, wanted, policy, on)
     commit, dirty = commit_of(loaded)
+    if not session.json:
+        for warning in plan.warnings:
+            session.warn(safe(warning))
     if session.json:
         session.show_json(
             {

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.terminal import paint
+from gitml.cli.terminal import paint, safe
 
 if TYPE_CHECKING:
+    from gitml.ledger.verifying import Refused
     from gitml.workspace import Workspace
 
 
@@ -32,11 +33,15 @@ class Session:
             from gitml.workspace import open_workspace
 
             self._workspace = open_workspace(os.getcwd(), os.environ, self._tell_of_many)
+            self._workspace.tell_of_refused = self._tell_of_refused
         return self._workspace
 
     def _tell_of_many(self, records: int) -> None:
         if not self.json:
             self.note(f"reading {records:,} records of runs…")
+
+    def _tell_of_refused(self, refused: Refused) -> None:
+        self.warn(f"refused {safe(refused.path)}: {safe(refused.why)}")
 
     def close(self) -> None:
         """Lets go of the workspace."""

@@ -18,6 +18,7 @@ _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fals
 
 Scalar = str | int | float | bool
 PORT_KINDS = ("file", "directory", "metrics", "plot")
+ALONE = (1, 1)
 
 
 class CodeFile(NamedTuple):
@@ -49,7 +50,8 @@ class Action(NamedTuple):
     """A step ready to be performed: no expression is left in it, and nothing else can change its result.
 
     `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
-    from the machine and only its name counts. `environment` is the Digest of an environment's description.
+    from the machine and only its name counts. `environment` is the Digest of an environment's description. `gang` is on how
+    many nodes it runs and how many processes on each: a program that learns with others computes other numbers than one alone.
     """
 
     argv: tuple[str, ...]
@@ -61,23 +63,25 @@ class Action(NamedTuple):
     env: tuple[tuple[str, str | None], ...]
     environment: Digest
     module: str | None = None
+    gang: tuple[int, int] = ALONE
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
-        return _ENCODE(
-            {
-                "format": FORMAT,
-                "argv": self.argv,
-                "shell": self.shell,
-                "params": self.params,
-                "code": self.code,
-                "inputs": self.inputs,
-                "outputs": self.outputs,
-                "env": self.env,
-                "environment": self.environment,
-                "module": self.module,
-            }
-        ).encode("ascii")
+        parts: dict[str, Any] = {
+            "format": FORMAT,
+            "argv": self.argv,
+            "shell": self.shell,
+            "params": self.params,
+            "code": self.code,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "env": self.env,
+            "environment": self.environment,
+            "module": self.module,
+        }
+        if self.gang != ALONE:
+            parts["gang"] = self.gang
+        return _ENCODE(parts).encode("ascii")
 
     def key(self) -> Digest:
         """The ActionKey."""
@@ -105,6 +109,7 @@ def decode_action(preimage: bytes) -> Action:
             env=tuple((name, value) for name, value in raw["env"]),
             environment=Digest(raw["environment"]),
             module=raw["module"],
+            gang=_gang(raw.get("gang", ALONE)),
         )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error
@@ -112,6 +117,13 @@ def decode_action(preimage: bytes) -> Action:
     if action.preimage() != preimage:
         raise ValueError("not an action: not in canonical form")
     return action
+
+
+def _gang(raw: Any) -> tuple[int, int]:
+    nodes, processes = raw
+    if type(nodes) is not int or type(processes) is not int or nodes < 1 or processes < 1:
+        raise TypeError(f"{str(raw)[:60]!r} is no gang")
+    return nodes, processes
 
 
 def _check_types(action: Action) -> None:

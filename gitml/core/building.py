@@ -135,6 +135,8 @@ class _Renderer:
             timeout=step.timeout,
             resources=step.resources,
             module=module.content if module else None,
+            target=step.target,
+            gang=step.gang,
         )
 
     def module_params(self, step: Step, module: Module, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -20,6 +20,13 @@ class StepWaits(NamedTuple):
     name: str
 
 
+class StepFetches(NamedTuple):
+    """Inputs of `size` bytes are brought from a remote store before the step can start."""
+
+    name: str
+    size: int
+
+
 class StepStarted(NamedTuple):
     """An attempt begins; `number` counts from 1."""
 
@@ -55,6 +62,23 @@ class Note(NamedTuple):
     text: str
 
 
+class Transferring(NamedTuple):
+    """How far an ``upload`` or ``download`` is, told a few times a second.
+
+    `done` of `total` bytes and `items` of `of` objects are moved; `rate` is in bytes a second; `left` in seconds, None when
+    it can't be told yet.
+    """
+
+    direction: str
+    remote: str
+    done: int
+    total: int
+    items: int
+    of: int
+    rate: float
+    left: float | None
+
+
 class RunFinished(NamedTuple):
     """After the record was written; `recorded` is its commit."""
 
@@ -62,4 +86,15 @@ class RunFinished(NamedTuple):
     recorded: str
 
 
-Event = RunStarted | StepWaits | StepStarted | StepOutput | StepRetried | StepFinished | Note | RunFinished
+Event = (
+    RunStarted
+    | StepWaits
+    | StepFetches
+    | StepStarted
+    | StepOutput
+    | StepRetried
+    | StepFinished
+    | Note
+    | Transferring
+    | RunFinished
+)

@@ -47,6 +47,8 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
         )
     changes += _inputs(before, after)
     changes += _command(before, after)
+    if before.gang != after.gang:
+        changes.append(Change("command", "gang", _shown_gang(before.gang), _shown_gang(after.gang)))
     changes += _named("env", before.env, after.env)
     changes += _pairs(
         "output",
@@ -67,6 +69,10 @@ def summary_of(changes: Sequence[Change]) -> str:
 
 def _shown_module(module: str | None) -> str | None:
     return module and module.removeprefix("git:")[:12]
+
+
+def _shown_gang(gang: tuple[int, int]) -> str:
+    return f"{gang[0]} x {gang[1]} processes"
 
 
 def _git_id(mode: str, oid: str) -> str:

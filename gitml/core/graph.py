@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from gitml.core.action import ActionOutput, Scalar
+from gitml.core.action import ALONE, ActionOutput, Scalar
 from gitml.core.config import HOST
 from gitml.core.diagnostics import nearest
 from gitml.core.resources import ONE_CPU, Resources
@@ -29,7 +29,8 @@ class Binding(NamedTuple):
 class GraphStep(NamedTuple):
     """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file.
 
-    `module` is the Git id of the tree of the module that it uses; its code and environment are there.
+    `module` is the Git id of the tree of the module that it uses; its code and environment are there. `target` is where the
+    pipeline wants it to run, empty when it does not say; `gang` is (nodes, processes on each).
     """
 
     name: str
@@ -50,6 +51,8 @@ class GraphStep(NamedTuple):
     timeout: float | None = None
     resources: Resources = ONE_CPU
     module: str | None = None
+    target: str = ""
+    gang: tuple[int, int] = ALONE
 
 
 class Graph(NamedTuple):

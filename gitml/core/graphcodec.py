@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitml.core.action import ActionOutput
+from gitml.core.action import ALONE, ActionOutput
 from gitml.core.graph import Binding, Graph, GraphStep
 from gitml.core.params import Param
 from gitml.core.resources import ONE_CPU, Resources
@@ -13,7 +13,7 @@ from gitml.core.resources import ONE_CPU, Resources
 if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
-FORMAT = 2  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 3  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Head(NamedTuple):
@@ -53,6 +53,7 @@ def graph_as_json(graph: Graph) -> Any:
             [step.env, step.code, step.parents, step.environment, step.reuse, step.strict, step.retries, step.timeout],
             None if step.resources == ONE_CPU else _resources_as_json(step.resources),
             step.module,
+            [step.target, *step.gang] if step.target or step.gang != ALONE else None,
         ]
         for step in graph.steps.values()
     ]
@@ -63,7 +64,8 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows = raw
     steps = {}
-    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module in rows:
+    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module, placing in rows:
+        target, *gang = placing or ("", *ALONE)
         env, code, parents, environment, reuse, strict, retries, timeout = rest
         steps[name] = GraphStep(
             name,
@@ -84,6 +86,8 @@ def graph_from_json(raw: Any) -> Graph:
             timeout,
             ONE_CPU if resources is None else Resources(*resources),
             module,
+            target,
+            (gang[0], gang[1]),
         )
     return Graph(pipeline, path, experiment, params, steps)
 

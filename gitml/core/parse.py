@@ -9,7 +9,7 @@ from gitml.core import matrix, paths
 from gitml.core.action import PORT_KINDS, Scalar
 from gitml.core.config import HOST, Defaults
 from gitml.core.diagnostics import SpecError, nearest
-from gitml.core.expression import Ref, Template, shell_operator, split_words
+from gitml.core.expression import NAME, Ref, Template, shell_operator, split_words
 from gitml.core.fields import Fields
 from gitml.core.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.resources import ONE_CPU, Resources
@@ -18,11 +18,11 @@ from gitml.core.wiring import check_wiring
 from gitml.core.yamldoc import Node, read_yaml
 
 _PIPELINE_KEYS = frozenset(
-    ("name", "help", "experiment", "params", "inputs", "env", "environment", "sandbox", "steps", "code")
+    ("name", "help", "experiment", "params", "inputs", "env", "environment", "sandbox", "steps", "code", "target")
 )
 _STEP_KEYS = frozenset(
     ("run", "shell", "outputs", "after", "code", "env", "environment", "retries", "timeout", "reuse", "sandbox")
-    + ("resources", "matrix", "help", "module", "inputs", "params")
+    + ("resources", "matrix", "help", "module", "inputs", "params", "target", "nodes", "processes")
 )
 _OF_THE_MODULE = ("run", "shell", "outputs", "code", "env", "environment")
 _OF_A_USE = ("inputs", "params")
@@ -31,6 +31,7 @@ _PORT_KEYS = frozenset(("type", "path"))
 _RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
 SHELLS = ("bash", "sh")
 MAX_COMBINATIONS = 10_000
+MAX_GANG = 100_000
 
 
 def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> Pipeline:
@@ -51,6 +52,7 @@ class PipelineReader(Fields):
         super().__init__(path, text)
         self.environment = defaults.environment
         self.strict = defaults.strict
+        self.target = ""
         self.env: tuple[tuple[str, Template | None], ...] = ()
         self.code: tuple[Template, ...] = ()
         self.runs: dict[str, Node] = {}
@@ -76,6 +78,8 @@ class PipelineReader(Fields):
             self.environment = self.environment_of(top["environment"][1])
         if "sandbox" in top:
             self.strict = self.sandbox(top["sandbox"][1])
+        if "target" in top:
+            self.target = self.target_of(top["target"][1])
         if "env" in top:
             self.env = self.env_of(top["env"][1])
         if "code" in top:
@@ -166,6 +170,21 @@ class PipelineReader(Fields):
 
     def sandbox(self, node: Node) -> bool:
         return self.one_of(node, "sandbox", ("strict", "normal")) == "strict"
+
+    def target_of(self, node: Node) -> str:
+        """The name of a target; whether there is one is known where `gitml.yaml` is."""
+        text = self.text_of(node, "target") or ""
+        if text and not NAME.match(text):
+            self.report(node, f"target must be the name of a target, not {text[:60]!r}")
+        return text
+
+    def how_many(self, pairs: dict[str, tuple[Node, Node]], key: str) -> int:
+        if key not in pairs:
+            return 1
+        count = self.number(pairs[key][1], key, least=1, whole=True)
+        if count is not None and count > MAX_GANG:
+            self.report(pairs[key][1], f"{key} must be at most {MAX_GANG:,}")
+        return int(count or 1)
 
     def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
         found: list[tuple[str, Template | None]] = []
@@ -275,6 +294,8 @@ class PipelineReader(Fields):
             "timeout": self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
             "reuse": self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
             "strict": self.sandbox(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
+            "target": self.target_of(pairs["target"][1]) if "target" in pairs else self.target,
+            "gang": (self.how_many(pairs, "nodes"), self.how_many(pairs, "processes")),
             "matrix": self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
             "help": self.help_of(pairs),
         }

@@ -8,12 +8,14 @@ from gitml.core import paths
 from gitml.core.config import HOST, PATH, Config, Defaults
 from gitml.core.diagnostics import SpecError
 from gitml.core.fields import Fields
+from gitml.core.parsehooks import read_hooks
+from gitml.core.parseremotes import read_remotes
+from gitml.core.parsetargets import read_targets
 from gitml.core.yamldoc import Node, read_yaml
 
 # `registry` and `registries` are read where registries are (gitml.modules.places)
-_KEYS = frozenset(("defaults", "targets", "records", "registry", "registries"))
+_KEYS = frozenset(("defaults", "targets", "records", "registry", "registries", "hooks", "remotes"))
 _DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox"))
-_TARGET_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
 _RECORD_KEYS = frozenset(("inline_file", "inline_run"))
 
 
@@ -26,13 +28,15 @@ def parse_config(data: bytes, path: str = PATH) -> Config:
     if "defaults" in top:
         given.update(_defaults(fields, top["defaults"][1]))
     if "targets" in top:
-        targets = fields.mapping(top["targets"][1], "targets", frozenset(("local",)))
-        if "local" in targets:
-            given["local"] = _target(fields, targets["local"][1])
+        given.update(read_targets(fields, top["targets"][1]))
     if "records" in top:
         for name, (_, node) in fields.mapping(top["records"][1], "records", _RECORD_KEYS).items():
             if name in _RECORD_KEYS:
                 given[name] = fields.bytes(node, name)
+    if "hooks" in top:
+        given["hooks"] = read_hooks(fields, top["hooks"][1])
+    if "remotes" in top:
+        given["remotes"] = read_remotes(fields, top["remotes"][1])
     if fields.diagnostics:
         raise SpecError(fields.diagnostics)
     return Config(**given)
@@ -54,22 +58,4 @@ def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
     if "sandbox" in pairs:
         strict = fields.one_of(pairs["sandbox"][1], "sandbox", ("strict", "normal")) == "strict"
     given["defaults"] = Defaults(environment, strict)
-    return given
-
-
-def _target(fields: Fields, node: Node) -> dict[str, Any]:
-    pairs = fields.mapping(node, "target 'local'", _TARGET_KEYS)
-    given: dict[str, Any] = {}
-    for name, (_, value) in pairs.items():
-        if name in ("cpus", "gpus"):
-            given[name] = fields.number(value, name, least=1 if name == "cpus" else 0)
-        elif name == "memory":
-            given[name] = fields.bytes(value, name)
-        elif name == "labels":
-            given[name] = {k: fields.text_of(v, f"label {k!r}") for k, (_, v) in fields.mapping(value, name).items()}
-        elif name == "custom":
-            given[name] = {
-                k: fields.number(v, f"custom resource {k!r}", least=0)
-                for k, (_, v) in fields.mapping(value, name).items()
-            }
     return given

@@ -61,9 +61,10 @@ ALWAYS_REUSE = Policy()
 
 
 class Plan(NamedTuple):
-    """Decisions by step, each step after those it waits for."""
+    """Decisions by step, each step after those it waits for; `warnings` tell what could not be found out."""
 
     decisions: Mapping[str, Decision]
+    warnings: tuple[str, ...] = ()
 
     def runs_something(self) -> bool:
         """Whether a step would or may run."""
@@ -123,6 +124,7 @@ def action_of(step: GraphStep, parts: Parts) -> Action:
         env=step.env,
         environment=parts.environment,
         module=f"git:{step.module}" if step.module else None,
+        gang=step.gang,
     )
 
 

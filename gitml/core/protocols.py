@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment
 from gitml.core.record import LogRef
+from gitml.core.remotes import Stored
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, Cost, OutputRef
 
@@ -80,6 +81,92 @@ class Store(Protocol):
 
     def quarantine(self, digest: Digest, why: str) -> None:
         """Moves a bad object aside, never deleting it; from now on it counts as missing."""
+
+
+class Download(NamedTuple):
+    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle."""
+
+    start: int
+    chunks: Iterator[bytes]
+
+
+class Listed(NamedTuple):
+    """What a remote store has under a name: a `manifest` of a Tree or an object; when it was written, in seconds since 1970."""
+
+    digest: Digest
+    size: int
+    manifest: bool
+    written: float
+
+
+class RemoteStore(Protocol):
+    """Digest -> content on shared storage. What lies under a name is whole: a write that is cut off leaves nothing there.
+
+    Every method may be called from several threads at once, and raises RemoteError when the remote can't be reached or
+    refuses, TrustError when it asks for credentials that are not there.
+    """
+
+    @property
+    def name(self) -> str:
+        """What gitml.yaml calls it."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, without anything secret."""
+
+    @property
+    def identity(self) -> str:
+        """Tells remotes apart in what is remembered of them: the same as long as the place is."""
+
+    @property
+    def parallel(self) -> int:
+        """How many transfers at once serve it best."""
+
+    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these are there in that size; in as few requests as it can."""
+
+    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these an upload has to bring; may ask for the right to do so."""
+
+    def expect(self, wanted: Sequence[Stored]) -> None:
+        """Says what `get` will be asked for next, for those that answer many such questions in one request."""
+
+    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+        """Uploads a file or bytes; IntegrityError, and nothing there, when the source is not what `item` says.
+
+        What is there already is replaced. `moved` is told of each piece of so many bytes; what it raises ends the upload.
+        """
+
+    def get(self, item: Stored, start: int = 0) -> Download:
+        """The object's bytes, from `start` on if it can. IntegrityError when it is not there. Whoever takes them verifies."""
+
+    def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
+        """Which of these Trees have a manifest there."""
+
+    def manifest(self, tree: Digest) -> bytes | None:
+        """The manifest of a Tree, None when there is none."""
+
+    def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
+        """Writes manifests; all that they name must be there."""
+
+    def note(self) -> bytes | None:
+        """The notes of gc, None when there are none."""
+
+    def close(self) -> None:
+        """Ends connections; nothing may be asked afterwards."""
+
+
+class SweptRemote(RemoteStore, Protocol):
+    """A remote store that can tell what it has and delete it."""
+
+    def listed(self) -> Iterator[Listed]:
+        """Everything in it, in no order; what is not gitml's is left out."""
+
+    def delete(self, item: Listed) -> None:
+        """Deletes one; nothing happens when it is not there."""
+
+    def set_note(self, content: bytes) -> None:
+        """Keeps notes of gc, in the place of those before."""
 
 
 class ActionCache(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from gitml.core.action import Scalar
+from gitml.core.action import ALONE, Scalar
 from gitml.core.config import HOST
 from gitml.core.expression import Template
 from gitml.core.params import Param
@@ -99,7 +99,8 @@ class ResolvedModule(NamedTuple):
 class Step:
     """One step as written. `words` is the command: one Template a word, or with `shell` the one script.
 
-    A step that uses a module has a `use` and neither command nor outputs of its own.
+    A step that uses a module has a `use` and neither command nor outputs of its own. `target` is empty where neither the step
+    nor its pipeline says one; `gang` is (nodes, processes on each).
     """
 
     name: str
@@ -116,6 +117,8 @@ class Step:
     reuse: bool = True
     strict: bool = False
     resources: Resources = field(default_factory=Resources)
+    target: str = ""
+    gang: tuple[int, int] = ALONE
     matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     help: str = ""
     use: Use | None = None

@@ -18,6 +18,7 @@ from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import parse_path
+from gitml.ledger.pointers import parse_pointer
 from gitml.ledger.runs import read_run
 from gitml.store import fsck
 from gitml.store.locks import Locks
@@ -91,7 +92,7 @@ def _records(ws: Workspace) -> Iterator[Fault]:
 def _problem_of_record(path: str, content: bytes) -> str | None:
     file = parse_path(path)
     if file is None:
-        return "is no file of a record"
+        return None if parse_pointer(path) is not None and not content else "is no file of a record"
     stem = file.name.removesuffix(".json")
     try:
         if not file.folder:

@@ -89,7 +89,7 @@ def load(
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)
-        graph = _with_experiment(_build(ws, parsed, params, contents), config)
+        graph = _with_experiment(graph_of(ws, parsed, params, contents), config)
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
@@ -164,11 +164,12 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> L
     parsed = _parse(source, entry, run.path, config)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
-    graph = _build(ws, parsed, {**defaults, **run.params}, contents)
+    graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
     return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules)
 
 
-def _build(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+    """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses. SpecError for what does not fit."""
     from gitml.core.building import build_graph
 
     if not contents:

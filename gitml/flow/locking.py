@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gitml.core.diagnostics import nearest
 from gitml.core.graphcodec import head_of
 from gitml.core.parse import parse_pipeline
+from gitml.core.protocols import Source
 from gitml.errors import InputError, MachineError
 from gitml.flow.load import open_source, pipelines_in, read_config
 from gitml.flow.using import open_modules, read_lock
@@ -25,12 +26,12 @@ class Locked(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def resolve_lock(ws: Workspace, upgrade: Collection[str] | None = ()) -> Locked:
-    """What `gitml.lock` should say of the work tree's pipelines.
+def resolve_lock(ws: Workspace, upgrade: Collection[str] | None = (), source: Source | None = None) -> Locked:
+    """What `gitml.lock` should say of the pipelines of `source`, the work tree when None.
 
     Entries it has stay as they are, but for the modules in `upgrade` (all when None); uses that are gone go.
     """
-    source = open_source(ws, None)
+    source = source or open_source(ws, None)
     config = read_config(ws, source)
     uses: dict[str, None] = {}
     for path in pipelines_in(source).values():

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide
 from gitml.core.resources import Resources
-from gitml.core.result import ActionResult
+from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
 from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
+from gitml.flow.targets import targets_of
 from gitml.workspace import Workspace
 
 
 class Planner:
     """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None) -> None:
+    def __init__(
+        self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None, on: str | None = None
+    ) -> None:
         self.ws = ws
+        self.on = on
         self.config = loaded.config
         self.jobs = jobs
         self.graph = loaded.graph
@@ -50,33 +53,42 @@ class Planner:
 
     def plan(self, names: Sequence[str]) -> Plan:
         """Decisions for `names`, which hold every parent of each."""
+        targets_of(self.graph, names, self.on, self.config)
+        # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
+        with self.index.looking(), self.availability.gathering() as questions:
+            decisions = self._decisions(names)
+        if questions:
+            self.availability.ask(questions)
+            with self.index.looking():
+                decisions = self._decisions(names)
+        return Plan(decisions, tuple(self.availability.warnings))
+
+    def _decisions(self, names: Sequence[str]) -> dict[str, Decision]:
         results: dict[str, ActionResult | None] = {}
         decisions: dict[str, Decision] = {}
-        with self.index.looking():
-            self._plan(names, results, decisions)
-        return Plan(decisions)
-
-    def _plan(
-        self, names: Sequence[str], results: dict[str, ActionResult | None], decisions: dict[str, Decision]
-    ) -> None:
         for name in names:
             decision = decisions[name] = self.decide(self.graph.steps[name], results)
             results[name] = decision.result if decision.kind == REUSE else None
+        return decisions
 
     def known_result(self, key: Digest) -> ActionResult | None:
         """The result of `key` when all its bytes can be had: another process may just have made it."""
         result = self.index.result(key)
         return result if result is not None and all(map(self.availability.has, result.outputs)) else None
 
-    def fetch_inputs(self, action: Action) -> None:
-        """Brings into the Store the inputs that are only known from records."""
-        self.availability.fetch(action)
+    def lacking(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[OutputRef]:
+        """The inputs of `step` that other steps made and that only a remote store has; those in records are brought here."""
+        made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
+        refs = [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
+        return self.availability.bring_inline(refs)
 
 
-def make_plan(ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None) -> Plan:
+def make_plan(
+    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None, on: str | None = None
+) -> Plan:
     """The Plan for the wanted steps and all they need; for every step when none is named."""
     names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
-    return Planner(ws, loaded, policy or Policy()).plan(names)
+    return Planner(ws, loaded, policy or Policy(), on=on).plan(names)
 
 
 def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:

@@ -14,7 +14,11 @@ Emit = Callable[[Event], None]
 
 
 class RunRequest(NamedTuple):
-    """What is asked of a run beyond the pipeline and its parameters; `jobs` None means as many as the machine has CPUs."""
+    """What is asked of a run beyond the pipeline and its parameters.
+
+    `jobs` None means as many as the machine has CPUs; `on` is the target of every step, None: what the pipeline says.
+    `branch` is that of a commit which is run because it was pushed; of the work tree the one that is checked out counts.
+    """
 
     wanted: Sequence[str] = ()
     force: bool = False
@@ -25,6 +29,8 @@ class RunRequest(NamedTuple):
     tags: tuple[str, ...] = ()
     message: str = ""
     allow_disabled: bool = False
+    on: str | None = None
+    branch: str | None = None
 
 
 def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:

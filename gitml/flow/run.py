@@ -36,7 +36,7 @@ def run_pipeline(
     graph = loaded.graph
     names = graph.select(request.wanted) if request.wanted else list(graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
-    planner = Planner(ws, loaded, policy, request.jobs)
+    planner = Planner(ws, loaded, policy, request.jobs, request.on)
     started = ws.now()
     ws.records.prepare()
     ident = IdentQuery(ws.location)
@@ -57,7 +57,7 @@ def run_pipeline(
         version=__version__,
         dirty=dirty,
         base=base,
-        branch=branch_name(ws.location) if isinstance(loaded.source, WorkTree) else None,
+        branch=branch_name(ws.location) if isinstance(loaded.source, WorkTree) else request.branch,
         message=request.message,
         tags=request.tags,
         params=graph.params,
@@ -65,7 +65,7 @@ def run_pipeline(
         options=_options(request),
         modules=loaded.modules,
     )
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):
@@ -110,11 +110,13 @@ def reused(name: str, decision: Decision) -> StepRun:
     return step_of_result(name, "reused", decision.reason, decision, result)
 
 
-def _options(request: RunRequest) -> dict[str, bool]:
-    options = {
+def _options(request: RunRequest) -> dict[str, bool | str]:
+    options: dict[str, bool | str] = {
         "force": request.force,
         "no_reuse": not request.reuse,
         "keep_going": request.keep_going,
         "allow_disabled": request.allow_disabled,
     }
-    return {name: True for name, value in options.items() if value}
+    if request.on:
+        options["on"] = request.on
+    return {name: value for name, value in options.items() if value}

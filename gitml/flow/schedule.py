@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
-from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
+from gitml.core.events import Note, StepFetches, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
 from gitml.core.graph import GraphStep
-from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
+from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import InputError
 from gitml.flow.hints import hint_for
+from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner
@@ -83,6 +84,8 @@ class Scheduler:
         self.results: dict[str, ActionResult | None] = {}
         self.ready: list[tuple[float, int, str]] = []  # heap; reused steps never enter it
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
+        self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
+        self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
         self.active: dict[str, Active] = {}  # by attempt
         self.stopped = 0  # the stop level already acted on
         self.failed = False
@@ -108,18 +111,22 @@ class Scheduler:
         while len(self.done) < len(self.names):
             self.heed_stop()
             self.look_at_waiting()
+            for arrival in self.fetches.arrivals(self.emit):
+                self.supply(arrival)
             self.submit_ready()
             if len(self.done) == len(self.names):
                 break
-            if self.ready and not self.active and not self.waiting:
+            idle = not self.active and not self.waiting and not self.fetches
+            if self.ready and idle:
                 name = self.ready[0][2]
                 raise InputError(f"step {name!r} fits nowhere", where="target local", hint="ask for less resources")
-            for event in self.executor.wait(POLL if self.active or self.waiting else 0.0):
+            for event in self.executor.wait(0.0 if idle else POLL):
                 self.on_event(event)
         return [self.done[name] for name in self.names]
 
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
+        self.end_fetches()
         for active in self.active.values():
             assert active.decision.key is not None
             self.ws.locks.unlock(Locks.slot_for(active.decision.key))
@@ -208,7 +215,7 @@ class Scheduler:
             if name in self.done:
                 continue
             step = self.graph.steps[name]
-            if not step.resources.fits(self.free):
+            if not step.resources.fits(self.free) or (len(self.fetches) >= MOST and name not in self.supplied):
                 held_back.append(item)  # something later in the order may fit beside what runs
                 continue
             self.begin(step, self.plan.decisions[name])
@@ -218,6 +225,10 @@ class Scheduler:
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
+        if step.name in self.supplied:
+            self.supplied.remove(step.name)
+            self.attempt(Active(step, decision, 1, self.ws.now(), ()))
+            return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
             self.waiting[step.name] = decision
             self.emit(StepWaits(step.name))
@@ -228,13 +239,64 @@ class Scheduler:
                 self.ws.locks.unlock(Locks.slot_for(decision.key))
                 self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
                 return
-        assert decision.action is not None
         try:
-            self.planner.fetch_inputs(decision.action)
+            lacking = self.planner.lacking(step, self.results)
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
+        if lacking:
+            self.emit(StepFetches(step.name, sum(output.size for output in lacking)))
+            self.fetches.start(step.name, decision, lacking)
+            return
         self.attempt(Active(step, decision, 1, self.ws.now(), ()))
+
+    def supply(self, arrival: Arrival) -> None:
+        """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
+        name, decision = arrival.name, arrival.decision
+        assert decision.key is not None
+        if arrival.error is not None:
+            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            raise arrival.error
+        if not arrival.lost:
+            self.supplied.add(name)
+            heapq.heappush(self.ready, (-self.priority[name], self.indices[name], name))
+            return
+        self.ws.locks.unlock(Locks.slot_for(decision.key))
+        self.make_again(name, arrival)
+
+    def make_again(self, name: str, arrival: Arrival) -> None:
+        """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""
+        again = []
+        for binding in self.graph.steps[name].inputs:
+            parent = binding.step
+            result = self.results.get(parent) if parent is not None else None
+            output = result.output(binding.port) if result is not None else None
+            if parent is None or output is None or output.digest not in arrival.lost:
+                continue
+            self.planner.availability.lost(output)
+            why = "; ".join(arrival.problems) or "no remote has it any more"
+            self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
+            if parent in self.done:
+                del self.done[parent], self.results[parent]
+                again.append(parent)
+                for child in self.children[parent]:
+                    if self.missing[child] > 0:  # it has not come to its turn, and waits for this one anew
+                        self.missing[child] += 1
+        self.missing[name] = sum(parent not in self.done for parent in self.graph.steps[name].parents)
+        for step in (name, *again):
+            unknown = self.plan.decisions[step]._replace(kind=UNKNOWN, action=None, key=None, result=None)
+            self.plan.decisions[step] = unknown  # type: ignore[index]
+        for parent in again:
+            self.arrive(parent)
+
+    def end_fetches(self) -> None:
+        """Stops bringing inputs, and frees the Actions of the steps that waited for them."""
+        keys = [fetch.decision.key for fetch in self.fetches.cancel()]
+        keys += [self.plan.decisions[name].key for name in self.supplied]
+        self.supplied.clear()
+        for key in keys:
+            assert key is not None
+            self.ws.locks.unlock(Locks.slot_for(key))
 
     def insists(self, step: GraphStep) -> bool:
         """Whether the step must be performed though a result is known."""
@@ -331,6 +393,7 @@ class Scheduler:
 
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""
+        self.end_fetches()
         running = {active.step.name for active in self.active.values()}
         for name in self.names:
             if name not in self.done and name not in running:

@@ -112,8 +112,13 @@ def popen(
     stdin: int | None = subprocess.PIPE,
     stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.PIPE,
+    terminal: bool | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts git in its own process group, so that a Ctrl-C meant for gitml doesn't end it in the middle."""
+    """Starts git in its own process group, so that a Ctrl-C meant for gitml doesn't end it in the middle.
+
+    For a git that may have something to ask: with `terminal` it stays where it can ask the person at the terminal, and without it
+    has none at all, so that neither git nor ssh can wait for an answer that nobody gives.
+    """
     full = clean_environment(os.environ)
     if location.explicit:
         full["GIT_DIR"] = location.git_dir
@@ -124,7 +129,14 @@ def popen(
         full.update(env)
     try:
         return subprocess.Popen(
-            [*_BASE, *args], cwd=location.folder, env=full, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
+            [*_BASE, *args],
+            cwd=location.folder,
+            env=full,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            process_group=0 if terminal is None else None,
+            start_new_session=terminal is False,
         )
     except FileNotFoundError as error:
         raise _cannot_start(location.folder) from error
@@ -152,7 +164,12 @@ def run_plain(folder: str, environ: Mapping[str, str], *args: str) -> bytes:
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` for a git of ours: identity and configuration stay, what would point it elsewhere goes."""
-    return {**{name: value for name, value in environ.items() if name not in _DROPPED}, **_FIXED}
+    return {**without_repository(environ), **_FIXED}
+
+
+def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without what a calling git says of its repository, index and quarantine."""
+    return {name: value for name, value in environ.items() if name not in _DROPPED}
 
 
 def stderr_file() -> IO[bytes]:

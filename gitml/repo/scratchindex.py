@@ -25,16 +25,16 @@ _CONFIG = (
 
 
 class ScratchIndex:
-    """An index under ``gitml/tmp`` of the Git folder that starts as the work tree's index is now."""
+    """An index under ``gitml/tmp`` of the Git folder that starts as the work tree's index, or the file `index`, is now."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, index: str | None = None) -> None:
         self._location = location
         folder = os.path.join(location.common_dir, "gitml", "tmp")
         self._path = os.path.join(folder, f"index-{os.getpid()}-{os.urandom(6).hex()}")
         try:
             os.makedirs(folder, exist_ok=True)
             _clear_stale(folder)
-            self._copy(os.path.join(location.git_dir, "index"))
+            self._copy(index or os.path.join(location.git_dir, "index"))
         except OSError as error:
             raise MachineError(f"can't copy Git's index: {error.strerror}", where=folder) from error
 

@@ -104,13 +104,14 @@ class LocalStore(ObjectFolder):
         pending: list[Pending] = []
         try:
             for digest, content in contents:
-                pending.append(self._written(digest, content))
+                pending.append(self.written(digest, content))
         except BaseException:
             self.drop_temporaries(pending)
             raise
         self.publish(pending)
 
-    def _written(self, digest: Digest, content: bytes) -> Pending:
+    def written(self, digest: Digest, content: bytes | memoryview) -> Pending:
+        """A temporary with these bytes, to be published or dropped."""
         path = self.temporary()
         with Guard(path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

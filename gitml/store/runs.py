@@ -49,28 +49,8 @@ class RunTables(ResultTables):
         with self.batch():
             if self._row("SELECT 1 FROM runs WHERE id = ?", (run.id,)):
                 self._forget(run.id)
-            counts: dict[str, int] = {}
-            for step in run.steps:
-                counts[step.outcome] = counts.get(step.outcome, 0) + 1
             self._run(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    run.id,
-                    run.started,
-                    run.ended,
-                    run.pipeline,
-                    run.experiment,
-                    run.status,
-                    run.commit,
-                    run.base,
-                    run.branch,
-                    int(run.dirty),
-                    run.message,
-                    _json(run.tags),
-                    _json(counts),
-                    _json(run.metrics()),
-                    record_commit,
-                ),
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run_values(run, record_commit)
             )
             for tag in run.tags:
                 self._run("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (tag, run.started, run.id))
@@ -163,6 +143,30 @@ class RunTables(ResultTables):
         self._run("DELETE FROM runs WHERE id = ?", (id,))
 
 
+def run_values(run: Run, record_commit: str) -> tuple[Any, ...]:
+    """The row of a run."""
+    counts: dict[str, int] = {}
+    for step in run.steps:
+        counts[step.outcome] = counts.get(step.outcome, 0) + 1
+    return (
+        run.id,
+        run.started,
+        run.ended,
+        run.pipeline,
+        run.experiment,
+        run.status,
+        run.commit,
+        run.base,
+        run.branch,
+        int(run.dirty),
+        run.message,
+        _json(run.tags),
+        _json(counts),
+        _json(run.metrics()),
+        record_commit,
+    )
+
+
 def run_row(row: tuple[Any, ...]) -> RunRow:
     """The RunRow in a row of COLUMNS."""
     known = RunRow(*row)
@@ -174,5 +178,4 @@ def run_row(row: tuple[Any, ...]) -> RunRow:
     )
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -61,6 +61,7 @@ actions: st.SearchStrategy[Action] = st.builds(
     env=_tuples(st.tuples(names, st.none() | hostile)),
     environment=digests,
     module=st.none() | hostile,
+    gang=st.tuples(st.integers(1, 3), st.integers(1, 3)),
 )
 
 file_names = st.binary(min_size=1, max_size=12).filter(

@@ -71,6 +71,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "another environment": {"environment": digest_of(b"another environment")},
     "a module": {"module": "sha256:" + "5" * 64},
     "an empty module": {"module": ""},
+    "more nodes": {"gang": (2, 1)},
+    "more processes": {"gang": (1, 2)},
 }
 
 

@@ -30,6 +30,8 @@ OWNERS = {
     "sqlalchemy": ("registry",),
     "sqlmodel": ("registry",),
     "textual": ("gitml.tui",),
+    "textual_plotext": ("gitml.tui",),
+    "textual_serve": ("gitml.tui",),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
 }

@@ -29,6 +29,7 @@ def command(session: Session, rev: str | None) -> int:
         **{f"targets.local.{name}": value for name, value in config.local.items()},
         "records.inline_file": config.inline_file,
         "records.inline_run": config.inline_run,
+        **{f"hooks.{name}": value for name, value in config.hooks._asdict().items()},
     }
     if session.json:
         session.show_json({"written": source.lookup("gitml.yaml") is not None, "settings": settings})
@@ -43,7 +44,9 @@ def command(session: Session, rev: str | None) -> int:
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "(not set)"
-    if name.startswith("records.") or name.endswith(".memory"):
+    if isinstance(value, tuple):
+        return ", ".join(map(safe, value)) or "(none)"
+    if name.startswith("records.") or name.endswith((".memory", ".large_file")):
         return size(value)
     if isinstance(value, dict):
         return ", ".join(safe(f"{key}={one}") for key, one in value.items())

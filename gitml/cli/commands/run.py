@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.loading import at_option, load_words, parse_given, set_option
+from gitml.cli.loading import at_option, load_words, on_option, parse_given, set_option
 from gitml.cli.session import Session, verb
 from gitml.errors import InputError
 
@@ -14,6 +14,7 @@ from gitml.errors import InputError
 @click.argument("words", metavar="[PIPELINE] [STEP]...", nargs=-1)
 @at_option
 @set_option
+@on_option
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 4096), metavar="N", help="Steps at once; default: the CPUs there are."
 )
@@ -32,6 +33,7 @@ def command(
     words: tuple[str, ...],
     rev: str | None,
     given: tuple[str, ...],
+    on: str | None,
     jobs: int | None,
     dry_run: bool,
     force: bool,
@@ -50,7 +52,7 @@ def command(
     command, parameters, code, inputs and environment were run before is reused.
     """
     asked_for = parse_given(given)
-    for option, names in (("--experiment", (experiment,)), ("--tag", tags)):
+    for option, names in (("--experiment", (experiment,)), ("--tag", tags), ("--on", (on,))):
         if "" in names:
             raise InputError("an empty name", where=option, hint="give one, or leave the option out")
     if detach and not dry_run:
@@ -61,7 +63,7 @@ def command(
     if dry_run:
         from gitml.cli.planshow import show_plan
 
-        show_plan(session, asked, force=force, reuse=not no_reuse)
+        show_plan(session, asked, force=force, reuse=not no_reuse, on=on)
         return DONE
     if run_id is not None and (len(run_id) != 16 or set(run_id) - set("0123456789abcdef")):
         raise InputError("not a run id", where="--run-id")
@@ -81,6 +83,7 @@ def command(
         tags=tags,
         message=message,
         allow_disabled=allow_disabled,
+        on=on,
     )
     narrator = narrator_for(session)
     with Stopping(quiet=session.quiet) as stopping:

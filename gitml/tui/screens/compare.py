@@ -36,7 +36,6 @@ class Compare(ActingPage):
         Binding("t", "section('table')", "Table", show=False),
         Binding("p", "section('plots')", "Plots"),
         Binding("a", "all", "All or what differs"),
-        Binding("enter", "open", "Open", show=False),
     ]
 
     def __init__(self) -> None:

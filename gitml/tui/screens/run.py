@@ -58,7 +58,7 @@ class RunPage(ActingPage):
     place = "run"
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(key, f"section({name!r})", title, show=False) for name, key, title in SECTIONS],
-        Binding("c", "compare", "Compare with the run before"),
+        Binding("c", "compare", "Compare"),
     ]
 
     def __init__(self) -> None:
@@ -134,23 +134,19 @@ class RunPage(ActingPage):
             self.query_one(Notice).tell(error)
         elif key == "graph":
             self.planned = {}
-            self.query_one("#graph-panel").border_subtitle = plain(
-                f"how they hang together can't be read: {error.message}"
-            )
+            told = f"how they hang together can't be read: {error.message}"
+            self.query_one("#graph-panel").border_subtitle = Text(plain(told))
             self._draw()
         else:
             super().wrong(key, error)
 
     def _show(self, seen: Seen) -> None:
-        ended = self.seen is not None and self.seen.live and not seen.live
         self.seen = seen
         self.query_one("#parts").display = True
         self.query_one(Notice).hush()
         if self.planned is None:
             run = seen.run
             self.ask("graph", lambda ws: _planned(ws, run), self._show_graph)
-        if ended:
-            self.ui.say(f"run {seen.run.id[:8]} {seen.run.status}")
         self._draw()
 
     def _show_graph(self, planned: Mapping[str, GraphStep]) -> None:
@@ -220,7 +216,7 @@ class RunPage(ActingPage):
         standing, seen = self.step, self.seen
         if standing is None or seen is None:
             return
-        self.query_one("#step-panel").border_title = plain(standing.name)
+        self.query_one("#step-panel").border_title = Text(plain(standing.name))
         getattr(self, f"_show_{self.section}")(seen, standing)
 
     def _show_details(self, seen: Seen, standing: Standing) -> None:

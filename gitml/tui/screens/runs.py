@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -71,9 +72,11 @@ class Runs(ActingPage):
         self.keep = kept.get("run")
         table = self.query_one(BigTable)
         table.is_marked = self.marked.__contains__
+        field = self.query_one(Input)
+        field.cursor_blink = False  # a screen at rest writes nothing
         with self.prevent(Input.Changed):
-            self.query_one(Input).value = self.filter
-        self.query_one(Input).display = bool(self.filter)
+            field.value = self.filter
+        field.display = bool(self.filter)
         table.focus()
         self.set_interval(1.0, self._tick)
 
@@ -84,7 +87,7 @@ class Runs(ActingPage):
             "sort": self.order.key,
             "descending": self.order.descending,
             "metrics": self.chosen,
-            "run": self._current_id(),
+            "run": self._current_id() if self.query_one(BigTable).cursor else None,
         }
 
     def arrive(self, **what: Any) -> None:
@@ -104,7 +107,7 @@ class Runs(ActingPage):
         if key in ("view", "rows") and (self.view is None or not len(self.view)):
             self._say_instead(lambda notice: notice.tell(error))
         elif key == "view":
-            self.query_one("#runs").border_subtitle = plain(error.message)
+            self.query_one("#runs").border_subtitle = Text(plain(error.message))
         else:
             super().wrong(key, error)
 

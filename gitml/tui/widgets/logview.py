@@ -120,6 +120,7 @@ class LogView(ScrollView, can_focus=True):
         """Long lines go on below, or are cut."""
         held = self.top_offset
         self.wrapped = not self.wrapped
+        self.styles.overflow_x = "hidden" if self.wrapped else "auto"
         self._lay_out()
         self._go(held)
 

@@ -20,6 +20,7 @@ from gitml.errors import InputError
 from gitml.flow.detached import words_for
 from gitml.flow.load import Offer
 from gitml.tui.text import plain
+from gitml.tui.widgets.several import Tick
 
 _OPTIONS = (
     ("force", "-f", "run every step again, whatever is known"),
@@ -49,7 +50,7 @@ class StartRun(ModalScreen[list[str] | None]):
         """The pipeline, a line for each parameter, the options, the command."""
         with Vertical(classes="dialog wide", id="start") as box:
             box.border_title = "New run"
-            box.border_subtitle = f"at {plain(self.rev)}" if self.rev else "of the files as they are now"
+            box.border_subtitle = Text(f"at {plain(self.rev)}" if self.rev else "of the files as they are now")
             choices = [(Text(plain(name)), name) for name in self.offers]
             yield Select(choices, value=self.pipeline, allow_blank=False, compact=True)
             yield Static(id="about")
@@ -57,7 +58,7 @@ class StartRun(ModalScreen[list[str] | None]):
                 yield from ()
             with Vertical(id="options"):
                 for name, _, what in _OPTIONS:
-                    yield Checkbox(what, id=name, compact=True)
+                    yield Tick(what, id=name, compact=True)
             yield Input(placeholder="what the run is for (optional)", id="message")
             yield Static(id="command")
             with Horizontal(classes="dialog-buttons"):

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from gitml.core.config import Config, Defaults
+from gitml.core.building import build_graph
+from gitml.core.config import Config, Defaults, Target
 from gitml.core.diagnostics import SpecError
 from gitml.core.expression import Ref
 from gitml.core.parse import parse_pipeline
@@ -388,8 +389,81 @@ def test_all_mistakes_of_a_configuration_are_told() -> None:
         "1:1: unknown key 'default' in gitml.yaml (did you mean 'defaults'?)",
         "2:12: unknown key 'pipelin' in defaults (did you mean 'pipeline'?)",
         "2:37: environment is an absolute path; paths are relative to the repository",
-        "3:11: unknown key 'ray' in targets (there is 'local')",
+        "3:11: target 'ray' needs ray: host:port, ray://host:port, auto or local",
         "3:34: cpus must be at least 1",
         "3:46: memory must be a size such as 512MiB or 8GiB",
         "4:24: inline_file must be a size such as 512MiB or 8GiB",
+    ]
+
+
+def test_clusters_are_read_with_all_that_can_be_said_of_them() -> None:
+    text = """\
+targets:
+  local: {cpus: 2}
+  big: {ray: "10.0.0.1:6379", token: ~/.token, store: s3, cache: 10GiB, resources: {memory: 4GiB, labels: {zone: a}}}
+  far: {ray: "ray://head.example.com:10001", insecure: true}
+  near: {ray: auto}
+  own: {ray: local, cpus: 4, gpus: 2, custom: {licence: 1}}
+"""
+    config = parse_config(text.encode())
+    wishes = Resources(memory=4 << 30, labels={"zone": "a"})
+    assert config.targets == {
+        "big": Target("big", "10.0.0.1:6379", "~/.token", False, "s3", 10 << 30, wishes),
+        "far": Target("far", "ray://head.example.com:10001", insecure=True),
+        "near": Target("near", "auto"),
+        "own": Target("own", "local", has={"cpus": 4, "gpus": 2, "custom": {"licence": 1}}),
+    }
+    assert config.local == {"cpus": 2}
+
+
+def test_what_a_target_wishes_is_asked_for_by_steps_that_say_nothing_of_it() -> None:
+    target = Target("t", "auto", wishes=Resources(memory=5, labels={"zone": "a", "disk": "ssd"}, custom={"licence": 1}))
+    asked = Resources(2.0, 1.0, 0, {"zone": "b"}, {"seat": 2})
+    assert target.wanted(asked) == Resources(2.0, 1.0, 5, {"zone": "b", "disk": "ssd"}, {"licence": 1, "seat": 2})
+    assert target.wanted(Resources(memory=7)).memory == 7
+
+
+def test_all_mistakes_of_targets_are_told() -> None:
+    text = """\
+targets:
+  a: {ray: 10.0.0.1, token: secret, resources: {gpus: 1, label: 3}}
+  b: {insecur: true}
+  c: 1.2.3.4:6
+  d: {ray: "h:77777", cpus: 3, labels: {a: b}, insecure: 3}
+  e f: {ray: auto}
+  g:
+"""
+    assert config_mistakes(text) == [
+        "2:12: ray must be host:port, ray://host:port, auto or local, not '10.0.0.1'",
+        "2:29: token is the path of a file outside the repository: write it with / or ~/ in front; the token itself never belongs here",
+        "2:49: gpus are said by steps: one that says nothing asks for one CPU and no GPU",
+        "2:58: unknown key 'label' in resources of target 'a' (did you mean 'labels'?)",
+        "3:3: target 'b' needs ray: host:port, ray://host:port, auto or local",
+        "3:7: unknown key 'insecur' in target 'b' (did you mean 'insecure'?)",
+        "4:3: target 'c' needs ray: host:port, ray://host:port, auto or local",
+        "5:12: ray must be host:port, ray://host:port, auto or local, not 'h:77777'",
+        "5:23: cpus is for ray: local; its machines say what they have",
+        "5:32: labels is for ray: local; say what steps ask for under resources",
+        "5:58: insecure must be true or false",
+        "6:3: 'e f' is not a name (letters, digits, '_' and '-', a letter or '_' first)",
+        "7:3: target 'g' needs ray: host:port, ray://host:port, auto or local",
+    ]
+
+
+def test_a_step_says_its_target_and_gang_and_the_pipeline_the_target_of_the_others() -> None:
+    text = "target: big\nsteps:\n  a: {run: x}\n  b: {run: x, target: local, nodes: 4, processes: 2}\n"
+    pipeline = parse(text)
+    assert [(step.target, step.gang) for step in pipeline.steps.values()] == [("big", (1, 1)), ("local", (4, 2))]
+    assert [(s.target, s.gang) for s in build_graph(pipeline, {}).steps.values()] == [
+        ("big", (1, 1)),
+        ("local", (4, 2)),
+    ]
+
+
+def test_mistakes_in_target_and_gang_are_told() -> None:
+    assert mistakes("target: a b\nsteps:\n  a: {run: x, target: 3, nodes: 0, processes: 1.5}\n") == [
+        "1:9: target must be the name of a target, not 'a b'",
+        "3:23: target must be the name of a target, not '3'",
+        "3:33: nodes must be at least 1",
+        "3:47: processes must be a whole number",
     ]

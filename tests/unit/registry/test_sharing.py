@@ -168,9 +168,11 @@ def test_two_published_contents_of_one_version_are_refused(ann, bob, tmp_path):
     assert bob.registry.tip() == tip
 
 
-def test_a_remote_that_is_not_there_is_a_remote_error_and_an_option_is_none(ann):
+def test_a_remote_that_is_not_there_is_a_remote_error_and_an_option_is_none(ann, tmp_path):
     ann.publish("1.0.0")
     with pytest.raises(RemoteError):
+        ann.registry.push(str(tmp_path / "nowhere.git"))
+    with pytest.raises(InputError, match="no remote 'nowhere'"):
         ann.registry.push("nowhere")
     for remote in ("", "--upload-pack=touch x", "-x", "a\nb"):
         with pytest.raises(InputError):

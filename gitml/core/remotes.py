@@ -1,0 +1,148 @@
+"""Remote stores as `gitml.yaml` names them, and what lies in one: objects, and of each directory the manifest of its objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitml.core.digest import Digest, from_hex, hex_of
+from gitml.core.result import size_from_json
+
+LFS = "lfs"
+SCHEMES = ("s3", "gs", "az", "ssh", "file")
+MANIFEST_FORMAT = 1
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z")
+_SECRET = re.compile(r"[^/@]*:[^/@]*@")
+
+
+class RemoteSpec(NamedTuple):
+    """A remote store: `url` is ``lfs`` or a URL; `options` are ``endpoint``, ``account`` or ``remote`` (a Git remote's name).
+
+    With `push` false nothing is ever uploaded to it.
+    """
+
+    name: str
+    url: str
+    options: Mapping[str, str] = {}
+    push: bool = True
+
+    @property
+    def scheme(self) -> str:
+        """``lfs``, ``s3``, ``gs``, ``az``, ``ssh`` or ``file``."""
+        return self.url.partition(":")[0]
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others in what is remembered: another place is another remote, another name is not."""
+        place = f"{self.url} {sorted(self.options.items())}"
+        return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @property
+    def place(self) -> str:
+        """Where it is, to be shown."""
+        return self.options.get("place", self.url)
+
+    @property
+    def path(self) -> str:
+        """What follows ``scheme://``."""
+        return self.url.partition("://")[2]
+
+
+def problem_with_url(url: str) -> str | None:
+    """What is wrong with the URL of a remote store, None when nothing is. No part of a secret is repeated."""
+    if url == LFS:
+        return None
+    found = _URL.match(url)
+    if found is None:
+        return f"a remote is 'lfs' or a URL ({', '.join(f'{scheme}://' for scheme in SCHEMES)})"
+    scheme, rest = found[1], found[2]
+    if scheme not in SCHEMES:
+        return f"{scheme}:// is no kind of remote; there are {', '.join(('lfs', *SCHEMES))}"
+    if _SECRET.match(rest):
+        return "credentials don't belong in gitml.yaml; they come from the environment or the usual tools"
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in rest) or "?" in rest or "#" in rest:
+        return "a remote's URL is a place only: no control characters, no '?', no '#'"
+    if ".." in rest.split("/"):
+        return "a remote's URL may not hold '..'"
+    if scheme == "file":
+        return (
+            None if rest.startswith("/") and rest.strip("/") else "file:// needs a whole path, as in file:///srv/store"
+        )
+    host, _, path = rest.partition("/")
+    if not host or host.startswith("-"):
+        return f"{scheme}:// needs a {'host' if scheme == 'ssh' else 'bucket or container'}"
+    if scheme == "ssh" and not path.strip("/"):
+        return "ssh:// needs a folder, as in ssh://host/srv/store"
+    return None
+
+
+def problem_with_option(name: str, value: str) -> str | None:
+    """What is wrong with an option of a remote store, None when nothing is."""
+    if name != "endpoint":
+        return None if _NAME.match(value) else f"{name} must be a name, not {value[:60]!r}"
+    found = _URL.match(value)
+    if found is None or found[1] not in ("http", "https"):
+        return "endpoint must be a URL (https://…)"
+    return "credentials don't belong in gitml.yaml" if "@" in value else None
+
+
+class Stored(NamedTuple):
+    """An object by its Digest, and its size in bytes."""
+
+    digest: Digest
+    size: int
+
+
+class Manifest(NamedTuple):
+    """All objects of a remote store that make up the Tree `tree` of `size` bytes.
+
+    `listings` are packs of its listings, `packs` of its small files; `objects` are its large files. A manifest is written after
+    all of these, so where it is the whole Tree is.
+    """
+
+    tree: Digest
+    size: int
+    listings: tuple[Stored, ...]
+    packs: tuple[Stored, ...]
+    objects: tuple[Stored, ...]
+
+    @property
+    def parts(self) -> tuple[Stored, ...]:
+        """Every object that it names."""
+        return (*self.packs, *self.objects, *self.listings)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of a manifest: JSON, keys sorted, objects in the order given."""
+    shown: dict[str, Any] = {"format": MANIFEST_FORMAT, "tree": hex_of(manifest.tree), "size": manifest.size}
+    for name in ("listings", "packs", "objects"):
+        shown[name] = [[hex_of(item.digest), item.size] for item in getattr(manifest, name)]
+    return json.dumps(shown, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_manifest(data: bytes, tree: Digest) -> Manifest:
+    """The manifest of `tree` in `data`; ValueError when it is none, or another's, or of a newer format."""
+    try:
+        raw = json.loads(data)
+        if raw["format"] != MANIFEST_FORMAT:
+            raise ValueError(f"a manifest of format {raw['format']!r}; this gitml reads format {MANIFEST_FORMAT}")
+        if from_hex(raw["tree"]) != tree:
+            raise ValueError("the manifest of another directory")
+        return Manifest(
+            tree, size_from_json(raw["size"]), _items(raw["listings"]), _items(raw["packs"]), _items(raw["objects"])
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a manifest: {error!r}") from error
+
+
+def _items(raw: Sequence[Sequence[Any]]) -> tuple[Stored, ...]:
+    return tuple([Stored(from_hex(name), size_from_json(size)) for name, size in raw])
+
+
+def total(items: Iterable[Stored]) -> int:
+    """Bytes of all of them."""
+    return sum(item.size for item in items)

@@ -1,0 +1,87 @@
+"""The gate of a project: commits that are pushed must have run. Asked of Git objects and records alone; no data is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from gitml.core.params import ParamError, text_of
+from gitml.errors import GitmlError
+from gitml.flow.hooks.proof import proof_of
+from gitml.flow.hooks.pushed import Update, new_commits, tip_of
+from gitml.flow.load import load, pipelines_in, read_config
+from gitml.repo.source import CommitSource
+from gitml.workspace import Workspace
+
+_TRIED = 10  # the newest runs whose parameters are tried for a pipeline that can't do without being given some
+
+
+class Unproven(NamedTuple):
+    """A pipeline of a commit that is pushed and has not run: its first step without a result, None when none can be named."""
+
+    commit: str
+    ref: str
+    pipeline: str
+    step: str | None
+    reason: str
+
+    @property
+    def command(self) -> str:
+        """What to run."""
+        return f"gitml run {self.pipeline} --at {self.commit[:12]}"
+
+
+def unproven(ws: Workspace, updates: Sequence[Update], remote: str) -> Iterator[Unproven]:
+    """What the gate of the project, as each pushed branch's newest commit has it, does not let pass."""
+    asked: set[str] = set()
+    for update in updates:
+        tip = tip_of(ws, update)
+        if tip is None or update.branch is None:
+            continue
+        hooks = read_config(ws, CommitSource(ws.objects, tip)).hooks
+        if "pre-push" in hooks.skip or not hooks.gates(update.branch):
+            continue
+        commits = new_commits(ws, [update], remote) if hooks.gate == "every" else [tip]
+        for commit in commits:
+            if commit not in asked:
+                asked.add(commit)
+                yield from _unproven(ws, commit, update.ref)
+
+
+def _unproven(ws: Workspace, commit: str, ref: str) -> Iterator[Unproven]:
+    source = CommitSource(ws.objects, commit)
+    for name in sorted(pipelines_in(source)):
+        found = _of_pipeline(ws, source, name)
+        if found is not None and not _has_run(ws, commit, name):
+            yield Unproven(commit, ref, name, *found)
+
+
+def _has_run(ws: Workspace, commit: str, pipeline: str) -> bool:
+    """Whether a run of all of this pipeline at this very commit succeeded, on whatever machine."""
+    from gitml.history.runs import read_run
+
+    rows = ws.index.runs(pipeline=pipeline, status="succeeded", commit=commit, limit=_TRIED)
+    return any(not read_run(ws, row.id).selected for row in rows)
+
+
+def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | None, str] | None:
+    """(step, why) of the first step without a result; None when every step has one."""
+    try:
+        return proof_of(ws, load(ws, name, None, source=source)).missing
+    except ParamError as error:
+        for given in _given_before(ws, name):
+            try:
+                if proof_of(ws, load(ws, name, None, given, source=source)).missing is None:
+                    return None
+            except GitmlError:
+                continue
+        return None, error.message
+    except GitmlError as error:
+        return None, f"{error.where}: {error.message}" if error.where else error.message
+
+
+def _given_before(ws: Workspace, pipeline: str) -> Iterator[list[tuple[str, str]]]:
+    from gitml.history.runs import read_run
+
+    for row in ws.index.runs(pipeline=pipeline, status="succeeded", limit=_TRIED):
+        yield [(name, text_of(value)) for name, value in read_run(ws, row.id).params.items()]

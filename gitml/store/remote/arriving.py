@@ -1,0 +1,177 @@
+"""One object on its way into the Store: to a temporary that a cut leaves for the next time, verified, synced, renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from gitml.core.digest import PREFIX, Digest, hex_of
+from gitml.core.pack import MAX_SIZE, contents_of
+from gitml.core.protocols import RemoteStore
+from gitml.core.remotes import Stored
+from gitml.errors import IntegrityError
+from gitml.store import disk
+from gitml.store.disk import Guard
+from gitml.store.objects import LocalStore, Pending
+from gitml.store.remote.layout import cut_off
+from gitml.store.remote.streams import HashedWriter
+from gitml.store.remote.transfer import Meter, with_retries
+
+
+class WrongBytesError(IntegrityError):
+    """A remote gave other bytes than the name says."""
+
+    def __init__(self, item: Stored, remote: RemoteStore, what: str) -> None:
+        super().__init__(
+            f"{item.digest[:19]}… came wrong from remote {remote.name}: {what}",
+            where=remote.place,
+            hint=f"gitml fsck --remote {remote.name} --repair",
+        )
+
+
+def fetch_object(store: LocalStore, remote: RemoteStore, item: Stored, meter: Meter) -> None:
+    """Brings one object into the Store, going on where an earlier try was cut off. WrongBytesError for other bytes.
+
+    Several processes and threads may ask for one object: one brings it, the others find it.
+    """
+    with _Part(store, item, meter) as part:
+        if store.is_sound(item.digest, item.size):
+            part.drop()
+            meter.moved(item.size)
+            return
+        begun = part.size()
+        found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+        if found != item.digest and begun:
+            part.clear()  # what lay here before may be the bad part
+            found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+        if found != item.digest:
+            part.set_aside(f"from remote {remote.name}, its content is {found}")
+            raise WrongBytesError(item, remote, f"its content is {found[:19]}…")
+        with Guard(part.path):
+            disk.make_canonical(part.fd)
+            os.fsync(part.fd)
+            inode = os.fstat(part.fd).st_ino
+        store.publish([Pending(item.digest, part.path, inode)])
+
+
+def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[int], None]) -> Digest:
+    """Writes what the part lacks; the Digest of all of it. RemoteError when the remote ends early."""
+    have = part.size()
+    if have > item.size:
+        part.clear()
+        have = 0
+    download = remote.get(item, have)
+    with Guard(part.path):
+        if download.start != have:
+            os.ftruncate(part.fd, download.start)
+        writer = HashedWriter(part.fd, item.size)
+        try:
+            os.lseek(part.fd, 0, os.SEEK_SET)
+            left = download.start
+            while left:
+                chunk = os.read(part.fd, min(disk.CHUNK, left))
+                writer.seen(chunk)
+                left -= len(chunk)
+            moved(download.start)
+            size = download.start
+            for chunk in download.chunks:
+                size += len(chunk)
+                if size > item.size:
+                    raise WrongBytesError(item, remote, "it is longer than it should be")
+                writer.write(chunk)
+                moved(len(chunk))
+        finally:
+            writer.close()
+    if size < item.size:
+        raise cut_off(remote.place)
+    return Digest(PREFIX + writer.hexdigest())
+
+
+class _Part:
+    """The temporary of one object, held by one thread of one process at a time."""
+
+    def __init__(self, store: LocalStore, item: Stored, meter: Meter) -> None:
+        self.store = store
+        self.item = item
+        self.meter = meter
+        self.path = f"{store.temporaries}/part-{hex_of(item.digest)}"
+        self.fd = -1
+
+    def __enter__(self) -> _Part:
+        self.store.temporary()  # makes the folder
+        while True:
+            with Guard(self.path):
+                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                try:
+                    self._lock()
+                    if os.path.lexists(self.path) and os.lstat(self.path).st_ino == os.fstat(self.fd).st_ino:
+                        return self
+                except BaseException:
+                    os.close(self.fd)
+                    raise
+                os.close(self.fd)  # another finished it meanwhile
+
+    def _lock(self) -> None:
+        while True:
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                self.meter.heed_stop()
+                time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def size(self) -> int:
+        """Bytes that are here already."""
+        return os.fstat(self.fd).st_size
+
+    def clear(self) -> None:
+        """Begins anew."""
+        with Guard(self.path):
+            os.ftruncate(self.fd, 0)
+
+    def drop(self) -> None:
+        """Removes it."""
+        with Guard(self.path):
+            os.unlink(self.path)
+
+    def set_aside(self, why: str) -> None:
+        """Moves it to the quarantine, under a name of its own: the object of this machine was not bad."""
+        self.store.set_aside(self.path, f"{hex_of(self.item.digest)}.remote", why)
+
+
+def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytes:
+    """A pack's bytes. IntegrityError when it is not there or claims to be too large; its content is not verified yet."""
+    if item.size > MAX_SIZE:
+        raise WrongBytesError(item, remote, f"a pack of {item.size} bytes")
+
+    def receive(moved: Callable[[int], None]) -> bytes:
+        parts, size = [], 0
+        for chunk in remote.get(item).chunks:
+            size += len(chunk)
+            if size > item.size:
+                raise WrongBytesError(item, remote, "it is longer than it should be")
+            parts.append(chunk)
+            moved(len(chunk))
+        if size < item.size:
+            raise cut_off(remote.place)
+        return b"".join(parts)
+
+    return with_retries(receive, meter)
+
+
+def unpack(remote: RemoteStore, item: Stored, data: bytes, store: LocalStore) -> Iterator[tuple[Digest, memoryview]]:
+    """What a pack holds, each content verified; a bad pack is set aside in the quarantine: WrongBytesError."""
+    try:
+        yield from contents_of(data)  # all of it verified piece by piece, so the pack as a whole is not hashed too
+    except ValueError as error:
+        path = store.temporary()
+        with Guard(path):
+            with open(path, "wb") as file:
+                file.write(data)
+            store.set_aside(path, f"{hex_of(item.digest)}.remote", f"from remote {remote.name}: {error}")
+        raise WrongBytesError(item, remote, str(error)) from error

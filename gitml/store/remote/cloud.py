@@ -1,0 +1,326 @@
+"""A remote store on what fsspec reaches: S3, Google Cloud Storage, Azure Blob Storage, a folder over SSH.
+
+fsspec and the package for the kind are loaded when the first remote of the kind is opened. They find credentials where the
+usual tools of each service do: the environment, profiles, the machine's own identity, the keys and known hosts of SSH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from gitml.core.digest import Digest, hex_of
+from gitml.core.protocols import Download, Listed
+from gitml.core.remotes import RemoteSpec, Stored
+from gitml.errors import InputError, RemoteError
+from gitml.store import disk
+from gitml.store.remote.layout import NOTE, OBJECTS, TREES, cut_off, digest_in, gone, key_of, spoilt
+from gitml.store.remote.refusals import foreign_error, is_missing
+from gitml.store.remote.workers import Crew, in_parallel
+
+T = TypeVar("T")
+
+_PIECE = 8 << 20  # bytes of a range or a part of a transfer
+_AHEAD = 4  # pieces of one object under way at once
+_MANY = 1000  # names; from here on listing is cheaper than asking for each
+_ASKING = 16  # questions at once
+
+
+class Kind(NamedTuple):
+    """One kind of remote: fsspec's protocol, the package for it and gitml's extra that brings it.
+
+    `ranges`: a piece from the middle can be asked for. `atomic`: what is put appears whole. `put` are options of fsspec's
+    ``put_file`` that bound its memory.
+    """
+
+    protocol: str
+    package: str
+    extra: str
+    ranges: bool
+    atomic: bool
+    put: Mapping[str, int]
+
+
+KINDS = {
+    "s3": Kind("s3", "s3fs", "s3", True, True, {"chunksize": _PIECE, "max_concurrency": _AHEAD}),
+    "gs": Kind("gs", "gcsfs", "gs", True, True, {"chunksize": _PIECE}),
+    "az": Kind("abfs", "adlfs", "az", True, True, {"max_concurrency": _AHEAD}),
+    "ssh": Kind("ssh", "sshfs", "ssh", False, False, {}),
+}
+
+
+class CloudRemote:
+    """The remote store that a spec names; InputError when the package for it is not installed."""
+
+    parallel = 6
+
+    def __init__(self, spec: RemoteSpec) -> None:
+        self.name = spec.name
+        self.place = spec.url
+        self.identity = spec.identity
+        self._kind = KINDS[spec.scheme]
+        self._spec = spec
+        self._fs: Any = self._told(lambda: _filesystem(self._kind, spec))
+        self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
+
+    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these are there in that size."""
+        if len(wanted) >= _MANY:
+            sizes = {item.digest: item.size for item in self.listed() if not item.manifest}
+            return {item.digest for item in wanted if sizes.get(item.digest) == item.size}
+        sizes_found = in_parallel(lambda item: self._size(self._path(OBJECTS, item.digest)), wanted, _ASKING)
+        return {item.digest for item, size in zip(wanted, sizes_found, strict=True) if size == item.size}
+
+    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these an upload has to bring."""
+        return {item.digest for item in wanted} - self.present(wanted)
+
+    def expect(self, wanted: Sequence[Stored]) -> None:
+        """Nothing is gained by knowing."""
+
+    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+        """Uploads a file or bytes; a file is hashed first."""
+        path = self._path(OBJECTS, item.digest)
+        if isinstance(source, bytes):
+            self._pipe(path, source)
+            moved(len(source))
+            return
+        with disk.Guard(source):
+            before = os.stat(source)
+            with open(source, "rb", buffering=0) as file:
+                found = disk.digest_fd(file.fileno(), before.st_size)
+        if found != item.digest:
+            raise spoilt(item.digest, hex_of(found))
+        self._told(lambda: self._put_file(source, path, item.size, moved))
+        with disk.Guard(source):
+            after = os.stat(source)
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            self._told(lambda: self._fs.rm_file(path))
+            raise spoilt(item.digest, "unknown: it was changed meanwhile")
+        if self._size(path) != item.size:
+            raise RemoteError(f"{item.digest[:19]}… did not arrive whole", where=self.place, hint="try again")
+
+    def get(self, item: Stored, start: int = 0) -> Download:
+        """The object's bytes from `start` on."""
+        path = self._path(OBJECTS, item.digest)
+        return Download(
+            start, self._ranges(path, item, start) if self._kind.ranges else self._stream(path, item, start)
+        )
+
+    def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
+        """Which of these Trees have a manifest there."""
+        sizes = in_parallel(lambda tree: self._size(self._path(TREES, tree)), trees, _ASKING)
+        return {tree for tree, size in zip(trees, sizes, strict=True) if size is not None}
+
+    def manifest(self, tree: Digest) -> bytes | None:
+        """The manifest of a Tree."""
+        return self._cat(self._path(TREES, tree))
+
+    def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
+        """Writes manifests."""
+        in_parallel(lambda item: self._pipe(self._path(TREES, item[0]), item[1]), list(manifests.items()), _ASKING)
+
+    def close(self) -> None:
+        """Connections end with the process: fsspec's event loop serves others too."""
+
+    # Keeping house
+
+    def listed(self) -> Iterator[Listed]:
+        """Everything in it."""
+        for folder in (OBJECTS, TREES):
+            top = f"{self.root}/{folder}"
+            try:
+                found = self._told(lambda top=top: self._fs.find(top, detail=True))  # type: ignore[misc]
+            except FileNotFoundError:
+                continue
+            for path, info in found.items():
+                known = digest_in("/".join(path.rsplit("/", 3)[1:]))
+                if known is not None:
+                    yield Listed(known[1], int(info["size"]), folder == TREES, _written(info))
+
+    def delete(self, item: Listed) -> None:
+        """Deletes one."""
+        try:
+            self._told(lambda: self._fs.rm_file(self._path(TREES if item.manifest else OBJECTS, item.digest)))
+        except FileNotFoundError:
+            return
+
+    def note(self) -> bytes | None:
+        """The notes of gc."""
+        return self._cat(f"{self.root}/{NOTE}")
+
+    def set_note(self, content: bytes) -> None:
+        """Keeps the notes of gc."""
+        self._pipe(f"{self.root}/{NOTE}", content)
+
+    # What fsspec is asked
+
+    def _path(self, folder: str, digest: Digest) -> str:
+        return f"{self.root}/{key_of(folder, digest)}"
+
+    def _told(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives. FileNotFoundError stays; whatever else goes wrong comes out as an error of gitml."""
+        try:
+            return ask()
+        except Exception as error:
+            if is_missing(error):
+                raise FileNotFoundError(str(error)) from error
+            raise foreign_error(error, self.place, self._spec.scheme) from error
+
+    def _size(self, path: str) -> int | None:
+        try:
+            found = self._told(lambda: self._fs.info(path))
+        except FileNotFoundError:
+            return None
+        return int(found["size"]) if found.get("type") == "file" else None
+
+    def _cat(self, path: str) -> bytes | None:
+        try:
+            return bytes(self._told(lambda: self._fs.cat_file(path)))
+        except FileNotFoundError:
+            return None
+
+    def _pipe(self, path: str, content: bytes) -> None:
+        if self._kind.atomic:
+            self._told(lambda: self._fs.pipe_file(path, content))
+        else:
+            self._moved_in(path, lambda fresh: self._fs.pipe_file(fresh, content))
+
+    def _put_file(self, source: str, path: str, size: int, moved: Callable[[int], None]) -> None:
+        options: dict[str, Any] = dict(self._kind.put)
+        if "chunksize" in options:  # S3 takes ten thousand parts at most
+            options["chunksize"] = max(options["chunksize"], -(-size // 9000 // (1 << 20)) * (1 << 20))
+        options["callback"] = _counting(moved)
+        if self._kind.atomic:
+            self._fs.put_file(source, path, **options)
+        else:
+            self._moved_in(path, lambda fresh: self._fs.put_file(source, fresh, **options))
+
+    def _moved_in(self, path: str, write: Callable[[str], object]) -> None:
+        """Writes under another name and renames, where a cut would leave a part under the name itself."""
+        folder, _, name = path.rpartition("/")
+        fresh = f"{folder}/.{name[:12]}-{os.urandom(6).hex()}.tmp"
+
+        def done() -> None:
+            try:
+                write(fresh)
+                self._fs.mv(fresh, path)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the failure itself is what counts
+                    self._fs.rm_file(fresh)
+                raise
+
+        self._told(done)
+
+    def _ranges(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
+        """Pieces in order, some of them asked for ahead."""
+        places = deque((at, min(at + _PIECE, item.size)) for at in range(start, item.size, _PIECE))
+        if len(places) <= 1:
+            for begin, end in places:
+                yield self._piece(path, item.digest, begin, end)
+            return
+        crew = Crew(min(_AHEAD, len(places)))
+        try:
+            under_way: deque[Any] = deque()
+            while places or under_way:
+                while places and len(under_way) < _AHEAD:
+                    begin, end = places.popleft()
+                    under_way.append(
+                        crew.start(lambda begin=begin, end=end: self._piece(path, item.digest, begin, end))  # type: ignore[misc]
+                    )
+                yield under_way.popleft().result()
+        finally:
+            crew.dismiss()
+
+    def _piece(self, path: str, digest: Digest, begin: int, end: int) -> bytes:
+        try:
+            found = bytes(self._told(lambda: self._fs.cat_file(path, start=begin, end=end)))
+        except FileNotFoundError:
+            raise gone(digest, self.place) from None
+        if len(found) != end - begin:
+            raise cut_off(self.place)
+        return found
+
+    def _stream(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
+        try:
+            file = self._told(lambda: self._fs.open(path, "rb"))
+        except FileNotFoundError:
+            raise gone(item.digest, self.place) from None
+        try:
+            if start:
+                self._told(lambda: file.seek(start))
+            while chunk := self._told(lambda: file.read(1 << 20)):
+                yield chunk
+        finally:
+            self._told(file.close)
+
+
+def _filesystem(kind: Kind, spec: RemoteSpec) -> Any:
+    import importlib
+
+    try:
+        importlib.import_module(kind.package)
+    except ImportError as error:
+        raise InputError(
+            f"{spec.scheme}:// needs the package {kind.package}, which is not installed",
+            where=f"remote {spec.name}",
+            hint=f"pip install 'gitml[{kind.extra}]'",
+        ) from error
+    import fsspec
+
+    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if spec.scheme == "s3":
+        retries = {"max_attempts": 4, "mode": "standard"}
+        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": retries}
+        if "endpoint" in spec.options:
+            options["endpoint_url"] = spec.options["endpoint"]
+    elif spec.scheme == "az" and "account" in spec.options:
+        options |= {"account_name": spec.options["account"], "anon": False}
+    elif spec.scheme == "ssh":
+        # sshfs checks no host keys unless told to; an empty tuple means those that ssh itself knows.
+        options |= {"known_hosts": (), "connect_timeout": 10, **_ssh_place(spec.path.partition("/")[0])}
+    return fsspec.filesystem(kind.protocol, **options)
+
+
+def _ssh_place(authority: str) -> dict[str, Any]:
+    user, at, host = authority.rpartition("@")
+    host, colon, port = host.partition(":") if not host.startswith("[") else (host, "", "")
+    return (
+        {"host": host} | ({"username": user} if at else {}) | ({"port": int(port)} if colon and port.isdigit() else {})
+    )
+
+
+def _counting(moved: Callable[[int], None]) -> Any:
+    from fsspec.callbacks import Callback
+
+    class Counting(Callback):  # type: ignore[misc]
+        value: int
+
+        def relative_update(self, inc: int = 1) -> None:
+            moved(inc)
+
+        def absolute_update(self, value: int) -> None:
+            moved(value - self.value)
+            self.value = value
+
+    return Counting()
+
+
+def _written(info: Mapping[str, Any]) -> float:
+    for name in ("LastModified", "last_modified", "mtime", "updated"):
+        found = info.get(name)
+        if isinstance(found, datetime):
+            return found.timestamp()
+        if isinstance(found, (int, float)):
+            return float(found)
+        if isinstance(found, str):
+            try:
+                return datetime.fromisoformat(found.replace("Z", "+00:00")).timestamp()
+            except ValueError:
+                continue
+    return time.time()  # not told: as if it were new, so that it is kept

@@ -1,0 +1,231 @@
+"""A remote store in a folder that several machines or clones share: ``file:///srv/store``, and Git LFS of a local remote.
+
+Objects are written beside their place, synced and renamed, so no reader meets half of one, whenever the writer is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from gitml.core.digest import Digest, hex_of
+from gitml.core.protocols import Download, Listed
+from gitml.core.remotes import RemoteSpec, Stored
+from gitml.errors import GitmlError, RemoteError
+from gitml.store import disk
+from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
+from gitml.store.remote.streams import HashedWriter
+
+_STALE = 86400.0  # seconds; a temporary that old was left by a writer that is gone
+
+
+class FolderRemote:
+    """The remote store below `root`. Nothing is made until something is put."""
+
+    parallel = 3
+
+    def __init__(self, spec: RemoteSpec, root: str, key: Callable[[str, Digest], str] = key_of) -> None:
+        self.name = spec.name
+        self.root = root
+        self.place = f"file://{root}"
+        self.identity = spec.identity
+        self._key = key
+        self._folders: set[str] = set()
+
+    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these are there in that size."""
+        self._reach()
+        return {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
+
+    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these an upload has to bring."""
+        found = {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
+        return {item.digest for item in wanted} - found
+
+    def expect(self, wanted: Sequence[Stored]) -> None:
+        """Nothing is gained by knowing."""
+
+    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+        """Copies a file or bytes there, hashed on the way."""
+        if isinstance(source, bytes):
+            self._write(OBJECTS, item.digest, source)
+            moved(len(source))
+            return
+        path = self._path(OBJECTS, item.digest)
+        with self._fresh(path) as (fresh, fd):
+            with disk.Guard(source):
+                reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                found = _copied(reading, fd, moved)
+            finally:
+                os.close(reading)
+            if found != hex_of(item.digest):
+                raise spoilt(item.digest, found)
+            self._publish(fresh, fd, path)
+
+    def get(self, item: Stored, start: int = 0) -> Download:
+        """The object's bytes from `start` on."""
+        path = self._path(OBJECTS, item.digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._reach()
+            raise gone(item.digest, self.place) from None
+        except OSError as error:
+            raise self._refused(error) from error
+        return Download(start, self._chunks(fd, start))
+
+    def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
+        """Which of these Trees have a manifest there."""
+        self._reach()
+        return {tree for tree in trees if self._size(self._path(TREES, tree)) is not None}
+
+    def manifest(self, tree: Digest) -> bytes | None:
+        """The manifest of a Tree."""
+        return self._read(self._path(TREES, tree))
+
+    def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
+        """Writes manifests."""
+        for tree, content in manifests.items():
+            self._write(TREES, tree, content)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # Keeping house
+
+    def listed(self) -> Iterator[Listed]:
+        """Everything in it; temporaries whose writer is gone are removed on the way."""
+        for folder in (OBJECTS, TREES):
+            for place, _, names in os.walk(os.path.join(self.root, folder)):
+                for name in names:
+                    path = os.path.join(place, name)
+                    known = digest_in(os.path.relpath(path, self.root))
+                    try:
+                        found = os.stat(path)
+                        if known is not None:
+                            yield Listed(known[1], found.st_size, known[0] == TREES, found.st_mtime)
+                        elif name.startswith(".") and name.endswith(".tmp") and found.st_mtime < time.time() - _STALE:
+                            os.unlink(path)
+                    except FileNotFoundError:
+                        continue
+
+    def delete(self, item: Listed) -> None:
+        """Deletes one."""
+        try:
+            os.unlink(self._path(TREES if item.manifest else OBJECTS, item.digest))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def note(self) -> bytes | None:
+        """The notes of gc."""
+        return self._read(os.path.join(self.root, NOTE))
+
+    def set_note(self, content: bytes) -> None:
+        """Keeps the notes of gc."""
+        self._write_to(os.path.join(self.root, NOTE), content)
+
+    # Files
+
+    def _path(self, folder: str, digest: Digest) -> str:
+        return f"{self.root}/{self._key(folder, digest)}"
+
+    def _reach(self) -> None:
+        """RemoteError unless the folder is there, or can be made: a share that is not mounted must not pass for an empty one."""
+        if not os.path.isdir(self.root) and not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
+            raise RemoteError("no such folder", where=self.place, hint="mount it, or make it")
+
+    def _size(self, path: str) -> int | None:
+        try:
+            return os.stat(path).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            self._reach()
+            return None
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _write(self, folder: str, digest: Digest, content: bytes) -> None:
+        self._write_to(self._path(folder, digest), content)
+
+    def _write_to(self, path: str, content: bytes) -> None:
+        with self._fresh(path) as (fresh, fd):
+            disk.write_all(fd, content)
+            self._publish(fresh, fd, path)
+
+    def _fresh(self, path: str) -> _Fresh:
+        folder = os.path.dirname(path)
+        if folder not in self._folders:
+            self._reach()
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                raise self._refused(error) from error
+            self._folders.add(folder)
+        return _Fresh(self, folder)
+
+    def _publish(self, fresh: str, fd: int, path: str) -> None:
+        os.fchmod(fd, 0o444)
+        os.fsync(fd)
+        os.rename(fresh, path)
+        disk.sync_path(os.path.dirname(path))
+
+    def _refused(self, error: OSError) -> RemoteError:
+        told = disk.machine_error(error, self.root)
+        hint = "free some space there" if "No space" in told.message or "quota" in told.message else told.hint
+        return RemoteError(f"the remote refused: {error.strerror or error}", where=self.place, hint=hint)
+
+    def _chunks(self, fd: int, start: int) -> Iterator[bytes]:
+        try:
+            os.lseek(fd, start, os.SEEK_SET)
+            while chunk := os.read(fd, disk.CHUNK):
+                yield chunk
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            os.close(fd)
+
+
+class _Fresh:
+    """A temporary beside its place, open for writing; gone in the end unless it was renamed."""
+
+    def __init__(self, remote: FolderRemote, folder: str) -> None:
+        self._remote = remote
+        self.path = f"{folder}/.{os.getpid()}-{os.urandom(6).hex()}.tmp"
+
+    def __enter__(self) -> tuple[str, int]:
+        try:
+            self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._remote._refused(error) from error
+        return self.path, self.fd
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        os.close(self.fd)
+        if error is not None and os.path.lexists(self.path):
+            os.unlink(self.path)
+        if isinstance(error, OSError) and not isinstance(error, GitmlError):
+            raise self._remote._refused(error) from error
+
+
+def _copied(source: int, target: int, moved: Callable[[int], None]) -> str:
+    """Copies an open file to another; the sha256 of what was written."""
+    writer = HashedWriter(target, os.fstat(source).st_size)
+    try:
+        while chunk := os.read(source, disk.CHUNK):
+            writer.write(chunk)
+            moved(len(chunk))
+    finally:
+        writer.close()
+    return writer.hexdigest()

@@ -1,0 +1,117 @@
+"""What this clone remembers of a remote store, so that nothing is asked twice: facts of the index, and indexes of packs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from gitml.core.digest import Digest, from_hex, hex_of
+from gitml.core.pack import decode_index
+from gitml.core.protocols import Facts, RemoteStore
+from gitml.core.remotes import Stored
+from gitml.errors import RemoteError
+from gitml.store.disk import Guard
+
+NOTE_FORMAT = 1
+
+
+class GcNote(NamedTuple):
+    """What gc left in a remote: `epoch` counts its deletions; `doomed` goes at the next one unless it is uploaded again."""
+
+    epoch: int = 0
+    doomed: frozenset[Digest] = frozenset()
+    at: float = 0.0
+
+
+def encode_note(note: GcNote) -> bytes:
+    """A note as JSON."""
+    names = sorted(hex_of(digest) for digest in note.doomed)
+    return json.dumps({"format": NOTE_FORMAT, "epoch": note.epoch, "at": note.at, "doomed": names}).encode() + b"\n"
+
+
+def decode_note(content: bytes | None) -> GcNote:
+    """The note; an empty one when there is none, ValueError for what is no note of this format."""
+    if content is None:
+        return GcNote()
+    try:
+        raw = json.loads(content)
+        if raw["format"] != NOTE_FORMAT:
+            raise ValueError(f"notes of gc of format {raw['format']!r}; this gitml reads format {NOTE_FORMAT}")
+        return GcNote(int(raw["epoch"]), frozenset(map(from_hex, raw["doomed"])), float(raw["at"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not the notes of gc: {error!r}") from error
+
+
+class Known:
+    """What is known to be in one remote, or known to be bad there. Used from one thread, that of the index."""
+
+    def __init__(self, facts: Facts, identity: str) -> None:
+        self._facts = facts
+        self._identity = identity
+        self._epoch = int(facts.fact("remote-epoch", identity) or 0)
+
+    def says(self, digest: Digest) -> bool | None:
+        """True: it is there; False: what is there is bad; None: not known."""
+        answer = self._facts.fact(f"remote-{self._identity}-{self._epoch}", hex_of(digest))
+        return None if answer is None else bool(answer)
+
+    def note(self, digests: Iterable[Digest], *, good: bool = True) -> None:
+        """Remembers that these are there, or that what is there is bad."""
+        for digest in digests:
+            self._facts.remember(f"remote-{self._identity}-{self._epoch}", hex_of(digest), good)
+
+    def enter(self, epoch: int) -> None:
+        """Gc deleted something since: what was known before counts no more."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._facts.remember("remote-epoch", self._identity, epoch)
+
+
+class PackIndexes:
+    """The indexes of packs that were made or fetched here, in ``packs/`` below `root`; losing one costs a transfer."""
+
+    def __init__(self, root: str) -> None:
+        self._folder = os.path.join(root, "packs")
+
+    def keep(self, pack: Digest, index: bytes) -> None:
+        """Keeps what a pack begins with."""
+        path = self._path(pack)
+        with Guard(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            fresh = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
+            with open(fresh, "wb") as file:
+                file.write(index)
+            os.rename(fresh, path)
+
+    def items(self, pack: Digest) -> list[Stored] | None:
+        """What a pack holds, None when that is not known here."""
+        try:
+            with open(self._path(pack), "rb") as file:
+                return decode_index(file.read())[0]
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def packs(self) -> Iterator[Digest]:
+        """Every pack that is known here."""
+        for place, _, names in os.walk(self._folder):
+            for name in names:
+                try:
+                    yield from_hex(os.path.basename(place) + name)
+                except ValueError:
+                    continue  # one that was being written when its process was killed
+
+    def _path(self, pack: Digest) -> str:
+        name = hex_of(pack)
+        return f"{self._folder}/{name[:2]}/{name[2:]}"
+
+
+def gc_note(remote: RemoteStore, known: Known) -> GcNote:
+    """The notes of gc in a remote; `known` is brought level with them."""
+    try:
+        note = decode_note(remote.note())
+    except ValueError as error:
+        raise RemoteError(str(error), where=remote.place, hint="use a newer gitml") from error
+    known.enter(note.epoch)
+    return note

@@ -1,0 +1,55 @@
+"""What the libraries for remote stores raise, as errors of gitml: by whom it can be mended, and nothing secret in them."""
+
+from __future__ import annotations
+
+import re
+
+from gitml.errors import GitmlError, RemoteError, TrustError
+
+_QUERY = re.compile(r"\?[^\s'\"<>]*")
+_USER = re.compile(r"//[^/\s@]+@")
+_LONG = 300
+_NOT_TRUSTED = re.compile(
+    r"credential|accessdenied|access denied|forbidden|unauthori[sz]ed|permission|signaturedoesnotmatch|invalidaccesskey|"
+    r"expiredtoken|authenticat|host key|hostkey|\b40[13]\b",
+    re.IGNORECASE,
+)
+_UNREACHABLE = re.compile(
+    r"connect|resolve|timed? ?out|timeout|name or service|network|unreachable|refused", re.IGNORECASE
+)
+_TOOLS = {
+    "s3": "see that `aws s3 ls` may: AWS_PROFILE, AWS_ACCESS_KEY_ID …, or the machine's role",
+    "gs": "log in: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "log in: az login, or set AZURE_STORAGE_CONNECTION_STRING; and name the account (account: …)",
+    "ssh": "see that `ssh` to the host works without a question: an agent or a key, and a known host",
+}
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether a library says that there is no such thing."""
+    if isinstance(error, FileNotFoundError):
+        return True
+    return type(error).__name__ in ("NoSuchKey", "SFTPNoSuchFile", "ResourceNotFoundError", "SFTPNoSuchPath")
+
+
+def foreign_error(error: BaseException, place: str, scheme: str) -> GitmlError:
+    """The GitmlError for what a library raised."""
+    if isinstance(error, GitmlError):
+        return error
+    kind = type(error).__name__
+    text = clean(str(error)) or kind
+    if isinstance(error, PermissionError) or _NOT_TRUSTED.search(kind) or _NOT_TRUSTED.search(text):
+        return TrustError(f"the remote does not let us in: {text}", where=place, hint=_TOOLS.get(scheme))
+    if "NoSuchBucket" in text or "NoSuchBucket" in kind or "ContainerNotFound" in text:
+        return RemoteError("no such bucket or container", where=place, hint="make it, or mend the URL in gitml.yaml")
+    if isinstance(error, (ConnectionError, TimeoutError)) or _UNREACHABLE.search(kind) or _UNREACHABLE.search(text):
+        return RemoteError(
+            f"the remote can't be reached: {text}", where=place, hint="see the network and the URL, try again"
+        )
+    return RemoteError(f"the remote refused: {text}", where=place, hint="try again: what has arrived is kept")
+
+
+def clean(text: str) -> str:
+    """A message in one line, without what may be secret: queries and users of URLs."""
+    line = " ".join(text.split())
+    return _USER.sub("//…@", _QUERY.sub("?…", line))[:_LONG]

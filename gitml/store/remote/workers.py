@@ -1,0 +1,86 @@
+"""A few threads that do what waits for networks and disks. They never hold up the end of the process."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Job(Generic[T]):
+    """Something a thread does. `result` waits for it, and raises what it raised."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._value: list[T] = []
+
+    def perform(self) -> None:
+        """Does it; called in a thread."""
+        try:
+            self._value.append(self._work())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ended.set()
+
+    def drop(self, error: BaseException) -> None:
+        """Ends it undone."""
+        self._error = error
+        self._ended.set()
+
+    def result(self) -> T:
+        """What came of it."""
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
+
+
+class Crew:
+    """So many threads, each doing one Job after another in the order in which they were started."""
+
+    def __init__(self, count: int) -> None:
+        self._todo: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(max(1, count))]
+        for thread in self._threads:
+            thread.start()
+
+    def start(self, work: Callable[[], T]) -> Job[T]:
+        """Has `work` done."""
+        job = Job(work)
+        self._todo.put(job)
+        return job
+
+    def dismiss(self) -> None:
+        """Lets the threads go: what they are doing they end, what was not begun is dropped. Returns at once."""
+        while True:
+            try:
+                job = self._todo.get_nowait()
+            except queue.Empty:
+                break
+            if job is not None:
+                job.drop(InterruptedError("dismissed"))
+        for _ in self._threads:
+            self._todo.put(None)
+
+    def _work(self) -> None:
+        while (job := self._todo.get()) is not None:
+            job.perform()
+
+
+def in_parallel(ask: Callable[[S], T], items: Sequence[S], count: int) -> list[T]:
+    """``ask(item)`` for every item, some at once; the answers in order, or the first failure."""
+    if len(items) <= 1:
+        return [ask(item) for item in items]
+    crew = Crew(min(count, len(items)))
+    try:
+        jobs = [crew.start(lambda item=item: ask(item)) for item in items]  # type: ignore[misc]
+        return [job.result() for job in jobs]
+    finally:
+        crew.dismiss()
