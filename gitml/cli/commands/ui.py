@@ -54,7 +54,7 @@ def command(
     from gitml.tui.opening import first_of
     from gitml.tui.start import show
 
-    first = first_of(session.ws, words) if words else None
+    first = first_of(lambda: session.ws, words) if words else None
     session.close()
     return show(os.getcwd(), os.environ, first, theme and f"gitml-{theme}")
 
@@ -70,7 +70,7 @@ def _screenshot(
     from gitml.tui.opening import first_of
     from gitml.tui.start import picture
 
-    first = first_of(session.ws, words or ("runs",))
+    first = first_of(lambda: session.ws, words or ("runs",))
     session.close()
     svg = picture(os.getcwd(), os.environ, first, size, f"gitml-{theme or 'dark'}", press)
     with open(file, "w", encoding="utf-8") as out:
@@ -84,7 +84,7 @@ def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int)
     from gitml.tui.web import Web
 
     if words:
-        first_of(session.ws, words)  # a mistake is told here, not in the browser
+        first_of(lambda: session.ws, words)  # a mistake is told here, not in the browser
     session.close()
     server = Web([*(["--theme", theme] if theme else []), "--", *words], port)
     session.show(server.address)

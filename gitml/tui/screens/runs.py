@@ -72,9 +72,11 @@ class Runs(ActingPage):
         self.keep = kept.get("run")
         table = self.query_one(BigTable)
         table.is_marked = self.marked.__contains__
+        field = self.query_one(Input)
+        field.cursor_blink = False  # a screen at rest writes nothing
         with self.prevent(Input.Changed):
-            self.query_one(Input).value = self.filter
-        self.query_one(Input).display = bool(self.filter)
+            field.value = self.filter
+        field.display = bool(self.filter)
         table.focus()
         self.set_interval(1.0, self._tick)
 
