@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import BusyError
-from gitml.ledger.verifying import Refused
 from gitml.repo import transport
 from gitml.repo.progress import Watch as Watch
 from gitml.repo.remotes import (
@@ -20,6 +19,9 @@ from gitml.repo.remotes import (
     without_secrets,
 )
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.ledger.verifying import Refused
 
 
 class Withdrawal(NamedTuple):
