@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
+from tests.kit.commandline import Project, alive, interrupt, wait_until
 from tests.kit.repository import Repository
 from tests.kit.team import Team
 
@@ -308,3 +308,16 @@ def test_a_lock_that_a_killed_git_left_is_named(team: Team) -> None:
     assert "remove it" in bob.do("fetch", code=4).err
     lock.unlink()
     assert bob.do("fetch", "--json").json["received"]["runs"] == 1
+
+
+def test_ctrl_c_ends_it_and_all_that_it_started(team: Team) -> None:
+    ann = team.person("ann")
+    ann.run()
+    marker = f"{7_000_000 + random.SystemRandom().randrange(10**6)}"
+    process = ann.start("push", "ssh://nowhere/x", env={"GIT_SSH_COMMAND": f"sleep {marker} #"})
+    wait_until(lambda: alive(marker))
+    interrupt(process)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == b"gitml: interrupted\n"
+    wait_until(lambda: not alive(marker))
