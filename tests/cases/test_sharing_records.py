@@ -238,6 +238,22 @@ def test_a_partial_clone_has_records_whole(team: Team) -> None:
     assert set(part.outcomes("-S", "who=1").values()) == {"reused"}
 
 
+def test_what_plain_git_fetch_leaves_out_in_a_partial_clone_comes_in_one_request(team: Team) -> None:
+    for name in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"):
+        team.hub.git("config", name, "true")
+    ann = team.person("ann")
+    ann.do("clone", "--filter=blob:none", f"file://{team.hub.path}", "part", cwd=team.path)
+    part = Project(team.path / "part")
+    ran = {ann.run("-S", f"who={n}")["run"] for n in range(3)}
+    ann.do("push")
+    part.repo.git("fetch", "-q")
+    trace = team.path / "trace"
+    listed = part.do("log", "--json", env={"GIT_TRACE": str(trace)}).json
+    assert {row["run"] for row in listed} == ran
+    assert trace.read_text().count("built-in: git upload-pack") == 1
+    assert set(part.outcomes("-S", "who=1").values()) == {"reused"}
+
+
 def test_remotes_that_check_every_object_take_records(team: Team) -> None:
     for name in ("receive.fsckObjects", "transfer.fsckObjects"):
         team.hub.git("config", name, "true")
