@@ -72,8 +72,7 @@ def _take(index: Index, commit: str, chunk: list[Accepted]) -> None:
         {digest: content for one in chunk for digest, content in one.environments.items()},
     )
     index.put_many([Recorded(one.run, commit, one.actions) for one in chunk if one.run is not None])
-    for one in chunk:
-        for file in one.files:
-            pointer = parse_pointer(file.path)
-            if pointer is not None:
-                take_pointer(index, *pointer)
+    for path in [file.path for one in chunk for file in one.files if "/trees/" in file.path]:
+        pointer = parse_pointer(path)
+        if pointer is not None:
+            take_pointer(index, *pointer)

@@ -164,11 +164,6 @@ class ArtifactList:
         rows = self._rows("SELECT place, count(*), coalesce(sum(size), 0) FROM artifact GROUP BY place", [])
         return {place: (count, size) for place, count, size in rows}
 
-    def close(self) -> None:
-        """Lets go of the memory."""
-        with self._lock:
-            self._db.close()
-
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()

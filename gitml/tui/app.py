@@ -70,27 +70,30 @@ class GitmlApp(App[None]):
 
     # -- going places
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """The first place, and the pulse from now on."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._repaint())
         name, what = self.first
         if name not in PLACES:
             name, what = TABS[0].name, {}
         if not PLACES[name].key:
-            self.switch_mode(TABS[0].name)
-        self.go(name, **what)
+            await self._open(TABS[0].name, {})
+        await self._open(name, what)
         self.set_interval(BEAT, self._feel)
         self._feel()
 
     def go(self, name: str, **what: Any) -> None:
         """Opens a place and has it show `what`: a run as ``go("run", run=id)``, the list of runs as ``go("runs")``."""
+        self.call_later(self._open, name, what)
+
+    async def _open(self, name: str, what: Mapping[str, Any]) -> None:
         place = PLACES[name]
         if place.key:
-            self.switch_mode(name)
+            await self.switch_mode(name)
             while len(self.screen_stack) > 1:
-                self.pop_screen()
+                await self.pop_screen()
         else:
-            self.push_screen(self._page(name))
+            await self.push_screen(self._page(name))
         page = self.screen
         if what and isinstance(page, Page):
             page.call_after_refresh(page.arrive, **what)

@@ -15,9 +15,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from gitml.tui.errors import Told, told
+from gitml.tui.widgets.keybar import KeyBar
 from gitml.tui.widgets.topbar import TopBar
 from gitml.workspace import Workspace
 
@@ -150,7 +150,7 @@ class Page(Screen[None]):
         """The top bar, the page's own, the keys."""
         yield TopBar(self.place)
         yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_screen_resume(self) -> None:
         """The page is seen again: what it shows may be old."""

@@ -23,6 +23,7 @@ OWNERS = {
     "fastapi": ("gitml.service",),
     "git": ("gitml.repo",),
     "gitdb": ("gitml.repo",),
+    "grpc": ("gitml.execute.ray",),
     "pydantic": ("registry", "gitml.service"),
     "ray": ("gitml.execute.ray",),
     "rich": ("gitml.cli", "gitml.tui"),
@@ -30,6 +31,8 @@ OWNERS = {
     "sqlalchemy": ("registry",),
     "sqlmodel": ("registry",),
     "textual": ("gitml.tui",),
+    "textual_plotext": ("gitml.tui",),
+    "textual_serve": ("gitml.tui",),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.commands.sharing_session import as_data, can_ask, remote_argument, sentence, settle, watching
+from gitml.cli.commands.sharing_session import as_data, can_ask, foretold, remote_argument, sentence, settle, watching
 from gitml.cli.session import Session, verb
 from gitml.cli.transfers import choice_from, choice_options, forecast_lines, push_artifacts, sent_as_data, sent_lines
 from gitml.errors import IntegrityError
@@ -14,7 +14,7 @@ from gitml.errors import IntegrityError
 @remote_argument
 @choice_options
 @click.option("--no-artifacts", is_flag=True, help="Send records only.")
-@click.option("-n", "--dry-run", is_flag=True, help="Tell which artifacts would be sent, with sizes, and send nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Tell what would be sent, with sizes, and send nothing.")
 def command(
     session: Session,
     remote: str | None,
@@ -31,24 +31,23 @@ def command(
     The Git remote is by default that of the branch, or origin. Of artifacts only what a store lacks is sent, by default of all
     runs. Where others were first, their records are taken in before. Nobody's are lost, whoever pushes when.
     """
+    from gitml.flow.sharing import preview, push
+
     choice = choice_from(session, runs, since, pipeline, outputs, stores)
     if dry_run:
         from gitml.flow.uploading import forecast
 
-        forecasts = forecast(session.ws, choice)
+        forecasts = [] if no_artifacts else forecast(session.ws, choice)
+        records = preview(session.ws, remote, terminal=can_ask())
         if session.json:
-            session.show_json([{**one._asdict(), "roots": [root._asdict() for root in one.roots]} for one in forecasts])
+            artifacts = [{**one._asdict(), "roots": [root._asdict() for root in one.roots]} for one in forecasts]
+            session.show_json({**records._asdict(), "artifacts": artifacts})
         else:
-            session.show(
-                *(forecast_lines(forecasts) or ["gitml.yaml names no remote store: only records would be sent"])
-            )
+            session.show(*forecast_lines(forecasts), foretold(records))
         return 0
     sent = [] if no_artifacts else push_artifacts(session, choice)
     if not session.json:
         session.show(*sent_lines(sent))
-
-    from gitml.flow.sharing import push
-
     moved = push(session.ws, remote, terminal=can_ask(), watch=watching(session))
     if session.json:
         session.show_json({**as_data(moved), "artifacts": [sent_as_data(one) for one in sent]})
