@@ -30,7 +30,7 @@ unexport VIRTUAL_ENV
 demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
-test: $(VENV)/dev.stamp
+test: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(ARGS)
 
 check: $(VENV)/dev.stamp
@@ -62,6 +62,13 @@ $(VENV)/runtime.stamp: $(VENV)/bootstrap.stamp requirements/runtime.txt pyprojec
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 	$(SYNC) requirements/dev.txt
 	$(INSTALL) --editable .
+	@touch $@
+
+# The servers that tests of remote stores talk to, in an environment of their own; tests/kit/servers.py finds it there.
+
+$(VENV)/servers.stamp: $(VENV)/bootstrap.stamp requirements/servers.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/servers
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(VENV)/servers/bin/python requirements/servers.txt
 	@touch $@
 
 # Each peer in an environment of its own, byte code compiled as an installer does; gitml installed there as a user has it.

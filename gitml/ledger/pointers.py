@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 
 from gitml.core.digest import Digest, from_hex, hex_of
@@ -35,16 +36,18 @@ def take_pointer(index: Index, tree: Digest, manifest: Stored) -> None:
 
 
 class LogPointers:
-    """The pointers in the log of runs, looked up in the index."""
+    """The pointers in the log of runs, looked up in the index. They may be looked up from any thread, and added from its own."""
 
     def __init__(self, index: Index, records: GitRecordLog, objects: Objects) -> None:
         self._index = index
+        self._thread = threading.get_ident()
+        self._others = threading.local()
         self._records = records
         self._objects = objects
 
     def manifests_of(self, tree: Digest) -> Sequence[Stored]:
         """The manifests of a Tree that any clone wrote, newest last."""
-        return [Stored(from_hex(name), size) for name, size in self._index.fact(_KIND, hex_of(tree)) or ()]
+        return [Stored(from_hex(name), size) for name, size in self._looked_in().fact(_KIND, hex_of(tree)) or ()]
 
     def add(self, manifests: Mapping[Digest, Stored]) -> None:
         """Writes down the pointers that are new, in one commit; InputError when no run is recorded that they could lie with."""
@@ -59,6 +62,15 @@ class LogPointers:
         with self._index.batch():
             for tree, item in new.items():
                 take_pointer(self._index, tree, item)
+
+    def _looked_in(self) -> Index:
+        """The index; a connection of its own for a thread that is not the index's."""
+        if threading.get_ident() == self._thread:
+            return self._index
+        if not hasattr(self._others, "index"):
+            self._others.index = Index(self._index.path)
+        index: Index = self._others.index
+        return index
 
     def _place(self, tree: Digest, item: Stored) -> str:
         rows = [self._index.run_row(maker.run) for maker in self._index.makers(tree)[:1]] or self._index.runs(limit=1)

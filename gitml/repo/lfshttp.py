@@ -59,9 +59,17 @@ class Http:
             return response.status, None
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: Callable[[], Any] = lambda: None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Any] = lambda: None,
+        *,
+        credentials: bool = True,
     ) -> urllib3.BaseHTTPResponse:
         """One request; its answer is still to be read. With credentials where the server asks for them.
+
+        Without `credentials` they are sent only once it has asked: an address may let us in by itself.
 
         RemoteError when it can't be reached, TrustError when credentials are missing or refused.
         """
@@ -70,7 +78,7 @@ class Http:
         tries = 0
         while True:
             tries += 1
-            sent = self._with_access(url, headers)
+            sent = self._with_access(url, headers, credentials)
             try:
                 response = self._pool.request(
                     method, url, body=body(), headers=sent, preload_content=False, retries=_redirects(method),
@@ -80,7 +88,9 @@ class Http:
                 raise self.unreachable(url, error) from error
             if response.status == 401 and "Authorization" not in headers and tries < _TRIES:
                 response.drain_conn()
-                self._log_in(url, sent.get("Authorization"))
+                if credentials or self._credential is None:
+                    self._log_in(url, sent.get("Authorization"))
+                credentials = True
             elif response.status in _BUSY and tries < _TRIES:
                 response.drain_conn()
                 time.sleep(min(_seconds(response.headers.get("Retry-After")), 30.0) or 0.5 * tries)
@@ -111,12 +121,14 @@ class Http:
         """Ends connections."""
         self._pool.clear()
 
-    def _with_access(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def _with_access(self, url: str, headers: Mapping[str, str], credentials: bool) -> dict[str, str]:
         sent = {"User-Agent": f"gitml/{__version__}", "Accept-Encoding": "identity"}
         if urlsplit(url).netloc.rpartition("@")[2] == self._host:  # what lets us in at one host is no other's business
             sent.update(self._extra)
             if self._credential is not None and "Authorization" not in sent:
                 sent["Authorization"] = self._credential.header
+            if not credentials:
+                sent.pop("Authorization", None)
         sent.update(headers)
         return sent
 

@@ -1,6 +1,6 @@
 """Real servers for remote stores, on loopback: Git LFS (giftless), S3 (moto) and SSH (the machine's sshd).
 
-giftless and moto live in an environment of their own, `.venv/servers`, made from requirements/servers.txt when it is missing.
+giftless and moto live in an environment of their own, `.venv/servers`, which `make test` makes; without make it is made here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(sys.prefix) / "servers"
-_STAMP = FOLDER / "installed.stamp"
+_STAMP = Path(sys.prefix) / "servers.stamp"
 
 
 def servers_python() -> str:

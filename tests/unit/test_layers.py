@@ -21,6 +21,7 @@ OWNERS = {
     "click": ("gitml.cli", "gitml.__main__"),
     "dulwich": ("gitml.repo",),
     "fastapi": ("gitml.service",),
+    "fsspec": ("gitml.store.remote",),
     "git": ("gitml.repo",),
     "gitdb": ("gitml.repo",),
     "grpc": ("gitml.execute.ray",),
@@ -33,6 +34,7 @@ OWNERS = {
     "textual": ("gitml.tui",),
     "textual_plotext": ("gitml.tui",),
     "textual_serve": ("gitml.tui",),
+    "urllib3": ("gitml.repo",),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
 }

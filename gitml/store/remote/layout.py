@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from gitml.core.digest import Digest, from_hex, hex_of
-from gitml.errors import IntegrityError, RemoteError
+from gitml.errors import IntegrityError
 
 OBJECTS, TREES, NOTE = "objects", "trees", "gc.json"
 CHUNK = 1 << 20
@@ -45,8 +45,3 @@ def gone(digest: Digest, place: str) -> IntegrityError:
 def spoilt(digest: Digest, found: str) -> IntegrityError:
     """The error for an object of this machine whose bytes are not what its name says."""
     return IntegrityError(f"{digest[:19]}… is damaged: its content is sha256:{found}", hint="gitml fsck --repair")
-
-
-def cut_off(place: str) -> RemoteError:
-    """The error for a transfer that ended early."""
-    return RemoteError("the transfer was cut off", where=place, hint="try again: what has arrived is kept")
