@@ -126,7 +126,7 @@ class Scheduler:
 
     def status(self) -> str:
         """How the run as a whole ended."""
-        if self.stopped:
+        if self.stopped or (self.failed and self.stop.level):  # who asked to stop may have told the steps too
             return "cancelled"
         return "failed" if self.failed else "succeeded"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -103,7 +104,8 @@ class Cluster:
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A wish as the options of a Ray task; `known` are the machines, when they were looked at just now."""
         labels = matching.label_selector(asked.labels, known if known is not None else self.machines())
-        options: dict[str, Any] = {"num_cpus": _counted(asked.cpus), "num_gpus": _counted(asked.gpus)}
+        gpus = asked.gpus if asked.gpus <= 1 else math.ceil(asked.gpus - _COARSE)  # Ray shares one GPU, never several
+        options: dict[str, Any] = {"num_cpus": _counted(asked.cpus), "num_gpus": _counted(gpus)}
         if asked.memory:
             options["memory"] = asked.memory
         if asked.custom:

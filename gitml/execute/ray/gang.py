@@ -1,7 +1,7 @@
 """Gangs: a step on several machines at once. All of them are had or none is used, and one that fails or is lost ends the others.
 
 Ray keeps a machine for each node of the gang (a placement group); when it has all, each tells its address and ports; then an
-attempt is made on each, that knows of the others. What they write becomes one log; outputs are those of the first, where rank 0 is.
+attempt is made on each, that knows of the others. What they write becomes one log; outputs are those of the first: of rank 0.
 """
 
 from __future__ import annotations
