@@ -34,7 +34,9 @@ from gitml.workspace import Workspace
 
 POLL = 0.1  # seconds between looks at the stop signal and at what other processes finished
 PATIENCE = 30.0  # seconds for a machine of a cluster that can take a step to come back
-LOSSES = 2  # how often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step
+LOSSES = (
+    2  # how often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step
+)
 DONE = ("executed", "reused")
 
 

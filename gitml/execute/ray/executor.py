@@ -351,9 +351,7 @@ class RayExecutor:
         if attempt.why is not None:
             error = f"what it made could not be brought home: {attempt.why.message}"
             outcome = "lost" if isinstance(attempt.why, RemoteError) else "failed"
-            finished = finished._replace(
-                outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={}
-            )
+            finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
         elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
             finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
         self._finish(attempt, finished)
@@ -427,7 +425,9 @@ class RayExecutor:
                 continue
             self._under_way[key] = {name}
             sources = [id for id, other in self._fleet.berths.items() if content in other.holds and id != node]
-            self._carrier.bring(node, content, size, sources, lambda error, key=key: self._tell(("brought", key, error)))  # type: ignore[misc]
+            self._carrier.bring(
+                node, content, size, sources, lambda error, key=key: self._tell(("brought", key, error))
+            )  # type: ignore[misc]
 
     def _start_moved(self, attempt: Attempt, node: str) -> None:
         if attempt.node != node:

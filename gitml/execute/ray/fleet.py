@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from gitml.core.resources import Resources
 from gitml.execute.ray.machines import Machine, carries, label_selector
 
-_SHORT = 0.25  # seconds: steps shorter than this are submitted a few ahead, so that workers need not wait for the driver
+_SHORT = (
+    0.25  # seconds: steps shorter than this are submitted a few ahead, so that workers need not wait for the driver
+)
 
 
 class Berth:
@@ -38,7 +40,9 @@ class Fleet:
                 self.berths[id] = Berth(machine)
         return gone
 
-    def place(self, asked: Resources, roots: Sequence[str] = (), sizes: Mapping[str, int] | None = None) -> Berth | None:
+    def place(
+        self, asked: Resources, roots: Sequence[str] = (), sizes: Mapping[str, int] | None = None
+    ) -> Berth | None:
         """The machine that a step would begin on soon: the one that holds most of its large inputs, else with most free.
 
         None when there is none.
