@@ -54,6 +54,7 @@ class Workspace:
         self.root = os.path.join(location.common_dir, "gitml")
         self.live = os.path.join(self.root, "live")
         self.trees: list[WorkTree] = []
+        self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
     @cached_property
     def objects(self) -> Objects:
@@ -140,6 +141,8 @@ class Workspace:
         """
         while self.trees:
             self.trees.pop().close()
+        while self.leaving:
+            self.leaving.pop()()
         if "records" in self.__dict__:
             self.records.close()
 

@@ -64,6 +64,8 @@ class LocalExecutor:
         self._live_dir = os.path.realpath(live_dir)
         self._slots = slots
         self._capacity = capacity
+        self._free = capacity
+        self._taken: dict[str, Resources] = {}
         self._grace = grace
         names = gpus(os.environ if machine is None else machine) if capacity.gpus else []
         self._gpus = GpuShares(names or [str(index) for index in range(int(capacity.gpus))])
@@ -84,6 +86,20 @@ class LocalExecutor:
         """How many Tasks may run at once."""
         return self._slots
 
+    def takes(self, resources: Resources) -> bool:
+        """Whether a Task that asks for this may be submitted now."""
+        busy = sum(1 for seat in self._seats.values() if seat.attempt is not None)
+        return busy < self._slots and resources.fits(self._free)
+
+    def descriptors(self) -> Sequence[int]:
+        """One of them becomes readable when `wait` may have something to give."""
+        return [*self._seats, *([] if self._control is None else [self._control.fileno()])]
+
+    def prepare(self) -> None:
+        """Starts what forks, before the process has threads that must not be forked."""
+        if self._control is None:
+            self._start_keeper()
+
     def submit(self, task: Task) -> None:
         """Starts a Task; ValueError beyond `slots` or the GPUs that are free, or for a name that is no file name."""
         if self._closed:
@@ -100,6 +116,8 @@ class LocalExecutor:
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
         seat.attempt = task.attempt
+        self._taken[task.attempt] = task.resources
+        self._free = self._free.minus(task.resources)
         seat.recent = (*seat.recent[-1:], task.attempt)
         seat.cancelled = False
         try:
@@ -239,6 +257,7 @@ class LocalExecutor:
     def _finish(self, seat: _Seat, finished: TaskFinished) -> None:
         seat.attempt = None
         self._gpus.take_back(finished.attempt)
+        self._free = self._free.plus(self._taken.pop(finished.attempt))
         self._events.append(finished)
 
     def _hear_keeper(self) -> None:

@@ -42,6 +42,9 @@ def run_pipeline(
     ident = IdentQuery(ws.location)
     plan = planner.plan(names)
     refuse_blocked(plan)
+    if plan.runs_something():
+        plan = planner.prepare(plan)
+        refuse_blocked(plan)
     run = head_of(ws, loaded, request, ident, started, run_id)
     for warning in loaded.warnings:
         emit(Note("warning", warning))

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import heapq
 import json
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
 from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
-from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import InputError
+from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import hint_for
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
@@ -30,6 +33,10 @@ from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
 POLL = 0.1  # seconds between looks at the stop signal and at what other processes finished
+PATIENCE = 30.0  # seconds for a machine of a cluster that can take a step to come back
+LOSSES = (
+    2  # how often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step
+)
 DONE = ("executed", "reused")
 
 
@@ -54,12 +61,24 @@ class Active(NamedTuple):
     number: int
     started: float
     attempts: tuple[Attempt, ...]
+    target: str
+
+
+class Wish(NamedTuple):
+    """What a step asks of where: steps of one Wish are begun in order, without looking at each."""
+
+    target: str
+    cpus: float
+    gpus: float
+    memory: int
+    labels: tuple[tuple[str, str], ...]
+    custom: tuple[tuple[str, float], ...]
 
 
 class Scheduler:
     """One run of a plan. Its outcomes and what it performed are in `done`, `actions` and `environments`."""
 
-    def __init__(self, task: Assignment, executor: Executor, journal: Journal, indices: Mapping[str, int]) -> None:
+    def __init__(self, task: Assignment, executors: Executors, journal: Journal, indices: Mapping[str, int]) -> None:
         self.ws = task.ws
         self.graph = task.loaded.graph
         self.source = task.loaded.source
@@ -69,19 +88,19 @@ class Scheduler:
         self.request = task.request
         self.emit = task.emit
         self.stop = task.stop
-        self.executor = executor
+        self.executors = executors
         self.journal = journal
         self.indices = indices
         self.names = list(plan.decisions)
-        self.free = executor.capacity()
-        self.slots = executor.slots()
         wanted = set(self.names)
         self.children = {n: [c for c in cs if c in wanted] for n, cs in self.graph.children().items() if n in wanted}
         self.missing = {name: len(self.graph.steps[name].parents) for name in self.names}
         self.priority = self.longest_paths()
         self.done: dict[str, StepRun] = {}
         self.results: dict[str, ActionResult | None] = {}
-        self.ready: list[tuple[float, int, str]] = []  # heap; reused steps never enter it
+        # heaps by what is asked of where: the first of one that does not fit speaks for all; reused steps never enter them
+        self.ready: dict[Wish, list[tuple[float, int, str]]] = {}
+        self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
         self.active: dict[str, Active] = {}  # by attempt
         self.stopped = 0  # the stop level already acted on
@@ -112,9 +131,8 @@ class Scheduler:
             if len(self.done) == len(self.names):
                 break
             if self.ready and not self.active and not self.waiting:
-                name = self.ready[0][2]
-                raise InputError(f"step {name!r} fits nowhere", where="target local", hint="ask for less resources")
-            for event in self.executor.wait(POLL if self.active or self.waiting else 0.0):
+                self.wait_for_room()
+            for event in self.executors.wait(POLL):
                 self.on_event(event)
         return [self.done[name] for name in self.names]
 
@@ -154,7 +172,8 @@ class Scheduler:
             return
         self.waiting.pop(name, None)
         self.plan.decisions[name] = decision  # type: ignore[index]
-        heapq.heappush(self.ready, (-self.priority[name], self.indices[name], name))
+        wish = self.wish_of(self.graph.steps[name])
+        heapq.heappush(self.ready.setdefault(wish, []), (-self.priority[name], self.indices[name], name))
 
     def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
         """Notes an outcome; gives the steps that can be decided now. What waits for a failure is skipped."""
@@ -201,19 +220,40 @@ class Scheduler:
     # -- starting
 
     def submit_ready(self) -> None:
-        held_back = []
-        while self.ready and len(self.active) < self.slots:
-            item = heapq.heappop(self.ready)
-            name = item[2]
-            if name in self.done:
-                continue
-            step = self.graph.steps[name]
-            if not step.resources.fits(self.free):
-                held_back.append(item)  # something later in the order may fit beside what runs
-                continue
-            self.begin(step, self.plan.decisions[name])
-        for item in held_back:
-            heapq.heappush(self.ready, item)
+        """Begins what there is room for, longest path first; something later in the order may fit beside what runs."""
+        full: set[Wish] = set()
+        while len(full) < len(self.ready):
+            wish = min((wish for wish in self.ready if wish not in full), key=lambda wish: self.ready[wish][0])
+            name = self.ready[wish][0][2]
+            if name not in self.done:
+                step = self.graph.steps[name]
+                if not self.executors.takes(wish.target, self.planner.asked(step)):
+                    full.add(wish)
+                    continue
+            self.take_from(wish)
+            if name not in self.done:
+                self.stuck = 0.0
+                self.begin(self.graph.steps[name], self.plan.decisions[name])
+
+    def take_from(self, wish: Wish) -> None:
+        heapq.heappop(self.ready[wish])
+        if not self.ready[wish]:
+            del self.ready[wish]
+
+    def wish_of(self, step: GraphStep) -> Wish:
+        asked = self.planner.asked(step)
+        labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
+        return Wish(self.planner.target(step), asked.cpus, asked.gpus, asked.memory, labels, custom)
+
+    def wait_for_room(self) -> None:
+        """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""
+        wish, heap = next(iter(self.ready.items()))
+        self.stuck = self.stuck or self.ws.now()
+        if is_local(wish.target) or self.ws.now() - self.stuck > PATIENCE:
+            raise InputError(
+                f"step {heap[0][2]!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
+            )
+        time.sleep(POLL)
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
@@ -234,7 +274,8 @@ class Scheduler:
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
-        self.attempt(Active(step, decision, 1, self.ws.now(), ()))
+        target = self.planner.target(step)
+        self.attempt(Active(step, decision, 1, self.ws.now(), (), target))
 
     def insists(self, step: GraphStep) -> bool:
         """Whether the step must be performed though a result is known."""
@@ -253,11 +294,13 @@ class Scheduler:
         name = f"{self.indices[step.name]}-{active.number}"
         self.actions[decision.key] = decision.action.preimage()
         self.environments[environment.digest] = environment
-        self.free = self.free.minus(step.resources)
         self.active[name] = active
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
-        self.executor.submit(Task(name, decision.action, environment, step.resources, step.timeout, step.strict, log))
+        asked = self.planner.asked(step)
+        lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
+        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent)
+        self.executors.submit(active.target, task)
 
     # -- what happens
 
@@ -273,18 +316,23 @@ class Scheduler:
     def finished(self, active: Active, event: TaskFinished) -> None:
         step = active.step
         del self.active[event.attempt]
-        self.free = self.free.plus(step.resources)
         error = event.error
         if error is not None:
             hint = event.hint or hint_for(self.source, step, self.ws.store, event.log)
             error = f"{error} ({hint})" if hint else error
-        ended = Attempt(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log)
+        target = "" if is_local(active.target) else active.target
+        ended = Attempt(
+            *(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log),
+            target=target,
+            machine=event.machine,
+        )
         attempts = (*active.attempts, ended)
         for digest in event.bad_inputs:
             self.emit(
                 Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
             )
-        again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries
+        lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
+        again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries + min(lost, LOSSES)
         if again and not self.stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self.attempt(active._replace(number=active.number + 1, started=self.ws.now(), attempts=attempts))
@@ -350,5 +398,10 @@ class Scheduler:
             return
         self.stopped = self.stop.level
         for attempt in self.active:
-            self.executor.cancel(attempt, now=self.stopped > 1)
+            self.executors.cancel(attempt, now=self.stopped > 1)
         self.skip_the_rest()
+
+
+def passed_on(action: Action, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an Action passes through from the machine, as they are set where gitml was called."""
+    return {name: environ[name] for name, value in action.env if value is None and name in environ}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gitml.core.environment import Environment
+from gitml.core.protocols import Task
 from gitml.core.resources import Resources
+from gitml.errors import InputError
 from gitml.execute.contents import Services
+from gitml.execute.environments import Environments
 from gitml.execute.ray.executor import Home, RayExecutor
 from gitml.execute.ray.folder import Arriving, Place
 from gitml.execute.ray.machines import Machine, label_selector, resources_of
@@ -18,7 +23,7 @@ from gitml.execute.ray.naming import digest_named
 from gitml.flow.workerfolder import ASSEMBLY
 from gitml.store.incoming import Incoming
 from gitml.store.objects import LocalStore
-from tests.kit.executing import Bench
+from tests.kit.executing import Bench, MemoryFacts
 
 
 class LocalRay:
@@ -68,13 +73,11 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
             object_store_memory=200 * 2**20,
             _temp_dir=place,
         )
-        try:
-            yield LocalRay()
-        finally:
-            ray.shutdown()
-            import shutil
-
-            shutil.rmtree(place, ignore_errors=True)
+    try:
+        yield LocalRay()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def arriving(services: Services, name: str, size: int) -> Arriving | None:
@@ -91,6 +94,8 @@ class RayBench(Bench):
         super().__init__(root)
         self.cluster = cluster
         self.worker = str(root / "worker")
+        self.sandboxes = self.worker + "/live"
+        self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
         home = Home(self.services(), self.services, arriving)
@@ -99,7 +104,22 @@ class RayBench(Bench):
         self.executors.append(executor)  # type: ignore[arg-type]
         return executor
 
+    def task(self, *argv: str, **more: Any) -> Task:
+        """A Task whose environment is that of this machine, as workers take it."""
+        environment = more.get("environment") or self.environment(more.get("shell") or argv[0])
+        task = super().task(*argv, **{**more, "environment": environment})
+        return task._replace(action=task.action._replace(environment=environment.digest))
+
+    def environment(self, program: str) -> Environment:
+        try:
+            return self.environments.host((program,))
+        except InputError:
+            return self.environments.host(())
+
     def left(self) -> list[str]:
         """Sandboxes that are still there."""
-        live = os.path.join(self.worker, "live")
+        live = self.sandboxes
         return [name for name in os.listdir(live) if not name.endswith(".log")] if os.path.isdir(live) else []
+
+    def stores(self) -> list[LocalStore]:
+        return [self.store, LocalStore(self.worker)]

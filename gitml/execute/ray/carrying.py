@@ -39,13 +39,10 @@ class Carrier:
             import ray
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-            kind = ray.remote(Depot).options(
-                num_cpus=0,
-                max_restarts=3,
-                concurrency_groups={"in": 1, "out": 2 * UNDER_WAY, "pull": 2},
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            )
-            self._depots[node] = kind.remote(self._place)
+            groups = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2}
+            actor = ray.remote(num_cpus=0, max_restarts=3, concurrency_groups=groups)(Depot)
+            there = NodeAffinitySchedulingStrategy(node, soft=False)
+            self._depots[node] = actor.options(scheduling_strategy=there).remote(self._place)
         return self._depots[node]
 
     def forget(self, node: str) -> None:

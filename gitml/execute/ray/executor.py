@@ -98,18 +98,14 @@ class RayExecutor:
         os.set_blocking(self._wake_writer, False)
         self._events: list[TaskEvent] = []
         self._closed = False
-        self._perform = ray.remote(perform).options(max_retries=0)
-        self._options: dict[Any, Any] = {}
+        self._perform = ray.remote(perform)
+        self._performers: dict[Any, Any] = {}
         self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
         self._carrier = Carrier(place, home.make, home.arriving)
         self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
         self._hear()
 
     # -- what the scheduler asks
-
-    def capacity(self) -> Resources:
-        """All that this target has when idle."""
-        return self._fleet.whole()
 
     def takes(self, resources: Resources) -> bool:
         """Whether a Task that asks for this would begin soon."""
@@ -126,9 +122,9 @@ class RayExecutor:
         except GitmlError as error:
             self._events.append(_never_began(task, error))
 
-    def fileno(self) -> int:
-        """A descriptor that becomes readable when `wait` has something to give."""
-        return self._wake_reader
+    def descriptors(self) -> Sequence[int]:
+        """One of them becomes readable when `wait` may have something to give."""
+        return [self._wake_reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
         """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out.
@@ -205,8 +201,7 @@ class RayExecutor:
             task.resources.gpus,
             task_message(task, None, with_environment=True),
         )
-        options = self._options_for(task.resources, berth.machine)
-        ref = self._perform.options(**options).remote(encode_order(order), baggage.small, self._hub)
+        ref = self._performer(task.resources, berth.machine).remote(encode_order(order), baggage.small, self._hub)
         ahead = self._fleet.take(berth, task.resources)
         attempt = Attempt(task, ref, berth.machine.id, ahead)
         if before is not None:
@@ -217,21 +212,20 @@ class RayExecutor:
             berth.holds.update(roots)
         ref.future().add_done_callback(lambda future: self._tell(("report", attempt, future)))
 
-    def _options_for(self, resources: Resources, machine: Machine) -> dict[str, Any]:
+    def _performer(self, resources: Resources, machine: Machine) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         key = (resources.cpus, resources.gpus, resources.memory, tuple(resources.labels.items()))
         key = (*key, tuple(resources.custom.items()), machine.id)
-        options = self._options.get(key)
-        if options is None:
+        if key not in self._performers:
             machines = [berth.machine for berth in self._fleet.berths.values()]
             options = self._cluster.options(resources, machines)
             if len(machines) > 1 and "label_selector" not in options:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
-            self._options[key] = options
-        return options
+            self._performers[key] = self._perform.options(**options, max_retries=0)
+        return self._performers[key]
 
     # -- what comes back
 
@@ -357,9 +351,7 @@ class RayExecutor:
         if attempt.why is not None:
             error = f"what it made could not be brought home: {attempt.why.message}"
             outcome = "lost" if isinstance(attempt.why, RemoteError) else "failed"
-            finished = finished._replace(
-                outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={}
-            )
+            finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
         elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
             finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
         self._finish(attempt, finished)
@@ -433,7 +425,9 @@ class RayExecutor:
                 continue
             self._under_way[key] = {name}
             sources = [id for id, other in self._fleet.berths.items() if content in other.holds and id != node]
-            self._carrier.bring(node, content, size, sources, lambda error, key=key: self._tell(("brought", key, error)))  # type: ignore[misc]
+            self._carrier.bring(
+                node, content, size, sources, lambda error, key=key: self._tell(("brought", key, error))
+            )  # type: ignore[misc]
 
     def _start_moved(self, attempt: Attempt, node: str) -> None:
         if attempt.node != node:

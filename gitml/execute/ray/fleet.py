@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from gitml.core.resources import Resources
 from gitml.execute.ray.machines import Machine, carries, label_selector
 
-_SHORT = 0.25  # seconds: steps shorter than this are submitted a few ahead, so that workers need not wait for the driver
+_SHORT = (
+    0.25  # seconds: steps shorter than this are submitted a few ahead, so that workers need not wait for the driver
+)
 
 
 class Berth:
@@ -38,7 +40,9 @@ class Fleet:
                 self.berths[id] = Berth(machine)
         return gone
 
-    def place(self, asked: Resources, roots: Sequence[str] = (), sizes: Mapping[str, int] | None = None) -> Berth | None:
+    def place(
+        self, asked: Resources, roots: Sequence[str] = (), sizes: Mapping[str, int] | None = None
+    ) -> Berth | None:
         """The machine that a step would begin on soon: the one that holds most of its large inputs, else with most free.
 
         None when there is none.
@@ -76,6 +80,12 @@ class Fleet:
 
     def _most_ahead(self) -> int:
         return 2 + int(sum(berth.machine.total.cpus for berth in self.berths.values()))
+
+
+def able(asked: Resources, machines: Sequence[Machine]) -> list[Machine]:
+    """Of `machines` those that can fulfil a wish when they are idle."""
+    asked = asked._replace(labels=label_selector(asked.labels, machines))
+    return [machine for machine in machines if fits(asked, machine.total)]
 
 
 def fits(asked: Resources, free: Resources) -> bool:

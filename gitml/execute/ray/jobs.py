@@ -38,7 +38,11 @@ class Jobs:
 
             from ray.job_submission import JobSubmissionClient
 
-            for chatty in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
+            for chatty in (
+                "dashboard.modules.dashboard_sdk",
+                "dashboard.modules.job.sdk",
+                "_private.runtime_env.packaging",
+            ):
                 logging.getLogger(f"ray.{chatty}").setLevel(logging.ERROR)
             self.client = JobSubmissionClient(address)
 

@@ -17,10 +17,10 @@ from gitml import __version__
 from gitml.core.protocols import Task, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import job_of
 from gitml.execute.ray.folder import Folder, Place
-from gitml.execute.ray.hosted import HostedExecutor
+from gitml.execute.ray.hosted import RayHosted
 from gitml.execute.ray.naming import roots_of, roots_of_outputs
 from gitml.execute.ray.orders import Order, Report, decode_order, encode_report
 
@@ -68,7 +68,7 @@ class Station:
         self.folder: Folder = place.folder(self.machine)
         self.services = self.folder.services()
         self.live = os.path.join(self.services.store.root, "live")
-        self.executor = HostedExecutor(place, self.live, grace)
+        self.executor = RayHosted(place, self.live, grace)
         self.node, self.host = where()
 
 
@@ -179,10 +179,13 @@ class Errand:
         """Why the step's programs are others here than its Action says, None when they are the same."""
         environments = self.station.services.environments
         programs = (task.action.shell or task.action.argv[0],)
-        if task.environment.requirements is not None:
-            here = environments.locked("requirements", task.environment.requirements, programs)
-        else:
-            here = environments.host(programs)
+        try:
+            if task.environment.requirements is not None:
+                here = environments.locked("requirements", task.environment.requirements, programs)
+            else:
+                here = environments.host(programs)
+        except InputError:
+            return None  # what is missing is told in better words by what tries to use it
         if here.digest == task.environment.digest:
             return None
         return differing(here.description, task.environment.description)
