@@ -13,9 +13,9 @@ from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult
 from gitml.flow.availability import Availability
+from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
-from gitml.flow.clusters import Clusters
 from gitml.flow.targets import target_name, targets_of
 from gitml.workspace import Workspace
 

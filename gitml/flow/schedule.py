@@ -136,6 +136,26 @@ class Scheduler:
                 self.on_event(event)
         return [self.done[name] for name in self.names]
 
+    def give_up(self, why: str) -> list[StepRun]:
+        """Ends the run at once, as what performs it is lost; gives the outcome of every step."""
+        self.failed = True
+        for active in list(self.active.values()):
+            name, decision = active.step.name, active.decision
+            seconds = self.ws.now() - active.started
+            cost = Cost(sum(attempt.cost.wall for attempt in active.attempts))
+            self.settle(
+                StepRun(
+                    *(name, "failed", decision.reason, seconds, decision.key),
+                    attempts=active.attempts,
+                    cost=cost,
+                    error=why,
+                )
+            )
+        for name in self.names:
+            if name not in self.done:
+                self.skip(name)
+        return [self.done[name] for name in self.names]
+
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
         for active in self.active.values():

@@ -41,7 +41,7 @@ class Hub:
         """For the driver: what attempts said, waiting up to `seconds` for it; and for how long each has been silent."""
         try:
             await asyncio.wait_for(self._news.wait(), seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             pass
         said, self._said, self._size = self._said, [], 0
         self._news.clear()

@@ -82,8 +82,8 @@ class Supply:
 
     def _below(self, kind: str, id: str, size: int, content: bytes | None) -> Iterator[str]:
         if kind == GIT_TREE:
-            for entry in self.contents.tree(id).values():
-                name = git_name(entry)
+            for below in self.contents.tree(id).values():
+                name = git_name(below)
                 if name is not None:
                     yield name
         elif kind == TREE:
