@@ -105,7 +105,9 @@ class Supply:
         with self._open_stored(kind, id) as file:
             content = file.read()
         if digest_of(content) != digest_named(name):
-            raise IntegrityError("the local Git LFS object is damaged", where=id, hint="remove it and run: git lfs pull")
+            raise IntegrityError(
+                "the local Git LFS object is damaged", where=id, hint="remove it and run: git lfs pull"
+            )
         return content
 
     def pieces(self, name: str, start: int, each: int) -> Iterator[bytes]:
