@@ -73,6 +73,7 @@ class Wish(NamedTuple):
     memory: int
     labels: tuple[tuple[str, str], ...]
     custom: tuple[tuple[str, float], ...]
+    nodes: int
 
 
 class Scheduler:
@@ -164,7 +165,7 @@ class Scheduler:
 
     def status(self) -> str:
         """How the run as a whole ended."""
-        if self.stopped:
+        if self.stopped or (self.failed and self.stop.level):  # who asked to stop may have told the steps too
             return "cancelled"
         return "failed" if self.failed else "succeeded"
 
@@ -247,7 +248,7 @@ class Scheduler:
             name = self.ready[wish][0][2]
             if name not in self.done:
                 step = self.graph.steps[name]
-                if not self.executors.takes(wish.target, self.planner.asked(step)):
+                if not self.executors.takes(wish.target, self.planner.asked(step), step.gang[0]):
                     full.add(wish)
                     continue
             self.take_from(wish)
@@ -263,7 +264,7 @@ class Scheduler:
     def wish_of(self, step: GraphStep) -> Wish:
         asked = self.planner.asked(step)
         labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
-        return Wish(self.planner.target(step), asked.cpus, asked.gpus, asked.memory, labels, custom)
+        return Wish(self.planner.target(step), asked.cpus, asked.gpus, asked.memory, labels, custom, step.gang[0])
 
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""

@@ -21,6 +21,7 @@ from gitml.execute.messages import task_message
 from gitml.execute.ray.carrying import Carrier
 from gitml.execute.ray.fleet import Fleet
 from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.gang import LOOK, Gangs, Reserved
 from gitml.execute.ray.homecoming import LogFile, keep_small
 from gitml.execute.ray.hub import Hub
 from gitml.execute.ray.machines import Machine
@@ -76,6 +77,7 @@ class Attempt:
         self.away = False  # whether what it made is on its way home
         self.waiting: set[str] = set()
         self.why: GitmlError | None = None
+        self.reserved: Reserved | None = None
 
 
 class RayExecutor:
@@ -109,23 +111,29 @@ class RayExecutor:
         self._carrier = Carrier(place, home.make, home.arriving)
         self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
         self._lost: RemoteError | None = None
+        self._gangs = Gangs(self, home.services.store)
         self._hear()
         self._watch = Watch(cluster.machines, lambda machines: self._tell(("machines", machines)))
 
     # -- what the scheduler asks
 
-    def takes(self, resources: Resources) -> bool:
-        """Whether a Task that asks for this would begin soon."""
+    def takes(self, resources: Resources, nodes: int = 1) -> bool:
+        """Whether a Task that asks for this, on each of so many machines, would begin soon."""
+        if nodes > 1:
+            return len(self._fleet.with_room(resources)) >= nodes
         return self._fleet.place(resources) is not None
 
-    def submit(self, task: Task) -> None:
-        """Starts a Task."""
+    def submit(self, task: Task, reserved: Reserved | None = None) -> None:
+        """Starts a Task; where a place is `reserved`, there."""
         if self._closed:
             raise ValueError("the executor is closed")
         if not task.attempt or "/" in task.attempt or task.attempt in (".", ".."):
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
         try:
-            self._send(task)
+            if task.action.gang[0] > 1 and reserved is None:
+                self._gangs.begin(task, self._wish(task), self._fleet)
+            else:
+                self._send(task, reserved=reserved)
         except GitmlError as error:
             self._events.append(_never_began(task, error))
 
@@ -143,14 +151,17 @@ class RayExecutor:
         poll.register(self._wake_reader, select.POLLIN)
         while True:
             self._take_news()
-            if self._events:
-                events, self._events = self._events, []
+            events, self._events = self._events, []
+            if self._gangs:
+                events = [*self._gangs.sort(events), *self._gangs.look(), *self._events]
+                self._events = []
+            if events:
                 return events
             self._see_that_it_goes_on()
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return ()
-            poll.poll(min(left, 1.0) * 1000 + 1)
+            poll.poll(min(left, LOOK if self._gangs else 1.0) * 1000 + 1)
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
@@ -158,6 +169,7 @@ class RayExecutor:
 
         found = self._attempts.get(attempt)
         if found is None:
+            self._gangs.cancel(attempt, now=now)
             return
         found.cancelled = max(found.cancelled, 2 if now else 1)
         if found.report is not None:
@@ -173,7 +185,7 @@ class RayExecutor:
         """Says that nothing more will be asked: what still runs begins to end."""
         self._closed = True
         if self._lost is None:
-            for attempt in list(self._attempts):
+            for attempt in [*self._gangs.names(), *self._attempts]:
                 self.cancel(attempt, now=True)
 
     def close(self) -> None:
@@ -183,7 +195,7 @@ class RayExecutor:
         self.dismiss()
         self._watch.close()
         deadline = time.monotonic() + CLOSE_WAIT
-        while self._attempts and self._lost is None and time.monotonic() < deadline:
+        while (self._attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
             self.wait(0.5)
         self._carrier.close()
         if self._lost is None:
@@ -196,10 +208,15 @@ class RayExecutor:
 
     # -- sending
 
-    def _send(self, task: Task, before: Attempt | None = None) -> None:
+    def _send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
         roots = roots_of(task.action)
         soon = before is None
-        berth = self._fleet.place(task.resources, task.environment.digest, roots, self._sizes, soon=soon)
+        if before is not None:
+            reserved = before.reserved
+        if reserved is not None:
+            berth = self._fleet.berths.get(reserved.node)
+        else:
+            berth = self._fleet.place(task.resources, task.environment.digest, roots, self._sizes, soon=soon)
         if berth is None:
             raise ValueError("no machine has room")
         baggage = self._supply.pack(roots, berth.holds)
@@ -213,9 +230,11 @@ class RayExecutor:
             task.resources.gpus,
             task_message(task, None, with_environment=True),
         )
-        ref = self._performer(task, berth.machine).remote(encode_order(order), baggage.small, self._hub)
+        performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
+        ref = performer.remote(encode_order(order), baggage.small, self._hub)
         ahead = self._fleet.take(berth, task.resources)
         attempt = Attempt(task, ref, berth.machine.id, ahead)
+        attempt.reserved = reserved
         if before is not None:
             attempt.again, attempt.started, attempt.log = True, before.started, before.log
         self._attempts[task.attempt] = attempt
@@ -233,16 +252,28 @@ class RayExecutor:
         labels, custom = tuple(resources.labels.items()), tuple(resources.custom.items())
         key = (resources.cpus, resources.gpus, resources.memory, labels, custom, machine.id, agreeing)
         if key not in self._performers:
-            options = self._cluster.options(resources, self._fleet.machines())
-            if agreeing is not None:
-                selector = options.setdefault("label_selector", {})
-                selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
+            options = self._wish(task)
             if len(self._fleet.berths) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
             self._performers[key] = self._perform.options(**options, max_retries=0)
         return self._performers[key]
+
+    def _performer_in(self, task: Task, reserved: Reserved) -> Any:
+        """The Ray function in a place that is kept for it, which has all that is wished for."""
+        options = self._wish(task)
+        options.pop("label_selector", None)
+        return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+
+    def _wish(self, task: Task) -> dict[str, Any]:
+        """What a Task asks of its machine, as the options of a Ray task."""
+        options = self._cluster.options(task.resources, self._fleet.machines())
+        agreeing = self._fleet.agreeing(task.environment.digest)
+        if agreeing is not None:
+            selector = options.setdefault("label_selector", {})
+            selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
+        return options
 
     # -- what comes back
 

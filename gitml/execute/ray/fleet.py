@@ -75,6 +75,12 @@ class Fleet:
         known = sizes or {}
         return max(fitting, key=lambda berth: (_held(berth, roots, known), berth.free.cpus, berth.machine.id))
 
+    def with_room(self, asked: Resources) -> list[Berth]:
+        """The machines that have room for this now, those with most free first."""
+        asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
+        found = [berth for berth in self.berths.values() if fits(asked, berth.free)]
+        return sorted(found, key=lambda berth: (-berth.free.cpus, berth.machine.id))
+
     def take(self, berth: Berth, asked: Resources) -> bool:
         """Books resources; whether they were submitted ahead of what is free."""
         ahead = not fits(asked._replace(labels={}), berth.free)
