@@ -1,4 +1,4 @@
-"""The cluster of a run: what it is remembered to have installed, so that a run from cache needs no cluster; joined when it is needed.
+"""The cluster of a run: joined when it is needed; what it is remembered to have installed serves runs from cache.
 
 What was remembered is asked again as soon as something is to be performed, and the plan made again where it was wrong.
 """

@@ -143,6 +143,7 @@ class Cluster:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             said = " ".join(str(error).split())[:300]
             raise RemoteError(f"can't join the cluster: {said}", where=self.where) from error
+        _silence()
         self.joined = True
 
     def _is_part(self) -> bool:
@@ -169,6 +170,13 @@ class Cluster:
             self.head.close()
         if self.own is not None:
             self.own.close()
+
+
+def _silence() -> None:
+    """What machines say of themselves stays in their logs: Ray would print it among a command's results."""
+    import ray._private.worker as worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _counted(count: float) -> float:

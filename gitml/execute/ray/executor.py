@@ -25,7 +25,7 @@ from gitml.execute.ray.gang import LOOK, Gangs, Reserved
 from gitml.execute.ray.homecoming import LogFile, keep_small
 from gitml.execute.ray.hub import Hub
 from gitml.execute.ray.machines import Machine
-from gitml.execute.ray.naming import roots_of, stored_name
+from gitml.execute.ray.naming import roots_of, roots_of_outputs, stored_name
 from gitml.execute.ray.orders import Order, Report, decode_report, encode_order
 from gitml.execute.ray.porter import perform
 from gitml.execute.ray.supply import Supply
@@ -210,12 +210,13 @@ class RayExecutor:
 
     def _send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
         roots = roots_of(task.action)
+        soon = before is None
         if before is not None:
             reserved = before.reserved
         if reserved is not None:
             berth = self._fleet.berths.get(reserved.node)
         else:
-            berth = self._fleet.place(task.resources, task.environment.digest, roots, self._sizes)
+            berth = self._fleet.place(task.resources, task.environment.digest, roots, self._sizes, soon=soon)
         if berth is None:
             raise ValueError("no machine has room")
         baggage = self._supply.pack(roots, berth.holds)
@@ -371,8 +372,10 @@ class RayExecutor:
         if berth is not None:
             berth.holds.update(contents)
             berth.holds.update(name for name, _ in report.away)
-            berth.holds.update(stored_name(output.digest, tree=output.is_tree) for output in finished.outputs)
-        self._sizes.update({name: size for name, size in report.away if size >= LARGE})
+            berth.holds.update(roots_of_outputs(finished.outputs))
+        for output in finished.outputs:
+            if output.size >= LARGE:
+                self._sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
         if report.away and attempt.why is None:
             attempt.away = True
             self._carrier.fetch(report.node, report.away, lambda error: self._tell(("home", attempt, error)))
@@ -386,7 +389,8 @@ class RayExecutor:
         if report.refused and berth is not None:
             # what is installed there is other than the step was planned for, or its disk is full: another may do
             berth.refuses.add(attempt.task.environment.digest)
-            again = self._fleet.place(attempt.task.resources, attempt.task.environment.digest) is not None
+            task = attempt.task
+            again = self._fleet.place(task.resources, task.environment.digest, soon=False) is not None
         else:
             damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
             again = damaged and not attempt.again and all(self._is_good(digest) for digest in bad)

@@ -57,16 +57,18 @@ class Fleet:
         environment: Digest | None = None,
         roots: Sequence[str] = (),
         sizes: Mapping[str, int] | None = None,
+        *,
+        soon: bool = True,
     ) -> Berth | None:
         """The machine that a step would begin on soon: the one that holds most of its large inputs, else with most free.
 
-        None when there is none.
+        None when there is none. Without `soon` it may have to wait there.
         """
         asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
         willing = [berth for berth in self.berths.values() if environment not in berth.refuses]
         able = [berth for berth in willing if fits(asked, berth.machine.total)]
         fitting = [berth for berth in able if fits(asked, berth.free)]
-        if not fitting and self.usual < _SHORT and self.ahead < self._most_ahead():
+        if not fitting and not (soon and (self.usual >= _SHORT or self.ahead >= self._most_ahead())):
             fitting = able
         if not fitting:
             return None

@@ -13,7 +13,7 @@ PATIENCE = 20.0  # seconds without an answer after which the head counts as lost
 
 
 class Watch:
-    """A thread that asks `machines` for what there is, and gives it to `tell`. It ends with the process, or soon after `close`."""
+    """A thread that asks `machines` for what there is, and gives it to `tell`. It ends with the process, or after `close`."""
 
     def __init__(self, machines: Callable[[], Sequence[Machine]], tell: Callable[[Sequence[Machine]], None]) -> None:
         self._machines = machines
