@@ -57,7 +57,7 @@ def begun(project: FarProject) -> subprocess.Popen[bytes]:
 def gone(project: FarProject, seconds: float) -> None:
     end = time.monotonic() + seconds
     while left(project):
-        assert time.monotonic() < end, left(project)
+        assert time.monotonic() < end, project.machine.do("ps", "axf", "-o", "pid,ppid,args").stdout
         time.sleep(0.2)
 
 
@@ -99,4 +99,4 @@ def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_ne
     project.gitml("run", "show", "--on", "own", "--force")
     stray.communicate(timeout=10)
     assert not project.machine.processes("655.5")
-    gone(project, 1)
+    gone(project, 10)
