@@ -165,7 +165,7 @@ async def test_a_run_that_was_killed_is_recorded_and_shown_as_failed(project: Pr
 
 async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(project: Project) -> None:
     chain = "".join(
-        f"  s{n}:\n    run: python3 work.py prepare {'${{ inputs.data }}' if n % 40 == 0 else '${{ steps.s%d.outputs.o }}' % (n - 1)}"
+        f"  s{n}:\n    run: python3 work.py prepare {'${{ inputs.data }}' if n % 40 == 0 else f'${{{{ steps.s{n - 1}.outputs.o }}}}'}"
         f" {n} ${{{{ outputs.o }}}}\n    outputs: {{o: file}}\n"
         for n in range(1000)
     )

@@ -92,10 +92,10 @@ async def test_runs_are_sorted_by_a_metric_and_back(project: Project) -> None:
         await ui.press("s")
         await ui.type("train.accuracy")
         await ui.press("enter")
-        first = [line for line in ui.lines() if "models" in line][0]
+        first = next(line for line in ui.lines() if "models" in line)
         assert "0.981" in first
         await ui.press("S")
-        first = [line for line in ui.lines() if "models" in line][0]
+        first = next(line for line in ui.lines() if "models" in line)
         assert " 0 " in first
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.kit.browser import CHROMIUM, opened
 from tests.kit.commandline import Project, alive, wait_until
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 class Served(NamedTuple):
@@ -96,27 +93,28 @@ def test_it_listens_on_this_machine_only(served: Served) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: install chromium")
-def test_a_browser_shows_the_runs_and_asks_nothing_from_outside(served: Served, ran: Project, tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    picture, log = tmp_path / "page.png", tmp_path / "net.json"
-    words = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path}/chrome",
-        f"--log-net-log={log}",
-    ]
-    words += ["--disable-component-update", "--disable-background-networking", "--no-first-run"]
-    words += ["--window-size=1200,700", "--virtual-time-budget=15000", "--run-all-compositor-stages-before-draw"]
-    done = subprocess.run([*words, "--dump-dom", served.address], capture_output=True, text=True, timeout=120)
-    assert "xterm-rows" in done.stdout, done.stderr[-2000:]
+async def test_a_browser_shows_the_runs_and_asks_nothing_from_outside(
+    served: Served, ran: Project, tmp_path: Path
+) -> None:
     run = ran.do("log", "--json").json[0]["run"]
-    subprocess.run([*words, f"--screenshot={picture}", served.address], capture_output=True, timeout=120, check=True)
-    shown = re.sub(r"<[^>]+>", "", done.stdout)
-    assert run[:8] in shown or picture.stat().st_size > 20_000
-    asked = set(re.findall(r'"url":"(https?://[^"/]+)', log.read_text(errors="replace")))
-    assert {place for place in asked if "127.0.0.1" not in place} == set()
+    async with opened(served.address, tmp_path / "chrome") as browser:
+        shown = await browser.until(run[:8])
+        assert "models" in shown
+        await browser.press("Enter", 13)
+        await browser.until("= prepare")
+        assert {urlsplit(url).netloc for url in browser.asked if not url.startswith("data:")} == {
+            f"127.0.0.1:{served.port}"
+        }
+        assert "token" not in await browser.value("location.href")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: install chromium")
+async def test_a_browser_without_the_token_is_shown_nothing(served: Served, tmp_path: Path) -> None:
+    async with opened(f"http://127.0.0.1:{served.port}/", tmp_path / "chrome") as browser:
+        shown = await browser.until("gitml")
+        assert "no token" in shown
+        assert "models" not in shown
 
 
 @pytest.mark.slow

@@ -120,7 +120,10 @@ class Runs(ActingPage):
             return
         self.query_one(Notice).hush()
         table = self.query_one(BigTable)
-        table.display = True
+        if not table.display:
+            table.display = True
+            if self.focused is None:  # a widget that is not seen loses the keys
+                table.focus()
         self._lay_out_columns(table, found)
         table.sorted_by = (self.order.key, self.order.descending)
         table.show(len(found))
