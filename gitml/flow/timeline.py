@@ -258,6 +258,8 @@ def steps_of(rows: Sequence[Row], known: Sequence[str] = ()) -> list[str]:
     found = list(known)
     there = set(found)
     for row in rows:
+        if there.issuperset(row.cells):
+            continue
         place = 0
         for name in row.cells:
             if name in there:

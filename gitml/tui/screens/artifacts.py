@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from gitml.core.words import count, size
@@ -57,6 +58,7 @@ _ORDERS = {
     "pipeline": "pipeline",
     "run": "run",
 }
+_REST = 0.06  # seconds that the cursor rests before what it is on is looked into
 _DOWN = ("size", "uses", "used", "made")  # the largest first
 
 
@@ -126,6 +128,7 @@ class Artifacts(Page):
         self._opened: _Opened | None = None
         self._rows: dict[str, Artifact] = {}  # those seen lately
         self._seen: _Seen | None = None
+        self._resting: Timer | None = None
         self._drawn = False  # whether the table of the preview is drawn as curves
 
     def body(self) -> ComposeResult:
@@ -262,9 +265,14 @@ class Artifacts(Page):
     @on(BigTable.Moved)
     def _moved(self, event: BigTable.Moved) -> None:
         artifact = self._rows.get(event.row.key) if event.row is not None else None
+        if self._resting is not None:
+            self._resting.stop()
         if artifact is not None:
-            self._drawn = False
-            self.ask("see", lambda ws: _see(ws, artifact), self._tell)
+            self._resting = self.set_timer(_REST, partial(self._look_into, artifact))
+
+    def _look_into(self, artifact: Artifact) -> None:
+        self._drawn = False
+        self.ask("see", lambda ws: _see(ws, artifact), self._tell)
 
     # -- what the artifact under the cursor is
 
@@ -272,7 +280,7 @@ class Artifacts(Page):
         self._seen = seen
         panel = self.query_one("#artifacts-about", Static)
         panel.border_title = plain(seen.details.artifact.name)
-        panel.update(self._about(seen.details))
+        panel.update(self._about(seen.details), layout=False)
         pane = self.query_one(PreviewPane)
         artifact = seen.details.artifact
         if seen.error is not None:

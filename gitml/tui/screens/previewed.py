@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
+from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.widget import Widget
 from textual.widgets import Static
@@ -29,6 +30,10 @@ CURVES = 4
 class PreviewPane(ScrollableContainer, can_focus=True):
     """Shows one preview at a time."""
 
+    def compose(self) -> ComposeResult:
+        """What text is written into; pictures and curves come and go beside it."""
+        yield Static(id="preview-text")
+
     def show(self, preview: Preview, image: Image | None = None, note: str = "") -> None:
         """This preview; `image` is its picture where it could be decoded, `note` says why not where it couldn't."""
         self.border_title = plain(preview.about)
@@ -44,16 +49,14 @@ class PreviewPane(ScrollableContainer, can_focus=True):
             widget.styles.max_height = "100%"
             self._put(widget)
         elif preview.kind == PICTURE:
-            self._put(Static(Text(note or "it can't be shown here", style=inks["dim"])))
+            self._write(Text(note or "it can't be shown here", style=inks["dim"]))
         else:
-            shown = Static(text_of(preview, inks))
-            shown.set_class(preview.kind in (TABLE, FOLDER, BYTES), "as-wide-as-it-is")
-            self._put(shown)
+            self._write(text_of(preview, inks), wide=preview.kind in (TABLE, FOLDER, BYTES))
 
     def say(self, title: str, text: str, ink: str = "dim") -> None:
         """Something in place of a preview."""
         self.border_title, self.border_subtitle = title, ""
-        self._put(Static(Text(text, style=cast("GitmlApp", self.app).inks[ink])))
+        self._write(Text(text, style=cast("GitmlApp", self.app).inks[ink]))
 
     def plot(self, preview: Preview) -> bool:
         """Draws the numbers of a table; False when it has none."""
@@ -65,11 +68,25 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         self._put(Curves(found))
         return True
 
+    def _write(self, text: Text, *, wide: bool = False) -> None:
+        """Text in place of all else."""
+        self._drop()
+        page = self.query_one("#preview-text", Static)
+        page.display = True
+        page.set_class(wide, "as-wide-as-it-is")
+        page.update(text)
+
     def _put(self, widget: Widget) -> None:
+        """Something drawn in place of all else."""
+        self._drop()
+        self.query_one("#preview-text").display = False
+        self.mount(widget)
+
+    def _drop(self) -> None:
         self.scroll_home(animate=False)
-        with self.app.batch_update():
-            self.remove_children()
-            self.mount(widget)
+        for widget in list(self.children):
+            if widget.id != "preview-text":
+                widget.remove()
 
 
 def text_of(preview: Preview, inks: Mapping[str, Style]) -> Text:

@@ -233,7 +233,7 @@ class Time(ActingPage):
         if row is not None:
             names = f" {', '.join(map(plain, row.names))}" if row.names else ""
             cell.border_title = f"{row.commit[:12]}{names}"
-        cell.update(self._cell_text(grid, row, grid.step))
+        cell.update(self._cell_text(grid, row, grid.step), layout=False)
         if self._chart:
             self._place_in_chart()
 

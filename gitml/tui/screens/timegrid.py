@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -85,6 +85,7 @@ class TimeGrid(ScrollView, can_focus=True):
         self.now = 0.0
         self._rows: dict[int, Row] = {}
         self._first_step = 0
+        self._heads = 1  # lines of titles: two where steps have combinations
         self._plan = _Plan(20, 0, 0, ())
         self._wanted: tuple[int, int] | None = None
 
@@ -145,11 +146,17 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def move_to(self, index: int, column: int | None = None) -> None:
         """Puts the cursor on a cell and brings it into view."""
+        before, above = self.index, self.scroll_offset.y
         self.index = max(0, min(index, len(self.commits) - 1))
-        if column is not None:
+        if column is not None and column != self.column:
             self.column = max(0, min(column, len(self.steps) - 1))
+            if self.step not in [step for step, _, _ in self._plan.steps]:
+                self._lay_out()
+            self.refresh(Region(0, 0, self.size.width, self._heads))
         self._follow()
-        self.refresh()
+        if self.scroll_offset.y == above:
+            for place in {before, self.index}:
+                self.refresh(Region(0, place + self._heads - int(above), self.size.width, 1))
         self.post_message(self.Moved())
 
     # -- keys and mouse
@@ -183,11 +190,6 @@ class TimeGrid(ScrollView, can_focus=True):
             self.action_choose()
 
     # -- drawing
-
-    @property
-    def _heads(self) -> int:
-        """Lines of titles: two where steps have combinations."""
-        return 2 if any("[" in step for step in self.steps) else 1
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: titles, or a commit."""
@@ -275,6 +277,7 @@ class TimeGrid(ScrollView, can_focus=True):
     def _lay_out(self) -> None:
         """Gives each part its width. Steps narrow before they go out of sight, and then the cursor's is in sight."""
         width = self.size.width
+        self._heads = 2 if any("[" in step for step in self.steps) else 1
         when = _WHEN if width >= 100 else 0
         metric = _METRIC if self.metric else 0
         rest = width - 2 - _COMMIT - 2 - (when + 2 if when else 0) - (metric + 2 if metric else 0) - 2
@@ -323,8 +326,7 @@ class TimeGrid(ScrollView, can_focus=True):
         self._want()
 
     def _follow(self) -> None:
-        if self._plan.steps or self.steps:
-            self._lay_out()
+        """Scrolls so that the cursor's row is seen."""
         height = max(1, self.size.height - self._heads)
         top = int(self.scroll_offset.y)
         if self.index < top:
