@@ -58,7 +58,7 @@ class GitmlApp(App[None]):
         self.memory: dict[str, Any] = memory.recall(memory_path) if memory_path else {}
         self.first = first or (self.memory.get("place", "runs"), {})
         self._feeling = False
-        self._beat: int | None = None
+        self._felt_once = False
         super().__init__()
         for theme in THEMES:
             self.register_theme(theme)
@@ -123,7 +123,7 @@ class GitmlApp(App[None]):
 
     @on(Felt)
     def _felt(self, message: Felt) -> None:
-        self._feeling = False
+        self._feeling, self._felt_once = False, True
         if message.pulse is None or message.pulse == self.pulse:
             return
         first = self.pulse is None
@@ -138,7 +138,7 @@ class GitmlApp(App[None]):
     @property
     def settled(self) -> bool:
         """Whether every question was answered and drawn, as far as can be told from here."""
-        return self.feed.idle and self.pulse is not None
+        return self.feed.idle and self._felt_once
 
     # -- what is said
 
