@@ -62,6 +62,7 @@ class Workspace:
         self.live = os.path.join(self.root, "live")
         self.trees: list[WorkTree] = []
         self._united: tuple[United, ...] = ()
+        self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
     @cached_property
     def objects(self) -> Objects:
@@ -167,6 +168,8 @@ class Workspace:
         """
         while self.trees:
             self.trees.pop().close()
+        while self.leaving:
+            self.leaving.pop()()
         if "records" in self.__dict__:
             self.records.close()
 

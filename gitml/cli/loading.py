@@ -123,6 +123,11 @@ def on_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return option(function)
 
 
+def there_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--on TARGET`` of commands that look at runs."""
+    return click.option("--on", metavar="TARGET", help="Ask this cluster for runs that were submitted to it.")(function)
+
+
 def has_live_runs(ws: Workspace) -> bool:
     """Whether a run is going on or was left by a killed gitml."""
     try:

@@ -32,9 +32,15 @@ class Session:
         if self._workspace is None:
             from gitml.workspace import open_workspace
 
-            self._workspace = open_workspace(os.getcwd(), os.environ, self._tell_of_many)
-            self._workspace.tell_of_refused = self._tell_of_refused
+            self.adopt(open_workspace(os.getcwd(), os.environ))
+        assert self._workspace is not None
         return self._workspace
+
+    def adopt(self, workspace: Workspace) -> None:
+        """Makes this workspace that of the session: it tells here, and is let go at the end."""
+        workspace.tell_of_many = self._tell_of_many
+        workspace.tell_of_refused = self._tell_of_refused
+        self._workspace = workspace
 
     def _tell_of_many(self, records: int) -> None:
         if not self.json:

@@ -15,10 +15,13 @@ class Entry(NamedTuple):
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Run": {
         "run": Entry("run", "Run a pipeline, reusing every step that did not change"),
+        "submit": Entry("submit", "Hand a whole run to a cluster and leave"),
+        "collect": Entry("collect", "Bring submitted runs home"),
         "plan": Entry("plan", "Tell what each step of a pipeline would do, and why"),
         "explain": Entry("explain", "Tell what makes a step run again"),
         "status": Entry("status", "Show what is up to date, what runs now, and the last runs"),
         "dag": Entry("dag", "Draw the graph of a pipeline"),
+        "targets": Entry("targets", "Show where steps can run: machines, what they have, what is free"),
         "cancel": Entry("cancel", "Stop a run that is going on"),
         "reproduce": Entry("reproduce", "Run a recorded run again and compare its outputs"),
     },
@@ -47,6 +50,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Set up": {
         "init": Entry("init", "Start using gitml in a repository"),
+        "clone": Entry("clone", "Clone a repository with the records of its runs"),
         "demo": Entry("demo", "Make a small repository and walk through it"),
         "doctor": Entry("doctor", "Tell what works on this machine"),
         "config": Entry("config", "Show the settings in force"),

@@ -132,6 +132,30 @@ def sent_lines(sent: Sequence[Sent]) -> list[str]:
     return lines
 
 
+def sent_as_data(one: Sent) -> dict[str, Any]:
+    """What ``--json`` shows of an upload."""
+    return {
+        "remote": one.remote,
+        "sent": [root._asdict() for root in one.sent],
+        "there": one.there,
+        "missing": [root._asdict() for root in one.missing],
+        "refused": [{"name": name, "why": why} for name, why in one.refused],
+        "objects": one.objects,
+        "bytes": one.bytes,
+    }
+
+
+def came_as_data(done: Downloaded) -> dict[str, Any]:
+    """What ``--json`` shows of a download."""
+    return {
+        "here": done.here,
+        "came": [root._asdict() for root in done.came],
+        "lost": [root._asdict() for root in done.lost],
+        "problems": [problem._asdict() for problem in done.problems],
+        "bytes": done.bytes,
+    }
+
+
 def came_lines(done: Downloaded) -> list[str]:
     """What became of a download."""
     from gitml.flow.downloading import told_problems

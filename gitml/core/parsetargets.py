@@ -12,7 +12,7 @@ from gitml.core.resources import Resources
 from gitml.core.yamldoc import Node
 
 _MACHINE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
-_CLUSTER_KEYS = frozenset(("ray", "token", "insecure", "store", "cache", "resources"))
+_CLUSTER_KEYS = frozenset(("ray", "token", "insecure", "store", "cache", "dashboard", "resources"))
 _WISH_KEYS = frozenset(("memory", "labels", "custom"))
 _ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):([0-9]{1,5})\Z")
 
@@ -76,6 +76,7 @@ def _cluster(fields: Fields, name: str, node: Node) -> Target:
         insecure="insecure" in pairs and fields.truth(pairs["insecure"][1], "insecure") is True,
         store=fields.text_of(pairs["store"][1], "store") if "store" in pairs else None,
         cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
+        dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
         wishes=_wishes(fields, name, pairs["resources"][1]) if "resources" in pairs else Resources(),
         has=_machine(fields, has),
     )
@@ -88,6 +89,14 @@ def _address(fields: Fields, name: str, node: Node) -> str:
     match = _ADDRESS.match(text)
     if match is None or not 0 < int(match[1]) < 65536:
         fields.report(node, f"ray must be host:port, ray://host:port, auto or local, not {text[:60]!r}")
+    return text
+
+
+def _dashboard(fields: Fields, node: Node) -> str | None:
+    text = fields.text_of(node, "dashboard")
+    match = _ADDRESS.match(text or "")
+    if text is not None and (match is None or "/" in text or not 0 < int(match[1]) < 65536):
+        fields.report(node, f"dashboard must be host:port, not {text[:60]!r}")
     return text
 
 

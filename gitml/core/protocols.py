@@ -183,7 +183,8 @@ class Task(NamedTuple):
     """One attempt to be performed.
 
     `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.
-    `strict` denies every file beyond what the Action declares, its environment and the system.
+    `strict` denies every file beyond what the Action declares, its environment and the system. `lent` are environment
+    variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
     """
 
     attempt: str
@@ -193,6 +194,7 @@ class Task(NamedTuple):
     timeout: float | None
     strict: bool
     log: str
+    lent: Mapping[str, str] = {}
 
 
 class TaskStarted(NamedTuple):
@@ -212,7 +214,8 @@ class TaskFinished(NamedTuple):
     """How an attempt ended: outcome is ``done``, ``failed``, ``timeout``, ``cancelled`` or ``lost`` (its worker died).
 
     `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
-    `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already.
+    `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`
+    names the machine of a cluster that it ran on.
     """
 
     attempt: str
@@ -225,6 +228,7 @@ class TaskFinished(NamedTuple):
     cost: Cost
     log: LogRef | None
     bad_inputs: tuple[Digest, ...] = ()
+    machine: str = ""
 
 
 TaskEvent = TaskStarted | TaskOutput | TaskFinished
@@ -233,14 +237,14 @@ TaskEvent = TaskStarted | TaskOutput | TaskFinished
 class Executor(Protocol):
     """Performs Tasks and knows no Graph. Every submitted Task ends in exactly one TaskFinished."""
 
-    def capacity(self) -> Resources:
-        """All that this target has when idle."""
-
-    def slots(self) -> int:
-        """How many Tasks may run at once."""
+    def takes(self, resources: Resources) -> bool:
+        """Whether a Task that asks for this would begin at once, or all but at once, if it were submitted now."""
 
     def submit(self, task: Task) -> None:
-        """Starts a Task; the caller keeps within `slots` and `capacity`."""
+        """Starts a Task, of a kind that `takes` agreed to."""
+
+    def descriptors(self) -> Sequence[int]:
+        """One of them becomes readable when `wait` may have something to give."""
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
         """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out."""

@@ -30,7 +30,10 @@ class LogRef(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One try of a step. Times are seconds since 1970; `exit_code` is negative for a signal, None when it never started."""
+    """One try of a step. Times are seconds since 1970; `exit_code` is negative for a signal, None when it never started.
+
+    `target` and `machine` say where in a cluster it was made; both are empty for this machine.
+    """
 
     id: str
     outcome: str
@@ -39,6 +42,8 @@ class Attempt(NamedTuple):
     exit_code: int | None = None
     error: str | None = None
     log: LogRef | None = None
+    target: str = ""
+    machine: str = ""
 
 
 class StepRun(NamedTuple):
@@ -143,8 +148,12 @@ def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
     shown["id"] = attempt.id
     if attempt.log is not None:
         shown["log"] = attempt.log._asdict()
+    if attempt.machine:
+        shown["machine"] = attempt.machine
     shown["outcome"] = attempt.outcome
     shown["started"] = attempt.started
+    if attempt.target:
+        shown["target"] = attempt.target
     return shown
 
 
@@ -315,4 +324,6 @@ def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
         log=LogRef(parse_digest(log["digest"]), size_from_json(log["size"]), size_from_json(log["written"]))
         if log
         else None,
+        target=_text(raw.get("target", "")),
+        machine=_text(raw.get("machine", "")),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
+from gitml.core.action import ALONE, Action
 from gitml.core.protocols import TaskFinished
 from gitml.core.record import LogRef
 from gitml.core.result import Cost
@@ -71,6 +73,7 @@ def _perform(
         ceiling=sandbox.root,
         home=sandbox.home if job.strict else None,
         devices=job.devices,
+        lent=job.lent,
     )
     argv = command_line(action)
 
@@ -107,6 +110,7 @@ def _perform(
                 grace=grace,
                 started=report.started,
                 confine=confine,
+                lead=_leader(program, argv, env, action),
             )
         except (OSError, ValueError) as error:
             raise _cannot_start(argv, error) from error
@@ -116,6 +120,16 @@ def _perform(
     finally:
         os.chdir("/")
     return _conclude(job, sandbox, services, log, ended)
+
+
+def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action: Action) -> Callable[[], int] | None:
+    """What starts the processes of a gang that are to run here; None for a step of one process."""
+    if action.gang == ALONE:
+        return None
+    from gitml.execute.crew import VARIABLE, lead, roster_from, roster_here, variables
+
+    roster = roster_from(env[VARIABLE]) if VARIABLE in env else roster_here(*action.gang)
+    return partial(lead, program, argv, variables(roster, env))
 
 
 def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended) -> TaskFinished:
@@ -139,12 +153,23 @@ def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: E
     if ended.code != 0:
         error, hint = _failure(job, sandbox, log, ended.code)
         return finished._replace(outcome="failed", error=error, hint=hint, log=kept)
+    if not _makes_outputs(job):
+        return finished._replace(log=kept)
     try:
         outputs, metrics = take_outputs(job.action.outputs, sandbox.work, services.store)
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
         return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint, log=kept)
     return finished._replace(outputs=outputs, metrics=metrics, log=kept)
+
+
+def _makes_outputs(job: Job) -> bool:
+    """Whether outputs are taken here: of a gang on several machines only where rank 0 is."""
+    if job.action.gang == ALONE:
+        return True
+    from gitml.execute.crew import VARIABLE, roster_from
+
+    return VARIABLE not in job.lent or roster_from(job.lent[VARIABLE]).node in (0, None)
 
 
 def _failure(job: Job, sandbox: Sandbox, log: Log, code: int) -> tuple[str, str | None]:

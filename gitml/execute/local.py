@@ -64,6 +64,8 @@ class LocalExecutor:
         self._live_dir = os.path.realpath(live_dir)
         self._slots = slots
         self._capacity = capacity
+        self._free = capacity
+        self._taken: dict[str, Resources] = {}
         self._grace = grace
         names = gpus(os.environ if machine is None else machine) if capacity.gpus else []
         self._gpus = GpuShares(names or [str(index) for index in range(int(capacity.gpus))])
@@ -84,6 +86,20 @@ class LocalExecutor:
         """How many Tasks may run at once."""
         return self._slots
 
+    def takes(self, resources: Resources) -> bool:
+        """Whether a Task that asks for this may be submitted now."""
+        busy = sum(1 for seat in self._seats.values() if seat.attempt is not None)
+        return busy < self._slots and resources.fits(self._free)
+
+    def descriptors(self) -> Sequence[int]:
+        """One of them becomes readable when `wait` may have something to give."""
+        return [*self._seats, *([] if self._control is None else [self._control.fileno()])]
+
+    def prepare(self) -> None:
+        """Starts what forks, before the process has threads that must not be forked."""
+        if self._control is None:
+            self._start_keeper()
+
     def submit(self, task: Task) -> None:
         """Starts a Task; ValueError beyond `slots` or the GPUs that are free, or for a name that is no file name."""
         if self._closed:
@@ -95,11 +111,13 @@ class LocalExecutor:
             if sum(1 for seat in self._seats.values() if seat.attempt is not None) >= self._slots:
                 raise ValueError(f"more than {self._slots} tasks at once")
             seat = self._start_worker()
-        devices = self._gpus.give(task.attempt, task.resources.gpus)
+        devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
         seat.attempt = task.attempt
+        self._taken[task.attempt] = task.resources
+        self._free = self._free.minus(task.resources)
         seat.recent = (*seat.recent[-1:], task.attempt)
         seat.cancelled = False
         try:
@@ -187,12 +205,21 @@ class LocalExecutor:
 
         os.makedirs(self._live_dir, exist_ok=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            self._become_keeper(theirs.detach())
-        theirs.close()
+        with theirs:
+            pid = self._begin_keeper(theirs.fileno())
         self._keeper, self._control = pid, ours
         self._poll.register(ours.fileno(), select.POLLIN)
+
+    def _begin_keeper(self, control: int) -> int:
+        """Starts the keeper with its end of the control socket; its process id."""
+        pid = os.fork()
+        if pid == 0:
+            self._become_keeper(control)
+        return pid
+
+    def _devices(self, attempt: str, count: float) -> str | None:
+        """The GPUs for an attempt, as CUDA_VISIBLE_DEVICES; ValueError when that many are not free."""
+        return self._gpus.give(attempt, count)
 
     def _become_keeper(self, control: int) -> NoReturn:
         try:
@@ -230,6 +257,7 @@ class LocalExecutor:
     def _finish(self, seat: _Seat, finished: TaskFinished) -> None:
         seat.attempt = None
         self._gpus.take_back(finished.attempt)
+        self._free = self._free.plus(self._taken.pop(finished.attempt))
         self._events.append(finished)
 
     def _hear_keeper(self) -> None:

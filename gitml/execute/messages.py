@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action, decode_action
@@ -26,6 +27,7 @@ class Job(NamedTuple):
     strict: bool
     log: str
     devices: str | None
+    lent: Mapping[str, str] = {}
 
 
 def frame(message: Any) -> bytes:
@@ -79,6 +81,7 @@ def task_message(task: Task, devices: str | None, *, with_environment: bool) -> 
         "strict": task.strict,
         "log": task.log,
         "devices": devices,
+        "lent": dict(task.lent),
         "environment": environment,
     }
 
@@ -97,12 +100,13 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
         message["strict"],
         message["log"],
         message["devices"],
+        message["lent"],
     )
 
 
 def finished_from_json(raw: list[Any]) -> TaskFinished:
     """A TaskFinished that went over the wire as the list it is."""
-    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad = raw
+    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine = raw
     return TaskFinished(
         attempt,
         outcome,
@@ -114,4 +118,5 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
         Cost(*cost),
         None if log is None else LogRef(*log),
         tuple(bad),
+        machine,
     )

@@ -60,11 +60,13 @@ def run(
     grace: float = GRACE,
     started: Callable[[], None] | None = None,
     confine: Callable[[], None] | None = None,
+    lead: Callable[[], int] | None = None,
 ) -> Ended:
     """Runs the program at `path` in the current directory to its end, all it wrote given to `write` in order.
 
     Its input is empty, its output and errors are one stream. When it ends, or is stopped after `timeout` seconds or because
-    `watch` asks, everything below this process is ended too. `confine` is called in the new process before the program.
+    `watch` asks, everything below this process is ended too. `confine` is called in the new process before the program; `lead`
+    in the program's place, to start it in its own way: it gives the exit status.
     OSError or ValueError when it can't be started.
     """
     reader, writer = os.pipe()
@@ -73,7 +75,7 @@ def run(
         os.set_blocking(reader, False)
         spare = children()  # what serves this process itself: a lasting git, say
         begun = time.monotonic()
-        pid = _spawn(path, argv, env, writer, confine)
+        pid = _spawn(path, argv, env, writer, confine, lead)
     except BaseException:
         os.close(reader)
         raise
@@ -171,10 +173,15 @@ def _group(pid: int) -> int:
 
 
 def _spawn(
-    path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int, confine: Callable[[], None] | None
+    path: str,
+    argv: tuple[str, ...],
+    env: Mapping[str, str],
+    writer: int,
+    confine: Callable[[], None] | None,
+    lead: Callable[[], int] | None,
 ) -> int:
-    if confine is not None:
-        return _fork(path, argv, env, writer, confine)
+    if confine is not None or lead is not None:
+        return _fork(path, argv, env, writer, confine, lead)
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, writer, 1),
@@ -183,8 +190,18 @@ def _spawn(
     return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS)
 
 
-def _fork(path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int, confine: Callable[[], None]) -> int:
-    """As `posix_spawn`, with room for `confine`. A worker has one thread, so what runs between fork and exec may be Python."""
+def _fork(
+    path: str,
+    argv: tuple[str, ...],
+    env: Mapping[str, str],
+    writer: int,
+    confine: Callable[[], None] | None,
+    lead: Callable[[], int] | None,
+) -> int:
+    """As `posix_spawn`, with room for `confine` and `lead`.
+
+    A worker has one thread, so what runs between fork and exec may be Python.
+    """
     error_reader, error_writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -196,8 +213,13 @@ def _fork(path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int,
             os.dup2(writer, 2)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            confine()
-            os.execve(path, argv, env)  # noqa: S606  no shell is the point
+            if confine is not None:
+                confine()
+            if lead is None:
+                os.execve(path, argv, env)  # noqa: S606  no shell is the point
+            else:
+                os.close(error_writer)
+                os._exit(_led(lead))
         except OSError as error:
             os.write(error_writer, b"%d" % (error.errno or 0))
         except BaseException:
@@ -211,6 +233,15 @@ def _fork(path: str, argv: tuple[str, ...], env: Mapping[str, str], writer: int,
         os.waitpid(pid, 0)
         raise OSError(int(said), os.strerror(int(said)), path)
     return pid
+
+
+def _led(lead: Callable[[], int]) -> int:
+    """The exit status that `lead` gives; nothing it raises may run on in this copy of the worker."""
+    try:
+        return lead()
+    except BaseException as error:
+        os.write(2, f"gang: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
+        return 70
 
 
 def _read(reader: int) -> bytes | None:

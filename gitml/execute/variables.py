@@ -22,6 +22,7 @@ _LENT = frozenset(
 )
 _LENT_PREFIXES = ("LC_", "NVIDIA_")
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_NONE: Mapping[str, str] = {}
 _UNNAMEABLE = re.compile("[^A-Za-z0-9]")
 
 
@@ -57,11 +58,12 @@ def variables_of(
     ceiling: str,
     home: str | None = None,
     devices: str | None = None,
+    lent: Mapping[str, str] = _NONE,
 ) -> dict[str, str]:
     """All environment variables of a step; InputError when one that the Action passes through is not set here.
 
     `ceiling` is the folder above the one the step runs in: git looks for no repository from there on. `devices` are the
-    GPUs it was given.
+    GPUs it was given, `lent` what it sees beyond what the machine has.
     """
     env = lent_by(machine)
     env.setdefault("LANG", "C.UTF-8")
@@ -79,9 +81,10 @@ def variables_of(
         env["HOME"] = home
     if devices is not None:
         env["CUDA_VISIBLE_DEVICES"] = devices
+    env.update(lent)
     for name, value in action.env:
         if value is None:
-            value = machine.get(name)
+            value = lent.get(name, machine.get(name))
             if value is None:
                 hint = f"export {name} before gitml is called, or give it a value under `env:`"
                 raise InputError(f"the step needs the environment variable {name}, which is not set here", hint=hint)

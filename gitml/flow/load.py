@@ -152,11 +152,16 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> L
 
     InputError for a module that was disabled since, unless that is allowed.
     """
-    source = CommitSource(ws.objects, run.commit)
     if run.modules:
         from gitml.flow.using import check_recorded
 
-        check_recorded(ws, source, run.modules, allow_disabled=allow_disabled)
+        check_recorded(ws, CommitSource(ws.objects, run.commit), run.modules, allow_disabled=allow_disabled)
+    return load_run(ws, run)
+
+
+def load_run(ws: Workspace, run: Run) -> Loaded:
+    """What a run runs, its modules as it has them, whatever became of them."""
+    source = CommitSource(ws.objects, run.commit)
     entry = source.lookup(run.path)
     if entry is None:
         raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.config import Config
 from gitml.core.resources import Resources
@@ -14,7 +15,10 @@ from gitml.execute.local import LocalExecutor
 from gitml.repo.lfs import local_object
 from gitml.repo.objects import Objects
 from gitml.store.objects import LocalStore
-from gitml.workspace import KnownFacts, Workspace
+from gitml.workspace import KnownFacts, Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from gitml.execute.ray.folder import Place
 
 
 def local_capacity(ws: Workspace, config: Config, jobs: int | None) -> Resources:
@@ -27,10 +31,31 @@ def local_capacity(ws: Workspace, config: Config, jobs: int | None) -> Resources
 
 def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
+    slots = jobs or max(1, int(capacity.cpus))
+    if "ray" in sys.modules:  # its threads must not be forked
+        from gitml.execute.ray.folder import Place
+        from gitml.execute.ray.hosted import HostedExecutor
+
+        place = Place("gitml.flow.local:workspace_at", ws.location.git_dir)
+        return HostedExecutor(place, folder, slots, capacity, machine=ws.environ)
     known = ws.machine_facts.known
-    return LocalExecutor(
-        lambda: _services(ws, known), folder, jobs or max(1, int(capacity.cpus)), capacity, machine=ws.environ
-    )
+    return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ)
+
+
+class WorkspaceHere(NamedTuple):
+    """What a keeper that was started anew makes its workers' services of."""
+
+    ws: Workspace
+
+    def services(self) -> Services:
+        """For one worker."""
+        return _services(self.ws, {})
+
+
+def workspace_at(place: Place, machine: Mapping[str, str]) -> WorkspaceHere:
+    """The repository of the Git folder at `place`."""
+    assert place.root is not None
+    return WorkspaceHere(open_workspace(place.root, machine))
 
 
 def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> Services:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gitml.core.action import ActionInput, CodeFile
 from gitml.core.code import CodeFinder
-from gitml.core.config import HOST
+from gitml.core.config import HOST, Target
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
 from gitml.core.plan import Parts, Pending, Problem
 from gitml.core.protocols import Entry, Source
+from gitml.core.resources import Resources
 from gitml.core.result import ActionResult
 from gitml.errors import InputError
+from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
+from gitml.flow.targets import target_name
 from gitml.repo.snapshot import WorkTree
 from gitml.repo.source import TreeSource
 from gitml.workspace import Workspace
@@ -26,11 +29,14 @@ T = TypeVar("T")
 class PartsFinder:
     """Finds Parts for the steps of one Loaded pipeline; each answer that steps share is found once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded) -> None:
+    def __init__(self, ws: Workspace, loaded: Loaded, clusters: Clusters | None = None, on: str | None = None) -> None:
         self.ws = ws
         self.source = loaded.source
         self.code = CodeFinder(loaded.source, ws.index)
-        self.environments: dict[tuple[str | None, str, tuple[str, ...]], Environment | Problem] = {}
+        self.clusters = clusters or Clusters(ws, loaded.config)
+        self.on = on
+        self.config = loaded.config
+        self.environments: dict[Any, Environment | Problem] = {}
         self.paths: dict[str, tuple[str, str] | Problem] = {}
         self.by_digest: dict[str, Environment] = {}
 
@@ -60,22 +66,32 @@ class PartsFinder:
         files = self.source if step.module is None else TreeSource(self.ws.objects, step.module)
         if not _is_among(files, program):
             programs = (program,)
+        target = self.config.target(target_name(step, self.on))
+        wish = step.resources if target is None else target.wanted(step.resources)
         question = (step.module, step.environment, programs)
-        if question not in self.environments:
-            answer = self._told(lambda: self._find_environment(*question))
-            self.environments[question] = answer
+        known = (question, target and (target.name, repr(wish)))
+        if known not in self.environments:
+            answer = self._told(lambda: self._find_environment(*question, target, wish))
+            self.environments[known] = answer
             if not isinstance(answer, Problem):
                 self.by_digest[answer.digest] = answer
-        return self.environments[question]
+        return self.environments[known]
 
-    def _find_environment(self, module: str | None, name: str, programs: tuple[str, ...]) -> Environment:
+    def _find_environment(
+        self, module: str | None, name: str, programs: tuple[str, ...], target: Target | None, wish: Resources
+    ) -> Environment:
         if name == HOST:
+            if target is not None:
+                return self.clusters.environment(target, wish, name, None, programs)
             return self.ws.environments.host(programs)
         files = self.source if module is None else TreeSource(self.ws.objects, module)
         entry = files.lookup(name)
         if entry is None or entry.is_tree or entry.is_submodule:
             raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
-        return self.ws.environments.locked(name, self.source.read(entry.oid), programs)
+        text = self.source.read(entry.oid)
+        if target is not None:
+            return self.clusters.environment(target, wish, name, text, programs)
+        return self.ws.environments.locked(name, text, programs)
 
     def _code(self, step: GraphStep) -> tuple[CodeFile, ...] | Problem:
         return self._told(lambda: self.code.find(step))

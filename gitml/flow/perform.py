@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gitml.core.protocols import Executor
 from gitml.core.record import Run
 from gitml.errors import BusyError
+from gitml.flow.executors import Executors, is_local
 from gitml.flow.journal import Journal
 from gitml.flow.local import make_executor
 from gitml.flow.recording import Evidence, record_run
@@ -31,15 +33,24 @@ def _performed(task: Assignment) -> tuple[Run, str]:
     ws = task.ws
     indices = {name: index for index, name in enumerate(task.plan.decisions)}
     journal = Journal(ws, task.run, indices)
-    executor = make_executor(ws, task.planner.capacity, journal.folder, task.request.jobs)
-    scheduler = Scheduler(task, executor, journal, indices)
+    planner = task.planner
+
+    def make(target: str) -> Executor:
+        if is_local(target):
+            return make_executor(ws, planner.capacity, journal.folder, task.request.jobs)
+        cluster = planner.config.target(target)
+        assert cluster is not None
+        return planner.clusters.executor(cluster, task.run.id)
+
+    executors = Executors(make)
+    scheduler = Scheduler(task, executors, journal, indices)
     try:
         steps = scheduler.work()
         run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
-        executor.dismiss()  # workers clear up while the record is written
+        executors.dismiss()  # workers clear up while the record is written
         recorded = record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
     finally:
-        executor.close()
+        executors.close()
         scheduler.release()
     journal.close()
     return run, recorded

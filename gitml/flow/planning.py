@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from gitml.core.config import LOCAL
 from gitml.core.digest import Digest
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
+from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
-from gitml.flow.targets import targets_of
+from gitml.flow.targets import target_name, targets_of
 from gitml.workspace import Workspace
 
 
@@ -28,7 +30,8 @@ class Planner:
         self.config = loaded.config
         self.jobs = jobs
         self.graph = loaded.graph
-        self.finder = PartsFinder(ws, loaded)
+        self.clusters = Clusters(ws, loaded.config)
+        self.finder = PartsFinder(ws, loaded, self.clusters, self.on)
         self.availability = Availability(ws)
         self.policy = policy
         self.index = ws.index
@@ -37,16 +40,43 @@ class Planner:
         """What becomes of `step` when the steps before it gave `results`."""
         parts = self.finder.parts(step, results)
         decision = decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
-        if decision.kind in (RUN, UNKNOWN):
+        if decision.kind in (RUN, UNKNOWN) and self.target(step) == LOCAL:
             missing = step.resources.missing_from(self.capacity)
             if missing:
                 hint = "ask for less, or say in gitml.yaml what targets.local has"
                 return Decision(BLOCKED, f"it asks for {missing}", hint=hint)
         return decision
 
+    def target(self, step: GraphStep) -> str:
+        """The name of the target that a step runs on."""
+        return target_name(step, self.on)
+
+    def asked(self, step: GraphStep) -> Resources:
+        """What a step asks of its target, with what the target says for those that do not."""
+        target = self.config.target(self.target(step))
+        return step.resources if target is None else target.wanted(step.resources)
+
+    def prepare(self, plan: Plan) -> Plan:
+        """Joins the cluster that the plan needs. InputError when it can never run the plan's steps.
+
+        The plan is made again where it was made with what the cluster had installed before.
+        """
+        needed: dict[str, list[tuple[Resources, int]]] = {}
+        for name, decision in plan.decisions.items():
+            step = self.graph.steps[name]
+            if decision.kind != REUSE and self.target(step) != LOCAL:
+                needed.setdefault(self.target(step), []).append((self.asked(step), step.gang[0]))
+        for name, wishes in needed.items():
+            target = self.config.target(name)
+            assert target is not None
+            if self.clusters.check(target, wishes):
+                self.finder.environments.clear()
+                plan = self.plan(list(plan.decisions))
+        return plan
+
     @cached_property
     def capacity(self) -> Resources:
-        """What the target has for steps."""
+        """What this machine has for steps."""
         from gitml.flow.local import local_capacity  # with the executor, which a run from cache does without
 
         return local_capacity(self.ws, self.config, self.jobs)

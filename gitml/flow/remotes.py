@@ -38,8 +38,8 @@ class Remotes:
     def specs(self) -> tuple[RemoteSpec, ...]:
         """What `gitml.yaml` says, that of the work tree whatever commit is looked at: where content lies now is asked for."""
         content = _config(self.ws)
-        if content is None:
-            return ()
+        if content is None or b"remotes" not in content:
+            return ()  # reading YAML takes longer than asking a Git remote
         from gitml.core.parseconfig import parse_config
 
         return tuple([self._resolved(spec) for spec in parse_config(content).remotes])

@@ -13,11 +13,21 @@ from gitml.core.result import ActionResult
 Emit = Callable[[Event], None]
 
 
+class Origin(NamedTuple):
+    """Whose run it is and what it is of, when it was handed over by another machine: fields of Run."""
+
+    by: str
+    dirty: bool
+    base: str | None
+    branch: str | None
+
+
 class RunRequest(NamedTuple):
     """What is asked of a run beyond the pipeline and its parameters.
 
     `jobs` None means as many as the machine has CPUs; `on` is the target of every step, None: what the pipeline says.
     `branch` is that of a commit which is run because it was pushed; of the work tree the one that is checked out counts.
+    `origin` tells what a commit that another machine handed over was there.
     """
 
     wanted: Sequence[str] = ()
@@ -31,6 +41,7 @@ class RunRequest(NamedTuple):
     allow_disabled: bool = False
     on: str | None = None
     branch: str | None = None
+    origin: Origin | None = None
 
 
 def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:

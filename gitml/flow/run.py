@@ -42,29 +42,10 @@ def run_pipeline(
     ident = IdentQuery(ws.location)
     plan = planner.plan(names)
     refuse_blocked(plan)
-    commit, dirty, base = seal(loaded)
-    run = Run(
-        id=run_id or new_run_id(),
-        pipeline=graph.pipeline,
-        path=graph.path,
-        experiment=request.experiment or graph.experiment,
-        status="running",
-        commit=commit,
-        started=started,
-        ended=started,
-        by=ident.answer(),
-        host=os.uname().nodename,
-        version=__version__,
-        dirty=dirty,
-        base=base,
-        branch=branch_name(ws.location) if isinstance(loaded.source, WorkTree) else request.branch,
-        message=request.message,
-        tags=request.tags,
-        params=graph.params,
-        selected=tuple(request.wanted),
-        options=_options(request),
-        modules=loaded.modules,
-    )
+    if plan.runs_something():
+        plan = planner.prepare(plan)
+        refuse_blocked(plan)
+    run = head_of(ws, loaded, request, ident, started, run_id)
     for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
     emit(RunStarted(run, tuple(names)))
@@ -84,6 +65,40 @@ def run_pipeline(
     ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
+
+
+def head_of(
+    ws: Workspace, loaded: Loaded, request: RunRequest, ident: IdentQuery, started: float, run_id: str | None = None
+) -> Run:
+    """The Run as it begins, its commit written."""
+    graph = loaded.graph
+    commit, dirty, base = seal(loaded)
+    branch = branch_name(ws.location) if isinstance(loaded.source, WorkTree) else request.branch
+    by = ident.answer()
+    if request.origin is not None:
+        by, dirty, base, branch = request.origin
+    return Run(
+        id=run_id or new_run_id(),
+        pipeline=graph.pipeline,
+        path=graph.path,
+        experiment=request.experiment or graph.experiment,
+        status="running",
+        commit=commit,
+        started=started,
+        ended=started,
+        by=by,
+        host=os.uname().nodename,
+        version=__version__,
+        dirty=dirty,
+        base=base,
+        branch=branch,
+        message=request.message,
+        tags=request.tags,
+        params=graph.params,
+        selected=tuple(request.wanted),
+        options=_options(request),
+        modules=loaded.modules,
+    )
 
 
 def refuse_blocked(plan: Plan) -> None:

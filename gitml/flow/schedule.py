@@ -6,31 +6,38 @@ Planner again whenever its inputs have become known.
 
 from __future__ import annotations
 
-import heapq
 import json
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
 from gitml.core.events import Note, StepFetches, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
-from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import InputError
+from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import hint_for
 from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner
+from gitml.flow.ready import ReadySteps, Wish, wish_of
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
 POLL = 0.1  # seconds between looks at the stop signal and at what other processes finished
+PATIENCE = 30.0  # seconds for a machine of a cluster that can take a step to come back
+LOSSES = (
+    2  # how often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step
+)
 DONE = ("executed", "reused")
 
 
@@ -55,12 +62,13 @@ class Active(NamedTuple):
     number: int
     started: float
     attempts: tuple[Attempt, ...]
+    target: str
 
 
 class Scheduler:
     """One run of a plan. Its outcomes and what it performed are in `done`, `actions` and `environments`."""
 
-    def __init__(self, task: Assignment, executor: Executor, journal: Journal, indices: Mapping[str, int]) -> None:
+    def __init__(self, task: Assignment, executors: Executors, journal: Journal, indices: Mapping[str, int]) -> None:
         self.ws = task.ws
         self.graph = task.loaded.graph
         self.source = task.loaded.source
@@ -70,19 +78,18 @@ class Scheduler:
         self.request = task.request
         self.emit = task.emit
         self.stop = task.stop
-        self.executor = executor
+        self.executors = executors
         self.journal = journal
         self.indices = indices
         self.names = list(plan.decisions)
-        self.free = executor.capacity()
-        self.slots = executor.slots()
         wanted = set(self.names)
         self.children = {n: [c for c in cs if c in wanted] for n, cs in self.graph.children().items() if n in wanted}
         self.missing = {name: len(self.graph.steps[name].parents) for name in self.names}
         self.priority = self.longest_paths()
         self.done: dict[str, StepRun] = {}
         self.results: dict[str, ActionResult | None] = {}
-        self.ready: list[tuple[float, int, str]] = []  # heap; reused steps never enter it
+        self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
+        self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
         self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
         self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
@@ -118,9 +125,8 @@ class Scheduler:
                 break
             idle = not self.active and not self.waiting and not self.fetches
             if self.ready and idle:
-                name = self.ready[0][2]
-                raise InputError(f"step {name!r} fits nowhere", where="target local", hint="ask for less resources")
-            for event in self.executor.wait(0.0 if idle else POLL):
+                self.wait_for_room()
+            for event in self.executors.wait(0.0 if idle else POLL):
                 self.on_event(event)
         return [self.done[name] for name in self.names]
 
@@ -161,7 +167,12 @@ class Scheduler:
             return
         self.waiting.pop(name, None)
         self.plan.decisions[name] = decision  # type: ignore[index]
-        heapq.heappush(self.ready, (-self.priority[name], self.indices[name], name))
+        self.line_up(name)
+
+    def line_up(self, name: str) -> None:
+        """The step begins when there is room for it."""
+        step = self.graph.steps[name]
+        self.ready.push(wish_of(self.planner.target(step), self.planner.asked(step), name in self.supplied), name)
 
     def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
         """Notes an outcome; gives the steps that can be decided now. What waits for a failure is skipped."""
@@ -208,26 +219,35 @@ class Scheduler:
     # -- starting
 
     def submit_ready(self) -> None:
-        held_back = []
-        while self.ready and len(self.active) < self.slots:
-            item = heapq.heappop(self.ready)
-            name = item[2]
-            if name in self.done:
-                continue
-            step = self.graph.steps[name]
-            if not step.resources.fits(self.free) or (len(self.fetches) >= MOST and name not in self.supplied):
-                held_back.append(item)  # something later in the order may fit beside what runs
-                continue
-            self.begin(step, self.plan.decisions[name])
-        for item in held_back:
-            heapq.heappush(self.ready, item)
+        """Begins what there is room for."""
+        while (name := self.ready.take(self.can_begin)) is not None:
+            if name not in self.done:
+                self.stuck = 0.0
+                self.begin(self.graph.steps[name], self.plan.decisions[name])
+
+    def can_begin(self, wish: Wish, name: str) -> bool:
+        """Whether there is room for a step, which may be one that was settled meanwhile."""
+        if name in self.done:
+            return True
+        asked = self.planner.asked(self.graph.steps[name])
+        return self.executors.takes(wish.target, asked) and (wish.supplied or len(self.fetches) < MOST)
+
+    def wait_for_room(self) -> None:
+        """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""
+        wish, name = self.ready.first()
+        self.stuck = self.stuck or self.ws.now()
+        if is_local(wish.target) or self.ws.now() - self.stuck > PATIENCE:
+            raise InputError(
+                f"step {name!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
+            )
+        time.sleep(POLL)
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
         if step.name in self.supplied:
             self.supplied.remove(step.name)
-            self.attempt(Active(step, decision, 1, self.ws.now(), ()))
+            self.first_attempt(step, decision)
             return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
             self.waiting[step.name] = decision
@@ -248,7 +268,7 @@ class Scheduler:
             self.emit(StepFetches(step.name, sum(output.size for output in lacking)))
             self.fetches.start(step.name, decision, lacking)
             return
-        self.attempt(Active(step, decision, 1, self.ws.now(), ()))
+        self.first_attempt(step, decision)
 
     def supply(self, arrival: Arrival) -> None:
         """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
@@ -259,7 +279,7 @@ class Scheduler:
             raise arrival.error
         if not arrival.lost:
             self.supplied.add(name)
-            heapq.heappush(self.ready, (-self.priority[name], self.indices[name], name))
+            self.line_up(name)
             return
         self.ws.locks.unlock(Locks.slot_for(decision.key))
         self.make_again(name, arrival)
@@ -307,6 +327,9 @@ class Scheduler:
         reason = f"same as in run {known.run[:8]}, made meanwhile"
         return step_of_result(step.name, "reused", reason, decision, known)
 
+    def first_attempt(self, step: GraphStep, decision: Decision) -> None:
+        self.attempt(Active(step, decision, 1, self.ws.now(), (), self.planner.target(step)))
+
     def attempt(self, active: Active) -> None:
         step, decision = active.step, active.decision
         assert decision.action is not None
@@ -315,12 +338,14 @@ class Scheduler:
         name = f"{self.indices[step.name]}-{active.number}"
         self.actions[decision.key] = decision.action.preimage()
         self.environments[environment.digest] = environment
-        self.free = self.free.minus(step.resources)
         self.active[name] = active
         self.journal.note_start(step.name, active.number, decision.reason, self.ws.now())
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
-        self.executor.submit(Task(name, decision.action, environment, step.resources, step.timeout, step.strict, log))
+        asked = self.planner.asked(step)
+        lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
+        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent)
+        self.executors.submit(active.target, task)
 
     # -- what happens
 
@@ -336,18 +361,23 @@ class Scheduler:
     def finished(self, active: Active, event: TaskFinished) -> None:
         step = active.step
         del self.active[event.attempt]
-        self.free = self.free.plus(step.resources)
         error = event.error
         if error is not None:
             hint = event.hint or hint_for(self.source, step, self.ws.store, event.log)
             error = f"{error} ({hint})" if hint else error
-        ended = Attempt(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log)
+        target = "" if is_local(active.target) else active.target
+        ended = Attempt(
+            *(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log),
+            target=target,
+            machine=event.machine,
+        )
         attempts = (*active.attempts, ended)
         for digest in event.bad_inputs:
             self.emit(
                 Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
             )
-        again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries
+        lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
+        again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries + min(lost, LOSSES)
         if again and not self.stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self.attempt(active._replace(number=active.number + 1, started=self.ws.now(), attempts=attempts))
@@ -414,5 +444,10 @@ class Scheduler:
             return
         self.stopped = self.stop.level
         for attempt in self.active:
-            self.executor.cancel(attempt, now=self.stopped > 1)
+            self.executors.cancel(attempt, now=self.stopped > 1)
         self.skip_the_rest()
+
+
+def passed_on(action: Action, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an Action passes through from the machine, as they are set where gitml was called."""
+    return {name: environ[name] for name, value in action.env if value is None and name in environ}

@@ -97,6 +97,32 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
             raise BusyError("others keep pushing to it", where=result.remote, hint="try again")
 
 
+class Preview(NamedTuple):
+    """What a push to `remote` would send, and about how many bytes; and what it would take in before."""
+
+    remote: str
+    runs: int
+    events: int
+    bytes: int
+    runs_received: int
+    events_received: int
+
+
+def preview(ws: Workspace, remote: str | None = None, *, terminal: bool = False) -> Preview:
+    """Looks at what `push` would do. What the remote has is fetched into its private refs, and nothing is sent."""
+    remote = chosen(ws, remote)
+    transport.fetch(ws.location, remote, LOGS, transport.Line(terminal))
+    size = 0
+    counts: dict[str, tuple[int, int]] = {}
+    for log in LOGS:
+        ours, theirs = tip_of(ws.location, log_ref(log)), tip_of(ws.location, tracking_ref(remote, log))
+        counts[log] = (_count(ws, log, theirs, ours), _count(ws, log, ours, theirs))
+        if ours is not None and counts[log][0]:
+            size += transport.cost(ws.location, remote, log, ours)
+    runs, events = counts[RUNS], counts[REGISTRY]
+    return Preview(without_secrets(remote), runs[0], events[0], size, runs[1], events[1])
+
+
 def pull(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> Moved:
     """As `fetch`."""
     return fetch(ws, remote, terminal=terminal, watch=watch)
@@ -143,9 +169,16 @@ def _to_send(ws: Workspace, remote: str, logs: list[str]) -> dict[str, str]:
 
 def _sent(ws: Workspace, log: str, base: str | None, tip: str) -> Moved:
     """What the remote got by the move of a log."""
+    number = _count(ws, log, base, tip)
+    return Moved("", runs_sent=number) if log == RUNS else Moved("", events_sent=number)
+
+
+def _count(ws: Workspace, log: str, known: str | None, tip: str | None) -> int:
+    """How many runs or events a log has at `tip` and not at `known`."""
+    if tip is None or tip == known:
+        return 0
     if log == REGISTRY:
         from gitml.modules.sharing import events_between
 
-        return Moved("", events_sent=events_between(ws.location, base, tip))
-    new = ws.records.difference(base, tip).added()
-    return Moved("", runs_sent=sum(item.path.endswith("/run.json") for item in new))
+        return events_between(ws.location, known, tip)
+    return sum(item.path.endswith("/run.json") for item in ws.records.difference(known, tip).added())

@@ -22,7 +22,7 @@ _KIND = "manifests"  # of facts: Tree -> [[hex, size], …]
 
 def parse_pointer(path: str) -> tuple[Digest, Stored] | None:
     """(Tree, its manifest) of a path of the log; None when it is no pointer."""
-    found = _PATH.match(path)
+    found = _PATH.match(path) if "/trees/" in path else None
     return found and (from_hex(found[1]), Stored(from_hex(found[2]), int(found[3])))
 
 

@@ -6,7 +6,7 @@ import os
 import re
 
 from gitml.core.diagnostics import nearest
-from gitml.errors import GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
 from gitml.repo.git import Location
 from gitml.repo.remotes import configured, without_secrets
 
@@ -14,6 +14,8 @@ _SAME = "the same command goes on where it stopped"
 _ASK = "see whether git {what} {remote} works"
 # Ordered: the first that matches all that git said decides. `{told}` is git's own first complaint.
 _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
+    (r"already exists and is not an empty directory", InputError, "{told}", "name another folder: gitml clone URL DIR"),
+    (r"Remote branch .* not found", InputError, "{told}", "git ls-remote --heads shows the branches"),
     (
         r"Host key verification failed|REMOTE HOST IDENTIFICATION",
         TrustError,
@@ -46,13 +48,19 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         r"does not appear to be a git repository|[Rr]epository .*not (found|exist)|does not exist|404",
         RemoteError,
         "no Git repository is there, or none that you may see",
-        "git remote -v shows the URLs",
+        "see whether the URL is right: git ls-remote {remote}",
     ),
     (
         r"remote: .*(No space left|quota)|unpacker error|unpack.*failed|remote unpack",
         RemoteError,
         "the remote could not take it: {told}",
         f"see whether its disk is full; {_SAME}",
+    ),
+    (
+        r"Unable to create '.*\.lock'",
+        BusyError,
+        "{told}",
+        "another git is at work; when none is, one that was killed left that file: remove it",
     ),
     (r"No space left|Disk quota", MachineError, "{told}", f"free some space; {_SAME}"),
     (r"mismatched algorithms|object format", RemoteError, "{told}", "both sides must use the same kind of object ids"),
@@ -76,7 +84,11 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
     """The error for ``git WHAT`` with `remote`, which wrote `text` to its stderr. No password of a URL is in it."""
     text = without_secrets(text)
     where = without_secrets(remote)
-    if re.search(r"does not appear to be a git repository|not found|does not exist", text) and _is_name(remote):
+    if (
+        what != "clone"
+        and re.search(r"does not appear to be a git repository|not found|does not exist", text)
+        and _is_name(remote)
+    ):
         known = configured(location)
         if remote not in known:
             return InputError(
@@ -105,7 +117,7 @@ def _told(text: str) -> str:
     for start in ("fatal: ", "error: ", "remote: ", "ssh: ", "! "):
         for line in lines:
             if line.startswith(start) and "Could not read from remote repository" not in line:
-                return line.removeprefix(start).removeprefix("fatal: ").removeprefix("error: ")[:300]
+                return line.removeprefix(start).removeprefix("fatal: ").removeprefix("error: ")[:300].rstrip(".")
     return lines[0][:300] if lines else "it ended without a word"
 
 

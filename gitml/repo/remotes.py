@@ -51,6 +51,37 @@ def without_secrets(text: str) -> str:
     return _CREDENTIALS.sub("", text)
 
 
+def set_refspecs(location: Location, remote: str) -> bool:
+    """Has a plain ``git fetch`` of a configured remote bring its logs too; whether that is new. InputError for no remote."""
+    known = configured(location)
+    if remote not in known:
+        from gitml.core.diagnostics import nearest
+
+        where = without_secrets(remote)
+        raise InputError(f"no remote {where!r}{nearest(where, known)}", hint=f"git remote add {where} URL")
+    new = [spec for spec in refspecs(remote) if spec not in _fetched_by(location, remote)]
+    for spec in new:
+        git(location, "config", "--add", f"remote.{remote}.fetch", spec)
+    return bool(new)
+
+
+def unset_refspecs(location: Location) -> list[str]:
+    """Undoes `set_refspecs` wherever it was done; gives the remotes."""
+    found = []
+    for remote in configured(location):
+        there = [spec for spec in refspecs(remote) if spec in _fetched_by(location, remote)]
+        for spec in there:
+            git(location, "config", "--fixed-value", "--unset-all", f"remote.{remote}.fetch", spec)
+        if there:
+            found.append(remote)
+    return found
+
+
+def _fetched_by(location: Location, remote: str) -> list[str]:
+    said = git(location, "config", "--null", "--get-all", f"remote.{remote}.fetch", check=False)
+    return os.fsdecode(said).split("\0")
+
+
 def tip_of(location: Location, ref: str) -> str | None:
     """The object id that `ref` holds, None when there is no such ref; a look into files where Git keeps it in files."""
     length = 64 if location.object_format == "sha256" else 40

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gitml.repo.git import Location, git, popen, stderr_file
+from gitml.repo.git import BASE, Location, git, popen, stderr_file
 from gitml.repo.progress import Watch, read_stderr
 from gitml.repo.refusals import explain, refused_ref
 from gitml.repo.remotes import LOGS, check_remote, log_ref, refspecs, tip_of, tracking_ref
@@ -57,9 +57,22 @@ ALONE = Line()
 def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: Line = ALONE) -> None:
     """Brings logs of `remote` level in their tracking refs; one goes when the remote has the log no more."""
     check_remote(remote)
-    _, said, code = _asked(location, ("fetch", *_FETCH), (remote, *refspecs(remote, logs)), line)
+    # In a shallow clone the newest record alone: its tree has them all, and their history is that of all code that was run.
+    shallow = ("--depth=1",) if os.path.exists(os.path.join(location.common_dir, "shallow")) else ()
+    _, said, code = _asked(location, ("fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs)), line)
     if code:
         raise explain(location, "fetch", remote, said)
+
+
+def clone(url: str, folder: str, options: Sequence[str], line: Line = ALONE) -> None:
+    """``git clone`` as the user would, hooks and filters and all; `options` are git's, checked by the caller."""
+    check_remote(url)
+    check_remote(folder)
+    here = os.getcwd()
+    nowhere = Location(here, here, here, "sha1", bare=False)
+    _, said, code = _asked(nowhere, ("clone", *options), (url, folder), line, ("git",))
+    if code:
+        raise explain(nowhere, "clone", url, said)
 
 
 class Answer(NamedTuple):
@@ -123,6 +136,13 @@ class Patience:
         return True
 
 
+def cost(location: Location, remote: str, log: str, tip: str) -> int:
+    """About how many bytes sending `tip` would take, by what is known of `remote`."""
+    known = [oid for oid in (tip_of(location, tracking_ref(remote, log)),) if oid]
+    args = ("rev-list", "--disk-usage", "--objects", tip, "--not", *known, f"--remotes={remote}")
+    return int(git(location, *args))
+
+
 def follow(location: Location, remote: str, tips: Mapping[str, str]) -> None:
     """Notes that the logs of `remote` are at `tips`."""
     moves = [
@@ -143,14 +163,18 @@ def _status(told: str, ref: str) -> tuple[str, str] | None:
     return None
 
 
-def _asked(location: Location, command: Iterable[str], values: Iterable[str], line: Line) -> tuple[str, str, int]:
+def _asked(
+    location: Location, command: Iterable[str], values: Iterable[str], line: Line, base: Sequence[str] = BASE
+) -> tuple[str, str, int]:
     """(stdout, stderr without progress, exit status) of a git that speaks with a remote."""
     show = () if line.watch is None else ("--progress",)
     environment = {"GIT_TERMINAL_PROMPT": "1" if line.terminal else "0"}
     with stderr_file() as out:
         args = (*command, *show, "--end-of-options", *values)
         nothing, answer = subprocess.DEVNULL, out.fileno()
-        process = popen(location, *args, env=environment, stdin=nothing, stdout=answer, terminal=line.terminal)
+        process = popen(
+            location, *args, env=environment, stdin=nothing, stdout=answer, terminal=line.terminal, base=base
+        )
         with process:
             assert process.stderr is not None
             try:

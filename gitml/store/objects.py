@@ -30,10 +30,15 @@ class Pending(NamedTuple):
 
 
 class LocalStore(ObjectFolder):
-    """The Store at `root`; nothing is made until something is kept. Used from one thread; processes may share a root."""
+    """The Store at `root`; nothing is made until something is kept. Used from one thread; processes may share a root.
 
-    def __init__(self, root: str) -> None:
+    One that is not `durable` may lose what it kept last when the machine crashes, though nothing false can come of it: small
+    objects, which are hashed whenever they are used, are not synced, and neither are names.
+    """
+
+    def __init__(self, root: str, *, durable: bool = True) -> None:
         super().__init__(root)
+        self.durable = durable
         self.clones: bool | None = None  # whether the file system can reflink; None until it was tried
 
     # Looking
@@ -132,13 +137,14 @@ class LocalStore(ObjectFolder):
         """
         try:
             with Guard(pending[0].path if len(pending) == 1 else self.temporaries):
-                disk.sync_paths([item.path for item in pending])
+                disk.sync_paths([item.path for item in pending if self._to_sync(item.path)])
             folders: dict[str, None] = {}
             for item in pending:
                 with Guard(item.path):
                     folders.update(self._named(item))
-            with Guard(self.objects):
-                disk.sync_paths(list(folders))
+            if self.durable:
+                with Guard(self.objects):
+                    disk.sync_paths(list(folders))
         except MachineError as error:
             self.drop_temporaries(pending)
             gone = error.__cause__
@@ -150,6 +156,9 @@ class LocalStore(ObjectFolder):
         except BaseException:
             self.drop_temporaries(pending)
             raise
+
+    def _to_sync(self, path: str) -> bool:
+        return self.durable or os.stat(path).st_size > disk.SMALL
 
     def _named(self, item: Pending) -> dict[str, None]:
         """Gives one durable file its name; the folders that changed by it."""

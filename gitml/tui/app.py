@@ -36,6 +36,14 @@ class Felt(Message):
         super().__init__()
 
 
+class ManyRecords(Message):
+    """So many records are being read before the first answer."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__()
+
+
 class GitmlApp(App[None]):
     """gitml in the terminal. `first` is the place shown first, with what it shows; None: where one was last."""
 
@@ -51,8 +59,17 @@ class GitmlApp(App[None]):
 
     inks: dict[str, Style]
 
-    def __init__(self, feed: Feed, memory_path: str | None, first: tuple[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        memory_path: str | None,
+        first: tuple[str, Mapping[str, Any]] | None = None,
+        *,
+        few: bool = False,
+    ) -> None:
+        self.few = few  # of colours: 16 or less
         self.feed = feed
+        feed.tell_of_many = self._deliver_many
         self.pulse: Pulse | None = None
         self.memory_path = memory_path
         self.memory: dict[str, Any] = memory.recall(memory_path) if memory_path else {}
@@ -117,6 +134,13 @@ class GitmlApp(App[None]):
         if not self._feeling:
             self._feeling = True
             self.feed.ask("pulse", feel, self._deliver_pulse, alone=True)
+
+    def _deliver_many(self, count: int) -> None:
+        self.post_message(ManyRecords(count))
+
+    @on(ManyRecords)
+    def _reading(self, message: ManyRecords) -> None:
+        self.say(f"reading {message.count:,} records of runs…")
 
     def _deliver_pulse(self, pulse: Pulse | None, error: Exception | None) -> None:
         self.post_message(Felt(pulse, error))
@@ -194,7 +218,7 @@ class GitmlApp(App[None]):
     def get_css_variables(self) -> dict[str, str]:
         """The variables of the theme, from which the inks are made too."""
         variables = super().get_css_variables()
-        self.inks = inks(variables)
+        self.inks = inks(variables, few=self.few)
         return variables
 
     def action_other_theme(self) -> None:

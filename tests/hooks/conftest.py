@@ -17,16 +17,25 @@ def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project.path
 
 
-@pytest.fixture
-def project(ran_once: Path, tmp_path: Path) -> Hooked:
-    """A project that has run once and has no hooks."""
-    path = tmp_path / "project"
-    shutil.copytree(ran_once, path, symlinks=True)
+@pytest.fixture(scope="session")
+def hooked_once(ran_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = copied(ran_once, tmp_path_factory.mktemp("hooks") / "project")
+    project.do("hooks", "install")
+    return project.path
+
+
+def copied(source: Path, path: Path) -> Hooked:
+    shutil.copytree(source, path, symlinks=True)
     return Hooked(path, {})
 
 
 @pytest.fixture
-def hooked(project: Hooked) -> Hooked:
+def project(ran_once: Path, tmp_path: Path) -> Hooked:
+    """A project that has run once and has no hooks."""
+    return copied(ran_once, tmp_path / "project")
+
+
+@pytest.fixture
+def hooked(hooked_once: Path, tmp_path: Path) -> Hooked:
     """The same with gitml's hooks."""
-    project.do("hooks", "install")
-    return project
+    return copied(hooked_once, tmp_path / "project")

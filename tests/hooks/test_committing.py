@@ -47,6 +47,7 @@ def test_every_mistake_of_all_files_is_told_at_once_with_its_place(hooked: Hooke
     assert "unknown key 'gaet' in hooks (did you mean 'gate'?)" in said[0]
 
 
+@pytest.mark.slow
 def test_what_is_staged_counts_and_not_what_lies_in_the_work_tree(hooked: Hooked) -> None:
     good = "steps: {a: {run: 'true'}}\n"
     hooked.stage({"pipelines/a.yaml": good})
@@ -58,6 +59,7 @@ def test_what_is_staged_counts_and_not_what_lies_in_the_work_tree(hooked: Hooked
     hooked.git("commit", "-q", "-a", "-m", "the good one again", "--allow-empty")
 
 
+@pytest.mark.slow
 def test_commit_of_a_path_alone_checks_that_path_alone(hooked: Hooked) -> None:
     hooked.stage({"pipelines/a.yaml": "stepss: {}\n", "README.md": "more\n"})
     hooked.git("commit", "-q", "-m", "only this", "README.md")
@@ -74,6 +76,7 @@ def test_a_path_that_the_commit_would_not_hold_is_a_mistake(hooked: Hooked) -> N
     hooked.git("commit", "-q", "-m", "now it is")
 
 
+@pytest.mark.slow
 def test_removing_a_file_that_a_pipeline_reads_is_a_mistake_and_others_that_were_there_are_not(hooked: Hooked) -> None:
     hooked.git("commit", "-q", "--no-verify", "--allow-empty", "-m", "x")
     hooked.stage({"pipelines/old.yaml": "stepss: {}\n"})
@@ -108,6 +111,7 @@ def test_a_module_yaml_of_another_tool_is_left_alone(hooked: Hooked) -> None:
     assert hooked.git("commit", "-q", "-m", "not ours").err == ""
 
 
+@pytest.mark.slow
 def test_the_lock_must_be_true_where_there_is_one(hooked: Hooked) -> None:
     hooked.stage({"modules/shout/module.yaml": MODULE, "modules/shout/shout.sh": 'tr a-z A-Z < "$1" > "$2"\n'})
     hooked.git("commit", "-q", "-m", "a module")
@@ -129,6 +133,7 @@ def test_the_lock_must_be_true_where_there_is_one(hooked: Hooked) -> None:
     assert refused(hooked)[0].startswith("gitml.lock:1:1: not a lock file")
 
 
+@pytest.mark.slow
 def test_modules_that_do_not_exist_or_do_not_fit_are_mistakes_at_their_place(hooked: Hooked) -> None:
     hooked.stage({"modules/shout/module.yaml": MODULE, "modules/shout/shout.sh": 'tr a-z A-Z < "$1" > "$2"\n'})
     hooked.git("commit", "-q", "-m", "a module")
@@ -141,6 +146,7 @@ def test_modules_that_do_not_exist_or_do_not_fit_are_mistakes_at_their_place(hoo
     assert any(line.startswith("pipelines/b.yaml:4:13: ") and "shuot" in line for line in said)
 
 
+@pytest.mark.slow
 def test_a_large_file_is_refused_with_how_to_keep_it_instead_and_can_be_allowed(hooked: Hooked) -> None:
     hooked.stage({"model.bin": b"\0" * (11 << 20), "small.bin": b"\0" * (200 << 10)})
     said = refused(hooked)
@@ -153,6 +159,7 @@ def test_a_large_file_is_refused_with_how_to_keep_it_instead_and_can_be_allowed(
     assert "other.dat:1:1: a large file: 0.1 MiB" in refused(hooked)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git-lfs") is None, reason="install git-lfs")
 def test_what_git_lfs_took_is_fine_and_what_it_should_have_taken_is_told(project: Hooked) -> None:
     hooked = project

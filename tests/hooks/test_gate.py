@@ -44,6 +44,7 @@ def test_what_has_run_passes_and_what_has_not_is_named_with_the_command_that_men
     assert gated.repo.git("ls-remote", "origin", "refs/heads/main").startswith(oid)
 
 
+@pytest.mark.slow
 def test_work_that_ran_before_it_was_committed_passes(gated: Hooked) -> None:
     gated.repo.write({"src/count.sh": ANOTHER})
     assert gated.run()["dirty"]
@@ -52,18 +53,22 @@ def test_work_that_ran_before_it_was_committed_passes(gated: Hooked) -> None:
 
 
 def test_no_data_is_needed_only_records(gated: Hooked) -> None:
+    files = {"src/upper.sh": 'cat "$1" "$1" > "$2"\n', "src/count.sh": ANOTHER}
+    commit(gated, {**files, "gitml.yaml": GATE + "records: {inline_file: 0, inline_run: 0}\n"})
+    gated.run()
     shutil.rmtree(gated.path / ".git/gitml/objects")
+    assert gated.do("plan", "--json").json["steps"][0]["decision"] == "run"
     gated.git("push", "-q", "origin", "main")
-    bare = Hooked(gated.path, {})
-    assert bare.do("plan", "--json").json["steps"][0]["decision"] in ("reuse", "run")
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_pass(gated: Hooked) -> None:
     oid = commit(gated, {"src/count.sh": "exit 1\n"})
     gated.do("run", code=1)
     assert refused(gated)[0].startswith(f"{oid[:12]} has not run: words, step count")
 
 
+@pytest.mark.slow
 def test_steps_that_always_run_pass_once_they_did(gated: Hooked) -> None:
     commit(gated, {"pipelines/words.yaml": PIPELINE.replace("  count:\n", "  count:\n    reuse: false\n")})
     assert "step count" not in "".join(gated.git("push", "-q", "origin", "main").err)
@@ -73,6 +78,7 @@ def test_steps_that_always_run_pass_once_they_did(gated: Hooked) -> None:
     gated.git("push", "-q", "origin", "main")
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_must_be_given_values_passes_with_those_of_a_run(gated: Hooked) -> None:
     text = PIPELINE.replace("{word: hello}", "{word: {type: str}}")
     commit(gated, {"pipelines/words.yaml": text})
@@ -83,6 +89,7 @@ def test_a_pipeline_that_must_be_given_values_passes_with_those_of_a_run(gated: 
     gated.git("push", "-q", "origin", "main")
 
 
+@pytest.mark.slow
 def test_a_run_of_that_very_commit_on_another_machine_counts(gated: Hooked, tmp_path: Path) -> None:
     commit(gated, {"src/count.sh": ANOTHER})
     clone = tmp_path / "clone"
@@ -97,6 +104,7 @@ def test_a_run_of_that_very_commit_on_another_machine_counts(gated: Hooked, tmp_
     gated.git("push", "-q", "origin", "main")
 
 
+@pytest.mark.slow
 def test_only_the_newest_commit_of_a_branch_counts_unless_every_one_is_asked_for(gated: Hooked) -> None:
     first = commit(gated, {"src/count.sh": ANOTHER})
     commit(gated, {"src/count.sh": FILES["src/count.sh"], "gitml.yaml": "hooks: {gate: every, send: []}\n"})
@@ -110,6 +118,7 @@ def test_only_the_newest_commit_of_a_branch_counts_unless_every_one_is_asked_for
     gated.git("push", "-q", "origin", "main")
 
 
+@pytest.mark.slow
 def test_only_branches_that_are_named_are_gated_and_neither_tags_nor_deletions(gated: Hooked) -> None:
     commit(gated, {"gitml.yaml": "hooks: {gate: true, gate_branches: [main, release/*], send: []}\n"})
     commit(gated, {"src/count.sh": ANOTHER})
@@ -129,6 +138,7 @@ def test_without_a_gate_anything_passes(hooked: Hooked) -> None:
     assert hooked.git("push", "-q", "../remote.git", "main").err == ""
 
 
+@pytest.mark.slow
 def test_the_gate_of_a_linked_worktree_and_of_a_subfolder_is_the_same(gated: Hooked, tmp_path: Path) -> None:
     gated.git("worktree", "add", "-q", "-b", "side", "../linked")
     linked = tmp_path / "linked"

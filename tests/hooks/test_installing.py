@@ -106,6 +106,7 @@ def test_git_goes_on_with_one_line_where_gitml_is_gone(hooked: Hooked) -> None:
     assert hooked.git("commit", "-q", "-m", "y", env=env).err == ""
 
 
+@pytest.mark.slow
 def test_git_goes_on_where_the_python_is_there_and_can_not_start_gitml(hooked: Hooked, tmp_path: Path) -> None:
     script = hooked.path / ".git/hooks/pre-commit"
     python = tmp_path / "python"
@@ -116,6 +117,7 @@ def test_git_goes_on_where_the_python_is_there_and_can_not_start_gitml(hooked: H
     assert "could not do its work; Git goes on" in hooked.git("commit", "-q", "-m", "x").err
 
 
+@pytest.mark.slow
 def test_a_gitml_on_the_path_serves_where_the_one_that_installed_is_gone(hooked: Hooked, tmp_path: Path) -> None:
     script = hooked.path / ".git/hooks/pre-commit"
     script.write_text(script.read_text().replace(f"python={sys.executable}", "python=/gone/bin/python"))
@@ -127,6 +129,7 @@ def test_a_gitml_on_the_path_serves_where_the_one_that_installed_is_gone(hooked:
     assert REFUSED in hooked.git("commit", "-m", "x", code=1, env={"PATH": f"{programs}:/usr/bin:/bin"}).err
 
 
+@pytest.mark.slow
 def test_files_of_the_repository_named_like_python_modules_are_not_imported(hooked: Hooked) -> None:
     hooked.stage({"click.py": "raise SystemExit('hijacked')\n", "gitml/__init__.py": "", **BROKEN})
     said = hooked.git("commit", "-m", "x", code=1).err
@@ -147,6 +150,7 @@ def test_a_hook_works_from_a_subfolder_and_with_nothing_but_a_bare_environment(h
     assert REFUSED in done.stderr
 
 
+@pytest.mark.slow
 def test_a_linked_worktree_has_the_hooks_and_its_own_index_is_looked_at(hooked: Hooked, tmp_path: Path) -> None:
     hooked.git("worktree", "add", "-q", "../linked")
     linked = tmp_path / "linked"
@@ -156,6 +160,7 @@ def test_a_linked_worktree_has_the_hooks_and_its_own_index_is_looked_at(hooked: 
     hooked.git("commit", "-q", "--allow-empty", "-m", "the main one is fine")
 
 
+@pytest.mark.slow
 def test_an_older_gitmls_script_is_renewed_and_what_ran_before_it_still_does(project: Hooked) -> None:
     project.hook("pre-commit", "#!/bin/sh\necho mine\n")
     project.do("hooks", "install")
@@ -166,6 +171,7 @@ def test_an_older_gitmls_script_is_renewed_and_what_ran_before_it_still_does(pro
     assert project.do("hooks", "status", "--json").json["hooks"][0]["state"] == "installed"
 
 
+@pytest.mark.slow
 def test_another_tools_hook_in_gitmls_place_is_told_and_nothing_is_lost(project: Hooked) -> None:
     project.hook("pre-commit", "#!/bin/sh\necho first\n")
     project.do("hooks", "install", "pre-commit")
@@ -174,6 +180,23 @@ def test_another_tools_hook_in_gitmls_place_is_told_and_nothing_is_lost(project:
     assert "another tool put its hook in the place of gitml's" in done.err
     assert (project.path / ".git/hooks/pre-commit").read_text().endswith("second\n")
     assert (project.path / ".git/hooks.before-gitml/pre-commit").read_text().endswith("first\n")
+
+
+@pytest.mark.slow
+def test_a_script_that_another_tool_put_aside_is_told_and_comes_back_before_nobody_else(project: Hooked) -> None:
+    project.do("hooks", "install", "pre-commit")
+    (project.path / ".git/hooks/pre-commit").rename(project.path / ".git/hooks/pre-commit.old")  # as lefthook does
+    project.hook("pre-commit", "#!/bin/sh\necho other\n")
+    assert "put aside by another tool, so it does not run (.git/hooks/pre-commit.old)" in project.do("hooks").out
+    project.do("hooks", "install", "pre-commit")
+    project.stage(BROKEN)
+    said = project.git("commit", "-m", "x", code=1).err
+    assert said.index("other") < said.index(REFUSED)
+    project.do("hooks", "uninstall")
+    assert sorted(path.name for path in (project.path / ".git/hooks").glob("pre-commit*")) == [
+        "pre-commit",
+        "pre-commit.sample",
+    ]
 
 
 def test_a_script_that_calls_gitml_itself_is_left_as_it_is(project: Hooked) -> None:
@@ -226,6 +249,7 @@ def test_a_folder_in_the_work_tree_is_refused_with_the_line_to_add_and_that_line
     project.git("commit", "-q", "-m", "ok", env={"PATH": "/usr/bin:/bin"})  # who has no gitml
 
 
+@pytest.mark.slow
 def test_redirected_hooks_run_huskys_first_and_all_of_them(project: Hooked) -> None:
     husky(project)
     files = content_of(project.path / ".husky")
@@ -246,6 +270,7 @@ def test_redirected_hooks_run_huskys_first_and_all_of_them(project: Hooked) -> N
     assert not (project.path / ".git/gitml-hooks").exists()
 
 
+@pytest.mark.slow
 def test_a_global_folder_of_hooks_is_not_written_to(project: Hooked, tmp_path: Path) -> None:
     (tmp_path / "everyone").mkdir()
     (tmp_path / "everyone/pre-commit").write_text("#!/bin/sh\necho everyone\n")
@@ -278,6 +303,7 @@ def test_hooks_that_are_switched_off_are_told(project: Hooked) -> None:
     assert "hooks are switched off" in project.do("hooks", "install", "--redirect", code=2).err
 
 
+@pytest.mark.slow
 def test_an_own_folder_within_the_git_folder_is_used(project: Hooked) -> None:
     project.git("config", "core.hooksPath", str(project.path / ".git/own"))
     project.do("hooks", "install", "pre-commit")

@@ -81,6 +81,7 @@ def test_a_pushed_commit_is_run_and_shows_in_the_log(server: Server) -> None:
     assert (server.path / "gitml/queue/errors.log").read_text() == ""
 
 
+@pytest.mark.slow
 def test_the_pusher_does_not_wait_for_the_run(server: Server) -> None:
     server.install()
     server.project.stage({"pipelines/slow.yaml": SLOW, "src/wait.sh": 'sleep 3\ntouch "$1"\n'})
@@ -91,6 +92,7 @@ def test_the_pusher_does_not_wait_for_the_run(server: Server) -> None:
     assert {row["pipeline"]: row["status"] for row in server.rest(2)} == {"words": "succeeded", "slow": "succeeded"}
 
 
+@pytest.mark.slow
 def test_what_can_not_even_be_planned_is_in_the_log_with_the_reason(server: Server) -> None:
     server.install()
     server.project.stage({"pipelines/words.yaml": "stepss: {}\n"})
@@ -102,6 +104,7 @@ def test_what_can_not_even_be_planned_is_in_the_log_with_the_reason(server: Serv
     assert "pipelines/words.yaml:1:1: unknown key 'stepss'" in shown["error"]
 
 
+@pytest.mark.slow
 def test_only_what_the_owner_allows_runs_and_a_push_can_not_widen_it(server: Server) -> None:
     server.install("--branch", "main", "--branch", "release/*", "--pipeline", "w*")
     server.project.stage({"pipelines/other.yaml": PIPELINE, "gitml.yaml": "hooks: {on_push: ['*']}\n"})
@@ -112,6 +115,7 @@ def test_only_what_the_owner_allows_runs_and_a_push_can_not_widen_it(server: Ser
     assert "runs pipelines w* of what is pushed to main, release/*" in server.project.do("hooks", cwd=server.path).out
 
 
+@pytest.mark.slow
 def test_a_commit_can_ask_for_less(server: Server) -> None:
     server.install()
     server.project.stage({"pipelines/other.yaml": PIPELINE, "gitml.yaml": "hooks: {on_push: [other]}\n"})
@@ -120,6 +124,7 @@ def test_a_commit_can_ask_for_less(server: Server) -> None:
     assert [row["pipeline"] for row in server.rest(1)] == ["other"]
 
 
+@pytest.mark.slow
 def test_tags_records_deletions_and_commits_without_pipelines_run_nothing(server: Server) -> None:
     server.install("--branch", "*")
     server.project.git("tag", "v1")
@@ -132,6 +137,7 @@ def test_tags_records_deletions_and_commits_without_pipelines_run_nothing(server
     assert len(server.log()) == 1  # the record that was pushed
 
 
+@pytest.mark.slow
 def test_the_same_commit_on_two_branches_is_one_run_and_one_that_waits_is_shared(server: Server) -> None:
     server.install("--branch", "*")
     server.project.stage({"pipelines/words.yaml": SLOW, "src/wait.sh": 'sleep 2\ntouch "$1"\n'})
@@ -191,6 +197,7 @@ def test_a_worker_that_was_killed_loses_nothing_the_next_push_goes_on(server: Se
     assert [row["status"] for row in rows] == ["failed", "succeeded", "succeeded"]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_cancelled_and_the_next_in_the_queue_follows(server: Server) -> None:
     server.install()
     project = server.project
@@ -206,6 +213,7 @@ def test_a_run_can_be_cancelled_and_the_next_in_the_queue_follows(server: Server
     assert [row["status"] for row in server.rest(2)] == ["cancelled", "succeeded"]
 
 
+@pytest.mark.slow
 def test_the_hook_that_was_there_gets_the_refs_too_and_uninstall_leaves_no_trace(server: Server) -> None:
     hook = server.path / "hooks/post-receive"
     hook.write_text("#!/bin/sh\ncat > seen\n")
@@ -230,6 +238,7 @@ def test_a_broken_gitml_yaml_is_told_to_the_pusher(server: Server) -> None:
     assert server.log() == []
 
 
+@pytest.mark.slow
 def test_by_hand_the_hook_answers_in_json(server: Server) -> None:
     server.install()
     project = server.project

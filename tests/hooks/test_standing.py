@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kit.hooked import PIPELINE, Hooked
 
 
@@ -35,6 +37,7 @@ def test_where_nobody_looks_nothing_is_told(hooked: Hooked) -> None:
     assert "gitml" not in hooked.git("checkout", "other").err
 
 
+@pytest.mark.slow
 def test_a_merge_tells_and_a_rebase_or_a_bisect_does_not(hooked: Hooked) -> None:
     branch_with_another_count(hooked)
     hooked.stage({"README.md": "changed\n"})
@@ -48,6 +51,7 @@ def test_a_merge_tells_and_a_rebase_or_a_bisect_does_not(hooked: Hooked) -> None
     assert lines(hooked.git_at_terminal("bisect", "good", "HEAD~2")) == []
 
 
+@pytest.mark.slow
 def test_several_pipelines_share_the_line_and_one_that_is_wrong_is_named(hooked: Hooked) -> None:
     more = {f"pipelines/p{number}.yaml": PIPELINE for number in range(5)}
     hooked.stage({**more, "pipelines/a.yaml": "stepss: {}\n"})
@@ -59,6 +63,7 @@ def test_several_pipelines_share_the_line_and_one_that_is_wrong_is_named(hooked:
     ]
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_given_up_with_a_word(hooked: Hooked) -> None:
     """A thousand steps whose code is looked for anew take longer than anybody wants to wait after a checkout."""
     steps = "".join(
@@ -83,6 +88,7 @@ def test_a_linked_worktree_is_told_about_its_own_commit(hooked: Hooked) -> None:
     assert lines(seen) == ["gitml: words 1 cached, 1 to run"]
 
 
+@pytest.mark.slow
 def test_repositories_without_pipelines_and_projects_that_leave_it_out_are_told_nothing(hooked: Hooked) -> None:
     branch_with_another_count(hooked)
     hooked.stage({"gitml.yaml": "hooks: {skip: [post-checkout]}\n"})

@@ -55,6 +55,7 @@ class Bench:
         self.root = root
         self.repo = str(root / "repo")
         self.live = str(root / "repo/.git/gitml/live/run")
+        self.sandboxes = self.live
         self.machine = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", **(machine or {})}
         os.mkdir(self.repo)
         self.git("init", "-q", "-b", "main")
@@ -131,6 +132,14 @@ class Bench:
     def shell(self, script: str, **more: Any) -> TaskFinished:
         return self.run(script, shell="bash", **more)
 
+    def stores(self) -> list[LocalStore]:
+        """Every Store that a step's contents may be in."""
+        return [self.store]
+
+    def left(self) -> list[str]:
+        """Sandboxes that are still there."""
+        return [name for name in os.listdir(self.live) if not name.endswith(".log")]
+
     def log(self, finished: TaskFinished) -> bytes:
         return self.store.read(finished.log.digest) if finished.log else b""
 
@@ -180,6 +189,14 @@ def until(executor: LocalExecutor, wanted: Callable[[TaskEvent], bool], seconds:
             if wanted(event):
                 return events
     raise AssertionError(f"not within {seconds} s: {events}")
+
+
+def until_true(what: str, holds: Callable[[], bool], seconds: float = 5) -> None:
+    """Waits for something to come true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 def processes_with(mark: str) -> list[int]:

@@ -38,11 +38,14 @@ class FakeExecutor:
         self.most_at_once = 0
         self.before_wait: Callable[[], None] = lambda: None
 
-    def capacity(self) -> Resources:
-        return self.whole
+    def takes(self, resources: Resources) -> bool:
+        free = self.whole
+        for _, other, _ in self.running.values():
+            free = free.minus(other.resources)
+        return len(self.running) < self.seats and resources.fits(free)
 
-    def slots(self) -> int:
-        return self.seats
+    def descriptors(self) -> Sequence[int]:
+        return ()
 
     def submit(self, task: Task) -> None:
         name = name_of(task)

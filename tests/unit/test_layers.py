@@ -23,6 +23,7 @@ OWNERS = {
     "fastapi": ("gitml.service",),
     "git": ("gitml.repo",),
     "gitdb": ("gitml.repo",),
+    "grpc": ("gitml.execute.ray",),
     "pydantic": ("registry", "gitml.service"),
     "ray": ("gitml.execute.ray",),
     "rich": ("gitml.cli", "gitml.tui"),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
-from gitml.cli.loading import recover_killed
+from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
-from gitml.errors import InputError
+from gitml.cli.submitted import There, submitted_run
+from gitml.errors import BusyError, InputError, RemoteError
 
 
 @verb("cancel", json=True)
 @click.argument("run", required=False)
 @click.option("--now", is_flag=True, help="Kill the steps at once, without asking them to end first.")
+@there_option
 @click.option("--timeout", type=click.FloatRange(0), default=60.0, metavar="SECONDS", help="Wait so long; default 60.")
-def command(session: Session, run: str | None, now: bool, timeout: float) -> int:
+def command(session: Session, run: str | None, now: bool, on: str | None, timeout: float) -> int:
     """Stop a run that is going on, as Ctrl-C would where it was started, and wait until it has ended.
 
     RUN is the beginning of its id; it may be left out when one run is going on.
@@ -23,6 +27,9 @@ def command(session: Session, run: str | None, now: bool, timeout: float) -> int
 
     ws = session.ws
     recover_killed(ws)
+    with submitted_run(session, run, on) as there:
+        if there is not None:
+            return _cancel_submitted(session, there, timeout)
     if run is None:
         going = live_runs(ws)
         if len(going) != 1:
@@ -34,4 +41,30 @@ def command(session: Session, run: str | None, now: bool, timeout: float) -> int
         session.show_json({"run": ended.id, "status": ended.status})
     else:
         session.show(f"run {ended.id[:8]} {ended.status}")
+    return 0
+
+
+def _cancel_submitted(session: Session, there: There, timeout: float) -> int:
+    """Stops a run on a cluster."""
+    from gitml.execute.ray.jobs import RUNNING
+    from gitml.flow.homecoming import seen
+
+    short = there.submission.run[:8]
+    there.jobs.stop(there.submission.job)
+    end = time.monotonic() + timeout
+    while (job := there.jobs.get(there.submission.job)) is not None and job.state == RUNNING:
+        if time.monotonic() > end:
+            raise BusyError(
+                f"run {short} has not ended within {timeout:g} s", where=f"target {there.submission.target}"
+            )
+        time.sleep(0.5)
+    try:
+        status = seen(there.jobs, there.submission).status
+    except RemoteError:
+        status = "cancelled"  # before it had begun
+    if session.json:
+        session.show_json({"run": there.submission.run, "status": status})
+    else:
+        session.show(f"run {short} {status}")
+        session.note(f"its record is on the cluster: gitml collect {short}")
     return 0

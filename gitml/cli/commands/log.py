@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.loading import recover_killed
+from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
+from gitml.cli.submitted import reached
+from gitml.cli.terminal import safe
+from gitml.cli.words import ago, columns
 
 
 @verb("log", json=True)
@@ -22,6 +25,7 @@ from gitml.cli.session import Session, verb
     "-n", "--limit", type=click.IntRange(1, 10**9), default=20, metavar="N", help="At most N runs; default 20."
 )
 @click.option("--all", "everything", is_flag=True, help="All of them.")
+@there_option
 @click.option("--metrics", metavar="A,B", help="Show these metrics as columns; a name may leave out the step.")
 def command(
     session: Session,
@@ -34,6 +38,7 @@ def command(
     tag: str | None,
     limit: int,
     everything: bool,
+    on: str | None,
     metrics: str | None,
 ) -> int:
     """List runs, newest first. A star behind the commit says that there were uncommitted changes on it."""
@@ -41,6 +46,8 @@ def command(
     from gitml.history.listing import Wanted, list_runs, metric_columns
 
     ws = session.ws
+    if on is not None:
+        return _submitted(session, on, None if everything else limit)
     recover_killed(ws)
     wanted = Wanted(pipeline, experiment, status, commit, branch, since, tag)
     rows, more = list_runs(ws, wanted, None if everything else limit)
@@ -54,4 +61,26 @@ def command(
     session.show(*table(rows, names, ws.now()))
     if more:
         session.note("older runs are left out: -n N shows more, --all all")
+    return 0
+
+
+def _submitted(session: Session, on: str, limit: int | None) -> int:
+    """The runs that were submitted to a cluster and are still known there."""
+    from gitml.flow.submitting import submissions_on
+
+    with reached(session, on) as (_, jobs):
+        found = submissions_on(jobs, on)[:limit]
+    if session.json:
+        session.show_json([{**submission._asdict(), "state": state} for submission, state in found])
+        return 0
+    if not found:
+        session.note(f"no submitted runs are on {safe(on)}")
+        return 0
+    now = session.ws.now()
+    rows = [["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "BY"]]
+    for one, state in found:
+        rows.append(
+            [one.run[:8], state, safe(one.pipeline), safe(one.commit[:8]), ago(one.submitted, now), safe(one.by)]
+        )
+    session.show(*columns(rows))
     return 0

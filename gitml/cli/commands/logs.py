@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.loading import recover_killed
+from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
+from gitml.cli.submitted import There, submitted_run
 from gitml.cli.terminal import paint, safe, safe_line
 from gitml.cli.words import size
+from gitml.errors import RemoteError
 
 if TYPE_CHECKING:
     from gitml.history.logs import Part
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 @click.argument("run", required=False, default="latest")
 @click.argument("step", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is written, until the run ends.")
-def command(session: Session, run: str, step: str | None, follow: bool) -> int:
+@there_option
+def command(session: Session, run: str, step: str | None, follow: bool, on: str | None) -> int:
     """Print what the steps of a run wrote, each attempt of each; of a run in progress what they wrote so far.
 
     RUN is the beginning of a run's id; without it, the newest run. With STEP the log of that step alone, a reused one's
@@ -32,6 +35,9 @@ def command(session: Session, run: str, step: str | None, follow: bool) -> int:
 
     ws = session.ws
     recover_killed(ws)
+    with submitted_run(session, run, on) as there:
+        if there is not None:
+            return _print_submitted(session, there, step, follow)
     found = find_run(ws, run)
     if follow:
         return _follow(session, run, step)
@@ -64,6 +70,28 @@ def _follow(session: Session, run: str, step: str | None) -> int:
             printer.flush()
             return 0
         time.sleep(0.1)
+
+
+def _print_submitted(session: Session, there: There, step: str | None, follow: bool) -> int:
+    """What the steps of a run on a cluster wrote, as it comes."""
+    from gitml.flow.homecoming import follow as follow_submitted
+    from gitml.flow.homecoming import said
+    from gitml.flow.telling import Ended, LogText
+    from gitml.history.logs import Part
+
+    printer = _Printer(session, step is None)
+    error = None
+    for saying in (follow_submitted if follow else said)(there.jobs, there.submission):
+        if isinstance(saying, LogText) and step in (None, saying.step, saying.step.partition("[")[0]):
+            number = int(saying.attempt.rpartition("-")[2])
+            printer.write(Part(saying.step, saying.attempt, number, number), saying.content)
+            sys.stdout.flush()
+        elif isinstance(saying, Ended):
+            error = saying.error
+    printer.flush()
+    if error is not None:
+        raise RemoteError(str(error.get("message")), where=f"target {there.submission.target}", hint=error.get("hint"))
+    return 0
 
 
 class _Printer:

@@ -10,11 +10,11 @@ import click
 
 from gitml.cli.session import Session
 from gitml.cli.terminal import is_terminal, safe
-from gitml.cli.words import count
+from gitml.cli.words import count, size
 from gitml.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
-    from gitml.flow.sharing import Moved, Watch
+    from gitml.flow.sharing import Moved, Preview, Watch
     from gitml.repo.progress import Progress
 
 remote_argument = click.argument("remote", required=False)
@@ -54,6 +54,11 @@ def tell(session: Session, moved: Moved) -> int:
         session.show_json(as_data(moved))
     else:
         session.show(sentence(moved))
+    return settle(moved)
+
+
+def settle(moved: Moved) -> int:
+    """The exit code. IntegrityError when records were refused, InputError when events were withdrawn."""
     if moved.refused:
         first = moved.refused[0]
         more = f", and {count(len(moved.refused) - 1, 'other')}" if len(moved.refused) > 1 else ""
@@ -71,6 +76,14 @@ def tell(session: Session, moved: Moved) -> int:
             hint="publish your content as another version",
         )
     return 0
+
+
+def foretold(found: Preview) -> str:
+    """What a push of records would do, in one line."""
+    told = _things(found.runs, found.events)
+    sent = f"would send {told}, about {size(found.bytes)}" if told else "nothing to send"
+    before = _things(found.runs_received, found.events_received)
+    return f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if told and before else "")
 
 
 def as_data(moved: Moved) -> dict[str, Any]:

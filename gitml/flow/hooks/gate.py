@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from gitml.core.diagnostics import SpecError
 from gitml.core.params import ParamError, text_of
 from gitml.errors import GitmlError
 from gitml.flow.hooks.proof import proof_of
@@ -34,18 +35,30 @@ class Unproven(NamedTuple):
 def unproven(ws: Workspace, updates: Sequence[Update], remote: str) -> Iterator[Unproven]:
     """What the gate of the project, as each pushed branch's newest commit has it, does not let pass."""
     asked: set[str] = set()
+    for update, tip, gate in _gated(ws, updates):
+        for commit in new_commits(ws, [update], remote) if gate == "every" else [tip]:
+            if commit not in asked:
+                asked.add(commit)
+                yield from _unproven(ws, commit, update.ref)
+
+
+def is_gated(ws: Workspace, updates: Sequence[Update]) -> bool:
+    """Whether the gate has anything to say about one of the branches."""
+    return any(True for _ in _gated(ws, updates))
+
+
+def _gated(ws: Workspace, updates: Sequence[Update]) -> Iterator[tuple[Update, str, str]]:
+    """(branch, newest commit, which commits) of each branch that is gated."""
     for update in updates:
         tip = tip_of(ws, update)
         if tip is None or update.branch is None:
             continue
-        hooks = read_config(ws, CommitSource(ws.objects, tip)).hooks
-        if "pre-push" in hooks.skip or not hooks.gates(update.branch):
-            continue
-        commits = new_commits(ws, [update], remote) if hooks.gate == "every" else [tip]
-        for commit in commits:
-            if commit not in asked:
-                asked.add(commit)
-                yield from _unproven(ws, commit, update.ref)
+        try:
+            hooks = read_config(ws, CommitSource(ws.objects, tip)).hooks
+        except SpecError:
+            continue  # it may be an old commit's, or a newer gitml's: then nothing says that there is a gate
+        if hooks.gate is not None and hooks.gates(update.branch) and "pre-push" not in hooks.skip:
+            yield update, tip, hooks.gate
 
 
 def _unproven(ws: Workspace, commit: str, ref: str) -> Iterator[Unproven]:

@@ -273,7 +273,9 @@ def _filesystem(kind: Kind, spec: RemoteSpec) -> Any:
         ) from error
     import fsspec
 
-    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    options: dict[str, Any] = {"skip_instance_cache": True}
+    if spec.scheme != "ssh":  # sshfs hands on to SSH what it doesn't know, and keeps no listings anyway
+        options["use_listings_cache"] = False
     if spec.scheme == "s3":
         retries = {"max_attempts": 4, "mode": "standard"}
         options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": retries}

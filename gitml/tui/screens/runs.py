@@ -331,7 +331,7 @@ def columns(metrics: Sequence[str]) -> list[Column]:
         Column("status", "", 2),
         Column("id", "RUN", 8),
         Column("pipeline", "PIPELINE", 10, share=2),
-        Column("started", "WHEN", 8, right=True),
+        Column("started", "WHEN", 10, right=True),
         *measured,
         Column("steps", "STEPS", 11, rank=3),
         Column("seconds", "TIME", 7, right=True, rank=4),

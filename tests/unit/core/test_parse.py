@@ -408,7 +408,7 @@ targets:
     config = parse_config(text.encode())
     wishes = Resources(memory=4 << 30, labels={"zone": "a"})
     assert config.targets == {
-        "big": Target("big", "10.0.0.1:6379", "~/.token", False, "s3", 10 << 30, wishes),
+        "big": Target("big", "10.0.0.1:6379", "~/.token", False, "s3", 10 << 30, wishes=wishes),
         "far": Target("far", "ray://head.example.com:10001", insecure=True),
         "near": Target("near", "auto"),
         "own": Target("own", "local", has={"cpus": 4, "gpus": 2, "custom": {"licence": 1}}),
@@ -429,7 +429,7 @@ targets:
   a: {ray: 10.0.0.1, token: secret, resources: {gpus: 1, label: 3}}
   b: {insecur: true}
   c: 1.2.3.4:6
-  d: {ray: "h:77777", cpus: 3, labels: {a: b}, insecure: 3}
+  d: {ray: "h:77777", cpus: 3, labels: {a: b}, insecure: 3, dashboard: "http://h:1"}
   e f: {ray: auto}
   g:
 """
@@ -445,6 +445,7 @@ targets:
         "5:23: cpus is for ray: local; its machines say what they have",
         "5:32: labels is for ray: local; say what steps ask for under resources",
         "5:58: insecure must be true or false",
+        "5:72: dashboard must be host:port, not 'http://h:1'",
         "6:3: 'e f' is not a name (letters, digits, '_' and '-', a letter or '_' first)",
         "7:3: target 'g' needs ray: host:port, ray://host:port, auto or local",
     ]

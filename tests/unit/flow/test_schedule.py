@@ -64,7 +64,8 @@ class Stage:
     @property
     def log(self) -> str:
         """What the executor saw."""
-        assert self.fake is not None
+        if self.fake is None:  # none was needed
+            return ""
         return " ".join(entry.replace("./", "") for entry in self.fake.log)
 
 

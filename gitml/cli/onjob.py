@@ -1,0 +1,38 @@
+"""The program of a submitted run's job: ``python -m gitml.cli.onjob`` in the folder of its parcel. It prints for gitml alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from gitml.cli.errors import DONE, FAILED, as_data, translate
+from gitml.cli.stopping import Stopping
+from gitml.flow.telling import Ended, Saying, as_line
+
+
+def main() -> int:
+    """Performs the parcel in the current folder; how it ended."""
+    from gitml.flow.onjob import perform_parcel
+
+    writing = threading.Lock()
+
+    def say(saying: Saying) -> None:
+        with writing:
+            sys.stdout.write(as_line(saying) + "\n")
+            sys.stdout.flush()
+
+    with Stopping(quiet=True) as stopping:
+        try:
+            run = perform_parcel(os.getcwd(), dict(os.environ), say, stopping.stop)
+        except BaseException as error:
+            told = translate(error)
+            say(Ended(told.exit_code, as_data(told)))
+            return told.exit_code
+    code = {"succeeded": DONE, "cancelled": stopping.exit_code}.get(run.status, FAILED)
+    say(Ended(code, None))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Runs that were handed to a cluster, for the commands that show and follow runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.cli.session import Session
+
+if TYPE_CHECKING:
+    from gitml.execute.ray.cluster import Cluster
+    from gitml.execute.ray.jobs import Jobs
+    from gitml.flow.submitting import Submission
+
+
+class There(NamedTuple):
+    """A submission, and the cluster it is on."""
+
+    submission: Submission
+    cluster: Cluster
+    jobs: Jobs
+
+
+@contextmanager
+def submitted_run(session: Session, text: str | None, on: str | None) -> Iterator[There | None]:
+    """The submitted run that `text` means (None: the newest); None when it means one of this machine, or no submitted one.
+
+    With `on` the cluster of that target is asked, which knows the runs of other machines too.
+    """
+    ws = session.ws
+    if on is None and not os.path.isdir(os.path.join(ws.root, "submitted")):
+        yield None
+        return
+    from gitml.flow.homecoming import find_submission
+    from gitml.flow.submitting import submissions
+
+    wanted = "" if text in (None, "latest") else str(text)
+    if on is not None:
+        with reached(session, on) as (cluster, jobs):
+            found = find_submission(ws, wanted, jobs, on, newest=not wanted)
+            if found is None:
+                from gitml.errors import InputError
+
+                raise InputError(f"the cluster knows no run {wanted!r}".replace(" ''", ""), where=f"target {on}")
+            yield There(found, cluster, jobs)
+        return
+    if not wanted or not submissions(ws) or ws.index.find_runs(wanted, 1):
+        yield None
+        return
+    noted = find_submission(ws, wanted)
+    if noted is None:
+        yield None
+        return
+    with reached(session, noted.target) as (cluster, jobs):
+        yield There(noted, cluster, jobs)
+
+
+@contextmanager
+def reached(session: Session, target: str) -> Iterator[tuple[Cluster, Jobs]]:
+    """The cluster of a target, and its jobs."""
+    from gitml.execute.ray.cluster import connect
+    from gitml.execute.ray.jobs import Jobs
+    from gitml.flow.load import open_source, read_config
+    from gitml.flow.submitting import cluster_named
+
+    ws = session.ws
+    config = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None))
+    with closing(connect(cluster_named(config, target), ws.environ)) as cluster:
+        yield cluster, Jobs(cluster)

@@ -1,0 +1,202 @@
+"""Cluster: a Ray cluster that lets us in and speaks our version, what it has, and whether it can ever do what is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from gitml.core.config import Target
+from gitml.core.resources import Resources
+from gitml.errors import RemoteError
+from gitml.execute.ray import machines as matching
+from gitml.execute.ray.door import Door, open_door
+from gitml.execute.ray.head import Growth, Head
+from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.settings import settle
+
+CLIENT_PORT = 10001
+_COARSE = 1e-4  # what Ray counts in
+
+
+def connect(target: Target, environ: Mapping[str, str]) -> Cluster:
+    """The cluster of a target, found in seconds; one that is to be started on this machine is started.
+
+    RemoteError when it can't be reached or speaks another version, TrustError when it doesn't let us in or lets everybody in.
+    """
+    own = None
+    if target.ray == "local":
+        from gitml.execute.ray.own import start_own
+
+        own = start_own(target, environ)
+        target = target._replace(ray=own.address, token=own.token_path)
+    try:
+        door = open_door(target, environ)
+        settle(environ, door.authentication())
+        cluster = Cluster(door, own)
+        cluster.check_versions()
+    except BaseException:
+        if own is not None:
+            own.close()
+        raise
+    return cluster
+
+
+class Cluster:
+    """One cluster. A process can have joined one at a time."""
+
+    def __init__(self, door: Door, own: Any = None) -> None:
+        self.door = door
+        self.target = door.target
+        self.address = door.address
+        self.own = own
+        self.head = None if door.client else Head(door)
+        self.joined = False
+        self.version = ""
+
+    def check_versions(self) -> None:
+        """RemoteError unless the head runs our Ray and our Python, but for its last number."""
+        if self.head is None:
+            return  # Ray's client compares them when it joins
+        from ray import __version__ as ours
+
+        theirs, python = self.head.versions()
+        self.version = theirs
+        if theirs != ours:
+            hint = f"install ray=={theirs} here, or ray=={ours} on the cluster"
+            raise RemoteError(f"the cluster runs Ray {theirs}, this is Ray {ours}", where=self.where, hint=hint)
+        own = ".".join(map(str, sys.version_info[:2]))
+        if python != "?" and ".".join(python.split(".")[:2]) != own:
+            hint = f"run gitml with Python {'.'.join(python.split('.')[:2])}"
+            raise RemoteError(f"the cluster runs Python {python}, this is Python {own}", where=self.where, hint=hint)
+
+    @property
+    def where(self) -> str:
+        """What errors name."""
+        return f"target {self.target.name}, {self.address}"
+
+    def machines(self) -> list[Machine]:
+        """The machines that are alive, the head first."""
+        if self.head is not None:
+            return self.head.machines()
+        self.join()
+        return _client_machines()
+
+    def unsatisfiable(self, asked: Resources, nodes: int = 1) -> str | None:
+        """What is missing for a wish that no machine can ever fulfil, and what there is; None when it can, or will be able to."""
+        missing = matching.unsatisfiable(asked, nodes, self.machines())
+        return None if missing is None or self.may_grow(asked) else missing
+
+    def waits_for(self, asked: Resources, nodes: int = 1) -> str | None:
+        """What an autoscaler must add before a wish can be fulfilled, in words; None when nothing, or there is none."""
+        missing = matching.unsatisfiable(asked, nodes, self.machines())
+        return missing if missing is not None and self.may_grow(asked) else None
+
+    def may_grow(self, asked: Resources) -> bool:
+        """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not tell)."""
+        growth: Growth | None = self.head.growth() if self.head is not None else None
+        if growth is None:
+            return False
+        plain = asked._replace(labels={})
+        return growth.kinds is None or any(plain.missing_from(kind) is None for kind in growth.kinds)
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        """A wish as the options of a Ray task; `known` are the machines, when they were looked at just now."""
+        labels = matching.label_selector(asked.labels, known if known is not None else self.machines())
+        options: dict[str, Any] = {"num_cpus": _counted(asked.cpus), "num_gpus": _counted(asked.gpus)}
+        if asked.memory:
+            options["memory"] = asked.memory
+        if asked.custom:
+            options["resources"] = {name: _counted(count) for name, count in asked.custom.items() if count}
+        if labels:
+            options["label_selector"] = labels
+        return options
+
+    def join(self, *, from_outside: bool = False) -> None:
+        """Makes this process a driver of the cluster; RemoteError when it can't be one.
+
+        `from_outside` tries Ray's client at its usual port where this machine is no part of the cluster.
+        """
+        if self.joined:
+            return
+        import ray
+
+        client = self.door.client
+        address = self.address
+        if not client and not self._is_part():
+            if not from_outside:
+                raise self._no_part()
+            client, address = True, f"{self.address.rpartition(':')[0]}:{CLIENT_PORT}"
+        try:
+            if client:
+                ray.init(address=f"ray://{address}", log_to_driver=False, logging_level="error")
+            else:
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level="error",
+                    configure_logging=False,
+                    **({"_temp_dir": self.own.ray_dir} if self.own is not None else {}),
+                )
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise RemoteError(f"can't join the cluster: {said}", where=self.where) from error
+        self.joined = True
+
+    def _is_part(self) -> bool:
+        """A driver needs a machine of the cluster under it."""
+        assert self.head is not None
+        return any(_is_here(machine.address) for machine in self.head.machines())
+
+    def _no_part(self) -> RemoteError:
+        client = f"ray://{self.address.rpartition(':')[0]}:{CLIENT_PORT}"
+        return RemoteError(
+            "this machine is no part of the cluster, so it can't drive it",
+            where=self.where,
+            hint=f"gitml submit hands a run to it; or say ray: {client}; or ray start --address={self.address}",
+        )
+
+    def close(self) -> None:
+        """Leaves the cluster, and ends the one that was started for us."""
+        if self.joined:
+            import ray
+
+            ray.shutdown()
+            self.joined = False
+        if self.head is not None:
+            self.head.close()
+        if self.own is not None:
+            self.own.close()
+
+
+def _counted(count: float) -> float:
+    """A count in the steps that Ray knows; never nothing where something is asked for."""
+    return max(round(count, 4), _COARSE) if count > 0 else 0.0
+
+
+def _is_here(address: str) -> bool:
+    """Whether `address` is one of this machine's: only those can be bound."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _client_machines() -> list[Machine]:
+    """The machines as Ray's client is told of them: what is free is known of all together only, so totals stand for it."""
+    import ray
+
+    found = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            labels = {name: value for name, value in node["Labels"].items() if name != "ray.io/node-id"}
+            total = matching.resources_of(node["Resources"], labels)
+            head = "node:__internal_head__" in node["Resources"]
+            name = node["NodeManagerHostname"] or node["NodeName"]
+            found.append(Machine(node["NodeID"], name, node["NodeManagerAddress"], head, total, total))
+    return sorted(found, key=lambda machine: (not machine.head, machine.name, machine.id))

@@ -1,0 +1,96 @@
+"""The depot of a machine: takes in contents that steps there lack and gives out what they made, piece by piece.
+
+An actor of the driver's, on a machine from the first transfer on. Pieces of one content are asked for or sent one after the
+other with a few under way, so neither side ever holds more than a few of them, and after a cut it goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gitml.execute.ray.folder import Arriving, Folder, Place
+
+PIECE = 8 * 2**20
+UNDER_WAY = 4
+
+
+class Depot:
+    """An actor with threads: ``in`` takes what the driver sends, in order; ``out`` gives; ``pull`` fetches from other depots."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.taking: Folder = place.folder(os.environ)
+        self.arriving: dict[str, Arriving] = {}
+
+    def begin(self, name: str, size: int) -> int:
+        """Where a content that is sent goes on: 0 for a new one, its size for one that is here already."""
+        if not self.taking.lacking([name]):
+            return size
+        if name not in self.arriving:
+            self.arriving[name] = self.taking.arriving(name, size)
+        return self.arriving[name].position
+
+    def take(self, name: str, position: int, piece: Any) -> None:
+        """The next piece; one that is here already is passed over, as it was sent twice."""
+        arriving = self.arriving[name]
+        if position != arriving.position:
+            return
+        try:
+            arriving.write(_bytes_of(piece))
+        except BaseException:
+            del self.arriving[name]
+            arriving.abandon()
+            raise
+
+    def finish(self, name: str) -> None:
+        """All of it is here: verifies and keeps it."""
+        self.arriving.pop(name).commit()
+
+    def fetch(self, source: Any, name: str, size: int) -> None:
+        """Takes a content from another depot."""
+        import ray
+
+        folder = self.place.folder(os.environ)
+        if not folder.lacking([name]):
+            return
+        arriving = folder.arriving(name, size)
+        try:
+            give = source.give.options(concurrency_group="out").remote
+            for piece in pulled(give, name, 0, size, ray.get):
+                arriving.write(piece)
+        except BaseException:
+            arriving.abandon()
+            raise
+        arriving.commit()
+
+    def give(self, name: str, position: int, size: int) -> Any:
+        """A piece of a content that is here."""
+        import pickle
+
+        with self.place.folder(os.environ).open(name) as file:
+            file.seek(position)
+            return pickle.PickleBuffer(file.read(size))
+
+    def tidy(self) -> None:
+        """Evicts what is too much."""
+        self.place.folder(os.environ).tidy()
+
+
+def pulled(
+    give: Callable[[str, int, int], Any], name: str, position: int, size: int, get: Callable[[Any], Any]
+) -> Iterator[Any]:
+    """The pieces of a content from `position` on, in order, a few asked for ahead of a depot's `give`."""
+    asked: deque[Any] = deque()
+    while asked or position < size:
+        while len(asked) < UNDER_WAY and position < size:
+            asked.append(give(name, position, min(PIECE, size - position)))
+            position += PIECE
+        yield _bytes_of(get(asked.popleft()))
+
+
+def _bytes_of(piece: Any) -> Any:
+    """The bytes of a piece, where they lie."""
+    return piece.raw() if hasattr(piece, "raw") else piece

@@ -1,0 +1,485 @@
+"""The executor of a Ray cluster: one Ray task an attempt, its contents brought to where it runs, what it made brought home."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from gitml import __version__
+from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.record import LogRef
+from gitml.core.resources import Resources
+from gitml.core.result import Cost
+from gitml.errors import GitmlError, RemoteError
+from gitml.execute.contents import Services
+from gitml.execute.messages import task_message
+from gitml.execute.ray.carrying import Carrier
+from gitml.execute.ray.fleet import Fleet
+from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.homecoming import LogFile, keep_small
+from gitml.execute.ray.hub import Hub
+from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.naming import roots_of, stored_name
+from gitml.execute.ray.orders import Order, Report, decode_report, encode_order
+from gitml.execute.ray.porter import perform
+from gitml.execute.ray.supply import Supply
+
+GRACE = 5.0
+HEAR = 5.0  # seconds that the driver waits at the hub
+SILENT = 40.0  # seconds without a word after which a machine counts as lost
+CLOSE_WAIT = 15.0
+LARGE = 2**20  # bytes from which on an input says where a step should run
+
+
+class Joined(Protocol):
+    """A cluster that this process is a driver of."""
+
+    def machines(self) -> Sequence[Machine]:
+        """The machines that are alive; RemoteError when the head does not answer."""
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        """A wish as the options of a Ray task."""
+
+
+class Home(NamedTuple):
+    """The driver's side: its services (`make` makes more of them, for threads) and how a content is taken into its Store."""
+
+    services: Services
+    make: Callable[[], Services]
+    arriving: Callable[[Services, str, int], Arriving | None]
+
+
+class Attempt:
+    """A Task under way."""
+
+    def __init__(self, task: Task, ref: Any, node: str, ahead: bool) -> None:
+        self.task = task
+        self.ref = ref
+        self.node = node
+        self.ahead = ahead
+        self.begun = time.monotonic()
+        self.log = LogFile(task.log)
+        self.started = False
+        self.cancelled = 0
+        self.forced = 0.0
+        self.report: Report | None = None
+        self.again = False  # whether it was submitted a second time, as its machine's copy of an input was damaged
+        self.away = False  # whether what it made is on its way home
+        self.waiting: set[str] = set()
+        self.why: GitmlError | None = None
+
+
+class RayExecutor:
+    """Performs Tasks on the machines of a cluster that was joined. To be used from one thread.
+
+    Outputs and logs are in the driver's Store when an attempt is said to be finished.
+    """
+
+    def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
+        import ray
+
+        self._cluster = cluster
+        self._home = home
+        self._supply = Supply(home.services)
+        self._run = run
+        self._place = place
+        self._grace = grace
+        self._fleet = Fleet()
+        self._fleet.update(cluster.machines())
+        self._attempts: dict[str, Attempt] = {}
+        self._sizes: dict[str, int] = {}
+        self._news: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
+        self._events: list[TaskEvent] = []
+        self._closed = False
+        self._perform = ray.remote(perform)
+        self._performers: dict[Any, Any] = {}
+        self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
+        self._carrier = Carrier(place, home.make, home.arriving)
+        self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
+        self._hear()
+
+    # -- what the scheduler asks
+
+    def takes(self, resources: Resources) -> bool:
+        """Whether a Task that asks for this would begin soon."""
+        return self._fleet.place(resources) is not None
+
+    def submit(self, task: Task) -> None:
+        """Starts a Task."""
+        if self._closed:
+            raise ValueError("the executor is closed")
+        if not task.attempt or "/" in task.attempt or task.attempt in (".", ".."):
+            raise ValueError(f"not an attempt's name: {task.attempt!r}")
+        try:
+            self._send(task)
+        except GitmlError as error:
+            self._events.append(_never_began(task, error))
+
+    def descriptors(self) -> Sequence[int]:
+        """One of them becomes readable when `wait` may have something to give."""
+        return [self._wake_reader]
+
+    def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
+        """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out.
+
+        RemoteError when the head is lost.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self._wake_reader, select.POLLIN)
+        while True:
+            self._take_news()
+            if self._events:
+                events, self._events = self._events, []
+                return events
+            left = 1.0 if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return ()
+            poll.poll(min(left, 1.0) * 1000 + 1)
+
+    def cancel(self, attempt: str, *, now: bool = False) -> None:
+        """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
+        import ray
+
+        found = self._attempts.get(attempt)
+        if found is None:
+            return
+        found.cancelled = max(found.cancelled, 2 if now else 1)
+        if found.report is not None:
+            return
+        ray.cancel(found.ref, force=False)
+        if now:
+            self._hub.tell.remote(attempt, ("stop",))
+            found.forced = time.monotonic() + 2.0
+        else:
+            found.forced = time.monotonic() + self._grace + 5.0
+
+    def dismiss(self) -> None:
+        """Says that nothing more will be asked: what still runs begins to end."""
+        self._closed = True
+        for attempt in list(self._attempts):
+            self.cancel(attempt, now=True)
+
+    def close(self) -> None:
+        """Ends everything that still runs."""
+        if self._wake_reader < 0:
+            return
+        self.dismiss()
+        deadline = time.monotonic() + CLOSE_WAIT
+        while self._attempts and time.monotonic() < deadline:
+            self.wait(0.5)
+        import ray
+
+        self._carrier.close()
+        ray.kill(self._hub)
+        for fd in (self._wake_reader, self._wake_writer):
+            os.close(fd)
+        self._wake_reader = self._wake_writer = -1
+
+    # -- sending
+
+    def _send(self, task: Task, before: Attempt | None = None) -> None:
+        roots = roots_of(task.action)
+        berth = self._fleet.place(task.resources, roots, self._sizes)
+        if berth is None:
+            raise ValueError("no machine has room")
+        baggage = self._supply.pack(roots, berth.holds)
+        self._sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
+        order = Order(
+            __version__,
+            self._run,
+            task.attempt,
+            self._place,
+            self._grace,
+            task.resources.gpus,
+            task_message(task, None, with_environment=True),
+        )
+        ref = self._performer(task.resources, berth.machine).remote(encode_order(order), baggage.small, self._hub)
+        ahead = self._fleet.take(berth, task.resources)
+        attempt = Attempt(task, ref, berth.machine.id, ahead)
+        if before is not None:
+            attempt.again, attempt.started, attempt.log = True, before.started, before.log
+        self._attempts[task.attempt] = attempt
+        berth.holds.update(baggage.small)
+        if not baggage.large and not baggage.without:
+            berth.holds.update(roots)
+        ref.future().add_done_callback(lambda future: self._tell(("report", attempt, future)))
+
+    def _performer(self, resources: Resources, machine: Machine) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        key = (resources.cpus, resources.gpus, resources.memory, tuple(resources.labels.items()))
+        key = (*key, tuple(resources.custom.items()), machine.id)
+        if key not in self._performers:
+            machines = [berth.machine for berth in self._fleet.berths.values()]
+            options = self._cluster.options(resources, machines)
+            if len(machines) > 1 and "label_selector" not in options:
+                options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+                    machine.id, soft=True, _spill_on_unavailable=True
+                )
+            self._performers[key] = self._perform.options(**options, max_retries=0)
+        return self._performers[key]
+
+    # -- what comes back
+
+    def _tell(self, news: tuple[Any, ...]) -> None:
+        """From any thread."""
+        self._news.put(news)
+        try:
+            os.write(self._wake_writer, b"x")
+        except (BlockingIOError, OSError):
+            pass
+
+    def _hear(self) -> None:
+        self._hub.hear.remote(HEAR).future().add_done_callback(lambda future: self._tell(("heard", future)))
+
+    def _take_news(self) -> None:
+        try:
+            while os.read(self._wake_reader, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        while not self._news.empty():
+            kind, *rest = self._news.get()
+            getattr(self, f"_on_{kind}")(*rest)
+        self._look_after()
+
+    def _on_heard(self, future: Any) -> None:
+        if self._closed and not self._attempts:
+            return
+        try:
+            said, silent = future.result()
+        except Exception:
+            self._on_hub_lost()
+            return
+        self._hear()
+        for name, item in said:
+            attempt = self._attempts.get(name)
+            if attempt is not None:
+                self._said(attempt, item)
+
+    def _on_hub_lost(self) -> None:
+        """Its machine is gone, or it was killed: attempts that need it will end; a new one serves the next."""
+        import ray
+
+        if self._closed:
+            return
+        self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
+        self._hear()
+
+    def _said(self, attempt: Attempt, item: Any) -> None:
+        kind = item[0]
+        if kind == "started":
+            self._start(attempt)
+            attempt.node = item[1]
+        elif kind == "line":
+            self._events.append(TaskOutput(attempt.task.attempt, item[1]))
+        elif kind == "log":
+            attempt.log.write(item[1], item[2])
+            self._conclude_if_whole(attempt)
+        elif kind == "lacks":
+            self._supply_missing(attempt, item[1], item[2])
+
+    def _start(self, attempt: Attempt) -> None:
+        if not attempt.started:
+            attempt.started = True
+            self._events.append(TaskStarted(attempt.task.attempt))
+
+    def _on_report(self, attempt: Attempt, future: Any) -> None:
+        name = attempt.task.attempt
+        if self._attempts.get(name) is not attempt:
+            return
+        seconds = time.monotonic() - attempt.begun
+        self._fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
+        attempt.ahead = False
+        try:
+            data, contents = future.result()
+        except BaseException as error:
+            self._on_failure(attempt, error)
+            return
+        report = attempt.report = decode_report(data)
+        self._hub_forget(attempt)
+        finished = report.finished
+        berth = self._fleet.berths.get(report.node)
+        if finished.bad_inputs and not attempt.started and finished.exit_code is None and not attempt.again:
+            if all(self._is_good(digest) for digest in finished.bad_inputs):
+                if berth is not None:
+                    berth.holds.clear()
+                self._send(attempt.task, attempt)
+                return
+        if finished.exit_code is not None:
+            self._start(attempt)
+        log = contents.pop("log", None)
+        if log is not None:
+            attempt.log.write(report.log_from, log)
+        try:
+            keep_small(self._home.services, self._home.arriving, contents)
+        except GitmlError as error:
+            attempt.why = error
+        if berth is not None:
+            berth.holds.update(contents)
+            berth.holds.update(name for name, _ in report.away)
+            berth.holds.update(stored_name(output.digest, tree=output.is_tree) for output in finished.outputs)
+        self._sizes.update({name: size for name, size in report.away if size >= LARGE})
+        if report.away and attempt.why is None:
+            attempt.away = True
+            self._carrier.fetch(report.node, report.away, lambda error: self._tell(("home", attempt, error)))
+            return
+        self._conclude_if_whole(attempt)
+
+    def _on_home(self, attempt: Attempt, error: GitmlError | None) -> None:
+        attempt.away = False
+        attempt.why = error
+        self._conclude_if_whole(attempt)
+
+    def _conclude_if_whole(self, attempt: Attempt) -> None:
+        report = attempt.report
+        if report is None or attempt.away:
+            return
+        finished = report.finished
+        if finished.log is not None and attempt.log.size < finished.log.size:
+            return  # the rest is on its way by the hub
+        bad = tuple(digest for digest in finished.bad_inputs if not self._is_good(digest))
+        finished = finished._replace(bad_inputs=bad, log=self._keep_log(attempt, finished.log))
+        if attempt.why is not None:
+            error = f"what it made could not be brought home: {attempt.why.message}"
+            outcome = "lost" if isinstance(attempt.why, RemoteError) else "failed"
+            finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
+        elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
+            finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
+        self._finish(attempt, finished)
+
+    def _on_failure(self, attempt: Attempt, error: BaseException) -> None:
+        """The Ray task gave no report: cancelled before it began, or lost."""
+        import ray
+
+        self._hub_forget(attempt)
+        outcome, said, hint = "lost", _loss(error), None
+        if attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
+            outcome, said = "cancelled", "cancelled"
+        elif isinstance(error, ray.exceptions.RayTaskError):
+            outcome = "failed"
+            hint = "gitml of the same version must be installed on every machine of the cluster"
+        log = self._keep_log(attempt, None)
+        cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
+        self._finish(attempt, TaskFinished(attempt.task.attempt, outcome, None, said, hint, (), {}, cost, log))
+
+    def _finish(self, attempt: Attempt, finished: TaskFinished) -> None:
+        del self._attempts[attempt.task.attempt]
+        for waiting in self._under_way.values():
+            waiting.discard(attempt.task.attempt)
+        attempt.log.close()
+        self._events.append(finished)
+
+    def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:
+        attempt.log.close()
+        if not attempt.log.size:
+            return None
+        try:
+            digest, size = self._home.services.store.take_file(attempt.task.log)
+        except (OSError, GitmlError):
+            return None
+        return LogRef(digest, size, told.written if told is not None else size)
+
+    def _is_good(self, digest: Any) -> bool:
+        try:
+            self._home.services.store.open(digest).close()
+        except GitmlError:
+            return False
+        return True
+
+    def _hub_forget(self, attempt: Attempt) -> None:
+        if attempt.started or attempt.waiting or attempt.log.size:
+            self._hub.forget.remote(attempt.task.attempt)
+
+    # -- contents that a machine lacks
+
+    def _supply_missing(self, attempt: Attempt, node: str, names: list[str]) -> None:
+        self._start_moved(attempt, node)
+        name = attempt.task.attempt
+        berth = self._fleet.berths.get(node)
+        if berth is not None:
+            berth.holds.clear()  # something there was evicted, or the step runs elsewhere than was thought
+        try:
+            baggage = self._supply.pack(names, set())
+        except GitmlError as error:
+            attempt.why = error
+            self.cancel(name, now=True)
+            return
+        told = self._hub.tell.remote
+        if baggage.small:
+            told(name, ("keep", baggage.small))
+        if baggage.without:
+            told(name, ("without", baggage.without))
+        for content, size in baggage.large.items():
+            key = (node, content)
+            if key in self._under_way:
+                self._under_way[key].add(name)
+                continue
+            self._under_way[key] = {name}
+            sources = [id for id, other in self._fleet.berths.items() if content in other.holds and id != node]
+            self._carrier.bring(
+                node, content, size, sources, lambda error, key=key: self._tell(("brought", key, error))
+            )  # type: ignore[misc]
+
+    def _start_moved(self, attempt: Attempt, node: str) -> None:
+        if attempt.node != node:
+            self._fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, self._fleet.usual)
+            attempt.node, attempt.ahead = node, False
+            berth = self._fleet.berths.get(node)
+            if berth is not None:
+                attempt.ahead = self._fleet.take(berth, attempt.task.resources)
+
+    def _on_brought(self, key: tuple[str, str], error: GitmlError | None) -> None:
+        waiting = self._under_way.pop(key, set())
+        node, content = key
+        if error is None:
+            berth = self._fleet.berths.get(node)
+            if berth is not None:
+                berth.holds.add(content)
+            return
+        for name in waiting:
+            attempt = self._attempts.get(name)
+            if attempt is not None:
+                attempt.why = error
+                self.cancel(name, now=True)
+
+    # -- looking after what goes on
+
+    def _look_after(self) -> None:
+        import ray
+
+        now = time.monotonic()
+        for attempt in self._attempts.values():
+            if attempt.forced and now > attempt.forced and attempt.report is None:
+                attempt.forced = now + 10.0
+                ray.cancel(attempt.ref, force=True)
+
+
+def _loss(error: BaseException) -> str:
+    """How an attempt was lost, in a line."""
+    words = {
+        "WorkerCrashedError": "its worker process died",
+        "NodeDiedError": "its machine was lost",
+        "OutOfMemoryError": "its machine ran out of memory",
+        "OwnerDiedError": "its driver was lost",
+    }
+    known = words.get(type(error).__name__)
+    if known is not None:
+        return known
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
+
+
+def _never_began(task: Task, error: GitmlError) -> TaskFinished:
+    return TaskFinished(task.attempt, "failed", None, error.message, error.hint, (), {}, Cost(), None)
+
+
+__all__ = ["GRACE", "Home", "Joined", "Mapping", "RayExecutor"]

@@ -1,0 +1,99 @@
+"""The machines of a cluster as one run sees them: what it uses of each, and what contents each is known to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gitml.core.resources import Resources
+from gitml.execute.ray.machines import Machine, carries, label_selector
+
+_SHORT = (
+    0.25  # seconds: steps shorter than this are submitted a few ahead, so that workers need not wait for the driver
+)
+
+
+class Berth:
+    """A Machine with what this run has there; `free` goes below nothing where steps are submitted ahead."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.free = machine.total
+        self.holds: set[str] = set()
+
+
+class Fleet:
+    """The machines that are alive, by Ray's id."""
+
+    def __init__(self) -> None:
+        self.berths: dict[str, Berth] = {}
+        self.ahead = 0
+        self.usual = 1.0  # seconds that attempts took lately
+
+    def update(self, machines: Iterable[Machine]) -> list[str]:
+        """Takes note of what there is now; gives the ids of machines that are gone."""
+        alive = {machine.id: machine for machine in machines}
+        gone = [id for id in self.berths if id not in alive]
+        for id in gone:
+            del self.berths[id]
+        for id, machine in alive.items():
+            if id not in self.berths:
+                self.berths[id] = Berth(machine)
+        return gone
+
+    def place(
+        self, asked: Resources, roots: Sequence[str] = (), sizes: Mapping[str, int] | None = None
+    ) -> Berth | None:
+        """The machine that a step would begin on soon: the one that holds most of its large inputs, else with most free.
+
+        None when there is none.
+        """
+        asked = asked._replace(labels=label_selector(asked.labels, [b.machine for b in self.berths.values()]))
+        able = [berth for berth in self.berths.values() if fits(asked, berth.machine.total)]
+        fitting = [berth for berth in able if fits(asked, berth.free)]
+        if not fitting and self.usual < _SHORT and self.ahead < self._most_ahead():
+            fitting = able
+        if not fitting:
+            return None
+        known = sizes or {}
+        return max(fitting, key=lambda berth: (_held(berth, roots, known), berth.free.cpus, berth.machine.id))
+
+    def take(self, berth: Berth, asked: Resources) -> bool:
+        """Books resources; whether they were submitted ahead of what is free."""
+        ahead = not fits(asked._replace(labels={}), berth.free)
+        berth.free = berth.free.minus(asked)
+        self.ahead += ahead
+        return ahead
+
+    def give_back(self, id: str, asked: Resources, ahead: bool, seconds: float) -> None:
+        """Frees what was booked on the machine `id`, if that is still there, after a use of `seconds`."""
+        self.ahead -= ahead
+        self.usual = 0.8 * self.usual + 0.2 * seconds
+        if id in self.berths:
+            self.berths[id].free = self.berths[id].free.plus(asked)
+
+    def whole(self) -> Resources:
+        """All machines together."""
+        total = Resources(0, 0, 0)
+        for berth in self.berths.values():
+            total = total.plus(berth.machine.total)
+        return total
+
+    def _most_ahead(self) -> int:
+        return 2 + int(sum(berth.machine.total.cpus for berth in self.berths.values()))
+
+
+def able(asked: Resources, machines: Sequence[Machine]) -> list[Machine]:
+    """Of `machines` those that can fulfil a wish when they are idle."""
+    asked = asked._replace(labels=label_selector(asked.labels, machines))
+    return [machine for machine in machines if fits(asked, machine.total)]
+
+
+def fits(asked: Resources, free: Resources) -> bool:
+    """Whether a machine with `free` left can take this; labels as `machines.carries` reads them."""
+    return asked._replace(labels={}).fits(free) and all(
+        carries(free.labels, name, value) for name, value in asked.labels.items()
+    )
+
+
+def _held(berth: Berth, roots: Sequence[str], sizes: Mapping[str, int]) -> int:
+    return sum(sizes.get(root, 0) for root in roots if root in berth.holds)

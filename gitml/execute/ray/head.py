@@ -1,0 +1,141 @@
+"""Asking the head of a cluster what there is, each question with an answer or an error within seconds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from gitml.core.resources import Resources
+from gitml.errors import GitmlError, RemoteError, TrustError
+from gitml.execute.ray.door import Door, channel_to, unreachable
+from gitml.execute.ray.machines import Machine, resources_of
+
+PATIENCE = 5.0
+_MOST_TASKS = 10_000
+
+
+class Growth(NamedTuple):
+    """What an autoscaler may add: the resources of a machine of each kind that it can start, None when it doesn't say."""
+
+    kinds: tuple[Resources, ...] | None
+
+
+class Head:
+    """A connection to the head that `door` leads to. Errors are RemoteError, or TrustError when it no longer lets us in."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.channel = channel_to(door.address)
+
+    def close(self) -> None:
+        """Hangs up."""
+        self.channel.close()
+
+    def versions(self) -> tuple[str, str]:
+        """The versions of Ray and of Python that the head runs."""
+        told = json.loads(self.kept("CLUSTER_METADATA", "cluster") or b"{}")
+        return told.get("ray_version", "?"), told.get("python_version", "?")
+
+    def dashboard(self) -> str | None:
+        """host:port of its dashboard, which takes submissions; None when there is none."""
+        return (
+            self.kept("dashboard:address", "dashboard") or self.kept("dashboard", "dashboard") or b""
+        ).decode() or None
+
+    def machines(self) -> list[Machine]:
+        """The machines that are alive, the head first, then by name."""
+        from ray.core.generated import autoscaler_pb2, gcs_service_pb2
+
+        nodes = self.ask("NodeInfoGcsService/GetAllNodeInfo", b"", gcs_service_pb2.GetAllNodeInfoReply)
+        alive = {node.node_id: node for node in nodes.node_info_list if node.state == 0}
+        state = self.ask(
+            "autoscaler.AutoscalerStateService/GetClusterResourceState",
+            autoscaler_pb2.GetClusterResourceStateRequest().SerializeToString(),
+            autoscaler_pb2.GetClusterResourceStateReply,
+        )
+        free = {node.node_id: node.available_resources for node in state.cluster_resource_state.node_states}
+        running = self.running()
+        found = []
+        for id, node in alive.items():
+            labels = {name: value for name, value in node.labels.items() if name != "ray.io/node-id"}
+            total = resources_of(node.resources_total, labels)
+            found.append(
+                Machine(
+                    id.hex(),
+                    node.node_manager_hostname or node.node_name,
+                    node.node_manager_address,
+                    node.is_head_node,
+                    total,
+                    resources_of(free.get(id, {}), labels) if id in free else total,
+                    tuple(running.get(id.hex(), ())),
+                )
+            )
+        return sorted(found, key=lambda machine: (not machine.head, machine.name, machine.id))
+
+    def running(self) -> dict[str, list[str]]:
+        """The names of tasks that run and of actors that live, by the hex id of their machine."""
+        from ray.core.generated import gcs_service_pb2
+
+        found: dict[str, list[str]] = {}
+        request = gcs_service_pb2.GetTaskEventsRequest(limit=_MOST_TASKS)
+        request.filters.exclude_driver = True
+        request.filters.state_filters.add().state = "RUNNING"
+        tasks = self.ask(
+            "TaskInfoGcsService/GetTaskEvents", request.SerializeToString(), gcs_service_pb2.GetTaskEventsReply
+        )
+        for task in tasks.events_by_task:
+            name = task.task_info.name or task.task_info.func_or_class_name
+            found.setdefault(task.state_updates.node_id.hex(), []).append(name)
+        actors = self.ask(
+            "ActorInfoGcsService/GetAllActorInfo",
+            gcs_service_pb2.GetAllActorInfoRequest().SerializeToString(),
+            gcs_service_pb2.GetAllActorInfoReply,
+        )
+        for actor in actors.actor_table_data:
+            if actor.state == 2:  # alive
+                found.setdefault(actor.address.node_id.hex(), []).append(actor.name or actor.class_name)
+        return found
+
+    def growth(self) -> Growth | None:
+        """What an autoscaler may add; None when there is no autoscaler."""
+        from ray.core.generated import autoscaler_pb2
+
+        told = self.kept("__autoscaler_cluster_config", "__autoscaler")
+        if told:
+            groups = autoscaler_pb2.ClusterConfig.FromString(told).node_group_configs
+            return Growth(tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0))
+        status = self.ask(
+            "autoscaler.AutoscalerStateService/GetClusterStatus",
+            autoscaler_pb2.GetClusterStatusRequest().SerializeToString(),
+            autoscaler_pb2.GetClusterStatusReply,
+        )
+        return Growth(None) if status.autoscaling_state.autoscaler_state_version > 0 else None
+
+    def kept(self, key: str, namespace: str) -> bytes | None:
+        """A value that the head keeps."""
+        from ray.core.generated import gcs_service_pb2
+
+        request = gcs_service_pb2.InternalKVGetRequest(key=key.encode(), namespace=namespace.encode())
+        reply = self.ask(
+            "InternalKVGcsService/InternalKVGet", request.SerializeToString(), gcs_service_pb2.InternalKVGetReply
+        )
+        return bytes(reply.value) or None
+
+    def ask(self, method: str, request: bytes, reply: Any) -> Any:
+        """One call; `reply` is the type of its answer."""
+        import grpc
+
+        call = self.channel.unary_unary(f"/ray.rpc.{method}", response_deserializer=reply.FromString)
+        try:
+            return call(request, timeout=PATIENCE, metadata=self.door.metadata())
+        except grpc.RpcError as error:
+            raise self.error(error.code().name.lower(), error.code() == grpc.StatusCode.UNAUTHENTICATED) from None
+
+    def error(self, why: str, trust: bool) -> GitmlError:
+        """What a call that failed means."""
+        if trust:
+            where = f"target {self.door.target.name}"
+            return TrustError("the cluster no longer takes the token", where=where, hint="was it started again?")
+        if why in ("unavailable", "deadline_exceeded"):
+            return unreachable(self.door.target, self.door.address, "it stopped answering")
+        return RemoteError(f"the head of the cluster failed: {why}", where=f"target {self.door.target.name}")

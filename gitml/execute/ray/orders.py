@@ -1,0 +1,58 @@
+"""What driver and workers send each other of an attempt, as JSON: nothing that is unpickled says what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from gitml.core.protocols import TaskFinished
+from gitml.execute.messages import finished_from_json
+from gitml.execute.ray.folder import Place
+
+
+class Order(NamedTuple):
+    """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine."""
+
+    version: str
+    run: str
+    attempt: str
+    place: Place
+    grace: float
+    gpus: float
+    task: Any
+
+
+class Report(NamedTuple):
+    """How an attempt ended on a machine. `away` are contents it made that are still there, with sizes. The log's bytes that come
+    beside it begin at `log_from`. `refused`: the machine could not even begin."""
+
+    node: str
+    host: str
+    finished: TaskFinished
+    away: tuple[tuple[str, int], ...] = ()
+    log_from: int = 0
+    refused: bool = False
+
+
+def encode_order(order: Order) -> bytes:
+    """An Order on its way."""
+    return json.dumps(order, separators=(",", ":")).encode("ascii")
+
+
+def decode_order(data: bytes) -> Order:
+    """The inverse of `encode_order`."""
+    version, run, attempt, place, *rest = json.loads(data)
+    return Order(version, run, attempt, Place(*place), *rest)
+
+
+def encode_report(report: Report) -> bytes:
+    """A Report on its way."""
+    return json.dumps(report, separators=(",", ":")).encode("ascii")
+
+
+def decode_report(data: bytes) -> Report:
+    """The inverse of `encode_report`."""
+    node, host, finished, away, log_from, refused = json.loads(data)
+    return Report(
+        node, host, finished_from_json(finished), tuple((name, size) for name, size in away), log_from, refused
+    )

@@ -1,0 +1,278 @@
+"""What a Ray task does for one attempt: has its contents brought, hands it to the process that performs steps, reports.
+
+It runs in a Ray worker process, which serves one attempt at a time and is used again for the next. Ray's cancel asks it by a
+signal; everything else it is told through the Hub.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gitml import __version__
+from gitml.core.protocols import Task, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.resources import Resources
+from gitml.core.result import Cost
+from gitml.errors import GitmlError, InputError
+from gitml.execute.messages import job_of
+from gitml.execute.ray.folder import Folder, Place
+from gitml.execute.ray.hosted import RayHosted
+from gitml.execute.ray.naming import roots_of, roots_of_outputs
+from gitml.execute.ray.orders import Order, Report, decode_order, encode_report
+
+TICK = 0.1  # seconds between looks at what was asked
+CALL = 1.0  # seconds between calls to the hub when there is nothing to say
+DEAF = 30.0  # seconds without an answer from the hub after which nobody is there
+RIDES = 2**20  # bytes of outputs that come with the report
+LOG_PIECE = 2**20
+
+_STATIONS: dict[Place, Station] = {}
+
+
+def perform(order_data: bytes, contents: Mapping[str, bytes], hub: Any) -> tuple[bytes, Mapping[str, bytes]]:
+    """Performs one attempt: the Ray task. Gives its report and the small contents that it made."""
+    order = decode_order(order_data)
+    if order.version != __version__:
+        return refusal(order, f"gitml {__version__} is installed there, and {order.version} asks")
+    try:
+        station = _STATIONS.get(order.place)
+        if station is None:
+            station = _STATIONS[order.place] = Station(order.place, order.grace)
+        return Errand(station, order, Line(hub, order.attempt)).run(contents)
+    except (GitmlError, OSError) as error:
+        return refusal(order, str(error))
+
+
+def refusal(order: Order, why: str) -> tuple[bytes, Mapping[str, bytes]]:
+    """The report of an attempt that this machine can't make."""
+    finished = TaskFinished(order.attempt, "failed", None, f"machine {where()[1]}: {why}", None, (), {}, Cost(), None)
+    return encode_report(Report(*where(), finished, refused=True)), {}
+
+
+def where() -> tuple[str, str]:
+    """(Ray's id of this machine, its host name)."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id(), os.uname().nodename
+
+
+class Station:
+    """What a Ray worker process keeps from attempt to attempt."""
+
+    def __init__(self, place: Place, grace: float) -> None:
+        self.machine = dict(os.environ)
+        self.folder: Folder = place.folder(self.machine)
+        self.services = self.folder.services()
+        self.live = os.path.join(self.services.store.root, "live")
+        self.executor = RayHosted(place, self.live, grace)
+        self.node, self.host = where()
+
+
+class Line:
+    """The attempt's line to the hub: one call at a time, never waited for while the step goes on."""
+
+    def __init__(self, hub: Any, attempt: str) -> None:
+        self.hub = hub
+        self.attempt = attempt
+        self.to_say: list[Any] = []
+        self._answer: Any = None
+        self._called = time.monotonic()
+        self._answered = self._called
+
+    def exchange(self) -> list[Any]:
+        """Says what there is to say if the last call was answered; gives what is told. ConnectionError when nobody is there."""
+        import ray
+
+        now = time.monotonic()
+        told: list[Any] = []
+        if self._answer is not None:
+            ready, _ = ray.wait([self._answer], timeout=0)
+            if ready:
+                told = self._taken(self._answer)
+                self._answer = None
+                self._answered = now
+            elif now - self._answered > DEAF:
+                raise ConnectionError("the run can't be reached")
+        if self._answer is None and (self.to_say or now - self._called >= CALL):
+            said, self.to_say = self.to_say, []
+            self._answer = self.hub.say.remote(self.attempt, said)
+            self._called = now
+        return told
+
+    def _taken(self, answer: Any) -> list[Any]:
+        import ray
+
+        try:
+            return list(ray.get(answer))
+        except ray.exceptions.RayError as error:
+            raise ConnectionError("the run is gone") from error
+
+
+class Errand:
+    """One attempt, from the contents it needs to the report of what came of it."""
+
+    def __init__(self, station: Station, order: Order, line: Line) -> None:
+        self.station = station
+        self.order = order
+        self.line = line
+        self.asked = 0
+        self.passed_on = 0
+        self.user = f"{order.run}-{order.attempt}"
+        self.log = os.path.join(station.live, self.user + ".log")
+        self.log_fd = -1
+        self.log_sent = 0
+
+    def run(self, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
+        """Performs the attempt; gives the report and small contents."""
+        station = self.station
+        before = signal.signal(signal.SIGINT, self._hear)
+        pin = -1
+        try:
+            task = _task_of(self.order)
+            roots = roots_of(task.action)
+            pin = station.folder.pin(self.user, roots)
+            station.folder.keep(contents)
+            if not self._wait_for(roots):
+                return self._report(_cancelled(self.order.attempt))
+            refused = self._other_environment(task)
+            if refused:
+                return refusal(self.order, refused)
+            station.executor.submit(task._replace(attempt=self.user, log=self.log))
+            finished = self._follow()
+            return self._report(finished._replace(attempt=self.order.attempt))
+        finally:
+            signal.signal(signal.SIGINT, before)
+            if self.log_fd >= 0:
+                os.close(self.log_fd)
+            if pin >= 0:
+                os.unlink(os.path.join(station.services.store.root, "pins", self.user))
+                os.close(pin)
+
+    def _hear(self, *_: Any) -> None:
+        self.asked += 1
+
+    def _wait_for(self, roots: Sequence[str]) -> bool:
+        """Asks for what is not here until all of it is, or can't be had; False when the attempt is to stop before."""
+        without: set[str] = set()
+        asked_for: list[str] = []
+        while True:
+            lacking = [name for name in self.station.folder.lacking(roots) if name not in without]
+            if not lacking:
+                return True
+            if self.asked:
+                return False
+            if lacking != asked_for:
+                asked_for = lacking
+                self.line.to_say.append(("lacks", self.station.node, lacking))
+            for told in self.line.exchange():
+                if told[0] == "without":
+                    without.update(told[1])
+                elif told[0] == "keep":
+                    self.station.folder.keep(told[1])
+            time.sleep(0.01)
+
+    def _other_environment(self, task: Task) -> str | None:
+        """Why the step's programs are others here than its Action says, None when they are the same."""
+        environments = self.station.services.environments
+        programs = (task.action.shell or task.action.argv[0],)
+        try:
+            if task.environment.requirements is not None:
+                here = environments.locked("requirements", task.environment.requirements, programs)
+            else:
+                here = environments.host(programs)
+        except InputError:
+            return None  # what is missing is told in better words by what tries to use it
+        if here.digest == task.environment.digest:
+            return None
+        return differing(here.description, task.environment.description)
+
+    def _follow(self) -> TaskFinished:
+        """Waits for the end, passing on what is said on both sides."""
+        executor = self.station.executor
+        while True:
+            for event in executor.wait(TICK):
+                if isinstance(event, TaskFinished):
+                    return event
+                if isinstance(event, TaskOutput):
+                    self.line.to_say.append(("line", event.line))
+                elif isinstance(event, TaskStarted):
+                    self.line.to_say.append(("started", self.station.node, self.station.host))
+            if self.asked > self.passed_on:
+                self.passed_on = self.asked
+                executor.cancel(self.user, now=self.asked > 1)
+            try:
+                self._send_log()
+                for told in self.line.exchange():
+                    if told[0] == "stop":
+                        executor.cancel(self.user, now=True)
+            except ConnectionError:
+                executor.cancel(self.user, now=True)
+
+    def _send_log(self) -> None:
+        if self.log_fd < 0:
+            try:
+                self.log_fd = os.open(self.log, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return
+        if any(said[0] == "log" for said in self.line.to_say):
+            return  # what was read before is still to be said
+        piece = os.read(self.log_fd, LOG_PIECE)
+        if piece:
+            self.line.to_say.append(("log", self.log_sent, piece))
+            self.log_sent += len(piece)
+
+    def _report(self, finished: TaskFinished) -> tuple[bytes, Mapping[str, bytes]]:
+        folder = self.station.folder
+        roots = roots_of_outputs(finished.outputs)
+        contents: dict[str, bytes] = {}
+        away: list[tuple[str, int]] = []
+        room = RIDES
+        for name, size in dict([item for root in roots for item in folder.below(root)]).items():
+            if size <= room:
+                with folder.open(name) as file:
+                    contents[name] = file.read()
+                room -= size
+            else:
+                away.append((name, size))
+        log_from = min([said[1] for said in self.line.to_say if said[0] == "log"], default=self.log_sent)
+        if finished.log is not None:
+            with self.station.services.store.open(finished.log.digest) as file:
+                file.seek(log_from)
+                contents["log"] = file.read()
+        return encode_report(Report(self.station.node, self.station.host, finished, tuple(away), log_from)), contents
+
+
+def differing(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What is other in the environment `here` than in the one that is `wanted`, in words."""
+    parts = [
+        f"{name} is {here.get(name)} and not {wanted.get(name)}"
+        for name in ("platform", "python")
+        if here.get(name) != wanted.get(name)
+    ]
+    there, asked = set(here.get("distributions", ())), set(wanted.get("distributions", ()))
+    if there - asked:
+        parts.append(f"it has {_some(there - asked)}")
+    if asked - there:
+        parts.append(f"it has not {_some(asked - there)}")
+    if here.get("programs") != wanted.get("programs"):
+        parts.append("a program of the step is another")
+    return "its environment is not the one the step is keyed with: " + "; ".join(parts)
+
+
+def _some(names: set[str]) -> str:
+    first = sorted(names)[:3]
+    return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _task_of(order: Order) -> Task:
+    job = job_of(order.task, {})
+    resources = Resources(gpus=order.gpus)
+    return Task(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent)
+
+
+def _cancelled(attempt: str) -> TaskFinished:
+    return TaskFinished(attempt, "cancelled", None, "cancelled before it began", None, (), {}, Cost(), None)

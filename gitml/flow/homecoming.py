@@ -1,0 +1,181 @@
+"""Submitted runs seen from here: how they stand, what they write, and bringing their records and results home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from gitml.core.digest import Digest, hex_of
+from gitml.core.events import RunFinished, RunStarted, StepFinished
+from gitml.core.record import Run, StepRun, decode_run
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
+from gitml.execute.ray.cluster import Cluster
+from gitml.execute.ray.hauling import discard, haul
+from gitml.execute.ray.jobs import RUNNING, Job, Jobs
+from gitml.flow.submitting import Submission, forget, submissions, submissions_on
+from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
+from gitml.ledger.layout import parse_path
+from gitml.ledger.sync import sync
+from gitml.workspace import Workspace
+
+
+class Home(NamedTuple):
+    """A run that was brought home; `fetched` objects came along, `left` stayed where they are."""
+
+    run: Run
+    fetched: int
+    left: int
+
+
+def find_submission(
+    ws: Workspace, text: str, jobs: Jobs | None = None, target: str = "", *, newest: bool = False
+) -> Submission | None:
+    """The submission whose run's id begins with `text`: of those noted here, or of those that a cluster knows.
+
+    InputError when it means several, unless the `newest` of them is wanted.
+    """
+    known = submissions(ws) if jobs is None else [submission for submission, _ in submissions_on(jobs, target)]
+    found = [submission for submission in known if submission.run.startswith(text)]
+    if len(found) > 1 and not newest:
+        shown = ", ".join(submission.run[:12] for submission in found[:5])
+        raise InputError(f"several submitted runs begin with {text!r}: {shown}", hint="give more digits")
+    return found[0] if found else None
+
+
+def follow(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
+    """All that a run has said and says, until it ends. RemoteError when the cluster does not know it."""
+    _job(jobs, submission)
+    return sayings(jobs.follow(submission.job))
+
+
+def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
+    """All that a run has said so far."""
+    _job(jobs, submission)
+    return sayings(jobs.output(submission.job).split("\n"))
+
+
+def seen(jobs: Jobs, submission: Submission) -> Run:
+    """The run as far as it has come."""
+    job = _job(jobs, submission)
+    run: Run | None = None
+    names: tuple[str, ...] = ()
+    steps: dict[str, StepRun] = {}
+    for saying in sayings(jobs.output(submission.job).split("\n")):
+        if isinstance(saying, RunFinished):
+            return saying.run
+        if isinstance(saying, RunStarted):
+            run, names = saying.run, saying.steps
+        elif isinstance(saying, StepFinished):
+            steps[saying.step.name] = saying.step
+    if run is None:
+        raise _not_begun(job, jobs, submission)
+    return run._replace(steps=tuple([steps[name] for name in names if name in steps]))
+
+
+def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> Home:
+    """Puts the record of an ended run into the log of runs and its results into the Store, then clears up on the cluster.
+
+    BusyError while it goes on; RemoteError when it ended without a record. What can't be fetched from here stays there.
+    """
+    job = _job(jobs, submission)
+    if job.state == RUNNING:
+        hint = f"gitml logs {submission.run[:8]} -f follows it"
+        raise BusyError(f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint)
+    files: dict[str, bytes] = {}
+    kept: Kept | None = None
+    for saying in sayings(jobs.output(submission.job).split("\n")):
+        if isinstance(saying, RecordFile):
+            files[saying.path] = saying.content
+        elif isinstance(saying, Kept):
+            kept = saying
+    run = _record(ws, files, submission)
+    if run is None:
+        raise _not_begun(job, jobs, submission)
+    missing = [] if kept is None else [item for item in kept.objects if not ws.store.holds(*item)]
+    left = 0
+    if kept is not None and missing:
+        try:
+            _fetch(ws, cluster, kept, missing)
+        except RemoteError:
+            left = len(missing)  # this machine may not drive the cluster; the record is home all the same
+    ours = submission.run in [one.run for one in submissions(ws)]
+    if ours and not left:
+        if kept is not None:
+            try:
+                discard(cluster, kept.node, os.path.dirname(kept.folder))
+            except RemoteError:
+                left = 0  # goes by itself after two weeks
+        jobs.forget(submission.job)
+        forget(ws, submission.run)
+    return Home(run, len(missing) - left, left)
+
+
+def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> Run | None:
+    """Appends the record unless it is there already; None when the run made none."""
+    told = next((path for path in files if path.endswith("/run.json")), None)
+    if told is None:
+        return None
+    run = decode_run(files[told])
+    for path in files:
+        file = parse_path(path)
+        if file is None or file.run != submission.run:
+            raise IntegrityError(f"the cluster sent what is no part of the run: {path[:80]!r}", where=submission.target)
+    if run.id != submission.run:
+        raise IntegrityError("the cluster sent the record of another run", where=submission.target)
+    if ws.index.run_row(run.id) is None:
+        if ws.objects.header(run.commit) is None:
+            hint = "git fetch the commit, or fetch the run where it was submitted"
+            raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
+        message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
+        ws.records.append(files, message, run.commit)
+        sync(ws.index, ws.records, ws.objects)
+    return run
+
+
+def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Digest, int]]) -> None:
+    """Hauls objects into the Store, each verified."""
+    paths = [os.path.join(kept.folder, hex_of(digest)[:2], hex_of(digest)[2:]) for digest, _ in missing]
+    place = ""
+    file: BinaryIO | None = None
+    try:
+        for number, piece in haul(cluster, kept.node, paths):
+            if file is None:
+                place = ws.store.temporary()
+                file = open(place, "wb")  # noqa: SIM115  open across pieces
+            if piece:
+                file.write(piece)
+                continue
+            file.close()
+            file = None
+            digest, _ = ws.store.take_file(place)
+            if digest != missing[number][0]:
+                raise IntegrityError(f"the cluster sent other bytes than those of {missing[number][0][:19]}")
+    finally:
+        if file is not None:
+            file.close()
+            os.unlink(place)
+
+
+def _job(jobs: Jobs, submission: Submission) -> Job:
+    job = jobs.get(submission.job)
+    if job is None:
+        hint = "its head was started again, or the run was fetched elsewhere"
+        raise RemoteError(
+            f"the cluster knows no run {submission.run[:8]}", where=f"target {submission.target}", hint=hint
+        )
+    return job
+
+
+def _not_begun(job: Job, jobs: Jobs, submission: Submission) -> GitmlError:
+    """Why there is nothing of a run."""
+    output = jobs.output(submission.job)
+    for saying in sayings(output.split("\n")):
+        if isinstance(saying, Ended) and saying.error is not None:
+            where = f"run {submission.run[:8]} on {submission.target}"
+            return RemoteError(str(saying.error.get("message")), where=where, hint=saying.error.get("hint"))
+    if job.state == RUNNING:
+        return BusyError(f"run {submission.run[:8]} has not begun yet", where=f"target {submission.target}")
+    last = (output.strip().splitlines() or [job.message or "it said nothing"])[-1]
+    message = f"run {submission.run[:8]} ended without a record ({job.state}): {last[:300]}"
+    return RemoteError(message, where=f"target {submission.target}")

@@ -1,0 +1,151 @@
+"""A run as it travels to a cluster: a folder with the commit as a Git bundle, what is known of steps that need not run, and
+what was asked. Nothing in it names the machine it was made on, and its content names it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitml import __version__
+from gitml.core.action import Action
+from gitml.core.digest import Digest, from_hex, hex_of
+from gitml.core.plan import REUSE, Plan
+from gitml.core.record import Run, decode_run, encode_run
+from gitml.core.result import OutputRef, decode_result, encode_result
+from gitml.core.tree import decode_tree
+from gitml.errors import InputError, IntegrityError
+from gitml.execute.blobs import is_pointer, pointed_at
+from gitml.flow.planning import Planner
+from gitml.flow.request import Origin, RunRequest
+from gitml.repo.bundling import open_bundle, write_bundle
+from gitml.repo.lfs import local_object
+from gitml.workspace import Workspace, open_workspace
+
+FORMAT = 1
+BUNDLE, REQUEST, KNOWN, OBJECTS, LFS = "repository.bundle", "request.json", "known.jsonl", "objects", "lfs"
+_POINTER_LARGEST = 1024
+
+
+class Asked(NamedTuple):
+    """What a parcel asks for: `run` as it begins, how it is to be performed, and the target it was handed to."""
+
+    run: Run
+    request: RunRequest
+    target: str
+
+
+def make_parcel(ws: Workspace, planner: Planner, plan: Plan, asked: Asked, folder: str) -> None:
+    """Fills the empty `folder`. InputError for content of Git LFS that is not here."""
+    trees = sorted({module["content"].removeprefix("git:") for module in asked.run.modules.values()})
+    write_bundle(ws.location, ws.objects, asked.run.commit, trees, os.path.join(folder, BUNDLE))
+    for name in (OBJECTS, LFS):
+        os.mkdir(os.path.join(folder, name))
+    with open(os.path.join(folder, KNOWN), "w") as known:
+        for name, decision in plan.decisions.items():
+            if decision.kind == REUSE and decision.action and decision.key and decision.result:
+                for output in decision.result.outputs:
+                    _take_along(ws, planner, output, os.path.join(folder, OBJECTS))
+                preimage = decision.action.preimage().decode("ascii")
+                known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
+    actions = [decision.action for decision in plan.decisions.values() if decision.action and decision.kind != REUSE]
+    steps = [planner.graph.steps[name] for name, d in plan.decisions.items() if d.kind != REUSE and d.action is None]
+    paths = [binding.path for step in steps for binding in step.inputs if binding.path is not None]
+    for digest, source in _lfs_objects(ws, planner, actions, paths):
+        _copy(source, os.path.join(folder, LFS, hex_of(digest)))
+    request = asked.request._asdict() | {"origin": asked.request.origin}
+    told = {
+        "format": FORMAT,
+        "version": __version__,
+        "target": asked.target,
+        "run": json.loads(encode_run(asked.run)),
+        "request": request,
+    }
+    with open(os.path.join(folder, REQUEST), "w") as file:
+        json.dump(told, file, sort_keys=True)
+
+
+def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, Asked]:
+    """A Workspace in the new folder `home` that holds what the parcel in `folder` does, and what it asks for."""
+    with open(os.path.join(folder, REQUEST), "rb") as file:
+        told: dict[str, Any] = json.load(file)
+    if told["format"] != FORMAT or told["version"] != __version__:
+        hint = f"install gitml {told['version']} on the machines of the cluster, or {__version__} where it is submitted"
+        raise InputError(f"the run was submitted by gitml {told['version']}, this is {__version__}", hint=hint)
+    run = decode_run(json.dumps(told["run"]).encode())
+    commit = open_bundle(os.path.join(folder, BUNDLE), home)
+    if commit != run.commit:
+        raise IntegrityError("the bundle holds another commit than is asked for", where=commit)
+    ws = open_workspace(home, environ)
+    for name in sorted(os.listdir(os.path.join(folder, OBJECTS))):
+        with open(os.path.join(folder, OBJECTS, name), "rb") as file:
+            if ws.store.put(file.read()) != from_hex(name):
+                raise IntegrityError("an object is not what its name says", where=name)
+    for name in os.listdir(os.path.join(folder, LFS)):
+        place = os.path.join(home, "lfs/objects", name[:2], name[2:4])
+        os.makedirs(place, exist_ok=True)
+        _copy(os.path.join(folder, LFS, name), os.path.join(place, name))
+    with open(os.path.join(folder, KNOWN)) as known:
+        for line in known:
+            step, key, preimage, result = json.loads(line)
+            ws.index.put_result(Digest(key), decode_result(result), preimage.encode(), run.pipeline, step)
+    return ws, Asked(run, _request(told["request"]), told["target"])
+
+
+def _request(raw: Mapping[str, Any]) -> RunRequest:
+    given = dict(raw)
+    origin = given.pop("origin")
+    return RunRequest(**{**given, "tags": tuple(given["tags"])}, origin=Origin(*origin))
+
+
+def _take_along(ws: Workspace, planner: Planner, output: OutputRef, folder: str) -> None:
+    """Puts an output's objects, a Tree with all below it, into `folder`."""
+    planner.availability.fetch_digest(output.digest, tree=output.is_tree)
+    todo = [(output.digest, output.is_tree)]
+    while todo:
+        digest, tree = todo.pop()
+        path = os.path.join(folder, hex_of(digest))
+        if os.path.exists(path):
+            continue
+        content = ws.store.read(digest)
+        with open(path, "wb") as file:
+            file.write(content)
+        if tree:
+            todo += [(entry.digest, entry.kind == "d") for entry in decode_tree(content)]
+
+
+def _lfs_objects(
+    ws: Workspace, planner: Planner, actions: Iterable[Action], paths: Sequence[str]
+) -> Iterator[tuple[Digest, str]]:
+    """What Git LFS pointers among the code and inputs of `actions`, and at `paths`, stand for, and the files that hold it."""
+    todo: list[tuple[str, str]] = []
+    for action in actions:
+        todo += [(item.path, item.oid) for item in action.code]
+        todo += [
+            (item.mount, item.content.rpartition(":")[2]) for item in action.inputs if item.content.startswith("git:")
+        ]
+    for path in paths:
+        entry = planner.finder.source.lookup(path)
+        todo += [(path, entry.oid)] if entry is not None else []
+    seen: set[str] = set()
+    while todo:
+        path, oid = todo.pop()
+        if oid in seen:
+            continue
+        seen.add(oid)
+        kind, size = ws.objects.kind_size(oid)
+        if kind == "tree":
+            todo += [(f"{path}/{name}", entry.oid) for name, entry in ws.objects.tree(oid).items()]
+        elif kind == "blob" and size <= _POINTER_LARGEST and is_pointer(content := ws.objects.read(oid)):
+            digest, _ = pointed_at(content, path)
+            source = local_object(ws.location, digest)
+            if source is None:
+                raise InputError("its Git LFS content is not on this machine", where=path, hint="git lfs pull")
+            yield digest, source
+
+
+def _copy(source: str, path: str) -> None:
+    import shutil
+
+    shutil.copyfile(source, path)

@@ -1,0 +1,166 @@
+"""Handing a whole run to a cluster, and the notes that are kept of it here."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import closing
+from typing import NamedTuple
+
+from gitml import __version__
+from gitml.core.config import LOCAL, Config, Target
+from gitml.core.plan import REUSE, Plan
+from gitml.errors import InputError
+from gitml.execute.ray.cluster import Cluster, connect
+from gitml.execute.ray.jobs import Jobs
+from gitml.flow.load import Loaded
+from gitml.flow.parcel import Asked, make_parcel
+from gitml.flow.planning import Planner, policy_for
+from gitml.flow.request import Origin, RunRequest
+from gitml.flow.run import head_of, refuse_blocked
+from gitml.flow.targets import targets_of
+from gitml.repo.revisions import IdentQuery
+from gitml.workspace import Workspace
+
+PREFIX = "gitml-"
+_PROGRAM = "exec python -m gitml.cli.onjob"
+
+
+class Submission(NamedTuple):
+    """A run that was handed to the cluster `target`; the job's id is PREFIX and the run's."""
+
+    run: str
+    target: str
+    pipeline: str
+    commit: str
+    submitted: float
+    by: str
+
+    @property
+    def job(self) -> str:
+        """What the cluster calls it."""
+        return PREFIX + self.run
+
+
+def cluster_meant(config: Config, loaded: Loaded, on: str | None) -> Target:
+    """The cluster that a run is to be handed to: the one named, else the one its steps are to run on, else the only one."""
+    names = [on] if on else list(dict.fromkeys(step.target for step in loaded.graph.steps.values() if step.target))
+    clusters = [target for name in names if (target := config.target(name)) is not None]
+    if not clusters and not on:
+        clusters = list(config.targets.values())
+    if len(clusters) != 1:
+        if on == LOCAL or not config.targets:
+            hint = "name one: --on TARGET; gitml.yaml says what there is under targets"
+            raise InputError("this machine takes no submissions, a cluster does", where="--on", hint=hint)
+        raise InputError(f"which cluster? there is {', '.join(config.targets)}", hint="--on TARGET")
+    if clusters[0].ray == LOCAL:
+        hint = "gitml run --detach runs it in the background here"
+        raise InputError("a Ray of one's own ends with its run: it takes no submissions", where="--on", hint=hint)
+    return clusters[0]
+
+
+def cluster_named(config: Config, name: str) -> Target:
+    """The cluster of that name; InputError for what is none that takes submissions."""
+    target = config.target(name)
+    if target is None or target.ray == LOCAL:
+        raise InputError(f"target {name!r} takes no submissions", where="--on", hint="name a cluster")
+    return target
+
+
+def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -> Submission | None:
+    """Hands the run over and returns as soon as the cluster has it; None when nothing is to be performed.
+
+    InputError for steps that can't run, also those that no machine of the cluster can ever perform.
+    """
+    names = loaded.graph.select(request.wanted) if request.wanted else list(loaded.graph.steps)
+    policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
+    planner = Planner(ws, loaded, policy, request.jobs, request.on)
+    ident = IdentQuery(ws.location)
+    plan = planner.plan(names)
+    refuse_blocked(plan)
+    if not plan.runs_something():
+        ident.answer()
+        return None
+    with closing(connect(target, ws.environ)) as cluster:
+        _refuse_unsatisfiable(cluster, loaded, plan, request.on)
+        jobs = Jobs(cluster)
+        run = head_of(ws, loaded, request, ident, ws.now())
+        origin = Origin(run.by, run.dirty, run.base, run.branch)
+        submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
+        asked = Asked(run, request._replace(origin=origin), target.name)
+        with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as folder:
+            make_parcel(ws, planner, plan, asked, folder)
+            _note(ws, submission)  # first, so that no run is on the cluster and unknown here
+            try:
+                told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
+                jobs.submit(submission.job, folder, _PROGRAM, {}, told)
+            except BaseException:
+                forget(ws, submission.run)
+                raise
+    return submission
+
+
+def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:
+    wanted = [name for name, decision in plan.decisions.items() if decision.kind != REUSE]
+    for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
+        if target is not None and target.name == cluster.target.name:
+            step = loaded.graph.steps[name]
+            missing = cluster.unsatisfiable(target.wanted(step.resources), step.gang[0])
+            if missing:
+                message = f"step {name!r} can never run there: it asks for {missing}"
+                raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")
+
+
+def submissions(ws: Workspace) -> list[Submission]:
+    """The runs that were submitted here and have not been fetched, newest first."""
+    found = []
+    try:
+        names = os.listdir(_folder(ws))
+    except FileNotFoundError:
+        return []
+    for name in names:
+        try:
+            with open(os.path.join(_folder(ws), name)) as file:
+                found.append(Submission(**json.load(file)))
+        except (OSError, ValueError, TypeError):
+            continue  # taken away just now
+    return sorted(found, key=lambda one: -one.submitted)
+
+
+def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
+    """All submissions that a cluster knows, newest first, each with the state of its job."""
+    found = []
+    for job in jobs.list(PREFIX):
+        told = job.metadata
+        if "run" in told:
+            submission = Submission(
+                told["run"],
+                target,
+                told.get("pipeline", "?"),
+                told.get("commit", ""),
+                job.submitted,
+                told.get("by", "?"),
+            )
+            found.append((submission, job.state))
+    return found
+
+
+def forget(ws: Workspace, run: str) -> None:
+    """Takes the note of a submission away."""
+    try:
+        os.unlink(os.path.join(_folder(ws), f"{run}.json"))
+    except FileNotFoundError:
+        return
+
+
+def _note(ws: Workspace, submission: Submission) -> None:
+    os.makedirs(_folder(ws), exist_ok=True)
+    path = os.path.join(_folder(ws), f"{submission.run}.json")
+    with open(path + ".new", "w") as file:
+        json.dump(submission._asdict(), file)
+    os.rename(path + ".new", path)
+
+
+def _folder(ws: Workspace) -> str:
+    return os.path.join(ws.root, "submitted")

@@ -1,0 +1,209 @@
+"""The folder of a worker: a Store and objects of Git by content, for steps that come from elsewhere. Nothing here is a repository.
+
+It outlives steps and runs, within a limit: what was used longest ago goes first, and nothing that a step needs that runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, cast
+
+from gitml.errors import IntegrityError
+from gitml.execute.blobs import is_pointer, pointed_at
+from gitml.execute.contents import Services
+from gitml.execute.environments import Environments
+from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.naming import BLOB, GIT_BLOB, GIT_TREE, TREE, digest_named, git_name, parted, stored_name
+from gitml.repo.gitshelf import GitShelf
+from gitml.store.incoming import Incoming
+from gitml.store.objects import LocalStore
+from gitml.workspace import KnownFacts
+
+_POINTER_LARGEST = 1100
+ASSEMBLY = "gitml.flow.workerfolder:folder_at"
+
+
+def folder_at(place: Place, machine: Mapping[str, str]) -> WorkerFolder:
+    """The folder at a Place; in the user's cache when it does not say where."""
+    cache = machine.get("XDG_CACHE_HOME") or os.path.join(machine.get("HOME") or os.path.expanduser("~"), ".cache")
+    root = place.root or os.path.join(cache, "gitml", "worker")
+    return WorkerFolder(os.path.realpath(root), place.limit, machine, os.path.join(cache, "gitml"))
+
+
+class WorkerFolder:
+    """Fulfils `execute.ray.folder.Folder` at `root`; environments are built in `cache`. To be used from one thread."""
+
+    def __init__(self, root: str, limit: int | None, machine: Mapping[str, str], cache: str) -> None:
+        self.root = root
+        self.limit = limit
+        self.machine = machine
+        self.cache = cache
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        self.store = LocalStore(root, durable=False)
+        self.git = GitShelf(os.path.join(root, "git"))
+        self._whole: set[str] = set()
+        self._swept = 0
+
+    def services(self) -> Services:
+        """What performs steps on it."""
+        facts = KnownFacts(FactsFile(os.path.join(self.root, "facts.json")))
+        environments = Environments(facts, self.cache, self.machine, cwd=self.root)
+        return Services(self.store, self.git, lambda digest: None, environments)
+
+    def keep(self, contents: Mapping[str, bytes]) -> None:
+        """Keeps whole contents."""
+        for name, content in contents.items():
+            kind, id = parted(name)
+            if kind in (GIT_BLOB, GIT_TREE):
+                if self.git.size(id) != len(content):
+                    self.git.keep(id, content)
+            elif not self.store.holds(digest_named(name), len(content)):
+                arriving = Incoming(self.store, digest_named(name), len(content))
+                arriving.write(content)
+                arriving.commit()
+
+    def lacking(self, roots: Sequence[str]) -> list[str]:
+        """What of `roots`, and of all below the trees among them, is not here."""
+        self._heed_sweeps()
+        missing: dict[str, None] = {}
+        for root in roots:
+            self._look(root, missing)
+        return list(missing)
+
+    def _look(self, name: str, missing: dict[str, None]) -> None:
+        if name in self._whole or name in missing:
+            return
+        before = len(missing)
+        kind, id = parted(name)
+        if kind in (BLOB, TREE):
+            if not self.store.is_sound(digest_named(name)):
+                missing[name] = None
+                return
+            if kind == TREE:
+                for entry in self.store.listing(digest_named(name)):
+                    self._look(stored_name(entry.digest, tree=entry.kind == "d"), missing)
+        else:
+            size = self.git.size(id)
+            if size is None:
+                missing[name] = None
+                return
+            try:
+                for below in self._below_git(kind, id, size):
+                    self._look(below, missing)
+            except IntegrityError:
+                missing[name] = None
+        if len(missing) == before:
+            self._whole.add(name)
+
+    def _below_git(self, kind: str, oid: str, size: int) -> list[str]:
+        if kind == GIT_TREE:
+            return [name for entry in self.git.tree(oid).values() if (name := git_name(entry)) is not None]
+        if size <= _POINTER_LARGEST:
+            content = self.git.read(oid)
+            if is_pointer(content):
+                return [stored_name(pointed_at(content, oid)[0], tree=False)]
+        return []
+
+    def arriving(self, name: str, size: int) -> Arriving:
+        """Takes in a content of `size` bytes piece by piece."""
+        kind, id = parted(name)
+        if kind in (GIT_BLOB, GIT_TREE):
+            return self.git.incoming(id, size)
+        return Incoming(self.store, digest_named(name), size)
+
+    def open(self, name: str) -> BinaryIO:
+        """The bytes of a content."""
+        kind, id = parted(name)
+        if kind in (BLOB, TREE):
+            return self.store.open(digest_named(name))
+        try:
+            return cast(BinaryIO, open(self.git.path_of(id), "rb"))
+        except FileNotFoundError:
+            raise IntegrityError(f"Git object {id} is not on this machine") from None
+
+    def below(self, root: str) -> list[tuple[str, int]]:
+        """Every Blob and Tree of `root` with its size, those below a Tree before it."""
+        found: dict[str, int] = {}
+        self._list(root, os.lstat(self.store.path_of(digest_named(root))).st_size, found)
+        return list(found.items())
+
+    def _list(self, name: str, size: int, found: dict[str, int]) -> None:
+        if name in found:
+            return
+        if parted(name)[0] == TREE:
+            for entry in self.store.listing(digest_named(name)):
+                below = stored_name(entry.digest, tree=entry.kind == "d")
+                self._list(below, entry.size, found)
+            size = os.lstat(self.store.path_of(digest_named(name))).st_size
+        found[name] = size
+
+    # Eviction
+
+    def pin(self, user: str, roots: Sequence[str]) -> int:
+        """Keeps contents from being evicted as long as the descriptor given back is open."""
+        folder = os.path.join(self.root, "pins")
+        gate = self._gate(fcntl.LOCK_SH)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            fd = os.open(os.path.join(folder, user), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            os.write(fd, json.dumps(list(roots)).encode())
+        finally:
+            os.close(gate)
+        return fd
+
+    def tidy(self) -> None:
+        """Clears up after attempts that were killed, and evicts beyond the limit."""
+        from gitml.flow.workertidying import tidy
+
+        tidy(self)
+
+    def _gate(self, how: int) -> int:
+        """Sweeping and pinning exclude each other: held until the descriptor is closed."""
+        fd = os.open(os.path.join(self.root, "gate"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, how)
+        return fd
+
+    def _heed_sweeps(self) -> None:
+        """What was here may have been evicted by another process since."""
+        try:
+            swept = os.stat(os.path.join(self.root, "swept")).st_mtime_ns
+        except FileNotFoundError:
+            swept = 0
+        if swept != self._swept:
+            self._swept = swept
+            self._whole.clear()
+            self.store.sound_trees.clear()
+
+
+class FactsFile:
+    """Facts in a file of JSON, for a machine that has no index. Written at once and whole; the last writer wins."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._kept: dict[str, Any] | None = None
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        """The JSON value remembered for (kind, id)."""
+        if self._kept is None:
+            self._kept = self._read()
+        return self._kept.get(f"{kind} {id}")
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        """Keeps a JSON value."""
+        self._kept = {**self._read(), f"{kind} {id}": value}
+        temporary = f"{self.path}.{os.getpid()}"
+        with open(temporary, "w") as file:
+            json.dump(self._kept, file)
+        os.rename(temporary, self.path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            with open(self.path) as file:
+                raw = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return raw if isinstance(raw, dict) else {}

@@ -1,0 +1,125 @@
+"""Ray for tests: a Ray of their own on this machine, and a Bench whose Tasks are performed by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gitml.core.environment import Environment
+from gitml.core.protocols import Task
+from gitml.core.resources import Resources
+from gitml.errors import InputError
+from gitml.execute.contents import Services
+from gitml.execute.environments import Environments
+from gitml.execute.ray.executor import Home, RayExecutor
+from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.machines import Machine, label_selector, resources_of
+from gitml.execute.ray.naming import digest_named
+from gitml.flow.workerfolder import ASSEMBLY
+from gitml.store.incoming import Incoming
+from gitml.store.objects import LocalStore
+from tests.kit.executing import Bench, MemoryFacts
+
+
+class LocalRay:
+    """A Ray that was started in this process or joined by it; fulfils `execute.ray.executor.Joined`."""
+
+    def machines(self) -> Sequence[Machine]:
+        import ray
+
+        found = []
+        for node in ray.nodes():
+            if node["Alive"]:
+                total = resources_of(node["Resources"], node["Labels"])
+                found.append(Machine(node["NodeID"], node["NodeName"], node["NodeManagerAddress"], False, total, total))
+        return found
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        options: dict[str, Any] = {"num_cpus": asked.cpus, "num_gpus": asked.gpus}
+        if asked.memory:
+            options["memory"] = asked.memory
+        if asked.custom:
+            options["resources"] = dict(asked.custom)
+        if asked.labels:
+            options["label_selector"] = label_selector(asked.labels, known or [])
+        return options
+
+
+@contextmanager
+def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = None) -> Iterator[LocalRay]:
+    """A Ray on this machine alone, whose steps see `environ`."""
+    import pytest
+
+    place = tempfile.mkdtemp(prefix="gr", dir="/tmp")
+    repository = str(Path(__file__).resolve().parents[2])
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": repository}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**settings, **(environ or {})}.items():
+            patch.setenv(name, value)
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=200 * 2**20,
+            _temp_dir=place,
+        )
+    try:
+        yield LocalRay()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def arriving(services: Services, name: str, size: int) -> Arriving | None:
+    """What comes home, into the Store of a Bench."""
+    store = services.store
+    assert isinstance(store, LocalStore)
+    return None if store.is_sound(digest_named(name), size) else Incoming(store, digest_named(name), size)
+
+
+class RayBench(Bench):
+    """A Bench whose executors are of Ray."""
+
+    def __init__(self, root: Path, cluster: LocalRay) -> None:
+        super().__init__(root)
+        self.cluster = cluster
+        self.worker = str(root / "worker")
+        self.sandboxes = self.worker + "/live"
+        self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
+
+    def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
+        home = Home(self.services(), self.services, arriving)
+        place = Place(ASSEMBLY, self.worker)
+        executor = RayExecutor(self.cluster, home, f"r{os.getpid()}{len(self.executors)}", place, **more)
+        self.executors.append(executor)  # type: ignore[arg-type]
+        return executor
+
+    def task(self, *argv: str, **more: Any) -> Task:
+        """A Task whose environment is that of this machine, as workers take it."""
+        environment = more.get("environment") or self.environment(more.get("shell") or argv[0])
+        task = super().task(*argv, **{**more, "environment": environment})
+        return task._replace(action=task.action._replace(environment=environment.digest))
+
+    def environment(self, program: str) -> Environment:
+        try:
+            return self.environments.host((program,))
+        except InputError:
+            return self.environments.host(())
+
+    def left(self) -> list[str]:
+        """Sandboxes that are still there."""
+        live = self.sandboxes
+        return [name for name in os.listdir(live) if not name.endswith(".log")] if os.path.isdir(live) else []
+
+    def stores(self) -> list[LocalStore]:
+        return [self.store, LocalStore(self.worker)]
