@@ -21,6 +21,7 @@ from gitml.store.remote.transfer import Meter, Root
 from gitml.store.remote.workers import Crew
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
+_GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 
 
 class Source(NamedTuple):
@@ -126,7 +127,7 @@ class _Fetching:
             ]
             self._all(crew, jobs)
         finally:
-            crew.dismiss()
+            crew.dismiss(_GRACE)
         for digest in blobs:
             if digest not in self.failed:
                 self._arrived(digest)
@@ -167,10 +168,14 @@ class _Fetching:
         trees = []
         for root in roots:
             manifest = manifests.get(root.digest)
-            if manifest is not None and not any(item.digest in self.failed for item in manifest.listings):
-                tree = self._needs(root, manifest, read_packs)
-                if tree is not None:
-                    trees.append(tree)
+            if manifest is None:
+                continue
+            if any(item.digest in self.failed for item in manifest.listings):
+                self.known.note([root.digest], good=False)
+                continue
+            tree = self._needs(root, manifest, read_packs)
+            if tree is not None:
+                trees.append(tree)
         return trees
 
     def _listings(self, item: Stored) -> dict[Digest, bytes]:

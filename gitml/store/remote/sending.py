@@ -19,6 +19,7 @@ from gitml.store.remote.transfer import Meter, Root, with_retries
 from gitml.store.remote.workers import Crew
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
+_GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 _PUBLISH = 2.0  # seconds between two writings of manifests, since each may be a commit
 
 
@@ -50,7 +51,7 @@ class Sender:
         """What `send` would move; nothing is changed."""
         wanted = list(roots)
         unknown = any(self.known.says(root.digest) is not True for root in wanted)
-        doomed = gc_note(self.remote, self.known).doomed if unknown else frozenset()
+        doomed = frozenset(gc_note(self.remote, self.known).doomed) if unknown else frozenset()
         return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
 
     def send(
@@ -119,7 +120,7 @@ class _Sending:
                 self.meter.tell()
                 self.publish()
         finally:
-            crew.dismiss()
+            crew.dismiss(_GRACE)
         self.publish(now=True)
         self.meter.tell(now=True)
         refused = [(tree.root.name, why) for tree in work.trees if (why := self.why_not(tree))]
