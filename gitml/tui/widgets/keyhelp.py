@@ -25,7 +25,8 @@ _TABLE = (
 
 _MOVES = frozenset(
     "move page jump choose step end leave quit help other_theme refresh scroll_up scroll_down page_up page_down page_left "
-    "page_right scroll_left scroll_right scroll_home scroll_end app.help app.focus_next app.focus_previous screen.copy_text command_palette".split()
+    "page_right scroll_left scroll_right scroll_home scroll_end app.help app.focus_next app.focus_previous "
+    "screen.copy_text command_palette".split()
 )
 
 
