@@ -59,13 +59,13 @@ def push(journal: Journal, remote: str) -> Shared:
                 base = answer.before and journal.objects.resolve(answer.before)
                 sent = len(journal.log.changes(base, ours, FOLDER).added) if answer.moved else 0
                 return Shared(received, sent, withdrawn)
+        if not patience.wait():
+            raise BusyError("others keep pushing to this registry", where=without_secrets(remote), hint="try again")
         theirs = _fetch(journal.location, remote)
         more, refused = take_in(journal, theirs, remote)
         received, withdrawn = received + more, withdrawn + refused
         if journal.projection.tip() == theirs:
             return Shared(received, 0, withdrawn)
-        if not patience.wait():
-            raise BusyError("others keep pushing to this registry", where=without_secrets(remote), hint="try again")
 
 
 def tip_at(location: Location, remote: str) -> str | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import BusyError
-from gitml.ledger.verifying import Refused
 from gitml.repo import transport
 from gitml.repo.progress import Watch as Watch
 from gitml.repo.remotes import (
@@ -20,6 +19,9 @@ from gitml.repo.remotes import (
     without_secrets,
 )
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.ledger.verifying import Refused
 
 
 class Withdrawal(NamedTuple):
@@ -69,7 +71,7 @@ def fetch(ws: Workspace, remote: str | None = None, *, terminal: bool = False, w
 def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> Moved:
     """Sends the records that `remote` lacks; where others came first, takes theirs in before. Nobody's records are lost.
 
-    BusyError when others keep coming first for two minutes. Other arguments as for `fetch`.
+    BusyError when others keep coming first for five minutes. Other arguments as for `fetch`.
     """
     remote = chosen(ws, remote)
     line = transport.Line(terminal, watch)
@@ -88,13 +90,13 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
         late = [log for log, answer in answers.items() if not answer.has]
         if not late:
             return result
+        if not patience.wait():  # and only then look what they pushed: it is to be the newest when we are next
+            raise BusyError("others keep pushing to it", where=result.remote, hint="try again")
         transport.fetch(ws.location, remote, LOGS, line)
         result = result.plus(_taken(ws, remote))
         tips = _to_send(ws, remote, late)
         if not tips:
             return result
-        if not patience.wait():
-            raise BusyError("others keep pushing to it", where=result.remote, hint="try again")
 
 
 class Preview(NamedTuple):

@@ -11,6 +11,7 @@ from gitml.errors import BusyError
 from gitml.ledger.sync import TIP, Tell, offered, sync, taken, tell_nobody
 from gitml.ledger.verifying import Accepted, Refused, verified
 from gitml.repo.objects import Objects
+from gitml.repo.partial import complete
 from gitml.repo.recordlog import GitRecordLog
 from gitml.store.index import Index
 
@@ -60,6 +61,7 @@ def _united(index: Index, records: GitRecordLog, objects: Objects, ref: str, the
     header = objects.header(theirs)
     if header is None or header.kind != "commit":
         return United(ref, 0, (Refused(ref, "is no log of records"),))
+    complete(objects.location, ours, theirs)
     difference = records.difference(ours, theirs)
     new = offered(difference, tell_of_many)
     refused: list[Refused] = []

@@ -7,6 +7,7 @@ tracking refs.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,18 +122,18 @@ def peek(location: Location, remote: str, ref: str) -> str | None:
 
 
 class Patience:
-    """Waits between tries while others push too: longer each time, never as long as they do, two minutes in all."""
+    """Waits between tries while others push too: not at all at first, then longer each time, by chance; five minutes in all."""
 
-    def __init__(self, seconds: float = 120.0) -> None:
+    def __init__(self, seconds: float = 300.0) -> None:
         self._until = time.monotonic() + seconds
-        self._pause = 0.02
+        self._pause = 0.0
 
     def wait(self) -> bool:
         """Whether to try again; returns when it is time to."""
         if time.monotonic() > self._until:
             return False
         time.sleep(self._pause * os.urandom(1)[0] / 255)
-        self._pause = min(self._pause * 1.6, 3.0)
+        self._pause = min(max(0.05, self._pause * 1.7), 15.0)
         return True
 
 
@@ -181,7 +182,11 @@ def _asked(
                 said = read_stderr(process.stderr, line.watch)
                 code = process.wait()
             except BaseException:
-                process.terminate()  # git then takes its locks and unfinished packs away
+                # Told, not killed, git takes its locks and unfinished packs away.
+                if line.terminal:
+                    process.terminate()
+                else:
+                    os.killpg(process.pid, signal.SIGTERM)
                 raise
         out.seek(0)
         return out.read().decode("utf-8", "replace"), said, code

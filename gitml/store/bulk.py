@@ -58,7 +58,9 @@ class BulkTables(RunTables):
         self._run_many("INSERT OR IGNORE INTO environments VALUES (?, ?)", environments.items())
 
     def _put_performed(self, performed: Sequence[tuple[Recorded, StepRun, Digest]]) -> None:
-        preimages = {key: item.actions.get(key) for item, _, key in performed}
+        preimages: dict[Digest, Preimage | None] = {}
+        for item, _, key in performed:
+            preimages[key] = preimages.get(key) or item.actions.get(key)
         numbers = self._put_actions(preimages)
         last = self._row("SELECT coalesce(max(id), 0) FROM steps")
         assert last is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
+from tests.kit.commandline import Project, alive, interrupt, wait_until
 from tests.kit.repository import Repository
 from tests.kit.team import Team
 
@@ -238,6 +238,22 @@ def test_a_partial_clone_has_records_whole(team: Team) -> None:
     assert set(part.outcomes("-S", "who=1").values()) == {"reused"}
 
 
+def test_what_plain_git_fetch_leaves_out_in_a_partial_clone_comes_in_one_request(team: Team) -> None:
+    for name in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"):
+        team.hub.git("config", name, "true")
+    ann = team.person("ann")
+    ann.do("clone", "--filter=blob:none", f"file://{team.hub.path}", "part", cwd=team.path)
+    part = Project(team.path / "part")
+    ran = {ann.run("-S", f"who={n}")["run"] for n in range(3)}
+    ann.do("push")
+    part.repo.git("fetch", "-q")
+    trace = team.path / "trace"
+    listed = part.do("log", "--json", env={"GIT_TRACE": str(trace)}).json
+    assert {row["run"] for row in listed} == ran
+    assert trace.read_text().count("built-in: git upload-pack") == 1
+    assert set(part.outcomes("-S", "who=1").values()) == {"reused"}
+
+
 def test_remotes_that_check_every_object_take_records(team: Team) -> None:
     for name in ("receive.fsckObjects", "transfer.fsckObjects"):
         team.hub.git("config", name, "true")
@@ -308,3 +324,16 @@ def test_a_lock_that_a_killed_git_left_is_named(team: Team) -> None:
     assert "remove it" in bob.do("fetch", code=4).err
     lock.unlink()
     assert bob.do("fetch", "--json").json["received"]["runs"] == 1
+
+
+def test_ctrl_c_ends_it_and_all_that_it_started(team: Team) -> None:
+    ann = team.person("ann")
+    ann.run()
+    marker = f"{7_000_000 + random.SystemRandom().randrange(10**6)}"
+    process = ann.start("push", "ssh://nowhere/x", env={"GIT_SSH_COMMAND": f"sleep {marker} #"})
+    wait_until(lambda: alive(marker))
+    interrupt(process)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == b"gitml: interrupted\n"
+    wait_until(lambda: not alive(marker))

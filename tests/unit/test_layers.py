@@ -96,6 +96,7 @@ def test_every_room_calls_only_rooms_below_it() -> None:
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "line"),
     [
@@ -115,6 +116,7 @@ def test_a_call_upwards_or_sideways_or_a_room_without_a_layer_is_found(copied: P
     assert Path(place).stem in verdict.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "line"),
     [

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gitml.cli.commands.hooks_saying import say
+from gitml.cli.commands.hooks_saying import say, told_by_git
 from gitml.cli.errors import DONE, FAILED, translate
 from gitml.cli.session import Session
 from gitml.cli.terminal import safe
@@ -24,7 +23,7 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
     updates = updates_of_framework(session.ws, os.environ)
     if updates is None:
-        updates = updates_to_send(sys.stdin.buffer.read())
+        updates = updates_to_send(told_by_git("pre-push"))
     if not updates:
         return DONE
     found = list(unproven(session.ws, updates, remote))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from gitml.cli.commands.hooks_saying import say
+from gitml.cli.commands.hooks_saying import say, told_by_git
 from gitml.cli.errors import DONE, TERMINATED
 from gitml.cli.session import Session
 from gitml.cli.terminal import safe
@@ -20,7 +20,7 @@ def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
 
     ws = session.ws
     allowed = read_allowed(ws.location)
-    updates = updates_received(sys.stdin.buffer.read())
+    updates = updates_received(told_by_git("post-receive"))
     if not allowed.branches or not updates:
         return DONE
     wanted = jobs_of(ws, updates, allowed)

@@ -120,7 +120,10 @@ class Runs(ActingPage):
             return
         self.query_one(Notice).hush()
         table = self.query_one(BigTable)
-        table.display = True
+        if not table.display:
+            table.display = True
+            if self.focused is None:  # a widget that is not seen loses the keys
+                table.focus()
         self._lay_out_columns(table, found)
         table.sorted_by = (self.order.key, self.order.descending)
         table.show(len(found))
@@ -232,13 +235,17 @@ class Runs(ActingPage):
         self.choose("Sort by", offered, self._sort, self.order.key)
 
     def _sort(self, key: str) -> None:
-        self.order = Sort(key, not self.order.descending if key == self.order.key else key not in _RISING)
+        self._order(Sort(key, not self.order.descending if key == self.order.key else key not in _RISING))
+
+    def _order(self, order: Sort) -> None:
+        """Another order is looked at from its top."""
+        self.order = order
+        self.query_one(BigTable).move_to(0)
         self.refresh_data()
 
     def action_turn(self) -> None:
         """The other way round."""
-        self.order = self.order._replace(descending=not self.order.descending)
-        self.refresh_data()
+        self._order(self.order._replace(descending=not self.order.descending))
 
     @on(BigTable.HeadClicked)
     def _head_clicked(self, event: BigTable.HeadClicked) -> None:
@@ -324,7 +331,7 @@ def columns(metrics: Sequence[str]) -> list[Column]:
         Column("status", "", 2),
         Column("id", "RUN", 8),
         Column("pipeline", "PIPELINE", 10, share=2),
-        Column("started", "WHEN", 8, right=True),
+        Column("started", "WHEN", 10, right=True),
         *measured,
         Column("steps", "STEPS", 11, rank=3),
         Column("seconds", "TIME", 7, right=True, rank=4),

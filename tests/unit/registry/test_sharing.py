@@ -117,6 +117,7 @@ def test_an_incompatible_interface_is_refused_after_the_others_too(ann, bob):
     assert ["parameter" in w.why for w in bob.registry.push().withdrawn] == [True]
 
 
+@pytest.mark.slow
 def test_many_who_push_at_once_all_land(tmp_path, hub):
     people = 4
     shelves = []
