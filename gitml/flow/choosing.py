@@ -57,7 +57,9 @@ def _chosen(ws: Workspace, choice: Choice) -> Iterator[Run]:
 
     if choice.runs:
         for text in choice.runs:
-            yield find_run(ws, text).run
+            run = find_run(ws, text).run
+            if choice.pipeline in (None, run.pipeline) and run.started >= (choice.since or 0):
+                yield run
         return
     for row in ws.index.runs(pipeline=choice.pipeline, since=choice.since, limit=None):
         yield read_run(ws.index, ws.objects, row.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from gitml.core.digest import Digest
 from gitml.core.protocols import RemoteStore
 from gitml.core.remotes import LFS, RemoteSpec, Stored
 from gitml.core.result import OutputRef
-from gitml.errors import GitmlError, InputError
+from gitml.errors import BusyError, GitmlError, InputError
+from gitml.store.locks import Locks
 from gitml.store.remote.known import Known, PackIndexes, Source
 from gitml.workspace import Workspace
 
@@ -138,6 +140,20 @@ class Remotes:
         from gitml.store.remote.opening import open_remote
 
         return open_remote(spec)
+
+
+@contextmanager
+def using_store(ws: Workspace) -> Iterator[None]:
+    """Keeps gc away from what is being moved; BusyError when one goes on for ten minutes."""
+    if ws.locks.holder(Locks.GC) == os.getpid():  # a run of this process keeps it away already
+        yield
+        return
+    if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
+    try:
+        yield
+    finally:
+        ws.locks.unlock(Locks.GC)
 
 
 def _config(ws: Workspace) -> bytes | None:

@@ -9,7 +9,7 @@ from gitml.core.events import Event
 from gitml.core.remotes import RemoteSpec
 from gitml.errors import InputError
 from gitml.flow.choosing import Choice
-from gitml.flow.remotes import Remotes
+from gitml.flow.remotes import Remotes, using_store
 from gitml.flow.stop import StopSignal
 from gitml.store.remote.transfer import Root, Sent
 from gitml.workspace import Workspace
@@ -45,7 +45,8 @@ def upload(ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: S
         for spec, roots in _wanted(ws, remotes, choice):
             tip = ws.records.tip()
             if roots:
-                one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
+                with using_store(ws):
+                    one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
             else:
                 one = Sent(spec.name, (), 0, (), (), 0, 0)
             sent.append(one)
