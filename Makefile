@@ -3,6 +3,7 @@
 #   make test    install everything and run all tests       (ARGS="-k name" is handed to pytest)
 #   make check   format, lint, types, layers, fast tests    (what a commit must pass; under two minutes)
 #   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
+#   make screenshots  take the pictures of docs/images again, of real runs
 #   make lock    compile the locks again                    (UPGRADE=1 takes newer versions)
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
 
-.PHONY: demo test check format bench bench-peers lock clean
+.PHONY: demo test check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
@@ -96,6 +97,9 @@ $(BENCH)/gitml/installed.stamp: requirements/runtime.txt pyproject.toml $(shell 
 	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BENCH)/gitml/bin/python requirements/runtime.txt
 	$(UV) pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BENCH)/gitml/bin/python .
 	@touch $@
+
+screenshots: $(VENV)/dev.stamp
+	$(BIN)/python docs/images/make.py 
 
 # The locks hold for every platform and Python that pyproject.toml allows, and name no package index.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitml.flow.choosing import Choice
     from gitml.flow.downloading import Downloaded
     from gitml.flow.uploading import Forecast
-    from gitml.store.remote.sending import Sent
+    from gitml.store.remote.transfer import Sent
 
 _STOPPING = "stopping; what was moved stays"
 

@@ -237,8 +237,8 @@ TaskEvent = TaskStarted | TaskOutput | TaskFinished
 class Executor(Protocol):
     """Performs Tasks and knows no Graph. Every submitted Task ends in exactly one TaskFinished."""
 
-    def takes(self, resources: Resources) -> bool:
-        """Whether a Task that asks for this would begin at once, or all but at once, if it were submitted now."""
+    def takes(self, resources: Resources, nodes: int = 1) -> bool:
+        """Whether a Task that asks for this, on each of so many machines, would begin all but at once if submitted now."""
 
     def submit(self, task: Task) -> None:
         """Starts a Task, of a kind that `takes` agreed to."""

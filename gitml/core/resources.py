@@ -33,6 +33,13 @@ class Resources(NamedTuple):
         """What there is when `freed` comes back."""
         return self._combined(freed, 1)
 
+    def times(self, count: int) -> Resources:
+        """What so many that ask for this ask for together."""
+        if count == 1:
+            return self
+        custom = {name: count * each for name, each in self.custom.items()}
+        return Resources(count * self.cpus, count * self.gpus, count * self.memory, self.labels, custom)
+
     def _combined(self, other: Resources, sign: int) -> Resources:
         custom = {
             name: self.custom.get(name, 0.0) + sign * other.custom.get(name, 0.0)

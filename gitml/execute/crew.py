@@ -125,10 +125,11 @@ class _Member:
 def lead(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mapping[str, str]]]) -> int:
     """Runs the program once for each member, to the end of the last; the exit status of the first that failed, else 0.
 
-    To be called in a process of its own, whose standard output takes what they write. SIGTERM and whatever else ends them is
-    sent to all of the group by who asks for it.
+    To be called in a process of its own, whose standard output takes what they write. Who asks for an end by SIGTERM asks the
+    whole group.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     crew: list[_Member] = []
     failed: _Member | None = None
     status = 0
@@ -152,6 +153,8 @@ def lead(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mapping[
     for member in crew:
         _drain(member)
     if failed is not None:
+        if asked:
+            return 128 + signal.SIGTERM
         last = last_line(failed.recent, limit=250)
         _say(f"rank {failed.rank} failed first, with {_how(status)}{': ' + last if last else ''}\n".encode())
         return status if status > 0 else 128 - status

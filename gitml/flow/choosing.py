@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gitml.core.record import Run, decode_run
-from gitml.history.runs import find_run
 from gitml.ledger.layout import parse_path
-from gitml.ledger.runs import read_run
 from gitml.store.remote.transfer import Root
 from gitml.workspace import Workspace
 
@@ -54,9 +52,14 @@ def roots_of(run: Run, patterns: Sequence[str] = ()) -> Iterator[Root]:
 
 
 def _chosen(ws: Workspace, choice: Choice) -> Iterator[Run]:
+    from gitml.history.runs import find_run
+    from gitml.ledger.runs import read_run
+
     if choice.runs:
         for text in choice.runs:
-            yield find_run(ws, text).run
+            run = find_run(ws, text).run
+            if choice.pipeline in (None, run.pipeline) and run.started >= (choice.since or 0):
+                yield run
         return
     for row in ws.index.runs(pipeline=choice.pipeline, since=choice.since, limit=None):
         yield read_run(ws.index, ws.objects, row.id)

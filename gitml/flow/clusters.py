@@ -1,4 +1,4 @@
-"""The cluster of a run: what it is remembered to have installed, so that a run from cache needs no cluster; joined when it is needed.
+"""The cluster of a run: joined when it is needed; what it is remembered to have installed serves runs from cache.
 
 What was remembered is asked again as soon as something is to be performed, and the plan made again where it was wrong.
 """
@@ -26,7 +26,8 @@ FACT = "ray-environment"
 class Clusters:
     """The clusters that the steps of one run name; a run can join one of them."""
 
-    def __init__(self, ws: Workspace, config: Config) -> None:
+    def __init__(self, ws: Workspace, config: Config, *, from_outside: bool = False) -> None:
+        self.from_outside = from_outside
         self.ws = ws
         self.config = config
         self.cluster: Cluster | None = None
@@ -52,7 +53,7 @@ class Clusters:
 
             cluster = connect(target, self.ws.environ)
             try:
-                cluster.join()
+                cluster.join(from_outside=self.from_outside)
             except BaseException:
                 cluster.close()
                 raise
@@ -94,6 +95,11 @@ class Clusters:
         from gitml.flow.remote import make_ray_executor
 
         return make_ray_executor(self.ws, self.join(target), target, run)
+
+    def forsake(self) -> None:
+        """The head is lost: leaves without the farewell that would wait for it."""
+        if self.cluster is not None:
+            self.cluster.joined = False
 
     def close(self) -> None:
         """Leaves the cluster."""

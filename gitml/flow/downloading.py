@@ -10,7 +10,7 @@ from gitml.core.result import OutputRef
 from gitml.errors import IntegrityError, RemoteError
 from gitml.flow.availability import Availability
 from gitml.flow.choosing import Choice, chosen_roots
-from gitml.flow.remotes import Remotes
+from gitml.flow.remotes import Remotes, using_store
 from gitml.flow.stop import StopSignal
 from gitml.store.remote.fetching import Brought, Fetcher, Problem
 from gitml.store.remote.transfer import Root
@@ -37,7 +37,8 @@ def download(ws: Workspace, choice: Choice, emit: Emit, stop: StopSignal) -> Dow
     absent = _absent(ws, roots)
     try:
         sources = [source for _, source in remotes.usable(specs)] if absent else []
-        brought = Fetcher(ws.store, sources, remotes.indexes).fetch(absent, emit, lambda: stop.level > 0)
+        with using_store(ws):
+            brought = Fetcher(ws.store, sources, remotes.indexes).fetch(absent, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
     troubles = tuple(Problem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
@@ -60,9 +61,9 @@ def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSig
     remotes = Remotes(ws)
     try:
         sources = [source for _, source in remotes.usable()]
-        brought = Fetcher(ws.store, sources, remotes.indexes).fetch(
-            [root_of(output) for output in left], emit, lambda: stop.level > 0
-        )
+        with using_store(ws):
+            roots = [root_of(output) for output in left]
+            brought = Fetcher(ws.store, sources, remotes.indexes).fetch(roots, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
     troubles = tuple(Problem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)

@@ -19,9 +19,9 @@ class Executors:
         self._made: dict[str, Executor] = {}
         self._of: dict[str, Executor] = {}  # by attempt
 
-    def takes(self, target: str, resources: Resources) -> bool:
-        """Whether the target has room for a step that asks for this."""
-        return self._on(target).takes(resources)
+    def takes(self, target: str, resources: Resources, nodes: int = 1) -> bool:
+        """Whether the target has room for a step that asks for this, on each of so many machines."""
+        return self._on(target).takes(resources, nodes)
 
     def submit(self, target: str, task: Task) -> None:
         """Starts a Task there."""

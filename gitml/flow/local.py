@@ -36,7 +36,7 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
         from gitml.execute.ray.folder import Place
         from gitml.execute.ray.hosted import HostedExecutor
 
-        place = Place("gitml.flow.local:workspace_at", ws.location.git_dir)
+        place = Place("gitml.flow.local:workspace_at", ws.location.worktree or ws.location.git_dir)
         return HostedExecutor(place, folder, slots, capacity, machine=ws.environ)
     known = ws.machine_facts.known
     return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ)

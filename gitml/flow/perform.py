@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gitml.core.protocols import Executor
 from gitml.core.record import Run
-from gitml.errors import BusyError
+from gitml.errors import BusyError, RemoteError
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.journal import Journal
 from gitml.flow.local import make_executor
@@ -49,6 +49,15 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
         executors.dismiss()  # workers clear up while the record is written
         recorded = record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
+    except RemoteError as error:
+        planner.clusters.forsake()
+        # what was made is kept and recorded, so that the same command goes on from there
+        run = task.run._replace(
+            status="failed", ended=ws.now(), steps=tuple(scheduler.give_up(error.message)), error=error.message
+        )
+        record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
+        journal.close()
+        raise
     finally:
         executors.close()
         scheduler.release()

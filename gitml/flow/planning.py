@@ -23,14 +23,20 @@ class Planner:
     """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
 
     def __init__(
-        self, ws: Workspace, loaded: Loaded, policy: Policy, jobs: int | None = None, on: str | None = None
+        self,
+        ws: Workspace,
+        loaded: Loaded,
+        policy: Policy,
+        jobs: int | None = None,
+        on: str | None = None,
+        clusters: Clusters | None = None,
     ) -> None:
         self.ws = ws
         self.on = on
         self.config = loaded.config
         self.jobs = jobs
         self.graph = loaded.graph
-        self.clusters = Clusters(ws, loaded.config)
+        self.clusters = clusters or Clusters(ws, loaded.config)
         self.finder = PartsFinder(ws, loaded, self.clusters, self.on)
         self.availability = Availability(ws)
         self.policy = policy
@@ -41,7 +47,7 @@ class Planner:
         parts = self.finder.parts(step, results)
         decision = decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
         if decision.kind in (RUN, UNKNOWN) and self.target(step) == LOCAL:
-            missing = step.resources.missing_from(self.capacity)
+            missing = self.asked(step).missing_from(self.capacity)
             if missing:
                 hint = "ask for less, or say in gitml.yaml what targets.local has"
                 return Decision(BLOCKED, f"it asks for {missing}", hint=hint)
@@ -52,9 +58,12 @@ class Planner:
         return target_name(step, self.on)
 
     def asked(self, step: GraphStep) -> Resources:
-        """What a step asks of its target, with what the target says for those that do not."""
+        """What a step asks of a machine of its target, with what the target says for those that do not.
+
+        On this machine a gang asks for all its nodes at once.
+        """
         target = self.config.target(self.target(step))
-        return step.resources if target is None else target.wanted(step.resources)
+        return step.resources.times(step.gang[0]) if target is None else target.wanted(step.resources)
 
     def prepare(self, plan: Plan) -> Plan:
         """Joins the cluster that the plan needs. InputError when it can never run the plan's steps.

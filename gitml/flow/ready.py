@@ -21,13 +21,14 @@ class Wish(NamedTuple):
     memory: int
     labels: tuple[tuple[str, str], ...]
     custom: tuple[tuple[str, float], ...]
+    nodes: int
     supplied: bool
 
 
-def wish_of(target: str, asked: Resources, supplied: bool) -> Wish:
-    """The Wish of a step that asks for `asked` of `target`."""
+def wish_of(target: str, asked: Resources, nodes: int, supplied: bool) -> Wish:
+    """The Wish of a step that asks `target` for `asked`, of each of so many machines."""
     labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
-    return Wish(target, asked.cpus, asked.gpus, asked.memory, labels, custom, supplied)
+    return Wish(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, supplied)
 
 
 class ReadySteps:

@@ -18,7 +18,7 @@ from gitml.flow.hygiene import KeepPolicy, kept_by
 from gitml.flow.remotes import Remotes
 from gitml.flow.sharing import fetch
 from gitml.repo.git import git
-from gitml.store.remote.fetching import Source
+from gitml.store.remote.known import Source
 from gitml.store.remote.sending import Sender
 from gitml.store.remote.sweeping import RemoteSwept, sweep_remote
 from gitml.store.remote.transfer import Root

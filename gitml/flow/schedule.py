@@ -130,6 +130,26 @@ class Scheduler:
                 self.on_event(event)
         return [self.done[name] for name in self.names]
 
+    def give_up(self, why: str) -> list[StepRun]:
+        """Ends the run at once, as what performs it is lost; gives the outcome of every step."""
+        self.failed = True
+        for active in list(self.active.values()):
+            name, decision = active.step.name, active.decision
+            seconds = self.ws.now() - active.started
+            cost = Cost(sum(attempt.cost.wall for attempt in active.attempts))
+            self.settle(
+                StepRun(
+                    *(name, "failed", decision.reason, seconds, decision.key),
+                    attempts=active.attempts,
+                    cost=cost,
+                    error=why,
+                )
+            )
+        for name in self.names:
+            if name not in self.done:
+                self.skip(name)
+        return [self.done[name] for name in self.names]
+
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
         self.end_fetches()
@@ -139,7 +159,7 @@ class Scheduler:
 
     def status(self) -> str:
         """How the run as a whole ended."""
-        if self.stopped:
+        if self.stopped or (self.failed and self.stop.level):  # who asked to stop may have told the steps too
             return "cancelled"
         return "failed" if self.failed else "succeeded"
 
@@ -172,7 +192,8 @@ class Scheduler:
     def line_up(self, name: str) -> None:
         """The step begins when there is room for it."""
         step = self.graph.steps[name]
-        self.ready.push(wish_of(self.planner.target(step), self.planner.asked(step), name in self.supplied), name)
+        wish = wish_of(self.planner.target(step), self.planner.asked(step), step.gang[0], name in self.supplied)
+        self.ready.push(wish, name)
 
     def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
         """Notes an outcome; gives the steps that can be decided now. What waits for a failure is skipped."""
@@ -230,7 +251,7 @@ class Scheduler:
         if name in self.done:
             return True
         asked = self.planner.asked(self.graph.steps[name])
-        return self.executors.takes(wish.target, asked) and (wish.supplied or len(self.fetches) < MOST)
+        return self.executors.takes(wish.target, asked, wish.nodes) and (wish.supplied or len(self.fetches) < MOST)
 
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""

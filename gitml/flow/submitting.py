@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 from gitml import __version__
 from gitml.core.config import LOCAL, Config, Target
+from gitml.core.environment import Environment, environment_of
 from gitml.core.plan import REUSE, Plan
-from gitml.errors import InputError
+from gitml.core.resources import Resources
+from gitml.errors import InputError, RemoteError
 from gitml.execute.ray.cluster import Cluster, connect
 from gitml.execute.ray.jobs import Jobs
+from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
 from gitml.flow.parcel import Asked, make_parcel
 from gitml.flow.planning import Planner, policy_for
@@ -75,9 +78,13 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
     """
     names = loaded.graph.select(request.wanted) if request.wanted else list(loaded.graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
-    planner = Planner(ws, loaded, policy, request.jobs, request.on)
+    clusters = _SeenFromAfar(ws, loaded.config)
+    planner = Planner(ws, loaded, policy, request.jobs, request.on, clusters)
     ident = IdentQuery(ws.location)
-    plan = planner.plan(names)
+    try:
+        plan = planner.plan(names)
+    finally:
+        clusters.close()
     refuse_blocked(plan)
     if not plan.runs_something():
         ident.answer()
@@ -99,6 +106,25 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
                 forget(ws, submission.run)
                 raise
     return submission
+
+
+class _SeenFromAfar(Clusters):
+    """The clusters of a run as who submits it sees them.
+
+    What is installed there can be asked by a machine that may drive the cluster; others submit without knowing, and the cluster
+    then plans by itself.
+    """
+
+    def __init__(self, ws: Workspace, config: Config) -> None:
+        super().__init__(ws, config, from_outside=True)
+
+    def environment(
+        self, target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]
+    ) -> Environment:
+        try:
+            return super().environment(target, wish, name, text, programs)
+        except RemoteError:
+            return environment_of({"kind": "not known here", "target": target.name, "programs": list(programs)}, text)
 
 
 def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.events import Event
 from gitml.core.remotes import RemoteSpec
 from gitml.errors import InputError
-from gitml.flow.availability import Availability
-from gitml.flow.choosing import Choice, chosen_roots
-from gitml.flow.remotes import Remotes
+from gitml.flow.choosing import Choice
+from gitml.flow.remotes import Remotes, using_store
 from gitml.flow.stop import StopSignal
-from gitml.store.remote.sending import Sender, Sent
-from gitml.store.remote.transfer import Root
+from gitml.store.remote.transfer import Root, Sent
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.store.remote.sending import Sender
 
 _UPLOADED = "uploaded"  # kind of fact: remote -> the record up to which all was looked at
 
@@ -44,8 +45,8 @@ def upload(ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: S
         for spec, roots in _wanted(ws, remotes, choice):
             tip = ws.records.tip()
             if roots:
-                sender = Sender(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes)
-                one = sender.send(roots, emit, lambda: stop.level > 0)
+                with using_store(ws):
+                    one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
             else:
                 one = Sent(spec.name, (), 0, (), (), 0, 0)
             sent.append(one)
@@ -65,7 +66,7 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
             if not roots:
                 told.append(Forecast(spec.name, 0, 0, (), 0))
                 continue
-            work = Sender(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes).plan(roots)
+            work = _sender(ws, remotes, spec).plan(roots)
             needing = (*work.blobs, *(tree.root for tree in work.trees))
             told.append(Forecast(spec.name, work.transfers, work.bytes, needing, len(work.missing)))
     finally:
@@ -80,7 +81,6 @@ def _wanted(ws: Workspace, remotes: Remotes, choice: Choice) -> Iterator[tuple[R
         for spec in specs:
             if not spec.push:
                 raise InputError(f"gitml.yaml says push: false of remote {spec.name!r}", hint="say push: true there")
-    here = Availability(ws)
     for spec in specs:
         if not spec.push:
             continue
@@ -88,5 +88,19 @@ def _wanted(ws: Workspace, remotes: Remotes, choice: Choice) -> Iterator[tuple[R
         if before is not None and before == ws.records.tip():
             yield spec, []
             continue
-        roots: Sequence[Root] = chosen_roots(ws, choice, before)
-        yield spec, [root for root in roots if not here.is_inline(root.digest, tree=root.tree)]
+        yield spec, _travelling(ws, choice, before)
+
+
+def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]:
+    """What is chosen of what was recorded after `before`, without what is in records anyway."""
+    from gitml.flow.availability import Availability
+    from gitml.flow.choosing import chosen_roots
+
+    here = Availability(ws)
+    return [root for root in chosen_roots(ws, choice, before) if not here.is_inline(root.digest, tree=root.tree)]
+
+
+def _sender(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> Sender:
+    from gitml.store.remote.sending import Sender  # with what transfers need, which a push of nothing does without
+
+    return Sender(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes)

@@ -1,4 +1,4 @@
-"""The folder of a worker: a Store and objects of Git by content, for steps that come from elsewhere. Nothing here is a repository.
+"""The folder of a worker: a Store and objects of Git by content, for steps that come from elsewhere. It is no repository.
 
 It outlives steps and runs, within a limit: what was used longest ago goes first, and nothing that a step needs that runs.
 """
@@ -23,6 +23,7 @@ from gitml.store.objects import LocalStore
 from gitml.workspace import KnownFacts
 
 _POINTER_LARGEST = 1100
+_MUCH = 100 * 2**30
 ASSEMBLY = "gitml.flow.workerfolder:folder_at"
 
 
@@ -46,6 +47,7 @@ class WorkerFolder:
         self.git = GitShelf(os.path.join(root, "git"))
         self._whole: set[str] = set()
         self._swept = 0
+        self._added = 0
 
     def services(self) -> Services:
         """What performs steps on it."""
@@ -145,8 +147,9 @@ class WorkerFolder:
     def pin(self, user: str, roots: Sequence[str]) -> int:
         """Keeps contents from being evicted as long as the descriptor given back is open."""
         folder = os.path.join(self.root, "pins")
-        gate = self._gate(fcntl.LOCK_SH)
+        gate = self.gate(fcntl.LOCK_SH)
         try:
+            self._note(roots)
             os.makedirs(folder, exist_ok=True)
             fd = os.open(os.path.join(folder, user), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -155,13 +158,33 @@ class WorkerFolder:
             os.close(gate)
         return fd
 
-    def tidy(self) -> None:
-        """Clears up after attempts that were killed, and evicts beyond the limit."""
+    def added(self, roots: Sequence[str], size: int) -> None:
+        """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
+        self._note(roots)
+        self._added += size
+        if self._added > (self.limit or _MUCH) // 20:
+            self.tidy(now=True)
+
+    def tidy(self, *, now: bool = False) -> None:
+        """Clears up after attempts that were killed, and evicts beyond the limit; with `now` even if someone did so lately."""
         from gitml.flow.workertidying import tidy
 
-        tidy(self)
+        self._added = 0
+        tidy(self, now=now)
 
-    def _gate(self, how: int) -> int:
+    def _note(self, roots: Sequence[str]) -> None:
+        """Notes a use of contents, which puts off their eviction."""
+        place = os.path.join(self.root, "used")
+        for root in roots:
+            path = os.path.join(place, root.replace(":", "+", 1))
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                os.makedirs(place, exist_ok=True)
+                with open(path, "wb"):
+                    pass
+
+    def gate(self, how: int) -> int:
         """Sweeping and pinning exclude each other: held until the descriptor is closed."""
         fd = os.open(os.path.join(self.root, "gate"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, how)

@@ -117,7 +117,7 @@ class IncomingObject:
         self._shelf = shelf
         self._oid = oid
         self._hash = hashlib.new(_ALGORITHMS[len(oid)])
-        self._path = f"{shelf.root}/tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        self._path = os.path.join(shelf.root, f"tmp-{os.getpid()}-{os.urandom(6).hex()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             self._fd = os.open(self._path, flags, 0o444)

@@ -14,7 +14,7 @@ First = tuple[str, Mapping[str, Any]]
 
 
 def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
-    """``run [RUN [STEP]]``, ``compare [A..B | RUN RUN…]``, or the name of another screen; InputError for anything else.
+    """What ``gitml ui`` is told to begin with: a screen, and what it is to show; InputError for what there is not.
 
     `workspace` is asked only where something must be looked up.
     """
@@ -36,13 +36,31 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
             return name, {"runs": tuple(find_run(workspace(), word).run.id for word in rest)}
         sides = sides_of(workspace(), rest[0] if rest else None, None)
         return name, {"runs": (sides.before.id, sides.after.id)}
-    if name == "runs":
+    if name in ("runs", "artifacts"):
         return name, {"filter": " ".join(rest)} if rest else {}
     if name == "lineage" and rest:
+        return name, _thing(workspace, rest)
+    if name == "time" and rest:
+        from gitml.repo.revisions import resolve_commit
+
+        _at_most(name, rest, 2)
+        resolve_commit(workspace().objects, workspace().location, rest[0])
+        return name, {"rev": rest[0], **({"pipeline": rest[1]} if len(rest) == 2 else {})}
+    if name == "modules" and rest:
         _at_most(name, rest, 1)
-        return name, {"about": rest[0]}
+        return name, {"module": rest[0]}
     _at_most(name, rest, 0)
     return name, {}
+
+
+def _thing(workspace: Callable[[], Workspace], rest: Sequence[str]) -> dict[str, str]:
+    from gitml.history.things import find_things
+
+    direction = rest[0] if rest[0] in ("up", "down") and len(rest) > 1 else None
+    words = rest[1:] if direction else rest
+    _at_most("lineage", words, 1)
+    find_things(workspace(), words[0])
+    return {"thing": words[0], **({"direction": direction} if direction else {})}
 
 
 def _at_most(name: str, rest: Sequence[str], most: int) -> None:

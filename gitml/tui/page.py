@@ -45,12 +45,13 @@ class Page(Screen[None]):
         Binding("escape", "leave", "Back", show=False),
         Binding("ctrl+r", "refresh", "Refresh", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-vast")]  # noqa: RUF012 - as Screen declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (150, "-vast")]  # noqa: RUF012 - as Screen declares it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
         self._serials: dict[str, int] = {}
+        self.busy = False  # something is about to be asked
 
     @property
     def ui(self) -> GitmlApp:

@@ -75,11 +75,13 @@ _INKS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def inks(variables: Mapping[str, str]) -> dict[str, Style]:
-    """The styles of a theme by the name that cells give: see `_INKS`."""
+def inks(variables: Mapping[str, str], *, few: bool = False) -> dict[str, Style]:
+    """The styles of a theme by the name that cells give: see `_INKS`. `few`: the terminal has 16 colours or less."""
     made = {
         name: Style.parse(f"{extra} {variables.get(colour, '')}".strip()) for name, (colour, extra) in _INKS.items()
     }
+    if few:  # shades of the ground come out alike there
+        return {**made, "cursor": Style(bold=True, reverse=True), "cursor-blurred": Style(underline=True)}
     made["cursor"] = Style.parse(f"bold {variables['foreground']} on {variables['cursor']}")
     made["cursor-blurred"] = Style.parse(f"{variables['foreground']} on {variables['cursor-blurred']}")
     return made

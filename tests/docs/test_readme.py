@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gitml.core import parse, parseconfig, parsehooks
+from gitml.core import parse, parseconfig, parsehooks, parsetargets
 from gitml.core.diagnostics import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +182,13 @@ def test_every_key_that_the_parser_knows_is_in_the_docs() -> None:
     text = PIPELINES.read_text()
     keys = parse._PIPELINE_KEYS | parse._STEP_KEYS | parse._PARAM_KEYS | parse._PORT_KEYS | parse._RESOURCE_KEYS
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
-    keys = parseconfig._KEYS | parseconfig._DEFAULT_KEYS | parseconfig._TARGET_KEYS | parseconfig._RECORD_KEYS
+    keys = (
+        parseconfig._KEYS
+        | parseconfig._DEFAULT_KEYS
+        | parsetargets._MACHINE_KEYS
+        | parsetargets._CLUSTER_KEYS
+        | parseconfig._RECORD_KEYS
+    )
     assert [key for key in sorted(keys) if f"{key}:" not in text] == []
 
 

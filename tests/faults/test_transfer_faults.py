@@ -20,9 +20,9 @@ from gitml.repo.discover import discover
 from gitml.repo.lfsplace import find_endpoint
 from gitml.repo.lfsserver import LfsServer
 from gitml.store.objects import LocalStore
-from gitml.store.remote.fetching import Brought, Fetcher, Source
+from gitml.store.remote.fetching import Brought, Fetcher
 from gitml.store.remote.folder import FolderRemote
-from gitml.store.remote.known import Known, PackIndexes
+from gitml.store.remote.known import Known, PackIndexes, Source
 from gitml.store.remote.opening import open_remote
 from gitml.store.remote.pointed import PointedRemote
 from gitml.store.remote.sending import Sender

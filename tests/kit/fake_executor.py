@@ -38,7 +38,7 @@ class FakeExecutor:
         self.most_at_once = 0
         self.before_wait: Callable[[], None] = lambda: None
 
-    def takes(self, resources: Resources) -> bool:
+    def takes(self, resources: Resources, nodes: int = 1) -> bool:
         free = self.whole
         for _, other, _ in self.running.values():
             free = free.minus(other.resources)

@@ -61,7 +61,9 @@ def _lines(state: TargetState) -> list[str]:
     rows = [_HEADS, *(_row(machine) for machine in state.machines)]
     filled = [n for n in range(len(_HEADS)) if n == 0 or any(row[n] not in ("", "-") for row in rows[1:])]
     kept = [[row[n] for n in filled] for row in rows]
-    lines = [clipped(f"  {line}", width(sys.stdout)) for line in columns(kept)]
+    lines = [f"  {line}" for line in columns(kept)]
+    if sys.stdout.isatty():
+        lines = [clipped(line, width(sys.stdout)) for line in lines]
     return [*told, paint(lines[0], "dim", sys.stdout), *lines[1:]]
 
 

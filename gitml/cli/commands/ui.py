@@ -34,8 +34,8 @@ def command(
 ) -> int:
     """Look around in the terminal: runs as they go on, what they were made of, how they differ; start, cancel, run again.
 
-    SCREEN is where to begin: runs [FILTER], run [RUN [STEP]], compare [A..B]. Without it, where you were last. `?` there
-    tells the keys.
+    SCREEN is where to begin: runs [FILTER], run [RUN [STEP]], compare [A..B], time [REV [PIPELINE]], lineage [up|down]
+    [THING], artifacts [FILTER], modules [NAME[@VERSION]]. Without it, where you were last. `?` there tells the keys.
     """
     if screenshot is not None:
         measured = _SIZE.match(size)

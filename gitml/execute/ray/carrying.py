@@ -65,8 +65,16 @@ class Carrier:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _told(self, done: Done, work: Callable[[], None]) -> None:
+        from ray.exceptions import RayTaskError
+
         try:
             work()
+        except RayTaskError as error:
+            done(
+                error.cause
+                if isinstance(error.cause, GitmlError)
+                else RemoteError(f"a transfer failed: {error.cause!r}")
+            )
         except GitmlError as error:
             done(error)
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -103,7 +104,8 @@ class Cluster:
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A wish as the options of a Ray task; `known` are the machines, when they were looked at just now."""
         labels = matching.label_selector(asked.labels, known if known is not None else self.machines())
-        options: dict[str, Any] = {"num_cpus": _counted(asked.cpus), "num_gpus": _counted(asked.gpus)}
+        gpus = asked.gpus if asked.gpus <= 1 else math.ceil(asked.gpus - _COARSE)  # Ray shares one GPU, never several
+        options: dict[str, Any] = {"num_cpus": _counted(asked.cpus), "num_gpus": _counted(gpus)}
         if asked.memory:
             options["memory"] = asked.memory
         if asked.custom:
@@ -141,6 +143,7 @@ class Cluster:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             said = " ".join(str(error).split())[:300]
             raise RemoteError(f"can't join the cluster: {said}", where=self.where) from error
+        _silence()
         self.joined = True
 
     def _is_part(self) -> bool:
@@ -167,6 +170,13 @@ class Cluster:
             self.head.close()
         if self.own is not None:
             self.own.close()
+
+
+def _silence() -> None:
+    """What machines say of themselves stays in their logs: Ray would print it among a command's results."""
+    import ray._private.worker as worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _counted(count: float) -> float:

@@ -47,7 +47,9 @@ class Depot:
 
     def finish(self, name: str) -> None:
         """All of it is here: verifies and keeps it."""
-        self.arriving.pop(name).commit()
+        arriving = self.arriving.pop(name)
+        arriving.commit()
+        self.taking.added([name], arriving.position)
 
     def fetch(self, source: Any, name: str, size: int) -> None:
         """Takes a content from another depot."""
@@ -65,6 +67,7 @@ class Depot:
             arriving.abandon()
             raise
         arriving.commit()
+        folder.added([name], size)
 
     def give(self, name: str, position: int, size: int) -> Any:
         """A piece of a content that is here."""
@@ -73,10 +76,6 @@ class Depot:
         with self.place.folder(os.environ).open(name) as file:
             file.seek(position)
             return pickle.PickleBuffer(file.read(size))
-
-    def tidy(self) -> None:
-        """Evicts what is too much."""
-        self.place.folder(os.environ).tidy()
 
 
 def pulled(

@@ -6,7 +6,8 @@ import os
 import queue
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from gitml import __version__
@@ -20,18 +21,21 @@ from gitml.execute.messages import task_message
 from gitml.execute.ray.carrying import Carrier
 from gitml.execute.ray.fleet import Fleet
 from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.gang import LOOK, Gangs, Reserved
 from gitml.execute.ray.homecoming import LogFile, keep_small
 from gitml.execute.ray.hub import Hub
 from gitml.execute.ray.machines import Machine
-from gitml.execute.ray.naming import roots_of, stored_name
+from gitml.execute.ray.naming import roots_of, roots_of_outputs, stored_name
 from gitml.execute.ray.orders import Order, Report, decode_report, encode_order
 from gitml.execute.ray.porter import perform
 from gitml.execute.ray.supply import Supply
+from gitml.execute.ray.watch import Watch
 
 GRACE = 5.0
 HEAR = 5.0  # seconds that the driver waits at the hub
 SILENT = 40.0  # seconds without a word after which a machine counts as lost
 CLOSE_WAIT = 15.0
+DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
 LARGE = 2**20  # bytes from which on an input says where a step should run
 
 
@@ -60,17 +64,20 @@ class Attempt:
         self.task = task
         self.ref = ref
         self.node = node
+        self.host = ""
         self.ahead = ahead
         self.begun = time.monotonic()
         self.log = LogFile(task.log)
         self.started = False
         self.cancelled = 0
-        self.forced = 0.0
+        self.forced = 0.0  # when Ray is to kill it
+        self.doomed = 0.0  # when it counts as lost, whatever Ray thinks
         self.report: Report | None = None
         self.again = False  # whether it was submitted a second time, as its machine's copy of an input was damaged
         self.away = False  # whether what it made is on its way home
         self.waiting: set[str] = set()
         self.why: GitmlError | None = None
+        self.reserved: Reserved | None = None
 
 
 class RayExecutor:
@@ -103,22 +110,30 @@ class RayExecutor:
         self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
         self._carrier = Carrier(place, home.make, home.arriving)
         self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
+        self._lost: RemoteError | None = None
+        self._gangs = Gangs(self, home.services.store)
         self._hear()
+        self._watch = Watch(cluster.machines, lambda machines: self._tell(("machines", machines)))
 
     # -- what the scheduler asks
 
-    def takes(self, resources: Resources) -> bool:
-        """Whether a Task that asks for this would begin soon."""
+    def takes(self, resources: Resources, nodes: int = 1) -> bool:
+        """Whether a Task that asks for this, on each of so many machines, would begin soon."""
+        if nodes > 1:
+            return len(self._fleet.with_room(resources)) >= nodes
         return self._fleet.place(resources) is not None
 
-    def submit(self, task: Task) -> None:
-        """Starts a Task."""
+    def submit(self, task: Task, reserved: Reserved | None = None) -> None:
+        """Starts a Task; where a place is `reserved`, there."""
         if self._closed:
             raise ValueError("the executor is closed")
         if not task.attempt or "/" in task.attempt or task.attempt in (".", ".."):
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
         try:
-            self._send(task)
+            if task.action.gang[0] > 1 and reserved is None:
+                self._gangs.begin(task, self._wish(task), self._fleet)
+            else:
+                self._send(task, reserved=reserved)
         except GitmlError as error:
             self._events.append(_never_began(task, error))
 
@@ -136,13 +151,17 @@ class RayExecutor:
         poll.register(self._wake_reader, select.POLLIN)
         while True:
             self._take_news()
-            if self._events:
-                events, self._events = self._events, []
+            events, self._events = self._events, []
+            if self._gangs:
+                events = [*self._gangs.sort(events), *self._gangs.look(), *self._events]
+                self._events = []
+            if events:
                 return events
+            self._see_that_it_goes_on()
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return ()
-            poll.poll(min(left, 1.0) * 1000 + 1)
+            poll.poll(min(left, LOOK if self._gangs else 1.0) * 1000 + 1)
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
@@ -150,6 +169,7 @@ class RayExecutor:
 
         found = self._attempts.get(attempt)
         if found is None:
+            self._gangs.cancel(attempt, now=now)
             return
         found.cancelled = max(found.cancelled, 2 if now else 1)
         if found.report is not None:
@@ -164,30 +184,39 @@ class RayExecutor:
     def dismiss(self) -> None:
         """Says that nothing more will be asked: what still runs begins to end."""
         self._closed = True
-        for attempt in list(self._attempts):
-            self.cancel(attempt, now=True)
+        if self._lost is None:
+            for attempt in [*self._gangs.names(), *self._attempts]:
+                self.cancel(attempt, now=True)
 
     def close(self) -> None:
         """Ends everything that still runs."""
         if self._wake_reader < 0:
             return
         self.dismiss()
+        self._watch.close()
         deadline = time.monotonic() + CLOSE_WAIT
-        while self._attempts and time.monotonic() < deadline:
+        while (self._attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
             self.wait(0.5)
-        import ray
-
         self._carrier.close()
-        ray.kill(self._hub)
+        if self._lost is None:
+            import ray
+
+            ray.kill(self._hub)
         for fd in (self._wake_reader, self._wake_writer):
             os.close(fd)
         self._wake_reader = self._wake_writer = -1
 
     # -- sending
 
-    def _send(self, task: Task, before: Attempt | None = None) -> None:
+    def _send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
         roots = roots_of(task.action)
-        berth = self._fleet.place(task.resources, roots, self._sizes)
+        soon = before is None
+        if before is not None:
+            reserved = before.reserved
+        if reserved is not None:
+            berth = self._fleet.berths.get(reserved.node)
+        else:
+            berth = self._fleet.place(task.resources, task.environment.digest, roots, self._sizes, soon=soon)
         if berth is None:
             raise ValueError("no machine has room")
         baggage = self._supply.pack(roots, berth.holds)
@@ -201,9 +230,11 @@ class RayExecutor:
             task.resources.gpus,
             task_message(task, None, with_environment=True),
         )
-        ref = self._performer(task.resources, berth.machine).remote(encode_order(order), baggage.small, self._hub)
+        performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
+        ref = performer.remote(encode_order(order), baggage.small, self._hub)
         ahead = self._fleet.take(berth, task.resources)
         attempt = Attempt(task, ref, berth.machine.id, ahead)
+        attempt.reserved = reserved
         if before is not None:
             attempt.again, attempt.started, attempt.log = True, before.started, before.log
         self._attempts[task.attempt] = attempt
@@ -212,30 +243,45 @@ class RayExecutor:
             berth.holds.update(roots)
         ref.future().add_done_callback(lambda future: self._tell(("report", attempt, future)))
 
-    def _performer(self, resources: Resources, machine: Machine) -> Any:
+    def _performer(self, task: Task, machine: Machine) -> Any:
+        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        key = (resources.cpus, resources.gpus, resources.memory, tuple(resources.labels.items()))
-        key = (*key, tuple(resources.custom.items()), machine.id)
+        resources = task.resources
+        agreeing = self._fleet.agreeing(task.environment.digest)
+        labels, custom = tuple(resources.labels.items()), tuple(resources.custom.items())
+        key = (resources.cpus, resources.gpus, resources.memory, labels, custom, machine.id, agreeing)
         if key not in self._performers:
-            machines = [berth.machine for berth in self._fleet.berths.values()]
-            options = self._cluster.options(resources, machines)
-            if len(machines) > 1 and "label_selector" not in options:
+            options = self._wish(task)
+            if len(self._fleet.berths) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
             self._performers[key] = self._perform.options(**options, max_retries=0)
         return self._performers[key]
 
+    def _performer_in(self, task: Task, reserved: Reserved) -> Any:
+        """The Ray function in a place that is kept for it, which has all that is wished for."""
+        options = self._wish(task)
+        options.pop("label_selector", None)
+        return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+
+    def _wish(self, task: Task) -> dict[str, Any]:
+        """What a Task asks of its machine, as the options of a Ray task."""
+        options = self._cluster.options(task.resources, self._fleet.machines())
+        agreeing = self._fleet.agreeing(task.environment.digest)
+        if agreeing is not None:
+            selector = options.setdefault("label_selector", {})
+            selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
+        return options
+
     # -- what comes back
 
     def _tell(self, news: tuple[Any, ...]) -> None:
         """From any thread."""
         self._news.put(news)
-        try:
+        with suppress(OSError):  # the pipe is full, which wakes as well, or closed
             os.write(self._wake_writer, b"x")
-        except (BlockingIOError, OSError):
-            pass
 
     def _hear(self) -> None:
         self._hub.hear.remote(HEAR).future().add_done_callback(lambda future: self._tell(("heard", future)))
@@ -260,6 +306,9 @@ class RayExecutor:
             self._on_hub_lost()
             return
         self._hear()
+        for name, seconds in silent:
+            if seconds > SILENT and name in self._attempts:
+                self._doom(self._attempts[name], 0.0)
         for name, item in said:
             attempt = self._attempts.get(name)
             if attempt is not None:
@@ -278,7 +327,8 @@ class RayExecutor:
         kind = item[0]
         if kind == "started":
             self._start(attempt)
-            attempt.node = item[1]
+            self._start_moved(attempt, item[1])
+            attempt.host = item[2]
         elif kind == "line":
             self._events.append(TaskOutput(attempt.task.attempt, item[1]))
         elif kind == "log":
@@ -308,12 +358,8 @@ class RayExecutor:
         self._hub_forget(attempt)
         finished = report.finished
         berth = self._fleet.berths.get(report.node)
-        if finished.bad_inputs and not attempt.started and finished.exit_code is None and not attempt.again:
-            if all(self._is_good(digest) for digest in finished.bad_inputs):
-                if berth is not None:
-                    berth.holds.clear()
-                self._send(attempt.task, attempt)
-                return
+        if self._goes_again(attempt, report):
+            return
         if finished.exit_code is not None:
             self._start(attempt)
         log = contents.pop("log", None)
@@ -326,13 +372,34 @@ class RayExecutor:
         if berth is not None:
             berth.holds.update(contents)
             berth.holds.update(name for name, _ in report.away)
-            berth.holds.update(stored_name(output.digest, tree=output.is_tree) for output in finished.outputs)
-        self._sizes.update({name: size for name, size in report.away if size >= LARGE})
+            berth.holds.update(roots_of_outputs(finished.outputs))
+        for output in finished.outputs:
+            if output.size >= LARGE:
+                self._sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
         if report.away and attempt.why is None:
             attempt.away = True
             self._carrier.fetch(report.node, report.away, lambda error: self._tell(("home", attempt, error)))
             return
         self._conclude_if_whole(attempt)
+
+    def _goes_again(self, attempt: Attempt, report: Report) -> bool:
+        """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
+        berth = self._fleet.berths.get(report.node)
+        bad = report.finished.bad_inputs
+        if report.refused and berth is not None:
+            # what is installed there is other than the step was planned for, or its disk is full: another may do
+            berth.refuses.add(attempt.task.environment.digest)
+            task = attempt.task
+            again = self._fleet.place(task.resources, task.environment.digest, soon=False) is not None
+        else:
+            damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
+            again = damaged and not attempt.again and all(self._is_good(digest) for digest in bad)
+            if again and berth is not None:
+                berth.holds.clear()
+        if again and not attempt.cancelled:
+            self._send(attempt.task, attempt)
+            return True
+        return False
 
     def _on_home(self, attempt: Attempt, error: GitmlError | None) -> None:
         attempt.away = False
@@ -347,10 +414,10 @@ class RayExecutor:
         if finished.log is not None and attempt.log.size < finished.log.size:
             return  # the rest is on its way by the hub
         bad = tuple(digest for digest in finished.bad_inputs if not self._is_good(digest))
-        finished = finished._replace(bad_inputs=bad, log=self._keep_log(attempt, finished.log))
+        log = self._keep_log(attempt, finished.log)
+        finished = finished._replace(bad_inputs=bad, log=log, machine=report.host)
         if attempt.why is not None:
-            error = f"what it made could not be brought home: {attempt.why.message}"
-            outcome = "lost" if isinstance(attempt.why, RemoteError) else "failed"
+            outcome, error = _hindered(attempt, attempt.why)
             finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
         elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
             finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
@@ -362,14 +429,20 @@ class RayExecutor:
 
         self._hub_forget(attempt)
         outcome, said, hint = "lost", _loss(error), None
-        if attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
+        if attempt.why is not None:
+            (outcome, said), hint = _hindered(attempt, attempt.why), attempt.why.hint
+        elif attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
             outcome, said = "cancelled", "cancelled"
         elif isinstance(error, ray.exceptions.RayTaskError):
             outcome = "failed"
             hint = "gitml of the same version must be installed on every machine of the cluster"
         log = self._keep_log(attempt, None)
         cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
-        self._finish(attempt, TaskFinished(attempt.task.attempt, outcome, None, said, hint, (), {}, cost, log))
+        berth = self._fleet.berths.get(attempt.node)
+        machine = berth.machine.name if berth is not None else attempt.host
+        self._finish(
+            attempt, TaskFinished(attempt.task.attempt, outcome, None, said, hint, (), {}, cost, log, (), machine)
+        )
 
     def _finish(self, attempt: Attempt, finished: TaskFinished) -> None:
         del self._attempts[attempt.task.attempt]
@@ -425,9 +498,10 @@ class RayExecutor:
                 continue
             self._under_way[key] = {name}
             sources = [id for id, other in self._fleet.berths.items() if content in other.holds and id != node]
-            self._carrier.bring(
-                node, content, size, sources, lambda error, key=key: self._tell(("brought", key, error))
-            )  # type: ignore[misc]
+            self._carrier.bring(node, content, size, sources, self._bringing(key))
+
+    def _bringing(self, key: tuple[str, str]) -> Callable[[GitmlError | None], None]:
+        return lambda error: self._tell(("brought", key, error))
 
     def _start_moved(self, attempt: Attempt, node: str) -> None:
         if attempt.node != node:
@@ -457,10 +531,43 @@ class RayExecutor:
         import ray
 
         now = time.monotonic()
-        for attempt in self._attempts.values():
-            if attempt.forced and now > attempt.forced and attempt.report is None:
+        for attempt in list(self._attempts.values()):
+            if attempt.report is not None:
+                continue
+            if attempt.doomed and now > attempt.doomed:
+                self._on_report(attempt, _Lost("its machine was lost"))
+            elif attempt.forced and now > attempt.forced:
                 attempt.forced = now + 10.0
                 ray.cancel(attempt.ref, force=True)
+
+    def _on_machines(self, machines: Sequence[Machine]) -> None:
+        for gone in self._fleet.update(machines):
+            self._carrier.forget(gone)
+            for attempt in self._attempts.values():
+                if attempt.node == gone and attempt.report is None:
+                    self._doom(attempt, DYING)
+
+    def _doom(self, attempt: Attempt, seconds: float) -> None:
+        """Gives Ray so many seconds to say itself that an attempt was lost."""
+        if not attempt.doomed:
+            attempt.doomed = time.monotonic() + seconds
+
+    def _see_that_it_goes_on(self) -> None:
+        why = self._watch.lost() if self._attempts else None
+        if why is not None:
+            hint = "what is finished is kept: when the cluster is back, run the same command again"
+            self._lost = RemoteError(f"the head of the cluster is lost: {why}", hint=hint)
+            raise self._lost
+
+
+class _Lost(NamedTuple):
+    """In place of a Future whose result will not come."""
+
+    why: str
+
+    def result(self) -> Any:
+        """Raises."""
+        raise ConnectionError(self.why)
 
 
 def _loss(error: BaseException) -> str:
@@ -470,6 +577,7 @@ def _loss(error: BaseException) -> str:
         "NodeDiedError": "its machine was lost",
         "OutOfMemoryError": "its machine ran out of memory",
         "OwnerDiedError": "its driver was lost",
+        "ConnectionError": str(error),
     }
     known = words.get(type(error).__name__)
     if known is not None:
@@ -478,8 +586,12 @@ def _loss(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
 
 
+def _hindered(attempt: Attempt, why: GitmlError) -> tuple[str, str]:
+    """(outcome, error) of an attempt whose contents did not come through."""
+    made = attempt.report is not None and attempt.report.finished.outcome == "done"
+    what = "what it made could not be brought home" if made else "what it needs could not be brought to its machine"
+    return "lost" if isinstance(why, RemoteError) else "failed", f"{what}: {why.message}"
+
+
 def _never_began(task: Task, error: GitmlError) -> TaskFinished:
     return TaskFinished(task.attempt, "failed", None, error.message, error.hint, (), {}, Cost(), None)
-
-
-__all__ = ["GRACE", "Home", "Joined", "Mapping", "RayExecutor"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gitml.core.digest import Digest
 from gitml.core.resources import Resources
 from gitml.execute.ray.machines import Machine, carries, label_selector
 
@@ -19,6 +20,7 @@ class Berth:
         self.machine = machine
         self.free = machine.total
         self.holds: set[str] = set()
+        self.refuses: set[Digest] = set()  # environments that it has otherwise than steps were planned for
 
 
 class Fleet:
@@ -40,22 +42,44 @@ class Fleet:
                 self.berths[id] = Berth(machine)
         return gone
 
+    def machines(self) -> list[Machine]:
+        """All that are alive."""
+        return [berth.machine for berth in self.berths.values()]
+
+    def agreeing(self, environment: Digest) -> frozenset[str] | None:
+        """The ids of the machines that may have this environment, None when none is known not to."""
+        agreeing = frozenset(id for id, berth in self.berths.items() if environment not in berth.refuses)
+        return None if len(agreeing) == len(self.berths) else agreeing
+
     def place(
-        self, asked: Resources, roots: Sequence[str] = (), sizes: Mapping[str, int] | None = None
+        self,
+        asked: Resources,
+        environment: Digest | None = None,
+        roots: Sequence[str] = (),
+        sizes: Mapping[str, int] | None = None,
+        *,
+        soon: bool = True,
     ) -> Berth | None:
         """The machine that a step would begin on soon: the one that holds most of its large inputs, else with most free.
 
-        None when there is none.
+        None when there is none. Without `soon` it may have to wait there.
         """
-        asked = asked._replace(labels=label_selector(asked.labels, [b.machine for b in self.berths.values()]))
-        able = [berth for berth in self.berths.values() if fits(asked, berth.machine.total)]
+        asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
+        willing = [berth for berth in self.berths.values() if environment not in berth.refuses]
+        able = [berth for berth in willing if fits(asked, berth.machine.total)]
         fitting = [berth for berth in able if fits(asked, berth.free)]
-        if not fitting and self.usual < _SHORT and self.ahead < self._most_ahead():
+        if not fitting and not (soon and (self.usual >= _SHORT or self.ahead >= self._most_ahead())):
             fitting = able
         if not fitting:
             return None
         known = sizes or {}
         return max(fitting, key=lambda berth: (_held(berth, roots, known), berth.free.cpus, berth.machine.id))
+
+    def with_room(self, asked: Resources) -> list[Berth]:
+        """The machines that have room for this now, those with most free first."""
+        asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
+        found = [berth for berth in self.berths.values() if fits(asked, berth.free)]
+        return sorted(found, key=lambda berth: (-berth.free.cpus, berth.machine.id))
 
     def take(self, berth: Berth, asked: Resources) -> bool:
         """Books resources; whether they were submitted ahead of what is free."""

@@ -27,6 +27,8 @@ class Arriving(Protocol):
 class Folder(Protocol):
     """A folder of contents by name (see `naming`), shared by all processes of a machine and kept between runs."""
 
+    root: str
+
     def services(self) -> Services:
         """What performs steps on it."""
 
@@ -48,8 +50,14 @@ class Folder(Protocol):
     def pin(self, user: str, roots: Sequence[str]) -> int:
         """Keeps contents from being evicted as long as the descriptor given back is open; `user` names who needs them."""
 
-    def tidy(self) -> None:
-        """Clears up after attempts that were killed with their machine, and evicts what was used longest ago beyond the limit."""
+    def added(self, roots: Sequence[str], size: int) -> None:
+        """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
+
+    def tidy(self, *, now: bool = False) -> None:
+        """Clears up after attempts that were killed, and evicts what was used longest ago beyond the limit.
+
+        Without `now` nothing is done when someone did so lately.
+        """
 
 
 class Place(NamedTuple):

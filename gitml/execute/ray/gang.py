@@ -1,26 +1,27 @@
 """Gangs: a step on several machines at once. All of them are had or none is used, and one that fails or is lost ends the others.
 
 Ray keeps a machine for each node of the gang (a placement group); when it has all, each tells its address and ports; then an
-attempt is made on each, that knows of the others. What they write becomes one log; outputs are those of the first, where rank 0 is.
+attempt is made on each, that knows of the others. What they write becomes one log; outputs are those of the first: of rank 0.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from gitml.core.action import ALONE
-from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import LogRef
-from gitml.core.resources import Resources
 from gitml.core.result import Cost
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, RemoteError
 from gitml.execute.crew import VARIABLE, Roster, free_ports, roster_as_text
 from gitml.execute.logs import Log
+from gitml.execute.ray.fleet import Fleet, able
 
 LOOK = 0.1  # seconds between looks at gangs that wait for machines
+PATIENCE = 30.0  # seconds that machines which are lacking may take to come (back)
 _LEAST = 0.001  # CPUs: a bundle must ask for something
 
 
@@ -37,9 +38,6 @@ class Inner(Protocol):
     def submit(self, task: Task, reserved: Reserved | None = None) -> None:
         """Starts a Task."""
 
-    def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
-        """Events since the last call."""
-
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end."""
 
@@ -47,10 +45,12 @@ class Inner(Protocol):
 class Gang:
     """One step on several machines, from the wish for them to the end of the last."""
 
-    def __init__(self, task: Task, group: Any) -> None:
+    def __init__(self, task: Task, group: Any, booked: list[tuple[str, bool]]) -> None:
         self.task = task
         self.group = group
+        self.booked = booked  # machines that are counted on until its attempts begin
         self.ready = group.ready()
+        self.short = 0.0  # since when there have been too few machines for it
         self.muster: list[Any] = []
         self.members: dict[str, int] = {}  # attempt -> node
         self.log = Log(task.log)
@@ -67,19 +67,11 @@ class Gang:
 
 
 class Gangs:
-    """The gangs of one executor. `wish` gives the options of a Ray task for resources; `take` moves a file into the Store."""
+    """The gangs of one executor, `inner`, which performs their parts; logs are kept in `store`."""
 
-    def __init__(
-        self,
-        inner: Inner,
-        wish: Callable[[Resources], Mapping[str, Any]],
-        take: Callable[[str], tuple[Any, int]],
-        read: Callable[[Any], bytes],
-    ) -> None:
+    def __init__(self, inner: Inner, store: Store) -> None:
         self._inner = inner
-        self._wish = wish
-        self._take = take
-        self._read = read
+        self._store = store
         self._gangs: dict[str, Gang] = {}
         self._of_member: dict[str, Gang] = {}
         self._events: list[TaskEvent] = []
@@ -87,12 +79,14 @@ class Gangs:
     def __len__(self) -> int:
         return len(self._gangs)
 
-    def begin(self, task: Task) -> None:
-        """Asks for the machines that a Task of several nodes needs."""
+    def names(self) -> list[str]:
+        """The attempts that are gangs."""
+        return list(self._gangs)
+
+    def begin(self, task: Task, options: Mapping[str, Any], fleet: Fleet) -> None:
+        """Asks for the machines that a Task of several nodes needs; `options` are its wish as those of a Ray task."""
         from ray.util import placement_group
 
-        assert task.action.gang != ALONE
-        options = dict(self._wish(task.resources))
         bundle = {"CPU": options["num_cpus"] or _LEAST, **options.get("resources", {})}
         if options["num_gpus"]:
             bundle["GPU"] = options["num_gpus"]
@@ -103,7 +97,10 @@ class Gangs:
         if options.get("label_selector"):
             more["bundle_label_selector"] = [options["label_selector"]] * count
         group = placement_group([bundle] * count, strategy="STRICT_SPREAD", name=f"gitml {task.attempt}", **more)
-        self._gangs[task.attempt] = Gang(task, group)
+        berths = fleet.with_room(task.resources)[:count]
+        booked = [(berth.machine.id, fleet.take(berth, task.resources)) for berth in berths]
+        self._fleet = fleet
+        self._gangs[task.attempt] = Gang(task, group, booked)
 
     def cancel(self, attempt: str, *, now: bool) -> bool:
         """Ends a gang; whether there is one of that name."""
@@ -117,6 +114,11 @@ class Gangs:
         if not gang.members:
             self._conclude(gang)
         return True
+
+    def _unbook(self, gang: Gang) -> None:
+        while gang.booked:
+            node, ahead = gang.booked.pop()
+            self._fleet.give_back(node, gang.task.resources, ahead, self._fleet.usual)
 
     def look(self) -> list[TaskEvent]:
         """Gets on with gangs that wait for machines, reads logs; gives what happened."""
@@ -160,6 +162,7 @@ class Gangs:
 
         if not gang.muster:
             if not ray.wait([gang.ready], timeout=0)[0]:
+                self._see_that_it_can(gang)
                 return
             ray.get(gang.ready)
             each = gang.task.action.gang[1]
@@ -171,6 +174,7 @@ class Gangs:
         if len(ray.wait(gang.muster, num_returns=len(gang.muster), timeout=0)[0]) < len(gang.muster):
             return
         told = ray.get(gang.muster)
+        self._unbook(gang)
         nodes = tuple((address, tuple(ports[1:])) for _, address, ports in told)
         for node, (id, _, _) in enumerate(told):
             roster = Roster(node, nodes, told[0][2][0])
@@ -181,6 +185,17 @@ class Gangs:
             strategy = PlacementGroupSchedulingStrategy(gang.group, node)
             member = gang.task._replace(attempt=name, log=gang.log_of(node), lent=lent)
             self._inner.submit(member, Reserved(id, strategy))
+
+    def _see_that_it_can(self, gang: Gang) -> None:
+        """RemoteError when machines are gone that it can't do without, and don't come back."""
+        count, there = gang.task.action.gang[0], len(able(gang.task.resources, self._fleet.machines()))
+        if there >= count:
+            gang.short = 0.0
+            return
+        now = time.monotonic()
+        gang.short = gang.short or now
+        if now - gang.short > PATIENCE:
+            raise RemoteError(f"of {count} that it needs there {'is' if there == 1 else 'are'} {there}")
 
     def _never_began(self, gang: Gang, error: Exception) -> None:
         told = error.message if isinstance(error, GitmlError) else " ".join(str(error).split())[:200]
@@ -198,7 +213,7 @@ class Gangs:
         gang.finished[node] = event
         self._read_log(gang, node)
         if event.log is not None:
-            whole = self._read(event.log.digest)
+            whole = self._store.read(event.log.digest)
             self._write(gang, node, whole[gang.seen.get(node, 0) :])
             gang.seen[node] = len(whole)
         self._write(gang, node, b"", last=True)
@@ -214,6 +229,7 @@ class Gangs:
         import ray
 
         del self._gangs[gang.task.attempt]
+        self._unbook(gang)
         for member, node in gang.members.items():
             del self._of_member[member]
             _remove(gang.log_of(node))
@@ -231,7 +247,8 @@ class Gangs:
         )
         if gang.failed is not None:
             node, first = gang.failed
-            error = first.error if first.outcome == "failed" else f"node {node} of its gang: {first.error}"
+            of_all = first.outcome == "failed" or not gang.members
+            error = first.error if of_all else f"node {node} of its gang: {first.error}"
             return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad)
         if gang.cancelled:
             return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad)
@@ -263,7 +280,7 @@ class Gangs:
             return None
         written = gang.log.written
         try:
-            digest, size = self._take(gang.log.path)
+            digest, size = self._store.take_file(gang.log.path)
         except (OSError, GitmlError):
             return None
         return LogRef(digest, size, written)

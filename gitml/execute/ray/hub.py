@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 MOST_WAITING = 64 * 2**20  # bytes said that the driver has not taken; beyond, who says more waits
@@ -39,10 +40,8 @@ class Hub:
 
     async def hear(self, seconds: float) -> tuple[list[tuple[str, Any]], list[tuple[str, float]]]:
         """For the driver: what attempts said, waiting up to `seconds` for it; and for how long each has been silent."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
-        except asyncio.TimeoutError:
-            pass
         said, self._said, self._size = self._said, [], 0
         self._news.clear()
         self._room.set()

@@ -6,7 +6,6 @@ signal; everything else it is told through the Hub.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -66,8 +65,9 @@ class Station:
     def __init__(self, place: Place, grace: float) -> None:
         self.machine = dict(os.environ)
         self.folder: Folder = place.folder(self.machine)
+        self.folder.tidy()
         self.services = self.folder.services()
-        self.live = os.path.join(self.services.store.root, "live")
+        self.live = os.path.join(self.folder.root, "live")
         self.executor = RayHosted(place, self.live, grace)
         self.node, self.host = where()
 
@@ -149,7 +149,7 @@ class Errand:
             if self.log_fd >= 0:
                 os.close(self.log_fd)
             if pin >= 0:
-                os.unlink(os.path.join(station.services.store.root, "pins", self.user))
+                os.unlink(os.path.join(station.folder.root, "pins", self.user))
                 os.close(pin)
 
     def _hear(self, *_: Any) -> None:
@@ -238,6 +238,7 @@ class Errand:
                 room -= size
             else:
                 away.append((name, size))
+        folder.added(roots, sum(output.size for output in finished.outputs))
         log_from = min([said[1] for said in self.line.to_say if said[0] == "log"], default=self.log_sent)
         if finished.log is not None:
             with self.station.services.store.open(finished.log.digest) as file:

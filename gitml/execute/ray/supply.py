@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Protocol, cast
 
+from gitml.core.digest import digest_of
 from gitml.core.tree import decode_tree
 from gitml.errors import GitmlError, IntegrityError
 from gitml.execute.blobs import is_pointer, pointed_at
@@ -82,8 +83,8 @@ class Supply:
 
     def _below(self, kind: str, id: str, size: int, content: bytes | None) -> Iterator[str]:
         if kind == GIT_TREE:
-            for entry in self.contents.tree(id).values():
-                name = git_name(entry)
+            for below in self.contents.tree(id).values():
+                name = git_name(below)
                 if name is not None:
                     yield name
         elif kind == TREE:
@@ -102,7 +103,12 @@ class Supply:
             content = self.contents.read(id)
             return _header("tree" if kind == GIT_TREE else "blob", len(content)) + content
         with self._open_stored(kind, id) as file:
-            return file.read()
+            content = file.read()
+        if digest_of(content) != digest_named(name):
+            raise IntegrityError(
+                "the local Git LFS object is damaged", where=id, hint="remove it and run: git lfs pull"
+            )
+        return content
 
     def pieces(self, name: str, start: int, each: int) -> Iterator[bytes]:
         """A content from `start` on, in pieces of `each` bytes; never more than a few in memory."""

@@ -71,6 +71,13 @@ class Known:
             self._facts.remember("remote-epoch", self._identity, epoch)
 
 
+class Source(NamedTuple):
+    """A remote store and what is known of it."""
+
+    remote: RemoteStore
+    known: Known
+
+
 class PackIndexes:
     """The indexes of packs that were made or fetched here, in ``packs/`` below `root`; losing one costs a transfer."""
 

@@ -23,7 +23,7 @@ from gitml.history.checkout import Written, checkout
 from gitml.history.preview import PICTURE, TABLE, Preview, preview
 from gitml.history.selecting import select
 from gitml.history.when import ago, moment
-from gitml.store.artifacts import COLUMNS, GONE, HERE, RECORD, Artifact, ArtifactList, Wanted
+from gitml.store.artifactlist import COLUMNS, GONE, HERE, RECORD, Artifact, ArtifactList, Wanted
 from gitml.tui.errors import Told, told
 from gitml.tui.page import Page
 from gitml.tui.screens.previewed import PreviewPane
@@ -461,8 +461,9 @@ class Artifacts(Page):
         if freeing.keepers:
             lines += ["", "What keeps it:"]
             for keeper in freeing.keepers[:6]:
-                why = f"  ({keeper.why})" if keeper.why else ""
-                lines.append(f"  run {keeper.run[:8]} of {plain(keeper.pipeline)}, {plain(keeper.name)}{why}")
+                lines.append(f"  run {keeper.run[:8]} of {plain(keeper.pipeline)}, {plain(keeper.name)}")
+                if keeper.why:
+                    lines.append(f"    {keeper.why}")
             if len(freeing.keepers) > 6:
                 lines.append(f"  and {len(freeing.keepers) - 6:,} more runs")
             lines += ["", "The records stay. The next run that needs it runs its step again."]

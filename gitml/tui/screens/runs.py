@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.timer import Timer
 from textual.widgets import Input
 
 from gitml.core.words import duration, number
@@ -26,6 +27,7 @@ from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
 
 METRICS = 4  # columns, unless others are chosen
+TYPING = 0.06  # seconds without a key after which a filter is tried
 MARKED = 6  # runs at once side by side
 _NOTHING = "-"
 _COUNTED = (("executed", "✓"), ("reused", "="), ("failed", "✗"), ("skipped", "-"), ("cancelled", "■"))
@@ -54,6 +56,7 @@ class Runs(ActingPage):
         self.view: View | None = None
         self.shown: list[str] = []  # metrics that are columns now
         self.rows: dict[str, RunRow] = {}  # those seen lately
+        self._typing: Timer | None = None
         self.keep: str | None = None  # the run the cursor is to stay on
 
     def body(self) -> ComposeResult:
@@ -99,6 +102,7 @@ class Runs(ActingPage):
 
     def refresh_data(self) -> None:
         """The order of all runs; the rows follow where they are seen."""
+        self.busy = False
         text, order, keep = self.filter, self.order, self.keep or self._current_id()
         self.ask("view", lambda ws: view(ws, text, order, keep), self._show)
 
@@ -120,7 +124,10 @@ class Runs(ActingPage):
             return
         self.query_one(Notice).hush()
         table = self.query_one(BigTable)
-        table.display = True
+        if not table.display:
+            table.display = True
+            if self.focused is None:  # a widget that is not seen loses the keys
+                table.focus()
         self._lay_out_columns(table, found)
         table.sorted_by = (self.order.key, self.order.descending)
         table.show(len(found))
@@ -214,7 +221,10 @@ class Runs(ActingPage):
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
         self.filter = event.value
-        self.refresh_data()
+        if self._typing is not None:
+            self._typing.stop()
+        self.busy = True
+        self._typing = self.set_timer(TYPING, self.refresh_data)
 
     @on(Input.Submitted, "#filter")
     def _entered(self) -> None:
@@ -232,13 +242,17 @@ class Runs(ActingPage):
         self.choose("Sort by", offered, self._sort, self.order.key)
 
     def _sort(self, key: str) -> None:
-        self.order = Sort(key, not self.order.descending if key == self.order.key else key not in _RISING)
+        self._order(Sort(key, not self.order.descending if key == self.order.key else key not in _RISING))
+
+    def _order(self, order: Sort) -> None:
+        """Another order is looked at from its top."""
+        self.order = order
+        self.query_one(BigTable).move_to(0)
         self.refresh_data()
 
     def action_turn(self) -> None:
         """The other way round."""
-        self.order = self.order._replace(descending=not self.order.descending)
-        self.refresh_data()
+        self._order(self.order._replace(descending=not self.order.descending))
 
     @on(BigTable.HeadClicked)
     def _head_clicked(self, event: BigTable.HeadClicked) -> None:
@@ -324,7 +338,7 @@ def columns(metrics: Sequence[str]) -> list[Column]:
         Column("status", "", 2),
         Column("id", "RUN", 8),
         Column("pipeline", "PIPELINE", 10, share=2),
-        Column("started", "WHEN", 8, right=True),
+        Column("started", "WHEN", 10, right=True),
         *measured,
         Column("steps", "STEPS", 11, rank=3),
         Column("seconds", "TIME", 7, right=True, rank=4),

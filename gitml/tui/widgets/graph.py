@@ -240,7 +240,7 @@ class Graph(ScrollView, can_focus=True):
 
 
 def _ground_of(style: Style) -> Style:
-    return Style(bgcolor=style.bgcolor)
+    return Style(bgcolor=style.bgcolor, reverse=style.reverse, underline=style.underline)
 
 
 def _taken(text: str, width: int) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class KeyBar(Widget):
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and not binding.system:
-                key = binding.key_display or app.get_key_display(binding)
+                key = binding.key_display or ("space" if binding.key == "space" else app.get_key_display(binding))
                 shown.setdefault(binding.action, (key, binding.description))
         keys = {action: each for action, each in shown.items() if each[0] not in _LAST}
         always = {action: each for action, each in shown.items() if each[0] in _LAST}

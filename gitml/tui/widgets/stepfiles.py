@@ -54,7 +54,7 @@ class StepFiles(Vertical):
     def _open(self, event: BigTable.Chosen) -> None:
         event.stop()
         if "lineage" in PLACES:
-            cast("Page", self.screen).ui.go("lineage", about=event.row.key)
+            cast("Page", self.screen).ui.go("lineage", thing=event.row.key)
         else:
             self.action_copy_digest()
 

@@ -10,12 +10,12 @@ import pytest
 
 from gitml.core.remotes import RemoteSpec
 from gitml.store.objects import LocalStore
-from gitml.store.remote.fetching import Brought, Fetcher, Source
+from gitml.store.remote.fetching import Brought, Fetcher
 from gitml.store.remote.folder import FolderRemote
-from gitml.store.remote.known import Known, PackIndexes
+from gitml.store.remote.known import Known, PackIndexes, Source
 from gitml.store.remote.outgoing import Outgoing
-from gitml.store.remote.sending import Sender, Sent
-from gitml.store.remote.transfer import Root
+from gitml.store.remote.sending import Sender
+from gitml.store.remote.transfer import Root, Sent
 
 
 class MemoryFacts:

@@ -13,8 +13,9 @@ from gitml.core.pack import LARGEST, TARGET, decode_index
 from gitml.core.remotes import Manifest, Stored, decode_manifest, encode_manifest
 from gitml.core.tree import TreeEntry, encode_tree
 from gitml.errors import RemoteError
-from gitml.store.remote.fetching import Fetcher, Source
+from gitml.store.remote.fetching import Fetcher
 from gitml.store.remote.folder import FolderRemote
+from gitml.store.remote.known import Source
 from gitml.store.remote.sending import Sender
 from gitml.store.remote.transfer import Root, TransferStoppedError
 from tests.unit.store.remote.conftest import Side

@@ -1,0 +1,43 @@
+"""Looks at the cluster beside the run, so that a head or a machine that is gone is noticed although Ray waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from gitml.execute.ray.machines import Machine
+
+PERIOD = 2.0  # seconds between looks
+PATIENCE = 15.0  # seconds without an answer after which the head counts as lost
+
+
+class Watch:
+    """A thread that asks `machines` for what there is, and gives it to `tell`. It ends with the process, or after `close`."""
+
+    def __init__(self, machines: Callable[[], Sequence[Machine]], tell: Callable[[Sequence[Machine]], None]) -> None:
+        self._machines = machines
+        self._tell = tell
+        self._answered = time.monotonic()
+        self._why = "it does not answer"
+        self._closed = threading.Event()
+        threading.Thread(target=self._look, name="gitml-watch", daemon=True).start()
+
+    def lost(self) -> str | None:
+        """Why the head counts as lost, None as long as it does not."""
+        return self._why if time.monotonic() - self._answered > PATIENCE else None
+
+    def close(self) -> None:
+        """Looks no more; does not wait."""
+        self._closed.set()
+
+    def _look(self) -> None:
+        while not self._closed.wait(PERIOD):
+            try:
+                machines = self._machines()
+            except Exception as error:  # whatever it is, it is no answer
+                self._why = " ".join(str(error).split())[:200] or type(error).__name__
+                continue
+            self._answered = time.monotonic()
+            if not self._closed.is_set():
+                self._tell(machines)

@@ -1,0 +1,78 @@
+"""Losing machines, the network and the head of a cluster, each for real."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.test_ray_machines import HEAD, attempts, begin, ended, held, release
+from tests.kit.machines import why_not
+from tests.kit.raycluster import Has
+from tests.kit.raylab import RayLab, ray_lab, step_of, until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    pytest.mark.xdist_group("raylab"),
+]
+
+
+@pytest.fixture
+def lab() -> Iterator[RayLab]:
+    with ray_lab(HEAD, Has(cpus=2, labels={"zone": "a"}), Has(cpus=2, labels={"zone": "b"})) as lab:
+        yield lab
+
+
+def test_a_machine_lost_in_the_middle_of_a_step_is_replaced_by_another(lab: RayLab) -> None:
+    process = begin(lab)
+    number = held(lab)
+    release(lab, 2, 3)
+    lab.cluster.lab.kill(number)
+    code, out, err = ended(process)
+    assert code == 0, err
+    other = f"node{5 - number}"
+    run = json.loads(out)
+    assert attempts(run, "long") == [(f"node{number}", "lost"), (other, "done")]
+
+
+def test_a_network_that_is_cut_and_heals_costs_an_attempt_at_most(lab: RayLab) -> None:
+    process = begin(lab)
+    number = held(lab)
+    release(lab, 2, 3)
+    lab.cluster.lab.cut(number)
+    until("the step there ends, as nobody is there", lambda: not lab[number].processes("sleep\x004321"), 90)
+    code, out, err = ended(process)
+    assert code == 0, err
+    assert attempts(json.loads(out), "long") == [(f"node{number}", "lost"), (f"node{5 - number}", "done")]
+    lab.cluster.lab.heal(number)
+
+
+def test_a_lost_head_ends_the_run_within_30_seconds_and_the_same_command_goes_on(lab: RayLab) -> None:
+    process = begin(lab)
+    held(lab)
+    head = lab.cluster.nodes[1]
+    for pid in lab[1].processes("gcs_server"):
+        import os
+        import signal
+
+        os.kill(pid, signal.SIGKILL)
+    begun = time.monotonic()
+    code, _, err = ended(process, 60)
+    assert code == 6, err
+    assert time.monotonic() - begun < 30, err
+    assert "head of the cluster is lost" in err
+    for number in (2, 3):
+        until("steps end", lambda n=number: not lab[n].processes("sleep\x004321"), 90)  # type: ignore[misc]
+    release(lab, 2, 3)
+    head.wait(60)
+    for node in lab.cluster.nodes.values():
+        node.kill()
+        node.wait()
+    lab.cluster.start_all()
+    run = lab.run()
+    assert step_of(run, "quick")["outcome"] == "reused"
+    assert step_of(run, "long")["outcome"] == "executed"
