@@ -75,7 +75,7 @@ class Attempt:
         self.report: Report | None = None
         self.again = False  # whether it was submitted a second time, as its machine's copy of an input was damaged
         self.away = False  # whether what it made is on its way home
-        self.waiting: set[str] = set()
+        self.spoke = False  # whether it used the hub
         self.why: GitmlError | None = None
         self.reserved: Reserved | None = None
 
@@ -325,6 +325,7 @@ class RayExecutor:
 
     def _said(self, attempt: Attempt, item: Any) -> None:
         kind = item[0]
+        attempt.spoke = True
         if kind == "started":
             self._start(attempt)
             self._start_moved(attempt, item[1])
@@ -469,7 +470,7 @@ class RayExecutor:
         return True
 
     def _hub_forget(self, attempt: Attempt) -> None:
-        if attempt.started or attempt.waiting or attempt.log.size:
+        if attempt.spoke:
             self._hub.forget.remote(attempt.task.attempt)
 
     # -- contents that a machine lacks

@@ -193,6 +193,7 @@ class Errand:
     def _follow(self) -> TaskFinished:
         """Waits for the end, passing on what is said on both sides."""
         executor = self.station.executor
+        quiet_until = time.monotonic() + TICK  # a step that ends before has nothing to say that its report does not
         while True:
             for event in executor.wait(TICK):
                 if isinstance(event, TaskFinished):
@@ -204,6 +205,8 @@ class Errand:
             if self.asked > self.passed_on:
                 self.passed_on = self.asked
                 executor.cancel(self.user, now=self.asked > 1)
+            if time.monotonic() < quiet_until:
+                continue
             try:
                 self._send_log()
                 for told in self.line.exchange():
