@@ -92,7 +92,9 @@ def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_ne
         os.kill(pid, signal.SIGKILL)
     going.communicate()
     folder = project.machine.do("sh", "-c", "echo /tmp/gitml-ray-0/*").stdout.strip()
-    stray = project.machine.start("setsid", "sleep", "655.5", env={"TMPDIR": f"{folder}/t"})  # as a worker's child would be
+    stray = project.machine.start(
+        "setsid", "sleep", "655.5", env={"TMPDIR": f"{folder}/t"}
+    )  # as a worker's child would be
     while not project.machine.processes("655.5"):
         time.sleep(0.1)
     assert left(project)
