@@ -21,10 +21,11 @@ import termios
 import time
 
 from benchmarks.history import bring, repository
-from benchmarks.measure import BenchmarkError, environment, program, quiet
+from benchmarks.measure import BenchmarkError, environment, measured, program, quiet
 from benchmarks.report import save, table
 
 COLUMNS, LINES = 120, 36
+FLOOR = "import textual.app, textual.widgets"
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?<=>]*[a-zA-Z$]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[P_][^\x1b]*\x1b\\|.)")
 
 
@@ -111,9 +112,11 @@ def main() -> int:
         root = tool.root
     gitml = program("gitml", "gitml")
     ids = [line.split()[0] for line in quiet([gitml, "log", "-n", "400"], root).splitlines()[1:]]
-    first, keys, pages, filters = [], [], [], []
+    first, keys, pages, filters, floor = [], [], [], [], []
+    python = program("gitml", "python")
     rest = peak = 0.0
     for number in range(options.rounds):
+        floor.append(measured([python, "-c", FLOOR], root).wall)
         terminal = Terminal([gitml, "ui", "runs"], root)
         try:
             first.append(terminal.until(ids[0].encode()))
@@ -139,6 +142,7 @@ def main() -> int:
         finally:
             terminal.end()
     rows = [
+        [f"python -c '{FLOOR}'", f"{statistics.median(floor):.2f} s", f"{max(floor):.2f} s"],
         ["first paint", f"{statistics.median(first):.2f} s", f"{max(first):.2f} s"],
         ["key to paint", f"{1000 * statistics.median(keys):.0f} ms", f"{1000 * max(keys):.0f} ms"],
         ["a screenful on", f"{1000 * statistics.median(pages):.0f} ms", f"{1000 * max(pages):.0f} ms"],
@@ -152,7 +156,17 @@ def main() -> int:
     ]
     print(f"### The terminal UI with {options.runs} runs, {options.rounds} rounds\n")
     print(table(["", "median", "worst"], rows))
-    figures = {"first": first, "key": keys, "page": pages, "filter": filters, "rest": [rest], "peak": [peak]}
+    ratio = statistics.median(mine / other for mine, other in zip(first, floor, strict=True))
+    print(f"first paint: {ratio:.2f}x importing Textual")
+    figures = {
+        "floor": floor,
+        "first": first,
+        "key": keys,
+        "page": pages,
+        "filter": filters,
+        "rest": [rest],
+        "peak": [peak],
+    }
     print(f"raw figures: {save('ui', figures)}")
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,9 @@ def _from_json(text: str) -> dict[str, list[Any]]:
 
 def _from_csv(text: str) -> dict[str, list[Any]]:
     head = text.partition("\n")[0]
-    rows = list(csv.reader(io.StringIO(text), delimiter="\t" if head.count("\t") > head.count(",") else ","))
+    rows = list(
+        csv.reader(text.splitlines(keepends=True), delimiter="\t" if head.count("\t") > head.count(",") else ",")
+    )
     rows = [row for row in rows if row]
     if len(rows) < 2:
         return {}

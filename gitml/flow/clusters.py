@@ -96,6 +96,11 @@ class Clusters:
 
         return make_ray_executor(self.ws, self.join(target), target, run)
 
+    def forsake(self) -> None:
+        """The head is lost: leaves without the farewell that would wait for it."""
+        if self.cluster is not None:
+            self.cluster.joined = False
+
     def close(self) -> None:
         """Leaves the cluster."""
         if self.cluster is not None:

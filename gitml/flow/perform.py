@@ -50,6 +50,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         executors.dismiss()  # workers clear up while the record is written
         recorded = record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
     except RemoteError as error:
+        planner.clusters.forsake()
         # what was made is kept and recorded, so that the same command goes on from there
         run = task.run._replace(
             status="failed", ended=ws.now(), steps=tuple(scheduler.give_up(error.message)), error=error.message

@@ -9,16 +9,10 @@ from typing import Any, Literal, NamedTuple
 from gitml.store.runs import COLUMNS, RunRow, RunTables, run_row
 
 _TEXTS = (
-    "id",
-    "pipeline",
-    "experiment",
-    "status",
-    '"commit"',
-    "coalesce(base, '')",
-    "coalesce(branch, '')",
-    "message",
-    "tags",
+    'id || char(10) || pipeline || char(10) || experiment || char(10) || status || char(10) || "commit" || char(10) '
+    "|| coalesce(base, '') || char(10) || coalesce(branch, '') || char(10) || message || char(10) || tags"
 )
+"""All that is looked through for a word; words have no line feed, so none is found across two columns."""
 _SORTS = {
     "started": "started",
     "seconds": "ended - started",
@@ -90,8 +84,7 @@ class BrowseTables(RunTables):
 def _term(condition: Condition) -> tuple[str, list[Any]]:
     value = condition.value
     if condition.kind == "text":
-        like = f"%{_escaped(str(value))}%"
-        return "(" + " OR ".join(f"{text} LIKE ? ESCAPE '\\'" for text in _TEXTS) + ")", [like] * len(_TEXTS)
+        return f"{_TEXTS} LIKE ? ESCAPE '\\'", [f"%{_escaped(str(value))}%"]
     if condition.kind == "field":
         return f"{_SORTS[condition.name]} = ?", [value]
     if condition.kind == "prefix":

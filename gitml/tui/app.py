@@ -162,7 +162,7 @@ class GitmlApp(App[None]):
     @property
     def settled(self) -> bool:
         """Whether every question was answered and drawn, as far as can be told from here."""
-        return self.feed.idle and self._felt_once
+        return self.feed.idle and self._felt_once and not getattr(self.screen, "busy", False)
 
     # -- what is said
 

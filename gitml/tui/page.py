@@ -51,6 +51,7 @@ class Page(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._serials: dict[str, int] = {}
+        self.busy = False  # something is about to be asked
 
     @property
     def ui(self) -> GitmlApp:

@@ -41,7 +41,7 @@ OWNERS = {
 
 # What core may import besides itself, gitml.errors and yaml: computing and notation; no files, processes, clocks or chance.
 PURE = frozenset(
-    """__future__ abc ast base64 binascii bisect collections contextlib copy dataclasses decimal difflib enum fnmatch fractions functools
+    """__future__ abc ast base64 binascii bisect collections contextlib copy csv dataclasses decimal difflib enum fnmatch fractions functools
     graphlib hashlib heapq itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
     textwrap tokenize types typing unicodedata zlib""".split()
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from gitml.execute.ray.machines import Machine
 
 PERIOD = 2.0  # seconds between looks
-PATIENCE = 20.0  # seconds without an answer after which the head counts as lost
+PATIENCE = 15.0  # seconds without an answer after which the head counts as lost
 
 
 class Watch:

@@ -23,7 +23,7 @@ from gitml.history.checkout import Written, checkout
 from gitml.history.preview import PICTURE, TABLE, Preview, preview
 from gitml.history.selecting import select
 from gitml.history.when import ago, moment
-from gitml.store.artifacts import COLUMNS, GONE, HERE, RECORD, Artifact, ArtifactList, Wanted
+from gitml.store.artifactlist import COLUMNS, GONE, HERE, RECORD, Artifact, ArtifactList, Wanted
 from gitml.tui.errors import Told, told
 from gitml.tui.page import Page
 from gitml.tui.screens.previewed import PreviewPane

@@ -82,7 +82,6 @@ class LineagePage(Page):
 
     place = "lineage"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "go_there", "Go there", key_display="⏎"),
         Binding("u", "turn('up')", "Made from"),
         Binding("d", "turn('down')", "Made of it"),
         Binding("slash", "find", "Find", key_display="/"),
@@ -124,6 +123,9 @@ class LineagePage(Page):
         """A thing, as `history.things.find_things` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
         if what.get("direction") in (UP, DOWN):
             self.direction = what["direction"]
+        self.unask("begin")
+        if self._text is None and not self._before:
+            self.thing = None  # what the page began with by itself is nothing to go back to
         self._find(str(what["thing"]), what.get("rev", "HEAD"))
 
     def refresh_data(self) -> None:

@@ -33,7 +33,7 @@ class LineageTree(Tree[Branch]):
     """A thing and what it was made from, or what was made of it. Asks with Wanted for the branches of an opened node."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Go there", show=False),
+        Binding("enter", "choose", "Go there", key_display="⏎"),
         Binding("right,l", "open", "Open", show=False),
         Binding("left,h", "shut", "Close", show=False),
         Binding("up,k", "cursor_up", "Up", show=False),

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.timer import Timer
 from textual.widgets import Input
 
 from gitml.core.words import duration, number
@@ -26,6 +27,7 @@ from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
 
 METRICS = 4  # columns, unless others are chosen
+TYPING = 0.06  # seconds without a key after which a filter is tried
 MARKED = 6  # runs at once side by side
 _NOTHING = "-"
 _COUNTED = (("executed", "✓"), ("reused", "="), ("failed", "✗"), ("skipped", "-"), ("cancelled", "■"))
@@ -54,6 +56,7 @@ class Runs(ActingPage):
         self.view: View | None = None
         self.shown: list[str] = []  # metrics that are columns now
         self.rows: dict[str, RunRow] = {}  # those seen lately
+        self._typing: Timer | None = None
         self.keep: str | None = None  # the run the cursor is to stay on
 
     def body(self) -> ComposeResult:
@@ -99,6 +102,7 @@ class Runs(ActingPage):
 
     def refresh_data(self) -> None:
         """The order of all runs; the rows follow where they are seen."""
+        self.busy = False
         text, order, keep = self.filter, self.order, self.keep or self._current_id()
         self.ask("view", lambda ws: view(ws, text, order, keep), self._show)
 
@@ -217,7 +221,10 @@ class Runs(ActingPage):
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
         self.filter = event.value
-        self.refresh_data()
+        if self._typing is not None:
+            self._typing.stop()
+        self.busy = True
+        self._typing = self.set_timer(TYPING, self.refresh_data)
 
     @on(Input.Submitted, "#filter")
     def _entered(self) -> None:

@@ -79,7 +79,6 @@ class Time(ActingPage):
 
     place = "time"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open_run", "Open run"),
         Binding("r", "run_here", "Run here"),
         Binding("e", "explain_step", "Explain"),
         Binding("space", "mark", "Mark", key_display="␣"),

@@ -45,7 +45,7 @@ class MetricChart(PlotextPlot):
         self._replot()
 
     def _replot(self) -> None:
-        if not self.is_mounted:
+        if not self.is_attached:
             return
         plot = self.plt
         plot.clear_figure()

@@ -58,7 +58,7 @@ class TimeGrid(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home,g", "jump(0)", "Newest", show=False),
         Binding("end,G", "jump(-1)", "Oldest", show=False),
-        Binding("enter", "choose", "Open run", show=False),
+        Binding("enter", "choose", "Open run", key_display="⏎"),
     ]
 
     class Wanted(Message):

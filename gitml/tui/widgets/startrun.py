@@ -36,6 +36,8 @@ class StartRun(ModalScreen[list[str] | None]):
         Binding("ctrl+s", "start", "Start", priority=True),
     ]
 
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Screen declares it
+
     def __init__(
         self, offers: Sequence[Offer], pipeline: str | None, rev: str | None, params: Mapping[str, Scalar]
     ) -> None:

@@ -164,6 +164,7 @@ async def test_it_fits_a_small_terminal(history: Project) -> None:
         assert "make" in ui.line("SUBJECT")
         await ui.press("v")
         await ui.until("oldest")
+        assert any("⠀" < char <= "⣿" for char in ui.text()), "a line of braille dots"
         assert cells(ui, "breaks") == "●✗"
 
 

@@ -10,7 +10,7 @@ import pytest
 from gitml.core.digest import Digest, digest_of
 from gitml.core.record import Run, StepRun
 from gitml.core.result import ActionResult, Cost, OutputRef
-from gitml.store.artifacts import COLUMNS, GONE, HERE, RECORD, ArtifactList, Wanted
+from gitml.store.artifactlist import COLUMNS, GONE, HERE, RECORD, ArtifactList, Wanted
 from gitml.store.index import Index
 
 
