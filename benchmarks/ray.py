@@ -93,7 +93,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     from ray.cluster_utils import Cluster
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    os.environ["RAY_TMPDIR"] = "/tmp/gitml-bench"  # noqa: S108  the names of its sockets must be short
+    os.environ["RAY_TMPDIR"] = "/tmp/gitml-bench"
     memory = 512 << 20
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
     nodes.add_node(num_cpus=1, object_store_memory=memory)
