@@ -180,12 +180,13 @@ def main() -> int:
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=2 << 30)
     parser.add_argument("--only", choices=("steps", "many", "moving"))
+    parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
     options = parser.parse_args()
     results: dict[str, Any] = {}
     root = fresh("ray")
     if options.only != "moving":
         with cluster(root) as found:
-            results["steps"] = steps(root, found, options.steps, options.rounds, options.only)
+            results["steps"] = steps(root, found, options) if options.only != "many" else {}
             if options.only != "steps":
                 results["many"] = many(root, found, options.steps, options.many)
     if options.only in (None, "moving"):
@@ -196,14 +197,13 @@ def main() -> int:
     return 0
 
 
-def steps(root: str, found: Any, count: int, rounds: int, only: str | None) -> dict[str, Any]:
+def steps(root: str, found: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The cost of a step, by command."""
-    rows, results = [], {}
-    if only == "many":
-        return {}
-    for name, command in COMMANDS.items():
+    rows, results, count = [], {}, options.steps
+    for name in options.commands:
+        command = COMMANDS[name]
         pairs = []
-        for number in range(rounds):
+        for number in range(options.rounds):
             folder = os.path.join(root, f"bare-{name}-{number}")
             os.makedirs(folder)
             alone = bare(command, count, folder)
