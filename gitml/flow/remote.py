@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gitml.core.config import Target
+from gitml.core.digest import digest_of
+from gitml.errors import IntegrityError
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
 from gitml.execute.ray.cluster import Cluster
@@ -15,6 +19,8 @@ from gitml.repo.objects import Objects
 from gitml.store.incoming import Incoming
 from gitml.store.objects import LocalStore
 from gitml.workspace import KnownFacts, Workspace
+
+_BATCH = 4096
 
 
 def place_of(target: Target) -> Place:
@@ -31,7 +37,7 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
         return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
 
     ours = services()._replace(store=ws.store, contents=ws.objects)
-    return RayExecutor(cluster, Home(ours, services, arriving_home), run, place_of(target))
+    return RayExecutor(cluster, Home(ours, services, arriving_home, keep_at_home), run, place_of(target))
 
 
 def arriving_home(services: Services, name: str, size: int) -> Arriving | None:
@@ -40,3 +46,18 @@ def arriving_home(services: Services, name: str, size: int) -> Arriving | None:
     assert isinstance(store, LocalStore)
     digest = digest_named(name)
     return None if store.holds(digest, size) else Incoming(store, digest, size)
+
+
+def keep_at_home(services: Services, contents: Mapping[str, bytes]) -> None:
+    """Puts small contents into the driver's Store, in the order given; IntegrityError for one that is not what its name says."""
+    store = services.store
+    assert isinstance(store, LocalStore)
+    new = []
+    for name, content in contents.items():
+        digest = digest_named(name)
+        if digest_of(content) != digest:
+            raise IntegrityError(f"other bytes arrived than a machine said, for {digest[:19]}…", hint="run again")
+        if not store.holds(digest, len(content)):
+            new.append((digest, content))
+    for start in range(0, len(new), _BATCH):
+        store.publish_contents(new[start : start + _BATCH])

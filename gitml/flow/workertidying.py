@@ -1,6 +1,6 @@
 """Clearing up a worker's folder: what killed attempts left, and beyond the limit what was used longest ago.
 
-A use is noted for a root (what a step needs or made), not for each file below it. What the roots used last need is kept, as far
+A use is noted for a root (what a step needs or made), not for each file below it. What the roots used last need is kept as far
 as the limit goes, and whatever a running step has pinned.
 """
 

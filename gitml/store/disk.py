@@ -28,6 +28,7 @@ _REGULAR_OR_WRITABLE = 0o170222
 _FICLONE = 0x40049409
 _SYNC_FILE_RANGE_WRITE = 2
 _THREADS = 8
+_MANY = 6  # paths from which on threads are worth starting
 
 _HINTS = {
     errno.ENOSPC: "free some space (`gitml gc -n` shows what could go), then run again",
@@ -181,7 +182,7 @@ def sync_path(path: str) -> None:
 
 def sync_paths(paths: Sequence[str]) -> None:
     """Has many files or folders written to the disk; in threads, because the disk serves many at once."""
-    if len(paths) < 2 * _THREADS:
+    if len(paths) < _MANY:
         for path in paths:
             sync_path(path)
         return

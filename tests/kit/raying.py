@@ -14,14 +14,12 @@ from gitml.core.environment import Environment
 from gitml.core.protocols import Task
 from gitml.core.resources import Resources
 from gitml.errors import InputError
-from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
 from gitml.execute.ray.executor import Home, RayExecutor
-from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.folder import Place
 from gitml.execute.ray.machines import Machine, label_selector, resources_of
-from gitml.execute.ray.naming import digest_named
+from gitml.flow.remote import arriving_home, keep_at_home
 from gitml.flow.workerfolder import ASSEMBLY
-from gitml.store.incoming import Incoming
 from gitml.store.objects import LocalStore
 from tests.kit.executing import Bench, MemoryFacts
 
@@ -80,13 +78,6 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
         shutil.rmtree(place, ignore_errors=True)
 
 
-def arriving(services: Services, name: str, size: int) -> Arriving | None:
-    """What comes home, into the Store of a Bench."""
-    store = services.store
-    assert isinstance(store, LocalStore)
-    return None if store.is_sound(digest_named(name), size) else Incoming(store, digest_named(name), size)
-
-
 class RayBench(Bench):
     """A Bench whose executors are of Ray."""
 
@@ -98,7 +89,7 @@ class RayBench(Bench):
         self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
-        home = Home(self.services(), self.services, arriving)
+        home = Home(self.services(), self.services, arriving_home, keep_at_home)
         place = Place(ASSEMBLY, self.worker)
         executor = RayExecutor(self.cluster, home, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]

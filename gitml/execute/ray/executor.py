@@ -6,7 +6,7 @@ import os
 import queue
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -22,8 +22,9 @@ from gitml.execute.ray.carrying import Carrier
 from gitml.execute.ray.fleet import Fleet
 from gitml.execute.ray.folder import Arriving, Place
 from gitml.execute.ray.gang import LOOK, Gangs, Reserved
-from gitml.execute.ray.homecoming import LogFile, keep_small
+from gitml.execute.ray.homecoming import LogFile
 from gitml.execute.ray.hub import Hub
+from gitml.execute.ray.keeping import Keeping
 from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.naming import roots_of, roots_of_outputs, stored_name
 from gitml.execute.ray.orders import Order, Report, decode_report, encode_order
@@ -50,11 +51,14 @@ class Joined(Protocol):
 
 
 class Home(NamedTuple):
-    """The driver's side: its services (`make` makes more of them, for threads) and how a content is taken into its Store."""
+    """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
+    how many small ones are, by name, those below a tree before it.
+    """
 
     services: Services
     make: Callable[[], Services]
     arriving: Callable[[Services, str, int], Arriving | None]
+    keep: Callable[[Services, Mapping[str, bytes]], None]
 
 
 class Attempt:
@@ -110,6 +114,8 @@ class RayExecutor:
         self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
         self._carrier = Carrier(place, home.make, home.arriving)
         self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
+        self._keeping = Keeping(home.make, home.keep)
+        self._freed = False  # whether there is room again since the last `wait`
         self._lost: RemoteError | None = None
         self._gangs = Gangs(self, home.services.store)
         self._hear()
@@ -142,9 +148,9 @@ class RayExecutor:
         return [self._wake_reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
-        """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out.
+        """Events since the last call, in order; waits up to `timeout` seconds for the first.
 
-        RemoteError when the head is lost.
+        Empty on time-out, and as soon as there is room for more Tasks. RemoteError when the head is lost.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         poll = select.poll()
@@ -155,7 +161,8 @@ class RayExecutor:
             if self._gangs:
                 events = [*self._gangs.sort(events), *self._gangs.look(), *self._events]
                 self._events = []
-            if events:
+            if events or self._freed:
+                self._freed = False
                 return events
             self._see_that_it_goes_on()
             left = 1.0 if deadline is None else deadline - time.monotonic()
@@ -198,6 +205,7 @@ class RayExecutor:
         while (self._attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
             self.wait(0.5)
         self._carrier.close()
+        self._keeping.close()
         if self._lost is None:
             import ray
 
@@ -241,7 +249,7 @@ class RayExecutor:
         berth.holds.update(baggage.small)
         if not baggage.large and not baggage.without:
             berth.holds.update(roots)
-        ref.future().add_done_callback(lambda future: self._tell(("report", attempt, future)))
+        ref.future().add_done_callback(lambda future: self._tell(("end", attempt, future)))
 
     def _performer(self, task: Task, machine: Machine) -> Any:
         """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""
@@ -343,10 +351,11 @@ class RayExecutor:
             attempt.started = True
             self._events.append(TaskStarted(attempt.task.attempt))
 
-    def _on_report(self, attempt: Attempt, future: Any) -> None:
+    def _on_end(self, attempt: Attempt, future: Any) -> None:
         name = attempt.task.attempt
         if self._attempts.get(name) is not attempt:
             return
+        self._freed = True
         seconds = time.monotonic() - attempt.begun
         self._fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
         attempt.ahead = False
@@ -355,7 +364,18 @@ class RayExecutor:
         except BaseException as error:
             self._on_failure(attempt, error)
             return
-        report = attempt.report = decode_report(data)
+        attempt.report = decode_report(data)
+        small = {name: content for name, content in contents.items() if name != "log"}
+        if small:
+            self._keeping.put(small, lambda error: self._tell(("report", attempt, contents, error)))
+        else:
+            self._on_report(attempt, contents, None)
+
+    def _on_report(self, attempt: Attempt, contents: dict[str, bytes], error: GitmlError | None) -> None:
+        """What came with a report is kept, or could not be."""
+        report = attempt.report
+        assert report is not None
+        attempt.why = error or attempt.why
         self._hub_forget(attempt)
         finished = report.finished
         berth = self._fleet.berths.get(report.node)
@@ -366,10 +386,6 @@ class RayExecutor:
         log = contents.pop("log", None)
         if log is not None:
             attempt.log.write(report.log_from, log)
-        try:
-            keep_small(self._home.services, self._home.arriving, contents)
-        except GitmlError as error:
-            attempt.why = error
         if berth is not None:
             berth.holds.update(contents)
             berth.holds.update(name for name, _ in report.away)
@@ -536,7 +552,7 @@ class RayExecutor:
             if attempt.report is not None:
                 continue
             if attempt.doomed and now > attempt.doomed:
-                self._on_report(attempt, _Lost("its machine was lost"))
+                self._on_end(attempt, _Lost("its machine was lost"))
             elif attempt.forced and now > attempt.forced:
                 attempt.forced = now + 10.0
                 ray.cancel(attempt.ref, force=True)

@@ -1,12 +1,8 @@
-"""What comes home of an attempt: its log while it runs, and the small contents that came with its report."""
+"""The log of an attempt on the driver, as it arrives."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-
-from gitml.execute.contents import Services
-from gitml.execute.ray.folder import Arriving
 
 
 class LogFile:
@@ -47,14 +43,3 @@ class LogFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def keep_small(
-    services: Services, arriving: Callable[[Services, str, int], Arriving | None], contents: Mapping[str, bytes]
-) -> None:
-    """Puts contents into the driver's Store, in the order given; IntegrityError for one that is not what its name says."""
-    for name, content in contents.items():
-        coming = arriving(services, name, len(content))
-        if coming is not None:
-            coming.write(content)
-            coming.commit()
