@@ -30,7 +30,7 @@ class Target(NamedTuple):
     `ray` is its address: ``host:port``, ``ray://host:port``, ``auto`` (the one this machine is part of), or ``local``: one that
     gitml starts on this machine, with the resources that `has` tells (as those of ``targets.local``). `token` is the path of
     the file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `cache` is the
-    most bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster itself does not tell it right.
+    most bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster does not tell it right.
     `wishes` has the memory, labels and custom resources for steps that do not say their own.
     """
 
