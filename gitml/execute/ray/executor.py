@@ -466,6 +466,8 @@ class RayExecutor:
         for waiting in self._under_way.values():
             waiting.discard(attempt.task.attempt)
         attempt.log.close()
+        if finished.outcome == "cancelled" and not attempt.cancelled:  # nobody asked: the way to it was lost, so it ended
+            finished = finished._replace(outcome="lost", error="it lost touch with the run")
         self._events.append(finished)
 
     def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:

@@ -46,7 +46,8 @@ class Keeping:
             some = [item for item in batch if item is not None]
             if services is None and some:
                 services = self._make()
-            self._keep_all(services, some)
+            if some:
+                self._keep_all(services, some)
             if None in batch:
                 return
 
