@@ -3,6 +3,7 @@
 #   make test    install everything and run all tests       (ARGS="-k name" is handed to pytest)
 #   make check   format, lint, types, layers, fast tests    (what a commit must pass; under two minutes)
 #   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
+#   make screenshots  take the pictures of docs/images again, of real runs
 #   make lock    compile the locks again                    (UPGRADE=1 takes newer versions)
 
 PYTHON ?= python3
@@ -24,13 +25,13 @@ UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
 
-.PHONY: demo test check format bench bench-peers lock clean
+.PHONY: demo test check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
-test: $(VENV)/dev.stamp
+test: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(ARGS)
 
 check: $(VENV)/dev.stamp
@@ -64,6 +65,13 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 	$(INSTALL) --editable .
 	@touch $@
 
+# The servers that tests of remote stores talk to, in an environment of their own; tests/kit/servers.py finds it there.
+
+$(VENV)/servers.stamp: $(VENV)/bootstrap.stamp requirements/servers.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/servers
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(VENV)/servers/bin/python requirements/servers.txt
+	@touch $@
+
 # Each peer in an environment of its own, byte code compiled as an installer does; gitml installed there as a user has it.
 
 PEERS := $(shell sed -n 's/==.*//p' benchmarks/peers.txt)
@@ -75,6 +83,7 @@ bench: bench-peers
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.registry
+	$(BIN)/python -m benchmarks.hooks
 
 bench-peers: $(PEERS:%=$(BENCH)/%/installed.stamp) $(BENCH)/gitml/installed.stamp $(VENV)/runtime.stamp
 
@@ -88,6 +97,9 @@ $(BENCH)/gitml/installed.stamp: requirements/runtime.txt pyproject.toml $(shell 
 	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BENCH)/gitml/bin/python requirements/runtime.txt
 	$(UV) pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BENCH)/gitml/bin/python .
 	@touch $@
+
+screenshots: $(VENV)/dev.stamp
+	$(BIN)/python docs/images/make.py 
 
 # The locks hold for every platform and Python that pyproject.toml allows, and name no package index.
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitml.core.protocols import Facts
 from gitml.execute.environments import Environments
@@ -14,12 +14,18 @@ from gitml.repo.discover import discover
 from gitml.repo.git import Location
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
+from gitml.repo.remotes import RUNS, tracked
 from gitml.repo.snapshot import WorkTree
 from gitml.store.index import Index
 from gitml.store.locks import Held, Locks
 from gitml.store.objects import LocalStore
 
+if TYPE_CHECKING:
+    from gitml.ledger.uniting import United
+    from gitml.ledger.verifying import Refused
+
 RUNS_REF = "refs/gitml/runs"
+FETCHED = "fetched"
 
 
 class KnownFacts:
@@ -49,11 +55,13 @@ class Workspace:
         self, location: Location, environ: Mapping[str, str], tell_of_many: Callable[[int], None] = lambda count: None
     ) -> None:
         self.tell_of_many = tell_of_many
+        self.tell_of_refused: Callable[[Refused], None] = lambda refused: None
         self.location = location
         self.environ = environ
         self.root = os.path.join(location.common_dir, "gitml")
         self.live = os.path.join(self.root, "live")
         self.trees: list[WorkTree] = []
+        self._united: tuple[United, ...] = ()
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
     @cached_property
@@ -80,7 +88,7 @@ class Workspace:
 
     @cached_property
     def index(self) -> Index:
-        """What can be looked up, level with the log of runs."""
+        """What can be looked up, level with the log of runs and with what any git fetched of other logs."""
         self.make_folders()
         index = Index(os.path.join(self.root, "index.db"))
         self._level(index)
@@ -91,11 +99,30 @@ class Workspace:
         if "index" in self.__dict__:
             self._level(self.index)
 
+    def take_in(self) -> tuple[United, ...]:
+        """Takes what any git fetched of other logs into the log of runs; what came of each that was not looked at before."""
+        self.catch_up()
+        self.index  # noqa: B018 - opening it does that too
+        taken, self._united = self._united, ()
+        return taken
+
     def _level(self, index: Index) -> None:
+        fetched = tracked(self.location, RUNS)
+        seen = " ".join(sorted(fetched.values()))
+        news = seen != (index.meta(FETCHED) or "")
+        if news:
+            from gitml.ledger.uniting import unite_all
+
+            united = unite_all(index, self.records, self.objects, fetched, self.tell_of_many)
+            for refused in [item for one in united for item in one.refused]:
+                self.tell_of_refused(refused)
+            self._united += united
         if self.records.tip() != index.meta("tip"):
             from gitml.ledger.sync import sync
 
             sync(index, self.records, self.objects, self.tell_of_many)
+        if news:
+            index.set_meta(FETCHED, seen)
 
     @cached_property
     def machine_facts(self) -> KnownFacts:

@@ -9,9 +9,10 @@ import shutil
 from gitml.errors import MachineError
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
+from gitml.repo.remotes import check_remote
 from registry.journal import Journal
 from registry.rows import REF
-from registry.sharing import check_remote, pull, tip_at
+from registry.sharing import pull, tip_at
 
 
 def clone_of(home: Location, url: str) -> Location:

@@ -7,14 +7,13 @@ withdrawn and told. Where both sides are on some remote already, the two lines a
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
+from gitml.errors import BusyError, InputError, IntegrityError
 from gitml.repo.git import Location, git, git_status
+from gitml.repo.remotes import REGISTRY, check_remote, tip_of, tracked, tracking_ref, without_secrets
+from gitml.repo.transport import Patience, fetch, peek, send
 from registry.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
 from registry.interface import interface_from_json
 from registry.journal import Entry, Journal
@@ -23,8 +22,6 @@ from registry.rows import REF
 from registry.state import ModuleState, apply, check_event, folded
 
 _TRIES = 20
-_TRACKING = "refs/gitml/remotes"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 
 
 class Withdrawn(NamedTuple):
@@ -44,77 +41,46 @@ class Shared(NamedTuple):
 
 def pull(journal: Journal, remote: str) -> Shared:
     """Takes in what the remote has."""
-    check_remote(remote)
-    theirs = _fetch(journal.location, remote)
-    received, withdrawn = _integrate(journal, theirs, remote)
+    received, withdrawn = take_in(journal, _fetch(journal.location, remote), remote)
     return Shared(received, 0, withdrawn)
 
 
 def push(journal: Journal, remote: str) -> Shared:
-    """Takes in what the remote has and sends what it lacks; again while others push at the same time."""
+    """Sends what the remote lacks, after taking in what it has where others came first; again while they go on."""
     check_remote(remote)
     received = 0
     withdrawn: tuple[Withdrawn, ...] = ()
-    for _ in range(_TRIES):
-        theirs = _fetch(journal.location, remote)
-        more, refused = _integrate(journal, theirs, remote)
-        received, withdrawn = received + more, withdrawn + refused
+    patience = Patience()
+    while True:
         ours = journal.projection.tip()
-        if ours is None or ours == theirs:
+        if ours is not None:
+            answer = send(journal.location, remote, {REGISTRY: ours})[REGISTRY]
+            if answer.has:
+                base = answer.before and journal.objects.resolve(answer.before)
+                sent = len(journal.log.changes(base, ours, FOLDER).added) if answer.moved else 0
+                return Shared(received, sent, withdrawn)
+        if not patience.wait():
+            raise BusyError("others keep pushing to this registry", where=without_secrets(remote), hint="try again")
+        theirs = _fetch(journal.location, remote)
+        more, refused = take_in(journal, theirs, remote)
+        received, withdrawn = received + more, withdrawn + refused
+        if journal.projection.tip() == theirs:
             return Shared(received, 0, withdrawn)
-        sent = len(journal.log.changes(theirs, ours, FOLDER).added)
-        if _send(journal.location, remote, theirs, ours):
-            return Shared(received, sent, withdrawn)
-    raise BusyError("others keep pushing to this registry", where=remote, hint="try again")
 
 
 def tip_at(location: Location, remote: str) -> str | None:
     """The newest record of the registry at `remote`, None when there is none; nothing is fetched."""
-    out, stderr, code = git_status(location, "ls-remote", "--end-of-options", remote, REF, env=_network(location))
-    if code:
-        raise _remote_error("ls-remote", remote, stderr.decode("utf-8", "replace"))
-    return out.decode("ascii", "replace").split("\t")[0] or None
-
-
-def tracking_ref(remote: str) -> str:
-    """The ref that holds what was last fetched from, or sent to, the remote."""
-    name = remote if _NAME.match(remote) and ".." not in remote and not remote.endswith((".", ".lock")) else ""
-    return f"{_TRACKING}/{name or hashlib.sha256(os.fsencode(remote)).hexdigest()[:16]}/registry"
+    return peek(location, remote, REF)
 
 
 def _fetch(location: Location, remote: str) -> str | None:
     """The remote's newest record, fetched with all it needs; None when the remote has no registry yet."""
-    refspec = f"+{REF}:{tracking_ref(remote)}"
-    options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--end-of-options")
-    args = ("fetch", *options, remote, refspec)
-    _, stderr, code = git_status(location, *args, env=_network(location))
-    if code:
-        text = stderr.decode("utf-8", "replace")
-        if "couldn't find remote ref" in text:
-            return None
-        raise _remote_error("fetch", remote, text)
-    return git(location, "rev-parse", "--verify", "--end-of-options", tracking_ref(remote)).decode("ascii").strip()
+    fetch(location, remote, (REGISTRY,))
+    return tip_of(location, tracking_ref(remote, REGISTRY))
 
 
-def _send(location: Location, remote: str, theirs: str | None, ours: str) -> bool:
-    """Moves the remote's log from `theirs` to `ours`; False when it is no longer there."""
-    lease = f"--force-with-lease={REF}:{theirs or ''}"
-    args = ("push", "--porcelain", "--quiet", "--no-verify", lease, "--end-of-options", remote, f"{ours}:{REF}")
-    out, stderr, code = git_status(location, *args, env=_network(location))
-    if code == 0:
-        git(location, "update-ref", tracking_ref(remote), ours)
-        return True
-    text = (out + stderr).decode("utf-8", "replace")
-    if any(
-        word in text
-        for word in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref", "failed to update")
-    ):
-        return False
-    raise _remote_error("push", remote, text)
-
-
-def _integrate(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
-    """Brings the own log to hold what `theirs` has: (events received, own events withdrawn)."""
+def take_in(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
+    """Brings the own log to hold what `theirs`, fetched from `remote`, has: (events received, own events withdrawn)."""
     for _ in range(_TRIES):
         with journal.alone():
             ours = journal.projection.tip()
@@ -236,8 +202,7 @@ def _joined(journal: Journal, ours: str, theirs: str, received: Sequence[Event])
 def _is_public(location: Location, ours: str, theirs: str, remote: str) -> bool:
     """Whether one of the own records that `theirs` lacks was fetched from, or sent to, another remote."""
     own = git(location, "rev-list", "--first-parent", ours, f"^{theirs}").decode("ascii").split()
-    listed = git(location, "for-each-ref", "--format=%(objectname) %(refname)", _TRACKING).decode().splitlines()
-    tips = [line.split(" ", 1)[0] for line in listed if line.split(" ", 1)[1] != tracking_ref(remote)]
+    tips = [tip for ref, tip in tracked(location, REGISTRY).items() if ref != tracking_ref(remote, REGISTRY)]
     return any(_is_ancestor(location, own[-1], tip) for tip in tips)
 
 
@@ -246,27 +211,3 @@ def _is_ancestor(location: Location, one: str, other: str) -> bool:
     if code not in (0, 1):
         raise IntegrityError(f"the registry's log can't be read: {stderr.decode(errors='replace').strip()}")
     return code == 0
-
-
-def _network(location: Location) -> dict[str, str]:
-    """Nothing may wait for a password that nobody is asked for."""
-    if "GIT_SSH_COMMAND" in os.environ or "GIT_SSH" in os.environ:
-        return {}
-    if git(location, "config", "--get", "core.sshCommand", check=False).strip():
-        return {}
-    return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
-
-
-def check_remote(remote: str) -> None:
-    """InputError unless `remote` can be a remote's name, a URL or a path."""
-    if not remote or remote.startswith("-") or any(char < " " or char == "\x7f" for char in remote):
-        raise InputError("not a remote", where=ascii(remote)[:80])
-
-
-def _remote_error(what: str, remote: str, text: str) -> GitmlError:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = next(
-        (line for line in lines if line.startswith(("fatal: ", "error: ", "! "))), lines[-1] if lines else "failed"
-    )
-    hint = f"see whether git {what} works with it"
-    return RemoteError(f"git {what}: {told.partition(': ')[2] or told}", where=remote, hint=hint)

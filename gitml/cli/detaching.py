@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import tempfile
-import time
 
 from gitml.cli.session import Session
-
-_PATIENCE = 60.0  # seconds for the run to begin; planning a huge pipeline takes a few
 
 
 def detach(session: Session) -> int:
     """Starts the run, waits until it goes on or has ended, and prints its id; what it says before it begins is passed on."""
+    from gitml.flow.detached import start_detached
     from gitml.flow.run import new_run_id
 
     ws = session.ws
     run_id = new_run_id()
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--json")]
-    place = arguments.index("run") + 1
-    full = [sys.executable, "-m", "gitml", *_without_directory(arguments[:place]), "--run-id", run_id, "-q"]
-    full += _without_directory(arguments[place:])
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            full, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
-        )
-        live = os.path.join(ws.live, run_id, "run.json")
-        end = time.monotonic() + _PATIENCE
-        while process.poll() is None and not os.path.exists(live) and time.monotonic() < end:
-            time.sleep(0.01)
-        code = process.poll()
-        if code:
-            said.seek(0)
-            sys.stderr.buffer.write(said.read())
-            if ws.index.run_row(run_id) is None:
-                return code if code > 0 else 128 - code
+    place = arguments.index("run")
+    started = start_detached(
+        ws, _without_directory(arguments[:place]), _without_directory(arguments[place + 1 :]), run_id
+    )
+    if started.code:
+        sys.stderr.buffer.write(started.said)
+        ws.catch_up()
+        if ws.index.run_row(run_id) is None:
+            return started.code if started.code > 0 else 128 - started.code
     if session.json:
         session.show_json({"run": run_id})
     else:

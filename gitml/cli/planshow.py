@@ -27,6 +27,9 @@ def show_plan(
     policy = policy_for(loaded, wanted, force=force, reuse=reuse)
     plan = make_plan(session.ws, loaded, wanted, policy, on)
     commit, dirty = commit_of(loaded)
+    if not session.json:
+        for warning in plan.warnings:
+            session.warn(safe(warning))
     if session.json:
         session.show_json(
             {

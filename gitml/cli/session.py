@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.terminal import paint
+from gitml.cli.terminal import paint, safe
 
 if TYPE_CHECKING:
+    from gitml.ledger.verifying import Refused
     from gitml.workspace import Workspace
 
 
@@ -31,12 +32,22 @@ class Session:
         if self._workspace is None:
             from gitml.workspace import open_workspace
 
-            self._workspace = open_workspace(os.getcwd(), os.environ, self._tell_of_many)
+            self.adopt(open_workspace(os.getcwd(), os.environ))
+        assert self._workspace is not None
         return self._workspace
+
+    def adopt(self, workspace: Workspace) -> None:
+        """Makes this workspace that of the session: it tells here, and is let go at the end."""
+        workspace.tell_of_many = self._tell_of_many
+        workspace.tell_of_refused = self._tell_of_refused
+        self._workspace = workspace
 
     def _tell_of_many(self, records: int) -> None:
         if not self.json:
             self.note(f"reading {records:,} records of runs…")
+
+    def _tell_of_refused(self, refused: Refused) -> None:
+        self.warn(f"refused {safe(refused.path)}: {safe(refused.why)}")
 
     def close(self) -> None:
         """Lets go of the workspace."""

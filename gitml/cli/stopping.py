@@ -13,9 +13,10 @@ from gitml.flow.stop import StopSignal
 class Stopping:
     """Within a ``with``, SIGINT and SIGTERM ask `stop`; afterwards `exit_code` says how a cancelled run ends."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, told: str = "stopping; Ctrl-C again ends the steps at once") -> None:
         self.stop = StopSignal()
         self.quiet = quiet
+        self.told = told
         self.exit_code = INTERRUPTED
 
     def __enter__(self) -> Stopping:
@@ -36,6 +37,6 @@ class Stopping:
         self.stop.ask()
         if not self.quiet and self.stop.level == 1:
             try:
-                sys.stderr.write("stopping; Ctrl-C again ends the steps at once\n")
+                sys.stderr.write(f"{self.told}\n")
             except (OSError, RuntimeError):
                 return  # the signal came while stderr was being written to; nothing is lost but the line

@@ -32,11 +32,16 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "metrics": Entry("metrics", "Show and compare the metrics of runs"),
         "params": Entry("params", "Show and compare the parameters of runs"),
         "checkout": Entry("checkout", "Write the outputs of a run to files"),
+        "ui": Entry("ui", "Look around in the terminal or a browser, and act from there"),
         "lineage": Entry("lineage", "Tell where an artifact comes from, and what was made of it"),
     },
     "Share": {
+        "push": Entry("push", "Send records of runs to a Git remote"),
+        "fetch": Entry("fetch", "Take in the records that a Git remote has"),
+        "pull": Entry("pull", "Take in what a Git remote has"),
         "lock": Entry("lock", "Write down which version of each module the pipelines use"),
         "module": Entry("module", "Publish, find and look after reusable steps"),
+        "remotes": Entry("remotes", "List the remote stores, and see whether they answer"),
     },
     "Look after": {
         "du": Entry("du", "Tell how much room gitml takes"),
@@ -45,6 +50,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Set up": {
         "init": Entry("init", "Start using gitml in a repository"),
+        "clone": Entry("clone", "Clone a repository with the records of its runs"),
         "demo": Entry("demo", "Make a small repository and walk through it"),
         "doctor": Entry("doctor", "Tell what works on this machine"),
         "config": Entry("config", "Show the settings in force"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import NewType
 
 Digest = NewType("Digest", str)
@@ -23,6 +24,7 @@ def from_hex(hex_digits: str) -> Digest:
     return Digest(PREFIX + hex_digits)
 
 
+@lru_cache(1 << 14)  # a history names the same contents again and again
 def parse_digest(text: str) -> Digest:
     """`text` as a Digest; ValueError when it is not one."""
     if not text.startswith(PREFIX):

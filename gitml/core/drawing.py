@@ -18,6 +18,7 @@ _LINES = {
 }  # fmt: skip
 _ASCII = str.maketrans("│─╰╯╭╮├┤┴┬┼└▼→", "|-''..+++++'v>")
 _GAP = 3
+MOST_REDUCED = 2000
 
 Parents = Mapping[str, Sequence[str]]
 
@@ -310,7 +311,9 @@ def outline(parents: Parents, deepest: int = 24) -> list[OutlineRow]:
     """One step a row, under what it needs; a chain goes straight down, and only where ways part does the next go in.
 
     A step that needs several stands under the last of them and names the others. Beyond `deepest` columns nothing goes in.
+    What is needed in longer ways too is not named.
     """
+    parents = _reduced(parents) if len(parents) <= MOST_REDUCED else parents
     children: dict[str, list[str]] = {name: [] for name in parents}
     for name, direct in parents.items():
         if direct:

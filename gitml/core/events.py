@@ -20,6 +20,13 @@ class StepWaits(NamedTuple):
     name: str
 
 
+class StepFetches(NamedTuple):
+    """Inputs of `size` bytes are brought from a remote store before the step can start."""
+
+    name: str
+    size: int
+
+
 class StepStarted(NamedTuple):
     """An attempt begins; `number` counts from 1."""
 
@@ -80,5 +87,14 @@ class RunFinished(NamedTuple):
 
 
 Event = (
-    RunStarted | StepWaits | StepStarted | StepOutput | StepRetried | StepFinished | Note | Transferring | RunFinished
+    RunStarted
+    | StepWaits
+    | StepFetches
+    | StepStarted
+    | StepOutput
+    | StepRetried
+    | StepFinished
+    | Note
+    | Transferring
+    | RunFinished
 )

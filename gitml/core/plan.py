@@ -61,9 +61,10 @@ ALWAYS_REUSE = Policy()
 
 
 class Plan(NamedTuple):
-    """Decisions by step, each step after those it waits for."""
+    """Decisions by step, each step after those it waits for; `warnings` tell what could not be found out."""
 
     decisions: Mapping[str, Decision]
+    warnings: tuple[str, ...] = ()
 
     def runs_something(self) -> bool:
         """Whether a step would or may run."""

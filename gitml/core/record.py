@@ -14,6 +14,8 @@ FORMAT = 1
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _LARGEST = 1.7976931348623157e308
+_new = tuple.__new__
+_FREE = Cost()
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
 OUTCOMES = ("executed", "reused", "failed", "skipped", "cancelled")
@@ -248,9 +250,10 @@ def _maybe_text(raw: Any) -> str | None:
 
 
 def _number(raw: Any) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not abs(raw) <= _LARGEST:
-        raise TypeError(f"{str(raw)[:60]!r} is not a finite number")
-    return raw
+    kind = type(raw)
+    if (kind is float or kind is int) and -_LARGEST <= raw <= _LARGEST:
+        return raw  # type: ignore[no-any-return]
+    raise TypeError(f"{str(raw)[:60]!r} is not a finite number")
 
 
 def _scalar(raw: Any) -> Scalar:
@@ -260,7 +263,12 @@ def _scalar(raw: Any) -> Scalar:
 
 
 def _cost(raw: Mapping[str, Any]) -> Cost:
-    return Cost(_number(raw["wall"]), _number(raw["cpu"]), size_from_json(raw["peak_memory"]))
+    wall, cpu, memory = raw["wall"], raw["cpu"], raw["peak_memory"]
+    if type(wall) is not float or type(cpu) is not float:
+        wall, cpu = _number(wall), _number(cpu)
+    elif not (-_LARGEST <= wall <= _LARGEST and -_LARGEST <= cpu <= _LARGEST):
+        raise TypeError("not a finite number")
+    return _new(Cost, (wall, cpu, size_from_json(memory)))
 
 
 def step_from_json(raw: Mapping[str, Any]) -> StepRun:
@@ -274,20 +282,34 @@ def step_from_json(raw: Mapping[str, Any]) -> StepRun:
 def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
     if raw["outcome"] not in OUTCOMES:
         raise ValueError(f"unknown outcome {raw['outcome']!r}")
-    return StepRun(
-        name=_text(raw["name"]),
-        outcome=raw["outcome"],
-        reason=_text(raw["reason"]),
-        seconds=_number(raw["seconds"]),
-        key=parse_digest(raw["key"]) if raw.get("key") else None,
-        outputs=outputs_from_json(raw["outputs"]),
-        metrics={name: _number(value) for name, value in raw["metrics"].items()},
-        attempts=tuple([_attempt_from_json(item) for item in raw.get("attempts", ())]),
-        cost=_cost(raw["cost"]) if raw.get("cost") else Cost(),
-        saved=_cost(raw["saved"]) if raw.get("saved") else None,
-        origin=_maybe_text(raw.get("origin")),
-        error=_maybe_text(raw.get("error")),
+    # Histories hold millions of these: checked inline and made without the call that names their fields.
+    name, reason, metrics, cost, get = raw["name"], raw["reason"], raw["metrics"], raw.get("cost"), raw.get
+    if type(name) is not str or type(reason) is not str:
+        raise TypeError("name and reason are not text")
+    key, saved, attempts, origin, error = get("key"), get("saved"), get("attempts"), get("origin"), get("error")
+    return _new(
+        StepRun,
+        (
+            name,
+            raw["outcome"],
+            reason,
+            _number(raw["seconds"]),
+            parse_digest(key) if key else None,
+            outputs_from_json(raw["outputs"]),
+            {metric: _number(value) for metric, value in metrics.items()} if metrics else _no_metrics(metrics),
+            tuple([_attempt_from_json(item) for item in attempts]) if attempts else (),
+            _cost(cost) if cost else _FREE,
+            _cost(saved) if saved else None,
+            origin if origin is None or type(origin) is str else _text(origin),
+            error if error is None or type(error) is str else _text(error),
+        ),
     )
+
+
+def _no_metrics(raw: Any) -> dict[str, float]:
+    if type(raw) is not dict:
+        raise TypeError("metrics are not by name")
+    return {}
 
 
 def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:

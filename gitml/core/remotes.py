@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,17 @@ class RemoteSpec(NamedTuple):
     def scheme(self) -> str:
         """``lfs``, ``s3``, ``gs``, ``az``, ``ssh`` or ``file``."""
         return self.url.partition(":")[0]
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others in what is remembered: another place is another remote, another name is not."""
+        place = f"{self.url} {sorted(self.options.items())}"
+        return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @property
+    def place(self) -> str:
+        """Where it is, to be shown."""
+        return self.options.get("place", self.url)
 
     @property
     def path(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gitml.core.digest import Digest, parse_digest
 
 MAX_SIZE = 1 << 63
+_new = tuple.__new__
 
 
 class OutputRef(NamedTuple):
@@ -82,14 +83,19 @@ def outputs_from_json(raw: Mapping[str, Mapping[str, Any]]) -> tuple[OutputRef, 
     """The inverse of `outputs_as_json`; ValueError for what is not outputs."""
     try:
         return tuple(
-            OutputRef(
-                name,
-                str(item["kind"]),
-                parse_digest(item["digest"]),
-                size_from_json(item["size"]),
-                bool(item.get("executable")),
-            )
-            for name, item in raw.items()
+            [
+                _new(
+                    OutputRef,
+                    (
+                        name,
+                        str(item["kind"]),
+                        parse_digest(item["digest"]),
+                        size_from_json(item["size"]),
+                        bool(item.get("executable")),
+                    ),
+                )
+                for name, item in raw.items()
+            ]
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not outputs: {error}") from error

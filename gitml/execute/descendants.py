@@ -130,16 +130,21 @@ def end_strays(directory: str) -> int:
 
     For what a crash of everything at once left behind: sandboxes are known by their place, not by who started them.
     """
-    marks = (f"\0TMPDIR={directory}/".encode("utf-8", "surrogateescape"), directory + "/")
     killed: set[int] = set()
     until = time.monotonic() + PATIENCE
-    while strays := [pid for pid in _all_processes() if _is_stray(pid, *marks)]:
+    while strays := strays_of(directory):
         killed.update(strays)
         send(strays, signal.SIGKILL)
         if time.monotonic() > until:
             break
         time.sleep(0.002)
     return len(killed)
+
+
+def strays_of(directory: str) -> list[int]:
+    """The processes that run in `directory` or have their TMPDIR below it."""
+    marks = (f"\0TMPDIR={directory}/".encode("utf-8", "surrogateescape"), directory + "/")
+    return [pid for pid in _all_processes() if _is_stray(pid, *marks)]
 
 
 def _all_processes() -> list[int]:

@@ -1,30 +1,104 @@
-"""Whether the bytes of a known result can be had without running: here in the Store, or inline in a record."""
+"""Whether the bytes of a known result can be had without running: here in the Store, inline in a record, or in a remote store."""
 
 from __future__ import annotations
 
-from gitml.core.action import Action
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from gitml.core.digest import Digest, digest_of
 from gitml.core.result import OutputRef
 from gitml.core.tree import decode_tree
 from gitml.errors import IntegrityError
 from gitml.workspace import Workspace
 
+if TYPE_CHECKING:
+    from gitml.flow.remotes import Remotes
+
 
 class Availability:
-    """Answers for one plan or run; what was found here once is not looked at again."""
+    """Answers for one plan or run; what was found once is not looked at again.
+
+    Remote stores are asked only about what is neither here nor in a record. `warnings` tell of those that could not be asked.
+    """
 
     def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
         self.store = ws.store
         self.index = ws.index
         self.records = ws.records
+        self.warnings: list[str] = []
+        self._remotes: Remotes | None = None
+        self._answers: dict[Digest, bool] = {}
+        self._questions: list[OutputRef] | None = None
+
+    @property
+    def remotes(self) -> Remotes:
+        """The remote stores; what they need is loaded only when something is neither here nor in a record."""
+        if self._remotes is None:
+            from gitml.flow.remotes import Remotes
+
+            self._remotes = Remotes(self.ws)
+        return self._remotes
 
     def has(self, output: OutputRef) -> bool:
         """Whether all of an output can be had."""
+        return self.is_here(output) or self._is_remote(output)
+
+    def is_here(self, output: OutputRef) -> bool:
+        """Whether all of an output is in the Store or in records."""
         if self.store.has(output.digest, output.size, tree=output.is_tree):
             return True
-        return self._inline(output.digest, output.is_tree)
+        return self.is_inline(output.digest, tree=output.is_tree)
 
-    def _inline(self, digest: Digest, tree: bool) -> bool:
+    # Remote stores
+
+    @contextmanager
+    def gathering(self) -> Iterator[list[OutputRef]]:
+        """Within it, what only a remote store could tell is taken to be there, and noted in the list that is given."""
+        questions: list[OutputRef] = []
+        self._questions = questions
+        try:
+            yield questions
+        finally:
+            self._questions = None
+
+    def ask(self, outputs: Sequence[OutputRef]) -> None:
+        """Asks the remote stores about outputs, in few requests; unreachable ones are told in `warnings` and have nothing."""
+        remotes = self.remotes
+        before = len(remotes.troubles)
+        found = remotes.ask(outputs)
+        self._answers |= {output.digest: output.digest in found for output in outputs}
+        for trouble in remotes.troubles[before:]:
+            where = f" ({trouble.error.where})" if trouble.error.where else ""
+            self.warnings.append(
+                f"remote {trouble.remote} can't be asked, so what only it has counts as gone: {trouble.error.message}{where}"
+            )
+
+    def lost(self, output: OutputRef) -> None:
+        """Says that an output could not be brought after all."""
+        self._answers[output.digest] = False
+
+    def _is_remote(self, output: OutputRef) -> bool:
+        answer = self._answers.get(output.digest)
+        if answer is None:
+            if not self.remotes.specs:
+                answer = False
+            elif self.remotes.says(output):
+                answer = True
+            elif self._questions is not None:
+                self._questions.append(output)
+                return True
+            else:
+                self.ask([output])
+                return self._answers[output.digest]
+            self._answers[output.digest] = answer
+        return answer
+
+    # Records
+
+    def is_inline(self, digest: Digest, *, tree: bool) -> bool:
+        """Whether all of some content is in records, or what is not is here."""
         # Content that went bad here is made again by running, which also shows whether it can be; see docs/architecture.md.
         oid = self.index.inline(digest)
         if oid is None or self.store.is_quarantined(digest):
@@ -34,15 +108,24 @@ class Availability:
         listing = self._content(digest, oid)
         return all(
             self.store.has(entry.digest, entry.size, tree=entry.kind == "d")
-            or self._inline(entry.digest, entry.kind == "d")
+            or self.is_inline(entry.digest, tree=entry.kind == "d")
             for entry in decode_tree(listing)
         )
 
-    def fetch(self, action: Action) -> None:
-        """Puts every input of `action` that is only inline into the Store; IntegrityError when a record lies."""
-        for item in action.inputs:
-            if not item.content.startswith("git:"):
-                self.fetch_digest(Digest(item.content), tree=item.kind == "directory")
+    def bring_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
+        """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""
+        for output in outputs:
+            self.fetch_digest(output.digest, tree=output.is_tree)
+        return [o for o in outputs if not self.store.has(o.digest, o.size, tree=o.is_tree)]
+
+    def brings(self, output: OutputRef) -> bool:
+        """Puts one output into the Store, from wherever it is; whether it is there now."""
+        if not self.bring_inline([output]):
+            return True
+        from gitml.flow.downloading import bring
+        from gitml.flow.stop import StopSignal
+
+        return not bring(self.ws, [output], lambda _: None, StopSignal()).lost
 
     def fetch_digest(self, digest: Digest, *, tree: bool) -> None:
         """Puts one Blob, or a Tree with all below it, into the Store if it is only inline."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.record import decode_run
+from gitml.core.result import OutputRef
 from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.availability import Availability
 from gitml.flow.load import load_recorded
@@ -18,6 +19,7 @@ from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import parse_path
+from gitml.ledger.pointers import parse_pointer
 from gitml.ledger.runs import read_run
 from gitml.store import fsck
 from gitml.store.locks import Locks
@@ -91,7 +93,7 @@ def _records(ws: Workspace) -> Iterator[Fault]:
 def _problem_of_record(path: str, content: bytes) -> str | None:
     file = parse_path(path)
     if file is None:
-        return "is no file of a record"
+        return None if parse_pointer(path) is not None and not content else "is no file of a record"
     stem = file.name.removesuffix(".json")
     try:
         if not file.folder:
@@ -141,13 +143,30 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
     return found
 
 
+def _fetched(ws: Workspace, digest: Digest) -> bool:
+    """Whether a remote store gave `digest` back, itself or as a part of a directory."""
+    size = ws.index.output_sizes().get(digest)
+    trees = ws.index.output_trees()
+    wholes = [digest] if digest in trees else [] if size is not None else _holders(ws, digest)
+    outputs = [OutputRef("", "directory", whole, trees[whole]) for whole in wholes]
+    if size is not None:
+        outputs.append(OutputRef("", "file", digest, size))
+    if outputs:
+        from gitml.flow.downloading import bring
+
+        bring(ws, outputs, lambda _: None, StopSignal())
+    return ws.store.check(digest) is None
+
+
 def _make_again(ws: Workspace, digest: Digest) -> str | None:
-    """Takes `digest` from a record, or runs the step that made it again; what came of it, None when it can't be made."""
+    """Takes `digest` from a record or a remote store, or runs the step that made it again; what came of it, None: nothing."""
     if not ws.store.is_quarantined(digest):
         with contextlib.suppress(IntegrityError):  # a record that lies is a fault of its own
             Availability(ws).fetch_digest(digest, tree=False)
         if ws.store.check(digest) is None:
             return "taken from a record"
+    if _fetched(ws, digest):
+        return "fetched from a remote store"
     makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]
     for maker in makers[:3]:
         try:

@@ -34,7 +34,10 @@ def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, 
                 "", f"other bytes ({one.digest[7:19]} became {two.digest[7:19]}; the first are no longer stored)"
             )
         ]
-    available.fetch_digest(one.digest, tree=one.is_tree)
+    if not available.brings(one):
+        return [
+            FileDifference("", f"other bytes ({one.digest[7:19]} became {two.digest[7:19]}; the first can't be had)")
+        ]
     if one.is_tree:
         return list(_trees(store, one.digest, two.digest, ""))
     return [FileDifference("", _files(store, one.digest, two.digest))]

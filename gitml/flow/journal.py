@@ -24,7 +24,10 @@ class Journal:
         self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
 
     def note(self, line: str) -> None:
-        """Adds one finished step; in one write, so that a reader sees whole lines. MachineError when the disk is full."""
+        """Adds one line (a finished step, an attempt that begins) in one write, so that a reader sees whole lines.
+
+        MachineError when the disk is full.
+        """
         data = line.encode() + b"\n"
         try:
             written = self.events.write(data)
@@ -32,6 +35,10 @@ class Journal:
             raise self._full(os.strerror(error.errno or 0)) from error
         if written != len(data):
             raise self._full("the disk is full")
+
+    def note_start(self, name: str, number: int, reason: str, at: float) -> None:
+        """Adds that a step's attempt `number` begins, at `at` seconds since 1970."""
+        self.note(json.dumps({"started": name, "number": number, "reason": reason, "at": at}))
 
     def _full(self, why: str) -> MachineError:
         hint = "free some space; what is finished is kept, and the next gitml command records it"

@@ -74,7 +74,8 @@ def load(
     config = read_config(ws, source)
     path, entry = _find(source, pipeline, config)
     memo = _memo(entry, path, config)
-    head, parsed = _head(ws, source, config, path, entry)
+    graph_kind = f"graph-{FORMAT}"
+    head, parsed = _head(ws, source, entry, path, config, memo)
     params = bind_params(head.params, given)
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
@@ -85,7 +86,6 @@ def load(
         contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
     told = json.dumps([params, contents], sort_keys=True)
     graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
-    graph_kind = f"graph-{FORMAT}"
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)
@@ -96,9 +96,55 @@ def load(
     return Loaded(graph, head, config, source, recorded, warnings)
 
 
+def _memo(entry: Entry, path: str, config: Config) -> str:
+    """Under what a pipeline file that was read is remembered: all that its meaning depends on."""
+    return f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
+
+
+def _head(
+    ws: Workspace, source: Source, entry: Entry, path: str, config: Config, memo: str
+) -> tuple[Head, Pipeline | None]:
+    """The Head of a pipeline file, and the Pipeline where the file had to be read for it."""
+    kind = f"pipeline-{FORMAT}"
+    kept = ws.index.fact(kind, memo)
+    if kept is not None:
+        return head_from_json(kept), None
+    parsed = _parse(source, entry, path, config)
+    head = head_of(parsed)
+    ws.index.remember(kind, memo, head_as_json(head))
+    return head, parsed
+
+
 def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> Head:
     """What the pipeline file at `path` declares; SpecError with every mistake in it."""
-    return _head(ws, source, config, path, entry)[0]
+    return _head(ws, source, entry, path, config, _memo(entry, path, config))[0]
+
+
+class Offer(NamedTuple):
+    """A pipeline that can be run. `problem` says why its file can't be read, and then its head has only the name."""
+
+    name: str
+    head: Head
+    default: bool
+    problem: str | None = None
+
+
+def offers(ws: Workspace, rev: str | None) -> list[Offer]:
+    """The pipelines at `rev`, or in the work tree when None, with what must be known to start them."""
+    ws.objects.start()
+    source = open_source(ws, rev)
+    config = read_config(ws, source)
+    found = []
+    names = sorted(pipelines_in(source))
+    for name in names:
+        default = name == config.pipeline or len(names) == 1
+        try:
+            path, entry = _find(source, name, config)
+            head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
+            found.append(Offer(name, head, default))
+        except InputError as error:
+            found.append(Offer(name, Head(name, "", {}), default, error.message))
+    return found
 
 
 def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> Loaded:
@@ -125,22 +171,6 @@ def load_run(ws: Workspace, run: Run) -> Loaded:
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
     graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
     return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules)
-
-
-def _head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> tuple[Head, Pipeline | None]:
-    """The Head, and the Pipeline when it had to be parsed for it."""
-    kind, memo = f"pipeline-{FORMAT}", _memo(entry, path, config)
-    kept = ws.index.fact(kind, memo)
-    if kept is not None:
-        return head_from_json(kept), None
-    parsed = _parse(source, entry, path, config)
-    head = head_of(parsed)
-    ws.index.remember(kind, memo, head_as_json(head))
-    return head, parsed
-
-
-def _memo(entry: Entry, path: str, config: Config) -> str:
-    return f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
 
 
 def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:

@@ -96,7 +96,8 @@ def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Wor
 def _request(raw: Mapping[str, Any]) -> RunRequest:
     given = dict(raw)
     origin = given.pop("origin")
-    return RunRequest(**{**given, "tags": tuple(given["tags"])}, origin=Origin(*origin))
+    wanted, tags = tuple(given.pop("wanted")), tuple(given.pop("tags"))
+    return RunRequest(wanted=wanted, tags=tags, origin=Origin(*origin), **given)
 
 
 def _take_along(ws: Workspace, planner: Planner, output: OutputRef, folder: str) -> None:

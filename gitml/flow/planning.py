@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from gitml.core.action import Action
 from gitml.core.config import LOCAL
 from gitml.core.digest import Digest
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide
 from gitml.core.resources import Resources
-from gitml.core.result import ActionResult
+from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
 from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
@@ -93,28 +92,34 @@ class Planner:
 
     def plan(self, names: Sequence[str]) -> Plan:
         """Decisions for `names`, which hold every parent of each."""
+        targets_of(self.graph, names, self.on, self.config)
+        # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
+        with self.index.looking(), self.availability.gathering() as questions:
+            decisions = self._decisions(names)
+        if questions:
+            self.availability.ask(questions)
+            with self.index.looking():
+                decisions = self._decisions(names)
+        return Plan(decisions, tuple(self.availability.warnings))
+
+    def _decisions(self, names: Sequence[str]) -> dict[str, Decision]:
         results: dict[str, ActionResult | None] = {}
         decisions: dict[str, Decision] = {}
-        targets_of(self.graph, names, self.on, self.config)
-        with self.index.looking():
-            self._plan(names, results, decisions)
-        return Plan(decisions)
-
-    def _plan(
-        self, names: Sequence[str], results: dict[str, ActionResult | None], decisions: dict[str, Decision]
-    ) -> None:
         for name in names:
             decision = decisions[name] = self.decide(self.graph.steps[name], results)
             results[name] = decision.result if decision.kind == REUSE else None
+        return decisions
 
     def known_result(self, key: Digest) -> ActionResult | None:
         """The result of `key` when all its bytes can be had: another process may just have made it."""
         result = self.index.result(key)
         return result if result is not None and all(map(self.availability.has, result.outputs)) else None
 
-    def fetch_inputs(self, action: Action) -> None:
-        """Brings into the Store the inputs that are only known from records."""
-        self.availability.fetch(action)
+    def lacking(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[OutputRef]:
+        """The inputs of `step` that other steps made and that only a remote store has; those in records are brought here."""
+        made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
+        refs = [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
+        return self.availability.bring_inline(refs)
 
 
 def make_plan(

@@ -46,7 +46,7 @@ def run_pipeline(
         plan = planner.prepare(plan)
         refuse_blocked(plan)
     run = head_of(ws, loaded, request, ident, started, run_id)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):

@@ -6,7 +6,6 @@ Planner again whenever its inputs have become known.
 
 from __future__ import annotations
 
-import heapq
 import json
 import time
 from collections.abc import Mapping
@@ -15,18 +14,20 @@ from typing import NamedTuple
 from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
-from gitml.core.events import Note, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
+from gitml.core.events import Note, StepFetches, StepFinished, StepOutput, StepRetried, StepStarted, StepWaits
 from gitml.core.graph import GraphStep
-from gitml.core.plan import BLOCKED, REUSE, Decision, Plan
+from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
 from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, Cost
 from gitml.errors import InputError
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import hint_for
+from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner
+from gitml.flow.ready import ReadySteps, Wish, wish_of
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
 from gitml.store.locks import Locks
@@ -64,18 +65,6 @@ class Active(NamedTuple):
     target: str
 
 
-class Wish(NamedTuple):
-    """What a step asks of where: steps of one Wish are begun in order, without looking at each."""
-
-    target: str
-    cpus: float
-    gpus: float
-    memory: int
-    labels: tuple[tuple[str, str], ...]
-    custom: tuple[tuple[str, float], ...]
-    nodes: int
-
-
 class Scheduler:
     """One run of a plan. Its outcomes and what it performed are in `done`, `actions` and `environments`."""
 
@@ -99,10 +88,11 @@ class Scheduler:
         self.priority = self.longest_paths()
         self.done: dict[str, StepRun] = {}
         self.results: dict[str, ActionResult | None] = {}
-        # heaps by what is asked of where: the first of one that does not fit speaks for all; reused steps never enter them
-        self.ready: dict[Wish, list[tuple[float, int, str]]] = {}
+        self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
+        self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
+        self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
         self.active: dict[str, Active] = {}  # by attempt
         self.stopped = 0  # the stop level already acted on
         self.failed = False
@@ -128,12 +118,15 @@ class Scheduler:
         while len(self.done) < len(self.names):
             self.heed_stop()
             self.look_at_waiting()
+            for arrival in self.fetches.arrivals(self.emit):
+                self.supply(arrival)
             self.submit_ready()
             if len(self.done) == len(self.names):
                 break
-            if self.ready and not self.active and not self.waiting:
+            idle = not self.active and not self.waiting and not self.fetches
+            if self.ready and idle:
                 self.wait_for_room()
-            for event in self.executors.wait(POLL):
+            for event in self.executors.wait(0.0 if idle else POLL):
                 self.on_event(event)
         return [self.done[name] for name in self.names]
 
@@ -159,6 +152,7 @@ class Scheduler:
 
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
+        self.end_fetches()
         for active in self.active.values():
             assert active.decision.key is not None
             self.ws.locks.unlock(Locks.slot_for(active.decision.key))
@@ -193,8 +187,13 @@ class Scheduler:
             return
         self.waiting.pop(name, None)
         self.plan.decisions[name] = decision  # type: ignore[index]
-        wish = self.wish_of(self.graph.steps[name])
-        heapq.heappush(self.ready.setdefault(wish, []), (-self.priority[name], self.indices[name], name))
+        self.line_up(name)
+
+    def line_up(self, name: str) -> None:
+        """The step begins when there is room for it."""
+        step = self.graph.steps[name]
+        wish = wish_of(self.planner.target(step), self.planner.asked(step), step.gang[0], name in self.supplied)
+        self.ready.push(wish, name)
 
     def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
         """Notes an outcome; gives the steps that can be decided now. What waits for a failure is skipped."""
@@ -241,44 +240,36 @@ class Scheduler:
     # -- starting
 
     def submit_ready(self) -> None:
-        """Begins what there is room for, longest path first; something later in the order may fit beside what runs."""
-        full: set[Wish] = set()
-        while len(full) < len(self.ready):
-            wish = min((wish for wish in self.ready if wish not in full), key=lambda wish: self.ready[wish][0])
-            name = self.ready[wish][0][2]
-            if name not in self.done:
-                step = self.graph.steps[name]
-                if not self.executors.takes(wish.target, self.planner.asked(step), step.gang[0]):
-                    full.add(wish)
-                    continue
-            self.take_from(wish)
+        """Begins what there is room for."""
+        while (name := self.ready.take(self.can_begin)) is not None:
             if name not in self.done:
                 self.stuck = 0.0
                 self.begin(self.graph.steps[name], self.plan.decisions[name])
 
-    def take_from(self, wish: Wish) -> None:
-        heapq.heappop(self.ready[wish])
-        if not self.ready[wish]:
-            del self.ready[wish]
-
-    def wish_of(self, step: GraphStep) -> Wish:
-        asked = self.planner.asked(step)
-        labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
-        return Wish(self.planner.target(step), asked.cpus, asked.gpus, asked.memory, labels, custom, step.gang[0])
+    def can_begin(self, wish: Wish, name: str) -> bool:
+        """Whether there is room for a step, which may be one that was settled meanwhile."""
+        if name in self.done:
+            return True
+        asked = self.planner.asked(self.graph.steps[name])
+        return self.executors.takes(wish.target, asked, wish.nodes) and (wish.supplied or len(self.fetches) < MOST)
 
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""
-        wish, heap = next(iter(self.ready.items()))
+        wish, name = self.ready.first()
         self.stuck = self.stuck or self.ws.now()
         if is_local(wish.target) or self.ws.now() - self.stuck > PATIENCE:
             raise InputError(
-                f"step {heap[0][2]!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
+                f"step {name!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
             )
         time.sleep(POLL)
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
+        if step.name in self.supplied:
+            self.supplied.remove(step.name)
+            self.first_attempt(step, decision)
+            return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
             self.waiting[step.name] = decision
             self.emit(StepWaits(step.name))
@@ -289,14 +280,64 @@ class Scheduler:
                 self.ws.locks.unlock(Locks.slot_for(decision.key))
                 self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
                 return
-        assert decision.action is not None
         try:
-            self.planner.fetch_inputs(decision.action)
+            lacking = self.planner.lacking(step, self.results)
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
-        target = self.planner.target(step)
-        self.attempt(Active(step, decision, 1, self.ws.now(), (), target))
+        if lacking:
+            self.emit(StepFetches(step.name, sum(output.size for output in lacking)))
+            self.fetches.start(step.name, decision, lacking)
+            return
+        self.first_attempt(step, decision)
+
+    def supply(self, arrival: Arrival) -> None:
+        """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
+        name, decision = arrival.name, arrival.decision
+        assert decision.key is not None
+        if arrival.error is not None:
+            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            raise arrival.error
+        if not arrival.lost:
+            self.supplied.add(name)
+            self.line_up(name)
+            return
+        self.ws.locks.unlock(Locks.slot_for(decision.key))
+        self.make_again(name, arrival)
+
+    def make_again(self, name: str, arrival: Arrival) -> None:
+        """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""
+        again = []
+        for binding in self.graph.steps[name].inputs:
+            parent = binding.step
+            result = self.results.get(parent) if parent is not None else None
+            output = result.output(binding.port) if result is not None else None
+            if parent is None or output is None or output.digest not in arrival.lost:
+                continue
+            self.planner.availability.lost(output)
+            why = "; ".join(arrival.problems) or "no remote has it any more"
+            self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
+            if parent in self.done:
+                del self.done[parent], self.results[parent]
+                again.append(parent)
+                for child in self.children[parent]:
+                    if self.missing[child] > 0:  # it has not come to its turn, and waits for this one anew
+                        self.missing[child] += 1
+        self.missing[name] = sum(parent not in self.done for parent in self.graph.steps[name].parents)
+        for step in (name, *again):
+            unknown = self.plan.decisions[step]._replace(kind=UNKNOWN, action=None, key=None, result=None)
+            self.plan.decisions[step] = unknown  # type: ignore[index]
+        for parent in again:
+            self.arrive(parent)
+
+    def end_fetches(self) -> None:
+        """Stops bringing inputs, and frees the Actions of the steps that waited for them."""
+        keys = [fetch.decision.key for fetch in self.fetches.cancel()]
+        keys += [self.plan.decisions[name].key for name in self.supplied]
+        self.supplied.clear()
+        for key in keys:
+            assert key is not None
+            self.ws.locks.unlock(Locks.slot_for(key))
 
     def insists(self, step: GraphStep) -> bool:
         """Whether the step must be performed though a result is known."""
@@ -307,6 +348,9 @@ class Scheduler:
         reason = f"same as in run {known.run[:8]}, made meanwhile"
         return step_of_result(step.name, "reused", reason, decision, known)
 
+    def first_attempt(self, step: GraphStep, decision: Decision) -> None:
+        self.attempt(Active(step, decision, 1, self.ws.now(), (), self.planner.target(step)))
+
     def attempt(self, active: Active) -> None:
         step, decision = active.step, active.decision
         assert decision.action is not None
@@ -316,6 +360,7 @@ class Scheduler:
         self.actions[decision.key] = decision.action.preimage()
         self.environments[environment.digest] = environment
         self.active[name] = active
+        self.journal.note_start(step.name, active.number, decision.reason, self.ws.now())
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
         asked = self.planner.asked(step)
@@ -399,6 +444,7 @@ class Scheduler:
 
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""
+        self.end_fetches()
         running = {active.step.name for active in self.active.values()}
         for name in self.names:
             if name not in self.done and name not in running:

@@ -24,7 +24,7 @@ from gitml.repo.revisions import CommitInfo, commit_info, resolve_commit
 from gitml.store.runs import RunRow
 from gitml.workspace import Workspace
 
-CACHED, WOULD_RUN, FAILED, NEVER, BLOCKED_HERE, RUNNING = "cached", "would run", "failed", "never", "blocked", "running"
+CACHED, WOULD_RUN, FAILED, NEVER, CANT_RUN, RUNNING = "cached", "would run", "failed", "never", "can't run", "running"
 """What a cell says. ``would run``: it did at this commit, but no longer counts; ``never``: it has not run at this commit."""
 
 _CELLS = 60_000  # remembered at most, in plans and again in rows
@@ -235,7 +235,7 @@ def _plan(ws: Workspace, pipeline: str, source: TracedSource) -> _Planned:
             cells[name] = Cell(CACHED, decision.reason, decision.result.run)
             metrics |= {f"{name}.{metric}": value for metric, value in decision.result.metrics.items()}
         else:
-            cells[name] = Cell(BLOCKED_HERE if decision.kind == BLOCKED else NEVER, decision.reason)
+            cells[name] = Cell(CANT_RUN if decision.kind == BLOCKED else NEVER, decision.reason)
     return _Planned(cells, metrics)
 
 
@@ -250,7 +250,7 @@ def _told(cell: Cell, recorded: tuple[StepRun, str] | None, running: str | None)
     step, run = recorded
     if step.outcome == "failed":
         return Cell(FAILED, step.error or step.reason, run)
-    return Cell(cell.state if cell.state == BLOCKED_HERE else WOULD_RUN, cell.reason, run)
+    return Cell(cell.state if cell.state == CANT_RUN else WOULD_RUN, cell.reason, run)
 
 
 def steps_of(rows: Sequence[Row], known: Sequence[str] = ()) -> list[str]:
@@ -258,6 +258,8 @@ def steps_of(rows: Sequence[Row], known: Sequence[str] = ()) -> list[str]:
     found = list(known)
     there = set(found)
     for row in rows:
+        if there.issuperset(row.cells):
+            continue
         place = 0
         for name in row.cells:
             if name in there:

@@ -1,23 +1,25 @@
 """What planning asks of a commit, so that a commit which answers the same need not be planned again.
 
 A `TracedSource` writes down which names were looked at. `Questions` are such a list as a tree of names; asking them of another
-commit gives a number, and equal numbers mean equal answers. Folders that are the same Git tree are asked once.
+commit gives a value, and equal values mean equal answers. Folders that are the same Git tree are asked once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 
 from gitml.core.protocols import Entry
 from gitml.repo.objects import Objects
 from gitml.repo.source import CommitSource
 
-EXACT, THERE = "exact", "there"
-"""How a name was looked at: what it is, or only whether it is there."""
+CONTENT, NAMES = "content", "names"
+"""What was asked of a path: what it is, or (of the root) only which names are in it."""
+
+Answer = str | int
 
 
 class TracedSource(CommitSource):
-    """The files of a commit, with all that was `asked` of them: path -> EXACT or THERE."""
+    """The files of a commit, with all that was `asked` of them: path -> CONTENT or NAMES."""
 
     def __init__(self, objects: Objects, commit: str) -> None:
         super().__init__(objects, commit)
@@ -25,33 +27,13 @@ class TracedSource(CommitSource):
 
     def lookup(self, path: str) -> Entry | None:
         """What is at `path`."""
-        self.asked[path] = EXACT
+        self.asked[path] = CONTENT
         return super().lookup(path)
 
     def top(self) -> Collection[str]:
-        """The names at the root."""
-        return _Names(super().top(), self.asked)
-
-
-class _Names(Collection[str]):
-    """Names at the root: asking for one writes it down, going through them writes down the root."""
-
-    def __init__(self, names: Collection[str], asked: dict[str, str]) -> None:
-        self._names = names
-        self._asked = asked
-
-    def __contains__(self, name: object) -> bool:
-        if isinstance(name, str) and name:
-            self._asked.setdefault(name, THERE)
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        self._asked[""] = EXACT
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        self._asked[""] = EXACT
-        return len(self._names)
+        """The names at the root. All of them count as asked: which words of a command were held against them differs."""
+        self.asked.setdefault("", NAMES)
+        return super().top()
 
 
 class _Node:
@@ -64,13 +46,10 @@ class _Node:
         self.below: dict[str, _Node] = {}
 
 
-Answer = str | int
-
-
 class Questions:
     """What was `asked` of one commit, to be asked of others."""
 
-    def __init__(self, asked: dict[str, str]) -> None:
+    def __init__(self, asked: Mapping[str, str]) -> None:
         self._root = _Node()
         self._numbers: dict[tuple[Answer, ...], int] = {}
         self._known: dict[tuple[int, str], Answer] = {}
@@ -78,7 +57,7 @@ class Questions:
             node = self._root
             for name in path.split("/") if path else ():
                 node = node.below.setdefault(name, _Node())
-            node.how = EXACT if EXACT in (how, node.how) else THERE
+            node.how = how
 
     def ask(self, objects: Objects, tree: str) -> Answer:
         """A value that two trees share exactly when every question has the same answer in both."""
@@ -87,14 +66,16 @@ class Questions:
     def _ask(self, node: _Node, entry: Entry | None, objects: Objects) -> Answer:
         if entry is None:
             return "-"
-        if node.how == EXACT:
+        if node.how == CONTENT:
             return f"{entry.mode} {entry.oid}"
-        if not node.below or not entry.is_tree:
-            return "+" if node.how == THERE and not node.below else entry.mode
+        if not entry.is_tree:
+            return entry.mode  # nothing is below it
         place = (id(node), entry.oid)
         known = self._known.get(place)
         if known is None:
             found = objects.tree(entry.oid)
-            answers = tuple([self._ask(below, found.get(name), objects) for name, below in node.below.items()])
-            known = self._known[place] = self._numbers.setdefault(answers, len(self._numbers))
+            answers = [self._ask(below, found.get(name), objects) for name, below in node.below.items()]
+            if node.how == NAMES:
+                answers += sorted(found)
+            known = self._known[place] = self._numbers.setdefault(tuple(answers), len(self._numbers))
         return known

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.digest import Digest
 from gitml.history import contents
-from gitml.store.artifacts import Artifact, ArtifactList
+from gitml.store.artifactlist import Artifact, ArtifactList
 from gitml.store.lineage import Maker, Use
 from gitml.workspace import Workspace
 

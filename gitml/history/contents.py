@@ -46,13 +46,14 @@ def tail(ws: Workspace, digest: Digest, most: int) -> bytes:
         return file.read()
 
 
-def head(ws: Workspace, digest: Digest, most: int) -> bytes:
-    """The first bytes of a Blob, `most` of them; for showing, so a large one is not verified whole."""
+def piece(ws: Workspace, digest: Digest, start: int, count: int) -> bytes:
+    """`count` bytes of a Blob from `start`, fewer at its end; for showing, so a large one is not verified whole."""
     inline = _inline(ws, digest)
     if inline is not None:
-        return inline[:most]
+        return inline[start : start + count]
     with ws.store.open(digest) as file:
-        return file.read(most)
+        file.seek(start)
+        return file.read(count)
 
 
 def listing(ws: Workspace, digest: Digest) -> list[TreeEntry]:

@@ -47,7 +47,7 @@ def list_runs(ws: Workspace, wanted: Wanted, limit: int | None) -> tuple[list[Ru
     )
     if wanted.status in (None, "running"):
         known = {row.id for row in rows}
-        going = [row for row in _live_rows(ws) if row.id not in known and _matches(row, wanted, commit, since)]
+        going = [row for row in live_rows(ws) if row.id not in known and _matches(row, wanted, commit, since)]
         if going:
             rows = sorted([*going, *rows], key=lambda row: (row.started, row.id), reverse=True)
     more = limit is not None and len(rows) > limit
@@ -73,7 +73,8 @@ def metric_columns(rows: Sequence[RunRow], names: Sequence[str]) -> tuple[list[s
     return columns, list(rows)
 
 
-def _live_rows(ws: Workspace) -> list[RunRow]:
+def live_rows(ws: Workspace) -> list[RunRow]:
+    """The runs in progress as rows, oldest first; `ended` is now."""
     rows = []
     for live in live_runs(ws):
         run = live.run

@@ -48,7 +48,7 @@ def preview(ws: Workspace, digest: Digest, size: int | None, *, tree: bool, name
     """The Preview of a Blob or Tree; `name` (of its file) tells what a table is. IntegrityError when it can't be had."""
     if tree:
         return _folder(ws, digest)
-    head = contents.head(ws, digest, READ + 1)
+    head = contents.piece(ws, digest, 0, READ + 1)
     cut = len(head) > READ
     head = head[:READ]
     total = size if size is not None else len(head)
@@ -82,7 +82,7 @@ def preview_of(head: bytes, total: int, cut: bool, name: str = "") -> Preview:
 
 
 def _folder(ws: Workspace, digest: Digest) -> Preview:
-    if len(contents.head(ws, digest, LISTING_BYTES + 1)) > LISTING_BYTES:
+    if len(contents.piece(ws, digest, 0, LISTING_BYTES + 1)) > LISTING_BYTES:
         return Preview(FOLDER, "a directory with too many files to be listed here", True)
     entries = contents.listing(ws, digest)
     kinds = {"d": "directory", "x": "program", "l": "link", "f": "file"}
@@ -98,7 +98,7 @@ def _picture(ws: Workspace, digest: Digest, picture: Picture, total: int, head: 
     about = f"{picture.format} {'drawing' if picture.is_drawing else 'picture'}{size}, {size_in_words(total)}"
     if total > PICTURE_BYTES:
         return Preview(PICTURE, about, True, picture=picture)
-    content = contents.head(ws, digest, PICTURE_BYTES) if cut else head
+    content = contents.piece(ws, digest, 0, PICTURE_BYTES) if cut else head
     return Preview(PICTURE, about, picture=picture, content=content)
 
 
@@ -154,9 +154,23 @@ def _table(text: str, cut: bool, delimiter: str | None, total: int) -> Preview:
         cut = True
     if not rows:
         return Preview(TABLE, "an empty table")
-    known = f"{len(rows) - 1:,} rows, " if not cut else ""
-    about = f"table, {known}{len(rows[0])}{'+' if wide else ''} columns, {size_in_words(total)}"
-    return Preview(TABLE, about, cut or wide, head=rows[0], rows=tuple(rows[1 : ROWS + 1]))
+    head, body = (rows[0], rows[1:]) if _names_columns(rows) else (tuple(str(n + 1) for n in range(len(rows[0]))), rows)
+    known = f"{len(body):,} rows, " if not cut else ""
+    about = f"table, {known}{len(head)}{'+' if wide else ''} columns, {size_in_words(total)}"
+    return Preview(TABLE, about, cut or wide, head=head, rows=tuple(body[:ROWS]))
+
+
+def _names_columns(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row has the names of the columns: no name is a number, or empty throughout."""
+    return len(rows) > 1 and any(rows[0]) and not any(_is_number(cell) for cell in rows[0])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _json(text: str, total: int) -> Preview | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gitml.errors import InputError
+from gitml.errors import GitmlError, InputError
 from gitml.modules.folder import load_spec
 from gitml.modules.places import MODULE_FILE
 from gitml.modules.service import Modules
@@ -215,6 +215,12 @@ def _meaning(state: ModuleState, use: Use) -> Meaning:
     return Meaning(found.version, found.state)
 
 
-def meaning_of(modules: Modules, use: Use) -> Meaning:
-    """What a use comes to now."""
-    return _meaning(_state(modules, use.registry, use.module), use)
+def meanings(modules: Modules, uses: Iterable[Use]) -> dict[Use, Meaning]:
+    """What each use comes to now; of a registry that can't be asked, why."""
+    found = {}
+    for use in uses:
+        try:
+            found[use] = _meaning(_state(modules, use.registry, use.module), use)
+        except GitmlError as error:
+            found[use] = Meaning("", "", error.message)
+    return found

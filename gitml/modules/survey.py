@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from gitml.errors import GitmlError
-from gitml.modules.places import MODULE_FILE, REGISTRY_REF
+from gitml.modules.places import MODULE_FILE
 from gitml.modules.service import Modules
 from gitml.repo.git import git
 from gitml.repo.revisions import resolve_commit
@@ -50,12 +50,11 @@ def folders_with_modules(modules: Modules, rev: str = "HEAD") -> list[str]:
 def _surveyed(modules: Modules, name: str) -> Surveyed:
     place = modules.registries.get(name, "")
     try:
-        if place:
-            if not os.path.isdir(folder_of(modules.location, place)):
-                return Surveyed(name, place, fetched=False)
-        elif modules.objects.resolve(REGISTRY_REF) is None:
-            return Surveyed(name, place)
+        if place and not os.path.isdir(folder_of(modules.location, place)):
+            return Surveyed(name, place, fetched=False)
         registry = modules.registry(name or None)
+        if registry.journal.log.tip() is None:
+            return Surveyed(name, place)
         # Through the projection's own sqlite3: SQLModel, which answers `gitml module list`, takes half a second to import.
         names = registry.journal.projection.names()
         return Surveyed(name, place, tuple(registry.module(module) for module in names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
@@ -21,7 +21,7 @@ _DROPPED = frozenset(
         "GIT_GRAFT_FILE",
         "GIT_INDEX_FILE",
         "GIT_NO_REPLACE_OBJECTS",
-        "GIT_REPLACE_REF_BASE",
+        "GIT_REPLACE_REFBASE",
         "GIT_PREFIX",
         "GIT_SHALLOW_FILE",
         "GIT_COMMON_DIR",
@@ -49,7 +49,8 @@ _FIXED = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_PAGER": "cat",
 }
-_BASE = ("git", "--no-pager", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
+# No hooks, no housekeeping on the side.
+BASE = ("git", "--no-pager", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 # Every object and ref that these write is on the disk when git returns.
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 
@@ -112,8 +113,14 @@ def popen(
     stdin: int | None = subprocess.PIPE,
     stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.PIPE,
+    terminal: bool | None = None,
+    base: Sequence[str] = BASE,
 ) -> subprocess.Popen[bytes]:
-    """Starts git in its own process group, so that a Ctrl-C meant for gitml doesn't end it in the middle."""
+    """Starts git in its own process group, so that a Ctrl-C meant for gitml doesn't end it in the middle.
+
+    `base` is how git is called. For a git that may have something to ask: with `terminal` it stays where it can ask the
+    person at the terminal, and without it has none at all, so that neither git nor ssh can wait for an answer that nobody gives.
+    """
     full = clean_environment(os.environ)
     if location.explicit:
         full["GIT_DIR"] = location.git_dir
@@ -124,7 +131,14 @@ def popen(
         full.update(env)
     try:
         return subprocess.Popen(
-            [*_BASE, *args], cwd=location.folder, env=full, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
+            [*base, *args],
+            cwd=location.folder,
+            env=full,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            process_group=0 if terminal is None else None,
+            start_new_session=terminal is False,
         )
     except FileNotFoundError as error:
         raise _cannot_start(location.folder) from error

@@ -73,6 +73,9 @@ git=$(git rev-parse --git-dir)
 [ -t 2 ] && [ -d pipelines ] || exit $status
 """,
     "pre-push": """\
+[ -n "$input" ] || exit 0
+GITML_PUSHED_BY=$PPID
+export GITML_PUSHED_BY
 [ -d pipelines ] || git rev-parse --quiet --verify refs/gitml/runs >/dev/null || exit 0
 """,
     "post-receive": """\

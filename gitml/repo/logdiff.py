@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.repo.git import Location, git
+from gitml.repo.git import Location, git, popen, stderr_file, translate
 from gitml.repo.objects import Objects
 
 _LOG = (
@@ -51,6 +52,75 @@ def changes_between(location: Location, known: str | None, tip: str, below: str)
         if status != "D":
             added.append((path, oid))
     return Changes(added, removed)
+
+
+class Offered(NamedTuple):
+    """A file that another log has: the mode as Git writes it, and the blob."""
+
+    path: str
+    mode: str
+    oid: str
+
+
+class Difference:
+    """How the log at `theirs` differs from the one at `ours`: to be read once, in order of path.
+
+    While it is read, `lacking` becomes how many files `theirs` lacks, and `other` the paths where both have something else.
+    """
+
+    def __init__(self, location: Location, ours: str | None, theirs: str) -> None:
+        self.lacking = 0
+        self.other: list[str] = []
+        self._of = (location, ours, theirs)
+
+    def again(self) -> Difference:
+        """The same, to be read once more."""
+        return Difference(*self._of)
+
+    def added(self) -> Iterator[Offered]:
+        """The files that `theirs` has where `ours` has none."""
+        location, ours, theirs = self._of
+        if ours is None:
+            for field in _fields(location, ("ls-tree", "-r", "-z", "--full-tree", theirs)):
+                meta, _, path = field.partition("\t")
+                mode, _, oid = meta.split(" ")
+                yield Offered(path, mode, oid)
+            return
+        fields = _fields(location, ("diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", ours, theirs))
+        for meta in fields:
+            path = next(fields)
+            _, mode, _, oid, status = meta.split(" ")
+            if status == "A":
+                yield Offered(path, mode, oid)
+            elif status == "D":
+                self.lacking += 1
+            else:
+                self.other.append(path)
+
+
+def _fields(location: Location, args: tuple[str, ...]) -> Iterator[str]:
+    """What git writes, NUL by NUL, without holding all of it."""
+    with stderr_file() as errors, popen(location, *args, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as process:
+        assert process.stdout is not None
+        rest = b""
+        while chunk := process.stdout.read(1 << 20):
+            *fields, rest = (rest + chunk).split(b"\0")
+            yield from map(os.fsdecode, fields)
+        if process.wait():
+            errors.seek(0)
+            raise translate(location.folder, args, process.returncode, errors.read())
+
+
+def follows(location: Location, known: str, tip: str, within: int) -> bool:
+    """Whether `known` is the record `tip` or is found among what the `within` records before it follow.
+
+    False may be wrong. Asking git whether one is an ancestor of the other would walk everything younger than the oldest commit
+    that was run.
+    """
+    if known == tip:
+        return True
+    args = ("rev-list", "--first-parent", "--parents", f"--max-count={within}", tip)
+    return any(known in line.split() for line in git(location, *args).decode("ascii").splitlines())
 
 
 def added_since(location: Location, objects: Objects, tip: str, known: str | None) -> Iterator[tuple[str, str, str]]:

@@ -138,6 +138,24 @@ class Objects:
         finally:
             process.stop()
 
+    def read_within(self, oids: Iterable[str], most: int) -> Iterator[tuple[Header | None, bytes]]:
+        """(header, content) of each, in order, with requests sent ahead; no content where it is more than `most` bytes.
+
+        None for an object that is missing.
+        """
+        process = Lasting(self.location, "cat-file", "--batch")
+        try:
+            for _, header in self._many(process, oids):
+                if header is None or header.size <= most:
+                    yield header, self._body(process, header) if header else b""
+                    continue
+                left = header.size + 1
+                while left:
+                    left -= len(process.exactly(min(left, _CHUNK)))
+                yield header, b""
+        finally:
+            process.stop()
+
     def headers(self, oids: Iterable[str]) -> Iterator[Header]:
         """Kind and size of each, in order, with requests sent ahead."""
         process = Lasting(self.location, "cat-file", "--batch-check")
@@ -191,6 +209,9 @@ class Objects:
         return oid
 
     def _missing(self, oid: str) -> IntegrityError:
+        if os.path.exists(os.path.join(self.location.common_dir, "shallow")):
+            where, hint = self.location.git_dir, "this clone is shallow: git fetch --unshallow brings the rest"
+            return IntegrityError(f"Git object {oid} is not here", where=where, hint=hint)
         return IntegrityError(
             f"Git object {oid} is missing",
             where=self.location.git_dir,

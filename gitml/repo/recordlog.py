@@ -19,7 +19,7 @@ from gitml.repo.git import DURABLE, Location, git_status, popen, translate
 from gitml.repo.objects import Objects
 
 if TYPE_CHECKING:
-    from gitml.repo.logdiff import Changes
+    from gitml.repo.logdiff import Changes, Difference
 
 _PATIENCE = 20.0
 _COMMITTER = "gitml <gitml@localhost>"
@@ -119,9 +119,33 @@ class GitRecordLog:
         commit = self._write(tip, files, message, parents, trees)
         return self._signed(commit, message) if sign else commit
 
+    def join(self, ours: str | None, theirs: str, files: Mapping[str, str], message: str) -> str:
+        """Writes the record that follows `ours` and `theirs`: it holds what `ours` does, and `files` (path -> blob) of `theirs`.
+
+        The log stays as it is; `move` makes it part of it.
+        """
+        for path, oid in files.items():
+            _check_path(path)
+            if not self._objects.is_oid(oid):
+                raise InputError(f"not an object id: {oid[:80]!r}")
+        return self._write(ours, {}, message, (theirs,), {}, files)
+
     def move(self, old: str | None, new: str) -> bool:
         """Makes the log end at the record commit `new`, durably, if it still ends at `old`; whether it did."""
-        return self._advance(old, new) is None
+        with self._lock():
+            return self._advance(old, new) is None
+
+    def difference(self, ours: str | None, theirs: str) -> Difference:
+        """How the log at the record `theirs` differs from that at `ours`."""
+        from gitml.repo.logdiff import Difference
+
+        return Difference(self._location, ours, theirs)
+
+    def follows(self, known: str, tip: str, within: int) -> bool:
+        """Whether the record `tip` is, or comes after, `known`, found by looking at no more than `within` records."""
+        from gitml.repo.logdiff import follows
+
+        return follows(self._location, known, tip, within)
 
     def changes(self, known: str | None, tip: str, below: str) -> Changes:
         """What the folder `below` has at the record `tip` and not at the record `known`, and the other way round."""
@@ -162,6 +186,7 @@ class GitRecordLog:
         message: str,
         parents: Sequence[str],
         trees: Mapping[str, str],
+        blobs: Mapping[str, str] = _NOTHING,
     ) -> str:
         """Writes the commit without moving the ref.
 
@@ -180,6 +205,7 @@ class GitRecordLog:
             parts.append(b"M 100644 inline %s\ndata %d\n" % (os.fsencode(path), len(content)))
             parts += (content, b"\n")
         parts += [b"M 040000 %s %s\n" % (oid.encode("ascii"), os.fsencode(path)) for path, oid in trees.items()]
+        parts += [b"M 100644 %s %s\n" % (oid.encode("ascii"), os.fsencode(path)) for path, oid in blobs.items()]
         parts.append(b"\nget-mark :2\nreset %s\n\ndone\n" % branch)
         with self._ready.pop("import", None) or popen(self._location, *_IMPORT) as process:
             out, stderr = process.communicate(b"".join(parts))

@@ -9,13 +9,14 @@ from typing import Any
 
 from gitml.core.digest import Digest
 from gitml.store.artifacts import ArtifactTables
+from gitml.store.browse import BrowseTables
+from gitml.store.bulk import BulkTables
 from gitml.store.lineage import LineageTables
-from gitml.store.runs import RunTables
 from gitml.store.series import SeriesTables
 from gitml.store.upkeep import UpkeepTables
 
 
-class Index(RunTables, LineageTables, UpkeepTables, SeriesTables, ArtifactTables):
+class Index(BrowseTables, BulkTables, LineageTables, UpkeepTables, SeriesTables, ArtifactTables):
     """The index at a path such as ``.git/gitml/index.db``; see Database for how it opens, ActionCache and Facts for its use."""
 
     _unwritten: dict[tuple[str, str], str] | None = None

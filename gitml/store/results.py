@@ -73,11 +73,7 @@ class ResultTables(Database):
         with self.batch():
             number = self._action_number(key)
             self._run("UPDATE actions SET preimage = ? WHERE id = ?", (preimage, number))
-            action = decode_action(preimage)
-            used = {(code.oid, code.path, number) for code in action.code}
-            for item in action.inputs:
-                content = item.content.rsplit(":", 1)[1] if item.content.startswith("git:") else item.content
-                used.add((content, item.mount, number))
+            used = used_by(decode_action(preimage), number)
             self._run_many("INSERT OR IGNORE INTO used VALUES (?, ?, ?)", sorted(used))
 
     def action(self, key: Digest) -> Action | None:
@@ -122,3 +118,12 @@ def decoded(text: str) -> ActionResult | None:
         return decode_result(text)
     except ValueError:
         return None
+
+
+def used_by(action: Action, number: int) -> set[tuple[str, str, int]]:
+    """(content, path, number) of all that an Action names."""
+    used = {(code.oid, code.path, number) for code in action.code}
+    for item in action.inputs:
+        content = item.content.rsplit(":", 1)[1] if item.content.startswith("git:") else item.content
+        used.add((content, item.mount, number))
+    return used

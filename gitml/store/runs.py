@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gitml.core.record import Run
 from gitml.store.results import ResultTables
 
-_COLUMNS = (
+COLUMNS = (
     'id, runs.started, ended, pipeline, experiment, status, "commit", base, branch, dirty, message, '
     "tags, counts, metrics, record"
 )
@@ -49,28 +49,8 @@ class RunTables(ResultTables):
         with self.batch():
             if self._row("SELECT 1 FROM runs WHERE id = ?", (run.id,)):
                 self._forget(run.id)
-            counts: dict[str, int] = {}
-            for step in run.steps:
-                counts[step.outcome] = counts.get(step.outcome, 0) + 1
             self._run(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    run.id,
-                    run.started,
-                    run.ended,
-                    run.pipeline,
-                    run.experiment,
-                    run.status,
-                    run.commit,
-                    run.base,
-                    run.branch,
-                    int(run.dirty),
-                    run.message,
-                    _json(run.tags),
-                    _json(counts),
-                    _json(run.metrics()),
-                    record_commit,
-                ),
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run_values(run, record_commit)
             )
             for tag in run.tags:
                 self._run("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (tag, run.started, run.id))
@@ -134,8 +114,8 @@ class RunTables(ResultTables):
             values.append(before)
         where = f"WHERE {' AND '.join(terms)}" if terms else ""
         values.append(-1 if limit is None else limit)
-        sql = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
-        return [_run_row(row) for row in self._rows(sql, values)]
+        sql = f"SELECT {COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
+        return [run_row(row) for row in self._rows(sql, values)]
 
     def count_runs(self) -> int:
         """How many runs there are."""
@@ -145,8 +125,8 @@ class RunTables(ResultTables):
 
     def run_row(self, id: str) -> RunRow | None:
         """The run with this whole id."""
-        row = self._row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (id,))  # noqa: S608 - columns are ours
-        return _run_row(row) if row else None
+        row = self._row(f"SELECT {COLUMNS} FROM runs WHERE id = ?", (id,))  # noqa: S608 - columns are ours
+        return run_row(row) if row else None
 
     def find_runs(self, prefix: str, limit: int = 20) -> list[str]:
         """The ids that begin with `prefix`, newest first."""
@@ -163,7 +143,32 @@ class RunTables(ResultTables):
         self._run("DELETE FROM runs WHERE id = ?", (id,))
 
 
-def _run_row(row: tuple[Any, ...]) -> RunRow:
+def run_values(run: Run, record_commit: str) -> tuple[Any, ...]:
+    """The row of a run."""
+    counts: dict[str, int] = {}
+    for step in run.steps:
+        counts[step.outcome] = counts.get(step.outcome, 0) + 1
+    return (
+        run.id,
+        run.started,
+        run.ended,
+        run.pipeline,
+        run.experiment,
+        run.status,
+        run.commit,
+        run.base,
+        run.branch,
+        int(run.dirty),
+        run.message,
+        _json(run.tags),
+        _json(counts),
+        _json(run.metrics()),
+        record_commit,
+    )
+
+
+def run_row(row: tuple[Any, ...]) -> RunRow:
+    """The RunRow in a row of COLUMNS."""
     known = RunRow(*row)
     return known._replace(
         dirty=bool(known.dirty),
@@ -173,5 +178,4 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
     )
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

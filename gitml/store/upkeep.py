@@ -26,6 +26,10 @@ class UpkeepTables(Database):
         """The Digest of every output of every known result."""
         return {output.digest for result in self._every_result() for output in result.outputs}
 
+    def output_sizes(self) -> dict[Digest, int]:
+        """The Digest and size of every file output of every known result."""
+        return {o.digest: o.size for result in self._every_result() for o in result.outputs if not o.is_tree}
+
     def output_trees(self) -> dict[Digest, int]:
         """The Digest and size of every directory output of every known result."""
         return {o.digest: o.size for result in self._every_result() for o in result.outputs if o.is_tree}

@@ -36,6 +36,14 @@ class Felt(Message):
         super().__init__()
 
 
+class ManyRecords(Message):
+    """So many records are being read before the first answer."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__()
+
+
 class GitmlApp(App[None]):
     """gitml in the terminal. `first` is the place shown first, with what it shows; None: where one was last."""
 
@@ -51,14 +59,23 @@ class GitmlApp(App[None]):
 
     inks: dict[str, Style]
 
-    def __init__(self, feed: Feed, memory_path: str | None, first: tuple[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        memory_path: str | None,
+        first: tuple[str, Mapping[str, Any]] | None = None,
+        *,
+        few: bool = False,
+    ) -> None:
+        self.few = few  # of colours: 16 or less
         self.feed = feed
+        feed.tell_of_many = self._deliver_many
         self.pulse: Pulse | None = None
         self.memory_path = memory_path
         self.memory: dict[str, Any] = memory.recall(memory_path) if memory_path else {}
         self.first = first or (self.memory.get("place", "runs"), {})
         self._feeling = False
-        self._beat: int | None = None
+        self._felt_once = False
         super().__init__()
         for theme in THEMES:
             self.register_theme(theme)
@@ -70,27 +87,30 @@ class GitmlApp(App[None]):
 
     # -- going places
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """The first place, and the pulse from now on."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._repaint())
         name, what = self.first
         if name not in PLACES:
             name, what = TABS[0].name, {}
         if not PLACES[name].key:
-            self.switch_mode(TABS[0].name)
-        self.go(name, **what)
+            await self._open(TABS[0].name, {})
+        await self._open(name, what)
         self.set_interval(BEAT, self._feel)
         self._feel()
 
     def go(self, name: str, **what: Any) -> None:
         """Opens a place and has it show `what`: a run as ``go("run", run=id)``, the list of runs as ``go("runs")``."""
+        self.call_later(self._open, name, what)
+
+    async def _open(self, name: str, what: Mapping[str, Any]) -> None:
         place = PLACES[name]
         if place.key:
-            self.switch_mode(name)
+            await self.switch_mode(name)
             while len(self.screen_stack) > 1:
-                self.pop_screen()
+                await self.pop_screen()
         else:
-            self.push_screen(self._page(name))
+            await self.push_screen(self._page(name))
         page = self.screen
         if what and isinstance(page, Page):
             page.call_after_refresh(page.arrive, **what)
@@ -115,12 +135,19 @@ class GitmlApp(App[None]):
             self._feeling = True
             self.feed.ask("pulse", feel, self._deliver_pulse, alone=True)
 
+    def _deliver_many(self, count: int) -> None:
+        self.post_message(ManyRecords(count))
+
+    @on(ManyRecords)
+    def _reading(self, message: ManyRecords) -> None:
+        self.say(f"reading {message.count:,} records of runs…")
+
     def _deliver_pulse(self, pulse: Pulse | None, error: Exception | None) -> None:
         self.post_message(Felt(pulse, error))
 
     @on(Felt)
     def _felt(self, message: Felt) -> None:
-        self._feeling = False
+        self._feeling, self._felt_once = False, True
         if message.pulse is None or message.pulse == self.pulse:
             return
         first = self.pulse is None
@@ -135,7 +162,7 @@ class GitmlApp(App[None]):
     @property
     def settled(self) -> bool:
         """Whether every question was answered and drawn, as far as can be told from here."""
-        return self.feed.idle and self.pulse is not None
+        return self.feed.idle and self._felt_once and not getattr(self.screen, "busy", False)
 
     # -- what is said
 
@@ -191,7 +218,7 @@ class GitmlApp(App[None]):
     def get_css_variables(self) -> dict[str, str]:
         """The variables of the theme, from which the inks are made too."""
         variables = super().get_css_variables()
-        self.inks = inks(variables)
+        self.inks = inks(variables, few=self.few)
         return variables
 
     def action_other_theme(self) -> None:

@@ -104,11 +104,11 @@ class Feed:
                     ws = open_workspace(self.start, self.environ, self.tell_of_many)
                     _open_index(ws)
                 ws.catch_up()
-            if question.alone:
-                with self._alone:
+            try:
+                with self._alone if question.alone else contextlib.nullcontext():
                     value = question.ask(ws)
-            else:
-                value = question.ask(ws)
+            finally:
+                ws.leave()  # snapshots of the work tree that the question looked at
         except Exception as error:  # whatever it is, it is shown where the answer was to be
             if ws is not None and isinstance(error, IntegrityError):
                 ws.close()  # a damaged index was set aside: the next opening begins anew

@@ -15,9 +15,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from gitml.tui.errors import Told, told
+from gitml.tui.widgets.keybar import KeyBar
 from gitml.tui.widgets.topbar import TopBar
 from gitml.workspace import Workspace
 
@@ -45,12 +45,13 @@ class Page(Screen[None]):
         Binding("escape", "leave", "Back", show=False),
         Binding("ctrl+r", "refresh", "Refresh", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-vast")]  # noqa: RUF012 - as Screen declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (150, "-vast")]  # noqa: RUF012 - as Screen declares it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
         self._serials: dict[str, int] = {}
+        self.busy = False  # something is about to be asked
 
     @property
     def ui(self) -> GitmlApp:
@@ -150,7 +151,7 @@ class Page(Screen[None]):
         """The top bar, the page's own, the keys."""
         yield TopBar(self.place)
         yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_screen_resume(self) -> None:
         """The page is seen again: what it shows may be old."""

@@ -25,7 +25,14 @@ class Place(NamedTuple):
         return found
 
 
-PLACES: dict[str, Place] = {
-    place.name: place for place in (Place("runs", "1", "Runs", "What runs and what ran", "runs", "Runs"),)
-}
-TABS: tuple[Place, ...] = tuple(place for place in PLACES.values() if place.key)
+_ALL = (
+    Place("runs", "1", "Runs", "What runs and what ran", "runs", "Runs"),
+    Place("run", "", "Run", "One run and its steps", "run", "RunPage"),
+    Place("compare", "", "Compare", "Runs side by side", "compare", "Compare"),
+    Place("time", "2", "Time", "Commits and steps: what is known of each", "time", "Time"),
+    Place("lineage", "3", "Lineage", "What things were made from, and what was made of them", "lineage", "LineagePage"),
+    Place("artifacts", "4", "Artifacts", "What is kept, and what it is", "artifacts", "Artifacts"),
+    Place("modules", "5", "Modules", "The registry of modules", "modules", "Modules"),
+)
+PLACES: dict[str, Place] = {place.name: place for place in _ALL}
+TABS: tuple[Place, ...] = tuple(place for place in _ALL if place.key)

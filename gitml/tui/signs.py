@@ -30,10 +30,19 @@ SIGNS: dict[str, Sign] = {
     "run": Sign("▶", "would run", "busy"),
     "unknown": Sign("?", "may run", "held"),
     "blocked": Sign("✗", "can't run", "bad"),
+    # cells of a history
+    "cached": Sign("●", "cached", "good"),
+    "would run": Sign("○", "would run again", "busy"),
+    "never": Sign("·", "never ran here", "dim"),
+    "can't run": Sign("!", "can't run", "held"),
+    # where artifacts are
+    "here": Sign("●", "here", "good"),
+    "record": Sign("◐", "in its record", "reused"),
+    "gone": Sign("○", "gone", "held"),
     # modules
-    "Active": Sign("✓", "active", "good"),
-    "Deprecated": Sign("!", "deprecated", "held"),
-    "Disabled": Sign("✗", "disabled", "bad"),
+    "active": Sign("✓", "active", "good"),
+    "deprecated": Sign("!", "deprecated", "held"),
+    "disabled": Sign("✗", "disabled", "bad"),
 }
 _UNKNOWN = Sign("?", "", "dim")
 

@@ -24,15 +24,29 @@ def memory_path(start: str, environ: Mapping[str, str]) -> str | None:
         return None
 
 
-def show(start: str, environ: Mapping[str, str], first: First | None = None) -> None:
-    """Shows the repository that `start` lies in until the person leaves."""
+def show(start: str, environ: Mapping[str, str], first: First | None = None, theme: str | None = None) -> int:
+    """Shows the repository that `start` lies in until the person leaves; the exit code."""
     from gitml.tui.app import GitmlApp
 
     feed = Feed(start, environ)
     try:
-        GitmlApp(feed, memory_path(start, environ), first).run()
+        app = GitmlApp(feed, memory_path(start, environ), first, few=_few_colours())
+        if theme is not None:
+            app.theme = theme
+        app.run()
+        return app.return_code or 0
     finally:
         feed.close()
+
+
+def _few_colours() -> bool:
+    """Whether this terminal has 16 colours or less."""
+    from rich.console import Console
+    from textual.constants import COLOR_SYSTEM
+
+    if COLOR_SYSTEM is not None and COLOR_SYSTEM != "auto":
+        return COLOR_SYSTEM == "standard"
+    return Console(stderr=True).color_system in ("standard", "windows")
 
 
 def picture(

@@ -27,9 +27,6 @@ DARK = Theme(
     variables={
         "border": "#3b4858",
         "border-blurred": "#2a3441",
-        "footer-key-foreground": "#f2b65a",
-        "footer-description-foreground": "#9aa7b5",
-        "footer-background": "#11151b",
         "ink-dim": "#7f8c9b",
         "ink-reused": "#7fb8d8",
         "cursor": "#264466",
@@ -53,9 +50,6 @@ LIGHT = Theme(
     variables={
         "border": "#b9b4a6",
         "border-blurred": "#d6d2c6",
-        "footer-key-foreground": "#9a5200",
-        "footer-description-foreground": "#5b6470",
-        "footer-background": "#fcfbf8",
         "ink-dim": "#66707c",
         "ink-reused": "#2a6f97",
         "cursor": "#cfe2f6",
@@ -81,11 +75,13 @@ _INKS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def inks(variables: Mapping[str, str]) -> dict[str, Style]:
-    """The styles of a theme by the name that cells give: see `_INKS`."""
+def inks(variables: Mapping[str, str], *, few: bool = False) -> dict[str, Style]:
+    """The styles of a theme by the name that cells give: see `_INKS`. `few`: the terminal has 16 colours or less."""
     made = {
         name: Style.parse(f"{extra} {variables.get(colour, '')}".strip()) for name, (colour, extra) in _INKS.items()
     }
+    if few:  # shades of the ground come out alike there
+        return {**made, "cursor": Style(bold=True, reverse=True), "cursor-blurred": Style(underline=True)}
     made["cursor"] = Style.parse(f"bold {variables['foreground']} on {variables['cursor']}")
     made["cursor-blurred"] = Style.parse(f"{variables['foreground']} on {variables['cursor-blurred']}")
     return made

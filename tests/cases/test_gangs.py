@@ -57,9 +57,12 @@ def pipeline(command: str, more: str = "") -> str:
 def project(tmp_path: Path) -> Project:
     files = {
         "pipelines/sum.yaml": pipeline(
-            "python3 sum.py ${{ outputs.o }}", "    nodes: 2\n    processes: 2\n    resources: {cpus: 0.5}\n    outputs: {o: file}\n"
+            "python3 sum.py ${{ outputs.o }}",
+            "    nodes: 2\n    processes: 2\n    resources: {cpus: 0.5}\n    outputs: {o: file}\n",
         ),
-        "pipelines/tell.yaml": pipeline("python3 tell.py", "    nodes: 2\n    processes: 2\n    resources: {cpus: 0.5}\n"),
+        "pipelines/tell.yaml": pipeline(
+            "python3 tell.py", "    nodes: 2\n    processes: 2\n    resources: {cpus: 0.5}\n"
+        ),
         "pipelines/ill.yaml": pipeline(f"python3 ill.py {tmp_path.name}", "    processes: 3\n"),
         "sum.py": SUM,
         "tell.py": TELL,

@@ -430,6 +430,7 @@ steps:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_the_run_and_nothing_else(small_disk: Path) -> None:
     project = Project(small_disk / "r", {"pipelines/big.yaml": BIG})
     assert project.outcomes() == {"big": "executed", "small": "executed"}

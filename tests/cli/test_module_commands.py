@@ -179,6 +179,7 @@ def test_a_damaged_registry_is_told_with_exit_code_three(project: Project, publi
     assert "removed by the record" in found.out
 
 
+@pytest.mark.slow
 def test_of_two_who_publish_one_version_the_second_is_told(tmp_path: Path, project: Project, publish: Publish) -> None:
     project.git("init", "-q", "--bare", str(tmp_path / "hub.git"))
     project.git("remote", "add", "origin", str(tmp_path / "hub.git"))
@@ -207,6 +208,7 @@ def test_of_two_who_publish_one_version_the_second_is_told(tmp_path: Path, proje
     assert "your publish of count 1.1.0 is withdrawn: count 1.1.0 is published with other content" in lost.err
 
 
+@pytest.mark.slow
 def test_a_shared_registry_is_named_in_the_settings_and_works_without_its_remote(
     tmp_path: Path, project: Project, publish: Publish
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from gitml import __version__
 from tests.cli.conftest import Project
 
@@ -59,6 +61,7 @@ def test_demo_makes_a_repository_and_shows_each_command_before_it_runs(tmp_path:
     assert fresh.gitml("demo", "d", code=2).err.startswith("gitml: there is something already (")
 
 
+@pytest.mark.slow
 def test_demo_takes_the_next_free_name_when_none_is_given(tmp_path: Path, fresh: Project) -> None:
     (tmp_path / "gitml-demo").mkdir()
     (tmp_path / "gitml-demo/mine").touch()

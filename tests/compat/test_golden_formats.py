@@ -15,9 +15,12 @@ from gitml.core import action, record
 from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile, decode_action
 from gitml.core.digest import digest_of, from_hex
 from gitml.core.environment import encode_description, environment_of
+from gitml.core.pack import contents_of, decode_index, encode_index
 from gitml.core.record import Attempt, LogRef, decode_run, encode_run
+from gitml.core.remotes import Stored, decode_manifest, encode_manifest
 from gitml.core.result import Cost, OutputRef, decode_result, encode_result
 from gitml.core.tree import HEADER, TreeEntry, decode_tree, encode_tree
+from gitml.store.remote.known import GcNote, decode_note, encode_note
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
 
@@ -126,4 +129,23 @@ def test_a_result_is_read_and_written_again_the_same() -> None:
     assert result.outputs[0] == OutputRef("model", "file", digest_of(b"b"), 9, True)
 
 
-SUMS = "515b5322e99f512416093e68e35b1336b6df3c677f5851ffaebf89d5b8e42db9"
+def test_a_manifest_is_read_and_written_again_the_same() -> None:
+    manifest = decode_manifest(golden("manifest.json"), digest_of(b"tree"))
+    assert encode_manifest(manifest) == golden("manifest.json")
+    assert (manifest.size, manifest.objects) == (1234567, (Stored(digest_of(b"large"), 5),))
+
+
+def test_a_pack_is_read_and_its_index_written_again_the_same() -> None:
+    items, place = decode_index(golden("pack.bin"))
+    assert golden("pack.bin") == encode_index(items) + b"".join([b"", b"one\n", b"\0two"])
+    assert [bytes(content) for _, content in contents_of(golden("pack.bin"))] == [b"", b"one\n", b"\0two"]
+    assert place == len(encode_index(items))
+
+
+def test_the_notes_of_gc_are_read_and_written_again_the_same() -> None:
+    note = decode_note(golden("remote-gc.json"))
+    assert encode_note(note) == golden("remote-gc.json")
+    assert note == GcNote(3, {digest_of(b"gone"): 1_700_000_000.25})
+
+
+SUMS = "05fc839807a3edb62ad6868ccfae2e70d96bd492c48abae9d06b659ce6d04317"

@@ -135,6 +135,53 @@ def test_after_a_union_of_two_logs_only_what_is_new_is_given(repo, log):
     assert [path for _, path, _ in log.since(last)] == []
 
 
+def diverged(repo, log):
+    """(base, ours, theirs): two records behind the same one, the log ending at ours."""
+    base = log.append({path_of(0): b"0"}, "base", None)
+    theirs = log.append({path_of(1): b"1", path_of(1, "b"): b"b"}, "theirs", None)
+    repo.git("update-ref", REF, base)
+    return base, log.append({path_of(2): b"2"}, "ours", None), theirs
+
+
+def test_a_difference_names_what_is_new_there_and_counts_what_is_lacking(repo, log):
+    base, ours, theirs = diverged(repo, log)
+    difference = log.difference(ours, theirs)
+    assert [(item.path, item.mode) for item in difference.added()] == [
+        (path_of(1, "b"), "100644"),
+        (path_of(1), "100644"),
+    ]
+    assert (difference.lacking, difference.other) == (1, [])
+    assert [item.path for item in log.difference(None, base).added()] == [path_of(0)]
+    blob = repo.git("hash-object", "-w", "--stdin", input=b"else")
+    changed = log.join(base, theirs, {path_of(0): blob}, "changed")
+    again = log.difference(ours, changed)
+    assert list(again.added()) == []
+    assert (again.lacking, again.other) == (1, [path_of(0)])
+
+
+def test_a_join_holds_both_follows_both_and_is_part_of_the_log_when_it_is_moved(repo, log):
+    base, ours, theirs = diverged(repo, log)
+    files = {item.path: item.oid for item in log.difference(ours, theirs).added()}
+    joined = log.join(ours, theirs, files, "join\n")
+    assert log.tip() == ours
+    assert log.move(ours, joined)
+    assert not log.move(ours, theirs)
+    assert repo.git("log", "-1", "--format=%P", joined).split() == [ours, theirs]
+    assert {path for _, path, _ in log.since(None)} == {path_of(0), path_of(1), path_of(1, "b"), path_of(2)}
+    assert log.follows(ours, joined, 1)
+    assert log.follows(theirs, joined, 1)
+    assert log.follows(base, joined, 3)
+    assert not log.follows(theirs, ours, 100)
+    repo.git("fsck", "--strict", "--no-dangling")
+
+
+def test_a_join_takes_ids_and_paths_only(repo, log):
+    _, ours, theirs = diverged(repo, log)
+    for files in ({"../up": "1" * 40}, {path_of(5): "HEAD"}, {path_of(5): "--all"}):
+        with pytest.raises(InputError):
+            log.join(ours, theirs, files, "x")
+
+
 def test_a_packed_ref_is_found(repo, log):
     commit = log.append({path_of(1): b"1"}, "run", None)
     repo.git("pack-refs", "--all")

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import pytest
 
-from gitml.core import parse, parseconfig
+from gitml.core import parse, parseconfig, parsehooks, parsetargets
 from gitml.core.diagnostics import SpecError
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PIPELINES = ROOT / "docs" / "pipelines.md"
+HOOKS = ROOT / "docs" / "hooks.md"
 DOCUMENTS = [
     *[ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/digits/README.md")],
     *sorted((ROOT / "docs").glob("*.md")),
@@ -181,8 +182,20 @@ def test_every_key_that_the_parser_knows_is_in_the_docs() -> None:
     text = PIPELINES.read_text()
     keys = parse._PIPELINE_KEYS | parse._STEP_KEYS | parse._PARAM_KEYS | parse._PORT_KEYS | parse._RESOURCE_KEYS
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
-    keys = parseconfig._KEYS | parseconfig._DEFAULT_KEYS | parseconfig._TARGET_KEYS | parseconfig._RECORD_KEYS
+    keys = (
+        parseconfig._KEYS
+        | parseconfig._DEFAULT_KEYS
+        | parsetargets._MACHINE_KEYS
+        | parsetargets._CLUSTER_KEYS
+        | parseconfig._RECORD_KEYS
+    )
     assert [key for key in sorted(keys) if f"{key}:" not in text] == []
+
+
+def test_the_page_about_hooks_shows_every_setting_of_theirs() -> None:
+    shown = [yaml for language, yaml in blocks(HOOKS) if language == "yaml" and yaml.startswith("# gitml.yaml")]
+    assert [mistakes_in(yaml) for yaml in shown] == [""]
+    assert [key for key in sorted(parsehooks._KEYS) if f"  {key}:" not in shown[0]] == []
 
 
 def test_the_readmes_pipeline_has_no_mistakes() -> None:

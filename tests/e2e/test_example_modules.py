@@ -57,6 +57,7 @@ def test_the_pipelines_fit_the_modules(pipeline: str) -> None:
     assert graph.steps["classify"].parents == ("split",)
 
 
+@pytest.mark.slow
 def test_the_readme_s_commands_about_modules_do_what_it_says(tmp_path: Path) -> None:
     folder = tmp_path / "modules"
     shutil.copytree(EXAMPLE, folder)

@@ -139,6 +139,7 @@ def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
     assert not processes_with(name)
 
 
+@pytest.mark.slow
 def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
     executor = bench.executor()
     task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
@@ -156,6 +157,7 @@ def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
     assert finish(executor, bench.task("true")).outcome == "done"
 
 
+@pytest.mark.slow
 def test_a_flood_of_output_is_bounded_and_quick(bench: Bench) -> None:
     begun = time.monotonic()
     finished = bench.shell("echo begin; head -c 1000000000 /dev/zero | tr '\\0' 'x'; echo; echo end")
@@ -339,6 +341,7 @@ def test_a_worker_that_cannot_begin_fails_its_task(tmp_path: Path) -> None:
         bench.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(bench: Bench, seed: int) -> None:
     name = mark()

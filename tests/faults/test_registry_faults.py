@@ -68,6 +68,7 @@ def published_at_once(repo, processes, each, name_of):
     repo.git("fsck", "--strict")
 
 
+@pytest.mark.slow
 def test_processes_that_publish_versions_of_one_module_at_once_all_land_in_one_line(repo):
     published_at_once(repo, 4, 6, lambda n: "m")
 
@@ -77,6 +78,7 @@ def test_eight_processes_publish_fifty_each(repo):
     published_at_once(repo, 8, 50, lambda n: f"m{n % 3}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_publish_killed_at_any_moment_leaves_the_old_or_the_new(repo, seed):
     chance = random.Random(seed)

@@ -391,6 +391,7 @@ os.chdir(home)
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_while_taking_a_tree_it_leaves_only_garbage(tmp_path: Path) -> None:
     done = python(
         DYING
@@ -433,6 +434,7 @@ def test_killed_anywhere_while_taking_a_tree_it_leaves_only_garbage(tmp_path: Pa
     assert int(done.stdout) > 40
 
 
+@pytest.mark.slow
 def test_killed_anywhere_while_sweeping_it_deletes_nothing_that_is_kept(tmp_path: Path) -> None:
     done = python(
         DYING
@@ -480,6 +482,7 @@ def take_the_same(root: str, home: str, number: int) -> None:
         store.put(b"the same %d" % turn)
 
 
+@pytest.mark.slow
 def test_processes_that_take_the_same_content_at_once_all_succeed(store: LocalStore, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     takers = [context.Process(target=take_the_same, args=(store.root, str(tmp_path), n)) for n in range(4)]

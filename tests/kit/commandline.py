@@ -29,12 +29,13 @@ class Done(NamedTuple):
 
 
 class Project:
-    """A repository with pipelines, and `gitml` to run on it."""
+    """A repository with pipelines, and `gitml` to run on it. `files` are committed first; None takes what is there."""
 
-    def __init__(self, path: Path, files: Mapping[str, str | bytes]) -> None:
+    def __init__(self, path: Path, files: Mapping[str, str | bytes] | None = None) -> None:
         self.path = path
         self.repo = Repository(path)
-        self.repo.commit("begin", files)
+        if files is not None:
+            self.repo.commit("begin", files)
         self.env = {**environment(), "XDG_CACHE_HOME": str(path.parent / "cache"), "PYTHONPATH": str(Path.cwd())}
 
     def start(

@@ -38,9 +38,16 @@ class RayCluster:
     """Ray on machines 1 (the head) to n of a lab; `token` None: without authentication."""
 
     def __init__(
-        self, lab: Machines, offers: Sequence[Has], token: str | None = TOKEN, *, dashboard: bool = False
+        self,
+        lab: Machines,
+        offers: Sequence[Has],
+        token: str | None = TOKEN,
+        *,
+        dashboard: bool = False,
+        env: Mapping[str, str] = {},
     ) -> None:
         self.lab = lab
+        self.env = env
         self.offers = dict(enumerate(offers, 1))
         self.token = token
         self.dashboard = dashboard
@@ -71,7 +78,7 @@ class RayCluster:
         else:
             words.append(f"--address={self.address}")
         log = Path(f"{machine.root}/root/ray.log")
-        self.nodes[number] = machine.start(*words, env={**QUICK, **self.environ()}, log=log)
+        self.nodes[number] = machine.start(*words, env={**QUICK, **self.environ(), **self.env}, log=log)
 
     def start_all(self) -> None:
         """Starts the head, then the others; returns when all are there."""

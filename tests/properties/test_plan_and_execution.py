@@ -62,6 +62,7 @@ def agree(plan: Plan, run: Run) -> None:
             assert step.key == decision.key
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(4))
 @given(sketches(), st.lists(st.lists(edits, min_size=1, max_size=3), min_size=1, max_size=2), inline)
 def test_an_incremental_run_leaves_what_a_run_in_a_fresh_clone_makes(

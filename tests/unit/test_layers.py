@@ -21,6 +21,7 @@ OWNERS = {
     "click": ("gitml.cli", "gitml.__main__"),
     "dulwich": ("gitml.repo",),
     "fastapi": ("gitml.service",),
+    "fsspec": ("gitml.store.remote",),
     "git": ("gitml.repo",),
     "gitdb": ("gitml.repo",),
     "grpc": ("gitml.execute.ray",),
@@ -31,13 +32,16 @@ OWNERS = {
     "sqlalchemy": ("registry",),
     "sqlmodel": ("registry",),
     "textual": ("gitml.tui",),
+    "textual_plotext": ("gitml.tui",),
+    "textual_serve": ("gitml.tui",),
+    "urllib3": ("gitml.repo",),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
 }
 
 # What core may import besides itself, gitml.errors and yaml: computing and notation; no files, processes, clocks or chance.
 PURE = frozenset(
-    """__future__ abc ast base64 binascii bisect collections contextlib copy dataclasses decimal difflib enum fnmatch fractions functools
+    """__future__ abc ast base64 binascii bisect collections contextlib copy csv dataclasses decimal difflib enum fnmatch fractions functools
     graphlib hashlib heapq itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
     textwrap tokenize types typing unicodedata zlib""".split()
 )
@@ -92,6 +96,7 @@ def test_every_room_calls_only_rooms_below_it() -> None:
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "line"),
     [
@@ -111,6 +116,7 @@ def test_a_call_upwards_or_sideways_or_a_room_without_a_layer_is_found(copied: P
     assert Path(place).stem in verdict.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "line"),
     [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 import click
@@ -11,7 +9,7 @@ import click
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
 from gitml.cli.submitted import There, submitted_run
-from gitml.errors import BusyError, InputError, MachineError, RemoteError
+from gitml.errors import BusyError, InputError, RemoteError
 
 
 @verb("cancel", json=True)
@@ -24,7 +22,8 @@ def command(session: Session, run: str | None, now: bool, on: str | None, timeou
 
     RUN is the beginning of its id; it may be left out when one run is going on.
     """
-    from gitml.history.runs import find_run, holder_of, live_runs
+    from gitml.flow.cancelling import cancel
+    from gitml.history.runs import live_runs
 
     ws = session.ws
     recover_killed(ws)
@@ -37,26 +36,11 @@ def command(session: Session, run: str | None, now: bool, on: str | None, timeou
             shown = ", ".join(live.run.id[:8] for live in going)
             raise InputError("no run is going on" if not going else f"which run? {shown} are going on")
         run = going[0].run.id
-    found = find_run(ws, run)
-    id = found.run.id
-    pid = holder_of(ws, id)
-    if found.live is None or pid is None:
-        raise InputError(f"run {id[:8]} is not going on: it {found.run.status}", hint=f"gitml show {id[:8]}")
-    _signal(pid)
-    if now:
-        time.sleep(0.2)  # two signals at once may arrive as one
-        _signal(pid)
-    end = time.monotonic() + timeout
-    while holder_of(ws, id) == pid:
-        if time.monotonic() > end:
-            raise BusyError(f"run {id[:8]} has not ended within {timeout:g} s", where=f"process {pid}", hint="--now")
-        time.sleep(0.05)
-    recover_killed(ws)
-    ended = find_run(ws, id).run
+    ended = cancel(ws, run, now=now, timeout=timeout)
     if session.json:
-        session.show_json({"run": id, "status": ended.status})
+        session.show_json({"run": ended.id, "status": ended.status})
     else:
-        session.show(f"run {id[:8]} {ended.status}")
+        session.show(f"run {ended.id[:8]} {ended.status}")
     return 0
 
 
@@ -84,12 +68,3 @@ def _cancel_submitted(session: Session, there: There, timeout: float) -> int:
         session.show(f"run {short} {status}")
         session.note(f"its record is on the cluster: gitml collect {short}")
     return 0
-
-
-def _signal(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGINT)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        raise MachineError("it runs as another user", where=f"process {pid}", hint="ask them to cancel it") from None

@@ -20,13 +20,16 @@ def command(session: Session, what: str, dest: str | None, force: bool) -> int:
     """Write the outputs of a run below DEST, a folder a step; one port alone becomes DEST itself.
 
     Without DEST the outputs that have a `path:` in the pipeline are written there, into the work tree. Files that differ
-    are never replaced without --force, and each output appears complete or not at all.
+    are never replaced without --force, and each output appears complete or not at all. What is not on this machine is
+    brought from a remote store first, and nothing else is.
     """
+    from gitml.cli.transfers import bring_outputs
     from gitml.history.checkout import checkout
     from gitml.history.selecting import select
 
     recover_killed(session.ws)
     selection = select(session.ws, what)
+    bring_outputs(session, [output.ref for output in selection.outputs])
     written = checkout(session.ws, selection, dest, force=force)
     if session.json:
         session.show_json({"run": selection.run.id, "written": [item._asdict() for item in written]})

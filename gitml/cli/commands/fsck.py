@@ -16,16 +16,34 @@ from gitml.errors import IntegrityError
 @verb("fsck", json=True)
 @click.option("--deep", is_flag=True, help="Hash every object, large ones too.")
 @click.option("--repair", is_flag=True, help="Set bad copies aside and make them again; rebuild the index.")
-def command(session: Session, deep: bool, repair: bool) -> int:
+@click.option("--remote", metavar="NAME", help="Check this remote store instead of what is here.")
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=20,
+    metavar="N",
+    help="With --remote: read the bytes of so many objects, chosen by chance; default 20; --deep reads all.",
+)
+def command(session: Session, deep: bool, repair: bool, remote: str | None, sample: int) -> int:
     """Check the store, the directories in it, the records of runs and the index.
 
-    Each fault is named; exits with 3 when one is left. Nothing is ever deleted: bad copies go to a quarantine.
+    Each fault is named; exits with 3 when one is left. Nothing is ever deleted: bad copies go to a quarantine. --repair
+    takes what is bad here from records and remote stores, or makes it again.
+
+    With --remote a remote store is checked: that it has all parts of what was uploaded, and some of the bytes. --repair
+    uploads again what is good here.
     """
     from gitml.flow.checking import check
 
     recover_killed(session.ws)
     faults = []
-    for fault in check(session.ws, deep=deep, repair=repair):
+    if remote is None:
+        found = check(session.ws, deep=deep, repair=repair)
+    else:
+        from gitml.flow.remotekeeping import check_remote
+
+        found = check_remote(session.ws, remote, sample=None if deep else sample, repair=repair)
+    for fault in found:
         faults.append(fault)
         if not session.json:
             word = paint(fault.kind, "yellow" if fault.mended else "red", sys.stdout)

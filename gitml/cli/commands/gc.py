@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gitml.cli.session import Session, verb
+from gitml.cli.terminal import safe
 from gitml.cli.words import count, size
+from gitml.errors import InputError
+
+if TYPE_CHECKING:
+    from gitml.flow.hygiene import KeepPolicy
 
 
 @verb("gc", json=True)
@@ -21,19 +28,37 @@ from gitml.cli.words import count, size
     multiple=True,
     help="Keep outputs that match STEP.PORT; may be repeated.",
 )
+@click.option("--remote", metavar="NAME", help="Remove from this remote store instead of the one here.")
+@click.option(
+    "--grace", metavar="TIME", help="With --remote: how long something must be unneeded before it goes; default 14d."
+)
 def command(
-    session: Session, dry_run: bool, keep_last: int | None, keep_since: str | None, outputs: tuple[str, ...]
+    session: Session,
+    dry_run: bool,
+    keep_last: int | None,
+    keep_since: str | None,
+    outputs: tuple[str, ...],
+    remote: str | None,
+    grace: str | None,
 ) -> int:
     """Remove from the store what no kept run needs.
 
     Without a policy everything that a recorded run names is kept. Runs of commits that a branch or tag names, and runs
     with the tag `pinned`, always keep their outputs; the records of runs are never removed.
+
+    With --remote the same of a remote store, by everyone's records, which are fetched first. What is unneeded is marked
+    there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
     """
     from gitml.flow.hygiene import KeepPolicy, collect
     from gitml.history.since import moment_of
 
     since = moment_of(keep_since, session.ws.now()) if keep_since is not None else None
-    swept = collect(session.ws, KeepPolicy(keep_last, since, outputs), dry_run)
+    policy = KeepPolicy(keep_last, since, outputs)
+    if remote is not None:
+        return _collect_remote(session, remote, policy, grace, dry_run)
+    if grace is not None:
+        raise InputError("--grace goes with --remote")
+    swept = collect(session.ws, policy, dry_run)
     if session.json:
         session.show_json({"dry_run": dry_run, **swept._asdict()})
         return 0
@@ -41,5 +66,28 @@ def command(
     session.show(f"{done} {count(swept.objects, 'object')}, {size(swept.bytes)}")
     if swept.temporaries:
         session.show(f"{done} {count(swept.temporaries, 'temporary file')}, {size(swept.temporary_bytes)}")
+    session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
+    return 0
+
+
+def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str | None, dry_run: bool) -> int:
+    from gitml.flow.remotekeeping import GRACE, collect_remote
+    from gitml.history.since import moment_of
+
+    seconds = GRACE
+    if grace is not None:
+        seconds = 0.0 if grace == "0" else session.ws.now() - moment_of(grace, session.ws.now())
+        if seconds < 0:
+            raise InputError(f"not a time such as 14d or 12h: {grace[:40]!r}", where="--grace")
+    swept = collect_remote(session.ws, name, policy, grace=seconds, dry_run=dry_run)
+    if session.json:
+        session.show_json({"dry_run": dry_run, "remote": name, **swept._asdict()})
+        return 0
+    done = "would remove" if dry_run else "removed"
+    session.show(f"{done} {count(swept.deleted, 'object')}, {size(swept.deleted_bytes)}, from {safe(name)}")
+    if swept.doomed:
+        told = "would be marked" if dry_run else "are marked"
+        what = f"{count(swept.doomed, 'object')}, {size(swept.doomed_bytes)}"
+        session.show(f"{what}, {told}: they go when gc is run again after the grace and nothing needs them")
     session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
     return 0

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.errors import DONE, FAILED, TERMINATED
+from gitml.cli.commands.hooks_saying import say
+from gitml.cli.errors import DONE, FAILED
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import is_terminal, paint, safe
 from gitml.cli.words import count
@@ -43,7 +44,9 @@ def run(session: Session, name: str, args: tuple[str, ...], work_off: bool) -> i
         return DONE
     index = _leave_the_hook()
     if work_off:
-        return _work_off()
+        from gitml.cli.commands.hooks_receiving import work_off as work
+
+        return work()
     return _PARTS[name](session, args, index)
 
 
@@ -76,9 +79,9 @@ def _pre_commit(session: Session, _: tuple[str, ...], index: str | None) -> int:
     for warning in verdict.warnings:
         session.warn(safe(warning))
     for diagnostic in verdict.mistakes:
-        _say(safe(str(diagnostic)))
+        say(safe(str(diagnostic)))
     if verdict.mistakes:
-        _say(
+        say(
             f"{count(len(verdict.mistakes), 'mistake')} in what is staged (git commit --no-verify leaves this check out)"
         )
     return FAILED if verdict.mistakes else DONE
@@ -122,7 +125,7 @@ def _stand(session: Session, hook: str) -> int:
     if late:
         told.append(f"{'more ' if found else ''}after more than {_PATIENCE:g} s: gitml status")
     if told:
-        _say(" · ".join(told) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(told))
+        say(" · ".join(told) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(told))
     return DONE
 
 
@@ -136,107 +139,28 @@ def _standing(standing: Standing) -> str:
     return f"{name} " + ", ".join([f"{standing.cached:,} cached", *others])
 
 
-def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
-    from gitml.flow.hooks.gate import unproven
-    from gitml.flow.hooks.pushed import updates_of_framework, updates_to_send
-
-    remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
-    updates = updates_of_framework(os.environ)
-    if updates is None:
-        updates = updates_to_send(sys.stdin.buffer.read())
-    if not updates:
-        return DONE
-    found = list(unproven(session.ws, updates, remote))
-    if session.json:
-        session.show_json([{**item._asdict(), "command": item.command} for item in found])
-    for item in found if not session.json else ():
-        step = f", step {safe(item.step)}" if item.step else ""
-        _say(f"{item.commit[:12]} has not run: {safe(item.pipeline)}{step} ({safe(item.reason)}): {safe(item.command)}")
-    if found:
-        _say("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
-        return FAILED
-    return DONE
-
-
-def _post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
-    from gitml.flow.hooks.pushed import updates_received
-    from gitml.flow.hooks.received import enqueue, jobs_of, queued
-    from gitml.repo.hooksettings import read_allowed
-
-    ws = session.ws
-    allowed = read_allowed(ws.location)
-    updates = updates_received(sys.stdin.buffer.read())
-    if not allowed.branches or not updates:
-        return DONE
-    wanted = jobs_of(ws, updates, allowed)
-    for refused in wanted.refused:
-        _say(safe(refused))
-    before = len(queued(ws))
-    jobs = enqueue(ws, wanted.jobs)
-    if jobs:
-        _start_working(ws.location.git_dir, ws.root)
-    if session.json:
-        session.show_json([job._asdict() for job in jobs])
-        return DONE
-    for job in jobs:
-        behind = f", behind {before}" if before else ""
-        _say(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
-    return DONE
-
-
 _Part = Callable[[Session, tuple[str, ...], "str | None"], int]
+
+
+def _later(module: str, function: str) -> _Part:
+    """A part that is imported when it is needed."""
+
+    def part(session: Session, args: tuple[str, ...], index: str | None) -> int:
+        from importlib import import_module
+
+        code: int = getattr(import_module(f"gitml.cli.commands.{module}"), function)(session, args, index)
+        return code
+
+    return part
+
+
 _PARTS: dict[str, _Part] = {
     "pre-commit": _pre_commit,
     "post-checkout": _post_checkout,
     "post-merge": _post_merge,
-    "pre-push": _pre_push,
-    "post-receive": _post_receive,
+    "pre-push": _later("hooks_pushing", "pre_push"),
+    "post-receive": _later("hooks_receiving", "post_receive"),
 }
-
-
-def _start_working(folder: str, root: str) -> None:
-    """Starts a process of its own session that works the queue off; its errors go to a file."""
-    import subprocess
-
-    from gitml.repo.git import without_repository
-
-    safely = ["-P"] if sys.flags.safe_path else []
-    command = [sys.executable, *safely, "-m", "gitml", "hooks", "run", "post-receive", "--work-off"]
-    environ = without_repository(os.environ)
-    environ.pop("GITML_HOOKS", None)
-    with open(os.path.join(root, "queue", "errors.log"), "ab") as errors:
-        subprocess.Popen(
-            command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-            start_new_session=True,
-        )  # fmt: skip
-
-
-def _work_off() -> int:
-    """Works until the queue is empty or another process does."""
-    from gitml.cli.stopping import Stopping
-    from gitml.flow.hooks.received import end_turn, perform_next, queued, take_turn
-    from gitml.workspace import open_workspace
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # `gitml cancel` means one run, never the queue
-    while True:
-        ws = open_workspace(os.getcwd(), os.environ)
-        if not take_turn(ws):
-            return DONE
-        try:
-            going = True
-            while going:
-                with Stopping(quiet=True) as stopping:
-                    try:
-                        going = perform_next(ws, lambda _: None, stopping.stop)
-                    finally:
-                        ws.close()
-                if stopping.stop.level and stopping.exit_code == TERMINATED:
-                    return TERMINATED
-                ws = open_workspace(os.getcwd(), os.environ)  # what is installed here is looked at anew for each run
-        finally:
-            end_turn(ws)
-        if not queued(ws):
-            return DONE
 
 
 class _OutOfTimeError(Exception):
@@ -257,9 +181,3 @@ def _limited(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _say(line: str) -> None:
-    """A line for whoever called Git; it is safe for a terminal already."""
-    sys.stderr.write(f"{paint('gitml:', 'bold', sys.stderr)} {line}\n")
-    sys.stderr.flush()

@@ -16,12 +16,14 @@ from gitml.errors import BusyError, InputError
 @click.option(
     "--purge", is_flag=True, help="With --undo: remove everything gitml keeps here too, the store and all runs."
 )
-def command(session: Session, undo: bool, purge: bool) -> int:
+@click.option("--remote", metavar="NAME", help="Have a plain git fetch of this remote bring the records of runs too.")
+def command(session: Session, undo: bool, purge: bool, remote: str | None) -> int:
     """Start using gitml in this repository: writes a small gitml.yaml, and a first pipeline where there is none.
 
     Asks nothing, changes no file that is there, and commits nothing. gitml works in any repository without it, too.
     """
     from gitml.cli import starting
+    from gitml.repo.remotes import set_refspecs, unset_refspecs
 
     ws = session.ws
     root = ws.location.worktree
@@ -29,7 +31,16 @@ def command(session: Session, undo: bool, purge: bool) -> int:
         raise InputError("a bare repository has no work tree to start in", where=ws.location.git_dir)
     if purge and not undo:
         raise InputError("--purge goes with --undo")
-    done = starting.undo(root) if undo else starting.write(root)
+    if remote is not None and undo:
+        raise InputError("--undo undoes it for every remote: leave --remote away")
+    if remote is not None:
+        new = set_refspecs(ws.location, remote)
+        done = [starting.Done(f"the fetch of {remote}", "extended" if new else "kept"), *starting.write(root)]
+    elif undo:
+        done = starting.undo(root)
+        done += [starting.Done(f"the fetch of {name}", "restored") for name in unset_refspecs(ws.location)]
+    else:
+        done = starting.write(root)
     if purge:
         refs = _purge(session)
         done.append(starting.Done(os.path.relpath(ws.root, root), "removed"))

@@ -6,6 +6,7 @@ from gitml.core.events import (
     Event,
     RunFinished,
     RunStarted,
+    StepFetches,
     StepFinished,
     StepOutput,
     StepRetried,
@@ -14,8 +15,9 @@ from gitml.core.events import (
 )
 from gitml.core.record import Run, StepRun
 
-WAITING, RUNNING, ELSEWHERE = "waiting", "running", "elsewhere"
-"""States of a step before it has an outcome; `elsewhere`: another gitml performs the same Action."""
+WAITING, RUNNING, ELSEWHERE, FETCHING = "waiting", "running", "elsewhere", "fetching"
+"""States of a step before it has an outcome; `elsewhere`: another gitml performs the same Action; `fetching`: its inputs are
+brought from a remote store."""
 
 
 class Row:
@@ -57,6 +59,10 @@ class Board:
             row = self.row(event.name)
             row.state, row.since = ELSEWHERE, now
             self.active[event.name] = row
+        elif isinstance(event, StepFetches):
+            row = self.row(event.name)
+            row.state, row.since = FETCHING, now
+            self.active[event.name] = row
         elif isinstance(event, StepOutput):
             self.row(event.name).line = event.line
         elif isinstance(event, StepRetried):
@@ -75,6 +81,8 @@ class Board:
 
     def _finish(self, step: StepRun) -> None:
         row = self.row(step.name)
+        if row.step is not None:  # reused at first, and made again because its bytes could not be had
+            self.counts[row.step.outcome] -= 1
         row.state, row.step = step.outcome, step
         row.reason = step.reason or row.reason
         self.active.pop(step.name, None)

@@ -6,11 +6,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from gitml.cli.progress.board import ELSEWHERE, RUNNING, WAITING, Board, Row
+from gitml.cli.progress.board import ELSEWHERE, FETCHING, RUNNING, WAITING, Board, Row
 from gitml.cli.progress.plain import COLOURS, LastLines, account_of, closing_lines, failure_lines, note_lines, sign
 from gitml.cli.terminal import paint, safe, safe_line, wants_colour
 from gitml.cli.words import cells, clipped, duration
-from gitml.core.events import Event, Note, RunFinished, StepFinished, StepStarted, StepWaits
+from gitml.core.events import Event, Note, RunFinished, StepFetches, StepFinished, StepStarted, StepWaits
 from gitml.core.record import StepRun
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LiveNarrator:
     def __call__(self, event: Event) -> None:
         """Takes one event; what is to stay on the screen is written above the picture."""
         self.board.take(event, time.time())
-        if isinstance(event, (StepStarted, StepWaits)) and self.live is None:
+        if isinstance(event, (StepStarted, StepWaits, StepFetches)) and self.live is None:
             self._start()
         elif isinstance(event, Note):
             self._write(note_lines(event))
@@ -119,16 +119,18 @@ def picture_lines(board: Board, width: int, height: int, now: float) -> list[tup
 def _row_line(row: Row, names: int, width: int, now: float) -> str:
     name = clipped(safe(row.name), names)
     name += " " * (names - cells(name))
-    state = {RUNNING: "run", WAITING: "wait", ELSEWHERE: "other"}.get(row.state, "")
+    state = {RUNNING: "run", WAITING: "wait", ELSEWHERE: "other", FETCHING: "fetch"}.get(row.state, "")
     if row.step is not None:
         state = {"executed": "done", "reused": "reuse", "failed": "fail", "skipped": "skip"}.get(row.state, "stop")
-    if row.state in (RUNNING, ELSEWHERE):
+    if row.state in (RUNNING, ELSEWHERE, FETCHING):
         elapsed = duration(now - row.since)
     else:
         elapsed = duration(row.step.seconds) if row.step is not None and row.state in ("executed", "failed") else ""
     attempt = f"attempt {row.attempt}: " if row.attempt > 1 and row.state == RUNNING else ""
     if row.state == ELSEWHERE:
         rest = "another gitml is performing it"
+    elif row.state == FETCHING:
+        rest = "its inputs come from a remote store"
     elif row.state == RUNNING and row.line:
         rest = f"{attempt}{safe(row.reason)} | {safe_line(row.line)}" if width > 100 else attempt + safe_line(row.line)
     else:
@@ -137,7 +139,7 @@ def _row_line(row: Row, names: int, width: int, now: float) -> str:
 
 
 def _style(row: Row) -> str:
-    return COLOURS.get(row.state) or {RUNNING: "blue", ELSEWHERE: "yellow"}.get(row.state, "dim")
+    return COLOURS.get(row.state) or {RUNNING: "blue", FETCHING: "blue", ELSEWHERE: "yellow"}.get(row.state, "dim")
 
 
 def _totals(board: Board, now: float) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from gitml.cli.progress.board import Board
 from gitml.cli.terminal import paint, safe, safe_line, speaks_unicode
-from gitml.cli.words import count, duration, number
+from gitml.cli.words import count, duration, number, size
 from gitml.core.events import (
     Event,
     Note,
     RunFinished,
+    StepFetches,
     StepFinished,
     StepRetried,
     StepStarted,
@@ -23,9 +24,17 @@ WORDS = {"executed": "done", "reused": "reuse", "failed": "failed", "skipped": "
 COLOURS = {"executed": "green", "reused": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "yellow"}
 _SIGNS = {
     "executed": "✓", "reused": "=", "failed": "✗", "skipped": "-", "cancelled": "-", "running": "▶", "waiting": "·",
-    "elsewhere": "…",
+    "elsewhere": "…", "fetching": "↓",
 }  # fmt: skip
-_PLAIN_SIGNS = {**_SIGNS, "executed": "+", "failed": "x", "running": ">", "waiting": ".", "elsewhere": "~"}
+_PLAIN_SIGNS = {
+    **_SIGNS,
+    "executed": "+",
+    "failed": "x",
+    "running": ">",
+    "waiting": ".",
+    "elsewhere": "~",
+    "fetching": "v",
+}
 _HELD = 64  # lines held back at most, so that a thousand reused steps are not a thousand writes
 
 LastLines = Callable[[StepRun], list[str]]
@@ -51,7 +60,7 @@ class PlainNarrator:
         self.board.take(event, time.time())
         lines = self._lines(event)
         self.held += lines
-        urgent = isinstance(event, (StepStarted, StepWaits, RunFinished)) or len(self.held) >= _HELD
+        urgent = isinstance(event, (StepStarted, StepWaits, StepFetches, RunFinished)) or len(self.held) >= _HELD
         if lines and (urgent or self.board.active):
             self.close()
 
@@ -68,6 +77,8 @@ class PlainNarrator:
             return [_line("run", "blue", event.name, safe(event.reason) + again)]
         if isinstance(event, StepWaits):
             return [_line("wait", "yellow", event.name, "another gitml is performing it")]
+        if isinstance(event, StepFetches):
+            return [_line("fetch", "blue", event.name, f"its inputs, {size(event.size)}")]
         if isinstance(event, StepRetried):
             return [_line("retry", "yellow", event.name, safe(event.error))]
         if isinstance(event, Note):

@@ -7,6 +7,7 @@ attempt is made on each, that knows of the others. What they write becomes one l
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple, Protocol
 from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import LogRef
 from gitml.core.result import Cost
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, RemoteError
 from gitml.execute.crew import VARIABLE, Roster, free_ports, roster_as_text
 from gitml.execute.logs import Log
-from gitml.execute.ray.fleet import Fleet
+from gitml.execute.ray.fleet import Fleet, able
 
 LOOK = 0.1  # seconds between looks at gangs that wait for machines
+PATIENCE = 30.0  # seconds that machines which are lacking may take to come (back)
 _LEAST = 0.001  # CPUs: a bundle must ask for something
 
 
@@ -48,6 +50,7 @@ class Gang:
         self.group = group
         self.booked = booked  # machines that are counted on until its attempts begin
         self.ready = group.ready()
+        self.short = 0.0  # since when there have been too few machines for it
         self.muster: list[Any] = []
         self.members: dict[str, int] = {}  # attempt -> node
         self.log = Log(task.log)
@@ -159,6 +162,7 @@ class Gangs:
 
         if not gang.muster:
             if not ray.wait([gang.ready], timeout=0)[0]:
+                self._see_that_it_can(gang)
                 return
             ray.get(gang.ready)
             each = gang.task.action.gang[1]
@@ -181,6 +185,17 @@ class Gangs:
             strategy = PlacementGroupSchedulingStrategy(gang.group, node)
             member = gang.task._replace(attempt=name, log=gang.log_of(node), lent=lent)
             self._inner.submit(member, Reserved(id, strategy))
+
+    def _see_that_it_can(self, gang: Gang) -> None:
+        """RemoteError when machines are gone that it can't do without, and don't come back."""
+        count, there = gang.task.action.gang[0], len(able(gang.task.resources, self._fleet.machines()))
+        if there >= count:
+            gang.short = 0.0
+            return
+        now = time.monotonic()
+        gang.short = gang.short or now
+        if now - gang.short > PATIENCE:
+            raise RemoteError(f"of {count} that it needs there {'is' if there == 1 else 'are'} {there}")
 
     def _never_began(self, gang: Gang, error: Exception) -> None:
         told = error.message if isinstance(error, GitmlError) else " ".join(str(error).split())[:200]
@@ -232,7 +247,8 @@ class Gangs:
         )
         if gang.failed is not None:
             node, first = gang.failed
-            error = first.error if first.outcome == "failed" else f"node {node} of its gang: {first.error}"
+            of_all = first.outcome == "failed" or not gang.members
+            error = first.error if of_all else f"node {node} of its gang: {first.error}"
             return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad)
         if gang.cancelled:
             return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad)

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 import stat
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 from gitml.core.config import Target, said_of
 from gitml.errors import MachineError
 from gitml.execute.capacity import machine_capacity
-from gitml.execute.descendants import end_strays
+from gitml.execute.descendants import below, end_strays, send, strays_of
 from gitml.execute.ray.settings import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
 from gitml.execute.removal import remove_tree
 
@@ -117,7 +118,9 @@ def reap(base: str) -> int:
 
 
 def clear(folder: str) -> None:
-    """Ends what runs in a folder, and removes it."""
+    """Ends what runs in a folder with all below it, as steps have folders of their own, and removes it."""
+    strays = strays_of(folder)
+    send([other for pid in strays for other in below(pid)], signal.SIGKILL)
     end_strays(folder)
     remove_tree(folder)
 

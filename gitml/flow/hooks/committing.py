@@ -156,10 +156,10 @@ def _large(ws: Workspace, made: Staged, hooks: Hooks) -> list[Diagnostic]:
     in_lfs = _meant_for_lfs(ws, list(large)) if large else set()
     found = []
     for path, size in large.items():
-        mend = "let a step make it and keep it as an output, or track it with Git LFS (git lfs track)"
+        mend = "Let a step make it and keep it as an output, or track it with Git LFS (git lfs track)"
         if path in in_lfs:
-            mend = "it is meant for Git LFS, which didn't take it: git lfs install, then git add --renormalize it"
-        shown = f"{size / (1 << 20):.1f} MiB, and {hooks.large_file / (1 << 20):g} MiB is large"
+            mend = "It is meant for Git LFS, which didn't take it: git lfs install, then git add --renormalize it"
+        shown = f"{size / (1 << 20):.1f} MiB, and from {hooks.large_file / (1 << 20):g} MiB on one is refused"
         found.append(
             Diagnostic(path, 1, 1, f"a large file: {shown}. {mend}; or allow it: hooks.large_files in {CONFIG}")
         )

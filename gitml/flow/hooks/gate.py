@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from gitml.core.diagnostics import SpecError
 from gitml.core.params import ParamError, text_of
-from gitml.core.plan import decide
-from gitml.core.result import ActionResult
 from gitml.errors import GitmlError
+from gitml.flow.hooks.proof import proof_of
 from gitml.flow.hooks.pushed import Update, new_commits, tip_of
-from gitml.flow.load import Loaded, load, pipelines_in, read_config
-from gitml.flow.parts import PartsFinder
+from gitml.flow.load import load, pipelines_in, read_config
 from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
@@ -36,18 +35,30 @@ class Unproven(NamedTuple):
 def unproven(ws: Workspace, updates: Sequence[Update], remote: str) -> Iterator[Unproven]:
     """What the gate of the project, as each pushed branch's newest commit has it, does not let pass."""
     asked: set[str] = set()
+    for update, tip, gate in _gated(ws, updates):
+        for commit in new_commits(ws, [update], remote) if gate == "every" else [tip]:
+            if commit not in asked:
+                asked.add(commit)
+                yield from _unproven(ws, commit, update.ref)
+
+
+def is_gated(ws: Workspace, updates: Sequence[Update]) -> bool:
+    """Whether the gate has anything to say about one of the branches."""
+    return any(True for _ in _gated(ws, updates))
+
+
+def _gated(ws: Workspace, updates: Sequence[Update]) -> Iterator[tuple[Update, str, str]]:
+    """(branch, newest commit, which commits) of each branch that is gated."""
     for update in updates:
         tip = tip_of(ws, update)
         if tip is None or update.branch is None:
             continue
-        hooks = read_config(ws, CommitSource(ws.objects, tip)).hooks
-        if "pre-push" in hooks.skip or not hooks.gates(update.branch):
-            continue
-        commits = new_commits(ws, [update], remote) if hooks.gate == "every" else [tip]
-        for commit in commits:
-            if commit not in asked:
-                asked.add(commit)
-                yield from _unproven(ws, commit, update.ref)
+        try:
+            hooks = read_config(ws, CommitSource(ws.objects, tip)).hooks
+        except SpecError:
+            continue  # it may be an old commit's, or a newer gitml's: then nothing says that there is a gate
+        if hooks.gate is not None and hooks.gates(update.branch) and "pre-push" not in hooks.skip:
+            yield update, tip, hooks.gate
 
 
 def _unproven(ws: Workspace, commit: str, ref: str) -> Iterator[Unproven]:
@@ -69,11 +80,11 @@ def _has_run(ws: Workspace, commit: str, pipeline: str) -> bool:
 def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | None, str] | None:
     """(step, why) of the first step without a result; None when every step has one."""
     try:
-        return _first_without(ws, load(ws, name, None, source=source))
+        return proof_of(ws, load(ws, name, None, source=source)).missing
     except ParamError as error:
         for given in _given_before(ws, name):
             try:
-                if _first_without(ws, load(ws, name, None, given, source=source)) is None:
+                if proof_of(ws, load(ws, name, None, given, source=source)).missing is None:
                     return None
             except GitmlError:
                 continue
@@ -87,18 +98,3 @@ def _given_before(ws: Workspace, pipeline: str) -> Iterator[list[tuple[str, str]
 
     for row in ws.index.runs(pipeline=pipeline, status="succeeded", limit=_TRIED):
         yield [(name, text_of(value)) for name, value in read_run(ws, row.id).params.items()]
-
-
-def _first_without(ws: Workspace, loaded: Loaded) -> tuple[str, str] | None:
-    finder = PartsFinder(ws, loaded)
-    results: dict[str, ActionResult | None] = {}
-    with ws.index.looking():
-        for name, step in loaded.graph.steps.items():
-            decision = decide(step, finder.parts(step, results), ws.index, lambda _: True, loaded.graph.pipeline)
-            result = decision.result
-            if result is None and decision.key is not None:  # it always runs; that it did is what counts here
-                result = ws.index.result(decision.key)
-            if result is None:
-                return name, decision.reason
-            results[name] = result
-    return None

@@ -49,13 +49,16 @@ def updates_received(told: bytes) -> list[Update]:
     return [update for update in found if update.new is not None and update.branch]
 
 
-def updates_of_framework(environ: Mapping[str, str]) -> list[Update] | None:
+def updates_of_framework(ws: Workspace, environ: Mapping[str, str]) -> list[Update] | None:
     """The same from the variables of the pre-commit framework, which tells of one ref; None where it isn't there."""
-    if "PRE_COMMIT_TO_REF" not in environ or "PRE_COMMIT_REMOTE_BRANCH" not in environ:
+    if "PRE_COMMIT_REMOTE_BRANCH" not in environ:
         return None
     ref = environ["PRE_COMMIT_REMOTE_BRANCH"]
-    update = Update(ref, _oid(environ["PRE_COMMIT_TO_REF"]), _oid(environ.get("PRE_COMMIT_FROM_REF", "0")))
-    return [] if update.new is None or ref.startswith(OWN) else [update]
+    # Of a branch without any commit that the other side has it tells the name alone.
+    new = environ.get("PRE_COMMIT_TO_REF") or ws.objects.resolve(environ.get("PRE_COMMIT_LOCAL_BRANCH") or "HEAD")
+    if new is None or ref.startswith(OWN):
+        return []
+    return [Update(ref, new, _oid(environ.get("PRE_COMMIT_FROM_REF", "0")))]
 
 
 def tip_of(ws: Workspace, update: Update) -> str | None:

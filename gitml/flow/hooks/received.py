@@ -31,6 +31,7 @@ from gitml.workspace import Workspace
 
 FOLDER = "queue"
 TAG = "push"
+_PATIENCE = 60.0  # seconds
 _SLOT = Locks.slot_for("queue of pushed commits")
 
 
@@ -110,11 +111,20 @@ def perform_next(ws: Workspace, emit: Emit, stop: StopSignal) -> bool:
     """Runs the first job of the queue to its record, whatever comes of it; False when none is left."""
     recover(ws)
     for job, path in _files(ws):
+        _wait_for_the_dead(ws, job)
         if ws.index.run_row(job.run) is None:
             _perform(ws, job, emit, stop)
         os.unlink(path)
         return True
     return False
+
+
+def _wait_for_the_dead(ws: Workspace, job: Job) -> None:
+    """Returns once what a killed process left of this job is recorded: another gitml may be at it just now."""
+    end = time.monotonic() + _PATIENCE
+    while os.path.isdir(os.path.join(ws.live, job.run)) and time.monotonic() < end:
+        time.sleep(0.1)
+        recover(ws)
 
 
 def _perform(ws: Workspace, job: Job, emit: Emit, stop: StopSignal) -> None:

@@ -15,7 +15,6 @@ from gitml.errors import IntegrityError
 from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.objects import LocalStore, Pending
-from gitml.store.remote.layout import cut_off
 from gitml.store.remote.streams import HashedWriter
 from gitml.store.remote.transfer import Meter, with_retries
 
@@ -57,7 +56,7 @@ def fetch_object(store: LocalStore, remote: RemoteStore, item: Stored, meter: Me
 
 
 def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[int], None]) -> Digest:
-    """Writes what the part lacks; the Digest of all of it. RemoteError when the remote ends early."""
+    """Writes what the part lacks; the Digest of all of it. Remotes raise when they are cut off: a plain end is the end."""
     have = part.size()
     if have > item.size:
         part.clear()
@@ -85,7 +84,7 @@ def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[in
         finally:
             writer.close()
     if size < item.size:
-        raise cut_off(remote.place)
+        raise WrongBytesError(item, remote, "it is shorter than it should be")
     return Digest(PREFIX + writer.hexdigest())
 
 
@@ -158,7 +157,7 @@ def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytes:
             parts.append(chunk)
             moved(len(chunk))
         if size < item.size:
-            raise cut_off(remote.place)
+            raise WrongBytesError(item, remote, "it is shorter than it should be")
         return b"".join(parts)
 
     return with_retries(receive, meter)

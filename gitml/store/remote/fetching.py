@@ -10,24 +10,17 @@ from typing import Any, NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.events import Transferring
 from gitml.core.pack import LARGEST, decode_index
-from gitml.core.protocols import RemoteStore
 from gitml.core.remotes import Manifest, Stored, decode_manifest, total
 from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.store.objects import LocalStore
 from gitml.store.remote.arriving import WrongBytesError, fetch_object, fetch_pack, unpack
-from gitml.store.remote.known import Known, PackIndexes
+from gitml.store.remote.known import PackIndexes, Source
 from gitml.store.remote.transfer import Meter, Root
 from gitml.store.remote.workers import Crew
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
-
-
-class Source(NamedTuple):
-    """A remote store and what is known of it."""
-
-    remote: RemoteStore
-    known: Known
+_GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 
 
 class Problem(NamedTuple):
@@ -126,7 +119,7 @@ class _Fetching:
             ]
             self._all(crew, jobs)
         finally:
-            crew.dismiss()
+            crew.dismiss(_GRACE)
         for digest in blobs:
             if digest not in self.failed:
                 self._arrived(digest)
@@ -167,10 +160,14 @@ class _Fetching:
         trees = []
         for root in roots:
             manifest = manifests.get(root.digest)
-            if manifest is not None and not any(item.digest in self.failed for item in manifest.listings):
-                tree = self._needs(root, manifest, read_packs)
-                if tree is not None:
-                    trees.append(tree)
+            if manifest is None:
+                continue
+            if any(item.digest in self.failed for item in manifest.listings):
+                self.known.note([root.digest], good=False)
+                continue
+            tree = self._needs(root, manifest, read_packs)
+            if tree is not None:
+                trees.append(tree)
         return trees
 
     def _listings(self, item: Stored) -> dict[Digest, bytes]:

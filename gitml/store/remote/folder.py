@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gitml.core.digest import Digest, hex_of
 from gitml.core.protocols import Download, Listed
-from gitml.core.remotes import Stored
+from gitml.core.remotes import RemoteSpec, Stored
 from gitml.errors import GitmlError, RemoteError
 from gitml.store import disk
-from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, identity_of, key_of, spoilt
+from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
 from gitml.store.remote.streams import HashedWriter
 
 _STALE = 86400.0  # seconds; a temporary that old was left by a writer that is gone
@@ -25,11 +25,11 @@ class FolderRemote:
 
     parallel = 3
 
-    def __init__(self, name: str, root: str, key: Callable[[str, Digest], str] = key_of) -> None:
-        self.name = name
+    def __init__(self, spec: RemoteSpec, root: str, key: Callable[[str, Digest], str] = key_of) -> None:
+        self.name = spec.name
         self.root = root
         self.place = f"file://{root}"
-        self.identity = identity_of(self.place)
+        self.identity = spec.identity
         self._key = key
         self._folders: set[str] = set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.core.digest import Digest, from_hex, hex_of
@@ -18,17 +18,19 @@ NOTE_FORMAT = 1
 
 
 class GcNote(NamedTuple):
-    """What gc left in a remote: `epoch` counts its deletions; `doomed` goes at the next one unless it is uploaded again."""
+    """What gc left in a remote: `epoch` counts its deletions; `doomed` says since when (seconds since 1970) what is unneeded.
+
+    Who uploads brings what is doomed anew.
+    """
 
     epoch: int = 0
-    doomed: frozenset[Digest] = frozenset()
-    at: float = 0.0
+    doomed: Mapping[Digest, float] = {}
 
 
 def encode_note(note: GcNote) -> bytes:
     """A note as JSON."""
-    names = sorted(hex_of(digest) for digest in note.doomed)
-    return json.dumps({"format": NOTE_FORMAT, "epoch": note.epoch, "at": note.at, "doomed": names}).encode() + b"\n"
+    doomed = {hex_of(digest): since for digest, since in sorted(note.doomed.items())}
+    return json.dumps({"format": NOTE_FORMAT, "epoch": note.epoch, "doomed": doomed}).encode() + b"\n"
 
 
 def decode_note(content: bytes | None) -> GcNote:
@@ -39,7 +41,7 @@ def decode_note(content: bytes | None) -> GcNote:
         raw = json.loads(content)
         if raw["format"] != NOTE_FORMAT:
             raise ValueError(f"notes of gc of format {raw['format']!r}; this gitml reads format {NOTE_FORMAT}")
-        return GcNote(int(raw["epoch"]), frozenset(map(from_hex, raw["doomed"])), float(raw["at"]))
+        return GcNote(int(raw["epoch"]), {from_hex(name): float(since) for name, since in raw["doomed"].items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not the notes of gc: {error!r}") from error
 
@@ -67,6 +69,13 @@ class Known:
         if epoch != self._epoch:
             self._epoch = epoch
             self._facts.remember("remote-epoch", self._identity, epoch)
+
+
+class Source(NamedTuple):
+    """A remote store and what is known of it."""
+
+    remote: RemoteStore
+    known: Known
 
 
 class PackIndexes:

@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from gitml.core.digest import Digest, from_hex, hex_of
-from gitml.errors import IntegrityError, RemoteError
+from gitml.errors import IntegrityError
 
 OBJECTS, TREES, NOTE = "objects", "trees", "gc.json"
 CHUNK = 1 << 20
@@ -39,11 +37,6 @@ def digest_in(key: str) -> tuple[str, Digest] | None:
         return None
 
 
-def identity_of(place: str) -> str:
-    """What tells a place from others in what is remembered of it."""
-    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
 def gone(digest: Digest, place: str) -> IntegrityError:
     """The error for an object that a remote does not have."""
     return IntegrityError(f"{digest[:19]}… is not there", where=place, hint="gitml fsck --remote NAME --repair")
@@ -52,8 +45,3 @@ def gone(digest: Digest, place: str) -> IntegrityError:
 def spoilt(digest: Digest, found: str) -> IntegrityError:
     """The error for an object of this machine whose bytes are not what its name says."""
     return IntegrityError(f"{digest[:19]}… is damaged: its content is sha256:{found}", hint="gitml fsck --repair")
-
-
-def cut_off(place: str) -> RemoteError:
-    """The error for a transfer that ended early."""
-    return RemoteError("the transfer was cut off", where=place, hint="try again: what has arrived is kept")

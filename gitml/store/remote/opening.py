@@ -11,7 +11,7 @@ def open_remote(spec: RemoteSpec) -> SweptRemote:
     if spec.scheme == "file":
         from gitml.store.remote.folder import FolderRemote
 
-        return FolderRemote(spec.name, spec.path)
+        return FolderRemote(spec, spec.path)
     from gitml.store.remote.cloud import CloudRemote
 
     return CloudRemote(spec)

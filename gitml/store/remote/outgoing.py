@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 from gitml.core.digest import Digest, digest_of
@@ -80,19 +80,26 @@ def outgoing(
     there |= found
     lacked = [root for root in unknown if root.digest not in found]
     here = [root for root in lacked if store.has(root.digest, root.size, tree=root.tree)]
-    sorter = _Sorter(store, known, indexes, doomed)
-    works = [work for root in here if root.tree and (work := sorter.work(root)) is not None]
+    trees_here = [root for root in here if root.tree]
+    # A manifest may only name what is there: facts say which packs could serve, the remote whether they still do.
+    gone = set(doomed)
+    while True:
+        sorter = _Sorter(store, known, indexes, gone)
+        works = [work for root in trees_here if (work := sorter.work(root)) is not None]
+        packs = list(dict.fromkeys(pack for work in works for pack in work.packs))
+        absent = {pack.digest for pack in packs} - (remote.present(packs) if packs else set())
+        if not absent:
+            break
+        gone |= absent
     single = [root for root in here if not root.tree]
     ready = {root.digest for root in single} | {work.root.digest for work in works}
     objects = {root.digest: Stored(root.digest, root.size) for root in single}
     large = {item.digest: item for work in works for item in work.objects if item.digest not in objects}
-    asked = [item for item in large.values() if item.digest in doomed or known.says(item.digest) is not True]
-    if asked:
-        absent = remote.lacking(asked) | {
-            item.digest for item in asked if item.digest in doomed or known.says(item.digest) is False
-        }
-        known.note(item.digest for item in asked if item.digest not in absent)
-        objects |= {digest: large[digest] for digest in large if digest in absent}
+    if large:
+        lacking = remote.lacking(list(large.values()))
+        for digest, item in large.items():
+            if digest in lacking or digest in doomed or known.says(digest) is False:
+                objects[digest] = item
     return Outgoing(
         tuple(root for root in wanted if root.digest in there),
         tuple(root for root in lacked if root.digest not in ready),
@@ -105,12 +112,12 @@ def outgoing(
 class _Sorter:
     """Sorts the contents of Trees into packs; what went into a batch for one Tree serves the next."""
 
-    def __init__(self, store: LocalStore, known: Known, indexes: PackIndexes, doomed: frozenset[Digest]) -> None:
+    def __init__(self, store: LocalStore, known: Known, indexes: PackIndexes, unusable: Set[Digest]) -> None:
         self.store = store
         self.indexes = indexes
         self.batches: list[Batch] = []
         self.known = known
-        self.doomed = doomed
+        self.unusable = unusable
 
     def work(self, root: Root) -> TreeWork | None:
         """What is to be done for a Tree; None when a listing can't be read after all."""
@@ -125,7 +132,7 @@ class _Sorter:
                 batches.append(batch)
         packs = []
         for pack in self.indexes.packs() if left else ():
-            usable = pack not in self.doomed and self.known.says(pack) is True
+            usable = pack not in self.unusable and self.known.says(pack) is True
             items = self.indexes.items(pack) if usable else None
             if items and serves(items, left):
                 packs.append(Stored(pack, len(encode_index(items)) + total(items)))

@@ -32,6 +32,12 @@ def is_missing(error: BaseException) -> bool:
     return type(error).__name__ in ("NoSuchKey", "SFTPNoSuchFile", "ResourceNotFoundError", "SFTPNoSuchPath")
 
 
+def is_beyond(error: BaseException) -> bool:
+    """Whether a library says that a range begins behind the end of an object."""
+    text = f"{type(error).__name__} {error}"
+    return "InvalidRange" in text or "416" in text or "not satisfiable" in text
+
+
 def foreign_error(error: BaseException, place: str, scheme: str) -> GitmlError:
     """The GitmlError for what a library raised."""
     if isinstance(error, GitmlError):

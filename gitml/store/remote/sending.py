@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitml.core.digest import Digest
 from gitml.core.events import Transferring
@@ -15,26 +15,12 @@ from gitml.errors import IntegrityError
 from gitml.store.objects import LocalStore
 from gitml.store.remote.known import Known, PackIndexes, gc_note
 from gitml.store.remote.outgoing import BadHereError, Batch, Outgoing, TreeWork, outgoing, pack_of
-from gitml.store.remote.transfer import Meter, Root, with_retries
+from gitml.store.remote.transfer import Meter, Root, Sent, with_retries
 from gitml.store.remote.workers import Crew
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
+_GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 _PUBLISH = 2.0  # seconds between two writings of manifests, since each may be a commit
-
-
-class Sent(NamedTuple):
-    """What became of an upload. `there` counts roots that needed nothing, `missing` names those whose bytes are elsewhere.
-
-    `refused` are (name, why) of roots that are damaged on this machine: nothing of them was made visible.
-    """
-
-    remote: str
-    sent: tuple[Root, ...]
-    there: int
-    missing: tuple[Root, ...]
-    refused: tuple[tuple[str, str], ...]
-    objects: int
-    bytes: int
 
 
 class Sender:
@@ -50,7 +36,7 @@ class Sender:
         """What `send` would move; nothing is changed."""
         wanted = list(roots)
         unknown = any(self.known.says(root.digest) is not True for root in wanted)
-        doomed = gc_note(self.remote, self.known).doomed if unknown else frozenset()
+        doomed = frozenset(gc_note(self.remote, self.known).doomed) if unknown else frozenset()
         return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
 
     def send(
@@ -119,7 +105,7 @@ class _Sending:
                 self.meter.tell()
                 self.publish()
         finally:
-            crew.dismiss()
+            crew.dismiss(_GRACE)
         self.publish(now=True)
         self.meter.tell(now=True)
         refused = [(tree.root.name, why) for tree in work.trees if (why := self.why_not(tree))]

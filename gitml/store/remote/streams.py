@@ -19,7 +19,6 @@ class HashedWriter:
 
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
-        self.written = 0
         self._state = hashlib.sha256()
         self._queue: queue.Queue[bytes | None] | None = None
         self._thread: threading.Thread | None = None
@@ -34,10 +33,8 @@ class HashedWriter:
             self._queue.put(chunk)
         else:
             self._state.update(chunk)
+        # The kernel isn't asked to write early: that blocks, and costs more than the sync at the end saves.
         disk.write_all(self.fd, chunk)
-        before, self.written = self.written, self.written + len(chunk)
-        if before // _EARLY != self.written // _EARLY:
-            disk.start_writing(self.fd)
 
     def seen(self, chunk: bytes) -> None:
         """Takes a piece that is in the file already."""

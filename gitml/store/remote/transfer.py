@@ -35,6 +35,21 @@ class Root(NamedTuple):
     name: str = ""
 
 
+class Sent(NamedTuple):
+    """What became of an upload. `there` counts roots that needed nothing, `missing` names those whose bytes are elsewhere.
+
+    `refused` are (name, why) of roots that are damaged on this machine: nothing of them was made visible.
+    """
+
+    remote: str
+    sent: tuple[Root, ...]
+    there: int
+    missing: tuple[Root, ...]
+    refused: tuple[tuple[str, str], ...]
+    objects: int
+    bytes: int
+
+
 class Meter:
     """Counts what is moved, from any thread, and tells of it from the one that calls `tell`."""
 

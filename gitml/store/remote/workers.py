@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -57,8 +58,8 @@ class Crew:
         self._todo.put(job)
         return job
 
-    def dismiss(self) -> None:
-        """Lets the threads go: what they are doing they end, what was not begun is dropped. Returns at once."""
+    def dismiss(self, wait: float = 0.0) -> None:
+        """Lets the threads go: what they are doing they end, what was not begun is dropped. Waits for them so many seconds."""
         while True:
             try:
                 job = self._todo.get_nowait()
@@ -68,6 +69,9 @@ class Crew:
                 job.drop(InterruptedError("dismissed"))
         for _ in self._threads:
             self._todo.put(None)
+        end = time.monotonic() + wait
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:

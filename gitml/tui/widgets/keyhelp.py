@@ -23,6 +23,12 @@ _TABLE = (
     ("Enter", "open"),
 )
 
+_MOVES = frozenset(
+    "move page jump choose step end leave quit help other_theme refresh scroll_up scroll_down page_up page_down page_left "
+    "page_right scroll_left scroll_right scroll_home scroll_end app.help app.focus_next app.focus_previous "
+    "screen.copy_text command_palette".split()
+)
+
 
 def key_help(app: GitmlApp) -> Text:
     """The page's own keys first, then those of tables and those that work everywhere."""
@@ -32,11 +38,11 @@ def key_help(app: GitmlApp) -> Text:
     for active in app.screen.active_bindings.values():
         binding = active.binding
         shown = binding.key_display or app.get_key_display(binding)
-        if not binding.description or binding.system:
+        if not binding.description or binding.system or binding.action.partition("(")[0] in _MOVES:
             continue
         if binding.action.startswith("go("):
             places.append((shown, binding.description))
-        elif binding.show and (shown, binding.description) not in here:
+        elif (shown, binding.description) not in here:
             here.append((shown, binding.description))
     for title, keys in (("This screen", here), ("Tables", _TABLE), ("Places", places), ("Everywhere", _ALSO)):
         text.append(f"{title}\n", style=app.inks["link"] + app.inks["bold"])

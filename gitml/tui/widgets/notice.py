@@ -24,7 +24,8 @@ class Notice(Static):
     def say(self, title: str, *lines: str, next: Sequence[tuple[str, str]] = (), ink: str = "accent") -> None:
         """A title, lines below it, and what to do next as (key or command, what it does); all of it plain text."""
         inks = cast("GitmlApp", self.app).inks
-        text = Text(title, style=inks[ink] + inks["bold"], justify="left")
+        text = Text(justify="left")
+        text.append(title, style=inks[ink] + inks["bold"])
         for line in lines:
             if line:
                 text.append(f"\n\n{line}", style=inks["plain"])

@@ -152,6 +152,7 @@ def test_a_bomb_of_merges_is_refused_at_once() -> None:
     assert f"more than {MAX_NODES:,} values" in within_a_second("\n".join(lines))
 
 
+@pytest.mark.slow
 def test_a_flood_of_values_is_refused() -> None:
     assert f"more than {MAX_NODES:,} values" in refusal("[" + "1," * (MAX_NODES + 1) + "]")
 

@@ -58,7 +58,7 @@ def journalled(project: Project) -> set[str]:
         if os.path.exists(path):
             with open(path, "rb") as file:
                 lines = file.read().split(b"\n")[:-1]
-            done |= {step["name"] for step in map(json.loads, lines) if step["outcome"] == "executed"}
+            done |= {step["name"] for step in map(json.loads, lines) if step.get("outcome") == "executed"}
     return done
 
 

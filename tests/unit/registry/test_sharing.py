@@ -117,6 +117,7 @@ def test_an_incompatible_interface_is_refused_after_the_others_too(ann, bob):
     assert ["parameter" in w.why for w in bob.registry.push().withdrawn] == [True]
 
 
+@pytest.mark.slow
 def test_many_who_push_at_once_all_land(tmp_path, hub):
     people = 4
     shelves = []
@@ -168,9 +169,11 @@ def test_two_published_contents_of_one_version_are_refused(ann, bob, tmp_path):
     assert bob.registry.tip() == tip
 
 
-def test_a_remote_that_is_not_there_is_a_remote_error_and_an_option_is_none(ann):
+def test_a_remote_that_is_not_there_is_a_remote_error_and_an_option_is_none(ann, tmp_path):
     ann.publish("1.0.0")
     with pytest.raises(RemoteError):
+        ann.registry.push(str(tmp_path / "nowhere.git"))
+    with pytest.raises(InputError, match="no remote 'nowhere'"):
         ann.registry.push("nowhere")
     for remote in ("", "--upload-pack=touch x", "-x", "a\nb"):
         with pytest.raises(InputError):

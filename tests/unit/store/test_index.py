@@ -355,6 +355,7 @@ for turn in range(10):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing_and_are_never_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "index.db")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -369,6 +370,7 @@ def test_processes_that_write_at_once_lose_nothing_and_are_never_refused(tmp_pat
     assert sorted(os.listdir(tmp_path)) == ["index.db", "index.db-shm", "index.db-wal", "index.db.lock"]
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_an_index_that_opens_with_all_that_was_committed(tmp_path: Path) -> None:
     code = """
     import sys

@@ -141,6 +141,7 @@ def test_many_files_are_synced_in_threads_and_a_failure_there_is_raised(tmp_path
         disk.sync_paths([*paths, str(tmp_path / "gone")])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path: Path) -> None:
     code = """
 import os, resource, sys

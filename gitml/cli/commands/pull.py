@@ -1,0 +1,45 @@
+"""`gitml pull`."""
+
+from __future__ import annotations
+
+import click
+
+from gitml.cli.commands.sharing_session import as_data, can_ask, remote_argument, sentence, settle, watching
+from gitml.cli.session import Session, verb
+from gitml.cli.transfers import came_as_data, came_lines, choice_from, choice_options, pull_artifacts
+from gitml.errors import RemoteError
+
+
+@verb("pull", json=True)
+@remote_argument
+@choice_options
+@click.option("--artifacts", is_flag=True, help="Artifacts of all runs.")
+def command(
+    session: Session,
+    remote: str | None,
+    runs: tuple[str, ...],
+    since: str | None,
+    pipeline: str | None,
+    outputs: tuple[str, ...],
+    stores: tuple[str, ...],
+    artifacts: bool,
+) -> int:
+    """Take in the records that a Git remote has, as fetch does, and bring the artifacts that are asked for.
+
+    Without such an option no artifact comes: what a step or `gitml checkout` needs is brought when it is needed. Exits with 6
+    when an artifact that was asked for can't be had.
+    """
+    from gitml.flow.sharing import pull
+
+    moved = pull(session.ws, remote, terminal=can_ask(), watch=watching(session))
+    if not session.json:
+        session.show(sentence(moved))
+    came = None
+    if artifacts or stores or runs or since or pipeline or outputs:
+        came = pull_artifacts(session, choice_from(session, runs, since, pipeline, outputs, stores))
+        if not session.json:
+            session.show(*came_lines(came))
+    if session.json:
+        session.show_json({**as_data(moved), "artifacts": came_as_data(came) if came is not None else None})
+    code = settle(moved)
+    return RemoteError.exit_code if came is not None and came.lost else code

@@ -1,0 +1,60 @@
+"""`gitml push`."""
+
+from __future__ import annotations
+
+import click
+
+from gitml.cli.commands.sharing_session import as_data, can_ask, foretold, remote_argument, sentence, settle, watching
+from gitml.cli.session import Session, verb
+from gitml.cli.transfers import choice_from, choice_options, forecast_lines, push_artifacts, sent_as_data, sent_lines
+from gitml.errors import IntegrityError
+
+
+@verb("push", json=True)
+@remote_argument
+@choice_options
+@click.option("--no-artifacts", is_flag=True, help="Send records only.")
+@click.option("-n", "--dry-run", is_flag=True, help="Tell what would be sent, with sizes, and send nothing.")
+def command(
+    session: Session,
+    remote: str | None,
+    runs: tuple[str, ...],
+    since: str | None,
+    pipeline: str | None,
+    outputs: tuple[str, ...],
+    stores: tuple[str, ...],
+    no_artifacts: bool,
+    dry_run: bool,
+) -> int:
+    """Send artifacts to the remote stores of `gitml.yaml`, then the records of runs and of the registry to a Git remote.
+
+    The Git remote is by default that of the branch, or origin. Of artifacts only what a store lacks is sent, by default of all
+    runs. Where others were first, their records are taken in before. Nobody's are lost, whoever pushes when.
+    """
+    from gitml.flow.sharing import preview, push
+
+    choice = choice_from(session, runs, since, pipeline, outputs, stores)
+    if dry_run:
+        from gitml.flow.uploading import forecast
+
+        forecasts = [] if no_artifacts else forecast(session.ws, choice)
+        records = preview(session.ws, remote, terminal=can_ask())
+        if session.json:
+            artifacts = [{**one._asdict(), "roots": [root._asdict() for root in one.roots]} for one in forecasts]
+            session.show_json({**records._asdict(), "artifacts": artifacts})
+        else:
+            session.show(*forecast_lines(forecasts), foretold(records))
+        return 0
+    sent = [] if no_artifacts else push_artifacts(session, choice)
+    if not session.json:
+        session.show(*sent_lines(sent))
+    moved = push(session.ws, remote, terminal=can_ask(), watch=watching(session))
+    if session.json:
+        session.show_json({**as_data(moved), "artifacts": [sent_as_data(one) for one in sent]})
+    else:
+        session.show(sentence(moved))
+    refused = [item for one in sent for item in one.refused]
+    if refused:
+        name, why = refused[0]
+        raise IntegrityError(f"{name} was not sent: {why}", hint="gitml fsck --repair, then push again")
+    return settle(moved)

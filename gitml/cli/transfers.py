@@ -1,0 +1,184 @@
+"""Uploads and downloads as a person sees them: which runs they are about, how far they are, and what came of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitml.cli.session import Session
+from gitml.cli.stopping import Stopping
+from gitml.cli.terminal import is_terminal, safe
+from gitml.cli.words import columns, count, duration, size
+
+if TYPE_CHECKING:
+    from gitml.core.events import Event
+    from gitml.core.result import OutputRef
+    from gitml.flow.choosing import Choice
+    from gitml.flow.downloading import Downloaded
+    from gitml.flow.uploading import Forecast
+    from gitml.store.remote.transfer import Sent
+
+_STOPPING = "stopping; what was moved stays"
+
+
+def choice_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--runs``, ``--since``, ``--pipeline``, ``--outputs`` and ``--store``: of which runs what is moved, and between where."""
+    for option in (
+        click.option(
+            "--store", "stores", metavar="NAME", multiple=True, help="Only this remote store; may be repeated."
+        ),
+        click.option(
+            "--outputs", "outputs", metavar="GLOB", multiple=True, help="Outputs that match STEP.PORT; may be repeated."
+        ),
+        click.option("--pipeline", metavar="NAME", help="Artifacts of this pipeline's runs."),
+        click.option("--since", metavar="DATE", help="Artifacts of runs since: 2026-07-01, 30d, 8w."),
+        click.option("--runs", "runs", metavar="RUN", multiple=True, help="Artifacts of this run; may be repeated."),
+    ):
+        function = option(function)
+    return function
+
+
+def choice_from(
+    session: Session,
+    runs: tuple[str, ...],
+    since: str | None,
+    pipeline: str | None,
+    outputs: tuple[str, ...],
+    stores: tuple[str, ...],
+) -> Choice:
+    """The Choice that these options say."""
+    from gitml.flow.choosing import Choice
+    from gitml.history.since import moment_of
+
+    moment = moment_of(since, session.ws.now()) if since is not None else None
+    return Choice(runs, moment, pipeline, outputs, stores)
+
+
+def push_artifacts(session: Session, choice: Choice) -> list[Sent]:
+    """Uploads, telling how far it is."""
+    from gitml.flow.uploading import upload
+
+    with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
+        return upload(session.ws, choice, progress, stopping.stop)
+
+
+def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
+    """Downloads, telling how far it is."""
+    from gitml.flow.downloading import download
+
+    with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
+        return download(session.ws, choice, progress, stopping.stop)
+
+
+def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> None:
+    """Brings to this machine what of these is only in a remote store. RemoteError when a remote that may have it fails."""
+    from gitml.flow.availability import Availability
+
+    here = Availability(session.ws)
+    lacking = [output for output in outputs if not here.is_here(output)]
+    if not lacking:
+        return
+    from gitml.flow.downloading import bring, refuse_lost
+
+    with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
+        brought = bring(session.ws, lacking, progress, stopping.stop)
+    refuse_lost(brought)
+
+
+class Progress:
+    """Tells a transfer: one line that changes at a terminal, nothing elsewhere but warnings."""
+
+    def __init__(self, session: Session) -> None:
+        self.shown = not session.quiet and not session.json and is_terminal(sys.stderr)
+        self.width = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.width:
+            sys.stderr.write("\r" + " " * self.width + "\r")
+            sys.stderr.flush()
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+        from gitml.core.events import Transferring
+
+        if not self.shown or not isinstance(event, Transferring):
+            return
+        arrow = "to" if event.direction == "upload" else "from"
+        left = f", {duration(event.left)} left" if event.left is not None else ""
+        line = (
+            f"{event.direction} {arrow} {safe(event.remote)}: {event.items:,}/{event.of:,}, "
+            f"{size(event.done)} of {size(event.total)}, {size(int(event.rate))}/s{left}"
+        )
+        sys.stderr.write("\r" + line.ljust(self.width))
+        sys.stderr.flush()
+        self.width = max(self.width, len(line))
+
+
+def sent_lines(sent: Sequence[Sent]) -> list[str]:
+    """What became of uploads, a line a remote, and a line for each thing that was refused."""
+    lines = []
+    for one in sent:
+        told = [count(len(one.sent), "artifact") + f" sent ({size(one.bytes)})" if one.sent else "nothing to send"]
+        if one.missing:
+            told.append(f"{count(len(one.missing), 'artifact')} neither here nor there")
+        lines.append(f"{safe(one.remote)}: {', '.join(told)}")
+        lines += [f"{safe(one.remote)}: refused {safe(name)}: {safe(why)}" for name, why in one.refused]
+    return lines
+
+
+def sent_as_data(one: Sent) -> dict[str, Any]:
+    """What ``--json`` shows of an upload."""
+    return {
+        "remote": one.remote,
+        "sent": [root._asdict() for root in one.sent],
+        "there": one.there,
+        "missing": [root._asdict() for root in one.missing],
+        "refused": [{"name": name, "why": why} for name, why in one.refused],
+        "objects": one.objects,
+        "bytes": one.bytes,
+    }
+
+
+def came_as_data(done: Downloaded) -> dict[str, Any]:
+    """What ``--json`` shows of a download."""
+    return {
+        "here": done.here,
+        "came": [root._asdict() for root in done.came],
+        "lost": [root._asdict() for root in done.lost],
+        "problems": [problem._asdict() for problem in done.problems],
+        "bytes": done.bytes,
+    }
+
+
+def came_lines(done: Downloaded) -> list[str]:
+    """What became of a download."""
+    from gitml.flow.downloading import told_problems
+
+    told = f"{count(len(done.came), 'artifact')} came ({size(done.bytes)})" if done.came else "no artifact came"
+    lines = [f"{told}, {done.here:,} here already"]
+    lines += [safe(line) for line in told_problems(done.problems)]
+    if done.lost:
+        names = ", ".join(safe(root.name) for root in done.lost[:5])
+        lines.append(f"not to be had: {names}{' …' if len(done.lost) > 5 else ''}")
+    return lines
+
+
+def forecast_lines(forecasts: Sequence[Forecast]) -> list[str]:
+    """What an upload would move."""
+    lines = []
+    for one in forecasts:
+        if not one.roots:
+            lines.append(f"{safe(one.remote)}: nothing to send")
+            continue
+        told = f"would send {count(len(one.roots), 'artifact')}, {size(one.bytes)} in {count(one.objects, 'object')}"
+        lines.append(f"{safe(one.remote)}: {told}")
+        lines += columns([[f"  {safe(root.name)}", size(root.size)] for root in one.roots[:50]], right=frozenset({1}))
+        if len(one.roots) > 50:
+            lines.append(f"  … and {len(one.roots) - 50:,} more")
+    return lines

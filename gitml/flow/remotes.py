@@ -1,0 +1,167 @@
+"""The remote stores that the `gitml.yaml` of a repository names now: opened when they are asked, and what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
+
+from gitml.core.config import PATH
+from gitml.core.diagnostics import nearest
+from gitml.core.digest import Digest
+from gitml.core.protocols import RemoteStore
+from gitml.core.remotes import LFS, RemoteSpec, Stored
+from gitml.core.result import OutputRef
+from gitml.errors import BusyError, GitmlError, InputError
+from gitml.store.locks import Locks
+from gitml.store.remote.known import Known, PackIndexes, Source
+from gitml.workspace import Workspace
+
+_SPECS = "remotes-1"  # kind of fact: sha256 of a gitml.yaml -> its remotes
+
+
+class Trouble(NamedTuple):
+    """A remote that can't be used now, and why."""
+
+    remote: str
+    error: GitmlError
+
+
+class Remotes:
+    """The remote stores of one Workspace. A remote that failed once isn't tried again by the same object."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
+        self.troubles: list[Trouble] = []
+        self._open: dict[str, RemoteStore] = {}
+
+    @cached_property
+    def specs(self) -> tuple[RemoteSpec, ...]:
+        """What `gitml.yaml` says, that of the work tree whatever commit is looked at: where content lies now is asked for."""
+        content = _config(self.ws)
+        if content is None or b"remotes" not in content:
+            return ()  # reading YAML takes longer than asking a Git remote
+        memo = hashlib.sha256(content).hexdigest()
+        kept = self.ws.index.fact(_SPECS, memo)
+        if kept is None:
+            from gitml.core.parseconfig import parse_config  # with YAML: 40 ms that a file read before does without
+
+            kept = [list(spec) for spec in parse_config(content).remotes]
+            self.ws.index.remember(_SPECS, memo, kept)
+        return tuple([self._resolved(RemoteSpec(*item)) for item in kept])
+
+    @cached_property
+    def indexes(self) -> PackIndexes:
+        """The indexes of packs that are known here."""
+        return PackIndexes(self.ws.root)
+
+    def named(self, names: Sequence[str]) -> list[RemoteSpec]:
+        """The remotes of these names, in the order of `gitml.yaml`; all when none is named. InputError for an unknown one."""
+        known = {spec.name: spec for spec in self.specs}
+        for name in names:
+            if name not in known:
+                told = nearest(name, known) if known else ": gitml.yaml names none"
+                raise InputError(f"no remote store {name[:80]!r}{told}", hint="`gitml remotes` lists them")
+        return [spec for spec in self.specs if not names or spec.name in names]
+
+    def known(self, spec: RemoteSpec) -> Known:
+        """What is remembered of a remote."""
+        return Known(self.ws.index, spec.identity)
+
+    def open(self, spec: RemoteSpec) -> RemoteStore:
+        """The remote store itself; InputError when a package for it is missing, RemoteError when it can't be found."""
+        if spec.name not in self._open:
+            self._open[spec.name] = self._opened(spec)
+        return self._open[spec.name]
+
+    def source(self, spec: RemoteSpec) -> Source:
+        """A remote to download from."""
+        return Source(self.open(spec), self.known(spec))
+
+    def usable(self, specs: Iterable[RemoteSpec] | None = None) -> Iterator[tuple[RemoteSpec, Source]]:
+        """Every remote that can be opened; the others are noted as troubles."""
+        for spec in self.specs if specs is None else specs:
+            if any(trouble.remote == spec.name for trouble in self.troubles):
+                continue
+            try:
+                yield spec, self.source(spec)
+            except GitmlError as error:
+                self.troubles.append(Trouble(spec.name, error))
+
+    def says(self, output: OutputRef) -> bool:
+        """Whether a remote is known to have an output."""
+        return any(self.known(spec).says(output.digest) is True for spec in self.specs)
+
+    def ask(self, outputs: Sequence[OutputRef]) -> set[Digest]:
+        """Which of these a remote has, asked of one after the other in few requests, and remembered."""
+        left = {output.digest: output for output in outputs}
+        found: set[Digest] = set()
+        for spec, source in self.usable():
+            known = source.known
+            asked = {digest: output for digest, output in left.items() if known.says(digest) is not False}
+            if not asked:
+                continue
+            try:
+                blobs = [Stored(digest, output.size) for digest, output in asked.items() if not output.is_tree]
+                there = source.remote.present(blobs) if blobs else set()
+                trees = [digest for digest, output in asked.items() if output.is_tree]
+                there |= source.remote.with_manifest(trees) if trees else set()
+            except GitmlError as error:
+                self.troubles.append(Trouble(spec.name, error))
+                continue
+            known.note(there)
+            found |= there
+            left = {digest: output for digest, output in left.items() if digest not in there}
+        return found
+
+    def close(self) -> None:
+        """Ends connections."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _resolved(self, spec: RemoteSpec) -> RemoteSpec:
+        if spec.scheme != LFS:
+            return spec
+        from gitml.flow.lfs import resolved
+
+        try:
+            return resolved(self.ws, spec)
+        except InputError:
+            return spec  # there is no Git remote yet: opening it says so
+
+    def _opened(self, spec: RemoteSpec) -> RemoteStore:
+        if spec.scheme == LFS:
+            from gitml.flow.lfs import open_lfs
+
+            return open_lfs(self.ws, spec)
+        from gitml.store.remote.opening import open_remote
+
+        return open_remote(spec)
+
+
+@contextmanager
+def using_store(ws: Workspace) -> Iterator[None]:
+    """Keeps gc away from what is being moved; BusyError when one goes on for ten minutes."""
+    if ws.locks.holder(Locks.GC) == os.getpid():  # a run of this process keeps it away already
+        yield
+        return
+    if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
+    try:
+        yield
+    finally:
+        ws.locks.unlock(Locks.GC)
+
+
+def _config(ws: Workspace) -> bytes | None:
+    if ws.location.worktree is None:
+        found = ws.objects.find(f"HEAD:{PATH}")
+        return None if found is None else found[1]
+    try:
+        with open(os.path.join(ws.location.worktree, PATH), "rb") as file:
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError):
+        return None

@@ -1,0 +1,106 @@
+"""Uploading what recorded runs made to remote stores: only what they lack, and nothing that travels with the records anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.core.events import Event
+from gitml.core.remotes import RemoteSpec
+from gitml.errors import InputError
+from gitml.flow.choosing import Choice
+from gitml.flow.remotes import Remotes, using_store
+from gitml.flow.stop import StopSignal
+from gitml.store.remote.transfer import Root, Sent
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.store.remote.sending import Sender
+
+_UPLOADED = "uploaded"  # kind of fact: remote -> the record up to which all was looked at
+
+
+class Forecast(NamedTuple):
+    """What an upload to one remote would move: objects (a pack of small files is one) and bytes, and the roots that need them.
+
+    `missing` counts what is neither here nor there.
+    """
+
+    remote: str
+    objects: int
+    bytes: int
+    roots: tuple[Root, ...]
+    missing: int
+
+
+def upload(ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: StopSignal) -> list[Sent]:
+    """Uploads to every remote store that is to have it, one after the other; what became of it for each.
+
+    InputError when a run or a remote is unknown, RemoteError or TrustError of the first remote that fails,
+    TransferStoppedError when stopped. What was moved stays, and isn't moved again.
+    """
+    remotes = Remotes(ws)
+    sent = []
+    try:
+        for spec, roots in _wanted(ws, remotes, choice):
+            tip = ws.records.tip()
+            if roots:
+                with using_store(ws):
+                    one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
+            else:
+                one = Sent(spec.name, (), 0, (), (), 0, 0)
+            sent.append(one)
+            if choice.is_everything and not one.refused and tip is not None:
+                ws.index.remember(_UPLOADED, spec.identity, tip)
+    finally:
+        remotes.close()
+    return sent
+
+
+def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
+    """What `upload` would do; nothing is moved."""
+    remotes = Remotes(ws)
+    told = []
+    try:
+        for spec, roots in _wanted(ws, remotes, choice):
+            if not roots:
+                told.append(Forecast(spec.name, 0, 0, (), 0))
+                continue
+            work = _sender(ws, remotes, spec).plan(roots)
+            needing = (*work.blobs, *(tree.root for tree in work.trees))
+            told.append(Forecast(spec.name, work.transfers, work.bytes, needing, len(work.missing)))
+    finally:
+        remotes.close()
+    return told
+
+
+def _wanted(ws: Workspace, remotes: Remotes, choice: Choice) -> Iterator[tuple[RemoteSpec, list[Root]]]:
+    """What each remote is to have beyond what it was given before."""
+    specs = remotes.named(choice.remotes)
+    if choice.remotes:
+        for spec in specs:
+            if not spec.push:
+                raise InputError(f"gitml.yaml says push: false of remote {spec.name!r}", hint="say push: true there")
+    for spec in specs:
+        if not spec.push:
+            continue
+        before = ws.index.fact(_UPLOADED, spec.identity) if choice.is_everything else None
+        if before is not None and before == ws.records.tip():
+            yield spec, []
+            continue
+        yield spec, _travelling(ws, choice, before)
+
+
+def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]:
+    """What is chosen of what was recorded after `before`, without what is in records anyway."""
+    from gitml.flow.availability import Availability
+    from gitml.flow.choosing import chosen_roots
+
+    here = Availability(ws)
+    return [root for root in chosen_roots(ws, choice, before) if not here.is_inline(root.digest, tree=root.tree)]
+
+
+def _sender(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> Sender:
+    from gitml.store.remote.sending import Sender  # with what transfers need, which a push of nothing does without
+
+    return Sender(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes)

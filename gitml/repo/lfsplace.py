@@ -1,0 +1,188 @@
+"""Where the Git LFS server of a Git remote is: by the rules that git-lfs documents, with the user's own configuration.
+
+In this order: ``lfs.url``, ``remote.<name>.lfsurl`` (both also from `.lfsconfig`), else the URL of the remote with
+``.git/info/lfs`` behind it; over SSH the server is asked by ``git-lfs-authenticate``. A remote on this machine keeps its objects
+in its own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from gitml.errors import InputError, RemoteError
+from gitml.repo.git import Location, clean_environment, git
+
+_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_CONFIG = ".lfsconfig"
+
+
+class Endpoint(NamedTuple):
+    """A place of LFS objects: the `url` of a server, or with `folder` a folder of this machine.
+
+    `ssh` is (user@host, port, path) where the server's address and a token are asked for over SSH.
+    """
+
+    url: str
+    folder: str | None = None
+    ssh: tuple[str, str, str] | None = None
+
+    @property
+    def shown(self) -> str:
+        """The place without user and password."""
+        return self.folder or without_secrets(self.url)
+
+
+class Access(NamedTuple):
+    """The address of a server and the headers that let us in, as ``git-lfs-authenticate`` gave them."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the user and password of every URL in it left out."""
+    return _CREDENTIALS.sub("", text)
+
+
+def find_endpoint(location: Location, remote: str | None) -> Endpoint:
+    """The place of the LFS objects of a Git remote (None: the usual one). InputError when there is no such remote."""
+    settings = _settings(location)
+    name = remote or _usual_remote(location)
+    said = settings.get("lfs.url") or (name and settings.get(f"remote.{name}.lfsurl".lower()))
+    if said:
+        return _from_url(_rewritten(location, said))
+    if name is None:
+        raise InputError(
+            "there is no Git remote whose LFS could be used",
+            hint="git remote add origin URL, or git config lfs.url URL",
+        )
+    url = os.fsdecode(git(location, "remote", "get-url", "--end-of-options", name, check=False)).strip()
+    if not url:
+        raise InputError(f"no Git remote {name[:80]!r}", hint="git remote -v lists them")
+    return _from_clone_url(location, url)
+
+
+def authenticate(ssh: tuple[str, str, str], operation: str, location: Location) -> Access:
+    """Asks over SSH for the server's address and a token. RemoteError when the host doesn't answer."""
+    host, port, path = ssh
+    environ = clean_environment(os.environ)
+    command = (
+        os.environ.get("GIT_SSH_COMMAND")
+        or os.fsdecode(git(location, "config", "core.sshCommand", check=False)).strip()
+    )
+    words = ["sh", "-c", f'{command} "$@"', command] if command else [os.environ.get("GIT_SSH", "ssh")]
+    words += ["-o", "BatchMode=yes", *(("-p", port) if port else ()), "--", host]
+    words.append(f"git-lfs-authenticate {shlex.quote(path)} {operation}")
+    try:
+        done = subprocess.run(
+            words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RemoteError(
+            f"ssh does not get through: {error}", where=host, hint=f"see that `ssh {host}` works"
+        ) from error
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:200]
+        raise RemoteError(
+            f"git-lfs-authenticate: {said or f'exit status {done.returncode}'}",
+            where=host,
+            hint="the host must offer Git LFS over SSH; else set git config lfs.url",
+        )
+    try:
+        answer = json.loads(done.stdout)
+        return Access(
+            str(answer["href"]).rstrip("/"), {str(k): str(v) for k, v in (answer.get("header") or {}).items()}
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RemoteError("git-lfs-authenticate gave no address", where=host, hint="set git config lfs.url") from error
+
+
+def _settings(location: Location) -> dict[str, str]:
+    """``lfs.url`` and ``remote.*.lfsurl``: what the user's configuration says comes before what `.lfsconfig` does."""
+    pattern = r"^(lfs\.url|remote\..*\.lfsurl)$"
+    found: dict[str, str] = {}
+    sources: list[tuple[str, ...]] = [("config", "-z", "--get-regexp", pattern)]
+    if location.worktree is not None and os.path.isfile(os.path.join(location.worktree, _CONFIG)):
+        sources.insert(0, ("config", "-z", "-f", os.path.join(location.worktree, _CONFIG), "--get-regexp", pattern))
+    elif location.worktree is None:
+        sources.insert(0, ("config", "-z", f"--blob=HEAD:{_CONFIG}", "--get-regexp", pattern))
+    for source in sources:
+        for item in os.fsdecode(git(location, *source, check=False)).split("\0"):
+            name, _, value = item.partition("\n")
+            if value:
+                found[name.lower()] = value.strip()
+    return found
+
+
+def _usual_remote(location: Location) -> str | None:
+    """The remote of the branch, else origin, else the only one."""
+    branch = os.fsdecode(git(location, "symbolic-ref", "--quiet", "--short", "HEAD", check=False)).strip()
+    if branch:
+        said = os.fsdecode(git(location, "config", f"branch.{branch}.remote", check=False)).strip()
+        if said and said != ".":
+            return said
+    names = os.fsdecode(git(location, "remote")).split()
+    return "origin" if "origin" in names else names[0] if len(names) == 1 else None
+
+
+def _rewritten(location: Location, url: str) -> str:
+    """`url` after ``url.<base>.insteadOf``."""
+    said = git(location, "ls-remote", "--get-url", "--end-of-options", url, check=False)
+    return os.fsdecode(said).strip() or url
+
+
+def _from_url(url: str) -> Endpoint:
+    """An endpoint as it was written."""
+    if url.startswith("file://"):
+        return Endpoint(url, folder=unquote(urlsplit(url).path))
+    if url.startswith(("http://", "https://")):
+        return Endpoint(url.rstrip("/"))
+    ssh = _ssh(url)
+    if ssh is None:
+        raise InputError(
+            f"not the URL of an LFS server: {without_secrets(url)[:80]!r}", hint="git config lfs.url https://…"
+        )
+    return Endpoint(url, ssh=ssh)
+
+
+def _from_clone_url(location: Location, url: str) -> Endpoint:
+    """The endpoint that goes with the URL of a repository."""
+    if url.startswith(("http://", "https://")):
+        bare = url.rstrip("/")
+        return Endpoint(f"{bare}/info/lfs" if bare.endswith(".git") else f"{bare}.git/info/lfs")
+    path = unquote(urlsplit(url).path) if url.startswith("file://") else url
+    if url.startswith("file://") or "://" not in url:
+        if not os.path.isabs(path):
+            path = os.path.join(location.folder, path)
+        if os.path.isdir(path) or url.startswith("file://"):
+            inner = os.path.join(path, ".git")
+            return Endpoint(url, folder=os.path.join(os.path.realpath(inner if os.path.isdir(inner) else path), "lfs"))
+    ssh = _ssh(url)
+    if ssh is None:
+        raise InputError(f"no LFS server goes with {without_secrets(url)[:80]!r}", hint="git config lfs.url https://…")
+    return Endpoint(url, ssh=ssh)
+
+
+def _ssh(url: str) -> tuple[str, str, str] | None:
+    """(user@host, port, path) of an SSH address; None for any other."""
+    if url.startswith(("ssh://", "git+ssh://", "ssh+git://")):
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        user = f"{parts.username}@" if parts.username else ""
+        found = f"{user}{host}", str(parts.port or ""), unquote(parts.path).removeprefix("/~/").removeprefix("/")
+    elif "://" not in url and (match := _SCP.match(url)) is not None:
+        user = f"{match['user']}@" if match["user"] else ""
+        found = f"{user}{match['host']}", "", match["path"].removeprefix("/")
+    else:
+        return None
+    if not found[0] or found[0].startswith("-") or any(c.isspace() or c == "\0" for c in found[0]):
+        return None
+    return found

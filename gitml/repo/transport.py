@@ -1,0 +1,192 @@
+"""Logs fetched from and sent to remotes by the user's own Git: their URLs, credentials, proxies and ssh, nothing else.
+
+Nothing is asked for where nobody can answer. No ref of the remote outside ``refs/gitml`` is touched, and here none but the
+tracking refs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.repo.git import BASE, Location, git, popen, stderr_file
+from gitml.repo.progress import Watch, read_stderr
+from gitml.repo.refusals import explain, refused_ref
+from gitml.repo.remotes import LOGS, check_remote, log_ref, refspecs, tip_of, tracking_ref
+
+_FETCH = (
+    "--no-tags",
+    "--no-write-fetch-head",
+    "--no-auto-gc",
+    "--no-write-commit-graph",
+    "--no-show-forced-updates",  # which would walk all records to tell
+    "--recurse-submodules=no",
+    "--refmap=",
+    "--prune",
+    "--no-filter",  # in a partial clone: records are read whole, one request for each blob would take hours
+)
+_PUSH = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
+# What a remote says of a ref that somebody else moved, or is moving, at this moment.
+_LATE = (
+    "fetch first",
+    "non-fast-forward",
+    "needs force",
+    "stale info",
+    "failed to update ref",
+    "cannot lock ref",
+    "failed to lock",
+    "incorrect old value",
+    "reference already exists",
+    "remote ref updated",
+)
+
+
+class Line(NamedTuple):
+    """How to speak with remotes: whether somebody at a terminal can be asked, and who watches the progress."""
+
+    terminal: bool = False
+    watch: Watch | None = None
+
+
+ALONE = Line()
+
+
+def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: Line = ALONE) -> None:
+    """Brings logs of `remote` level in their tracking refs; one goes when the remote has the log no more."""
+    check_remote(remote)
+    # In a shallow clone the newest record alone: its tree has them all, and their history is that of all code that was run.
+    shallow = ("--depth=1",) if os.path.exists(os.path.join(location.common_dir, "shallow")) else ()
+    _, said, code = _asked(location, ("fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs)), line)
+    if code:
+        raise explain(location, "fetch", remote, said)
+
+
+def clone(url: str, folder: str, options: Sequence[str], line: Line = ALONE) -> None:
+    """``git clone`` as the user would, hooks and filters and all; `options` are git's, checked by the caller."""
+    check_remote(url)
+    check_remote(folder)
+    here = os.getcwd()
+    nowhere = Location(here, here, here, "sha1", bare=False)
+    _, said, code = _asked(nowhere, ("clone", *options), (url, folder), line, ("git",))
+    if code:
+        raise explain(nowhere, "clone", url, said)
+
+
+class Answer(NamedTuple):
+    """What a remote did with a log: whether it has the tip now, whether that is news to it, and the tip it had before (short)."""
+
+    has: bool
+    moved: bool
+    before: str | None
+
+
+def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = ALONE) -> dict[str, Answer]:
+    """Moves logs of `remote` forward to `tips` (log -> record commit).
+
+    One that has records which the tip does not follow is left as it is: others came first. RemoteError where it takes none.
+    """
+    check_remote(remote)
+    told, said, code = _asked(
+        location, ("push", *_PUSH), (remote, *[f"{tip}:{log_ref(log)}" for log, tip in tips.items()]), line
+    )
+    answers: dict[str, Answer] = {}
+    for log in tips:
+        status = _status(told, log_ref(log))
+        if status is None:
+            raise explain(location, "push", remote, said)
+        flag, summary = status
+        before = summary.split("..")[0] if flag == " " else None
+        answers[log] = Answer(flag != "!", flag not in "!=", before)
+        if flag == "!" and not any(word in summary for word in _LATE):
+            if "[remote failure]" in summary or "unpack" in summary:
+                raise explain(location, "push", remote, f"{said}\n{summary}")
+            raise refused_ref(remote, log_ref(log), summary.partition("(")[2].rstrip(")") or summary)
+    if code and all(answer.has for answer in answers.values()):
+        raise explain(location, "push", remote, said)
+    follow(location, remote, {log: tips[log] for log, answer in answers.items() if answer.has})
+    return answers
+
+
+def peek(location: Location, remote: str, ref: str) -> str | None:
+    """What `ref` is at `remote`, None when it has none; nothing is fetched."""
+    check_remote(remote)
+    out, said, code = _asked(location, ("ls-remote",), (remote, ref), ALONE)
+    if code:
+        raise explain(location, "ls-remote", remote, said)
+    found = dict(line.split("\t")[::-1] for line in out.splitlines())
+    return found.get(ref)
+
+
+class Patience:
+    """Waits between tries while others push too: not at all at first, then longer each time, by chance; five minutes in all."""
+
+    def __init__(self, seconds: float = 300.0) -> None:
+        self._until = time.monotonic() + seconds
+        self._pause = 0.0
+
+    def wait(self) -> bool:
+        """Whether to try again; returns when it is time to."""
+        if time.monotonic() > self._until:
+            return False
+        time.sleep(self._pause * os.urandom(1)[0] / 255)
+        self._pause = min(max(0.05, self._pause * 1.7), 15.0)
+        return True
+
+
+def cost(location: Location, remote: str, log: str, tip: str) -> int:
+    """About how many bytes sending `tip` would take, by what is known of `remote`."""
+    known = [oid for oid in (tip_of(location, tracking_ref(remote, log)),) if oid]
+    args = ("rev-list", "--disk-usage", "--objects", tip, "--not", *known, f"--remotes={remote}")
+    return int(git(location, *args))
+
+
+def follow(location: Location, remote: str, tips: Mapping[str, str]) -> None:
+    """Notes that the logs of `remote` are at `tips`."""
+    moves = [
+        f"update {tracking_ref(remote, log)}\0{tip}\0\0"
+        for log, tip in tips.items()
+        if tip_of(location, tracking_ref(remote, log)) != tip
+    ]
+    if moves:
+        git(location, "update-ref", "--no-deref", "-z", "--stdin", input="".join(moves).encode())
+
+
+def _status(told: str, ref: str) -> tuple[str, str] | None:
+    """(flag, summary) of a line of ``git push --porcelain``."""
+    for line in told.splitlines():
+        parts = line.split("\t")
+        if len(parts) >= 3 and parts[1].endswith(f":{ref}"):
+            return parts[0], parts[2]
+    return None
+
+
+def _asked(
+    location: Location, command: Iterable[str], values: Iterable[str], line: Line, base: Sequence[str] = BASE
+) -> tuple[str, str, int]:
+    """(stdout, stderr without progress, exit status) of a git that speaks with a remote."""
+    show = () if line.watch is None else ("--progress",)
+    environment = {"GIT_TERMINAL_PROMPT": "1" if line.terminal else "0"}
+    with stderr_file() as out:
+        args = (*command, *show, "--end-of-options", *values)
+        nothing, answer = subprocess.DEVNULL, out.fileno()
+        process = popen(
+            location, *args, env=environment, stdin=nothing, stdout=answer, terminal=line.terminal, base=base
+        )
+        with process:
+            assert process.stderr is not None
+            try:
+                said = read_stderr(process.stderr, line.watch)
+                code = process.wait()
+            except BaseException:
+                # Told, not killed, git takes its locks and unfinished packs away.
+                if line.terminal:
+                    process.terminate()
+                else:
+                    os.killpg(process.pid, signal.SIGTERM)
+                raise
+        out.seek(0)
+        return out.read().decode("utf-8", "replace"), said, code

@@ -1,0 +1,210 @@
+"""Compare: runs side by side, what differs first; their plots over one another."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import ContentSwitcher
+
+from gitml.core.words import count, number, safe
+from gitml.history.sidebyside import Line, SideBySide, difference_of, side_by_side
+from gitml.tui.acting import Acted, ActingPage
+from gitml.tui.errors import Told
+from gitml.tui.signs import sign_of
+from gitml.tui.text import plain
+from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.notice import Notice
+from gitml.tui.widgets.plotpane import PlotPane
+from gitml.tui.widgets.sections import Sections
+
+_TITLES = {"code": "CODE", "data": "DATA", "run": "RUN"}
+_IDS = ("code", "data")
+
+
+class Compare(ActingPage):
+    """Two or more runs."""
+
+    place = "compare"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "section('table')", "Table", show=False),
+        Binding("p", "section('plots')", "Plots"),
+        Binding("a", "all", "All or what differs"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: tuple[str, ...] = ()
+        self.found: SideBySide | None = None
+        self.everything = False
+
+    def body(self) -> ComposeResult:
+        """A table, or plots."""
+        with Vertical(classes="panel", id="compare"):
+            yield Sections((("table", "t", "Table"), ("plots", "p", "Plots")))
+            yield Notice()
+            with ContentSwitcher(initial="table"):
+                yield BigTable(id="table")
+                yield PlotPane(id="plots")
+
+    def on_mount(self) -> None:
+        """The table first."""
+        self.query_one(Sections).chosen = "table"
+        self.query_one(BigTable).focus()
+
+    def arrive(self, **what: Any) -> None:
+        """Shows ``runs=``, ids in the order of the columns."""
+        self.ids = tuple(str(id) for id in what["runs"])
+        self.refresh_data()
+
+    def refresh_data(self) -> None:
+        """All of it again: a run in progress goes on."""
+        ids = self.ids
+        if ids:
+            self.ask("compare", lambda ws: side_by_side(ws, ids), self._show)
+
+    def wrong(self, key: str, error: Told) -> None:
+        """In place of the table."""
+        if key == "compare":
+            self.query_one(ContentSwitcher).display = False
+            self.query_one(Notice).tell(error)
+        else:
+            super().wrong(key, error)
+
+    def _show(self, found: SideBySide) -> None:
+        self.found = found
+        table = self.query_one(BigTable)
+        self.query_one(ContentSwitcher).display = True
+        wanted = _columns(found)
+        if table.columns != tuple(wanted):
+            table.set_columns(wanted)
+        rows = _rows(found, self.everything)
+        table.fill(rows)
+        panel = self.query_one("#compare")
+        panel.border_title = f"{count(len(found.runs), 'run')} side by side"
+        changed = sum(1 for line in found.lines if line.changed)
+        panel.border_subtitle = f"{changed:,} of {len(found.lines):,} differ"
+        notice = self.query_one(Notice)
+        if rows:
+            notice.hush()
+        else:
+            notice.say(
+                "Nothing differs", "Same parameters, code, data, environment and metrics.", next=(("a", "show all"),)
+            )
+        if self.query_one(ContentSwitcher).current == "plots":
+            self._show_plots()
+
+    def action_all(self) -> None:
+        """Every line, or those that differ."""
+        self.everything = not self.everything
+        if self.found is not None:
+            self._show(self.found)
+
+    def action_section(self, name: str) -> None:
+        """The table or the plots."""
+        self.query_one(Sections).chosen = name
+        self.query_one(ContentSwitcher).current = name
+        if name == "plots":
+            self._show_plots()
+            self.query_one(PlotPane).focus()
+        else:
+            self.query_one(BigTable).focus()
+
+    @on(Sections.Chosen)
+    def _section_chosen(self, event: Sections.Chosen) -> None:
+        self.action_section(event.name)
+
+    def _show_plots(self) -> None:
+        self.query_one(PlotPane).show([(id, id[:8]) for id in self.ids], None)
+
+    def acted_on(self) -> Acted | None:
+        """The newest of the runs."""
+        if self.found is None:
+            return None
+        run = self.found.runs[-1]
+        return Acted(run.id, run.pipeline, run.status == "running")
+
+    @on(BigTable.Chosen)
+    def _chosen(self, event: BigTable.Chosen) -> None:
+        """Of a file of code, how it changed from the first run to the last."""
+        section, _, name = event.row.key.partition(":")
+        found = self.found
+        if found is None or section not in _IDS:
+            return
+        line = next(line for line in found.lines if (line.section, line.name) == (section, name))
+        before, after = str(line.values[0] or ""), str(line.values[-1] or "")
+        if not before or not after or before == after or ":" in before + after:
+            return
+
+        def show(texts: tuple[str, str] | None) -> None:
+            if texts is None:
+                self.ui.say("it is no text that a person would read")
+                return
+            from gitml.tui.widgets.dialogs import Reading
+
+            self.app.push_screen(Reading(plain(name), _difference(texts, self.ui.inks)))
+
+        self.ask("difference", lambda ws: difference_of(ws, before, after), show)
+
+
+def _columns(found: SideBySide) -> list[Column]:
+    runs = [
+        Column(
+            run.id, f"{sign_of(run.status).mark} {run.id[:8]}", 13, right=True, share=1, rank=0 if at < 2 else 2 + at
+        )
+        for at, run in enumerate(found.runs)
+    ]
+    return [Column("name", "", 20, share=2), *runs, Column("change", "CHANGE", 10, right=True, rank=1)]
+
+
+def _rows(found: SideBySide, everything: bool) -> list[Row]:
+    rows: list[Row] = []
+    section = ""
+    for line in found.lines:
+        if not everything and not line.changed:
+            continue
+        if line.section != section:
+            section = line.section
+            if rows:
+                rows.append(Row("", ()))
+            rows.append(Row("", (Cell(_TITLES.get(section, section.upper()), "head"),)))
+        rows.append(_row(line))
+    return rows
+
+
+def _row(line: Line) -> Row:
+    first = line.values[0]
+    cells = [Cell(f"  {plain(line.name)}", "plain" if line.changed else "dim")]
+    for at, value in enumerate(line.values):
+        other = line.changed and at > 0 and (value != first or type(value) is not type(first))
+        ink = "accent" if other else "plain" if line.changed else "dim"
+        cells.append(Cell("-", "dim") if value is None else Cell(_told(line, value), ink))
+    change = line.change
+    cells.append(Cell(f"{change:+.4g}" if change else "", "accent"))
+    return Row(f"{line.section}:{line.name}", cells)
+
+
+def _told(line: Line, value: Any) -> str:
+    if line.section in _IDS:
+        return str(value).rpartition(":")[2][:12]
+    if line.section == "steps":
+        sign = sign_of(str(value))
+        return f"{sign.mark} {sign.word}"
+    return plain(number(value))
+
+
+def _difference(texts: tuple[str, str], inks: Mapping[str, Any]) -> Text:
+    text = Text(no_wrap=False)
+    before, after = (one.splitlines() for one in texts)
+    for line in difflib.unified_diff(before, after, lineterm="", n=3):
+        if line.startswith(("---", "+++")):
+            continue
+        ink = {"+": "good", "-": "bad", "@": "link"}.get(line[:1], "plain")
+        text.append(f"{safe(line.expandtabs(4))}\n", style=inks[ink])
+    return text

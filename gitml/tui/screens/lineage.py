@@ -1,0 +1,366 @@
+"""Lineage: from any thing upstream to what it was made from, downstream to all that was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static, Tree
+from textual.widgets.tree import TreeNode
+
+from gitml.core.action import Action
+from gitml.core.words import count, duration, size
+from gitml.errors import InputError
+from gitml.history import contents
+from gitml.history.lineage import action_of, made_from, made_of
+from gitml.history.things import Thing, find_things
+from gitml.history.when import moment
+from gitml.repo.revisions import CommitInfo, commit_info
+from gitml.store.runs import RunRow
+from gitml.tui.errors import Told
+from gitml.tui.page import Page
+from gitml.tui.screens.lineagetree import SIGNS, Branch, LineageTree, label_of
+from gitml.tui.signs import sign_of
+from gitml.tui.text import plain
+from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.notice import Notice
+from gitml.workspace import Workspace
+
+UP, DOWN = "up", "down"
+
+
+class _Facts(NamedTuple):
+    """What is known of a thing besides its name."""
+
+    action: Action | None = None
+    run: RunRow | None = None
+    commit: CommitInfo | None = None
+    size: int | None = None
+    here: bool | None = None
+    wall: float | None = None
+
+
+def _facts(ws: Workspace, thing: Thing) -> _Facts:
+    run = ws.index.run_row(thing.run) if thing.run else None
+    commit = commit_info(ws.objects, thing.commit) if thing.commit else None
+    if thing.kind == "artifact":
+        action = action_of(ws, thing)
+        ref = None
+        for maker in ws.index.makers(thing.content)[:1]:  # type: ignore[arg-type]
+            result = ws.index.result(maker.key)
+            ref = next((one for one in result.outputs if one.digest == thing.content), None) if result else None
+        here = contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree) if ref is not None else None
+        return _Facts(action, run, commit, ref.size if ref else None, here)
+    if thing.kind == "step":
+        action = action_of(ws, thing)
+        result = ws.index.result(thing.content)  # type: ignore[arg-type]
+        return _Facts(action, run, commit, wall=result.cost.wall if result is not None else None)
+    if thing.kind == "file":
+        kind, length = ws.objects.kind_size(thing.content)
+        return _Facts(commit=commit, size=length if kind == "blob" else None)
+    return _Facts(run=run, commit=commit)
+
+
+def _beginnings(ws: Workspace) -> list[Thing]:
+    """What one might begin with: the outputs of the newest run."""
+    newest = ws.index.runs(limit=20)
+    for row in newest:
+        try:
+            return find_things(ws, row.id)
+        except InputError:
+            continue  # a run that made nothing
+    return []
+
+
+class LineagePage(Page):
+    """A tree that grows where it is opened, and what the thing under the cursor is."""
+
+    place = "lineage"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "turn('up')", "Made from"),
+        Binding("d", "turn('down')", "Made of it"),
+        Binding("slash", "find", "Find", key_display="/"),
+        Binding("backspace", "back", "Back", key_display="⌫"),
+        Binding("o", "open", "Open"),
+        Binding("f", "forward", "Forward", show=False),
+        Binding("y", "copy", "Copy id", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direction = UP
+        self.thing: Thing | None = None
+        self._before: list[tuple[Thing, str]] = []
+        self._after: list[tuple[Thing, str]] = []
+        self._text: str | None = None
+
+    def body(self) -> ComposeResult:
+        """The tree, and beside it what the thing is."""
+        yield Notice()
+        with Horizontal(id="lineage"):
+            with Vertical(id="lineage-tree-panel", classes="panel"):
+                yield LineageTree(id="lineage-tree")
+            yield Static(id="lineage-thing", classes="panel")
+
+    def on_mount(self) -> None:
+        """Where one was last time."""
+        kept = self.ui.recalled(self.place)
+        self.direction = kept.get("direction", UP) if kept.get("direction") in (UP, DOWN) else UP
+        self._text = kept.get("thing")
+
+    def remembered(self) -> Mapping[str, Any]:
+        """The thing that the tree is of."""
+        if self.thing is None:
+            return {}
+        return {"thing": _reference(self.thing), "direction": self.direction}
+
+    def arrive(self, **what: Any) -> None:
+        """A thing, as `history.things.find_things` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
+        if what.get("direction") in (UP, DOWN):
+            self.direction = what["direction"]
+        self.unask("begin")
+        if self._text is None and not self._before:
+            self.thing = None  # what the page began with by itself is nothing to go back to
+        self._find(str(what["thing"]), what.get("rev", "HEAD"))
+
+    def refresh_data(self) -> None:
+        """The tree, when there is none yet."""
+        if self.thing is not None:
+            return
+        text = self._text
+        self.ask("begin", lambda ws: find_things(ws, text) if text else _beginnings(ws), self._begin)
+
+    def wrong(self, key: str, error: Told) -> None:
+        """In place of the tree when there is none."""
+        if key == "begin" and self._text is not None:
+            self._text = None  # what it was last time is gone
+            self.refresh_data()
+        elif key == "begin":
+            self._empty(error)
+        else:
+            super().wrong(key, error)
+
+    def _empty(self, error: Told | None = None) -> None:
+        self.query_one("#lineage").display = False
+        notice = self.query_one(Notice)
+        if error is not None:
+            notice.tell(error)
+            return
+        notice.say(
+            "Nothing was made here yet",
+            "Lineage is worked out from what runs recorded: what each step took in, and what it gave.",
+            next=[("gitml run", "run a pipeline"), ("/", "look for a file, a commit or a module")],
+        )
+
+    # -- where the tree begins
+
+    def _begin(self, found: list[Thing]) -> None:
+        if found:
+            self._several(found)
+        else:
+            self._empty()
+
+    def _find(self, text: str, rev: str = "HEAD") -> None:
+        self.ask("find", lambda ws: find_things(ws, text, rev), self._several)
+
+    def _several(self, found: list[Thing]) -> None:
+        """One is shown; of several one is chosen, but when the page is only opened."""
+        if len(found) == 1 or self.thing is None:
+            self._show(found[-1] if self.thing is None else found[0])
+            return
+        things = {thing.id: thing for thing in found}
+        choices = [Choice(id, label_of(thing, self.ui.inks).plain) for id, thing in things.items()]
+        self.choose("Which one?", choices, lambda id: self._show(things[id]))
+
+    def _show(self, thing: Thing, *, remember: bool = True) -> None:
+        if remember and self.thing is not None:
+            self._before.append((self.thing, self.direction))
+            self._after.clear()
+        self.thing = thing
+        self.query_one(Notice).hush()
+        self.query_one("#lineage").display = True
+        tree = self.query_one(LineageTree)
+        self._titles()
+        tree.start(thing, self.ui.inks)
+        tree.focus()
+        self._about(thing)
+
+    def _titles(self) -> None:
+        panel = self.query_one("#lineage-tree-panel")
+        assert self.thing is not None
+        name = plain(self.thing.name)
+        panel.border_title = f"What {name} was made from" if self.direction == UP else f"What was made of {name}"
+        panel.border_subtitle = f"{len(self._before)} back" if self._before else ""
+
+    @on(LineageTree.Wanted)
+    def _wanted(self, event: LineageTree.Wanted) -> None:
+        event.stop()
+        node, branch = event.node, event.node.data
+        assert branch is not None
+        ask = made_from if self.direction == UP else made_of
+        begun = self.thing
+
+        def then(found: list[Thing]) -> None:
+            if self.thing is begun:
+                self._grow(node, found)
+
+        self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), then)
+
+    def _grow(self, node: TreeNode[Branch], found: list[Thing]) -> None:
+        tree = self.query_one(LineageTree)
+        tree.put(node, found, self.ui.inks)
+        # What has no choice needs no key: the step behind an artifact, the outputs of a step.
+        if len(node.children) == 1 and node.children[0].allow_expand and found[0].kind in ("step", "artifact"):
+            node.children[0].expand()
+
+    # -- what the thing under the cursor is
+
+    @on(LineageTree.Chosen)
+    def _chosen(self) -> None:
+        self.action_go_there()
+
+    @on(Tree.NodeHighlighted)
+    def _highlighted(self, event: Tree.NodeHighlighted[Branch]) -> None:
+        branch = event.node.data
+        if branch is not None and branch.thing.kind != "more":
+            self._about(branch.thing)
+
+    def _about(self, thing: Thing) -> None:
+        self.ask("facts", lambda ws: _facts(ws, thing), lambda facts: self._tell(thing, facts))
+
+    def _tell(self, thing: Thing, facts: _Facts) -> None:
+        panel = self.query_one("#lineage-thing", Static)
+        panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
+        panel.update(self._told(thing, facts))
+
+    def _told(self, thing: Thing, facts: _Facts) -> Text:
+        inks = self.ui.inks
+        text = Text()
+
+        def line(label: str, value: str, ink: str = "plain") -> None:
+            if value:
+                text.append(f"{label:<9}", style=inks["dim"])
+                text.append(f"{value}\n", style=inks[ink])
+
+        text.append(f"{plain(thing.name)}\n\n", style=inks["bold"])
+        if thing.kind == "param":
+            line("value", plain(thing.content), "held")
+        elif thing.kind != "commit":
+            line("id", thing.content[:26] if thing.kind != "file" else thing.content[:16], "dim")
+        if facts.size is not None:
+            line("size", size(facts.size))
+        if facts.here is not None:
+            line("bytes", "here" if facts.here else "not here any more", "good" if facts.here else "held")
+        if facts.wall is not None:
+            line("took", duration(facts.wall))
+        if facts.run is not None:
+            sign = sign_of(facts.run.status)
+            line("run", f"{facts.run.id[:8]} {sign.mark} {sign.word}", "link")
+            line("of", plain(facts.run.pipeline))
+            line("started", moment(facts.run.started))
+        if facts.commit is not None and thing.commit is not None:
+            line("commit", thing.commit[:12], "accent")
+            if thing.kind != "commit":
+                line(" ", plain(facts.commit.subject))
+            line("by", plain(facts.commit.author.partition(" <")[0]))
+            line("on", moment(facts.commit.time))
+        if facts.action is not None:
+            self._tell_action(text, facts.action)
+        return text
+
+    def _tell_action(self, text: Text, action: Action) -> None:
+        inks = self.ui.inks
+        text.append("\ncommand\n", style=inks["head"])
+        text.append(f"{plain(' '.join(action.argv))}\n", style=inks["plain"])
+        if action.params:
+            text.append("\nparameters\n", style=inks["head"])
+            for name, value in action.params:
+                text.append(f"{plain(name)}", style=inks["plain"])
+                text.append(f" = {plain(str(value))}\n", style=inks["held"])
+        taken = count(len(action.inputs), "input")
+        text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", style=inks["dim"])
+
+    # -- what can be done
+
+    def action_go_there(self) -> None:
+        """The tree of the thing under the cursor."""
+        thing = self.query_one(LineageTree).current
+        if thing is not None and self.thing is not None and thing.id != self.thing.id and thing.kind != "param":
+            self._show(thing)
+
+    def action_turn(self, direction: str) -> None:
+        """Up or down from the thing under the cursor."""
+        thing = self.query_one(LineageTree).current or self.thing
+        if thing is None or thing.kind == "param":
+            return
+        if thing.kind == "commit" and direction == UP:
+            self.ui.say("nothing comes before a commit here: d shows what was made of it")
+            return
+        before = self.direction
+        if self.thing is not None:
+            self._before.append((self.thing, before))
+            self._after.clear()
+        self.direction = direction
+        self._show(thing, remember=False)
+
+    def action_back(self) -> None:
+        """The tree before this one."""
+        if self._before and self.thing is not None:
+            self._after.append((self.thing, self.direction))
+            thing, self.direction = self._before.pop()
+            self._show(thing, remember=False)
+
+    def action_forward(self) -> None:
+        """The tree that one came back from."""
+        if self._after and self.thing is not None:
+            self._before.append((self.thing, self.direction))
+            thing, self.direction = self._after.pop()
+            self._show(thing, remember=False)
+
+    def action_leave(self) -> None:
+        """Back through the trees first."""
+        if self._before:
+            self.action_back()
+        else:
+            super().action_leave()
+
+    def action_find(self) -> None:
+        """Another thing, by name."""
+        explained = "RUN:STEP.PORT, a digest, a path of the commit, a commit, or MODULE@VERSION"
+        self.prompt(
+            "The lineage of what?", explained, "", lambda text: self._find(text.strip()) if text.strip() else None
+        )
+
+    def action_open(self) -> None:
+        """The screen that shows the thing itself."""
+        thing = self.query_one(LineageTree).current
+        if thing is None:
+            return
+        if thing.kind == "artifact":
+            self.ui.go("artifacts", digest=thing.content)
+        elif thing.kind == "module":
+            self.ui.go("modules", module=thing.name)
+        elif thing.kind == "step" and thing.run:
+            self.ui.go("run", run=thing.run, step=thing.name)
+        elif thing.kind == "commit":
+            self.ui.go("time", rev=thing.content)
+        else:
+            self.ui.say(f"a {thing.kind} has no screen of its own")
+
+    def action_copy(self) -> None:
+        """The id of the thing under the cursor."""
+        thing = self.query_one(LineageTree).current
+        if thing is not None:
+            self.ui.copy(thing.content, thing.kind)
+
+
+def _reference(thing: Thing) -> str:
+    """What finds the thing again."""
+    if thing.kind == "step" and thing.run:
+        return f"{thing.run}:{thing.name}"
+    return thing.name if thing.kind in ("file", "module") else thing.content

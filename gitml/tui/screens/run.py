@@ -1,0 +1,326 @@
+"""Run: one run, its graph as it goes on, and everything about the step that is chosen in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import ContentSwitcher, Static
+
+from gitml.core.graph import GraphStep
+from gitml.core.record import Run
+from gitml.core.words import count, duration
+from gitml.history.following import Standing, standings
+from gitml.history.inspecting import Detail, detail
+from gitml.history.runs import get_run
+from gitml.history.when import ago
+from gitml.tui.acting import Acted, ActingPage
+from gitml.tui.errors import Told
+from gitml.tui.signs import sign_of
+from gitml.tui.text import plain
+from gitml.tui.widgets.graph import Graph, Node
+from gitml.tui.widgets.logpane import LogPane
+from gitml.tui.widgets.notice import Notice
+from gitml.tui.widgets.plotpane import PlotPane
+from gitml.tui.widgets.sections import Sections
+from gitml.tui.widgets.stepdetails import Known, details
+from gitml.tui.widgets.stepfiles import StepFiles
+from gitml.tui.widgets.stepmetrics import StepMetrics
+from gitml.workspace import Workspace
+
+SECTIONS = (
+    ("details", "d", "Details"),
+    ("files", "f", "Files"),
+    ("log", "l", "Log"),
+    ("metrics", "m", "Metrics"),
+    ("plots", "p", "Plots"),
+)
+
+
+class Seen(NamedTuple):
+    """A run as it stands; `before` is the one of the same pipeline that was recorded before it."""
+
+    run: Run
+    steps: tuple[Standing, ...]
+    live: bool
+    before: str | None
+
+
+class RunPage(ActingPage):
+    """One run."""
+
+    place = "run"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *[Binding(key, f"section({name!r})", title, show=False) for name, key, title in SECTIONS],
+        Binding("c", "compare", "Compare"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run_id: str | None = None
+        self.seen: Seen | None = None
+        self.planned: Mapping[str, GraphStep] | None = None  # None: not read yet
+        self.details: dict[str, Detail] = {}
+        self.wanted_step: str | None = None
+
+    def body(self) -> ComposeResult:
+        """The run in two lines; its graph beside what is known of the chosen step."""
+        yield Static(id="head")
+        yield Notice()
+        with Horizontal(id="parts"):
+            with Vertical(classes="panel", id="graph-panel") as panel:
+                panel.border_title = "Steps"
+                yield Graph(id="graph")
+            with Vertical(classes="panel", id="step-panel"):
+                yield Sections(SECTIONS)
+                with ContentSwitcher(initial="details"):
+                    with VerticalScroll(id="details"):
+                        yield Static(id="details-text")
+                    yield StepFiles(id="files")
+                    yield LogPane(id="log")
+                    yield StepMetrics(id="metrics")
+                    yield PlotPane(id="plots")
+
+    def on_mount(self) -> None:
+        """The details first."""
+        section = str(self.ui.recalled(self.place).get("section", "details"))
+        self._show_section(section if section in {name for name, _, _ in SECTIONS} else "details")
+        self.query_one(Graph).focus()
+        self.set_interval(1.0, self._tick)
+
+    def remembered(self) -> Mapping[str, Any]:
+        """The section."""
+        return {"section": self.section}
+
+    def arrive(self, **what: Any) -> None:
+        """Shows the run ``run=``, with ``step=`` chosen and ``section=`` open."""
+        self.run_id = str(what["run"])
+        self.seen, self.planned = None, None
+        self.details = {}
+        self.wanted_step = what.get("step")
+        if what.get("section"):
+            self._show_section(str(what["section"]))
+        self.refresh_data()
+
+    # -- what is shown
+
+    @property
+    def section(self) -> str:
+        """The section that is open."""
+        return self.query_one(ContentSwitcher).current or "details"
+
+    @property
+    def step(self) -> Standing | None:
+        """The step that is chosen."""
+        chosen = self.query_one(Graph).chosen
+        return next((item for item in self.seen.steps if item.name == chosen), None) if self.seen else None
+
+    def refresh_data(self) -> None:
+        """The run as it stands now."""
+        id = self.run_id
+        if id is not None:
+            self.ask("run", lambda ws: _seen(ws, id), self._show)
+
+    def wrong(self, key: str, error: Told) -> None:
+        """A run that can't be read in place of it; a graph that can't be read above the steps; the rest as messages."""
+        if key == "run" and self.seen is None:
+            self.query_one("#parts").display = False
+            self.query_one(Notice).tell(error)
+        elif key == "graph":
+            self.planned = {}
+            told = f"how they hang together can't be read: {error.message}"
+            self.query_one("#graph-panel").border_subtitle = Text(plain(told))
+            self._draw()
+        else:
+            super().wrong(key, error)
+
+    def _show(self, seen: Seen) -> None:
+        self.seen = seen
+        self.query_one("#parts").display = True
+        self.query_one(Notice).hush()
+        if self.planned is None:
+            run = seen.run
+            self.ask("graph", lambda ws: _planned(ws, run), self._show_graph)
+        self._draw()
+
+    def _show_graph(self, planned: Mapping[str, GraphStep]) -> None:
+        self.planned = planned
+        self._draw()
+
+    def _draw(self) -> None:
+        seen = self.seen
+        if seen is None or self.planned is None:
+            return
+        now = time.time()
+        self.query_one("#head", Static).update(self._headline(seen, now))
+        names = [item.name for item in seen.steps]
+        known = set(names)
+        parents = {
+            name: [one for one in self.planned[name].parents if one in known] if name in self.planned else []
+            for name in names
+        }
+        nodes = {item.name: Node(sign_of(item.state), _told(item, now)) for item in seen.steps}
+        graph = self.query_one(Graph)
+        chosen = self.wanted_step or graph.chosen or _telling(seen)
+        self.wanted_step = None
+        graph.show(parents, nodes, chosen)
+        done = sum(1 for item in seen.steps if item.step is not None)
+        self.query_one("#graph-panel").border_title = (
+            f"Steps {done}/{len(names)}" if seen.live else f"Steps {len(names)}"
+        )
+        self._show_step()
+
+    def _headline(self, seen: Seen, now: float) -> Text:
+        run, inks = seen.run, self.ui.inks
+        sign = sign_of(run.status)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f" {sign.mark} {sign.word}  ", style=inks[sign.ink])
+        text.append(plain(run.pipeline), style=inks["bold"])
+        text.append(f"  {run.id}", style=inks["link"])
+        commit = (run.base or run.commit)[:10] + ("*" if run.dirty else "")
+        text.append(f"  at {commit}", style=inks["dim"])
+        text.append(f" on {plain(run.branch)}" if run.branch else "", style=inks["dim"])
+        took = duration((now if seen.live else run.ended) - run.started)
+        text.append(f"\n   {ago(run.started, now)}, {'for' if seen.live else 'took'} {took}", style=inks["dim"])
+        text.append(f"  {', '.join(_counted(seen))}", style=inks["plain"])
+        if run.experiment != run.pipeline:
+            text.append(f"  experiment {plain(run.experiment)}", style=inks["dim"])
+        for tag in run.tags:
+            text.append(f"  [{plain(tag)}]", style=inks["accent"])
+        if run.message:
+            text.append(f"  {plain(run.message.partition(chr(10))[0])}", style=inks["accent"])
+        if run.error:
+            text.append(f"  {plain(run.error)}", style=inks["bad"])
+        text.append(f"  by {plain(run.by)}", style=inks["dim"])
+        return text
+
+    def _tick(self) -> None:
+        """Times of what runs go on."""
+        if self.seen is not None and self.seen.live and self.is_current:
+            self._draw()
+
+    # -- the chosen step
+
+    @on(Graph.Moved)
+    def _moved(self) -> None:
+        self._show_step()
+
+    def _show_step(self) -> None:
+        """What the open section tells of the chosen step."""
+        standing, seen = self.step, self.seen
+        if standing is None or seen is None:
+            return
+        self.query_one("#step-panel").border_title = Text(plain(standing.name))
+        getattr(self, f"_show_{self.section}")(seen, standing)
+
+    def _show_details(self, seen: Seen, standing: Standing) -> None:
+        known = self.details.get(standing.name)
+        planned = (self.planned or {}).get(standing.name)
+        text = details(Known(standing, known, planned), self.ui.inks, time.time())
+        self.query_one("#details-text", Static).update(text)
+        self._want_detail(seen, standing)
+
+    def _want_detail(self, seen: Seen, standing: Standing) -> None:
+        step = standing.step
+        if step is None or standing.name in self.details:
+            return
+
+        def take(found: Detail) -> None:
+            self.details[found.step.name] = found
+            self._show_step()
+
+        self.ask("detail", lambda ws: detail(ws, seen.run, step), take)
+
+    def _show_files(self, seen: Seen, standing: Standing) -> None:
+        self.query_one(StepFiles).show(self.details.get(standing.name), standing)
+        self._want_detail(seen, standing)
+
+    def _show_log(self, seen: Seen, standing: Standing) -> None:
+        self.query_one(LogPane).show(seen.run.id, standing.name, standing.state)
+
+    def _show_metrics(self, seen: Seen, standing: Standing) -> None:
+        self.query_one(StepMetrics).show(seen.run, standing.name, seen.before)
+
+    def _show_plots(self, seen: Seen, standing: Standing) -> None:
+        self.query_one(PlotPane).show([(seen.run.id, "")], standing.name, finished=standing.step is not None)
+
+    @on(Sections.Chosen)
+    def _section_chosen(self, event: Sections.Chosen) -> None:
+        self.action_section(event.name)
+
+    def action_section(self, name: str) -> None:
+        """Opens a section; its keys work at once."""
+        again = name == self.section
+        self._show_section(name)
+        self._show_step()
+        if again:
+            self._focus_section(name)
+
+    def _show_section(self, name: str) -> None:
+        self.query_one(Sections).chosen = name
+        self.query_one(ContentSwitcher).current = name
+
+    def _focus_section(self, name: str) -> None:
+        pane = self.query_one(f"#{name}")
+        (pane if pane.focusable else pane.query("*:can-focus").first() if pane.query("*:can-focus") else pane).focus()
+
+    # -- what can be done
+
+    def acted_on(self) -> Acted | None:
+        """This run, and the step that is chosen."""
+        if self.seen is None:
+            return None
+        step = self.step
+        return Acted(self.seen.run.id, self.seen.run.pipeline, self.seen.live, step.name if step else None)
+
+    def action_compare(self) -> None:
+        """Puts the run beside the one before it."""
+        if self.seen is None:
+            return
+        if self.seen.before is None:
+            self.ui.say("it is the first recorded run of its pipeline")
+            return
+        self.ui.go("compare", runs=(self.seen.before, self.seen.run.id))
+
+
+def _seen(ws: Workspace, id: str) -> Seen:
+    found = get_run(ws, id)
+    live = found.live is not None
+    rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
+    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None)
+
+
+def _planned(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
+    from gitml.flow.load import load_recorded
+
+    return load_recorded(ws, run, allow_disabled=True).graph.steps
+
+
+def _told(item: Standing, now: float) -> str:
+    if item.since is not None:
+        return duration(now - item.since)
+    if item.step is not None and item.step.attempts:
+        return duration(item.step.seconds)
+    return "" if item.step is None or item.state == "reused" else item.state
+
+
+def _telling(seen: Seen) -> str | None:
+    """The step that one looks for first: what failed, what runs, else the last."""
+    for state in ("failed", "running"):
+        for item in seen.steps:
+            if item.state == state:
+                return item.name
+    return seen.steps[0].name if seen.steps else None
+
+
+def _counted(seen: Seen) -> list[str]:
+    states: dict[str, int] = {}
+    for item in seen.steps:
+        states[item.state] = states.get(item.state, 0) + 1
+    return [f"{states[state]:,} {sign_of(state).word}" for state in states] or [count(0, "step")]

@@ -1,0 +1,380 @@
+"""The grid of commits and steps: a row a commit, a column a step, a sign in each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+
+from rich.cells import set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from gitml.core.words import number
+from gitml.flow.timeline import Row, steps_of
+from gitml.history.when import ago
+from gitml.tui.signs import sign_of
+from gitml.tui.text import fitted, plain
+
+if TYPE_CHECKING:
+    from gitml.tui.app import GitmlApp
+
+KEPT = 2000  # rows
+_COMMIT, _WHEN, _METRIC = 8, 10, 9
+_STEP_LEAST, _STEP_MOST = 3, 16
+_SUBJECT_MOST = 64
+
+
+class Place(NamedTuple):
+    """A cell: the number of the commit and the step."""
+
+    row: int
+    step: str
+
+
+class _Plan(NamedTuple):
+    """How wide each part is; 0 leaves it out. `steps` are (step, column at which it begins, width)."""
+
+    subject: int
+    when: int
+    metric: int
+    steps: tuple[tuple[str, int, int], ...]
+
+
+class TimeGrid(ScrollView, can_focus=True):
+    """Shows `commits`; asks with Wanted for the rows that are seen, and is answered with `put`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1, 0)", "Newer", show=False),
+        Binding("down,j", "move(1, 0)", "Older", show=False),
+        Binding("left,h", "move(0, -1)", "Step before", show=False),
+        Binding("right,l", "move(0, 1)", "Step after", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "jump(0)", "Newest", show=False),
+        Binding("end,G", "jump(-1)", "Oldest", show=False),
+        Binding("enter", "choose", "Open run", key_display="⏎"),
+    ]
+
+    class Wanted(Message):
+        """Rows `first` to `first + count` are seen and not known."""
+
+        def __init__(self, first: int, count: int) -> None:
+            self.first, self.count = first, count
+            super().__init__()
+
+    class Moved(Message):
+        """The cursor stands on another cell."""
+
+    class Chosen(Message):
+        """The cell under the cursor was chosen."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.commits: Sequence[str] = ()
+        self.steps: list[str] = []
+        self.index = 0
+        self.column = 0
+        self.metric: str | None = None
+        self.marked: Place | None = None
+        self.now = 0.0
+        self._rows: dict[int, Row] = {}
+        self._first_step = 0
+        self._heads = 1  # lines of titles: two where steps have combinations
+        self._plan = _Plan(20, 0, 0, ())
+        self._wanted: tuple[int, int] | None = None
+
+    # -- what is shown
+
+    def show(self, commits: Sequence[str], now: float) -> None:
+        """Another history, or the same one to be asked for again; the cursor stays on its commit where that is still there."""
+        before = self.commits[self.index] if self.index < len(self.commits) else None
+        known = {row.commit: row for row in self._rows.values()}
+        self.commits, self.now = commits, now
+        self._rows = {place: known[commit] for place, commit in enumerate(commits) if commit in known} if known else {}
+        if before is not None and before in commits:
+            self.index = commits.index(before)
+        self.index = max(0, min(self.index, len(commits) - 1))
+        self._wanted = None
+        self._lay_out()
+        self._follow()
+        self._want(anew=True)
+
+    def forget(self) -> None:
+        """Drops steps and rows: they are of another pipeline."""
+        self._rows, self.steps, self.column, self.marked, self._first_step = {}, [], 0, None, 0
+
+    def put(self, first: int, rows: Sequence[Row]) -> None:
+        """Rows that were wanted."""
+        at = self.step
+        self._rows |= dict(enumerate(rows, first))
+        if len(self._rows) > KEPT:
+            near = sorted(self._rows, key=lambda place: abs(place - self.index))[:KEPT]
+            self._rows = {place: self._rows[place] for place in near}
+        steps = steps_of(rows, self.steps)
+        if steps != self.steps:
+            self.steps = steps
+            self.column = steps.index(at) if at in steps else 0
+        self._lay_out()
+        self.post_message(self.Moved())
+
+    def row(self, index: int) -> Row | None:
+        """A row, None while it is not known."""
+        return self._rows.get(index)
+
+    @property
+    def current(self) -> Row | None:
+        """The row the cursor is on."""
+        return self.row(self.index)
+
+    @property
+    def step(self) -> str | None:
+        """The step the cursor is on."""
+        return self.steps[self.column] if self.column < len(self.steps) else None
+
+    def mark(self) -> None:
+        """Marks the cell under the cursor, or takes the mark from it."""
+        here = Place(self.index, self.step) if self.step else None
+        self.marked = None if here == self.marked else here
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def move_to(self, index: int, column: int | None = None) -> None:
+        """Puts the cursor on a cell and brings it into view."""
+        before, above = self.index, self.scroll_offset.y
+        self.index = max(0, min(index, len(self.commits) - 1))
+        if column is not None and column != self.column:
+            self.column = max(0, min(column, len(self.steps) - 1))
+            if self.step not in [step for step, _, _ in self._plan.steps]:
+                self._lay_out()
+            self.refresh(Region(0, 0, self.size.width, self._heads))
+        self._follow()
+        if self.scroll_offset.y == above:
+            for place in {before, self.index}:
+                self.refresh(Region(0, place + self._heads - int(above), self.size.width, 1))
+        self.post_message(self.Moved())
+
+    # -- keys and mouse
+
+    def action_move(self, rows: int, columns: int) -> None:
+        """One cell on."""
+        self.move_to(self.index + rows, self.column + columns)
+
+    def action_page(self, by: int) -> None:
+        """One screenful up or down."""
+        self.move_to(self.index + by * max(1, self.size.height - self._heads - 1))
+
+    def action_jump(self, to: int) -> None:
+        """The newest or the oldest commit."""
+        self.move_to(to if to >= 0 else len(self.commits) - 1)
+
+    def action_choose(self) -> None:
+        """Chooses the cell under the cursor."""
+        self.post_message(self.Chosen())
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor, a second one chooses."""
+        index = event.y - self._heads + int(self.scroll_offset.y)
+        if event.y < self._heads or not 0 <= index < len(self.commits):
+            return
+        column = next((n for n, (_, at, room) in enumerate(self._plan.steps) if at <= event.x < at + room + 1), None)
+        chosen = None if column is None else column + self._first_step
+        again = event.chain > 1 and index == self.index and chosen in (None, self.column)
+        self.move_to(index, chosen)
+        if again:
+            self.action_choose()
+
+    # -- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: titles, or a commit."""
+        inks = cast("GitmlApp", self.app).inks
+        width = self.size.width
+        ground = self.rich_style
+        if y < self._heads:
+            return self._head(y, inks, ground).extend_cell_length(width, ground).crop(0, width)
+        index = y - self._heads + int(self.scroll_offset.y)
+        if index >= len(self.commits):
+            return Strip.blank(width, ground)
+        here = index == self.index
+        base = inks["cursor-blurred"] if here else ground
+        row = self.row(index)
+        segments = self._left(index, row, base, inks)
+        segments += self._cells(index, row, base, inks)
+        return Strip(segments).extend_cell_length(width, base).crop(0, width)
+
+    def _head(self, y: int, inks: Mapping[str, Style], ground: Style) -> Strip:
+        style = ground + inks["head"]
+        plan = self._plan
+        last = y == self._heads - 1
+        texts = ["  ", fitted("COMMIT" if last else "", _COMMIT), "  ", fitted("SUBJECT" if last else "", plan.subject)]
+        if plan.when:
+            texts += ["  ", fitted("WHEN" if last else "", plan.when)]
+        if plan.metric:
+            texts += [
+                "  ",
+                fitted(plain(self.metric or "").rpartition(".")[2] if last else "", plan.metric, right=True),
+            ]
+        segments = [Segment("".join(texts) + "  ", style)]
+        if last:
+            for step, _, room in plan.steps:
+                ink = "link" if step == self.step else "head"
+                segments.append(Segment(_cut(plain(_title(step)), room) + " ", ground + inks[ink]))
+            return Strip(segments)
+        for base, room in _grouped(plan.steps):
+            segments.append(Segment(_cut(plain(base), room - 1) + " ", style))
+        return Strip(segments)
+
+    def _left(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+        plan = self._plan
+        mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.index else " "
+        segments = [
+            Segment(f"{mark} ", base + inks["accent"]),
+            Segment(self.commits[index][:_COMMIT], base + inks["link"]),
+            Segment("  ", base),
+        ]
+        if row is None:
+            return [*segments, Segment(fitted("·", plan.subject), base + inks["dim"])]
+        names = "".join(f"{plain(name)} " for name in row.names[:2])
+        chip = fitted(names, min(len(names), plan.subject // 2)) if names else ""
+        segments.append(Segment(chip, base + inks["accent"]))
+        segments.append(Segment(fitted(plain(row.info.subject), plan.subject - len(chip)), base + inks["plain"]))
+        if plan.when:
+            segments.append(Segment("  " + fitted(ago(row.info.time, self.now), plan.when), base + inks["dim"]))
+        if plan.metric:
+            value = row.metrics.get(self.metric or "")
+            text = "-" if value is None else number(value)
+            ink = "dim" if value is None else "plain"
+            segments.append(Segment("  " + fitted(text, plan.metric, right=True), base + inks[ink]))
+        return segments
+
+    def _cells(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+        segments = [Segment("  ", base)]
+        if row is None:
+            return segments
+        if row.problem and not row.cells:
+            return [*segments, Segment(f"! {plain(row.problem)}", base + inks["held"])]
+        for step, _, room in self._plan.steps:
+            cell = row.cells.get(step)
+            sign = sign_of(cell.state) if cell is not None else None
+            here = index == self.index and step == self.step
+            ground = inks["cursor" if self.has_focus else "cursor-blurred"] if here else base
+            mark = sign.mark if sign is not None else " "
+            marked = self.marked == (index, step)
+            text = f"◆{mark}◆" if marked else f"[{mark}]" if here else f" {mark} "
+            style = ground + inks[sign.ink if sign is not None else "dim"]
+            segments.append(Segment(fitted(text, room), style))
+            segments.append(Segment(" ", base))
+        return segments
+
+    # -- where things are
+
+    def _lay_out(self) -> None:
+        """Gives each part its width. Steps narrow before they go out of sight, and then the cursor's is in sight."""
+        width = self.size.width
+        self._heads = 2 if any("[" in step for step in self.steps) else 1
+        when = _WHEN if width >= 100 else 0
+        metric = _METRIC if self.metric else 0
+        rest = width - 2 - _COMMIT - 2 - (when + 2 if when else 0) - (metric + 2 if metric else 0) - 2
+        least = min(max(18, rest // 4), 36)
+        wishes = [min(max(_STEP_LEAST, len(_title(step))), _STEP_MOST) for step in self.steps]
+        room = max(_STEP_LEAST + 1, rest - least)
+        if sum(wishes) + len(wishes) > room:
+            narrow = max(_STEP_LEAST, _evened(wishes, room))
+            wishes = [min(wish, narrow) for wish in wishes]
+        self._first_step = self._first_seen(wishes, room)
+        seen: list[tuple[str, int]] = []
+        used = 0
+        for step, wish in list(zip(self.steps, wishes, strict=True))[self._first_step :]:
+            if used + wish + 1 > room:
+                break
+            seen.append((step, wish))
+            used += wish + 1
+        subject = max(least, min(rest - used, _SUBJECT_MOST))
+        at = width - (rest - subject)
+        steps = []
+        for step, wish in seen:
+            steps.append((step, at, wish))
+            at += wish + 1
+        self._plan = _Plan(subject, when, metric, tuple(steps))
+        self.virtual_size = Size(width, len(self.commits) + self._heads)
+        self.refresh()
+
+    def _first_seen(self, widths: Sequence[int], room: int) -> int:
+        """The first step in sight: where it was, or as far on as the cursor's needs."""
+        first = min(self._first_step, self.column, max(0, len(widths) - 1))
+        while first < self.column and sum(widths[first : self.column + 1]) + self.column + 1 - first > room:
+            first += 1
+        while first and sum(widths[first - 1 :]) + len(widths) - first + 1 <= room:
+            first -= 1
+        return first
+
+    def on_resize(self) -> None:
+        """Another width and height."""
+        self._lay_out()
+        self._follow()
+        self._want()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other commits are seen."""
+        super().watch_scroll_y(old_value, new_value)
+        self._want()
+
+    def _follow(self) -> None:
+        """Scrolls so that the cursor's row is seen."""
+        height = max(1, self.size.height - self._heads)
+        top = int(self.scroll_offset.y)
+        if self.index < top:
+            self.scroll_to(y=self.index, animate=False, immediate=True)
+        elif self.index >= top + height:
+            self.scroll_to(y=self.index - height + 1, animate=False, immediate=True)
+
+    def _want(self, *, anew: bool = False) -> None:
+        """Asks for what is seen, from the first row that is not known; all of it when what is known may be old."""
+        if not self.commits or not self.size.height:
+            return
+        first = int(self.scroll_offset.y)
+        end = min(len(self.commits), first + self.size.height)
+        if not anew:
+            unknown = [place for place in range(first, end) if place not in self._rows]
+            if not unknown:
+                return
+            first, end = unknown[0], unknown[-1] + 1
+        if (first, end) != self._wanted:
+            self._wanted = (first, end)
+            self.post_message(self.Wanted(first, end - first))
+
+
+def _title(step: str) -> str:
+    base, _, label = step.partition("[")
+    return label.rstrip("]") or base
+
+
+def _grouped(steps: Sequence[tuple[str, int, int]]) -> list[tuple[str, int]]:
+    """(the name that combinations share, the columns they take); an empty name above other steps."""
+    groups: list[tuple[str, int]] = []
+    for step, _, room in steps:
+        base = step.partition("[")[0] if "[" in step else ""
+        if groups and groups[-1][0] == base:
+            groups[-1] = (base, groups[-1][1] + room + 1)
+        else:
+            groups.append((base, room + 1))
+    return groups
+
+
+def _cut(text: str, width: int) -> str:
+    """As `fitted`, without a sign where something was cut: of so few columns each letter counts."""
+    return set_cell_size(text, width)
+
+
+def _evened(wishes: Sequence[int], room: int) -> int:
+    """The width beyond which columns are cut so that all fit; 0 when they don't."""
+    for narrow in range(_STEP_MOST, 0, -1):
+        if sum(min(wish, narrow) + 1 for wish in wishes) <= room:
+            return narrow
+    return 0

@@ -1,0 +1,91 @@
+"""PlotPane: the plots of a step, of one run or of several over one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
+from gitml.history.plots import StepPlot, plots_of
+from gitml.history.runs import get_run
+from gitml.tui.text import plain
+from gitml.tui.widgets.notice import Notice
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.tui.page import Page
+    from gitml.tui.widgets.chart import Chart
+
+
+class PlotPane(Vertical, can_focus=True):
+    """One plot at a time; the arrow keys change it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space", "turn(1)", "Next plot", show=False),
+        Binding("left", "turn(-1)", "Plot before", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._of: object = None
+        self._found: list[tuple[str, StepPlot]] = []  # label and plot
+        self._names: list[str] = []
+        self._at = 0
+        self._chart: Chart | None = None
+
+    def compose(self) -> ComposeResult:
+        """Why there is no plot; the chart comes when there is one."""
+        yield Notice()
+
+    def show(self, runs: Sequence[tuple[str, str]], step: str | None, *, finished: bool = True) -> None:
+        """The plots of runs (id and what it is called), of all their steps or one of them."""
+        if self._of == (tuple(runs), step, finished):
+            return
+        self._of = (tuple(runs), step, finished)
+        wanted = tuple(runs)
+
+        def read(ws: Workspace) -> list[tuple[str, StepPlot]]:
+            return [(label, plot) for id, label in wanted for plot in plots_of(ws, get_run(ws, id).run, step)]
+
+        cast("Page", self.screen).ask("plots", read, self._take)
+
+    def _take(self, found: list[tuple[str, StepPlot]]) -> None:
+        self._found = found
+        self._names = list(dict.fromkeys(plot.name for _, plot in found))
+        self._at = min(self._at, max(0, len(self._names) - 1))
+        self._draw()
+
+    def action_turn(self, by: int) -> None:
+        """Another plot."""
+        if self._names:
+            self._at = (self._at + by) % len(self._names)
+            self._draw()
+
+    def _draw(self) -> None:
+        notice = self.query_one(Notice)
+        if self._chart is not None:
+            self._chart.display = False
+        if not self._names:
+            notice.say(
+                "No plots",
+                "A step has some when it declares an output of the type plot: a table as CSV, TSV or JSON is drawn here.",
+            )
+            return
+        name = self._names[self._at]
+        of = f" ({self._at + 1} of {len(self._names)}, arrow keys)" if len(self._names) > 1 else ""
+        mine = [(label, plot) for label, plot in self._found if plot.name == name]
+        drawable = [(label, plot.plot) for label, plot in mine if plot.plot is not None]
+        if not drawable:
+            notice.say(plain(name) + of, *dict.fromkeys(plain(plot.why) for _, plot in mine))
+            return
+        notice.hush()
+        from gitml.tui.widgets.chart import Chart, Curves
+
+        if self._chart is None:
+            self._chart = Chart()
+            self.mount(self._chart)
+        self._chart.display = True
+        self._chart.draw(name + of, [Curves(label, plot) for label, plot in drawable])

@@ -1,0 +1,148 @@
+"""Remote stores from the command line: what is told of them, and what a run does without them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.kit.artifacts import ArtifactTeam, stored
+from tests.kit.commandline import Project
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> ArtifactTeam:
+    (tmp_path / "share").mkdir()
+    return ArtifactTeam(tmp_path, f"[file://{tmp_path}/share/store]")
+
+
+def pushed(team: ArtifactTeam) -> Project:
+    ada = team.people["author"]
+    ada.run("big")
+    ada.do("push")
+    return ada
+
+
+def test_remotes_are_listed_and_asked(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = team.people["author"]
+    assert ada.do("remotes").out == f"file  file://{tmp_path}/share/store\n"
+    assert ada.do("remotes", "--check").out.endswith("ok\n")
+    os.rmdir(tmp_path / "share")
+    told = ada.do("remotes", "--check", "--json", code=6).json
+    assert "no such folder" in told[0]["problem"]
+    ada.repo.write({"gitml.yaml": "remotes: [s3://b, lfs]\n"})
+    assert [row["name"] for row in ada.do("remotes", "--json").json] == ["s3", "lfs"]
+    ada.repo.write({"gitml.yaml": ""})
+    assert "names no remote store" in ada.do("remotes").err
+
+
+def test_a_remote_that_cannot_be_reached_is_said_and_its_steps_run_again(team: ArtifactTeam, tmp_path: Path) -> None:
+    pushed(team)
+    bob = team.person("bob")
+    bob.do("pull")
+    os.rename(tmp_path / "share", tmp_path / "away")
+    plan = bob.do("plan", "big")
+    assert "can't be asked" in plan.err
+    assert "no such folder" in plan.err
+    assert plan.out.startswith("run")
+    os.rename(tmp_path / "away", tmp_path / "share")
+    assert bob.do("plan", "big", "--exit-code").out.count("reuse") == 3
+    assert stored(bob) == set()
+
+
+@pytest.mark.slow
+def test_what_a_remote_does_not_keep_its_word_on_is_made_again_within_the_run(
+    team: ArtifactTeam, tmp_path: Path
+) -> None:
+    ada = pushed(team)
+    bob = team.person("bob")
+    bob.do("pull")
+    assert set(bob.outcomes("big").values()) == {"reused"}
+    for path in (tmp_path / "share/store/objects").glob("*/*"):
+        path.unlink()
+    done = bob.do("run", "big", "-S", "cut=30")
+    assert "so make runs again" in done.err
+    assert bob.outcomes("big", "-S", "cut=30") == {"make": "reused", "head": "reused", "count": "reused"}
+    bob.do("push")
+    told = ada.do("fsck", "--remote", "file", "--deep", "--repair")
+    assert "left" not in told.out
+    cleo = team.person("cleo")
+    cleo.do("pull", "--artifacts")
+    assert cleo.do("fsck", "--deep").out == ""
+
+
+def test_wrong_bytes_from_a_remote_never_reach_a_file(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = pushed(team)
+    bob = team.person("bob")
+    bob.do("pull")
+    for path in (tmp_path / "share/store/objects").glob("*/*"):
+        content = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for what in ("latest:make.model", "latest:make.parts"):
+        refused = bob.do("checkout", what, str(tmp_path / "out"), code=3)
+        assert "came wrong from remote file" in refused.err
+        assert not (tmp_path / "out").exists()
+    faults = bob.do("fsck", "--remote", "file", "--deep", "--json", code=3).json["faults"]
+    assert {fault["kind"] for fault in faults} == {"corrupt"}
+    ada.do("fsck", "--remote", "file", "--deep", "--repair")
+    bob.do("checkout", "latest:make.model", str(tmp_path / "out"))
+    assert (tmp_path / "out").stat().st_size == 3_000_000
+
+
+def test_gc_of_a_remote_keeps_what_anyone_recorded(team: ArtifactTeam, tmp_path: Path) -> None:
+    pushed(team)
+    bob = team.person("bob")
+    bob.do("pull")
+    bob.run("big", "-S", "seed=2")
+    bob.do("push")
+    ada = team.people["author"]
+    kept = ada.do("gc", "--remote", "file", "--grace", "0", "--json").json
+    assert (kept["deleted"], kept["kept"]) == (0, 10)  # Bob's run came before anything was looked at
+    ada.repo.commit("on we go", {"README": "more\n"})  # so that no branch names the commit that was run
+    ada.repo.git("push", "-q", "origin", "main")
+    assert ada.do("gc", "--remote", "file", "--keep-last", "0", "--json").json["deleted"] == 0  # too young to go
+    gone = ada.do("gc", "--remote", "file", "--keep-last", "0", "--grace", "0", "--json").json
+    assert gone["deleted"] >= 5
+    assert ada.do("gc", "--grace", "1d", code=2).err
+    assert ada.do("gc", "--remote", "nowhere", code=2).err
+
+
+def test_lfs_deletes_nothing_and_says_so(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, "lfs")
+    refused = team.people["author"].do("gc", "--remote", "lfs", code=2)
+    assert "deletes nothing" in refused.err
+
+
+def test_a_store_that_is_only_read_is_never_written(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, f"[{{name: old, url: 'file://{tmp_path}/old', push: false}}]")
+    ada = team.people["author"]
+    ada.run("big")
+    ada.do("push")
+    assert not (tmp_path / "old").exists()
+    assert "push: false" in ada.do("push", "--store", "old", code=2).err
+
+
+def test_only_what_is_chosen_is_sent(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = team.people["author"]
+    ada.run("big")
+    ada.do("push", "--outputs", "make.model")
+    objects = list((tmp_path / "share/store/objects").glob("*/*"))
+    assert [path.stat().st_size for path in objects] == [3_000_000]
+    bob = team.person("bob")
+    bob.do("pull")
+    assert {d["name"]: d["decision"] for d in bob.do("plan", "big", "--json").json["steps"]}["make"] == "run"
+    shutil.rmtree(tmp_path / "share/store")
+
+
+def test_a_missing_package_is_said_with_how_to_get_it(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = team.people["author"]
+    ada.run("big")
+    ada.repo.write({"gitml.yaml": "records: {inline_file: 1KiB}\nremotes: [s3://b]\n"})
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/s3fs.py").write_text("raise ImportError('not here')\n")
+    path = f"{tmp_path / 'hidden'}{os.pathsep}{ada.env['PYTHONPATH']}"
+    refused = ada.do("push", env={"PYTHONPATH": path}, code=2)
+    assert "pip install 'gitml[s3]'" in refused.err

@@ -1,0 +1,306 @@
+"""What every remote store does, whatever it is made of: folders, Git LFS, S3 and SSH, each with its real server."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitml.core.digest import Digest, digest_of, hex_of
+from gitml.core.protocols import Listed, RemoteStore, SweptRemote
+from gitml.core.remotes import Manifest, RemoteSpec, Stored, encode_manifest
+from gitml.errors import GitmlError, IntegrityError
+from gitml.repo.discover import discover
+from gitml.repo.lfsplace import find_endpoint
+from gitml.repo.lfsserver import LfsServer
+from gitml.store.remote.folder import FolderRemote
+from gitml.store.remote.layout import lfs_key_of
+from gitml.store.remote.opening import open_remote
+from gitml.store.remote.pointed import PointedRemote
+from tests.kit.repository import Repository, isolate
+from tests.kit.servers import S3_ENVIRONMENT, Server, lfs_server, make_bucket, s3_server, ssh_server
+
+pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
+
+SMALL = b"small content"
+LARGE = os.urandom((20 << 20) + 5)  # several parts of a transfer
+
+
+class MemoryPointers:
+    """Pointers without a log."""
+
+    def __init__(self) -> None:
+        self.known: dict[Digest, list[Stored]] = {}
+
+    def manifests_of(self, tree: Digest) -> list[Stored]:
+        return self.known.get(tree, [])
+
+    def add(self, manifests: dict[Digest, Stored]) -> None:
+        for tree, item in manifests.items():
+            self.known.setdefault(tree, []).append(item)
+
+
+class Place:
+    """A remote store of one kind, opened as often as wanted, and the files behind it as far as they can be touched."""
+
+    def __init__(self, opened: Callable[[], RemoteStore], overwrite: Callable[[Digest, bytes], None] | None) -> None:
+        self.open = opened
+        self.overwrite = overwrite
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = s3_server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def lfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = lfs_server(tmp_path_factory.mktemp("lfs"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    home = tmp_path_factory.mktemp("home")
+    server = ssh_server(tmp_path_factory.mktemp("ssh"), home)
+    yield server, home
+    server.kill()
+
+
+def in_folder(root: Path, key: str) -> Callable[[Digest, bytes], None]:
+    def overwrite(digest: Digest, content: bytes) -> None:
+        name = hex_of(digest)
+        path = root / (f"objects/{name[:2]}/{name[2:]}" if key == "plain" else f"objects/{name[:2]}/{name[2:4]}/{name}")
+        path.chmod(0o644)
+        path.write_bytes(content)
+
+    return overwrite
+
+
+@pytest.fixture(params=["file", "s3", "ssh", "lfs", "lfs-folder"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    kind = request.param
+    root = tmp_path / "store"
+    opened: list[RemoteStore] = []
+    overwrite = None
+    make: Callable[[], Any]
+    if kind == "file":
+        spec = RemoteSpec("r", f"file://{root}")
+        make = partial(open_remote, spec)
+        overwrite = in_folder(root, "plain")
+    elif kind == "s3":
+        server: Server = request.getfixturevalue("s3")
+        for name, value in S3_ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        bucket = f"b{os.urandom(6).hex()}"
+        make_bucket(server.port, bucket)
+        spec = RemoteSpec("r", f"s3://{bucket}/a prefix", {"endpoint": f"http://127.0.0.1:{server.port}"})
+        make = partial(open_remote, spec)
+    elif kind == "ssh":
+        server, home = request.getfixturevalue("ssh")
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        make = partial(open_remote, RemoteSpec("r", f"ssh://127.0.0.1:{server.port}{root}"))
+        overwrite = in_folder(root, "plain")
+    else:
+        isolate(monkeypatch)
+        repo = Repository(tmp_path / "repo")
+        if kind == "lfs":
+            server = request.getfixturevalue("lfs")
+            repo.git("remote", "add", "origin", f"http://127.0.0.1:{server.port}/org/r{os.urandom(4).hex()}.git")
+        else:
+            Repository(tmp_path / "hub.git", bare=True)
+            repo.git("remote", "add", "origin", str(tmp_path / "hub.git"))
+            overwrite = in_folder(tmp_path / "hub.git/lfs", "lfs")
+        location = discover(repo.path, dict(os.environ))
+        pointers = MemoryPointers()
+
+        def opened_lfs() -> RemoteStore:
+            endpoint = find_endpoint(location, None)
+            spec = RemoteSpec("r", "lfs")
+            if endpoint.folder is not None:
+                return PointedRemote(FolderRemote(spec, endpoint.folder, lfs_key_of), pointers)
+            return PointedRemote(LfsServer(spec, location, endpoint), pointers)
+
+        make = opened_lfs
+
+    def remember() -> RemoteStore:
+        opened.append(make())
+        return opened[-1]
+
+    yield Place(remember, overwrite)
+    for remote in opened:
+        remote.close()
+
+
+@pytest.fixture
+def remote(place: Place) -> RemoteStore:
+    return place.open()
+
+
+def item_of(content: bytes) -> Stored:
+    return Stored(digest_of(content), len(content))
+
+
+def nothing(_: int) -> None:
+    return None
+
+
+def put(remote: RemoteStore, content: bytes) -> Stored:
+    item = item_of(content)
+    remote.lacking([item])
+    remote.put(item, content, nothing)
+    return item
+
+
+def read(remote: RemoteStore, item: Stored) -> bytes:
+    download = remote.get(item)
+    assert download.start == 0
+    return b"".join(download.chunks)
+
+
+def test_bytes_and_files_that_are_put_are_there_for_everyone_and_come_back(place: Place, tmp_path: Path) -> None:
+    remote = place.open()
+    path = tmp_path / "large"
+    path.write_bytes(LARGE)
+    items = [item_of(SMALL), item_of(LARGE), item_of(b"")]
+    assert remote.present(items) == set()
+    assert remote.lacking(items) == {item.digest for item in items}
+    moved: list[int] = []
+    remote.put(items[0], SMALL, moved.append)
+    remote.put(items[1], str(path), moved.append)
+    remote.put(items[2], b"", moved.append)
+    assert sum(moved) == len(SMALL) + len(LARGE)
+    other = place.open()
+    assert other.present(items) == {item.digest for item in items}
+    assert other.lacking(items) == set()
+    assert [read(other, item) for item in items] == [SMALL, LARGE, b""]
+
+
+def test_what_is_not_there_is_told_as_missing(remote: RemoteStore) -> None:
+    put(remote, SMALL)
+    never = item_of(b"never")
+    assert remote.present([never, item_of(SMALL)]) == {digest_of(SMALL)}
+    with pytest.raises(IntegrityError, match="not there"):
+        list(remote.get(never).chunks)
+    assert remote.manifest(never.digest) is None
+    assert remote.with_manifest([never.digest]) == set()
+
+
+def test_content_of_another_size_does_not_count_as_there(remote: RemoteStore) -> None:
+    item = put(remote, SMALL)
+    assert remote.present([Stored(item.digest, item.size + 1)]) == set()
+
+
+def test_damaged_content_never_gets_there(place: Place, tmp_path: Path) -> None:
+    remote = place.open()
+    item = item_of(LARGE)
+    path = tmp_path / "large"
+    path.write_bytes(LARGE[:-1] + bytes([LARGE[-1] ^ 1]))
+    remote.lacking([item])
+    with pytest.raises(IntegrityError):
+        remote.put(item, str(path), nothing)
+    assert place.open().present([item]) == set()
+
+
+def test_an_upload_that_is_ended_leaves_nothing_under_the_name(place: Place, tmp_path: Path) -> None:
+    class EndedError(GitmlError):
+        pass
+
+    def end(_: int) -> None:
+        raise EndedError("enough")
+
+    remote = place.open()
+    path = tmp_path / "large"
+    path.write_bytes(LARGE)
+    item = item_of(LARGE)
+    remote.lacking([item])
+    with pytest.raises(GitmlError):
+        remote.put(item, str(path), end)
+    assert place.open().present([item]) == set()
+    place.open().put(item, str(path), nothing)
+    assert read(place.open(), item) == LARGE
+
+
+def test_a_download_goes_on_in_the_middle_or_says_that_it_begins_anew(remote: RemoteStore) -> None:
+    item = put(remote, LARGE)
+    for start in (1, 8 << 20, len(LARGE) - 1):
+        download = remote.get(item, start)
+        assert download.start in (0, start)
+        assert b"".join(download.chunks) == LARGE[download.start :]
+
+
+def test_putting_again_replaces_what_went_bad(place: Place) -> None:
+    if place.overwrite is None:
+        pytest.skip("what lies on this server can't be spoilt from here")
+    remote = place.open()
+    item = put(remote, SMALL)
+    place.overwrite(item.digest, b"spoilt!")
+    assert item.digest not in place.open().present([item])
+    place.open().put(item, SMALL, nothing)
+    assert read(place.open(), item) == SMALL
+
+
+def test_manifests_are_kept_and_found(place: Place) -> None:
+    remote = place.open()
+    trees = [digest_of(b"tree %d" % number) for number in range(3)]
+    manifests = {tree: encode_manifest(Manifest(tree, 5, (), (), ())) for tree in trees[:2]}
+    remote.put_manifests(manifests)
+    other = place.open()
+    assert other.with_manifest(trees) == set(trees[:2])
+    assert [other.manifest(tree) for tree in trees] == [manifests[trees[0]], manifests[trees[1]], None]
+
+
+def test_many_are_asked_for_and_moved_at_once(remote: RemoteStore) -> None:
+    contents = [b"content %d" % number for number in range(230)]
+    items = [item_of(content) for content in contents]
+    assert remote.lacking(items) == {item.digest for item in items}
+    errors: list[BaseException] = []
+
+    def work(part: int) -> None:
+        try:
+            for item, content in list(zip(items, contents, strict=True))[part::4]:
+                remote.put(item, content, nothing)
+                assert b"".join(remote.get(item).chunks) == content
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert remote.present(items) == {item.digest for item in items}
+    remote.expect(items)
+
+
+def test_what_can_be_swept_is_listed_with_size_and_time_and_can_be_deleted(place: Place) -> None:
+    remote: Any = place.open()
+    if not hasattr(remote, "listed"):
+        pytest.skip("a Git LFS server deletes nothing for its users")
+    swept: SweptRemote = remote
+    item = put(remote, SMALL)
+    tree = digest_of(b"tree")
+    remote.put_manifests({tree: b"{}\n"})
+    found = sorted(swept.listed(), key=lambda listed: listed.manifest)
+    assert [(one.digest, one.size, one.manifest) for one in found] == [(item.digest, 13, False), (tree, 3, True)]
+    assert all(1.6e9 < one.written < 1e10 for one in found)
+    assert swept.note() is None
+    swept.set_note(b"one")
+    swept.set_note(b"two")
+    assert place.open().note() == b"two"
+    for one in found:
+        swept.delete(one)
+        swept.delete(one)
+    swept.delete(Listed(digest_of(b"never"), 5, False, 0.0))
+    assert list(swept.listed()) == []
+    assert remote.present([item]) == set()

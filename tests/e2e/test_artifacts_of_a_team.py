@@ -1,0 +1,129 @@
+"""Two people, one bare repository, one store: what the second needs comes, when it is needed, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.artifacts import ArtifactTeam, bytes_stored, stored
+from tests.kit.servers import S3_ENVIRONMENT, lfs_server, lfs_token, make_bucket, s3_server
+
+pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
+
+
+@pytest.fixture(params=["file", "s3", "lfs", "lfs-folder"])
+def team(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactTeam]:
+    kind = request.param
+    if kind == "file":
+        yield ArtifactTeam(tmp_path, f"[file://{tmp_path}/store]")
+    elif kind == "s3":
+        server = s3_server(tmp_path / "server")
+        make_bucket(server.port, "team")
+        yield ArtifactTeam(
+            tmp_path, f"[{{name: lab, url: 's3://team/x', endpoint: 'http://127.0.0.1:{server.port}'}}]", S3_ENVIRONMENT
+        )
+        server.kill()
+    elif kind == "lfs":
+        secret = "a-secret-of-the-tests-that-is-long-enough-0123456789"
+        server = lfs_server(tmp_path / "server", token_secret=secret)
+        helper = tmp_path / "helper.sh"
+        helper.write_text(f'#!/bin/sh\ntest "$1" = get && echo username=_jwt && echo password={lfs_token(secret)}\n')
+        helper.chmod(0o755)
+        settings = {
+            "GIT_CONFIG_COUNT": "3",
+            "GIT_CONFIG_KEY_0": "gc.auto",
+            "GIT_CONFIG_VALUE_0": "0",
+            "GIT_CONFIG_KEY_1": "lfs.url",
+            "GIT_CONFIG_VALUE_1": f"http://127.0.0.1:{server.port}/org/team.git/info/lfs",
+            "GIT_CONFIG_KEY_2": "credential.helper",
+            "GIT_CONFIG_VALUE_2": str(helper),
+        }
+        yield ArtifactTeam(tmp_path, "lfs", settings)
+        server.kill()
+    else:
+        yield ArtifactTeam(tmp_path, "lfs")
+
+
+def test_the_tour(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = team.people["author"]
+    first = ada.run("big")
+    forecast = ada.do("push", "-n")
+    assert "make.model" in forecast.out
+    assert not (tmp_path / "store").exists()
+    sent = ada.do("push", "--json").json
+    (store,) = sent["artifacts"]
+    assert {root["name"] for root in store["sent"]} == {"make.model", "make.parts"}
+    assert sent["sent"]["runs"] == 1
+    again = ada.do("push", "--json").json["artifacts"]
+    assert [(one["sent"], one["bytes"]) for one in again] == [([], 0)]
+
+    bob = team.person("bob")
+    bob.do("pull")
+    assert set(bob.outcomes("big").values()) == {"reused"}
+    assert stored(bob) == set()  # nothing was downloaded
+    changed = bob.run("big", "-S", "cut=20")
+    assert {s["name"]: s["outcome"] for s in changed["steps"]} == {
+        "make": "reused",
+        "head": "executed",
+        "count": "reused",
+    }
+    assert len(stored(bob)) == 2  # the model, and what was made of it
+    assert bob.content(changed, "head", "first")[:10] == ada.content(first, "head", "first")
+    bob.do("checkout", f"{first['run'][:8]}:make.parts", str(tmp_path / "out"))
+    ada.do("checkout", f"{first['run'][:8]}:make.parts", str(tmp_path / "same"))
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "same")
+    assert "link" in snapshot(tmp_path / "out")
+    bob.do("push")
+
+    ada.do("pull")
+    assert changed["run"] in team.runs_of(ada)
+    before = bytes_stored(ada)
+    ada.do("pull", "--runs", changed["run"])
+    assert bytes_stored(ada) - before < 100  # what Bob made is small, and came with the records or now
+    assert set(ada.outcomes("big", "-S", "cut=20").values()) == {"reused"}
+    assert ada.do("fsck").out == ""
+    assert bob.do("fsck", "--remote", store["remote"], "--deep").out == ""
+
+
+def test_what_is_lost_here_is_healed_from_the_store(team: ArtifactTeam) -> None:
+    ada = team.people["author"]
+    run = ada.run("big")
+    ada.do("push")
+    model = run["steps"][0]["outputs"]["model"]["digest"]
+    damage = sorted(stored(ada))
+    for name in damage:
+        path = ada.object("sha256:" + name)
+        path.chmod(0o644)
+        path.write_bytes(b"damaged")
+    told = ada.do("fsck", "--repair", code=None)
+    assert "fetched from a remote store" in told.out
+    assert "made again" not in told.out
+    assert ada.do("fsck", "--deep").out == ""
+    assert ada.object(model).stat().st_size == 3_000_000
+    assert len(team.runs_of(ada)) == 1
+
+
+def test_no_secret_is_written_anywhere(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = team.people["author"]
+    ada.run("big")
+    said = [ada.do("push", "-v"), ada.do("push", "--json"), ada.do("remotes", "--check", "--json")]
+    secrets = [S3_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"], "eyJ"]  # tokens of the LFS server begin so
+    for place, _, names in os.walk(ada.path):
+        for name in names:
+            content = (Path(place) / name).read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), f"{place}/{name}"
+    assert not any(secret in done.out + done.err for secret in secrets for done in said)
+
+
+def snapshot(root: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if path.is_symlink():
+            found[name] = os.readlink(path)
+        elif path.is_file():
+            found[name] = (path.read_bytes(), bool(path.stat().st_mode & 0o100))
+    return found

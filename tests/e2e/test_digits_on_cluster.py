@@ -1,0 +1,58 @@
+"""examples/digits on a cluster of separate machines makes the bytes that it makes here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_example_digits import DIGITS, STEPS, TRAINED, Project
+from tests.kit.farproject import FarProject
+from tests.kit.machines import machines, why_not
+from tests.kit.raycluster import TOKEN_FILE, Has, RayCluster
+
+pytestmark = [
+    pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
+    pytest.mark.slow,
+    pytest.mark.xdist_group("machines"),
+    pytest.mark.timeout(900),
+]
+
+TAGGED = (
+    '    resources: {gpus: 0.5, labels: {accelerator: h100}}\n    outputs:\n      model: {type: file, path: "models/'
+)
+
+
+def test_the_example_runs_unchanged_on_machines_with_gpus_and_makes_the_same_bytes(tmp_path: Path) -> None:
+    here = Project(DIGITS, tmp_path / "digits").run()
+    # The machines have no way out: what uv fetched for the run here is what they install from.
+    offline = {"UV_CACHE_DIR": os.path.expanduser("~/.cache/uv"), "UV_OFFLINE": "1"}
+    files = {
+        str(path.relative_to(DIGITS)): path.read_text()
+        for path in DIGITS.rglob("*")
+        if path.is_file() and path.suffix in (".py", ".yaml", ".txt", ".in", ".csv")
+    }
+    name = "pipelines/digits.yaml"
+    tagged = files[name].replace('    outputs:\n      model: {type: file, path: "models/', TAGGED, 1)
+    assert tagged != files[name]
+    with machines(2) as lab:
+        cluster = RayCluster(lab, [Has(), Has(gpus=1, labels={"accelerator": "h100"})], env=offline)
+        cluster.start_all()
+        target = f'targets:\n  big: {{ray: "10.77.0.1:6379", token: {TOKEN_FILE}}}\n'
+        far = FarProject(lab[1], {**files, name: tagged, "gitml.yaml": files["gitml.yaml"] + target}, offline)
+        told = far.gitml("run", "--on", "big", "--json")
+        there = told.json
+        assert there["status"] == "succeeded", told.err
+        outputs = {
+            run["run"]: {
+                step["name"]: {port: made["digest"] for port, made in step["outputs"].items()} for step in run["steps"]
+            }
+            for run in (here, there)
+        }
+        assert list(outputs[there["run"]]) == STEPS
+        assert outputs[here["run"]] == outputs[there["run"]]
+        ran_on = {step["name"]: step["attempts"][0]["machine"] for step in there["steps"]}
+        assert {ran_on[name] for name in TRAINED} == {"node2"}
+        again = far.gitml("run", "--on", "big", "--json").json
+        assert {step["outcome"] for step in again["steps"]} == {"reused"}

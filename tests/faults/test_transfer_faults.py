@@ -1,0 +1,272 @@
+"""Transfers that are cut, killed, or run out of room: nothing partial becomes visible, and the next try goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.core.digest import digest_of, hex_of
+from gitml.core.protocols import RemoteStore
+from gitml.core.remotes import RemoteSpec, Stored
+from gitml.errors import MachineError, RemoteError
+from gitml.repo.discover import discover
+from gitml.repo.lfsplace import find_endpoint
+from gitml.repo.lfsserver import LfsServer
+from gitml.store.objects import LocalStore
+from gitml.store.remote.fetching import Brought, Fetcher
+from gitml.store.remote.folder import FolderRemote
+from gitml.store.remote.known import Known, PackIndexes, Source
+from gitml.store.remote.opening import open_remote
+from gitml.store.remote.pointed import PointedRemote
+from gitml.store.remote.sending import Sender
+from gitml.store.remote.transfer import Root
+from tests.kit.artifacts import ArtifactTeam, stored
+from tests.kit.cutting import Cutting
+from tests.kit.repository import Repository, isolate
+from tests.kit.servers import S3_ENVIRONMENT, lfs_server, make_bucket, s3_server
+
+pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
+
+SIZE = 12 << 20
+
+
+class Facts:
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], object] = {}
+
+    def fact(self, kind: str, id: str) -> object | None:
+        return self.kept.get((kind, id))
+
+    def remember(self, kind: str, id: str, value: object) -> None:
+        self.kept[kind, id] = value
+
+
+class Pointers:
+    def __init__(self) -> None:
+        self.known: dict[str, list[Stored]] = {}
+
+    def manifests_of(self, tree: str) -> list[Stored]:
+        return self.known.get(tree, [])
+
+    def add(self, manifests: dict[str, Stored]) -> None:
+        for tree, item in manifests.items():
+            self.known.setdefault(tree, []).append(item)
+
+
+def send(store: LocalStore, remote: RemoteStore, *roots: Root) -> None:
+    sent = Sender(store, remote, Known(Facts(), remote.identity), PackIndexes(store.root)).send(roots)
+    assert sent.refused == sent.missing == ()
+
+
+def fetch(store: LocalStore, remote: RemoteStore, *roots: Root) -> Brought:
+    return Fetcher(store, [Source(remote, Known(Facts(), remote.identity))], PackIndexes(store.root)).fetch(roots)
+
+
+def content(store: LocalStore, path: Path) -> list[Root]:
+    """A large file and a directory, taken in."""
+    blob = os.urandom(SIZE)
+    path.mkdir(parents=True)
+    for number in range(100):
+        (path / f"{number}").write_bytes(os.urandom(50_000))
+    digest, size = store.take_tree(str(path))
+    return [Root(store.put(blob), SIZE, False, "blob"), Root(digest, size, True, "tree")]
+
+
+@pytest.fixture(params=["s3", "lfs"])
+def cut(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Cutting, RemoteStore]]:
+    """A remote store behind a network that can be cut."""
+    if request.param == "s3":
+        for name, value in S3_ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        server = s3_server(tmp_path / "server")
+        make_bucket(server.port, "faults")
+        network = Cutting(server.port)
+        yield network, open_remote(RemoteSpec("r", "s3://faults/x", {"endpoint": f"http://127.0.0.1:{network.port}"}))
+    else:
+        isolate(monkeypatch)
+        server = lfs_server(tmp_path / "server")
+        network = Cutting(server.port)
+        repo = Repository(tmp_path / "repo")
+        repo.git("remote", "add", "origin", f"http://127.0.0.1:{network.port}/org/r.git")
+        location = discover(repo.path, dict(os.environ))
+        yield (
+            network,
+            PointedRemote(LfsServer(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), Pointers()),
+        )
+    network.close()
+    server.kill()
+
+
+def test_a_connection_that_is_cut_midway_costs_a_second_try_only(
+    cut: tuple[Cutting, RemoteStore], tmp_path: Path
+) -> None:
+    network, remote = cut
+    one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
+    roots = content(one, tmp_path / "in")
+    network.limit = network.passed + 5_000_000
+    with pytest.raises(RemoteError):
+        send(one, remote, *roots)
+    assert network.cuts
+    assert roots[0].digest not in _present_when_whole(network, remote, roots[0])
+    network.limit = None
+    send(one, remote, *roots)
+
+    network.limit = network.passed + 5_000_000
+    brought = fetch(two, remote, *roots)
+    assert brought.lost
+    assert brought.problems
+    for root in brought.lost:
+        assert not LocalStore(two.root).has(root.digest, root.size, tree=root.tree)
+    network.limit = None
+    before = network.passed
+    assert fetch(two, remote, *roots).lost == ()
+    assert all(LocalStore(two.root).has(root.digest, root.size, tree=root.tree) for root in roots)
+    assert network.passed - before < SIZE + 6_000_000
+    assert list(two.iterate())
+    assert all(two.check(digest) is None for digest, _ in two.iterate())
+
+
+def _present_when_whole(network: Cutting, remote: RemoteStore, root: Root) -> set[str]:
+    network.limit = None
+    return set(remote.present([Stored(root.digest, root.size)]))
+
+
+def test_a_server_killed_midway_and_started_again_has_nothing_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolate(monkeypatch)
+    server = lfs_server(tmp_path / "server")
+    repo = Repository(tmp_path / "repo")
+    repo.git("remote", "add", "origin", f"http://127.0.0.1:{server.port}/org/r.git")
+    location = discover(repo.path, dict(os.environ))
+    pointers = Pointers()
+
+    def remote() -> RemoteStore:
+        return PointedRemote(LfsServer(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
+
+    one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
+    roots = content(one, tmp_path / "in") + [Root(one.put(os.urandom(SIZE)), SIZE, False, f"b{n}") for n in range(4)]
+    seen = threading.Event()
+    sender = Sender(one, remote(), Known(Facts(), "x"), PackIndexes(one.root))
+    killer = threading.Thread(target=lambda: (seen.wait(30), server.kill()))
+    killer.start()
+    with pytest.raises(RemoteError):
+        sender.send(roots, lambda event: seen.set() if event.done > 2_000_000 else None)
+    killer.join()
+    server.start()
+    again = remote()
+    there = again.present([Stored(root.digest, root.size) for root in roots if not root.tree])
+    for digest in there:
+        assert digest_of(b"".join(again.get(Stored(digest, SIZE)).chunks)) == digest
+    send(one, again, *roots)
+    assert fetch(two, again, *roots).lost == ()
+    server.kill()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    mount = tmp_path / "tiny"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(mount)], capture_output=True).returncode:
+        pytest.skip("can't mount here: run the tests as root")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_full_disk_here_is_said_and_what_came_is_not_asked_for_again(tiny: Path, tmp_path: Path) -> None:
+    remote = FolderRemote(RemoteSpec("hub", f"file://{tmp_path}/hub"), str(tmp_path / "hub"))
+    one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tiny / "two"))
+    roots = content(one, tmp_path / "in")
+    send(one, remote, *roots)
+    with pytest.raises(MachineError, match="No space"):
+        fetch(two, remote, *roots)
+    assert not any(LocalStore(two.root).has(root.digest, root.size, tree=root.tree) for root in roots)
+    assert all(two.check(digest) is None for digest, _ in two.iterate())
+    subprocess.run(["mount", "-o", "remount,size=64m", str(tiny)], check=True)
+    assert fetch(two, remote, *roots).lost == ()
+
+
+def test_a_full_disk_there_is_said_and_leaves_nothing_partial(tiny: Path, tmp_path: Path) -> None:
+    remote = FolderRemote(RemoteSpec("hub", f"file://{tiny}/hub"), str(tiny / "hub"))
+    one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
+    roots = content(one, tmp_path / "in")
+    with pytest.raises(RemoteError, match="No space"):
+        send(one, remote, *roots)
+    for path in (tiny / "hub").rglob("*"):
+        if path.is_file() and not path.name.startswith("."):
+            assert digest_of(path.read_bytes())[7:] == path.parent.name + path.name
+    assert not list((tiny / "hub").rglob("*.tmp"))
+    subprocess.run(["mount", "-o", "remount,size=64m", str(tiny)], check=True)
+    send(one, remote, *roots)
+    assert fetch(two, remote, *roots).lost == ()
+
+
+def test_an_object_cut_short_on_a_server_is_refused_and_made_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    for name, value in S3_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    server = s3_server(tmp_path / "server")
+    make_bucket(server.port, "faults")
+    endpoint = f"http://127.0.0.1:{server.port}"
+    remote = open_remote(RemoteSpec("r", "s3://faults/x", {"endpoint": endpoint}))
+    one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
+    blob, tree = content(one, tmp_path / "in")
+    send(one, remote, blob, tree)
+    files = fsspec.filesystem("s3", endpoint_url=endpoint, skip_instance_cache=True, use_listings_cache=False)
+    name = hex_of(blob.digest)
+    files.pipe_file(f"faults/x/objects/{name[:2]}/{name[2:]}", os.urandom(100))
+    brought = fetch(two, remote, blob, tree)
+    assert brought.lost == (blob,)
+    assert [problem.digest for problem in brought.problems] == [blob.digest]
+    send(one, remote, blob, tree)
+    assert fetch(two, remote, blob).lost == ()
+    server.kill()
+
+
+def kill_at(person: object, delay: float, *args: str) -> int | None:
+    process = person.start(*args)  # type: ignore[attr-defined]
+    try:
+        process.wait(timeout=delay)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return int(process.returncode)
+
+
+def test_killing_push_and_pull_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, f"[file://{tmp_path}/store]")
+    ada = team.people["author"]
+    for seed in range(3):
+        ada.run("big", "-S", f"seed={seed}")
+    chance = random.Random(4)
+    killed = 0
+    for _ in range(8):
+        killed += kill_at(ada, chance.uniform(0.1, 0.8), "push") == -signal.SIGKILL
+    objects = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    for path in objects:
+        if path.parent.parent.name == "objects":
+            assert digest_of(path.read_bytes())[7:] == path.parent.name + path.name
+    ada.do("push")
+    bob = team.person("bob")
+    for _ in range(8):
+        killed += kill_at(bob, chance.uniform(0.1, 0.8), "pull", "--artifacts") == -signal.SIGKILL
+        for name in stored(bob):
+            assert digest_of(bob.object("sha256:" + name).read_bytes())[7:] == name
+    assert killed
+    bob.do("pull", "--artifacts")
+    assert stored(bob) >= {name for name in stored(ada) if ada.object("sha256:" + name).stat().st_size > 1024}
+    assert bob.do("fsck", "--deep").out == ""
+    assert ada.do("fsck", "--remote", "file", "--deep").out == ""

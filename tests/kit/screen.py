@@ -1,0 +1,88 @@
+"""The terminal UI without a terminal: keys go in, what a person would see comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from gitml.tui.app import GitmlApp
+from gitml.tui.feed import Feed
+from gitml.tui.start import settle
+
+
+class Ui:
+    """The running application."""
+
+    def __init__(self, app: GitmlApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def place(self) -> str:
+        """The name of the screen that is seen; the class of a dialog."""
+        return getattr(self.app.screen, "place", type(self.app.screen).__name__)
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys one after the other, each once all that the one before asked for is drawn."""
+        for key in keys:
+            await self.pilot.press(key)
+            await self.settle()
+
+    async def type(self, text: str) -> None:
+        """Types a text."""
+        for char in text:
+            await self.pilot.press({" ": "space"}.get(char, char))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Waits until nothing is asked any more."""
+        await settle(self.app, self.pilot)
+
+    async def until(self, text: str, seconds: float = 20.0) -> None:
+        """Waits until a text is seen."""
+        end = asyncio.get_running_loop().time() + seconds
+        while text not in self.text():
+            assert asyncio.get_running_loop().time() < end, f"{text!r} was never seen:\n{self.text()}"
+            await asyncio.sleep(0.05)
+            await self.pilot.pause()
+
+    def lines(self) -> list[str]:
+        """What is seen, by line."""
+        return [strip.text for strip in self.app.screen._compositor.render_strips(self.app.size)]
+
+    def text(self) -> str:
+        """What is seen, notifications and all."""
+        return "\n".join(self.lines())
+
+    def line(self, text: str) -> str:
+        """The first line that has a text."""
+        found = next((line for line in self.lines() if text in line), None)
+        assert found is not None, f"{text!r} is not seen:\n{self.text()}"
+        return found
+
+
+@asynccontextmanager
+async def shown(
+    path: str | Path,
+    env: Mapping[str, str],
+    place: str = "runs",
+    *,
+    size: tuple[int, int] = (120, 36),
+    memory: str | None = None,
+    **what: Any,
+) -> AsyncIterator[Ui]:
+    """The UI of the repository at `path`, at a place that shows `what`."""
+    feed = Feed(str(path), env)
+    app = GitmlApp(feed, memory, (place, what) if memory is None else None)
+    try:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            ui = Ui(app, pilot)
+            await ui.settle()
+            yield ui
+    finally:
+        feed.close()

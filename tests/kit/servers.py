@@ -1,0 +1,162 @@
+"""Real servers for remote stores, on loopback: Git LFS (giftless), S3 (moto) and SSH (the machine's sshd).
+
+giftless and moto live in an environment of their own, `.venv/servers`, which `make test` makes; without make it is made here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(sys.prefix) / "servers"
+_STAMP = Path(sys.prefix) / "servers.stamp"
+
+
+def servers_python() -> str:
+    """The interpreter that giftless and moto are installed for."""
+    lock = ROOT / "requirements/servers.txt"
+    with open(f"{sys.prefix}/servers.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not _STAMP.exists() or _STAMP.stat().st_mtime < lock.stat().st_mtime:
+            uv = f"{sys.prefix}/bin/uv"
+            python = FOLDER / "bin/python"
+            environment = {**os.environ, "UV_SYSTEM_CERTS": "1"}
+            for command in (
+                [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER)],
+                [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python), str(lock)],
+            ):
+                subprocess.run(command, check=True, env=environment)
+            _STAMP.touch()
+    return str(FOLDER / "bin/python")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+class Server:
+    """A process that listens on `port`. What it says goes to `log`."""
+
+    def __init__(self, command: list[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self.port = port
+        self.command = command
+        self.env = {**os.environ, **(env or {})}
+        self.folder = folder
+        self.log = folder / f"server-{port}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers."""
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+def lfs_server(folder: Path, *, token_secret: str | None = None) -> Server:
+    """giftless, keeping objects in `folder`; open to all, or to those with a token signed by `token_secret`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    auth = "['giftless.auth.allow_anon:read_write']"
+    if token_secret is not None:
+        auth = f"[{{factory: 'giftless.auth.jwt:factory', options: {{algorithm: HS256, private_key: {token_secret}}}}}]"
+    config = (
+        f"AUTH_PROVIDERS: {auth}\nLEGACY_ENDPOINTS: false\n"
+        "PRE_AUTHORIZED_ACTION_PROVIDER: {options: {private_key: a-long-enough-secret-for-tests-only-0123456789}}\n"
+        f"TRANSFER_ADAPTERS: {{basic: {{options: {{storage_options: {{path: {folder / 'objects'}}}}}}}}}\n"
+    )
+    port = free_port()
+    python = servers_python()
+    command = [python, "-m", "flask", "--app", "giftless.wsgi_entrypoint", "run", "--port", str(port), "--with-threads"]
+    return Server(command, port, folder, {"GIFTLESS_CONFIG_STR": config, "PYTHONWARNINGS": "ignore"})
+
+
+def lfs_token(secret: str) -> str:
+    """A token that lets one do everything at a server with this secret."""
+    code = (
+        "import sys, time, jwt; print(jwt.encode({'sub': 'a', 'scopes': ['obj:*/*/*'], 'exp': time.time() + 3600}, "
+        "sys.argv[1], algorithm='HS256'))"
+    )
+    return subprocess.run(
+        [servers_python(), "-c", code, secret], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def s3_server(folder: Path) -> Server:
+    """moto, keeping everything in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    python = servers_python()
+    command = [python, str(Path(python).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    return Server(command, port, folder)
+
+
+S3_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "key-of-the-tests",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def make_bucket(port: int, name: str) -> None:
+    """A bucket at the S3 server."""
+    import urllib.request
+
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{name}", method="PUT")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def ssh_server(folder: Path, home: Path) -> Server:
+    """sshd for the user of the tests, whose keys and known hosts are written below `home`."""
+    sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if sshd is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("needs sshd and ssh-keygen: install openssh-server")
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = home / ".ssh"
+    keys.mkdir(parents=True, mode=0o700)
+    for key in (folder / "host_key", keys / "id_ed25519"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    shutil.copy(keys / "id_ed25519.pub", folder / "authorized_keys")
+    port = free_port()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nStrictModes no\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n"
+    )
+    host_key = (folder / "host_key.pub").read_text().split()
+    (keys / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key[0]} {host_key[1]}\n")
+    if os.geteuid() == 0 and not os.path.isdir("/run/sshd"):
+        os.makedirs("/run/sshd", mode=0o755)  # where sshd, started by root, wants to put nothing
+    return Server([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], port, folder)

@@ -1,0 +1,205 @@
+"""The screen Run, of runs that ended and of one that goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.widgets.graph import Graph
+from gitml.tui.widgets.logview import LogView
+from tests.kit.commandline import Project, wait_until
+from tests.kit.screen import shown
+
+
+def newest(project: Project) -> str:
+    runs: list[dict[str, str]] = project.do("log", "--json").json
+    return runs[0]["run"]
+
+
+def middle(project: Project) -> str:
+    runs: list[dict[str, str]] = project.do("log", "--json").json
+    return runs[1]["run"]
+
+
+async def test_the_graph_shows_each_step_with_its_state_and_the_details_tell_why_and_what(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=middle(ran)) as ui:
+        assert "= prepare" in ui.text()
+        assert "✓ train[ada]" in ui.text()
+        assert "╭" in ui.text()
+        assert "twice the gamma" in ui.text()
+        await ui.press("down")
+        assert "param gamma: 0.25 -> 0.5" in ui.text()
+        assert "gamma = 0.5" in ui.text()
+        assert "python3 work.py train" in ui.text()
+        assert "CPU" in ui.line("cost")
+        await ui.press("right")
+        assert ui.app.screen.query_one(Graph).chosen == "train[bert]"
+
+
+async def test_a_narrow_screen_shows_an_outline(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", size=(80, 24), run=newest(ran)) as ui:
+        assert "├ = train[ada]" in ui.text()
+        await ui.press("v")
+        assert "│ = prepare │" in ui.text()
+
+
+async def test_the_files_of_a_step_are_listed_with_digests_and_sizes(ran: Project) -> None:
+    run = ran.do("show", newest(ran), "--json").json
+    digest = run["steps"][0]["outputs"]["clean"]["digest"]
+    async with shown(ran.path, ran.env, "run", run=run["run"]) as ui:
+        await ui.press("f")
+        line = ui.line("clean")
+        assert digest[7:19] in line
+        assert "1 B" in line
+        assert "work.py" in ui.text()
+        assert "data.csv" in ui.line("given")
+        await ui.press("f", "Y")
+        assert ui.app.clipboard == digest
+
+
+async def test_the_log_of_a_reused_step_is_that_of_the_run_which_made_it(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=newest(ran), step="train[ada]") as ui:
+        await ui.press("l")
+        assert "line 199" in ui.text()
+        assert "which made it" in ui.text()
+        await ui.press("l", "home")
+        assert "one line of a log" in ui.text()
+
+
+async def test_a_log_is_searched(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=newest(ran), step="train[ada]") as ui:
+        await ui.press("l", "l", "slash")
+        await ui.type("line 5")
+        await ui.press("enter")
+        view = ui.app.screen.query_one(LogView)
+        assert view.page.lines[view._rows[int(view.scroll_offset.y)][0]] == "line 5"
+        await ui.press("n")
+        assert view.page.lines[view._rows[int(view.scroll_offset.y)][0]] == "line 50"
+        await ui.press("N", "slash")
+        await ui.type("nowhere")
+        await ui.press("enter")
+        assert "nowhere is not found" in ui.text()
+
+
+async def test_metrics_stand_beside_those_of_the_run_before(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=newest(ran), step="train[ada]") as ui:
+        await ui.press("m")
+        words = ui.line("train[ada].accuracy").split()
+        assert words[-4:-1] == ["0.75", "1.5", "-0.75"]
+
+
+async def test_a_table_of_a_plot_port_is_drawn(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=newest(ran), step="train[ada]") as ui:
+        await ui.press("p")
+        assert "train[ada].curve" in ui.text()
+        assert "epoch" in ui.text()
+        assert any("⠁" <= char <= "⣿" for char in ui.text())
+
+
+async def test_a_run_that_there_is_not_is_told(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run="0" * 16) as ui:
+        assert "no run" in ui.text()
+
+
+async def test_a_run_is_followed_as_it_goes_on_and_cancelled(project: Project, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    process = project.start("run", "gated", "-q", "-S", f"gate={gate}")
+    try:
+        async with shown(project.path, project.env) as ui:
+            await ui.until("▶ 1 running")
+            await ui.until("▸ ▶")
+            await ui.press("enter")
+            await ui.until("▶ wait")
+            assert "· last" in ui.text()
+            assert "✓ first" in ui.text()
+            await ui.press("l")
+            await ui.until("waiting for the gate")
+            await ui.press("x")
+            assert ui.place == "Confirm"
+            assert "Ctrl-C" in ui.text()
+            await ui.press("y")
+            await ui.until("■ cancelled")
+        assert process.wait(20) == 130
+        (run,) = project.do("log", "--json").json
+        assert run["status"] == "cancelled"
+        assert run["counts"]["executed"] == 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_a_run_that_ends_well_elsewhere_is_seen_to_end(project: Project, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    process = project.start("run", "gated", "-q", "-S", f"gate={gate}")
+    try:
+        wait_until(lambda: list((project.path / ".git/gitml/live").glob("*/run.json")))
+        (live,) = (project.path / ".git/gitml/live").iterdir()
+        async with shown(project.path, project.env, "run", run=live.name) as ui:
+            await ui.until("▶ wait")
+            gate.touch()
+            await ui.until("✓ succeeded")
+            assert "✓ last" in ui.text()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_a_run_that_was_killed_is_recorded_and_shown_as_failed(project: Project, tmp_path: Path) -> None:
+    process = project.start("run", "gated", "-q", "-S", f"gate={tmp_path / 'gate'}")
+    try:
+        wait_until(lambda: list((project.path / ".git/gitml/live").glob("*/logs/1-1.log")))
+        (live,) = (project.path / ".git/gitml/live").iterdir()
+        async with shown(project.path, project.env, "run", run=live.name) as ui:
+            await ui.until("▶ wait")
+            os.kill(process.pid, signal.SIGKILL)
+            await ui.until("✗ failed")
+            assert "gitml was ended before the run was" in ui.text()
+        assert project.do("show", live.name, "--json").json["status"] == "failed"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(project: Project) -> None:
+    chain = "".join(
+        f"  s{n}:\n    run: python3 work.py prepare {'${{ inputs.data }}' if n % 40 == 0 else f'${{{{ steps.s{n - 1}.outputs.o }}}}'}"
+        f" {n} ${{{{ outputs.o }}}}\n    outputs: {{o: file}}\n"
+        for n in range(1000)
+    )
+    project.repo.commit("large", {"pipelines/large.yaml": f"inputs: {{data: data.csv}}\nsteps:\n{chain}"})
+    process = project.start("run", "large", "-q", "s0")
+    process.communicate(timeout=60)
+    run = newest(project)
+    from gitml.core.record import StepRun
+    from gitml.history.following import Standing
+    from gitml.tui.screens.run import RunPage
+
+    async with shown(project.path, project.env, "run", run=run) as ui:
+        page = ui.app.screen
+        assert isinstance(page, RunPage)
+        assert page.seen is not None
+        names = [f"s{n}" for n in range(1000)]
+        planned = {
+            name: page.planned["s0"]._replace(name=name, parents=(f"s{n - 1}",) if n % 40 else ())
+            for n, name in enumerate(names)
+        }  # type: ignore[index]
+        page.planned = planned
+        page._show(
+            page.seen._replace(
+                steps=tuple(Standing(name, "reused", step=StepRun(name, "reused", "", 0.0)) for name in names)
+            )
+        )
+        await ui.settle()
+        await ui.press("end")
+        assert "s999" in ui.text()
+        await ui.press("up", "pageup", "home")
+        assert "s0" in ui.text()
+
+
+async def test_the_table_of_files_is_a_table_like_the_others(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=newest(ran), section="files") as ui:
+        tables = list(ui.app.screen.query(BigTable))
+        assert any(table.count >= 3 for table in tables)

@@ -1,0 +1,151 @@
+"""Remote stores in gitml.yaml, and the notations of what lies in one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gitml.core.diagnostics import SpecError
+from gitml.core.digest import digest_of
+from gitml.core.pack import MAX_SIZE, contents_of, decode_index, encode_index, grouped
+from gitml.core.parseconfig import parse_config
+from gitml.core.remotes import Manifest, RemoteSpec, Stored, decode_manifest, encode_manifest
+
+
+def remotes(text: str) -> tuple[RemoteSpec, ...]:
+    return parse_config(f"remotes: {text}\n".encode()).remotes
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse_config(text.encode())
+    return [f"{one.line}:{one.column} {one.message}" for one in caught.value.diagnostics]
+
+
+def test_one_word_is_enough() -> None:
+    assert remotes("lfs") == (RemoteSpec("lfs", "lfs"),)
+
+
+def test_several_keep_their_order_and_get_the_name_of_their_kind() -> None:
+    found = remotes("[lfs, s3://bucket/a/, {name: old, url: 'file:///srv/old', push: false}, 'ssh://me@host:22/srv']")
+    assert [(spec.name, spec.url, spec.push) for spec in found] == [
+        ("lfs", "lfs", True),
+        ("s3", "s3://bucket/a", True),
+        ("old", "file:///srv/old", False),
+        ("ssh", "ssh://me@host:22/srv", True),
+    ]
+
+
+def test_options_belong_to_their_kind() -> None:
+    (spec,) = remotes("[{url: s3://b, endpoint: 'https://minio.example:9000'}]")
+    assert spec.options == {"endpoint": "https://minio.example:9000"}
+    (spec,) = remotes("[{url: az://c/x, account: team}]")
+    assert spec.options == {"account": "team"}
+    (spec,) = remotes("[{url: lfs, remote: upstream}]")
+    assert spec.options == {"remote": "upstream"}
+
+
+def test_every_mistake_is_told_at_once_at_its_place() -> None:
+    text = """\
+remotes:
+  - ftp://host/x
+  - s3://key:secret@bucket
+  - s3://
+  - file://relative
+  - {url: lfs, endpoint: 'https://x'}
+  - {url: s3://b, endpoint: 'b:9000', pusch: true}
+  - {name: 'a b', url: gs://b}
+  - {name: nothing}
+  - [lfs]
+  - ssh://host
+  - gs://x/../y
+  - s3://c
+  - s3://d
+"""
+    found = mistakes(text)
+    assert [int(line.split(":")[0]) for line in found] == [2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14]
+    told = "\n".join(found)
+    for part in (
+        "no kind of remote",
+        "credentials",
+        "bucket",
+        "whole path",
+        "lfs",
+        "'pusch'",
+        "not a name",
+        "needs a url",
+        "two remotes",
+    ):
+        assert part in told, part
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://b?x=1", "s3://b#x", "s3://b\x01", "gs://-b", "http://x", "s3:b", "ssh://u:p@h/x", ""]
+)
+def test_what_is_no_place_is_refused(url: str) -> None:
+    with pytest.raises(SpecError):
+        parse_config(f"remotes: [{{url: {json.dumps(url)}}}]\n".encode())
+
+
+def test_another_place_is_another_remote_and_another_name_is_not() -> None:
+    one = RemoteSpec("a", "s3://b", {"endpoint": "https://x"})
+    assert one.identity == one._replace(name="b", push=False).identity
+    assert one.identity != one._replace(options={}).identity
+    assert one.identity != one._replace(url="s3://c").identity
+
+
+def item(content: bytes) -> Stored:
+    return Stored(digest_of(content), len(content))
+
+
+def test_packs_are_split_into_what_went_in() -> None:
+    contents = [b"", b"a", b"b" * 5000]
+    data = encode_index([item(content) for content in contents]) + b"".join(contents)
+    assert [bytes(content) for _, content in contents_of(data)] == contents
+    assert decode_index(data) == ([item(content) for content in contents], len(data) - 5001)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"gitml pack 2\n0\n",
+        b"gitml pack 1\n",
+        b"gitml pack 1\nx\n",
+        b"gitml pack 1\n99999999999\n",
+        b"gitml pack 1\n1\n",
+        b"gitml pack 1\n1\n" + b"0" * 64 + b" 1",
+        b"gitml pack 1\n1\n" + b"0" * 64 + b" x\n",
+        b"gitml pack 1\n1\n" + b"G" * 64 + b" 1\na",
+        b"gitml pack 1\n1\n" + b"0" * 64 + b" 1\na",
+        encode_index([item(b"a")]) + b"ab",
+        encode_index([item(b"a")]),
+    ],
+)
+def test_what_is_no_pack_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        list(contents_of(data))
+
+
+def test_grouping_keeps_order_and_leaves_nothing_out() -> None:
+    items = [Stored(digest_of(b"%d" % n), 3 << 20) for n in range(7)]
+    groups = list(grouped(items))
+    assert [one for group in groups for one in group] == items
+    assert [len(group) for group in groups] == [2, 2, 2, 1]
+    assert list(grouped([])) == []
+    assert MAX_SIZE > 8 << 20
+
+
+def test_manifests_come_back_the_same_and_others_are_refused() -> None:
+    tree = digest_of(b"tree")
+    manifest = Manifest(tree, 7, (item(b"l"),), (item(b"p"), item(b"q")), (item(b"o"),))
+    data = encode_manifest(manifest)
+    assert decode_manifest(data, tree) == manifest
+    assert manifest.parts == (item(b"p"), item(b"q"), item(b"o"), item(b"l"))
+    for bad in (b"", b"[]", b"{}", data.replace(b'"format":1', b'"format":2'), data.replace(b'"size":7', b'"size":-7')):
+        with pytest.raises(ValueError, match=r"\S"):
+            decode_manifest(bad, tree)
+    with pytest.raises(ValueError, match="another"):
+        decode_manifest(data, digest_of(b"other"))

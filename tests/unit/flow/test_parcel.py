@@ -1,0 +1,146 @@
+"""What a submitted run takes along, and what it says, come out as they went in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gitml.core.digest import digest_of
+from gitml.core.events import Note, RunFinished, RunStarted, StepFinished
+from gitml.core.plan import Policy
+from gitml.core.record import decode_run, encode_run
+from gitml.errors import InputError, IntegrityError
+from gitml.flow.load import load, load_run
+from gitml.flow.parcel import BUNDLE, Asked, make_parcel, open_parcel
+from gitml.flow.planning import Planner
+from gitml.flow.request import Origin, RunRequest
+from gitml.flow.run import head_of
+from gitml.flow.telling import Ended, Kept, LogText, RecordFile, as_line, sayings
+from gitml.repo.git import git
+from gitml.repo.revisions import IdentQuery
+from tests.kit.project import Project
+
+PIPELINE = """\
+params: {n: 1}
+inputs: {raw: raw.txt, big: big.bin}
+steps:
+  first:
+    run: sh first.sh ${{ inputs.raw }} ${{ outputs.o }}
+    outputs: {o: directory}
+  second:
+    run: sh second.sh ${{ steps.first.outputs.o }} ${{ inputs.big }} ${{ params.n }} ${{ outputs.o }}
+    outputs: {o: file}
+"""
+CONTENT = b"large content of Git LFS"
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid {digest_of(CONTENT)}\nsize {len(CONTENT)}\n"
+FILES = {
+    "pipelines/p.yaml": PIPELINE,
+    "first.sh": 'mkdir -p "$2/below"; cp "$1" "$2/a"; echo b > "$2/below/b"\n',
+    "second.sh": 'cat "$1/a" "$1/below/b" "$2" > "$4"; echo "$3" >> "$4"\n',
+    "raw.txt": "raw\n",
+    "big.bin": POINTER,
+    "unused.txt": "x" * 1000,
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(tmp_path / "project", FILES)
+    name = digest_of(CONTENT).removeprefix("sha256:")
+    place = tmp_path / "project/.git/lfs/objects" / name[:2] / name[2:4]
+    place.mkdir(parents=True)
+    (place / name).write_bytes(CONTENT)
+    return project
+
+
+def parcel_of(project: Project, folder: Path, **given: str) -> Asked:
+    """A parcel of a run of the work tree."""
+    with project.workspace() as ws:
+        loaded = load(ws, "p", None, list(given.items()))
+        planner = Planner(ws, loaded, Policy())
+        plan = planner.plan(list(loaded.graph.steps))
+        run = head_of(ws, loaded, RunRequest(), IdentQuery(ws.location), 1000.0)
+        origin = Origin(run.by, run.dirty, run.base, run.branch)
+        asked = Asked(run, RunRequest(tags=("t",), message="m", origin=origin), "big")
+        folder.mkdir()
+        make_parcel(ws, planner, plan, asked, folder.as_posix())
+        return asked
+
+
+def test_a_run_arrives_with_its_commit_its_lfs_content_and_what_is_known(project: Project, tmp_path: Path) -> None:
+    before = project.run("p")
+    project.repo.write({"raw.txt": "raw\n", "second.sh": FILES["second.sh"] + "echo more >> $4\n"})
+    asked = parcel_of(project, tmp_path / "parcel")
+    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    try:
+        assert arrived == asked
+        loaded = load_run(ws, arrived.run)
+        plan = Planner(ws, loaded, Policy()).plan(list(loaded.graph.steps))
+        assert {name: decision.kind for name, decision in plan.decisions.items()} == {"first": "reuse", "second": "run"}
+        first = before.step("first")
+        assert first is not None
+        assert plan.decisions["first"].result is not None
+        assert plan.decisions["first"].result.outputs == first.outputs
+        assert git(ws.location, "rev-list", "--count", arrived.run.commit) == b"1\n"  # no history travels
+    finally:
+        ws.close()
+
+
+def test_it_runs_there_without_the_repository_and_makes_the_same(project: Project, tmp_path: Path) -> None:
+    from gitml.flow.run import run_pipeline
+    from gitml.flow.stop import StopSignal
+
+    parcel_of(project, tmp_path / "parcel")
+    os.rename(project.repo.path, tmp_path / "away")
+    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    try:
+        run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
+        assert run.status == "succeeded"
+        assert (run.by, run.dirty, run.base, run.branch, run.message, run.tags) == (
+            arrived.run.by,
+            arrived.run.dirty,
+            arrived.run.base,
+            arrived.run.branch,
+            "m",
+            ("t",),
+        )
+        second = run.step("second")
+        assert second is not None
+        assert ws.store.read(second.outputs[0].digest) == b"raw\nb\n" + CONTENT + b"1\n"
+    finally:
+        ws.close()
+
+
+def test_lfs_content_that_is_not_here_is_refused(project: Project, tmp_path: Path) -> None:
+    name = digest_of(CONTENT).removeprefix("sha256:")
+    os.unlink(tmp_path / "project/.git/lfs/objects" / name[:2] / name[2:4] / name)
+    with pytest.raises(InputError, match="Git LFS content is not on this machine"):
+        parcel_of(project, tmp_path / "parcel")
+
+
+@pytest.mark.parametrize("damage", [b"", b"# v2 git bundle\n\n", b"nonsense\n"])
+def test_a_damaged_bundle_is_refused(project: Project, tmp_path: Path, damage: bytes) -> None:
+    parcel_of(project, tmp_path / "parcel")
+    (tmp_path / "parcel" / BUNDLE).write_bytes(damage)
+    with pytest.raises(IntegrityError):
+        open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+
+
+def test_what_a_run_says_is_read_back_among_other_lines(project: Project) -> None:
+    run = decode_run(encode_run(project.run("p")))
+    said = [
+        RunStarted(run, ("first", "second")),
+        StepFinished(run.steps[0]),
+        Note("warning", "a note\nof two lines"),
+        LogText("first", "0-1", b"\x00\xff bytes\n"),
+        RecordFile("runs/x/run.json", b"{}"),
+        Kept("node1", "/there/objects", ((digest_of(b"x"), 1),)),
+        RunFinished(run, "c" * 40),
+        Ended(1, {"message": "m", "hint": None}),
+    ]
+    lines = [line for saying in said for line in ("Ray says something", as_line(saying), '{"other": 1}')]
+    assert all("\n" not in line for line in lines)
+    assert list(sayings(lines)) == said
+    assert list(sayings(['{"gitml": 1, "FromTheFuture": [1]}', '{"gitml": 1, "LogText": [1'])) == []

@@ -1,0 +1,92 @@
+"""Two Stores and a remote store in a folder between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gitml.core.remotes import RemoteSpec
+from gitml.store.objects import LocalStore
+from gitml.store.remote.fetching import Brought, Fetcher
+from gitml.store.remote.folder import FolderRemote
+from gitml.store.remote.known import Known, PackIndexes, Source
+from gitml.store.remote.outgoing import Outgoing
+from gitml.store.remote.sending import Sender
+from gitml.store.remote.transfer import Root, Sent
+
+
+class MemoryFacts:
+    """Facts without an index."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], object] = {}
+
+    def fact(self, kind: str, id: str) -> object | None:
+        return self.kept.get((kind, id))
+
+    def remember(self, kind: str, id: str, value: object) -> None:
+        self.kept[kind, id] = value
+
+
+class Side:
+    """One clone: its Store and what it knows of remotes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = LocalStore(str(path / "gitml"))
+        self.facts = MemoryFacts()
+        self.indexes = PackIndexes(str(path / "gitml"))
+
+    def known(self, remote: FolderRemote) -> Known:
+        return Known(self.facts, remote.identity)
+
+    def sender(self, remote: FolderRemote) -> Sender:
+        return Sender(self.store, remote, self.known(remote), self.indexes)
+
+    def plan(self, remote: FolderRemote, *roots: Root) -> Outgoing:
+        return self.sender(remote).plan(roots)
+
+    def send(self, remote: FolderRemote, *roots: Root) -> Sent:
+        return self.sender(remote).send(roots)
+
+    def fetch(self, remotes: list[FolderRemote], *roots: Root) -> Brought:
+        sources = [Source(remote, self.known(remote)) for remote in remotes]
+        return Fetcher(self.store, sources, self.indexes).fetch(roots)
+
+    def has(self, root: Root) -> bool:
+        return LocalStore(self.store.root).has(root.digest, root.size, tree=root.tree)
+
+    def blob(self, content: bytes, name: str = "blob") -> Root:
+        return Root(self.store.put(content), len(content), False, name)
+
+    def tree(self, files: dict[str, bytes], name: str = "tree") -> Root:
+        top = self.path / f"in-{os.urandom(4).hex()}"
+        top.mkdir(parents=True)
+        for place, content in files.items():
+            (top / place).parent.mkdir(parents=True, exist_ok=True)
+            (top / place).write_bytes(content)
+        digest, size = self.store.take_tree(str(top))
+        return Root(digest, size, True, name)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Side:
+    return Side(tmp_path / "one")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Side:
+    return Side(tmp_path / "two")
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> FolderRemote:
+    return FolderRemote(RemoteSpec("hub", f"file://{tmp_path}/hub"), str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Callable[[str], FolderRemote]:
+    return lambda name: FolderRemote(RemoteSpec(name, f"file://{tmp_path}/{name}"), str(tmp_path / name))
