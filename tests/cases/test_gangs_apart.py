@@ -92,7 +92,7 @@ def test_a_gang_whose_machine_is_lost_ends_and_is_no_success(project: FarProject
     cluster.lab.kill(2)
     del cluster.nodes[2]
     out, err = going.communicate(timeout=120)
-    assert going.returncode == 1, (out, err)
+    assert going.returncode == 1, f"{out.decode()}\n{err.decode()}"
     assert b"of its gang" in out
     end = time.monotonic() + 15
     while cluster.lab[1].processes("wait.py"):

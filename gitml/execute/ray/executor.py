@@ -82,6 +82,7 @@ class Attempt:
         self.spoke = False  # whether it used the hub
         self.why: GitmlError | None = None
         self.reserved: Reserved | None = None
+        self.cut_off = False  # whether the hub that it spoke by is lost, and with it what it said last
 
 
 class RayExecutor:
@@ -111,7 +112,7 @@ class RayExecutor:
         self._closed = False
         self._perform = ray.remote(perform)
         self._performers: dict[Any, Any] = {}
-        self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
+        self._hub = _new_hub()
         self._carrier = Carrier(place, home.make, home.arriving)
         self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
         self._keeping = Keeping(home.make, home.keep)
@@ -324,12 +325,13 @@ class RayExecutor:
 
     def _on_hub_lost(self) -> None:
         """Its machine is gone, or it was killed: attempts that need it will end; a new one serves the next."""
-        import ray
-
         if self._closed:
             return
-        self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000).remote()
+        self._hub = _new_hub()
         self._hear()
+        for attempt in list(self._attempts.values()):
+            attempt.cut_off = True
+            self._conclude_if_whole(attempt)
 
     def _said(self, attempt: Attempt, item: Any) -> None:
         kind = item[0]
@@ -428,7 +430,7 @@ class RayExecutor:
         if report is None or attempt.away:
             return
         finished = report.finished
-        if finished.log is not None and attempt.log.size < finished.log.size:
+        if finished.log is not None and attempt.log.size < finished.log.size and not attempt.cut_off:
             return  # the rest is on its way by the hub
         bad = tuple(digest for digest in finished.bad_inputs if not self._is_good(digest))
         log = self._keep_log(attempt, finished.log)
@@ -466,6 +468,9 @@ class RayExecutor:
         for waiting in self._under_way.values():
             waiting.discard(attempt.task.attempt)
         attempt.log.close()
+        if finished.outcome == "cancelled" and not attempt.cancelled:
+            # nobody asked: it found the way to its run cut, and ended
+            finished = finished._replace(outcome="lost", error="it lost touch with the run")
         self._events.append(finished)
 
     def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:
@@ -609,6 +614,15 @@ def _hindered(attempt: Attempt, why: GitmlError) -> tuple[str, str]:
     made = attempt.report is not None and attempt.report.finished.outcome == "done"
     what = "what it made could not be brought home" if made else "what it needs could not be brought to its machine"
     return "lost" if isinstance(why, RemoteError) else "failed", f"{what}: {why.message}"
+
+
+def _new_hub() -> Any:
+    """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
 
 
 def _never_began(task: Task, error: GitmlError) -> TaskFinished:
