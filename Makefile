@@ -17,7 +17,9 @@ SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation
 
 # in a folder of its own that goes with it, whatever the tests leave there
-PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest -n auto --dist loadgroup --basetemp="$$tmp/pytest"
+PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest --basetemp="$$tmp/pytest"
+MANY = -n auto --dist loadgroup
+NONE = || [ $$? -eq 5 ] # none was asked for
 
 export UV_PYTHON_DOWNLOADS := never
 # the machine's certificates, which a company's proxy may have added to
@@ -32,14 +34,15 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(MANY) -m "not cluster" $(ARGS) $(NONE)
+	$(PYTEST) -m cluster $(ARGS) $(NONE)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) $(MANY) -m "not slow" $(ARGS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

@@ -93,7 +93,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     from ray.cluster_utils import Cluster
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    os.environ["RAY_TMPDIR"] = "/tmp/gitml-bench"  # noqa: S108  the names of its sockets must be short
+    os.environ["RAY_TMPDIR"] = "/tmp/gitml-bench"
     memory = 512 << 20
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
     nodes.add_node(num_cpus=1, object_store_memory=memory)
@@ -180,12 +180,13 @@ def main() -> int:
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=2 << 30)
     parser.add_argument("--only", choices=("steps", "many", "moving"))
+    parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
     options = parser.parse_args()
     results: dict[str, Any] = {}
     root = fresh("ray")
     if options.only != "moving":
         with cluster(root) as found:
-            results["steps"] = steps(root, found, options.steps, options.rounds, options.only)
+            results["steps"] = steps(root, found, options) if options.only != "many" else {}
             if options.only != "steps":
                 results["many"] = many(root, found, options.steps, options.many)
     if options.only in (None, "moving"):
@@ -196,14 +197,13 @@ def main() -> int:
     return 0
 
 
-def steps(root: str, found: Any, count: int, rounds: int, only: str | None) -> dict[str, Any]:
+def steps(root: str, found: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The cost of a step, by command."""
-    rows, results = [], {}
-    if only == "many":
-        return {}
-    for name, command in COMMANDS.items():
+    rows, results, count = [], {}, options.steps
+    for name in options.commands:
+        command = COMMANDS[name]
         pairs = []
-        for number in range(rounds):
+        for number in range(options.rounds):
             folder = os.path.join(root, f"bare-{name}-{number}")
             os.makedirs(folder)
             alone = bare(command, count, folder)

@@ -29,17 +29,15 @@ class Target(NamedTuple):
 
     `ray` is its address: ``host:port``, ``ray://host:port``, ``auto`` (the one this machine is part of), or ``local``: one that
     gitml starts on this machine, with the resources that `has` tells (as those of ``targets.local``). `token` is the path of
-    the file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `store` names the remote
-    store that bytes go to and come from, `cache` is the most bytes a worker keeps. `dashboard` is host:port of what takes
-    submissions, where the cluster itself does not tell it right. `wishes` has the memory, labels and custom
-    resources for steps that do not say their own.
+    the file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `cache` is the
+    most bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster does not tell it right.
+    `wishes` has the memory, labels and custom resources for steps that do not say their own.
     """
 
     name: str
     ray: str
     token: str | None = None
     insecure: bool = False
-    store: str | None = None
     cache: int | None = None
     dashboard: str | None = None
     wishes: Resources = Resources()

@@ -12,7 +12,7 @@ from gitml.core.resources import Resources
 from gitml.core.yamldoc import Node
 
 _MACHINE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
-_CLUSTER_KEYS = frozenset(("ray", "token", "insecure", "store", "cache", "dashboard", "resources"))
+_CLUSTER_KEYS = frozenset(("ray", "token", "insecure", "cache", "dashboard", "resources"))
 _WISH_KEYS = frozenset(("memory", "labels", "custom"))
 _ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):([0-9]{1,5})\Z")
 
@@ -74,7 +74,6 @@ def _cluster(fields: Fields, name: str, node: Node) -> Target:
         address,
         token=_token(fields, pairs["token"][1]) if "token" in pairs else None,
         insecure="insecure" in pairs and fields.truth(pairs["insecure"][1], "insecure") is True,
-        store=fields.text_of(pairs["store"][1], "store") if "store" in pairs else None,
         cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
         dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
         wishes=_wishes(fields, name, pairs["resources"][1]) if "resources" in pairs else Resources(),

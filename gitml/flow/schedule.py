@@ -382,6 +382,8 @@ class Scheduler:
     def finished(self, active: Active, event: TaskFinished) -> None:
         step = active.step
         del self.active[event.attempt]
+        if event.outcome == "cancelled" and not self.stopped:  # by nobody here: no reason to call the run a success
+            event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error
         if error is not None:
             hint = event.hint or hint_for(self.source, step, self.ws.store, event.log)

@@ -23,6 +23,7 @@ from gitml.store.objects import LocalStore
 from gitml.workspace import KnownFacts
 
 _POINTER_LARGEST = 1100
+_MANY = 256
 _MUCH = 100 * 2**30
 ASSEMBLY = "gitml.flow.workerfolder:folder_at"
 
@@ -75,30 +76,34 @@ class WorkerFolder:
             self._look(root, missing)
         return list(missing)
 
-    def _look(self, name: str, missing: dict[str, None]) -> None:
+    def _look(self, name: str, missing: dict[str, None]) -> int:
+        """Notes what is missing of a content and of all below it; how many were looked at."""
         if name in self._whole or name in missing:
-            return
-        before = len(missing)
+            return 1
+        before, count = len(missing), 1
+        try:
+            for below in self._here(name):
+                count += self._look(below, missing)
+        except IntegrityError:
+            missing[name] = None
+        if len(missing) == before and count > _MANY:
+            self._whole.add(name)  # to look at few again costs nothing, and finds what was removed behind our back
+        return count
+
+    def _here(self, name: str) -> list[str]:
+        """What is directly below a content. IntegrityError when it is not here, or damaged."""
         kind, id = parted(name)
-        if kind in (BLOB, TREE):
+        if kind == TREE:
+            listing = self.store.listing(digest_named(name))
+            return [stored_name(entry.digest, tree=entry.kind == "d") for entry in listing]
+        if kind == BLOB:
             if not self.store.is_sound(digest_named(name)):
-                missing[name] = None
-                return
-            if kind == TREE:
-                for entry in self.store.listing(digest_named(name)):
-                    self._look(stored_name(entry.digest, tree=entry.kind == "d"), missing)
-        else:
-            size = self.git.size(id)
-            if size is None:
-                missing[name] = None
-                return
-            try:
-                for below in self._below_git(kind, id, size):
-                    self._look(below, missing)
-            except IntegrityError:
-                missing[name] = None
-        if len(missing) == before:
-            self._whole.add(name)
+                raise IntegrityError("it is not here", where=name)
+            return []
+        size = self.git.size(id)
+        if size is None:
+            raise IntegrityError("it is not here", where=name)
+        return self._below_git(kind, id, size)
 
     def _below_git(self, kind: str, oid: str, size: int) -> list[str]:
         if kind == GIT_TREE:

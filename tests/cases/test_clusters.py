@@ -14,7 +14,7 @@ from tests.kit.raycluster import TOKEN, TOKEN_FILE, Has, RayCluster
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
     pytest.mark.slow,
-    pytest.mark.xdist_group("machines"),
+    pytest.mark.cluster,
 ]
 
 TARGETS = f"""\

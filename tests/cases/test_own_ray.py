@@ -16,7 +16,7 @@ from tests.kit.machines import machines, why_not
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
     pytest.mark.slow,
-    pytest.mark.xdist_group("machines"),
+    pytest.mark.cluster,
 ]
 
 STEP = "steps:\n  a:\n    run: {}\n    resources: {{gpus: 1, custom: {{licence: 1}}, labels: {{zone: x}}}}\n"

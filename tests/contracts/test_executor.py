@@ -24,7 +24,7 @@ def cluster() -> Iterator[LocalRay]:
 
 
 @pytest.fixture(
-    scope="module", params=["local", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray")])]
+    scope="module", params=["local", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.cluster])]
 )
 def kind(request: pytest.FixtureRequest) -> str:
     """Of the module's scope, so that nothing is forked once Ray has its threads in this process."""

@@ -5,6 +5,7 @@ giftless and moto live in an environment of their own, `.venv/servers`, which `m
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -59,6 +60,7 @@ class Server:
         self.folder = folder
         self.log = folder / f"server-{port}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.kill)  # whatever became of the test that was to end it
         self.start()
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ from tests.kit.machines import Machines, machines, why_not
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
     pytest.mark.slow,
-    pytest.mark.xdist_group("machines"),
+    pytest.mark.cluster,
 ]
 
 ASK = "import socket, sys; s = socket.create_connection((sys.argv[1], 4000), 2); print(s.recv(9).decode())"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,6 +131,7 @@ class Cluster:
             if not from_outside:
                 raise self._no_part()
             client, address = True, f"{self.address.rpartition(':')[0]}:{CLIENT_PORT}"
+        terminated = signal.getsignal(signal.SIGTERM)
         try:
             if client:
                 ray.init(address=f"ray://{address}", log_to_driver=False, logging_level="error")
@@ -144,6 +147,8 @@ class Cluster:
             said = " ".join(str(error).split())[:300]
             raise RemoteError(f"can't join the cluster: {said}", where=self.where) from error
         _silence()
+        if terminated is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # Ray has put its own in its place, which ends the process
         self.joined = True
 
     def _is_part(self) -> bool:

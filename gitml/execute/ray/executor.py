@@ -450,7 +450,7 @@ class RayExecutor:
         outcome, said, hint = "lost", _loss(error), None
         if attempt.why is not None:
             (outcome, said), hint = _hindered(attempt, attempt.why), attempt.why.hint
-        elif attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
+        elif attempt.cancelled:
             outcome, said = "cancelled", "cancelled"
         elif isinstance(error, ray.exceptions.RayTaskError):
             outcome = "failed"
@@ -599,6 +599,7 @@ def _loss(error: BaseException) -> str:
         "NodeDiedError": "its machine was lost",
         "OutOfMemoryError": "its machine ran out of memory",
         "OwnerDiedError": "its driver was lost",
+        "TaskCancelledError": "the cluster cancelled it",
         "ConnectionError": str(error),
     }
     known = words.get(type(error).__name__)

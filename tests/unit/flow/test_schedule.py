@@ -266,6 +266,13 @@ def test_a_cancelled_step_is_not_tried_again(stage: Stage) -> None:
     assert len(run.steps[1].attempts) == 1
 
 
+def test_a_step_that_was_cancelled_from_elsewhere_is_no_success(stage: Stage) -> None:
+    stage.write("a:\nb:\n")
+    run = stage.run(lambda name, _: Ending(1, "cancelled" if name == "a" else "done"))
+    assert run.status == "failed"
+    assert outcomes(run)["a"] == "failed"
+
+
 def test_a_wish_before_the_start_runs_nothing(stage: Stage) -> None:
     stage.write("a:\nb: a\n")
     signal = StopSignal()
