@@ -87,6 +87,10 @@ bench: bench-peers
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.hooks
+	$(BIN)/python -m benchmarks.ui
+	$(BIN)/python -m benchmarks.sharing
+	$(BIN)/python -m benchmarks.remotes
+	$(BIN)/python -m benchmarks.ray
 
 bench-peers: $(PEERS:%=$(BENCH)/%/installed.stamp) $(BENCH)/gitml/installed.stamp $(VENV)/runtime.stamp
 
