@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer, Git and make; everything else is installed into .venv, by locked versions and hashes.
 #   make demo    install gitml and watch it at work on real data
-#   make test    install everything and run all tests       (ARGS="-k name" is handed to pytest)
+#   make test    install everything and run the tests       (ARGS="-k name" is handed to pytest)
+#   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, fast tests    (what a commit must pass; under two minutes)
 #   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
 #   make screenshots  take the pictures of docs/images again, of real runs
@@ -19,7 +20,6 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build
 # in a folder of its own that goes with it, whatever the tests leave there
 PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest --basetemp="$$tmp/pytest"
 MANY = -n auto --dist loadgroup
-NONE = || [ $$? -eq 5 ] # none was asked for
 
 export UV_PYTHON_DOWNLOADS := never
 # the machine's certificates, which a company's proxy may have added to
@@ -27,15 +27,17 @@ UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
 
-.PHONY: demo test check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp
-	$(PYTEST) $(MANY) -m "not cluster" $(ARGS) $(NONE)
-	$(PYTEST) -m cluster $(ARGS) $(NONE)
+	$(PYTEST) $(MANY) -m "not cluster" $(ARGS)
+
+test-clusters: $(VENV)/dev.stamp
+	$(PYTEST) -m cluster $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
