@@ -93,7 +93,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     from ray.cluster_utils import Cluster
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    os.environ["RAY_TMPDIR"] = "/tmp/gitml-bench"
+    os.environ["RAY_TMPDIR"] = "/tmp/gitml-bench"  # the names of its sockets must be short
     memory = 512 << 20
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
     nodes.add_node(num_cpus=1, object_store_memory=memory)
@@ -132,8 +132,6 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
 
     def fetched() -> None:
         ray.get(two.fetch.options(concurrency_group="pull").remote(one, name, size))
-        place = places[1].folder(os.environ)
-        os.unlink(place.open(name).name)
 
     ways: dict[str, Callable[[], Any]] = {
         "Ray's stream": lambda: ray.get(take.options(scheduling_strategy=second).remote(None)),
@@ -150,6 +148,8 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
                 move()
                 if number:
                     speeds[way].append(size / 1e6 / (time.perf_counter() - begin))
+                if move is fetched:
+                    os.unlink(places[1].folder(os.environ).open(name).name)
     finally:
         ray.shutdown()
         nodes.shutdown()
@@ -179,6 +179,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=2 << 30)
+    parser.add_argument("--disk", help="where the two nodes keep contents: a folder in memory leaves the disk out")
     parser.add_argument("--only", choices=("steps", "many", "moving"))
     parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
     options = parser.parse_args()
@@ -190,7 +191,7 @@ def main() -> int:
             if options.only != "steps":
                 results["many"] = many(root, found, options.steps, options.many)
     if options.only in (None, "moving"):
-        results["moving"] = speeds = moved(options.size, root)
+        results["moving"] = speeds = moved(options.size, options.disk or root)
         rows = [[way, f"{statistics.median(values):.0f}"] for way, values in speeds.items()]
         print(table([f"moving {options.size >> 20} MiB between two nodes", "MB/s"], rows))
     print(save("ray", results))

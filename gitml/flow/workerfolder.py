@@ -46,6 +46,7 @@ class WorkerFolder:
         os.makedirs(root, mode=0o700, exist_ok=True)
         self.store = LocalStore(root, durable=False)
         self.git = GitShelf(os.path.join(root, "git"))
+        self._doubt_after_a_crash()
         self._whole: set[str] = set()
         self._swept = 0
         self._added = 0
@@ -146,6 +147,22 @@ class WorkerFolder:
                 self._list(below, entry.size, found)
             size = os.lstat(self.store.path_of(digest_named(name))).st_size
         found[name] = size
+
+    def _doubt_after_a_crash(self) -> None:
+        """Nothing here is synced: after the machine was started anew, large contents are hashed before they are used."""
+        path = os.path.join(self.root, "boot")
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read()
+        try:
+            with open(path) as file:
+                if file.read() == boot:
+                    return
+        except FileNotFoundError:
+            pass
+        self.store.doubt()
+        with open(f"{path}.{os.getpid()}", "w") as file:
+            file.write(boot)
+        os.rename(f"{path}.{os.getpid()}", path)
 
     # Eviction
 

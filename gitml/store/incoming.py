@@ -27,9 +27,13 @@ class Incoming:
 
     def write(self, piece: bytes | memoryview) -> None:
         """Adds the next piece; MachineError when the disk refuses."""
-        self._hash.update(piece)
+        hashed = disk.in_threads([lambda: self._hash.update(piece)]) if len(piece) > disk.SMALL else None
         with Guard(self._path):
             disk.write_all(self._fd, piece)
+        if hashed is None:
+            self._hash.update(piece)
+        else:
+            hashed()
         self.position += len(piece)
 
     def commit(self) -> None:

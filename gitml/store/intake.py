@@ -106,7 +106,8 @@ class _Intake:
                 executable = bool(found.st_mode & stat.S_IXUSR)
                 if self._can_move(fd, found):
                     found = os.fstat(fd)
-                    digest = disk.digest_while_syncing(fd, found.st_size)
+                    hashed = disk.digest_while_syncing if store.durable else disk.digest_fd
+                    digest = hashed(fd, found.st_size)
                     pending = Pending(digest, path, found.st_ino)
                     if early:
                         disk.start_writing(fd)

@@ -32,8 +32,7 @@ class Pending(NamedTuple):
 class LocalStore(ObjectFolder):
     """The Store at `root`; nothing is made until something is kept. Used from one thread; processes may share a root.
 
-    One that is not `durable` may lose what it kept last when the machine crashes, though nothing false can come of it: small
-    objects, which are hashed whenever they are used, are not synced, and neither are names.
+    One that is not `durable` syncs nothing: what it kept before the machine crashed must be doubted (`doubt`).
     """
 
     def __init__(self, root: str, *, durable: bool = True) -> None:
@@ -65,6 +64,14 @@ class LocalStore(ObjectFolder):
                 return False
         self.sound_trees[digest] = tree_size(entries)
         return self.sound_trees[digest] == size
+
+    def doubt(self) -> None:
+        """Has every object that is not hashed anyway be hashed when it is used next."""
+        for digest, size in self.iterate():
+            if size > disk.SMALL:
+                path = self.path_of(digest)
+                with Guard(path):
+                    os.utime(path)
 
     # Keeping
 
@@ -137,7 +144,7 @@ class LocalStore(ObjectFolder):
         """
         try:
             with Guard(pending[0].path if len(pending) == 1 else self.temporaries):
-                disk.sync_paths([item.path for item in pending if self._to_sync(item.path)])
+                disk.sync_paths([item.path for item in pending] if self.durable else [])
             folders: dict[str, None] = {}
             for item in pending:
                 with Guard(item.path):
@@ -156,9 +163,6 @@ class LocalStore(ObjectFolder):
         except BaseException:
             self.drop_temporaries(pending)
             raise
-
-    def _to_sync(self, path: str) -> bool:
-        return self.durable or os.stat(path).st_size > disk.SMALL
 
     def _named(self, item: Pending) -> dict[str, None]:
         """Gives one durable file its name; the folders that changed by it."""

@@ -117,11 +117,9 @@ class Carrier:
                 self._arrive(depot, name, size, arriving)
 
     def _arrive(self, depot: Any, name: str, size: int, arriving: Arriving) -> None:
-        import ray
-
         def go_on() -> None:
             give = depot.give.options(concurrency_group="out").remote
-            for piece in pulled(give, name, arriving.position, size, ray.get):
+            for piece in pulled(give, name, arriving.position, size):
                 arriving.write(piece)
 
         try:

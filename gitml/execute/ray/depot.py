@@ -53,15 +53,13 @@ class Depot:
 
     def fetch(self, source: Any, name: str, size: int) -> None:
         """Takes a content from another depot."""
-        import ray
-
         folder = self.place.folder(os.environ)
         if not folder.lacking([name]):
             return
         arriving = folder.arriving(name, size)
         try:
             give = source.give.options(concurrency_group="out").remote
-            for piece in pulled(give, name, 0, size, ray.get):
+            for piece in pulled(give, name, 0, size):
                 arriving.write(piece)
         except BaseException:
             arriving.abandon()
@@ -71,23 +69,30 @@ class Depot:
 
     def give(self, name: str, position: int, size: int) -> Any:
         """A piece of a content that is here."""
+        import mmap
         import pickle
 
         with self.place.folder(os.environ).open(name) as file:
+            try:
+                if not position % mmap.ALLOCATIONGRANULARITY:
+                    return pickle.PickleBuffer(mmap.mmap(file.fileno(), size, offset=position, prot=mmap.PROT_READ))
+            except OSError:  # a small content, which has no file any more
+                pass
             file.seek(position)
             return pickle.PickleBuffer(file.read(size))
 
 
-def pulled(
-    give: Callable[[str, int, int], Any], name: str, position: int, size: int, get: Callable[[Any], Any]
-) -> Iterator[Any]:
+def pulled(give: Callable[[str, int, int], Any], name: str, position: int, size: int) -> Iterator[Any]:
     """The pieces of a content from `position` on, in order, a few asked for ahead of a depot's `give`."""
+    import ray
+
     asked: deque[Any] = deque()
     while asked or position < size:
         while len(asked) < UNDER_WAY and position < size:
             asked.append(give(name, position, min(PIECE, size - position)))
             position += PIECE
-        yield _bytes_of(get(asked.popleft()))
+        ray.wait(list(asked), num_returns=len(asked), timeout=0)  # they set out now, not when each is waited for
+        yield _bytes_of(ray.get(asked.popleft()))
 
 
 def _bytes_of(piece: Any) -> Any:

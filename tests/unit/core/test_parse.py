@@ -400,7 +400,7 @@ def test_clusters_are_read_with_all_that_can_be_said_of_them() -> None:
     text = """\
 targets:
   local: {cpus: 2}
-  big: {ray: "10.0.0.1:6379", token: ~/.token, store: s3, cache: 10GiB, resources: {memory: 4GiB, labels: {zone: a}}}
+  big: {ray: "10.0.0.1:6379", token: ~/.token, cache: 10GiB, resources: {memory: 4GiB, labels: {zone: a}}}
   far: {ray: "ray://head.example.com:10001", insecure: true}
   near: {ray: auto}
   own: {ray: local, cpus: 4, gpus: 2, custom: {licence: 1}}
@@ -408,7 +408,7 @@ targets:
     config = parse_config(text.encode())
     wishes = Resources(memory=4 << 30, labels={"zone": "a"})
     assert config.targets == {
-        "big": Target("big", "10.0.0.1:6379", "~/.token", False, "s3", 10 << 30, wishes=wishes),
+        "big": Target("big", "10.0.0.1:6379", "~/.token", False, 10 << 30, wishes=wishes),
         "far": Target("far", "ray://head.example.com:10001", insecure=True),
         "near": Target("near", "auto"),
         "own": Target("own", "local", has={"cpus": 4, "gpus": 2, "custom": {"licence": 1}}),
