@@ -17,7 +17,7 @@ from tests.kit.executing import Bench, finish, until, until_finished, until_true
 from tests.kit.raying import LocalRay, RayBench, local_ray
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalRay]:
     with local_ray(environ={"LC_TIME": "C", "https_proxy": "http://p", "SECRET": "s", "GIT_DIR": "/x"}) as cluster:
         yield cluster

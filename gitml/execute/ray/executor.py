@@ -2,87 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import select
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
 
-from gitml import __version__
-from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
-from gitml.core.record import LogRef
+from gitml.core.protocols import Task, TaskEvent
 from gitml.core.resources import Resources
-from gitml.core.result import Cost
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.contents import Services
-from gitml.execute.messages import task_message
-from gitml.execute.ray.carrying import Carrier
-from gitml.execute.ray.fleet import Fleet
-from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.attempts import Lost, never_began
+from gitml.execute.ray.folder import Place
 from gitml.execute.ray.gang import LOOK, Gangs, Reserved
-from gitml.execute.ray.homecoming import LogFile
-from gitml.execute.ray.hub import Hub
-from gitml.execute.ray.keeping import Keeping
 from gitml.execute.ray.machines import Machine
-from gitml.execute.ray.naming import roots_of, roots_of_outputs, stored_name
-from gitml.execute.ray.orders import Order, Report, decode_report, encode_order
-from gitml.execute.ray.porter import perform
-from gitml.execute.ray.supply import Supply
+from gitml.execute.ray.receiving import Receiver
+from gitml.execute.ray.session import Home, Joined, Session
 from gitml.execute.ray.watch import Watch
 
 GRACE = 5.0
-HEAR = 5.0  # seconds that the driver waits at the hub
-SILENT = 40.0  # seconds without a word after which a machine counts as lost
 CLOSE_WAIT = 15.0
 DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
-LARGE = 2**20  # bytes from which on an input says where a step should run
-
-
-class Joined(Protocol):
-    """A cluster that this process is a driver of."""
-
-    def machines(self) -> Sequence[Machine]:
-        """The machines that are alive; RemoteError when the head does not answer."""
-
-    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
-        """A wish as the options of a Ray task."""
-
-
-class Home(NamedTuple):
-    """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
-    how many small ones are, by name, those below a tree before it.
-    """
-
-    services: Services
-    make: Callable[[], Services]
-    arriving: Callable[[Services, str, int], Arriving | None]
-    keep: Callable[[Services, Mapping[str, bytes]], None]
-
-
-class Attempt:
-    """A Task under way."""
-
-    def __init__(self, task: Task, ref: Any, node: str, ahead: bool) -> None:
-        self.task = task
-        self.ref = ref
-        self.node = node
-        self.host = ""
-        self.ahead = ahead
-        self.begun = time.monotonic()
-        self.log = LogFile(task.log)
-        self.started = False
-        self.cancelled = 0
-        self.forced = 0.0  # when Ray is to kill it
-        self.doomed = 0.0  # when it counts as lost, whatever Ray thinks
-        self.report: Report | None = None
-        self.again = False  # whether it was submitted a second time, as its machine's copy of an input was damaged
-        self.away = False  # whether what it made is on its way home
-        self.spoke = False  # whether it used the hub
-        self.why: GitmlError | None = None
-        self.reserved: Reserved | None = None
-        self.cut_off = False  # whether the hub that it spoke by is lost, and with it what it said last
+AGAIN = 10.0  # seconds between attempts to have Ray kill one
 
 
 class RayExecutor:
@@ -92,537 +29,123 @@ class RayExecutor:
     """
 
     def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
-        import ray
-
-        self._cluster = cluster
-        self._home = home
-        self._supply = Supply(home.services)
-        self._run = run
-        self._place = place
-        self._grace = grace
-        self._fleet = Fleet()
-        self._fleet.update(cluster.machines())
-        self._attempts: dict[str, Attempt] = {}
-        self._sizes: dict[str, int] = {}
-        self._news: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
-        self._events: list[TaskEvent] = []
-        self._closed = False
-        self._perform = ray.remote(perform)
-        self._performers: dict[Any, Any] = {}
-        self._hub = _new_hub()
-        self._carrier = Carrier(place, home.make, home.arriving)
-        self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
-        self._keeping = Keeping(home.make, home.keep)
-        self._freed = False  # whether there is room again since the last `wait`
-        self._lost: RemoteError | None = None
+        self._session = session = Session(cluster, home, run, place, grace)
+        self._receiver = Receiver(session)
         self._gangs = Gangs(self, home.services.store)
-        self._hear()
-        self._watch = Watch(cluster.machines, lambda machines: self._tell(("machines", machines)))
-
-    # -- what the scheduler asks
+        self._lost: RemoteError | None = None
+        self._ended = False
+        tell = session.news.tell
+        self._watch = Watch(cluster.machines, lambda machines: tell(lambda: self._see(machines)))
 
     def takes(self, resources: Resources, nodes: int = 1) -> bool:
         """Whether a Task that asks for this, on each of so many machines, would begin soon."""
         if nodes > 1:
-            return len(self._fleet.with_room(resources)) >= nodes
-        return self._fleet.place(resources) is not None
+            return len(self._session.fleet.with_room(resources)) >= nodes
+        return self._session.fleet.place(resources) is not None
 
     def submit(self, task: Task, reserved: Reserved | None = None) -> None:
         """Starts a Task; where a place is `reserved`, there."""
-        if self._closed:
+        session, sender = self._session, self._receiver.sender
+        if session.closed:
             raise ValueError("the executor is closed")
         if not task.attempt or "/" in task.attempt or task.attempt in (".", ".."):
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
         try:
             if task.action.gang[0] > 1 and reserved is None:
-                self._gangs.begin(task, self._wish(task), self._fleet)
+                self._gangs.begin(task, sender.wish(task), session.fleet)
             else:
-                self._send(task, reserved=reserved)
+                sender.send(task, reserved=reserved)
         except GitmlError as error:
-            self._events.append(_never_began(task, error))
+            session.events.append(never_began(task, error))
 
     def descriptors(self) -> Sequence[int]:
         """One of them becomes readable when `wait` may have something to give."""
-        return [self._wake_reader]
+        return [self._session.news.reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
         """Events since the last call, in order; waits up to `timeout` seconds for the first.
 
         Empty on time-out, and as soon as there is room for more Tasks. RemoteError when the head is lost.
         """
+        session = self._session
         deadline = None if timeout is None else time.monotonic() + timeout
-        poll = select.poll()
-        poll.register(self._wake_reader, select.POLLIN)
         while True:
-            self._take_news()
-            events, self._events = self._events, []
+            for item in session.news.take():
+                item()
+            self._look_after()
+            events, session.events = session.events, []
             if self._gangs:
-                events = [*self._gangs.sort(events), *self._gangs.look(), *self._events]
-                self._events = []
-            if events or self._freed:
-                self._freed = False
+                events = [*self._gangs.sort(events), *self._gangs.look(), *session.events]
+                session.events = []
+            if events or session.freed:
+                session.freed = False
                 return events
             self._see_that_it_goes_on()
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return ()
-            poll.poll(min(left, LOOK if self._gangs else 1.0) * 1000 + 1)
+            session.news.wait(min(left, LOOK if self._gangs else 1.0))
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
-        import ray
-
-        found = self._attempts.get(attempt)
+        found = self._session.attempts.get(attempt)
         if found is None:
             self._gangs.cancel(attempt, now=now)
-            return
-        found.cancelled = max(found.cancelled, 2 if now else 1)
-        if found.report is not None:
-            return
-        ray.cancel(found.ref, force=False)
-        if now:
-            self._hub.tell.remote(attempt, ("stop",))
-            found.forced = time.monotonic() + 2.0
         else:
-            found.forced = time.monotonic() + self._grace + 5.0
+            self._session.cancel(found, now=now)
 
     def dismiss(self) -> None:
         """Says that nothing more will be asked: what still runs begins to end."""
-        self._closed = True
+        self._session.closed = True
         if self._lost is None:
-            for attempt in [*self._gangs.names(), *self._attempts]:
+            for attempt in [*self._gangs.names(), *self._session.attempts]:
                 self.cancel(attempt, now=True)
 
     def close(self) -> None:
         """Ends everything that still runs."""
-        if self._wake_reader < 0:
+        if self._ended:
             return
+        self._ended = True
+        session = self._session
         self.dismiss()
         self._watch.close()
         deadline = time.monotonic() + CLOSE_WAIT
-        while (self._attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
+        while (session.attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
             self.wait(0.5)
-        self._carrier.close()
-        self._keeping.close()
+        session.carrier.close()
+        self._receiver.close()
         if self._lost is None:
             import ray
 
-            ray.kill(self._hub)
-        for fd in (self._wake_reader, self._wake_writer):
-            os.close(fd)
-        self._wake_reader = self._wake_writer = -1
-
-    # -- sending
-
-    def _send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
-        roots = roots_of(task.action)
-        soon = before is None
-        if before is not None:
-            reserved = before.reserved
-        if reserved is not None:
-            berth = self._fleet.berths.get(reserved.node)
-        else:
-            berth = self._fleet.place(task.resources, task.environment.digest, roots, self._sizes, soon=soon)
-        if berth is None:
-            raise ValueError("no machine has room")
-        baggage = self._supply.pack(roots, berth.holds)
-        self._sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
-        order = Order(
-            __version__,
-            self._run,
-            task.attempt,
-            self._place,
-            self._grace,
-            task.resources.gpus,
-            task_message(task, None, with_environment=True),
-        )
-        performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
-        ref = performer.remote(encode_order(order), baggage.small, self._hub)
-        ahead = self._fleet.take(berth, task.resources)
-        attempt = Attempt(task, ref, berth.machine.id, ahead)
-        attempt.reserved = reserved
-        if before is not None:
-            attempt.again, attempt.started, attempt.log = True, before.started, before.log
-        self._attempts[task.attempt] = attempt
-        berth.holds.update(baggage.small)
-        if not baggage.large and not baggage.without:
-            berth.holds.update(roots)
-        ref.future().add_done_callback(lambda future: self._tell(("end", attempt, future)))
-
-    def _performer(self, task: Task, machine: Machine) -> Any:
-        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        resources = task.resources
-        agreeing = self._fleet.agreeing(task.environment.digest)
-        labels, custom = tuple(resources.labels.items()), tuple(resources.custom.items())
-        key = (resources.cpus, resources.gpus, resources.memory, labels, custom, machine.id, agreeing)
-        if key not in self._performers:
-            options = self._wish(task)
-            if len(self._fleet.berths) > 1:
-                options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
-                    machine.id, soft=True, _spill_on_unavailable=True
-                )
-            self._performers[key] = self._perform.options(**options, max_retries=0)
-        return self._performers[key]
-
-    def _performer_in(self, task: Task, reserved: Reserved) -> Any:
-        """The Ray function in a place that is kept for it, which has all that is wished for."""
-        options = self._wish(task)
-        options.pop("label_selector", None)
-        return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
-
-    def _wish(self, task: Task) -> dict[str, Any]:
-        """What a Task asks of its machine, as the options of a Ray task."""
-        options = self._cluster.options(task.resources, self._fleet.machines())
-        agreeing = self._fleet.agreeing(task.environment.digest)
-        if agreeing is not None:
-            selector = options.setdefault("label_selector", {})
-            selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
-        return options
-
-    # -- what comes back
-
-    def _tell(self, news: tuple[Any, ...]) -> None:
-        """From any thread."""
-        self._news.put(news)
-        with suppress(OSError):  # the pipe is full, which wakes as well, or closed
-            os.write(self._wake_writer, b"x")
-
-    def _hear(self) -> None:
-        self._hub.hear.remote(HEAR).future().add_done_callback(lambda future: self._tell(("heard", future)))
-
-    def _take_news(self) -> None:
-        try:
-            while os.read(self._wake_reader, 4096):
-                pass
-        except BlockingIOError:
-            pass
-        while not self._news.empty():
-            kind, *rest = self._news.get()
-            getattr(self, f"_on_{kind}")(*rest)
-        self._look_after()
-
-    def _on_heard(self, future: Any) -> None:
-        if self._closed and not self._attempts:
-            return
-        try:
-            said, silent = future.result()
-        except Exception:
-            self._on_hub_lost()
-            return
-        self._hear()
-        for name, seconds in silent:
-            if seconds > SILENT and name in self._attempts:
-                self._doom(self._attempts[name], 0.0)
-        for name, item in said:
-            attempt = self._attempts.get(name)
-            if attempt is not None:
-                self._said(attempt, item)
-
-    def _on_hub_lost(self) -> None:
-        """Its machine is gone, or it was killed: attempts that need it will end; a new one serves the next."""
-        if self._closed:
-            return
-        self._hub = _new_hub()
-        self._hear()
-        for attempt in list(self._attempts.values()):
-            attempt.cut_off = True
-            self._conclude_if_whole(attempt)
-
-    def _said(self, attempt: Attempt, item: Any) -> None:
-        kind = item[0]
-        attempt.spoke = True
-        if kind == "started":
-            self._start(attempt)
-            self._start_moved(attempt, item[1])
-            attempt.host = item[2]
-        elif kind == "line":
-            self._events.append(TaskOutput(attempt.task.attempt, item[1]))
-        elif kind == "log":
-            attempt.log.write(item[1], item[2])
-            self._conclude_if_whole(attempt)
-        elif kind == "lacks":
-            self._supply_missing(attempt, item[1], item[2])
-
-    def _start(self, attempt: Attempt) -> None:
-        if not attempt.started:
-            attempt.started = True
-            self._events.append(TaskStarted(attempt.task.attempt))
-
-    def _on_end(self, attempt: Attempt, future: Any) -> None:
-        name = attempt.task.attempt
-        if self._attempts.get(name) is not attempt:
-            return
-        self._freed = True
-        seconds = time.monotonic() - attempt.begun
-        self._fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
-        attempt.ahead = False
-        try:
-            data, contents = future.result()
-        except BaseException as error:
-            self._on_failure(attempt, error)
-            return
-        attempt.report = decode_report(data)
-        small = {name: content for name, content in contents.items() if name != "log"}
-        if small:
-            self._keeping.put(small, lambda error: self._tell(("report", attempt, contents, error)))
-        else:
-            self._on_report(attempt, contents, None)
-
-    def _on_report(self, attempt: Attempt, contents: dict[str, bytes], error: GitmlError | None) -> None:
-        """What came with a report is kept, or could not be."""
-        report = attempt.report
-        assert report is not None
-        attempt.why = error or attempt.why
-        self._hub_forget(attempt)
-        finished = report.finished
-        berth = self._fleet.berths.get(report.node)
-        if self._goes_again(attempt, report):
-            return
-        if finished.exit_code is not None:
-            self._start(attempt)
-        log = contents.pop("log", None)
-        if log is not None:
-            attempt.log.write(report.log_from, log)
-        if berth is not None:
-            berth.holds.update(contents)
-            berth.holds.update(name for name, _ in report.away)
-            berth.holds.update(roots_of_outputs(finished.outputs))
-        for output in finished.outputs:
-            if output.size >= LARGE:
-                self._sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
-        if report.away and attempt.why is None:
-            attempt.away = True
-            self._carrier.fetch(report.node, report.away, lambda error: self._tell(("home", attempt, error)))
-            return
-        self._conclude_if_whole(attempt)
-
-    def _goes_again(self, attempt: Attempt, report: Report) -> bool:
-        """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
-        berth = self._fleet.berths.get(report.node)
-        bad = report.finished.bad_inputs
-        if report.refused and berth is not None:
-            # what is installed there is other than the step was planned for, or its disk is full: another may do
-            berth.refuses.add(attempt.task.environment.digest)
-            task = attempt.task
-            again = self._fleet.place(task.resources, task.environment.digest, soon=False) is not None
-        else:
-            damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
-            again = damaged and not attempt.again and all(self._is_good(digest) for digest in bad)
-            if again and berth is not None:
-                berth.holds.clear()
-        if again and not attempt.cancelled:
-            self._send(attempt.task, attempt)
-            return True
-        return False
-
-    def _on_home(self, attempt: Attempt, error: GitmlError | None) -> None:
-        attempt.away = False
-        attempt.why = error
-        self._conclude_if_whole(attempt)
-
-    def _conclude_if_whole(self, attempt: Attempt) -> None:
-        report = attempt.report
-        if report is None or attempt.away:
-            return
-        finished = report.finished
-        if finished.log is not None and attempt.log.size < finished.log.size and not attempt.cut_off:
-            return  # the rest is on its way by the hub
-        bad = tuple(digest for digest in finished.bad_inputs if not self._is_good(digest))
-        log = self._keep_log(attempt, finished.log)
-        finished = finished._replace(bad_inputs=bad, log=log, machine=report.host)
-        if attempt.why is not None:
-            outcome, error = _hindered(attempt, attempt.why)
-            finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
-        elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
-            finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
-        self._finish(attempt, finished)
-
-    def _on_failure(self, attempt: Attempt, error: BaseException) -> None:
-        """The Ray task gave no report: cancelled before it began, or lost."""
-        import ray
-
-        self._hub_forget(attempt)
-        outcome, said, hint = "lost", _loss(error), None
-        if attempt.why is not None:
-            (outcome, said), hint = _hindered(attempt, attempt.why), attempt.why.hint
-        elif attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
-            outcome, said = "cancelled", "cancelled"
-        elif isinstance(error, ray.exceptions.RayTaskError):
-            outcome = "failed"
-            hint = "gitml of the same version must be installed on every machine of the cluster"
-        log = self._keep_log(attempt, None)
-        cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
-        berth = self._fleet.berths.get(attempt.node)
-        machine = berth.machine.name if berth is not None else attempt.host
-        self._finish(
-            attempt, TaskFinished(attempt.task.attempt, outcome, None, said, hint, (), {}, cost, log, (), machine)
-        )
-
-    def _finish(self, attempt: Attempt, finished: TaskFinished) -> None:
-        del self._attempts[attempt.task.attempt]
-        for waiting in self._under_way.values():
-            waiting.discard(attempt.task.attempt)
-        attempt.log.close()
-        if finished.outcome == "cancelled" and not attempt.cancelled:
-            # nobody asked: it found the way to its run cut, and ended
-            finished = finished._replace(outcome="lost", error="it lost touch with the run")
-        self._events.append(finished)
-
-    def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:
-        attempt.log.close()
-        if not attempt.log.size:
-            return None
-        try:
-            digest, size = self._home.services.store.take_file(attempt.task.log)
-        except (OSError, GitmlError):
-            return None
-        return LogRef(digest, size, told.written if told is not None else size)
-
-    def _is_good(self, digest: Any) -> bool:
-        try:
-            self._home.services.store.open(digest).close()
-        except GitmlError:
-            return False
-        return True
-
-    def _hub_forget(self, attempt: Attempt) -> None:
-        if attempt.spoke:
-            self._hub.forget.remote(attempt.task.attempt)
-
-    # -- contents that a machine lacks
-
-    def _supply_missing(self, attempt: Attempt, node: str, names: list[str]) -> None:
-        self._start_moved(attempt, node)
-        name = attempt.task.attempt
-        berth = self._fleet.berths.get(node)
-        if berth is not None:
-            berth.holds.clear()  # something there was evicted, or the step runs elsewhere than was thought
-        try:
-            baggage = self._supply.pack(names, set())
-        except GitmlError as error:
-            attempt.why = error
-            self.cancel(name, now=True)
-            return
-        told = self._hub.tell.remote
-        if baggage.small:
-            told(name, ("keep", baggage.small))
-        if baggage.without:
-            told(name, ("without", baggage.without))
-        for content, size in baggage.large.items():
-            key = (node, content)
-            if key in self._under_way:
-                self._under_way[key].add(name)
-                continue
-            self._under_way[key] = {name}
-            sources = [id for id, other in self._fleet.berths.items() if content in other.holds and id != node]
-            self._carrier.bring(node, content, size, sources, self._bringing(key))
-
-    def _bringing(self, key: tuple[str, str]) -> Callable[[GitmlError | None], None]:
-        return lambda error: self._tell(("brought", key, error))
-
-    def _start_moved(self, attempt: Attempt, node: str) -> None:
-        if attempt.node != node:
-            self._fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, self._fleet.usual)
-            attempt.node, attempt.ahead = node, False
-            berth = self._fleet.berths.get(node)
-            if berth is not None:
-                attempt.ahead = self._fleet.take(berth, attempt.task.resources)
-
-    def _on_brought(self, key: tuple[str, str], error: GitmlError | None) -> None:
-        waiting = self._under_way.pop(key, set())
-        node, content = key
-        if error is None:
-            berth = self._fleet.berths.get(node)
-            if berth is not None:
-                berth.holds.add(content)
-            return
-        for name in waiting:
-            attempt = self._attempts.get(name)
-            if attempt is not None:
-                attempt.why = error
-                self.cancel(name, now=True)
-
-    # -- looking after what goes on
+            ray.kill(session.hub)
+        session.news.close()
 
     def _look_after(self) -> None:
+        """Has Ray kill what does not end, and gives up what Ray does not know to be lost."""
         import ray
 
         now = time.monotonic()
-        for attempt in list(self._attempts.values()):
+        for attempt in list(self._session.attempts.values()):
             if attempt.report is not None:
                 continue
             if attempt.doomed and now > attempt.doomed:
-                self._on_end(attempt, _Lost("its machine was lost"))
+                self._receiver.ended(attempt, Lost("its machine was lost"))
             elif attempt.forced and now > attempt.forced:
-                attempt.forced = now + 10.0
+                attempt.forced = now + AGAIN
                 ray.cancel(attempt.ref, force=True)
 
-    def _on_machines(self, machines: Sequence[Machine]) -> None:
-        for gone in self._fleet.update(machines):
-            self._carrier.forget(gone)
-            for attempt in self._attempts.values():
+    def _see(self, machines: Sequence[Machine]) -> None:
+        """Takes note of the machines there are."""
+        session = self._session
+        for gone in session.fleet.update(machines):
+            session.carrier.forget(gone)
+            for attempt in session.attempts.values():
                 if attempt.node == gone and attempt.report is None:
-                    self._doom(attempt, DYING)
-
-    def _doom(self, attempt: Attempt, seconds: float) -> None:
-        """Gives Ray so many seconds to say itself that an attempt was lost."""
-        if not attempt.doomed:
-            attempt.doomed = time.monotonic() + seconds
+                    attempt.doom(DYING)
 
     def _see_that_it_goes_on(self) -> None:
-        why = self._watch.lost() if self._attempts else None
+        why = self._watch.lost() if self._session.attempts else None
         if why is not None:
             hint = "what is finished is kept: when the cluster is back, run the same command again"
             self._lost = RemoteError(f"the head of the cluster is lost: {why}", hint=hint)
             raise self._lost
-
-
-class _Lost(NamedTuple):
-    """In place of a Future whose result will not come."""
-
-    why: str
-
-    def result(self) -> Any:
-        """Raises."""
-        raise ConnectionError(self.why)
-
-
-def _loss(error: BaseException) -> str:
-    """How an attempt was lost, in a line."""
-    words = {
-        "WorkerCrashedError": "its worker process died",
-        "NodeDiedError": "its machine was lost",
-        "OutOfMemoryError": "its machine ran out of memory",
-        "OwnerDiedError": "its driver was lost",
-        "ConnectionError": str(error),
-    }
-    known = words.get(type(error).__name__)
-    if known is not None:
-        return known
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
-
-
-def _hindered(attempt: Attempt, why: GitmlError) -> tuple[str, str]:
-    """(outcome, error) of an attempt whose contents did not come through."""
-    made = attempt.report is not None and attempt.report.finished.outcome == "done"
-    what = "what it made could not be brought home" if made else "what it needs could not be brought to its machine"
-    return "lost" if isinstance(why, RemoteError) else "failed", f"{what}: {why.message}"
-
-
-def _new_hub() -> Any:
-    """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
-
-
-def _never_began(task: Task, error: GitmlError) -> TaskFinished:
-    return TaskFinished(task.attempt, "failed", None, error.message, error.hint, (), {}, Cost(), None)
