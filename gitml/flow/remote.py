@@ -10,9 +10,10 @@ from gitml.errors import IntegrityError
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
 from gitml.execute.ray.cluster import Cluster
-from gitml.execute.ray.executor import Home, RayExecutor
+from gitml.execute.ray.executor import RayExecutor
 from gitml.execute.ray.folder import Arriving, Place
 from gitml.execute.ray.naming import digest_named
+from gitml.execute.ray.session import Home
 from gitml.flow.workerfolder import ASSEMBLY
 from gitml.repo.lfs import local_object
 from gitml.repo.objects import Objects

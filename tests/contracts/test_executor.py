@@ -17,15 +17,13 @@ from tests.kit.executing import Bench, finish, until, until_finished, until_true
 from tests.kit.raying import LocalRay, RayBench, local_ray
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalRay]:
     with local_ray(environ={"LC_TIME": "C", "https_proxy": "http://p", "SECRET": "s", "GIT_DIR": "/x"}) as cluster:
         yield cluster
 
 
-@pytest.fixture(
-    scope="module", params=["local", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.cluster])]
-)
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.cluster])])
 def kind(request: pytest.FixtureRequest) -> str:
     """Of the module's scope, so that nothing is forked once Ray has its threads in this process."""
     return str(request.param)

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 

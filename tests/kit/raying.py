@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from gitml.core.protocols import Task
 from gitml.core.resources import Resources
 from gitml.errors import InputError
 from gitml.execute.environments import Environments
-from gitml.execute.ray.executor import Home, RayExecutor
+from gitml.execute.ray.executor import RayExecutor
 from gitml.execute.ray.folder import Place
 from gitml.execute.ray.machines import Machine, label_selector, resources_of
+from gitml.execute.ray.session import Home
 from gitml.flow.remote import arriving_home, keep_at_home
 from gitml.flow.workerfolder import ASSEMBLY
 from gitml.store.objects import LocalStore
@@ -61,6 +63,7 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
             patch.setenv(name, value)
         import ray
 
+        terminated = signal.getsignal(signal.SIGTERM)
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -71,6 +74,7 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
             object_store_memory=200 * 2**20,
             _temp_dir=place,
         )
+    signal.signal(signal.SIGTERM, terminated)
     try:
         yield LocalRay()
     finally:

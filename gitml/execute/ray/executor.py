@@ -2,87 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import select
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
 
-from gitml import __version__
-from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
-from gitml.core.record import LogRef
+from gitml.core.protocols import Task, TaskEvent
 from gitml.core.resources import Resources
-from gitml.core.result import Cost
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.contents import Services
-from gitml.execute.messages import task_message
-from gitml.execute.ray.carrying import Carrier
-from gitml.execute.ray.fleet import Fleet
-from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.attempts import Lost, never_began
+from gitml.execute.ray.folder import Place
 from gitml.execute.ray.gang import LOOK, Gangs, Reserved
-from gitml.execute.ray.homecoming import LogFile
-from gitml.execute.ray.hub import Hub
-from gitml.execute.ray.keeping import Keeping
 from gitml.execute.ray.machines import Machine
-from gitml.execute.ray.naming import roots_of, roots_of_outputs, stored_name
-from gitml.execute.ray.orders import Order, Report, decode_report, encode_order
-from gitml.execute.ray.porter import perform
-from gitml.execute.ray.supply import Supply
+from gitml.execute.ray.receiving import Receiver
+from gitml.execute.ray.session import Home, Joined, Session
 from gitml.execute.ray.watch import Watch
 
 GRACE = 5.0
-HEAR = 5.0  # seconds that the driver waits at the hub
-SILENT = 40.0  # seconds without a word after which a machine counts as lost
 CLOSE_WAIT = 15.0
 DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
-LARGE = 2**20  # bytes from which on an input says where a step should run
-
-
-class Joined(Protocol):
-    """A cluster that this process is a driver of."""
-
-    def machines(self) -> Sequence[Machine]:
-        """The machines that are alive; RemoteError when the head does not answer."""
-
-    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
-        """A wish as the options of a Ray task."""
-
-
-class Home(NamedTuple):
-    """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
-    how many small ones are, by name, those below a tree before it.
-    """
-
-    services: Services
-    make: Callable[[], Services]
-    arriving: Callable[[Services, str, int], Arriving | None]
-    keep: Callable[[Services, Mapping[str, bytes]], None]
-
-
-class Attempt:
-    """A Task under way."""
-
-    def __init__(self, task: Task, ref: Any, node: str, ahead: bool) -> None:
-        self.task = task
-        self.ref = ref
-        self.node = node
-        self.host = ""
-        self.ahead = ahead
-        self.begun = time.monotonic()
-        self.log = LogFile(task.log)
-        self.started = False
-        self.cancelled = 0
-        self.forced = 0.0  # when Ray is to kill it
-        self.doomed = 0.0  # when it counts as lost, whatever Ray thinks
-        self.report: Report | None = None
-        self.again = False  # whether it was submitted a second time, as its machine's copy of an input was damaged
-        self.away = False  # whether what it made is on its way home
-        self.spoke = False  # whether it used the hub
-        self.why: GitmlError | None = None
-        self.reserved: Reserved | None = None
-        self.cut_off = False  # whether the hub that it spoke by is lost, and with it what it said last
+AGAIN = 10.0  # seconds between attempts to have Ray kill one
 
 
 class RayExecutor:
@@ -92,124 +29,95 @@ class RayExecutor:
     """
 
     def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
-        import ray
-
-        self._cluster = cluster
-        self._home = home
-        self._supply = Supply(home.services)
-        self._run = run
-        self._place = place
-        self._grace = grace
-        self._fleet = Fleet()
-        self._fleet.update(cluster.machines())
-        self._attempts: dict[str, Attempt] = {}
-        self._sizes: dict[str, int] = {}
-        self._news: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
-        self._events: list[TaskEvent] = []
-        self._closed = False
-        self._perform = ray.remote(perform)
-        self._performers: dict[Any, Any] = {}
-        self._hub = _new_hub()
-        self._carrier = Carrier(place, home.make, home.arriving)
-        self._under_way: dict[tuple[str, str], set[str]] = {}  # (node, content) -> attempts that wait for it
-        self._keeping = Keeping(home.make, home.keep)
-        self._freed = False  # whether there is room again since the last `wait`
-        self._lost: RemoteError | None = None
+        self._session = session = Session(cluster, home, run, place, grace)
+        self._receiver = Receiver(session)
         self._gangs = Gangs(self, home.services.store)
-        self._hear()
-        self._watch = Watch(cluster.machines, lambda machines: self._tell(("machines", machines)))
-
-    # -- what the scheduler asks
+        self._lost: RemoteError | None = None
+        self._ended = False
+        tell = session.news.tell
+        self._watch = Watch(cluster.machines, lambda machines: tell(lambda: self._see(machines)))
 
     def takes(self, resources: Resources, nodes: int = 1) -> bool:
         """Whether a Task that asks for this, on each of so many machines, would begin soon."""
         if nodes > 1:
-            return len(self._fleet.with_room(resources)) >= nodes
-        return self._fleet.place(resources) is not None
+            return len(self._session.fleet.with_room(resources)) >= nodes
+        return self._session.fleet.place(resources) is not None
 
     def submit(self, task: Task, reserved: Reserved | None = None) -> None:
         """Starts a Task; where a place is `reserved`, there."""
-        if self._closed:
+        session, sender = self._session, self._receiver.sender
+        if session.closed:
             raise ValueError("the executor is closed")
         if not task.attempt or "/" in task.attempt or task.attempt in (".", ".."):
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
         try:
             if task.action.gang[0] > 1 and reserved is None:
-                self._gangs.begin(task, self._wish(task), self._fleet)
+                self._gangs.begin(task, sender.wish(task), session.fleet)
             else:
-                self._send(task, reserved=reserved)
+                sender.send(task, reserved=reserved)
         except GitmlError as error:
-            self._events.append(_never_began(task, error))
+            session.events.append(never_began(task, error))
 
     def descriptors(self) -> Sequence[int]:
         """One of them becomes readable when `wait` may have something to give."""
-        return [self._wake_reader]
+        return [self._session.news.reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
         """Events since the last call, in order; waits up to `timeout` seconds for the first.
 
         Empty on time-out, and as soon as there is room for more Tasks. RemoteError when the head is lost.
         """
+        session = self._session
         deadline = None if timeout is None else time.monotonic() + timeout
-        poll = select.poll()
-        poll.register(self._wake_reader, select.POLLIN)
         while True:
-            self._take_news()
-            events, self._events = self._events, []
+            for item in session.news.take():
+                item()
+            self._look_after()
+            events, session.events = session.events, []
             if self._gangs:
-                events = [*self._gangs.sort(events), *self._gangs.look(), *self._events]
-                self._events = []
-            if events or self._freed:
-                self._freed = False
+                events = [*self._gangs.sort(events), *self._gangs.look(), *session.events]
+                session.events = []
+            if events or session.freed:
+                session.freed = False
                 return events
             self._see_that_it_goes_on()
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return ()
-            poll.poll(min(left, LOOK if self._gangs else 1.0) * 1000 + 1)
+            session.news.wait(min(left, LOOK if self._gangs else 1.0))
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
-        import ray
-
-        found = self._attempts.get(attempt)
+        found = self._session.attempts.get(attempt)
         if found is None:
             self._gangs.cancel(attempt, now=now)
-            return
-        found.cancelled = max(found.cancelled, 2 if now else 1)
-        if found.report is not None:
-            return
-        ray.cancel(found.ref, force=False)
-        if now:
-            self._hub.tell.remote(attempt, ("stop",))
-            found.forced = time.monotonic() + 2.0
         else:
-            found.forced = time.monotonic() + self._grace + 5.0
+            self._session.cancel(found, now=now)
 
     def dismiss(self) -> None:
         """Says that nothing more will be asked: what still runs begins to end."""
-        self._closed = True
+        self._session.closed = True
         if self._lost is None:
-            for attempt in [*self._gangs.names(), *self._attempts]:
+            for attempt in [*self._gangs.names(), *self._session.attempts]:
                 self.cancel(attempt, now=True)
 
     def close(self) -> None:
         """Ends everything that still runs."""
-        if self._wake_reader < 0:
+        if self._ended:
             return
+        self._ended = True
+        session = self._session
         self.dismiss()
         self._watch.close()
         deadline = time.monotonic() + CLOSE_WAIT
-        while (self._attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
+        while (session.attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
             self.wait(0.5)
-        self._carrier.close()
-        self._keeping.close()
+        session.carrier.close()
+        self._receiver.close()
         if self._lost is None:
             import ray
 
+<<<<<<< HEAD
             ray.kill(self._hub)
         for fd in (self._wake_reader, self._wake_writer):
             os.close(fd)
@@ -548,38 +456,41 @@ class RayExecutor:
                 self.cancel(name, now=True)
 
     # -- looking after what goes on
+=======
+            ray.kill(session.hub)
+        session.news.close()
+>>>>>>> ray
 
     def _look_after(self) -> None:
+        """Has Ray kill what does not end, and gives up what Ray does not know to be lost."""
         import ray
 
         now = time.monotonic()
-        for attempt in list(self._attempts.values()):
+        for attempt in list(self._session.attempts.values()):
             if attempt.report is not None:
                 continue
             if attempt.doomed and now > attempt.doomed:
-                self._on_end(attempt, _Lost("its machine was lost"))
+                self._receiver.ended(attempt, Lost("its machine was lost"))
             elif attempt.forced and now > attempt.forced:
-                attempt.forced = now + 10.0
+                attempt.forced = now + AGAIN
                 ray.cancel(attempt.ref, force=True)
 
-    def _on_machines(self, machines: Sequence[Machine]) -> None:
-        for gone in self._fleet.update(machines):
-            self._carrier.forget(gone)
-            for attempt in self._attempts.values():
+    def _see(self, machines: Sequence[Machine]) -> None:
+        """Takes note of the machines there are."""
+        session = self._session
+        for gone in session.fleet.update(machines):
+            session.carrier.forget(gone)
+            for attempt in session.attempts.values():
                 if attempt.node == gone and attempt.report is None:
-                    self._doom(attempt, DYING)
-
-    def _doom(self, attempt: Attempt, seconds: float) -> None:
-        """Gives Ray so many seconds to say itself that an attempt was lost."""
-        if not attempt.doomed:
-            attempt.doomed = time.monotonic() + seconds
+                    attempt.doom(DYING)
 
     def _see_that_it_goes_on(self) -> None:
-        why = self._watch.lost() if self._attempts else None
+        why = self._watch.lost() if self._session.attempts else None
         if why is not None:
             hint = "what is finished is kept: when the cluster is back, run the same command again"
             self._lost = RemoteError(f"the head of the cluster is lost: {why}", hint=hint)
             raise self._lost
+<<<<<<< HEAD
 
 
 class _Lost(NamedTuple):
@@ -627,3 +538,5 @@ def _new_hub() -> Any:
 
 def _never_began(task: Task, error: GitmlError) -> TaskFinished:
     return TaskFinished(task.attempt, "failed", None, error.message, error.hint, (), {}, Cost(), None)
+=======
+>>>>>>> ray

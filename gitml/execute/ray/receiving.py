@@ -1,0 +1,209 @@
+"""Receiving what comes of attempts: what they say by the hub, their reports, what they made; and making events of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from gitml.core.protocols import TaskFinished, TaskOutput
+from gitml.core.record import LogRef
+from gitml.core.result import Cost
+from gitml.errors import GitmlError
+from gitml.execute.ray.attempts import Attempt, hindered, loss_of
+from gitml.execute.ray.keeping import Keeping
+from gitml.execute.ray.naming import roots_of_outputs, stored_name
+from gitml.execute.ray.orders import Report, decode_report
+from gitml.execute.ray.providing import Provider
+from gitml.execute.ray.sending import LARGE, Sender
+from gitml.execute.ray.session import Session, new_hub
+
+HEAR = 5.0  # seconds that the driver waits at the hub
+SILENT = 40.0  # seconds without a word after which a machine counts as lost
+
+
+class Receiver:
+    """Hears of the attempts of a session. An attempt is finished when its log and all that it made are in the driver's Store."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.sender = Sender(session, self.ended)
+        self._provider = Provider(session)
+        self._keeping = Keeping(session.home.make, session.home.keep)
+        self._hear()
+
+    def close(self) -> None:
+        """Hears no more."""
+        self._keeping.close()
+
+    # -- what they say while they go on
+
+    def _hear(self) -> None:
+        session = self._session
+        heard = session.hub.hear.remote(HEAR).future()
+        heard.add_done_callback(lambda future: session.news.tell(lambda: self._heard(future)))
+
+    def _heard(self, future: Any) -> None:
+        session = self._session
+        if session.closed and not session.attempts:
+            return
+        try:
+            said, silent = future.result()
+        except Exception:
+            self._hub_is_lost()
+            return
+        self._hear()
+        for name, seconds in silent:
+            if seconds > SILENT and name in session.attempts:
+                session.attempts[name].doom(0.0)
+        for name, item in said:
+            attempt = session.attempts.get(name)
+            if attempt is not None:
+                self._said(attempt, item)
+
+    def _hub_is_lost(self) -> None:
+        """Its machine is gone, or it was killed: attempts that need it will end; a new one serves the next."""
+        session = self._session
+        if session.closed:
+            return
+        session.hub = new_hub()
+        self._hear()
+        for attempt in list(session.attempts.values()):
+            attempt.cut_off = True
+            self._conclude_if_whole(attempt)
+
+    def _said(self, attempt: Attempt, item: Any) -> None:
+        session, kind = self._session, item[0]
+        attempt.spoke = True
+        if kind == "started":
+            session.started(attempt)
+            session.is_on(attempt, item[1])
+            attempt.host = item[2]
+        elif kind == "line":
+            session.events.append(TaskOutput(attempt.task.attempt, item[1]))
+        elif kind == "log":
+            attempt.log.write(item[1], item[2])
+            self._conclude_if_whole(attempt)
+        elif kind == "lacks":
+            session.is_on(attempt, item[1])
+            self._provider.provide(attempt, item[1], item[2])
+
+    # -- how they end
+
+    def ended(self, attempt: Attempt, future: Any) -> None:
+        """Ray is done with an attempt: there is room again, and a report if all went well."""
+        session = self._session
+        if not session.is_current(attempt):
+            return
+        session.freed = True
+        seconds = time.monotonic() - attempt.begun
+        session.fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
+        attempt.ahead = False
+        if attempt.spoke:
+            session.hub.forget.remote(attempt.task.attempt)
+        try:
+            data, contents = future.result()
+        except BaseException as error:
+            self._failed(attempt, error)
+            return
+        report = decode_report(data)
+        if self._goes_again(attempt, report):
+            return
+        attempt.report, attempt.away = report, True
+        if report.finished.exit_code is not None:
+            session.started(attempt)
+        attempt.log.write(report.log_from, contents.pop("log", b""))
+        if contents:
+            kept = contents
+            self._keeping.put(kept, lambda error: session.news.tell(lambda: self._kept(attempt, report, error)))
+        else:
+            self._kept(attempt, report, None)
+
+    def _goes_again(self, attempt: Attempt, report: Report) -> bool:
+        """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
+        session, task = self._session, attempt.task
+        berth = session.fleet.berths.get(report.node)
+        bad = report.finished.bad_inputs
+        if report.refused and berth is not None:
+            # what is installed there is other than the step was planned for, or its disk is full: another may do
+            berth.refuses.add(task.environment.digest)
+            again = session.fleet.place(task.resources, task.environment.digest, soon=False) is not None
+        else:
+            damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
+            again = damaged and not attempt.again and all(session.is_good(digest) for digest in bad)
+            if again and berth is not None:
+                berth.holds.clear()
+        if again and not attempt.cancelled:
+            self.sender.send(task, attempt)
+            return True
+        return False
+
+    def _kept(self, attempt: Attempt, report: Report, error: GitmlError | None) -> None:
+        """The small contents that came with a report are kept, or could not be; the others are to be brought home."""
+        session = self._session
+        if not session.is_current(attempt):
+            return
+        berth = session.fleet.berths.get(report.node)
+        if berth is not None:
+            berth.holds.update(name for name, _ in report.away)
+            berth.holds.update(roots_of_outputs(report.finished.outputs))
+        for output in report.finished.outputs:
+            if output.size >= LARGE:
+                session.sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
+        attempt.why = error or attempt.why
+        if report.away and attempt.why is None:
+            done = self._at_home
+            told = session.news.tell
+            session.carrier.fetch(report.node, report.away, lambda error: told(lambda: done(attempt, error)))
+        else:
+            self._at_home(attempt, attempt.why)
+
+    def _at_home(self, attempt: Attempt, error: GitmlError | None) -> None:
+        attempt.away = False
+        attempt.why = error
+        self._conclude_if_whole(attempt)
+
+    def _conclude_if_whole(self, attempt: Attempt) -> None:
+        session, report = self._session, attempt.report
+        if report is None or attempt.away or not session.is_current(attempt):
+            return
+        finished = report.finished
+        if finished.log is not None and attempt.log.size < finished.log.size and not attempt.cut_off:
+            return  # the rest is on its way by the hub
+        bad = tuple(digest for digest in finished.bad_inputs if not session.is_good(digest))
+        log = self._keep_log(attempt, finished.log)
+        finished = finished._replace(bad_inputs=bad, log=log, machine=report.host)
+        if attempt.why is not None:
+            outcome, error = hindered(attempt, attempt.why)
+            finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
+        elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
+            finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
+        session.finish(attempt, finished)
+
+    def _failed(self, attempt: Attempt, error: BaseException) -> None:
+        """The Ray task gave no report: it was cancelled before it began, or lost."""
+        import ray
+
+        session, task = self._session, attempt.task
+        outcome, said, hint = "lost", loss_of(error), None
+        if attempt.why is not None:
+            (outcome, said), hint = hindered(attempt, attempt.why), attempt.why.hint
+        elif attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
+            outcome, said = "cancelled", "cancelled"
+        elif isinstance(error, ray.exceptions.RayTaskError):
+            outcome = "failed"
+            hint = "gitml of the same version must be installed on every machine of the cluster"
+        log = self._keep_log(attempt, None)
+        cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
+        berth = session.fleet.berths.get(attempt.node)
+        machine = berth.machine.name if berth is not None else attempt.host
+        session.finish(attempt, TaskFinished(task.attempt, outcome, None, said, hint, (), {}, cost, log, (), machine))
+
+    def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:
+        attempt.log.close()
+        if not attempt.log.size:
+            return None
+        try:
+            digest, size = self._session.home.services.store.take_file(attempt.task.log)
+        except (OSError, GitmlError):
+            return None
+        return LogRef(digest, size, told.written if told is not None else size)

@@ -1,0 +1,94 @@
+"""Sending attempts to machines: where each should run, what it takes along, and what Ray is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gitml import __version__
+from gitml.core.protocols import Task
+from gitml.execute.messages import task_message
+from gitml.execute.ray.attempts import Attempt
+from gitml.execute.ray.gang import Reserved
+from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.naming import roots_of
+from gitml.execute.ray.orders import Order, encode_order
+from gitml.execute.ray.porter import perform
+from gitml.execute.ray.session import Session
+
+LARGE = 2**20  # bytes from which on an input says where a step should run
+
+
+class Sender:
+    """Submits attempts of a session; `ended` is told, in the session's thread, of each that Ray is done with."""
+
+    def __init__(self, session: Session, ended: Callable[[Attempt, Any], None]) -> None:
+        import ray
+
+        self._session = session
+        self._ended = ended
+        self._perform = ray.remote(perform)
+        self._performers: dict[Any, Any] = {}
+
+    def send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
+        """Submits a Task, in place of the attempt `before` if there was one. ValueError when no machine has room for it."""
+        session, fleet = self._session, self._session.fleet
+        roots = roots_of(task.action)
+        reserved = before.reserved if before is not None else reserved
+        if reserved is not None:
+            berth = fleet.berths.get(reserved.node)
+        else:
+            soon = before is None
+            berth = fleet.place(task.resources, task.environment.digest, roots, session.sizes, soon=soon)
+        if berth is None:
+            raise ValueError("no machine has room")
+        baggage = session.supply.pack(roots, berth.holds)
+        session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
+        performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
+        ref = performer.remote(encode_order(self._order(task)), baggage.small, session.hub)
+        attempt = Attempt(task, ref, berth.machine.id, fleet.take(berth, task.resources), reserved)
+        if before is not None:
+            attempt.continues(before)
+        session.attempts[task.attempt] = attempt
+        berth.holds.update(baggage.small)
+        if not baggage.large and not baggage.without:
+            berth.holds.update(roots)
+        ref.future().add_done_callback(lambda future: session.news.tell(lambda: self._ended(attempt, future)))
+
+    def wish(self, task: Task) -> dict[str, Any]:
+        """What a Task asks of its machine, as the options of a Ray task."""
+        fleet = self._session.fleet
+        options = self._session.cluster.options(task.resources, fleet.machines())
+        agreeing = fleet.agreeing(task.environment.digest)
+        if agreeing is not None:
+            selector = options.setdefault("label_selector", {})
+            selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
+        return options
+
+    def _order(self, task: Task) -> Order:
+        session = self._session
+        message = task_message(task, None, with_environment=True)
+        return Order(__version__, session.run, task.attempt, session.place, session.grace, task.resources.gpus, message)
+
+    def _performer(self, task: Task, machine: Machine) -> Any:
+        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        fleet, asked = self._session.fleet, task.resources
+        agreeing = fleet.agreeing(task.environment.digest)
+        labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
+        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine.id, agreeing)
+        if key not in self._performers:
+            options = self.wish(task)
+            if len(fleet.berths) > 1:
+                options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+                    machine.id, soft=True, _spill_on_unavailable=True
+                )
+            self._performers[key] = self._perform.options(**options, max_retries=0)
+        return self._performers[key]
+
+    def _performer_in(self, task: Task, reserved: Reserved) -> Any:
+        """The Ray function in a place that is kept for it, which has all that is wished for."""
+        options = self.wish(task)
+        options.pop("label_selector", None)
+        return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)

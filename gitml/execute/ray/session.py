@@ -1,0 +1,125 @@
+"""What the parts of a RayExecutor share: the attempts under way, the machines, the hub, and the events that are due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from gitml.core.digest import Digest
+from gitml.core.protocols import TaskEvent, TaskFinished, TaskStarted
+from gitml.core.resources import Resources
+from gitml.errors import GitmlError
+from gitml.execute.contents import Services
+from gitml.execute.ray.attempts import Attempt
+from gitml.execute.ray.carrying import Carrier
+from gitml.execute.ray.fleet import Fleet
+from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.hub import Hub
+from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.news import News
+from gitml.execute.ray.supply import Supply
+
+KILLED_AFTER = 2.0  # seconds after which Ray kills what was to end now
+
+
+class Joined(Protocol):
+    """A cluster that this process is a driver of."""
+
+    def machines(self) -> Sequence[Machine]:
+        """The machines that are alive; RemoteError when the head does not answer."""
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        """A wish as the options of a Ray task."""
+
+
+class Home(NamedTuple):
+    """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
+    how many small ones are, by name, those below a tree before it.
+    """
+
+    services: Services
+    make: Callable[[], Services]
+    arriving: Callable[[Services, str, int], Arriving | None]
+    keep: Callable[[Services, Mapping[str, bytes]], None]
+
+
+class Session:
+    """One run's use of a cluster."""
+
+    def __init__(self, cluster: Joined, home: Home, run: str, place: Place, grace: float) -> None:
+        self.cluster = cluster
+        self.home = home
+        self.run = run
+        self.place = place
+        self.grace = grace
+        self.supply = Supply(home.services)
+        self.fleet = Fleet()
+        self.fleet.update(cluster.machines())
+        self.carrier = Carrier(place, home.make, home.arriving)
+        self.hub = new_hub()
+        self.news = News()
+        self.attempts: dict[str, Attempt] = {}
+        self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
+        self.events: list[TaskEvent] = []
+        self.freed = False  # whether there is room again since the last `wait`
+        self.closed = False
+
+    def is_current(self, attempt: Attempt) -> bool:
+        """Whether it is still waited for."""
+        return self.attempts.get(attempt.task.attempt) is attempt
+
+    def started(self, attempt: Attempt) -> None:
+        """The step's process runs."""
+        if not attempt.started:
+            attempt.started = True
+            self.events.append(TaskStarted(attempt.task.attempt))
+
+    def is_on(self, attempt: Attempt, node: str) -> None:
+        """Ray has put it on this machine: books it there, if it was meant for another."""
+        if attempt.node == node:
+            return
+        asked = attempt.task.resources
+        self.fleet.give_back(attempt.node, asked, attempt.ahead, self.fleet.usual)
+        attempt.node, attempt.ahead = node, False
+        berth = self.fleet.berths.get(node)
+        if berth is not None:
+            attempt.ahead = self.fleet.take(berth, asked)
+
+    def cancel(self, attempt: Attempt, *, now: bool) -> None:
+        """Asks it to end, and has Ray kill it when it does not."""
+        import ray
+
+        attempt.cancelled = max(attempt.cancelled, 2 if now else 1)
+        if attempt.report is not None:
+            return
+        ray.cancel(attempt.ref, force=False)
+        if now:
+            self.hub.tell.remote(attempt.task.attempt, ("stop",))
+        attempt.forced = time.monotonic() + (KILLED_AFTER if now else self.grace + 5.0)
+
+    def finish(self, attempt: Attempt, finished: TaskFinished) -> None:
+        """It is over."""
+        del self.attempts[attempt.task.attempt]
+        attempt.log.close()
+        if finished.outcome == "cancelled" and not attempt.cancelled:
+            # nobody asked: it found the way to its run cut, and ended
+            finished = finished._replace(outcome="lost", error="it lost touch with the run")
+        self.events.append(finished)
+
+    def is_good(self, digest: Digest) -> bool:
+        """Whether the driver's own copy of a Blob or listing is there and sound."""
+        try:
+            self.home.services.store.open(digest).close()
+        except GitmlError:
+            return False
+        return True
+
+
+def new_hub() -> Any:
+    """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
