@@ -187,7 +187,7 @@ class Receiver:
         outcome, said, hint = "lost", loss_of(error), None
         if attempt.why is not None:
             (outcome, said), hint = hindered(attempt, attempt.why), attempt.why.hint
-        elif attempt.cancelled or isinstance(error, ray.exceptions.TaskCancelledError):
+        elif attempt.cancelled:
             outcome, said = "cancelled", "cancelled"
         elif isinstance(error, ray.exceptions.RayTaskError):
             outcome = "failed"
