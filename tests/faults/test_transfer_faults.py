@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -154,9 +154,20 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
 
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
     roots = content(one, tmp_path / "in") + [Root(one.put(os.urandom(SIZE)), SIZE, False, f"b{n}") for n in range(4)]
-    sender = Sender(one, remote(), Known(Facts(), "x"), PackIndexes(one.root))
+    turn = threading.Lock()
+
+    class Killing(LfsServer):
+        def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+            def killing(size: int) -> None:
+                with turn:
+                    server.kill()
+                moved(size)
+
+            super().put(item, source, killing)
+
+    dying = PointedRemote(Killing(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
     with pytest.raises(RemoteError):
-        sender.send(roots, lambda event: server.kill() if event.done else None)
+        Sender(one, dying, Known(Facts(), "x"), PackIndexes(one.root)).send(roots)
     server.start()
     again = remote()
     there = again.present([Stored(root.digest, root.size) for root in roots if not root.tree])
@@ -246,18 +257,18 @@ def test_killing_push_and_pull_at_any_moment_loses_nothing(tmp_path: Path) -> No
     ada = team.people["author"]
     for seed in range(3):
         ada.run("big", "-S", f"seed={seed}")
-    chance = random.Random(4)
+    moments = [0.03 + 0.04 * n for n in range(8)]  # the first is before a process can have ended
     killed = 0
-    for _ in range(8):
-        killed += kill_at(ada, chance.uniform(0.1, 0.8), "push") == -signal.SIGKILL
+    for moment in moments:
+        killed += kill_at(ada, moment, "push") == -signal.SIGKILL
     objects = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and not path.name.startswith(".")]
     for path in objects:
         if path.parent.parent.name == "objects":
             assert digest_of(path.read_bytes())[7:] == path.parent.name + path.name
     ada.do("push")
     bob = team.person("bob")
-    for _ in range(8):
-        killed += kill_at(bob, chance.uniform(0.1, 0.8), "pull", "--artifacts") == -signal.SIGKILL
+    for moment in moments:
+        killed += kill_at(bob, moment, "pull", "--artifacts") == -signal.SIGKILL
         for name in stored(bob):
             assert digest_of(bob.object("sha256:" + name).read_bytes())[7:] == name
     assert killed
