@@ -155,12 +155,15 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
     roots = content(one, tmp_path / "in") + [Root(one.put(os.urandom(SIZE)), SIZE, False, f"b{n}") for n in range(4)]
     turn = threading.Lock()
+    killed = []
 
     class Killing(LfsServer):
         def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
             def killing(size: int) -> None:
                 with turn:
-                    server.kill()
+                    if not killed:  # threads that try again must not end the one started anew
+                        killed.append(size)
+                        server.kill()
                 moved(size)
 
             super().put(item, source, killing)
