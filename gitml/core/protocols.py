@@ -178,6 +178,9 @@ class ActionCache(Protocol):
     def recent_actions(self, pipeline: str, step: str) -> Iterable[Action]:
         """The Actions last performed for a step of this name, newest first; some dozen at most."""
 
+    def environment(self, digest: Digest) -> bytes | None:
+        """The description of an environment, as JSON."""
+
 
 class Task(NamedTuple):
     """One attempt to be performed.
