@@ -38,6 +38,7 @@ SIGNS: dict[str, Sign] = {
     # where artifacts are
     "here": Sign("●", "here", "good"),
     "record": Sign("◐", "in its record", "reused"),
+    "remote": Sign("◌", "in a remote store", "reused"),
     "gone": Sign("○", "gone", "held"),
     # modules
     "active": Sign("✓", "active", "good"),
