@@ -10,8 +10,9 @@ from gitml.core.resources import Resources
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.ray.attempts import Lost, never_began
 from gitml.execute.ray.folder import Place
-from gitml.execute.ray.gang import LOOK, Gangs, Reserved
+from gitml.execute.ray.gang import LOOK, Gangs
 from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.places import Reserved
 from gitml.execute.ray.receiving import Receiver
 from gitml.execute.ray.session import Home, Joined, Session
 from gitml.execute.ray.watch import Watch
@@ -31,7 +32,7 @@ class RayExecutor:
     def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
         self._session = session = Session(cluster, home, run, place, grace)
         self._receiver = Receiver(session)
-        self._gangs = Gangs(self, home.services.store)
+        self._gangs = Gangs(self, session.fleet, home.services.store)
         self._lost: RemoteError | None = None
         self._ended = False
         tell = session.news.tell
@@ -52,7 +53,7 @@ class RayExecutor:
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
         try:
             if task.action.gang[0] > 1 and reserved is None:
-                self._gangs.begin(task, sender.wish(task), session.fleet)
+                self._gangs.begin(task, sender.places(task))
             else:
                 sender.send(task, reserved=reserved)
         except GitmlError as error:
@@ -73,10 +74,8 @@ class RayExecutor:
             for item in session.news.take():
                 item()
             self._look_after()
-            events, session.events = session.events, []
-            if self._gangs:
-                events = [*self._gangs.sort(events), *self._gangs.look(), *session.events]
-                session.events = []
+            looked = self._gangs.look()
+            events, session.events = [*looked, *self._gangs.sort(session.events)], []
             if events or session.freed:
                 session.freed = False
                 return events
@@ -122,8 +121,6 @@ class RayExecutor:
 
     def _look_after(self) -> None:
         """Has Ray kill what does not end, and gives up what Ray does not know to be lost."""
-        import ray
-
         now = time.monotonic()
         for attempt in list(self._session.attempts.values()):
             if attempt.report is not None:
@@ -132,7 +129,7 @@ class RayExecutor:
                 self._receiver.ended(attempt, Lost("its machine was lost"))
             elif attempt.forced and now > attempt.forced:
                 attempt.forced = now + AGAIN
-                ray.cancel(attempt.ref, force=True)
+                attempt.call.cancel(force=True)
 
     def _see(self, machines: Sequence[Machine]) -> None:
         """Takes note of the machines there are."""

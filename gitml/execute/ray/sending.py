@@ -9,14 +9,27 @@ from gitml import __version__
 from gitml.core.protocols import Task
 from gitml.execute.messages import task_message
 from gitml.execute.ray.attempts import Attempt
-from gitml.execute.ray.gang import Reserved
 from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.naming import roots_of
 from gitml.execute.ray.orders import Order, encode_order
+from gitml.execute.ray.places import RayPlaces, Reserved
 from gitml.execute.ray.porter import perform
 from gitml.execute.ray.session import Session
 
 LARGE = 2**20  # bytes from which on an input says where a step should run
+
+
+class RayCall:
+    """A Ray task under way, as what it will give."""
+
+    def __init__(self, ref: Any) -> None:
+        self._ref = ref
+
+    def cancel(self, *, force: bool) -> None:
+        """Asks it to end; with `force` its process is killed."""
+        import ray
+
+        ray.cancel(self._ref, force=force)
 
 
 class Sender:
@@ -46,7 +59,7 @@ class Sender:
         session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
         performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
         ref = performer.remote(encode_order(self._order(task)), baggage.small, session.hub)
-        attempt = Attempt(task, ref, berth.machine.id, fleet.take(berth, task.resources), reserved)
+        attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
         if before is not None:
             attempt.continues(before)
         session.attempts[task.attempt] = attempt
@@ -55,7 +68,12 @@ class Sender:
             berth.holds.update(roots)
         ref.future().add_done_callback(lambda future: session.news.tell(lambda: self._ended(attempt, future)))
 
-    def wish(self, task: Task) -> dict[str, Any]:
+    def places(self, task: Task) -> RayPlaces:
+        """Asks Ray for the places that a Task of several nodes needs; each process gets a port, and there is one more."""
+        nodes, processes = task.action.gang
+        return RayPlaces(f"gitml {task.attempt}", self._wish(task), nodes, processes + 1)
+
+    def _wish(self, task: Task) -> dict[str, Any]:
         """What a Task asks of its machine, as the options of a Ray task."""
         fleet = self._session.fleet
         options = self._session.cluster.options(task.resources, fleet.machines())
@@ -79,7 +97,7 @@ class Sender:
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
         key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine.id, agreeing)
         if key not in self._performers:
-            options = self.wish(task)
+            options = self._wish(task)
             if len(fleet.berths) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
@@ -89,6 +107,6 @@ class Sender:
 
     def _performer_in(self, task: Task, reserved: Reserved) -> Any:
         """The Ray function in a place that is kept for it, which has all that is wished for."""
-        options = self.wish(task)
+        options = self._wish(task)
         options.pop("label_selector", None)
         return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)

@@ -45,9 +45,17 @@ class Home(NamedTuple):
 
 
 class Session:
-    """One run's use of a cluster."""
+    """One run's use of a cluster. `make_hub` starts a Hub, and again when one is lost."""
 
-    def __init__(self, cluster: Joined, home: Home, run: str, place: Place, grace: float) -> None:
+    def __init__(
+        self,
+        cluster: Joined,
+        home: Home,
+        run: str,
+        place: Place,
+        grace: float,
+        make_hub: Callable[[], Any] | None = None,
+    ) -> None:
         self.cluster = cluster
         self.home = home
         self.run = run
@@ -57,7 +65,8 @@ class Session:
         self.fleet = Fleet()
         self.fleet.update(cluster.machines())
         self.carrier = Carrier(place, home.make, home.arriving)
-        self.hub = new_hub()
+        self.make_hub = make_hub or new_hub
+        self.hub = self.make_hub()
         self.news = News()
         self.attempts: dict[str, Attempt] = {}
         self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
@@ -88,12 +97,10 @@ class Session:
 
     def cancel(self, attempt: Attempt, *, now: bool) -> None:
         """Asks it to end, and has Ray kill it when it does not."""
-        import ray
-
         attempt.cancelled = max(attempt.cancelled, 2 if now else 1)
         if attempt.report is not None:
             return
-        ray.cancel(attempt.ref, force=False)
+        attempt.call.cancel(force=False)
         if now:
             self.hub.tell.remote(attempt.task.attempt, ("stop",))
         attempt.forced = time.monotonic() + (KILLED_AFTER if now else self.grace + 5.0)
