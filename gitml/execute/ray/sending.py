@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from gitml import __version__
@@ -36,11 +37,8 @@ class Sender:
     """Submits attempts of a session; `ended` is told, in the session's thread, of each that Ray is done with."""
 
     def __init__(self, session: Session, ended: Callable[[Attempt, Any], None]) -> None:
-        import ray
-
         self._session = session
         self._ended = ended
-        self._perform = ray.remote(perform)
         self._performers: dict[Any, Any] = {}
 
     def send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
@@ -102,11 +100,19 @@ class Sender:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
-            self._performers[key] = self._perform.options(**options, max_retries=0)
+            self._performers[key] = _remote().options(**options, max_retries=0)
         return self._performers[key]
 
     def _performer_in(self, task: Task, reserved: Reserved) -> Any:
         """The Ray function in a place that is kept for it, which has all that is wished for."""
         options = self._wish(task)
         options.pop("label_selector", None)
-        return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+        return _remote().options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+
+
+@cache
+def _remote() -> Any:
+    """`perform` as Ray knows it."""
+    import ray
+
+    return ray.remote(perform)
