@@ -16,8 +16,9 @@ from gitml.core.environment import environment_of
 from gitml.core.resources import Resources
 from gitml.core.tree import TreeEntry, encode_tree
 from gitml.errors import GitmlError, IntegrityError, RemoteError
-from gitml.execute.ray import sending, supply
+from gitml.execute.ray import growing, sending, supply
 from gitml.execute.ray.attempts import Attempt
+from gitml.execute.ray.growing import Growing
 from gitml.execute.ray.orders import decode_order
 from gitml.execute.ray.places import Reserved
 from gitml.execute.ray.providing import Provider
@@ -50,7 +51,7 @@ class _Ref:
         return self._future
 
 
-A, B = "aa" * 28, "bb" * 28  # as Ray names machines
+A, B, C = "aa" * 28, "bb" * 28, "cc" * 28  # as Ray names machines
 
 
 @pytest.fixture
@@ -142,6 +143,30 @@ def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
     assert [options["scheduling_strategy"] for options, _, _ in remote.sent] == ["there", "there"]
     with pytest.raises(ValueError, match="no machine has room"):
         sender.send(bench.task("true"), reserved=Reserved("gone", "there"))
+
+
+def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_booked_where_they_come_to(
+    bench: SessionBench, sender: Sender, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "MOST", 2)
+    session, big = bench.session, Resources(8, 1)
+    assert not session.growing.takes(big)
+    with pytest.raises(ValueError, match="no machine has room"):
+        sender.send(bench.task("true", resources=big))
+    session.growing = Growing(lambda asked: asked.gpus <= 1)
+    assert not session.growing.takes(Resources(8, 2))
+    tasks = []
+    while session.growing.takes(big):
+        tasks.append(bench.task("true", resources=big))
+        sender.send(tasks[-1])
+    assert len(tasks) == 2
+    assert all("scheduling_strategy" not in options for options, _, _ in remote.sent), "Ray chooses"
+    attempt = session.attempts[tasks[0].attempt]
+    bench.cluster.told.append(machine(C, cpus=8, gpus=1))
+    session.is_on(attempt, C)
+    assert attempt.node == C
+    assert session.fleet.berths[C].free == Resources(0, 0, 1 << 30)
+    assert session.growing.takes(big), "one less waits"
 
 
 # -- what a machine lacks
