@@ -26,7 +26,6 @@ from tests.faults.test_ray_machines import (
     ended,
     held,
     hold,
-    log_of,
     release,
 )
 from tests.kit.machines import machines, why_not
@@ -235,11 +234,13 @@ steps:
   ahead:
     run: python src/tell.py ${{ outputs.m }}
     outputs: {m: metrics}
+    env: {LD_PRELOAD: null, CLOCK_SKEW: null}  # as they are on its machine
     resources: {labels: {zone: a}}
   behind:
-    run: python src/tell.py ${{ outputs.m }}
+    run: python src/tell.py ${{ outputs.m }} behind
     after: [ahead]
     outputs: {m: metrics}
+    env: {LD_PRELOAD: null, CLOCK_SKEW: null}  # as they are on its machine
     resources: {labels: {zone: b}}
 """
 
@@ -295,7 +296,7 @@ def test_interrupting_twice_kills_what_does_not_heed_the_first(lab: RayLab) -> N
     assert (run["status"], step_of(run, "deaf")["outcome"]) == ("cancelled", "cancelled")
     assert not lab[number].processes("sleep\x004321")
     assert not lab[number].processes("deaf.py")
-    assert log_of(lab, "deaf") == "held\n"
+    assert lab.do("logs", run["run"], "deaf").stdout == "held\n"
 
 
 def _command(pid: int) -> bytes:
