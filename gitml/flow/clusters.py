@@ -75,8 +75,8 @@ class Clusters:
         """
         cluster = self.join(target)
         machines = cluster.machines()
-        for asked, nodes in wishes:
-            missing = cluster.unsatisfiable(asked, nodes)
+        for asked, nodes in _each_once(wishes):
+            missing = cluster.unsatisfiable(asked, nodes, machines)
             if missing is not None:
                 there = ", ".join(machine.name for machine in machines[:5])
                 hint = f"see `gitml targets`; its machines are {there}" + (" …" if len(machines) > 5 else "")
@@ -120,6 +120,14 @@ class Clusters:
         found = environment_at(fitting, place, name, text, programs)
         self.ws.index.remember(FACT, id, found.description)
         return found
+
+
+def _each_once(wishes: Iterable[tuple[Resources, int]]) -> list[tuple[Resources, int]]:
+    found: list[tuple[Resources, int]] = []
+    for wish in wishes:
+        if wish not in found:
+            found.append(wish)
+    return found
 
 
 def _id_of(target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]) -> str:

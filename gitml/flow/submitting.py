@@ -129,10 +129,11 @@ class _SeenFromAfar(Clusters):
 
 def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:
     wanted = [name for name, decision in plan.decisions.items() if decision.kind != REUSE]
+    machines = cluster.machines()
     for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
         if target is not None and target.name == cluster.target.name:
             step = loaded.graph.steps[name]
-            missing = cluster.unsatisfiable(target.wanted(step.resources), step.gang[0])
+            missing = cluster.unsatisfiable(target.wanted(step.resources), step.gang[0], machines)
             if missing:
                 message = f"step {name!r} can never run there: it asks for {missing}"
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")

@@ -46,7 +46,8 @@ def _look(target: Target, ws: Workspace) -> TargetState:
 
     try:
         with closing(connect(target, ws.environ)) as cluster:
-            machines = tuple(cluster.machines())
+            running = cluster.running()
+            machines = tuple([one._replace(running=tuple(running.get(one.id, ()))) for one in cluster.machines()])
             return TargetState(target.name, cluster.address, cluster.version, cluster.door.token is None, machines)
     except GitmlError as error:
         return TargetState(target.name, target.ray, error=error)

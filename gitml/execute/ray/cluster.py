@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml.core.config import Target
@@ -85,9 +85,16 @@ class Cluster:
         self.join()
         return _client_machines()
 
-    def unsatisfiable(self, asked: Resources, nodes: int = 1) -> str | None:
-        """What is missing for a wish that no machine can ever fulfil, and what there is; None when it can, or will be able to."""
-        missing = matching.unsatisfiable(asked, nodes, self.machines())
+    def running(self) -> Mapping[str, Sequence[str]]:
+        """What runs on each machine, by its id, for people; nothing is told through Ray's client."""
+        return self.head.running() if self.head is not None else {}
+
+    def unsatisfiable(self, asked: Resources, nodes: int, machines: Sequence[Machine]) -> str | None:
+        """What is missing for a wish that none of `machines`, all there are, can ever fulfil, and what there is.
+
+        None when one can, or will be able to.
+        """
+        missing = matching.unsatisfiable(asked, nodes, machines)
         return None if missing is None or self.may_grow(asked) else missing
 
     def waits_for(self, asked: Resources, nodes: int = 1) -> str | None:

@@ -11,7 +11,8 @@ from gitml.execute.ray.folder import Place
 
 
 class Order(NamedTuple):
-    """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine."""
+    """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine;
+    `hub` is the name of the run's Hub."""
 
     version: str
     run: str
@@ -19,6 +20,7 @@ class Order(NamedTuple):
     place: Place
     grace: float
     gpus: float
+    hub: str
     task: Any
 
 

@@ -32,7 +32,7 @@ LOG_PIECE = 2**20
 _STATIONS: dict[Place, Station] = {}
 
 
-def perform(order_data: bytes, contents: Mapping[str, bytes], hub: Any) -> tuple[bytes, Mapping[str, bytes]]:
+def perform(order_data: bytes, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
     """Performs one attempt: the Ray task. Gives its report and the small contents that it made."""
     order = decode_order(order_data)
     if order.version != __version__:
@@ -41,7 +41,7 @@ def perform(order_data: bytes, contents: Mapping[str, bytes], hub: Any) -> tuple
         station = _STATIONS.get(order.place)
         if station is None:
             station = _STATIONS[order.place] = Station(order.place, order.grace)
-        return Errand(station, order, Line(hub, order.attempt)).run(contents)
+        return Errand(station, order, Line(order.hub, order.attempt)).run(contents)
     except (GitmlError, OSError) as error:
         return refusal(order, str(error))
 
@@ -73,12 +73,13 @@ class Station:
 
 
 class Line:
-    """The attempt's line to the hub: one call at a time, never waited for while the step goes on."""
+    """The attempt's line to the hub of that name: one call at a time, never waited for while the step goes on."""
 
-    def __init__(self, hub: Any, attempt: str) -> None:
-        self.hub = hub
+    def __init__(self, hub: str, attempt: str) -> None:
+        self.name = hub
         self.attempt = attempt
         self.to_say: list[Any] = []
+        self._hub: Any = None
         self._answer: Any = None
         self._called = time.monotonic()
         self._answered = self._called
@@ -99,9 +100,19 @@ class Line:
                 raise ConnectionError("the run can't be reached")
         if self._answer is None and (self.to_say or now - self._called >= CALL):
             said, self.to_say = self.to_say, []
-            self._answer = self.hub.say.remote(self.attempt, said)
+            self._answer = self._found().say.remote(self.attempt, said)
             self._called = now
         return told
+
+    def _found(self) -> Any:
+        import ray
+
+        if self._hub is None:
+            try:
+                self._hub = ray.get_actor(self.name)
+            except ValueError as error:
+                raise ConnectionError("the run is gone") from error
+        return self._hub
 
     def _taken(self, answer: Any) -> list[Any]:
         import ray

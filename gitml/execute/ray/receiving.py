@@ -65,7 +65,7 @@ class Receiver:
         session = self._session
         if session.closed:
             return
-        session.hub = session.make_hub()
+        session.open_hub()
         self._hear()
         for attempt in list(session.attempts.values()):
             attempt.cut_off = True

@@ -56,7 +56,7 @@ class Sender:
         baggage = session.supply.pack(roots, berth.holds)
         session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
         performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
-        ref = performer.remote(encode_order(self._order(task)), baggage.small, session.hub)
+        ref = performer.remote(encode_order(self._order(task)), baggage.small)
         attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
         if before is not None:
             attempt.continues(before)
@@ -84,7 +84,16 @@ class Sender:
     def _order(self, task: Task) -> Order:
         session = self._session
         message = task_message(task, None, with_environment=True)
-        return Order(__version__, session.run, task.attempt, session.place, session.grace, task.resources.gpus, message)
+        return Order(
+            __version__,
+            session.run,
+            task.attempt,
+            session.place,
+            session.grace,
+            task.resources.gpus,
+            session.hub_name,
+            message,
+        )
 
     def _performer(self, task: Task, machine: Machine) -> Any:
         """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -45,7 +46,7 @@ class Home(NamedTuple):
 
 
 class Session:
-    """One run's use of a cluster. `make_hub` starts a Hub, and again when one is lost."""
+    """One run's use of a cluster. `make_hub` starts a Hub of a name, and again when one is lost."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Session:
         run: str,
         place: Place,
         grace: float,
-        make_hub: Callable[[], Any] | None = None,
+        make_hub: Callable[[str], Any] | None = None,
     ) -> None:
         self.cluster = cluster
         self.home = home
@@ -66,13 +67,18 @@ class Session:
         self.fleet.update(cluster.machines())
         self.carrier = Carrier(place, home.make, home.arriving)
         self.make_hub = make_hub or new_hub
-        self.hub = self.make_hub()
+        self.open_hub()
         self.news = News()
         self.attempts: dict[str, Attempt] = {}
         self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
         self.events: list[TaskEvent] = []
         self.freed = False  # whether there is room again since the last `wait`
         self.closed = False
+
+    def open_hub(self) -> None:
+        """Begins a new hub. Attempts are told its name alone: to hand a handle to each costs Ray more than a short step takes."""
+        self.hub_name = f"gitml-{os.urandom(8).hex()}"
+        self.hub = self.make_hub(self.hub_name)
 
     def is_current(self, attempt: Attempt) -> bool:
         """Whether it is still waited for."""
@@ -123,10 +129,11 @@ class Session:
         return True
 
 
-def new_hub() -> Any:
+def new_hub(name: str) -> Any:
     """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
+    hub = ray.remote(Hub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
+    return hub.remote()
