@@ -31,6 +31,7 @@ class Clusters:
         self.ws = ws
         self.config = config
         self.cluster: Cluster | None = None
+        self.waits: list[str] = []  # what steps wait for before they can begin, for people
         self._asked: dict[str, tuple[Any, ...]] = {}  # questions that were answered from memory
 
     def environment(
@@ -75,13 +76,15 @@ class Clusters:
         """
         cluster = self.join(target)
         machines = cluster.machines()
-        for asked, nodes in _each_once(wishes):
-            missing = cluster.unsatisfiable(asked, nodes, machines)
-            if missing is not None:
+        for asked, nodes in _distinct(wishes):
+            lack = cluster.lack(asked, nodes, machines)
+            if lack is not None and lack.may_come:
+                self.waits.append(f"target {target.name}: its autoscaler is to add {lack.words}")
+            elif lack is not None:
                 there = ", ".join(machine.name for machine in machines[:5])
                 hint = f"see `gitml targets`; its machines are {there}" + (" …" if len(machines) > 5 else "")
                 raise InputError(
-                    f"a step asks for {missing}", where=f"target {target.name}, {cluster.address}", hint=hint
+                    f"a step asks for {lack.words}", where=f"target {target.name}, {cluster.address}", hint=hint
                 )
         changed = False
         for id, question in self._asked.items():
@@ -122,12 +125,9 @@ class Clusters:
         return found
 
 
-def _each_once(wishes: Iterable[tuple[Resources, int]]) -> list[tuple[Resources, int]]:
-    found: list[tuple[Resources, int]] = []
-    for wish in wishes:
-        if wish not in found:
-            found.append(wish)
-    return found
+def _distinct(wishes: Iterable[tuple[Resources, int]]) -> list[tuple[Resources, int]]:
+    """Each wish once: many steps ask for the same."""
+    return list({repr(wish): wish for wish in wishes}.values())
 
 
 def _id_of(target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]) -> str:

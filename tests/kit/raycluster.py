@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +50,7 @@ class RayCluster:
     ) -> None:
         self.lab = lab
         self.env = env
+        self.own: dict[int, Mapping[str, str]] = {}  # of Ray on single machines
         self.offers = dict(enumerate(offers, 1))
         self.token = token
         self.dashboard = dashboard
@@ -78,10 +81,23 @@ class RayCluster:
         else:
             words.append(f"--address={self.address}")
         log = Path(f"{machine.root}/root/ray.log")
-        self.nodes[number] = machine.start(*words, env={**QUICK, **self.environ(), **self.env}, log=log)
+        self.nodes[number] = machine.start(
+            *words, env={**QUICK, **self.environ(), **self.env, **self.own.get(number, {})}, log=log
+        )
+
+    def end(self, number: int) -> None:
+        """Kills all that runs on a machine, Ray and what is left of it; the machine stays."""
+        machine = self.lab[number]
+        for pid in machine.processes(""):
+            if pid != machine.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        node = self.nodes.pop(number, None)
+        if node is not None:
+            node.wait(60)
 
     def start_all(self) -> None:
-        """Starts the head, then the others; returns when all are there."""
+        """Starts the head, then the others; returns when all are there. Nothing of them may run."""
         self.start(1)
         self._until("nothing listens", lambda: self._listens(1))
         for number in list(self.offers)[1:]:

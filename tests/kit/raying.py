@@ -49,6 +49,9 @@ class LocalRay:
             options["label_selector"] = label_selector(asked.labels, known or [])
         return options
 
+    def may_grow(self, asked: Resources) -> bool:
+        return False
+
 
 @contextmanager
 def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = None) -> Iterator[LocalRay]:

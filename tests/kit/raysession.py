@@ -133,6 +133,7 @@ class SessionBench(Bench):
         self.hubs: list[LoopHub] = []
         home = Home(self.services(), self.services, arriving_home, keep_at_home)
         told = ToldMachines(machines or (machine("a"), machine("b")))
+        self.cluster = told
         self.session = Session(told, home, "r1", Place("x:y", str(root)), 1.0, self._new_hub)
         self.carrier = RecordedCarrier()
         self.session.carrier.close()

@@ -32,17 +32,17 @@ class RayExecutor:
     def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
         self._session = session = Session(cluster, home, run, place, grace)
         self._receiver = Receiver(session)
-        self._gangs = Gangs(self, session.fleet, home.services.store)
+        self._gangs = Gangs(self, session.fleet, home.services.store, session.growing.serves)
         self._lost: RemoteError | None = None
         self._ended = False
         tell = session.news.tell
         self._watch = Watch(cluster.machines, lambda machines: tell(lambda: self._see(machines)))
 
     def takes(self, resources: Resources, nodes: int = 1) -> bool:
-        """Whether a Task that asks for this, on each of so many machines, would begin soon."""
-        if nodes > 1:
-            return len(self._session.fleet.with_room(resources)) >= nodes
-        return self._session.fleet.place(resources) is not None
+        """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it."""
+        fleet = self._session.fleet
+        room = len(fleet.with_room(resources)) >= nodes if nodes > 1 else fleet.place(resources) is not None
+        return room or self._session.growing.takes(resources)
 
     def submit(self, task: Task, reserved: Reserved | None = None) -> None:
         """Starts a Task; where a place is `reserved`, there."""

@@ -7,10 +7,11 @@ attempt is made on each, that knows of the others. What they write becomes one l
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.crew import VARIABLE, Roster, roster_as_text
@@ -59,12 +60,16 @@ class Gang:
 
 
 class Gangs:
-    """The gangs of one executor, `inner`, which performs their parts on machines of `fleet`; logs are kept in `store`."""
+    """The gangs of one executor, `inner`, which performs their parts on machines of `fleet`; logs are kept in `store`.
 
-    def __init__(self, inner: Inner, fleet: Fleet, store: Store) -> None:
+    `may_come` tells whether a machine may be added that fulfils a wish.
+    """
+
+    def __init__(self, inner: Inner, fleet: Fleet, store: Store, may_come: Callable[[Resources], bool]) -> None:
         self._inner = inner
         self._fleet = fleet
         self._store = store
+        self._may_come = may_come
         self._gangs: dict[str, Gang] = {}
         self._of_member: dict[str, Gang] = {}
         self._events: list[TaskEvent] = []
@@ -156,7 +161,7 @@ class Gangs:
         """RemoteError when machines are gone that it can't do without, and don't come back."""
         task = gang.task
         count, there = task.action.gang[0], len(self._fleet.able(task.resources, task.environment.digest))
-        if there >= count:
+        if there >= count or self._may_come(task.resources):
             gang.short = 0.0
             return
         now = time.monotonic()

@@ -70,6 +70,11 @@ class Head:
             )
         return sorted(found, key=lambda machine: (not machine.head, machine.name, machine.id))
 
+    def look(self) -> list[Machine]:
+        """The machines with what runs on each."""
+        running = self.running()
+        return [machine._replace(running=tuple(running.get(machine.id, ()))) for machine in self.machines()]
+
     def running(self) -> dict[str, list[str]]:
         """The names of tasks that run and of actors that live, by the hex id of their machine.
 

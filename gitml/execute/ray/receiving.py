@@ -96,6 +96,7 @@ class Receiver:
             return
         session.freed = True
         seconds = time.monotonic() - attempt.begun
+        session.growing.waiting.discard(attempt.task.attempt)
         session.fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
         attempt.ahead = False
         if attempt.spoke:
@@ -120,7 +121,7 @@ class Receiver:
 
     def _in_its_gang(self, attempt: Attempt, report: Report) -> Report:
         """A refusal of one of a gang is a loss, not a failure, where there are machines enough without the one that refused."""
-        berth, task = self._session.fleet.berths.get(report.node), attempt.task
+        berth, task = self._session.berth(report.node), attempt.task
         if attempt.reserved is None or not report.refused or berth is None:
             return report
         berth.refuses.add(task.environment.digest)
@@ -132,7 +133,7 @@ class Receiver:
     def _goes_again(self, attempt: Attempt, report: Report) -> bool:
         """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
         session, task = self._session, attempt.task
-        berth = session.fleet.berths.get(report.node)
+        berth = session.berth(report.node)
         bad = report.finished.bad_inputs
         if report.refused and attempt.reserved is not None:
             return False  # it can't leave the place that is kept for it; its gang as a whole may go elsewhere
@@ -155,7 +156,7 @@ class Receiver:
         session = self._session
         if not session.is_current(attempt):
             return
-        berth = session.fleet.berths.get(report.node)
+        berth = session.berth(report.node)
         if berth is not None:
             berth.holds.update(name for name, _ in report.away)
             berth.holds.update(roots_of_outputs(report.finished.outputs))

@@ -51,19 +51,26 @@ class Sender:
         else:
             soon = before is None
             berth = fleet.place(task.resources, task.environment.digest, roots, session.sizes, soon=soon)
-        if berth is None:
+        waits = berth is None and reserved is None and session.growing.serves(task.resources)
+        if berth is None and not waits:
             raise ValueError("no machine has room")
-        baggage = session.supply.pack(roots, berth.holds)
+        holds = berth.holds if berth is not None else set()
+        baggage = session.supply.pack(roots, holds)
         session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
-        performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
+        machine = berth.machine if berth is not None else None
+        performer = self._performer(task, machine) if reserved is None else self._performer_in(task, reserved)
         ref = performer.remote(encode_order(self._order(task)), baggage.small)
-        attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
+        if berth is not None:
+            attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
+        else:
+            attempt = Attempt(task, RayCall(ref), "", False)
+            session.growing.waiting.add(task.attempt)
         if before is not None:
             attempt.continues(before)
         session.attempts[task.attempt] = attempt
-        berth.holds.update(baggage.small)
+        holds.update(baggage.small)
         if not baggage.large and not baggage.without:
-            berth.holds.update(roots)
+            holds.update(roots)
         ref.future().add_done_callback(lambda future: session.news.tell(lambda: self._ended(attempt, future)))
 
     def places(self, task: Task) -> RayPlaces:
@@ -95,17 +102,20 @@ class Sender:
             message,
         )
 
-    def _performer(self, task: Task, machine: Machine) -> Any:
-        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""
+    def _performer(self, task: Task, machine: Machine | None) -> Any:
+        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full.
+
+        Without a machine Ray chooses when there is one, and its autoscaler sees that one is lacking.
+        """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         fleet, asked = self._session.fleet, task.resources
         agreeing = fleet.agreeing(task.environment.digest)
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
-        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine.id, agreeing)
+        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine and machine.id, agreeing)
         if key not in self._performers:
             options = self._wish(task)
-            if len(fleet.berths) > 1:
+            if machine is not None and len(fleet.berths) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from gitml.core.digest import Digest
@@ -14,8 +15,9 @@ from gitml.errors import GitmlError
 from gitml.execute.contents import Services
 from gitml.execute.ray.attempts import Attempt
 from gitml.execute.ray.carrying import Carrier
-from gitml.execute.ray.fleet import Fleet
+from gitml.execute.ray.fleet import Berth, Fleet
 from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.growing import Growing
 from gitml.execute.ray.hub import Hub
 from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.news import News
@@ -32,6 +34,9 @@ class Joined(Protocol):
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A wish as the options of a Ray task."""
+
+    def may_grow(self, asked: Resources) -> bool:
+        """Whether an autoscaler may add a machine that fulfils `asked`."""
 
 
 class Home(NamedTuple):
@@ -65,6 +70,7 @@ class Session:
         self.supply = Supply(home.services)
         self.fleet = Fleet()
         self.fleet.update(cluster.machines())
+        self.growing = Growing(cluster.may_grow)
         self.carrier = Carrier(place, home.make, home.arriving)
         self.make_hub = make_hub or new_hub
         self.open_hub()
@@ -94,12 +100,20 @@ class Session:
         """Ray has put it on this machine: books it there, if it was meant for another."""
         if attempt.node == node:
             return
+        self.growing.waiting.discard(attempt.task.attempt)
         asked = attempt.task.resources
         self.fleet.give_back(attempt.node, asked, attempt.ahead, self.fleet.usual)
         attempt.node, attempt.ahead = node, False
-        berth = self.fleet.berths.get(node)
+        berth = self.berth(node)
         if berth is not None:
             attempt.ahead = self.fleet.take(berth, asked)
+
+    def berth(self, node: str) -> Berth | None:
+        """A machine, also one that came just now; None for one that is gone."""
+        if node not in self.fleet.berths:
+            with suppress(GitmlError):
+                self.fleet.update(self.cluster.machines())
+        return self.fleet.berths.get(node)
 
     def cancel(self, attempt: Attempt, *, now: bool) -> None:
         """Asks it to end, and has Ray kill it when it does not."""

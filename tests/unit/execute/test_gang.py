@@ -60,8 +60,9 @@ class Play:
         self.fleet = Fleet()
         self.fleet.update([machine("a"), machine("b")])
         self.inner = Inner()
+        self.grows = False
         self.store = LocalStore(str(root / "store"))
-        self.gangs = Gangs(self.inner, self.fleet, self.store)
+        self.gangs = Gangs(self.inner, self.fleet, self.store, lambda asked: self.grows)
         self.places = ToldPlaces()
         action = action_of(["train"])._replace(gang=(2, 2))
         asked = machine("a").total._replace(cpus=1, memory=0)
@@ -180,6 +181,14 @@ def test_a_gang_that_lacks_a_machine_for_long_is_lost(play: Play, monkeypatch: p
     (finished,) = play.gangs.look()
     assert isinstance(finished, TaskFinished)
     assert "of 2 that it needs there is 1" in (finished.error or "")
+
+
+def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gangs, "PATIENCE", -1.0)
+    play.grows = True
+    play.fleet.update([machine("a")])
+    assert play.gangs.look() == []
+    assert play.gangs
 
 
 def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
