@@ -160,6 +160,8 @@ class Receiver:
         if berth is not None:
             berth.holds.update(name for name, _ in report.away)
             berth.holds.update(roots_of_outputs(report.finished.outputs))
+            if report.finished.exit_code is not None:
+                berth.holds.update(roots_of_outputs(attempt.task.stored))
         for output in report.finished.outputs:
             if output.size >= LARGE:
                 session.sizes[stored_name(output.digest, tree=output.is_tree)] = output.size

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gitml.core.digest import Digest
 from gitml.core.protocols import TaskEvent, TaskFinished, TaskStarted
+from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError
 from gitml.execute.contents import Services
@@ -41,13 +42,14 @@ class Joined(Protocol):
 
 class Home(NamedTuple):
     """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
-    how many small ones are, by name, those below a tree before it.
+    how many small ones are, by name, those below a tree before it. `stores` are the remote stores that machines may ask.
     """
 
     services: Services
     make: Callable[[], Services]
     arriving: Callable[[Services, str, int], Arriving | None]
     keep: Callable[[Services, Mapping[str, bytes]], None]
+    stores: tuple[RemoteSpec, ...] = ()
 
 
 class Session:
