@@ -13,7 +13,7 @@ from gitml.core.graph import GraphStep
 from gitml.core.plan import Decision
 from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, StepRun
-from gitml.core.result import ActionResult, Cost
+from gitml.core.result import ActionResult, Cost, OutputRef
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import hint_for
 from gitml.flow.journal import Journal
@@ -34,6 +34,7 @@ class Active(NamedTuple):
     started: float
     attempts: tuple[Attempt, ...]
     target: str
+    stored: tuple[OutputRef, ...]
 
 
 class Made(NamedTuple):
@@ -41,6 +42,13 @@ class Made(NamedTuple):
 
     step: StepRun
     result: ActionResult | None
+
+
+class Lacks(NamedTuple):
+    """A step that could not begin, as its machine could not bring inputs from a remote store by itself."""
+
+    step: GraphStep
+    decision: Decision
 
 
 class Attempts:
@@ -68,6 +76,8 @@ class Attempts:
         self.actions: dict[Digest, bytes] = {}
         self.environments: dict[Digest, Environment] = {}
         self._active: dict[str, Active] = {}  # by attempt
+        self._lacking: dict[str, Active] = {}  # by step: those that begin anew once their inputs are here
+        self._noted: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._active)
@@ -82,9 +92,14 @@ class Attempts:
             assert active.decision.key is not None
             yield active.decision.key
 
-    def begin(self, step: GraphStep, decision: Decision) -> None:
-        """Makes the first attempt at a step."""
-        self._attempt(Active(step, decision, 1, self.ws.now(), (), self.planner.target(step)))
+    def begin(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
+        """Makes the first attempt at a step, or goes on with one that lacked inputs.
+
+        Its machine may bring `stored` from remote stores by itself.
+        """
+        before = self._lacking.pop(step.name, None)
+        attempts, number = (before.attempts, before.number + 1) if before is not None else ((), 1)
+        self._attempt(Active(step, decision, number, self.ws.now(), attempts, self.planner.target(step), stored))
 
     def cancel(self, *, now: bool) -> None:
         """Asks all of them to end; `now` without being asked nicely first."""
@@ -107,8 +122,11 @@ class Attempts:
             for active in self._active.values()
         ]
 
-    def take(self, event: TaskEvent, *, stopped: bool) -> Made | None:
-        """Tells of what an executor says; gives the outcome when that ends a step. Nothing is tried again once `stopped`."""
+    def take(self, event: TaskEvent, *, stopped: bool) -> Made | Lacks | None:
+        """Tells of what an executor says; gives the outcome when that ends a step, or what it lacks.
+
+        Nothing is tried again once `stopped`.
+        """
         active = self._active.get(event.attempt)
         if active is None or isinstance(event, TaskStarted):
             return None
@@ -131,12 +149,19 @@ class Attempts:
         log = self.journal.log_path(name)
         asked = self.planner.asked(step)
         lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
-        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent)
+        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored)
         self.executors.submit(active.target, task)
 
-    def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | None:
+    def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | None:
         step = active.step
         del self._active[event.attempt]
+        for note in event.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self.emit(Note("warning", note))
+        if event.lacking and not stopped:
+            self._lacking[step.name] = active
+            return Lacks(step, active.decision)
         if event.outcome == "cancelled" and not stopped:  # by nobody here: no reason to call the run a success
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error
@@ -155,7 +180,7 @@ class Attempts:
                 Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
             )
         lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
-        again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries + min(lost, LOSSES)
+        again = event.outcome in ("failed", "timeout", "lost") and len(attempts) <= step.retries + min(lost, LOSSES)
         if again and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self._attempt(active._replace(number=active.number + 1, started=self.ws.now(), attempts=attempts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.events import Note, StepFetches, StepFinished, StepWaits
@@ -16,9 +16,9 @@ from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
 from gitml.core.protocols import TaskEvent
 from gitml.core.record import Run, StepRun, step_as_json
-from gitml.core.result import ActionResult
+from gitml.core.result import ActionResult, OutputRef
 from gitml.errors import InputError
-from gitml.flow.attempts import Attempts
+from gitml.flow.attempts import Attempts, Lacks
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
@@ -81,6 +81,7 @@ class Scheduler:
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
         self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
         self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
+        self.stores_serve = True  # whether machines of a cluster can bring inputs from remote stores by themselves
         self.stopped = 0  # the stop level already acted on
         self.failed = False
 
@@ -215,7 +216,7 @@ class Scheduler:
         assert decision.key is not None
         if step.name in self.supplied:
             self.supplied.remove(step.name)
-            self.attempts.begin(step, decision)
+            self.attempt(step, decision)
             return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
             self.waiting[step.name] = decision
@@ -232,11 +233,26 @@ class Scheduler:
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
-        if lacking:
-            self.emit(StepFetches(step.name, sum(output.size for output in lacking)))
-            self.fetches.start(step.name, decision, lacking)
+        if lacking and not self.obtains(step, lacking):
+            self.bring(step.name, decision, lacking)
             return
-        self.attempts.begin(step, decision)
+        self.attempt(step, decision)
+
+    def attempt(self, step: GraphStep, decision: Decision) -> None:
+        """Has the step performed; a machine of a cluster is told what it may bring from remote stores by itself."""
+        alone = self.stores_serve and not is_local(self.planner.target(step))
+        self.attempts.begin(step, decision, self.planner.stored(step, self.outcomes.results) if alone else ())
+
+    def obtains(self, step: GraphStep, lacking: Sequence[OutputRef]) -> bool:
+        """Whether the machine that performs a step is to bring these inputs itself, so that they need not come here."""
+        if is_local(self.planner.target(step)) or step.gang[0] > 1 or not self.stores_serve:
+            return False
+        return set(lacking) <= set(self.planner.stored(step, self.outcomes.results))
+
+    def bring(self, name: str, decision: Decision, lacking: Sequence[OutputRef]) -> None:
+        """Begins to bring inputs of a step here, from remote stores."""
+        self.emit(StepFetches(name, sum(output.size for output in lacking)))
+        self.fetches.start(name, decision, lacking)
 
     def supply(self, arrival: Arrival) -> None:
         """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
@@ -296,6 +312,14 @@ class Scheduler:
         """What an executor tells; a step that came to its end is settled."""
         made = self.attempts.take(event, stopped=self.stopped > 0)
         if made is None:
+            return
+        if isinstance(made, Lacks):
+            self.stores_serve = False  # what a machine can't reach is brought here for all that follow
+            lacking = self.planner.lacking(made.step, self.outcomes.results)
+            if lacking:
+                self.bring(made.step.name, made.decision, lacking)
+            else:
+                self.attempt(made.step, made.decision)
             return
         assert made.step.key is not None
         self.ws.locks.unlock(Locks.slot_for(made.step.key))

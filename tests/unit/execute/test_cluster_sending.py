@@ -36,7 +36,7 @@ class Remote:
         self.futures: list[Future[Any]] = []
 
     def options(self, **options: Any) -> Any:
-        def remote(order: bytes, contents: dict[str, bytes], hub: Any) -> Any:
+        def remote(order: bytes, contents: dict[str, bytes]) -> Any:
             self.sent.append((options, decode_order(order), dict(contents)))
             self.futures.append(Future())
             return _Ref(self.futures[-1])
