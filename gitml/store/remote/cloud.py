@@ -268,6 +268,8 @@ class CloudRemote:
 def _filesystem(kind: Kind, spec: RemoteSpec) -> Any:
     import importlib
 
+    if spec.scheme == "gs":  # else gcsfs asks Google what kind of bucket it is, over gRPC, and logs it when that is not allowed
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         importlib.import_module(kind.package)
     except ImportError as error:
