@@ -47,7 +47,7 @@ class CloudRemote:
         self._kind = KINDS[spec.scheme]
         self._spec = spec
         self._lock = threading.Lock()
-        self._fs: Any = self._told(lambda: open_filesystem(spec))
+        self._opened: Any = self._told(lambda: open_filesystem(spec))
         self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
 
     def present(self, wanted: Sequence[Stored]) -> set[Digest]:
@@ -143,6 +143,14 @@ class CloudRemote:
         self._pipe(f"{self.root}/{NOTE}", content)
 
     # What fsspec is asked
+
+    @property
+    def _fs(self) -> Any:
+        """The file system; one over SSH is opened anew when its connection was cut."""
+        with self._lock:
+            if self._spec.scheme == "ssh" and self._opened.client.is_closed():
+                self._opened = open_filesystem(self._spec)
+            return self._opened
 
     def _path(self, folder: str, digest: Digest) -> str:
         return f"{self.root}/{key_of(folder, digest)}"

@@ -44,6 +44,8 @@ def open_filesystem(spec: RemoteSpec) -> Any:
             where=f"remote {spec.name}",
             hint=f"pip install 'gitml[{kind.extra}]'",
         ) from error
+    import logging
+
     import fsspec
 
     options: dict[str, Any] = {"skip_instance_cache": True}
@@ -54,14 +56,20 @@ def open_filesystem(spec: RemoteSpec) -> Any:
         options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": retries}
         if "endpoint" in spec.options:
             options["endpoint_url"] = spec.options["endpoint"]
-    elif spec.scheme == "az" and "account" in spec.options:
-        options |= {"account_name": spec.options["account"], "anon": False}
+    elif spec.scheme == "az":
+        options |= {"connection_timeout": 10, "read_timeout": 60}
+        if "account" in spec.options:
+            options |= {"account_name": spec.options["account"], "anon": False}
     elif spec.scheme == "ssh":
         # sshfs checks no host keys unless told to; an empty tuple means those that ssh itself knows.
         options |= {"known_hosts": (), "connect_timeout": 10, **_ssh_place(spec.path.partition("/")[0])}
     filesystem = fsspec.filesystem(kind.protocol, **options)
     if spec.scheme == "s3":
         filesystem.retries = 2
+    elif spec.scheme == "az":  # by itself it tries four times, with pauses of a minute and a half in all
+        filesystem._timeout_kwargs |= {"retry_connect": 0, "retry_read": 0}
+    elif spec.scheme == "gs":  # it writes tracebacks of what it raises too
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return filesystem
 
 
