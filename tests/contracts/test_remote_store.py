@@ -1,4 +1,4 @@
-"""What every remote store does, whatever it is made of: folders, Git LFS, S3 and SSH, each with its real server."""
+"""What every remote store does, whatever it is made of: folders, Git LFS, S3, GCS, Azure and SSH, each with a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ from gitml.store.remote.layout import lfs_key_of
 from gitml.store.remote.opening import open_remote
 from gitml.store.remote.pointed import PointedRemote
 from tests.kit.repository import Repository, isolate
-from tests.kit.servers import S3_ENVIRONMENT, Server, lfs_server, make_bucket, s3_server, ssh_server
+from tests.kit.servers import (
+    S3_ENVIRONMENT,
+    Server,
+    az_environment,
+    az_server,
+    gs_environment,
+    gs_server,
+    lfs_server,
+    make_bucket,
+    make_container,
+    s3_server,
+    ssh_server,
+)
 
 pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
 
@@ -61,6 +73,20 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def gs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = gs_server(tmp_path_factory.mktemp("gs"), "bucket")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = az_server(tmp_path_factory.mktemp("az"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
 def lfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = lfs_server(tmp_path_factory.mktemp("lfs"))
     yield server
@@ -85,7 +111,7 @@ def in_folder(root: Path, key: str) -> Callable[[Digest, bytes], None]:
     return overwrite
 
 
-@pytest.fixture(params=["file", "s3", "ssh", "lfs", "lfs-folder"])
+@pytest.fixture(params=["file", "s3", "gs", "az", "ssh", "lfs", "lfs-folder"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     kind = request.param
     root = tmp_path / "store"
@@ -104,6 +130,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         make_bucket(server.port, bucket)
         spec = RemoteSpec("r", f"s3://{bucket}/a prefix", {"endpoint": f"http://127.0.0.1:{server.port}"})
         make = partial(open_remote, spec)
+    elif kind == "gs":
+        server = request.getfixturevalue("gs")
+        for name, value in gs_environment(server.port).items():
+            monkeypatch.setenv(name, value)
+        make = partial(open_remote, RemoteSpec("r", f"gs://bucket/a prefix/{os.urandom(6).hex()}"))
+    elif kind == "az":
+        server = request.getfixturevalue("az")
+        for name, value in az_environment(server.port).items():
+            monkeypatch.setenv(name, value)
+        container = f"c{os.urandom(6).hex()}"
+        make_container(server.port, container)
+        make = partial(open_remote, RemoteSpec("r", f"az://{container}/a prefix"))
     elif kind == "ssh":
         server, home = request.getfixturevalue("ssh")
         monkeypatch.setenv("HOME", str(home))

@@ -105,6 +105,7 @@ class _Sending:
                 self.meter.tell()
                 self.publish()
         finally:
+            self.meter.end()
             crew.dismiss(_GRACE)
         self.publish(now=True)
         self.meter.tell(now=True)
