@@ -187,11 +187,9 @@ class ActingPage(Page):
 def _started(ws: Workspace, words: Sequence[str]) -> str:
     """Starts a run; its id. InputError with what its process said when it ended before it began."""
     from gitml.flow.detached import start_detached
-    from gitml.flow.run import new_run_id
 
-    started = start_detached(ws, (), words, new_run_id(), cwd=ws.location.folder)
-    ws.catch_up()
-    if started.code and ws.index.run_row(started.run_id) is None:
+    started = start_detached(ws, (), words, cwd=ws.location.folder)
+    if started.was_refused(ws):
         said = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))
         raise InputError(said.removeprefix("gitml: ") or f"the run ended at once, with {started.code}")
     return started.run_id

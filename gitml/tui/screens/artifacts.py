@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,17 +13,12 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from gitml.core.words import count, size
-from gitml.errors import InputError
-from gitml.flow.freeing import Freed, Freeing, consider, free
-from gitml.history.checkout import Written, checkout
 from gitml.history.preview import TABLE
-from gitml.history.selecting import select
-from gitml.store.artifactlist import COLUMNS, GONE, HERE, REMOTE, Artifact, Wanted
+from gitml.store.artifactlist import COLUMNS, GONE, REMOTE, Artifact, Wanted
 from gitml.tui.errors import Told
-from gitml.tui.page import Page
-from gitml.tui.screens.artifactasking import Opened, Seen, bring_here, look_in_remotes, look_into, open_list
-from gitml.tui.screens.artifacttext import ARTIFACT_COLUMNS, absence, artifact_text, freeing_lines, row_of, totals_text
+from gitml.tui.screens.artifactacting import ArtifactActingPage
+from gitml.tui.screens.artifactasking import Opened, Seen, look_in_remotes, look_into, open_list
+from gitml.tui.screens.artifacttext import ARTIFACT_COLUMNS, absence, artifact_text, row_of, totals_text
 from gitml.tui.screens.previewed import PreviewPane
 from gitml.tui.text import plain
 from gitml.tui.widgets.bigtable import BigTable
@@ -47,7 +41,7 @@ _REST = 0.06  # seconds that the cursor rests before what it is on is looked int
 _DOWN = ("size", "uses", "used", "made")  # the largest first
 
 
-class Artifacts(Page):
+class Artifacts(ArtifactActingPage):
     """The list of artifacts, and what the one under the cursor is."""
 
     place = "artifacts"
@@ -56,20 +50,13 @@ class Artifacts(Page):
         Binding("s", "sort", "Sort"),
         Binding("S", "turn", "Turn the order", show=False),
         Binding("space", "mark", "Mark", key_display="␣"),
-        Binding("w", "write", "Write out"),
-        Binding("f", "fetch", "Fetch", show=False),
-        Binding("x", "free", "Free"),
-        Binding("L", "lineage", "Lineage"),
-        Binding("o", "open_run", "Run"),
         Binding("c", "curves", "Curves", show=False),
-        Binding("y", "copy", "Copy digest", show=False),
         Binding("escape", "clear", "Clear filter", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.wanted = Wanted()
-        self.marked: dict[str, Artifact] = {}
         self._opened: Opened | None = None
         self._rows: dict[str, Artifact] = {}  # those seen lately
         self._seen: Seen | None = None
@@ -207,8 +194,8 @@ class Artifacts(Page):
                 self._rows.clear()
             self._rows |= {artifact.digest: artifact for artifact in found}
             self.query_one(BigTable).put(event.first, [row_of(artifact, opened.now) for artifact in found])
-            current = self._current()
-            seen = self._seen_of(current)
+            current = self.current
+            seen = self.seen_of(current)
             if current is not None and seen is not None and seen.details.artifact != current:
                 self._look_into(current)  # it was brought, freed or found meanwhile
 
@@ -296,7 +283,7 @@ class Artifacts(Page):
 
     def action_mark(self) -> None:
         """Marks the artifact, to be freed with others."""
-        artifact = self._current()
+        artifact = self.current
         if artifact is None:
             return
         if self.marked.pop(artifact.digest, None) is None:
@@ -326,116 +313,15 @@ class Artifacts(Page):
         else:
             self.ui.say("there are no columns of numbers in it")
 
-    def action_write(self) -> None:
-        """Writes the artifact into a folder as a copy of one's own."""
-        artifact = self._current()
-        if artifact is None:
-            return
-        if artifact.where == GONE:
-            self.ui.fail(_gone(artifact))
-            return
-        seen = self._seen_of(artifact)
-        name = seen.details.file_name if seen is not None else artifact.port
-        self.prompt(
-            f"Write {plain(artifact.name)} where?",
-            "A folder that exists gets it under its own name; a new path becomes the copy itself.",
-            os.path.join(self.ui.feed.start, name or artifact.port),
-            lambda text: self._write(artifact, text.strip()),
-        )
-
-    def _write(self, artifact: Artifact, place: str) -> None:
-        if not place:
-            return
-        full = os.path.join(self.ui.feed.start, os.path.expanduser(place))
-
-        def question(ws: Workspace) -> list[Written]:
-            if artifact.where == REMOTE:
-                bring_here(ws, [artifact])
-            return checkout(ws, select(ws, f"{artifact.run}:{artifact.step}.{artifact.port}"), full)
-
-        def then(done: list[Written]) -> None:
-            for written in done:
-                self.ui.say(f"{written.state}: {written.path}, {size(written.size)}")
-
-        self.ask("write", question, then, alone=True)
-
-    def action_fetch(self) -> None:
-        """Brings the marked artifacts, or the one under the cursor, here from a remote store."""
-        chosen = list(self.marked.values()) or [artifact for artifact in [self._current()] if artifact is not None]
-        away = [artifact for artifact in chosen if artifact.where == REMOTE]
-        if not away:
-            if chosen:
-                gone = any(artifact.where == GONE for artifact in chosen)
-                self.ui.say("no remote store has it" if gone else "it is here already")
-            return
-        self.ui.say(f"bringing {size(sum(artifact.size or 0 for artifact in away))} …")
-        self.ask("fetch", lambda ws: bring_here(ws, away), self._fetched, alone=True)
-
-    def _fetched(self, brought: int) -> None:
-        self.ui.say(f"{size(brought)} came")
-        self.marked.clear()
-        self.action_refresh()
-
-    def action_free(self) -> None:
-        """Deletes the marked artifacts, or the one under the cursor, once it was said what that means."""
-        chosen = list(self.marked.values()) or [artifact for artifact in [self._current()] if artifact is not None]
-        here = [artifact for artifact in chosen if artifact.where == HERE]
-        if not here:
-            if chosen:
-                self.ui.say("its bytes are not in the store" if len(chosen) == 1 else "none of them is in the store")
-            return
-        digests = [artifact.digest for artifact in here]
-        self.ui.say("looking at what keeps it …")
-        self.ask("consider", lambda ws: consider(ws, digests), partial(self._confirm_free, here), alone=True)
-
-    def _confirm_free(self, chosen: Sequence[Artifact], freeing: Freeing) -> None:
-        name = plain(chosen[0].name) if len(chosen) == 1 else count(len(chosen), "artifact")
-
-        def then() -> None:
-            self.ask("free", lambda ws: free(ws, freeing.digests, though_kept=True), self._freed, alone=True)
-
-        self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=freeing.kept)
-
-    def _freed(self, freed: Freed) -> None:
-        self.ui.say(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
-        self.marked.clear()
-        self.action_refresh()
-
-    def action_lineage(self) -> None:
-        """What it was made from."""
-        artifact = self._current()
-        if artifact is not None:
-            self.ui.go("lineage", thing=artifact.digest, direction="up")
-
-    def action_open_run(self) -> None:
-        """The run that made it last."""
-        artifact = self._current()
-        if artifact is not None:
-            self.ui.go("run", run=artifact.run, step=artifact.step)
-
-    def action_copy(self) -> None:
-        """Its digest."""
-        artifact = self._current()
-        if artifact is not None:
-            self.ui.copy(artifact.digest, "digest")
-
-    def _current(self) -> Artifact | None:
+    @property
+    def current(self) -> Artifact | None:
+        """The artifact under the cursor."""
         row = self.query_one(BigTable).current
         return self._rows.get(row.key) if row is not None else None
 
-    def _seen_of(self, artifact: Artifact | None) -> Seen | None:
-        """What was found in the artifact, when that is what was looked into last."""
+    def seen_of(self, artifact: Artifact | None) -> Seen | None:
+        """What was found in it, when that is what was looked into last."""
         seen = self._seen
-        return (
-            seen
-            if seen is not None and artifact is not None and seen.details.artifact.digest == artifact.digest
-            else None
-        )
-
-
-def _gone(artifact: Artifact) -> InputError:
-    return InputError(
-        f"{artifact.name} is no longer stored",
-        where=f"run {artifact.run[:8]}",
-        hint=f"make it again: gitml run {artifact.pipeline}",
-    )
+        if seen is None or artifact is None or seen.details.artifact.digest != artifact.digest:
+            return None
+        return seen

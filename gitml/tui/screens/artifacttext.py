@@ -14,7 +14,7 @@ from gitml.history.when import ago, moment
 from gitml.store.artifactlist import GONE, HERE, RECORD, REMOTE, Artifact
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import Cell, Column, Row
+from gitml.tui.widgets.columns import Cell, Column, Row
 
 Inks = Mapping[str, Style]
 

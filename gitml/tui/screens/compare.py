@@ -19,7 +19,8 @@ from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.widgets.columns import Cell, Column, Row
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.plotpane import PlotPane
 from gitml.tui.widgets.sections import Sections
