@@ -130,7 +130,7 @@ def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[Ou
         try:
             cluster.join(from_outside=True)
         except RemoteError as error:
-            raise _too_large(size, most, cluster) from error
+            raise _too_large(size, most, error) from error
     return taken
 
 
@@ -146,7 +146,7 @@ def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[s
         cluster.join(from_outside=True)
     except RemoteError as error:
         if size >= most:
-            raise _too_large(size, most, cluster) from error
+            raise _too_large(size, most, error) from error
         return None
     heavy = os.path.join(place, "heavy")
     part_in_two(folder, heavy)
@@ -155,15 +155,12 @@ def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[s
     return node, path
 
 
-def _too_large(size: int, most: int, cluster: Cluster) -> InputError:
-    message = (
-        f"the run takes {words.size(size)} along: the dashboard alone takes {words.size(most)}, "
-        "and this machine can't send more, as it is no part of the cluster and reaches no Ray client"
-    )
+def _too_large(size: int, most: int, error: RemoteError) -> InputError:
+    what = f"the run takes {words.size(size)} along; the dashboard takes {words.size(most)}, and by other ways {error.message}"
     hint = (
         f"open port {CLIENT_PORT} of the head, submit from one of its machines, or gitml push to a remote store first"
     )
-    return InputError(message, where=cluster.where, hint=hint)
+    return InputError(what, where=error.where, hint=hint)
 
 
 class _SeenFromAfar(Clusters):
