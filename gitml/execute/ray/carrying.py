@@ -115,8 +115,11 @@ class Carrier:
                 self._arrive(depot, name, size, arriving)
 
     def _arrive(self, depot: Any, name: str, size: int, arriving: Arriving) -> None:
+        import ray
+
         def go_on() -> None:
-            for piece in pulled(depot.give.remote, name, arriving.position, size):
+            give = depot.give_copy if ray.util.client.ray.is_connected() else depot.give
+            for piece in pulled(give.remote, name, arriving.position, size):
                 arriving.write(piece)
 
         try:

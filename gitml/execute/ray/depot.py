@@ -101,6 +101,13 @@ class Depot:
             file.seek(position)
             return pickle.PickleBuffer(file.read(size))
 
+    @_served_by("out")
+    def give_copy(self, name: str, position: int, size: int) -> bytes:
+        """As `give`, for a driver that is reached by Ray's client: what it brings must be copied, or it tries for ever."""
+        with self.place.folder(os.environ).open(name) as file:
+            file.seek(position)
+            return file.read(size)
+
 
 def pulled(give: Callable[[str, int, int], Any], name: str, position: int, size: int) -> Iterator[Any]:
     """The pieces of a content from `position` on, in order, a few asked for ahead of a depot's `give`."""
