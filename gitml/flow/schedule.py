@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.action import Action
@@ -19,7 +19,7 @@ from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
 from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, Run, StepRun, step_as_json
-from gitml.core.result import ActionResult, Cost
+from gitml.core.result import ActionResult, Cost, OutputRef
 from gitml.errors import InputError
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import hint_for
@@ -93,6 +93,8 @@ class Scheduler:
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
         self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
         self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
+        self.stores_serve = True  # whether machines of a cluster can bring inputs from remote stores by themselves
+        self.told: set[str] = set()  # notes of executors
         self.active: dict[str, Active] = {}  # by attempt
         self.stopped = 0  # the stop level already acted on
         self.failed = False
@@ -285,11 +287,21 @@ class Scheduler:
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
-        if lacking:
-            self.emit(StepFetches(step.name, sum(output.size for output in lacking)))
-            self.fetches.start(step.name, decision, lacking)
+        if lacking and not self.obtains(step, lacking):
+            self.bring(step.name, decision, lacking)
             return
         self.first_attempt(step, decision)
+
+    def obtains(self, step: GraphStep, lacking: Sequence[OutputRef]) -> bool:
+        """Whether the machine that performs a step is to bring these inputs itself, so that they need not come here."""
+        if is_local(self.planner.target(step)) or step.gang[0] > 1 or not self.stores_serve:
+            return False
+        return set(lacking) <= set(self.planner.stored(step, self.results))
+
+    def bring(self, name: str, decision: Decision, lacking: Sequence[OutputRef]) -> None:
+        """Begins to bring inputs of a step here, from remote stores."""
+        self.emit(StepFetches(name, sum(output.size for output in lacking)))
+        self.fetches.start(name, decision, lacking)
 
     def supply(self, arrival: Arrival) -> None:
         """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
@@ -364,8 +376,10 @@ class Scheduler:
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
         asked = self.planner.asked(step)
-        lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
-        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent)
+        local = is_local(active.target)
+        lent = {} if local else passed_on(decision.action, self.ws.environ)
+        stored = () if local or not self.stores_serve else self.planner.stored(step, self.results)
+        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, stored)
         self.executors.submit(active.target, task)
 
     # -- what happens
@@ -382,6 +396,18 @@ class Scheduler:
     def finished(self, active: Active, event: TaskFinished) -> None:
         step = active.step
         del self.active[event.attempt]
+        for note in event.notes:
+            if note not in self.told:
+                self.told.add(note)
+                self.emit(Note("warning", note))
+        if event.lacking and not self.stopped:
+            self.stores_serve = False  # what a machine can't reach is brought here for all that follow
+            lacking = self.planner.lacking(step, self.results)
+            if lacking:
+                self.bring(step.name, active.decision, lacking)
+            else:
+                self.attempt(active)
+            return
         if event.outcome == "cancelled" and not self.stopped:  # by nobody here: no reason to call the run a success
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error

@@ -142,7 +142,7 @@ class SessionBench(Bench):
         self.session.carrier.close()
         self.session.carrier = self.carrier  # type: ignore[assignment]
 
-    def _new_hub(self) -> LoopHub:
+    def _new_hub(self, name: str) -> LoopHub:
         self.hubs.append(LoopHub())
         return self.hubs[-1]
 

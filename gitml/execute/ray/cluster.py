@@ -97,9 +97,9 @@ class Cluster:
     def look(self) -> tuple[list[Machine], bool]:
         """The machines with what is free and what runs there; False when that could not be found out, and totals stand for it."""
         if self.head is not None:
-            return self.head.machines(), True
+            return self.head.look(), True
         self.join()
-        found = ask_inside("machines")
+        found = ask_inside("look")
         return (_client_machines(), False) if found is None else (found, True)
 
     def lack(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Lack | None:

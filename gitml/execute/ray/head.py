@@ -61,7 +61,6 @@ class Head:
             autoscaler_pb2.GetClusterResourceStateReply,
         )
         free = {node.node_id: node.available_resources for node in state.cluster_resource_state.node_states}
-        running = self.running()
         found = []
         for id, node in alive.items():
             labels = {name: value for name, value in node.labels.items() if name != NODE_ID}
@@ -74,13 +73,20 @@ class Head:
                     node.is_head_node,
                     total,
                     resources_of(free.get(id, {}), labels) if id in free else total,
-                    tuple(running.get(id.hex(), ())),
                 )
             )
         return sorted(found, key=lambda machine: (not machine.head, machine.name, machine.id))
 
+    def look(self) -> list[Machine]:
+        """The machines with what runs on each."""
+        running = self.running()
+        return [machine._replace(running=tuple(running.get(machine.id, ()))) for machine in self.machines()]
+
     def running(self) -> dict[str, list[str]]:
-        """The names of tasks that run and of actors that live, by the hex id of their machine."""
+        """The names of tasks that run and of actors that live, by the hex id of their machine.
+
+        The head looks through all the tasks that it remembers for this, ten milliseconds for a thousand.
+        """
         from ray.core.generated import gcs_service_pb2
 
         found: dict[str, list[str]] = {}

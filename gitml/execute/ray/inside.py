@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 PATIENCE = 30.0  # seconds; a worker may have to start
 
-Question = Literal["machines", "growth", "hopeless"]
+Question = Literal["look", "growth", "hopeless"]
 
 
 def ask_inside(question: Question) -> Any:

@@ -68,7 +68,7 @@ class Receiver:
         session = self._session
         if session.closed:
             return
-        session.hub = session.make_hub()
+        session.open_hub()
         self._hear()
         for attempt in list(session.attempts.values()):
             attempt.cut_off = True
@@ -177,6 +177,8 @@ class Receiver:
         if berth is not None:
             berth.holds.update(name for name, _ in report.away)
             berth.holds.update(roots_of_outputs(report.finished.outputs))
+            if report.finished.exit_code is not None:
+                berth.holds.update(roots_of_outputs(attempt.task.stored))
         for output in report.finished.outputs:
             if output.size >= LARGE:
                 session.sizes[stored_name(output.digest, tree=output.is_tree)] = output.size

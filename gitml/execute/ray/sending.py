@@ -8,14 +8,16 @@ from typing import Any
 
 from gitml import __version__
 from gitml.core.protocols import Task
+from gitml.core.result import OutputRef
 from gitml.execute.messages import task_message
 from gitml.execute.ray.attempts import Attempt
 from gitml.execute.ray.machines import NODE_ID, Machine
-from gitml.execute.ray.naming import roots_of
+from gitml.execute.ray.naming import roots_of, stored_name
 from gitml.execute.ray.orders import Order, encode_order
 from gitml.execute.ray.places import RayPlaces, Reserved
 from gitml.execute.ray.porter import perform
 from gitml.execute.ray.session import Session
+from gitml.execute.ray.supply import RIDES_EACH
 
 LARGE = 2**20  # bytes from which on an input says where a step should run
 
@@ -55,11 +57,15 @@ class Sender:
         if berth is None and not waits:
             raise ValueError("no machine has room")
         holds = berth.holds if berth is not None else set()
+        stored = self._stored(task)
+        theirs = {stored_name(output.digest, tree=output.is_tree): output.size for output, _ in stored}
+        roots = [root for root in roots if root not in theirs]
         baggage = session.supply.pack(roots, holds)
+        session.sizes.update({name: size for name, size in theirs.items() if size >= LARGE})
         session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
         machine = berth.machine if berth is not None else None
         performer = self._performer(task, machine) if reserved is None else self._performer_in(task, reserved)
-        ref = performer.remote(encode_order(self._order(task)), baggage.small, session.hub)
+        ref = performer.remote(encode_order(self._order(task, stored)), baggage.small)
         if berth is not None:
             attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
         else:
@@ -88,10 +94,29 @@ class Sender:
             selector[NODE_ID] = f"in({','.join(sorted(agreeing))})"
         return options
 
-    def _order(self, task: Task) -> Order:
+    def _stored(self, task: Task) -> tuple[tuple[OutputRef, bool], ...]:
+        """The inputs that the machine is to bring from a remote store: large ones, and those that are not here."""
+        if not self._session.home.stores:
+            return ()
+        has = self._session.home.services.store.has
+        held = [(output, has(output.digest, output.size, tree=output.is_tree)) for output in task.stored]
+        return tuple([(output, home) for output, home in held if not home or output.size > RIDES_EACH])
+
+    def _order(self, task: Task, stored: tuple[tuple[OutputRef, bool], ...]) -> Order:
         session = self._session
         message = task_message(task, None, with_environment=True)
-        return Order(__version__, session.run, task.attempt, session.place, session.grace, task.resources.gpus, message)
+        return Order(
+            __version__,
+            session.run,
+            task.attempt,
+            session.place,
+            session.grace,
+            task.resources.gpus,
+            session.hub_name,
+            message,
+            session.home.stores if stored else (),
+            stored,
+        )
 
     def _performer(self, task: Task, machine: Machine | None) -> Any:
         """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full.

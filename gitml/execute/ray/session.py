@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gitml.core.digest import Digest
 from gitml.core.protocols import TaskEvent, TaskFinished, TaskStarted
+from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError
 from gitml.execute.contents import Services
@@ -43,17 +45,18 @@ class Joined(Protocol):
 
 class Home(NamedTuple):
     """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
-    how many small ones are, by name, those below a tree before it.
+    how many small ones are, by name, those below a tree before it. `stores` are the remote stores that machines may ask.
     """
 
     services: Services
     make: Callable[[], Services]
     arriving: Callable[[Services, str, int], Arriving | None]
     keep: Callable[[Services, Mapping[str, bytes]], None]
+    stores: tuple[RemoteSpec, ...] = ()
 
 
 class Session:
-    """One run's use of a cluster. `make_hub` starts a Hub, and again when one is lost."""
+    """One run's use of a cluster. `make_hub` starts a Hub of a name, and again when one is lost."""
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Session:
         run: str,
         place: Place,
         grace: float,
-        make_hub: Callable[[], Any] | None = None,
+        make_hub: Callable[[str], Any] | None = None,
     ) -> None:
         self.cluster = cluster
         self.home = home
@@ -75,13 +78,18 @@ class Session:
         self.growing = Growing(cluster.may_grow)
         self.carrier = Carrier(place, home.make, home.arriving)
         self.make_hub = make_hub or new_hub
-        self.hub = self.make_hub()
+        self.open_hub()
         self.news = News()
         self.attempts: dict[str, Attempt] = {}
         self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
         self.events: list[TaskEvent] = []
         self.freed = False  # whether there is room again since the last `wait`
         self.closed = False
+
+    def open_hub(self) -> None:
+        """Begins a new hub. Attempts are told its name alone: to hand a handle to each costs Ray more than a short step takes."""
+        self.hub_name = f"gitml-{os.urandom(8).hex()}"
+        self.hub = self.make_hub(self.hub_name)
 
     def is_current(self, attempt: Attempt) -> bool:
         """Whether it is still waited for."""
@@ -140,10 +148,11 @@ class Session:
         return True
 
 
-def new_hub() -> Any:
+def new_hub(name: str) -> Any:
     """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
+    hub = ray.remote(Hub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
+    return hub.remote()
