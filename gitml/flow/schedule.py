@@ -93,6 +93,7 @@ class Scheduler:
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
         self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
         self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
+        self.again: dict[str, Active] = {}  # to be tried once more, by step; their Action's lock is held too
         self.stores_serve = True  # whether machines of a cluster can bring inputs from remote stores by themselves
         self.told: set[str] = set()  # notes of executors
         self.active: dict[str, Active] = {}  # by attempt
@@ -135,7 +136,7 @@ class Scheduler:
     def give_up(self, why: str) -> list[StepRun]:
         """Ends the run at once, as what performs it is lost; gives the outcome of every step."""
         self.failed = True
-        for active in list(self.active.values()):
+        for active in [*self.active.values(), *self.again.values()]:
             name, decision = active.step.name, active.decision
             seconds = self.ws.now() - active.started
             cost = Cost(sum(attempt.cost.wall for attempt in active.attempts))
@@ -155,7 +156,7 @@ class Scheduler:
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
         self.end_fetches()
-        for active in self.active.values():
+        for active in (*self.active.values(), *self.again.values()):
             assert active.decision.key is not None
             self.ws.locks.unlock(Locks.slot_for(active.decision.key))
 
@@ -194,7 +195,12 @@ class Scheduler:
     def line_up(self, name: str) -> None:
         """The step begins when there is room for it."""
         step = self.graph.steps[name]
-        wish = wish_of(self.planner.target(step), self.planner.asked(step), step.gang[0], name in self.supplied)
+        wish = wish_of(
+            self.planner.target(step),
+            self.planner.asked(step),
+            step.gang[0],
+            name in self.supplied or name in self.again,
+        )
         self.ready.push(wish, name)
 
     def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
@@ -256,10 +262,16 @@ class Scheduler:
         return self.executors.takes(wish.target, asked, wish.nodes) and (wish.supplied or len(self.fetches) < MOST)
 
     def wait_for_room(self) -> None:
-        """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""
+        """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back.
+
+        When none does, a step that was tried before failed; InputError for another.
+        """
         wish, name = self.ready.first()
         self.stuck = self.stuck or self.ws.now()
         if is_local(wish.target) or self.ws.now() - self.stuck > PATIENCE:
+            if name in self.again:
+                self.fail(self.again.pop(name))
+                return
             raise InputError(
                 f"step {name!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
             )
@@ -268,6 +280,9 @@ class Scheduler:
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
+        if step.name in self.again:
+            self.attempt(self.again.pop(step.name)._replace(started=self.ws.now()))
+            return
         if step.name in self.supplied:
             self.supplied.remove(step.name)
             self.first_attempt(step, decision)
@@ -406,7 +421,7 @@ class Scheduler:
             if lacking:
                 self.bring(step.name, active.decision, lacking)
             else:
-                self.attempt(active)
+                self.try_again(active)
             return
         if event.outcome == "cancelled" and not self.stopped:  # by nobody here: no reason to call the run a success
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
@@ -429,9 +444,29 @@ class Scheduler:
         again = event.outcome in ("failed", "timeout", "lost") and active.number <= step.retries + min(lost, LOSSES)
         if again and not self.stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
-            self.attempt(active._replace(number=active.number + 1, started=self.ws.now(), attempts=attempts))
+            self.try_again(active._replace(number=active.number + 1, attempts=attempts))
             return
         self.conclude(active, event, attempts, error)
+
+    def try_again(self, active: Active) -> None:
+        """Makes an attempt as soon as there is room, which may have gone with a machine."""
+        self.again[active.step.name] = active
+        self.line_up(active.step.name)
+
+    def fail(self, active: Active) -> None:
+        """No further attempt of a step is made."""
+        decision = active.decision
+        assert decision.key is not None
+        self.failed = True
+        outcome = "cancelled" if self.stopped else "failed"
+        error = active.attempts[-1].error if active.attempts else "no machine is left that could take it"
+        seconds = self.ws.now() - (active.attempts[0].started if active.attempts else active.started)
+        cost = Cost(sum(attempt.cost.wall for attempt in active.attempts))
+        record = StepRun(active.step.name, outcome, decision.reason, seconds, decision.key, attempts=active.attempts)
+        self.ws.locks.unlock(Locks.slot_for(decision.key))
+        self.settle(record._replace(cost=cost, error=error))
+        if not self.request.keep_going:
+            self.skip_the_rest()
 
     def conclude(self, active: Active, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None) -> None:
         step, decision = active.step, active.decision
@@ -473,12 +508,16 @@ class Scheduler:
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""
         self.end_fetches()
-        running = {active.step.name for active in self.active.values()}
+        while self.stopped and self.again:
+            self.fail(self.again.popitem()[1])
+        running = {active.step.name for active in (*self.active.values(), *self.again.values())}
         for name in self.names:
             if name not in self.done and name not in running:
                 self.skip(name)
         self.ready.clear()
         self.waiting.clear()
+        for name in self.again:
+            self.line_up(name)
 
     def look_at_waiting(self) -> None:
         """Steps that another process performs: reuse what it made, or take over when it is gone."""

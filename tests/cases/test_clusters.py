@@ -21,6 +21,7 @@ TARGETS = f"""\
 targets:
   big: {{ray: "node1:6379", token: {TOKEN_FILE}}}
   bare: {{ray: "10.77.0.1:6379"}}
+  far: {{ray: "ray://10.77.0.1:10001", token: {TOKEN_FILE}}}
   gone: {{ray: "10.77.0.99:6379"}}
   shut: {{ray: "10.77.0.1:9"}}
   web: {{ray: "10.77.0.1:8265", insecure: true}}
@@ -49,15 +50,25 @@ steps:
 # What it waits for never comes: it goes on until it is told to end, on machines of any speed.
 STUCK = "steps:\n  stuck: {run: sh src/stuck.sh}\n"
 NEVER = "echo begun\nwhile ! test -e /what/never/comes; do sleep 0.5; done\n"
+LARGE = """\
+inputs: {big: data/big.txt}
+steps:
+  large:
+    run: sh src/large.sh ${{ inputs.big }} ${{ outputs.o }}
+    outputs: {o: file}
+"""
 GREEDY = "steps:\n  train:\n    run: sh src/wait.sh x\n    resources: {gpus: 4, labels: {zone: b}}\n"
 FILES = {
     "gitml.yaml": TARGETS,
     "pipelines/words.yaml": WORDS,
     "pipelines/slow.yaml": SLOW,
     "pipelines/stuck.yaml": STUCK,
+    "pipelines/large.yaml": LARGE,
     "pipelines/greedy.yaml": GREEDY,
     "src/wait.sh": WAIT,
     "src/stuck.sh": NEVER,
+    "src/large.sh": 'cat "$1" "$1" "$1" "$1" "$1" > "$2"\n',
+    "data/big.txt": "many words\n" * 400_000,
     "src/prepare.sh": 'echo "preparing $1"\ntr a-z A-Z < "$1" > "$2"\n',
     "src/train.sh": 'echo "rate $2"\nprintf \'{"score": %s}\' "$2" > "$3"\n',
     "data/raw.txt": "some words\n",
@@ -102,7 +113,9 @@ def test_targets_tells_what_each_machine_has_from_anywhere(inside: FarProject, o
         assert told.seconds < 10
 
 
-def test_what_runs_and_what_is_left_beside_it_is_told(cluster: RayCluster, inside: FarProject) -> None:
+def test_what_runs_and_what_is_left_beside_it_is_told(
+    cluster: RayCluster, inside: FarProject, outside: FarProject
+) -> None:
     program = """
 import ray, time
 ray.init(address="auto", log_to_driver=False)
@@ -112,11 +125,13 @@ ray.get(task.options(name="a busy step").remote())
     busy = cluster.lab[2].start("python", "-c", program, env=cluster.environ())
     try:
         until("it is told", lambda: "a busy step" in inside.gitml("targets", "big").out, 120)
-        shown = inside.gitml("targets", "big").out
-        row = next(line for line in shown.splitlines() if line.startswith("  node2"))
-        assert "1 of 2" in row
-        assert "1.5 of 2" in row
-        assert "licence 0 of 1" in row
+        for project, target in ((inside, "big"), (outside, "far")):  # `far` is reached by Ray's client alone
+            shown = project.gitml("targets", target).out
+            row = next(line for line in shown.splitlines() if line.startswith("  node2"))
+            assert "1 of 2" in row
+            assert "1.5 of 2" in row
+            assert "licence 0 of 1" in row
+            assert "a busy step" in row
     finally:
         busy.kill()
         busy.communicate()
@@ -208,6 +223,24 @@ print(before.decode())
         assert error["hint"]
     finally:
         machine.do(*say, before, env={"RAY_AUTH_MODE": "disabled"})
+
+
+# -- from a machine that is no part of the cluster
+
+
+def test_a_machine_outside_drives_a_run_through_rays_client(outside: FarProject) -> None:
+    error = outside.gitml("run", "words", "--on", "big", "--json", code=6).error
+    assert error["message"] == "this machine is no part of the cluster, so it can't drive it"
+    assert "ray://" in error["hint"]
+    run = outside.gitml("run", "words", "--on", "far", "-S", "rate=9", "--json").json
+    assert [step["outcome"] for step in run["steps"]] == ["executed", "executed"]
+    assert run["steps"][1]["metrics"] == {"score": 9}
+    assert outside.gitml("logs", run["run"], "train").out == "rate 9\n"
+    again = outside.gitml("run", "words", "--on", "far", "-S", "rate=9", "--json").json
+    assert {step["outcome"] for step in again["steps"]} == {"reused"}
+    large = outside.gitml("run", "large", "--on", "far", "--json").json
+    assert large["steps"][0]["outputs"]["o"]["size"] == 5 * 11 * 400_000
+    outside.gitml("fsck")
 
 
 # -- whole runs

@@ -51,6 +51,7 @@ class RayCluster:
         self.lab = lab
         self.env = env
         self.own: dict[int, Mapping[str, str]] = {}  # of Ray on single machines
+        self.words: dict[int, Sequence[str]] = {}  # what `ray start` is told on single machines beside
         self.offers = dict(enumerate(offers, 1))
         self.token = token
         self.dashboard = dashboard
@@ -80,6 +81,7 @@ class RayCluster:
             words += ["--ray-client-server-port=10001"] + (["--dashboard-host=0.0.0.0"] if self.dashboard else [])
         else:
             words.append(f"--address={self.address}")
+        words += self.words.get(number, ())
         log = Path(f"{machine.root}/root/ray.log")
         self.nodes[number] = machine.start(
             *words, env={**QUICK, **self.environ(), **self.env, **self.own.get(number, {})}, log=log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,9 @@ class ToldMachines:
 
     def may_grow(self, asked: Resources) -> bool:
         return False
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        return []
 
 
 class RecordedCarrier:

@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from gitml.core.resources import Resources
 from gitml.errors import RemoteError
 from gitml.execute.ray import machines as matching
 from gitml.execute.ray.door import Door, open_door
-from gitml.execute.ray.head import Growth, Head
+from gitml.execute.ray.head import Growth, Head, Hopeless
 from gitml.execute.ray.inside import ask_inside
-from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.machines import NODE_ID, Machine
 from gitml.execute.ray.settings import settle
 
 CLIENT_PORT = 10001
@@ -99,7 +99,7 @@ class Cluster:
         if self.head is not None:
             return self.head.look(), True
         self.join()
-        found = ask_inside("machines")
+        found = ask_inside("look")
         return (_client_machines(), False) if found is None else (found, True)
 
     def lack(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Lack | None:
@@ -114,6 +114,17 @@ class Cluster:
             return False
         plain = asked._replace(labels={})
         return growth.kinds is None or any(plain.missing_from(kind) is None for kind in growth.kinds)
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
+        told = self.head.hopeless() if self.head is not None else ask_inside("hopeless") or ()
+        return [asked for asked in wishes if any(self._means(one, asked) for one in told)] if told else []
+
+    def _means(self, told: Hopeless, asked: Resources) -> bool:
+        options = self.options(asked)
+        raw = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], **options.get("resources", {})}
+        plain = matching.resources_of({**raw, "memory": options.get("memory", 0)}, {})
+        return plain == told.asked and set(options.get("label_selector", ())) == told.labels - {NODE_ID}
 
     @cached_property
     def _growth(self) -> Growth | None:
@@ -229,7 +240,7 @@ def _client_machines() -> list[Machine]:
     found = []
     for node in ray.nodes():
         if node["Alive"]:
-            labels = {name: value for name, value in node["Labels"].items() if name != "ray.io/node-id"}
+            labels = {name: value for name, value in node["Labels"].items() if name != NODE_ID}
             total = matching.resources_of(node["Resources"], labels)
             head = "node:__internal_head__" in node["Resources"]
             name = node["NodeManagerHostname"] or node["NodeName"]

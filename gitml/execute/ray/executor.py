@@ -36,7 +36,7 @@ class RayExecutor:
         self._lost: RemoteError | None = None
         self._ended = False
         tell = session.news.tell
-        self._watch = Watch(cluster.machines, lambda machines: tell(lambda: self._see(machines)))
+        self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(*seen)))
 
     def takes(self, resources: Resources, nodes: int = 1) -> bool:
         """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it."""
@@ -131,9 +131,18 @@ class RayExecutor:
                 attempt.forced = now + AGAIN
                 attempt.call.cancel(force=True)
 
-    def _see(self, machines: Sequence[Machine]) -> None:
-        """Takes note of the machines there are."""
+    def _look(self) -> tuple[Sequence[Machine], Sequence[Resources]]:
+        """The machines there are, and which wishes wait in vain; in the thread of the watch."""
         session = self._session
+        waiting = list(session.growing.waiting.values()) + self._gangs.waiting()
+        cluster = session.cluster
+        return cluster.machines(), cluster.hopeless(waiting) if waiting else ()
+
+    def _see(self, machines: Sequence[Machine], hopeless: Sequence[Resources]) -> None:
+        """Takes note of the machines there are, and of wishes that wait in vain."""
+        session = self._session
+        if hopeless:
+            self._receiver.give_up_waiting(hopeless)
         for gone in session.fleet.update(machines):
             session.carrier.forget(gone)
             for attempt in session.attempts.values():

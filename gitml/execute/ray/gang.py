@@ -81,6 +81,10 @@ class Gangs:
         """The attempts that are gangs."""
         return list(self._gangs)
 
+    def waiting(self) -> list[Resources]:
+        """What the gangs that wait for machines ask of each; from any thread."""
+        return [gang.task.resources for gang in list(self._gangs.values()) if not gang.members]
+
     def begin(self, task: Task, places: Places) -> None:
         """Begins a Task of several nodes, once its `places` are had."""
         berths = self._fleet.with_room(task.resources)[: task.action.gang[0]]

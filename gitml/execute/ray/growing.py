@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gitml.core.resources import Resources
 
@@ -15,7 +15,7 @@ class Growing:
     def __init__(self, may_grow: Callable[[Resources], bool]) -> None:
         self._may_grow = may_grow
         self._known: dict[str, bool] = {}
-        self.waiting: set[str] = set()  # attempts that Ray has put nowhere yet, as far as is known
+        self.waiting: dict[str, Resources] = {}  # attempts that Ray has put nowhere yet, as far as is known
 
     def serves(self, asked: Resources) -> bool:
         """Whether a wish that no machine fulfils now may be fulfilled by one that comes."""
@@ -23,6 +23,10 @@ class Growing:
         if key not in self._known:
             self._known[key] = self._may_grow(asked)
         return self._known[key]
+
+    def refuse(self, wishes: Iterable[Resources]) -> None:
+        """Takes note of wishes that will never be fulfilled after all."""
+        self._known.update({repr(asked): False for asked in wishes})
 
     def takes(self, asked: Resources) -> bool:
         """Whether one more step that asks for this is to wait at Ray."""

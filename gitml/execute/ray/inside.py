@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 PATIENCE = 30.0  # seconds; a worker may have to start
 
-Question = Literal["machines", "growth"]
+Question = Literal["look", "growth", "hopeless"]
 
 
 def ask_inside(question: Question) -> Any:
-    """What `Head` answers to `question`; None when no task can ask it, as where gitml is not installed there."""
+    """What the method `question` of `Head` gives there; None when no task can ask it, as where gitml is not installed there."""
     import ray
 
     call = ray.remote(num_cpus=0, max_retries=1)(_ask)
@@ -31,6 +31,6 @@ def _ask(question: Question) -> Any:
     here = Target("inside", ray.get_runtime_context().gcs_address, insecure=True)
     head = Head(open_door(here, os.environ))
     try:
-        return head.look() if question == "machines" else head.growth()
+        return getattr(head, question)()
     finally:
         head.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gitml.core.protocols import TaskFinished, TaskOutput
 from gitml.core.record import LogRef
+from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError
 from gitml.execute.ray.attempts import Attempt, hindered, loss_of
 from gitml.execute.ray.keeping import Keeping
+from gitml.execute.ray.machines import words_of
 from gitml.execute.ray.naming import roots_of_outputs, stored_name
 from gitml.execute.ray.orders import Report, decode_report
 from gitml.execute.ray.providing import Provider
@@ -96,7 +99,7 @@ class Receiver:
             return
         session.freed = True
         seconds = time.monotonic() - attempt.begun
-        session.growing.waiting.discard(attempt.task.attempt)
+        session.growing.waiting.pop(attempt.task.attempt, None)
         session.fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
         attempt.ahead = False
         if attempt.spoke:
@@ -129,6 +132,20 @@ class Receiver:
         if len(others) < task.action.gang[0]:
             return report
         return report._replace(finished=report.finished._replace(outcome="lost"))
+
+    def give_up_waiting(self, hopeless: Sequence[Resources]) -> None:
+        """Ends the attempts that wait for a machine which no autoscaler will ever add."""
+        session = self._session
+        session.growing.refuse(hopeless)
+        for name, asked in list(session.growing.waiting.items()):
+            if session.growing.serves(asked):
+                continue
+            del session.growing.waiting[name]
+            attempt = session.attempts[name]
+            attempt.call.cancel(force=False)
+            error = f"no machine has, and the autoscaler can add none with {words_of(asked)}"
+            hint = "ask for less, or let the cluster's autoscaler start such machines"
+            session.finish(attempt, TaskFinished(name, "failed", None, error, hint, (), {}, Cost(), None))
 
     def _goes_again(self, attempt: Attempt, report: Report) -> bool:
         """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""

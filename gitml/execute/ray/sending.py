@@ -11,7 +11,7 @@ from gitml.core.protocols import Task
 from gitml.core.result import OutputRef
 from gitml.execute.messages import task_message
 from gitml.execute.ray.attempts import Attempt
-from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.machines import NODE_ID, Machine
 from gitml.execute.ray.naming import roots_of, stored_name
 from gitml.execute.ray.orders import Order, encode_order
 from gitml.execute.ray.places import RayPlaces, Reserved
@@ -70,7 +70,7 @@ class Sender:
             attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
         else:
             attempt = Attempt(task, RayCall(ref), "", False)
-            session.growing.waiting.add(task.attempt)
+            session.growing.waiting[task.attempt] = task.resources
         if before is not None:
             attempt.continues(before)
         session.attempts[task.attempt] = attempt
@@ -91,7 +91,7 @@ class Sender:
         agreeing = fleet.agreeing(task.environment.digest)
         if agreeing is not None:
             selector = options.setdefault("label_selector", {})
-            selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
+            selector[NODE_ID] = f"in({','.join(sorted(agreeing))})"
         return options
 
     def _stored(self, task: Task) -> tuple[tuple[OutputRef, bool], ...]:

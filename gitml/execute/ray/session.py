@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -38,6 +38,9 @@ class Joined(Protocol):
 
     def may_grow(self, asked: Resources) -> bool:
         """Whether an autoscaler may add a machine that fulfils `asked`."""
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
 
 
 class Home(NamedTuple):
@@ -102,7 +105,7 @@ class Session:
         """Ray has put it on this machine: books it there, if it was meant for another."""
         if attempt.node == node:
             return
-        self.growing.waiting.discard(attempt.task.attempt)
+        self.growing.waiting.pop(attempt.task.attempt, None)
         asked = attempt.task.resources
         self.fleet.give_back(attempt.node, asked, attempt.ahead, self.fleet.usual)
         attempt.node, attempt.ahead = node, False

@@ -24,6 +24,7 @@ from gitml.execute.ray.growing import Growing
 from gitml.execute.ray.orders import decode_order
 from gitml.execute.ray.places import Reserved
 from gitml.execute.ray.providing import Provider
+from gitml.execute.ray.receiving import Receiver
 from gitml.execute.ray.sending import Sender
 from gitml.execute.ray.supply import Supply
 from tests.kit.raysession import RecordedCall, SessionBench, machine
@@ -169,6 +170,25 @@ def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_boo
     assert attempt.node == C
     assert session.fleet.berths[C].free == Resources(0, 0, 1 << 30)
     assert session.growing.takes(big), "one less waits"
+
+
+def test_what_an_autoscaler_can_never_add_is_waited_for_no_longer(bench: SessionBench, remote: Remote) -> None:
+    session, big, other = bench.session, Resources(8, 1), Resources(9, 1)
+    session.growing = Growing(lambda asked: True)
+    receiver = Receiver(session)
+    waits = [bench.task("true", resources=asked) for asked in (big, other)]
+    for task in waits:
+        receiver.sender.send(task)
+    session.attempts[waits[0].attempt].call = call = RecordedCall()
+    receiver.give_up_waiting([big])
+    finished = bench.finished()
+    assert (finished.attempt, finished.outcome) == (waits[0].attempt, "failed")
+    assert finished.error == "no machine has, and the autoscaler can add none with 8 cpus, 1 gpu"
+    assert call.cancels == [False]
+    assert list(session.attempts) == [waits[1].attempt]
+    assert not session.growing.takes(big)
+    receiver.close()
+    session.closed = True
 
 
 # -- what a machine lacks
