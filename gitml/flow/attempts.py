@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.core.action import Action
@@ -51,6 +51,12 @@ class Lacks(NamedTuple):
     decision: Decision
 
 
+class Again(NamedTuple):
+    """A step that is to be tried once more, when there is room: that may have gone with its machine."""
+
+    step: GraphStep
+
+
 class Attempts:
     """Those of the run `run`. What was performed is in `actions` and `environments`, for its record."""
 
@@ -76,30 +82,37 @@ class Attempts:
         self.actions: dict[Digest, bytes] = {}
         self.environments: dict[Digest, Environment] = {}
         self._active: dict[str, Active] = {}  # by attempt
-        self._lacking: dict[str, Active] = {}  # by step: those that begin anew once their inputs are here
+        self._lacking: dict[str, Active] = {}  # by step: the next attempt, once its inputs are here
+        self._again: dict[str, Active] = {}  # by step: the next attempt, once there is room
         self._noted: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._active)
 
     def steps(self) -> set[str]:
-        """The names of the steps that are being made."""
-        return {active.step.name for active in self._active.values()}
+        """The names of the steps that are being made, or tried once more."""
+        return {active.step.name for active in self._active.values()} | self._again.keys()
+
+    @property
+    def again(self) -> Collection[str]:
+        """The names of the steps that are to be tried once more."""
+        return self._again.keys()
 
     def keys(self) -> Iterator[Digest]:
         """The keys of the Actions that are being performed."""
-        for active in self._active.values():
+        for active in (*self._active.values(), *self._again.values()):
             assert active.decision.key is not None
             yield active.decision.key
 
     def begin(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
-        """Makes the first attempt at a step, or goes on with one that lacked inputs.
+        """Makes the first attempt at a step, or the next of one that is to be tried again or lacked inputs.
 
         Its machine may bring `stored` from remote stores by itself.
         """
-        before = self._lacking.pop(step.name, None)
-        attempts, number = (before.attempts, before.number + 1) if before is not None else ((), 1)
-        self._attempt(Active(step, decision, number, self.ws.now(), attempts, self.planner.target(step), stored))
+        active = self._again.pop(step.name, None) or self._lacking.pop(step.name, None)
+        if active is None:
+            active = Active(step, decision, 1, 0.0, (), self.planner.target(step), ())
+        self._attempt(active._replace(started=self.ws.now(), stored=stored))
 
     def cancel(self, *, now: bool) -> None:
         """Asks all of them to end; `now` without being asked nicely first."""
@@ -108,22 +121,16 @@ class Attempts:
 
     def abandon(self, why: str) -> list[StepRun]:
         """The outcomes of all of them when what performs them is lost."""
-        return [
-            StepRun(
-                active.step.name,
-                "failed",
-                active.decision.reason,
-                self.ws.now() - active.started,
-                active.decision.key,
-                attempts=active.attempts,
-                cost=Cost(sum(attempt.cost.wall for attempt in active.attempts)),
-                error=why,
-            )
-            for active in self._active.values()
-        ]
+        return [self._unfinished(active, "failed", why) for active in (*self._active.values(), *self._again.values())]
 
-    def take(self, event: TaskEvent, *, stopped: bool) -> Made | Lacks | None:
-        """Tells of what an executor says; gives the outcome when that ends a step, or what it lacks.
+    def fail(self, name: str, *, stopped: bool) -> Made:
+        """The outcome of a step that was to be tried again, and is not."""
+        active = self._again.pop(name)
+        error = active.attempts[-1].error if active.attempts else "no machine is left that could take it"
+        return Made(self._unfinished(active, "cancelled" if stopped else "failed", error), None)
+
+    def take(self, event: TaskEvent, *, stopped: bool) -> Made | Lacks | Again | None:
+        """Tells of what an executor says; gives the outcome when that ends a step, or what is to become of it.
 
         Nothing is tried again once `stopped`.
         """
@@ -134,6 +141,18 @@ class Attempts:
             self.emit(StepOutput(active.step.name, event.line))
             return None
         return self._finished(active, event, stopped=stopped)
+
+    def _unfinished(self, active: Active, outcome: str, error: str | None) -> StepRun:
+        return StepRun(
+            active.step.name,
+            outcome,
+            active.decision.reason,
+            self.ws.now() - (active.attempts[0].started if active.attempts else active.started),
+            active.decision.key,
+            attempts=active.attempts,
+            cost=Cost(sum(attempt.cost.wall for attempt in active.attempts)),
+            error=error,
+        )
 
     def _attempt(self, active: Active) -> None:
         step, decision = active.step, active.decision
@@ -152,7 +171,7 @@ class Attempts:
         task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored)
         self.executors.submit(active.target, task)
 
-    def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | None:
+    def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | Again | None:
         step = active.step
         del self._active[event.attempt]
         for note in event.notes:
@@ -160,7 +179,7 @@ class Attempts:
                 self._noted.add(note)
                 self.emit(Note("warning", note))
         if event.lacking and not stopped:
-            self._lacking[step.name] = active
+            self._lacking[step.name] = active._replace(number=active.number + 1)
             return Lacks(step, active.decision)
         if event.outcome == "cancelled" and not stopped:  # by nobody here: no reason to call the run a success
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
@@ -183,8 +202,8 @@ class Attempts:
         again = event.outcome in ("failed", "timeout", "lost") and len(attempts) <= step.retries + min(lost, LOSSES)
         if again and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
-            self._attempt(active._replace(number=active.number + 1, started=self.ws.now(), attempts=attempts))
-            return None
+            self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
+            return Again(step)
         return self._made(active, event, attempts, error)
 
     def _made(self, active: Active, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None) -> Made:

@@ -18,7 +18,7 @@ from gitml.core.protocols import TaskEvent
 from gitml.core.record import Run, StepRun, step_as_json
 from gitml.core.result import ActionResult, OutputRef
 from gitml.errors import InputError
-from gitml.flow.attempts import Attempts, Lacks
+from gitml.flow.attempts import Again, Attempts, Lacks, Made
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
@@ -168,7 +168,8 @@ class Scheduler:
     def line_up(self, name: str) -> None:
         """The step begins when there is room for it."""
         step = self.graph.steps[name]
-        wish = wish_of(self.planner.target(step), self.planner.asked(step), step.gang[0], name in self.supplied)
+        prepared = name in self.supplied or name in self.attempts.again
+        wish = wish_of(self.planner.target(step), self.planner.asked(step), step.gang[0], prepared)
         self.ready.push(wish, name)
 
     def settle_and_go_on(self, step: StepRun, result: ActionResult | None = None) -> None:
@@ -202,10 +203,16 @@ class Scheduler:
         return self.executors.takes(wish.target, asked, wish.nodes) and (wish.supplied or len(self.fetches) < MOST)
 
     def wait_for_room(self) -> None:
-        """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back. InputError when none does."""
+        """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back.
+
+        When none does, a step that was tried before failed; InputError for another.
+        """
         wish, name = self.ready.first()
         self.stuck = self.stuck or self.ws.now()
         if is_local(wish.target) or self.ws.now() - self.stuck > PATIENCE:
+            if name in self.attempts.again:
+                self.conclude(self.attempts.fail(name, stopped=self.stopped > 0))
+                return
             raise InputError(
                 f"step {name!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
             )
@@ -214,8 +221,8 @@ class Scheduler:
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
-        if step.name in self.supplied:
-            self.supplied.remove(step.name)
+        if step.name in self.supplied or step.name in self.attempts.again:
+            self.supplied.discard(step.name)
             self.attempt(step, decision)
             return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
@@ -310,34 +317,47 @@ class Scheduler:
 
     def on_event(self, event: TaskEvent) -> None:
         """What an executor tells; a step that came to its end is settled."""
-        made = self.attempts.take(event, stopped=self.stopped > 0)
-        if made is None:
-            return
-        if isinstance(made, Lacks):
+        told = self.attempts.take(event, stopped=self.stopped > 0)
+        if isinstance(told, Made):
+            self.conclude(told)
+        elif isinstance(told, Again):
+            self.line_up(told.step.name)
+        elif isinstance(told, Lacks):
             self.stores_serve = False  # what a machine can't reach is brought here for all that follow
-            lacking = self.planner.lacking(made.step, self.outcomes.results)
+            lacking = self.planner.lacking(told.step, self.outcomes.results)
             if lacking:
-                self.bring(made.step.name, made.decision, lacking)
+                self.bring(told.step.name, told.decision, lacking)
             else:
-                self.attempt(made.step, made.decision)
-            return
+                self.supplied.add(told.step.name)
+                self.line_up(told.step.name)
+
+    def conclude(self, made: Made) -> None:
+        """A step came to its end."""
+        self.end(made)
+        if self.failed and not self.request.keep_going:
+            self.skip_the_rest()
+
+    def end(self, made: Made) -> None:
+        """Frees a step's Action and settles its outcome."""
         assert made.step.key is not None
         self.ws.locks.unlock(Locks.slot_for(made.step.key))
         if made.step.outcome == "failed":
             self.failed = True
         self.settle_and_go_on(made.step, made.result)
-        if self.failed and not self.request.keep_going:
-            self.skip_the_rest()
 
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""
         self.end_fetches()
+        for name in list(self.attempts.again) if self.stopped else ():
+            self.end(self.attempts.fail(name, stopped=True))
         running = self.attempts.steps()
         for name in self.names:
             if name not in running:
                 self.outcomes.skip(name)
         self.ready.clear()
         self.waiting.clear()
+        for name in self.attempts.again:
+            self.line_up(name)
 
     def look_at_waiting(self) -> None:
         """Steps that another process performs: reuse what it made, or take over when it is gone."""

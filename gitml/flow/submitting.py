@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import NamedTuple
 
 from gitml import __version__
+from gitml.core import words
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import Environment, environment_of
 from gitml.core.plan import REUSE, Plan
 from gitml.core.resources import Resources
+from gitml.core.result import OutputRef
 from gitml.errors import InputError, RemoteError
-from gitml.execute.ray.cluster import Cluster, connect
+from gitml.execute.ray.cluster import CLIENT_PORT, Cluster, connect
+from gitml.execute.ray.hauling import cart, discard
 from gitml.execute.ray.jobs import Jobs
 from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
-from gitml.flow.parcel import Asked, make_parcel
+from gitml.flow.parcel import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
 from gitml.flow.planning import Planner, policy_for
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of, refuse_blocked
@@ -28,6 +31,8 @@ from gitml.workspace import Workspace
 
 PREFIX = "gitml-"
 _PROGRAM = "exec python -m gitml.cli.onjob"
+NEW_PLACE = "gitml.flow.onjob:new_place"
+LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
 
 
 class Submission(NamedTuple):
@@ -96,16 +101,66 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
         origin = Origin(run.by, run.dirty, run.base, run.branch)
         submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
         asked = Asked(run, request._replace(origin=origin), target.name)
-        with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as folder:
-            make_parcel(ws, planner, plan, asked, folder)
+        with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as place:
+            folder = os.path.join(place, "parcel")
+            os.mkdir(folder)
+            make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
+            ahead = _send_ahead(cluster, place, folder, jobs.most)
             _note(ws, submission)  # first, so that no run is on the cluster and unknown here
             try:
                 told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
                 jobs.submit(submission.job, folder, _PROGRAM, {}, told)
             except BaseException:
                 forget(ws, submission.run)
+                if ahead is not None:
+                    with suppress(RemoteError):
+                        discard(cluster, *ahead)
                 raise
     return submission
+
+
+def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[OutputRef]:
+    """The known outputs that go along. InputError, before anything is read, for more than can travel."""
+    taken = results_to_take(planner, plan)
+    if sum(output.size for output in taken) < LIGHT:
+        return taken
+    taken = results_to_take(planner, plan, few=True)
+    size = sum(output.size for output in taken)
+    if size >= most:
+        try:
+            cluster.join(from_outside=True)
+        except RemoteError as error:
+            raise _too_large(size, most, error) from error
+    return taken
+
+
+def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[str, str] | None:
+    """Sends what may be large of a parcel to the head's disk; where it is there, None when all goes with the job.
+
+    What is small enough to do so goes with the job too where nothing but the dashboard reaches the cluster.
+    """
+    size = size_of(folder)
+    if size < LIGHT:
+        return None
+    try:
+        cluster.join(from_outside=True)
+    except RemoteError as error:
+        if size >= most:
+            raise _too_large(size, most, error) from error
+        return None
+    heavy = os.path.join(place, "heavy")
+    part_in_two(folder, heavy)
+    node, path = cart(cluster, heavy, NEW_PLACE)
+    note_heavy(folder, path)
+    return node, path
+
+
+def _too_large(size: int, most: int, error: RemoteError) -> InputError:
+    what = f"the run takes {words.size(size)} along; the dashboard takes {words.size(most)}, and by other ways {error.message}"
+    hint = (
+        f"open port {CLIENT_PORT} of the head, submit from one of its machines, or gitml push to a remote store first"
+    )
+    return InputError(what, where=error.where, hint=hint)
 
 
 class _SeenFromAfar(Clusters):

@@ -148,7 +148,9 @@ def _finished(folder: str) -> list[StepRun]:
 def _back(text: str) -> int | None:
     """N of ``latest~N``."""
     name, tilde, number = text.partition("~")
-    return int(number) if name == LATEST and tilde and number.isascii() and number.isdigit() and len(number) < 7 else None
+    return (
+        int(number) if name == LATEST and tilde and number.isascii() and number.isdigit() and len(number) < 7 else None
+    )
 
 
 def _newest(ws: Workspace, back: int = 0) -> Found:

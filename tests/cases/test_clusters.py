@@ -50,7 +50,13 @@ steps:
 # What it waits for never comes: it goes on until it is told to end, on machines of any speed.
 STUCK = "steps:\n  stuck: {run: sh src/stuck.sh}\n"
 NEVER = "echo begun\nwhile ! test -e /what/never/comes; do sleep 0.5; done\n"
-LARGE = "steps:\n  large: {run: 'sh src/large.sh ${{ outputs.o }}', outputs: {o: file}}\n"
+LARGE = """\
+inputs: {big: data/big.txt}
+steps:
+  large:
+    run: sh src/large.sh ${{ inputs.big }} ${{ outputs.o }}
+    outputs: {o: file}
+"""
 GREEDY = "steps:\n  train:\n    run: sh src/wait.sh x\n    resources: {gpus: 4, labels: {zone: b}}\n"
 FILES = {
     "gitml.yaml": TARGETS,
@@ -61,7 +67,8 @@ FILES = {
     "pipelines/greedy.yaml": GREEDY,
     "src/wait.sh": WAIT,
     "src/stuck.sh": NEVER,
-    "src/large.sh": 'head -c 3000000 /dev/zero > "$1"\n',
+    "src/large.sh": 'cat "$1" "$1" "$1" "$1" "$1" > "$2"\n',
+    "data/big.txt": "many words\n" * 400_000,
     "src/prepare.sh": 'echo "preparing $1"\ntr a-z A-Z < "$1" > "$2"\n',
     "src/train.sh": 'echo "rate $2"\nprintf \'{"score": %s}\' "$2" > "$3"\n',
     "data/raw.txt": "some words\n",
@@ -232,7 +239,8 @@ def test_a_machine_outside_drives_a_run_through_rays_client(outside: FarProject)
     again = outside.gitml("run", "words", "--on", "far", "-S", "rate=9", "--json").json
     assert {step["outcome"] for step in again["steps"]} == {"reused"}
     large = outside.gitml("run", "large", "--on", "far", "--json").json
-    assert large["steps"][0]["outputs"]["o"]["size"] == 3_000_000
+    assert large["steps"][0]["outputs"]["o"]["size"] == 5 * 11 * 400_000
+    outside.gitml("fsck")
 
 
 # -- whole runs

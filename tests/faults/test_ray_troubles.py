@@ -102,6 +102,34 @@ def test_a_machine_lost_with_the_only_copy_of_what_it_made_has_it_made_again_els
     lab.do("fsck")
 
 
+HOLDER = """
+import os, sys, subprocess, time
+sleeper = subprocess.Popen(["sleep", "4321"])
+while os.path.exists("/root/hold"):
+    time.sleep(0.1)
+sleeper.kill()
+"""
+
+
+def test_a_step_whose_machine_is_lost_while_all_others_are_full_waits_for_its_turn(lab: RayLab) -> None:
+    step = "  {0}: {{run: python src/hold.py {0}, resources: {{cpus: 2, labels: {{zone: 'in(a,b)'}}}}}}\n"
+    lab.project({"pipelines/p.yaml": "steps:\n" + step.format("one") + step.format("two"), "src/hold.py": HOLDER})
+    hold(lab, 2, 3)
+    process = lab.start("run", "--json", "--on", "c")
+    for number in (2, 3):
+        until("both run", lambda n=number: lab[n].processes("sleep\x004321"), 120)  # type: ignore[misc]
+    lab.cluster.lab.kill(2)
+    until("it is known", lambda: lab.cluster.alive() == 2, 120)
+    time.sleep(3)  # and to the run
+    assert process.poll() is None
+    release(lab, 3)
+    code, out, err = ended(process)
+    assert code == 0, err
+    run = json.loads(out)
+    tries = sorted(attempts(run, name) for name in ("one", "two"))
+    assert tries == [[("node2", "lost"), ("node3", "done")], [("node3", "done")]]
+
+
 # -- the network
 
 

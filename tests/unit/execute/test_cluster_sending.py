@@ -13,7 +13,9 @@ import pytest
 from gitml import __version__
 from gitml.core.digest import Digest, digest_of, hex_of
 from gitml.core.environment import environment_of
+from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
+from gitml.core.result import OutputRef
 from gitml.core.tree import TreeEntry, encode_tree
 from gitml.errors import GitmlError, IntegrityError, RemoteError
 from gitml.execute.ray import growing, sending, supply
@@ -306,3 +308,23 @@ def test_a_damaged_content_is_never_given(bench: SessionBench) -> None:
     Path(path).write_bytes(b"ANOTHER!")
     with pytest.raises(IntegrityError):
         Supply(bench.services()).read(named(digest))
+
+
+def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they_are_small_and_here(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    store = bench.session.home.services.store
+    small = OutputRef("s", "file", store.put(b"small"), 5)
+    large = OutputRef("l", "file", store.put(b"l" * 2**20), 2**20)
+    gone = OutputRef("g", "file", digest_of(b"not here"), 8)
+    spec = RemoteSpec("lab", "s3://lab/x")
+    bench.session.home = bench.session.home._replace(stores=(spec,))
+    inputs = [
+        (name, "file", f".gitml/in/{name}", output.digest) for name, output in (("s", small), ("l", large), ("g", gone))
+    ]
+    sender.send(bench.task("true", inputs=inputs)._replace(stored=(small, large, gone)))
+    ((_, order, contents),) = remote.sent
+    assert order.stored == ((large, True), (gone, False))
+    assert order.stores == (spec,)
+    assert list(contents) == [f"blob:{hex_of(small.digest)}"]
+    assert bench.session.sizes[f"blob:{hex_of(large.digest)}"] == 2**20

@@ -13,7 +13,7 @@ from gitml.core.plan import Policy
 from gitml.core.record import decode_run, encode_run
 from gitml.errors import InputError, IntegrityError
 from gitml.flow.load import load, load_run
-from gitml.flow.parcel import BUNDLE, Asked, make_parcel, open_parcel
+from gitml.flow.parcel import BUNDLE, Asked, make_parcel, open_parcel, results_to_take
 from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of
@@ -65,7 +65,7 @@ def parcel_of(project: Project, folder: Path, **given: str) -> Asked:
         origin = Origin(run.by, run.dirty, run.base, run.branch)
         asked = Asked(run, RunRequest(tags=("t",), message="m", origin=origin), "big")
         folder.mkdir()
-        make_parcel(ws, planner, plan, asked, folder.as_posix())
+        make_parcel(ws, planner, plan, asked, results_to_take(planner, plan), folder.as_posix())
         return asked
 
 
