@@ -12,7 +12,7 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.execute.ray.cluster import Cluster
     from gitml.execute.ray.jobs import Jobs
-    from gitml.flow.submitting import Submission
+    from gitml.history.submissions import Submission
 
 
 class There(NamedTuple):
@@ -33,7 +33,7 @@ def submitted_run(ws: Workspace, text: str | None, on: str | None) -> Iterator[T
         yield None
         return
     from gitml.flow.homecoming import find_submission
-    from gitml.flow.submitting import submissions
+    from gitml.history.submissions import submissions
 
     wanted = "" if text in (None, "latest") else str(text)
     if on is not None:

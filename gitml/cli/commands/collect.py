@@ -22,7 +22,7 @@ def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool)
     from gitml.errors import BusyError, InputError
     from gitml.flow.homecoming import Home, bring_home, follow
     from gitml.flow.submitted import reached, submitted_run
-    from gitml.flow.submitting import submissions
+    from gitml.history.submissions import submissions
 
     homes: list[Home] = []
     busy: list[str] = []
