@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from contextlib import closing, suppress
-from typing import NamedTuple
 
 from gitml import __version__
 from gitml.core import words
@@ -26,29 +24,13 @@ from gitml.flow.planning import Planner, policy_for
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of, refuse_blocked
 from gitml.flow.targets import targets_of
+from gitml.history.submissions import PREFIX, Submission, forget, note
 from gitml.repo.revisions import IdentQuery
 from gitml.workspace import Workspace
 
-PREFIX = "gitml-"
 _PROGRAM = "exec python -m gitml.cli.onjob"
 NEW_PLACE = "gitml.flow.onjob:new_place"
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
-
-
-class Submission(NamedTuple):
-    """A run that was handed to the cluster `target`; the job's id is PREFIX and the run's."""
-
-    run: str
-    target: str
-    pipeline: str
-    commit: str
-    submitted: float
-    by: str
-
-    @property
-    def job(self) -> str:
-        """What the cluster calls it."""
-        return PREFIX + self.run
 
 
 def cluster_meant(config: Config, loaded: Loaded, on: str | None) -> Target:
@@ -106,7 +88,7 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
             os.mkdir(folder)
             make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
             ahead = _send_ahead(cluster, place, folder, jobs.most)
-            _note(ws, submission)  # first, so that no run is on the cluster and unknown here
+            note(ws, submission)  # first, so that no run is on the cluster and unknown here
             try:
                 told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
                 jobs.submit(submission.job, folder, _PROGRAM, {}, told)
@@ -194,22 +176,6 @@ def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str 
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")
 
 
-def submissions(ws: Workspace) -> list[Submission]:
-    """The runs that were submitted here and have not been fetched, newest first."""
-    found = []
-    try:
-        names = os.listdir(_folder(ws))
-    except FileNotFoundError:
-        return []
-    for name in names:
-        try:
-            with open(os.path.join(_folder(ws), name)) as file:
-                found.append(Submission(**json.load(file)))
-        except (OSError, ValueError, TypeError):
-            continue  # taken away just now
-    return sorted(found, key=lambda one: -one.submitted)
-
-
 def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
     """All submissions that a cluster knows, newest first, each with the state of its job."""
     found = []
@@ -226,23 +192,3 @@ def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
             )
             found.append((submission, job.state))
     return found
-
-
-def forget(ws: Workspace, run: str) -> None:
-    """Takes the note of a submission away."""
-    try:
-        os.unlink(os.path.join(_folder(ws), f"{run}.json"))
-    except FileNotFoundError:
-        return
-
-
-def _note(ws: Workspace, submission: Submission) -> None:
-    os.makedirs(_folder(ws), exist_ok=True)
-    path = os.path.join(_folder(ws), f"{submission.run}.json")
-    with open(path + ".new", "w") as file:
-        json.dump(submission._asdict(), file)
-    os.rename(path + ".new", path)
-
-
-def _folder(ws: Workspace) -> str:
-    return os.path.join(ws.root, "submitted")

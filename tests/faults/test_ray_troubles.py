@@ -127,7 +127,7 @@ def test_a_step_whose_machine_is_lost_while_all_others_are_full_waits_for_its_tu
     assert code == 0, err
     run = json.loads(out)
     tries = sorted(attempts(run, name) for name in ("one", "two"))
-    assert tries == [[("node2", "lost"), ("node3", "done")], [("node3", "done")]]
+    assert tries == [[("node2", "lost"), ("node3", "done")], [("node3", "done")]], out
 
 
 # -- the network
