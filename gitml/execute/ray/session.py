@@ -112,6 +112,7 @@ class Session:
         berth = self.berth(node)
         if berth is not None:
             attempt.ahead = self.fleet.take(berth, asked)
+            attempt.host = berth.machine.name
 
     def berth(self, node: str) -> Berth | None:
         """A machine, also one that came just now; None for one that is gone."""
