@@ -152,6 +152,9 @@ class RemoteStore(Protocol):
     def note(self) -> bytes | None:
         """The notes of gc, None when there are none."""
 
+    def set_note(self, content: bytes) -> None:
+        """Keeps notes of gc, in the place of those before; nothing happens where a remote can't keep any."""
+
     def close(self) -> None:
         """Ends connections; nothing may be asked afterwards."""
 
@@ -164,9 +167,6 @@ class SweptRemote(RemoteStore, Protocol):
 
     def delete(self, item: Listed) -> None:
         """Deletes one; nothing happens when it is not there."""
-
-    def set_note(self, content: bytes) -> None:
-        """Keeps notes of gc, in the place of those before."""
 
 
 class ActionCache(Protocol):
