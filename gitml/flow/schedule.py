@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.core.action import Action
@@ -281,7 +281,7 @@ class Scheduler:
                 self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
                 return
         try:
-            lacking = self.planner.lacking(step, self.results)
+            lacking = self.planner.lacking(step, decision, self.results)
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
@@ -298,12 +298,22 @@ class Scheduler:
         if arrival.error is not None:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise arrival.error
-        if not arrival.lost:
+        if arrival.lost.isdisjoint(self.made_for(name)):
+            if arrival.lost:  # content of Git LFS: the step will say what it lacks
+                self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(arrival.problems)}"))
             self.supplied.add(name)
             self.line_up(name)
             return
         self.ws.locks.unlock(Locks.slot_for(decision.key))
         self.make_again(name, arrival)
+
+    def made_for(self, name: str) -> Iterator[Digest]:
+        """What other steps made of the inputs of a step."""
+        for binding in self.graph.steps[name].inputs:
+            result = self.results.get(binding.step) if binding.step is not None else None
+            output = result.output(binding.port) if result is not None else None
+            if output is not None:
+                yield output.digest
 
     def make_again(self, name: str, arrival: Arrival) -> None:
         """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""

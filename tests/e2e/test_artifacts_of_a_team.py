@@ -140,6 +140,26 @@ def sent_nothing(person: Project) -> None:
     assert (store["sent"], store["missing"], store["bytes"]) == ([], [], 0)
 
 
+def test_a_log_that_lies_in_the_store_only_is_printed(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, f"[file://{tmp_path}/store]")
+    ada = team.people["author"]
+    script = "import sys\nprint('many words ' * 5000)\nopen(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read(5))\n"
+    ada.repo.commit("a step that says much", {"head.py": script})
+    ada.repo.git("push", "-q", "origin", "main")
+    run = ada.run("big")["run"]
+    ada.do("push")
+    bob = team.person("bob")
+    bob.do("pull")
+    assert stored(bob) == set()
+    assert bob.do("logs", run, "head").out.count("many words") == 5000
+    assert len(stored(bob)) == 1
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").mkdir()
+    carol = team.person("carol")
+    carol.do("pull")
+    assert "the log of head" in carol.do("logs", run, "head", code=3).err
+
+
 def test_what_is_lost_here_is_healed_from_the_store(team: ArtifactTeam) -> None:
     ada = team.people["author"]
     run = ada.run("big")
