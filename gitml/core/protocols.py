@@ -84,10 +84,14 @@ class Store(Protocol):
 
 
 class Download(NamedTuple):
-    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle."""
+    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle.
+
+    Where it is a file that can be reached, `file` is open for reading. Whoever uses that leaves `chunks` alone, and closes it.
+    """
 
     start: int
     chunks: Iterator[bytes]
+    file: int | None = None
 
 
 class Listed(NamedTuple):
