@@ -84,10 +84,14 @@ class Store(Protocol):
 
 
 class Download(NamedTuple):
-    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle."""
+    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle.
+
+    Where it is a file that can be reached, `file` is open for reading. Whoever uses that leaves `chunks` alone, and closes it.
+    """
 
     start: int
     chunks: Iterator[bytes]
+    file: int | None = None
 
 
 class Listed(NamedTuple):
@@ -152,6 +156,9 @@ class RemoteStore(Protocol):
     def note(self) -> bytes | None:
         """The notes of gc, None when there are none."""
 
+    def set_note(self, content: bytes) -> None:
+        """Keeps notes of gc, in the place of those before; nothing happens where a remote can't keep any."""
+
     def close(self) -> None:
         """Ends connections; nothing may be asked afterwards."""
 
@@ -164,9 +171,6 @@ class SweptRemote(RemoteStore, Protocol):
 
     def delete(self, item: Listed) -> None:
         """Deletes one; nothing happens when it is not there."""
-
-    def set_note(self, content: bytes) -> None:
-        """Keeps notes of gc, in the place of those before."""
 
 
 class ActionCache(Protocol):

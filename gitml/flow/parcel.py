@@ -16,11 +16,12 @@ from gitml.core.record import Run, decode_run, encode_run
 from gitml.core.result import OutputRef, decode_result, encode_result
 from gitml.core.tree import decode_tree
 from gitml.errors import InputError, IntegrityError
-from gitml.execute.blobs import is_pointer, pointed_at
+from gitml.flow.downloading import bring
+from gitml.flow.lfsinputs import POINTED, file_of, named_by, pointers
 from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
+from gitml.flow.stop import StopSignal
 from gitml.repo.bundling import open_bundle, write_bundle
-from gitml.repo.lfs import local_object
 from gitml.store.incoming import Incoming
 from gitml.workspace import Workspace, open_workspace
 
@@ -28,7 +29,6 @@ FORMAT = 1
 BUNDLE, REQUEST, KNOWN, OBJECTS, LFS = "repository.bundle", "request.json", "known.jsonl", "objects", "lfs"
 HEAVY = "heavy"  # the file that says where the large files are, if they are elsewhere
 _PIECE = 4 << 20
-_POINTER_LARGEST = 1024
 
 
 class Asked(NamedTuple):
@@ -182,30 +182,21 @@ def _lfs_objects(
     ws: Workspace, planner: Planner, actions: Iterable[Action], paths: Sequence[str]
 ) -> Iterator[tuple[Digest, str]]:
     """What Git LFS pointers among the code and inputs of `actions`, and at `paths`, stand for, and the files that hold it."""
-    todo: list[tuple[str, str]] = []
-    for action in actions:
-        todo += [(item.path, item.oid) for item in action.code]
-        todo += [
-            (item.mount, item.content.rpartition(":")[2]) for item in action.inputs if item.content.startswith("git:")
-        ]
+    named = [item for action in actions for item in named_by(action)]
     for path in paths:
         entry = planner.finder.source.lookup(path)
-        todo += [(path, entry.oid)] if entry is not None else []
-    seen: set[str] = set()
-    while todo:
-        path, oid = todo.pop()
-        if oid in seen:
-            continue
-        seen.add(oid)
-        kind, size = ws.objects.kind_size(oid)
-        if kind == "tree":
-            todo += [(f"{path}/{name}", entry.oid) for name, entry in ws.objects.tree(oid).items()]
-        elif kind == "blob" and size <= _POINTER_LARGEST and is_pointer(content := ws.objects.read(oid)):
-            digest, _ = pointed_at(content, path)
-            source = local_object(ws.location, digest)
-            if source is None:
-                raise InputError("its Git LFS content is not on this machine", where=path, hint="git lfs pull")
-            yield digest, source
+        named += [(path, entry.oid)] if entry is not None else []
+    found = {item.digest: item for item in pointers(ws, dict.fromkeys(named))}
+    absent = [item for item in found.values() if file_of(ws.location, ws.store, item.digest) is None]
+    if absent:
+        bring(
+            ws, [OutputRef(item.path, POINTED, item.digest, item.size) for item in absent], lambda _: None, StopSignal()
+        )
+    for item in found.values():
+        source = file_of(ws.location, ws.store, item.digest)
+        if source is None:
+            raise InputError("its Git LFS content is not on this machine", where=item.path, hint="git lfs pull")
+        yield item.digest, source
 
 
 def _copy(source: str, path: str) -> None:

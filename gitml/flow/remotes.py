@@ -62,6 +62,12 @@ class Remotes:
         return tuple([spec for spec in self.specs if spec.scheme != LFS])
 
     @cached_property
+    def lfs(self) -> tuple[RemoteSpec, ...]:
+        """Where content of Git LFS is had: what `gitml.yaml` says of it, else the Git LFS of the usual Git remote."""
+        named = tuple(spec for spec in self.specs if spec.scheme == LFS)
+        return named or (self._resolved(RemoteSpec(LFS, LFS, push=False)),)
+
+    @cached_property
     def indexes(self) -> PackIndexes:
         """The indexes of packs that are known here."""
         return PackIndexes(self.ws.root)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from gitml.core.digest import Digest
 from gitml.core.events import Note, StepFetches, StepFinished, StepWaits
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
@@ -236,7 +237,7 @@ class Scheduler:
                 self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
                 return
         try:
-            lacking = self.planner.lacking(step, self.outcomes.results)
+            lacking = self.planner.lacking(step, decision, self.outcomes.results)
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
@@ -268,12 +269,22 @@ class Scheduler:
         if arrival.error is not None:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise arrival.error
-        if not arrival.lost:
+        if arrival.lost.isdisjoint(self.made_for(name)):
+            if arrival.lost:  # content of Git LFS: the step will say what it lacks
+                self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(arrival.problems)}"))
             self.supplied.add(name)
             self.line_up(name)
             return
         self.ws.locks.unlock(Locks.slot_for(decision.key))
         self.make_again(name, arrival)
+
+    def made_for(self, name: str) -> Iterator[Digest]:
+        """What other steps made of the inputs of a step."""
+        for binding in self.graph.steps[name].inputs:
+            result = self.outcomes.results.get(binding.step) if binding.step is not None else None
+            output = result.output(binding.port) if result is not None else None
+            if output is not None:
+                yield output.digest
 
     def make_again(self, name: str, arrival: Arrival) -> None:
         """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""
@@ -324,7 +335,7 @@ class Scheduler:
             self.line_up(told.step.name)
         elif isinstance(told, Lacks):
             self.stores_serve = False  # what a machine can't reach is brought here for all that follow
-            lacking = self.planner.lacking(told.step, self.outcomes.results)
+            lacking = self.planner.lacking(told.step, told.decision, self.outcomes.results)
             if lacking:
                 self.bring(told.step.name, told.decision, lacking)
             else:

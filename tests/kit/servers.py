@@ -205,6 +205,25 @@ def make_container(port: int, name: str) -> None:
         client.create_container(name).close()
 
 
+def wipe_bucket(port: int, name: str) -> None:
+    """Takes all out of the S3 server, and makes the bucket anew."""
+    import urllib.request
+
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
+    urllib.request.urlopen(request, timeout=30).close()
+    make_bucket(port, name)
+
+
+def wipe_container(port: int, name: str) -> None:
+    """Takes all out of a container of the Azure server."""
+    from azure.storage.blob import BlobServiceClient
+
+    place = az_environment(port)["AZURE_STORAGE_CONNECTION_STRING"]
+    with BlobServiceClient.from_connection_string(place) as client, client.get_container_client(name) as container:
+        for blob in container.list_blobs():
+            container.delete_blob(blob.name)
+
+
 def ssh_server(folder: Path, home: Path) -> Server:
     """sshd for the user of the tests, whose keys and known hosts are written below `home`."""
     sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")

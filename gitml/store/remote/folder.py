@@ -15,9 +15,9 @@ from gitml.core.protocols import Download, Listed
 from gitml.core.remotes import RemoteSpec, Stored
 from gitml.errors import GitmlError, IntegrityError, RemoteError
 from gitml.store import disk
+from gitml.store.remote.copying import copy_hashed
 from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
 from gitml.store.remote.partial import KEPT, STALE, is_temporary, kept_name, lock_alone
-from gitml.store.remote.streams import HashedWriter
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -78,7 +78,7 @@ class FolderRemote:
             raise gone(item.digest, self.place) from None
         except OSError as error:
             raise self._refused(error) from error
-        return Download(start, self._chunks(fd, start))
+        return Download(start, self._chunks(fd, start), fd)
 
     def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
         """Which of these Trees have a manifest there."""
@@ -244,23 +244,14 @@ class _Fresh:
 
 
 def _copied(source: int, target: int, moved: Callable[[int], None]) -> str:
-    """Copies an open file to another, going on from what is there and is the same; the sha256 of what lies there then."""
-    begun = os.fstat(target).st_size
-    writer = HashedWriter(target, os.fstat(source).st_size)
-    size = 0
-    try:
-        while chunk := os.read(source, disk.CHUNK):
-            if size < begun:
-                if os.pread(target, len(chunk), size) == chunk:
-                    writer.seen(chunk)
-                    os.lseek(target, len(chunk), os.SEEK_CUR)
-                else:
-                    begun = size
-            if size >= begun:
-                writer.write(chunk)
-            size += len(chunk)
-            moved(len(chunk))
-        os.ftruncate(target, size)
-    finally:
-        writer.close()
-    return writer.hexdigest()
+    """Copies an open file to another, going on from what is there and is the same; the sha256 of the source."""
+    before = os.fstat(source)
+    begun = 0
+    while (chunk := os.pread(target, disk.CHUNK, begun)) and os.pread(source, len(chunk), begun) == chunk:
+        begun += len(chunk)
+        moved(len(chunk))
+    os.ftruncate(target, begun)
+    found = copy_hashed(source, target, begun, moved)
+    after = os.fstat(source)
+    unchanged = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+    return found if unchanged else "unknown: it was changed meanwhile"
