@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from gitml.tui.widgets.bigtable import BigTable
@@ -96,6 +97,44 @@ async def test_a_table_of_a_plot_port_is_drawn(ran: Project) -> None:
         assert "train[ada].curve" in ui.text()
         assert "epoch" in ui.text()
         assert any("⠁" <= char <= "⣿" for char in ui.text())
+
+
+PAINT = """\
+import sys
+from PIL import Image
+Image.new("RGB", (40, 20), sys.argv[1]).save(sys.argv[2], "PNG")
+open(sys.argv[3], "wb").write(bytes(range(256)))
+"""
+PAINTED = """\
+params: {colour: {default: red}}
+steps:
+  paint:
+    run: PYTHON paint.py ${{ params.colour }} ${{ outputs.picture }} ${{ outputs.noise }}
+    outputs: {picture: plot, noise: plot}
+"""
+
+
+async def test_a_picture_of_a_plot_port_is_shown_and_pictures_of_runs_beside_one_another(tmp_path: Path) -> None:
+    pipeline = PAINTED.replace("PYTHON", sys.executable)
+    project = Project(tmp_path / "p", {"paint.py": PAINT, "pipelines/painting.yaml": pipeline})
+    runs = tuple(project.run("painting", "-S", f"colour={colour}")["run"] for colour in ("red", "blue"))
+    async with shown(project.path, project.env, "run", run=runs[0]) as ui:
+        await ui.press("p")
+        await ui.until("paint.picture (1 of 2")
+        await ui.until("▀▀▀")
+        assert "PNG picture, 40 x 20" in ui.text()
+        await ui.press("p", "right")
+        await ui.until("no table of numbers")
+        assert "▀▀▀" not in ui.text()
+        await ui.press("left")
+        await ui.until("▀▀▀")
+    async with shown(project.path, project.env, "compare", runs=runs) as ui:
+        await ui.press("p")
+        await ui.until("▀▀▀")
+        notes = ui.line("PNG picture")
+        assert all(run[:8] in notes for run in runs)
+        drawn = ui.line("▀▀▀")
+        assert len(drawn.replace("│", " ").split()) == 2
 
 
 async def test_a_run_that_there_is_not_is_told(ran: Project) -> None:

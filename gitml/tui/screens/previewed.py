@@ -40,14 +40,9 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         self.border_subtitle = "there is more" if preview.cut else ""
         inks = cast("GitmlApp", self.app).inks
         if preview.kind == PICTURE and image is not None:
-            from gitml.tui.widgets.pictures import picture_widget
+            from gitml.tui.widgets.pictures import fitting_widget
 
-            widget = picture_widget(image, cast("GitmlApp", self.app).feed.environ)
-            widget.styles.width = "auto"
-            widget.styles.height = "auto"
-            widget.styles.max_width = "100%"
-            widget.styles.max_height = "100%"
-            self._put(widget)
+            self._put(fitting_widget(image, cast("GitmlApp", self.app).feed.environ))
         elif preview.kind == PICTURE:
             self._write(Text(note or "it can't be shown here", style=inks["dim"]))
         else:
