@@ -178,9 +178,8 @@ def grow(log: Path, size: int) -> None:
         for begin, name in ((0, "head"), (size // 2, "midst"), (size - (1 << 20), "tail")):
             file.seek(begin)
             file.write(b"".join(b"\n%s line %d of it" % (name.encode(), number) for number in range(40_000)))
-        file.truncate(size - 100)
         file.seek(0, os.SEEK_END)
-        file.write(b"\n" + b"wide " * 40 + b"the Needle\nthe very last line\n")
+        file.write(b"\n" + b"wide " * 40 + b"the Needle\n" + b"after it\n" * 40 + b"the very last line\n")
 
 
 def memory() -> int:
