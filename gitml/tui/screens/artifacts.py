@@ -211,7 +211,7 @@ class Artifacts(ArtifactActingPage):
 
     def _look_into(self, artifact: Artifact) -> None:
         self._drawn = False
-        self.ask("see", lambda ws: look_into(ws, artifact), self._tell)
+        self.ask("see", lambda ws: look_into(ws, artifact), self._tell, lane=artifact.digest)  # one may take its time
 
     # -- what the artifact under the cursor is
 

@@ -149,7 +149,7 @@ class Compare(ActingPage):
                 return
             from gitml.tui.widgets.dialogs import Reading
 
-            self.app.push_screen(Reading(plain(name), _difference(texts, self.ui.inks)))
+            self.put(Reading(plain(name), _difference(texts, self.ui.inks)))
 
         self.ask("difference", lambda ws: difference_of(ws, before, after), show)
 
