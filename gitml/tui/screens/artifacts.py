@@ -49,7 +49,7 @@ class Artifacts(ArtifactActingPage):
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("s", "sort", "Sort"),
         Binding("S", "turn", "Turn the order", show=False),
-        Binding("space", "mark", "Mark", key_display="␣"),
+        Binding("space", "mark", "Mark"),
         Binding("c", "curves", "Curves", show=False),
         Binding("escape", "clear", "Clear filter", show=False),
     ]
