@@ -62,7 +62,7 @@ class ActingPage(Page):
             if not found:
                 self.ui.fail(InputError("there is no pipeline here", hint="gitml init writes a first one"))
                 return
-            self.app.push_screen(StartRun(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
+            self.put(StartRun(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
 
         self.ask("offers", lambda ws: offers(ws, rev), show)
 
@@ -168,7 +168,7 @@ class ActingPage(Page):
         from gitml.tui.widgets.explained import explained
 
         def show(found: Sequence[Explanation]) -> None:
-            self.app.push_screen(Reading(f"Explain {plain(step)}", explained(found, self.ui.inks)))
+            self.put(Reading(f"Explain {plain(step)}", explained(found, self.ui.inks)))
 
         self.ask("explain", lambda ws: explain(ws, step, pipeline, revisions), show)
 

@@ -68,12 +68,8 @@ def look_into(ws: Workspace, artifact: Artifact) -> Seen:
         found = preview(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
     except Exception as error:  # whatever it is, it is told where the preview was to be
         return Seen(known, None, None, "", told(error))
-    if found.kind != PICTURE or found.picture is None or not found.content:
-        return Seen(known, found, None, "it is too large to be shown here", None)
-    from gitml.tui.widgets.pictures import can_draw_shapes, drawable
+    if found.kind != PICTURE:
+        return Seen(known, found, None, "", None)
+    from gitml.tui.widgets.pictures import decoded
 
-    image = drawable(found.content, found.picture)
-    note = "it can't be decoded"
-    if image is None and found.picture.is_drawing and not can_draw_shapes():
-        note = "to see drawings here, install rsvg-convert (librsvg2-bin)"
-    return Seen(known, found, image, note, None)
+    return Seen(known, found, *decoded(found), None)

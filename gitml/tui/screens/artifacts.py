@@ -49,7 +49,7 @@ class Artifacts(ArtifactActingPage):
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("s", "sort", "Sort"),
         Binding("S", "turn", "Turn the order", show=False),
-        Binding("space", "mark", "Mark", key_display="␣"),
+        Binding("space", "mark", "Mark"),
         Binding("c", "curves", "Curves", show=False),
         Binding("escape", "clear", "Clear filter", show=False),
     ]
@@ -196,14 +196,17 @@ class Artifacts(ArtifactActingPage):
             self.query_one(BigTable).put(event.first, [row_of(artifact, opened.now) for artifact in found])
             current = self.current
             seen = self.seen_of(current)
-            if current is not None and seen is not None and seen.details.artifact != current:
-                self._look_into(current)  # it was brought, freed or found meanwhile
+            if seen is None or seen.details.artifact != current:
+                self._rest_on(current)  # it is new, or was brought, freed or found meanwhile
 
         self.ask(f"page {event.first}", lambda ws: opened.listing.page(wanted, event.first, event.count), then)
 
     @on(BigTable.Moved)
     def _moved(self, event: BigTable.Moved) -> None:
-        artifact = self._rows.get(event.row.key) if event.row is not None else None
+        self._rest_on(self._rows.get(event.row.key) if event.row is not None else None)
+
+    def _rest_on(self, artifact: Artifact | None) -> None:
+        """Looks into it soon, unless the cursor goes on before."""
         if self._resting is not None:
             self._resting.stop()
         if artifact is not None:
@@ -211,7 +214,7 @@ class Artifacts(ArtifactActingPage):
 
     def _look_into(self, artifact: Artifact) -> None:
         self._drawn = False
-        self.ask("see", lambda ws: look_into(ws, artifact), self._tell)
+        self.ask("see", lambda ws: look_into(ws, artifact), self._tell, lane=artifact.digest)  # one may take its time
 
     # -- what the artifact under the cursor is
 

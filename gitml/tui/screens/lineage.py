@@ -12,11 +12,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
+from gitml.history.facts import Facts, facts_of
 from gitml.history.lineage import made_from, made_of
-from gitml.history.things import Thing, find_things
+from gitml.history.things import Thing, find_things, newest_things
 from gitml.tui.errors import Told
 from gitml.tui.page import Page
-from gitml.tui.screens.lineageasking import Facts, beginnings, facts_of
 from gitml.tui.screens.lineagetext import thing_text
 from gitml.tui.screens.lineagetree import SIGNS, Branch, LineageTree, label_of
 from gitml.tui.text import plain
@@ -82,7 +82,7 @@ class LineagePage(Page):
         if self.thing is not None:
             return
         text = self._text
-        self.ask("begin", lambda ws: find_things(ws, text) if text else beginnings(ws), self._begin)
+        self.ask("begin", lambda ws: find_things(ws, text) if text else newest_things(ws), self._begin)
 
     def wrong(self, key: str, error: Told) -> None:
         """In place of the tree when there is none."""

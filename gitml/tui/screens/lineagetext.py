@@ -9,9 +9,9 @@ from rich.text import Text
 
 from gitml.core.action import Action
 from gitml.core.words import count, duration, size
+from gitml.history.facts import Facts
 from gitml.history.things import Thing
 from gitml.history.when import moment
-from gitml.tui.screens.lineageasking import Facts
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
 

@@ -22,6 +22,7 @@ from gitml.tui.widgets.dialogs import Choice
 
 _VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
 _NO_DEFAULT = "\0"
+LANE = "registry"  # another process may hold it for a while
 
 
 class ChangingPage(Page):
@@ -94,6 +95,7 @@ class ChangingPage(Page):
             "foresee",
             lambda ws: with_modules(ws, lambda modules: foresee(modules, change, uses)),
             lambda prospect: self._confirm(change, prospect),
+            lane=LANE,
         )
 
     def _confirm(self, change: Change, prospect: Prospect) -> None:
@@ -114,6 +116,7 @@ class ChangingPage(Page):
             self.ui.say(f"{name}: {change.kind} is recorded" if done else f"{name} was that already")
             self.refresh_data()
 
+        self.ui.say("recording …")
         self.ask("make", lambda ws: with_modules(ws, lambda modules: make(modules, change)), then, alone=True)
 
     # -- publishing
@@ -130,7 +133,7 @@ class ChangingPage(Page):
             choices = [Choice(folder, plain(folder)) for folder in folders]
             self.choose("Publish which folder, as it is committed?", choices, self._foresee_publishing)
 
-        self.ask("folders", lambda ws: with_modules(ws, folders_with_modules), then)
+        self.ask("folders", lambda ws: with_modules(ws, folders_with_modules), then, lane=LANE)
 
     def _foresee_publishing(self, folder: str) -> None:
         uses = self._uses()
@@ -140,6 +143,7 @@ class ChangingPage(Page):
             "foresee",
             lambda ws: with_modules(ws, lambda m: foresee_publishing(m, registry, folder, uses)),
             lambda found: self._confirm_publishing(registry, found),
+            lane=LANE,
         )
 
     def _confirm_publishing(self, registry: str, found: Publishing) -> None:
@@ -155,6 +159,7 @@ class ChangingPage(Page):
         lines += ["", "A version never changes once it is published."]
 
         def then() -> None:
+            self.ui.say("publishing …")
             self.ask(
                 "publish",
                 lambda ws: with_modules(ws, lambda modules: publish(modules, registry, found.folder).notes),

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.timer import Timer
 from textual.widgets import Static
 
 from gitml.flow.module_uses import Overview, overview
@@ -18,12 +19,15 @@ from gitml.modules.consequences import Use
 from gitml.modules.registries import Event
 from gitml.modules.survey import history
 from gitml.tui.errors import Told, told
-from gitml.tui.screens.modulechanging import ChangingPage
+from gitml.tui.screens.modulechanging import LANE, ChangingPage
 from gitml.tui.screens.modulelist import COLUMNS, Item, items_of, legend, row_of, trouble_lines
 from gitml.tui.screens.moduletext import history_text, module_text
 from gitml.tui.text import plain
 from gitml.tui.widgets.bigtable import BigTable
 from gitml.tui.widgets.notice import Notice
+
+_PATIENCE = 1.5  # seconds
+_WAITING = "It takes long to be read: another process may be writing to it. It is shown as soon as it can be."
 
 
 class Modules(ChangingPage):
@@ -42,6 +46,7 @@ class Modules(ChangingPage):
         super().__init__()
         self._items: dict[str, Item] = {}
         self._keep: str | None = None
+        self._waiting: Timer | None = None
 
     def body(self) -> ComposeResult:
         """The list, and beside it what the module is."""
@@ -78,10 +83,30 @@ class Modules(ChangingPage):
 
     def refresh_data(self) -> None:
         """The registries as they are now."""
-        self.ask("open", overview, self._show)
+        self._await()
+        self.ask("open", overview, self._show, lane=LANE)
+
+    def _await(self) -> None:
+        """Has it told that the registry is waited for, when it is for long."""
+        if self._waiting is None:
+            self._waiting = self.set_timer(_PATIENCE, self._tell_of_waiting)
+
+    def _tell_of_waiting(self) -> None:
+        if self.opened is None:
+            self.query_one("#modules").display = False
+            self.query_one(Notice).say("Waiting for the registry", _WAITING)
+        else:
+            self._tell_troubles([f"! {_WAITING}"])
+
+    def _awaited(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
 
     def wrong(self, key: str, error: Told) -> None:
         """In place of the list when there is none."""
+        if key == "open":
+            self._awaited()
         if key == "open" and self.opened is None:
             self.query_one("#modules").display = False
             self.query_one(Notice).tell(error)
@@ -89,6 +114,7 @@ class Modules(ChangingPage):
             super().wrong(key, error)
 
     def _show(self, opened: Overview) -> None:
+        self._awaited()
         self.opened = opened
         items = [item for registry in opened.registries for item in items_of(registry)]
         self._items = {item.key: item for item in items}
@@ -169,9 +195,14 @@ class Modules(ChangingPage):
         def then(events: list[Event]) -> None:
             from gitml.tui.widgets.dialogs import Reading
 
-            self.app.push_screen(Reading(f"History of {item.module.name}", history_text(events, self.ui.inks)))
+            self.put(Reading(f"History of {item.module.name}", history_text(events, self.ui.inks)))
 
-        self.ask("history", lambda ws: with_modules(ws, lambda m: history(m, item.registry, item.module.name)), then)
+        self.ask(
+            "history",
+            lambda ws: with_modules(ws, lambda m: history(m, item.registry, item.module.name)),
+            then,
+            lane=LANE,
+        )
 
     def action_lineage(self) -> None:
         """What was made with it."""

@@ -158,11 +158,23 @@ class RunPage(ActingPage):
         chosen = self.wanted_step or graph.chosen or telling_step(seen)
         self.wanted_step = None
         graph.show(parents, nodes, chosen)
+        self._fit()
         done = sum(1 for item in seen.steps if item.step is not None)
         self.query_one("#graph-panel").border_title = (
             f"Steps {done}/{len(names)}" if seen.live else f"Steps {len(names)}"
         )
         self._show_step()
+
+    @on(Graph.Turned)
+    def _fit(self) -> None:
+        """On a small screen an outline of few steps takes no more lines than it has: the rest is for what is known of one."""
+        graph = self.query_one(Graph)
+        small = self.has_class("-low") and self.has_class("-narrow") and graph.outlined is not False
+        self.query_one("#graph-panel").styles.max_height = len(graph.parents) + 2 if small else None
+
+    def on_resize(self) -> None:
+        """Another size may be a small one, or not any more."""
+        self.call_after_refresh(self._fit)
 
     def _tick(self) -> None:
         """Times of what runs go on."""

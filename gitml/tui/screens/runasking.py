@@ -31,6 +31,6 @@ def look_at(ws: Workspace, id: str) -> Seen:
 
 def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
     """The steps as the run's pipeline has them at its commit."""
-    from gitml.flow.load import load_recorded
+    from gitml.flow.load import load_run
 
-    return load_recorded(ws, run, allow_disabled=True).graph.steps
+    return load_run(ws, run).graph.steps

@@ -268,7 +268,7 @@ class Runs(ActingPage):
                 self.refresh_data()
 
         offered = [Choice(name, plain(name)) for name in names]
-        self.app.push_screen(Several("Metrics as columns", offered, self.shown), chosen)
+        self.put(Several("Metrics as columns", offered, self.shown), chosen)
 
     # -- one run, and several
 

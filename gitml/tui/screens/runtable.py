@@ -21,7 +21,7 @@ def columns(metrics: Sequence[str]) -> list[Column]:
     """The columns of the list, with those of `metrics`."""
     titles = short_names(metrics)
     measured = [
-        Column(f"metric:{name}", plain(title), min(max(9, len(plain(title)) + 2), 16), right=True, rank=at * 2 + 2)
+        Column(f"metric:{name}", plain(title), min(max(9, len(plain(title)) + 2), 20), right=True, rank=at * 2 + 2)
         for at, (name, title) in enumerate(zip(metrics, titles, strict=True))
     ]
     return [

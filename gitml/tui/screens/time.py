@@ -39,7 +39,7 @@ class Time(ActingPage):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_here", "Run here"),
         Binding("e", "explain_step", "Explain"),
-        Binding("space", "mark", "Mark", key_display="␣"),
+        Binding("space", "mark", "Mark"),
         Binding("m", "metric", "Metric"),
         Binding("v", "chart", "Chart"),
         Binding("b", "branch", "Branch"),

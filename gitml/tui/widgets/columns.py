@@ -9,7 +9,9 @@ GUTTER = 2  # for the mark before a row; as much is between columns
 
 
 class Column(NamedTuple):
-    """`width` in columns is the least; what is left goes to those with a `share`. Of too many the highest `rank` goes first."""
+    """`width` in columns is the least; what is left goes to those with a `share`, each up to its `most` (0: all there is). Of too
+    many the highest `rank` goes first.
+    """
 
     key: str
     title: str
@@ -17,6 +19,7 @@ class Column(NamedTuple):
     right: bool = False
     share: int = 0
     rank: int = 0
+    most: int = 0
 
 
 class Cell(NamedTuple):
@@ -41,13 +44,27 @@ def widths_of(columns: Sequence[Column], room: int) -> list[int]:
         if sum(width + 2 for width in widths if width) <= room or columns[at].rank == 0:
             break
         widths[at] = 0
-    left = room - sum(width + 2 for width in widths if width)
-    shares = sum(column.share for column, width in zip(columns, widths, strict=True) if width)
-    if left > 0 and shares:
-        for at, column in enumerate(columns):
-            if widths[at] and column.share:
-                widths[at] += left * column.share // shares
+    _share(columns, widths, room - sum(width + 2 for width in widths if width))
     return widths
+
+
+def _share(columns: Sequence[Column], widths: list[int], left: int) -> None:
+    """Gives what is left to those that can take it."""
+    while left > 0:
+        takers = [at for at, column in enumerate(columns) if widths[at] and column.share and _room(column, widths[at])]
+        shares = sum(columns[at].share for at in takers)
+        given = 0
+        for at in takers:
+            part = min(left * columns[at].share // shares, _room(columns[at], widths[at]))
+            widths[at] += part
+            given += part
+        if not given:
+            return
+        left -= given
+
+
+def _room(column: Column, width: int) -> int:
+    return max(0, column.most - width) if column.most else 1 << 20
 
 
 def column_at(columns: Sequence[Column], widths: Sequence[int], x: int) -> Column | None:

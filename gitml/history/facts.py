@@ -1,21 +1,22 @@
-"""What the screen Lineage asks of the repository: what is known of a thing, and what to begin with."""
+"""What is known of a Thing besides its name: its size, whether its bytes are here, in what run and at what commit it was made."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from gitml.core.action import Action
-from gitml.errors import InputError
 from gitml.history import contents
 from gitml.history.lineage import action_of
-from gitml.history.things import Thing, find_things
+from gitml.history.things import Thing
 from gitml.repo.revisions import CommitInfo, commit_info
 from gitml.store.runs import RunRow
 from gitml.workspace import Workspace
 
 
 class Facts(NamedTuple):
-    """What is known of a thing besides its name."""
+    """None is what does not apply or is not known. `run` is where it was made; `action` what was performed for it; `size` in
+    bytes; `here` whether its bytes are on this machine; `wall` how long its step took, in seconds.
+    """
 
     action: Action | None = None
     run: RunRow | None = None
@@ -26,7 +27,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(ws: Workspace, thing: Thing) -> Facts:
-    """What is known of a thing."""
+    """What the index and Git know of a Thing."""
     run = ws.index.run_row(thing.run) if thing.run else None
     commit = commit_info(ws.objects, thing.commit) if thing.commit else None
     if thing.kind == "artifact":
@@ -45,14 +46,3 @@ def facts_of(ws: Workspace, thing: Thing) -> Facts:
         kind, length = ws.objects.kind_size(thing.content)
         return Facts(commit=commit, size=length if kind == "blob" else None)
     return Facts(run=run, commit=commit)
-
-
-def beginnings(ws: Workspace) -> list[Thing]:
-    """What one might begin with: the outputs of the newest run."""
-    newest = ws.index.runs(limit=20)
-    for row in newest:
-        try:
-            return find_things(ws, row.id)
-        except InputError:
-            continue  # a run that made nothing
-    return []
