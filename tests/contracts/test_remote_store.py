@@ -301,6 +301,7 @@ def test_many_are_asked_for_and_moved_at_once(remote: RemoteStore) -> None:
     contents = [b"content %d" % number for number in range(230)]
     items = [item_of(content) for content in contents]
     assert remote.lacking(items) == {item.digest for item in items}
+    remote.put(items[0], contents[0], nothing)  # giftless may fail when two are the first in a new folder
     errors: list[BaseException] = []
 
     def work(part: int) -> None:
