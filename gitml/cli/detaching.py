@@ -10,19 +10,15 @@ from gitml.cli.session import Session
 def detach(session: Session) -> int:
     """Starts the run, waits until it goes on or has ended, and prints its id; what it says before it begins is passed on."""
     from gitml.flow.detached import start_detached
-    from gitml.flow.run import new_run_id
 
     ws = session.ws
-    run_id = new_run_id()
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--json")]
     place = arguments.index("run")
-    started = start_detached(
-        ws, _without_directory(arguments[:place]), _without_directory(arguments[place + 1 :]), run_id
-    )
+    started = start_detached(ws, _without_directory(arguments[:place]), _without_directory(arguments[place + 1 :]))
+    run_id = started.run_id
     if started.code:
         sys.stderr.buffer.write(started.said)
-        ws.catch_up()
-        if ws.index.run_row(run_id) is None:
+        if started.was_refused(ws):
             return started.code if started.code > 0 else 128 - started.code
     if session.json:
         session.show_json({"run": run_id})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitml.cli.terminal import paint, safe, width
-from gitml.cli.words import ago, cells, clipped, columns, duration, moment, number, size
+from gitml.cli.words import ago, cells, clipped, columns, cost, duration, moment, number, size
 
 if TYPE_CHECKING:
     from gitml.core.record import Run, StepRun
@@ -114,8 +114,8 @@ def _step_lines(step: StepRun) -> list[str]:
         lines.append(f"  error    {paint(safe(step.error), 'red', sys.stdout)}")
     if step.outcome in ("executed", "failed") and step.attempts:
         attempts = f", {len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
-        memory = f", {size(step.cost.peak_memory)} at most" if step.cost.peak_memory else ""
-        lines.append(f"  cost     {duration(step.cost.wall)} wall, {duration(step.cost.cpu)} CPU{memory}{attempts}")
+        used = step.cost
+        lines.append(f"  cost     {cost(used.wall, used.cpu, used.peak_memory)}{attempts}")
     for ref in step.outputs:
         lines.append(f"  output   {safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}")
     if step.metrics:

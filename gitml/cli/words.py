@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitml.core.words import cells, clipped, columns, count, duration, number, size
+from gitml.core.words import cells, clipped, columns, cost, count, duration, number, size
 from gitml.history.when import ago, moment
 
-__all__ = ["ago", "cells", "clipped", "columns", "count", "duration", "moment", "number", "size"]
+__all__ = ["ago", "cells", "clipped", "columns", "cost", "count", "duration", "moment", "number", "size"]

@@ -128,11 +128,25 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
         if name == "distributions":
             changes += _pairs("package", _packages(one or ()), _packages(two or ()))
         elif name == "programs":
-            changes += _pairs(
-                "program", {k: v[7:19] for k, v in (one or {}).items()}, {k: v[7:19] for k, v in (two or {}).items()}
-            )
+            changes += _programs(one or {}, two or {})
         else:
             changes.append(Change("environment", name, _shown(one), _shown(two)))
+    return changes
+
+
+def _programs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """A program is told by its Digest; a Python other than the step's own, by what it is and what is installed for it."""
+
+    def shown(programs: Mapping[str, Any]) -> dict[str, str]:
+        return {k: v[7:19] if isinstance(v, str) else str(v["python"]) for k, v in programs.items()}
+
+    changes = _pairs("program", shown(before), shown(after))
+    for name in sorted({*before, *after}):
+        old, new = (
+            [] if isinstance(v, str) else v["distributions"] for v in (before.get(name, ""), after.get(name, ""))
+        )
+        if old and new:
+            changes += _pairs(f"{name} package", _packages(old), _packages(new))
     return changes
 
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput, CodeFile
 from gitml.core.digest import Digest
@@ -37,6 +38,7 @@ class Parts(NamedTuple):
     inputs: Sequence[ActionInput | Pending | Problem]
     code: tuple[CodeFile, ...] | Problem
     environment: Digest | Problem
+    described: Mapping[str, Any] = {}  # what the environment is, to tell how it differs from another
 
 
 class Decision(NamedTuple):
@@ -103,7 +105,7 @@ def decide(
         return Decision(RUN, forced, action, key)
     result = cached.result(key)
     if result is None:
-        return Decision(RUN, _why(action, cached.recent_actions(pipeline, step.name)), action, key)
+        return Decision(RUN, _why(action, parts.described, cached, pipeline, step.name), action, key)
     for output in result.outputs:
         if not available(output):
             return Decision(RUN, f"output {output.name} of run {result.run[:8]} is no longer stored", action, key)
@@ -138,15 +140,19 @@ def _forced(step: GraphStep, policy: Policy) -> str | None:
     return None
 
 
-def _why(action: Action, before: Iterable[Action]) -> str:
+def _why(action: Action, described: Mapping[str, Any], cached: ActionCache, pipeline: str, step: str) -> str:
     """What differs from the nearest Action that was performed: the one with the fewest changes, of equals the newest."""
     from gitml.core.explain import changes_between, summary_of  # only what runs is explained
 
-    differences = [changes_between(known, action) for known in before]
-    if not differences:
+    before = list(cached.recent_actions(pipeline, step))
+    if not before:
         return "never ran"
-    nearest = min(differences, key=len)
-    return summary_of(nearest) if nearest else "its result is not known any more"
+    nearest = min(before, key=lambda known: len(changes_between(known, action)))
+    descriptions: dict[str, Mapping[str, Any]] = {action.environment: described} if described else {}
+    if nearest.environment != action.environment and (text := cached.environment(nearest.environment)) is not None:
+        descriptions[nearest.environment] = json.loads(text)
+    changes = changes_between(nearest, action, descriptions)
+    return summary_of(changes) if changes else "its result is not known any more"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ def parse_plot(data: bytes) -> Plot | None:
     except UnicodeDecodeError:
         return None
     columns = _from_json(text) if text.lstrip()[:1] in ("{", "[") else _from_csv(text)
-    return _plot_of(columns) if columns else None
+    return plot_of(columns) if columns else None
 
 
 def _from_json(text: str) -> dict[str, list[Any]]:
@@ -72,7 +72,8 @@ def _from_csv(text: str) -> dict[str, list[Any]]:
     return {name: [row[at] if at < len(row) else None for row in rows[1:]] for at, name in enumerate(names)}
 
 
-def _plot_of(columns: Mapping[str, Sequence[Any]]) -> Plot | None:
+def plot_of(columns: Mapping[str, Sequence[Any]]) -> Plot | None:
+    """The curves in the columns of a table, numbers as such or as text; None when there are none."""
     numeric = {name: [_number(value) for value in values] for name, values in columns.items()}
     numeric = {name: values for name, values in numeric.items() if any(value is not None for value in values)}
     if not numeric:

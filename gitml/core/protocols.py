@@ -182,6 +182,9 @@ class ActionCache(Protocol):
     def recent_actions(self, pipeline: str, step: str) -> Iterable[Action]:
         """The Actions last performed for a step of this name, newest first; some dozen at most."""
 
+    def environment(self, digest: Digest) -> bytes | None:
+        """The description of an environment, as JSON."""
+
 
 class Task(NamedTuple):
     """One attempt to be performed.
@@ -189,6 +192,7 @@ class Task(NamedTuple):
     `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.
     `strict` denies every file beyond what the Action declares, its environment and the system. `lent` are environment
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
+    `stored` are inputs that a remote store is known to have, from which the machine it runs on may bring them.
     """
 
     attempt: str
@@ -199,6 +203,7 @@ class Task(NamedTuple):
     strict: bool
     log: str
     lent: Mapping[str, str] = {}
+    stored: tuple[OutputRef, ...] = ()
 
 
 class TaskStarted(NamedTuple):
@@ -219,7 +224,8 @@ class TaskFinished(NamedTuple):
 
     `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
     `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`
-    names the machine of a cluster that it ran on.
+    names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that could not be brought: it
+    did not begin, and may when they are here. `notes` are for a person: what went another way than it should.
     """
 
     attempt: str
@@ -233,6 +239,8 @@ class TaskFinished(NamedTuple):
     log: LogRef | None
     bad_inputs: tuple[Digest, ...] = ()
     machine: str = ""
+    lacking: tuple[Digest, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 TaskEvent = TaskStarted | TaskOutput | TaskFinished

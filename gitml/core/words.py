@@ -46,6 +46,12 @@ def size(count: int) -> str:
     return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
 
 
+def cost(wall: float, cpu: float, peak_memory: int = 0) -> str:
+    """``3.0s wall, 2.1s CPU, 40 MiB at most``: seconds and bytes of memory; without the last where it is not known (0)."""
+    memory = f", {size(peak_memory)} at most" if peak_memory else ""
+    return f"{duration(wall)} wall, {duration(cpu)} CPU{memory}"
+
+
 def count(number: int, thing: str) -> str:
     """``1 step``, ``3 steps``."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -25,11 +25,19 @@ class Started(NamedTuple):
     code: int | None
     said: bytes
 
+    def was_refused(self, ws: Workspace) -> bool:
+        """Whether it ended badly before it began, so that no run is recorded."""
+        if not self.code:
+            return False
+        ws.catch_up()
+        return ws.index.run_row(self.run_id) is None
 
-def start_detached(
-    ws: Workspace, before: Sequence[str], words: Sequence[str], run_id: str, cwd: str | None = None
-) -> Started:
-    """Starts ``gitml BEFORE run --run-id RUN_ID WORDS`` and waits until the run goes on, or has ended."""
+
+def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None) -> Started:
+    """Starts ``gitml BEFORE run WORDS``, under a new id, and waits until the run goes on, or has ended."""
+    from gitml.flow.run import new_run_id
+
+    run_id = new_run_id()
     command = [sys.executable, "-m", "gitml", *before, "run", "--run-id", run_id, "-q", *words]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(

@@ -1,14 +1,16 @@
-"""Which pipelines of the repository use which modules, at a commit."""
+"""Which pipelines of the repository use which modules, at a commit, and what these uses mean now."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml.errors import GitmlError
 from gitml.flow.load import pipelines_in, read_config, read_head
-from gitml.flow.using import read_lock
-from gitml.modules.consequences import Use
+from gitml.flow.using import read_lock, with_modules
+from gitml.modules.consequences import Meaning, Use, meanings
 from gitml.modules.service import parse_ref
+from gitml.modules.survey import Surveyed, survey
 from gitml.repo.revisions import resolve_commit
 from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
@@ -20,6 +22,38 @@ class Uses(NamedTuple):
     commit: str
     uses: tuple[Use, ...]
     unread: tuple[tuple[str, str], ...]
+
+
+class Overview(NamedTuple):
+    """The registries of the project, the uses of their modules at HEAD, and what each use of a registry that is here means now.
+
+    `uses` is None where they can't be told; `trouble` says why.
+    """
+
+    registries: list[Surveyed]
+    uses: Uses | None
+    meanings: Mapping[Use, Meaning]
+    trouble: GitmlError | None = None
+
+    def users(self, registry: str, module: str, version: str | None = None) -> list[Use]:
+        """The uses of a module, or those that mean this version of it."""
+        every = self.uses.uses if self.uses is not None else ()
+        ours = [use for use in every if (use.registry, use.module) == (registry, module)]
+        if version is None:
+            return ours
+        return [use for use in ours if use in self.meanings and self.meanings[use].version == version]
+
+
+def overview(ws: Workspace) -> Overview:
+    """Everything that is known of modules here; nothing is fetched for it."""
+    registries = with_modules(ws, survey)
+    try:
+        uses = uses_of_modules(ws)
+    except GitmlError as error:
+        return Overview(registries, None, {}, error)
+    away = {registry.name for registry in registries if not registry.fetched}  # which asking would fetch
+    asked = [use for use in uses.uses if use.registry not in away]
+    return Overview(registries, uses, with_modules(ws, lambda modules: meanings(modules, asked)))
 
 
 def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> Uses:

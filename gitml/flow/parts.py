@@ -57,7 +57,9 @@ class PartsFinder:
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         code = self._code(step)
         environment = self.environment(step)
-        return Parts(inputs, code, environment if isinstance(environment, Problem) else environment.digest)
+        if isinstance(environment, Problem):
+            return Parts(inputs, code, environment)
+        return Parts(inputs, code, environment.digest, environment.description)
 
     def environment(self, step: GraphStep) -> Environment | Problem:
         """The Environment a step's programs come from."""

@@ -134,10 +134,18 @@ class Planner:
 
         And what Git LFS pointers among its code and inputs stand for, where that is not here.
         """
-        made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
-        refs = [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
         pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
-        return self.availability.bring_inline(refs) + pointed
+        return self.availability.bring_inline(_inputs_made(step, results)) + pointed
+
+    def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
+        """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
+        return tuple([ref for ref in _inputs_made(step, results) if self.availability.on_machines(ref)])
+
+
+def _inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[OutputRef]:
+    """The inputs of `step` that other steps made."""
+    made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
+    return [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
 
 
 def make_plan(

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 from gitml.core.plan import BLOCKED, REUSE
 from gitml.core.record import StepRun
 from gitml.errors import GitmlError
-from gitml.flow.load import load
+from gitml.flow.load import UnknownPipelineError, list_pipelines, load
 from gitml.flow.planning import make_plan
 from gitml.flow.tracing import Answer, Questions, TracedSource
 from gitml.history.runs import live_runs, read_run
@@ -221,6 +221,20 @@ def open_timeline(ws: Workspace, pipeline: str | None, rev: str = "HEAD", *, mer
     tip = resolve_commit(ws.objects, ws.location, rev)
     name = pipeline if pipeline is not None else load(ws, None, tip).graph.pipeline
     return Timeline(name, history_of(ws.location, tip, first_parent=not merged))
+
+
+def meant_pipeline(ws: Workspace, rev: str = "HEAD") -> str:
+    """The default pipeline at `rev`; where several could be meant the one that ran last, else the first. InputError when there is
+    none.
+    """
+    try:
+        return load(ws, None, rev).graph.pipeline
+    except UnknownPipelineError:
+        there = list_pipelines(ws, rev)
+        if not there:
+            raise
+        last = next((row.pipeline for row in ws.index.runs(limit=50) if row.pipeline in there), None)
+        return last or there[0]
 
 
 def _plan(ws: Workspace, pipeline: str, source: TracedSource) -> _Planned:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gitml.core.config import PATH
 from gitml.core.protocols import Source
@@ -13,10 +13,14 @@ from gitml.modules.lockfile import LockEntry, parse_lock
 from gitml.modules.places import registries_in
 from gitml.modules.service import Modules, parse_ref
 from gitml.repo.objects import Objects
+from gitml.repo.revisions import resolve_commit
+from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.modules.service import ResolvedModule as Found
+
+Value = TypeVar("Value")
 
 
 class Meant(NamedTuple):
@@ -37,6 +41,15 @@ def open_modules(ws: Workspace, source: Source) -> Modules:
     """The registries that the project names at this source."""
     entry = source.lookup(PATH)
     return Modules(ws.location, ws.objects, registries_in(source.read(entry.oid)) if entry else {})
+
+
+def with_modules(ws: Workspace, ask: Callable[[Modules], Value], rev: str = "HEAD") -> Value:
+    """What `ask` finds in the registries that the project names at `rev`; they are closed then."""
+    modules = open_modules(ws, CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev)))
+    try:
+        return ask(modules)
+    finally:
+        modules.close()
 
 
 def meaning_of(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disabled: bool = False) -> Meant:

@@ -1,4 +1,4 @@
-"""The plots of a run: outputs of the kind ``plot`` whose files are tables, as curves."""
+"""The plots of a run: outputs of the kind ``plot``, those whose files are tables as curves."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def _read(ws: Workspace, step: str, ref: OutputRef) -> StepPlot:
         plot = parse_plot(contents.read(ws, ref.digest))
     except GitmlError as error:
         return StepPlot(step, ref, None, error.message)
-    return StepPlot(step, ref, plot, "" if plot is not None else "a picture: gitml checkout writes it to a file")
+    return StepPlot(step, ref, plot, "" if plot is not None else "no table of numbers")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from gitml.core.digest import Digest
 from gitml.store.artifacts import ArtifactTables
 
-HERE, RECORD, GONE = "here", "record", "gone"
-"""Where an artifact's bytes are: in the Store, inline in the record alone, nowhere on this machine."""
+HERE, RECORD, REMOTE, GONE = "here", "record", "remote", "gone"
+"""Where an artifact's bytes are: in the Store, inline in the record alone, in a remote store alone, nowhere that is known."""
 
 
 class Artifact(NamedTuple):
@@ -126,6 +126,21 @@ class ArtifactList:
         """(how many, bytes) by where they are. Directories that share files count them each."""
         rows = self._rows("SELECT place, count(*), coalesce(sum(size), 0) FROM artifact GROUP BY place", [])
         return {place: (count, size) for place, count, size in rows}
+
+    def gone(self, limit: int) -> list[Artifact]:
+        """Those that are nowhere on this machine, at most `limit`, the last used first."""
+        sql = f"SELECT {_NAMES} FROM artifact WHERE place = 'gone' ORDER BY used DESC, digest LIMIT ?"  # noqa: S608 - no value in it
+        return [Artifact(*row) for row in self._rows(sql, [limit])]
+
+    def found_in_remotes(self, digests: Iterable[Digest]) -> None:
+        """Says which of those that are gone a remote store has."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "UPDATE artifact SET place = 'remote' WHERE digest = ? AND place = 'gone'", ((d,) for d in digests)
+            )
+            self._db.execute("COMMIT")
+            self._asked = None  # the place is searched and sorted by
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:

@@ -62,7 +62,7 @@ class ActingPage(Page):
             if not found:
                 self.ui.fail(InputError("there is no pipeline here", hint="gitml init writes a first one"))
                 return
-            self.app.push_screen(StartRun(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
+            self.put(StartRun(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
 
         self.ask("offers", lambda ws: offers(ws, rev), show)
 
@@ -102,10 +102,19 @@ class ActingPage(Page):
         acted = self.acted_on()
         if acted is None:
             return
-        if not acted.live:
-            self.ui.fail(InputError(f"run {acted.run[:8]} is not going on"))
+        if acted.live:
+            self._confirm_cancel(acted)
             return
 
+        def found(noted: bool) -> None:
+            if noted:
+                self._confirm_cancel(acted)
+            else:
+                self.ui.fail(InputError(f"run {acted.run[:8]} is not going on"))
+
+        self.ask("submitted", lambda ws: _is_submitted(ws, acted.run), found)
+
+    def _confirm_cancel(self, acted: Acted) -> None:
         def cancel() -> None:
             from gitml.flow.cancelling import cancel as cancelled
 
@@ -159,7 +168,7 @@ class ActingPage(Page):
         from gitml.tui.widgets.explained import explained
 
         def show(found: Sequence[Explanation]) -> None:
-            self.app.push_screen(Reading(f"Explain {plain(step)}", explained(found, self.ui.inks)))
+            self.put(Reading(f"Explain {plain(step)}", explained(found, self.ui.inks)))
 
         self.ask("explain", lambda ws: explain(ws, step, pipeline, revisions), show)
 
@@ -187,14 +196,19 @@ class ActingPage(Page):
 def _started(ws: Workspace, words: Sequence[str]) -> str:
     """Starts a run; its id. InputError with what its process said when it ended before it began."""
     from gitml.flow.detached import start_detached
-    from gitml.flow.run import new_run_id
 
-    started = start_detached(ws, (), words, new_run_id(), cwd=ws.location.folder)
-    ws.catch_up()
-    if started.code and ws.index.run_row(started.run_id) is None:
+    started = start_detached(ws, (), words, cwd=ws.location.folder)
+    if started.was_refused(ws):
         said = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))
         raise InputError(said.removeprefix("gitml: ") or f"the run ended at once, with {started.code}")
     return started.run_id
+
+
+def _is_submitted(ws: Workspace, run: str) -> bool:
+    """Whether a cluster has a run that was not brought home."""
+    from gitml.history.submissions import submissions
+
+    return any(one.run == run for one in submissions(ws))
 
 
 def _words_again(ws: Workspace, run: str, how: str) -> list[str]:

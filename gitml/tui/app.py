@@ -18,7 +18,7 @@ from textual.screen import Screen
 from gitml.core.words import safe
 from gitml.tui import memory
 from gitml.tui.errors import Told, told
-from gitml.tui.feed import Feed
+from gitml.tui.feed import ALONE, Feed
 from gitml.tui.page import Page
 from gitml.tui.places import PLACES, TABS
 from gitml.tui.pulse import Pulse, feel
@@ -33,6 +33,14 @@ class Felt(Message):
 
     def __init__(self, pulse: Pulse | None, error: Exception | None) -> None:
         self.pulse, self.error = pulse, error
+        super().__init__()
+
+
+class Recovered(Message):
+    """Runs whose gitml was killed were recorded, or why they could not be."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
         super().__init__()
 
 
@@ -133,7 +141,7 @@ class GitmlApp(App[None]):
     def _feel(self) -> None:
         if not self._feeling:
             self._feeling = True
-            self.feed.ask("pulse", feel, self._deliver_pulse, alone=True)
+            self.feed.ask("pulse", feel, self._deliver_pulse)
 
     def _deliver_many(self, count: int) -> None:
         self.post_message(ManyRecords(count))
@@ -152,12 +160,30 @@ class GitmlApp(App[None]):
             return
         first = self.pulse is None
         self.pulse = message.pulse
+        if self.pulse.left:
+            self._recover()
         for screen in self.screen_stack:
             if isinstance(screen, Page):
                 screen.query_one(TopBar).pulse = self.pulse
         page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
         if page is not None and not first:
             page.refresh_data()
+
+    def _recover(self) -> None:
+        """Has the runs recorded whose gitml was killed, as every command does; the next pulse tells of it."""
+        from gitml.flow.recovery import recover
+
+        self.feed.ask("recover", recover, lambda found, error: self._deliver_recovered(error), lane=ALONE)
+
+    def _deliver_recovered(self, error: Exception | None) -> None:
+        self.post_message(Recovered(error))
+
+    @on(Recovered)
+    def _recovered(self, message: Recovered) -> None:
+        if message.error is not None:
+            self.fail(message.error)
+        else:
+            self._feel()
 
     @property
     def settled(self) -> bool:

@@ -2,6 +2,9 @@
 
 A Workspace belongs to the thread that opened it (its index and its readers of Git do), so nothing of it leaves a question but
 plain values. Of several questions under one key only the newest that has not begun is answered.
+
+Questions of one lane are answered one after another, and those that wait for it hold no thread: what is held up, by a lock of
+another process say, holds up its own lane only.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ Deliver = Callable[[Any, Exception | None], None]
 """Takes the answer, or what went wrong instead; called in a thread of the feed."""
 
 THREADS = 3
+ALONE = "alone"  # the lane of what moves refs or takes locks: a process holds kernel locks as one
 
 
 class _Question(NamedTuple):
     ask: Ask
     deliver: Deliver
-    alone: bool
+    lane: Hashable
 
 
 class Feed:
@@ -39,20 +43,19 @@ class Feed:
         self.tell_of_many = tell_of_many or (lambda count: None)
         self._waiting: OrderedDict[Hashable, _Question] = OrderedDict()
         self._changed = threading.Condition()
-        self._alone = threading.Lock()  # what moves refs or takes locks: a process holds kernel locks as one
         self._opening = threading.Lock()  # the first brings the index level, the others find it so
-        self._busy = 0
+        self._busy: list[Hashable] = []  # the lanes of what is being answered
         self._closed = False
         self._threads: list[threading.Thread] = []
 
-    def ask(self, key: Hashable, ask: Ask, deliver: Deliver, *, alone: bool = False) -> None:
-        """Has `ask` called in a thread, and `deliver` with what it gives; `alone` keeps two such from going on at once."""
+    def ask(self, key: Hashable, ask: Ask, deliver: Deliver, *, lane: Hashable = None) -> None:
+        """Has `ask` called in a thread, and `deliver` with what it gives; the lane is the key where none is given."""
         with self._changed:
             if self._closed:
                 return
             self._waiting.pop(key, None)
-            self._waiting[key] = _Question(ask, deliver, alone)
-            if len(self._waiting) + self._busy > len(self._threads) and len(self._threads) < THREADS:
+            self._waiting[key] = _Question(ask, deliver, key if lane is None else lane)
+            if len(self._waiting) + len(self._busy) > len(self._threads) and len(self._threads) < THREADS:
                 thread = threading.Thread(target=self._work, name="gitml feed", daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -82,19 +85,26 @@ class Feed:
         ws: Workspace | None = None
         while True:
             with self._changed:
-                while not self._waiting and not self._closed:
+                while (question := self._next()) is None and not self._closed:
                     self._changed.wait()
-                if self._closed:
+                if question is None or self._closed:
                     break
-                _, question = self._waiting.popitem(last=False)
-                self._busy += 1
+                self._busy.append(question.lane)
             try:
                 ws = self._answer(ws, question)
             finally:
                 with self._changed:
-                    self._busy -= 1
+                    self._busy.remove(question.lane)
+                    self._changed.notify_all()
         if ws is not None:
             ws.close()
+
+    def _next(self) -> _Question | None:
+        """Takes the question that waits longest among those whose lane is free."""
+        for key, question in self._waiting.items():
+            if question.lane not in self._busy:
+                return self._waiting.pop(key)
+        return None
 
     def _answer(self, ws: Workspace | None, question: _Question) -> Workspace | None:
         """Answers one question; gives the Workspace for the next, None when that one has to be opened anew."""
@@ -105,8 +115,7 @@ class Feed:
                     _open_index(ws)
                 ws.catch_up()
             try:
-                with self._alone if question.alone else contextlib.nullcontext():
-                    value = question.ask(ws)
+                value = question.ask(ws)
             finally:
                 ws.leave()  # snapshots of the work tree that the question looked at
         except Exception as error:  # whatever it is, it is shown where the answer was to be

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from gitml.tui.errors import Told, told
+from gitml.tui.feed import ALONE
 from gitml.tui.widgets.keybar import KeyBar
 from gitml.tui.widgets.topbar import TopBar
 from gitml.workspace import Workspace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gitml.tui.widgets.dialogs import Choice
 
 Value = TypeVar("Value")
+Given = TypeVar("Given")
 
 
 class Answered(Message):
@@ -81,15 +83,23 @@ class Page(Screen[None]):
     # -- what a screen uses
 
     def ask(
-        self, key: str, question: Callable[[Workspace], Value], then: Callable[[Value], None], *, alone: bool = False
+        self,
+        key: str,
+        question: Callable[[Workspace], Value],
+        then: Callable[[Value], None],
+        *,
+        alone: bool = False,
+        lane: str | None = None,
     ) -> None:
-        """Asks the feed; `alone` for what changes the repository. See the module's docstring."""
+        """Asks the feed; `alone` for what changes the repository. Where no `lane` is given the key is one, on this page. See the
+        module's docstring.
+        """
         serial = self._serials[key] = self._serials.get(key, 0) + 1
         self.ui.feed.ask(
             (id(self), key),
             question,
             lambda value, error: self._deliver(Answered(key, serial, value, error, then)),
-            alone=alone,
+            lane=ALONE if alone else lane,
         )
 
     def unask(self, key: str) -> None:
@@ -111,6 +121,11 @@ class Page(Screen[None]):
         else:
             answer.then(answer.value)
 
+    def put(self, dialog: Screen[Given], then: Callable[[Given | None], None] | None = None) -> None:
+        """Opens a dialog; `then` gets what it gives. Nothing is asked on a page that was left before the question was ready."""
+        if self.app.screen is self:
+            self.app.push_screen(dialog, then)
+
     def confirm(
         self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
     ) -> None:
@@ -121,7 +136,7 @@ class Page(Screen[None]):
             if answer:
                 then()
 
-        self.app.push_screen(Confirm(title, lines, yes, danger=danger), answered)
+        self.put(Confirm(title, lines, yes, danger=danger), answered)
 
     def choose(
         self, title: str, choices: Sequence[Choice], then: Callable[[str], None], chosen: str | None = None
@@ -133,7 +148,7 @@ class Page(Screen[None]):
             if key is not None:
                 then(key)
 
-        self.app.push_screen(Choose(title, choices, chosen), answered)
+        self.put(Choose(title, choices, chosen), answered)
 
     def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
         """Has a person type a line; `then` gets it, and is not called when it was left with Esc."""
@@ -143,7 +158,7 @@ class Page(Screen[None]):
             if text is not None:
                 then(text)
 
-        self.app.push_screen(AskText(title, explained, value), answered)
+        self.put(AskText(title, explained, value), answered)
 
     # -- how it is laid out
 

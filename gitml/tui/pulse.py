@@ -11,22 +11,23 @@ from gitml.workspace import Workspace
 
 
 class Pulse(NamedTuple):
-    """Two that are equal show the same. `live` is the runs in progress with how far their journals are."""
+    """Two that are equal show the same. `live` is the runs in progress with how far their journals are; `left` those whose gitml
+    was killed.
+    """
 
     name: str
     branch: str | None
     tip: str | None
     live: tuple[tuple[str, int, int], ...]
+    left: tuple[str, ...] = ()
 
 
 def feel(ws: Workspace) -> Pulse:
-    """The state of things; a run whose gitml was killed is recorded on the way, as every command does."""
-    live = []
+    """The state of things."""
+    live, left = [], []
     for id in live_ids(ws):
         if holder_of(ws, id) is None:
-            from gitml.flow.recovery import recover
-
-            recover(ws)
+            left.append(id)
             continue
         folder = os.path.join(ws.live, id)
         try:
@@ -34,4 +35,6 @@ def feel(ws: Workspace) -> Pulse:
         except OSError:
             continue  # it ended just now
     place = ws.location.worktree or ws.location.folder
-    return Pulse(os.path.basename(place.rstrip("/")), branch_name(ws.location), ws.records.tip(), tuple(live))
+    return Pulse(
+        os.path.basename(place.rstrip("/")), branch_name(ws.location), ws.records.tip(), tuple(live), tuple(left)
+    )

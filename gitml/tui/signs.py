@@ -20,6 +20,7 @@ SIGNS: dict[str, Sign] = {
     "failed": Sign("✗", "failed", "bad"),
     "cancelled": Sign("■", "cancelled", "held"),
     "stale": Sign("?", "left behind", "held"),
+    "submitted": Sign("▷", "on a cluster", "busy"),
     # steps
     "executed": Sign("✓", "executed", "good"),
     "reused": Sign("=", "reused", "reused"),
@@ -38,6 +39,7 @@ SIGNS: dict[str, Sign] = {
     # where artifacts are
     "here": Sign("●", "here", "good"),
     "record": Sign("◐", "in its record", "reused"),
+    "remote": Sign("◌", "in a remote store", "reused"),
     "gone": Sign("○", "gone", "held"),
     # modules
     "active": Sign("✓", "active", "good"),

@@ -186,6 +186,16 @@ def test_a_clone_has_all_records_and_plain_git_fetch_brings_more(team: Team) -> 
     assert bob.do("push").out == "origin: everything is there already\n"
 
 
+def test_a_clone_that_checks_nothing_out_says_why_and_what_to_do(team: Team) -> None:
+    ann = team.person("ann")
+    ann.run()
+    ann.do("push")
+    team.hub.git("symbolic-ref", "HEAD", "refs/heads/nothing")
+    done = ann.do("clone", team.hub.path, "bob", cwd=team.path)
+    assert "nothing is checked out: the remote's own branch has no commit; it has main" in done.err
+    assert "next: cd bob; git switch main; gitml log; gitml run" in done.out
+
+
 def test_a_clone_says_what_is_wrong_with_url_or_folder(team: Team) -> None:
     ann = team.person("ann")
     assert "no Git repository is there" in ann.do("clone", str(team.path / "none"), "x", code=6).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,57 @@ async def test_lineage_and_run_are_one_key_away(ran: Project) -> None:
         assert "What use.copy was made from" in ui.text()
         await ui.press("4", "o")
         assert ui.place == "run"
+
+
+@pytest.fixture
+def away(project: Project, tmp_path: Path) -> Project:
+    """A project all of whose artifacts but one are in a remote store alone; that one is nowhere."""
+    asked = digest(project, "noise")
+    config = f"records: {{inline_file: 0}}\nremotes: [{{name: shared, url: 'file://{tmp_path / 'shared'}'}}]\n"
+    (project.path / "gitml.yaml").write_text(config)
+    project.repo.git("init", "-q", "--bare", str(tmp_path / "hub.git"))
+    project.repo.git("remote", "add", "origin", str(tmp_path / "hub.git"))
+    project.do("push", "--outputs", "make.t*", "--outputs", "make.folder")
+    for path in (project.path / ".git/gitml/objects").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert not project.object(asked).exists()
+    return project
+
+
+async def test_what_only_a_remote_store_has_is_told_so_and_brought_when_one_asks(away: Project, tmp_path: Path) -> None:
+    text, gone = digest(away, "text"), digest(away, "noise")
+    async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=text) as ui:
+        await ui.until("A remote store has its 31 B")
+        assert "◌ in a remote store" in ui.text()
+        assert re.search(r"◌ +make\.text", ui.text())
+        await ui.press("f")
+        await ui.until("the second line")
+        assert away.object(text).exists()
+        assert re.search(r"● +make\.text", ui.text())
+    async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=gone) as ui:
+        await ui.until("Its bytes are gone")
+        await ui.press("f")
+        await ui.until("no remote store has it")
+
+
+async def test_what_only_a_remote_store_has_is_written_out(away: Project, tmp_path: Path) -> None:
+    async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=digest(away, "folder")) as ui:
+        await ui.until("A remote store has")
+        await ui.press("w")
+        await ui.press("ctrl+u")
+        await ui.type(str(tmp_path / "copy"))
+        await ui.press("enter")
+        await ui.until("written")
+    assert (tmp_path / "copy/inside.txt").read_text() == "in the folder\n"
+
+
+async def test_a_remote_store_that_cannot_be_asked_is_told_and_the_rest_is_shown(away: Project, tmp_path: Path) -> None:
+    config = "records: {inline_file: 0}\nremotes: [{name: shared, url: ssh://127.0.0.1:1/nothing}]\n"
+    (away.path / "gitml.yaml").write_text(config)
+    async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=digest(away, "text")) as ui:
+        await ui.until("Its bytes are gone")
+        await ui.until("remote shared:", 60)
 
 
 async def test_where_nothing_was_made_it_says_what_to_do(tmp_path: Path) -> None:

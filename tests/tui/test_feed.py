@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.errors import InputError
-from gitml.tui.feed import THREADS, Feed
+from gitml.tui.feed import ALONE, THREADS, Feed
 from tests.kit.commandline import Project, wait_until
 
 
@@ -62,10 +62,29 @@ def test_what_must_be_alone_is_never_beside_another(project: Project) -> None:
 
     try:
         for number in range(12):
-            feed.ask(number, alone, count, alone=True)
+            feed.ask(number, alone, count, lane=ALONE)
         wait_until(lambda: done == 12)
         assert most == 1
     finally:
+        feed.close()
+
+
+def test_a_lane_that_is_held_up_leaves_the_threads_to_others(project: Project) -> None:
+    feed = Feed(str(project.path), project.env)
+    gate = threading.Event()
+    answers: list[Any] = []
+    try:
+        for number in range(2 * THREADS):
+            feed.ask(number, lambda ws: gate.wait(20), lambda value, error: answers.append("held"), lane="a lock")
+        for number in range(2 * THREADS):
+            feed.ask(("other", number), lambda ws: ws.index.count_runs(), lambda value, error: answers.append(value))
+        wait_until(lambda: len(answers) == 2 * THREADS)
+        assert answers == [0] * 2 * THREADS
+        gate.set()
+        wait_until(lambda: feed.idle)
+        assert answers.count("held") == 2 * THREADS
+    finally:
+        gate.set()
         feed.close()
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -193,6 +197,80 @@ async def test_a_damaged_registry_is_told_and_the_rest_of_the_ui_works(project: 
         assert "git fsck" in ui.text() or "damaged" in ui.text()
         await ui.press("1")
         assert ui.place == "runs"
+
+
+@contextmanager
+def held(project: Project) -> Iterator[None]:
+    """The registry as another process has it while it writes: its index and its log."""
+    code = (
+        "import fcntl, sqlite3, sys\n"
+        "lock = open(sys.argv[1] + '/registry.lock', 'w')\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "db = sqlite3.connect(sys.argv[1] + '/registry.db', isolation_level=None)\n"
+        "db.execute('BEGIN EXCLUSIVE')\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(project.path / ".git/gitml")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            process.communicate()
+
+
+@pytest.mark.slow
+async def test_while_another_process_holds_the_registry_that_is_told_in_place_and_the_rest_works(
+    project: Project,
+) -> None:
+    project.run("pins")
+    async with shown(project.path, project.env) as ui:
+        with held(project):
+            ui.app.go("modules")
+            await ui.until("Waiting for the registry")
+            for key in ("h", "p", "ctrl+r", "h", "ctrl+r"):
+                await ui.pilot.press(key)
+            await ui.pilot.press("1")
+            await ui.until("pins")
+            await ui.pilot.press("enter")
+            await ui.until("count.py")
+            await ui.pilot.press("5")
+            await ui.until("Waiting for the registry")
+        await ui.until("Publish which folder")
+        await ui.press("escape")
+        assert "2 versions" in ui.text()
+        assert "Waiting" not in ui.text()
+        with held(project):
+            await ui.pilot.press("ctrl+r")
+            await ui.until("another process may be writing")
+            assert "2 versions" in ui.text()
+        await ui.settle()
+        assert "another process" not in ui.text()
+
+
+@pytest.mark.slow
+async def test_a_change_waits_for_another_process_that_writes_and_is_made_then(project: Project) -> None:
+    async with shown(project.path, project.env, "modules") as ui:
+        await at(ui, "1.1.0")
+        await ui.press("t")
+        with held(project):
+            await ui.pilot.press("y")
+            await ui.until("recording")
+            await ui.pilot.press("1")
+            await ui.until("1 Runs")
+        await ui.until("set-default is recorded")
+    assert module(project)["default"] == "1.1.0"
+
+
+async def test_a_registry_whose_index_is_damaged_while_one_watches_is_mended(project: Project) -> None:
+    async with shown(project.path, project.env, "modules") as ui:
+        path = project.path / ".git/gitml/registry.db"
+        path.write_bytes(b"\0" * path.stat().st_size)
+        await ui.press("ctrl+r")
+        assert "2 versions" in ui.text()
+        assert "✗" not in ui.text().replace("✗ disabled", "")
 
 
 async def test_a_pipeline_that_can_not_be_read_is_named_and_the_modules_are_shown(project: Project) -> None:

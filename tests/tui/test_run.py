@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from gitml.tui.widgets.bigtable import BigTable
 from gitml.tui.widgets.graph import Graph
@@ -98,6 +102,44 @@ async def test_a_table_of_a_plot_port_is_drawn(ran: Project) -> None:
         assert any("⠁" <= char <= "⣿" for char in ui.text())
 
 
+PAINT = """\
+import sys
+from PIL import Image
+Image.new("RGB", (40, 20), sys.argv[1]).save(sys.argv[2], "PNG")
+open(sys.argv[3], "wb").write(bytes(range(256)))
+"""
+PAINTED = """\
+params: {colour: {default: red}}
+steps:
+  paint:
+    run: PYTHON paint.py ${{ params.colour }} ${{ outputs.picture }} ${{ outputs.noise }}
+    outputs: {picture: plot, noise: plot}
+"""
+
+
+async def test_a_picture_of_a_plot_port_is_shown_and_pictures_of_runs_beside_one_another(tmp_path: Path) -> None:
+    pipeline = PAINTED.replace("PYTHON", sys.executable)
+    project = Project(tmp_path / "p", {"paint.py": PAINT, "pipelines/painting.yaml": pipeline})
+    runs = tuple(project.run("painting", "-S", f"colour={colour}")["run"] for colour in ("red", "blue"))
+    async with shown(project.path, project.env, "run", run=runs[0]) as ui:
+        await ui.press("p")
+        await ui.until("paint.picture (1 of 2")
+        await ui.until("▀▀▀")
+        assert "PNG picture, 40 x 20" in ui.text()
+        await ui.press("p", "right")
+        await ui.until("no table of numbers")
+        assert "▀▀▀" not in ui.text()
+        await ui.press("left")
+        await ui.until("▀▀▀")
+    async with shown(project.path, project.env, "compare", runs=runs) as ui:
+        await ui.press("p")
+        await ui.until("▀▀▀")
+        notes = ui.line("PNG picture")
+        assert all(run[:8] in notes for run in runs)
+        drawn = ui.line("▀▀▀")
+        assert len(drawn.replace("│", " ").split()) == 2
+
+
 async def test_a_run_that_there_is_not_is_told(ran: Project) -> None:
     async with shown(ran.path, ran.env, "run", run="0" * 16) as ui:
         assert "no run" in ui.text()
@@ -125,6 +167,66 @@ async def test_a_run_is_followed_as_it_goes_on_and_cancelled(project: Project, t
         (run,) = project.do("log", "--json").json
         assert run["status"] == "cancelled"
         assert run["counts"]["executed"] == 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def grow(log: Path, size: int) -> None:
+    """Makes a log `size` bytes: lines at either end and in the midst, between them holes, which take no room."""
+    with open(log, "r+b") as file:
+        for begin, name in ((0, "head"), (size // 2, "midst"), (size - (1 << 20), "tail")):
+            file.seek(begin)
+            file.write(b"".join(b"\n%s line %d of it" % (name.encode(), number) for number in range(40_000)))
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + b"wide " * 40 + b"the Needle\n" + b"after it\n" * 40 + b"the very last line\n")
+
+
+def memory() -> int:
+    """Bytes of this process that are in memory now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.slow
+async def test_a_log_of_a_gigabyte_is_opened_searched_and_wrapped_at_once_in_little_memory(
+    project: Project, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    process = project.start("run", "gated", "-q", "-S", f"gate={gate}")
+    try:
+        wait_until(lambda: list((project.path / ".git/gitml/live").glob("*/logs/1-1.log")))
+        (log,) = (project.path / ".git/gitml/live").glob("*/logs/1-1.log")
+        grow(log, 1 << 30)
+        before = memory()
+        async with shown(
+            project.path, project.env, "run", run=log.parent.parent.name, step="wait", size=(100, 30)
+        ) as ui:
+            for keys, seen, seconds in (
+                (("l",), "the very last line", 2.0),
+                (("l", "home"), "head line 5 of it", 2.0),
+                (("pagedown", "pagedown"), "head line 30 of it", 2.0),
+            ):
+                begin = time.monotonic()
+                await ui.pilot.press(*keys)
+                await ui.until(seen)
+                assert time.monotonic() - begin < seconds, seen
+            await ui.pilot.press("slash")
+            await ui.type("needle")
+            begin = time.monotonic()
+            await ui.pilot.press("enter")
+            await ui.until("the Needle")
+            assert time.monotonic() - begin < 5.0  # all of it is read for that
+            await ui.press("w")
+            assert "the Needle" not in ui.text()
+            await ui.press("w")
+            assert "the Needle" in ui.text()
+            await ui.press("end")
+            with open(log, "ab") as file:
+                file.write(b"and then one more\n")
+            await ui.until("and then one more")
+            assert "1.0 GiB" in ui.line("following")
+        assert memory() - before < 100 << 20
     finally:
         process.kill()
         process.communicate()

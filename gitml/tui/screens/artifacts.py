@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,38 +13,19 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from gitml.core.words import count, size
-from gitml.errors import InputError
-from gitml.flow.freeing import Freed, Freeing, consider, free
-from gitml.history.artifacts import Details, details, open_artifacts
-from gitml.history.checkout import Written, checkout
-from gitml.history.preview import PICTURE, TABLE, Preview, preview
-from gitml.history.selecting import select
-from gitml.history.when import ago, moment
-from gitml.store.artifactlist import COLUMNS, GONE, HERE, RECORD, Artifact, ArtifactList, Wanted
-from gitml.tui.errors import Told, told
-from gitml.tui.page import Page
+from gitml.history.preview import TABLE
+from gitml.store.artifactlist import COLUMNS, GONE, REMOTE, Artifact, Wanted
+from gitml.tui.errors import Told
+from gitml.tui.screens.artifactacting import ArtifactActingPage
+from gitml.tui.screens.artifactasking import Opened, Seen, look_in_remotes, look_into, open_list
+from gitml.tui.screens.artifacttext import ARTIFACT_COLUMNS, absence, artifact_text, row_of, totals_text
 from gitml.tui.screens.previewed import PreviewPane
-from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.bigtable import BigTable
 from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_COLUMNS = (
-    Column("where", "", 1),
-    Column("name", "NAME", 16, share=3),
-    Column("kind", "KIND", 9, rank=2),
-    Column("size", "SIZE", 8, right=True),
-    Column("uses", "USED BY", 9, right=True, rank=1),
-    Column("used", "LAST USED", 11),
-    Column("pipeline", "PIPELINE", 8, share=1, rank=3),
-    Column("run", "RUN", 8, rank=4),
-)
 _ORDERS = {
     "used": "when it was last used",
     "size": "size",
@@ -62,48 +41,7 @@ _REST = 0.06  # seconds that the cursor rests before what it is on is looked int
 _DOWN = ("size", "uses", "used", "made")  # the largest first
 
 
-class _Opened(NamedTuple):
-    listing: ArtifactList
-    tip: str | None
-    totals: Mapping[str, tuple[int, int]]
-    now: float
-
-
-class _Seen(NamedTuple):
-    """An artifact looked into. `note` says why there is no picture where there should be one; `error` why no preview."""
-
-    details: Details
-    preview: Preview | None
-    image: Image | None
-    note: str
-    error: Told | None
-
-
-def _open(ws: Workspace) -> _Opened:
-    listing = open_artifacts(ws)
-    return _Opened(listing, ws.records.tip(), listing.totals(), ws.now())
-
-
-def _see(ws: Workspace, artifact: Artifact) -> _Seen:
-    known = details(ws, artifact)
-    if artifact.where == GONE:
-        return _Seen(known, None, None, "", None)
-    try:
-        found = preview(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
-    except Exception as error:  # whatever it is, it is told where the preview was to be
-        return _Seen(known, None, None, "", told(error))
-    if found.kind != PICTURE or found.picture is None or not found.content:
-        return _Seen(known, found, None, "it is too large to be shown here", None)
-    from gitml.tui.widgets.pictures import can_draw_shapes, drawable
-
-    image = drawable(found.content, found.picture)
-    note = "it can't be decoded"
-    if image is None and found.picture.is_drawing and not can_draw_shapes():
-        note = "to see drawings here, install rsvg-convert (librsvg2-bin)"
-    return _Seen(known, found, image, note, None)
-
-
-class Artifacts(Page):
+class Artifacts(ArtifactActingPage):
     """The list of artifacts, and what the one under the cursor is."""
 
     place = "artifacts"
@@ -111,23 +49,17 @@ class Artifacts(Page):
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("s", "sort", "Sort"),
         Binding("S", "turn", "Turn the order", show=False),
-        Binding("space", "mark", "Mark", key_display="␣"),
-        Binding("w", "write", "Write out"),
-        Binding("x", "free", "Free"),
-        Binding("L", "lineage", "Lineage"),
-        Binding("o", "open_run", "Run"),
+        Binding("space", "mark", "Mark"),
         Binding("c", "curves", "Curves", show=False),
-        Binding("y", "copy", "Copy digest", show=False),
         Binding("escape", "clear", "Clear filter", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.wanted = Wanted()
-        self.marked: dict[str, Artifact] = {}
-        self._opened: _Opened | None = None
+        self._opened: Opened | None = None
         self._rows: dict[str, Artifact] = {}  # those seen lately
-        self._seen: _Seen | None = None
+        self._seen: Seen | None = None
         self._resting: Timer | None = None
         self._drawn = False  # whether the table of the preview is drawn as curves
 
@@ -137,7 +69,7 @@ class Artifacts(Page):
         with Horizontal(id="artifacts"):
             with Vertical(id="artifacts-list", classes="panel"):
                 yield Input(placeholder="words of name, pipeline, kind, run, place or digest", id="artifacts-filter")
-                yield BigTable(_COLUMNS, id="artifacts-table")
+                yield BigTable(ARTIFACT_COLUMNS, id="artifacts-table")
             with Vertical(id="artifacts-one"):
                 yield Static(id="artifacts-about", classes="panel")
                 yield PreviewPane(id="artifacts-preview", classes="panel")
@@ -176,8 +108,8 @@ class Artifacts(Page):
         """The list, when records were added since."""
         before = self._opened
 
-        def question(ws: Workspace) -> _Opened | None:
-            return None if before is not None and ws.records.tip() == before.tip else _open(ws)
+        def question(ws: Workspace) -> Opened | None:
+            return None if before is not None and ws.records.tip() == before.tip else open_list(ws)
 
         if before is None:
             self.query_one("#artifacts-list").border_title = "Artifacts: reading …"
@@ -196,7 +128,7 @@ class Artifacts(Page):
         else:
             super().wrong(key, error)
 
-    def _show(self, opened: _Opened | None) -> None:
+    def _show(self, opened: Opened | None) -> None:
         if opened is None:
             return
         self._opened = opened
@@ -212,6 +144,20 @@ class Artifacts(Page):
             return
         notice.hush()
         self._list()
+        if GONE in opened.totals:
+            self.ask("look", lambda ws: look_in_remotes(ws, opened), self._located)
+
+    def _located(self, answer: tuple[Opened, tuple[str, ...]]) -> None:
+        """Remote stores were asked about what is not here."""
+        opened, troubles = answer
+        if self._opened is None or opened.listing is not self._opened.listing:
+            return
+        if troubles:
+            self.query_one("#artifacts-list").border_subtitle = plain(troubles[0])
+        if REMOTE in opened.totals:
+            self._opened = opened
+            self._rows.clear()
+            self._list()
 
     def _list(self) -> None:
         """Counts what fits, so that the table knows its length; its rows are asked for as they are seen."""
@@ -220,7 +166,7 @@ class Artifacts(Page):
             return
         self.ask("count", lambda ws: opened.listing.count(wanted), lambda number: self._counted(opened, wanted, number))
 
-    def _counted(self, opened: _Opened, wanted: Wanted, number: int) -> None:
+    def _counted(self, opened: Opened, wanted: Wanted, number: int) -> None:
         if opened is not self._opened or wanted != self.wanted:
             return
         table = self.query_one(BigTable)
@@ -230,21 +176,10 @@ class Artifacts(Page):
         every = sum(many for many, _ in opened.totals.values())
         shown = f"{number:,} of {every:,}" if wanted.words else f"{every:,}"
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
-        panel.border_subtitle = self._totals(opened)
+        panel.border_subtitle = totals_text(opened.totals, self.ui.inks)
         if not number:
             self.query_one("#artifacts-about", Static).update("")
             self.query_one(PreviewPane).say("", "nothing fits the filter")
-
-    def _totals(self, opened: _Opened) -> Text:
-        inks = self.ui.inks
-        text = Text(end="")
-        for where in (HERE, RECORD, GONE):
-            if where in opened.totals:
-                sign = sign_of(where)
-                many, total = opened.totals[where]
-                text.append(f" {sign.mark} ", style=inks[sign.ink])
-                text.append(f"{many:,} {sign.word}, {size(total)} ", style=inks["dim"])
-        return text
 
     @on(BigTable.Wanted)
     def _page(self, event: BigTable.Wanted) -> None:
@@ -258,13 +193,20 @@ class Artifacts(Page):
             if len(self._rows) > 4000:
                 self._rows.clear()
             self._rows |= {artifact.digest: artifact for artifact in found}
-            self.query_one(BigTable).put(event.first, [_row(artifact, opened.now) for artifact in found])
+            self.query_one(BigTable).put(event.first, [row_of(artifact, opened.now) for artifact in found])
+            current = self.current
+            seen = self.seen_of(current)
+            if seen is None or seen.details.artifact != current:
+                self._rest_on(current)  # it is new, or was brought, freed or found meanwhile
 
         self.ask(f"page {event.first}", lambda ws: opened.listing.page(wanted, event.first, event.count), then)
 
     @on(BigTable.Moved)
     def _moved(self, event: BigTable.Moved) -> None:
-        artifact = self._rows.get(event.row.key) if event.row is not None else None
+        self._rest_on(self._rows.get(event.row.key) if event.row is not None else None)
+
+    def _rest_on(self, artifact: Artifact | None) -> None:
+        """Looks into it soon, unless the cursor goes on before."""
         if self._resting is not None:
             self._resting.stop()
         if artifact is not None:
@@ -272,60 +214,23 @@ class Artifacts(Page):
 
     def _look_into(self, artifact: Artifact) -> None:
         self._drawn = False
-        self.ask("see", lambda ws: _see(ws, artifact), self._tell)
+        self.ask("see", lambda ws: look_into(ws, artifact), self._tell, lane=artifact.digest)  # one may take its time
 
     # -- what the artifact under the cursor is
 
-    def _tell(self, seen: _Seen) -> None:
+    def _tell(self, seen: Seen) -> None:
         self._seen = seen
         panel = self.query_one("#artifacts-about", Static)
         panel.border_title = plain(seen.details.artifact.name)
-        panel.update(self._about(seen.details), layout=False)
+        panel.update(artifact_text(seen.details, self.ui.inks), layout=False)
         pane = self.query_one(PreviewPane)
         artifact = seen.details.artifact
         if seen.error is not None:
             pane.say(seen.error.title, seen.error.text, "bad")
         elif seen.preview is None:
-            pane.say(
-                "not here", f"Its bytes are gone. They can be made again:\n\n  gitml run {plain(artifact.pipeline)}"
-            )
+            pane.say(*absence(artifact))
         elif not self._drawn:
             pane.show(seen.preview, seen.image, seen.note)
-
-    def _about(self, known: Details) -> Text:
-        inks = self.ui.inks
-        artifact = known.artifact
-        sign = sign_of(artifact.where)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(f"{sign.mark} {sign.word}", style=inks[sign.ink])
-        if not known.whole and artifact.where == HERE:
-            text.append(" in part", style=inks["held"])
-        text.append(f"  {artifact.kind}", style=inks["plain"])
-        if artifact.size is not None:
-            text.append(f"  {size(artifact.size)}", style=inks["bold"])
-        if known.file_name:
-            text.append(f"  {plain(known.file_name)}", style=inks["dim"])
-        text.append(f"\n{artifact.digest[:30]}…\n", style=inks["dim"])
-        text.append("made by  ", style=inks["dim"])
-        text.append(f"{plain(artifact.step)} ", style=inks["plain"])
-        text.append(f"of {plain(artifact.pipeline)} in ", style=inks["dim"])
-        for number, maker in enumerate(known.makers[:3]):
-            text.append(", " if number else "", style=inks["dim"])
-            text.append(maker.run[:8], style=inks["link"])
-        if len(known.makers) > 3:
-            text.append(f" and {len(known.makers) - 3:,} more", style=inks["dim"])
-        text.append(f"  {moment(artifact.made)}", style=inks["dim"])
-        text.append("\nused by  ", style=inks["dim"])
-        users = list(dict.fromkeys((use.step or "", (use.run or "")[:8]) for use in known.users))
-        for number, (step, run) in enumerate(users[:3]):
-            text.append(", " if number else "", style=inks["dim"])
-            text.append(f"{plain(step)} ", style=inks["plain"])
-            text.append(run, style=inks["link"])
-        if len(users) > 3:
-            text.append(f" and {len(users) - 3:,} more", style=inks["dim"])
-        if not users:
-            text.append("no step that ran", style=inks["dim"])
-        return text
 
     # -- what is listed
 
@@ -381,7 +286,7 @@ class Artifacts(Page):
 
     def action_mark(self) -> None:
         """Marks the artifact, to be freed with others."""
-        artifact = self._current()
+        artifact = self.current
         if artifact is None:
             return
         if self.marked.pop(artifact.digest, None) is None:
@@ -411,123 +316,15 @@ class Artifacts(Page):
         else:
             self.ui.say("there are no columns of numbers in it")
 
-    def action_write(self) -> None:
-        """Writes the artifact into a folder as a copy of one's own."""
-        artifact = self._current()
-        if artifact is None:
-            return
-        if artifact.where == GONE:
-            self.ui.fail(_gone(artifact))
-            return
-        name = self._seen.details.file_name if self._seen is not None and self._is_seen(artifact) else artifact.port
-        self.prompt(
-            f"Write {plain(artifact.name)} where?",
-            "A folder that exists gets it under its own name; a new path becomes the copy itself.",
-            os.path.join(self.ui.feed.start, name or artifact.port),
-            lambda text: self._write(artifact, text.strip()),
-        )
-
-    def _write(self, artifact: Artifact, place: str) -> None:
-        if not place:
-            return
-        full = os.path.join(self.ui.feed.start, os.path.expanduser(place))
-
-        def question(ws: Workspace) -> list[Written]:
-            return checkout(ws, select(ws, f"{artifact.run}:{artifact.step}.{artifact.port}"), full)
-
-        def then(done: list[Written]) -> None:
-            for written in done:
-                self.ui.say(f"{written.state}: {written.path}, {size(written.size)}")
-
-        self.ask("write", question, then, alone=True)
-
-    def action_free(self) -> None:
-        """Deletes the marked artifacts, or the one under the cursor, once it was said what that means."""
-        chosen = list(self.marked.values()) or [artifact for artifact in [self._current()] if artifact is not None]
-        here = [artifact for artifact in chosen if artifact.where == HERE]
-        if not here:
-            if chosen:
-                self.ui.say("its bytes are not in the store" if len(chosen) == 1 else "none of them is in the store")
-            return
-        digests = [artifact.digest for artifact in here]
-        self.ui.say("looking at what keeps it …")
-        self.ask("consider", lambda ws: consider(ws, digests), partial(self._confirm_free, here), alone=True)
-
-    def _confirm_free(self, chosen: Sequence[Artifact], freeing: Freeing) -> None:
-        name = plain(chosen[0].name) if len(chosen) == 1 else count(len(chosen), "artifact")
-        lines = [f"{size(freeing.bytes)} would go from the store, {count(freeing.objects, 'object')}."]
-        if freeing.shared:
-            lines.append(f"{size(freeing.shared)} stay: other artifacts hold them too.")
-        if freeing.keepers:
-            lines += ["", "What keeps it:"]
-            for keeper in freeing.keepers[:6]:
-                lines.append(f"  run {keeper.run[:8]} of {plain(keeper.pipeline)}, {plain(keeper.name)}")
-                if keeper.why:
-                    lines.append(f"    {keeper.why}")
-            if len(freeing.keepers) > 6:
-                lines.append(f"  and {len(freeing.keepers) - 6:,} more runs")
-            lines += ["", "The records stay. The next run that needs it runs its step again."]
-        else:
-            lines += ["", "No run keeps it."]
-        if freeing.inline:
-            lines.append("Small ones stay readable: records hold a copy of their bytes.")
-
-        def then() -> None:
-            self.ask("free", lambda ws: free(ws, freeing.digests, though_kept=True), self._freed, alone=True)
-
-        self.confirm(f"Free {name}?", lines, then, yes="Free", danger=freeing.kept)
-
-    def _freed(self, freed: Freed) -> None:
-        self.ui.say(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
-        self.marked.clear()
-        self.action_refresh()
-
-    def action_lineage(self) -> None:
-        """What it was made from."""
-        artifact = self._current()
-        if artifact is not None:
-            self.ui.go("lineage", thing=artifact.digest, direction="up")
-
-    def action_open_run(self) -> None:
-        """The run that made it last."""
-        artifact = self._current()
-        if artifact is not None:
-            self.ui.go("run", run=artifact.run, step=artifact.step)
-
-    def action_copy(self) -> None:
-        """Its digest."""
-        artifact = self._current()
-        if artifact is not None:
-            self.ui.copy(artifact.digest, "digest")
-
-    def _current(self) -> Artifact | None:
+    @property
+    def current(self) -> Artifact | None:
+        """The artifact under the cursor."""
         row = self.query_one(BigTable).current
         return self._rows.get(row.key) if row is not None else None
 
-    def _is_seen(self, artifact: Artifact) -> bool:
-        return self._seen is not None and self._seen.details.artifact.digest == artifact.digest
-
-
-def _gone(artifact: Artifact) -> InputError:
-    return InputError(
-        f"{artifact.name} is no longer stored",
-        where=f"run {artifact.run[:8]}",
-        hint=f"make it again: gitml run {artifact.pipeline}",
-    )
-
-
-def _row(artifact: Artifact, now: float) -> Row:
-    sign = sign_of(artifact.where)
-    return Row(
-        artifact.digest,
-        (
-            Cell(sign.mark, sign.ink),
-            Cell(plain(artifact.name), "plain" if artifact.where != GONE else "dim"),
-            Cell(artifact.kind, "dim"),
-            Cell("?" if artifact.size is None else size(artifact.size)),
-            Cell(f"{artifact.uses:,}" if artifact.uses else "-", "plain" if artifact.uses else "dim"),
-            Cell(ago(artifact.used, now), "dim"),
-            Cell(plain(artifact.pipeline)),
-            Cell(artifact.run[:8], "link"),
-        ),
-    )
+    def seen_of(self, artifact: Artifact | None) -> Seen | None:
+        """What was found in it, when that is what was looked into last."""
+        seen = self._seen
+        if seen is None or artifact is None or seen.details.artifact.digest != artifact.digest:
+            return None
+        return seen

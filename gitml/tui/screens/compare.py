@@ -19,7 +19,8 @@ from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.widgets.columns import Cell, Column, Row
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.plotpane import PlotPane
 from gitml.tui.widgets.sections import Sections
@@ -81,7 +82,7 @@ class Compare(ActingPage):
         self.found = found
         table = self.query_one(BigTable)
         self.query_one(ContentSwitcher).display = True
-        wanted = _columns(found)
+        wanted = _columns(found, self.everything)
         if table.columns != tuple(wanted):
             table.set_columns(wanted)
         rows = _rows(found, self.everything)
@@ -148,19 +149,26 @@ class Compare(ActingPage):
                 return
             from gitml.tui.widgets.dialogs import Reading
 
-            self.app.push_screen(Reading(plain(name), _difference(texts, self.ui.inks)))
+            self.put(Reading(plain(name), _difference(texts, self.ui.inks)))
 
         self.ask("difference", lambda ws: difference_of(ws, before, after), show)
 
 
-def _columns(found: SideBySide) -> list[Column]:
-    runs = [
-        Column(
-            run.id, f"{sign_of(run.status).mark} {run.id[:8]}", 13, right=True, share=1, rank=0 if at < 2 else 2 + at
-        )
-        for at, run in enumerate(found.runs)
+def _columns(found: SideBySide, everything: bool) -> list[Column]:
+    """As wide as what is seen in them, so that values stand near their names."""
+    shown = [line for line in found.lines if everything or line.changed]
+    runs = []
+    for at, run in enumerate(found.runs):
+        told = [_told(line, line.values[at]) for line in shown if line.values[at] is not None]
+        title = f"{sign_of(run.status).mark} {run.id[:8]}"
+        most = max([13, *map(len, told)])
+        runs.append(Column(run.id, title, 13, right=True, share=1, rank=0 if at < 2 else 2 + at, most=most))
+    longest = max([20, *(len(line.name) + 2 for line in shown)])
+    return [
+        Column("name", "", 20, share=2, most=longest),
+        *runs,
+        Column("change", "CHANGE", 10, right=True, rank=1),
     ]
-    return [Column("name", "", 20, share=2), *runs, Column("change", "CHANGE", 10, right=True, rank=1)]
 
 
 def _rows(found: SideBySide, everything: bool) -> list[Row]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,68 +12,18 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from gitml.core.action import Action
-from gitml.core.words import count, duration, size
-from gitml.errors import InputError
-from gitml.history import contents
-from gitml.history.lineage import action_of, made_from, made_of
-from gitml.history.things import Thing, find_things
-from gitml.history.when import moment
-from gitml.repo.revisions import CommitInfo, commit_info
-from gitml.store.runs import RunRow
+from gitml.history.facts import Facts, facts_of
+from gitml.history.lineage import made_from, made_of
+from gitml.history.things import Thing, find_things, newest_things
 from gitml.tui.errors import Told
 from gitml.tui.page import Page
+from gitml.tui.screens.lineagetext import thing_text
 from gitml.tui.screens.lineagetree import SIGNS, Branch, LineageTree, label_of
-from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
-from gitml.workspace import Workspace
 
 UP, DOWN = "up", "down"
-
-
-class _Facts(NamedTuple):
-    """What is known of a thing besides its name."""
-
-    action: Action | None = None
-    run: RunRow | None = None
-    commit: CommitInfo | None = None
-    size: int | None = None
-    here: bool | None = None
-    wall: float | None = None
-
-
-def _facts(ws: Workspace, thing: Thing) -> _Facts:
-    run = ws.index.run_row(thing.run) if thing.run else None
-    commit = commit_info(ws.objects, thing.commit) if thing.commit else None
-    if thing.kind == "artifact":
-        action = action_of(ws, thing)
-        ref = None
-        for maker in ws.index.makers(thing.content)[:1]:  # type: ignore[arg-type]
-            result = ws.index.result(maker.key)
-            ref = next((one for one in result.outputs if one.digest == thing.content), None) if result else None
-        here = contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree) if ref is not None else None
-        return _Facts(action, run, commit, ref.size if ref else None, here)
-    if thing.kind == "step":
-        action = action_of(ws, thing)
-        result = ws.index.result(thing.content)  # type: ignore[arg-type]
-        return _Facts(action, run, commit, wall=result.cost.wall if result is not None else None)
-    if thing.kind == "file":
-        kind, length = ws.objects.kind_size(thing.content)
-        return _Facts(commit=commit, size=length if kind == "blob" else None)
-    return _Facts(run=run, commit=commit)
-
-
-def _beginnings(ws: Workspace) -> list[Thing]:
-    """What one might begin with: the outputs of the newest run."""
-    newest = ws.index.runs(limit=20)
-    for row in newest:
-        try:
-            return find_things(ws, row.id)
-        except InputError:
-            continue  # a run that made nothing
-    return []
 
 
 class LineagePage(Page):
@@ -133,7 +82,7 @@ class LineagePage(Page):
         if self.thing is not None:
             return
         text = self._text
-        self.ask("begin", lambda ws: find_things(ws, text) if text else _beginnings(ws), self._begin)
+        self.ask("begin", lambda ws: find_things(ws, text) if text else newest_things(ws), self._begin)
 
     def wrong(self, key: str, error: Told) -> None:
         """In place of the tree when there is none."""
@@ -231,59 +180,12 @@ class LineagePage(Page):
             self._about(branch.thing)
 
     def _about(self, thing: Thing) -> None:
-        self.ask("facts", lambda ws: _facts(ws, thing), lambda facts: self._tell(thing, facts))
+        self.ask("facts", lambda ws: facts_of(ws, thing), lambda facts: self._tell(thing, facts))
 
-    def _tell(self, thing: Thing, facts: _Facts) -> None:
+    def _tell(self, thing: Thing, facts: Facts) -> None:
         panel = self.query_one("#lineage-thing", Static)
         panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
-        panel.update(self._told(thing, facts))
-
-    def _told(self, thing: Thing, facts: _Facts) -> Text:
-        inks = self.ui.inks
-        text = Text()
-
-        def line(label: str, value: str, ink: str = "plain") -> None:
-            if value:
-                text.append(f"{label:<9}", style=inks["dim"])
-                text.append(f"{value}\n", style=inks[ink])
-
-        text.append(f"{plain(thing.name)}\n\n", style=inks["bold"])
-        if thing.kind == "param":
-            line("value", plain(thing.content), "held")
-        elif thing.kind != "commit":
-            line("id", thing.content[:26] if thing.kind != "file" else thing.content[:16], "dim")
-        if facts.size is not None:
-            line("size", size(facts.size))
-        if facts.here is not None:
-            line("bytes", "here" if facts.here else "not here any more", "good" if facts.here else "held")
-        if facts.wall is not None:
-            line("took", duration(facts.wall))
-        if facts.run is not None:
-            sign = sign_of(facts.run.status)
-            line("run", f"{facts.run.id[:8]} {sign.mark} {sign.word}", "link")
-            line("of", plain(facts.run.pipeline))
-            line("started", moment(facts.run.started))
-        if facts.commit is not None and thing.commit is not None:
-            line("commit", thing.commit[:12], "accent")
-            if thing.kind != "commit":
-                line(" ", plain(facts.commit.subject))
-            line("by", plain(facts.commit.author.partition(" <")[0]))
-            line("on", moment(facts.commit.time))
-        if facts.action is not None:
-            self._tell_action(text, facts.action)
-        return text
-
-    def _tell_action(self, text: Text, action: Action) -> None:
-        inks = self.ui.inks
-        text.append("\ncommand\n", style=inks["head"])
-        text.append(f"{plain(' '.join(action.argv))}\n", style=inks["plain"])
-        if action.params:
-            text.append("\nparameters\n", style=inks["head"])
-            for name, value in action.params:
-                text.append(f"{plain(name)}", style=inks["plain"])
-                text.append(f" = {plain(str(value))}\n", style=inks["held"])
-        taken = count(len(action.inputs), "input")
-        text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", style=inks["dim"])
+        panel.update(thing_text(thing, facts, self.ui.inks))
 
     # -- what can be done
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
@@ -14,6 +13,7 @@ from textual.containers import ScrollableContainer
 from textual.widget import Widget
 from textual.widgets import Static
 
+from gitml.core.plotdata import Plot, plot_of
 from gitml.core.words import safe_line
 from gitml.history.preview import BYTES, FOLDER, JSON, PICTURE, TABLE, Preview
 from gitml.tui.text import fitted, plain
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
 
 COLUMN = 28  # a column of a table is at most so wide
-CURVES = 4
+CURVES = 6
 
 
 class PreviewPane(ScrollableContainer, can_focus=True):
@@ -40,14 +40,9 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         self.border_subtitle = "there is more" if preview.cut else ""
         inks = cast("GitmlApp", self.app).inks
         if preview.kind == PICTURE and image is not None:
-            from gitml.tui.widgets.pictures import picture_widget
+            from gitml.tui.widgets.pictures import fitting_widget
 
-            widget = picture_widget(image, cast("GitmlApp", self.app).feed.environ)
-            widget.styles.width = "auto"
-            widget.styles.height = "auto"
-            widget.styles.max_width = "100%"
-            widget.styles.max_height = "100%"
-            self._put(widget)
+            self._put(fitting_widget(image, cast("GitmlApp", self.app).feed.environ))
         elif preview.kind == PICTURE:
             self._write(Text(note or "it can't be shown here", style=inks["dim"]))
         else:
@@ -61,11 +56,13 @@ class PreviewPane(ScrollableContainer, can_focus=True):
     def plot(self, preview: Preview) -> bool:
         """Draws the numbers of a table; False when it has none."""
         found = curves_of(preview)
-        if not found:
+        if found is None:
             return False
-        from gitml.tui.screens.curves import Curves
+        from gitml.tui.widgets.chart import Chart, Curves
 
-        self._put(Curves(found))
+        chart = Chart()
+        self._put(chart)
+        chart.draw("", [Curves("", found)])
         return True
 
     def _write(self, text: Text, *, wide: bool = False) -> None:
@@ -142,23 +139,15 @@ def _table(preview: Preview, inks: Mapping[str, Style]) -> Text:
     return text
 
 
-def curves_of(preview: Preview) -> list[tuple[str, list[float]]]:
-    """The columns of a table that hold numbers only, some of them."""
+def curves_of(preview: Preview) -> Plot | None:
+    """The columns of a table that hold numbers, some of them; None where there are none."""
     if preview.kind != TABLE or len(preview.rows) < 2:
-        return []
-    found = []
-    for at, name in enumerate(preview.head):
-        values = [_number(row[at]) if at < len(row) else None for row in preview.rows]
-        numbers = [value for value in values if value is not None]
-        if len(numbers) == len(values) and len(set(numbers)) > 1:
-            found.append((plain(name), numbers))
-    return _without_counter(found)[:CURVES]
-
-
-def _without_counter(found: Sequence[tuple[str, list[float]]]) -> list[tuple[str, list[float]]]:
-    """Without a column that only counts the rows, where there are others."""
-    rest = [(name, values) for name, values in found if len({b - a for a, b in itertools.pairwise(values)}) > 1]
-    return rest or list(found)
+        return None
+    columns = {
+        name: [row[at] if at < len(row) else None for row in preview.rows] for at, name in enumerate(preview.head)
+    }
+    found = plot_of(columns)
+    return found._replace(series=found.series[:CURVES]) if found is not None else None
 
 
 def _is_number(cells: Iterable[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -14,14 +14,12 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import ContentSwitcher, Static
 
 from gitml.core.graph import GraphStep
-from gitml.core.record import Run
-from gitml.core.words import count, duration
-from gitml.history.following import Standing, standings
+from gitml.history.following import Standing
 from gitml.history.inspecting import Detail, detail
-from gitml.history.runs import get_run
-from gitml.history.when import ago
 from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
+from gitml.tui.screens.runasking import Seen, look_at, planned_steps
+from gitml.tui.screens.runtext import headline, telling_step, took_text
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.graph import Graph, Node
@@ -32,7 +30,6 @@ from gitml.tui.widgets.sections import Sections
 from gitml.tui.widgets.stepdetails import Known, details
 from gitml.tui.widgets.stepfiles import StepFiles
 from gitml.tui.widgets.stepmetrics import StepMetrics
-from gitml.workspace import Workspace
 
 SECTIONS = (
     ("details", "d", "Details"),
@@ -41,15 +38,6 @@ SECTIONS = (
     ("metrics", "m", "Metrics"),
     ("plots", "p", "Plots"),
 )
-
-
-class Seen(NamedTuple):
-    """A run as it stands; `before` is the one of the same pipeline that was recorded before it."""
-
-    run: Run
-    steps: tuple[Standing, ...]
-    live: bool
-    before: str | None
 
 
 class RunPage(ActingPage):
@@ -125,7 +113,7 @@ class RunPage(ActingPage):
         """The run as it stands now."""
         id = self.run_id
         if id is not None:
-            self.ask("run", lambda ws: _seen(ws, id), self._show)
+            self.ask("run", lambda ws: look_at(ws, id), self._show)
 
     def wrong(self, key: str, error: Told) -> None:
         """A run that can't be read in place of it; a graph that can't be read above the steps; the rest as messages."""
@@ -146,7 +134,7 @@ class RunPage(ActingPage):
         self.query_one(Notice).hush()
         if self.planned is None:
             run = seen.run
-            self.ask("graph", lambda ws: _planned(ws, run), self._show_graph)
+            self.ask("graph", lambda ws: planned_steps(ws, run), self._show_graph)
         self._draw()
 
     def _show_graph(self, planned: Mapping[str, GraphStep]) -> None:
@@ -158,47 +146,35 @@ class RunPage(ActingPage):
         if seen is None or self.planned is None:
             return
         now = time.time()
-        self.query_one("#head", Static).update(self._headline(seen, now))
+        self.query_one("#head", Static).update(headline(seen, self.ui.inks, now))
         names = [item.name for item in seen.steps]
         known = set(names)
         parents = {
             name: [one for one in self.planned[name].parents if one in known] if name in self.planned else []
             for name in names
         }
-        nodes = {item.name: Node(sign_of(item.state), _told(item, now)) for item in seen.steps}
+        nodes = {item.name: Node(sign_of(item.state), took_text(item, now)) for item in seen.steps}
         graph = self.query_one(Graph)
-        chosen = self.wanted_step or graph.chosen or _telling(seen)
+        chosen = self.wanted_step or graph.chosen or telling_step(seen)
         self.wanted_step = None
         graph.show(parents, nodes, chosen)
+        self._fit()
         done = sum(1 for item in seen.steps if item.step is not None)
         self.query_one("#graph-panel").border_title = (
             f"Steps {done}/{len(names)}" if seen.live else f"Steps {len(names)}"
         )
         self._show_step()
 
-    def _headline(self, seen: Seen, now: float) -> Text:
-        run, inks = seen.run, self.ui.inks
-        sign = sign_of(run.status)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(f" {sign.mark} {sign.word}  ", style=inks[sign.ink])
-        text.append(plain(run.pipeline), style=inks["bold"])
-        text.append(f"  {run.id}", style=inks["link"])
-        commit = (run.base or run.commit)[:10] + ("*" if run.dirty else "")
-        text.append(f"  at {commit}", style=inks["dim"])
-        text.append(f" on {plain(run.branch)}" if run.branch else "", style=inks["dim"])
-        took = duration((now if seen.live else run.ended) - run.started)
-        text.append(f"\n   {ago(run.started, now)}, {'for' if seen.live else 'took'} {took}", style=inks["dim"])
-        text.append(f"  {', '.join(_counted(seen))}", style=inks["plain"])
-        if run.experiment != run.pipeline:
-            text.append(f"  experiment {plain(run.experiment)}", style=inks["dim"])
-        for tag in run.tags:
-            text.append(f"  [{plain(tag)}]", style=inks["accent"])
-        if run.message:
-            text.append(f"  {plain(run.message.partition(chr(10))[0])}", style=inks["accent"])
-        if run.error:
-            text.append(f"  {plain(run.error)}", style=inks["bad"])
-        text.append(f"  by {plain(run.by)}", style=inks["dim"])
-        return text
+    @on(Graph.Turned)
+    def _fit(self) -> None:
+        """On a small screen an outline of few steps takes no more lines than it has: the rest is for what is known of one."""
+        graph = self.query_one(Graph)
+        small = self.has_class("-low") and self.has_class("-narrow") and graph.outlined is not False
+        self.query_one("#graph-panel").styles.max_height = len(graph.parents) + 2 if small else None
+
+    def on_resize(self) -> None:
+        """Another size may be a small one, or not any more."""
+        self.call_after_refresh(self._fit)
 
     def _tick(self) -> None:
         """Times of what runs go on."""
@@ -287,40 +263,3 @@ class RunPage(ActingPage):
             self.ui.say("it is the first recorded run of its pipeline")
             return
         self.ui.go("compare", runs=(self.seen.before, self.seen.run.id))
-
-
-def _seen(ws: Workspace, id: str) -> Seen:
-    found = get_run(ws, id)
-    live = found.live is not None
-    rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
-    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None)
-
-
-def _planned(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
-    from gitml.flow.load import load_recorded
-
-    return load_recorded(ws, run, allow_disabled=True).graph.steps
-
-
-def _told(item: Standing, now: float) -> str:
-    if item.since is not None:
-        return duration(now - item.since)
-    if item.step is not None and item.step.attempts:
-        return duration(item.step.seconds)
-    return "" if item.step is None or item.state == "reused" else item.state
-
-
-def _telling(seen: Seen) -> str | None:
-    """The step that one looks for first: what failed, what runs, else the last."""
-    for state in ("failed", "running"):
-        for item in seen.steps:
-            if item.state == state:
-                return item.name
-    return seen.steps[0].name if seen.steps else None
-
-
-def _counted(seen: Seen) -> list[str]:
-    states: dict[str, int] = {}
-    for item in seen.steps:
-        states[item.state] = states.get(item.state, 0) + 1
-    return [f"{states[state]:,} {sign_of(state).word}" for state in states] or [count(0, "step")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,24 +14,20 @@ from textual.containers import Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
-from gitml.core.words import duration, number
 from gitml.history.browsing import View, rows_in, view
-from gitml.history.when import ago
 from gitml.store.browse import Sort
 from gitml.store.runs import RunRow
 from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
-from gitml.tui.signs import sign_of
+from gitml.tui.screens.runtable import RISING, SORTABLE, columns, table_row
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.bigtable import BigTable
 from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
 
 METRICS = 4  # columns, unless others are chosen
 TYPING = 0.06  # seconds without a key after which a filter is tried
 MARKED = 6  # runs at once side by side
-_NOTHING = "-"
-_COUNTED = (("executed", "✓"), ("reused", "="), ("failed", "✗"), ("skipped", "-"), ("cancelled", "■"))
 
 
 class Runs(ActingPage):
@@ -155,7 +152,7 @@ class Runs(ActingPage):
             self.rows.update({row.id: row for row in rows})
             if len(self.rows) > 20_000:
                 self.rows = {row.id: row for row in rows}
-            now = _now()
+            now = time.time()
             event.table.put(first, [table_row(row, self.shown, now) for row in rows])
 
         self.ask(f"rows{first}", lambda ws: rows_in(ws, live, order, first, count), put)
@@ -235,14 +232,14 @@ class Runs(ActingPage):
         offered = [
             Choice(column.key, column.title.strip() or "STATE")
             for column in columns(self.shown)
-            if column.key in _SORTABLE
+            if column.key in SORTABLE
         ]
         names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
         offered += [Choice(f"metric:{name}", plain(name), "metric") for name in names]
         self.choose("Sort by", offered, self._sort, self.order.key)
 
     def _sort(self, key: str) -> None:
-        self._order(Sort(key, not self.order.descending if key == self.order.key else key not in _RISING))
+        self._order(Sort(key, not self.order.descending if key == self.order.key else key not in RISING))
 
     def _order(self, order: Sort) -> None:
         """Another order is looked at from its top."""
@@ -256,7 +253,7 @@ class Runs(ActingPage):
 
     @on(BigTable.HeadClicked)
     def _head_clicked(self, event: BigTable.HeadClicked) -> None:
-        if event.column.key in _SORTABLE or event.column.key.startswith("metric:"):
+        if event.column.key in SORTABLE or event.column.key.startswith("metric:"):
             self._sort(event.column.key)
 
     def action_metrics(self) -> None:
@@ -271,7 +268,7 @@ class Runs(ActingPage):
                 self.refresh_data()
 
         offered = [Choice(name, plain(name)) for name in names]
-        self.app.push_screen(Several("Metrics as columns", offered, self.shown), chosen)
+        self.put(Several("Metrics as columns", offered, self.shown), chosen)
 
     # -- one run, and several
 
@@ -321,75 +318,3 @@ class Runs(ActingPage):
     def _current_id(self) -> str | None:
         row = self.query_one(BigTable).current if self.is_mounted else None
         return row.key if row is not None else None
-
-
-_SORTABLE = frozenset(("started", "seconds", "pipeline", "experiment", "status", "branch", "commit"))
-_RISING = frozenset(("pipeline", "experiment", "branch", "status", "commit"))
-
-
-def columns(metrics: Sequence[str]) -> list[Column]:
-    """The columns of the list, with those of `metrics`."""
-    titles = short_names(metrics)
-    measured = [
-        Column(f"metric:{name}", plain(title), min(max(9, len(plain(title)) + 2), 16), right=True, rank=at * 2 + 2)
-        for at, (name, title) in enumerate(zip(metrics, titles, strict=True))
-    ]
-    return [
-        Column("status", "", 2),
-        Column("id", "RUN", 8),
-        Column("pipeline", "PIPELINE", 10, share=2),
-        Column("started", "WHEN", 10, right=True),
-        *measured,
-        Column("steps", "STEPS", 11, rank=3),
-        Column("seconds", "TIME", 7, right=True, rank=4),
-        Column("commit", "COMMIT", 9, rank=5),
-        Column("branch", "BRANCH", 12, share=1, rank=7),
-        Column("experiment", "EXPERIMENT", 12, rank=20),
-        Column("note", "NOTE", 16, share=3, rank=21),
-    ]
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Each name's shortest end of whole words between dots that no other of them ends with."""
-    shortest = []
-    for name in names:
-        words = name.split(".")
-        ends = [".".join(words[at:]) for at in reversed(range(len(words)))]
-        others = [f".{other}" for other in names if other != name]
-        shortest.append(next((end for end in ends if not any(one.endswith(f".{end}") for one in others)), name))
-    return shortest
-
-
-def table_row(row: RunRow, metrics: Sequence[str], now: float) -> Row:
-    """A run as a row of `columns`."""
-    sign = sign_of(row.status)
-    took = (now if row.status == "running" else row.ended) - row.started
-    values = [Cell(number(row.metrics[name])) if name in row.metrics else Cell(_NOTHING, "dim") for name in metrics]
-    note = "  ".join([*(f"[{plain(tag)}]" for tag in row.tags), plain(row.message.partition("\n")[0])]).strip()
-    return Row(
-        row.id,
-        (
-            Cell(sign.mark, sign.ink),
-            Cell(row.id[:8], "link"),
-            Cell(plain(row.pipeline)),
-            Cell(ago(row.started, now).removesuffix(" ago"), "dim"),
-            *values,
-            Cell(steps_told(row.counts), "held" if row.counts.get("failed") else "plain"),
-            Cell(duration(took)),
-            Cell((row.base or row.commit)[:8] + ("*" if row.dirty else ""), "dim"),
-            Cell(plain(row.branch or _NOTHING), "plain" if row.branch else "dim"),
-            Cell(plain(row.experiment) if row.experiment != row.pipeline else _NOTHING, "dim"),
-            Cell(note),
-        ),
-    )
-
-
-def steps_told(counts: Mapping[str, int]) -> str:
-    """``7=``, ``3✓ 4=``: how many steps by sign."""
-    return " ".join(f"{counts[outcome]}{mark}" for outcome, mark in _COUNTED if counts.get(outcome)) or _NOTHING
-
-
-def _now() -> float:
-    import time
-
-    return time.time()

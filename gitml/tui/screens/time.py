@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,16 +14,15 @@ from textual.widgets import Static
 
 from gitml.core.words import count
 from gitml.errors import InputError
-from gitml.flow.load import UnknownPipelineError, pipelines_in
-from gitml.flow.timeline import FAILED, RUNNING, Cell, Row, Timeline, open_timeline
-from gitml.history.when import moment
+from gitml.flow.timeline import RUNNING, Cell, Row
 from gitml.repo.commits import branches_of
-from gitml.repo.revisions import branch_name, resolve_commit
-from gitml.repo.source import CommitSource
+from gitml.repo.revisions import resolve_commit
 from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
+from gitml.tui.screens.timeasking import Asked, Opened, open_history
+from gitml.tui.screens.timechartpanel import ChartPanel
 from gitml.tui.screens.timegrid import TimeGrid
-from gitml.tui.signs import sign_of
+from gitml.tui.screens.timetext import Marked, cell_text, legend, running_lines
 from gitml.tui.text import plain
 from gitml.tui.widgets.dialogs import Choice
 from gitml.tui.widgets.notice import Notice
@@ -32,46 +30,6 @@ from gitml.workspace import Workspace
 
 _BATCH = 12  # rows that are asked for at once: so many are seen before the next are worked out
 _LOOK = 3.0  # seconds between looks whether the branch moved
-_LEGEND = ("cached", "would run", "never", "failed", "can't run", "running")
-
-
-class _Asked(NamedTuple):
-    """What the screen shows: a pipeline (None: the default), a revision, whether merged commits too."""
-
-    pipeline: str | None = None
-    rev: str = "HEAD"
-    merged: bool = False
-
-
-class _Opened(NamedTuple):
-    timeline: Timeline
-    branch: str
-    pipelines: tuple[str, ...]
-    metrics: tuple[str, ...]
-    now: float
-
-
-def _open(ws: Workspace, asked: _Asked) -> _Opened:
-    pipelines = tuple(
-        sorted(pipelines_in(CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, asked.rev))))
-    )
-    pipeline = asked.pipeline
-    if pipeline is None or (pipeline not in pipelines and not ws.index.runs(pipeline=pipeline, limit=1)):
-        pipeline = _meant(ws, asked.rev, pipelines)
-    timeline = open_timeline(ws, pipeline, asked.rev, merged=asked.merged)
-    branch = asked.rev if asked.rev != "HEAD" else branch_name(ws.location) or "HEAD"
-    return _Opened(timeline, branch, pipelines, tuple(ws.index.metric_names(pipeline)), ws.now())
-
-
-def _meant(ws: Workspace, rev: str, pipelines: tuple[str, ...]) -> str:
-    """The default pipeline; where several could be meant the one that ran last, else the first."""
-    try:
-        return open_timeline(ws, None, rev).pipeline
-    except UnknownPipelineError:
-        last = next((row.pipeline for row in ws.index.runs(limit=50) if row.pipeline in pipelines), None)
-        if last is None and not pipelines:
-            raise
-        return last or pipelines[0]
 
 
 class Time(ActingPage):
@@ -81,7 +39,7 @@ class Time(ActingPage):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_here", "Run here"),
         Binding("e", "explain_step", "Explain"),
-        Binding("space", "mark", "Mark", key_display="␣"),
+        Binding("space", "mark", "Mark"),
         Binding("m", "metric", "Metric"),
         Binding("v", "chart", "Chart"),
         Binding("b", "branch", "Branch"),
@@ -95,8 +53,8 @@ class Time(ActingPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked = _Asked()
-        self._opened: _Opened | None = None
+        self._asked = Asked()
+        self._opened: Opened | None = None
         self._metric: str | None = None
         self._chart = False
 
@@ -106,16 +64,16 @@ class Time(ActingPage):
         with Vertical(id="time"):
             with Vertical(id="time-history", classes="panel"):
                 yield TimeGrid(id="time-grid")
-            yield Vertical(id="time-chart", classes="panel")
+            yield ChartPanel(id="time-chart", classes="panel")
             yield Static(id="time-cell", classes="panel")
 
     def on_mount(self) -> None:
         """Where one was last time."""
         kept = self.ui.recalled(self.place)
-        self._asked = _Asked(kept.get("pipeline"), kept.get("rev", "HEAD"), bool(kept.get("merged")))
+        self._asked = Asked(kept.get("pipeline"), kept.get("rev", "HEAD"), bool(kept.get("merged")))
         self._metric = kept.get("metric")
         self._chart = bool(kept.get("chart"))
-        self.query_one("#time-chart").display = False
+        self.query_one(ChartPanel).display = False
         self.set_interval(_LOOK, self._look)
 
     def remembered(self) -> Mapping[str, Any]:
@@ -124,7 +82,7 @@ class Time(ActingPage):
 
     def arrive(self, **what: Any) -> None:
         """A pipeline, a branch or commit."""
-        self._asked = _Asked(what.get("pipeline", self._asked.pipeline), what.get("rev", "HEAD"), self._asked.merged)
+        self._asked = Asked(what.get("pipeline", self._asked.pipeline), what.get("rev", "HEAD"), self._asked.merged)
         self._reopen()
 
     # -- what is asked
@@ -132,7 +90,7 @@ class Time(ActingPage):
     def refresh_data(self) -> None:
         """The history, if it moved, and the rows that are seen."""
         asked = self._asked
-        self.ask("open", lambda ws: _open(ws, asked), self._show)
+        self.ask("open", lambda ws: open_history(ws, asked), self._show)
 
     def action_refresh(self) -> None:
         """Everything anew: the store may have lost or gained something that no record tells of."""
@@ -165,7 +123,7 @@ class Time(ActingPage):
         self.query_one(TimeGrid).forget()
         self.refresh_data()
 
-    def _show(self, opened: _Opened) -> None:
+    def _show(self, opened: Opened) -> None:
         before = self._opened
         if before is not None and before.timeline.pipeline == opened.timeline.pipeline:
             before.timeline.commits = opened.timeline.commits
@@ -212,17 +170,11 @@ class Time(ActingPage):
         opened = self._opened
         if opened is None:
             return
-        inks = self.ui.inks
         panel = self.query_one("#time-history")
         merged = ", with merged ones" if self._asked.merged else ""
         commits = f"{count(len(opened.timeline.commits), 'commit')}{merged}"
         panel.border_title = f"{plain(opened.timeline.pipeline)} on {plain(opened.branch)}  {commits}"
-        legend = Text(end="")
-        for state in _LEGEND if self.size.width >= 110 else _LEGEND[:4]:
-            sign = sign_of(state)
-            legend.append(f" {sign.mark} ", style=inks[sign.ink])
-            legend.append(f"{sign.word} ", style=inks["dim"])
-        panel.border_subtitle = legend
+        panel.border_subtitle = legend(self.ui.inks, short=self.size.width < 110)
 
     @on(TimeGrid.Moved)
     def _moved(self) -> None:
@@ -232,54 +184,17 @@ class Time(ActingPage):
         if row is not None:
             names = f" {', '.join(map(plain, row.names))}" if row.names else ""
             cell.border_title = f"{row.commit[:12]}{names}"
-        cell.update(self._cell_text(grid, row, grid.step), layout=False)
+        cell.update(cell_text(row, grid.step, self._marked_elsewhere(), self.ui.inks), layout=False)
         if self._chart:
-            self._place_in_chart()
+            self.query_one(ChartPanel).place(grid.index)
 
-    def _cell_text(self, grid: TimeGrid, row: Row | None, step: str | None) -> Text:
-        inks = self.ui.inks
-        text = Text(no_wrap=True, overflow="ellipsis")
-        if row is None:
-            return text
-        text.append(plain(row.info.subject), style=inks["bold"])
-        text.append(f"  {moment(row.info.time)}  {plain(row.info.author.partition(' <')[0])}", style=inks["dim"])
-        if row.problem:
-            text.append(f"\n! {plain(row.problem)}", style=inks["held"])
-            text.append(f"  {plain(row.hint or '')}", style=inks["dim"])
-        cell = row.cells.get(step or "")
-        if step is not None and cell is not None:
-            sign = sign_of(cell.state)
-            text.append(f"\n{plain(step)} ", style=inks["bold"])
-            text.append(f"{sign.mark} {sign.word}", style=inks[sign.ink])
-            text.append(f": {plain(cell.reason)}", style=inks["plain"])
-        elif step is not None and not row.problem:
-            text.append(f"\n{plain(step)} is not a step of the pipeline here", style=inks["dim"])
-        text.append("\n")
-        text.append_text(self._runs_text(row, cell))
-        if grid.marked is not None and grid.marked != (grid.index, step):
-            other = grid.row(grid.marked.row)
-            if other is not None:
-                text.append(f"\n◆ {plain(grid.marked.step)} at {other.commit[:12]} is marked: ", style=inks["accent"])
-                text.append("e explains the change between the two", style=inks["dim"])
-        return text
-
-    def _runs_text(self, row: Row, cell: Cell | None) -> Text:
-        inks = self.ui.inks
-        text = Text()
-        if cell is not None and cell.run is not None:
-            does = {FAILED: "failed in", RUNNING: "runs in"}.get(cell.state, "from")
-            text.append(f"{does} run ", style=inks["dim"])
-            text.append(cell.run[:8], style=inks["link"])
-            text.append("   ")
-        if not row.runs:
-            text.append("the commit itself was not run: r runs it", style=inks["dim"])
-            return text
-        text.append(f"{count(len(row.runs), 'run')} of this commit: ", style=inks["dim"])
-        for run in row.runs[:3]:
-            sign = sign_of(run.status)
-            text.append(f"{sign.mark} ", style=inks[sign.ink])
-            text.append(f"{run.id[:8]}  ", style=inks["plain"])
-        return text
+    def _marked_elsewhere(self) -> Marked | None:
+        """The cell that is marked, when the cursor is on another."""
+        grid = self.query_one(TimeGrid)
+        if grid.marked is None or grid.marked == (grid.index, grid.step):
+            return None
+        row = grid.row(grid.marked.row)
+        return Marked(row.commit, grid.marked.step) if row is not None else None
 
     # -- the chart
 
@@ -289,7 +204,7 @@ class Time(ActingPage):
         self._draw()
 
     def _draw(self) -> None:
-        holder = self.query_one("#time-chart", Vertical)
+        holder = self.query_one(ChartPanel)
         opened, metric = self._opened, self._metric
         holder.display = self._chart
         self.set_class(self._chart, "charting")
@@ -302,23 +217,10 @@ class Time(ActingPage):
             return
 
         def then(points: list[tuple[int, float]]) -> None:
-            from gitml.tui.screens.timechart import MetricChart
-
-            found = holder.query(MetricChart)
-            chart = found.first() if found else MetricChart()
-            if not found:
-                holder.mount(chart)
-            chart.show(metric, len(timeline.commits), points)
-            self._place_in_chart()
+            holder.show(metric, len(timeline.commits), points)
+            holder.place(self.query_one(TimeGrid).index)
 
         self.ask("series", lambda ws: timeline.series(ws, metric), then)
-
-    def _place_in_chart(self) -> None:
-        from gitml.tui.screens.timechart import MetricChart
-
-        for chart in self.query(MetricChart):
-            chart.place(self.query_one(TimeGrid).index)
-            self.query_one("#time-chart").border_title = chart.title
 
     # -- what can be done
 
@@ -342,16 +244,8 @@ class Time(ActingPage):
         if row.problem:
             self.ui.fail(InputError(row.problem, hint=row.hint))
             return
-        would = [name for name, cell in row.cells.items() if cell.state != "cached"]
         pipeline = opened.timeline.pipeline
-        told = [f"{plain(pipeline)} at {row.commit[:12]}  {plain(row.info.subject)}", ""]
-        if would:
-            shown = ", ".join(plain(name) for name in would[:8]) + (
-                f" and {len(would) - 8} more" if len(would) > 8 else ""
-            )
-            told.append(f"{count(len(would), 'step')} to run: {shown}")
-        told.append(f"{count(len(row.cells) - len(would), 'step')} to be reused")
-        told += ["", "It runs in the background; the work tree is not touched."]
+        told = running_lines(pipeline, row)
         self.confirm("Run the pipeline at this commit?", told, partial(self._run, pipeline, row.commit), yes="Run")
 
     def _run(self, pipeline: str, commit: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 from textual_plotext import PlotextPlot
 
 from gitml.core.words import number
-from gitml.tui.screens.curves import rgb
 from gitml.tui.text import plain
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class MetricChart(PlotextPlot):
         plot = self.plt
         plot.clear_figure()
         inks = cast("GitmlApp", self.app).inks
-        colours = {name: rgb(inks[name].color) for name in ("link", "accent")}
+        colours = {name: _rgb(inks[name].color) for name in ("link", "accent")}
         xs = [self._commits - 1 - place for place, _ in self._points]
         ys = [value for _, value in self._points]
         plot.xlim(0, max(1, self._commits - 1))
@@ -74,3 +73,9 @@ class MetricChart(PlotextPlot):
         """The metric, and its value at the commit that is marked."""
         here = next((value for place, value in self._points if place == self._at), None)
         return plain(self._metric) + (f" = {number(here)}" if here is not None else "")
+
+
+def _rgb(colour: object) -> tuple[int, int, int]:
+    """A colour of Rich as plotext takes it."""
+    triplet = getattr(colour, "triplet", None)
+    return (triplet.red, triplet.green, triplet.blue) if triplet is not None else (128, 128, 128)

@@ -18,6 +18,7 @@ from textual.strip import Strip
 from gitml.core.words import number
 from gitml.flow.timeline import Row, steps_of
 from gitml.history.when import ago
+from gitml.tui.screens.timelayout import COMMIT, Plan, grouped, lay_out, title_of
 from gitml.tui.signs import sign_of
 from gitml.tui.text import fitted, plain
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
 
 KEPT = 2000  # rows
-_COMMIT, _WHEN, _METRIC = 8, 10, 9
-_STEP_LEAST, _STEP_MOST = 3, 16
-_SUBJECT_MOST = 64
 
 
 class Place(NamedTuple):
@@ -35,15 +33,6 @@ class Place(NamedTuple):
 
     row: int
     step: str
-
-
-class _Plan(NamedTuple):
-    """How wide each part is; 0 leaves it out. `steps` are (step, column at which it begins, width)."""
-
-    subject: int
-    when: int
-    metric: int
-    steps: tuple[tuple[str, int, int], ...]
 
 
 class TimeGrid(ScrollView, can_focus=True):
@@ -84,9 +73,7 @@ class TimeGrid(ScrollView, can_focus=True):
         self.marked: Place | None = None
         self.now = 0.0
         self._rows: dict[int, Row] = {}
-        self._first_step = 0
-        self._heads = 1  # lines of titles: two where steps have combinations
-        self._plan = _Plan(20, 0, 0, ())
+        self._plan = Plan()
         self._wanted: tuple[int, int] | None = None
 
     # -- what is shown
@@ -107,7 +94,8 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def forget(self) -> None:
         """Drops steps and rows: they are of another pipeline."""
-        self._rows, self.steps, self.column, self.marked, self._first_step = {}, [], 0, None, 0
+        self._rows, self.steps, self.column, self.marked = {}, [], 0, None
+        self._plan = self._plan._replace(first=0)
 
     def put(self, first: int, rows: Sequence[Row]) -> None:
         """Rows that were wanted."""
@@ -152,11 +140,11 @@ class TimeGrid(ScrollView, can_focus=True):
             self.column = max(0, min(column, len(self.steps) - 1))
             if self.step not in [step for step, _, _ in self._plan.steps]:
                 self._lay_out()
-            self.refresh(Region(0, 0, self.size.width, self._heads))
+            self.refresh(Region(0, 0, self.size.width, self._plan.heads))
         self._follow()
         if self.scroll_offset.y == above:
             for place in {before, self.index}:
-                self.refresh(Region(0, place + self._heads - int(above), self.size.width, 1))
+                self.refresh(Region(0, place + self._plan.heads - int(above), self.size.width, 1))
         self.post_message(self.Moved())
 
     # -- keys and mouse
@@ -167,7 +155,7 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def action_page(self, by: int) -> None:
         """One screenful up or down."""
-        self.move_to(self.index + by * max(1, self.size.height - self._heads - 1))
+        self.move_to(self.index + by * max(1, self.size.height - self._plan.heads - 1))
 
     def action_jump(self, to: int) -> None:
         """The newest or the oldest commit."""
@@ -179,11 +167,11 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor, a second one chooses."""
-        index = event.y - self._heads + int(self.scroll_offset.y)
-        if event.y < self._heads or not 0 <= index < len(self.commits):
+        index = event.y - self._plan.heads + int(self.scroll_offset.y)
+        if event.y < self._plan.heads or not 0 <= index < len(self.commits):
             return
         column = next((n for n, (_, at, room) in enumerate(self._plan.steps) if at <= event.x < at + room + 1), None)
-        chosen = None if column is None else column + self._first_step
+        chosen = None if column is None else column + self._plan.first
         again = event.chain > 1 and index == self.index and chosen in (None, self.column)
         self.move_to(index, chosen)
         if again:
@@ -196,9 +184,9 @@ class TimeGrid(ScrollView, can_focus=True):
         inks = cast("GitmlApp", self.app).inks
         width = self.size.width
         ground = self.rich_style
-        if y < self._heads:
+        if y < self._plan.heads:
             return self._head(y, inks, ground).extend_cell_length(width, ground).crop(0, width)
-        index = y - self._heads + int(self.scroll_offset.y)
+        index = y - self._plan.heads + int(self.scroll_offset.y)
         if index >= len(self.commits):
             return Strip.blank(width, ground)
         here = index == self.index
@@ -211,8 +199,8 @@ class TimeGrid(ScrollView, can_focus=True):
     def _head(self, y: int, inks: Mapping[str, Style], ground: Style) -> Strip:
         style = ground + inks["head"]
         plan = self._plan
-        last = y == self._heads - 1
-        texts = ["  ", fitted("COMMIT" if last else "", _COMMIT), "  ", fitted("SUBJECT" if last else "", plan.subject)]
+        last = y == self._plan.heads - 1
+        texts = ["  ", fitted("COMMIT" if last else "", COMMIT), "  ", fitted("SUBJECT" if last else "", plan.subject)]
         if plan.when:
             texts += ["  ", fitted("WHEN" if last else "", plan.when)]
         if plan.metric:
@@ -222,12 +210,12 @@ class TimeGrid(ScrollView, can_focus=True):
             ]
         segments = [Segment("".join(texts) + "  ", style)]
         if last:
-            for step, _, room in plan.steps:
+            for step, _, room in plan.steps:  # cut without a sign for it: of so few columns each letter counts
                 ink = "link" if step == self.step else "head"
-                segments.append(Segment(_cut(plain(_title(step)), room) + " ", ground + inks[ink]))
+                segments.append(Segment(set_cell_size(plain(title_of(step)), room) + " ", ground + inks[ink]))
             return Strip(segments)
-        for base, room in _grouped(plan.steps):
-            segments.append(Segment(_cut(plain(base), room - 1) + " ", style))
+        for base, room in grouped(plan.steps):
+            segments.append(Segment(set_cell_size(plain(base), room - 1) + " ", style))
         return Strip(segments)
 
     def _left(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
@@ -235,7 +223,7 @@ class TimeGrid(ScrollView, can_focus=True):
         mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.index else " "
         segments = [
             Segment(f"{mark} ", base + inks["accent"]),
-            Segment(self.commits[index][:_COMMIT], base + inks["link"]),
+            Segment(self.commits[index][:COMMIT], base + inks["link"]),
             Segment("  ", base),
         ]
         if row is None:
@@ -275,44 +263,11 @@ class TimeGrid(ScrollView, can_focus=True):
     # -- where things are
 
     def _lay_out(self) -> None:
-        """Gives each part its width. Steps narrow before they go out of sight, and then the cursor's is in sight."""
+        """Gives each part its width."""
         width = self.size.width
-        self._heads = 2 if any("[" in step for step in self.steps) else 1
-        when = _WHEN if width >= 100 else 0
-        metric = _METRIC if self.metric else 0
-        rest = width - 2 - _COMMIT - 2 - (when + 2 if when else 0) - (metric + 2 if metric else 0) - 2
-        least = min(max(18, rest // 4), 36)
-        wishes = [min(max(_STEP_LEAST, len(_title(step))), _STEP_MOST) for step in self.steps]
-        room = max(_STEP_LEAST + 1, rest - least)
-        if sum(wishes) + len(wishes) > room:
-            narrow = max(_STEP_LEAST, _evened(wishes, room))
-            wishes = [min(wish, narrow) for wish in wishes]
-        self._first_step = self._first_seen(wishes, room)
-        seen: list[tuple[str, int]] = []
-        used = 0
-        for step, wish in list(zip(self.steps, wishes, strict=True))[self._first_step :]:
-            if used + wish + 1 > room:
-                break
-            seen.append((step, wish))
-            used += wish + 1
-        subject = max(least, min(rest - used, _SUBJECT_MOST))
-        at = width - (rest - subject)
-        steps = []
-        for step, wish in seen:
-            steps.append((step, at, wish))
-            at += wish + 1
-        self._plan = _Plan(subject, when, metric, tuple(steps))
-        self.virtual_size = Size(width, len(self.commits) + self._heads)
+        self._plan = lay_out(width, self.steps, self.column, self._plan.first, metric=self.metric is not None)
+        self.virtual_size = Size(width, len(self.commits) + self._plan.heads)
         self.refresh()
-
-    def _first_seen(self, widths: Sequence[int], room: int) -> int:
-        """The first step in sight: where it was, or as far on as the cursor's needs."""
-        first = min(self._first_step, self.column, max(0, len(widths) - 1))
-        while first < self.column and sum(widths[first : self.column + 1]) + self.column + 1 - first > room:
-            first += 1
-        while first and sum(widths[first - 1 :]) + len(widths) - first + 1 <= room:
-            first -= 1
-        return first
 
     def on_resize(self) -> None:
         """Another width and height."""
@@ -327,7 +282,7 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def _follow(self) -> None:
         """Scrolls so that the cursor's row is seen."""
-        height = max(1, self.size.height - self._heads)
+        height = max(1, self.size.height - self._plan.heads)
         top = int(self.scroll_offset.y)
         if self.index < top:
             self.scroll_to(y=self.index, animate=False, immediate=True)
@@ -348,33 +303,3 @@ class TimeGrid(ScrollView, can_focus=True):
         if (first, end) != self._wanted:
             self._wanted = (first, end)
             self.post_message(self.Wanted(first, end - first))
-
-
-def _title(step: str) -> str:
-    base, _, label = step.partition("[")
-    return label.rstrip("]") or base
-
-
-def _grouped(steps: Sequence[tuple[str, int, int]]) -> list[tuple[str, int]]:
-    """(the name that combinations share, the columns they take); an empty name above other steps."""
-    groups: list[tuple[str, int]] = []
-    for step, _, room in steps:
-        base = step.partition("[")[0] if "[" in step else ""
-        if groups and groups[-1][0] == base:
-            groups[-1] = (base, groups[-1][1] + room + 1)
-        else:
-            groups.append((base, room + 1))
-    return groups
-
-
-def _cut(text: str, width: int) -> str:
-    """As `fitted`, without a sign where something was cut: of so few columns each letter counts."""
-    return set_cell_size(text, width)
-
-
-def _evened(wishes: Sequence[int], room: int) -> int:
-    """The width beyond which columns are cut so that all fit; 0 when they don't."""
-    for narrow in range(_STEP_MOST, 0, -1):
-        if sum(min(wish, narrow) + 1 for wish in wishes) <= room:
-            return narrow
-    return 0

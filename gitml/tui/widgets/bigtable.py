@@ -7,7 +7,7 @@ that are short and known whole are filled with `fill`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -19,38 +19,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from gitml.tui.text import fitted
+from gitml.tui.widgets.columns import GUTTER, Cell, Column, Row, column_at, widths_of
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
 
 CHUNK = 128
 KEPT = 64  # chunks
-GUTTER = 2
-
-
-class Column(NamedTuple):
-    """`width` in columns is the least; what is left goes to those with a `share`. Of too many the highest `rank` goes first."""
-
-    key: str
-    title: str
-    width: int
-    right: bool = False
-    share: int = 0
-    rank: int = 0
-
-
-class Cell(NamedTuple):
-    """Plain text and its ink (a name of gitml.tui.themes)."""
-
-    text: str
-    ink: str = "plain"
-
-
-class Row(NamedTuple):
-    """A row: its key, its cells by the order of all columns, and whether it is marked."""
-
-    key: str
-    cells: Sequence[Cell]
 
 
 class BigTable(ScrollView, can_focus=True):
@@ -209,7 +184,7 @@ class BigTable(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor, a second one chooses; on a title it tells which."""
         if event.y == 0:
-            column = self._column_at(event.x)
+            column = column_at(self.columns, self._widths, event.x)
             if column is not None:
                 self.post_message(self.HeadClicked(self, column))
             return
@@ -269,32 +244,9 @@ class BigTable(ScrollView, can_focus=True):
 
     def _lay_out(self) -> None:
         """Gives each column its width, leaving out what does not fit."""
-        width = self.size.width - GUTTER
-        widths = [column.width for column in self.columns]
-        order = sorted(range(len(widths)), key=lambda at: (-self.columns[at].rank, -at))
-        for at in order:
-            if sum(room + 2 for room in widths if room) <= width or self.columns[at].rank == 0:
-                break
-            widths[at] = 0
-        left = width - sum(room + 2 for room in widths if room)
-        shares = sum(column.share for column, room in zip(self.columns, widths, strict=True) if room)
-        if left > 0 and shares:
-            for at, column in enumerate(self.columns):
-                if widths[at] and column.share:
-                    widths[at] += left * column.share // shares
-        self._widths = widths
+        self._widths = widths_of(self.columns, self.size.width)
         self.virtual_size = Size(self.size.width, self.count + 1)
         self.refresh()
-
-    def _column_at(self, x: int) -> Column | None:
-        at = GUTTER
-        for column, room in zip(self.columns, self._widths, strict=True):
-            if not room:
-                continue
-            if at <= x < at + room + 2:
-                return column
-            at += room + 2
-        return None
 
     def on_resize(self) -> None:
         """Another width, another share for each column."""

@@ -54,6 +54,9 @@ class Graph(ScrollView, can_focus=True):
             self.name = name
             super().__init__()
 
+    class Turned(Message):
+        """Boxes were asked for, or an outline."""
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.parents: Parents = {}
@@ -121,6 +124,7 @@ class Graph(ScrollView, can_focus=True):
         """Boxes or an outline."""
         self.outlined = self._drawing is not None
         self._lay_out()
+        self.post_message(self.Turned())
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses."""

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.pictures import Picture
+from gitml.history.preview import Preview
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +28,25 @@ PIXELS = 40_000_000  # a picture with more is not decoded
 SHOWN = (1600, 1200)  # pixels that are kept of one
 _PATIENCE = 5.0  # seconds for a drawing
 _SIXEL = ("wezterm", "foot", "mlterm", "contour", "iterm", "konsole", "mintty")
+
+
+class Decoded(NamedTuple):
+    """A picture, or why there is none."""
+
+    image: Image | None
+    note: str = ""
+
+
+def decoded(found: Preview) -> Decoded:
+    """The picture of a Preview that is one. It takes its time: not for a screen's thread."""
+    if found.picture is None or not found.content:
+        return Decoded(None, "it is too large to be shown here")
+    image = drawable(found.content, found.picture)
+    if image is not None:
+        return Decoded(image)
+    if found.picture.is_drawing and not can_draw_shapes():
+        return Decoded(None, "to see drawings here, install rsvg-convert (librsvg2-bin)")
+    return Decoded(None, "it can't be decoded")
 
 
 def drawable(content: bytes, picture: Picture) -> Image | None:
@@ -57,6 +77,14 @@ def can_draw_shapes() -> bool:
     import shutil
 
     return shutil.which("rsvg-convert") is not None
+
+
+def fitting_widget(image: Image, environ: Mapping[str, str]) -> Widget:
+    """A widget that shows the picture as large as its container has room for."""
+    widget = picture_widget(image, environ)
+    widget.styles.width = widget.styles.height = "auto"
+    widget.styles.max_width = widget.styles.max_height = "100%"
+    return widget
 
 
 def picture_widget(image: Image, environ: Mapping[str, str]) -> Widget:

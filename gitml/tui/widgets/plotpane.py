@@ -9,7 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from gitml.errors import GitmlError
 from gitml.history.plots import StepPlot, plots_of
+from gitml.history.preview import PICTURE, preview
 from gitml.history.runs import get_run
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
@@ -18,6 +20,7 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.tui.page import Page
     from gitml.tui.widgets.chart import Chart
+    from gitml.tui.widgets.picturerow import Beside, PictureRow
 
 
 class PlotPane(Vertical, can_focus=True):
@@ -35,9 +38,10 @@ class PlotPane(Vertical, can_focus=True):
         self._names: list[str] = []
         self._at = 0
         self._chart: Chart | None = None
+        self._pictures: PictureRow | None = None
 
     def compose(self) -> ComposeResult:
-        """Why there is no plot; the chart comes when there is one."""
+        """Why there is no plot; the chart, or the pictures, come when there are some."""
         yield Notice()
 
     def show(self, runs: Sequence[tuple[str, str]], step: str | None, *, finished: bool = True) -> None:
@@ -66,12 +70,13 @@ class PlotPane(Vertical, can_focus=True):
 
     def _draw(self) -> None:
         notice = self.query_one(Notice)
-        if self._chart is not None:
-            self._chart.display = False
+        for drawn in (self._chart, self._pictures):
+            if drawn is not None:
+                drawn.display = False
         if not self._names:
             notice.say(
                 "No plots",
-                "A step has some when it declares an output of the type plot: a table as CSV, TSV or JSON is drawn here.",
+                "A step has some when it declares an output of the type plot: a table as CSV, TSV or JSON, or a picture.",
             )
             return
         name = self._names[self._at]
@@ -79,7 +84,12 @@ class PlotPane(Vertical, can_focus=True):
         mine = [(label, plot) for label, plot in self._found if plot.name == name]
         drawable = [(label, plot.plot) for label, plot in mine if plot.plot is not None]
         if not drawable:
-            notice.say(plain(name) + of, *dict.fromkeys(plain(plot.why) for _, plot in mine))
+            notice.say(plain(name) + of, "…")
+            cast("Page", self.screen).ask(
+                "pictures",
+                lambda ws: [_looked_at(ws, label, plot) for label, plot in mine],
+                lambda found: self._take_pictures(name, of, found),
+            )
             return
         notice.hush()
         from gitml.tui.widgets.chart import Chart, Curves
@@ -89,3 +99,35 @@ class PlotPane(Vertical, can_focus=True):
             self.mount(self._chart)
         self._chart.display = True
         self._chart.draw(name + of, [Curves(label, plot) for label, plot in drawable])
+
+    def _take_pictures(self, name: str, of: str, found: list[Beside]) -> None:
+        if not self._names or self._names[self._at] != name:
+            return
+        notice = self.query_one(Notice)
+        if not any(one.image is not None for one in found):
+            notice.say(plain(name) + of, *dict.fromkeys(plain(one.note) for one in found))
+            return
+        from gitml.tui.widgets.picturerow import PictureRow
+
+        notice.hush()
+        if self._pictures is None:
+            self._pictures = PictureRow()
+            self.mount(self._pictures)
+        self._pictures.display = True
+        self._pictures.show(plain(name) + of, found)
+
+
+def _looked_at(ws: Workspace, label: str, plot: StepPlot) -> Beside:
+    """A plot that is no table: a picture, or why it can't be shown."""
+    from gitml.tui.widgets.picturerow import Beside
+
+    try:
+        found = preview(ws, plot.ref.digest, plot.ref.size, tree=plot.ref.is_tree)
+    except GitmlError as error:
+        return Beside(label, None, error.message)
+    if found.kind != PICTURE:
+        return Beside(label, None, plot.why)
+    from gitml.tui.widgets.pictures import decoded
+
+    image, note = decoded(found)
+    return Beside(label, image, f"{found.about}: {note}" if note else found.about)

@@ -14,7 +14,7 @@ from rich.text import Text
 from gitml.core.graph import GraphStep
 from gitml.core.record import Attempt, StepRun
 from gitml.core.resources import Resources
-from gitml.core.words import duration, number, safe, size
+from gitml.core.words import cost, duration, number, safe, size
 from gitml.history.following import Standing
 from gitml.history.inspecting import Detail
 from gitml.history.when import moment
@@ -102,10 +102,9 @@ def _command(text: Table, inks: Inks, known: Known) -> None:
 
 
 def _cost(text: Table, inks: Inks, step: StepRun) -> None:
-    cost = step.saved if step.outcome == "reused" and step.saved is not None else step.cost
-    if cost.wall or cost.cpu:
-        memory = f", {size(cost.peak_memory)} of memory at most" if cost.peak_memory else ""
-        _fact(text, inks, "cost", f"{duration(cost.wall)} wall, {duration(cost.cpu)} CPU{memory}")
+    used = step.saved if step.outcome == "reused" and step.saved is not None else step.cost
+    if used.wall or used.cpu:
+        _fact(text, inks, "cost", cost(used.wall, used.cpu, used.peak_memory))
     if len(step.attempts) > 1 or any(one.outcome != "done" for one in step.attempts):
         for at, attempt in enumerate(step.attempts):
             _fact(text, inks, "attempts" if at == 0 else "", _attempt(at + 1, attempt))

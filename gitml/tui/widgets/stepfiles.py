@@ -14,7 +14,8 @@ from gitml.history.following import Standing
 from gitml.history.inspecting import Detail
 from gitml.tui.places import PLACES
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.widgets.columns import Cell, Column, Row
 from gitml.tui.widgets.notice import Notice
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from gitml.core.words import number
 from gitml.history.metrics import differences
 from gitml.history.runs import read_run
 from gitml.tui.text import plain
-from gitml.tui.widgets.bigtable import BigTable, Cell, Column, Row
+from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.widgets.columns import Cell, Column, Row
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 

@@ -112,6 +112,27 @@ def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
     assert str(changes_between(BEFORE._replace(environment=old), BEFORE, descriptions)[0]).startswith("environment: ")
 
 
+def test_another_python_than_the_steps_own_is_told_by_its_name_and_packages() -> None:
+    old, new, newer = digest_of(b"old"), digest_of(b"new"), digest_of(b"newer")
+    descriptions = {
+        old: {"programs": {}},
+        new: {"programs": {"python3": {"python": "cpython 3.11.7", "distributions": ["numpy 1.0", "torch 2"]}}},
+        newer: {"programs": {"python3": {"python": "cpython 3.12.0", "distributions": ["numpy 2.0"]}}},
+    }
+
+    def told(one: str, two: str) -> list[str]:
+        before, after = (BEFORE._replace(environment=digest) for digest in (one, two))
+        return [str(change) for change in changes_between(before, after, descriptions)]
+
+    assert told(old, new) == ["program python3 added"]
+    assert told(new, newer) == [
+        "program python3: cpython 3.11.7 -> cpython 3.12.0",
+        "python3 package numpy: 1.0 -> 2.0",
+        "python3 package torch removed",
+    ]
+    assert told(newer, old) == ["program python3 removed"]
+
+
 def test_a_summary_is_the_first_change_and_the_number_of_others() -> None:
     one, two = Change("param", "n", "1", "2"), Change("code", "a.py", "x", "y")
     assert summary_of([one]) == "param n: 1 -> 2"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -64,15 +63,11 @@ class Cache:
         self.asked.append((key,))
         return self.known if key == ACTION.key() else None
 
-    def latest_action(self, pipeline: str, step: str) -> Action | None:
-        self.asked.append((pipeline, step))
-        return self.before
-
-    def nearest_action(self, pipeline: str, step: str, action: Action) -> Action | None:
-        return self.before
-
-    def recent_actions(self, pipeline: str, step: str, *rest: Any) -> Sequence[Action]:
+    def recent_actions(self, pipeline: str, step: str) -> Sequence[Action]:
         return [self.before] if self.before else []
+
+    def environment(self, digest: Digest) -> bytes | None:
+        return b'{"python": "3.12.0"}' if digest == digest_of(b"old") else None
 
 
 def decided(
@@ -84,6 +79,17 @@ def decided(
 def test_a_known_result_is_reused() -> None:
     decision = decided(Cache(RESULT))
     assert decision == Decision(REUSE, "same as in run abcdef01", ACTION, ACTION.key(), RESULT)
+
+
+def test_an_environment_that_differs_is_told_by_what_differs_in_it() -> None:
+    before = ACTION._replace(environment=digest_of(b"old"))
+    assert decided(Cache(before=before), PARTS._replace(described={"python": "3.13.0"})).reason == (
+        "environment python: 3.12.0 -> 3.13.0"
+    )
+    unknown = ACTION._replace(environment=digest_of(b"older"))
+    assert decided(Cache(before=unknown), PARTS._replace(described={"python": "3.13.0"})).reason == (
+        f"environment: {unknown.environment[7:19]} -> {ACTION.environment[7:19]}"
+    )
 
 
 def test_what_was_never_run_runs() -> None:

@@ -1,0 +1,50 @@
+"""Artifacts that are not on this machine: which of them a remote store has, and bringing them here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from gitml.core.digest import Digest
+from gitml.core.result import OutputRef
+from gitml.flow.downloading import Emit, bring, refuse_lost
+from gitml.flow.remotes import Remotes
+from gitml.flow.stop import StopSignal
+from gitml.store.artifactlist import Artifact
+from gitml.store.remote.fetching import Brought
+from gitml.workspace import Workspace
+
+
+class Whereabouts(NamedTuple):
+    """What remote stores have of what was asked for; `troubles` says in words which of them could not be asked."""
+
+    found: frozenset[Digest]
+    troubles: tuple[str, ...]
+
+
+def find_in_remotes(ws: Workspace, artifacts: Iterable[Artifact]) -> Whereabouts:
+    """Which of these a remote store of `gitml.yaml` has: what is remembered of it, else in few requests."""
+    outputs = [output_of(artifact) for artifact in artifacts if artifact.size is not None]
+    remotes = Remotes(ws)
+    if not outputs or not remotes.specs:
+        return Whereabouts(frozenset(), ())
+    try:
+        found = {output.digest for output in outputs if remotes.says(output)}
+        found |= remotes.ask([output for output in outputs if output.digest not in found])
+    finally:
+        remotes.close()
+    return Whereabouts(
+        frozenset(found), tuple(f"remote {trouble.remote}: {trouble.error.message}" for trouble in remotes.troubles)
+    )
+
+
+def bring_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, stop: StopSignal) -> Brought:
+    """Puts artifacts into the Store. RemoteError or IntegrityError when one could not be had and it is known why."""
+    brought = bring(ws, [output_of(artifact) for artifact in artifacts], emit, stop)
+    refuse_lost(brought)
+    return brought
+
+
+def output_of(artifact: Artifact) -> OutputRef:
+    """An artifact as the output of a step that made it."""
+    return OutputRef(artifact.name, artifact.kind, artifact.digest, artifact.size or 0)

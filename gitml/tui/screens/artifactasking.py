@@ -1,0 +1,75 @@
+"""What the screen Artifacts asks of the repository: the list, what one of it is, and where those are that are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.history.artifacts import Details, details, open_artifacts
+from gitml.history.preview import PICTURE, Preview, preview
+from gitml.store.artifactlist import GONE, REMOTE, Artifact, ArtifactList
+from gitml.tui.errors import Told, told
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_LOOKED_FOR = 2000  # artifacts that are not here, that remote stores are asked about
+
+
+class Opened(NamedTuple):
+    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are."""
+
+    listing: ArtifactList
+    tip: str | None
+    totals: Mapping[str, tuple[int, int]]
+    now: float
+
+
+class Seen(NamedTuple):
+    """An artifact looked into. `note` says why there is no picture where there should be one; `error` why no preview."""
+
+    details: Details
+    preview: Preview | None
+    image: Image | None
+    note: str
+    error: Told | None
+
+
+def open_list(ws: Workspace) -> Opened:
+    """Every artifact there is."""
+    listing = open_artifacts(ws)
+    return Opened(listing, ws.records.tip(), listing.totals(), ws.now())
+
+
+def look_in_remotes(ws: Workspace, opened: Opened) -> tuple[Opened, tuple[str, ...]]:
+    """The list, now knowing which of those that were used last a remote store has; and what kept one from being asked."""
+    from gitml.flow.whereabouts import find_in_remotes
+
+    found = find_in_remotes(ws, opened.listing.gone(MOST_LOOKED_FOR))
+    opened.listing.found_in_remotes(found.found)
+    return opened._replace(totals=opened.listing.totals()), found.troubles
+
+
+def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> int:
+    """Brings artifacts from remote stores; the bytes that came."""
+    from gitml.flow.stop import StopSignal
+    from gitml.flow.whereabouts import bring_artifacts
+
+    return bring_artifacts(ws, artifacts, lambda _: None, StopSignal()).bytes
+
+
+def look_into(ws: Workspace, artifact: Artifact) -> Seen:
+    """What is known of an artifact, and what is in it when it is here."""
+    known = details(ws, artifact)
+    if artifact.where in (GONE, REMOTE):
+        return Seen(known, None, None, "", None)
+    try:
+        found = preview(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
+    except Exception as error:  # whatever it is, it is told where the preview was to be
+        return Seen(known, None, None, "", told(error))
+    if found.kind != PICTURE:
+        return Seen(known, found, None, "", None)
+    from gitml.tui.widgets.pictures import decoded
+
+    return Seen(known, found, *decoded(found), None)

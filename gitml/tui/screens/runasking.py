@@ -1,0 +1,36 @@
+"""What the screen Run asks of the repository: a run as it stands, and how its steps hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gitml.core.graph import GraphStep
+from gitml.core.record import Run
+from gitml.history.following import Standing, standings
+from gitml.history.runs import get_run
+from gitml.workspace import Workspace
+
+
+class Seen(NamedTuple):
+    """A run as it stands; `before` is the one of the same pipeline that was recorded before it."""
+
+    run: Run
+    steps: tuple[Standing, ...]
+    live: bool
+    before: str | None
+
+
+def look_at(ws: Workspace, id: str) -> Seen:
+    """The run as it stands now."""
+    found = get_run(ws, id)
+    live = found.live is not None
+    rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
+    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None)
+
+
+def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
+    """The steps as the run's pipeline has them at its commit."""
+    from gitml.flow.load import load_run
+
+    return load_run(ws, run).graph.steps
