@@ -63,7 +63,7 @@ def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[in
         part.clear()
         have = 0
     download = remote.get(item, have)
-    if download.file is not None:
+    if download.file is not None and item.size >= disk.BIG:
         found = _copied(item, part, download.file, have, moved)
         if found is not None:
             return found
@@ -111,6 +111,7 @@ def _copied(item: Stored, part: _Part, file: int, have: int, moved: Callable[[in
             hashing.upto(at)
             moved(count)
         with Guard(part.path):
+            os.fsync(part.fd)  # while the hash of the last pieces is still computed
             found = hashing.hexdigest()
     finally:
         hashing.close()

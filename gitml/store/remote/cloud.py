@@ -25,7 +25,7 @@ from gitml.store.remote.kinds import KINDS, open_filesystem
 from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
 from gitml.store.remote.partial import STALE, is_temporary
 from gitml.store.remote.parts import AHEAD, PIECE, put_in_parts
-from gitml.store.remote.refusals import foreign_error, is_beyond, is_missing
+from gitml.store.remote.refusals import clean, foreign_error, is_beyond, is_missing
 from gitml.store.remote.sshput import put_over_ssh
 from gitml.store.remote.workers import Crew, in_parallel
 
@@ -80,9 +80,9 @@ class CloudRemote:
             moved(len(source))
             return
         if parts is not None:
-            self._told(lambda: put_in_parts(parts(self._fs, path), source, item, moved))
+            self._wrote(lambda: put_in_parts(parts(self._fs, path), source, item, moved))
         elif not self._kind.atomic:
-            self._told(lambda: put_over_ssh(self._fs, source, path, item, moved))
+            self._wrote(lambda: put_over_ssh(self._fs, source, path, item, moved))
         else:
             self._put_whole(source, path, item, moved)
         if self._size(path) != item.size:
@@ -164,6 +164,17 @@ class CloudRemote:
                 raise FileNotFoundError(str(error)) from error
             raise foreign_error(error, self.place, self._spec.scheme) from error
 
+    def _wrote(self, write: Callable[[], object]) -> None:
+        """Writes; where something that this needs is missing that is an error of the remote."""
+        try:
+            self._told(write)
+        except FileNotFoundError as error:
+            raise RemoteError(
+                f"nothing can be written there: {clean(str(error))}",
+                where=self.place,
+                hint="see that the bucket, container or folder exists, then try again",
+            ) from error
+
     def _size(self, path: str) -> int | None:
         try:
             found = self._told(lambda: self._fs.info(path))
@@ -179,7 +190,7 @@ class CloudRemote:
 
     def _pipe(self, path: str, content: bytes) -> None:
         if self._kind.atomic:
-            self._told(lambda: self._fs.pipe_file(path, content))
+            self._wrote(lambda: self._fs.pipe_file(path, content))
         else:
             self._moved_in(path, lambda fresh: self._fs.pipe_file(fresh, content))
 
@@ -191,7 +202,7 @@ class CloudRemote:
                 found = disk.digest_fd(file.fileno(), before.st_size)
         if found != item.digest:
             raise spoilt(item.digest, hex_of(found))
-        self._told(lambda: self._fs.put_file(source, path, chunksize=PIECE, callback=_counting(moved)))
+        self._wrote(lambda: self._fs.put_file(source, path, chunksize=PIECE, callback=_counting(moved)))
         with disk.Guard(source):
             after = os.stat(source)
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
@@ -218,7 +229,7 @@ class CloudRemote:
                     self._fs.rm_file(fresh)
                 raise
 
-        self._told(done)
+        self._wrote(done)
 
     def _ranges(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
         """Pieces in order, some of them asked for ahead."""

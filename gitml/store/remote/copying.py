@@ -94,6 +94,8 @@ def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], Non
             hashing.upto(at)
             moved(count)
         os.ftruncate(target, at)
+        if at >= disk.BIG:
+            os.fsync(target)  # while the hash of the last pieces is still computed
     except BaseException:
         hashing.close()
         raise
