@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,14 +65,18 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "project", FILES)
 
 
-def rays() -> set[str]:
-    """The Rays of our own that there are, by their folders."""
-    base = f"/tmp/gitml-ray-{os.getuid()}"
-    return set(os.listdir(base)) if os.path.isdir(base) else set()
+def own_folder(run: subprocess.Popen[bytes]) -> Path:
+    """The folder of the Ray that a run has started: others may have theirs at the same time."""
+    for pid in alive("gitml.execute.ray.warden"):
+        status = Path(f"/proc/{pid}/status").read_text()
+        if f"PPid:\t{run.pid}\n" in status:
+            environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+            (temporary,) = [entry.removeprefix("TMPDIR=") for entry in environment if entry.startswith("TMPDIR=")]
+            return Path(temporary).parent
+    raise AssertionError("the run has no Ray")
 
 
 def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Project) -> None:
-    before = rays()
     over_ray = project.run("work", "--on", "own")
     assert [(step["name"], step["outcome"]) for step in over_ray["steps"]] == [
         ("make", "executed"),
@@ -81,7 +84,6 @@ def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Pr
     ]
     assert over_ray["steps"][1]["metrics"] == {"size": 3 << 20, "rate": 2}
     assert project.do("logs", over_ray["run"], "make").out in ("gpus 0\n", "gpus 1\n")
-    assert rays() == before, "it ended with the run"
     project.do("fsck")
 
     here = project.run("work", "--force")
@@ -114,16 +116,18 @@ def test_what_fails_what_is_a_gang_and_what_runs_here_end_as_they_do_without_a_c
 
 
 def test_ctrl_c_ends_the_step_and_the_ray_it_ran_on(project: Project) -> None:
-    before = rays()
     process = project.start("run", "wait", "--on", "own", "--json")
     wait_until(lambda: alive(SLEEPER) or process.poll() is not None, 120)
     assert process.poll() is None, process.communicate()
+    folder = own_folder(process)
+    assert (folder / "token").stat().st_mode & 0o777 == 0o600
     interrupt(process)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert json.loads(out)["steps"][0]["outcome"] == "cancelled"
     assert not alive(SLEEPER)
-    assert rays() == before
+    assert not folder.exists(), "it ended with the run"
+    assert not alive(str(folder))
     assert project.do("log", "--status", "cancelled", "--json").json[0]["run"] == json.loads(out)["run"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from gitml.core.protocols import Task, TaskFinished
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, RemoteError
 from gitml.execute.ray.attempts import Attempt
 from gitml.execute.ray.folder import Place
 from gitml.execute.ray.hub import Hub
@@ -97,8 +97,11 @@ class ToldMachines:
 
     def __init__(self, machines: Sequence[Machine]) -> None:
         self.told = list(machines)
+        self.answers = True
 
     def machines(self) -> Sequence[Machine]:
+        if not self.answers:
+            raise RemoteError("no Ray cluster answers")
         return self.told
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:

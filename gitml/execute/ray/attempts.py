@@ -27,7 +27,7 @@ class Attempt:
         self.task = task
         self.call = call
         self.node = node
-        self.host = ""
+        self.host = ""  # the machine's name, which is told of an attempt also when the machine is gone
         self.ahead = ahead  # whether it was submitted before there was room
         self.reserved = reserved
         self.begun = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from gitml.execute.ray.sending import LARGE, Sender
 from gitml.execute.ray.session import Session
 
 HEAR = 5.0  # seconds that the driver waits at the hub
+HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer
 SILENT = 40.0  # seconds without a word after which a machine counts as lost
 
 
@@ -67,6 +69,13 @@ class Receiver:
         """Its machine is gone, or it was killed: attempts that need it will end; a new one serves the next."""
         session = self._session
         if session.closed:
+            return
+        try:
+            session.cluster.machines()
+        except GitmlError:  # the head is lost with it, maybe; to begin a hub would wait for the head for ever
+            later = threading.Timer(HUB_AGAIN, lambda: session.news.tell(self._hub_is_lost))
+            later.daemon = True
+            later.start()
             return
         session.open_hub()
         self._hear()
@@ -227,9 +236,8 @@ class Receiver:
             hint = "gitml of the same version must be installed on every machine of the cluster"
         log = self._keep_log(attempt, None)
         cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
-        berth = session.fleet.berths.get(attempt.node)
-        machine = berth.machine.name if berth is not None else attempt.host
-        session.finish(attempt, TaskFinished(task.attempt, outcome, None, said, hint, (), {}, cost, log, (), machine))
+        ended = TaskFinished(task.attempt, outcome, None, said, hint, (), {}, cost, log, (), attempt.host)
+        session.finish(attempt, ended)
 
     def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:
         attempt.log.close()

@@ -68,6 +68,7 @@ class Sender:
         ref = performer.remote(encode_order(self._order(task, stored)), baggage.small)
         if berth is not None:
             attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
+            attempt.host = berth.machine.name
         else:
             attempt = Attempt(task, RayCall(ref), "", False)
             session.growing.waiting[task.attempt] = task.resources

@@ -112,6 +112,7 @@ class Session:
         berth = self.berth(node)
         if berth is not None:
             attempt.ahead = self.fleet.take(berth, asked)
+            attempt.host = berth.machine.name
 
     def berth(self, node: str) -> Berth | None:
         """A machine, also one that came just now; None for one that is gone."""
@@ -149,10 +150,11 @@ class Session:
 
 
 def new_hub(name: str) -> Any:
-    """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
+    """A Hub on the driver's own machine, or on the head where Ray's client drives: no other that is lost takes it along."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    # not soft: an actor that asks for no CPUs is then put anywhere
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     hub = ray.remote(Hub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
     return hub.remote()

@@ -118,6 +118,28 @@ def test_a_lost_hub_is_replaced_and_what_was_reported_is_taken_as_it_is(
     bench.until(lambda: later.started)
 
 
+def test_no_hub_is_begun_as_long_as_the_head_does_not_answer(
+    bench: SessionBench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitml.execute.ray.receiving.HUB_AGAIN", 0.01)
+    bench.cluster.answers = False  # to begin one would wait for it
+    tries: list[int] = []
+    monkeypatch.setattr(bench.cluster, "machines", counted(tries, bench.cluster.machines))
+    bench.hubs[0].lose()
+    bench.until(lambda: len(tries) > 2)
+    assert len(bench.hubs) == 1
+    bench.cluster.answers = True
+    bench.until(lambda: len(bench.hubs) == 2)
+
+
+def counted(calls: list[int], function: Any) -> Any:
+    def call() -> Any:
+        calls.append(1)
+        return function()
+
+    return call
+
+
 class Sent:
     """Notes what is submitted again."""
 
