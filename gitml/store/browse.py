@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -65,8 +66,11 @@ class BrowseTables(RunTables):
             values.append(_json_path(sort.key.removeprefix("metric:")))
         else:
             by = f"{_SORTS[sort.key]} {order} NULLS LAST, started DESC, id DESC"
-        rows = self._rows(f"SELECT rowid FROM runs {where} ORDER BY {by}", values)  # noqa: S608 - no value in it
-        return array("q", [row[0] for row in rows])
+        # One row holds them all. Between two rows sqlite3 lets go of the interpreter, and has to wait for it again where another
+        # thread draws a screen. The limit keeps the order of the inner query.
+        inner = f"SELECT rowid FROM runs {where} ORDER BY {by} LIMIT -1"  # noqa: S608 - no value in it
+        row = self._row(f"SELECT group_concat(rowid) FROM ({inner})", values)  # noqa: S608
+        return array("q", json.loads(f"[{row[0]}]") if row and row[0] else ())
 
     def rows_of(self, numbers: Sequence[int]) -> list[RunRow]:
         """The runs with these row numbers, in their order; one that is not there any more is left out."""

@@ -80,7 +80,7 @@ class ActingPage(Page):
         acted = self.acted_on()
         if acted is None:
             return
-        from gitml.tui.widgets.dialogs import Choice
+        from gitml.tui.widgets.choices import Choice
 
         def chosen(how: str) -> None:
             self.ask("again", lambda ws: _words_again(ws, acted.run, how), self.start_run)
@@ -150,7 +150,7 @@ class ActingPage(Page):
             self.explain(acted.step, acted.pipeline)
             return
         from gitml.history.runs import get_run
-        from gitml.tui.widgets.dialogs import Choice
+        from gitml.tui.widgets.choices import Choice
 
         def names(ws: Workspace) -> list[tuple[str, str]]:
             return [(step.name, step.outcome) for step in get_run(ws, acted.run).run.steps]

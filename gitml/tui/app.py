@@ -84,6 +84,9 @@ class GitmlApp(App[None]):
         self.first = first or (self.memory.get("place", "runs"), {})
         self._feeling = False
         self._felt_once = False
+        name = self.first[0]
+        # What Textual opens first by itself is the place itself, not an empty screen.
+        self.DEFAULT_MODE = name if name in PLACES and PLACES[name].key else TABS[0].name  # type: ignore[misc]
         super().__init__()
         for theme in THEMES:
             self.register_theme(theme)
@@ -101,9 +104,8 @@ class GitmlApp(App[None]):
         name, what = self.first
         if name not in PLACES:
             name, what = TABS[0].name, {}
-        if not PLACES[name].key:
-            await self._open(TABS[0].name, {})
-        await self._open(name, what)
+        if what or not PLACES[name].key:
+            await self._open(name, what)
         self.set_interval(BEAT, self._feel)
         self._feel()
 

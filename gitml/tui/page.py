@@ -24,7 +24,7 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
-    from gitml.tui.widgets.dialogs import Choice
+    from gitml.tui.widgets.choices import Choice
 
 Value = TypeVar("Value")
 Given = TypeVar("Given")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from gitml.tui.feed import Feed
 
 First = tuple[str, Mapping[str, Any]]
+_TURN = 0.001  # seconds that the screen and the threads of the feed wait for one another, instead of 0.005
 
 
 def memory_path(start: str, environ: Mapping[str, str]) -> str | None:
@@ -28,6 +30,7 @@ def show(start: str, environ: Mapping[str, str], first: First | None = None, the
     """Shows the repository that `start` lies in until the person leaves; the exit code."""
     from gitml.tui.app import GitmlApp
 
+    sys.setswitchinterval(_TURN)
     feed = Feed(start, environ)
     try:
         app = GitmlApp(feed, memory_path(start, environ), first, few=_few_colours())

@@ -22,7 +22,7 @@ from gitml.tui.screens.artifacttext import ARTIFACT_COLUMNS, absence, artifact_t
 from gitml.tui.screens.previewed import PreviewPane
 from gitml.tui.text import plain
 from gitml.tui.widgets.bigtable import BigTable
-from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.choices import Choice
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
@@ -45,6 +45,7 @@ class Artifacts(ArtifactActingPage):
     """The list of artifacts, and what the one under the cursor is."""
 
     place = "artifacts"
+    CSS_PATH = "artifacts.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("s", "sort", "Sort"),

@@ -33,6 +33,7 @@ class Compare(ActingPage):
     """Two or more runs."""
 
     place = "compare"
+    CSS_PATH = "compare.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "section('table')", "Table", show=False),
         Binding("p", "section('plots')", "Plots"),

@@ -20,7 +20,7 @@ from gitml.tui.page import Page
 from gitml.tui.screens.lineagetext import thing_text
 from gitml.tui.screens.lineagetree import SIGNS, Branch, LineageTree, label_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.choices import Choice
 from gitml.tui.widgets.notice import Notice
 
 UP, DOWN = "up", "down"
@@ -30,6 +30,7 @@ class LineagePage(Page):
     """A tree that grows where it is opened, and what the thing under the cursor is."""
 
     place = "lineage"
+    CSS_PATH = "lineage.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "turn('up')", "Made from"),
         Binding("d", "turn('down')", "Made of it"),

@@ -18,7 +18,7 @@ from gitml.tui.page import Page
 from gitml.tui.screens.modulelist import Item
 from gitml.tui.screens.moduletext import consequence_lines
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.choices import Choice
 
 _VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
 _NO_DEFAULT = "\0"

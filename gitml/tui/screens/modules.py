@@ -34,6 +34,7 @@ class Modules(ChangingPage):
     """Modules and versions, and what is known of the one under the cursor."""
 
     place = "modules"
+    CSS_PATH = "modules.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "look", "Look", show=False),
         Binding("h", "history", "History"),

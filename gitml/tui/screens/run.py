@@ -44,6 +44,7 @@ class RunPage(ActingPage):
     """One run."""
 
     place = "run"
+    CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(key, f"section({name!r})", title, show=False) for name, key, title in SECTIONS],
         Binding("c", "compare", "Compare"),

@@ -22,7 +22,7 @@ from gitml.tui.errors import Told
 from gitml.tui.screens.runtable import RISING, SORTABLE, columns, table_row
 from gitml.tui.text import plain
 from gitml.tui.widgets.bigtable import BigTable
-from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.choices import Choice
 from gitml.tui.widgets.notice import Notice
 
 METRICS = 4  # columns, unless others are chosen
@@ -34,6 +34,7 @@ class Runs(ActingPage):
     """The list of runs."""
 
     place = "runs"
+    CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("space", "mark", "Mark"),

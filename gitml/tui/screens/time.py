@@ -24,7 +24,7 @@ from gitml.tui.screens.timechartpanel import ChartPanel
 from gitml.tui.screens.timegrid import TimeGrid
 from gitml.tui.screens.timetext import Marked, cell_text, legend, running_lines
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.choices import Choice
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
@@ -36,6 +36,7 @@ class Time(ActingPage):
     """The history of a branch as a grid."""
 
     place = "time"
+    CSS_PATH = "time.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_here", "Run here"),
         Binding("e", "explain_step", "Explain"),

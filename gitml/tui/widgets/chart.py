@@ -24,6 +24,13 @@ class Curves(NamedTuple):
 class Chart(PlotextPlot):
     """One chart."""
 
+    DEFAULT_CSS = """
+    Chart {
+        height: 1fr;
+        background: $surface;
+    }
+    """
+
     def draw(self, title: str, curves: Sequence[Curves]) -> None:
         """Draws curves over one another."""
         plt = self.plt

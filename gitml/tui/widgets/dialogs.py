@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -14,10 +14,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
+from gitml.tui.widgets.choices import Choice
+
 
 class Confirm(ModalScreen[bool]):
     """Asks before something is done. `lines` say what will come of it; `danger` colours what can't be undone."""
 
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)", "No"),
         Binding("y", "answer(True)", "Yes"),
@@ -56,17 +59,10 @@ class Confirm(ModalScreen[bool]):
         self.focus_next()
 
 
-class Choice(NamedTuple):
-    """Something to choose: its key, what is shown, and a dim remark."""
-
-    key: str
-    label: str
-    remark: str = ""
-
-
 class Choose(ModalScreen[str | None]):
     """One of several, found by typing; gives its key, None when none was chosen."""
 
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel"),
         Binding("down", "move(1)", "Down", show=False, priority=True),
@@ -127,6 +123,7 @@ class Choose(ModalScreen[str | None]):
 class AskText(ModalScreen[str | None]):
     """A line of text; None when it was not given."""
 
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
 
     def __init__(self, title: str, explained: str = "", value: str = "") -> None:
@@ -149,6 +146,7 @@ class AskText(ModalScreen[str | None]):
 class Reading(ModalScreen[None]):
     """A text to read; Esc closes it."""
 
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close")]
 
     def __init__(self, title: str, text: Text) -> None:

@@ -30,6 +30,23 @@ class Beside(NamedTuple):
 class PictureRow(Vertical):
     """A title and the pictures."""
 
+    DEFAULT_CSS = """
+    PictureRow, PictureRow #pictures, PictureRow .picture {
+        width: 1fr;
+        height: 1fr;
+    }
+
+    PictureRow #pictures-title, PictureRow .picture-note {
+        height: 1;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
+
+    PictureRow .picture {
+        padding: 0 1 0 0;
+    }
+    """
+
     def compose(self) -> ComposeResult:
         """The title, and room for the pictures."""
         yield Static(id="pictures-title")

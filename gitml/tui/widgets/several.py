@@ -14,21 +14,24 @@ from textual.screen import ModalScreen
 from textual.widgets import Checkbox, OptionList
 from textual.widgets.option_list import Option
 
-from gitml.tui.widgets.dialogs import Choice
+from gitml.tui.widgets.choices import Choice
 
 
 class Tick(Checkbox):
     """A box that is empty until it is ticked."""
 
+    BUTTON_LEFT = BUTTON_RIGHT = ""
+
     @property
     def BUTTON_INNER(self) -> str:  # type: ignore[override]  # noqa: N802 - Textual's name
         """What stands in the box."""
-        return "✓" if self.value else " "
+        return "[✓]" if self.value else "[ ]"
 
 
 class Several(ModalScreen[list[str] | None]):
     """Gives the keys chosen, in the order of the list; None when it was left."""
 
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel"),
         Binding("space", "tick", "Tick", priority=True),

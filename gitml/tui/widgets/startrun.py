@@ -31,6 +31,7 @@ _OPTIONS = (
 class StartRun(ModalScreen[list[str] | None]):
     """Gives the words that follow ``gitml run``, None when it was left."""
 
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel"),
         Binding("ctrl+s", "start", "Start", priority=True),

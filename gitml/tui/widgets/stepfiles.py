@@ -66,13 +66,18 @@ class StepFiles(Vertical):
             cast("Page", self.screen).ui.copy(row.key, "content id")
 
 
+def _named(name: str, mount: str | None) -> str:
+    """A port with the path that the step sees it at, where that is one of its own choice."""
+    return plain(name) + (f" ({plain(mount)})" if mount and not mount.startswith(".gitml/") else "")
+
+
 def _outputs(known: Detail) -> list[Row]:
     return [
         Row(
             item.ref.digest,
             (
                 Cell("made", "good"),
-                Cell(plain(item.ref.name) + (f" ({plain(item.mount)})" if item.mount else "")),
+                Cell(_named(item.ref.name, item.mount)),
                 Cell(size(item.ref.size)),
                 Cell(item.ref.digest[7:19], "link"),
                 Cell("" if item.here else "not here", "held"),
@@ -89,7 +94,7 @@ def _inputs(known: Detail) -> list[Row]:
             item.item.content.rpartition(":")[2] if item.item.content.startswith("git:") else item.item.content,
             (
                 Cell("given", "link"),
-                Cell(f"{plain(item.item.name)} ({plain(item.item.mount)})"),
+                Cell(_named(item.item.name, item.item.mount)),
                 Cell(size(item.size) if item.size is not None else "", "plain"),
                 Cell(item.content_id[:12], "link"),
                 Cell(plain(item.made_by) if item.made_by else "commit", "plain" if item.made_by else "dim"),

@@ -17,6 +17,7 @@ from gitml.core.digest import digest_of
 from gitml.core.record import Run, StepRun
 from gitml.core.result import ActionResult, Cost, OutputRef
 from gitml.errors import IntegrityError
+from gitml.store.browse import Condition, Sort
 from gitml.store.index import Index
 
 ROOT = Path(__file__).parents[3]
@@ -203,6 +204,26 @@ def test_runs_are_filtered_and_paged_newest_first(index: Index) -> None:
     assert paged == everything
 
 
+def test_all_runs_are_put_in_any_order_and_the_rows_are_found_by_it(index: Index) -> None:
+    shuffled = [number * 37 % 300 for number in range(300)]
+    for number in shuffled:
+        changes = {"started": 1000.0 + number // 2, "ended": 1100.0 + number * 7 % 50, "pipeline": f"p{number % 5}"}
+        index.put_run(run(number, branch=None if number % 3 else f"b{number % 7}", **changes), "")
+
+    def ids(sort: Sort, *conditions: Condition) -> list[str]:
+        order = index.arrange(conditions, sort)
+        return [row.id for at in range(0, len(order), 100) for row in index.rows_of(order[at : at + 100])]
+
+    newest = [f"r{number:06}" for number in range(299, -1, -1)]
+    assert ids(Sort()) == newest
+    assert ids(Sort(descending=False)) == newest[::-1]
+    assert ids(Sort("pipeline", descending=False)) == sorted(newest, key=lambda id: int(id[1:]) % 5)
+    branches = [int(id[1:]) % 7 if int(id[1:]) % 3 == 0 else -1 for id in ids(Sort("branch"))]
+    assert branches == sorted(branches, reverse=True)
+    assert ids(Sort(), Condition("field", "p2", "pipeline")) == [id for id in newest if int(id[1:]) % 5 == 2]
+    assert ids(Sort(), Condition("text", "nowhere")) == []
+
+
 def test_runs_are_found_by_a_unique_beginning(index: Index) -> None:
     for n in (1, 12, 13):
         index.put_run(run(n), "")
@@ -342,6 +363,7 @@ WRITER = """
 import sys
 from gitml.core.digest import digest_of
 from gitml.core.result import ActionResult, Cost
+from gitml.store.browse import Condition, Sort
 from gitml.store.index import Index
 for turn in range(10):
     index = Index(sys.argv[1])
@@ -374,7 +396,8 @@ def test_processes_that_write_at_once_lose_nothing_and_are_never_refused(tmp_pat
 def test_a_killed_writer_leaves_an_index_that_opens_with_all_that_was_committed(tmp_path: Path) -> None:
     code = """
     import sys
-    from gitml.store.index import Index
+    from gitml.store.browse import Condition, Sort
+from gitml.store.index import Index
     index = Index(sys.argv[1])
     n = int(index.meta("n") or 0)
     print("open", flush=True)

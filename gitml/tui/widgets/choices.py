@@ -1,0 +1,13 @@
+"""What is chosen from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Choice(NamedTuple):
+    """Something to choose: its key, what is shown, and a dim remark."""
+
+    key: str
+    label: str
+    remark: str = ""
