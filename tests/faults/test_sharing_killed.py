@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -49,7 +50,8 @@ def kill(person: Project, verb: str, after: float, *, all_of_it: bool) -> bool:
     if alive:
         os.kill(process.pid, signal.SIGSTOP)  # so that what it started can't become orphans meanwhile
         for pid in below(process.pid) if all_of_it else []:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # one ends by itself when another was killed
+                os.kill(pid, signal.SIGKILL)
         process.kill()
     process.communicate()
     return alive
