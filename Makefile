@@ -33,7 +33,7 @@ unexport VIRTUAL_ENV
 demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
-test: $(VENV)/dev.stamp $(VENV)/servers.stamp
+test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	$(PYTEST) $(MANY) -m "not cluster" $(ARGS)
 
 test-clusters: $(VENV)/dev.stamp
@@ -75,6 +75,12 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 $(VENV)/servers.stamp: $(VENV)/bootstrap.stamp requirements/servers.txt
 	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/servers
 	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(VENV)/servers/bin/python requirements/servers.txt
+	@touch $@
+
+# Azurite is a program of Node.js: without it the tests that talk to Azure Blob Storage are skipped, and say so.
+
+$(VENV)/azurite.stamp: $(VENV)/bootstrap.stamp requirements/azurite/install requirements/azurite/package-lock.json
+	@requirements/azurite/install $(VENV)/azurite || echo "Azurite is not installed; tests that need it are skipped"
 	@touch $@
 
 # Each peer in an environment of its own, byte code compiled as an installer does; gitml installed there as a user has it.

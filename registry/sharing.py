@@ -101,6 +101,14 @@ def take_in(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tup
     raise BusyError("other writers keep moving the registry", where=journal.location.folder, hint="try again")
 
 
+def take_in_ahead(journal: Journal, theirs: str, remote: str) -> int:
+    """As `take_in`, if `theirs` follows all that is here, so that nothing of it has to give way; how many events came."""
+    ours = journal.projection.tip()
+    if ours is not None and not _is_ancestor(journal.location, ours, theirs):
+        return 0
+    return take_in(journal, theirs, remote)[0]
+
+
 def _read_events(journal: Journal, known: str | None, tip: str) -> list[Event]:
     """The events that `tip` has and `known` has not, each checked."""
     added = journal.log.changes(known, tip, FOLDER).added

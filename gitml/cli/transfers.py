@@ -57,12 +57,12 @@ def choice_from(
     return Choice(runs, moment, pipeline, outputs, stores)
 
 
-def push_artifacts(session: Session, choice: Choice) -> list[Sent]:
-    """Uploads, telling how far it is."""
+def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[Sent]:
+    """Uploads, telling how far it is; `trusting` what is remembered of the stores."""
     from gitml.flow.uploading import upload
 
     with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
-        return upload(session.ws, choice, progress, stopping.stop)
+        return upload(session.ws, choice, progress, stopping.stop, trusting=trusting)
 
 
 def pull_artifacts(session: Session, choice: Choice) -> Downloaded:

@@ -80,11 +80,3 @@ class Graph(NamedTuple):
                 names.add(name)
                 stack.extend(self.steps[name].parents)
         return [name for name in self.steps if name in names]
-
-    def children(self) -> dict[str, list[str]]:
-        """For each step the steps that wait for it."""
-        found: dict[str, list[str]] = {name: [] for name in self.steps}
-        for step in self.steps.values():
-            for parent in step.parents:
-                found[parent].append(step.name)
-        return found

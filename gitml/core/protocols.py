@@ -84,10 +84,14 @@ class Store(Protocol):
 
 
 class Download(NamedTuple):
-    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle."""
+    """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle.
+
+    Where it is a file that can be reached, `file` is open for reading. Whoever uses that leaves `chunks` alone, and closes it.
+    """
 
     start: int
     chunks: Iterator[bytes]
+    file: int | None = None
 
 
 class Listed(NamedTuple):
@@ -152,6 +156,9 @@ class RemoteStore(Protocol):
     def note(self) -> bytes | None:
         """The notes of gc, None when there are none."""
 
+    def set_note(self, content: bytes) -> None:
+        """Keeps notes of gc, in the place of those before; nothing happens where a remote can't keep any."""
+
     def close(self) -> None:
         """Ends connections; nothing may be asked afterwards."""
 
@@ -164,9 +171,6 @@ class SweptRemote(RemoteStore, Protocol):
 
     def delete(self, item: Listed) -> None:
         """Deletes one; nothing happens when it is not there."""
-
-    def set_note(self, content: bytes) -> None:
-        """Keeps notes of gc, in the place of those before."""
 
 
 class ActionCache(Protocol):
@@ -188,6 +192,7 @@ class Task(NamedTuple):
     `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.
     `strict` denies every file beyond what the Action declares, its environment and the system. `lent` are environment
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
+    `stored` are inputs that a remote store is known to have, from which the machine it runs on may bring them.
     """
 
     attempt: str
@@ -198,6 +203,7 @@ class Task(NamedTuple):
     strict: bool
     log: str
     lent: Mapping[str, str] = {}
+    stored: tuple[OutputRef, ...] = ()
 
 
 class TaskStarted(NamedTuple):
@@ -218,7 +224,8 @@ class TaskFinished(NamedTuple):
 
     `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
     `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`
-    names the machine of a cluster that it ran on.
+    names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that could not be brought: it
+    did not begin, and may when they are here. `notes` are for a person: what went another way than it should.
     """
 
     attempt: str
@@ -232,6 +239,8 @@ class TaskFinished(NamedTuple):
     log: LogRef | None
     bad_inputs: tuple[Digest, ...] = ()
     machine: str = ""
+    lacking: tuple[Digest, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 TaskEvent = TaskStarted | TaskOutput | TaskFinished

@@ -106,7 +106,7 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
 
 def finished_from_json(raw: list[Any]) -> TaskFinished:
     """A TaskFinished that went over the wire as the list it is."""
-    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine = raw
+    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, lacking, notes = raw
     return TaskFinished(
         attempt,
         outcome,
@@ -119,4 +119,6 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
         None if log is None else LogRef(*log),
         tuple(bad),
         machine,
+        tuple(lacking),
+        tuple(notes),
     )

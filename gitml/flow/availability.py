@@ -75,6 +75,10 @@ class Availability:
                 f"remote {trouble.remote} can't be asked, so what only it has counts as gone: {trouble.error.message}{where}"
             )
 
+    def on_machines(self, output: OutputRef) -> bool:
+        """Whether machines of a cluster may bring an output by themselves: from a remote store that is known to have it."""
+        return self._answers.get(output.digest) is not False and self.remotes.opened_says(output)
+
     def lost(self, output: OutputRef) -> None:
         """Says that an output could not be brought after all."""
         self._answers[output.digest] = False

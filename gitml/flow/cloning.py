@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gitml.errors import InputError
 from gitml.flow.sharing import Moved, Watch, fetch
 from gitml.repo import transport
+from gitml.repo.commits import branches_of
 from gitml.repo.remotes import check_remote, default_remote, set_refspecs
 from gitml.workspace import Workspace, open_workspace
 
@@ -25,11 +26,15 @@ class Wish(NamedTuple):
 
 
 class Cloned(NamedTuple):
-    """The folder, its workspace, which the caller closes, and what records came."""
+    """The folder, its workspace, which the caller closes, and what records came.
+
+    `others` are the branches of the remote when its own has no commit, so that nothing was checked out.
+    """
 
     folder: str
     ws: Workspace
     moved: Moved
+    others: tuple[str, ...] = ()
 
 
 def clone(
@@ -58,7 +63,15 @@ def clone(
     except BaseException:
         ws.leave()
         raise
-    return Cloned(folder, ws, moved)
+    return Cloned(folder, ws, moved, _others(ws, remote))
+
+
+def _others(ws: Workspace, remote: str) -> tuple[str, ...]:
+    """The remote's branches, the newest first, where its HEAD names one that is not there."""
+    if ws.objects.resolve("HEAD") is not None:
+        return ()
+    place = f"{remote}/"
+    return tuple([name.removeprefix(place) for name in branches_of(ws.location) if name.startswith(place)])
 
 
 def folder_for(url: str) -> str:

@@ -16,9 +16,10 @@ from gitml.errors import InputError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.execute.ray.cluster import Cluster
+    from gitml.execute.ray.cluster import Cluster, Lack
     from gitml.execute.ray.executor import RayExecutor
     from gitml.execute.ray.folder import Place
+    from gitml.execute.ray.machines import Machine
 
 FACT = "ray-environment"
 
@@ -31,6 +32,7 @@ class Clusters:
         self.ws = ws
         self.config = config
         self.cluster: Cluster | None = None
+        self.waits: list[str] = []  # what steps wait for before they can begin, for people
         self._asked: dict[str, tuple[Any, ...]] = {}  # questions that were answered from memory
 
     def environment(
@@ -39,26 +41,20 @@ class Clusters:
         """The environment of a step on a cluster: as it was last, unless the cluster is joined and can be asked."""
         question = (target, wish, name, text, programs)
         id = _id_of(*question)
-        if self.cluster is None:
+        if self.cluster is None or not self.cluster.joined:
             known = self.ws.index.fact(FACT, id)
             if known is not None:
                 self._asked[id] = question
                 return environment_of(known, text)
         return self._ask(id, *question)
 
-    def join(self, target: Target) -> Cluster:
-        """The cluster of a target, joined."""
+    def connect(self, target: Target) -> Cluster:
+        """The cluster of a target, which answers what there is, and need not be joined for that."""
         if self.cluster is None:
             from gitml.execute.ray.cluster import connect
 
-            cluster = connect(target, self.ws.environ)
-            try:
-                cluster.join(from_outside=self.from_outside)
-            except BaseException:
-                cluster.close()
-                raise
+            self.cluster = connect(target, self.ws.environ)
             self.ws.leaving.append(self.close)
-            self.cluster = cluster
             self._name = target.name
         elif target.name != self._name:
             raise InputError(
@@ -67,22 +63,25 @@ class Clusters:
             )
         return self.cluster
 
+    def join(self, target: Target) -> Cluster:
+        """The cluster of a target, joined."""
+        cluster = self.connect(target)
+        cluster.join(from_outside=self.from_outside)
+        return cluster
+
     def check(self, target: Target, wishes: Iterable[tuple[Resources, int]]) -> bool:
         """Joins the cluster that steps with `wishes` (of so many machines each) are to run on.
 
-        InputError for a wish that no machine there can ever fulfil. Whether another environment than was remembered is there:
-        then the plan must be made again.
+        InputError, before that, for a wish that no machine there can ever fulfil. Whether another environment than was remembered
+        is there: then the plan must be made again.
         """
-        cluster = self.join(target)
+        cluster = self.connect(target)
         machines = cluster.machines()
-        for asked, nodes in wishes:
-            missing = cluster.unsatisfiable(asked, nodes)
-            if missing is not None:
-                there = ", ".join(machine.name for machine in machines[:5])
-                hint = f"see `gitml targets`; its machines are {there}" + (" …" if len(machines) > 5 else "")
-                raise InputError(
-                    f"a step asks for {missing}", where=f"target {target.name}, {cluster.address}", hint=hint
-                )
+        for asked, nodes in _distinct(wishes):
+            lack = _lack(cluster, asked, nodes, machines)
+            if lack is not None:
+                self.waits.append(f"target {target.name}: its autoscaler is to add {lack.words}")
+        self.join(target)
         changed = False
         for id, question in self._asked.items():
             before = self.ws.index.fact(FACT, id)
@@ -114,12 +113,30 @@ class Clusters:
         from gitml.execute.ray.fleet import able
         from gitml.flow.remote import place_of
 
-        machines = self.join(target).machines()
-        fitting = able(wish, machines) or machines  # what fits nowhere is refused in other words
+        cluster = self.connect(target)
+        machines = cluster.machines()
+        _lack(cluster, wish, 1, machines)
+        self.join(target)
+        fitting = able(wish, machines) or machines  # what an autoscaler is to add has, it may be hoped, what these have
         place: Place = place_of(target)
         found = environment_at(fitting, place, name, text, programs)
         self.ws.index.remember(FACT, id, found.description)
         return found
+
+
+def _lack(cluster: Cluster, asked: Resources, nodes: int, machines: list[Machine]) -> Lack | None:
+    """What an autoscaler must add before a wish is fulfilled; InputError when nobody can."""
+    lack = cluster.lack(asked, nodes, machines)
+    if lack is None or lack.may_come:
+        return lack
+    there = ", ".join(machine.name for machine in machines[:5])
+    hint = f"see `gitml targets`; its machines are {there}" + (" …" if len(machines) > 5 else "")
+    raise InputError(f"target {cluster.target.name} can't give {lack.words}", where=cluster.address, hint=hint)
+
+
+def _distinct(wishes: Iterable[tuple[Resources, int]]) -> list[tuple[Resources, int]]:
+    """Each wish once: many steps ask for the same."""
+    return list({repr(wish): wish for wish in wishes}.values())
 
 
 def _id_of(target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]) -> str:

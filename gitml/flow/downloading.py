@@ -10,6 +10,7 @@ from gitml.core.result import OutputRef
 from gitml.errors import IntegrityError, RemoteError
 from gitml.flow.availability import Availability
 from gitml.flow.choosing import Choice, chosen_roots
+from gitml.flow.lfsinputs import POINTED
 from gitml.flow.remotes import Remotes, using_store
 from gitml.flow.stop import StopSignal
 from gitml.store.remote.fetching import Brought, Fetcher, Problem
@@ -53,17 +54,24 @@ def absent_roots(ws: Workspace, choice: Choice) -> list[Root]:
 
 
 def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> Brought:
-    """Puts outputs into the Store, from records or else from remote stores. What is lost is told, not raised."""
+    """Puts outputs, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
+
+    What is lost is told, not raised.
+    """
     wanted = list(outputs)
     left = Availability(ws).bring_inline(wanted)
     if not left:
         return Brought((), (), (), 0)
     remotes = Remotes(ws)
+    made = [root_of(output) for output in left if output.kind != POINTED]
+    pointed = [root_of(output) for output in left if output.kind == POINTED]
+    brought = Brought((), (), (), 0)
     try:
-        sources = [source for _, source in remotes.usable()]
         with using_store(ws):
-            roots = [root_of(output) for output in left]
-            brought = Fetcher(ws.store, sources, remotes.indexes).fetch(roots, emit, lambda: stop.level > 0)
+            for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
+                sources = [source for _, source in remotes.usable(specs)] if roots else []
+                one = Fetcher(ws.store, sources, remotes.indexes).fetch(roots, emit, lambda: stop.level > 0)
+                brought = Brought(*[ours + theirs for ours, theirs in zip(brought, one, strict=True)])  # type: ignore[operator]
     finally:
         remotes.close()
     troubles = tuple(Problem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)

@@ -12,7 +12,7 @@ from gitml.execute.capacity import machine_capacity
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
 from gitml.execute.local import LocalExecutor
-from gitml.repo.lfs import local_object
+from gitml.flow.lfsinputs import file_of
 from gitml.repo.objects import Objects
 from gitml.store.objects import LocalStore
 from gitml.workspace import KnownFacts, Workspace, open_workspace
@@ -62,4 +62,5 @@ def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> Services:
     """What a worker works with; called in the worker, where nothing of the parent's may be used."""
     objects = Objects(ws.location)
     environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ)
-    return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
+    store = LocalStore(ws.root)
+    return Services(store, objects, lambda digest: file_of(ws.location, store, digest), environments)

@@ -48,14 +48,16 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         steps = scheduler.work()
         run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
         executors.dismiss()  # workers clear up while the record is written
-        recorded = record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
+        recorded = record_run(
+            ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config
+        )
     except RemoteError as error:
         planner.clusters.forsake()
         # what was made is kept and recorded, so that the same command goes on from there
         run = task.run._replace(
             status="failed", ended=ws.now(), steps=tuple(scheduler.give_up(error.message)), error=error.message
         )
-        record_run(ws, run, Evidence(scheduler.actions, scheduler.environments), task.loaded.config)
+        record_run(ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config)
         journal.close()
         raise
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from gitml.core.config import LOCAL
 from gitml.core.digest import Digest
@@ -17,6 +18,9 @@ from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
 from gitml.flow.targets import target_name, targets_of
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.flow.lfsinputs import LfsInputs
 
 
 class Planner:
@@ -38,9 +42,17 @@ class Planner:
         self.graph = loaded.graph
         self.clusters = clusters or Clusters(ws, loaded.config)
         self.finder = PartsFinder(ws, loaded, self.clusters, self.on)
+        self._source = loaded.source
         self.availability = Availability(ws)
         self.policy = policy
         self.index = ws.index
+
+    @cached_property
+    def lfs(self) -> LfsInputs:
+        """What steps need of Git LFS; loaded when a step is performed."""
+        from gitml.flow.lfsinputs import LfsInputs
+
+        return LfsInputs(self.ws, self._source)
 
     def decide(self, step: GraphStep, results: dict[str, ActionResult | None]) -> Decision:
         """What becomes of `step` when the steps before it gave `results`."""
@@ -115,11 +127,25 @@ class Planner:
         result = self.index.result(key)
         return result if result is not None and all(map(self.availability.has, result.outputs)) else None
 
-    def lacking(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[OutputRef]:
-        """The inputs of `step` that other steps made and that only a remote store has; those in records are brought here."""
-        made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
-        refs = [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
-        return self.availability.bring_inline(refs)
+    def lacking(
+        self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]
+    ) -> list[OutputRef]:
+        """The inputs of `step` that other steps made and that only a remote store has; those in records are brought here.
+
+        And what Git LFS pointers among its code and inputs stand for, where that is not here.
+        """
+        pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
+        return self.availability.bring_inline(_inputs_made(step, results)) + pointed
+
+    def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
+        """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
+        return tuple([ref for ref in _inputs_made(step, results) if self.availability.on_machines(ref)])
+
+
+def _inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[OutputRef]:
+    """The inputs of `step` that other steps made."""
+    made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
+    return [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
 
 
 def make_plan(

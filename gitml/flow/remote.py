@@ -14,6 +14,7 @@ from gitml.execute.ray.executor import RayExecutor
 from gitml.execute.ray.folder import Arriving, Place
 from gitml.execute.ray.naming import digest_named
 from gitml.execute.ray.session import Home
+from gitml.flow.remotes import Remotes
 from gitml.flow.workerfolder import ASSEMBLY
 from gitml.repo.lfs import local_object
 from gitml.repo.objects import Objects
@@ -38,7 +39,8 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
         return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
 
     ours = services()._replace(store=ws.store, contents=ws.objects)
-    return RayExecutor(cluster, Home(ours, services, arriving_home, keep_at_home), run, place_of(target))
+    home = Home(ours, services, arriving_home, keep_at_home, Remotes(ws).open_to_machines)
+    return RayExecutor(cluster, home, run, place_of(target))
 
 
 def arriving_home(services: Services, name: str, size: int) -> Arriving | None:

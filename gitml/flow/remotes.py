@@ -54,6 +54,20 @@ class Remotes:
         return tuple([self._resolved(RemoteSpec(*item)) for item in kept])
 
     @cached_property
+    def open_to_machines(self) -> tuple[RemoteSpec, ...]:
+        """Those that machines of a cluster may ask.
+
+        Not Git LFS: its server, its credentials and the manifests of directories are found by the repository.
+        """
+        return tuple([spec for spec in self.specs if spec.scheme != LFS])
+
+    @cached_property
+    def lfs(self) -> tuple[RemoteSpec, ...]:
+        """Where content of Git LFS is had: what `gitml.yaml` says of it, else the Git LFS of the usual Git remote."""
+        named = tuple(spec for spec in self.specs if spec.scheme == LFS)
+        return named or (self._resolved(RemoteSpec(LFS, LFS, push=False)),)
+
+    @cached_property
     def indexes(self) -> PackIndexes:
         """The indexes of packs that are known here."""
         return PackIndexes(self.ws.root)
@@ -94,6 +108,10 @@ class Remotes:
     def says(self, output: OutputRef) -> bool:
         """Whether a remote is known to have an output."""
         return any(self.known(spec).says(output.digest) is True for spec in self.specs)
+
+    def opened_says(self, output: OutputRef) -> bool:
+        """Whether a remote that machines of a cluster may ask is known to have an output."""
+        return any(self.known(spec).says(output.digest) is True for spec in self.open_to_machines)
 
     def ask(self, outputs: Sequence[OutputRef]) -> set[Digest]:
         """Which of these a remote has, asked of one after the other in few requests, and remembered."""

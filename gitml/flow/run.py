@@ -48,6 +48,8 @@ def run_pipeline(
     run = head_of(ws, loaded, request, ident, started, run_id)
     for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
+    for wait in planner.clusters.waits:
+        emit(Note("note", wait))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):
         steps = [reused(name, decision) for name, decision in plan.decisions.items()]

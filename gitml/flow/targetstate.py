@@ -18,7 +18,8 @@ from gitml.workspace import Workspace
 class TargetState(NamedTuple):
     """A target as it is now. `address` and `version` are empty for this machine and for a Ray that is started when needed.
 
-    `open` says that a cluster lets anybody in. `error` is why nothing can be told of it.
+    `open` says that a cluster lets anybody in. Unless `free_is_known`, all of a machine stands for what is free there.
+    `error` is why nothing can be told of it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class TargetState(NamedTuple):
     version: str = ""
     open: bool = False
     machines: tuple[Machine, ...] = ()
+    free_is_known: bool = True
     error: GitmlError | None = None
 
 
@@ -46,8 +48,9 @@ def _look(target: Target, ws: Workspace) -> TargetState:
 
     try:
         with closing(connect(target, ws.environ)) as cluster:
-            machines = tuple(cluster.machines())
-            return TargetState(target.name, cluster.address, cluster.version, cluster.door.token is None, machines)
+            machines, known = cluster.look()
+            anybody = cluster.door.token is None
+            return TargetState(target.name, cluster.address, cluster.version, anybody, tuple(machines), known)
     except GitmlError as error:
         return TargetState(target.name, target.ray, error=error)
 

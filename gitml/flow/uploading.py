@@ -33,16 +33,19 @@ class Forecast(NamedTuple):
     missing: int
 
 
-def upload(ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: StopSignal) -> list[Sent]:
+def upload(
+    ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: StopSignal, *, trusting: bool = False
+) -> list[Sent]:
     """Uploads to every remote store that is to have it, one after the other; what became of it for each.
 
+    Each store is asked whether it still is the one that is known, unless `trusting`: one that was emptied is filled again.
     InputError when a run or a remote is unknown, RemoteError or TrustError of the first remote that fails,
     TransferStoppedError when stopped. What was moved stays, and isn't moved again.
     """
     remotes = Remotes(ws)
     sent = []
     try:
-        for spec, roots in _wanted(ws, remotes, choice):
+        for spec, roots in _wanted(ws, remotes, choice, trusting=trusting):
             tip = ws.records.tip()
             if roots:
                 with using_store(ws):
@@ -51,7 +54,7 @@ def upload(ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: S
                 one = Sent(spec.name, (), 0, (), (), 0, 0)
             sent.append(one)
             if choice.is_everything and not one.refused and tip is not None:
-                ws.index.remember(_UPLOADED, spec.identity, tip)
+                ws.index.remember(*_uploaded(remotes, spec), tip)
     finally:
         remotes.close()
     return sent
@@ -62,7 +65,7 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
     remotes = Remotes(ws)
     told = []
     try:
-        for spec, roots in _wanted(ws, remotes, choice):
+        for spec, roots in _wanted(ws, remotes, choice, named=False):
             if not roots:
                 told.append(Forecast(spec.name, 0, 0, (), 0))
                 continue
@@ -74,8 +77,10 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
     return told
 
 
-def _wanted(ws: Workspace, remotes: Remotes, choice: Choice) -> Iterator[tuple[RemoteSpec, list[Root]]]:
-    """What each remote is to have beyond what it was given before."""
+def _wanted(
+    ws: Workspace, remotes: Remotes, choice: Choice, *, trusting: bool = False, named: bool = True
+) -> Iterator[tuple[RemoteSpec, list[Root]]]:
+    """What each remote is to have beyond what it was given before. With `named` a store without a name is given one."""
     specs = remotes.named(choice.remotes)
     if choice.remotes:
         for spec in specs:
@@ -84,11 +89,26 @@ def _wanted(ws: Workspace, remotes: Remotes, choice: Choice) -> Iterator[tuple[R
     for spec in specs:
         if not spec.push:
             continue
-        before = ws.index.fact(_UPLOADED, spec.identity) if choice.is_everything else None
-        if before is not None and before == ws.records.tip():
-            yield spec, []
-            continue
-        yield spec, _travelling(ws, choice, before)
+        roots, is_given = _lacked(ws, remotes, choice, spec)
+        if not trusting and (roots or is_given):
+            from gitml.flow.confirming import confirmed
+
+            if not confirmed(ws, remotes, spec, named=named):
+                roots, _ = _lacked(ws, remotes, choice, spec)
+        yield spec, roots
+
+
+def _lacked(ws: Workspace, remotes: Remotes, choice: Choice, spec: RemoteSpec) -> tuple[list[Root], bool]:
+    """What a remote is to have as far as is remembered, and whether it was given anything before."""
+    before = ws.index.fact(*_uploaded(remotes, spec)) if choice.is_everything else None
+    if before is not None and before == ws.records.tip():
+        return [], True
+    return _travelling(ws, choice, before), before is not None
+
+
+def _uploaded(remotes: Remotes, spec: RemoteSpec) -> tuple[str, str]:
+    """The name of the fact up to which record a remote was given all."""
+    return _UPLOADED, f"{spec.identity} {remotes.known(spec).mark}"
 
 
 def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
+from gitml.core.remotes import RemoteSpec
+from gitml.core.result import OutputRef
 from gitml.errors import IntegrityError
 from gitml.execute.blobs import is_pointer, pointed_at
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
-from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.folder import Arriving, Place, Trouble
 from gitml.execute.ray.naming import BLOB, GIT_BLOB, GIT_TREE, TREE, digest_named, git_name, parted, stored_name
 from gitml.repo.gitshelf import GitShelf
 from gitml.store.incoming import Incoming
@@ -121,6 +123,14 @@ class WorkerFolder:
         if kind in (GIT_BLOB, GIT_TREE):
             return self.git.incoming(id, size)
         return Incoming(self.store, digest_named(name), size)
+
+    def obtain(
+        self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]
+    ) -> list[Trouble]:
+        """Brings what it can of `outputs` from remote stores; what went wrong."""
+        from gitml.flow.workerstores import obtain
+
+        return obtain(self.root, outputs, stores, stopped)
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of a content."""

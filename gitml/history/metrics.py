@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from gitml.core.record import Run
 from gitml.errors import InputError
-from gitml.history.runs import LATEST, find_run, read_run, run_or_rev
+from gitml.history.runs import read_run, run_or_rev
 from gitml.workspace import Workspace
 
 Value = TypeVar("Value")
@@ -49,7 +49,7 @@ def differences(before: Mapping[str, Value], after: Mapping[str, Value]) -> list
 def sides_of(ws: Workspace, text: str | None, pipeline: str | None) -> Sides:
     """The two runs that ``A..B`` names, each by run id or revision (then the newest run of that commit).
 
-    One name alone is compared with the newest run; nothing at all means the two newest runs of one pipeline.
+    One name alone is compared with the newest run of its pipeline; nothing at all means the two newest runs of one pipeline.
     """
     if not text:
         return _two_newest(ws, pipeline)
@@ -60,7 +60,7 @@ def sides_of(ws: Workspace, text: str | None, pipeline: str | None) -> Sides:
         before, after = before or "HEAD", after or "HEAD"
     first = run_or_rev(ws, before, pipeline)
     if not dots:
-        return Sides(first, find_run(ws, LATEST).run if pipeline is None else _newest_of(ws, pipeline))
+        return Sides(first, _newest_of(ws, pipeline or first.pipeline))
     return Sides(first, run_or_rev(ws, after, pipeline or first.pipeline))
 
 

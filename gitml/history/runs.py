@@ -8,12 +8,18 @@ from typing import NamedTuple
 
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.errors import InputError
+from gitml.history.submissions import submissions
 from gitml.ledger import runs as ledger
 from gitml.repo.revisions import UnknownRevisionError, resolve_commit
 from gitml.workspace import Workspace
 
 LATEST = "latest"
 _HEX = frozenset("0123456789abcdef")
+
+
+def is_latest(text: str) -> bool:
+    """Whether `text` counts back from the newest run: ``latest``, ``latest~2``."""
+    return text == LATEST or _back(text) is not None
 
 
 def is_run_prefix(text: str) -> bool:
@@ -37,9 +43,13 @@ class Found(NamedTuple):
 
 
 def find_run(ws: Workspace, text: str) -> Found:
-    """The run whose id begins with `text`, or the newest for ``latest``. InputError when there is none, or several."""
-    if text == LATEST:
-        return _newest(ws)
+    """The run whose id begins with `text`; ``latest`` is the newest, ``latest~2`` the one two before it.
+
+    InputError when there is none, or several.
+    """
+    back = 0 if text == LATEST else _back(text)
+    if back is not None:
+        return _newest(ws, back)
     if not is_run_prefix(text):
         raise InputError(
             f"not a run: {text[:80]!r}", hint="give the first 4 or more of the 16 hex digits that `gitml log` shows"
@@ -56,10 +66,15 @@ def find_run(ws: Workspace, text: str) -> Found:
 
 
 def get_run(ws: Workspace, id: str) -> Found:
-    """The run with this whole id; InputError when there is none."""
+    """The run with this whole id; InputError when there is none, or a cluster has it."""
     live = _live(ws, id)
     if live is not None:
         return Found(live.run, live)
+    if ws.index.run_row(id) is None:
+        there = next((one for one in submissions(ws) if one.run == id), None)
+        if there is not None:
+            hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} brings it home"
+            raise InputError(f"run {id[:8]} was handed to {there.target} and is not here yet", hint=hint)
     return Found(read_run(ws, id))
 
 
@@ -82,7 +97,7 @@ def run_at(ws: Workspace, rev: str, pipeline: str | None = None) -> Run:
 
 def run_or_rev(ws: Workspace, text: str, pipeline: str | None = None) -> Run:
     """The run that `text` names by its id, or else the newest run of the commit it names."""
-    if text == LATEST or (is_run_prefix(text) and (ws.index.find_runs(text, 1) or text in live_ids(ws))):
+    if is_latest(text) or (is_run_prefix(text) and (ws.index.find_runs(text, 1) or text in live_ids(ws))):
         return find_run(ws, text).run
     try:
         return run_at(ws, text, pipeline)
@@ -136,11 +151,20 @@ def _finished(folder: str) -> list[StepRun]:
     return steps
 
 
-def _newest(ws: Workspace) -> Found:
-    live = live_runs(ws)
-    rows = ws.index.runs(limit=1)
-    if live and (not rows or live[-1].run.started >= rows[0].started):
-        return Found(live[-1].run, live[-1])
-    if not rows:
-        raise InputError("nothing has run here yet", hint="gitml run")
-    return Found(read_run(ws, rows[0].id))
+def _back(text: str) -> int | None:
+    """N of ``latest~N``."""
+    name, tilde, number = text.partition("~")
+    return (
+        int(number) if name == LATEST and tilde and number.isascii() and number.isdigit() and len(number) < 7 else None
+    )
+
+
+def _newest(ws: Workspace, back: int = 0) -> Found:
+    begun = {one.run.id: one.run.started for one in live_runs(ws)}
+    begun |= {row.id: row.started for row in ws.index.runs(limit=back + 1)}
+    newest = sorted(begun, key=lambda id: begun[id], reverse=True)
+    if back >= len(newest):
+        if not newest:
+            raise InputError("nothing has run here yet", hint="gitml run")
+        raise InputError(f"no run {LATEST}~{back}: there are {len(newest)}", hint="`gitml log` lists the runs")
+    return get_run(ws, newest[back])

@@ -9,7 +9,7 @@ from gitml.core.building import IN
 from gitml.core.digest import PREFIX, Digest, from_hex
 from gitml.core.record import Run, StepRun
 from gitml.errors import InputError
-from gitml.history.runs import find_run, is_run_prefix, live_ids
+from gitml.history.runs import find_run, is_latest, is_run_prefix, live_ids
 from gitml.history.selecting import select
 from gitml.modules.places import REGISTRY_REF, registries_here
 from gitml.repo.revisions import commit_info, resolve_commit
@@ -53,7 +53,7 @@ def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
     versions) or ``MODULE@VERSION``; InputError for what is none of them.
     """
     head = text.partition(":")[0]
-    if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or head == "latest":
+    if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or is_latest(head):
         if ":" not in text:
             find_run(ws, head)  # says so when it is ambiguous
         return [artifact_of(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]

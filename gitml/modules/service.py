@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import InputError, IntegrityError
+from gitml.modules.following import follow
 from gitml.modules.lockfile import Lock, LockEntry
 from gitml.repo.git import Location, git
 from registry.names import ModuleRef
@@ -58,6 +59,8 @@ class Modules:
         self._given = objects
         self._objects = objects
         self._open: dict[str, Registry] = {}
+        self._followed = False
+        self._refused: str | None = None
 
     @property
     def objects(self) -> Objects:
@@ -96,6 +99,7 @@ class Modules:
                     hint=f"registries: {{{name}: URL}}",
                 )
             else:
+                self._follow()
                 self._open[name] = Registry(self.location, self.objects)
         return self._open[name]
 
@@ -130,6 +134,8 @@ class Modules:
             common_dir = folder_of(self.location, self.registries[name])
         elif name:
             raise self._unknown(name)
+        else:
+            self._follow()
         quick = current(common_dir, module)
         if quick is not None:
             return quick
@@ -158,12 +164,19 @@ class Modules:
         found = resolve(here.module, entry.version, allow_disabled=allow_disabled)
         return self._resolved(ref, found, here.tip)
 
+    def _follow(self) -> None:
+        """Takes in what a plain `git fetch` brought of the project's own registry."""
+        if not self._followed:
+            self._followed = True
+            self._refused = follow(self.location, lambda: self.objects)
+
     def _resolved(self, ref: ModuleRef, found: Resolution, tip: str) -> ResolvedModule:
         oid = found.content.removeprefix("git:")
         if (ref.registry or "") in self.registries:
             self._bring(ref.registry or "", oid)
         own = (str(ref), ref.registry or "", ref.name, ref.requirement, found.version, oid)
-        return ResolvedModule(*own, found.state, found.warnings, tip)
+        warnings = found.warnings + ((self._refused,) if self._refused is not None else ())
+        return ResolvedModule(*own, found.state, warnings, tip)
 
     def _unknown(self, name: str) -> InputError:
         from gitml.core.diagnostics import nearest

@@ -51,6 +51,34 @@ def test_logs_that_grew_apart_become_one(team: Team) -> None:
     team.hub.git("fsck", "--strict")
 
 
+def test_what_plain_git_fetch_brought_of_modules_is_there_at_the_next_look(team: Team) -> None:
+    ann = team.person("ann")
+    ann.repo.commit("module", {"m/module.yaml": MODULE, "m/say.py": "import sys\nopen(sys.argv[1], 'w').write('x')\n"})
+    ann.repo.git("push", "-q", "origin", "main")
+    bob = team.person("bob")
+    bob.do("init", "--remote", "origin")
+    ann.do("module", "publish", "m")
+    ann.do("push")
+    bob.repo.git("fetch", "-q")
+    assert [row["name"] for row in bob.do("module", "list", "--json").json] == ["m"]
+    bob.do("module", "deprecate", "m@1.0.0", "--reason", "old")  # of one's own, and pushed by nobody
+    ann.repo.commit("more", {"m/module.yaml": MODULE.replace("1.0.0", "1.1.0")})
+    ann.do("module", "publish", "m")
+    ann.do("push")
+    bob.repo.git("fetch", "-q")
+    assert versions(bob) == ["1.0.0"]
+    assert bob.do("fetch", "--json").json["received"]["events"] == 1
+    assert versions(bob) == ["1.0.0", "1.1.0"]
+    bob.do("push")
+    ann.repo.git("fetch", "-q", "origin", "+refs/gitml/registry:refs/gitml/remotes/origin/registry")
+    ann.repo.git("update-ref", "refs/gitml/remotes/origin/registry", "HEAD")  # nothing that a registry is
+    assert versions(ann) == ["1.0.0", "1.1.0"]
+
+
+def versions(person: Project) -> list[str]:
+    return sorted(row["version"] for row in person.do("module", "show", "m", "--json").json["versions"])
+
+
 def test_nothing_to_do_is_said_and_moves_nothing(team: Team) -> None:
     ann, bob = team.person("ann"), team.person("bob")
     assert ann.do("push").out == "origin: everything is there already\n"
@@ -156,6 +184,16 @@ def test_a_clone_has_all_records_and_plain_git_fetch_brings_more(team: Team) -> 
     bob.repo.git("fetch", "-q")
     assert team.runs_of(bob) == {first, second}
     assert bob.do("push").out == "origin: everything is there already\n"
+
+
+def test_a_clone_that_checks_nothing_out_says_why_and_what_to_do(team: Team) -> None:
+    ann = team.person("ann")
+    ann.run()
+    ann.do("push")
+    team.hub.git("symbolic-ref", "HEAD", "refs/heads/nothing")
+    done = ann.do("clone", team.hub.path, "bob", cwd=team.path)
+    assert "nothing is checked out: the remote's own branch has no commit; it has main" in done.err
+    assert "next: cd bob; git switch main; gitml log; gitml run" in done.out
 
 
 def test_a_clone_says_what_is_wrong_with_url_or_folder(team: Team) -> None:

@@ -26,6 +26,32 @@ def history(project: Project) -> Project:
     return project
 
 
+def test_runs_are_named_by_how_far_back_they_are(history: Project) -> None:
+    ids = [run["run"] for run in history.gitml("log", "--json").data]
+    assert [
+        history.gitml("show", name, "--json").data["run"] for name in ("latest", "latest~0", "latest~1", "latest~2")
+    ] == [
+        ids[0],
+        *ids,
+    ]
+    assert "no run latest~3: there are 3" in history.gitml("show", "latest~3", code=2).err
+    assert "not a run" in history.gitml("show", "latest~x", code=2).err
+    assert (
+        history.gitml("params", "diff", "latest~2..latest").out
+        == history.gitml("params", "diff", f"{ids[2]}..{ids[0]}").out
+    )
+    assert history.gitml("lineage", "up", "latest~1:train.model").out.startswith("artifact train.model")
+
+
+def test_one_run_alone_is_compared_with_the_newest_of_its_pipeline(history: Project) -> None:
+    history.write("pipelines/other.yaml", "steps: {a: {run: sh src/nothing.sh}}")
+    history.write("src/nothing.sh", "true")
+    history.gitml("run", "other")
+    ids = [run["run"] for run in history.gitml("log", "--json").data]
+    told = history.gitml("metrics", "diff", ids[2], "--json").data
+    assert (told["before"]["run"], told["after"]["run"]) == (ids[2], ids[1])
+
+
 def test_log_lists_runs_newest_first_with_a_star_for_uncommitted_work(history: Project) -> None:
     answer = history.gitml("log")
     lines = answer.out.splitlines()

@@ -53,6 +53,18 @@ def test_a_remote_that_cannot_be_reached_is_said_and_its_steps_run_again(team: A
 
 
 @pytest.mark.slow
+def test_a_store_whose_folder_is_gone_is_not_taken_for_an_empty_one(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = team.people["author"]
+    ada.run("big")
+    ada.do("push")
+    (tmp_path / "share/store").rename(tmp_path / "elsewhere")  # as when a share is not mounted
+    refused = ada.do("push", code=6)
+    assert "the folder is gone" in refused.err
+    assert not (tmp_path / "share/store").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "share/store")
+    assert "nothing to send" in ada.do("push").out
+
+
 def test_what_a_remote_does_not_keep_its_word_on_is_made_again_within_the_run(
     team: ArtifactTeam, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""What every remote store does, whatever it is made of: folders, Git LFS, S3 and SSH, each with its real server."""
+"""What every remote store does, whatever it is made of: folders, Git LFS, S3, GCS, Azure and SSH, each with a real server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from gitml.core.digest import Digest, digest_of, hex_of
 from gitml.core.protocols import Listed, RemoteStore, SweptRemote
 from gitml.core.remotes import Manifest, RemoteSpec, Stored, encode_manifest
-from gitml.errors import GitmlError, IntegrityError
+from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.repo.discover import discover
 from gitml.repo.lfsplace import find_endpoint
 from gitml.repo.lfsserver import LfsServer
@@ -23,7 +23,19 @@ from gitml.store.remote.layout import lfs_key_of
 from gitml.store.remote.opening import open_remote
 from gitml.store.remote.pointed import PointedRemote
 from tests.kit.repository import Repository, isolate
-from tests.kit.servers import S3_ENVIRONMENT, Server, lfs_server, make_bucket, s3_server, ssh_server
+from tests.kit.servers import (
+    S3_ENVIRONMENT,
+    Server,
+    az_environment,
+    az_server,
+    gs_environment,
+    gs_server,
+    lfs_server,
+    make_bucket,
+    make_container,
+    s3_server,
+    ssh_server,
+)
 
 pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
 
@@ -51,11 +63,26 @@ class Place:
     def __init__(self, opened: Callable[[], RemoteStore], overwrite: Callable[[Digest, bytes], None] | None) -> None:
         self.open = opened
         self.overwrite = overwrite
+        self.missing: RemoteSpec | None = None
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = s3_server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def gs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = gs_server(tmp_path_factory.mktemp("gs"), "bucket")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = az_server(tmp_path_factory.mktemp("az"))
     yield server
     server.kill()
 
@@ -85,7 +112,7 @@ def in_folder(root: Path, key: str) -> Callable[[Digest, bytes], None]:
     return overwrite
 
 
-@pytest.fixture(params=["file", "s3", "ssh", "lfs", "lfs-folder"])
+@pytest.fixture(params=["file", "s3", "gs", "az", "ssh", "lfs", "lfs-folder"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     kind = request.param
     root = tmp_path / "store"
@@ -104,6 +131,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         make_bucket(server.port, bucket)
         spec = RemoteSpec("r", f"s3://{bucket}/a prefix", {"endpoint": f"http://127.0.0.1:{server.port}"})
         make = partial(open_remote, spec)
+    elif kind == "gs":
+        server = request.getfixturevalue("gs")
+        for name, value in gs_environment(server.port).items():
+            monkeypatch.setenv(name, value)
+        make = partial(open_remote, RemoteSpec("r", f"gs://bucket/a prefix/{os.urandom(6).hex()}"))
+    elif kind == "az":
+        server = request.getfixturevalue("az")
+        for name, value in az_environment(server.port).items():
+            monkeypatch.setenv(name, value)
+        container = f"c{os.urandom(6).hex()}"
+        make_container(server.port, container)
+        make = partial(open_remote, RemoteSpec("r", f"az://{container}/a prefix"))
     elif kind == "ssh":
         server, home = request.getfixturevalue("ssh")
         monkeypatch.setenv("HOME", str(home))
@@ -136,7 +175,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         opened.append(make())
         return opened[-1]
 
-    yield Place(remember, overwrite)
+    here = Place(remember, overwrite)
+    if kind in ("s3", "gs", "az"):
+        here.missing = RemoteSpec("r", f"{kind}://never-made/x", spec.options if kind == "s3" else {})
+    yield here
     for remote in opened:
         remote.close()
 
@@ -230,6 +272,37 @@ def test_an_upload_that_is_ended_leaves_nothing_under_the_name(place: Place, tmp
     assert read(place.open(), item) == LARGE
 
 
+def test_what_two_upload_at_once_is_there_whole(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(LARGE)
+    item = item_of(LARGE)
+    errors: list[BaseException] = []
+
+    def upload() -> None:
+        try:
+            place.open().put(item, str(path), nothing)
+        except RemoteError as error:  # the other may have ended what both went on with: the next try finds it there
+            errors.append(error)
+
+    threads = [threading.Thread(target=upload) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) < 2, errors
+    assert read(place.open(), item) == LARGE
+
+
+def test_a_bucket_that_is_missing_is_said(place: Place, tmp_path: Path) -> None:
+    if place.missing is None:
+        pytest.skip("a folder is made")
+    path = tmp_path / "large"
+    path.write_bytes(LARGE)
+    for content in (SMALL, LARGE):
+        with pytest.raises((RemoteError, TrustError)):
+            open_remote(place.missing).put(item_of(content), SMALL if content is SMALL else str(path), nothing)
+
+
 def test_a_download_goes_on_in_the_middle_or_says_that_it_begins_anew(remote: RemoteStore) -> None:
     item = put(remote, LARGE)
     for start in (1, 8 << 20, len(LARGE) - 1):
@@ -263,6 +336,7 @@ def test_many_are_asked_for_and_moved_at_once(remote: RemoteStore) -> None:
     contents = [b"content %d" % number for number in range(230)]
     items = [item_of(content) for content in contents]
     assert remote.lacking(items) == {item.digest for item in items}
+    remote.put(items[0], contents[0], nothing)  # giftless may fail when two are the first in a new folder
     errors: list[BaseException] = []
 
     def work(part: int) -> None:

@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.kit.artifacts import ArtifactTeam, bytes_stored, stored
-from tests.kit.servers import S3_ENVIRONMENT, lfs_server, lfs_token, make_bucket, s3_server
+from tests.kit.commandline import Project
+from tests.kit.servers import (
+    S3_ENVIRONMENT,
+    az_environment,
+    az_server,
+    lfs_server,
+    lfs_token,
+    make_bucket,
+    make_container,
+    s3_server,
+    wipe_bucket,
+    wipe_container,
+)
 
 pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
 
 
-@pytest.fixture(params=["file", "s3", "lfs", "lfs-folder"])
+@pytest.fixture(params=["file", "s3", "az", "lfs", "lfs-folder"])
 def team(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactTeam]:
     kind = request.param
     if kind == "file":
-        yield ArtifactTeam(tmp_path, f"[file://{tmp_path}/store]")
+        yield ArtifactTeam(tmp_path, f"[file://{tmp_path}/store]", wipe=partial(empty, tmp_path / "store"))
     elif kind == "s3":
         server = s3_server(tmp_path / "server")
         make_bucket(server.port, "team")
         yield ArtifactTeam(
-            tmp_path, f"[{{name: lab, url: 's3://team/x', endpoint: 'http://127.0.0.1:{server.port}'}}]", S3_ENVIRONMENT
+            tmp_path,
+            f"[{{name: lab, url: 's3://team/x', endpoint: 'http://127.0.0.1:{server.port}'}}]",
+            S3_ENVIRONMENT,
+            partial(wipe_bucket, server.port, "team"),
         )
+        server.kill()
+    elif kind == "az":
+        server = az_server(tmp_path / "server")
+        make_container(server.port, "team")
+        wipe = partial(wipe_container, server.port, "team")
+        yield ArtifactTeam(tmp_path, "['az://team/x']", az_environment(server.port), wipe)
         server.kill()
     elif kind == "lfs":
         secret = "a-secret-of-the-tests-that-is-long-enough-0123456789"
@@ -41,10 +64,16 @@ def team(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactTea
             "GIT_CONFIG_KEY_2": "credential.helper",
             "GIT_CONFIG_VALUE_2": str(helper),
         }
-        yield ArtifactTeam(tmp_path, "lfs", settings)
+        yield ArtifactTeam(tmp_path, "lfs", settings, partial(empty, tmp_path / "server/objects"))
         server.kill()
     else:
-        yield ArtifactTeam(tmp_path, "lfs")
+        yield ArtifactTeam(tmp_path, "lfs", wipe=partial(empty, tmp_path / "hub.git/lfs"))
+
+
+def empty(folder: Path) -> None:
+    """Takes all out of a folder."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_the_tour(team: ArtifactTeam, tmp_path: Path) -> None:
@@ -86,6 +115,49 @@ def test_the_tour(team: ArtifactTeam, tmp_path: Path) -> None:
     assert set(ada.outcomes("big", "-S", "cut=20").values()) == {"reused"}
     assert ada.do("fsck").out == ""
     assert bob.do("fsck", "--remote", store["remote"], "--deep").out == ""
+
+
+def test_a_store_that_was_emptied_is_filled_again_by_a_push(team: ArtifactTeam) -> None:
+    ada, bob = team.people["author"], team.person("bob")
+    ada.run("big")
+    ada.do("push")
+    bob.do("pull", "--artifacts")
+    bob.run("big", "-S", "cut=20")
+    bob.do("push")
+    for person in (ada, bob):
+        sent_nothing(person)
+    team.wipe()
+    sent = ada.do("push", "--json").json["artifacts"][0]
+    assert {root["name"] for root in sent["sent"]} == {"make.model", "make.parts"}
+    assert ada.do("fsck", "--remote", sent["remote"], "--deep").out == ""
+    for person in (bob, ada):
+        sent_nothing(person)
+
+
+def sent_nothing(person: Project) -> None:
+    """That a push has nothing to send to the store, and moves nothing."""
+    (store,) = person.do("push", "--json").json["artifacts"]
+    assert (store["sent"], store["missing"], store["bytes"]) == ([], [], 0)
+
+
+def test_a_log_that_lies_in_the_store_only_is_printed(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, f"[file://{tmp_path}/store]")
+    ada = team.people["author"]
+    script = "import sys\nprint('many words ' * 5000)\nopen(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read(5))\n"
+    ada.repo.commit("a step that says much", {"head.py": script})
+    ada.repo.git("push", "-q", "origin", "main")
+    run = ada.run("big")["run"]
+    ada.do("push")
+    bob = team.person("bob")
+    bob.do("pull")
+    assert stored(bob) == set()
+    assert bob.do("logs", run, "head").out.count("many words") == 5000
+    assert len(stored(bob)) == 1
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").mkdir()
+    carol = team.person("carol")
+    carol.do("pull")
+    assert "the log of head" in carol.do("logs", run, "head", code=3).err
 
 
 def test_what_is_lost_here_is_healed_from_the_store(team: ArtifactTeam) -> None:

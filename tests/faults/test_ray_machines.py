@@ -66,10 +66,6 @@ def attempts(run: dict[str, Any], name: str) -> list[tuple[str, str]]:
     return [(a.get("machine", ""), a["outcome"]) for a in step_of(run, name)["attempts"]]
 
 
-def log_of(lab: RayLab, step: str) -> str:
-    return lab.do("logs", "--step", step).stdout
-
-
 def test_what_one_machine_makes_another_uses_and_all_of_it_comes_home(lab: RayLab) -> None:
     lab.project({"pipelines/p.yaml": TWO, "src/make.py": MAKE, "src/use.py": USE})
     run = lab.run()

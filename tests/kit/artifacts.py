@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.kit.commandline import Project
@@ -53,10 +53,17 @@ def big_files(remotes: str) -> Mapping[str, str]:
 
 
 class ArtifactTeam(Team):
-    """A Team whose repository has the project, with these remote stores."""
+    """A Team whose repository has the project, with these remote stores; `wipe` takes all out of the store without gitml."""
 
-    def __init__(self, path: Path, remotes: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        remotes: str,
+        env: Mapping[str, str] | None = None,
+        wipe: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(path)
+        self.wipe = wipe
         self.env = dict(env or {})
         author = self.person("author")
         author.repo.commit("the project", big_files(remotes))

@@ -15,6 +15,7 @@ class Cutting:
         self.limit = limit
         self.passed = 0
         self.cuts = 0
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,9 +43,11 @@ class Cutting:
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                self.passed += len(data)
-                if self.limit is not None and self.passed > self.limit:
-                    self.cuts += 1
+                with self._lock:
+                    self.passed += len(data)
+                    cut = self.limit is not None and self.passed > self.limit
+                    self.cuts += cut
+                if cut:
                     break
                 target.sendall(data)
         for end in (source, target):

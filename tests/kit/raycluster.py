@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +50,8 @@ class RayCluster:
     ) -> None:
         self.lab = lab
         self.env = env
+        self.own: dict[int, Mapping[str, str]] = {}  # of Ray on single machines
+        self.words: dict[int, Sequence[str]] = {}  # what `ray start` is told on single machines beside
         self.offers = dict(enumerate(offers, 1))
         self.token = token
         self.dashboard = dashboard
@@ -77,11 +81,25 @@ class RayCluster:
             words += ["--ray-client-server-port=10001"] + (["--dashboard-host=0.0.0.0"] if self.dashboard else [])
         else:
             words.append(f"--address={self.address}")
+        words += self.words.get(number, ())
         log = Path(f"{machine.root}/root/ray.log")
-        self.nodes[number] = machine.start(*words, env={**QUICK, **self.environ(), **self.env}, log=log)
+        self.nodes[number] = machine.start(
+            *words, env={**QUICK, **self.environ(), **self.env, **self.own.get(number, {})}, log=log
+        )
+
+    def end(self, number: int) -> None:
+        """Kills all that runs on a machine, Ray and what is left of it; the machine stays."""
+        machine = self.lab[number]
+        for pid in machine.processes(""):
+            if pid != machine.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        node = self.nodes.pop(number, None)
+        if node is not None:
+            node.wait(60)
 
     def start_all(self) -> None:
-        """Starts the head, then the others; returns when all are there."""
+        """Starts the head, then the others; returns when all are there. Nothing of them may run."""
         self.start(1)
         self._until("nothing listens", lambda: self._listens(1))
         for number in list(self.offers)[1:]:
@@ -92,7 +110,7 @@ class RayCluster:
         """How many machines the head has."""
         count = "from ray._raylet import GcsClient; import sys; from ray.core.generated.gcs_pb2 import GcsNodeInfo; "
         count += "print(sum(n.state == 0 for n in GcsClient(address=sys.argv[1]).get_all_node_info().values()))"
-        done = self.lab[1].do("python", "-c", count, self.address, env=self.environ(), code=None)
+        done = self.lab[1].do("python", "-c", count, self.address, env={**self.environ(), **self.env}, code=None)
         return int(done.stdout or 0) if done.returncode == 0 else 0
 
     def on(self, number: int) -> Machine:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,12 @@ class LocalRay:
         if asked.labels:
             options["label_selector"] = label_selector(asked.labels, known or [])
         return options
+
+    def may_grow(self, asked: Resources) -> bool:
+        return False
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        return []
 
 
 @contextmanager

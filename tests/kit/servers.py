@@ -1,6 +1,8 @@
-"""Real servers for remote stores, on loopback: Git LFS (giftless), S3 (moto) and SSH (the machine's sshd).
+"""Real servers for remote stores, on loopback: Git LFS (giftless), S3 (moto), Google Cloud Storage (gcp-storage-emulator),
+Azure Blob Storage (Azurite) and SSH (the machine's sshd).
 
-giftless and moto live in an environment of their own, `.venv/servers`, which `make test` makes; without make it is made here.
+Those of Python live in an environment of their own, `.venv/servers`, and Azurite in `.venv/azurite`; `make test` makes both,
+without make they are made here.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(sys.prefix) / "servers"
 _STAMP = Path(sys.prefix) / "servers.stamp"
+_AZURITE = Path(sys.prefix) / "azurite"
+_NODE = 20  # what Azurite's packages ask for
 
 
 def servers_python() -> str:
@@ -139,6 +143,85 @@ def make_bucket(port: int, name: str) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/{name}", method="PUT")
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200
+
+
+def gs_server(folder: Path, bucket: str) -> Server:
+    """gcp-storage-emulator with one bucket, keeping everything in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    emulator = [servers_python(), "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
+    return Server([*emulator, "--quiet", "--in-memory", "--default-bucket", bucket], port, folder)
+
+
+def gs_environment(port: int) -> dict[str, str]:
+    """What leads gcsfs to the server; no credentials are asked for there."""
+    return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
+
+
+def azurite() -> str:
+    """Azurite's program, installed by npm. Skips the test, saying why, where there is no Node.js that it runs on."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip(f"needs Azurite: install Node.js {_NODE} or newer, and npm")
+    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    if int(version.lstrip("v").partition(".")[0]) < _NODE:
+        pytest.skip(f"needs Azurite: install Node.js {_NODE} or newer, this is {version}")
+    with open(f"{sys.prefix}/azurite.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        install = [str(ROOT / "requirements/azurite/install"), str(_AZURITE)]
+        done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs Azurite, which npm could not install: {done.stderr.strip()[-200:]}")
+    return str(_AZURITE / "node_modules/azurite/dist/src/blob/main.js")
+
+
+# Azurite's one account and its key, which are the same everywhere and known to all.
+_AZURE_ACCOUNT = "devstoreaccount1"
+_AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+def az_server(folder: Path) -> Server:
+    """Azurite, keeping blobs in `folder`."""
+    program = azurite()
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = ["node", program, "--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
+    return Server([*command, "--skipApiVersionCheck"], port, folder)
+
+
+def az_environment(port: int) -> dict[str, str]:
+    """What lets adlfs into the server."""
+    place = f"BlobEndpoint=http://127.0.0.1:{port}/{_AZURE_ACCOUNT};"
+    account = f"DefaultEndpointsProtocol=http;AccountName={_AZURE_ACCOUNT};AccountKey={_AZURE_KEY};"
+    return {"AZURE_STORAGE_CONNECTION_STRING": account + place}
+
+
+def make_container(port: int, name: str) -> None:
+    """A container at the Azure server."""
+    from azure.storage.blob import BlobServiceClient
+
+    place = az_environment(port)["AZURE_STORAGE_CONNECTION_STRING"]
+    with BlobServiceClient.from_connection_string(place) as client:
+        client.create_container(name).close()
+
+
+def wipe_bucket(port: int, name: str) -> None:
+    """Takes all out of the S3 server, and makes the bucket anew."""
+    import urllib.request
+
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
+    urllib.request.urlopen(request, timeout=30).close()
+    make_bucket(port, name)
+
+
+def wipe_container(port: int, name: str) -> None:
+    """Takes all out of a container of the Azure server."""
+    from azure.storage.blob import BlobServiceClient
+
+    place = az_environment(port)["AZURE_STORAGE_CONNECTION_STRING"]
+    with BlobServiceClient.from_connection_string(place) as client, client.get_container_client(name) as container:
+        for blob in container.list_blobs():
+            container.delete_blob(blob.name)
 
 
 def ssh_server(folder: Path, home: Path) -> Server:

@@ -13,7 +13,7 @@ from gitml.cli.terminal import safe
 from gitml.cli.words import ago, count
 
 if TYPE_CHECKING:
-    from gitml.workspace import Workspace
+    from gitml.flow.cloning import Cloned
 
 
 @verb("clone", json=True)
@@ -44,19 +44,24 @@ def command(
     if session.json:
         session.show_json({"path": os.path.abspath(cloned.folder), **as_data(cloned.moved)})
     else:
-        session.show(*_told(cloned.ws, cloned.folder))
+        if cloned.others:
+            names = ", ".join(safe(name) for name in cloned.others[:4]) + (", …" if len(cloned.others) > 4 else "")
+            session.warn(f"nothing is checked out: the remote's own branch has no commit; it has {names}")
+        session.show(*_told(cloned))
     return settle(cloned.moved)
 
 
-def _told(ws: Workspace, folder: str) -> list[str]:
+def _told(cloned: Cloned) -> list[str]:
     """What is there, and what to do next."""
+    ws, folder = cloned.ws, cloned.folder
     into = f"cloned into {safe(folder)}"
+    go = f"cd {safe(folder)}" + (f"; git switch {safe(cloned.others[0])}" if cloned.others else "")
     runs = ws.index.count_runs()
     if not runs:
-        return [f"{into}; nobody has recorded a run there yet", f"next: cd {safe(folder)}; gitml run"]
+        return [f"{into}; nobody has recorded a run there yet", f"next: {go}; gitml run"]
     newest = ws.index.runs(limit=1)[0]
     return [
         f"{into}, with {count(runs, 'run')}; the newest is {newest.id[:8]} of {safe(newest.pipeline)},"
         f" {newest.status}, {ago(newest.started, ws.now())}",
-        f"next: cd {safe(folder)}; gitml log; gitml run",
+        f"next: {go}; gitml log; gitml run",
     ]

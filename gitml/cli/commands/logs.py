@@ -10,10 +10,10 @@ import click
 
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
-from gitml.cli.submitted import There, submitted_run
 from gitml.cli.terminal import paint, safe, safe_line
 from gitml.cli.words import size
 from gitml.errors import RemoteError
+from gitml.flow.submitted import There, submitted_run
 
 if TYPE_CHECKING:
     from gitml.history.logs import Part
@@ -28,14 +28,15 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     """Print what the steps of a run wrote, each attempt of each; of a run in progress what they wrote so far.
 
     RUN is the beginning of a run's id; without it, the newest run. With STEP the log of that step alone, a reused one's
-    from the run that made it. To a file or a pipe the bytes go as they are, to a terminal as safe text.
+    from the run that made it. What lies in a remote store only is fetched. To a file or a pipe the bytes go as they are, to a
+    terminal as safe text.
     """
     from gitml.history.logs import parts, read
     from gitml.history.runs import find_run
 
     ws = session.ws
     recover_killed(ws)
-    with submitted_run(session, run, on) as there:
+    with submitted_run(session.ws, run, on) as there:
         if there is not None:
             return _print_submitted(session, there, step, follow)
     found = find_run(ws, run)
@@ -45,6 +46,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     if session.json:
         session.show_json([_as_data(part) for part in logs])
         return 0
+    _bring(session, logs)
     printer = _Printer(session, len({part.step for part in logs}) > 1 or any(part.of > 1 for part in logs))
     for part in logs:
         printer.begin(part)
@@ -54,6 +56,24 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     if not logs:
         session.note("nothing was performed in this run" if step is None else "nothing of it is kept")
     return 0
+
+
+def _bring(session: Session, logs: list[Part]) -> None:
+    """Brings the logs that lie in a remote store only."""
+    from gitml.core.result import OutputRef
+    from gitml.history.contents import is_here
+
+    ws = session.ws
+    absent = [
+        part for part in logs if part.log is not None and not is_here(ws, part.log.digest, part.log.size, tree=False)
+    ]
+    if absent:
+        from gitml.cli.transfers import bring_outputs
+
+        named = [(f"the log of {part.step}", part.log) for part in absent]
+        bring_outputs(
+            session, [OutputRef(name, "file", log.digest, log.size) for name, log in named if log is not None]
+        )
 
 
 def _follow(session: Session, run: str, step: str | None) -> int:

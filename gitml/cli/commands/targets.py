@@ -74,6 +74,8 @@ def _about(state: TargetState) -> str:
     if state.version:
         about.append(f"Ray {safe(state.version)}")
     about.append(paint("anybody may enter", "yellow", sys.stdout) if state.open else "asks for a token")
+    if not state.free_is_known:
+        about.append("what is free and what runs there can't be told through ray://")
     return ", ".join(about)
 
 
@@ -118,7 +120,7 @@ def _as_data(state: TargetState) -> dict[str, Any]:
                 "head": machine.head,
                 "labels": dict(machine.total.labels),
                 "resources": _resources(machine.total),
-                "free": _resources(machine.free),
+                "free": _resources(machine.free) if state.free_is_known else None,
                 "running": list(machine.running),
             }
             for machine in state.machines

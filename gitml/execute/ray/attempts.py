@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gitml.core.protocols import Task, TaskFinished
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.ray.gang import Reserved
 from gitml.execute.ray.homecoming import LogFile
 from gitml.execute.ray.orders import Report
+from gitml.execute.ray.places import Reserved
+
+
+class Call(Protocol):
+    """A Ray task that was submitted."""
+
+    def cancel(self, *, force: bool) -> None:
+        """Asks it to end, by a signal that it heeds; with `force` its process is killed."""
 
 
 class Attempt:
-    """A Task under way, as the Ray task `ref` on the machine `node`, as far as is known."""
+    """A Task under way, as the Ray task `call` on the machine `node`, as far as is known."""
 
-    def __init__(self, task: Task, ref: Any, node: str, ahead: bool, reserved: Reserved | None = None) -> None:
+    def __init__(self, task: Task, call: Call, node: str, ahead: bool, reserved: Reserved | None = None) -> None:
         self.task = task
-        self.ref = ref
+        self.call = call
         self.node = node
-        self.host = ""
+        self.host = ""  # the machine's name, which is told of an attempt also when the machine is gone
         self.ahead = ahead  # whether it was submitted before there was room
         self.reserved = reserved
         self.begun = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.contents import Services
-from gitml.execute.ray.depot import PIECE, UNDER_WAY, Depot, pulled
+from gitml.execute.ray.depot import GROUPS, PIECE, UNDER_WAY, Depot, pulled
 from gitml.execute.ray.folder import Arriving, Place
 from gitml.execute.ray.supply import Supply
 
@@ -39,8 +39,7 @@ class Carrier:
             import ray
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-            groups = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2}
-            actor = ray.remote(num_cpus=0, max_restarts=3, concurrency_groups=groups)(Depot)
+            actor = ray.remote(num_cpus=0, max_restarts=3, concurrency_groups=GROUPS)(Depot)
             there = NodeAffinitySchedulingStrategy(node, soft=False)
             self._depots[node] = actor.options(scheduling_strategy=there).remote(self._place)
         return self._depots[node]
@@ -87,7 +86,7 @@ class Carrier:
 
         for other in others:
             try:
-                ray.get(depot.fetch.options(concurrency_group="pull").remote(other, name, size))
+                ray.get(depot.fetch.remote(other, name, size))
             except ray.exceptions.RayError:
                 continue
             return
@@ -96,18 +95,17 @@ class Carrier:
     def _push(self, depot: Any, name: str, size: int) -> None:
         import ray
 
-        position = ray.get(depot.begin.options(concurrency_group="in").remote(name, size))
+        position = ray.get(depot.begin.remote(name, size))
         if position == size:
             return
-        take = depot.take.options(concurrency_group="in")
         sent: deque[Any] = deque()
         for piece in Supply(self._make_services()).pieces(name, position, PIECE):
-            sent.append(take.remote(name, position, piece))
+            sent.append(depot.take.remote(name, position, piece))
             position += len(piece)
             if len(sent) >= UNDER_WAY:
                 ray.get(sent.popleft())
         ray.get(list(sent))
-        ray.get(depot.finish.options(concurrency_group="in").remote(name))
+        ray.get(depot.finish.remote(name))
 
     def _fetch(self, depot: Any, contents: Sequence[tuple[str, int]]) -> None:
         services = self._make_services()
@@ -117,9 +115,11 @@ class Carrier:
                 self._arrive(depot, name, size, arriving)
 
     def _arrive(self, depot: Any, name: str, size: int, arriving: Arriving) -> None:
+        import ray
+
         def go_on() -> None:
-            give = depot.give.options(concurrency_group="out").remote
-            for piece in pulled(give, name, arriving.position, size):
+            give = depot.give_copy if ray.util.client.ray.is_connected() else depot.give
+            for piece in pulled(give.remote, name, arriving.position, size):
                 arriving.write(piece)
 
         try:

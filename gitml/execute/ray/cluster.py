@@ -6,16 +6,18 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from gitml.core.config import Target
 from gitml.core.resources import Resources
 from gitml.errors import RemoteError
 from gitml.execute.ray import machines as matching
 from gitml.execute.ray.door import Door, open_door
-from gitml.execute.ray.head import Growth, Head
-from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.head import Growth, Head, Hopeless
+from gitml.execute.ray.inside import ask_inside
+from gitml.execute.ray.machines import NODE_ID, Machine
 from gitml.execute.ray.settings import settle
 
 CLIENT_PORT = 10001
@@ -43,6 +45,13 @@ def connect(target: Target, environ: Mapping[str, str]) -> Cluster:
             own.close()
         raise
     return cluster
+
+
+class Lack(NamedTuple):
+    """What is missing for a wish, and what there is, in words; `may_come` when an autoscaler may add it."""
+
+    words: str
+    may_come: bool
 
 
 class Cluster:
@@ -85,23 +94,45 @@ class Cluster:
         self.join()
         return _client_machines()
 
-    def unsatisfiable(self, asked: Resources, nodes: int = 1) -> str | None:
-        """What is missing for a wish that no machine can ever fulfil, and what there is; None when it can, or will be able to."""
-        missing = matching.unsatisfiable(asked, nodes, self.machines())
-        return None if missing is None or self.may_grow(asked) else missing
+    def look(self) -> tuple[list[Machine], bool]:
+        """The machines with what is free and what runs there; False when that could not be found out, and totals stand for it."""
+        if self.head is not None:
+            return self.head.look(), True
+        self.join()
+        found = ask_inside("look")
+        return (_client_machines(), False) if found is None else (found, True)
 
-    def waits_for(self, asked: Resources, nodes: int = 1) -> str | None:
-        """What an autoscaler must add before a wish can be fulfilled, in words; None when nothing, or there is none."""
-        missing = matching.unsatisfiable(asked, nodes, self.machines())
-        return missing if missing is not None and self.may_grow(asked) else None
+    def lack(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Lack | None:
+        """What is missing for a wish that the `machines` there are can't fulfil even when idle; None when they can."""
+        missing = matching.unsatisfiable(asked, nodes, self.machines() if machines is None else machines)
+        return None if missing is None else Lack(missing, self.may_grow(asked))
 
     def may_grow(self, asked: Resources) -> bool:
         """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not tell)."""
-        growth: Growth | None = self.head.growth() if self.head is not None else None
+        growth = self._growth
         if growth is None:
             return False
         plain = asked._replace(labels={})
         return growth.kinds is None or any(plain.missing_from(kind) is None for kind in growth.kinds)
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
+        told = self.head.hopeless() if self.head is not None else ask_inside("hopeless") or ()
+        return [asked for asked in wishes if any(self._means(one, asked) for one in told)] if told else []
+
+    def _means(self, told: Hopeless, asked: Resources) -> bool:
+        options = self.options(asked)
+        raw = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], **options.get("resources", {})}
+        plain = matching.resources_of({**raw, "memory": options.get("memory", 0)}, {})
+        return plain == told.asked and set(options.get("label_selector", ())) == told.labels - {NODE_ID}
+
+    @cached_property
+    def _growth(self) -> Growth | None:
+        if self.head is not None:
+            return self.head.growth()
+        self.join()
+        found: Growth | None = ask_inside("growth")
+        return found
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A wish as the options of a Ray task; `known` are the machines, when they were looked at just now."""
@@ -209,7 +240,7 @@ def _client_machines() -> list[Machine]:
     found = []
     for node in ray.nodes():
         if node["Alive"]:
-            labels = {name: value for name, value in node["Labels"].items() if name != "ray.io/node-id"}
+            labels = {name: value for name, value in node["Labels"].items() if name != NODE_ID}
             total = matching.resources_of(node["Resources"], labels)
             head = "node:__internal_head__" in node["Resources"]
             name = node["NodeManagerHostname"] or node["NodeName"]

@@ -9,12 +9,28 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from gitml.execute.ray.folder import Arriving, Folder, Place
 
 PIECE = 8 * 2**20
 UNDER_WAY = 4
+GROUPS = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2}  # threads
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _served_by(group: str) -> Callable[[Method], Method]:
+    """Marks a method of an actor as served by these threads, as `ray.method` does, without loading Ray.
+
+    Not said at each call: Ray's client can't.
+    """
+
+    def mark(method: Method) -> Method:
+        method.__ray_concurrency_group__ = group  # type: ignore[attr-defined]
+        return method
+
+    return mark
 
 
 class Depot:
@@ -25,6 +41,7 @@ class Depot:
         self.taking: Folder = place.folder(os.environ)
         self.arriving: dict[str, Arriving] = {}
 
+    @_served_by("in")
     def begin(self, name: str, size: int) -> int:
         """Where a content that is sent goes on: 0 for a new one, its size for one that is here already."""
         if not self.taking.lacking([name]):
@@ -33,6 +50,7 @@ class Depot:
             self.arriving[name] = self.taking.arriving(name, size)
         return self.arriving[name].position
 
+    @_served_by("in")
     def take(self, name: str, position: int, piece: Any) -> None:
         """The next piece; one that is here already is passed over, as it was sent twice."""
         arriving = self.arriving[name]
@@ -45,12 +63,14 @@ class Depot:
             arriving.abandon()
             raise
 
+    @_served_by("in")
     def finish(self, name: str) -> None:
         """All of it is here: verifies and keeps it."""
         arriving = self.arriving.pop(name)
         arriving.commit()
         self.taking.added([name], arriving.position)
 
+    @_served_by("pull")
     def fetch(self, source: Any, name: str, size: int) -> None:
         """Takes a content from another depot."""
         folder = self.place.folder(os.environ)
@@ -58,8 +78,7 @@ class Depot:
             return
         arriving = folder.arriving(name, size)
         try:
-            give = source.give.options(concurrency_group="out").remote
-            for piece in pulled(give, name, 0, size):
+            for piece in pulled(source.give.remote, name, 0, size):
                 arriving.write(piece)
         except BaseException:
             arriving.abandon()
@@ -67,6 +86,7 @@ class Depot:
         arriving.commit()
         folder.added([name], size)
 
+    @_served_by("out")
     def give(self, name: str, position: int, size: int) -> Any:
         """A piece of a content that is here."""
         import mmap
@@ -80,6 +100,13 @@ class Depot:
                 pass
             file.seek(position)
             return pickle.PickleBuffer(file.read(size))
+
+    @_served_by("out")
+    def give_copy(self, name: str, position: int, size: int) -> bytes:
+        """As `give`, for a driver that is reached by Ray's client: what it brings must be copied, or it tries for ever."""
+        with self.place.folder(os.environ).open(name) as file:
+            file.seek(position)
+            return file.read(size)
 
 
 def pulled(give: Callable[[str, int, int], Any], name: str, position: int, size: int) -> Iterator[Any]:

@@ -10,8 +10,9 @@ from gitml.core.resources import Resources
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.ray.attempts import Lost, never_began
 from gitml.execute.ray.folder import Place
-from gitml.execute.ray.gang import LOOK, Gangs, Reserved
+from gitml.execute.ray.gang import LOOK, Gangs
 from gitml.execute.ray.machines import Machine
+from gitml.execute.ray.places import Reserved
 from gitml.execute.ray.receiving import Receiver
 from gitml.execute.ray.session import Home, Joined, Session
 from gitml.execute.ray.watch import Watch
@@ -31,17 +32,17 @@ class RayExecutor:
     def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
         self._session = session = Session(cluster, home, run, place, grace)
         self._receiver = Receiver(session)
-        self._gangs = Gangs(self, home.services.store)
+        self._gangs = Gangs(self, session.fleet, home.services.store, session.growing.serves)
         self._lost: RemoteError | None = None
         self._ended = False
         tell = session.news.tell
-        self._watch = Watch(cluster.machines, lambda machines: tell(lambda: self._see(machines)))
+        self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(*seen)))
 
     def takes(self, resources: Resources, nodes: int = 1) -> bool:
-        """Whether a Task that asks for this, on each of so many machines, would begin soon."""
-        if nodes > 1:
-            return len(self._session.fleet.with_room(resources)) >= nodes
-        return self._session.fleet.place(resources) is not None
+        """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it."""
+        fleet = self._session.fleet
+        room = len(fleet.with_room(resources)) >= nodes if nodes > 1 else fleet.place(resources) is not None
+        return room or self._session.growing.takes(resources)
 
     def submit(self, task: Task, reserved: Reserved | None = None) -> None:
         """Starts a Task; where a place is `reserved`, there."""
@@ -52,7 +53,7 @@ class RayExecutor:
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
         try:
             if task.action.gang[0] > 1 and reserved is None:
-                self._gangs.begin(task, sender.wish(task), session.fleet)
+                self._gangs.begin(task, sender.places(task))
             else:
                 sender.send(task, reserved=reserved)
         except GitmlError as error:
@@ -73,10 +74,8 @@ class RayExecutor:
             for item in session.news.take():
                 item()
             self._look_after()
-            events, session.events = session.events, []
-            if self._gangs:
-                events = [*self._gangs.sort(events), *self._gangs.look(), *session.events]
-                session.events = []
+            looked = self._gangs.look()
+            events, session.events = [*looked, *self._gangs.sort(session.events)], []
             if events or session.freed:
                 session.freed = False
                 return events
@@ -122,8 +121,6 @@ class RayExecutor:
 
     def _look_after(self) -> None:
         """Has Ray kill what does not end, and gives up what Ray does not know to be lost."""
-        import ray
-
         now = time.monotonic()
         for attempt in list(self._session.attempts.values()):
             if attempt.report is not None:
@@ -132,11 +129,20 @@ class RayExecutor:
                 self._receiver.ended(attempt, Lost("its machine was lost"))
             elif attempt.forced and now > attempt.forced:
                 attempt.forced = now + AGAIN
-                ray.cancel(attempt.ref, force=True)
+                attempt.call.cancel(force=True)
 
-    def _see(self, machines: Sequence[Machine]) -> None:
-        """Takes note of the machines there are."""
+    def _look(self) -> tuple[Sequence[Machine], Sequence[Resources]]:
+        """The machines there are, and which wishes wait in vain; in the thread of the watch."""
         session = self._session
+        waiting = list(session.growing.waiting.values()) + self._gangs.waiting()
+        cluster = session.cluster
+        return cluster.machines(), cluster.hopeless(waiting) if waiting else ()
+
+    def _see(self, machines: Sequence[Machine], hopeless: Sequence[Resources]) -> None:
+        """Takes note of the machines there are, and of wishes that wait in vain."""
+        session = self._session
+        if hopeless:
+            self._receiver.give_up_waiting(hopeless)
         for gone in session.fleet.update(machines):
             session.carrier.forget(gone)
             for attempt in session.attempts.values():

@@ -65,8 +65,7 @@ class Fleet:
         None when there is none. Without `soon` it may have to wait there.
         """
         asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
-        willing = [berth for berth in self.berths.values() if environment not in berth.refuses]
-        able = [berth for berth in willing if fits(asked, berth.machine.total)]
+        able = self._able(asked, environment)
         fitting = [berth for berth in able if fits(asked, berth.free)]
         if not fitting and not (soon and (self.usual >= _SHORT or self.ahead >= self._most_ahead())):
             fitting = able
@@ -74,6 +73,10 @@ class Fleet:
             return None
         known = sizes or {}
         return max(fitting, key=lambda berth: (_held(berth, roots, known), berth.free.cpus, berth.machine.id))
+
+    def able(self, asked: Resources, environment: Digest | None = None) -> list[Berth]:
+        """The machines that can take this when they are idle, and are not known to refuse its environment."""
+        return self._able(asked._replace(labels=label_selector(asked.labels, self.machines())), environment)
 
     def with_room(self, asked: Resources) -> list[Berth]:
         """The machines that have room for this now, those with most free first."""
@@ -101,6 +104,10 @@ class Fleet:
         for berth in self.berths.values():
             total = total.plus(berth.machine.total)
         return total
+
+    def _able(self, asked: Resources, environment: Digest | None) -> list[Berth]:
+        willing = [berth for berth in self.berths.values() if environment not in berth.refuses]
+        return [berth for berth in willing if fits(asked, berth.machine.total)]
 
     def _most_ahead(self) -> int:
         return 2 + int(sum(berth.machine.total.cpus for berth in self.berths.values()))

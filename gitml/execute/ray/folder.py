@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
+from gitml.core.remotes import RemoteSpec
+from gitml.core.result import OutputRef
 from gitml.execute.contents import Services
+
+
+class Trouble(NamedTuple):
+    """What went wrong with a remote store, or (`store` None) with some content that it was to have."""
+
+    store: RemoteSpec | None
+    words: str
 
 
 class Arriving(Protocol):
@@ -40,6 +49,11 @@ class Folder(Protocol):
 
     def arriving(self, name: str, size: int) -> Arriving:
         """Takes in a content of `size` bytes piece by piece."""
+
+    def obtain(
+        self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]
+    ) -> list[Trouble]:
+        """Brings what it can of `outputs` from remote stores; what went wrong. What did not come is still lacking."""
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of a content. IntegrityError when it is not here."""

@@ -6,30 +6,31 @@ attempt is made on each, that knows of the others. What they write becomes one l
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
-from gitml.core.record import LogRef
+from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.crew import VARIABLE, Roster, free_ports, roster_as_text
-from gitml.execute.logs import Log
-from gitml.execute.ray.fleet import Fleet, able
+from gitml.execute.crew import VARIABLE, Roster, roster_as_text
+from gitml.execute.ray.fleet import Fleet
+from gitml.execute.ray.ganglog import GangLog
+from gitml.execute.ray.places import PlaceHad, Reserved
 
 LOOK = 0.1  # seconds between looks at gangs that wait for machines
 PATIENCE = 30.0  # seconds that machines which are lacking may take to come (back)
-_LEAST = 0.001  # CPUs: a bundle must ask for something
 
 
-class Reserved(NamedTuple):
-    """A place that Ray keeps: the machine's id, and how a Ray task is sent to it."""
+class Places(Protocol):
+    """The places that a gang asked for, one a node."""
 
-    node: str
-    strategy: Any
+    def had(self) -> Sequence[PlaceHad] | None:
+        """All of them, in the order of the nodes; None as long as not all are had. Raises when they can't be."""
+
+    def give_back(self) -> None:
+        """They are not needed any more."""
 
 
 class Inner(Protocol):
@@ -45,33 +46,30 @@ class Inner(Protocol):
 class Gang:
     """One step on several machines, from the wish for them to the end of the last."""
 
-    def __init__(self, task: Task, group: Any, booked: list[tuple[str, bool]]) -> None:
+    def __init__(self, task: Task, places: Places, booked: list[tuple[str, bool]]) -> None:
         self.task = task
-        self.group = group
+        self.places = places
         self.booked = booked  # machines that are counted on until its attempts begin
-        self.ready = group.ready()
         self.short = 0.0  # since when there have been too few machines for it
-        self.muster: list[Any] = []
         self.members: dict[str, int] = {}  # attempt -> node
-        self.log = Log(task.log)
-        self.seen: dict[int, int] = {}  # bytes of each node's log that are in the log
-        self.rest: dict[int, bytes] = {}
+        self.log = GangLog(task.log)
         self.finished: dict[int, TaskFinished] = {}
         self.failed: tuple[int, TaskFinished] | None = None
         self.started = False
         self.cancelled = False
 
-    def log_of(self, node: int) -> str:
-        """The file that a node's output goes to."""
-        return f"{self.task.log}.{node}"
-
 
 class Gangs:
-    """The gangs of one executor, `inner`, which performs their parts; logs are kept in `store`."""
+    """The gangs of one executor, `inner`, which performs their parts on machines of `fleet`; logs are kept in `store`.
 
-    def __init__(self, inner: Inner, store: Store) -> None:
+    `may_come` tells whether a machine may be added that fulfils a wish.
+    """
+
+    def __init__(self, inner: Inner, fleet: Fleet, store: Store, may_come: Callable[[Resources], bool]) -> None:
         self._inner = inner
+        self._fleet = fleet
         self._store = store
+        self._may_come = may_come
         self._gangs: dict[str, Gang] = {}
         self._of_member: dict[str, Gang] = {}
         self._events: list[TaskEvent] = []
@@ -83,24 +81,15 @@ class Gangs:
         """The attempts that are gangs."""
         return list(self._gangs)
 
-    def begin(self, task: Task, options: Mapping[str, Any], fleet: Fleet) -> None:
-        """Asks for the machines that a Task of several nodes needs; `options` are its wish as those of a Ray task."""
-        from ray.util import placement_group
+    def waiting(self) -> list[Resources]:
+        """What the gangs that wait for machines ask of each; from any thread."""
+        return [gang.task.resources for gang in list(self._gangs.values()) if not gang.members]
 
-        bundle = {"CPU": options["num_cpus"] or _LEAST, **options.get("resources", {})}
-        if options["num_gpus"]:
-            bundle["GPU"] = options["num_gpus"]
-        if options.get("memory"):
-            bundle["memory"] = options["memory"]
-        count = task.action.gang[0]
-        more: dict[str, Any] = {}
-        if options.get("label_selector"):
-            more["bundle_label_selector"] = [options["label_selector"]] * count
-        group = placement_group([bundle] * count, strategy="STRICT_SPREAD", name=f"gitml {task.attempt}", **more)
-        berths = fleet.with_room(task.resources)[:count]
-        booked = [(berth.machine.id, fleet.take(berth, task.resources)) for berth in berths]
-        self._fleet = fleet
-        self._gangs[task.attempt] = Gang(task, group, booked)
+    def begin(self, task: Task, places: Places) -> None:
+        """Begins a Task of several nodes, once its `places` are had."""
+        berths = self._fleet.with_room(task.resources)[: task.action.gang[0]]
+        booked = [(berth.machine.id, self._fleet.take(berth, task.resources)) for berth in berths]
+        self._gangs[task.attempt] = Gang(task, places, booked)
 
     def cancel(self, attempt: str, *, now: bool) -> bool:
         """Ends a gang; whether there is one of that name."""
@@ -130,7 +119,7 @@ class Gangs:
                     self._never_began(gang, error)
             else:
                 for node in gang.members.values():
-                    self._read_log(gang, node)
+                    gang.log.follow(node)
         events, self._events = self._events, []
         return events
 
@@ -157,39 +146,26 @@ class Gangs:
     # -- beginning
 
     def _get_on(self, gang: Gang) -> None:
-        import ray
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-        if not gang.muster:
-            if not ray.wait([gang.ready], timeout=0)[0]:
-                self._see_that_it_can(gang)
-                return
-            ray.get(gang.ready)
-            each = gang.task.action.gang[1]
-            call = ray.remote(num_cpus=0, max_retries=0)(muster)
-            gang.muster = [
-                call.options(scheduling_strategy=PlacementGroupSchedulingStrategy(gang.group, index)).remote(each + 1)
-                for index in range(gang.task.action.gang[0])
-            ]
-        if len(ray.wait(gang.muster, num_returns=len(gang.muster), timeout=0)[0]) < len(gang.muster):
+        had = gang.places.had()
+        if had is None:
+            self._see_that_it_can(gang)
             return
-        told = ray.get(gang.muster)
         self._unbook(gang)
-        nodes = tuple((address, tuple(ports[1:])) for _, address, ports in told)
-        for node, (id, _, _) in enumerate(told):
-            roster = Roster(node, nodes, told[0][2][0])
+        nodes = tuple((place.address, tuple(place.ports[1:])) for place in had)
+        for node, place in enumerate(had):
+            roster = Roster(node, nodes, had[0].ports[0])
             name = f"{gang.task.attempt}.{node}"
-            gang.members[name] = node
-            self._of_member[name] = gang
             lent = {**gang.task.lent, VARIABLE: roster_as_text(roster)}
-            strategy = PlacementGroupSchedulingStrategy(gang.group, node)
-            member = gang.task._replace(attempt=name, log=gang.log_of(node), lent=lent)
-            self._inner.submit(member, Reserved(id, strategy))
+            member = gang.task._replace(attempt=name, log=gang.log.part(node), lent=lent)
+            self._inner.submit(member, place.reserved)
+            gang.members[name] = node  # only now: one that can't be submitted never ends
+            self._of_member[name] = gang
 
     def _see_that_it_can(self, gang: Gang) -> None:
         """RemoteError when machines are gone that it can't do without, and don't come back."""
-        count, there = gang.task.action.gang[0], len(able(gang.task.resources, self._fleet.machines()))
-        if there >= count:
+        task = gang.task
+        count, there = task.action.gang[0], len(self._fleet.able(task.resources, task.environment.digest))
+        if there >= count or self._may_come(task.resources):
             gang.short = 0.0
             return
         now = time.monotonic()
@@ -211,12 +187,7 @@ class Gangs:
     def _member_ended(self, gang: Gang, event: TaskFinished) -> None:
         node = gang.members[event.attempt]
         gang.finished[node] = event
-        self._read_log(gang, node)
-        if event.log is not None:
-            whole = self._store.read(event.log.digest)
-            self._write(gang, node, whole[gang.seen.get(node, 0) :])
-            gang.seen[node] = len(whole)
-        self._write(gang, node, b"", last=True)
+        gang.log.complete(node, None if event.log is None else self._store.read(event.log.digest))
         if event.outcome != "done" and gang.failed is None and not gang.cancelled:
             gang.failed = (node, event)
             for member, other in gang.members.items():
@@ -226,16 +197,13 @@ class Gangs:
             self._conclude(gang)
 
     def _conclude(self, gang: Gang) -> None:
-        import ray
-
         del self._gangs[gang.task.attempt]
         self._unbook(gang)
         for member, node in gang.members.items():
             del self._of_member[member]
-            _remove(gang.log_of(node))
-        with suppress(ray.exceptions.RayError):  # the head is lost: the group with it
-            ray.util.remove_placement_group(gang.group)
-        self._events.append(self._verdict(gang)._replace(attempt=gang.task.attempt, log=self._keep_log(gang)))
+            gang.log.remove_part(node)
+        gang.places.give_back()
+        self._events.append(self._verdict(gang)._replace(attempt=gang.task.attempt, log=gang.log.keep(self._store)))
 
     def _verdict(self, gang: Gang) -> TaskFinished:
         parts = list(gang.finished.values())
@@ -253,49 +221,3 @@ class Gangs:
         if gang.cancelled:
             return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad)
         return gang.finished[0]._replace(cost=cost, bad_inputs=bad)
-
-    # -- logs
-
-    def _read_log(self, gang: Gang, node: int) -> None:
-        """Adds what a node wrote since to the one log; lines stay whole."""
-        try:
-            with open(gang.log_of(node), "rb") as file:
-                file.seek(gang.seen.get(node, 0))
-                chunk = file.read(1 << 20)
-        except OSError:
-            return
-        gang.seen[node] = gang.seen.get(node, 0) + len(chunk)
-        self._write(gang, node, chunk)
-
-    def _write(self, gang: Gang, node: int, chunk: bytes, *, last: bool = False) -> None:
-        whole, end, rest = (gang.rest.get(node, b"") + chunk).rpartition(b"\n")
-        if last and rest:
-            whole, end, rest = whole + end + rest, b"\n", b""
-        gang.rest[node] = rest
-        if whole or end:
-            gang.log.write(whole + end)
-
-    def _keep_log(self, gang: Gang) -> LogRef | None:
-        if not gang.log.close():
-            return None
-        written = gang.log.written
-        try:
-            digest, size = self._store.take_file(gang.log.path)
-        except (OSError, GitmlError):
-            return None
-        return LogRef(digest, size, written)
-
-
-def muster(count: int) -> tuple[str, str, list[int]]:
-    """On a machine of a gang: its id, its address and ports that are free there."""
-    import ray
-
-    address = str(ray.util.get_node_ip_address())
-    return ray.get_runtime_context().get_node_id(), address, free_ports(count, address)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError, RemoteError, TrustError
 from gitml.execute.ray.door import Door, channel_to, unreachable
-from gitml.execute.ray.machines import Machine, resources_of
+from gitml.execute.ray.machines import NODE_ID, Machine, resources_of
 
 PATIENCE = 5.0
 _MOST_TASKS = 10_000
@@ -18,6 +18,13 @@ class Growth(NamedTuple):
     """What an autoscaler may add: the resources of a machine of each kind that it can start, None when it doesn't say."""
 
     kinds: tuple[Resources, ...] | None
+
+
+class Hopeless(NamedTuple):
+    """A wish, without its labels' values, that an autoscaler says it can never fulfil."""
+
+    asked: Resources
+    labels: frozenset[str]
 
 
 class Head:
@@ -54,10 +61,9 @@ class Head:
             autoscaler_pb2.GetClusterResourceStateReply,
         )
         free = {node.node_id: node.available_resources for node in state.cluster_resource_state.node_states}
-        running = self.running()
         found = []
         for id, node in alive.items():
-            labels = {name: value for name, value in node.labels.items() if name != "ray.io/node-id"}
+            labels = {name: value for name, value in node.labels.items() if name != NODE_ID}
             total = resources_of(node.resources_total, labels)
             found.append(
                 Machine(
@@ -67,13 +73,20 @@ class Head:
                     node.is_head_node,
                     total,
                     resources_of(free.get(id, {}), labels) if id in free else total,
-                    tuple(running.get(id.hex(), ())),
                 )
             )
         return sorted(found, key=lambda machine: (not machine.head, machine.name, machine.id))
 
+    def look(self) -> list[Machine]:
+        """The machines with what runs on each."""
+        running = self.running()
+        return [machine._replace(running=tuple(running.get(machine.id, ()))) for machine in self.machines()]
+
     def running(self) -> dict[str, list[str]]:
-        """The names of tasks that run and of actors that live, by the hex id of their machine."""
+        """The names of tasks that run and of actors that live, by the hex id of their machine.
+
+        The head looks through all the tasks that it remembers for this, ten milliseconds for a thousand.
+        """
         from ray.core.generated import gcs_service_pb2
 
         found: dict[str, list[str]] = {}
@@ -104,12 +117,30 @@ class Head:
         if told:
             groups = autoscaler_pb2.ClusterConfig.FromString(told).node_group_configs
             return Growth(tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0))
-        status = self.ask(
+        return Growth(None) if self._autoscaling().autoscaler_state_version > 0 else None
+
+    def hopeless(self) -> list[Hopeless]:
+        """What waits although no machine that the autoscaler can start would have it."""
+        state = self._autoscaling()
+        requests = [*state.infeasible_resource_requests]
+        for gang in state.infeasible_gang_resource_requests:
+            requests += gang.requests
+        return [
+            Hopeless(
+                resources_of(request.resources_bundle, {}),
+                frozenset(part.label_key for one in request.label_selectors for part in one.label_constraints),
+            )
+            for request in requests
+        ]
+
+    def _autoscaling(self) -> Any:
+        from ray.core.generated import autoscaler_pb2
+
+        return self.ask(
             "autoscaler.AutoscalerStateService/GetClusterStatus",
             autoscaler_pb2.GetClusterStatusRequest().SerializeToString(),
             autoscaler_pb2.GetClusterStatusReply,
-        )
-        return Growth(None) if status.autoscaling_state.autoscaler_state_version > 0 else None
+        ).autoscaling_state
 
     def kept(self, key: str, namespace: str) -> bytes | None:
         """A value that the head keeps."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gitml.core.resources import Resources
 
 ACCELERATOR = "ray.io/accelerator-type"
+NODE_ID = "ray.io/node-id"
 _LISTED = re.compile(r"(!?)in\(([^()]*)\)\Z")
 _OWN = ("node:", "object_store_memory", "accelerator_type:", "bundle_group_")
 _GROUPED = re.compile(r".*_group_(?:[0-9]+_)?[0-9a-f]{16,}\Z")

@@ -6,12 +6,16 @@ import json
 from typing import Any, NamedTuple
 
 from gitml.core.protocols import TaskFinished
+from gitml.core.remotes import RemoteSpec
+from gitml.core.result import OutputRef
 from gitml.execute.messages import finished_from_json
 from gitml.execute.ray.folder import Place
 
 
 class Order(NamedTuple):
-    """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine."""
+    """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine;
+    `hub` is the name of the run's Hub. `stored` are inputs that one of `stores` is known to have, and whether the driver has
+    them too."""
 
     version: str
     run: str
@@ -19,7 +23,10 @@ class Order(NamedTuple):
     place: Place
     grace: float
     gpus: float
+    hub: str
     task: Any
+    stores: tuple[RemoteSpec, ...] = ()
+    stored: tuple[tuple[OutputRef, bool], ...] = ()
 
 
 class Report(NamedTuple):
@@ -41,8 +48,10 @@ def encode_order(order: Order) -> bytes:
 
 def decode_order(data: bytes) -> Order:
     """The inverse of `encode_order`."""
-    version, run, attempt, place, *rest = json.loads(data)
-    return Order(version, run, attempt, Place(*place), *rest)
+    version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
+    specs = tuple([RemoteSpec(*spec) for spec in stores])
+    held = tuple([(OutputRef(*output), home) for output, home in stored])
+    return Order(version, run, attempt, Place(*place), grace, gpus, hub, task, specs, held)
 
 
 def encode_report(report: Report) -> bytes:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml import __version__
+from gitml.core import words
+from gitml.core.digest import Digest
 from gitml.core.protocols import Task, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
@@ -20,19 +22,19 @@ from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import job_of
 from gitml.execute.ray.folder import Folder, Place
 from gitml.execute.ray.hosted import RayHosted
+from gitml.execute.ray.line import Line
 from gitml.execute.ray.naming import roots_of, roots_of_outputs
+from gitml.execute.ray.obtaining import Obtaining, Stores, wanted
 from gitml.execute.ray.orders import Order, Report, decode_order, encode_report
 
 TICK = 0.1  # seconds between looks at what was asked
-CALL = 1.0  # seconds between calls to the hub when there is nothing to say
-DEAF = 30.0  # seconds without an answer from the hub after which nobody is there
 RIDES = 2**20  # bytes of outputs that come with the report
 LOG_PIECE = 2**20
 
 _STATIONS: dict[Place, Station] = {}
 
 
-def perform(order_data: bytes, contents: Mapping[str, bytes], hub: Any) -> tuple[bytes, Mapping[str, bytes]]:
+def perform(order_data: bytes, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
     """Performs one attempt: the Ray task. Gives its report and the small contents that it made."""
     order = decode_order(order_data)
     if order.version != __version__:
@@ -41,7 +43,7 @@ def perform(order_data: bytes, contents: Mapping[str, bytes], hub: Any) -> tuple
         station = _STATIONS.get(order.place)
         if station is None:
             station = _STATIONS[order.place] = Station(order.place, order.grace)
-        return Errand(station, order, Line(hub, order.attempt)).run(contents)
+        return Errand(station, order, Line(order.hub, order.attempt)).run(contents)
     except (GitmlError, OSError) as error:
         return refusal(order, str(error))
 
@@ -69,47 +71,8 @@ class Station:
         self.services = self.folder.services()
         self.live = os.path.join(self.folder.root, "live")
         self.executor = RayHosted(place, self.live, grace)
+        self.stores = Stores()
         self.node, self.host = where()
-
-
-class Line:
-    """The attempt's line to the hub: one call at a time, never waited for while the step goes on."""
-
-    def __init__(self, hub: Any, attempt: str) -> None:
-        self.hub = hub
-        self.attempt = attempt
-        self.to_say: list[Any] = []
-        self._answer: Any = None
-        self._called = time.monotonic()
-        self._answered = self._called
-
-    def exchange(self) -> list[Any]:
-        """Says what there is to say if the last call was answered; gives what is told. ConnectionError when nobody is there."""
-        import ray
-
-        now = time.monotonic()
-        told: list[Any] = []
-        if self._answer is not None:
-            ready, _ = ray.wait([self._answer], timeout=0)
-            if ready:
-                told = self._taken(self._answer)
-                self._answer = None
-                self._answered = now
-            elif now - self._answered > DEAF:
-                raise ConnectionError("the run can't be reached")
-        if self._answer is None and (self.to_say or now - self._called >= CALL):
-            said, self.to_say = self.to_say, []
-            self._answer = self.hub.say.remote(self.attempt, said)
-            self._called = now
-        return told
-
-    def _taken(self, answer: Any) -> list[Any]:
-        import ray
-
-        try:
-            return list(ray.get(answer))
-        except ray.exceptions.RayError as error:
-            raise ConnectionError("the run is gone") from error
 
 
 class Errand:
@@ -121,6 +84,7 @@ class Errand:
         self.line = line
         self.asked = 0
         self.passed_on = 0
+        self.notes: tuple[str, ...] = ()
         self.user = f"{order.run}-{order.attempt}"
         self.log = os.path.join(station.live, self.user + ".log")
         self.log_fd = -1
@@ -136,6 +100,9 @@ class Errand:
             roots = roots_of(task.action)
             pin = station.folder.pin(self.user, roots)
             station.folder.keep(contents)
+            lacking = self._obtain()
+            if lacking and not self.asked:
+                return self._report(_lacks(self.order.attempt, lacking, self.notes))
             if not self._wait_for(roots):
                 return self._report(_cancelled(self.order.attempt))
             refused = self._other_environment(task)
@@ -143,7 +110,7 @@ class Errand:
                 return refusal(self.order, refused)
             station.executor.submit(task._replace(attempt=self.user, log=self.log))
             finished = self._follow()
-            return self._report(finished._replace(attempt=self.order.attempt))
+            return self._report(finished._replace(attempt=self.order.attempt, notes=self.notes))
         finally:
             signal.signal(signal.SIGINT, before)
             if self.log_fd >= 0:
@@ -154,6 +121,28 @@ class Errand:
 
     def _hear(self, *_: Any) -> None:
         self.asked += 1
+
+    def _obtain(self) -> tuple[Digest, ...]:
+        """Brings what remote stores have; what neither they nor the driver could give."""
+        folder, order = self.station.folder, self.order
+        want = wanted(order, folder)
+        stores = self.station.stores.usable(order.stores)
+        if want.outputs and stores:
+            self.line.to_say.append(
+                ("line", f"fetching {words.size(want.size)} from {' or '.join(s.name for s in stores)}")
+            )
+            fetch = Obtaining(order.place, want.outputs, stores)
+            while not fetch.ended(TICK):
+                if self.asked:
+                    fetch.stop()
+                self.line.exchange()
+            self.station.stores.shun(fetch.troubles)
+            host = self.station.host
+            self.notes = tuple(
+                [f"machine {host} could not fetch inputs: {trouble.words}" for trouble in fetch.troubles]
+            )
+            want = wanted(order, folder)
+        return tuple([output.digest for output in want.nowhere])
 
     def _wait_for(self, roots: Sequence[str]) -> bool:
         """Asks for what is not here until all of it is, or can't be had; False when the attempt is to stop before."""
@@ -276,6 +265,11 @@ def _task_of(order: Order) -> Task:
     job = job_of(order.task, {})
     resources = Resources(gpus=order.gpus)
     return Task(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent)
+
+
+def _lacks(attempt: str, lacking: tuple[Digest, ...], notes: tuple[str, ...]) -> TaskFinished:
+    why = "inputs could not be brought from a remote store"
+    return TaskFinished(attempt, "failed", None, why, None, (), {}, Cost(), None, lacking=lacking, notes=notes)
 
 
 def _cancelled(attempt: str) -> TaskFinished:

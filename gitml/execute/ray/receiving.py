@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gitml.core.protocols import TaskFinished, TaskOutput
 from gitml.core.record import LogRef
+from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError
 from gitml.execute.ray.attempts import Attempt, hindered, loss_of
 from gitml.execute.ray.keeping import Keeping
+from gitml.execute.ray.machines import words_of
 from gitml.execute.ray.naming import roots_of_outputs, stored_name
 from gitml.execute.ray.orders import Report, decode_report
 from gitml.execute.ray.providing import Provider
 from gitml.execute.ray.sending import LARGE, Sender
-from gitml.execute.ray.session import Session, new_hub
+from gitml.execute.ray.session import Session
 
 HEAR = 5.0  # seconds that the driver waits at the hub
+HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer
 SILENT = 40.0  # seconds without a word after which a machine counts as lost
 
 
@@ -65,7 +70,14 @@ class Receiver:
         session = self._session
         if session.closed:
             return
-        session.hub = new_hub()
+        try:
+            session.cluster.machines()
+        except GitmlError:  # the head is lost with it, maybe; to begin a hub would wait for the head for ever
+            later = threading.Timer(HUB_AGAIN, lambda: session.news.tell(self._hub_is_lost))
+            later.daemon = True
+            later.start()
+            return
+        session.open_hub()
         self._hear()
         for attempt in list(session.attempts.values()):
             attempt.cut_off = True
@@ -96,6 +108,7 @@ class Receiver:
             return
         session.freed = True
         seconds = time.monotonic() - attempt.begun
+        session.growing.waiting.pop(attempt.task.attempt, None)
         session.fleet.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
         attempt.ahead = False
         if attempt.spoke:
@@ -105,7 +118,7 @@ class Receiver:
         except BaseException as error:
             self._failed(attempt, error)
             return
-        report = decode_report(data)
+        report = self._in_its_gang(attempt, decode_report(data))
         if self._goes_again(attempt, report):
             return
         attempt.report, attempt.away = report, True
@@ -118,15 +131,42 @@ class Receiver:
         else:
             self._kept(attempt, report, None)
 
+    def _in_its_gang(self, attempt: Attempt, report: Report) -> Report:
+        """A refusal of one of a gang is a loss, not a failure, where there are machines enough without the one that refused."""
+        berth, task = self._session.berth(report.node), attempt.task
+        if attempt.reserved is None or not report.refused or berth is None:
+            return report
+        berth.refuses.add(task.environment.digest)
+        others = self._session.fleet.able(task.resources, task.environment.digest)
+        if len(others) < task.action.gang[0]:
+            return report
+        return report._replace(finished=report.finished._replace(outcome="lost"))
+
+    def give_up_waiting(self, hopeless: Sequence[Resources]) -> None:
+        """Ends the attempts that wait for a machine which no autoscaler will ever add."""
+        session = self._session
+        session.growing.refuse(hopeless)
+        for name, asked in list(session.growing.waiting.items()):
+            if session.growing.serves(asked):
+                continue
+            del session.growing.waiting[name]
+            attempt = session.attempts[name]
+            attempt.call.cancel(force=False)
+            error = f"no machine has, and the autoscaler can add none with {words_of(asked)}"
+            hint = "ask for less, or let the cluster's autoscaler start such machines"
+            session.finish(attempt, TaskFinished(name, "failed", None, error, hint, (), {}, Cost(), None))
+
     def _goes_again(self, attempt: Attempt, report: Report) -> bool:
         """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
         session, task = self._session, attempt.task
-        berth = session.fleet.berths.get(report.node)
+        berth = session.berth(report.node)
         bad = report.finished.bad_inputs
+        if report.refused and attempt.reserved is not None:
+            return False  # it can't leave the place that is kept for it; its gang as a whole may go elsewhere
         if report.refused and berth is not None:
             # what is installed there is other than the step was planned for, or its disk is full: another may do
             berth.refuses.add(task.environment.digest)
-            again = session.fleet.place(task.resources, task.environment.digest, soon=False) is not None
+            again = bool(session.fleet.able(task.resources, task.environment.digest))
         else:
             damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
             again = damaged and not attempt.again and all(session.is_good(digest) for digest in bad)
@@ -142,10 +182,12 @@ class Receiver:
         session = self._session
         if not session.is_current(attempt):
             return
-        berth = session.fleet.berths.get(report.node)
+        berth = session.berth(report.node)
         if berth is not None:
             berth.holds.update(name for name, _ in report.away)
             berth.holds.update(roots_of_outputs(report.finished.outputs))
+            if report.finished.exit_code is not None:
+                berth.holds.update(roots_of_outputs(attempt.task.stored))
         for output in report.finished.outputs:
             if output.size >= LARGE:
                 session.sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
@@ -194,9 +236,8 @@ class Receiver:
             hint = "gitml of the same version must be installed on every machine of the cluster"
         log = self._keep_log(attempt, None)
         cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
-        berth = session.fleet.berths.get(attempt.node)
-        machine = berth.machine.name if berth is not None else attempt.host
-        session.finish(attempt, TaskFinished(task.attempt, outcome, None, said, hint, (), {}, cost, log, (), machine))
+        ended = TaskFinished(task.attempt, outcome, None, said, hint, (), {}, cost, log, (), attempt.host)
+        session.finish(attempt, ended)
 
     def _keep_log(self, attempt: Attempt, told: LogRef | None) -> LogRef | None:
         attempt.log.close()

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from gitml import __version__
 from gitml.core.protocols import Task
+from gitml.core.result import OutputRef
 from gitml.execute.messages import task_message
 from gitml.execute.ray.attempts import Attempt
-from gitml.execute.ray.gang import Reserved
-from gitml.execute.ray.machines import Machine
-from gitml.execute.ray.naming import roots_of
+from gitml.execute.ray.machines import NODE_ID, Machine
+from gitml.execute.ray.naming import roots_of, stored_name
 from gitml.execute.ray.orders import Order, encode_order
+from gitml.execute.ray.places import RayPlaces, Reserved
 from gitml.execute.ray.porter import perform
 from gitml.execute.ray.session import Session
+from gitml.execute.ray.supply import RIDES_EACH
 
 LARGE = 2**20  # bytes from which on an input says where a step should run
+
+
+class RayCall:
+    """A Ray task under way, as what it will give."""
+
+    def __init__(self, ref: Any) -> None:
+        self._ref = ref
+
+    def cancel(self, *, force: bool) -> None:
+        """Asks it to end; with `force` its process is killed."""
+        import ray
+
+        ray.cancel(self._ref, force=force)
 
 
 class Sender:
     """Submits attempts of a session; `ended` is told, in the session's thread, of each that Ray is done with."""
 
     def __init__(self, session: Session, ended: Callable[[Attempt, Any], None]) -> None:
-        import ray
-
         self._session = session
         self._ended = ended
-        self._perform = ray.remote(perform)
         self._performers: dict[Any, Any] = {}
 
     def send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
@@ -40,55 +53,102 @@ class Sender:
         else:
             soon = before is None
             berth = fleet.place(task.resources, task.environment.digest, roots, session.sizes, soon=soon)
-        if berth is None:
+        waits = berth is None and reserved is None and session.growing.serves(task.resources)
+        if berth is None and not waits:
             raise ValueError("no machine has room")
-        baggage = session.supply.pack(roots, berth.holds)
+        holds = berth.holds if berth is not None else set()
+        stored = self._stored(task)
+        theirs = {stored_name(output.digest, tree=output.is_tree): output.size for output, _ in stored}
+        roots = [root for root in roots if root not in theirs]
+        baggage = session.supply.pack(roots, holds)
+        session.sizes.update({name: size for name, size in theirs.items() if size >= LARGE})
         session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
-        performer = self._performer(task, berth.machine) if reserved is None else self._performer_in(task, reserved)
-        ref = performer.remote(encode_order(self._order(task)), baggage.small, session.hub)
-        attempt = Attempt(task, ref, berth.machine.id, fleet.take(berth, task.resources), reserved)
+        machine = berth.machine if berth is not None else None
+        performer = self._performer(task, machine) if reserved is None else self._performer_in(task, reserved)
+        ref = performer.remote(encode_order(self._order(task, stored)), baggage.small)
+        if berth is not None:
+            attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
+            attempt.host = berth.machine.name
+        else:
+            attempt = Attempt(task, RayCall(ref), "", False)
+            session.growing.waiting[task.attempt] = task.resources
         if before is not None:
             attempt.continues(before)
         session.attempts[task.attempt] = attempt
-        berth.holds.update(baggage.small)
+        holds.update(baggage.small)
         if not baggage.large and not baggage.without:
-            berth.holds.update(roots)
+            holds.update(roots)
         ref.future().add_done_callback(lambda future: session.news.tell(lambda: self._ended(attempt, future)))
 
-    def wish(self, task: Task) -> dict[str, Any]:
+    def places(self, task: Task) -> RayPlaces:
+        """Asks Ray for the places that a Task of several nodes needs; each process gets a port, and there is one more."""
+        nodes, processes = task.action.gang
+        return RayPlaces(f"gitml {task.attempt}", self._wish(task), nodes, processes + 1)
+
+    def _wish(self, task: Task) -> dict[str, Any]:
         """What a Task asks of its machine, as the options of a Ray task."""
         fleet = self._session.fleet
         options = self._session.cluster.options(task.resources, fleet.machines())
         agreeing = fleet.agreeing(task.environment.digest)
         if agreeing is not None:
             selector = options.setdefault("label_selector", {})
-            selector["ray.io/node-id"] = f"in({','.join(sorted(agreeing))})"
+            selector[NODE_ID] = f"in({','.join(sorted(agreeing))})"
         return options
 
-    def _order(self, task: Task) -> Order:
+    def _stored(self, task: Task) -> tuple[tuple[OutputRef, bool], ...]:
+        """The inputs that the machine is to bring from a remote store: large ones, and those that are not here."""
+        if not self._session.home.stores:
+            return ()
+        has = self._session.home.services.store.has
+        held = [(output, has(output.digest, output.size, tree=output.is_tree)) for output in task.stored]
+        return tuple([(output, home) for output, home in held if not home or output.size > RIDES_EACH])
+
+    def _order(self, task: Task, stored: tuple[tuple[OutputRef, bool], ...]) -> Order:
         session = self._session
         message = task_message(task, None, with_environment=True)
-        return Order(__version__, session.run, task.attempt, session.place, session.grace, task.resources.gpus, message)
+        return Order(
+            __version__,
+            session.run,
+            task.attempt,
+            session.place,
+            session.grace,
+            task.resources.gpus,
+            session.hub_name,
+            message,
+            session.home.stores if stored else (),
+            stored,
+        )
 
-    def _performer(self, task: Task, machine: Machine) -> Any:
-        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full."""
+    def _performer(self, task: Task, machine: Machine | None) -> Any:
+        """The Ray function with a wish as its options. Ray prefers the machine chosen here, and takes another if that is full.
+
+        Without a machine Ray chooses when there is one, and its autoscaler sees that one is lacking.
+        """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         fleet, asked = self._session.fleet, task.resources
         agreeing = fleet.agreeing(task.environment.digest)
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
-        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine.id, agreeing)
+        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine and machine.id, agreeing)
         if key not in self._performers:
-            options = self.wish(task)
-            if len(fleet.berths) > 1:
+            options = self._wish(task)
+            if machine is not None and len(fleet.berths) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
-            self._performers[key] = self._perform.options(**options, max_retries=0)
+            self._performers[key] = _remote().options(**options, max_retries=0)
         return self._performers[key]
 
     def _performer_in(self, task: Task, reserved: Reserved) -> Any:
         """The Ray function in a place that is kept for it, which has all that is wished for."""
-        options = self.wish(task)
+        options = self._wish(task)
         options.pop("label_selector", None)
-        return self._perform.options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+        return _remote().options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+
+
+@cache
+def _remote() -> Any:
+    """`perform` as Ray knows it."""
+    import ray
+
+    return ray.remote(perform)

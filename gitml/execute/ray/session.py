@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from gitml.core.digest import Digest
 from gitml.core.protocols import TaskEvent, TaskFinished, TaskStarted
+from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError
 from gitml.execute.contents import Services
 from gitml.execute.ray.attempts import Attempt
 from gitml.execute.ray.carrying import Carrier
-from gitml.execute.ray.fleet import Fleet
+from gitml.execute.ray.fleet import Berth, Fleet
 from gitml.execute.ray.folder import Arriving, Place
+from gitml.execute.ray.growing import Growing
 from gitml.execute.ray.hub import Hub
 from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.news import News
@@ -32,22 +36,37 @@ class Joined(Protocol):
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A wish as the options of a Ray task."""
 
+    def may_grow(self, asked: Resources) -> bool:
+        """Whether an autoscaler may add a machine that fulfils `asked`."""
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
+
 
 class Home(NamedTuple):
     """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
-    how many small ones are, by name, those below a tree before it.
+    how many small ones are, by name, those below a tree before it. `stores` are the remote stores that machines may ask.
     """
 
     services: Services
     make: Callable[[], Services]
     arriving: Callable[[Services, str, int], Arriving | None]
     keep: Callable[[Services, Mapping[str, bytes]], None]
+    stores: tuple[RemoteSpec, ...] = ()
 
 
 class Session:
-    """One run's use of a cluster."""
+    """One run's use of a cluster. `make_hub` starts a Hub of a name, and again when one is lost."""
 
-    def __init__(self, cluster: Joined, home: Home, run: str, place: Place, grace: float) -> None:
+    def __init__(
+        self,
+        cluster: Joined,
+        home: Home,
+        run: str,
+        place: Place,
+        grace: float,
+        make_hub: Callable[[str], Any] | None = None,
+    ) -> None:
         self.cluster = cluster
         self.home = home
         self.run = run
@@ -56,14 +75,21 @@ class Session:
         self.supply = Supply(home.services)
         self.fleet = Fleet()
         self.fleet.update(cluster.machines())
+        self.growing = Growing(cluster.may_grow)
         self.carrier = Carrier(place, home.make, home.arriving)
-        self.hub = new_hub()
+        self.make_hub = make_hub or new_hub
+        self.open_hub()
         self.news = News()
         self.attempts: dict[str, Attempt] = {}
         self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
         self.events: list[TaskEvent] = []
         self.freed = False  # whether there is room again since the last `wait`
         self.closed = False
+
+    def open_hub(self) -> None:
+        """Begins a new hub. Attempts are told its name alone: to hand a handle to each costs Ray more than a short step takes."""
+        self.hub_name = f"gitml-{os.urandom(8).hex()}"
+        self.hub = self.make_hub(self.hub_name)
 
     def is_current(self, attempt: Attempt) -> bool:
         """Whether it is still waited for."""
@@ -79,21 +105,28 @@ class Session:
         """Ray has put it on this machine: books it there, if it was meant for another."""
         if attempt.node == node:
             return
+        self.growing.waiting.pop(attempt.task.attempt, None)
         asked = attempt.task.resources
         self.fleet.give_back(attempt.node, asked, attempt.ahead, self.fleet.usual)
         attempt.node, attempt.ahead = node, False
-        berth = self.fleet.berths.get(node)
+        berth = self.berth(node)
         if berth is not None:
             attempt.ahead = self.fleet.take(berth, asked)
+            attempt.host = berth.machine.name
+
+    def berth(self, node: str) -> Berth | None:
+        """A machine, also one that came just now; None for one that is gone."""
+        if node not in self.fleet.berths:
+            with suppress(GitmlError):
+                self.fleet.update(self.cluster.machines())
+        return self.fleet.berths.get(node)
 
     def cancel(self, attempt: Attempt, *, now: bool) -> None:
         """Asks it to end, and has Ray kill it when it does not."""
-        import ray
-
         attempt.cancelled = max(attempt.cancelled, 2 if now else 1)
         if attempt.report is not None:
             return
-        ray.cancel(attempt.ref, force=False)
+        attempt.call.cancel(force=False)
         if now:
             self.hub.tell.remote(attempt.task.attempt, ("stop",))
         attempt.forced = time.monotonic() + (KILLED_AFTER if now else self.grace + 5.0)
@@ -116,10 +149,12 @@ class Session:
         return True
 
 
-def new_hub() -> Any:
-    """A Hub on the driver's own machine, if that is one of the cluster: no other that is lost takes it along."""
+def new_hub(name: str) -> Any:
+    """A Hub on the driver's own machine, or on the head where Ray's client drives: no other that is lost takes it along."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Hub).options(num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
+    # not soft: an actor that asks for no CPUs is then put anywhere
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    hub = ray.remote(Hub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
+    return hub.remote()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from gitml.execute.ray.machines import Machine
+Seen = TypeVar("Seen")
 
 PERIOD = 2.0  # seconds between looks
 PATIENCE = 15.0  # seconds without an answer after which the head counts as lost
 
 
-class Watch:
-    """A thread that asks `machines` for what there is, and gives it to `tell`. It ends with the process, or after `close`."""
+class Watch(Generic[Seen]):
+    """A thread that asks `look` for what there is, and gives it to `tell`. It ends with the process, or after `close`."""
 
-    def __init__(self, machines: Callable[[], Sequence[Machine]], tell: Callable[[Sequence[Machine]], None]) -> None:
-        self._machines = machines
+    def __init__(self, look: Callable[[], Seen], tell: Callable[[Seen], None]) -> None:
+        self._ask = look
         self._tell = tell
         self._answered = time.monotonic()
         self._why = "it does not answer"
@@ -34,10 +35,10 @@ class Watch:
     def _look(self) -> None:
         while not self._closed.wait(PERIOD):
             try:
-                machines = self._machines()
+                seen = self._ask()
             except Exception as error:  # whatever it is, it is no answer
                 self._why = " ".join(str(error).split())[:200] or type(error).__name__
                 continue
             self._answered = time.monotonic()
             if not self._closed.is_set():
-                self._tell(machines)
+                self._tell(seen)

@@ -15,6 +15,7 @@ from gitml.errors import IntegrityError
 from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.objects import LocalStore, Pending
+from gitml.store.remote.copying import Following, copied_within
 from gitml.store.remote.streams import HashedWriter
 from gitml.store.remote.transfer import Meter, with_retries
 
@@ -62,8 +63,14 @@ def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[in
         part.clear()
         have = 0
     download = remote.get(item, have)
+    if download.file is not None and item.size >= disk.BIG:
+        found = _copied(item, part, download.file, have, moved)
+        if found is not None:
+            return found
+        have = part.size() if part.size() <= item.size else 0
+        download = remote.get(item, have)
     with Guard(part.path):
-        if download.start != have:
+        if download.start != part.size():
             os.ftruncate(part.fd, download.start)
         writer = HashedWriter(part.fd, item.size)
         try:
@@ -86,6 +93,33 @@ def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[in
     if size < item.size:
         raise WrongBytesError(item, remote, "it is shorter than it should be")
     return Digest(PREFIX + writer.hexdigest())
+
+
+def _copied(item: Stored, part: _Part, file: int, have: int, moved: Callable[[int], None]) -> Digest | None:
+    """Has the kernel copy what the part lacks; the Digest of all of it. None where it can't, or the size is wrong."""
+    moved(have)
+    at = have
+    hashing = Following(part.fd)
+    try:
+        hashing.upto(at)
+        while at < item.size:
+            with Guard(part.path):
+                count = copied_within(file, part.fd, at)
+            if not count or at + count > item.size:
+                break
+            at += count
+            hashing.upto(at)
+            moved(count)
+        with Guard(part.path):
+            os.fsync(part.fd)  # while the hash of the last pieces is still computed
+            found = hashing.hexdigest()
+    finally:
+        hashing.close()
+        os.close(file)
+    if at == item.size == os.fstat(part.fd).st_size:
+        return Digest(PREFIX + found)
+    moved(-at)
+    return None
 
 
 class _Part:

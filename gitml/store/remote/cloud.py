@@ -8,50 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from gitml.core.digest import Digest, hex_of
+from gitml.core.digest import Digest, digest_of, hex_of
 from gitml.core.protocols import Download, Listed
 from gitml.core.remotes import RemoteSpec, Stored
-from gitml.errors import InputError, RemoteError
+from gitml.errors import RemoteError
 from gitml.store import disk
+from gitml.store.remote.cloudparts import drop_stale_uploads, parts_for
+from gitml.store.remote.kinds import KINDS, open_filesystem
 from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
-from gitml.store.remote.refusals import foreign_error, is_beyond, is_missing
+from gitml.store.remote.partial import STALE, is_temporary
+from gitml.store.remote.parts import AHEAD, PIECE, put_in_parts
+from gitml.store.remote.refusals import clean, foreign_error, is_beyond, is_missing
+from gitml.store.remote.sshput import put_over_ssh
 from gitml.store.remote.workers import Crew, in_parallel
 
 T = TypeVar("T")
 
-_PIECE = 8 << 20  # bytes of a range or a part of a transfer
-_AHEAD = 4  # pieces of one object under way at once
 _MANY = 1000  # names; from here on listing is cheaper than asking for each
 _ASKING = 16  # questions at once
-
-
-class Kind(NamedTuple):
-    """One kind of remote: fsspec's protocol, the package for it and gitml's extra that brings it.
-
-    `ranges`: a piece from the middle can be asked for. `atomic`: what is put appears whole. `put` are options of fsspec's
-    ``put_file`` that bound its memory.
-    """
-
-    protocol: str
-    package: str
-    extra: str
-    ranges: bool
-    atomic: bool
-    put: Mapping[str, int]
-
-
-KINDS = {
-    "s3": Kind("s3", "s3fs", "s3", True, True, {"chunksize": _PIECE, "max_concurrency": _AHEAD}),
-    "gs": Kind("gs", "gcsfs", "gs", True, True, {"chunksize": _PIECE}),
-    "az": Kind("abfs", "adlfs", "az", True, True, {"max_concurrency": _AHEAD}),
-    "ssh": Kind("ssh", "sshfs", "ssh", False, False, {}),
-}
 
 
 class CloudRemote:
@@ -65,7 +46,8 @@ class CloudRemote:
         self.identity = spec.identity
         self._kind = KINDS[spec.scheme]
         self._spec = spec
-        self._fs: Any = self._told(lambda: _filesystem(self._kind, spec))
+        self._lock = threading.Lock()
+        self._opened: Any = self._told(lambda: open_filesystem(spec))
         self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
 
     def present(self, wanted: Sequence[Stored]) -> set[Digest]:
@@ -84,24 +66,25 @@ class CloudRemote:
         """Nothing is gained by knowing."""
 
     def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
-        """Uploads a file or bytes; a file is hashed first."""
+        """Uploads a file or bytes. A large file goes on where an upload of it was cut off, where the service lets one."""
         path = self._path(OBJECTS, item.digest)
+        if isinstance(source, str) and item.size <= PIECE:
+            with disk.Guard(source), open(source, "rb", buffering=0) as file:
+                content = file.read()
+            if digest_of(content) != item.digest:
+                raise spoilt(item.digest, hex_of(digest_of(content)))
+            source = content
+        parts = parts_for(self._spec.scheme)
         if isinstance(source, bytes):
             self._pipe(path, source)
             moved(len(source))
             return
-        with disk.Guard(source):
-            before = os.stat(source)
-            with open(source, "rb", buffering=0) as file:
-                found = disk.digest_fd(file.fileno(), before.st_size)
-        if found != item.digest:
-            raise spoilt(item.digest, hex_of(found))
-        self._told(lambda: self._put_file(source, path, item.size, moved))
-        with disk.Guard(source):
-            after = os.stat(source)
-        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
-            self._told(lambda: self._fs.rm_file(path))
-            raise spoilt(item.digest, "unknown: it was changed meanwhile")
+        if parts is not None:
+            self._wrote(lambda: put_in_parts(parts(self._fs, path), source, item, moved))
+        elif not self._kind.atomic:
+            self._wrote(lambda: put_over_ssh(self._fs, source, path, item, moved))
+        else:
+            self._put_whole(source, path, item, moved)
         if self._size(path) != item.size:
             raise RemoteError(f"{item.digest[:19]}… did not arrive whole", where=self.place, hint="try again")
 
@@ -131,7 +114,9 @@ class CloudRemote:
     # Keeping house
 
     def listed(self) -> Iterator[Listed]:
-        """Everything in it."""
+        """Everything in it; uploads that were given up are cleared away on the way."""
+        if self._spec.scheme == "s3":
+            self._told(lambda: drop_stale_uploads(self._fs, f"{self.root}/{OBJECTS}/"))
         for folder in (OBJECTS, TREES):
             top = f"{self.root}/{folder}"
             try:
@@ -142,13 +127,12 @@ class CloudRemote:
                 known = digest_in("/".join(path.rsplit("/", 3)[1:]))
                 if known is not None:
                     yield Listed(known[1], int(info["size"]), folder == TREES, _written(info))
+                elif is_temporary(path.rpartition("/")[2]) and _written(info) < time.time() - STALE:
+                    self._removed(path)
 
     def delete(self, item: Listed) -> None:
         """Deletes one."""
-        try:
-            self._told(lambda: self._fs.rm_file(self._path(TREES if item.manifest else OBJECTS, item.digest)))
-        except FileNotFoundError:
-            return
+        self._removed(self._path(TREES if item.manifest else OBJECTS, item.digest))
 
     def note(self) -> bytes | None:
         """The notes of gc."""
@@ -159,6 +143,14 @@ class CloudRemote:
         self._pipe(f"{self.root}/{NOTE}", content)
 
     # What fsspec is asked
+
+    @property
+    def _fs(self) -> Any:
+        """The file system; one over SSH is opened anew when its connection was cut."""
+        with self._lock:
+            if self._spec.scheme == "ssh" and self._opened.client.is_closed():
+                self._opened = open_filesystem(self._spec)
+            return self._opened
 
     def _path(self, folder: str, digest: Digest) -> str:
         return f"{self.root}/{key_of(folder, digest)}"
@@ -171,6 +163,17 @@ class CloudRemote:
             if is_missing(error):
                 raise FileNotFoundError(str(error)) from error
             raise foreign_error(error, self.place, self._spec.scheme) from error
+
+    def _wrote(self, write: Callable[[], object]) -> None:
+        """Writes; where something that this needs is missing that is an error of the remote."""
+        try:
+            self._told(write)
+        except FileNotFoundError as error:
+            raise RemoteError(
+                f"nothing can be written there: {clean(str(error))}",
+                where=self.place,
+                hint="see that the bucket, container or folder exists, then try again",
+            ) from error
 
     def _size(self, path: str) -> int | None:
         try:
@@ -187,19 +190,30 @@ class CloudRemote:
 
     def _pipe(self, path: str, content: bytes) -> None:
         if self._kind.atomic:
-            self._told(lambda: self._fs.pipe_file(path, content))
+            self._wrote(lambda: self._fs.pipe_file(path, content))
         else:
             self._moved_in(path, lambda fresh: self._fs.pipe_file(fresh, content))
 
-    def _put_file(self, source: str, path: str, size: int, moved: Callable[[int], None]) -> None:
-        options: dict[str, Any] = dict(self._kind.put)
-        if "chunksize" in options:  # S3 takes ten thousand parts at most
-            options["chunksize"] = max(options["chunksize"], -(-size // 9000 // (1 << 20)) * (1 << 20))
-        options["callback"] = _counting(moved)
-        if self._kind.atomic:
-            self._fs.put_file(source, path, **options)
-        else:
-            self._moved_in(path, lambda fresh: self._fs.put_file(source, fresh, **options))
+    def _put_whole(self, source: str, path: str, item: Stored, moved: Callable[[int], None]) -> None:
+        """Uploads a file in one go, hashed before."""
+        with disk.Guard(source):
+            before = os.stat(source)
+            with open(source, "rb", buffering=0) as file:
+                found = disk.digest_fd(file.fileno(), before.st_size)
+        if found != item.digest:
+            raise spoilt(item.digest, hex_of(found))
+        self._wrote(lambda: self._fs.put_file(source, path, chunksize=PIECE, callback=_counting(moved)))
+        with disk.Guard(source):
+            after = os.stat(source)
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            self._removed(path)
+            raise spoilt(item.digest, "unknown: it was changed meanwhile")
+
+    def _removed(self, path: str) -> None:
+        try:
+            self._told(lambda: self._fs.rm_file(path))
+        except FileNotFoundError:
+            return
 
     def _moved_in(self, path: str, write: Callable[[str], object]) -> None:
         """Writes under another name and renames, where a cut would leave a part under the name itself."""
@@ -215,20 +229,20 @@ class CloudRemote:
                     self._fs.rm_file(fresh)
                 raise
 
-        self._told(done)
+        self._wrote(done)
 
     def _ranges(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
         """Pieces in order, some of them asked for ahead."""
-        places = deque((at, min(at + _PIECE, item.size)) for at in range(start, item.size, _PIECE))
+        places = deque((at, min(at + PIECE, item.size)) for at in range(start, item.size, PIECE))
         if len(places) <= 1:
             for begin, end in places:
                 yield self._piece(path, item.digest, begin, end)
             return
-        crew = Crew(min(_AHEAD, len(places)))
+        crew = Crew(min(AHEAD, len(places)))
         try:
             under_way: deque[Any] = deque()
             while places or under_way:
-                while places and len(under_way) < _AHEAD:
+                while places and len(under_way) < AHEAD:
                     begin, end = places.popleft()
                     under_way.append(
                         crew.start(lambda begin=begin, end=end: self._piece(path, item.digest, begin, end))  # type: ignore[misc]
@@ -263,46 +277,6 @@ class CloudRemote:
                 yield chunk
         finally:
             self._told(file.close)
-
-
-def _filesystem(kind: Kind, spec: RemoteSpec) -> Any:
-    import importlib
-
-    try:
-        importlib.import_module(kind.package)
-    except ImportError as error:
-        raise InputError(
-            f"{spec.scheme}:// needs the package {kind.package}, which is not installed",
-            where=f"remote {spec.name}",
-            hint=f"pip install 'gitml[{kind.extra}]'",
-        ) from error
-    import fsspec
-
-    options: dict[str, Any] = {"skip_instance_cache": True}
-    if spec.scheme != "ssh":  # sshfs hands on to SSH what it doesn't know, and keeps no listings anyway
-        options["use_listings_cache"] = False
-    if spec.scheme == "s3":
-        retries = {"max_attempts": 2, "mode": "standard"}  # s3fs tries again too, and then transfers do
-        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": retries}
-        if "endpoint" in spec.options:
-            options["endpoint_url"] = spec.options["endpoint"]
-    elif spec.scheme == "az" and "account" in spec.options:
-        options |= {"account_name": spec.options["account"], "anon": False}
-    elif spec.scheme == "ssh":
-        # sshfs checks no host keys unless told to; an empty tuple means those that ssh itself knows.
-        options |= {"known_hosts": (), "connect_timeout": 10, **_ssh_place(spec.path.partition("/")[0])}
-    filesystem = fsspec.filesystem(kind.protocol, **options)
-    if spec.scheme == "s3":
-        filesystem.retries = 2
-    return filesystem
-
-
-def _ssh_place(authority: str) -> dict[str, Any]:
-    user, at, host = authority.rpartition("@")
-    host, colon, port = host.partition(":") if not host.startswith("[") else (host, "", "")
-    return (
-        {"host": host} | ({"username": user} if at else {}) | ({"port": int(port)} if colon and port.isdigit() else {})
-    )
 
 
 def _counting(moved: Callable[[int], None]) -> Any:

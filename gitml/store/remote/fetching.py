@@ -119,6 +119,7 @@ class _Fetching:
             ]
             self._all(crew, jobs)
         finally:
+            self.meter.end()
             crew.dismiss(_GRACE)
         for digest in blobs:
             if digest not in self.failed:

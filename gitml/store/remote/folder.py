@@ -5,6 +5,7 @@ Objects are written beside their place, synced and renamed, so no reader meets h
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from gitml.core.digest import Digest, hex_of
 from gitml.core.protocols import Download, Listed
 from gitml.core.remotes import RemoteSpec, Stored
-from gitml.errors import GitmlError, RemoteError
+from gitml.errors import GitmlError, IntegrityError, RemoteError
 from gitml.store import disk
+from gitml.store.remote.copying import copy_hashed
 from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
-from gitml.store.remote.streams import HashedWriter
+from gitml.store.remote.partial import KEPT, STALE, is_temporary, kept_name, lock_alone
 
-_STALE = 86400.0  # seconds; a temporary that old was left by a writer that is gone
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FolderRemote:
@@ -47,13 +49,15 @@ class FolderRemote:
         """Nothing is gained by knowing."""
 
     def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
-        """Copies a file or bytes there, hashed on the way."""
+        """Copies a file or bytes there, hashed on the way. A large file goes on where a copy of it was cut off."""
         if isinstance(source, bytes):
             self._write(OBJECTS, item.digest, source)
             moved(len(source))
             return
         path = self._path(OBJECTS, item.digest)
-        with self._fresh(path) as (fresh, fd):
+        with disk.Guard(source):
+            kept = kept_name(item.digest, source) if item.size >= KEPT else ""
+        with self._fresh(path, kept) as (fresh, fd):
             with disk.Guard(source):
                 reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -74,7 +78,7 @@ class FolderRemote:
             raise gone(item.digest, self.place) from None
         except OSError as error:
             raise self._refused(error) from error
-        return Download(start, self._chunks(fd, start))
+        return Download(start, self._chunks(fd, start), fd)
 
     def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
         """Which of these Trees have a manifest there."""
@@ -106,7 +110,7 @@ class FolderRemote:
                         found = os.stat(path)
                         if known is not None:
                             yield Listed(known[1], found.st_size, known[0] == TREES, found.st_mtime)
-                        elif name.startswith(".") and name.endswith(".tmp") and found.st_mtime < time.time() - _STALE:
+                        elif is_temporary(name) and found.st_mtime < time.time() - STALE:
                             os.unlink(path)
                     except FileNotFoundError:
                         continue
@@ -164,7 +168,7 @@ class FolderRemote:
             disk.write_all(fd, content)
             self._publish(fresh, fd, path)
 
-    def _fresh(self, path: str) -> _Fresh:
+    def _fresh(self, path: str, kept: str = "") -> _Fresh:
         folder = os.path.dirname(path)
         if folder not in self._folders:
             self._reach()
@@ -173,7 +177,7 @@ class FolderRemote:
             except OSError as error:
                 raise self._refused(error) from error
             self._folders.add(folder)
-        return _Fresh(self, folder)
+        return _Fresh(self, folder, kept)
 
     def _publish(self, fresh: str, fd: int, path: str) -> None:
         os.fchmod(fd, 0o444)
@@ -198,34 +202,56 @@ class FolderRemote:
 
 
 class _Fresh:
-    """A temporary beside its place, open for writing; gone in the end unless it was renamed."""
+    """A temporary beside its place, open for reading and writing; gone in the end unless it was renamed.
 
-    def __init__(self, remote: FolderRemote, folder: str) -> None:
+    With a `kept` name it is for the next time to go on with when it is left early, unless the disk is full or it was wrong.
+    """
+
+    def __init__(self, remote: FolderRemote, folder: str, kept: str) -> None:
         self._remote = remote
-        self.path = f"{folder}/.{os.getpid()}-{os.urandom(6).hex()}.tmp"
+        self._kept = kept
+        self._folder = folder
+        self.path = f"{folder}/{kept}"
 
     def __enter__(self) -> tuple[str, int]:
         try:
-            self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            if self._kept and self._opened(os.O_CREAT) and lock_alone(self.fd) and self._is_there():
+                return self.path, self.fd
+            if self._kept:  # another process goes on with it: then this one begins its own
+                os.close(self.fd)
+                self._kept = ""
+            self.path = f"{self._folder}/.{os.getpid()}-{os.urandom(6).hex()}.tmp"
+            self._opened(os.O_CREAT | os.O_EXCL)
         except OSError as error:
             raise self._remote._refused(error) from error
         return self.path, self.fd
 
+    def _opened(self, how: int) -> bool:
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o600)
+        return True
+
+    def _is_there(self) -> bool:
+        """Whether it is still what lies under its name: else another finished it meanwhile."""
+        return os.path.lexists(self.path) and os.lstat(self.path).st_ino == os.fstat(self.fd).st_ino
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        os.close(self.fd)
-        if error is not None and os.path.lexists(self.path):
+        of_use = bool(self._kept) and not isinstance(error, IntegrityError) and getattr(error, "errno", 0) not in _FULL
+        if error is not None and not of_use and os.path.lexists(self.path):
             os.unlink(self.path)
+        os.close(self.fd)
         if isinstance(error, OSError) and not isinstance(error, GitmlError):
             raise self._remote._refused(error) from error
 
 
 def _copied(source: int, target: int, moved: Callable[[int], None]) -> str:
-    """Copies an open file to another; the sha256 of what was written."""
-    writer = HashedWriter(target, os.fstat(source).st_size)
-    try:
-        while chunk := os.read(source, disk.CHUNK):
-            writer.write(chunk)
-            moved(len(chunk))
-    finally:
-        writer.close()
-    return writer.hexdigest()
+    """Copies an open file to another, going on from what is there and is the same; the sha256 of the source."""
+    before = os.fstat(source)
+    begun = 0
+    while (chunk := os.pread(target, disk.CHUNK, begun)) and os.pread(source, len(chunk), begun) == chunk:
+        begun += len(chunk)
+        moved(len(chunk))
+    os.ftruncate(target, begun)
+    found = copy_hashed(source, target, begun, moved)
+    after = os.fstat(source)
+    unchanged = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+    return found if unchanged else "unknown: it was changed meanwhile"

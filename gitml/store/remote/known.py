@@ -15,22 +15,26 @@ from gitml.errors import RemoteError
 from gitml.store.disk import Guard
 
 NOTE_FORMAT = 1
+_MARK = "remote-epoch"  # kind of fact: remote -> the mark of what is known of it
 
 
 class GcNote(NamedTuple):
-    """What gc left in a remote: `epoch` counts its deletions; `doomed` says since when (seconds since 1970) what is unneeded.
+    """What lies in a remote beside its content. `store` tells this store from one that was in its place before, "" when nobody
+    named it yet; `epoch` counts gc's deletions; `doomed` says since when (seconds since 1970) what is unneeded.
 
     Who uploads brings what is doomed anew.
     """
 
     epoch: int = 0
     doomed: Mapping[Digest, float] = {}
+    store: str = ""
 
 
 def encode_note(note: GcNote) -> bytes:
     """A note as JSON."""
     doomed = {hex_of(digest): since for digest, since in sorted(note.doomed.items())}
-    return json.dumps({"format": NOTE_FORMAT, "epoch": note.epoch, "doomed": doomed}).encode() + b"\n"
+    named = {"store": note.store} if note.store else {}
+    return json.dumps({"format": NOTE_FORMAT, "epoch": note.epoch, "doomed": doomed, **named}).encode() + b"\n"
 
 
 def decode_note(content: bytes | None) -> GcNote:
@@ -41,34 +45,55 @@ def decode_note(content: bytes | None) -> GcNote:
         raw = json.loads(content)
         if raw["format"] != NOTE_FORMAT:
             raise ValueError(f"notes of gc of format {raw['format']!r}; this gitml reads format {NOTE_FORMAT}")
-        return GcNote(int(raw["epoch"]), {from_hex(name): float(since) for name, since in raw["doomed"].items()})
+        doomed = {from_hex(name): float(since) for name, since in raw["doomed"].items()}
+        return GcNote(int(raw["epoch"]), doomed, str(raw.get("store", "")))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not the notes of gc: {error!r}") from error
 
 
 class Known:
-    """What is known to be in one remote, or known to be bad there. Used from one thread, that of the index."""
+    """What is known to be in one remote, or known to be bad there. Used from one thread, that of the index.
+
+    What is there counts as long as the store is the one it was learnt of, and gc deleted nothing since: `mark` tells both. What
+    is bad counts until it was brought anew.
+    """
 
     def __init__(self, facts: Facts, identity: str) -> None:
         self._facts = facts
         self._identity = identity
-        self._epoch = int(facts.fact("remote-epoch", identity) or 0)
+        self._bad = f"remote-bad-{identity}"
+        self.mark = str(facts.fact(_MARK, identity) or 0)
 
     def says(self, digest: Digest) -> bool | None:
         """True: it is there; False: what is there is bad; None: not known."""
-        answer = self._facts.fact(f"remote-{self._identity}-{self._epoch}", hex_of(digest))
-        return None if answer is None else bool(answer)
+        if self._facts.fact(self._bad, hex_of(digest)):
+            return False
+        return True if self._facts.fact(f"remote-{self._identity}-{self.mark}", hex_of(digest)) else None
 
     def note(self, digests: Iterable[Digest], *, good: bool = True) -> None:
         """Remembers that these are there, or that what is there is bad."""
-        for digest in digests:
-            self._facts.remember(f"remote-{self._identity}-{self._epoch}", hex_of(digest), good)
+        for name in map(hex_of, digests):
+            if self._facts.fact(self._bad, name) is not (None if good else True):
+                self._facts.remember(self._bad, name, not good)
+            self._facts.remember(f"remote-{self._identity}-{self.mark}", name, good)
 
-    def enter(self, epoch: int) -> None:
-        """Gc deleted something since: what was known before counts no more."""
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._facts.remember("remote-epoch", self._identity, epoch)
+    def enter(self, note: GcNote) -> None:
+        """Says what was read there just now; what was known of another store, or before gc deleted something, counts no more."""
+        if note.store:
+            self._become(f"{note.store}-{note.epoch}")
+        elif self.mark.isdigit():
+            self._become(str(note.epoch))
+        elif not self.mark.startswith("?"):
+            self.forget()  # its name is gone, and most likely all else
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self._become(f"?{os.urandom(8).hex()}")
+
+    def _become(self, mark: str) -> None:
+        if mark != self.mark:
+            self.mark = mark
+            self._facts.remember(_MARK, self._identity, mark)
 
 
 class Source(NamedTuple):
@@ -122,5 +147,12 @@ def gc_note(remote: RemoteStore, known: Known) -> GcNote:
         note = decode_note(remote.note())
     except ValueError as error:
         raise RemoteError(str(error), where=remote.place, hint="use a newer gitml") from error
-    known.enter(note.epoch)
+    known.enter(note)
     return note
+
+
+def name_store(remote: RemoteStore, known: Known, note: GcNote) -> None:
+    """Gives a store that nobody named a name, so that its loss is noticed. Of two who do so at once, one's name stays."""
+    if not note.store:
+        remote.set_note(encode_note(note._replace(store=os.urandom(8).hex())))
+        gc_note(remote, known)

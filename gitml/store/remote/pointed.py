@@ -89,3 +89,6 @@ class PointedRemote:
     def note(self) -> bytes | None:
         """Such a place deletes nothing for us, so there are none."""
         return None
+
+    def set_note(self, content: bytes) -> None:
+        """Nor can it keep any."""

@@ -13,7 +13,7 @@ from gitml.core.protocols import RemoteStore
 from gitml.core.remotes import Manifest, Stored, encode_manifest
 from gitml.errors import IntegrityError
 from gitml.store.objects import LocalStore
-from gitml.store.remote.known import Known, PackIndexes, gc_note
+from gitml.store.remote.known import Known, PackIndexes, gc_note, name_store
 from gitml.store.remote.outgoing import BadHereError, Batch, Outgoing, TreeWork, outgoing, pack_of
 from gitml.store.remote.transfer import Meter, Root, Sent, with_retries
 from gitml.store.remote.workers import Crew
@@ -34,10 +34,7 @@ class Sender:
 
     def plan(self, roots: Iterable[Root]) -> Outgoing:
         """What `send` would move; nothing is changed."""
-        wanted = list(roots)
-        unknown = any(self.known.says(root.digest) is not True for root in wanted)
-        doomed = frozenset(gc_note(self.remote, self.known).doomed) if unknown else frozenset()
-        return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
+        return self._plan(list(roots))
 
     def send(
         self,
@@ -49,12 +46,22 @@ class Sender:
 
         RemoteError and TrustError of the remote, TransferStoppedError when stopped; damage here refuses its root alone.
         """
-        work = self.plan(roots)
+        work = self._plan(list(roots), named=True)
         if not work.transfers:
             return Sent(self.remote.name, (), len(work.there), work.missing, (), 0, 0)
         meter = Meter("upload", self.remote.name, emit, stopped)
         meter.total, meter.of = work.bytes, work.transfers
         return _Sending(self, work, meter).run()
+
+    def _plan(self, wanted: list[Root], *, named: bool = False) -> Outgoing:
+        """What is to be moved; with `named` a store without a name is given one."""
+        doomed: frozenset[Digest] = frozenset()
+        if any(self.known.says(root.digest) is not True for root in wanted):
+            note = gc_note(self.remote, self.known)
+            doomed = frozenset(note.doomed)
+            if named:
+                name_store(self.remote, self.known, note)
+        return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
 
 
 class _Sending:
@@ -105,6 +112,7 @@ class _Sending:
                 self.meter.tell()
                 self.publish()
         finally:
+            self.meter.end()
             crew.dismiss(_GRACE)
         self.publish(now=True)
         self.meter.tell(now=True)

@@ -59,13 +59,13 @@ def sweep_remote(
         return told
     # Noted before it is done: whoever looks from now on counts neither on what goes nor on what was known before.
     doomed = {item.digest: before.doomed.get(item.digest, now) for item in (*waiting, *due)}
-    note = GcNote(before.epoch + bool(due), doomed)
+    note = GcNote(before.epoch + bool(due), doomed, before.store)
     remote.set_note(encode_note(note))
     for item in sorted(due, key=lambda item: not item.manifest):  # a manifest before what it names
         remote.delete(item)
     if due:
         remote.set_note(encode_note(note._replace(doomed={item.digest: doomed[item.digest] for item in waiting})))
-    known.enter(note.epoch)
+    known.enter(note)
     return told
 
 

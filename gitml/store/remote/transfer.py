@@ -64,6 +64,7 @@ class Meter:
         self.done = 0
         self._direction, self._remote, self._emit, self._stopped = direction, remote, emit, stopped
         self._lock = threading.Lock()
+        self._ended = False
         self._begun = self._told = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque([(self._begun, 0)])
 
@@ -80,8 +81,12 @@ class Meter:
 
     def heed_stop(self) -> None:
         """TransferStoppedError when it is to end."""
-        if self._stopped():
+        if self._ended or self._stopped():
             raise TransferStoppedError("stopped", hint="the next time it goes on from here")
+
+    def end(self) -> None:
+        """Says that it is over, well or not: threads that are at it still do nothing more."""
+        self._ended = True
 
     def tell(self, *, now: bool = False) -> None:
         """Tells how far it is, if it was not told a moment ago."""

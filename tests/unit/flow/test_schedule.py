@@ -345,3 +345,68 @@ def test_an_error_on_the_way_leaves_no_lock_and_the_next_run_works(stage: Stage)
     assert outcomes(run) == {"a": "reused", "b": "executed"}
     with stage.project.workspace() as ws:
         assert [row.status for row in ws.index.runs(limit=None)] == ["succeeded", "failed"]
+
+
+def shrinking(stage: Stage, to: float) -> Callable[[FakeExecutor], None]:
+    """Once a step has ended badly there is only so much left, as when its machine was lost."""
+
+    def prepare(fake: FakeExecutor) -> None:
+        def before_wait() -> None:
+            if "-./a" in fake.log:
+                return
+            (first, *_) = sorted(fake.running.items(), key=lambda item: item[1][0])
+            if first[1][1].action.argv[0] == "./a":
+                fake.whole = Resources(to, 0, 1 << 40)
+
+        fake.before_wait = before_wait
+
+    return prepare
+
+
+def fails_once(name: str, number: int) -> Ending:
+    return Ending(1.0, "lost") if (name, number) == ("a", 1) else Ending(5.0)
+
+
+TWO_THAT_FILL_IT = "a: | resources: {cpus: 4}, retries: 1\nb: | resources: {cpus: 4}"
+
+
+def test_a_step_is_tried_again_only_when_there_is_room_for_it(stage: Stage) -> None:
+    stage.write(TWO_THAT_FILL_IT)
+    stage.prepare = shrinking(stage, 4)
+    run = stage.run(fails_once)
+    assert stage.log == "+a +b -a -b +a -a"
+    assert outcomes(run) == {"a": "executed", "b": "executed"}
+
+
+def test_a_step_that_finds_no_room_any_more_failed_as_it_did_and_the_others_are_kept(stage: Stage) -> None:
+    stage.write(TWO_THAT_FILL_IT.replace("b: | resources: {cpus: 4}", "b: | resources: {cpus: 2}\nc: a"))
+    stage.prepare = shrinking(stage, 2)
+    run = stage.run(fails_once)
+    assert stage.log == "+a +b -a -b"
+    assert outcomes(run) == {"a": "failed", "b": "executed", "c": "skipped"}
+    (a, *_) = run.steps
+    assert (a.error, [attempt.outcome for attempt in a.attempts]) == ("lost as told", ["lost"])
+    assert stage.run(lambda name, number: Ending()).status == "succeeded", "its Action is free"
+
+
+def test_a_step_that_waits_to_be_tried_again_is_cancelled_with_the_others(stage: Stage) -> None:
+    stage.write(TWO_THAT_FILL_IT)
+    stop = StopSignal()
+    shrink = shrinking(stage, 4)
+
+    def prepare(fake: FakeExecutor) -> None:
+        shrink(fake)
+        before = fake.before_wait
+
+        def stop_once_it_waits() -> None:
+            before()
+            if "-./a" in fake.log:
+                stop.level = 1
+
+        fake.before_wait = stop_once_it_waits
+
+    stage.prepare = prepare
+    run = stage.run(fails_once, stop=stop)
+    assert run.status == "cancelled"
+    assert outcomes(run)["a"] == "cancelled"
+    assert [attempt.outcome for attempt in run.steps[0].attempts] == ["lost"]

@@ -1,0 +1,60 @@
+"""How an attempt speaks with its run: by a call to the Hub now and then, which is never waited for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+CALL = 1.0  # seconds between calls to the hub when there is nothing to say
+DEAF = 30.0  # seconds without an answer from the hub after which nobody is there
+
+
+class Line:
+    """The attempt's line to the hub of that name: one call at a time, never waited for while the step goes on."""
+
+    def __init__(self, hub: str, attempt: str) -> None:
+        self.name = hub
+        self.attempt = attempt
+        self.to_say: list[Any] = []
+        self._hub: Any = None
+        self._answer: Any = None
+        self._called = time.monotonic()
+        self._answered = self._called
+
+    def exchange(self) -> list[Any]:
+        """Says what there is to say if the last call was answered; gives what is told. ConnectionError when nobody is there."""
+        import ray
+
+        now = time.monotonic()
+        told: list[Any] = []
+        if self._answer is not None:
+            ready, _ = ray.wait([self._answer], timeout=0)
+            if ready:
+                told = self._taken(self._answer)
+                self._answer = None
+                self._answered = now
+            elif now - self._answered > DEAF:
+                raise ConnectionError("the run can't be reached")
+        if self._answer is None and (self.to_say or now - self._called >= CALL):
+            said, self.to_say = self.to_say, []
+            self._answer = self._found().say.remote(self.attempt, said)
+            self._called = now
+        return told
+
+    def _found(self) -> Any:
+        import ray
+
+        if self._hub is None:
+            try:
+                self._hub = ray.get_actor(self.name)
+            except ValueError as error:
+                raise ConnectionError("the run is gone") from error
+        return self._hub
+
+    def _taken(self, answer: Any) -> list[Any]:
+        import ray
+
+        try:
+            return list(ray.get(answer))
+        except ray.exceptions.RayError as error:
+            raise ConnectionError("the run is gone") from error

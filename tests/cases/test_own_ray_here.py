@@ -1,0 +1,137 @@
+"""``ray: local`` on this machine, as anybody's computer can have it: the whole way of a run over Ray, without machines of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kit.commandline import Project, alive, interrupt, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
+
+OWN = "targets:\n  local: {gpus: 2, labels: {zone: x}, custom: {licence: 1}}\n  own: {ray: local, cpus: 2, gpus: 2, labels: {zone: x}, custom: {licence: 1}}\n"
+MAKE = """
+import os, sys
+os.makedirs(sys.argv[1] + "/sub")
+with open(sys.argv[1] + "/sub/large", "wb") as file:
+    file.write(bytes(range(256)) * 4096 * 3)
+open(sys.argv[1] + "/small", "w").write("x")
+print("gpus", os.environ.get("CUDA_VISIBLE_DEVICES"))
+"""
+USE = """
+import json, os, sys
+json.dump({"size": os.path.getsize(sys.argv[1] + "/sub/large"), "rate": int(sys.argv[2])}, open(sys.argv[3], "w"))
+"""
+WORK = """\
+params: {rate: 2}
+steps:
+  make:
+    run: python src/make.py ${{ outputs.o }}
+    outputs: {o: directory}
+    resources: {gpus: 1, labels: {zone: x}, custom: {licence: 1}}
+  use:
+    run: python src/use.py ${{ steps.make.outputs.o }} ${{ params.rate }} ${{ outputs.m }}
+    outputs: {m: metrics}
+"""
+MIXED = """\
+steps:
+  gang: {run: sh src/rank.sh, processes: 2}
+  ill: {run: sh src/ill.sh}
+  here: {run: sh src/here.sh, target: local}
+"""
+WAIT = "steps:\n  wait: {run: 'sleep 7654.25', resources: {gpus: 0.5}}\n"
+GREEDY = "steps:\n  train: {run: sh src/ill.sh, resources: {gpus: 3}}\n"
+FILES = {
+    "gitml.yaml": OWN,
+    "pipelines/work.yaml": WORK,
+    "pipelines/mixed.yaml": MIXED,
+    "pipelines/wait.yaml": WAIT,
+    "pipelines/greedy.yaml": GREEDY,
+    "src/make.py": MAKE,
+    "src/use.py": USE,
+    "src/rank.sh": "echo rank $RANK of $WORLD_SIZE\n",
+    "src/ill.sh": "echo not well >&2\nexit 3\n",
+    "src/here.sh": "echo here\n",
+}
+SLEEPER = "sleep\x007654.25"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project", FILES)
+
+
+def own_folder(run: subprocess.Popen[bytes]) -> Path:
+    """The folder of the Ray that a run has started: others may have theirs at the same time."""
+    for pid in alive("gitml.execute.ray.warden"):
+        status = Path(f"/proc/{pid}/status").read_text()
+        if f"PPid:\t{run.pid}\n" in status:
+            environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+            (temporary,) = [entry.removeprefix("TMPDIR=") for entry in environment if entry.startswith("TMPDIR=")]
+            return Path(temporary).parent
+    raise AssertionError("the run has no Ray")
+
+
+def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Project) -> None:
+    over_ray = project.run("work", "--on", "own")
+    assert [(step["name"], step["outcome"]) for step in over_ray["steps"]] == [
+        ("make", "executed"),
+        ("use", "executed"),
+    ]
+    assert over_ray["steps"][1]["metrics"] == {"size": 3 << 20, "rate": 2}
+    assert project.do("logs", over_ray["run"], "make").out in ("gpus 0\n", "gpus 1\n")
+    project.do("fsck")
+
+    here = project.run("work", "--force")
+    assert {step["outcome"] for step in here["steps"]} == {"executed"}
+    made = [[port["digest"] for step in run["steps"] for port in step["outputs"].values()] for run in (over_ray, here)]
+    assert made[0] == made[1]
+
+    command = [sys.executable, "-X", "importtime", "-m", "gitml", "run", "work", "--on", "own", "--json"]
+    again = subprocess.run(command, cwd=project.path, env=project.env, capture_output=True, text=True, check=True)
+    assert {step["outcome"] for step in json.loads(again.stdout)["steps"]} == {"reused"}
+    loaded = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines() if "|" in line}
+    assert "gitml.flow.run" in loaded
+    assert not {name for name in loaded if name.split(".")[0] in ("ray", "grpc")}
+
+
+def test_what_fails_what_is_a_gang_and_what_runs_here_end_as_they_do_without_a_cluster(project: Project) -> None:
+    text = MIXED.replace("processes: 2}", "processes: 2, target: own}").replace("ill.sh}", "ill.sh, target: own}")
+    project.repo.commit("targets", {"pipelines/mixed.yaml": text})
+    run = project.run("mixed", "--keep-going", code=1)
+    steps = {step["name"]: step for step in run["steps"]}
+    assert {name: step["outcome"] for name, step in steps.items()} == {
+        "gang": "executed",
+        "ill": "failed",
+        "here": "executed",
+    }
+    assert steps["ill"]["error"] == "exit status 3: not well"
+    assert [steps[name]["attempts"][0].get("target") for name in ("gang", "ill", "here")] == ["own", "own", None]
+    lines = project.do("logs", run["run"], "gang").out.splitlines()
+    assert sorted(lines) == ["[0] rank 0 of 2", "[1] rank 1 of 2"]
+
+
+def test_ctrl_c_ends_the_step_and_the_ray_it_ran_on(project: Project) -> None:
+    process = project.start("run", "wait", "--on", "own", "--json")
+    wait_until(lambda: alive(SLEEPER) or process.poll() is not None, 120)
+    assert process.poll() is None, process.communicate()
+    folder = own_folder(process)
+    assert (folder / "token").stat().st_mode & 0o777 == 0o600
+    interrupt(process)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert json.loads(out)["steps"][0]["outcome"] == "cancelled"
+    assert not alive(SLEEPER)
+    assert not folder.exists(), "it ended with the run"
+    wait_until(lambda: not alive(str(folder)), 10)
+    assert project.do("log", "--status", "cancelled", "--json").json[0]["run"] == json.loads(out)["run"]
+
+
+def test_what_this_machine_is_not_said_to_have_is_refused(project: Project) -> None:
+    error = json.loads(project.do("run", "greedy", "--on", "own", "--json", code=2).err)["error"]
+    assert "3 gpus (the most on one machine is 2)" in error["message"]
+    assert project.do("log", "--json").json == []
