@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.measure import commit_all, environment, fresh, program
+from benchmarks.measure import commit_all, environment, fresh, measured, program
 from benchmarks.report import megabytes, save, seconds, table
 from gitml.core.config import Target
 from gitml.execute.ray.cluster import connect
-from gitml.execute.ray.depot import PIECE, UNDER_WAY, Depot
+from gitml.execute.ray.depot import GROUPS, PIECE, Depot
 from gitml.execute.ray.folder import Place
 from gitml.flow.workerfolder import ASSEMBLY
 
@@ -103,8 +103,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     ]
     places = [Place(ASSEMBLY, os.path.join(root, name)) for name in ("one", "two")]
     name = _make(places[0], size)
-    groups = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2}
-    actor = ray.remote(num_cpus=0, concurrency_groups=groups)(Depot)
+    actor = ray.remote(num_cpus=0, concurrency_groups=GROUPS)(Depot)
     one = actor.options(scheduling_strategy=first).remote(places[0])
     two = actor.options(scheduling_strategy=second).remote(places[1])
     source = places[0].folder(os.environ).open(name).name
@@ -131,7 +130,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     take: Any = ray.remote(num_cpus=0)(receive)
 
     def fetched() -> None:
-        ray.get(two.fetch.options(concurrency_group="pull").remote(one, name, size))
+        ray.get(two.fetch.remote(one, name, size))
 
     ways: dict[str, Callable[[], Any]] = {
         "Ray's stream": lambda: ray.get(take.options(scheduling_strategy=second).remote(None)),
@@ -180,20 +179,31 @@ def main() -> int:
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=2 << 30)
     parser.add_argument("--disk", help="where the two nodes keep contents: a folder in memory leaves the disk out")
-    parser.add_argument("--only", choices=("steps", "many", "moving"))
+    parser.add_argument("--only", choices=("steps", "many", "cached", "moving"))
     parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
     options = parser.parse_args()
     results: dict[str, Any] = {}
     root = fresh("ray")
     if options.only != "moving":
         with cluster(root) as found:
-            results["steps"] = steps(root, found, options) if options.only != "many" else {}
-            if options.only != "steps":
+            if options.only in (None, "steps"):
+                results["steps"] = steps(root, found, options)
+            if options.only in (None, "many"):
                 results["many"] = many(root, found, options.steps, options.many)
+            if options.only in (None, "cached"):
+                results["cached"] = cached(root, found, options.rounds)
     if options.only in (None, "moving"):
         results["moving"] = speeds = moved(options.size, options.disk or root)
-        rows = [[way, f"{statistics.median(values):.0f}"] for way, values in speeds.items()]
-        print(table([f"moving {options.size >> 20} MiB between two nodes", "MB/s"], rows))
+        alone, *_ = speeds.values()
+        rows = [
+            [
+                way,
+                f"{statistics.median(values):.0f}",
+                f"{statistics.median(one / other for one, other in zip(values, alone, strict=True)):.2f}x",
+            ]
+            for way, values in speeds.items()
+        ]
+        print(table([f"moving {options.size >> 20} MiB between two nodes", "MB/s", "of Ray's stream"], rows))
     print(save("ray", results))
     return 0
 
@@ -216,6 +226,26 @@ def steps(root: str, found: Any, options: argparse.Namespace) -> dict[str, Any]:
         rows.append([name, seconds(alone / count * 1000), seconds(ours / count * 1000), f"{ratio:.2f}x"])
     print(table([f"{count} steps, {CPUS} at once", "bare Ray task, ms", "step, ms", "ratio"], rows))
     return results
+
+
+def cached(root: str, found: Any, rounds: int) -> dict[str, list[float]]:
+    """Seconds of a run that reuses all of its ten steps, on the cluster and on this machine, in turn."""
+    place = os.path.join(root, "cached")
+    gitml(place, found, COMMANDS["sh"], 10, 0)
+    environ = {**environment(), "PYTHONPATH": os.getcwd(), "XDG_CACHE_HOME": os.path.join(root, "cache")}
+    command = [f"{os.path.dirname(sys.executable)}/gitml", "run"]
+    ways = {"--on c": [*command, "--on", "c"], "on this machine": command}
+    spent: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(5 * rounds + 1):
+        for way, words in ways.items():
+            sample = measured(words, place, environ)
+            if number:
+                spent[way].append(sample.wall)
+    there, here = spent.values()
+    ratio = statistics.median(one / other for one, other in zip(there, here, strict=True))
+    rows = [[way, seconds(statistics.median(values))] for way, values in spent.items()]
+    print(table([f"cached run of ten steps (ratio {ratio:.2f}x)", "s"], rows))
+    return spent
 
 
 def many(root: str, found: Any, few: int, count: int) -> dict[str, Any]:

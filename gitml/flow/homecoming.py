@@ -13,8 +13,9 @@ from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, Remo
 from gitml.execute.ray.cluster import Cluster
 from gitml.execute.ray.hauling import discard, haul
 from gitml.execute.ray.jobs import RUNNING, Job, Jobs
-from gitml.flow.submitting import Submission, forget, submissions, submissions_on
+from gitml.flow.submitting import submissions_on
 from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
+from gitml.history.submissions import Submission, forget, submissions
 from gitml.ledger.layout import parse_path
 from gitml.ledger.sync import sync
 from gitml.workspace import Workspace

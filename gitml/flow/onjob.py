@@ -17,7 +17,7 @@ from gitml.core.record import Run
 from gitml.core.tree import decode_tree
 from gitml.execute.removal import remove_tree
 from gitml.flow.load import load_run
-from gitml.flow.parcel import open_parcel
+from gitml.flow.parcel import heavy_part, open_parcel
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.flow.telling import Kept, LogText, RecordFile, Saying
@@ -55,6 +55,16 @@ def perform_parcel(parcel: str, environ: Mapping[str, str], say: Callable[[Sayin
             remove_tree(home)
 
 
+def new_place() -> str:
+    """A new folder of this machine for what a run needs that is to be submitted; it goes by itself when none is."""
+    folder = os.path.join(submitted_folder(os.environ), os.urandom(8).hex())
+    os.makedirs(folder)
+    for name in ("lock", "kept"):
+        with open(os.path.join(folder, name), "w"):
+            pass
+    return folder
+
+
 def submitted_folder(environ: Mapping[str, str]) -> str:
     """Where submitted runs are performed on this machine."""
     cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/tmp"), ".cache")  # noqa: S108  last resort
@@ -64,7 +74,10 @@ def submitted_folder(environ: Mapping[str, str]) -> str:
 def _perform(
     parcel: str, home: str, environ: Mapping[str, str], say: Callable[[Saying], None], stop: StopSignal
 ) -> tuple[Run, Kept]:
+    heavy = heavy_part(parcel)
     ws, asked = open_parcel(parcel, os.path.join(home, "repository"), environ)
+    if heavy != parcel:
+        remove_tree(heavy)
     for name in os.listdir(parcel):  # Ray would keep its copy for long
         remove_tree(os.path.join(parcel, name))
     try:

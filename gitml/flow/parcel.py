@@ -21,10 +21,13 @@ from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
 from gitml.repo.bundling import open_bundle, write_bundle
 from gitml.repo.lfs import local_object
+from gitml.store.incoming import Incoming
 from gitml.workspace import Workspace, open_workspace
 
 FORMAT = 1
 BUNDLE, REQUEST, KNOWN, OBJECTS, LFS = "repository.bundle", "request.json", "known.jsonl", "objects", "lfs"
+HEAVY = "heavy"  # the file that says where the large files are, if they are elsewhere
+_PIECE = 4 << 20
 _POINTER_LARGEST = 1024
 
 
@@ -36,17 +39,36 @@ class Asked(NamedTuple):
     target: str
 
 
-def make_parcel(ws: Workspace, planner: Planner, plan: Plan, asked: Asked, folder: str) -> None:
-    """Fills the empty `folder`. InputError for content of Git LFS that is not here."""
+def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[OutputRef]:
+    """The known outputs that a run is to have with it: not those that are not here while the cluster's machines can fetch them.
+
+    With `few` none of those that they can fetch.
+    """
+    outputs = {
+        output.digest: output
+        for decision in plan.decisions.values()
+        if decision.kind == REUSE and decision.result
+        for output in decision.result.outputs
+    }
+    available = planner.availability
+    return [o for o in outputs.values() if not (available.on_machines(o) and (few or not available.is_here(o)))]
+
+
+def make_parcel(
+    ws: Workspace, planner: Planner, plan: Plan, asked: Asked, taken: Iterable[OutputRef], folder: str
+) -> None:
+    """Fills the empty `folder`; of known outputs `taken` go along. InputError for content of Git LFS that is not here.
+
+    IntegrityError or RemoteError for an output that is not here and can't be brought.
+    """
     trees = sorted({module["content"].removeprefix("git:") for module in asked.run.modules.values()})
     write_bundle(ws.location, ws.objects, asked.run.commit, trees, os.path.join(folder, BUNDLE))
     for name in (OBJECTS, LFS):
         os.mkdir(os.path.join(folder, name))
+    _take_along(ws, planner, list(taken), os.path.join(folder, OBJECTS))
     with open(os.path.join(folder, KNOWN), "w") as known:
         for name, decision in plan.decisions.items():
             if decision.kind == REUSE and decision.action and decision.key and decision.result:
-                for output in decision.result.outputs:
-                    _take_along(ws, planner, output, os.path.join(folder, OBJECTS))
                 preimage = decision.action.preimage().decode("ascii")
                 known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
     actions = [decision.action for decision in plan.decisions.values() if decision.action and decision.kind != REUSE]
@@ -66,26 +88,52 @@ def make_parcel(ws: Workspace, planner: Planner, plan: Plan, asked: Asked, folde
         json.dump(told, file, sort_keys=True)
 
 
+def size_of(folder: str) -> int:
+    """Bytes of all files below a folder."""
+    return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
+
+
+def part_in_two(folder: str, heavy: str) -> None:
+    """Moves all of a parcel that may be large into the new folder `heavy`, which is to travel by itself."""
+    os.mkdir(heavy)
+    for name in (BUNDLE, OBJECTS, LFS):
+        os.rename(os.path.join(folder, name), os.path.join(heavy, name))
+
+
+def note_heavy(folder: str, place: str) -> None:
+    """Notes in a parcel where the other part of it lies on the head's disk."""
+    with open(os.path.join(folder, HEAVY), "w") as file:
+        file.write(place)
+
+
+def heavy_part(folder: str) -> str:
+    """Where the large files of a parcel are: in it, or where it says."""
+    try:
+        with open(os.path.join(folder, HEAVY)) as file:
+            return file.read()
+    except FileNotFoundError:
+        return folder
+
+
 def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, Asked]:
     """A Workspace in the new folder `home` that holds what the parcel in `folder` does, and what it asks for."""
+    heavy = heavy_part(folder)
     with open(os.path.join(folder, REQUEST), "rb") as file:
         told: dict[str, Any] = json.load(file)
     if told["format"] != FORMAT or told["version"] != __version__:
         hint = f"install gitml {told['version']} on the machines of the cluster, or {__version__} where it is submitted"
         raise InputError(f"the run was submitted by gitml {told['version']}, this is {__version__}", hint=hint)
     run = decode_run(json.dumps(told["run"]).encode())
-    commit = open_bundle(os.path.join(folder, BUNDLE), home)
+    commit = open_bundle(os.path.join(heavy, BUNDLE), home)
     if commit != run.commit:
         raise IntegrityError("the bundle holds another commit than is asked for", where=commit)
     ws = open_workspace(home, environ)
-    for name in sorted(os.listdir(os.path.join(folder, OBJECTS))):
-        with open(os.path.join(folder, OBJECTS, name), "rb") as file:
-            if ws.store.put(file.read()) != from_hex(name):
-                raise IntegrityError("an object is not what its name says", where=name)
-    for name in os.listdir(os.path.join(folder, LFS)):
+    for name in sorted(os.listdir(os.path.join(heavy, OBJECTS))):
+        _take_in(ws, os.path.join(heavy, OBJECTS, name), from_hex(name))
+    for name in os.listdir(os.path.join(heavy, LFS)):
         place = os.path.join(home, "lfs/objects", name[:2], name[2:4])
         os.makedirs(place, exist_ok=True)
-        _copy(os.path.join(folder, LFS, name), os.path.join(place, name))
+        _copy(os.path.join(heavy, LFS, name), os.path.join(place, name))
     with open(os.path.join(folder, KNOWN)) as known:
         for line in known:
             step, key, preimage, result = json.loads(line)
@@ -100,20 +148,34 @@ def _request(raw: Mapping[str, Any]) -> RunRequest:
     return RunRequest(wanted=wanted, tags=tags, origin=Origin(*origin), **given)
 
 
-def _take_along(ws: Workspace, planner: Planner, output: OutputRef, folder: str) -> None:
-    """Puts an output's objects, a Tree with all below it, into `folder`."""
-    planner.availability.fetch_digest(output.digest, tree=output.is_tree)
-    todo = [(output.digest, output.is_tree)]
+def _take_in(ws: Workspace, path: str, digest: Digest) -> None:
+    """Keeps a file that came along; IntegrityError when it is not what its name says."""
+    with open(path, "rb") as file:
+        arriving = Incoming(ws.store, digest, os.fstat(file.fileno()).st_size)
+        while piece := file.read(_PIECE):
+            arriving.write(piece)
+        arriving.commit()
+
+
+def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folder: str) -> None:
+    """Puts the objects of outputs, of a Tree with all below it, into `folder`."""
+    absent = planner.availability.bring_inline(outputs)
+    if absent:
+        from gitml.flow.downloading import bring, refuse_lost
+        from gitml.flow.stop import StopSignal
+
+        refuse_lost(bring(ws, absent, lambda _: None, StopSignal()))
+    todo = [(output.digest, output.is_tree) for output in outputs]
     while todo:
         digest, tree = todo.pop()
         path = os.path.join(folder, hex_of(digest))
         if os.path.exists(path):
             continue
-        content = ws.store.read(digest)
-        with open(path, "wb") as file:
-            file.write(content)
+        with ws.store.open(digest) as source, open(path, "wb") as file:
+            while piece := source.read(_PIECE):
+                file.write(piece)
         if tree:
-            todo += [(entry.digest, entry.kind == "d") for entry in decode_tree(content)]
+            todo += [(entry.digest, entry.kind == "d") for entry in decode_tree(ws.store.read(digest))]
 
 
 def _lfs_objects(

@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from contextlib import closing
-from typing import NamedTuple
+from contextlib import closing, suppress
 
 from gitml import __version__
+from gitml.core import words
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import Environment, environment_of
 from gitml.core.plan import REUSE, Plan
 from gitml.core.resources import Resources
+from gitml.core.result import OutputRef
 from gitml.errors import InputError, RemoteError
-from gitml.execute.ray.cluster import Cluster, connect
+from gitml.execute.ray.cluster import CLIENT_PORT, Cluster, connect
+from gitml.execute.ray.hauling import cart, discard
 from gitml.execute.ray.jobs import Jobs
 from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
-from gitml.flow.parcel import Asked, make_parcel
+from gitml.flow.parcel import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
 from gitml.flow.planning import Planner, policy_for
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of, refuse_blocked
 from gitml.flow.targets import targets_of
+from gitml.history.submissions import PREFIX, Submission, forget, note
 from gitml.repo.revisions import IdentQuery
 from gitml.workspace import Workspace
 
-PREFIX = "gitml-"
 _PROGRAM = "exec python -m gitml.cli.onjob"
-
-
-class Submission(NamedTuple):
-    """A run that was handed to the cluster `target`; the job's id is PREFIX and the run's."""
-
-    run: str
-    target: str
-    pipeline: str
-    commit: str
-    submitted: float
-    by: str
-
-    @property
-    def job(self) -> str:
-        """What the cluster calls it."""
-        return PREFIX + self.run
+NEW_PLACE = "gitml.flow.onjob:new_place"
+LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
 
 
 def cluster_meant(config: Config, loaded: Loaded, on: str | None) -> Target:
@@ -96,16 +83,66 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
         origin = Origin(run.by, run.dirty, run.base, run.branch)
         submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
         asked = Asked(run, request._replace(origin=origin), target.name)
-        with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as folder:
-            make_parcel(ws, planner, plan, asked, folder)
-            _note(ws, submission)  # first, so that no run is on the cluster and unknown here
+        with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as place:
+            folder = os.path.join(place, "parcel")
+            os.mkdir(folder)
+            make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
+            ahead = _send_ahead(cluster, place, folder, jobs.most)
+            note(ws, submission)  # first, so that no run is on the cluster and unknown here
             try:
                 told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
                 jobs.submit(submission.job, folder, _PROGRAM, {}, told)
             except BaseException:
                 forget(ws, submission.run)
+                if ahead is not None:
+                    with suppress(RemoteError):
+                        discard(cluster, *ahead)
                 raise
     return submission
+
+
+def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[OutputRef]:
+    """The known outputs that go along. InputError, before anything is read, for more than can travel."""
+    taken = results_to_take(planner, plan)
+    if sum(output.size for output in taken) < LIGHT:
+        return taken
+    taken = results_to_take(planner, plan, few=True)
+    size = sum(output.size for output in taken)
+    if size >= most:
+        try:
+            cluster.join(from_outside=True)
+        except RemoteError as error:
+            raise _too_large(size, most, error) from error
+    return taken
+
+
+def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[str, str] | None:
+    """Sends what may be large of a parcel to the head's disk; where it is there, None when all goes with the job.
+
+    What is small enough to do so goes with the job too where nothing but the dashboard reaches the cluster.
+    """
+    size = size_of(folder)
+    if size < LIGHT:
+        return None
+    try:
+        cluster.join(from_outside=True)
+    except RemoteError as error:
+        if size >= most:
+            raise _too_large(size, most, error) from error
+        return None
+    heavy = os.path.join(place, "heavy")
+    part_in_two(folder, heavy)
+    node, path = cart(cluster, heavy, NEW_PLACE)
+    note_heavy(folder, path)
+    return node, path
+
+
+def _too_large(size: int, most: int, error: RemoteError) -> InputError:
+    what = f"the run takes {words.size(size)} along; the dashboard takes {words.size(most)}, and by other ways {error.message}"
+    hint = (
+        f"open port {CLIENT_PORT} of the head, submit from one of its machines, or gitml push to a remote store first"
+    )
+    return InputError(what, where=error.where, hint=hint)
 
 
 class _SeenFromAfar(Clusters):
@@ -139,22 +176,6 @@ def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str 
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")
 
 
-def submissions(ws: Workspace) -> list[Submission]:
-    """The runs that were submitted here and have not been fetched, newest first."""
-    found = []
-    try:
-        names = os.listdir(_folder(ws))
-    except FileNotFoundError:
-        return []
-    for name in names:
-        try:
-            with open(os.path.join(_folder(ws), name)) as file:
-                found.append(Submission(**json.load(file)))
-        except (OSError, ValueError, TypeError):
-            continue  # taken away just now
-    return sorted(found, key=lambda one: -one.submitted)
-
-
 def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
     """All submissions that a cluster knows, newest first, each with the state of its job."""
     found = []
@@ -171,23 +192,3 @@ def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
             )
             found.append((submission, job.state))
     return found
-
-
-def forget(ws: Workspace, run: str) -> None:
-    """Takes the note of a submission away."""
-    try:
-        os.unlink(os.path.join(_folder(ws), f"{run}.json"))
-    except FileNotFoundError:
-        return
-
-
-def _note(ws: Workspace, submission: Submission) -> None:
-    os.makedirs(_folder(ws), exist_ok=True)
-    path = os.path.join(_folder(ws), f"{submission.run}.json")
-    with open(path + ".new", "w") as file:
-        json.dump(submission._asdict(), file)
-    os.rename(path + ".new", path)
-
-
-def _folder(ws: Workspace) -> str:
-    return os.path.join(ws.root, "submitted")

@@ -8,10 +8,13 @@ from typing import NamedTuple
 from gitml.errors import InputError
 from gitml.history.runs import live_runs
 from gitml.history.since import moment_of
+from gitml.history.submissions import submissions
 from gitml.repo.revisions import resolve_commit
 from gitml.store.runs import RunRow
 from gitml.workspace import Workspace
 
+SUBMITTED = "submitted"
+GOING = ("running", SUBMITTED)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -33,7 +36,7 @@ def list_runs(ws: Workspace, wanted: Wanted, limit: int | None) -> tuple[list[Ru
     since = moment_of(wanted.since, ws.now()) if wanted.since is not None else None
     rows = (
         []
-        if wanted.status == "running"
+        if wanted.status in GOING
         else ws.index.runs(
             pipeline=wanted.pipeline,
             experiment=wanted.experiment,
@@ -45,7 +48,7 @@ def list_runs(ws: Workspace, wanted: Wanted, limit: int | None) -> tuple[list[Ru
             limit=None if limit is None else limit + 1,
         )
     )
-    if wanted.status in (None, "running"):
+    if wanted.status is None or wanted.status in GOING:
         known = {row.id for row in rows}
         going = [row for row in live_rows(ws) if row.id not in known and _matches(row, wanted, commit, since)]
         if going:
@@ -74,7 +77,7 @@ def metric_columns(rows: Sequence[RunRow], names: Sequence[str]) -> tuple[list[s
 
 
 def live_rows(ws: Workspace) -> list[RunRow]:
-    """The runs in progress as rows, oldest first; `ended` is now."""
+    """The runs in progress as rows, those handed to a cluster among them, oldest first; `ended` is now."""
     rows = []
     for live in live_runs(ws):
         run = live.run
@@ -100,12 +103,37 @@ def live_rows(ws: Workspace) -> list[RunRow]:
                 record="",
             )
         )
-    return rows
+    return sorted([*rows, *submitted_rows(ws)], key=lambda row: row.started)
+
+
+def submitted_rows(ws: Workspace) -> list[RunRow]:
+    """The runs that were handed to a cluster and not brought home; how they stand only the cluster knows."""
+    return [
+        RunRow(
+            id=one.run,
+            started=one.submitted,
+            ended=ws.now(),
+            pipeline=one.pipeline,
+            experiment="",
+            status=SUBMITTED,
+            commit=one.commit,
+            base=None,
+            branch=None,
+            dirty=False,
+            message=f"handed to {one.target}",
+            tags=(),
+            counts={},
+            metrics={},
+            record="",
+        )
+        for one in submissions(ws)
+    ]
 
 
 def _matches(row: RunRow, wanted: Wanted, commit: str | None, since: float | None) -> bool:
     return (
-        wanted.pipeline in (None, row.pipeline)
+        wanted.status in (None, row.status)
+        and wanted.pipeline in (None, row.pipeline)
         and wanted.experiment in (None, row.experiment)
         and wanted.branch in (None, row.branch)
         and (wanted.tag is None or wanted.tag in row.tags)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.errors import InputError
+from gitml.history.submissions import submissions
 from gitml.ledger import runs as ledger
 from gitml.repo.revisions import UnknownRevisionError, resolve_commit
 from gitml.workspace import Workspace
@@ -56,10 +57,15 @@ def find_run(ws: Workspace, text: str) -> Found:
 
 
 def get_run(ws: Workspace, id: str) -> Found:
-    """The run with this whole id; InputError when there is none."""
+    """The run with this whole id; InputError when there is none, or a cluster has it."""
     live = _live(ws, id)
     if live is not None:
         return Found(live.run, live)
+    if ws.index.run_row(id) is None:
+        there = next((one for one in submissions(ws) if one.run == id), None)
+        if there is not None:
+            hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} brings it home"
+            raise InputError(f"run {id[:8]} was handed to {there.target} and is not here yet", hint=hint)
     return Found(read_run(ws, id))
 
 

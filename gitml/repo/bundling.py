@@ -51,6 +51,7 @@ def open_bundle(path: str, folder: str) -> str:
     with open(os.path.join(folder, "shallow"), "w") as shallow:
         shallow.write(f"{commit}\n")
     git(location, "update-ref", REF, commit)
+    git(location, "update-ref", "--no-deref", "HEAD", commit)
     return commit
 
 

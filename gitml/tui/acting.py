@@ -102,10 +102,19 @@ class ActingPage(Page):
         acted = self.acted_on()
         if acted is None:
             return
-        if not acted.live:
-            self.ui.fail(InputError(f"run {acted.run[:8]} is not going on"))
+        if acted.live:
+            self._confirm_cancel(acted)
             return
 
+        def found(noted: bool) -> None:
+            if noted:
+                self._confirm_cancel(acted)
+            else:
+                self.ui.fail(InputError(f"run {acted.run[:8]} is not going on"))
+
+        self.ask("submitted", lambda ws: _is_submitted(ws, acted.run), found)
+
+    def _confirm_cancel(self, acted: Acted) -> None:
         def cancel() -> None:
             from gitml.flow.cancelling import cancel as cancelled
 
@@ -195,6 +204,13 @@ def _started(ws: Workspace, words: Sequence[str]) -> str:
         said = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))
         raise InputError(said.removeprefix("gitml: ") or f"the run ended at once, with {started.code}")
     return started.run_id
+
+
+def _is_submitted(ws: Workspace, run: str) -> bool:
+    """Whether a cluster has a run that was not brought home."""
+    from gitml.history.submissions import submissions
+
+    return any(one.run == run for one in submissions(ws))
 
 
 def _words_again(ws: Workspace, run: str, how: str) -> list[str]:

@@ -20,6 +20,7 @@ SIGNS: dict[str, Sign] = {
     "failed": Sign("✗", "failed", "bad"),
     "cancelled": Sign("■", "cancelled", "held"),
     "stale": Sign("?", "left behind", "held"),
+    "submitted": Sign("▷", "on a cluster", "busy"),
     # steps
     "executed": Sign("✓", "executed", "good"),
     "reused": Sign("=", "reused", "reused"),

@@ -110,7 +110,7 @@ class RayCluster:
         """How many machines the head has."""
         count = "from ray._raylet import GcsClient; import sys; from ray.core.generated.gcs_pb2 import GcsNodeInfo; "
         count += "print(sum(n.state == 0 for n in GcsClient(address=sys.argv[1]).get_all_node_info().values()))"
-        done = self.lab[1].do("python", "-c", count, self.address, env=self.environ(), code=None)
+        done = self.lab[1].do("python", "-c", count, self.address, env={**self.environ(), **self.env}, code=None)
         return int(done.stdout or 0) if done.returncode == 0 else 0
 
     def on(self, number: int) -> Machine:

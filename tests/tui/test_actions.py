@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from textual.widgets import Input
@@ -146,3 +147,19 @@ async def test_the_pager_gets_the_log_and_the_screen_comes_back(ran: Project, tm
     trouble = _page_log(str(ran.path), {**ran.env, "PAGER": "/nowhere"}, Acted(run, "models", step="train[ada]"))
     assert trouble is not None
     assert "can't be started" in trouble.message
+
+
+async def test_cancelling_a_run_that_a_cluster_has_asks_the_cluster(ran: Project) -> None:
+    """None listens there: the cluster is asked, and what is wrong with the way to it is told."""
+    ran.repo.write({"gitml.yaml": "targets: {big: {ray: '127.0.0.1:9', dashboard: '127.0.0.1:9'}}\n"})
+    folder = ran.path / ".git/gitml/submitted"
+    folder.mkdir()
+    run = "00aa" * 4
+    told = {"run": run, "target": "big", "pipeline": "models", "commit": "c" * 40, "submitted": 1.0, "by": "ann"}
+    (folder / f"{run}.json").write_text(json.dumps(told))
+    async with shown(ran.path, ran.env) as ui:
+        assert "▷" in ui.line("00aa00aa")
+        await ui.press("home", "x")
+        await ui.until("Cancel run 00aa00aa?")
+        await ui.press("y")
+        await ui.until("no Ray cluster answers")

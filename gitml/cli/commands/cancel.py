@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
-from gitml.cli.submitted import There, submitted_run
-from gitml.errors import BusyError, InputError, RemoteError
+from gitml.errors import InputError
 
 
 @verb("cancel", json=True)
@@ -27,44 +24,17 @@ def command(session: Session, run: str | None, now: bool, on: str | None, timeou
 
     ws = session.ws
     recover_killed(ws)
-    with submitted_run(session, run, on) as there:
-        if there is not None:
-            return _cancel_submitted(session, there, timeout)
-    if run is None:
+    if run is None and on is None:
         going = live_runs(ws)
         if len(going) != 1:
             shown = ", ".join(live.run.id[:8] for live in going)
             raise InputError("no run is going on" if not going else f"which run? {shown} are going on")
         run = going[0].run.id
-    ended = cancel(ws, run, now=now, timeout=timeout)
+    ended = cancel(ws, run, on, now=now, timeout=timeout)
     if session.json:
-        session.show_json({"run": ended.id, "status": ended.status})
+        session.show_json({"run": ended.run, "status": ended.status})
     else:
-        session.show(f"run {ended.id[:8]} {ended.status}")
-    return 0
-
-
-def _cancel_submitted(session: Session, there: There, timeout: float) -> int:
-    """Stops a run on a cluster."""
-    from gitml.execute.ray.jobs import RUNNING
-    from gitml.flow.homecoming import seen
-
-    short = there.submission.run[:8]
-    there.jobs.stop(there.submission.job)
-    end = time.monotonic() + timeout
-    while (job := there.jobs.get(there.submission.job)) is not None and job.state == RUNNING:
-        if time.monotonic() > end:
-            raise BusyError(
-                f"run {short} has not ended within {timeout:g} s", where=f"target {there.submission.target}"
-            )
-        time.sleep(0.5)
-    try:
-        status = seen(there.jobs, there.submission).status
-    except RemoteError:
-        status = "cancelled"  # before it had begun
-    if session.json:
-        session.show_json({"run": there.submission.run, "status": status})
-    else:
-        session.show(f"run {short} {status}")
-        session.note(f"its record is on the cluster: gitml collect {short}")
+        session.show(f"run {ended.run[:8]} {ended.status}")
+        if ended.target is not None:
+            session.note(f"its record is on the cluster: gitml collect {ended.run[:8]}")
     return 0

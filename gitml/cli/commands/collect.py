@@ -19,16 +19,16 @@ def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool)
 
     Without RUN, all that were submitted here and have ended. Exits with 1 when one that is named has failed.
     """
-    from gitml.cli.submitted import reached, submitted_run
     from gitml.errors import BusyError, InputError
     from gitml.flow.homecoming import Home, bring_home, follow
-    from gitml.flow.submitting import submissions
+    from gitml.flow.submitted import reached, submitted_run
+    from gitml.history.submissions import submissions
 
     homes: list[Home] = []
     busy: list[str] = []
     if runs:
         for text in runs:
-            with submitted_run(session, text, on) as there:
+            with submitted_run(session.ws, text, on) as there:
                 if there is None:
                     raise InputError(
                         f"no submitted run {text[:80]!r} is to be fetched", hint="gitml log --on TARGET lists them"
@@ -40,7 +40,7 @@ def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool)
     else:
         noted = [one for one in submissions(session.ws) if on in (None, one.target)]
         for target in dict.fromkeys(one.target for one in noted):
-            with reached(session, target) as (cluster, jobs):
+            with reached(session.ws, target) as (cluster, jobs):
                 for one in [one for one in noted if one.target == target]:
                     if wait:
                         for _ in follow(jobs, one):

@@ -6,16 +6,16 @@ import click
 
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
-from gitml.cli.submitted import reached
 from gitml.cli.terminal import safe
 from gitml.cli.words import ago, columns
+from gitml.flow.submitted import reached
 
 
 @verb("log", json=True)
 @click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
 @click.option(
-    "--status", type=click.Choice(["succeeded", "failed", "cancelled", "running"]), help="Only runs that ended so."
+    "--status", type=click.Choice(["succeeded", "failed", "cancelled", "running", "submitted"]), help="Only runs that ended so."
 )
 @click.option("--commit", metavar="REV", help="Only runs of this commit, or of uncommitted work on it.")
 @click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
@@ -68,7 +68,7 @@ def _submitted(session: Session, on: str, limit: int | None) -> int:
     """The runs that were submitted to a cluster and are still known there."""
     from gitml.flow.submitting import submissions_on
 
-    with reached(session, on) as (_, jobs):
+    with reached(session.ws, on) as (_, jobs):
         found = submissions_on(jobs, on)[:limit]
     if session.json:
         session.show_json([{**submission._asdict(), "state": state} for submission, state in found])

@@ -10,10 +10,10 @@ import click
 
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
-from gitml.cli.submitted import There, submitted_run
 from gitml.cli.terminal import paint, safe, safe_line
 from gitml.cli.words import size
 from gitml.errors import RemoteError
+from gitml.flow.submitted import There, submitted_run
 
 if TYPE_CHECKING:
     from gitml.history.logs import Part
@@ -35,7 +35,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
 
     ws = session.ws
     recover_killed(ws)
-    with submitted_run(session, run, on) as there:
+    with submitted_run(session.ws, run, on) as there:
         if there is not None:
             return _print_submitted(session, there, step, follow)
     found = find_run(ws, run)

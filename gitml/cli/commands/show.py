@@ -6,8 +6,8 @@ import click
 
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
-from gitml.cli.submitted import submitted_run
 from gitml.cli.terminal import safe
+from gitml.flow.submitted import submitted_run
 
 
 @verb("show", json=True)
@@ -22,7 +22,7 @@ def command(session: Session, run: str, on: str | None) -> int:
     from gitml.history.runs import find_run
 
     recover_killed(session.ws)
-    with submitted_run(session, run, on) as there:
+    with submitted_run(session.ws, run, on) as there:
         if there is not None:
             from gitml.flow.homecoming import seen
 

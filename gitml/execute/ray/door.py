@@ -139,6 +139,15 @@ def _reason(details: str) -> str:
         ("name resolution", "its name is not known"),
         ("Domain name not found", "its name is not known"),
         ("DNS", "its name is not known"),
+        (
+            "CERTIFICATE_VERIFY_FAILED",
+            "its certificate is not one of the authority in RAY_TLS_CA_CERT, or of another name",
+        ),
+        ("WRONG_VERSION_NUMBER", "it does not speak TLS, and RAY_USE_TLS is set here"),
+        (
+            "Socket closed",
+            "it ended the connection at once, as one does that speaks only TLS: is RAY_USE_TLS to be set?",
+        ),
         ("HTTP/2", "what answers is no head of Ray"),
     ):
         if sign in details:

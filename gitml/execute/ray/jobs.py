@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from gitml.errors import GitmlError, InputError, RemoteError, TrustError
+from gitml.errors import GitmlError, RemoteError, TrustError
 from gitml.execute.ray.cluster import Cluster
 
 _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -46,15 +46,18 @@ class Jobs:
                 logging.getLogger(f"ray.{chatty}").setLevel(logging.ERROR)
             self.client = JobSubmissionClient(address)
 
-    def submit(self, id: str, folder: str, program: str, env: Mapping[str, str], metadata: Mapping[str, str]) -> None:
-        """Runs the command line `program` in a copy of `folder`, named by its content, on the head."""
+    @property
+    def most(self) -> int:
+        """The bytes that a folder handed over must stay below."""
         from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
 
-        size = sum(entry.stat().st_size for place in _folders(folder) for entry in os.scandir(place) if entry.is_file())
-        if size >= GCS_STORAGE_MAX_SIZE:
-            hint = "keep large results in a remote store, or run with --on on a machine of the cluster"
-            what = f"what the run needs is {size >> 20} MiB; a submission may carry {GCS_STORAGE_MAX_SIZE >> 20} MiB"
-            raise InputError(what, where=self.where, hint=hint)
+        return int(GCS_STORAGE_MAX_SIZE)
+
+    def submit(self, id: str, folder: str, program: str, env: Mapping[str, str], metadata: Mapping[str, str]) -> None:
+        """Runs the command line `program` in a copy of `folder`, named by its content, on the head.
+
+        Ray takes the folder in one message and keeps it in the head's memory: it must be smaller than `most`.
+        """
         # Every process of the job gets the signal; those of gitml that are not to heed it know Ctrl-C
         stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_JOB_STOP_SIGNAL": "SIGINT"}
         environment = {"working_dir": folder, "env_vars": {**stop, **env}}
@@ -147,10 +150,6 @@ class Jobs:
 def _job(told: Any) -> Job:
     state = _STATES.get(str(told.status.value), str(told.status.value).lower())
     return Job(told.submission_id, state, told.metadata or {}, (told.start_time or 0) / 1000, told.message or "")
-
-
-def _folders(folder: str) -> list[str]:
-    return [place for place, _, _ in os.walk(folder)]
 
 
 @contextmanager

@@ -12,12 +12,15 @@ from gitml.core.events import Note, RunFinished, RunStarted, StepFinished
 from gitml.core.plan import Policy
 from gitml.core.record import decode_run, encode_run
 from gitml.errors import InputError, IntegrityError
+from gitml.flow.choosing import Choice
 from gitml.flow.load import load, load_run
-from gitml.flow.parcel import BUNDLE, Asked, make_parcel, open_parcel
+from gitml.flow.parcel import BUNDLE, Asked, make_parcel, note_heavy, open_parcel, part_in_two, results_to_take, size_of
 from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
-from gitml.flow.run import head_of
+from gitml.flow.run import head_of, run_pipeline
+from gitml.flow.stop import StopSignal
 from gitml.flow.telling import Ended, Kept, LogText, RecordFile, as_line, sayings
+from gitml.flow.uploading import upload
 from gitml.repo.git import git
 from gitml.repo.revisions import IdentQuery
 from tests.kit.project import Project
@@ -65,7 +68,7 @@ def parcel_of(project: Project, folder: Path, **given: str) -> Asked:
         origin = Origin(run.by, run.dirty, run.base, run.branch)
         asked = Asked(run, RunRequest(tags=("t",), message="m", origin=origin), "big")
         folder.mkdir()
-        make_parcel(ws, planner, plan, asked, folder.as_posix())
+        make_parcel(ws, planner, plan, asked, results_to_take(planner, plan), folder.as_posix())
         return asked
 
 
@@ -89,9 +92,6 @@ def test_a_run_arrives_with_its_commit_its_lfs_content_and_what_is_known(project
 
 
 def test_it_runs_there_without_the_repository_and_makes_the_same(project: Project, tmp_path: Path) -> None:
-    from gitml.flow.run import run_pipeline
-    from gitml.flow.stop import StopSignal
-
     parcel_of(project, tmp_path / "parcel")
     os.rename(project.repo.path, tmp_path / "away")
     ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
@@ -118,6 +118,65 @@ def test_lfs_content_that_is_not_here_is_refused(project: Project, tmp_path: Pat
     os.unlink(tmp_path / "project/.git/lfs/objects" / name[:2] / name[2:4] / name)
     with pytest.raises(InputError, match="Git LFS content is not on this machine"):
         parcel_of(project, tmp_path / "parcel")
+
+
+LARGE = """\
+params: {n: 1}
+steps:
+  make: {run: 'sh make.sh ${{ outputs.o }}', outputs: {o: file}}
+  use: {run: 'sh use.sh ${{ steps.make.outputs.o }} ${{ params.n }} ${{ outputs.o }}', outputs: {o: file}}
+"""
+
+
+def test_what_a_remote_store_has_for_all_stays_where_it_is(tmp_path: Path) -> None:
+    project = Project(
+        tmp_path / "project",
+        {
+            "gitml.yaml": f"remotes: [file://{tmp_path}/store]\n",
+            "pipelines/p.yaml": LARGE,
+            "make.sh": 'head -c 400000 /dev/zero > "$1"\n',
+            "use.sh": 'wc -c < "$1" > "$3"\n',
+        },
+    )
+    before = project.run("p")
+    with project.workspace() as ws:
+        upload(ws, Choice(), lambda _: None, StopSignal())
+        loaded = load(ws, "p", None, [("n", "2")])
+        planner = Planner(ws, loaded, Policy())
+        plan = planner.plan(list(loaded.graph.steps))
+        (made,) = before.steps[0].outputs
+        assert results_to_take(planner, plan) == [made], "what is here goes along"
+        assert results_to_take(planner, plan, few=True) == []
+        os.unlink(ws.store.path_of(made.digest))
+    parcel_of(project, tmp_path / "parcel", n="2")
+    assert os.listdir(tmp_path / "parcel/objects") == [], "what is not here is not fetched to be sent"
+    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    try:
+        run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
+        assert [(step.name, step.outcome) for step in run.steps] == [("make", "reused"), ("use", "executed")]
+    finally:
+        ws.close()
+
+
+def test_a_parcel_in_two_parts_is_the_same(project: Project, tmp_path: Path) -> None:
+    project.run("p")
+    asked = parcel_of(project, tmp_path / "parcel", n="2")
+    size = size_of(str(tmp_path / "parcel"))
+    part_in_two(str(tmp_path / "parcel"), str(tmp_path / "heavy"))
+    note_heavy(str(tmp_path / "parcel"), str(tmp_path / "heavy"))
+    assert size_of(str(tmp_path / "parcel")) + size_of(str(tmp_path / "heavy")) > size
+    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    ws.close()
+    assert arrived == asked
+
+
+def test_an_object_that_was_changed_on_the_way_is_refused(project: Project, tmp_path: Path) -> None:
+    project.run("p")
+    parcel_of(project, tmp_path / "parcel", n="2")
+    name = sorted(os.listdir(tmp_path / "parcel/objects"))[0]
+    (tmp_path / "parcel/objects" / name).write_bytes(b"other")
+    with pytest.raises(IntegrityError):
+        open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
 
 
 @pytest.mark.parametrize("damage", [b"", b"# v2 git bundle\n\n", b"nonsense\n"])

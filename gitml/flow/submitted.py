@@ -1,4 +1,4 @@
-"""Runs that were handed to a cluster, for the commands that show and follow runs."""
+"""Finding runs that were handed to a cluster, and reaching the cluster that has them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitml.cli.session import Session
+from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.execute.ray.cluster import Cluster
     from gitml.execute.ray.jobs import Jobs
-    from gitml.flow.submitting import Submission
+    from gitml.history.submissions import Submission
 
 
 class There(NamedTuple):
@@ -24,21 +24,20 @@ class There(NamedTuple):
 
 
 @contextmanager
-def submitted_run(session: Session, text: str | None, on: str | None) -> Iterator[There | None]:
+def submitted_run(ws: Workspace, text: str | None, on: str | None) -> Iterator[There | None]:
     """The submitted run that `text` means (None: the newest); None when it means one of this machine, or no submitted one.
 
     With `on` the cluster of that target is asked, which knows the runs of other machines too.
     """
-    ws = session.ws
     if on is None and not os.path.isdir(os.path.join(ws.root, "submitted")):
         yield None
         return
     from gitml.flow.homecoming import find_submission
-    from gitml.flow.submitting import submissions
+    from gitml.history.submissions import submissions
 
     wanted = "" if text in (None, "latest") else str(text)
     if on is not None:
-        with reached(session, on) as (cluster, jobs):
+        with reached(ws, on) as (cluster, jobs):
             found = find_submission(ws, wanted, jobs, on, newest=not wanted)
             if found is None:
                 from gitml.errors import InputError
@@ -53,19 +52,18 @@ def submitted_run(session: Session, text: str | None, on: str | None) -> Iterato
     if noted is None:
         yield None
         return
-    with reached(session, noted.target) as (cluster, jobs):
+    with reached(ws, noted.target) as (cluster, jobs):
         yield There(noted, cluster, jobs)
 
 
 @contextmanager
-def reached(session: Session, target: str) -> Iterator[tuple[Cluster, Jobs]]:
+def reached(ws: Workspace, target: str) -> Iterator[tuple[Cluster, Jobs]]:
     """The cluster of a target, and its jobs."""
     from gitml.execute.ray.cluster import connect
     from gitml.execute.ray.jobs import Jobs
     from gitml.flow.load import open_source, read_config
     from gitml.flow.submitting import cluster_named
 
-    ws = session.ws
     config = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None))
     with closing(connect(cluster_named(config, target), ws.environ)) as cluster:
         yield cluster, Jobs(cluster)

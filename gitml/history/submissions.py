@@ -1,0 +1,64 @@
+"""The notes that are kept here of runs that were handed to a cluster, until they are brought home."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import NamedTuple
+
+from gitml.workspace import Workspace
+
+PREFIX = "gitml-"
+
+
+class Submission(NamedTuple):
+    """A run that was handed to the cluster `target`; the job's id is PREFIX and the run's."""
+
+    run: str
+    target: str
+    pipeline: str
+    commit: str
+    submitted: float
+    by: str
+
+    @property
+    def job(self) -> str:
+        """What the cluster calls it."""
+        return PREFIX + self.run
+
+
+def submissions(ws: Workspace) -> list[Submission]:
+    """The runs that were submitted here and have not been brought home, newest first."""
+    found = []
+    try:
+        names = os.listdir(_folder(ws))
+    except FileNotFoundError:
+        return []
+    for name in names:
+        try:
+            with open(os.path.join(_folder(ws), name)) as file:
+                found.append(Submission(**json.load(file)))
+        except (OSError, ValueError, TypeError):
+            continue  # taken away just now
+    return sorted(found, key=lambda one: -one.submitted)
+
+
+def note(ws: Workspace, submission: Submission) -> None:
+    """Keeps a note of a submission."""
+    os.makedirs(_folder(ws), exist_ok=True)
+    path = os.path.join(_folder(ws), f"{submission.run}.json")
+    with open(path + ".new", "w") as file:
+        json.dump(submission._asdict(), file)
+    os.rename(path + ".new", path)
+
+
+def forget(ws: Workspace, run: str) -> None:
+    """Takes the note of a submission away."""
+    try:
+        os.unlink(os.path.join(_folder(ws), f"{run}.json"))
+    except FileNotFoundError:
+        return
+
+
+def _folder(ws: Workspace) -> str:
+    return os.path.join(ws.root, "submitted")
