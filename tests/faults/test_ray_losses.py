@@ -59,8 +59,8 @@ def test_a_lost_head_ends_the_run_within_30_seconds_and_the_same_command_goes_on
     for pid in lab[1].processes("gcs_server"):
         os.kill(pid, signal.SIGKILL)
     begun = time.monotonic()
-    code, _, err = ended(process, 120)
-    assert code == 6, err
+    code, out, err = ended(process, 120)
+    assert code == 6, out + err
     assert time.monotonic() - begun < 30, err
     assert "head of the cluster is lost" in err
     for number in (2, 3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from gitml.core.protocols import Task, TaskEvent
+from gitml.core.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.ray.attempts import Lost, never_began
@@ -34,6 +34,7 @@ class RayExecutor:
         self._receiver = Receiver(session)
         self._gangs = Gangs(self, session.fleet, home.services.store, session.growing.serves)
         self._lost: RemoteError | None = None
+        self._doubted: list[tuple[float, TaskEvent]] = []  # losses, and when they were heard of
         self._ended = False
         tell = session.news.tell
         self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(*seen)))
@@ -75,7 +76,7 @@ class RayExecutor:
                 item()
             self._look_after()
             looked = self._gangs.look()
-            events, session.events = [*looked, *self._gangs.sort(session.events)], []
+            events, session.events = self._sure([*looked, *self._gangs.sort(session.events)]), []
             if events or session.freed:
                 session.freed = False
                 return events
@@ -119,6 +120,23 @@ class RayExecutor:
             ray.kill(session.hub)
         session.news.close()
 
+    def _sure(self, events: Sequence[TaskEvent]) -> list[TaskEvent]:
+        """Events that can be told; a loss only when the head has answered since: with the head all is lost at once."""
+        sure: list[TaskEvent] = []
+        for event in events:
+            if isinstance(event, TaskFinished) and event.outcome == "lost":
+                self._doubted.append((time.monotonic(), event))
+                self._watch.look_now()
+            else:
+                sure.append(event)
+        doubted, self._doubted = self._doubted, []
+        for since, event in doubted:
+            if self._watch.answered_since(since):
+                sure.append(event)
+            else:
+                self._doubted.append((since, event))
+        return sure
+
     def _look_after(self) -> None:
         """Has Ray kill what does not end, and gives up what Ray does not know to be lost."""
         now = time.monotonic()
@@ -150,7 +168,7 @@ class RayExecutor:
                     attempt.doom(DYING)
 
     def _see_that_it_goes_on(self) -> None:
-        why = self._watch.lost() if self._session.attempts else None
+        why = self._watch.lost() if self._session.attempts or self._doubted else None
         if why is not None:
             hint = "what is finished is kept: when the cluster is back, run the same command again"
             self._lost = RemoteError(f"the head of the cluster is lost: {why}", hint=hint)

@@ -20,25 +20,42 @@ class Watch(Generic[Seen]):
         self._ask = look
         self._tell = tell
         self._answered = time.monotonic()
+        self._asked = 0.0  # when what was answered last was asked
         self._why = "it does not answer"
-        self._closed = threading.Event()
+        self._closed = False
+        self._wake = threading.Event()
         threading.Thread(target=self._look, name="gitml-watch", daemon=True).start()
 
     def lost(self) -> str | None:
         """Why the head counts as lost, None as long as it does not."""
         return self._why if time.monotonic() - self._answered > PATIENCE else None
 
+    def answered_since(self, moment: float) -> bool:
+        """Whether a question that was asked after `moment` was answered."""
+        return self._asked > moment
+
+    def look_now(self) -> None:
+        """Does not wait until the next look is due."""
+        self._wake.set()
+
     def close(self) -> None:
         """Looks no more; does not wait."""
-        self._closed.set()
+        self._closed = True
+        self._wake.set()
 
     def _look(self) -> None:
-        while not self._closed.wait(PERIOD):
+        while not self._closed:
+            self._wake.wait(PERIOD)
+            self._wake.clear()
+            if self._closed:
+                return
+            asked = time.monotonic()
             try:
                 seen = self._ask()
             except Exception as error:  # whatever it is, it is no answer
                 self._why = " ".join(str(error).split())[:200] or type(error).__name__
                 continue
             self._answered = time.monotonic()
-            if not self._closed.is_set():
+            self._asked = asked
+            if not self._closed:
                 self._tell(seen)

@@ -110,6 +110,26 @@ def test_the_watch_tells_what_there_is_and_when_nobody_answers(monkeypatch: pyte
     watch.close()
 
 
+def test_the_watch_knows_what_was_answered_since_and_looks_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PERIOD", 3600.0)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        asked.set()
+        assert go_on.wait(20)
+
+    watch = Watch(ask, lambda seen: None)
+    watch.look_now()
+    assert asked.wait(20)
+    moment = time.monotonic()  # it was asked before
+    go_on.set()
+    until(lambda: watch.answered_since(0.0))
+    assert not watch.answered_since(moment)
+    watch.look_now()
+    until(lambda: watch.answered_since(moment))
+    watch.close()
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
