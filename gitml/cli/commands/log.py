@@ -15,7 +15,9 @@ from gitml.flow.submitted import reached
 @click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
 @click.option(
-    "--status", type=click.Choice(["succeeded", "failed", "cancelled", "running", "submitted"]), help="Only runs that ended so."
+    "--status",
+    type=click.Choice(["succeeded", "failed", "cancelled", "running", "submitted"]),
+    help="Only runs that ended so.",
 )
 @click.option("--commit", metavar="REV", help="Only runs of this commit, or of uncommitted work on it.")
 @click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
