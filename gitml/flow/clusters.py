@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gitml.core.config import Config, Target
+from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import Environment, environment_of
 from gitml.core.resources import Resources
 from gitml.errors import InputError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gitml.execute.ray.machines import Machine
 
 FACT = "ray-environment"
+_OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
 
 
 class Clusters:
@@ -75,9 +76,11 @@ class Clusters:
         InputError, before that, for a wish that no machine there can ever fulfil. Whether another environment than was remembered
         is there: then the plan must be made again.
         """
+        wishes = _distinct(wishes)
+        self._refuse_unstarted(target, wishes)
         cluster = self.connect(target)
         machines = cluster.machines()
-        for asked, nodes in _distinct(wishes):
+        for asked, nodes in wishes:
             lack = _lack(cluster, asked, nodes, machines)
             if lack is not None:
                 self.waits.append(f"target {target.name}: its autoscaler is to add {lack.words}")
@@ -113,6 +116,7 @@ class Clusters:
         from gitml.execute.ray.fleet import able
         from gitml.flow.remote import place_of
 
+        self._refuse_unstarted(target, [(wish, 1)])
         cluster = self.connect(target)
         machines = cluster.machines()
         _lack(cluster, wish, 1, machines)
@@ -122,6 +126,21 @@ class Clusters:
         found = environment_at(fitting, place, name, text, programs)
         self.ws.index.remember(FACT, id, found.description)
         return found
+
+    def _refuse_unstarted(self, target: Target, wishes: Iterable[tuple[Resources, int]]) -> None:
+        """InputError for what a Ray of our own can't give, before it is started."""
+        if target.ray != LOCAL or self.cluster is not None:
+            return
+        from gitml.execute.ray.machines import unsatisfiable
+        from gitml.execute.ray.own import machine_to_be
+
+        machine = machine_to_be(target, self.ws.environ)
+        for asked, nodes in wishes:
+            # what Ray finds out of a machine's hardware is known when it runs
+            labels = {name: value for name, value in asked.labels.items() if name != "accelerator" and "/" not in name}
+            missing = unsatisfiable(asked._replace(labels=labels), nodes, [machine])
+            if missing is not None:
+                raise InputError(f"target {target.name} can't give {missing}", where="ray: local", hint=_OWN_HINT)
 
 
 def _lack(cluster: Cluster, asked: Resources, nodes: int, machines: list[Machine]) -> Lack | None:

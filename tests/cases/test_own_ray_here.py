@@ -76,6 +76,12 @@ def own_folder(run: subprocess.Popen[bytes]) -> Path:
     raise AssertionError("the run has no Ray")
 
 
+def loaded(run: subprocess.CompletedProcess[str]) -> set[str]:
+    """The packages that a run under ``-X importtime`` has loaded."""
+    names = [line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:")]
+    return {name.partition(".")[0] for name in names}
+
+
 def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Project) -> None:
     over_ray = project.run("work", "--on", "own")
     assert [(step["name"], step["outcome"]) for step in over_ray["steps"]] == [
@@ -94,9 +100,8 @@ def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Pr
     command = [sys.executable, "-X", "importtime", "-m", "gitml", "run", "work", "--on", "own", "--json"]
     again = subprocess.run(command, cwd=project.path, env=project.env, capture_output=True, text=True, check=True)
     assert {step["outcome"] for step in json.loads(again.stdout)["steps"]} == {"reused"}
-    loaded = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines() if "|" in line}
-    assert "gitml.flow.run" in loaded
-    assert not {name for name in loaded if name.split(".")[0] in ("ray", "grpc")}
+    assert "gitml" in loaded(again)
+    assert not loaded(again) & {"ray", "grpc"}
 
 
 def test_what_fails_what_is_a_gang_and_what_runs_here_end_as_they_do_without_a_cluster(project: Project) -> None:
@@ -131,7 +136,11 @@ def test_ctrl_c_ends_the_step_and_the_ray_it_ran_on(project: Project) -> None:
     assert project.do("log", "--status", "cancelled", "--json").json[0]["run"] == json.loads(out)["run"]
 
 
-def test_what_this_machine_is_not_said_to_have_is_refused(project: Project) -> None:
-    error = json.loads(project.do("run", "greedy", "--on", "own", "--json", code=2).err)["error"]
+def test_what_this_machine_is_not_said_to_have_is_refused_and_no_ray_is_started(project: Project) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "gitml", "run", "greedy", "--on", "own", "--json"]
+    done = subprocess.run(command, cwd=project.path, env=project.env, capture_output=True, text=True)
+    assert done.returncode == 2
+    error = next(json.loads(line)["error"] for line in done.stderr.splitlines() if line.startswith("{"))
     assert "3 gpus (the most on one machine is 2)" in error["message"]
+    assert not loaded(done) & {"ray", "grpc"}
     assert project.do("log", "--json").json == []

@@ -19,9 +19,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitml.core.config import Target, said_of
+from gitml.core.resources import Resources
 from gitml.errors import MachineError
 from gitml.execute.capacity import machine_capacity
 from gitml.execute.descendants import below, end_strays, send, strays_of
+from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.settings import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
 from gitml.execute.removal import remove_tree
 
@@ -95,6 +97,15 @@ def start_own(target: Target, environ: Mapping[str, str]) -> OwnRay:
     if not address:
         raise MachineError(f"Ray did not start on this machine: {last[:300]}", where=f"target {target.name}")
     return OwnRay(folder, warden, address)
+
+
+def machine_to_be(target: Target, environ: Mapping[str, str]) -> Machine:
+    """This machine as the Ray that `start_own` would start has it."""
+    options = _options(target, environ)
+    has = Resources(
+        options["num_cpus"], options["num_gpus"], options["_memory"], options["labels"], options["resources"]
+    )
+    return Machine("", os.uname().nodename, "127.0.0.1", True, has, has)
 
 
 def reap(base: str) -> int:
