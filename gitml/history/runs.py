@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
 from gitml.errors import InputError
-from gitml.history.submissions import submissions
+from gitml.history.submissions import mirror_folder, submissions
 from gitml.ledger import runs as ledger
 from gitml.repo.revisions import UnknownRevisionError, resolve_commit
 from gitml.workspace import Workspace
@@ -47,6 +47,11 @@ def find_run(ws: Workspace, text: str) -> Found:
 
     InputError when there is none, or several.
     """
+    return get_run(ws, run_id(ws, text))
+
+
+def run_id(ws: Workspace, text: str) -> str:
+    """The whole id of the run that `text` names, as for `find_run`; also of one on a cluster that nothing was heard of."""
     back = 0 if text == LATEST else _back(text)
     if back is not None:
         return _newest(ws, back)
@@ -56,22 +61,29 @@ def find_run(ws: Workspace, text: str) -> Found:
         )
     ids = [*(id for id in live_ids(ws) if id.startswith(text))]
     ids += [id for id in ws.index.find_runs(text, 6) if id not in ids]
+    ids += [one.run for one in submissions(ws) if one.run.startswith(text) and one.run not in ids]
     if not ids:
         raise InputError(f"no run {text!r}", hint="`gitml log` lists the runs")
     if len(ids) > 1:
         apart = max(8, len(os.path.commonprefix(ids)) + 4)  # noqa: RUF071 - of strings, as wanted
         shown = ", ".join(id[:apart] for id in ids[:5]) + (" …" if len(ids) > 5 else "")
         raise InputError(f"several runs begin with {text!r}: {shown}", hint="give more digits")
-    return get_run(ws, ids[0])
+    return ids[0]
 
 
 def get_run(ws: Workspace, id: str) -> Found:
-    """The run with this whole id; InputError when there is none, or a cluster has it."""
+    """The run with this whole id; one that a cluster has as it was last heard of.
+
+    InputError when there is none, or nothing was heard of it.
+    """
     live = _live(ws, id)
     if live is not None:
         return Found(live.run, live)
     if ws.index.run_row(id) is None:
         there = next((one for one in submissions(ws) if one.run == id), None)
+        heard = _in_progress(mirror_folder(ws, id)) if there is not None else None
+        if heard is not None:
+            return Found(heard.run, heard)
         if there is not None:
             hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} brings it home"
             raise InputError(f"run {id[:8]} was handed to {there.target} and is not here yet", hint=hint)
@@ -126,13 +138,18 @@ def holder_of(ws: Workspace, id: str) -> int | None:
 
 
 def _live(ws: Workspace, id: str) -> Live | None:
-    folder = os.path.join(ws.live, id)
+    found = _in_progress(os.path.join(ws.live, id))
+    return None if found is None else found._replace(pid=holder_of(ws, id))
+
+
+def _in_progress(folder: str) -> Live | None:
+    """What a folder tells of a run in progress, whoever performs it."""
     try:
         with open(os.path.join(folder, "run.json"), "rb") as file:
             run = decode_run(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return Live(run._replace(steps=tuple(_finished(folder))), folder, holder_of(ws, id))
+    return Live(run._replace(steps=tuple(_finished(folder))), folder, None)
 
 
 def _finished(folder: str) -> list[StepRun]:
@@ -159,7 +176,7 @@ def _back(text: str) -> int | None:
     )
 
 
-def _newest(ws: Workspace, back: int = 0) -> Found:
+def _newest(ws: Workspace, back: int) -> str:
     begun = {one.run.id: one.run.started for one in live_runs(ws)}
     begun |= {row.id: row.started for row in ws.index.runs(limit=back + 1)}
     newest = sorted(begun, key=lambda id: begun[id], reverse=True)
@@ -167,4 +184,4 @@ def _newest(ws: Workspace, back: int = 0) -> Found:
         if not newest:
             raise InputError("nothing has run here yet", hint="gitml run")
         raise InputError(f"no run {LATEST}~{back}: there are {len(newest)}", hint="`gitml log` lists the runs")
-    return get_run(ws, newest[back])
+    return newest[back]

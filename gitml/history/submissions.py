@@ -58,6 +58,22 @@ def forget(ws: Workspace, run: str) -> None:
         os.unlink(os.path.join(_folder(ws), f"{run}.json"))
     except FileNotFoundError:
         return
+    if os.path.isdir(mirror_folder(ws, run)):
+        from gitml.execute.removal import remove_tree
+
+        remove_tree(mirror_folder(ws, run))
+
+
+def target_of(ws: Workspace, run: str) -> str:
+    """The target that has a run of this whole id which is not home; empty when none has."""
+    if ws.index.run_row(run) is not None:
+        return ""
+    return next((one.target for one in submissions(ws) if one.run == run), "")
+
+
+def mirror_folder(ws: Workspace, run: str) -> str:
+    """Where it is kept how far a submitted run is, in the form of a run in progress."""
+    return os.path.join(_folder(ws), run)
 
 
 def _folder(ws: Workspace) -> str:

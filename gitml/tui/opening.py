@@ -19,18 +19,20 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
     `workspace` is asked only where something must be looked up.
     """
     from gitml.history.metrics import sides_of
-    from gitml.history.runs import LATEST, find_run
+    from gitml.history.runs import LATEST, find_run, run_id
 
     name, *rest = words
     if name not in PLACES:
         raise InputError(f"no screen {name[:60]!r}{nearest(name, PLACES)}", hint=f"there is {', '.join(PLACES)}")
     if name == "run":
         _at_most(name, rest, 2)
-        found = find_run(workspace(), rest[0] if rest else LATEST).run
-        if len(rest) == 2 and found.step(rest[1]) is None:
+        if len(rest) < 2:
+            return name, {"run": run_id(workspace(), rest[0] if rest else LATEST), "step": None}
+        found = find_run(workspace(), rest[0]).run
+        if found.step(rest[1]) is None:
             known = [step.name for step in found.steps]
             raise InputError(f"run {found.id[:8]} has no step {rest[1]!r}{nearest(rest[1], known)}")
-        return name, {"run": found.id, "step": rest[1] if len(rest) == 2 else None}
+        return name, {"run": found.id, "step": rest[1]}
     if name == "compare":
         if len(rest) > 1:
             return name, {"runs": tuple(find_run(workspace(), word).run.id for word in rest)}

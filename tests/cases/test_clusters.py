@@ -317,6 +317,10 @@ def test_a_run_submitted_elsewhere_is_seen_and_fetched_where_its_commit_is(
 def test_a_submitted_run_is_cancelled_and_recorded_so(outside: FarProject, cluster: RayCluster) -> None:
     run = outside.gitml("submit", "stuck", "--on", "big").out.strip()
     until("it runs", lambda: "begun" in outside.gitml("logs", run, code=None).out, 120)
+    outside.gitml("ui", "--screenshot", "seen.svg", "run", run)
+    seen = outside.machine.do("sh", "-c", "cat seen.svg && rm seen.svg", cwd=outside.path).stdout.replace("&#160;", " ")
+    assert "on cluster big" in seen
+    assert "▶" in seen
     assert outside.gitml("cancel", run, "--json").json == {"run": run, "status": "cancelled"}
     assert outside.gitml("collect", run, code=1).out.startswith(f"run {run[:8]} stuck cancelled")
     assert outside.gitml("log", "--status", "cancelled", "--json").json[0]["run"] == run

@@ -39,6 +39,8 @@ SECTIONS = (
     ("plots", "p", "Plots"),
 )
 
+CLUSTER_EVERY = 3.0  # seconds between questions to a cluster about a run that goes on there
+
 
 class RunPage(ActingPage):
     """One run."""
@@ -57,6 +59,8 @@ class RunPage(ActingPage):
         self.planned: Mapping[str, GraphStep] | None = None  # None: not read yet
         self.details: dict[str, Detail] = {}
         self.wanted_step: str | None = None
+        self._asking = False
+        self._asked = 0.0  # when the answer came
 
     def body(self) -> ComposeResult:
         """The run in two lines; its graph beside what is known of the chosen step."""
@@ -114,13 +118,18 @@ class RunPage(ActingPage):
         """The run as it stands now."""
         id = self.run_id
         if id is not None:
+            self._asking = True
             self.ask("run", lambda ws: look_at(ws, id), self._show)
 
     def wrong(self, key: str, error: Told) -> None:
         """A run that can't be read in place of it; a graph that can't be read above the steps; the rest as messages."""
+        if key == "run":
+            self._asking, self._asked = False, time.monotonic()
         if key == "run" and self.seen is None:
             self.query_one("#parts").display = False
             self.query_one(Notice).tell(error)
+        elif key == "run" and self.seen is not None and self.seen.target:
+            self.query_one("#graph-panel").border_subtitle = Text(plain(error.message))  # it is asked again
         elif key == "graph":
             self.planned = {}
             told = f"how they hang together can't be read: {error.message}"
@@ -130,7 +139,10 @@ class RunPage(ActingPage):
             super().wrong(key, error)
 
     def _show(self, seen: Seen) -> None:
+        if self.seen is not None and self.seen.target:
+            self.query_one("#graph-panel").border_subtitle = None
         self.seen = seen
+        self._asking, self._asked = False, time.monotonic()
         self.query_one("#parts").display = True
         self.query_one(Notice).hush()
         if self.planned is None:
@@ -178,9 +190,12 @@ class RunPage(ActingPage):
         self.call_after_refresh(self._fit)
 
     def _tick(self) -> None:
-        """Times of what runs go on."""
-        if self.seen is not None and self.seen.live and self.is_current:
-            self._draw()
+        """Times of what runs go on; a run on a cluster is asked for now and then."""
+        if self.seen is None or not self.seen.live or not self.is_current:
+            return
+        self._draw()
+        if self.seen.target and not self._asking and time.monotonic() - self._asked > CLUSTER_EVERY:
+            self.refresh_data()
 
     # -- the chosen step
 

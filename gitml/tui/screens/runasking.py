@@ -9,24 +9,34 @@ from gitml.core.graph import GraphStep
 from gitml.core.record import Run
 from gitml.history.following import Standing, standings
 from gitml.history.runs import get_run
+from gitml.history.submissions import target_of
 from gitml.workspace import Workspace
 
 
 class Seen(NamedTuple):
-    """A run as it stands; `before` is the one of the same pipeline that was recorded before it."""
+    """A run as it stands; `before` is the one of the same pipeline that was recorded before it.
+
+    `target` is the cluster that a submitted run is on, empty once it is home.
+    """
 
     run: Run
     steps: tuple[Standing, ...]
     live: bool
     before: str | None
+    target: str = ""
 
 
 def look_at(ws: Workspace, id: str) -> Seen:
-    """The run as it stands now."""
+    """The run as it stands now; of one on a cluster that is not home, as that says."""
+    target = target_of(ws, id)
+    if target:
+        from gitml.flow.mirroring import mirror
+
+        mirror(ws, id)
     found = get_run(ws, id)
-    live = found.live is not None
+    live = found.live is not None and (not target or found.run.status == "running")
     rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
-    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None)
+    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None, target)
 
 
 def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:

@@ -26,6 +26,9 @@ def headline(seen: Seen, inks: Mapping[str, Style], now: float) -> Text:
     commit = (run.base or run.commit)[:10] + ("*" if run.dirty else "")
     text.append(f"  at {commit}", style=inks["dim"])
     text.append(f" on {plain(run.branch)}" if run.branch else "", style=inks["dim"])
+    if seen.target:
+        text.append(f"  on cluster {plain(seen.target)}", style=inks["accent"])
+        text.append("" if seen.live else f": gitml collect {run.id[:8]} brings it home", style=inks["dim"])
     took = duration((now if seen.live else run.ended) - run.started)
     text.append(f"\n   {ago(run.started, now)}, {'for' if seen.live else 'took'} {took}", style=inks["dim"])
     text.append(f"  {', '.join(_counted(seen))}", style=inks["plain"])
