@@ -92,7 +92,7 @@ def test_what_no_machine_that_may_be_added_has_is_given_up(lab: RayLab) -> None:
 
 def test_a_step_waits_for_a_machine_that_is_added_for_it_and_that_is_said(lab: RayLab) -> None:
     done = lab.do("run", "one", "--on", "c")
-    assert "target c: its autoscaler is to add 1 gpus (there are none)" in done.stderr
+    assert "target c: its autoscaler is to add 1 gpu (there are none)" in done.stderr
     run = json.loads(lab.do("show", "--json").stdout)
     assert [attempt["outcome"] for attempt in step_of(run, "train")["attempts"]] == ["done"]
     assert lab.do("logs", run["run"]).stdout == "gpu 0\n"

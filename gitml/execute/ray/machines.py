@@ -91,9 +91,9 @@ def unsatisfiable(asked: Resources, nodes: int, machines: Sequence[Machine]) -> 
 
 def words_of(asked: Resources) -> str:
     """What is asked for, for people."""
-    words = [f"{asked.cpus:g} cpus" if asked.cpus != 1 else "1 cpu"]
+    words = [_count(asked.cpus, "cpu")]
     if asked.gpus:
-        words.append(f"{asked.gpus:g} gpus" if asked.gpus != 1 else "1 gpu")
+        words.append(_count(asked.gpus, "gpu"))
     if asked.memory:
         words.append(f"{_gib(asked.memory)} memory")
     words += [f"{count:g} {name}" for name, count in asked.custom.items() if count]
@@ -105,9 +105,9 @@ def _lacks(asked: Resources, has: Resources) -> list[str]:
     """What a machine has too little of."""
     found = []
     if asked.cpus > has.cpus + 1e-9:
-        found.append(f"{asked.cpus:g} cpus")
+        found.append(_count(asked.cpus, "cpu"))
     if asked.gpus > has.gpus + 1e-9:
-        found.append(f"{asked.gpus:g} gpus")
+        found.append(_count(asked.gpus, "gpu"))
     if asked.memory > has.memory:
         found.append(f"{_gib(asked.memory)} memory")
     found += [f"{n:g} {name}" for name, n in asked.custom.items() if n > has.custom.get(name, 0.0) + 1e-9]
@@ -119,10 +119,12 @@ def _nowhere(asked: Resources, machines: Sequence[Resources]) -> Iterable[str]:
     """Each single wish that no machine fulfils, with the most there is of it on one."""
     most = max(machine.cpus for machine in machines)
     if asked.cpus > most + 1e-9:
-        yield f"{asked.cpus:g} cpus (the most on one machine is {most:g})"
+        yield f"{_count(asked.cpus, 'cpu')} (the most on one machine is {most:g})"
     most = max(machine.gpus for machine in machines)
     if asked.gpus > most + 1e-9:
-        yield f"{asked.gpus:g} gpus (" + (f"the most on one machine is {most:g})" if most else "there are none)")
+        yield f"{_count(asked.gpus, 'gpu')} (" + (
+            f"the most on one machine is {most:g})" if most else "there are none)"
+        )
     room = max(machine.memory for machine in machines)
     if asked.memory > room:
         yield f"{_gib(asked.memory)} memory (the most on one machine is {_gib(room)})"
@@ -135,6 +137,10 @@ def _nowhere(asked: Resources, machines: Sequence[Resources]) -> Iterable[str]:
             values = sorted({machine.labels[name] for machine in machines if name in machine.labels})
             there = f"there is {', '.join(values[:8])}" if values else "no machine has that label"
             yield f"label {name}={value} ({there})"
+
+
+def _count(count: float, unit: str) -> str:
+    return f"{count:g} {unit}" + ("" if count == 1 else "s")
 
 
 def _are(count: int) -> str:
