@@ -396,8 +396,7 @@ def test_processes_that_write_at_once_lose_nothing_and_are_never_refused(tmp_pat
 def test_a_killed_writer_leaves_an_index_that_opens_with_all_that_was_committed(tmp_path: Path) -> None:
     code = """
     import sys
-    from gitml.store.browse import Condition, Sort
-from gitml.store.index import Index
+    from gitml.store.index import Index
     index = Index(sys.argv[1])
     n = int(index.meta("n") or 0)
     print("open", flush=True)
