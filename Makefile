@@ -36,7 +36,7 @@ demo: $(VENV)/runtime.stamp
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	$(PYTEST) $(MANY) -m "not cluster" $(ARGS)
 
-test-clusters: $(VENV)/dev.stamp
+test-clusters: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) -m cluster $(ARGS)
 
 check: $(VENV)/dev.stamp
