@@ -2,7 +2,7 @@
 #   make demo    install gitml and watch it at work on real data
 #   make test    install everything and run the tests       (ARGS="-k name" is handed to pytest)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
-#   make check   format, lint, types, layers, fast tests    (what a commit must pass; under two minutes)
+#   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
 #   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
 #   make screenshots  take the pictures of docs/images again, of real runs
 #   make lock    compile the locks again                    (UPGRADE=1 takes newer versions)
@@ -44,7 +44,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) $(MANY) -m "not slow" $(ARGS)
+	$(PYTEST) $(MANY) -m "not slow and not cluster" tests/unit tests/properties $(ARGS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
