@@ -16,7 +16,7 @@ from gitml.history.submissions import mirror_folder, submissions
 from gitml.workspace import Workspace
 
 
-def mirror(ws: Workspace, id: str) -> Run:
+def mirror(ws: Workspace, id: str) -> None:
     """Asks the cluster of the submitted run `id` how far it is, and keeps that in its `mirror_folder`.
 
     RemoteError when the cluster can't be reached or does not know it, BusyError when it has not begun.
@@ -26,8 +26,9 @@ def mirror(ws: Workspace, id: str) -> Run:
         raise InputError(f"run {id[:8]} was not submitted from here, or is home", hint="gitml log --on TARGET")
     with reached(ws, submission.target) as (_, jobs):
         told = list(said(jobs, submission))
-        run = seen(jobs, submission) if not any(isinstance(one, RunStarted) for one in told) else None
-    return keep(mirror_folder(ws, id), told, ws.now()) or run  # type: ignore[return-value]
+        if not any(isinstance(one, RunStarted) for one in told):
+            seen(jobs, submission)  # says why there is nothing
+    keep(mirror_folder(ws, id), told, ws.now())
 
 
 def keep(folder: str, told: Iterable[Saying], now: float) -> Run | None:

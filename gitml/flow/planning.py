@@ -135,17 +135,23 @@ class Planner:
         And what Git LFS pointers among its code and inputs stand for, where that is not here.
         """
         pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
-        return self.availability.bring_inline(_inputs_made(step, results)) + pointed
+        return self.availability.bring_inline([ref for _, ref in inputs_made(step, results)]) + pointed
 
     def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
-        return tuple([ref for ref in _inputs_made(step, results) if self.availability.on_machines(ref)])
+        return tuple([ref for _, ref in inputs_made(step, results) if self.availability.on_machines(ref)])
 
 
-def _inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[OutputRef]:
-    """The inputs of `step` that other steps made."""
-    made = [(results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
-    return [ref for result, port in made if result is not None and (ref := result.output(port)) is not None]
+def inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
+    """The inputs of `step` that other steps made, as far as `results` has them, each with the step that did."""
+    made = [
+        (binding.step, results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None
+    ]
+    return [
+        (parent, ref)
+        for parent, result, port in made
+        if result is not None and (ref := result.output(port)) is not None
+    ]
 
 
 def make_plan(

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gitml.core.digest import Digest
 from gitml.core.events import Note, StepFetches, StepFinished, StepWaits
 from gitml.core.graph import GraphStep
 from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
@@ -25,7 +24,7 @@ from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.outcomes import Outcomes
-from gitml.flow.planning import Planner
+from gitml.flow.planning import Planner, inputs_made
 from gitml.flow.ready import ReadySteps, Wish, wish_of
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
@@ -269,7 +268,8 @@ class Scheduler:
         if arrival.error is not None:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise arrival.error
-        if arrival.lost.isdisjoint(self.made_for(name)):
+        made = inputs_made(self.graph.steps[name], self.outcomes.results)
+        if arrival.lost.isdisjoint(output.digest for _, output in made):
             if arrival.lost:  # content of Git LFS: the step will say what it lacks
                 self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(arrival.problems)}"))
             self.supplied.add(name)
@@ -278,22 +278,11 @@ class Scheduler:
         self.ws.locks.unlock(Locks.slot_for(decision.key))
         self.make_again(name, arrival)
 
-    def made_for(self, name: str) -> Iterator[Digest]:
-        """What other steps made of the inputs of a step."""
-        for binding in self.graph.steps[name].inputs:
-            result = self.outcomes.results.get(binding.step) if binding.step is not None else None
-            output = result.output(binding.port) if result is not None else None
-            if output is not None:
-                yield output.digest
-
     def make_again(self, name: str, arrival: Arrival) -> None:
         """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""
         lost = []
-        for binding in self.graph.steps[name].inputs:
-            parent = binding.step
-            result = self.outcomes.results.get(parent) if parent is not None else None
-            output = result.output(binding.port) if result is not None else None
-            if parent is None or output is None or output.digest not in arrival.lost:
+        for parent, output in inputs_made(self.graph.steps[name], self.outcomes.results):
+            if output.digest not in arrival.lost:
                 continue
             self.planner.availability.lost(output)
             why = "; ".join(arrival.problems) or "no remote has it any more"
