@@ -21,6 +21,7 @@ from gitml.history.when import ago
 from gitml.tui.screens.timelayout import COMMIT, Plan, grouped, lay_out, title_of
 from gitml.tui.signs import sign_of
 from gitml.tui.text import fitted, plain
+from gitml.tui.widgets.scrolling import bring_into_view
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -282,12 +283,7 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def _follow(self) -> None:
         """Scrolls so that the cursor's row is seen."""
-        height = max(1, self.size.height - self._plan.heads)
-        top = int(self.scroll_offset.y)
-        if self.index < top:
-            self.scroll_to(y=self.index, animate=False, immediate=True)
-        elif self.index >= top + height:
-            self.scroll_to(y=self.index - height + 1, animate=False, immediate=True)
+        bring_into_view(self, self.index, self._plan.heads)
 
     def _want(self, *, anew: bool = False) -> None:
         """Asks for what is seen, from the first row that is not known; all of it when what is known may be old."""

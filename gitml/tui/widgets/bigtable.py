@@ -20,6 +20,7 @@ from textual.strip import Strip
 
 from gitml.tui.text import fitted
 from gitml.tui.widgets.columns import GUTTER, Cell, Column, Row, column_at, widths_of
+from gitml.tui.widgets.scrolling import bring_into_view
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -261,12 +262,7 @@ class BigTable(ScrollView, can_focus=True):
 
     def _follow(self) -> None:
         """Scrolls so that the cursor's row is seen below the titles."""
-        height = max(1, self.size.height - 1)
-        top = int(self.scroll_offset.y)
-        if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, immediate=True)
-        elif self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+        bring_into_view(self, self.cursor, 1)
 
     def _want(self) -> None:
         """Asks for the rows that are seen, and a screenful around them, where they are not known."""
