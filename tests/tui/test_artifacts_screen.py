@@ -280,6 +280,9 @@ async def test_a_remote_store_that_cannot_be_asked_is_told_and_the_rest_is_shown
     async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=digest(away, "text")) as ui:
         await ui.until("Its bytes are gone")
         await ui.until("remote shared:", 60)
+        await ui.press("escape", "escape")
+        await ui.until("Artifacts  9")
+        assert "remote shared:" in ui.text(), "counted anew, it is told still"
 
 
 async def test_where_nothing_was_made_it_says_what_to_do(tmp_path: Path) -> None:

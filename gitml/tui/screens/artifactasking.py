@@ -18,12 +18,15 @@ MOST_LOOKED_FOR = 2000  # artifacts that are not here, that remote stores are as
 
 
 class Opened(NamedTuple):
-    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are."""
+    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are, `troubles` say in words
+    which remote stores could not be asked.
+    """
 
     listing: ArtifactList
     tip: str | None
     totals: Mapping[str, tuple[int, int]]
     now: float
+    troubles: tuple[str, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -42,13 +45,13 @@ def open_list(ws: Workspace) -> Opened:
     return Opened(listing, ws.records.tip(), listing.totals(), ws.now())
 
 
-def look_in_remotes(ws: Workspace, opened: Opened) -> tuple[Opened, tuple[str, ...]]:
-    """The list, now knowing which of those that were used last a remote store has; and what kept one from being asked."""
+def look_in_remotes(ws: Workspace, opened: Opened) -> Opened:
+    """The list, now knowing which of those that were used last a remote store has."""
     from gitml.flow.whereabouts import find_in_remotes
 
     found = find_in_remotes(ws, opened.listing.gone(MOST_LOOKED_FOR))
     opened.listing.found_in_remotes(found.found)
-    return opened._replace(totals=opened.listing.totals()), found.troubles
+    return opened._replace(totals=opened.listing.totals(), troubles=found.troubles)
 
 
 def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> int:

@@ -148,14 +148,11 @@ class Artifacts(ArtifactActingPage):
         if GONE in opened.totals:
             self.ask("look", lambda ws: look_in_remotes(ws, opened), self._located)
 
-    def _located(self, answer: tuple[Opened, tuple[str, ...]]) -> None:
+    def _located(self, opened: Opened) -> None:
         """Remote stores were asked about what is not here."""
-        opened, troubles = answer
         if self._opened is None or opened.listing is not self._opened.listing:
             return
-        if troubles:
-            self.query_one("#artifacts-list").border_subtitle = plain(troubles[0])
-        if REMOTE in opened.totals:
+        if REMOTE in opened.totals or opened.troubles:
             self._opened = opened
             self._rows.clear()
             self._list()
@@ -177,7 +174,7 @@ class Artifacts(ArtifactActingPage):
         every = sum(many for many, _ in opened.totals.values())
         shown = f"{number:,} of {every:,}" if wanted.words else f"{every:,}"
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
-        panel.border_subtitle = totals_text(opened.totals, self.ui.inks)
+        panel.border_subtitle = totals_text(opened.totals, opened.troubles, self.ui.inks)
         if not number:
             self.query_one("#artifacts-about", Static).update("")
             self.query_one(PreviewPane).say("", "nothing fits the filter")

@@ -49,9 +49,11 @@ def row_of(artifact: Artifact, now: float) -> Row:
     )
 
 
-def totals_text(totals: Mapping[str, tuple[int, int]], inks: Inks) -> Text:
-    """How many there are, and their bytes, by where they are."""
+def totals_text(totals: Mapping[str, tuple[int, int]], troubles: Sequence[str], inks: Inks) -> Text:
+    """How many there are, and their bytes, by where they are; before that what kept a remote store from being asked."""
     text = Text(end="")
+    for trouble in troubles:
+        text.append(f" {plain(trouble)} ", style=inks["bad"])
     for where in (HERE, RECORD, REMOTE, GONE):
         if where in totals:
             sign = sign_of(where)
