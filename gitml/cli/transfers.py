@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from gitml.cli.bundle import bundle
 from gitml.cli.session import Session
 from gitml.cli.stopping import Stopping
 from gitml.cli.terminal import is_terminal, safe
@@ -24,37 +25,35 @@ if TYPE_CHECKING:
 _STOPPING = "stopping; what was moved stays"
 
 
-def choice_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--runs``, ``--since``, ``--pipeline``, ``--outputs`` and ``--store``: of which runs what is moved, and between where."""
-    for option in (
-        click.option(
-            "--store", "stores", metavar="NAME", multiple=True, help="Only this remote store; may be repeated."
-        ),
-        click.option(
-            "--outputs", "outputs", metavar="GLOB", multiple=True, help="Outputs that match STEP.PORT; may be repeated."
-        ),
-        click.option("--pipeline", metavar="NAME", help="Artifacts of this pipeline's runs."),
-        click.option("--since", metavar="DATE", help="Artifacts of runs since: 2026-07-01, 30d, 8w."),
-        click.option("--runs", "runs", metavar="RUN", multiple=True, help="Artifacts of this run; may be repeated."),
-    ):
-        function = option(function)
-    return function
+class Choosing(NamedTuple):
+    """Of which runs what is moved, and between where, as words of a command line."""
+
+    runs: tuple[str, ...]
+    since: str | None
+    pipeline: str | None
+    outputs: tuple[str, ...]
+    stores: tuple[str, ...]
+
+    def choice(self, session: Session) -> Choice:
+        """What they mean today."""
+        from gitml.flow.choosing import Choice
+        from gitml.history.since import moment_of
+
+        moment = moment_of(self.since, session.ws.now()) if self.since is not None else None
+        return Choice(self.runs, moment, self.pipeline, self.outputs, self.stores)
 
 
-def choice_from(
-    session: Session,
-    runs: tuple[str, ...],
-    since: str | None,
-    pipeline: str | None,
-    outputs: tuple[str, ...],
-    stores: tuple[str, ...],
-) -> Choice:
-    """The Choice that these options say."""
-    from gitml.flow.choosing import Choice
-    from gitml.history.since import moment_of
-
-    moment = moment_of(since, session.ws.now()) if since is not None else None
-    return Choice(runs, moment, pipeline, outputs, stores)
+choice_options = bundle(
+    "choosing",
+    Choosing,
+    click.option("--runs", "runs", metavar="RUN", multiple=True, help="Artifacts of this run; may be repeated."),
+    click.option("--since", metavar="DATE", help="Artifacts of runs since: 2026-07-01, 30d, 8w."),
+    click.option("--pipeline", metavar="NAME", help="Artifacts of this pipeline's runs."),
+    click.option(
+        "--outputs", "outputs", metavar="GLOB", multiple=True, help="Outputs that match STEP.PORT; may be repeated."
+    ),
+    click.option("--store", "stores", metavar="NAME", multiple=True, help="Only this remote store; may be repeated."),
+)
 
 
 def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[Sent]:

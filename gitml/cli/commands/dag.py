@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.loading import at_option, load_words, parse_given, set_option
+from gitml.cli.asking import Wanted, wanted_options
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import safe, speaks_unicode, width
 
@@ -19,18 +19,14 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 @verb("dag", json=True)
-@click.argument("words", metavar="[PIPELINE] [STEP]...", nargs=-1)
-@at_option
-@set_option
+@wanted_options
 @click.option("--expand", is_flag=True, help="Show each combination of a matrix, not each step as written.")
 @click.option("--tree", "as_tree", is_flag=True, help="Draw an indented tree, as is done for large graphs.")
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
 @click.option("--dot", is_flag=True, help="Print a Graphviz file.")
 def command(
     session: Session,
-    words: tuple[str, ...],
-    rev: str | None,
-    given: tuple[str, ...],
+    wanted: Wanted,
     expand: bool,
     as_tree: bool,
     mermaid: bool,
@@ -40,7 +36,7 @@ def command(
 
     Lines that longer ways make plain anyway are left out of the drawing; --mermaid, --dot and --json have every one.
     """
-    asked = load_words(session.ws, words, rev, parse_given(given))
+    asked = wanted.load(session.ws)
     graph = asked.loaded.graph
     names = graph.select(asked.wanted) if asked.wanted else list(graph.steps)
     if session.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.differences import show_differences
+from gitml.cli.differences import Compared, difference_options, show_differences
 from gitml.cli.loading import recover_killed
 from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.terminal import safe
@@ -35,18 +35,13 @@ def show(session: Session, run: str, pipeline: str | None) -> int:
 
 
 @verb("diff", json=True)
-@click.argument("sides", metavar="[A..B]", required=False)
-@click.option("-p", "--pipeline", metavar="NAME", help="The pipeline, where a revision was run with several.")
-@click.option("--all", "everything", is_flag=True, help="Show what is the same, too.")
-@click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs.")
-def diff(session: Session, sides: str | None, pipeline: str | None, everything: bool, exit_code: bool) -> int:
+@difference_options
+def diff(session: Session, compared: Compared) -> int:
     """Show how the parameters of B differ from those of A: runs, or Git revisions (their newest runs).
 
     Without A..B the two newest runs of one pipeline are compared.
     """
-    return show_differences(
-        session, sides, pipeline, lambda run: run.params, "params", everything=everything, exit_code=exit_code
-    )
+    return show_differences(session, compared, lambda run: run.params, "params")
 
 
 command.add_command(show)

@@ -6,7 +6,7 @@ import click
 
 from gitml.cli.commands.sharing_session import as_data, can_ask, remote_argument, sentence, settle, watching
 from gitml.cli.session import Session, verb
-from gitml.cli.transfers import came_as_data, came_lines, choice_from, choice_options, pull_artifacts
+from gitml.cli.transfers import Choosing, came_as_data, came_lines, choice_options, pull_artifacts
 from gitml.errors import RemoteError
 
 
@@ -17,11 +17,7 @@ from gitml.errors import RemoteError
 def command(
     session: Session,
     remote: str | None,
-    runs: tuple[str, ...],
-    since: str | None,
-    pipeline: str | None,
-    outputs: tuple[str, ...],
-    stores: tuple[str, ...],
+    choosing: Choosing,
     artifacts: bool,
 ) -> int:
     """Take in the records that a Git remote has, as fetch does, and bring the artifacts that are asked for.
@@ -35,8 +31,8 @@ def command(
     if not session.json:
         session.show(sentence(moved))
     came = None
-    if artifacts or stores or runs or since or pipeline or outputs:
-        came = pull_artifacts(session, choice_from(session, runs, since, pipeline, outputs, stores))
+    if artifacts or any(choosing):
+        came = pull_artifacts(session, choosing.choice(session))
         if not session.json:
             session.show(*came_lines(came))
     if session.json:

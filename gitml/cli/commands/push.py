@@ -6,7 +6,7 @@ import click
 
 from gitml.cli.commands.sharing_session import as_data, can_ask, foretold, remote_argument, sentence, settle, watching
 from gitml.cli.session import Session, verb
-from gitml.cli.transfers import choice_from, choice_options, forecast_lines, push_artifacts, sent_as_data, sent_lines
+from gitml.cli.transfers import Choosing, choice_options, forecast_lines, push_artifacts, sent_as_data, sent_lines
 from gitml.errors import IntegrityError
 
 
@@ -18,11 +18,7 @@ from gitml.errors import IntegrityError
 def command(
     session: Session,
     remote: str | None,
-    runs: tuple[str, ...],
-    since: str | None,
-    pipeline: str | None,
-    outputs: tuple[str, ...],
-    stores: tuple[str, ...],
+    choosing: Choosing,
     no_artifacts: bool,
     dry_run: bool,
 ) -> int:
@@ -33,7 +29,7 @@ def command(
     """
     from gitml.flow.sharing import preview, push
 
-    choice = choice_from(session, runs, since, pipeline, outputs, stores)
+    choice = choosing.choice(session)
     if dry_run:
         from gitml.flow.uploading import forecast
 
