@@ -134,7 +134,7 @@ async def test_a_new_commit_is_seen_without_a_key(project: Project) -> None:
     async with shown(project.path, project.env, "time") as ui:
         project.repo.commit("just now", {"README.md": "news\n"})
         await ui.until("just now")
-        assert ui.app.screen.query_one(TimeGrid).index == 1, "the cursor stays on its commit"
+        assert ui.app.screen.query_one(TimeGrid).cursor == 1, "the cursor stays on its commit"
 
 
 async def test_the_chosen_metric_is_drawn_along_the_history(history: Project) -> None:

@@ -154,7 +154,7 @@ class Runs(ActingPage):
             if len(self.rows) > 20_000:
                 self.rows = {row.id: row for row in rows}
             now = time.time()
-            event.table.put(first, [table_row(row, self.shown, now) for row in rows])
+            self.query_one(BigTable).put(first, [table_row(row, self.shown, now) for row in rows])
 
         self.ask(f"rows{first}", lambda ws: rows_in(ws, live, order, first, count), put)
 

@@ -187,12 +187,12 @@ class Time(ActingPage):
             cell.border_title = f"{row.commit[:12]}{names}"
         cell.update(cell_text(row, grid.step, self._marked_elsewhere(), self.ui.inks), layout=False)
         if self._chart:
-            self.query_one(ChartPanel).place(grid.index)
+            self.query_one(ChartPanel).place(grid.cursor)
 
     def _marked_elsewhere(self) -> Marked | None:
         """The cell that is marked, when the cursor is on another."""
         grid = self.query_one(TimeGrid)
-        if grid.marked is None or grid.marked == (grid.index, grid.step):
+        if grid.marked is None or grid.marked == (grid.cursor, grid.step):
             return None
         row = grid.row(grid.marked.row)
         return Marked(row.commit, grid.marked.step) if row is not None else None
@@ -219,7 +219,7 @@ class Time(ActingPage):
 
         def then(points: list[tuple[int, float]]) -> None:
             holder.show(metric, len(timeline.commits), points)
-            holder.place(self.query_one(TimeGrid).index)
+            holder.place(self.query_one(TimeGrid).cursor)
 
         self.ask("series", lambda ws: timeline.series(ws, metric), then)
 
@@ -265,8 +265,8 @@ class Time(ActingPage):
         if opened is None or row is None or step is None:
             return
         revisions = row.commit
-        if grid.marked is not None and grid.marked.row != grid.index:
-            older, newer = sorted((grid.marked.row, grid.index), reverse=True)
+        if grid.marked is not None and grid.marked.row != grid.cursor:
+            older, newer = sorted((grid.marked.row, grid.cursor), reverse=True)
             revisions = f"{grid.commits[older]}..{grid.commits[newer]}"
         self.explain(step, opened.timeline.pipeline, revisions)
 

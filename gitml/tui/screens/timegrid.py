@@ -12,7 +12,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from gitml.core.words import number
@@ -21,7 +20,7 @@ from gitml.history.when import ago
 from gitml.tui.screens.timelayout import COMMIT, Plan, grouped, lay_out, title_of
 from gitml.tui.signs import sign_of
 from gitml.tui.text import fitted, plain
-from gitml.tui.widgets.scrolling import bring_into_view
+from gitml.tui.widgets.rowsview import RowsView, RowsWanted
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -36,7 +35,7 @@ class Place(NamedTuple):
     step: str
 
 
-class TimeGrid(ScrollView, can_focus=True):
+class TimeGrid(RowsView):
     """Shows `commits`; asks with Wanted for the rows that are seen, and is answered with `put`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,12 +50,8 @@ class TimeGrid(ScrollView, can_focus=True):
         Binding("enter", "choose", "Open run", key_display="⏎"),
     ]
 
-    class Wanted(Message):
-        """Rows `first` to `first + count` are seen and not known."""
-
-        def __init__(self, first: int, count: int) -> None:
-            self.first, self.count = first, count
-            super().__init__()
+    class Wanted(RowsWanted):
+        """As RowsWanted says."""
 
     class Moved(Message):
         """The cursor stands on another cell."""
@@ -68,7 +63,6 @@ class TimeGrid(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.commits: Sequence[str] = ()
         self.steps: list[str] = []
-        self.index = 0
         self.column = 0
         self.metric: str | None = None
         self.marked: Place | None = None
@@ -81,17 +75,17 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def show(self, commits: Sequence[str], now: float) -> None:
         """Another history, or the same one to be asked for again; the cursor stays on its commit where that is still there."""
-        before = self.commits[self.index] if self.index < len(self.commits) else None
+        before = self.commits[self.cursor] if self.cursor < len(self.commits) else None
         known = {row.commit: row for row in self._rows.values()}
         self.commits, self.now = commits, now
         self._rows = {place: known[commit] for place, commit in enumerate(commits) if commit in known} if known else {}
         if before is not None and before in commits:
-            self.index = commits.index(before)
-        self.index = max(0, min(self.index, len(commits) - 1))
+            self.cursor = commits.index(before)
+        self.cursor = max(0, min(self.cursor, len(commits) - 1))
         self._wanted = None
-        self._lay_out()
-        self._follow()
-        self._want(anew=True)
+        self.lay_out()
+        self.follow()
+        self.want(anew=True)
 
     def forget(self) -> None:
         """Drops steps and rows: they are of another pipeline."""
@@ -103,13 +97,13 @@ class TimeGrid(ScrollView, can_focus=True):
         at = self.step
         self._rows |= dict(enumerate(rows, first))
         if len(self._rows) > KEPT:
-            near = sorted(self._rows, key=lambda place: abs(place - self.index))[:KEPT]
+            near = sorted(self._rows, key=lambda place: abs(place - self.cursor))[:KEPT]
             self._rows = {place: self._rows[place] for place in near}
         steps = steps_of(rows, self.steps)
         if steps != self.steps:
             self.steps = steps
             self.column = steps.index(at) if at in steps else 0
-        self._lay_out()
+        self.lay_out()
         self.post_message(self.Moved())
 
     def row(self, index: int) -> Row | None:
@@ -119,7 +113,7 @@ class TimeGrid(ScrollView, can_focus=True):
     @property
     def current(self) -> Row | None:
         """The row the cursor is on."""
-        return self.row(self.index)
+        return self.row(self.cursor)
 
     @property
     def step(self) -> str | None:
@@ -128,35 +122,35 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def mark(self) -> None:
         """Marks the cell under the cursor, or takes the mark from it."""
-        here = Place(self.index, self.step) if self.step else None
+        here = Place(self.cursor, self.step) if self.step else None
         self.marked = None if here == self.marked else here
         self.refresh()
         self.post_message(self.Moved())
 
     def move_to(self, index: int, column: int | None = None) -> None:
         """Puts the cursor on a cell and brings it into view."""
-        before, above = self.index, self.scroll_offset.y
-        self.index = max(0, min(index, len(self.commits) - 1))
+        before, above = self.cursor, self.scroll_offset.y
+        self.cursor = max(0, min(index, len(self.commits) - 1))
         if column is not None and column != self.column:
             self.column = max(0, min(column, len(self.steps) - 1))
             if self.step not in [step for step, _, _ in self._plan.steps]:
-                self._lay_out()
-            self.refresh(Region(0, 0, self.size.width, self._plan.heads))
-        self._follow()
+                self.lay_out()
+            self.refresh(Region(0, 0, self.size.width, self.heads))
+        self.follow()
         if self.scroll_offset.y == above:
-            for place in {before, self.index}:
-                self.refresh(Region(0, place + self._plan.heads - int(above), self.size.width, 1))
+            for place in {before, self.cursor}:
+                self.refresh(Region(0, place + self.heads - int(above), self.size.width, 1))
         self.post_message(self.Moved())
 
     # -- keys and mouse
 
     def action_move(self, rows: int, columns: int) -> None:
         """One cell on."""
-        self.move_to(self.index + rows, self.column + columns)
+        self.move_to(self.cursor + rows, self.column + columns)
 
     def action_page(self, by: int) -> None:
         """One screenful up or down."""
-        self.move_to(self.index + by * max(1, self.size.height - self._plan.heads - 1))
+        self.move_to(self.cursor + by * max(1, self.size.height - self.heads - 1))
 
     def action_jump(self, to: int) -> None:
         """The newest or the oldest commit."""
@@ -168,12 +162,12 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor, a second one chooses."""
-        index = event.y - self._plan.heads + int(self.scroll_offset.y)
-        if event.y < self._plan.heads or not 0 <= index < len(self.commits):
+        index = event.y - self.heads + int(self.scroll_offset.y)
+        if event.y < self.heads or not 0 <= index < len(self.commits):
             return
         column = next((n for n, (_, at, room) in enumerate(self._plan.steps) if at <= event.x < at + room + 1), None)
         chosen = None if column is None else column + self._plan.first
-        again = event.chain > 1 and index == self.index and chosen in (None, self.column)
+        again = event.chain > 1 and index == self.cursor and chosen in (None, self.column)
         self.move_to(index, chosen)
         if again:
             self.action_choose()
@@ -185,12 +179,12 @@ class TimeGrid(ScrollView, can_focus=True):
         inks = cast("GitmlApp", self.app).inks
         width = self.size.width
         ground = self.rich_style
-        if y < self._plan.heads:
+        if y < self.heads:
             return self._head(y, inks, ground).extend_cell_length(width, ground).crop(0, width)
-        index = y - self._plan.heads + int(self.scroll_offset.y)
+        index = y - self.heads + int(self.scroll_offset.y)
         if index >= len(self.commits):
             return Strip.blank(width, ground)
-        here = index == self.index
+        here = index == self.cursor
         base = inks["cursor-blurred"] if here else ground
         row = self.row(index)
         segments = self._left(index, row, base, inks)
@@ -200,7 +194,7 @@ class TimeGrid(ScrollView, can_focus=True):
     def _head(self, y: int, inks: Mapping[str, Style], ground: Style) -> Strip:
         style = ground + inks["head"]
         plan = self._plan
-        last = y == self._plan.heads - 1
+        last = y == self.heads - 1
         texts = ["  ", fitted("COMMIT" if last else "", COMMIT), "  ", fitted("SUBJECT" if last else "", plan.subject)]
         if plan.when:
             texts += ["  ", fitted("WHEN" if last else "", plan.when)]
@@ -221,7 +215,7 @@ class TimeGrid(ScrollView, can_focus=True):
 
     def _left(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
         plan = self._plan
-        mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.index else " "
+        mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.cursor else " "
         segments = [
             Segment(f"{mark} ", base + inks["accent"]),
             Segment(self.commits[index][:COMMIT], base + inks["link"]),
@@ -251,7 +245,7 @@ class TimeGrid(ScrollView, can_focus=True):
         for step, _, room in self._plan.steps:
             cell = row.cells.get(step)
             sign = sign_of(cell.state) if cell is not None else None
-            here = index == self.index and step == self.step
+            here = index == self.cursor and step == self.step
             ground = inks["cursor" if self.has_focus else "cursor-blurred"] if here else base
             mark = sign.mark if sign is not None else " "
             marked = self.marked == (index, step)
@@ -263,29 +257,15 @@ class TimeGrid(ScrollView, can_focus=True):
 
     # -- where things are
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
         """Gives each part its width."""
         width = self.size.width
         self._plan = lay_out(width, self.steps, self.column, self._plan.first, metric=self.metric is not None)
-        self.virtual_size = Size(width, len(self.commits) + self._plan.heads)
+        self.heads = self._plan.heads
+        self.virtual_size = Size(width, len(self.commits) + self.heads)
         self.refresh()
 
-    def on_resize(self) -> None:
-        """Another width and height."""
-        self._lay_out()
-        self._follow()
-        self._want()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other commits are seen."""
-        super().watch_scroll_y(old_value, new_value)
-        self._want()
-
-    def _follow(self) -> None:
-        """Scrolls so that the cursor's row is seen."""
-        bring_into_view(self, self.index, self._plan.heads)
-
-    def _want(self, *, anew: bool = False) -> None:
+    def want(self, *, anew: bool = False) -> None:
         """Asks for what is seen, from the first row that is not known; all of it when what is known may be old."""
         if not self.commits or not self.size.height:
             return
@@ -298,4 +278,4 @@ class TimeGrid(ScrollView, can_focus=True):
             first, end = unknown[0], unknown[-1] + 1
         if (first, end) != self._wanted:
             self._wanted = (first, end)
-            self.post_message(self.Wanted(first, end - first))
+            self.post_message(self.Wanted(self, first, end - first))

@@ -15,12 +15,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from gitml.tui.text import fitted
 from gitml.tui.widgets.columns import GUTTER, Cell, Column, Row, column_at, widths_of
-from gitml.tui.widgets.scrolling import bring_into_view
+from gitml.tui.widgets.rowsview import RowsView, RowsWanted
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -29,7 +28,20 @@ CHUNK = 128
 KEPT = 64  # chunks
 
 
-class BigTable(ScrollView, can_focus=True):
+class _OfTable(Message):
+    """Something happened in a table."""
+
+    def __init__(self, table: BigTable) -> None:
+        self.table = table
+        super().__init__()
+
+    @property
+    def control(self) -> BigTable:
+        """The table, by which handlers tell several apart."""
+        return self.table
+
+
+class BigTable(RowsView):
     """A table over a window of data. The keys move a cursor; Enter or a double click chooses."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,59 +54,34 @@ class BigTable(ScrollView, can_focus=True):
         Binding("enter", "choose", "Open", show=False),
     ]
 
-    class Wanted(Message):
-        """Rows `first` to `first + count` are about to be seen and not known."""
+    class Wanted(RowsWanted):
+        """As RowsWanted says."""
 
-        def __init__(self, table: BigTable, first: int, count: int) -> None:
-            self.table, self.first, self.count = table, first, count
-            super().__init__()
-
-        @property
-        def control(self) -> BigTable:
-            """The table."""
-            return self.table
-
-    class Moved(Message):
+    class Moved(_OfTable):
         """The cursor stands on another row; `row` is None while that is not known."""
 
         def __init__(self, table: BigTable, index: int, row: Row | None) -> None:
-            self.table, self.index, self.row = table, index, row
-            super().__init__()
+            self.index, self.row = index, row
+            super().__init__(table)
 
-        @property
-        def control(self) -> BigTable:
-            """The table."""
-            return self.table
-
-    class Chosen(Message):
+    class Chosen(_OfTable):
         """A row was chosen."""
 
         def __init__(self, table: BigTable, index: int, row: Row) -> None:
-            self.table, self.index, self.row = table, index, row
-            super().__init__()
+            self.index, self.row = index, row
+            super().__init__(table)
 
-        @property
-        def control(self) -> BigTable:
-            """The table."""
-            return self.table
-
-    class HeadClicked(Message):
+    class HeadClicked(_OfTable):
         """A column's title was clicked."""
 
         def __init__(self, table: BigTable, column: Column) -> None:
-            self.table, self.column = table, column
-            super().__init__()
-
-        @property
-        def control(self) -> BigTable:
-            """The table."""
-            return self.table
+            self.column = column
+            super().__init__(table)
 
     def __init__(self, columns: Sequence[Column] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.columns = tuple(columns)
         self.count = 0
-        self.cursor = 0
         self.is_marked: Callable[[str], bool] = lambda key: False
         self.sorted_by: tuple[str, bool] | None = None  # a column's key and whether the largest comes first
         self._rows: dict[int, list[Row]] = {}  # by chunk
@@ -109,7 +96,7 @@ class BigTable(ScrollView, can_focus=True):
         """Other columns; the rows are to be given again."""
         self.columns = tuple(columns)
         self._rows, self._old, self._asked = {}, {}, set()
-        self._lay_out()
+        self.lay_out()
 
     def show(self, count: int) -> None:
         """There are `count` rows now, all to be asked for again; what was known stays seen until they come."""
@@ -117,8 +104,8 @@ class BigTable(ScrollView, can_focus=True):
         self._rows, self._asked = {}, set()
         self.count = count
         self.cursor = min(self.cursor, max(0, count - 1))
-        self._lay_out()
-        self._want()
+        self.lay_out()
+        self.want()
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Exactly these rows."""
@@ -127,7 +114,7 @@ class BigTable(ScrollView, can_focus=True):
         self._rows = {at // CHUNK: list(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)}
         self._asked = set(self._rows)
         self.cursor = min(self.cursor, max(0, self.count - 1))
-        self._lay_out()
+        self.lay_out()
         self._tell()
 
     def put(self, first: int, rows: Sequence[Row]) -> None:
@@ -158,7 +145,7 @@ class BigTable(ScrollView, can_focus=True):
     def move_to(self, index: int) -> None:
         """Puts the cursor on a row and brings it into view."""
         self.cursor = max(0, min(index, self.count - 1))
-        self._follow()
+        self.follow()
         self.refresh()
         self._tell()
 
@@ -243,28 +230,13 @@ class BigTable(ScrollView, can_focus=True):
             return Cell(f"{column.title} {'▼' if self.sorted_by[1] else '▲'}")
         return Cell(column.title)
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
         """Gives each column its width, leaving out what does not fit."""
         self._widths = widths_of(self.columns, self.size.width)
         self.virtual_size = Size(self.size.width, self.count + 1)
         self.refresh()
 
-    def on_resize(self) -> None:
-        """Another width, another share for each column."""
-        self._lay_out()
-        self._follow()
-        self._want()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows are seen."""
-        super().watch_scroll_y(old_value, new_value)
-        self._want()
-
-    def _follow(self) -> None:
-        """Scrolls so that the cursor's row is seen below the titles."""
-        bring_into_view(self, self.cursor, 1)
-
-    def _want(self) -> None:
+    def want(self) -> None:
         """Asks for the rows that are seen, and a screenful around them, where they are not known."""
         if not self.count or not self.size.height:
             return
