@@ -165,10 +165,10 @@ class GitmlApp(App[None]):
         if self.pulse.left:
             self._recover()
         for screen in self.screen_stack:
-            if isinstance(screen, Page):
+            if isinstance(screen, Page) and screen.is_mounted:  # one that is being opened asks by itself
                 screen.query_one(TopBar).pulse = self.pulse
         page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
-        if page is not None and not first:
+        if page is not None and page.is_mounted and not first:
             page.refresh_data()
 
     def _recover(self) -> None:

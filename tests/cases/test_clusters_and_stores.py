@@ -10,6 +10,7 @@ import pytest
 
 from tests.kit.farproject import FarProject
 from tests.kit.machines import NETWORK, Machine, machines, why_not
+from tests.kit.patience import PATIENCE
 from tests.kit.raycluster import TOKEN_FILE, Has, RayCluster
 from tests.kit.raylab import until
 from tests.kit.servers import servers_python
@@ -161,7 +162,7 @@ def test_what_no_store_has_any_more_is_made_again(
         wipe,
         env={"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"},
     )
-    assert done.wait(60) == 0, done.stderr.read() if done.stderr else ""
+    assert done.wait(PATIENCE) == 0, done.stderr.read() if done.stderr else ""
     told = clone.gitml("run", "use", "--on", "c", "-S", "cut=4")
     assert "make runs again" in told.err
     assert "1 failed" not in told.err

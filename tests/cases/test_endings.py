@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project, alive, interrupt, wait_until
+from tests.kit.patience import PATIENCE, at_once
 
 
 def chain(marker: str, seconds: float, steps: int = 4) -> dict[str, str]:
@@ -83,16 +84,18 @@ def test_ctrl_c_stops_the_steps_and_records_a_cancelled_run(tmp_path: Path, twic
     body = "trap '' TERM; " if twice else ""
     spec = f"steps:\n  s:\n    shell: bash\n    run: |\n      {body}bash -c 'exec -a {marker} sleep 60'; bash -c 'exec -a {marker} sleep 60'\n  after: {{run: 'true', after: [s]}}\n"
     project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
-    process = project.start("run", "--json")
-    wait_until(lambda: running(marker))
-    interrupt(process)
-    if twice:
-        time.sleep(0.5)
+
+    def stopped() -> None:
+        process = project.start("run", "--json")
+        wait_until(lambda: running(marker))
         interrupt(process)
-    started = time.monotonic()
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert time.monotonic() - started < (4 if twice else 10)
+        if twice:
+            time.sleep(0.5)
+            interrupt(process)
+        _, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130, err
+
+    at_once(4 if twice else 10, stopped)
     wait_until(lambda: not running(marker), 2)
     last = project.do("log", "--json").json[0]
     assert last["status"] == "cancelled"
@@ -107,7 +110,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_own_code(tmp_path: Path) -> 
     process = project.start("run")
     wait_until(lambda: running(marker))
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert project.do("log", "--json").json[0]["status"] == "cancelled"
 
@@ -149,9 +152,8 @@ steps:
 
 def test_a_timeout_ends_the_step_and_says_so(tmp_path: Path) -> None:
     project = Project(tmp_path / "p", {"pipelines/main.yaml": "steps:\n  s: {run: sleep 60, timeout: 0.5s}\n"})
-    started = time.monotonic()
     run = project.run(code=1)
-    assert time.monotonic() - started < 15
+    assert run["steps"][0]["seconds"] < 30
     assert "timed out after 0.5s" in run["steps"][0]["error"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project, alive, interrupt, wait_until
+from tests.kit.patience import PATIENCE
 
 SUM = """\
 import os, socket, sys, time
@@ -122,7 +123,7 @@ def test_a_gang_that_is_cancelled_ends_wholly(project: Project, tmp_path: Path) 
     interrupt(process)
     time.sleep(0.3)
     interrupt(process)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     wait_until(lambda: not alive(marker))
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cases.test_gangs import ILL, SUM, TELL, pipeline
 from tests.kit.farproject import FarProject
 from tests.kit.machines import machines, why_not
+from tests.kit.patience import PATIENCE
 from tests.kit.raycluster import TOKEN_FILE, Has, RayCluster
 
 pytestmark = [
@@ -94,7 +95,7 @@ def test_a_gang_whose_machine_is_lost_ends_and_is_no_success(project: FarProject
     out, err = going.communicate(timeout=120)
     assert going.returncode == 1, f"{out.decode()}\n{err.decode()}"
     assert b"of its gang" in out
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE
     while cluster.lab[1].processes("wait.py"):
         assert time.monotonic() < end
         time.sleep(0.2)

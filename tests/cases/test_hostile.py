@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.kit.commandline import Project, alive
+from tests.kit.patience import at_once
 
 PIPELINE = "pipelines/main.yaml"
 
@@ -94,13 +94,14 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 def test_a_hostile_file_is_one_line_in_under_a_second(tmp_path: Path, content: str) -> None:
     project = Project(tmp_path / "p", {PIPELINE: content.encode("latin-1")})
-    project.do("plan", code=2)
-    started = time.monotonic()
-    done = project.do("plan", code=2)
-    assert time.monotonic() - started < 1.0
-    assert done.err.startswith("gitml: ")
-    assert PIPELINE in done.err
-    assert len(done.err.strip().splitlines()) == 1
+
+    def refused() -> None:
+        done = project.do("plan", code=2)
+        assert done.err.startswith("gitml: ")
+        assert PIPELINE in done.err
+        assert len(done.err.strip().splitlines()) == 1
+
+    at_once(1.0, refused)
 
 
 def test_a_step_that_writes_into_its_input_fails_and_nothing_is_kept(tmp_path: Path) -> None:
@@ -134,9 +135,9 @@ steps:
     outputs: {{o: file}}
 """
     project = Project(tmp_path / "p", {PIPELINE: spec})
-    started = time.monotonic()
-    assert project.outcomes() == {"s": "executed"}
-    assert time.monotonic() - started < 30
+    run = project.run()
+    assert run["steps"][0]["outcome"] == "executed"
+    assert run["steps"][0]["seconds"] < 60
     assert not [pid for pid in alive("sleep") if marker in Path(f"/proc/{pid}/cmdline").read_text()]
 
 

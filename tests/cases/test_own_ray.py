@@ -12,6 +12,7 @@ import pytest
 
 from tests.kit.farproject import FarProject
 from tests.kit.machines import machines, why_not
+from tests.kit.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
@@ -99,6 +100,6 @@ def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_ne
         time.sleep(0.1)
     assert left(project)
     project.gitml("run", "show", "--on", "own", "--force")
-    stray.communicate(timeout=10)
+    stray.communicate(timeout=PATIENCE)
     assert not project.machine.processes("655.5")
     gone(project, 10)

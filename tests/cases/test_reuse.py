@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project
+from tests.kit.patience import PATIENCE
 
 FILES = {
     "README.md": "read me\n",
@@ -145,7 +146,7 @@ steps:
 """
     project.repo.commit("two", {"pipelines/one.yaml": slow, "pipelines/two.yaml": slow.replace("shared", "other_name")})
     runs = [project.start("run", "--json", name, env={"TRACE": str(trace)}) for name in ("one", "two")]
-    ends = [(*run.communicate(timeout=60), run.returncode) for run in runs]
+    ends = [(*run.communicate(timeout=PATIENCE), run.returncode) for run in runs]
     assert [end[2] for end in ends] == [0, 0], ends
     assert trace.read_text() == "x\n"
 

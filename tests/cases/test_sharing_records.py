@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project, alive, interrupt, wait_until
+from tests.kit.patience import PATIENCE
 from tests.kit.repository import Repository
 from tests.kit.team import Team
 
@@ -371,7 +372,7 @@ def test_ctrl_c_ends_it_and_all_that_it_started(team: Team) -> None:
     process = ann.start("push", "ssh://nowhere/x", env={"GIT_SSH_COMMAND": f"sleep {marker} #"})
     wait_until(lambda: alive(marker))
     interrupt(process)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == b"gitml: interrupted\n"
     wait_until(lambda: not alive(marker))

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.kit.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 PIPELINE = """\
@@ -133,14 +135,14 @@ class Project:
             pass
         finally:
             os.close(master)
-        process.wait(60)
+        process.wait(PATIENCE)
         assert code is None or process.returncode == code, seen.decode("utf-8", "replace")
         return seen.decode("utf-8", "replace").replace("\r\n", "\n")
 
     def wait_for_live(self, run: str | None = None) -> str:
         """Waits until a run is going on; its id."""
         live = self.root / ".git/gitml/live"
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             found = [path.parent.name for path in live.glob("*/run.json") if path.parent.name != run]
             if found:
@@ -202,4 +204,4 @@ def sleeper(project: Project) -> Iterator[Callable[[], subprocess.Popen[str]]]:
             process.send_signal(signal.SIGINT)
             time.sleep(0.1)
             process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Project
+from tests.kit.patience import PATIENCE
 
 
 @pytest.fixture
@@ -261,7 +262,7 @@ def test_a_run_whose_gitml_was_killed_is_recorded_by_the_next_look(project: Proj
     process = project.start("run", "slow")
     run = project.wait_for_live()
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
     row = project.gitml("log", "--json", "-n", "1").data[0]
     assert (row["run"], row["status"]) == (run, "failed")
     assert not list(Path(project.root / ".git/gitml/live").iterdir())

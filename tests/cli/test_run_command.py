@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Project
+from tests.kit.patience import PATIENCE
 
 
 def test_a_first_run_tells_each_step_on_stderr_and_nothing_on_stdout(project: Project) -> None:
@@ -158,7 +159,7 @@ def test_one_interrupt_stops_the_run_and_exits_with_130(
     run = project.wait_for_live()
     wait_for_log(project, run, "begun")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "stopping; Ctrl-C again" in err
     assert re.search(r"^cancel wait  ended after [\d.]+s$", err, re.M)
@@ -171,14 +172,14 @@ def test_sigterm_stops_the_run_and_exits_with_143(
     process = sleeper()
     wait_for_log(project, project.wait_for_live(), "begun")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
 
 
 def wait_for_log(project: Project, run: str, text: str) -> None:
     """Waits until a step of a live run has written `text`."""
     logs = project.root / f".git/gitml/live/{run}/logs"
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if any(text in path.read_text() for path in logs.glob("*.log")):
             return
@@ -199,7 +200,7 @@ def test_a_detached_run_prints_its_id_goes_on_and_can_be_followed_and_cancelled(
     follower = project.start("logs", run, "-f")
     answer = project.gitml("cancel", run[:8])
     assert answer.out == f"run {run[:8]} cancelled\n"
-    out, _ = follower.communicate(timeout=20)
+    out, _ = follower.communicate(timeout=PATIENCE)
     assert out == "begun\n"
     assert not os.path.exists(project.root / ".git/gitml/live" / run)
     assert project.gitml("cancel", run, code=2).err.startswith(f"gitml: run {run[:8]} is not going on: it cancelled")
@@ -213,7 +214,7 @@ def test_a_detached_run_that_can_not_begin_passes_its_error_on(project: Project)
 
 def test_a_detached_run_that_is_over_at_once_is_found_by_its_id(project: Project) -> None:
     run = project.gitml("run", "--detach", "-q").out.strip()
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while project.gitml("show", run, code=None).code and time.monotonic() < end:
         time.sleep(0.05)
     assert project.gitml("show", run, "--json").data["status"] == "succeeded"

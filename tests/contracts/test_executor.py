@@ -14,6 +14,7 @@ from gitml.core.digest import digest_of
 from gitml.core.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.core.resources import Resources
 from tests.kit.executing import Bench, finish, until, until_finished, until_true
+from tests.kit.patience import PATIENCE
 from tests.kit.raying import LocalRay, RayBench, local_ray
 
 
@@ -57,18 +58,21 @@ def test_a_task_starts_and_finishes_once_with_its_outputs_in_the_store(bench: Be
 
 
 @only_local
-def test_as_many_tasks_as_slots_run_at_once(bench: Bench) -> None:
+def test_as_many_tasks_as_slots_run_at_once(bench: Bench, tmp_path: Path) -> None:
     executor = bench.executor(slots=3)
-    tasks = [bench.task("sleep", "0.5") for _ in range(3)]
-    begun = time.monotonic()
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    script = (
+        f"touch {meeting}/$$; until [ $(ls {meeting} | wc -l) = 3 ]; do sleep 0.02; done"  # each waits for the others
+    )
+    tasks = [bench.task("sh", "-c", script) for _ in range(3)]
     for task in tasks:
         executor.submit(task)
     with pytest.raises(ValueError, match="more than 3"):
         executor.submit(bench.task("true"))
     left = {task.attempt for task in tasks}
     while left:
-        left -= {event.attempt for event in executor.wait(10) if isinstance(event, TaskFinished)}
-    assert time.monotonic() - begun < 1.4
+        left -= {event.attempt for event in executor.wait(PATIENCE) if isinstance(event, TaskFinished)}
 
 
 def test_output_streams_while_the_step_runs_and_is_kept_whole(bench: Bench) -> None:
@@ -401,7 +405,7 @@ def test_gpus_are_given_whole_or_shared(bench: Bench) -> None:
         executor.submit(bench.task("true", resources=Resources(1, 1)))
     seen: dict[str, bytes] = {}
     while len(seen) < 3:
-        for event in executor.wait(10):
+        for event in executor.wait(PATIENCE):
             if isinstance(event, TaskFinished):
                 seen[event.attempt] = bench.log(event)
     assert [seen[task.attempt] for task in waits] == [b"3\n", b"5\n", b"5\n"]
@@ -448,11 +452,11 @@ def test_two_hundred_small_tasks_pass_quickly(bench: Bench) -> None:
     executor.submit(next(tasks))
     left = 199
     while left:
-        for event in executor.wait(10):
+        for event in executor.wait(PATIENCE):
             if isinstance(event, TaskFinished):
                 assert event.outcome == "done"
                 left -= 1
                 following = next(tasks, None)
                 if following:
                     executor.submit(following)
-    assert (time.monotonic() - begun) / 199 < 0.02, "4 ms each on a quiet machine; generous, as this one may be busy"
+    assert (time.monotonic() - begun) / 199 < 0.1, "4 ms each on a quiet machine; generous, as this one may be busy"

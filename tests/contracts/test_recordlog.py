@@ -15,6 +15,7 @@ from gitml.repo.discover import discover
 from gitml.repo.objects import Objects
 from gitml.repo.packing import MOST_PACKS
 from gitml.repo.recordlog import GitRecordLog
+from tests.kit.patience import PATIENCE
 from tests.kit.repository import Repository, isolate
 
 REF = "refs/gitml/runs"
@@ -240,7 +241,7 @@ def test_writers_at_once_lose_nothing(repo, log, tmp_path, locked):
     lock_file = str(tmp_path / "lock") if locked else ""
     args = [sys.executable, "-c", _WRITER, repo.path]
     writers = [subprocess.Popen([*args, str(who), "8", lock_file], cwd=os.getcwd()) for who in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(PATIENCE) for writer in writers] == [0, 0, 0]
     found = list(log.since(None))
     assert len({path for _, path, _ in found}) == len(found) == 24
     assert repo.git("fsck", "--strict", "--no-dangling") == ""
@@ -287,7 +288,7 @@ def test_packs_are_joined_when_there_are_many(repo, log):
         log.append({path_of(i): b"x"}, "run", source)
     assert log.maintain() is True
     packs = repo.file(".git/objects/pack")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while sum(name.endswith(".pack") for name in os.listdir(packs)) > 5:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -324,4 +325,4 @@ def test_appending_does_not_slow_down_with_the_number_of_records(repo, log):
     assert many < 3 * few + 0.01, f"{few * 1000:.1f} ms with few, {many * 1000:.1f} ms with many"
     began = time.perf_counter()
     assert len(list(log.since(None))) == 20_018
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 60

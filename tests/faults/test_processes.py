@@ -19,6 +19,7 @@ from gitml.execute.descendants import below, end_strays
 from gitml.execute.local import LocalExecutor
 from gitml.execute.logs import HEAD, TAIL
 from tests.kit.executing import Bench, finish, gone, processes_with, until, until_finished
+from tests.kit.patience import PATIENCE
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -46,7 +47,7 @@ def start(executor: LocalExecutor, task: object) -> None:
 
 
 def wait_for_process(mark: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not [pid for pid in processes_with(mark) if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()[:8]]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -60,7 +61,7 @@ def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: 
     )
     assert finished.outcome == "done"
     assert bench.log(finished) == b"done\n"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < PATIENCE
     assert not processes_with(name)
 
 
@@ -87,7 +88,7 @@ def test_a_tree_that_keeps_forking_is_ended(bench: Bench) -> None:
     script = f"f() {{ while :; do setsid sleep {name} & sleep 0.005; done; }}; f & f & sleep 0.2; exit 0"
     finished = bench.shell(script)
     assert finished.outcome == "done"
-    assert gone(name, 0.5)
+    assert gone(name)
 
 
 def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Bench) -> None:
@@ -98,8 +99,8 @@ def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Bench)
 
 def test_a_timeout_ends_the_tree_softly_first(bench: Bench) -> None:
     name = mark()
-    finished = bench.shell(f"trap 'echo bye; exit 1' TERM; setsid sleep {name} & sleep {name} & wait", timeout=0.4)
-    assert (finished.outcome, finished.error) == ("timeout", "timed out after 0.4s")
+    finished = bench.shell(f"trap 'echo bye; exit 1' TERM; setsid sleep {name} & sleep {name} & wait", timeout=1.5)
+    assert (finished.outcome, finished.error) == ("timeout", "timed out after 1.5s")
     assert bench.log(finished) == b"bye\n"
     assert not processes_with(name)
 
@@ -111,7 +112,7 @@ def test_a_timeout_kills_what_ignores_it_after_the_grace(bench: Bench) -> None:
     finished = finish(executor, bench.task("sh", "-c", f"trap '' TERM; sleep {name}; sleep {name}", timeout=0.3))
     assert finished.outcome == "timeout"
     assert finished.exit_code == -9
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 60
     assert not processes_with(name)
 
 
@@ -135,7 +136,7 @@ def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
     finished = until_finished(executor, hard.attempt)[-1]
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "cancelled"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
     assert not processes_with(name)
 
 
@@ -145,7 +146,7 @@ def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
     task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
     start(executor, task)
     work = f"{bench.live}/{task.attempt}/work/d"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not (os.path.isdir(work) and len(os.listdir(work)) >= 4000):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -170,7 +171,7 @@ def test_a_flood_of_output_is_bounded_and_quick(bench: Bench) -> None:
     assert log.endswith(b"x\nend\n")
     left_out = finished.log.written - HEAD - TAIL
     assert b"\n[... %d bytes left out ...]\n" % left_out in log
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < PATIENCE
 
 
 def test_lines_are_shown_a_few_times_a_second_only(bench: Bench) -> None:
@@ -211,7 +212,7 @@ def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
     os.kill(next(seat.pid for seat in executor._seats.values() if seat.attempt == lost.attempt), signal.SIGKILL)
     seen: dict[str, TaskFinished] = {}
     while len(seen) < 2:
-        seen |= {event.attempt: event for event in executor.wait(10) if isinstance(event, TaskFinished)}
+        seen |= {event.attempt: event for event in executor.wait(PATIENCE) if isinstance(event, TaskFinished)}
     assert (seen[lost.attempt].outcome, seen[kept.attempt].outcome) == ("lost", "done")
     assert bench.log(seen[kept.attempt]) == b"kept\n"
 
@@ -254,7 +255,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         live = tmp_path / "repo/.git/gitml/live/run"
         work = live / "a1/work/d"
         if phase == "outputs":
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not (work.is_dir() and len(os.listdir(work)) >= 4000):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -265,7 +266,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         assert len(workers) >= 3
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
-        deadline = time.monotonic() + (2 if phase == "process" else 20)
+        deadline = time.monotonic() + PATIENCE
         while [pid for pid in workers if os.path.exists(f"/proc/{pid}")] and time.monotonic() < deadline:
             time.sleep(0.02)
         assert [pid for pid in workers if os.path.exists(f"/proc/{pid}")] == []
@@ -314,7 +315,7 @@ def test_descriptors_do_not_grow_with_the_number_of_steps(bench: Bench) -> None:
     before = len(os.listdir(f"/proc/{worker}/fd")), len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         finish(executor, bench.task("sh", "-c", "echo x; sleep 0 & exit 1"))
-    deadline = time.monotonic() + 10  # the result is told before the sandbox is removed, which opens folders
+    deadline = time.monotonic() + PATIENCE  # the result is told before the sandbox is removed, which opens folders
     while (now := (len(os.listdir(f"/proc/{worker}/fd")), len(os.listdir("/proc/self/fd")))) != before:
         assert time.monotonic() < deadline, (now, before)
         time.sleep(0.02)
@@ -349,7 +350,7 @@ def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(b
     executor = bench.executor()
     ended: dict[str, str] = {}
     submitted = 0
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while len(ended) < 60:
         assert time.monotonic() < until
         while submitted < 60 and submitted - len(ended) < 2:

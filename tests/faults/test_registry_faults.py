@@ -15,6 +15,7 @@ from gitml.repo.discover import discover
 from registry.registry import Registry
 from registry.values import Manifest
 from tests.kit.modulefolders import INTERFACE
+from tests.kit.patience import PATIENCE
 from tests.kit.repository import Repository, environment, isolate
 
 PUBLISHER = """
@@ -115,5 +116,5 @@ def test_two_processes_make_a_damaged_projection_anew_at_once(repo):
         for _ in range(4)
     ]
     for process in started:
-        out, stderr = process.communicate(timeout=60)
+        out, stderr = process.communicate(timeout=PATIENCE)
         assert out == b"1.0.0\n", stderr.decode()

@@ -79,7 +79,7 @@ def test_what_takes_too_long_is_given_up_with_a_word(hooked: Hooked) -> None:
     begin = time.monotonic()
     seen = lines(hooked.git_at_terminal("checkout", "main"))
     assert seen == ["gitml: after more than 2 s: gitml status"]
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
 
 
 def test_a_linked_worktree_is_told_about_its_own_commit(hooked: Hooked) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.kit.patience import PATIENCE
+
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
@@ -42,7 +44,7 @@ class Browser:
         found = await self.do("Runtime.evaluate", expression=expression, returnByValue=True)
         return found["result"].get("value")
 
-    async def until(self, text: str, seconds: float = 40.0) -> str:
+    async def until(self, text: str, seconds: float = PATIENCE) -> str:
         """Waits until the page shows a text; all that it shows."""
         end = asyncio.get_running_loop().time() + seconds
         while True:
@@ -116,7 +118,7 @@ async def opened(address: str, folder: Path) -> AsyncIterator[Browser]:
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

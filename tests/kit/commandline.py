@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.kit.patience import PATIENCE
 from tests.kit.repository import Repository, environment
 
 
@@ -119,7 +120,7 @@ def alive(marker: str) -> list[int]:
     return found
 
 
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
+def wait_until(condition: Any, seconds: float = PATIENCE) -> None:
     """Waits for a condition to hold."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -21,6 +21,7 @@ from gitml.repo.discover import discover
 from gitml.repo.lfs import local_object
 from gitml.repo.objects import Objects
 from gitml.store.objects import LocalStore
+from tests.kit.patience import PATIENCE
 
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -170,16 +171,16 @@ def action_of(
     )
 
 
-def finish(executor: LocalExecutor, task: Task, seconds: float = 30) -> TaskFinished:
+def finish(executor: LocalExecutor, task: Task, seconds: float = PATIENCE) -> TaskFinished:
     executor.submit(task)
     return until_finished(executor, task.attempt, seconds)[-1]  # type: ignore[return-value]
 
 
-def until_finished(executor: LocalExecutor, attempt: str, seconds: float = 30) -> list[TaskEvent]:
+def until_finished(executor: LocalExecutor, attempt: str, seconds: float = PATIENCE) -> list[TaskEvent]:
     return until(executor, lambda event: isinstance(event, TaskFinished) and event.attempt == attempt, seconds)
 
 
-def until(executor: LocalExecutor, wanted: Callable[[TaskEvent], bool], seconds: float = 30) -> list[TaskEvent]:
+def until(executor: LocalExecutor, wanted: Callable[[TaskEvent], bool], seconds: float = PATIENCE) -> list[TaskEvent]:
     """The events up to and with the first that is wanted."""
     events: list[TaskEvent] = []
     deadline = time.monotonic() + seconds
@@ -191,7 +192,7 @@ def until(executor: LocalExecutor, wanted: Callable[[TaskEvent], bool], seconds:
     raise AssertionError(f"not within {seconds} s: {events}")
 
 
-def until_true(what: str, holds: Callable[[], bool], seconds: float = 5) -> None:
+def until_true(what: str, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Waits for something to come true."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -213,7 +214,7 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-def gone(mark: str, seconds: float = 2.0) -> bool:
+def gone(mark: str, seconds: float = 10.0) -> bool:
     """Whether no process with `mark` in its command line is left within `seconds`."""
     deadline = time.monotonic() + seconds
     while processes_with(mark):

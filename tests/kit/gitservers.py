@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.kit.patience import PATIENCE
 from tests.kit.repository import environment
 
 
@@ -65,7 +66,7 @@ def ssh_server(folder: Path) -> Iterator[Ssh]:
         yield Ssh(port, command_line, known, folder / "user")
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(PATIENCE)
 
 
 class Http(NamedTuple):
@@ -165,7 +166,7 @@ def free_port() -> int:
 
 def await_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     """Waits until `server` listens."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while True:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

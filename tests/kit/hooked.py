@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.kit.commandline import Done, Project
+from tests.kit.patience import PATIENCE
 
 PIPELINE = """\
 params: {word: hello}
@@ -73,7 +74,7 @@ class Hooked(Project):
             pass  # Linux says so when the other side is closed
         finally:
             os.close(master)
-        assert process.wait(60) == 0, seen
+        assert process.wait(PATIENCE) == 0, seen
         return seen.decode("utf-8", "replace").replace("\r\n", "\n")
 
     def stage(self, files: Mapping[str, str | bytes]) -> None:

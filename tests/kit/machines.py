@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from tests.kit.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 NETWORK = "10.77.0"
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
@@ -199,7 +201,7 @@ class Machines:
         if silent:
             self.cut(number)
         os.kill(machine.pid, signal.SIGKILL)
-        machine.holder.wait(20)
+        machine.holder.wait(PATIENCE)
         self._network(f"link del v{number}", optional=True)
 
     def start_outside(self, *command: str, env: Mapping[str, str] = {}) -> subprocess.Popen[bytes]:
@@ -213,9 +215,9 @@ class Machines:
         """Ends everything: killing the lab's first process ends all below it."""
         with suppress(ProcessLookupError):
             os.kill(getattr(self, "pid", self.holder.pid), signal.SIGKILL)
-        self.holder.wait(20)
+        self.holder.wait(PATIENCE)
         for machine in self.machines.values():
-            machine.holder.wait(20)
+            machine.holder.wait(PATIENCE)
         self.machines.clear()
 
     def _prepare(self) -> None:
@@ -261,7 +263,7 @@ def _children(pid: int) -> list[int]:
 
 def _only_child(pid: int) -> int:
     """The process that `pid` has begun, once it has."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not (found := _children(pid)):
         assert time.monotonic() < end, f"process {pid} begins nothing"
         time.sleep(0.02)
@@ -270,7 +272,7 @@ def _only_child(pid: int) -> int:
 
 def _innermost(pid: int) -> int:
     """The last of the processes that begin one another below `pid`, once it sleeps."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while True:
         last = pid
         while found := _children(last):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.kit.machines import Machine, Machines, machines
+from tests.kit.patience import PATIENCE
 
 PORT = 6379
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
@@ -96,7 +97,7 @@ class RayCluster:
                     os.kill(pid, signal.SIGKILL)
         node = self.nodes.pop(number, None)
         if node is not None:
-            node.wait(60)
+            node.wait(PATIENCE)
 
     def start_all(self) -> None:
         """Starts the head, then the others; returns when all are there. Nothing of them may run."""

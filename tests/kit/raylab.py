@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.machines import Machine
+from tests.kit.patience import PATIENCE
 from tests.kit.raycluster import TOKEN_FILE, Has, RayCluster, ray_cluster
 
 WORKER = ".cache/gitml/worker"
@@ -74,7 +75,7 @@ def step_of(run: Mapping[str, Any], name: str) -> dict[str, Any]:
     return next(step for step in run["steps"] if step["name"] == name)
 
 
-def until(what: str, holds: Any, seconds: float = 30.0) -> None:
+def until(what: str, holds: Any, seconds: float = PATIENCE) -> None:
     """Waits for something to come true."""
     end = time.monotonic() + seconds
     while not holds():

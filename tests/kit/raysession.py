@@ -23,6 +23,7 @@ from gitml.execute.ray.places import Reserved
 from gitml.execute.ray.session import Home, Session
 from gitml.flow.remote import arriving_home, keep_at_home
 from tests.kit.executing import Bench
+from tests.kit.patience import PATIENCE
 
 
 class LoopHub:
@@ -164,7 +165,7 @@ class SessionBench(Bench):
         self.session.attempts[task.attempt] = attempt
         return attempt
 
-    def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Does what the session is told until something holds."""
         end = time.monotonic() + seconds
         while not holds():

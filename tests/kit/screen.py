@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from gitml.tui.app import GitmlApp
 from gitml.tui.feed import Feed
 from gitml.tui.start import settle
+from tests.kit.patience import PATIENCE
 
 
 class Ui:
@@ -43,7 +44,7 @@ class Ui:
         """Waits until nothing is asked any more."""
         await settle(self.app, self.pilot)
 
-    async def until(self, text: str, seconds: float = 20.0) -> None:
+    async def until(self, text: str, seconds: float = PATIENCE) -> None:
         """Waits until a text is seen."""
         end = asyncio.get_running_loop().time() + seconds
         while text not in self.text():

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(sys.prefix) / "servers"
 _STAMP = Path(sys.prefix) / "servers.stamp"
@@ -73,7 +75,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log.read_text()
             try:

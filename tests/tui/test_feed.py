@@ -9,6 +9,7 @@ from typing import Any
 from gitml.errors import InputError
 from gitml.tui.feed import ALONE, THREADS, Feed
 from tests.kit.commandline import Project, wait_until
+from tests.kit.patience import PATIENCE
 
 
 def test_of_questions_under_one_key_the_newest_that_waits_is_answered(project: Project) -> None:
@@ -17,7 +18,7 @@ def test_of_questions_under_one_key_the_newest_that_waits_is_answered(project: P
     answers: list[Any] = []
     try:
         for number in range(THREADS):
-            feed.ask(("busy", number), lambda ws: gate.wait(10), lambda value, error: None)
+            feed.ask(("busy", number), lambda ws: gate.wait(PATIENCE), lambda value, error: None)
         for number in range(50):
             feed.ask("same", lambda ws, number=number: number, lambda value, error: answers.append(value))
         gate.set()
@@ -75,7 +76,7 @@ def test_a_lane_that_is_held_up_leaves_the_threads_to_others(project: Project) -
     answers: list[Any] = []
     try:
         for number in range(2 * THREADS):
-            feed.ask(number, lambda ws: gate.wait(20), lambda value, error: answers.append("held"), lane="a lock")
+            feed.ask(number, lambda ws: gate.wait(PATIENCE), lambda value, error: answers.append("held"), lane="a lock")
         for number in range(2 * THREADS):
             feed.ask(("other", number), lambda ws: ws.index.count_runs(), lambda value, error: answers.append(value))
         wait_until(lambda: len(answers) == 2 * THREADS)

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gitml.tui.app import Felt
+from gitml.tui.screens.run import RunPage
 from gitml.tui.widgets.bigtable import BigTable
 from gitml.tui.widgets.graph import Graph
 from gitml.tui.widgets.logview import LogView
+from gitml.tui.widgets.topbar import TopBar
 from tests.kit.commandline import Project, wait_until
+from tests.kit.patience import PATIENCE
 from tests.kit.screen import shown
 
 
@@ -162,7 +166,7 @@ async def test_a_run_is_followed_as_it_goes_on_and_cancelled(project: Project, t
             assert "Ctrl-C" in ui.text()
             await ui.press("y")
             await ui.until("■ cancelled")
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE) == 130
         (run,) = project.do("log", "--json").json
         assert run["status"] == "cancelled"
         assert run["counts"]["executed"] == 1
@@ -246,7 +250,7 @@ async def test_a_run_that_ends_well_elsewhere_is_seen_to_end(project: Project, t
             gate.touch()
             await ui.until("✓ succeeded")
             assert "✓ last" in ui.text()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.communicate()
@@ -276,7 +280,7 @@ async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(projec
     )
     project.repo.commit("large", {"pipelines/large.yaml": f"inputs: {{data: data.csv}}\nsteps:\n{chain}"})
     process = project.start("run", "large", "-q", "s0")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     run = newest(project)
     from gitml.core.record import StepRun
     from gitml.history.following import Standing
@@ -308,3 +312,12 @@ async def test_the_table_of_files_is_a_table_like_the_others(ran: Project) -> No
     async with shown(ran.path, ran.env, "run", run=newest(ran), section="files") as ui:
         tables = list(ui.app.screen.query(BigTable))
         assert any(table.count >= 3 for table in tables)
+
+
+async def test_what_goes_on_is_told_while_a_page_is_being_opened(ran: Project) -> None:
+    async with shown(ran.path, ran.env) as ui:
+        opening = ui.app.push_screen(RunPage())
+        assert not ui.app.screen.is_mounted
+        ui.app._felt(Felt(ui.app.pulse._replace(branch="elsewhere"), None))  # type: ignore[union-attr]
+        await opening
+        assert ui.app.screen.query_one(TopBar).pulse is not None

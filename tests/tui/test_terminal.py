@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project
+from tests.kit.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +41,7 @@ class Tmux:
     def seen(self) -> str:
         return self.do("capture-pane", "-p")
 
-    def until(self, text: str, seconds: float = 30.0) -> str:
+    def until(self, text: str, seconds: float = PATIENCE) -> str:
         end = time.monotonic() + seconds
         while text not in (seen := self.seen()):
             assert time.monotonic() < end, f"{text!r} was never seen:\n{seen}"

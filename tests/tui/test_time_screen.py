@@ -9,6 +9,7 @@ import pytest
 
 from gitml.tui.screens.timegrid import TimeGrid
 from tests.kit.commandline import Project
+from tests.kit.patience import PATIENCE
 from tests.kit.screen import Ui, shown
 
 PIPELINE = """\
@@ -120,7 +121,7 @@ async def test_a_run_elsewhere_is_seen_without_a_key(project: Project) -> None:
     async with shown(project.path, project.env, "time") as ui:
         assert cells(ui, "mends") == "··"
         process = project.start("run", "-q")
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         await ui.until("accuracy = " if "accuracy = " in ui.text() else "mends ")
         for _ in range(100):
             await ui.settle()

@@ -17,6 +17,7 @@ import pytest
 
 from tests.kit.browser import CHROMIUM, opened
 from tests.kit.commandline import Project, alive, wait_until
+from tests.kit.patience import PATIENCE
 
 
 class Served(NamedTuple):
@@ -37,7 +38,7 @@ def served(ran: Project) -> Iterator[Served]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.communicate(timeout=20)
+            process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
 
@@ -123,6 +124,6 @@ def test_an_interrupt_ends_it_and_all_it_started(ran: Project) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) in (0, 130)
+    assert process.wait(PATIENCE) in (0, 130)
     process.communicate()
     wait_until(lambda: not alive(f"{sys.executable} -m gitml ui --theme light"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.machines import Machines, machines, why_not
+from tests.kit.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
@@ -35,7 +36,7 @@ def asks(lab: Machines, asker: int, whom: str) -> str:
 
 def serve(lab: Machines, number: int) -> subprocess.Popen[bytes]:
     server = lab[number].start("python", "-c", SERVE)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while "refused" in asks(lab, number, "127.0.0.1"):
         assert time.monotonic() < end
     return server
@@ -72,7 +73,7 @@ def test_a_killed_machine_takes_its_processes_along_and_comes_back_empty() -> No
             time.sleep(0.05)
         pids = lab[1].processes("1234.5")
         lab.kill(1)
-        going.communicate(timeout=10)
+        going.communicate(timeout=PATIENCE)
         assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
         lab.boot(1)
         assert lab[1].do("ls", "/etc/mine", code=None).returncode == 2
@@ -90,6 +91,6 @@ def test_nothing_is_left() -> None:
         while not (pids := lab[1].processes("1234.75")):
             time.sleep(0.05)
         everything = [lab.pid, lab.holder.pid, lab[1].pid, *pids]
-    going.communicate(timeout=10)
+    going.communicate(timeout=PATIENCE)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in everything)
     assert Path("/proc/self/mounts").read_text() == before

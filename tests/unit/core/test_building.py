@@ -249,7 +249,7 @@ def test_a_chain_of_5000_steps_and_a_gathering_of_10000_are_built_in_seconds() -
         f"  s{n}: {{run: 'x ${{{{ steps.s{n - 1}.outputs.o }}}} ${{{{ outputs.o }}}}', outputs: {{o: file}}}}"
         for n in range(1, 5000)
     ]
-    many: dict[str, Any] = {"start": time.perf_counter()}
+    many: dict[str, Any] = {"start": time.process_time()}
     graph = build("\n".join([lines[0], *reversed(lines[1:])]))
     assert list(graph.steps) == [f"s{n}" for n in range(5000)]
     assert len(graph.select(["s4999"])) == 5000
@@ -259,4 +259,4 @@ def test_a_chain_of_5000_steps_and_a_gathering_of_10000_are_built_in_seconds() -
         "  g: {run: 'g ${{ steps.m[*].outputs.o }}'}\n"
     )
     assert len(step(wide, "g").inputs) == 10_000
-    assert time.perf_counter() - many["start"] < 20
+    assert time.process_time() - many["start"] < 20

@@ -273,9 +273,9 @@ def test_two_cycles_are_both_told() -> None:
 def test_a_chain_of_5000_steps_is_read_in_any_order_without_a_recursion_error() -> None:
     lines = [CHAIN.format(name="s0", read="x")]
     lines += [CHAIN.format(name=f"s{n}", read=f"${{{{ steps.s{n - 1}.outputs.o }}}}") for n in range(1, 5000)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(parse("steps:\n" + "".join(reversed(lines))).steps) == 5000
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     ring = lines[1:] + [CHAIN.format(name="s0", read="${{ steps.s4999.outputs.o }}")]
     told = mistake("steps:\n" + "".join(ring))
     assert told.count(" -> ") == 5000
@@ -283,9 +283,9 @@ def test_a_chain_of_5000_steps_is_read_in_any_order_without_a_recursion_error() 
 
 def test_5000_steps_with_paths_of_their_own_are_read_in_seconds() -> None:
     lines = [f"  s{n}:\n    run: x\n    outputs: {{o: {{type: file, path: out/{n}/o}}}}\n" for n in range(5000)]
-    start = time.perf_counter()
+    start = time.process_time()
     parse("steps:\n" + "".join(lines))
-    assert time.perf_counter() - start < 6
+    assert time.process_time() - start < 6
 
 
 @pytest.mark.parametrize(

@@ -133,11 +133,11 @@ again: *base
 
 
 def within_a_second(text: str) -> str:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         return refusal(text)
     finally:
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0
 
 
 def test_a_bomb_of_aliases_is_refused_at_once() -> None:

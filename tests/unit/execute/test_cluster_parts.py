@@ -20,6 +20,7 @@ from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.news import News
 from gitml.execute.ray.orders import Report
 from gitml.execute.ray.watch import Watch
+from tests.kit.patience import PATIENCE
 from tests.kit.raysession import RecordedCall, SessionBench, done, machine
 
 
@@ -27,7 +28,7 @@ def test_news_of_a_thread_wakes_who_waits_and_is_given_once_in_order() -> None:
     news = News()
     seen: list[int] = []
     threading.Timer(0.05, lambda: [news.tell(lambda n=n: seen.append(n)) for n in range(3)]).start()  # type: ignore[misc]
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while len(seen) < 3 and time.monotonic() < end:
         news.wait(5)
         for item in news.take():
@@ -116,11 +117,11 @@ def test_the_watch_knows_what_was_answered_since_and_looks_when_it_is_told_to(mo
 
     def ask() -> None:
         asked.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     watch = Watch(ask, lambda seen: None)
     watch.look_now()
-    assert asked.wait(20)
+    assert asked.wait(PATIENCE)
     moment = time.monotonic()  # it was asked before
     go_on.set()
     until(lambda: watch.answered_since(0.0))
@@ -185,7 +186,7 @@ def test_an_attempt_is_doomed_once_and_its_follower_keeps_its_log(tmp_path: Path
     bench.close()
 
 
-def until(holds, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+def until(holds, seconds: float = PATIENCE) -> None:  # type: ignore[no-untyped-def]
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

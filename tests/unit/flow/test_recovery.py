@@ -16,6 +16,7 @@ from gitml.core.record import Run
 from gitml.flow.checking import check
 from gitml.flow.recovery import ENDED, recover
 from gitml.ledger.runs import read_run
+from tests.kit.patience import PATIENCE
 from tests.kit.project import Project, outcomes
 from tests.kit.repository import isolate
 
@@ -121,7 +122,7 @@ def no_step_lives(seconds: float = 10.0) -> bool:
 )
 def test_killed_at_this_point(project: Project, point: str) -> None:
     process = start(project, point)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL, error.decode()
     the_next_run_works(project, journalled(project))
     assert no_step_lives()
@@ -134,14 +135,14 @@ def test_killed_at_any_moment(project: Project, moment: float) -> None:
         process = start(project)
         time.sleep(moment + again * 0.03)
         process.kill()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
         process.communicate()
     the_next_run_works(project, journalled(project))
     assert no_step_lives()
 
 
 def test_what_a_killed_run_finished_is_recorded_with_what_it_did_not(project: Project) -> None:
-    start(project, "before:gitml.repo.recordlog.GitRecordLog.append").communicate(timeout=60)
+    start(project, "before:gitml.repo.recordlog.GitRecordLog.append").communicate(timeout=PATIENCE)
     (name,) = live(project)
     with project.workspace() as ws:
         (run,) = recover(ws)
@@ -153,7 +154,7 @@ def test_what_a_killed_run_finished_is_recorded_with_what_it_did_not(project: Pr
 
 
 def test_a_run_whose_outputs_are_lost_meanwhile_is_recorded_all_the_same(project: Project) -> None:
-    start(project, "before:gitml.repo.recordlog.GitRecordLog.append").communicate(timeout=60)
+    start(project, "before:gitml.repo.recordlog.GitRecordLog.append").communicate(timeout=PATIENCE)
     for path in project.objects():
         os.unlink(path)
     run = project.run()
@@ -178,13 +179,13 @@ def test_a_run_that_goes_on_is_left_alone(project: Project) -> None:
     slow = PIPELINE.replace("sleep 0.0511", "sleep 1.5")
     project.repo.write({"pipelines/p.yaml": slow})
     process = start(project)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not live(project) and time.monotonic() < end:
         time.sleep(0.02)
     with project.workspace() as ws:
         assert recover(ws) == []
     assert len(live(project)) == 1
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error.decode()
     assert {outcome for outcome, _ in json.loads(out).values()} == {"executed"}
     assert live(project) == []
@@ -201,7 +202,7 @@ def test_of_two_processes_on_one_action_one_performs_it_and_the_other_waits_and_
     processes = [start(project), start(project)]
     told = []
     for process in processes:
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, error.decode()
         told.append(json.loads(out)["one"])
     assert len(list(marks.iterdir())) == 1
@@ -219,7 +220,7 @@ def test_when_the_process_that_performs_is_killed_the_one_that_waits_takes_over(
     step = f"while [ ! -e {gate} ]; do sleep 0.0514; done; echo 1 > ${{{{ outputs.o }}}}"
     project.repo.write({"pipelines/p.yaml": f'steps:\n  one: {{shell: sh, run: "{step}", outputs: {{o: file}}}}\n'})
     first = start(project)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while no_step_lives(0.01) and time.monotonic() < end:
         time.sleep(0.02)
     second = start(project)
@@ -228,7 +229,7 @@ def test_when_the_process_that_performs_is_killed_the_one_that_waits_takes_over(
     first.kill()
     first.communicate()
     gate.touch()
-    out, error = second.communicate(timeout=60)
+    out, error = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, error.decode()
     assert json.loads(out)["one"][0] == "executed"
     assert no_step_lives()

@@ -142,7 +142,7 @@ def test_waiting_ends_soon_after_the_slot_is_freed(path: str, holders: list[Hold
     locks = Locks(path)
     started = time.monotonic()
     assert not locks.lock(1, 0.1)
-    assert 0.1 <= time.monotonic() - started < 2
+    assert 0.1 <= time.monotonic() - started < 30
     holders[0].kill()
     assert locks.lock(1)
     locks.unlock(1)
