@@ -35,11 +35,15 @@ Descriptions = Mapping[str, Mapping[str, Any]]
 
 
 def changes_between(before: Action, after: Action, descriptions: Descriptions | None = None) -> list[Change]:
-    """Every difference, the most telling first. With `descriptions` (by Digest) environments are compared part by part."""
+    """Every difference, the most telling first.
+
+    With `descriptions`, by what Actions call them, environments are compared part by part and modules are told by ``name`` and
+    ``version``.
+    """
     changes = _named("param", before.params, after.params)
     if before.module != after.module:
-        changes.append(Change("module", "", _shown_module(before.module), _shown_module(after.module)))
-    else:
+        changes.append(_module(before.module, after.module, descriptions or {}))
+    if (before.module is None) == (after.module is None):
         changes += _pairs(
             "code",
             {c.path: _git_id(c.mode, c.oid) for c in before.code},
@@ -67,8 +71,25 @@ def summary_of(changes: Sequence[Change]) -> str:
     return first if not more else f"{first}, and {more} more change{'s' if more > 1 else ''}"
 
 
-def _shown_module(module: str | None) -> str | None:
-    return module and module.removeprefix("git:")[:12]
+def _module(before: str | None, after: str | None, descriptions: Descriptions) -> Change:
+    """Another version of the module, or another module, or none."""
+    if before is None or after is None:
+        return Change("module", "", _shown_module(before, descriptions), _shown_module(after, descriptions))
+    old, new = descriptions.get(before, {}), descriptions.get(after, {})
+    name = old.get("name")
+    if name is not None and name == new.get("name") and old["version"] != new["version"]:
+        return Change("module", name, old["version"], new["version"])
+    shown = _shown_module(before, descriptions), _shown_module(after, descriptions)
+    if shown[0] == shown[1]:  # one version of two registries
+        shown = _shown_module(before, {}), _shown_module(after, {})
+    return Change("module", "", *shown)
+
+
+def _shown_module(module: str | None, descriptions: Descriptions) -> str | None:
+    if module is None:
+        return None
+    known = descriptions.get(module)
+    return f"{known['name']}@{known['version']}" if known else module.removeprefix("git:")[:12]
 
 
 def _shown_gang(gang: tuple[int, int]) -> str:

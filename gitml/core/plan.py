@@ -38,7 +38,9 @@ class Parts(NamedTuple):
     inputs: Sequence[ActionInput | Pending | Problem]
     code: tuple[CodeFile, ...] | Problem
     environment: Digest | Problem
-    described: Mapping[str, Any] = {}  # what the environment is, to tell how it differs from another
+    described: Mapping[
+        str, Mapping[str, Any]
+    ] = {}  # what environment and module are, to tell how they differ from others
 
 
 class Decision(NamedTuple):
@@ -140,7 +142,9 @@ def _forced(step: GraphStep, policy: Policy) -> str | None:
     return None
 
 
-def _why(action: Action, described: Mapping[str, Any], cached: ActionCache, pipeline: str, step: str) -> str:
+def _why(
+    action: Action, described: Mapping[str, Mapping[str, Any]], cached: ActionCache, pipeline: str, step: str
+) -> str:
     """What differs from the nearest Action that was performed: the one with the fewest changes, of equals the newest."""
     from gitml.core.explain import changes_between, summary_of  # only what runs is explained
 
@@ -148,9 +152,12 @@ def _why(action: Action, described: Mapping[str, Any], cached: ActionCache, pipe
     if not before:
         return "never ran"
     nearest = min(before, key=lambda known: len(changes_between(known, action)))
-    descriptions: dict[str, Mapping[str, Any]] = {action.environment: described} if described else {}
-    if nearest.environment != action.environment and (text := cached.environment(nearest.environment)) is not None:
+    descriptions = dict(described)
+    if nearest.environment not in descriptions and (text := cached.environment(nearest.environment)) is not None:
         descriptions[nearest.environment] = json.loads(text)
+    module = nearest.module
+    if module is not None and module not in descriptions and (called := cached.module(module)) is not None:
+        descriptions[module] = called
     changes = changes_between(nearest, action, descriptions)
     return summary_of(changes) if changes else "its result is not known any more"
 

@@ -185,6 +185,9 @@ class ActionCache(Protocol):
     def environment(self, digest: Digest) -> bytes | None:
         """The description of an environment, as JSON."""
 
+    def module(self, content: str) -> Mapping[str, str] | None:
+        """What a module's content was called in a run that used it: ``name`` and ``version``."""
+
 
 class Task(NamedTuple):
     """One attempt to be performed.

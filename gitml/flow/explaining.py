@@ -135,4 +135,7 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
             description = json.loads(description)
         if description is not None:
             found[digest] = description
+        called = action.module and (side.planner.finder.modules.get(action.module) or ws.index.module(action.module))
+        if action.module and called:
+            found[action.module] = called
     return found

@@ -36,6 +36,7 @@ class PartsFinder:
         self.clusters = clusters or Clusters(ws, loaded.config)
         self.on = on
         self.config = loaded.config
+        self.modules = {module["content"]: module for module in loaded.modules.values()}
         self.environments: dict[Any, Environment | Problem] = {}
         self.paths: dict[str, tuple[str, str] | Problem] = {}
         self.by_digest: dict[str, Environment] = {}
@@ -59,7 +60,12 @@ class PartsFinder:
         environment = self.environment(step)
         if isinstance(environment, Problem):
             return Parts(inputs, code, environment)
-        return Parts(inputs, code, environment.digest, environment.description)
+        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.description}
+        if step.module is not None:
+            content = f"git:{step.module}"
+            if content in self.modules:
+                described[content] = self.modules[content]
+        return Parts(inputs, code, environment.digest, described)
 
     def environment(self, step: GraphStep) -> Environment | Problem:
         """The Environment a step's programs come from."""

@@ -112,5 +112,6 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     descriptions: dict[str, Any] = {
         d: json.loads(kept) for d in (one.environment, two.environment) if (kept := ws.index.environment(d))
     }
+    descriptions |= {m: called for m in (one.module, two.module) if m and (called := ws.index.module(m))}
     changes = changes_between(one, two, descriptions)
     return summary_of(changes) if changes else "nothing that can be named"

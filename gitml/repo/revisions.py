@@ -48,6 +48,15 @@ def resolve_commit(objects: Objects, location: Location, rev: str) -> str:
     raise _unknown(objects, location, rev)
 
 
+def is_revision(objects: Objects, location: Location, rev: str) -> bool:
+    """Whether `rev` names a commit."""
+    try:
+        resolve_commit(objects, location, rev)
+    except InputError:
+        return False
+    return True
+
+
 def commit_info(objects: Objects, oid: str) -> CommitInfo:
     """What the commit `oid` says. IntegrityError when it is missing or not a commit."""
     content = objects.read(oid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,11 @@ class Index(BrowseTables, BulkTables, LineageTables, UpkeepTables, SeriesTables,
         """The description of an environment."""
         row = self._row("SELECT description FROM environments WHERE digest = ?", (digest,))
         return row[0] if row else None
+
+    def module(self, content: str) -> Mapping[str, str] | None:
+        """What a module's content was called in a run that used it: ``name`` and ``version``."""
+        known = self.fact("module", content)
+        return known if isinstance(known, dict) else None
 
     def put_environment(self, digest: Digest, description: bytes) -> None:
         """Keeps the description of an environment."""

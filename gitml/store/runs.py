@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.record import Run
@@ -54,6 +54,7 @@ class RunTables(ResultTables):
             )
             for tag in run.tags:
                 self._run("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (tag, run.started, run.id))
+            self._name_modules([run])
             for step in run.steps:
                 if step.outcome in ("executed", "failed") and step.key is not None:
                     number = self._run(
@@ -64,6 +65,15 @@ class RunTables(ResultTables):
                         "INSERT OR IGNORE INTO made VALUES (?, ?, ?)",
                         [(output.digest, number, output.name) for output in step.outputs],
                     )
+
+    def _name_modules(self, runs: Iterable[Run]) -> None:
+        """Remembers what the contents of modules are called."""
+        every = [
+            module for run in runs for module in run.modules.values() if {"name", "version", "content"} <= {*module}
+        ]
+        rows = {m["content"]: json.dumps({"name": m["name"], "version": m["version"]}) for m in every}
+        if rows:
+            self._run_many("INSERT OR REPLACE INTO facts VALUES ('module', ?, ?)", rows.items())
 
     def runs(
         self,

@@ -92,7 +92,7 @@ def test_the_lock_holds_a_version_until_it_is_upgraded(project: Project) -> None
     run = project.run()
     assert run["modules"]["shout@^1"]["version"] == "1.1.0"
     assert loud(run)["outcome"] == "executed"
-    assert loud(run)["reason"].startswith("module: ")
+    assert loud(run)["reason"].startswith("module shout: 1.0.0 -> 1.1.0")
     assert project.content(run, "loud", "loud") == b"Hi\nHi\n"
 
 

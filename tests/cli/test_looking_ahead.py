@@ -72,6 +72,15 @@ def test_explain_between_two_commits(project: Project) -> None:
     assert [change["kind"] for change in step["changes"]] == ["input"]
 
 
+def test_explain_takes_the_pipeline_before_the_step_as_run_does(project: Project) -> None:
+    asked = project.gitml("explain", "prepare", "HEAD", "--json").data
+    assert project.gitml("explain", "words", "prepare", "HEAD", "--json").data == asked
+    assert "nothing differs from run" in project.gitml("explain", "words", "prepare").out
+    assert "did you mean 'prepare'" in project.gitml("explain", "words", "prepar", code=2).err
+    assert "unknown revision 'nowhere'" in project.gitml("explain", "prepare", "nowhere", code=2).err
+    assert "one word too many: 'x'" in project.gitml("explain", "prepare", "HEAD", "x", code=2).err
+
+
 def test_explain_of_an_unknown_step(project: Project) -> None:
     answer = project.gitml("explain", "trian", code=2)
     assert answer.err == "gitml: no step 'trian' in pipeline 'words' (did you mean 'train'?)\n"

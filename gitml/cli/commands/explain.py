@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from gitml.cli.loading import parse_given, set_option
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
+from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.core.explain import Change
     from gitml.flow.explaining import Explanation
+    from gitml.workspace import Workspace
 
 _WORDS = {"reuse": "is reused", "run": "runs", "unknown": "may run", "blocked": "can't run"}
 
 
 @verb("explain", json=True)
-@click.argument("step")
-@click.argument("revisions", metavar="[A..B]", required=False)
+@click.argument("words", metavar="[PIPELINE] STEP [A..B]", nargs=-1, required=True)
 @click.option("-p", "--pipeline", metavar="NAME", help="The pipeline; default: the project's.")
 @set_option
-def command(session: Session, step: str, revisions: str | None, pipeline: str | None, given: tuple[str, ...]) -> int:
+def command(session: Session, words: tuple[str, ...], pipeline: str | None, given: tuple[str, ...]) -> int:
     """Tell what makes STEP run again: the files, parameters, inputs, packages and words that differ, by name and value.
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
     """
     from gitml.flow.explaining import explain
 
-    found = explain(session.ws, step, pipeline, revisions, parse_given(given))
+    asked = _meant(session.ws, words, pipeline)
+    found = explain(session.ws, asked.step, asked.pipeline, asked.revisions, parse_given(given))
     if session.json:
         session.show_json({"steps": [_as_data(item) for item in found]})
         return 0
     for item in found:
         session.show(*_lines(item))
     return 0
+
+
+class _Asked(NamedTuple):
+    step: str
+    pipeline: str | None
+    revisions: str | None
+
+
+def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> _Asked:
+    """Of two words the second is a revision where it can be one; otherwise the first may name a pipeline, as for `gitml run`."""
+    from gitml.flow.load import list_pipelines
+    from gitml.repo.revisions import is_revision
+
+    step, *rest = words
+    if (
+        pipeline is None
+        and rest
+        and ".." not in rest[0]
+        and (len(rest) > 1 or not is_revision(ws.objects, ws.location, rest[0]))
+        and step in list_pipelines(ws)
+    ):
+        pipeline, step, *rest = words
+    if len(rest) > 1:
+        raise InputError(
+            f"one word too many: {rest[-1][:80]!r}", where="explain", hint="gitml explain [PIPELINE] STEP [A..B]"
+        )
+    return _Asked(step, pipeline, rest[0] if rest else None)
 
 
 def _lines(item: Explanation) -> list[str]:

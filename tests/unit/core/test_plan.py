@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -69,6 +69,9 @@ class Cache:
     def environment(self, digest: Digest) -> bytes | None:
         return b'{"python": "3.12.0"}' if digest == digest_of(b"old") else None
 
+    def module(self, content: str) -> Mapping[str, str] | None:
+        return {"name": "fit", "version": "1.0.0"} if content == "git:old" else None
+
 
 def decided(
     cache: Cache, parts: Parts = PARTS, step: GraphStep = STEP, policy: Policy | None = None, gone: str = ""
@@ -83,13 +86,23 @@ def test_a_known_result_is_reused() -> None:
 
 def test_an_environment_that_differs_is_told_by_what_differs_in_it() -> None:
     before = ACTION._replace(environment=digest_of(b"old"))
-    assert decided(Cache(before=before), PARTS._replace(described={"python": "3.13.0"})).reason == (
-        "environment python: 3.12.0 -> 3.13.0"
-    )
+    assert decided(
+        Cache(before=before), PARTS._replace(described={ACTION.environment: {"python": "3.13.0"}})
+    ).reason == ("environment python: 3.12.0 -> 3.13.0")
     unknown = ACTION._replace(environment=digest_of(b"older"))
-    assert decided(Cache(before=unknown), PARTS._replace(described={"python": "3.13.0"})).reason == (
-        f"environment: {unknown.environment[7:19]} -> {ACTION.environment[7:19]}"
-    )
+    assert decided(
+        Cache(before=unknown), PARTS._replace(described={ACTION.environment: {"python": "3.13.0"}})
+    ).reason == (f"environment: {unknown.environment[7:19]} -> {ACTION.environment[7:19]}")
+
+
+def test_another_version_of_a_module_is_told_by_its_name() -> None:
+    step = STEP._replace(module="new")
+    parts = PARTS._replace(described={"git:new": {"name": "fit", "version": "1.1.0"}})
+    before = ACTION._replace(module="git:old")
+    assert decided(Cache(before=before), parts, step).reason == "module fit: 1.0.0 -> 1.1.0"
+    assert decided(Cache(before=before._replace(module="git:lost")), parts, step).reason == "module: lost -> fit@1.1.0"
+    other = PARTS._replace(described={"git:new": {"name": "tree", "version": "1.0.0"}})
+    assert decided(Cache(before=before), other, step).reason == "module: fit@1.0.0 -> tree@1.0.0"
 
 
 def test_what_was_never_run_runs() -> None:

@@ -51,7 +51,8 @@ def runs(dice: random.Random, count: int) -> list[Recorded]:
         at = 1000.0 + dice.randrange(20)
         tags = ("x", "y")[: dice.randrange(3)]
         run = Run(
-            f"{dice.randrange(count):016x}", "p", "p.yaml", "e", "succeeded", "c" * 40, at, at + 1, "", "", "", tags=tags, steps=tuple(steps)
+            f"{dice.randrange(count):016x}", "p", "p.yaml", "e", "succeeded", "c" * 40, at, at + 1, "", "", "", tags=tags, steps=tuple(steps),
+            modules={"m@^1": {"name": "m", "version": f"1.{number % 3}", "content": f"git:{number % 3}"}},
         )  # fmt: skip
         made.append(Recorded(run, f"{number:040x}", actions))
     return made
@@ -75,6 +76,7 @@ def content_of(path: Path) -> dict[str, set[tuple[object, ...]]]:
     queries = {
         "runs": "SELECT * FROM runs",
         "tags": "SELECT * FROM tags",
+        "facts": "SELECT * FROM facts",
         "results": "SELECT * FROM results",
         "variants": "SELECT * FROM variants",
         "performed": "SELECT * FROM performed",
