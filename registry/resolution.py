@@ -25,7 +25,7 @@ def resolve(module: ModuleState, requirement: str | None, *, allow_disabled: boo
     if wanted is not None and wanted.exact is not None:
         return _pinned(module, wanted.exact, allow_disabled)
     if module.state == DISABLED and not allow_disabled:
-        raise InputError(f"module {module.name} is disabled{_why(module)}", hint=_HOW)
+        raise InputError(f"module {module.name} is disabled{_why(module)}", hint=_instead(module))
     if wanted is not None:
         return _highest(module, wanted, (ACTIVE, DEPRECATED, DISABLED) if allow_disabled else (ACTIVE, DEPRECATED))
     if module.default is not None:
@@ -33,7 +33,9 @@ def resolve(module: ModuleState, requirement: str | None, *, allow_disabled: boo
     return _highest(module, Requirement("", None), (ACTIVE, DISABLED) if allow_disabled else (ACTIVE,))
 
 
-_HOW = "to run what used it again: --allow-disabled"
+def _instead(disabled: ModuleState | VersionState) -> str:
+    use = f"use {disabled.replacement}; " if disabled.replacement else ""
+    return f"{use}to run again what used it: --allow-disabled"
 
 
 def _pinned(module: ModuleState, version: str, allow_disabled: bool) -> Resolution:
@@ -45,8 +47,8 @@ def _pinned(module: ModuleState, version: str, allow_disabled: bool) -> Resoluti
         raise InputError(f"{module.name} has no version {version}", hint=hint)
     if module.effective(found) == DISABLED and not allow_disabled:
         if module.state == DISABLED:
-            raise InputError(f"module {module.name} is disabled{_why(module)}", hint=_HOW)
-        raise InputError(f"{module.name} {version} is disabled{_why(found)}", hint=_HOW)
+            raise InputError(f"module {module.name} is disabled{_why(module)}", hint=_instead(module))
+        raise InputError(f"{module.name} {version} is disabled{_why(found)}", hint=_instead(found))
     return _found(module, found)
 
 

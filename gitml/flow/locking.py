@@ -13,8 +13,8 @@ from gitml.core.protocols import Source
 from gitml.errors import InputError, MachineError
 from gitml.flow.load import open_source, pipelines_in, read_config
 from gitml.flow.using import open_modules, read_lock
-from gitml.modules.lockfile import PATH, LockEntry, lock_as_bytes
-from gitml.modules.service import parse_ref
+from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
+from gitml.modules.service import Modules, ResolvedModule, parse_ref
 from gitml.workspace import Workspace
 
 
@@ -26,10 +26,14 @@ class Locked(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def resolve_lock(ws: Workspace, upgrade: Collection[str] | None = (), source: Source | None = None) -> Locked:
+def resolve_lock(
+    ws: Workspace, upgrade: Collection[str] | None = (), source: Source | None = None, *, lenient: bool = False
+) -> Locked:
     """What `gitml.lock` should say of the pipelines of `source`, the work tree when None.
 
-    Entries it has stay as they are, but for the modules in `upgrade` (all when None); uses that are gone go.
+    Entries it has stay as they are, but for the modules in `upgrade` (all when None); uses that are gone go. A use that only a
+    version satisfies which was disabled is an InputError; when `lenient` an entry that the lock has of it stays, with a warning:
+    no run takes it anyway, and the others are not held up.
     """
     source = source or open_source(ws, None)
     config = read_config(ws, source)
@@ -46,12 +50,22 @@ def resolve_lock(ws: Workspace, upgrade: Collection[str] | None = (), source: So
     kept = {key: had[key] for key in names if key in had and upgrade is not None and names[key] not in upgrade}
     modules = open_modules(ws, source)
     try:
-        found = {str(parse_ref(use)): modules.resolve(use, kept) for use in uses}
+        found = {key: _resolved(modules, key, kept, had if lenient else {}) for key in names}
     finally:
         modules.close()
     entries = {key: kept.get(key) or item.lock_entry() for key, item in found.items()}
     warnings = tuple(warning for item in found.values() for warning in item.warnings)
     return Locked(entries, tuple(_changes(had, entries)), warnings)
+
+
+def _resolved(modules: Modules, use: str, kept: Lock, fallback: Lock) -> ResolvedModule:
+    try:
+        return modules.resolve(use, kept)
+    except InputError:
+        stays = modules.resolve(use, fallback, allow_disabled=True) if use in fallback else None
+        if stays is None or not stays.is_disabled:
+            raise
+        return stays
 
 
 def write_lock(ws: Workspace, entries: dict[str, LockEntry]) -> str:

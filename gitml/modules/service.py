@@ -14,6 +14,7 @@ from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
 from registry.resolution import Resolution, resolve
 from registry.rows import Current, current
+from registry.state import DISABLED
 
 if TYPE_CHECKING:
     from gitml.repo.objects import Objects
@@ -38,6 +39,11 @@ class ResolvedModule(NamedTuple):
     state: str
     warnings: tuple[str, ...]
     registry_state: str
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether it may be used only where that is allowed."""
+        return self.state == DISABLED
 
     def lock_entry(self) -> LockEntry:
         """Its entry in `gitml.lock`."""

@@ -180,6 +180,23 @@ def test_a_deprecated_version_warns_and_a_disabled_one_is_refused_unless_allowed
     project.do("reproduce", first["run"], "--allow-disabled")
 
 
+def test_a_pin_that_was_disabled_does_not_keep_the_lock_from_being_written_for_the_others(project: Project) -> None:
+    project.repo.commit("pin", {"pipelines/pinned.yaml": PIPELINE.replace("shout@^1", "shout@1.0.0")})
+    project.do("lock")
+    publish(project, "1.1.0")
+    project.do("module", "disable", "shout@1.0.0", "--reason", "too loud", "--default", "1.1.0")
+    written = project.do("lock", "--upgrade", "shout")
+    assert written.out == "shout@^1: 1.0.0 -> 1.1.0\n"
+    assert "warning: shout 1.0.0 is disabled: too loud" in written.err
+    assert "shout 1.0.0 is disabled" in project.do("lock", "--check", code=2).err
+    project.repo.write({"pipelines/another.yaml": PIPELINE.replace("shout@^1", "shout@>=1.1")})
+    written = project.do("lock")
+    assert written.out == "shout@>=1.1: 1.1.0 is new\n"
+    assert "warning: shout 1.0.0 is disabled: too loud" in written.err
+    project.do("plan", "pinned", code=2)
+    project.do("plan", "another")
+
+
 def test_a_run_is_reproduced_with_the_version_it_had(project: Project) -> None:
     first = project.run()
     publish(project, "1.1.0", PROGRAM.replace(".upper()", ".title()"))

@@ -24,7 +24,7 @@ def command(session: Session, names: tuple[str, ...], upgrade: bool, check: bool
 
     if names and not upgrade:
         raise InputError("names go with --upgrade", where=" ".join(names)[:80], hint="gitml lock --upgrade NAME")
-    locked = resolve_lock(session.ws, None if upgrade and not names else names)
+    locked = resolve_lock(session.ws, None if upgrade and not names else names, lenient=not check)
     for warning in locked.warnings:
         session.warn(warning)
     if session.json:
