@@ -31,7 +31,7 @@ _SELECTORS = (".python-version", ".tool-versions", "mise.toml", ".mise.toml")
 _UNWALKED = frozenset(("__pycache__", "node_modules", "build", "dist", "site-packages"))
 _SETTLED = 2 * 10**9
 _OWN_NAME = "gitml"
-_OWN_PLACE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+_OWN_PLACE = os.path.realpath(__file__).removesuffix("/gitml/execute/pythons.py")  # of an editable install
 
 
 class Interpreter(NamedTuple):

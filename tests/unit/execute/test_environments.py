@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import gitml
 from gitml.errors import InputError
 from gitml.execute.environments import Environments
 from tests.kit.executing import Bench, MemoryFacts, finish
@@ -69,6 +70,10 @@ def test_a_distribution_more_or_of_another_version_is_another_environment(tmp_pa
 def test_gitml_itself_does_not_count(tmp_path: Path, venv: Path) -> None:
     before = environments(tmp_path, venv).host()
     install(venv, "gitml", "9.9")
+    assert environments(tmp_path, venv).host() == before
+    here = Path(gitml.__file__).parents[1]
+    (site_of(venv) / "_editable_impl_gitml.pth").write_text(f"{here}\n")
+    install(venv, "gitml", "9.10", f'{{"url": "file://{here}", "dir_info": {{"editable": true}}}}')
     assert environments(tmp_path, venv).host() == before
 
 
