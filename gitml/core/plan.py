@@ -107,7 +107,7 @@ def decide(
         return Decision(RUN, forced, action, key)
     result = cached.result(key)
     if result is None:
-        return Decision(RUN, _why(action, parts.described, cached, pipeline, step.name), action, key)
+        return Decision(RUN, _why(action, key, parts.described, cached, pipeline, step.name), action, key)
     for output in result.outputs:
         if not available(output):
             return Decision(RUN, f"output {output.name} of run {result.run[:8]} is no longer stored", action, key)
@@ -143,14 +143,32 @@ def _forced(step: GraphStep, policy: Policy) -> str | None:
 
 
 def _why(
-    action: Action, described: Mapping[str, Mapping[str, Any]], cached: ActionCache, pipeline: str, step: str
+    action: Action,
+    key: Digest,
+    described: Mapping[str, Mapping[str, Any]],
+    cached: ActionCache,
+    pipeline: str,
+    step: str,
 ) -> str:
-    """What differs from the nearest Action that was performed: the one with the fewest changes, of equals the newest."""
+    """What differs from the nearest Action that succeeded: the one with the fewest changes, of equals the newest.
+
+    Of a step that never did, what differs from the one that failed.
+    """
     from gitml.core.explain import changes_between, summary_of  # only what runs is explained
 
+    failure = cached.failure(pipeline, step)
+    if failure is not None and failure.key == key:
+        return f"failed in run {failure.run[:8]}"
     before = list(cached.recent_actions(pipeline, step))
+    since = ""
     if not before:
-        return "never ran"
+        if failure is None:
+            return "never ran"
+        since = f" since it failed in run {failure.run[:8]}"
+        failed = cached.action(failure.key)
+        if failed is None:
+            return "not tried again" + since
+        before = [failed]
     nearest = min(before, key=lambda known: len(changes_between(known, action)))
     descriptions = dict(described)
     if nearest.environment not in descriptions and (text := cached.environment(nearest.environment)) is not None:
@@ -159,7 +177,7 @@ def _why(
     if module is not None and module not in descriptions and (called := cached.module(module)) is not None:
         descriptions[module] = called
     changes = changes_between(nearest, action, descriptions)
-    return summary_of(changes) if changes else "its result is not known any more"
+    return summary_of(changes) + since if changes else "its result is not known any more"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -173,6 +173,13 @@ class SweptRemote(RemoteStore, Protocol):
         """Deletes one; nothing happens when it is not there."""
 
 
+class Failure(NamedTuple):
+    """That an Action was performed in a run and failed."""
+
+    key: Digest
+    run: str
+
+
 class ActionCache(Protocol):
     """What is already known: results by ActionKey, and the Actions that were performed for a step."""
 
@@ -181,6 +188,12 @@ class ActionCache(Protocol):
 
     def recent_actions(self, pipeline: str, step: str) -> Iterable[Action]:
         """The Actions last performed for a step of this name, newest first; some dozen at most."""
+
+    def failure(self, pipeline: str, step: str) -> Failure | None:
+        """Where a step of this name failed last."""
+
+    def action(self, key: Digest) -> Action | None:
+        """The Action with this key, of a step that was performed."""
 
     def environment(self, digest: Digest) -> bytes | None:
         """The description of an environment, as JSON."""

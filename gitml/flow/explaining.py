@@ -97,13 +97,17 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
         return Explanation(name, decision, f"run {decision.result.run[:8]}", [])
     action, waits = side.action(name)
     best: tuple[int, list[Change], str] | None = None
-    for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF):
+    known = [(key, f"run {run[:8]}") for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF)]
+    failure = ws.index.failure(side.graph.pipeline, name)
+    if failure is not None and (not known or failure.key == decision.key):
+        known = [(failure.key, f"run {failure.run[:8]}, where it failed")]
+    for key, told in known:
         recorded = ws.index.action(key)
         if recorded is None:
             continue
         changes = _known(changes_between(recorded, action, _descriptions(ws, side, recorded, action)))
         if best is None or len(changes) < best[0]:
-            best = (len(changes), changes, f"run {run[:8]}")
+            best = (len(changes), changes, told)
     if best is None:
         return Explanation(name, decision, None, [], waits)
     return Explanation(name, decision, best[2], best[1], waits)

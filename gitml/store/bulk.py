@@ -43,7 +43,7 @@ class BulkTables(RunTables):
             )
             tags = [(tag, item.run.started, item.run.id) for item in recorded for tag in item.run.tags]
             self._run_many("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", tags)
-            self._name_modules(item.run for item in recorded)
+            self._remember([item.run for item in recorded])
             performed = [
                 (item, step, step.key)
                 for item in recorded

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.action import Action, decode_action
 from gitml.core.digest import Digest
+from gitml.core.protocols import Failure
 from gitml.core.result import ActionResult, decode_result, encode_result
 from gitml.store.database import Database
 
@@ -92,6 +93,11 @@ class ResultTables(Database):
             action = self.action(performed.key)
             if action is not None:
                 yield action
+
+    def failure(self, pipeline: str, step: str) -> Failure | None:
+        """Where a step of this name failed last."""
+        row = self._row("SELECT key, run FROM failures WHERE pipeline = ? AND step = ?", (pipeline, step))
+        return Failure(*row) if row else None
 
     def results_of(self, pipeline: str, step: str, limit: int) -> list[Performed]:
         """What was performed for a step of this name, newest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.record import Run
@@ -54,7 +54,7 @@ class RunTables(ResultTables):
             )
             for tag in run.tags:
                 self._run("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (tag, run.started, run.id))
-            self._name_modules([run])
+            self._remember([run])
             for step in run.steps:
                 if step.outcome in ("executed", "failed") and step.key is not None:
                     number = self._run(
@@ -66,8 +66,18 @@ class RunTables(ResultTables):
                         [(output.digest, number, output.name) for output in step.outputs],
                     )
 
-    def _name_modules(self, runs: Iterable[Run]) -> None:
-        """Remembers what the contents of modules are called."""
+    def _remember(self, runs: Sequence[Run]) -> None:
+        """Keeps what the contents of modules are called, and where each step failed last."""
+        self._run_many(
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET key = excluded.key, run = excluded.run, at = excluded.at WHERE excluded.at > at",
+            [
+                (run.pipeline, step.name, step.key, run.id, run.ended)
+                for run in runs
+                for step in run.steps
+                if step.outcome == "failed" and step.key is not None
+            ],
+        )
         every = [
             module for run in runs for module in run.modules.values() if {"name", "version", "content"} <= {*module}
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 """Raised with any change below; a database of another version is set aside and a new one begun."""
 
 TABLES = """
@@ -18,6 +18,8 @@ CREATE TABLE actions (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, preimage
 CREATE TABLE performed (pipeline TEXT, step TEXT, key TEXT, run TEXT NOT NULL, at REAL NOT NULL,
                         PRIMARY KEY (pipeline, step, key)) WITHOUT ROWID;
 CREATE INDEX performed_newest ON performed (pipeline, step, at);
+CREATE TABLE failures (pipeline TEXT, step TEXT, key TEXT NOT NULL, run TEXT NOT NULL, at REAL NOT NULL,
+                       PRIMARY KEY (pipeline, step)) WITHOUT ROWID;
 
 CREATE TABLE runs (id TEXT PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL, pipeline TEXT NOT NULL,
                    experiment TEXT NOT NULL, status TEXT NOT NULL, "commit" TEXT NOT NULL, base TEXT, branch TEXT,

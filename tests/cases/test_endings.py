@@ -134,6 +134,20 @@ steps:
     }
 
 
+def test_what_failed_says_so_when_it_runs_again_and_what_changed_once_it_was_mended(tmp_path: Path) -> None:
+    spec = "params: {n: 1}\nsteps:\n  s: {run: 'test ${{ params.n }} = 2'}\n"
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    failed = project.run(code=1)
+    assert failed["steps"][0]["reason"] == "never ran"
+    assert project.do("plan", "--json").json["steps"][0]["reason"] == f"failed in run {failed['run'][:8]}"
+    told = f"param n: 1 -> 2 since it failed in run {failed['run'][:8]}"
+    explained = project.do("explain", "s", "-S", "n=2").out
+    assert explained.startswith(f"s runs: {told}\n")
+    assert f"compared with run {failed['run'][:8]}, where it failed" in explained
+    assert project.run("-S", "n=2")["steps"][0]["reason"] == told
+    assert project.do("plan", "--json").json["steps"][0]["reason"] == f"failed in run {failed['run'][:8]}"
+
+
 def test_a_step_is_tried_again_as_often_as_it_says(tmp_path: Path) -> None:
     count = tmp_path / "count"
     spec = """

@@ -23,6 +23,7 @@ from gitml.core.plan import (
     action_of,
     decide,
 )
+from gitml.core.protocols import Failure
 from gitml.core.result import ActionResult, Cost, OutputRef
 
 STEP = GraphStep(
@@ -55,8 +56,10 @@ RESULT = ActionResult(
 class Cache:
     """An ActionCache of one result and one Action performed before."""
 
-    def __init__(self, result: ActionResult | None = None, before: Action | None = None) -> None:
-        self.known, self.before = result, before
+    def __init__(
+        self, result: ActionResult | None = None, before: Action | None = None, failed: Action | None = None
+    ) -> None:
+        self.known, self.before, self.failed = result, before, failed
         self.asked: list[tuple[str, ...]] = []
 
     def result(self, key: Digest) -> ActionResult | None:
@@ -65,6 +68,12 @@ class Cache:
 
     def recent_actions(self, pipeline: str, step: str) -> Sequence[Action]:
         return [self.before] if self.before else []
+
+    def failure(self, pipeline: str, step: str) -> Failure | None:
+        return Failure(self.failed.key(), "fedcba9876543210") if self.failed else None
+
+    def action(self, key: Digest) -> Action | None:
+        return self.failed if self.failed and self.failed.params else None
 
     def environment(self, digest: Digest) -> bytes | None:
         return b'{"python": "3.12.0"}' if digest == digest_of(b"old") else None
@@ -107,6 +116,16 @@ def test_another_version_of_a_module_is_told_by_its_name() -> None:
 
 def test_what_was_never_run_runs() -> None:
     assert decided(Cache()) == Decision(RUN, "never ran", ACTION, ACTION.key())
+
+
+def test_what_failed_is_told_so_and_what_changed_since() -> None:
+    assert decided(Cache(failed=ACTION)).reason == "failed in run fedcba98"
+    assert decided(Cache(failed=ACTION, before=ACTION._replace(params=(("n", 2),)))).reason == "failed in run fedcba98"
+    other = ACTION._replace(params=(("n", 2),), argv=("python", "train.py", "2"))
+    assert decided(Cache(failed=other)).reason == "param n: 2 -> 3 since it failed in run fedcba98"
+    assert decided(Cache(failed=other, before=ACTION._replace(params=(("n", 4),)))).reason.startswith("param n: 4 -> 3")
+    unknown = ACTION._replace(params=())
+    assert decided(Cache(failed=unknown)).reason == "not tried again since it failed in run fedcba98"
 
 
 def test_what_ran_otherwise_runs_with_the_difference_as_reason() -> None:

@@ -77,6 +77,7 @@ def content_of(path: Path) -> dict[str, set[tuple[object, ...]]]:
         "runs": "SELECT * FROM runs",
         "tags": "SELECT * FROM tags",
         "facts": "SELECT * FROM facts",
+        "failures": "SELECT pipeline, step, at FROM failures",
         "results": "SELECT * FROM results",
         "variants": "SELECT * FROM variants",
         "performed": "SELECT * FROM performed",
