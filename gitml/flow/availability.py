@@ -122,15 +122,6 @@ class Availability:
             self.fetch_digest(output.digest, tree=output.is_tree)
         return [o for o in outputs if not self.store.has(o.digest, o.size, tree=o.is_tree)]
 
-    def brings(self, output: OutputRef) -> bool:
-        """Puts one output into the Store, from wherever it is; whether it is there now."""
-        if not self.bring_inline([output]):
-            return True
-        from gitml.flow.downloading import bring
-        from gitml.flow.stop import StopSignal
-
-        return not bring(self.ws, [output], lambda _: None, StopSignal()).lost
-
     def fetch_digest(self, digest: Digest, *, tree: bool) -> None:
         """Puts one Blob, or a Tree with all below it, into the Store if it is only inline."""
         oid = self.index.inline(digest)

@@ -34,13 +34,23 @@ def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, 
                 "", f"other bytes ({one.digest[7:19]} became {two.digest[7:19]}; the first are no longer stored)"
             )
         ]
-    if not available.brings(one):
+    if not _brought(available, one):
         return [
             FileDifference("", f"other bytes ({one.digest[7:19]} became {two.digest[7:19]}; the first can't be had)")
         ]
     if one.is_tree:
         return list(_trees(store, one.digest, two.digest, ""))
     return [FileDifference("", _files(store, one.digest, two.digest))]
+
+
+def _brought(available: Availability, output: OutputRef) -> bool:
+    """Puts an output into the Store, from wherever it is; whether it is there now."""
+    if not available.bring_inline([output]):
+        return True
+    from gitml.flow.downloading import bring
+    from gitml.flow.stop import StopSignal
+
+    return not bring(available.ws, [output], lambda _: None, StopSignal()).lost
 
 
 def _trees(store: LocalStore, one: Digest, two: Digest, prefix: str) -> Iterator[FileDifference]:
