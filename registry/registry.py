@@ -184,7 +184,10 @@ class Registry:
         default: str | None = None,
         clear_default: bool = False,
     ) -> Event | None:
-        """Disables a version, or the module: it can no longer be used. As `deprecate` otherwise."""
+        """Disables a version, or the module: it can no longer be used. As `deprecate` otherwise.
+
+        Where no replacement is named, the one that it was deprecated for stays.
+        """
         return self._change(DISABLE, name, version, reason, replacement, default, clear_default)
 
     def enable(self, name: str, version: str | None = None, *, reason: str = "") -> Event | None:
@@ -220,10 +223,15 @@ class Registry:
 
         def decide() -> Entry | None:
             state = self._state(name)
-            check_event(state, event)
+            told = (
+                event
+                if kind != DISABLE or replacement is not None
+                else event._replace(replacement=_instead(state, version))
+            )
+            check_event(state, told)
             if replacement is not None:
                 self._check_replacement(replacement)
-            return None if _is_so(state, event) else Entry(event)
+            return None if _is_so(state, told) else Entry(told)
 
         return self.journal.record(decide)
 
@@ -363,6 +371,12 @@ class Registry:
         when = "" if as_of is None else f" at {as_of}"
         hint = f"did you mean {close[0]}?" if close else "gitml module list"
         raise InputError(f"there is no module {name!r}{when}", where=self.location.folder, hint=hint)
+
+
+def _instead(state: ModuleState, version: str | None) -> str | None:
+    """The replacement of a version, or of the module, as far as there is one."""
+    item = state if version is None else state.versions.get(version)
+    return item.replacement if item is not None else None
 
 
 def _is_so(state: ModuleState, event: Event) -> bool:

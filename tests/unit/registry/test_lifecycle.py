@@ -125,6 +125,20 @@ def test_a_reason_is_asked_for_and_a_replacement_must_exist(here):
     assert "there is no module 'n'" in refusal(here.registry.enable, "n")
 
 
+def test_what_is_disabled_keeps_the_replacement_it_was_deprecated_for(here):
+    here.publish("1.0.0")
+    here.publish("1.1.0")
+    here.registry.deprecate("m", "1.0.0", reason="slow", replacement="m@1.1.0")
+    assert here.registry.disable("m", "1.0.0", reason="wrong").replacement == "m@1.1.0"
+    assert here.registry.version("m", "1.0.0").replacement == "m@1.1.0"
+    with pytest.raises(InputError, match=r"m 1\.0\.0 is disabled: wrong") as refused:
+        here.registry.resolve("m@1.0.0")
+    assert "use m@1.1.0" in refused.value.hint
+    assert here.registry.disable("m", "1.0.0", reason="wrong") is None
+    here.registry.enable("m", "1.0.0")
+    assert here.registry.version("m", "1.0.0").replacement is None
+
+
 def test_a_clock_that_goes_back_does_not_change_the_order(here):
     here.publish("1.0.0")
     here.clock.now -= 86400
