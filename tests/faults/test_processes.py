@@ -18,7 +18,7 @@ from gitml.core.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.execute.descendants import below, end_strays
 from gitml.execute.local import LocalExecutor
 from gitml.execute.logs import HEAD, TAIL
-from tests.kit.executing import Bench, finish, gone, processes_with, until, until_finished
+from tests.kit.executing import Bench, finish, gone, processes_with, runs, until, until_finished
 from tests.kit.patience import PATIENCE
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -267,9 +267,9 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
         deadline = time.monotonic() + PATIENCE
-        while [pid for pid in workers if os.path.exists(f"/proc/{pid}")] and time.monotonic() < deadline:
+        while any(map(runs, workers)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert [pid for pid in workers if os.path.exists(f"/proc/{pid}")] == []
+        assert [pid for pid in workers if runs(pid)] == []
         assert gone(name, 0)
         assert [path for path in os.listdir(live) if not path.endswith(".log")] == []
 

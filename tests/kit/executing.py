@@ -214,6 +214,15 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is there; one that ended and waits for its parent to look is not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat[stat.rfind(b")") + 2 :][:1] not in (b"Z", b"X")
+
+
 def gone(mark: str, seconds: float = 10.0) -> bool:
     """Whether no process with `mark` in its command line is left within `seconds`."""
     deadline = time.monotonic() + seconds
