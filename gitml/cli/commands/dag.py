@@ -58,12 +58,13 @@ def command(
 
 
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
-    from gitml.core import drawing
+    from gitml.core.drawing import ascii_only, layered
+    from gitml.core.outline import tree
 
     room = width(sys.stdout)
-    lines = None if as_tree else drawing.layered(parents, labels, room)
-    lines = drawing.tree(parents, labels, room=room) if lines is None else lines
-    return lines if speaks_unicode(sys.stdout) else drawing.ascii_only(lines)
+    lines = None if as_tree else layered(parents, labels, room)
+    lines = tree(parents, labels, room=room) if lines is None else lines
+    return lines if speaks_unicode(sys.stdout) else ascii_only(lines)
 
 
 def _all(graph: Graph, names: list[str]) -> tuple[Parents, dict[str, str]]:

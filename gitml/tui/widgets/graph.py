@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from rich.segment import Segment
@@ -14,14 +14,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gitml.core.drawing import Box, Drawing, OutlineRow, drawn, outline
+from gitml.core.drawing import Box, Drawing, drawn
+from gitml.core.outline import OutlineRow, Parents, outline
 from gitml.tui.signs import Sign
 from gitml.tui.text import fitted, plain
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
 
-Parents = Mapping[str, Sequence[str]]
 _STRONG = Style(bold=True)
 
 

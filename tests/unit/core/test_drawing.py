@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml.core.drawing import ascii_only, layered, tree
+from gitml.core.drawing import ascii_only, layered
+from gitml.core.outline import tree
 
 Parents = dict[str, list[str]]
 
