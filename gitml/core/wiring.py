@@ -29,37 +29,17 @@ class Reader(Protocol):
 def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
     """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
     for step in pipeline.steps.values():
-        run = reader.runs.get(step.name) or Node("", step.place.line, step.place.column, 0, 0)
-        at_step = Node("", step.place.line, step.place.column, 0, 0)
-        for number, ref in enumerate(refs_in(step.words)):
-            problem = _problem(ref, step, pipeline)
-            if problem:
-                reader.report(reader.expression_place(run, number), problem)
-        for name, template in step.env:
-            for ref in refs_in((template or (),)):
-                if ref.space not in ("params", "matrix"):
-                    reader.report(at_step, f"env {name!r} can use params.x and matrix.x, not {ref}")
-                elif problem := _problem(ref, step, pipeline):
-                    reader.report(at_step, problem)
-        for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
-            if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
-                reader.report(at_step, problem)
+        place = Node("", step.place.line, step.place.column, 0, 0)
+        _check_expressions(step, pipeline, reader, place)
         if step.use is not None:
-            _check_use(step, pipeline, reader, at_step)
+            _check_use(step, pipeline, reader, place)
         for name in step.after:
             if name not in pipeline.steps:
                 reader.report(
-                    at_step, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
+                    place, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
                 )
-        used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
-        for port in step.outputs:
-            if port.name not in used and not port.path and step.name not in reader.broken:
-                reader.report(
-                    at_step,
-                    f"step {step.name!r} never says where to write output {port.name!r}: "
-                    f"use ${{{{ outputs.{port.name} }}}} in run, or give it a path",
-                )
-        _check_ports(step, reader, at_step)
+        _check_outputs(step, reader, place)
+        _check_ports(step, reader, place)
     for name, input_template in pipeline.inputs.items():
         for ref in refs_in((input_template,)):
             if ref.name not in pipeline.params:
@@ -75,6 +55,36 @@ def parents_of(step: Step) -> list[str]:
     """The steps that `step` waits for, each once, in order of mention."""
     names = [ref.name for ref in refs_in(step.words + used_by(step)) if ref.space == "steps"]
     return list(dict.fromkeys([*names, *step.after]))
+
+
+def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
+    """Those of the command, each told where it stands, and those of env, code and paths, told at the step."""
+    run = reader.runs.get(step.name) or place
+    for number, ref in enumerate(refs_in(step.words)):
+        problem = _problem(ref, step, pipeline)
+        if problem:
+            reader.report(reader.expression_place(run, number), problem)
+    for name, template in step.env:
+        for ref in refs_in((template or (),)):
+            if ref.space not in ("params", "matrix"):
+                reader.report(place, f"env {name!r} can use params.x and matrix.x, not {ref}")
+            elif problem := _problem(ref, step, pipeline):
+                reader.report(place, problem)
+    for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
+        if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
+            reader.report(place, problem)
+
+
+def _check_outputs(step: Step, reader: Reader, place: Node) -> None:
+    """Each output is written somewhere."""
+    used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
+    for port in step.outputs:
+        if port.name not in used and not port.path and step.name not in reader.broken:
+            reader.report(
+                place,
+                f"step {step.name!r} never says where to write output {port.name!r}: "
+                f"use ${{{{ outputs.{port.name} }}}} in run, or give it a path",
+            )
 
 
 def _check_use(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
