@@ -223,6 +223,8 @@ class Attempts:
             cost=cost,
             error=error,
         )
+        if outcome == "failed":
+            self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
             return Made(record, None)
         result = ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now())
