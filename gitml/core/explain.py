@@ -142,12 +142,18 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
     if old is None or new is None:
         return [Change("environment", "", before[7:19], after[7:19])]
     changes = []
-    for name in sorted({*old, *new}):
+    packages = []
+    if "distributions" in old and "distributions" in new:  # a record names the requirements by their digest alone
+        packages = _pairs("package", _packages(old["distributions"]), _packages(new["distributions"]))
+    for name in sorted({*old, *new}, key=lambda part: (part != "kind", part)):  # another kind tells most
         one, two = old.get(name), new.get(name)
         if one == two:
             continue
         if name == "distributions":
-            changes += _pairs("package", _packages(one or ()), _packages(two or ()))
+            changes += packages
+        elif name == "requirements":
+            if not packages and one is not None and two is not None:
+                changes.append(Change("environment", name, one[7:19], two[7:19]))
         elif name == "programs":
             changes += _programs(one or {}, two or {})
         else:

@@ -231,7 +231,7 @@ class Attempts:
         pipeline = self.planner.graph.pipeline
         self.ws.index.put_result(decision.key, result, self.actions[decision.key], pipeline, step.name)
         environment = self.environments[decision.action.environment]
-        self.ws.index.put_environment(environment.digest, encode_description(environment.description))
+        self.ws.index.put_environment(environment.digest, encode_description(environment.told()))
         return Made(record, result)
 
 

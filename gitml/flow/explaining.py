@@ -119,7 +119,7 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
     for action in actions:
         digest: Digest = action.environment
         here = side.planner.finder.by_digest.get(digest)
-        description: Any = here.description if here else ws.index.environment(digest)
+        description: Any = here.told() if here else ws.index.environment(digest)
         if isinstance(description, bytes):
             description = json.loads(description)
         if description is not None:

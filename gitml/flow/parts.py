@@ -60,7 +60,7 @@ class PartsFinder:
         environment = self.environment(step)
         if isinstance(environment, Problem):
             return Parts(inputs, code, environment)
-        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.description}
+        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
         if step.module is not None:
             content = f"git:{step.module}"
             if content in self.modules:

@@ -112,6 +112,26 @@ def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
     assert str(changes_between(BEFORE._replace(environment=old), BEFORE, descriptions)[0]).startswith("environment: ")
 
 
+def test_requirements_files_are_compared_by_package_and_another_kind_of_environment_is_told_first() -> None:
+    digests = [digest_of(text) for text in (b"host", b"one", b"two", b"untold")]
+    host, one, two, untold = digests
+    descriptions = {
+        host: {"kind": "host", "distributions": ["numpy 1.0"]},
+        one: {"kind": "requirements", "requirements": "sha256:111", "distributions": ("numpy 1.0",)},
+        two: {"kind": "requirements", "requirements": "sha256:222", "distributions": ("numpy 2.0",)},
+        untold: {"kind": "requirements", "requirements": "sha256:333"},
+    }
+
+    def told(before: str, after: str) -> list[str]:
+        actions = (BEFORE._replace(environment=digest) for digest in (before, after))
+        return [str(change) for change in changes_between(*actions, descriptions)]
+
+    assert told(one, two) == ["package numpy: 1.0 -> 2.0"]
+    assert told(host, one) == ["environment kind: host -> requirements"]
+    assert told(host, two) == ["environment kind: host -> requirements", "package numpy: 1.0 -> 2.0"]
+    assert told(untold, two) == ["environment requirements: 333 -> 222"]
+
+
 def test_another_python_than_the_steps_own_is_told_by_its_name_and_packages() -> None:
     old, new, newer = digest_of(b"old"), digest_of(b"new"), digest_of(b"newer")
     descriptions = {
