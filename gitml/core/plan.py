@@ -98,11 +98,11 @@ def decide(
     for part in (*parts.inputs, parts.code, parts.environment):
         if isinstance(part, Problem):
             return Decision(BLOCKED, part.message, hint=part.hint)
-    forced = _forced(step, policy)
+    must = forced(step, policy)
     pending = [part for part in parts.inputs if isinstance(part, Pending)]
     if pending:
-        if forced:
-            return Decision(RUN, forced)
+        if must:
+            return Decision(RUN, must)
         waits = f"waits for {_listed(list(dict.fromkeys(part.step for part in pending)))}"
         changed = _changed(open_action(step, parts), parts.described, cached, pipeline, step.name)
         return Decision(
@@ -110,8 +110,8 @@ def decide(
         )
     action = action_of(step, parts)
     key = action.key()
-    if forced:
-        return Decision(RUN, forced, action, key)
+    if must:
+        return Decision(RUN, must, action, key)
     result = cached.result(key)
     if result is None:
         return Decision(RUN, _why(action, key, parts.described, cached, pipeline, step.name), action, key)
@@ -158,7 +158,8 @@ def known_changes(
     return [change for change in changes if change.kind != "input" or UNMADE not in (change.before, change.after)]
 
 
-def _forced(step: GraphStep, policy: Policy) -> str | None:
+def forced(step: GraphStep, policy: Policy) -> str | None:
+    """Why a step runs whatever is known; None for one that needn't."""
     if not policy.reuse:
         return "reuse is off for this run"
     if step.name in policy.forced:
