@@ -155,7 +155,13 @@ def known_changes(
     from gitml.core.explain import changes_between  # only what runs is explained
 
     changes = changes_between(before, after, described)
-    return [change for change in changes if change.kind != "input" or UNMADE not in (change.before, change.after)]
+    return [
+        change
+        for change in changes
+        if change.kind != "input"
+        or UNMADE not in (change.before, change.after)
+        or None in (change.before, change.after)
+    ]
 
 
 def forced(step: GraphStep, policy: Policy) -> str | None:

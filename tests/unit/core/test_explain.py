@@ -49,7 +49,9 @@ def test_nothing_differs_from_itself() -> None:
         ({"inputs": (RAW._replace(content="git:40000:" + "5" * 40),)}, ["input raw changed"]),
         ({"inputs": ()}, ["input raw removed"]),
         ({"argv": (*BEFORE.argv[:-1], "--drop")}, ["command word: --keep -> --drop"]),
-        ({"argv": BEFORE.argv[:-1]}, ["command: python train.py --rate 0.1 --keep -> python train.py --rate 0.1"]),
+        ({"argv": BEFORE.argv[:-1]}, ["command words removed: --keep"]),
+        ({"argv": (*BEFORE.argv, "-v", "2")}, ["command words added: -v 2"]),
+        ({"argv": ("python", "train.py", "--fast", "9", "7", "--keep")}, ["command words: --rate 0.1 -> --fast 9 7"]),
         ({"shell": "bash"}, ["command shell: none -> bash"]),
         ({"env": (("A", "2"), ("T", None))}, ["env A: 1 -> 2"]),
         ({"env": (("A", None), ("T", None))}, ["env A: 1 -> (from the machine)"]),
@@ -87,6 +89,19 @@ def test_gathered_inputs_of_one_name_are_told_apart() -> None:
     before = BEFORE._replace(inputs=many)
     after = BEFORE._replace(inputs=(many[0], many[1]._replace(content=digest_of(b"c"))))
     assert [str(change) for change in changes_between(before, after)] == ["input o (b) changed"]
+
+
+def test_an_input_that_came_is_told_and_not_its_place_in_the_command_too() -> None:
+    a, b = (ActionInput("o", f".gitml/in/0/{label}/o", "file", digest_of(b"o")) for label in "ab")
+    before = BEFORE._replace(inputs=(a,), argv=("python", "all.py", a.mount, "--end"))
+    after = before._replace(inputs=(a, b), argv=("python", "all.py", a.mount, b.mount, "--end"))
+    assert {str(change) for change in changes_between(before, after)} == {
+        "input o removed",
+        "input o (a) added",
+        "input o (b) added",
+    }
+    more = before._replace(inputs=(a, b._replace(name="p")), argv=("python", "all.py", a.mount, "-x", b.mount, "--end"))
+    assert [str(change) for change in changes_between(before, more)] == ["input p added", "command words added: -x"]
 
 
 def test_environments_are_compared_part_by_part_where_they_are_known() -> None:

@@ -163,6 +163,7 @@ def test_a_step_that_waits_and_would_not_be_reused_for_the_same_bytes_says_what_
     assert reason(Cache(before=other)) == "waits for make, and param n: 2 -> 3"
     code = (CodeFile("train.py", "100644", "3" * 40),)
     assert reason(Cache(before=ACTION._replace(code=code))) == "waits for make, and code train.py changed"
+    assert reason(Cache(before=ACTION._replace(inputs=(RAW,)))) == "waits for make, and input o added"
     assert reason(Cache(failed=ACTION)) == "waits for make, and failed in run fedcba98"
     assert reason(Cache(failed=other)) == "waits for make, and param n: 2 -> 3 since it failed in run fedcba98"
 
