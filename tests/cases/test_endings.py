@@ -166,6 +166,22 @@ def test_what_failed_is_known_by_what_it_was_in_later_runs_too(tmp_path: Path) -
     assert plan["steps"][0]["reason"] == f"param n: 3 -> 9 since it failed in run {failed['run'][:8]}"
 
 
+def test_a_step_that_misses_what_git_ignores_is_told_so(tmp_path: Path) -> None:
+    files = {
+        "pipelines/main.yaml": "steps:\n  a: {run: python3 a.py}\n  b: {run: python3 b.py}\n",
+        "a.py": "open('data/raw.csv')\n",
+        "b.py": "import settings\n",
+        ".gitignore": "data/\nsettings.py\n",
+    }
+    project = Project(tmp_path / "p", files)
+    (project.path / "data").mkdir()
+    (project.path / "data/raw.csv").write_text("1\n")
+    (project.path / "settings.py").write_text("x = 1\n")
+    failed = project.run("-k", code=1)
+    for step, path in zip(failed["steps"], ("data/raw.csv", "settings.py"), strict=True):
+        assert f"({path} is there, but Git ignores it" in step["error"]
+
+
 def test_a_step_is_tried_again_as_often_as_it_says(tmp_path: Path) -> None:
     count = tmp_path / "count"
     spec = """
