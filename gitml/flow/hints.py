@@ -29,7 +29,10 @@ def hint_for(source: Source, step: GraphStep, store: Store, log: LogRef | None) 
     if name is None:
         return None
     candidates = [candidate for candidate in _candidates(name, step) if paths.problem_with(candidate) is None]
+    made = {output.mount for output in step.outputs}
     for candidate in candidates:
+        if candidate in made:
+            return f"{candidate} is where the step makes an output, so what the commit has there is hidden from it"
         if source.lookup(candidate) is not None:
             return f"{candidate} is in the commit but not declared: add it to code: of step {step.base}, or use it as an input"
     if isinstance(source, WorkTree):

@@ -166,6 +166,21 @@ def test_what_failed_is_known_by_what_it_was_in_later_runs_too(tmp_path: Path) -
     assert plan["steps"][0]["reason"] == f"param n: 3 -> 9 since it failed in run {failed['run'][:8]}"
 
 
+def test_a_step_that_misses_a_file_of_the_commit_is_told_why_it_is_not_there(tmp_path: Path) -> None:
+    spec = """
+steps:
+  undeclared: {run: sh a.sh}
+  hidden:
+    run: cp notes.txt ${{ outputs.o }}
+    env: {LC_ALL: C}
+    outputs: {o: {type: file, path: notes.txt}}
+"""
+    files = {"pipelines/main.yaml": spec, "a.sh": "LC_ALL=C ls notes.txt\n", "notes.txt": "x\n"}
+    undeclared, hidden = Project(tmp_path / "p", files).run("-k", code=1)["steps"]
+    assert "(notes.txt is in the commit but not declared: add it to code: of step undeclared" in undeclared["error"]
+    assert "(notes.txt is where the step makes an output, so what the commit has there is hidden" in hidden["error"]
+
+
 def test_a_step_that_misses_what_git_ignores_is_told_so(tmp_path: Path) -> None:
     files = {
         "pipelines/main.yaml": "steps:\n  a: {run: python3 a.py}\n  b: {run: python3 b.py}\n",
