@@ -76,12 +76,21 @@ def _steps_of_default(
     from gitml.core.diagnostics import nearest
     from gitml.flow.load import UnknownPipelineError, load
 
+    fault: InputError | None = None
     try:
         loaded = load(ws, None, rev, given, allow_disabled=allow_disabled)
     except UnknownPipelineError:
         return None
+    except InputError as wrong:
+        fault = wrong  # which is beside the point where no step of it is meant
+        try:
+            loaded = load(ws, None, rev, allow_disabled=allow_disabled)
+        except InputError:
+            raise wrong from None
     names = dict.fromkeys(name for step in loaded.graph.steps.values() for name in (step.base, step.name))
     if words[0] in names:
+        if fault is not None:
+            raise fault
         return Asked(loaded, tuple(words))
     near = nearest(words[0], names)
     if near.startswith(_MEANT) and _MEANT not in error.message:

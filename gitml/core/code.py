@@ -60,6 +60,12 @@ def _words(step: GraphStep) -> Sequence[str]:
         return in_script
 
 
+def _in_submodule(path: str) -> InputError:
+    return InputError(
+        f"{path!r} is a submodule, whose files are not in this repository", hint="vendor the files it needs"
+    )
+
+
 def _is_source(path: str, entry: Entry) -> bool:
     return path.endswith(".py") and not entry.is_tree
 
@@ -127,21 +133,22 @@ class CodeFinder:
         hops = 0
         while entry is not None and entry.is_link:
             found[path] = entry
-            target = self.source.read(entry.oid).decode("utf-8", "surrogateescape")
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
             hops += 1
-            if target.startswith("/") or path.startswith("../") or path == ".." or hops > 40:
-                raise InputError(
-                    f"link {link!r} leads out of the tree", where=target, hint="replace the link by the file"
-                )
+            path = self._target(path, entry.oid, link, last=hops > 40)
             entry = self.source.lookup(path)
         if entry is None or path == ".":
             return
         if entry.is_submodule:
-            raise InputError(
-                f"{path!r} is a submodule, whose files are not in this repository", hint="vendor the files it needs"
-            )
+            raise _in_submodule(path)
         found[path] = entry
+
+    def _target(self, path: str, oid: str, link: str, last: bool = False) -> str:
+        """Where the link at `path` leads; InputError, naming `link`, when that is out of the tree or it is one too many."""
+        target = self.source.read(oid).decode("utf-8", "surrogateescape")
+        to = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        if target.startswith("/") or to.startswith("../") or to == ".." or last:
+            raise InputError(f"link {link!r} leads out of the tree", where=target, hint="replace the link by the file")
+        return to
 
     def _add_file(self, path: str, found: dict[str, Entry]) -> bool:
         entry = self.source.lookup(path)
@@ -174,11 +181,18 @@ class CodeFinder:
                         todo.extend(list(found)[before + 1 :])  # where a link leads
 
     def _sources_below(self, path: str, oid: str) -> Iterable[str]:
+        """The Python files of a directory; InputError where it holds a submodule or a link out of the tree."""
         for name, entry in self.source.children(oid).items():
+            place = f"{path}/{name}"
             if entry.is_tree:
-                yield from self._sources_below(f"{path}/{name}", entry.oid)
-            elif name.endswith(".py"):
-                yield f"{path}/{name}"
+                yield from self._sources_below(place, entry.oid)
+                continue
+            if entry.is_submodule:
+                raise _in_submodule(place)
+            if entry.is_link:
+                self._target(place, entry.oid, place)
+            if name.endswith(".py"):
+                yield place
 
     def _imports(self, oid: str) -> list[Import]:
         known = self.imports.get(oid)

@@ -10,16 +10,26 @@ from gitml.core.digest import Digest, digest_of
 
 
 class Environment(NamedTuple):
-    """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from."""
+    """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from.
+
+    `packages` are what that text pins, as ``name version``, where it was read.
+    """
 
     digest: Digest
     description: Mapping[str, Any]
     requirements: bytes | None = None
+    packages: tuple[str, ...] = ()
+
+    def told(self) -> Mapping[str, Any]:
+        """The description with the packages of a requirements file by name, which count by its digest alone."""
+        return {**self.description, "distributions": self.packages} if self.packages else self.description
 
 
-def environment_of(description: Mapping[str, Any], requirements: bytes | None = None) -> Environment:
+def environment_of(
+    description: Mapping[str, Any], requirements: bytes | None = None, packages: tuple[str, ...] = ()
+) -> Environment:
     """The Environment with this description."""
-    return Environment(digest_of(encode_description(description)), description, requirements)
+    return Environment(digest_of(encode_description(description)), description, requirements, packages)
 
 
 def encode_description(description: Mapping[str, Any]) -> bytes:

@@ -23,9 +23,13 @@ class Change(NamedTuple):
     def __str__(self) -> str:
         label = f"{self.kind} {self.name}".strip()
         if self.before is None:
-            return f"{label} added: {self.after}" if self.kind in ("param", "env", "package") else f"{label} added"
+            return (
+                f"{label} added: {self.after}"
+                if self.kind in ("param", "env", "package", "command")
+                else f"{label} added"
+            )
         if self.after is None:
-            return f"{label} removed"
+            return f"{label} removed: {self.before}" if self.kind == "command" else f"{label} removed"
         if self.kind in ("code", "input"):
             return f"{label} changed"
         return f"{label}: {self.before} -> {self.after}"
@@ -130,11 +134,23 @@ def _command(before: Action, after: Action) -> list[Change]:
         return [Change("command", "shell", before.shell or "none", after.shell or "none")]
     old, new = dict(before.params), dict(after.params)
     values = {str(old.get(name)): str(new.get(name)) for name in {*old, *new} if old.get(name) != new.get(name)}
-    if len(before.argv) != len(after.argv):
-        return [Change("command", "", " ".join(before.argv), " ".join(after.argv))]
-    changed = [(a, b) for a, b in zip(before.argv, after.argv, strict=True) if a != b]
+    # an input that came or went is told as such, and its place in the command with it
+    moved = {item.mount for item in before.inputs} ^ {item.mount for item in after.inputs}
+    one, two = ([word for word in argv if word not in moved] for argv in (before.argv, after.argv))
+    if len(one) != len(two):
+        return [_words(one, two)]
+    changed = [(a, b) for a, b in zip(one, two, strict=True) if a != b]
     told = [(a, b) for a, b in changed if any(x in a and a.replace(x, y) == b for x, y in values.items())]
     return [Change("command", "word", a, b) for a, b in changed if (a, b) not in told]
+
+
+def _words(before: list[str], after: list[str]) -> Change:
+    """The words between those that two commands begin and end with alike."""
+    most = min(len(before), len(after))
+    head = next((n for n in range(most) if before[n] != after[n]), most)
+    tail = next((n for n in range(most - head) if before[-1 - n] != after[-1 - n]), most - head)
+    old, new = (" ".join(words[head : len(words) - tail]) for words in (before, after))
+    return Change("command", "words", old or None, new or None)
 
 
 def _environments(before: str, after: str, descriptions: Descriptions) -> list[Change]:
@@ -142,12 +158,18 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
     if old is None or new is None:
         return [Change("environment", "", before[7:19], after[7:19])]
     changes = []
-    for name in sorted({*old, *new}):
+    packages = []
+    if "distributions" in old and "distributions" in new:  # a record names the requirements by their digest alone
+        packages = _pairs("package", _packages(old["distributions"]), _packages(new["distributions"]))
+    for name in sorted({*old, *new}, key=lambda part: (part != "kind", part)):  # another kind tells most
         one, two = old.get(name), new.get(name)
         if one == two:
             continue
         if name == "distributions":
-            changes += _pairs("package", _packages(one or ()), _packages(two or ()))
+            changes += packages
+        elif name == "requirements":
+            if not packages and one is not None and two is not None:
+                changes.append(Change("environment", name, one[7:19], two[7:19]))
         elif name == "programs":
             changes += _programs(one or {}, two or {})
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput, CodeFile
 from gitml.core.digest import Digest
@@ -15,7 +15,11 @@ from gitml.core.graph import GraphStep
 from gitml.core.protocols import ActionCache
 from gitml.core.result import ActionResult, OutputRef
 
+if TYPE_CHECKING:
+    from gitml.core.explain import Change
+
 REUSE, RUN, UNKNOWN, BLOCKED = "reuse", "run", "unknown", "blocked"
+UNMADE = "?"
 
 
 class Pending(NamedTuple):
@@ -94,17 +98,20 @@ def decide(
     for part in (*parts.inputs, parts.code, parts.environment):
         if isinstance(part, Problem):
             return Decision(BLOCKED, part.message, hint=part.hint)
-    forced = _forced(step, policy)
+    must = forced(step, policy)
     pending = [part for part in parts.inputs if isinstance(part, Pending)]
     if pending:
-        if forced:
-            return Decision(RUN, forced)
-        names = list(dict.fromkeys(part.step for part in pending))
-        return Decision(UNKNOWN, f"waits for {_listed(names)}: runs unless the same bytes come out")
+        if must:
+            return Decision(RUN, must)
+        waits = f"waits for {_listed(list(dict.fromkeys(part.step for part in pending)))}"
+        changed = _changed(open_action(step, parts), parts.described, cached, pipeline, step.name)
+        return Decision(
+            UNKNOWN, f"{waits}, and {changed}" if changed else f"{waits}: runs unless the same bytes come out"
+        )
     action = action_of(step, parts)
     key = action.key()
-    if forced:
-        return Decision(RUN, forced, action, key)
+    if must:
+        return Decision(RUN, must, action, key)
     result = cached.result(key)
     if result is None:
         return Decision(RUN, _why(action, key, parts.described, cached, pipeline, step.name), action, key)
@@ -132,7 +139,33 @@ def action_of(step: GraphStep, parts: Parts) -> Action:
     )
 
 
-def _forced(step: GraphStep, policy: Policy) -> str | None:
+def open_action(step: GraphStep, parts: Parts) -> Action:
+    """The Action of a step, with `UNMADE` for the content of inputs that are not made yet."""
+    inputs = [
+        ActionInput(binding.name, binding.mount, UNMADE, UNMADE) if isinstance(part, Pending) else part
+        for binding, part in zip(step.inputs, parts.inputs, strict=True)
+    ]
+    return action_of(step, parts._replace(inputs=inputs))
+
+
+def known_changes(
+    before: Action, after: Action, described: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Change]:
+    """What differs, without inputs that are not made yet: whether those do is not known."""
+    from gitml.core.explain import changes_between  # only what runs is explained
+
+    changes = changes_between(before, after, described)
+    return [
+        change
+        for change in changes
+        if change.kind != "input"
+        or UNMADE not in (change.before, change.after)
+        or None in (change.before, change.after)
+    ]
+
+
+def forced(step: GraphStep, policy: Policy) -> str | None:
+    """Why a step runs whatever is known; None for one that needn't."""
     if not policy.reuse:
         return "reuse is off for this run"
     if step.name in policy.forced:
@@ -150,34 +183,49 @@ def _why(
     pipeline: str,
     step: str,
 ) -> str:
-    """What differs from the nearest Action that succeeded: the one with the fewest changes, of equals the newest.
-
-    Of a step that never did, what differs from the one that failed.
-    """
-    from gitml.core.explain import changes_between, summary_of  # only what runs is explained
-
+    """Why what is not known runs."""
     failure = cached.failure(pipeline, step)
     if failure is not None and failure.key == key:
         return f"failed in run {failure.run[:8]}"
-    before = list(cached.recent_actions(pipeline, step))
+    return _changed(action, described, cached, pipeline, step) or "its result is not known any more"
+
+
+def _changed(
+    action: Action, described: Mapping[str, Mapping[str, Any]], cached: ActionCache, pipeline: str, step: str
+) -> str | None:
+    """What differs from the nearest Action that succeeded: the one with the fewest changes, of equals the newest.
+
+    Of a step that never did, what differs from the one that failed. None where nothing differs, as far as that is known.
+    """
+    from gitml.core.explain import summary_of
+
     since = ""
-    if not before:
+    nearest: Action | None = None
+    fewest = 0
+    for known in cached.recent_actions(pipeline, step):
+        count = len(known_changes(known, action))
+        if nearest is None or count < fewest:
+            nearest, fewest = known, count
+        if not count:
+            return None
+    if nearest is None:
+        failure = cached.failure(pipeline, step)
         if failure is None:
             return "never ran"
         since = f" since it failed in run {failure.run[:8]}"
-        failed = cached.action(failure.key)
-        if failed is None:
+        nearest = cached.action(failure.key)
+        if nearest is None:
             return "not tried again" + since
-        before = [failed]
-    nearest = min(before, key=lambda known: len(changes_between(known, action)))
     descriptions = dict(described)
     if nearest.environment not in descriptions and (text := cached.environment(nearest.environment)) is not None:
         descriptions[nearest.environment] = json.loads(text)
     module = nearest.module
     if module is not None and module not in descriptions and (called := cached.module(module)) is not None:
         descriptions[module] = called
-    changes = changes_between(nearest, action, descriptions)
-    return summary_of(changes) + since if changes else "its result is not known any more"
+    changes = known_changes(nearest, action, descriptions)
+    if not changes:
+        return since.removeprefix(" since it ") or None
+    return summary_of(changes) + since
 
 
 def _listed(names: Sequence[str]) -> str:

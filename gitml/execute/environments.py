@@ -67,13 +67,13 @@ class Environments:
         """
         from gitml.execute.requirements import parse_requirements
 
-        lines = parse_requirements(path_in_repo, text).lines
+        locked = parse_requirements(path_in_repo, text)
         python = self._interpreter_to_build_with()
         description: dict[str, Any] = {
             "kind": "requirements",
             "platform": _platform(),
             "python": f"{python.implementation} {'.'.join(python.version.split('.')[:2])}",
-            "requirements": digest_of("\n".join(lines).encode("utf-8")),
+            "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
         }
         hashes = {}
         for program in programs:
@@ -82,7 +82,7 @@ class Environments:
                 hashes[program] = self._hash_of(found)
         if hashes:
             description["programs"] = hashes
-        return environment_of(description, text)
+        return environment_of(description, text, locked.packages())
 
     def is_realised(self, environment: Environment) -> bool:
         """Whether steps can run in it without anything being built."""

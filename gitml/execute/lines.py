@@ -12,6 +12,7 @@ _MISSING = (
     re.compile(r"ModuleNotFoundError: No module named '([^'\n]+)'"),
     re.compile(r"No such file or directory: b?'([^'\n]+)'"),
     re.compile(r"can't open file '([^'\n]+)': \[Errno 2\]"),
+    re.compile(r"cannot (?:stat|access) '([^'\n]+)': No such file"),
     re.compile(r"(?:cannot open|can't open) '?([^'\n:]+?)'?(?: for reading)?: No such file"),
     re.compile(r"(?:^|: )'?([^\s':][^':\n]*)'?: (?:No such file or directory|not found|cannot open)", re.MULTILINE),
 )

@@ -21,6 +21,14 @@ class Locked(NamedTuple):
     lines: tuple[str, ...]
     hashed: bool
 
+    def packages(self) -> tuple[str, ...]:
+        """``name version`` of each package; several versions, of which markers choose, stand behind one another."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines:
+            name, _, version = line.partition(" --hash=")[0].replace(" @ ", "==", 1).partition("==")
+            found.setdefault(name, []).append(version.removeprefix("="))
+        return tuple(f"{name} {', '.join(versions)}" for name, versions in found.items())
+
 
 def parse_requirements(path: str, text: bytes) -> Locked:
     """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""

@@ -223,13 +223,15 @@ class Attempts:
             cost=cost,
             error=error,
         )
+        if outcome == "failed":
+            self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
             return Made(record, None)
         result = ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now())
         pipeline = self.planner.graph.pipeline
         self.ws.index.put_result(decision.key, result, self.actions[decision.key], pipeline, step.name)
         environment = self.environments[decision.action.environment]
-        self.ws.index.put_environment(environment.digest, encode_description(environment.description))
+        self.ws.index.put_environment(environment.digest, encode_description(environment.told()))
         return Made(record, result)
 
 

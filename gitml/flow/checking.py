@@ -143,19 +143,22 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
     return found
 
 
-def _fetched(ws: Workspace, digest: Digest) -> bool:
-    """Whether a remote store gave `digest` back, itself or as a part of a directory."""
+def _brought(ws: Workspace, digest: Digest) -> str | None:
+    """Brings `digest`, itself or as a part of a directory; from where it came, None when from nowhere."""
     size = ws.index.output_sizes().get(digest)
     trees = ws.index.output_trees()
     wholes = [digest] if digest in trees else [] if size is not None else _holders(ws, digest)
     outputs = [OutputRef("", "directory", whole, trees[whole]) for whole in wholes]
     if size is not None:
         outputs.append(OutputRef("", "file", digest, size))
-    if outputs:
-        from gitml.flow.downloading import bring
+    if not outputs:
+        return None
+    from gitml.flow.downloading import bring
 
-        bring(ws, outputs, lambda _: None, StopSignal())
-    return ws.store.check(digest) is None
+    brought = bring(ws, outputs, lambda _: None, StopSignal())
+    if ws.store.check(digest) is not None:
+        return None
+    return "fetched from a remote store" if brought.here else "taken from a record"
 
 
 def _make_again(ws: Workspace, digest: Digest) -> str | None:
@@ -165,8 +168,9 @@ def _make_again(ws: Workspace, digest: Digest) -> str | None:
             Availability(ws).fetch_digest(digest, tree=False)
         if ws.store.check(digest) is None:
             return "taken from a record"
-    if _fetched(ws, digest):
-        return "fetched from a remote store"
+    where_from = _brought(ws, digest)
+    if where_from:
+        return where_from
     makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]
     for maker in makers[:3]:
         try:

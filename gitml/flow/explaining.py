@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from gitml.core.action import Action
 from gitml.core.digest import Digest
-from gitml.core.explain import Change, changes_between
+from gitml.core.explain import Change
 from gitml.core.graph import GraphStep
-from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem
+from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem, known_changes, open_action
 from gitml.errors import InputError
 from gitml.flow.load import Loaded, load
 from gitml.flow.planning import Planner
@@ -73,21 +73,11 @@ class _Side:
 
 
 def _open_action(step: GraphStep, parts: Parts) -> tuple[Action, tuple[str, ...]]:
-    from gitml.core.action import ActionInput
-    from gitml.core.plan import action_of
-
-    waits: list[str] = []
-    inputs: list[ActionInput | Pending | Problem] = []
-    for binding, part in zip(step.inputs, parts.inputs, strict=True):
-        if isinstance(part, Pending):
-            waits.append(part.step)
-            inputs.append(ActionInput(binding.name, binding.mount, "?", "?"))
-        else:
-            inputs.append(part)
-    for piece in (*inputs, parts.code, parts.environment):
+    for piece in (*parts.inputs, parts.code, parts.environment):
         if isinstance(piece, Problem):
             raise InputError(f"step {step.name!r} can't run: {piece.message}", hint=piece.hint)
-    return action_of(step, Parts(inputs, parts.code, parts.environment)), tuple(dict.fromkeys(waits))
+    waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, Pending))
+    return open_action(step, parts), tuple(waits)
 
 
 def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
@@ -99,13 +89,13 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     best: tuple[int, list[Change], str] | None = None
     known = [(key, f"run {run[:8]}") for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF)]
     failure = ws.index.failure(side.graph.pipeline, name)
-    if failure is not None and (not known or failure.key == decision.key):
+    if failure is not None and not known:
         known = [(failure.key, f"run {failure.run[:8]}, where it failed")]
     for key, told in known:
         recorded = ws.index.action(key)
         if recorded is None:
             continue
-        changes = _known(changes_between(recorded, action, _descriptions(ws, side, recorded, action)))
+        changes = known_changes(recorded, action, _descriptions(ws, side, recorded, action))
         if best is None or len(changes) < best[0]:
             best = (len(changes), changes, told)
     if best is None:
@@ -121,12 +111,7 @@ def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) ->
     new, new_waits = after.action(name)
     sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}
     waits = tuple(dict.fromkeys(old_waits + new_waits))
-    return Explanation(name, decision, rev, _known(changes_between(old, new, sides)), waits)
-
-
-def _known(changes: list[Change]) -> list[Change]:
-    """Without inputs that are not made yet: whether those differ is not known."""
-    return [change for change in changes if "?" not in (change.before, change.after)]
+    return Explanation(name, decision, rev, known_changes(old, new, sides), waits)
 
 
 def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, Mapping[str, Any]]:
@@ -134,7 +119,7 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
     for action in actions:
         digest: Digest = action.environment
         here = side.planner.finder.by_digest.get(digest)
-        description: Any = here.description if here else ws.index.environment(digest)
+        description: Any = here.told() if here else ws.index.environment(digest)
         if isinstance(description, bytes):
             description = json.loads(description)
         if description is not None:

@@ -1,4 +1,4 @@
-"""How to mend a failed step, where its log shows that it looked for something that is in the commit but not in its sandbox."""
+"""How to mend a failed step, where its log shows that it looked for something that is here but not in its sandbox."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gitml.core.protocols import Source, Store
 from gitml.core.record import LogRef
 from gitml.errors import IntegrityError
 from gitml.execute.lines import missing_name
+from gitml.repo.snapshot import WorkTree
 
 TAIL = 8192
 
@@ -27,9 +28,17 @@ def hint_for(source: Source, step: GraphStep, store: Store, log: LogRef | None) 
     name = missing_name(tail)
     if name is None:
         return None
-    for candidate in _candidates(name, step):
-        if paths.problem_with(candidate) is None and source.lookup(candidate) is not None:
+    candidates = [candidate for candidate in _candidates(name, step) if paths.problem_with(candidate) is None]
+    made = {output.mount for output in step.outputs}
+    for candidate in candidates:
+        if candidate in made:
+            return f"{candidate} is where the step makes an output, so what the commit has there is hidden from it"
+        if source.lookup(candidate) is not None:
             return f"{candidate} is in the commit but not declared: add it to code: of step {step.base}, or use it as an input"
+    if isinstance(source, WorkTree):
+        for candidate in candidates:
+            if source.ignored(candidate):
+                return f"{candidate} is there, but Git ignores it, so no step gets it: mend .gitignore or git add -f it"
     return None
 
 

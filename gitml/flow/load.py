@@ -83,7 +83,11 @@ def load(
     if head.modules:
         from gitml.flow.using import meaning_of
 
-        contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
+        try:
+            contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
+        except InputError as error:
+            error.where = error.where or path
+            raise
     told = json.dumps([params, contents], sort_keys=True)
     graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None

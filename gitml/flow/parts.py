@@ -60,7 +60,7 @@ class PartsFinder:
         environment = self.environment(step)
         if isinstance(environment, Problem):
             return Parts(inputs, code, environment)
-        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.description}
+        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
         if step.module is not None:
             content = f"git:{step.module}"
             if content in self.modules:
@@ -128,7 +128,7 @@ class PartsFinder:
                 )
             if facts.escaping_links:
                 raise InputError(
-                    f"input {path!r} holds the link {facts.escaping_links[0]!r}, which leads out of it",
+                    f"input {path!r} holds the link {facts.escaping_links[0][0]!r}, which leads out of it",
                     hint="replace the link by the file",
                 )
             return "directory", f"git:40000:{entry.oid}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gitml.core.config import LOCAL
 from gitml.core.digest import Digest
-from gitml.core.graph import GraphStep
-from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide
+from gitml.core.graph import Graph, GraphStep
+from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide, forced
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
@@ -159,7 +159,20 @@ def make_plan(
 ) -> Plan:
     """The Plan for the wanted steps and all they need; for every step when none is named."""
     names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
-    return Planner(ws, loaded, policy or Policy(), on=on).plan(names)
+    policy = policy or Policy()
+    return _twins_told(Planner(ws, loaded, policy, on=on).plan(names), loaded.graph, policy)
+
+
+def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
+    """The plan where of steps with one Action only the first runs: a run makes a result once, unless it is told to run both."""
+    first: dict[Digest, str] = {}
+    decisions = dict(plan.decisions)
+    for name, decision in plan.decisions.items():
+        if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
+            twin = first.setdefault(decision.key, name)
+            if twin != name:
+                decisions[name] = decision._replace(kind=UNKNOWN, reason=f"the same as {twin}: one of the two runs")
+    return plan._replace(decisions=decisions)
 
 
 def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:

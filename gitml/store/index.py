@@ -75,8 +75,8 @@ class Index(BrowseTables, BulkTables, LineageTables, UpkeepTables, SeriesTables,
         return known if isinstance(known, dict) else None
 
     def put_environment(self, digest: Digest, description: bytes) -> None:
-        """Keeps the description of an environment."""
-        self._run("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, description))
+        """Keeps the description of an environment; it may tell more than a record does, which has only what counts."""
+        self._run("INSERT OR REPLACE INTO environments VALUES (?, ?)", (digest, description))
 
     def inline(self, digest: Digest) -> str | None:
         """The Git blob that holds this content inside the records."""

@@ -148,6 +148,55 @@ def test_what_failed_says_so_when_it_runs_again_and_what_changed_once_it_was_men
     assert project.do("plan", "--json").json["steps"][0]["reason"] == f"failed in run {failed['run'][:8]}"
 
 
+def test_a_step_that_worked_before_and_failed_since_is_compared_with_where_it_worked(tmp_path: Path) -> None:
+    spec = "params: {n: 1}\nsteps:\n  s: {run: 'test ${{ params.n }} != 3'}\n"
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    worked = project.run()["run"][:8]
+    failed = project.run("-S", "n=3", code=1)["run"][:8]
+    explained = project.do("explain", "s", "-S", "n=3").out
+    assert explained == f"s runs: failed in run {failed}\n  compared with run {worked}:\n    param n: 1 -> 3\n"
+
+
+def test_what_failed_is_known_by_what_it_was_in_later_runs_too(tmp_path: Path) -> None:
+    spec = "params: {n: 1}\nsteps:\n  s: {run: 'test ${{ params.n }} = 9'}\n"
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
+    for n in (1, 2, 3):
+        failed = project.run("-S", f"n={n}", code=1)
+    plan = project.do("plan", "--json", "-S", "n=9").json
+    assert plan["steps"][0]["reason"] == f"param n: 3 -> 9 since it failed in run {failed['run'][:8]}"
+
+
+def test_a_step_that_misses_a_file_of_the_commit_is_told_why_it_is_not_there(tmp_path: Path) -> None:
+    spec = """
+steps:
+  undeclared: {run: sh a.sh}
+  hidden:
+    run: cp notes.txt ${{ outputs.o }}
+    env: {LC_ALL: C}
+    outputs: {o: {type: file, path: notes.txt}}
+"""
+    files = {"pipelines/main.yaml": spec, "a.sh": "LC_ALL=C ls notes.txt\n", "notes.txt": "x\n"}
+    undeclared, hidden = Project(tmp_path / "p", files).run("-k", code=1)["steps"]
+    assert "(notes.txt is in the commit but not declared: add it to code: of step undeclared" in undeclared["error"]
+    assert "(notes.txt is where the step makes an output, so what the commit has there is hidden" in hidden["error"]
+
+
+def test_a_step_that_misses_what_git_ignores_is_told_so(tmp_path: Path) -> None:
+    files = {
+        "pipelines/main.yaml": "steps:\n  a: {run: python3 a.py}\n  b: {run: python3 b.py}\n",
+        "a.py": "open('data/raw.csv')\n",
+        "b.py": "import settings\n",
+        ".gitignore": "data/\nsettings.py\n",
+    }
+    project = Project(tmp_path / "p", files)
+    (project.path / "data").mkdir()
+    (project.path / "data/raw.csv").write_text("1\n")
+    (project.path / "settings.py").write_text("x = 1\n")
+    failed = project.run("-k", code=1)
+    for step, path in zip(failed["steps"], ("data/raw.csv", "settings.py"), strict=True):
+        assert f"({path} is there, but Git ignores it" in step["error"]
+
+
 def test_a_step_is_tried_again_as_often_as_it_says(tmp_path: Path) -> None:
     count = tmp_path / "count"
     spec = """

@@ -70,7 +70,7 @@ def test_a_link_out_of_the_tree_is_refused_before_any_step(tmp_path: Path, targe
     (project.path / "data.txt").mkdir()
     os.symlink(target, project.path / "data.txt" / "inner")
     project.repo.commit("inner link")
-    assert "leads out" in project.do("run", code=2).err
+    assert "holds the link 'inner', which leads out" in project.do("run", code=2).err
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(

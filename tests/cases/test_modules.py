@@ -171,7 +171,7 @@ def test_a_deprecated_version_warns_and_a_disabled_one_is_refused_unless_allowed
     assert "shout@1.1.0" in warned.err
     project.do("module", "disable", "shout@1.0.0", "--reason", "far too loud")
     refused = project.do("run", "--no-reuse", code=2)
-    assert "disabled: far too loud" in refused.err
+    assert "disabled: far too loud (pipelines/main.yaml)" in refused.err
     assert "--allow-disabled" in refused.err
     allowed = project.run("--allow-disabled", "--no-reuse")
     assert allowed["options"]["allow_disabled"] is True

@@ -40,6 +40,18 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "project", FILES)
 
 
+def test_steps_with_one_action_run_once_as_the_plan_says(tmp_path: Path) -> None:
+    one = """{run: "sh -c 'echo x > $0' ${{ outputs.o }}", outputs: {o: file}}"""
+    project = Project(tmp_path / "p", {"pipelines/main.yaml": f"steps:\n  a: {one}\n  b: {one}\n"})
+    first, second = project.do("plan", "--json").json["steps"]
+    assert (first["decision"], first["reason"]) == ("run", "never ran")
+    assert (second["decision"], second["reason"]) == ("unknown", "the same as a: one of the two runs")
+    assert sorted(project.outcomes().values()) == ["executed", "reused"]
+    forced = project.do("plan", "--force", "--json").json["steps"]
+    assert [step["decision"] for step in forced] == ["run", "run"]
+    assert set(project.outcomes("--force").values()) == {"executed"}
+
+
 def test_a_merged_combination_that_never_ran_runs(project: Project) -> None:
     project.run()
     project.repo.git("checkout", "-q", "-b", "a")

@@ -36,6 +36,13 @@ def test_a_parameter_s_mistake_is_told_though_the_step_stands_alone(project: Pro
     assert told(project, "run", "train", "-S", "rat=3") == "unknown parameter 'rat' (did you mean 'rate'?) (-S rat=…)"
 
 
+def test_a_word_that_means_nothing_is_told_before_a_parameter_that_another_pipeline_would_have(
+    project: Project,
+) -> None:
+    assert told(project, "run", "nothing-like-it", "-S", "t=3").startswith("no pipeline 'nothing-like-it'")
+    assert "is called 'trian' (did you mean 'train'?)" in told(project, "run", "trian", "-S", "t=3")
+
+
 def test_status_of_a_pipeline_that_is_not_there_is_a_mistake(project: Project) -> None:
     assert told(project, "status", "wrods").startswith("no pipeline 'wrods' (did you mean 'words'?)")
     project.write("pipelines/words.yaml", "steps: {}\n")

@@ -56,5 +56,5 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
         session.note("all is well")
     else:
         hint = "" if repair or not left else "; `gitml fsck --repair` mends what can be mended"
-        session.note(f"{len(faults)} faults, {left} left{hint}")
+        session.note(f"{len(faults)} fault{'' if len(faults) == 1 else 's'}, {left} left{hint}")
     return DONE if not left else IntegrityError.exit_code

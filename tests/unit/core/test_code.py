@@ -218,6 +218,24 @@ def test_a_link_to_nothing_is_kept_as_it_is() -> None:
     assert code_of({"a": Link("gone")}, "cat", "a") == ["a"]
 
 
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../x", "../../.."])
+def test_a_link_out_of_the_tree_is_an_error_within_a_directory_too(target: str) -> None:
+    with pytest.raises(InputError, match=r"link 'lib/deep/l' leads out"):
+        code_of({"lib/a.py": "", "lib/deep/l": Link(target)}, "ls", "lib")
+
+
+def test_a_link_within_the_tree_stays_where_it_lies_in_a_directory() -> None:
+    assert code_of({"lib/deep/l": Link("../../data/x"), "data/x": "x"}, "ls", "lib") == ["lib"]
+
+
+def test_a_directory_with_a_submodule_in_it_is_an_error_that_names_it() -> None:
+    files = {"lib/a.py": "", "lib/deep/sub": Submodule("1" * 40)}
+    with pytest.raises(InputError, match="'lib/deep/sub' is a submodule"):
+        code_of(files, "ls", "lib")
+    with pytest.raises(InputError, match="'lib/deep/sub' is a submodule"):
+        code_of(files, "true", code=("lib",))
+
+
 def test_a_submodule_named_is_an_error_that_says_so() -> None:
     files = {"a.py": "", "vendor": Submodule("1" * 40)}
     for argv in (("cat", "vendor"), ("cat", "vendor/x.py")):

@@ -49,7 +49,9 @@ def test_nothing_differs_from_itself() -> None:
         ({"inputs": (RAW._replace(content="git:40000:" + "5" * 40),)}, ["input raw changed"]),
         ({"inputs": ()}, ["input raw removed"]),
         ({"argv": (*BEFORE.argv[:-1], "--drop")}, ["command word: --keep -> --drop"]),
-        ({"argv": BEFORE.argv[:-1]}, ["command: python train.py --rate 0.1 --keep -> python train.py --rate 0.1"]),
+        ({"argv": BEFORE.argv[:-1]}, ["command words removed: --keep"]),
+        ({"argv": (*BEFORE.argv, "-v", "2")}, ["command words added: -v 2"]),
+        ({"argv": ("python", "train.py", "--fast", "9", "7", "--keep")}, ["command words: --rate 0.1 -> --fast 9 7"]),
         ({"shell": "bash"}, ["command shell: none -> bash"]),
         ({"env": (("A", "2"), ("T", None))}, ["env A: 1 -> 2"]),
         ({"env": (("A", None), ("T", None))}, ["env A: 1 -> (from the machine)"]),
@@ -89,6 +91,19 @@ def test_gathered_inputs_of_one_name_are_told_apart() -> None:
     assert [str(change) for change in changes_between(before, after)] == ["input o (b) changed"]
 
 
+def test_an_input_that_came_is_told_and_not_its_place_in_the_command_too() -> None:
+    a, b = (ActionInput("o", f".gitml/in/0/{label}/o", "file", digest_of(b"o")) for label in "ab")
+    before = BEFORE._replace(inputs=(a,), argv=("python", "all.py", a.mount, "--end"))
+    after = before._replace(inputs=(a, b), argv=("python", "all.py", a.mount, b.mount, "--end"))
+    assert {str(change) for change in changes_between(before, after)} == {
+        "input o removed",
+        "input o (a) added",
+        "input o (b) added",
+    }
+    more = before._replace(inputs=(a, b._replace(name="p")), argv=("python", "all.py", a.mount, "-x", b.mount, "--end"))
+    assert [str(change) for change in changes_between(before, more)] == ["input p added", "command words added: -x"]
+
+
 def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
     old, new = digest_of(b"old"), digest_of(b"new")
     descriptions = {
@@ -110,6 +125,26 @@ def test_environments_are_compared_part_by_part_where_they_are_known() -> None:
         "environment python: 3.11.7 -> 3.12.0",
     ]
     assert str(changes_between(BEFORE._replace(environment=old), BEFORE, descriptions)[0]).startswith("environment: ")
+
+
+def test_requirements_files_are_compared_by_package_and_another_kind_of_environment_is_told_first() -> None:
+    digests = [digest_of(text) for text in (b"host", b"one", b"two", b"untold")]
+    host, one, two, untold = digests
+    descriptions = {
+        host: {"kind": "host", "distributions": ["numpy 1.0"]},
+        one: {"kind": "requirements", "requirements": "sha256:111", "distributions": ("numpy 1.0",)},
+        two: {"kind": "requirements", "requirements": "sha256:222", "distributions": ("numpy 2.0",)},
+        untold: {"kind": "requirements", "requirements": "sha256:333"},
+    }
+
+    def told(before: str, after: str) -> list[str]:
+        actions = (BEFORE._replace(environment=digest) for digest in (before, after))
+        return [str(change) for change in changes_between(*actions, descriptions)]
+
+    assert told(one, two) == ["package numpy: 1.0 -> 2.0"]
+    assert told(host, one) == ["environment kind: host -> requirements"]
+    assert told(host, two) == ["environment kind: host -> requirements", "package numpy: 1.0 -> 2.0"]
+    assert told(untold, two) == ["environment requirements: 333 -> 222"]
 
 
 def test_another_python_than_the_steps_own_is_told_by_its_name_and_packages() -> None:

@@ -144,18 +144,38 @@ def test_a_result_of_which_an_output_is_gone_counts_for_nothing(name: str) -> No
 
 
 def test_an_input_not_made_yet_leaves_it_unknown() -> None:
-    cache = Cache(RESULT)
+    cache = Cache(RESULT, before=ACTION)
     decision = decided(cache, PARTS._replace(inputs=(RAW, Pending("make", "o"))))
     assert decision == Decision(UNKNOWN, "waits for make: runs unless the same bytes come out")
     assert cache.asked == []
 
 
+def test_a_step_that_waits_and_would_not_be_reused_for_the_same_bytes_says_what_else_differs() -> None:
+    waiting = PARTS._replace(inputs=(RAW, Pending("make", "o")))
+
+    def reason(cache: Cache) -> str:
+        decision = decided(cache, waiting)
+        assert decision.kind == UNKNOWN
+        return decision.reason
+
+    other = ACTION._replace(params=(("n", 2),), argv=("python", "train.py", "2"))
+    assert reason(Cache()) == "waits for make, and never ran"
+    assert reason(Cache(before=other)) == "waits for make, and param n: 2 -> 3"
+    code = (CodeFile("train.py", "100644", "3" * 40),)
+    assert reason(Cache(before=ACTION._replace(code=code))) == "waits for make, and code train.py changed"
+    assert reason(Cache(before=ACTION._replace(inputs=(RAW,)))) == "waits for make, and input o added"
+    assert reason(Cache(failed=ACTION)) == "waits for make, and failed in run fedcba98"
+    assert reason(Cache(failed=other)) == "waits for make, and param n: 2 -> 3 since it failed in run fedcba98"
+
+
 def test_several_that_are_waited_for_are_named_or_counted() -> None:
     def reason(*names: str) -> str:
-        return decided(Cache(), PARTS._replace(inputs=tuple(Pending(name, "o") for name in names))).reason
+        inputs = tuple(Binding(name, f".gitml/in/{name}", None, name, "o") for name in names)
+        parts = PARTS._replace(inputs=tuple(Pending(name, "o") for name in names))
+        return decided(Cache(), parts, STEP._replace(inputs=inputs)).reason
 
-    assert reason("a", "b", "a") == "waits for a, b: runs unless the same bytes come out"
-    assert reason("a", "b", "c", "d") == "waits for a, b and 2 more: runs unless the same bytes come out"
+    assert reason("a", "b", "a") == "waits for a, b, and never ran"
+    assert reason("a", "b", "c", "d") == "waits for a, b and 2 more, and never ran"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ def test_hashes_are_kept_and_their_order_does_not_count() -> None:
     assert A in one.lines[0]
 
 
+def test_packages_are_told_by_name_and_version_without_hashes() -> None:
+    text = f"b==2 --hash=sha256:{A}\nc[e]==1 ; os_name=='nt'\nc[e]==2 ; os_name!='nt'\nd @ https://e.com/d.whl#sha256={A}\n"
+    assert parse_requirements("r", text.encode()).packages() == (
+        "b 2",
+        "c[e] 1 ; os_name=='nt', 2 ; os_name!='nt'",
+        f"d https://e.com/d.whl#sha256={A}",
+    )
+
+
 def test_another_version_hash_or_extra_counts() -> None:
     texts = [b"x==1", b"x==2", b"x[e]==1", f"x==1 --hash=sha256:{A}".encode(), b"x==1 ; sys_platform=='linux'"]
     assert len({parse_requirements("r", text).lines for text in texts}) == len(texts)
