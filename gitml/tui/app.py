@@ -22,7 +22,7 @@ from gitml.tui.feed import ALONE, Feed
 from gitml.tui.page import Page
 from gitml.tui.places import PLACES, TABS
 from gitml.tui.pulse import Pulse, feel
-from gitml.tui.themes import DARK, LIGHT, THEMES, inks
+from gitml.tui.themes import DARK, LIGHT, THEMES, Inked, inks
 from gitml.tui.widgets.topbar import TopBar
 
 BEAT = 0.5  # seconds between looks at what goes on
@@ -250,13 +250,18 @@ class GitmlApp(App[None]):
         return variables
 
     def action_other_theme(self) -> None:
-        """Dark where it is light, light where it is dark."""
+        """Dark where it is light, light where it is dark; not below a dialog, whose text stays as it was written."""
+        if self._asking:
+            return
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def _repaint(self) -> None:
-        for screen in self.screen_stack:
-            for widget in screen.walk_children():
-                widget.refresh()
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                for widget in (screen, *screen.query("*")):
+                    if widget.is_mounted and isinstance(widget, Inked):
+                        widget.redraw()
+                    widget.refresh()
         self.memory["theme"] = self.theme
 
     # -- the end

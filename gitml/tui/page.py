@@ -76,6 +76,9 @@ class Page(Screen[None]):
         """Tells what went wrong with the question `key`. A page that has a place for it says so there."""
         self.notify(error.text, title=error.title, severity="error", markup=False, timeout=10)
 
+    def redraw(self) -> None:
+        """Writes what is shown in the inks of the theme once more: it is another one now."""
+
     def remembered(self) -> Mapping[str, Any]:
         """What of this page is to be found again next time, as JSON values."""
         return {}

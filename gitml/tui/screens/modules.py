@@ -174,6 +174,13 @@ class Modules(ChangingPage):
             module_text(item.module, item.version, self._users(item), self.ui.inks)
         )
 
+    def redraw(self) -> None:
+        """The legend, and what the module is."""
+        if self.opened is not None:
+            self.query_one("#modules-list").border_subtitle = legend(self.opened, self.ui.inks)
+            self._tell_troubles(trouble_lines(self.opened))
+            self._about()
+
     def _users(self, item: Item) -> list[Use]:
         opened = self.opened
         version = item.version.version if item.version is not None else None

@@ -178,6 +178,10 @@ class RunPage(ActingPage):
         )
         self._show_step()
 
+    def redraw(self) -> None:
+        """The headline and the details."""
+        self._draw()
+
     @on(Graph.Turned)
     def _fit(self) -> None:
         """On a small screen an outline of few steps takes no more lines than it has: the rest is for what is known of one."""
