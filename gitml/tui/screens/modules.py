@@ -61,7 +61,7 @@ class Modules(ChangingPage):
 
     def on_mount(self) -> None:
         """Where one was last time."""
-        self._keep = self.ui.recalled(self.place).get("module")
+        self._keep = str(self.ui.recalled(self.place).get("module", ""))
         self.query_one("#modules-trouble").display = False
 
     def remembered(self) -> Mapping[str, Any]:
