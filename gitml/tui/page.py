@@ -173,6 +173,7 @@ class Page(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """The page is seen again: what it shows may be old."""
+        self.query_one(TopBar).pulse = self.ui.pulse
         self.refresh_data()
 
     def action_leave(self) -> None:

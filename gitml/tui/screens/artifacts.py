@@ -176,6 +176,9 @@ class Artifacts(ArtifactActingPage):
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
         self._total()
         if not number:
+            self._rest_on(None)
+            self.unask("see")
+            self._seen = None
             self.query_one("#artifacts-about", Static).update("")
             self.query_one(PreviewPane).say("", "nothing fits the filter")
 

@@ -154,10 +154,10 @@ class LineagePage(Page):
         node, branch = event.node, event.node.data
         assert branch is not None
         ask = made_from if self.direction == UP else made_of
-        begun = self.thing
+        root = node.tree.root  # a new one whenever a tree begins
 
         def then(found: list[Thing]) -> None:
-            if self.thing is begun:
+            if node.tree.root is root:
                 self._grow(node, found)
 
         self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), then)
