@@ -9,7 +9,8 @@ import pytest
 
 from gitml.tui.screens.lineagetree import LineageTree
 from gitml.tui.widgets.bigtable import BigTable
-from tests.kit.commandline import Project
+from gitml.tui.widgets.logpane import EVERY, LogPane
+from tests.kit.commandline import Project, wait_until
 from tests.kit.screen import Held, Ui, shown
 from tests.tui.test_runs import fake_runs
 
@@ -109,3 +110,41 @@ async def test_the_number_of_runs_that_fit_a_filter_is_told(ran: Project, typed:
         assert told in ui.lines()[-2]
         await ui.press("enter", "space")
         assert told in ui.lines()[-2]
+
+
+async def test_what_was_searched_for_in_the_log_of_one_step_is_not_shown_as_that_of_another(ran: Project) -> None:
+    run = ran.do("log", "--json").json[-1]["run"]
+    async with shown(ran.path, ran.env, "run", run=run, step="train[ada]", section="log") as ui:
+        held = Held(ui, f"search {id(ui.app.screen.query_one(LogPane))}")
+        await ui.press("l", "slash")
+        await ui.type("line 5")
+        await pressed(ui, "enter", "shift+tab", "home")
+        await ui.until("preparing from")
+        held.go()
+        await ui.settle()
+        assert "preparing from" in ui.text()
+        assert "line 5" not in ui.text()
+
+
+async def test_a_log_is_still_followed_after_its_end_was_asked_for_while_it_was_looked_at(
+    project: Project, tmp_path: Path
+) -> None:
+    process = project.start("run", "gated", "-q", "-S", f"gate={tmp_path}/gate")
+    try:
+        wait_until(lambda: list((project.path / ".git/gitml/live").glob("*/logs/1-1.log")))
+        (log,) = (project.path / ".git/gitml/live").glob("*/logs/1-1.log")
+        run = log.parent.parent.name
+        async with shown(project.path, project.env, "run", run=run, step="wait", section="log") as ui:
+            await ui.until("waiting for the gate")
+            await ui.press("l")
+            held = Held(ui, (id(ui.app.screen), "log"))
+            await ui.pilot.pause(2 * EVERY)
+            await pressed(ui, "G")
+            held.go()
+            await ui.pilot.pause(2 * EVERY)
+            with open(log, "ab") as file:
+                file.write(b"and then one more\n")
+            await ui.until("and then one more")
+    finally:
+        process.kill()
+        process.communicate()
