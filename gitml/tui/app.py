@@ -22,7 +22,7 @@ from gitml.tui.feed import ALONE, Feed
 from gitml.tui.page import Page
 from gitml.tui.places import PLACES, TABS
 from gitml.tui.pulse import Pulse, feel
-from gitml.tui.themes import DARK, LIGHT, THEMES, inks
+from gitml.tui.themes import DARK, LIGHT, THEMES, Inked, inks
 from gitml.tui.widgets.topbar import TopBar
 
 BEAT = 0.5  # seconds between looks at what goes on
@@ -81,9 +81,10 @@ class GitmlApp(App[None]):
         self.pulse: Pulse | None = None
         self.memory_path = memory_path
         self.memory: dict[str, Any] = memory.recall(memory_path) if memory_path else {}
-        self.first = first or (self.memory.get("place", "runs"), {})
+        self.first = first or (str(self.memory.get("place", TABS[0].name)), {})
         self._feeling = False
         self._felt_once = False
+        self._leaving = False  # nothing is opened any more
         name = self.first[0]
         # What Textual opens first by itself is the place itself, not an empty screen.
         self.DEFAULT_MODE = name if name in PLACES and PLACES[name].key else TABS[0].name  # type: ignore[misc]
@@ -93,7 +94,7 @@ class GitmlApp(App[None]):
         for place in TABS:
             self.add_mode(place.name, partial(self._page, place.name))
         known = {theme.name for theme in self.available_themes.values()}
-        wanted = self.memory.get("theme")
+        wanted = str(self.memory.get("theme"))
         self.theme = wanted if wanted in known else DARK.name
 
     # -- going places
@@ -114,6 +115,8 @@ class GitmlApp(App[None]):
         self.call_later(self._open, name, what)
 
     async def _open(self, name: str, what: Mapping[str, Any]) -> None:
+        if self._leaving:
+            return
         place = PLACES[name]
         if place.key:
             await self.switch_mode(name)
@@ -250,13 +253,18 @@ class GitmlApp(App[None]):
         return variables
 
     def action_other_theme(self) -> None:
-        """Dark where it is light, light where it is dark."""
+        """Dark where it is light, light where it is dark; not below a dialog, whose text stays as it was written."""
+        if self._asking:
+            return
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def _repaint(self) -> None:
-        for screen in self.screen_stack:
-            for widget in screen.walk_children():
-                widget.refresh()
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                for widget in (screen, *screen.query("*")):
+                    if widget.is_mounted and isinstance(widget, Inked):
+                        widget.redraw()
+                    widget.refresh()
         self.memory["theme"] = self.theme
 
     # -- the end
@@ -279,6 +287,11 @@ class GitmlApp(App[None]):
         return found if isinstance(found, dict) else {}
 
     async def action_quit(self) -> None:
-        """Ends; what runs in the background goes on."""
-        self.remember()
-        self.exit()
+        """Ends, once the pages that were asked for before are open; what runs in the background goes on."""
+        self.call_later(self._leave)
+
+    def _leave(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self.remember()
+            self.exit()

@@ -76,6 +76,9 @@ class Page(Screen[None]):
         """Tells what went wrong with the question `key`. A page that has a place for it says so there."""
         self.notify(error.text, title=error.title, severity="error", markup=False, timeout=10)
 
+    def redraw(self) -> None:
+        """Writes what is shown in the inks of the theme once more: it is another one now."""
+
     def remembered(self) -> Mapping[str, Any]:
         """What of this page is to be found again next time, as JSON values."""
         return {}
@@ -170,6 +173,7 @@ class Page(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """The page is seen again: what it shows may be old."""
+        self.query_one(TopBar).pulse = self.ui.pulse
         self.refresh_data()
 
     def action_leave(self) -> None:

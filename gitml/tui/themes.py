@@ -7,6 +7,7 @@ alone: each state has a sign of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from rich.style import Style
 from textual.theme import Theme
@@ -73,6 +74,14 @@ _INKS: Mapping[str, tuple[str, str]] = {
     "head": ("ink-dim", "bold"),
     "match": ("accent", "reverse"),
 }
+
+
+@runtime_checkable
+class Inked(Protocol):
+    """What keeps text written in the inks of a theme, and writes it anew once they are those of another."""
+
+    def redraw(self) -> None:
+        """Writes it anew."""
 
 
 def inks(variables: Mapping[str, str], *, few: bool = False) -> dict[str, Style]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,22 @@ async def shown(
             yield ui
     finally:
         feed.close()
+
+
+class Held:
+    """A lane of a feed that is held up until `go` is called: what is asked in it is answered late."""
+
+    def __init__(self, ui: Ui, lane: Hashable) -> None:
+        self._gate = threading.Event()
+        begun = threading.Event()
+
+        def hold(ws: object) -> None:
+            begun.set()
+            self._gate.wait(PATIENCE)
+
+        ui.app.feed.ask(("held", lane), hold, lambda value, error: None, lane=lane)
+        assert begun.wait(PATIENCE)
+
+    def go(self) -> None:
+        """Lets the answers come."""
+        self._gate.set()

@@ -174,10 +174,18 @@ class Artifacts(ArtifactActingPage):
         every = sum(many for many, _ in opened.totals.values())
         shown = f"{number:,} of {every:,}" if wanted.words else f"{every:,}"
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
-        panel.border_subtitle = totals_text(opened.totals, opened.troubles, self.ui.inks)
+        self._total()
         if not number:
+            self._rest_on(None)
+            self.unask("see")
+            self._seen = None
             self.query_one("#artifacts-about", Static).update("")
             self.query_one(PreviewPane).say("", "nothing fits the filter")
+
+    def _total(self) -> None:
+        if self._opened is not None:
+            told = totals_text(self._opened.totals, self._opened.troubles, self.ui.inks)
+            self.query_one("#artifacts-list").border_subtitle = told
 
     @on(BigTable.Wanted)
     def _page(self, event: BigTable.Wanted) -> None:
@@ -229,6 +237,12 @@ class Artifacts(ArtifactActingPage):
             pane.say(*absence(artifact))
         elif not self._drawn:
             pane.show(seen.preview, seen.image, seen.note)
+
+    def redraw(self) -> None:
+        """The totals, and what the artifact is."""
+        self._total()
+        if self._seen is not None:
+            self._tell(self._seen)
 
     # -- what is listed
 

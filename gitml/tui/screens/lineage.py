@@ -48,6 +48,7 @@ class LineagePage(Page):
         self._before: list[tuple[Thing, str]] = []
         self._after: list[tuple[Thing, str]] = []
         self._text: str | None = None
+        self._told: tuple[Thing, Facts] | None = None  # what is told beside the tree
 
     def body(self) -> ComposeResult:
         """The tree, and beside it what the thing is."""
@@ -153,10 +154,10 @@ class LineagePage(Page):
         node, branch = event.node, event.node.data
         assert branch is not None
         ask = made_from if self.direction == UP else made_of
-        begun = self.thing
+        root = node.tree.root  # a new one whenever a tree begins
 
         def then(found: list[Thing]) -> None:
-            if self.thing is begun:
+            if node.tree.root is root:
                 self._grow(node, found)
 
         self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), then)
@@ -183,7 +184,14 @@ class LineagePage(Page):
     def _about(self, thing: Thing) -> None:
         self.ask("facts", lambda ws: facts_of(ws, thing), lambda facts: self._tell(thing, facts))
 
+    def redraw(self) -> None:
+        """The tree, and what is told beside it."""
+        self.query_one(LineageTree).repaint(self.ui.inks)
+        if self._told is not None:
+            self._tell(*self._told)
+
     def _tell(self, thing: Thing, facts: Facts) -> None:
+        self._told = thing, facts
         panel = self.query_one("#lineage-thing", Static)
         panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
         panel.update(thing_text(thing, facts, self.ui.inks))

@@ -84,6 +84,16 @@ class LineageTree(Tree[Branch]):
             if node is self.root:
                 node.add_leaf(Text("nothing is recorded in this direction", style=inks["dim"]))
 
+    def repaint(self, inks: Mapping[str, Style]) -> None:
+        """Writes every line anew in these inks."""
+        nodes = [self.root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children
+            if node.data is not None:
+                above = node.data.again and node.data.thing.kind not in ("param", "more")
+                node.set_label(label_of(node.data.thing, inks, again=above))
+
     def on_tree_node_expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
         """Asks for what is below, once."""
         event.stop()

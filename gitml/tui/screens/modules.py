@@ -61,7 +61,7 @@ class Modules(ChangingPage):
 
     def on_mount(self) -> None:
         """Where one was last time."""
-        self._keep = self.ui.recalled(self.place).get("module")
+        self._keep = str(self.ui.recalled(self.place).get("module", ""))
         self.query_one("#modules-trouble").display = False
 
     def remembered(self) -> Mapping[str, Any]:
@@ -173,6 +173,13 @@ class Modules(ChangingPage):
         self.query_one("#modules-about", Static).update(
             module_text(item.module, item.version, self._users(item), self.ui.inks)
         )
+
+    def redraw(self) -> None:
+        """The legend, and what the module is."""
+        if self.opened is not None:
+            self.query_one("#modules-list").border_subtitle = legend(self.opened, self.ui.inks)
+            self._tell_troubles(trouble_lines(self.opened))
+            self._about()
 
     def _users(self, item: Item) -> list[Use]:
         opened = self.opened

@@ -130,6 +130,8 @@ class RunPage(ActingPage):
             self.query_one(Notice).tell(error)
         elif key == "run" and self.seen is not None and self.seen.target:
             self.query_one("#graph-panel").border_subtitle = Text(plain(error.message))  # it is asked again
+        elif key == "log":
+            self.query_one(LogPane).went_wrong(error)
         elif key == "graph":
             self.planned = {}
             told = f"how they hang together can't be read: {error.message}"
@@ -177,6 +179,10 @@ class RunPage(ActingPage):
             f"Steps {done}/{len(names)}" if seen.live else f"Steps {len(names)}"
         )
         self._show_step()
+
+    def redraw(self) -> None:
+        """The headline and the details."""
+        self._draw()
 
     @on(Graph.Turned)
     def _fit(self) -> None:

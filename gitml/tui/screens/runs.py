@@ -117,6 +117,7 @@ class Runs(ActingPage):
         followed = self.view is not None and self.query_one(BigTable).cursor == 0 and self.keep is None
         self.view = found
         self.query_one("#runs").border_title = "Runs"
+        self._count(found)
         if not len(found):
             self._say_why_empty(found)
             return
@@ -132,6 +133,8 @@ class Runs(ActingPage):
         if found.position is not None and not followed:
             table.move_to(found.position)
         self.keep = None
+
+    def _count(self, found: View) -> None:
         filtered = f"{len(found):,} of {found.of + len(found.live):,}" if self.filter else f"{len(found):,}"
         marked = f" · {len(self.marked)} marked" if self.marked else ""
         self.query_one("#runs").border_subtitle = f"{filtered}{marked}"
@@ -147,16 +150,18 @@ class Runs(ActingPage):
     def _wanted(self, event: BigTable.Wanted) -> None:
         if self.view is None:
             return
-        live, order, first, count = self.view.live, self.view.order, event.first, event.count
+        listed, first, count = self.view, event.first, event.count
 
         def put(rows: list[RunRow]) -> None:
+            if self.view is not listed:  # its rows are others, and are asked for where they are seen
+                return
             self.rows.update({row.id: row for row in rows})
             if len(self.rows) > 20_000:
                 self.rows = {row.id: row for row in rows}
             now = time.time()
             self.query_one(BigTable).put(first, [table_row(row, self.shown, now) for row in rows])
 
-        self.ask(f"rows{first}", lambda ws: rows_in(ws, live, order, first, count), put)
+        self.ask(f"rows{first}", lambda ws: rows_in(ws, listed.live, listed.order, first, count), put)
 
     def _tick(self) -> None:
         """Times of runs in progress go on."""
@@ -298,7 +303,7 @@ class Runs(ActingPage):
         table.refresh()
         table.action_move(1)
         if self.view is not None:
-            self.query_one("#runs").border_subtitle = f"{len(self.view):,} · {len(self.marked)} marked"
+            self._count(self.view)
 
     def action_compare(self) -> None:
         """Puts the marked runs side by side; with one marked, that and the one under the cursor."""

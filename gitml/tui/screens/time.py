@@ -177,6 +177,11 @@ class Time(ActingPage):
         panel.border_title = f"{plain(opened.timeline.pipeline)} on {plain(opened.branch)}  {commits}"
         panel.border_subtitle = legend(self.ui.inks, short=self.size.width < 110)
 
+    def redraw(self) -> None:
+        """The legend and the cell."""
+        self._head()
+        self._moved()
+
     @on(TimeGrid.Moved)
     def _moved(self) -> None:
         grid = self.query_one(TimeGrid)

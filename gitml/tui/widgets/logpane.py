@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from rich.text import Text
 from textual import on
@@ -14,12 +15,14 @@ from gitml.core.words import size
 from gitml.history.logpages import LogPage, find, page_at, size_of
 from gitml.history.logs import Part, parts
 from gitml.history.runs import get_run
+from gitml.tui.errors import Told
 from gitml.tui.widgets.logview import LogView
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.page import Page
 
+Answer = TypeVar("Answer")
 EVERY = 0.3  # seconds between looks at a log that grows
 
 
@@ -66,10 +69,28 @@ class LogPane(Vertical):
         if self._of is None:
             return
         run, step = self._of
-        self.page.ask("log", lambda ws: _end(ws, run, step), self._take_end)
+        self._ask(lambda ws: _end(ws, run, step), self._take_end)
+
+    def _ask(
+        self, question: Callable[[Workspace], Answer], then: Callable[[Answer], None], lane: str | None = None
+    ) -> None:
+        """Asks what moves the view. One key for all of it, so that only the newest question does; what takes long has a lane
+        of its own, and holds up no log."""
+        self._busy = True
+
+        def answered(answer: Answer) -> None:
+            self._busy = False
+            then(answer)
+
+        self.page.ask("log", question, answered, lane=lane)
+
+    def went_wrong(self, error: Told) -> None:
+        """What was asked can't be told; a log that is followed is looked at again."""
+        self._busy = False
+        self.query_one(LogView).answered()
+        self._say(error.message)
 
     def _take_end(self, found: tuple[Part, LogPage] | None) -> None:
-        self._busy = False
         view = self.query_one(LogView)
         if found is None:
             waits = self._state == "waiting"
@@ -78,6 +99,7 @@ class LogPane(Vertical):
         self._part, page = found
         if view.following or not view.page.lines:
             view.show(page)
+        view.answered()
         self._tell()
 
     def _look(self) -> None:
@@ -86,7 +108,6 @@ class LogPane(Vertical):
             return
         if not view.following:
             return
-        self._busy = True
         run, step, known = *self._of, (self._part.attempt if self._part else None, view.page.size)
 
         def grown(ws: Workspace) -> tuple[Part, LogPage] | bool | None:
@@ -95,10 +116,9 @@ class LogPane(Vertical):
                 return False
             return _end(ws, run, step)
 
-        self.page.ask("log", grown, self._take_grown)
+        self._ask(grown, self._take_grown)
 
     def _take_grown(self, found: tuple[Part, LogPage] | bool | None) -> None:
-        self._busy = False
         if not isinstance(found, bool) and found is not None:
             self._take_end(found)
 
@@ -106,7 +126,7 @@ class LogPane(Vertical):
     def _wanted(self, event: LogView.Wanted) -> None:
         part, offset = self._part, event.offset
         if part is not None:
-            self.page.ask("log", lambda ws: page_at(ws, part, offset), lambda page: self._show(page, offset))
+            self._ask(lambda ws: page_at(ws, part, offset), lambda page: self._show(page, offset))
 
     def _show(self, page: LogPage, offset: int) -> None:
         view = self.query_one(LogView)
@@ -149,10 +169,11 @@ class LogPane(Vertical):
             return (at, page_at(ws, part, at)) if at is not None else None
 
         self._say(f"searching for {text}")
-        self.page.ask("search", found, lambda result: self._found(text, result))
+        self._ask(found, lambda result: self._found(text, result), f"search {id(self)}")
 
     def _found(self, text: str, result: tuple[int, LogPage] | None) -> None:
         if result is None:
+            self.query_one(LogView).answered()
             self._say(f"{text} is not found")
             return
         at, page = result

@@ -78,9 +78,14 @@ class LogView(ScrollView, can_focus=True):
             self._go(held)
         self.post_message(self.Scrolled())
 
+    def answered(self) -> None:
+        """Nothing more comes for what was wanted."""
+        self._asked = False
+
     def clear(self) -> None:
         """Nothing."""
         self.page = _EMPTY
+        self._asked = False
         self.following = True
         self._lay_out()
 

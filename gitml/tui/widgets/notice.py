@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 class Notice(Static):
     """Hidden until it has something to say."""
 
+    _said: tuple[str, tuple[str, ...], Sequence[tuple[str, str]], str] | None = None
+
     def on_mount(self) -> None:
         """There is nothing to say yet."""
         self.display = False
 
     def say(self, title: str, *lines: str, next: Sequence[tuple[str, str]] = (), ink: str = "accent") -> None:
         """A title, lines below it, and what to do next as (key or command, what it does); all of it plain text."""
+        self._said = title, lines, next, ink
         inks = cast("GitmlApp", self.app).inks
         text = Text(justify="left")
         text.append(title, style=inks[ink] + inks["bold"])
@@ -41,6 +44,12 @@ class Notice(Static):
     def tell(self, error: Told) -> None:
         """An error."""
         self.say(f"✗ {error.title}", error.message, error.hint, ink="bad")
+
+    def redraw(self) -> None:
+        """In the inks of the theme as it is now."""
+        if self._said is not None and self.display:
+            title, lines, next, ink = self._said
+            self.say(title, *lines, next=next, ink=ink)
 
     def hush(self) -> None:
         """Nothing to say any more."""

@@ -1,0 +1,52 @@
+"""Keys pressed faster than anything can be answered, and in any order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from gitml.tui.app import GitmlApp
+from gitml.tui.feed import Feed
+from tests.kit.commandline import Project
+from tests.kit.patience import PATIENCE
+
+
+async def pressed_at_once(project: Project, memory: Path, *keys: str) -> None:
+    """Starts the UI, presses keys without waiting for anything, the last of which ends it; raises what it died of."""
+    feed = Feed(str(project.path), project.env)
+    app = GitmlApp(feed, str(memory))
+    try:
+        async with app.run_test(size=(100, 30)):
+            for key in keys:
+                app.simulate_key(key)
+            async with asyncio.timeout(PATIENCE):
+                while not app._exit:
+                    await asyncio.sleep(0.01)
+    finally:
+        feed.close()
+
+
+@pytest.mark.parametrize("keys", ["q", "2q", "3q", "4q", "5q", "2345q", "q2", "2q3q"])
+async def test_one_leaves_at_once_whatever_is_being_opened(ran: Project, tmp_path: Path, keys: str) -> None:
+    await pressed_at_once(ran, tmp_path / "ui.json", *keys)
+    assert json.loads((tmp_path / "ui.json").read_text())["place"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"place": ["x"]},
+        {"theme": {}},
+        {"place": "modules", "page:modules": {"module": [1]}},
+        {"place": "time", "page:time": {"rev": 5, "pipeline": 7}},
+        {"place": "runs", "page:runs": {"sort": "nonsense", "metrics": [1, None], "run": 5}},
+        {"place": "lineage", "page:lineage": {"thing": 7}},
+        {"place": "artifacts", "page:artifacts": {"order": ["x"]}},
+    ],
+)
+async def test_what_was_remembered_wrongly_is_forgotten(ran: Project, tmp_path: Path, kept: dict[str, object]) -> None:
+    (tmp_path / "ui.json").write_text(json.dumps({"format": 1, **kept}))
+    await pressed_at_once(ran, tmp_path / "ui.json", "down", "1", "q")
