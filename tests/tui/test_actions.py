@@ -63,7 +63,8 @@ async def test_a_run_goes_on_when_the_screen_is_left(project: Project, tmp_path:
         page.start_run(["-S", f"gate={gate}", "gated"])  # type: ignore[attr-defined]
         await ui.until("▶ wait")
     gate.touch()
-    wait_until(lambda: [run["status"] for run in runs_of(project)] == ["succeeded"])
+    wait_until(lambda: [run["status"] for run in runs_of(project)] != ["running"])
+    assert [run["status"] for run in runs_of(project)] == ["succeeded"], project.do("show", "latest").out
 
 
 async def test_a_run_is_run_again_at_its_commit_without_reuse(project: Project) -> None:
