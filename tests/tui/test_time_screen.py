@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitml.tui.screens.timegrid import TimeGrid
+from gitml.tui.screens.timelayout import lay_out
 from tests.kit.commandline import Project
 from tests.kit.patience import PATIENCE
 from tests.kit.screen import Ui, shown
@@ -208,3 +209,8 @@ async def test_a_commit_whose_pipeline_is_broken_says_why_and_the_others_are_sho
     async with shown(project.path, project.env, "time") as ui:
         assert "not YAML" in ui.line("typo")
         assert cells(ui, "begin") == "··"
+
+
+def test_a_column_is_as_wide_as_its_title_is_seen() -> None:
+    widths = [width for _, _, width in lay_out(120, ["train[bert]", "train[日本語]"], 0, 0, metric=False).steps]
+    assert widths == [4, 6]

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -162,9 +163,9 @@ def _columns(found: SideBySide, everything: bool) -> list[Column]:
     for at, run in enumerate(found.runs):
         told = [_told(line, line.values[at]) for line in shown if line.values[at] is not None]
         title = f"{sign_of(run.status).mark} {run.id[:8]}"
-        most = max([13, *map(len, told)])
+        most = max([13, *map(cell_len, told)])
         runs.append(Column(run.id, title, 13, right=True, share=1, rank=0 if at < 2 else 2 + at, most=most))
-    longest = max([20, *(len(line.name) + 2 for line in shown)])
+    longest = max([20, *(cell_len(plain(line.name)) + 2 for line in shown)])
     return [
         Column("name", "", 20, share=2, most=longest),
         *runs,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
+from gitml.tui.text import plain
+
 COMMIT = 8
 _WHEN, _METRIC = 10, 9
 _STEP_LEAST, _STEP_MOST = 3, 16
@@ -30,7 +34,7 @@ def lay_out(width: int, steps: Sequence[str], chosen: int, first: int, *, metric
     measured = _METRIC if metric else 0
     rest = width - 2 - COMMIT - 2 - (when + 2 if when else 0) - (measured + 2 if measured else 0) - 2
     least = min(max(18, rest // 4), 36)
-    wishes = [min(max(_STEP_LEAST, len(title_of(step))), _STEP_MOST) for step in steps]
+    wishes = [min(max(_STEP_LEAST, cell_len(plain(title_of(step)))), _STEP_MOST) for step in steps]
     room = max(_STEP_LEAST + 1, rest - least)
     if sum(wishes) + len(wishes) > room:
         narrow = max(_STEP_LEAST, _evened(wishes, room))
