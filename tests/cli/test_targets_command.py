@@ -59,3 +59,27 @@ def test_the_token_of_one_cluster_is_not_shown_to_the_next(tmp_path: Path) -> No
         assert set(one.shown) == {"Bearer a-secret-of-one"}
         assert two.shown == []
         assert "the cluster asks for a token, and there is none" in done.out
+
+
+def test_a_token_that_is_not_there_and_a_port_of_another_kind_are_told_with_the_place_and_the_mend(
+    tmp_path: Path,
+) -> None:
+    server = grpc.server(
+        ThreadPoolExecutor(2)
+    )  # speaks as Ray's client server does to who asks for the head: not at all
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with head_at_the_door() as (_, address):
+            targets = (
+                f"targets: {{one: {{ray: '{address}', token: {tmp_path}/none}}, two: {{ray: '127.0.0.1:{port}'}}}}\n"
+            )
+            project = Project(tmp_path / "p", {"gitml.yaml": targets, **PIPELINE})
+            assert f"No such file or directory ({tmp_path}/none)" in project.do("targets", "one", code=7).out
+            told = project.do("run", "--on", "one", code=7).err
+            assert f"No such file or directory (target one: {tmp_path}/none)" in told
+            told = project.do("targets", "two", code=6).out
+            assert "what answers is no head of Ray" in told
+            assert "ray://HOST:PORT that of Ray's client, 10001" in told
+    finally:
+        server.stop(None).wait()

@@ -1,4 +1,4 @@
-"""Asking the head of a cluster what there is, each question with an answer or an error within seconds."""
+"""Asking the head of a cluster what there is, each question with an answer or an error in ten seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitml.errors import GitmlError, RemoteError, TrustError
 from gitml.execute.ray.door import Door, channel_to, unreachable
 from gitml.execute.ray.machines import NODE_ID, Machine, resources_of
 
-PATIENCE = 5.0
+PATIENCE = 10.0  # seconds for the head to answer, which may stand still for some
 _MOST_TASKS = 10_000
 
 
