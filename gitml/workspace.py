@@ -49,7 +49,10 @@ class KnownFacts:
 
 
 class Workspace:
-    """Everything is made on first use, since many commands need little of it."""
+    """Everything is made on first use, since many commands need little of it.
+
+    `environ` is kept as it is now: who joins a cluster puts its token into the process's own, where the next must not find it.
+    """
 
     def __init__(
         self, location: Location, environ: Mapping[str, str], tell_of_many: Callable[[int], None] = lambda count: None
@@ -57,7 +60,7 @@ class Workspace:
         self.tell_of_many = tell_of_many
         self.tell_of_refused: Callable[[Refused], None] = lambda refused: None
         self.location = location
-        self.environ = environ
+        self.environ = dict(environ)
         self.root = os.path.join(location.common_dir, "gitml")
         self.live = os.path.join(self.root, "live")
         self.trees: list[WorkTree] = []

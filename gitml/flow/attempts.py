@@ -126,8 +126,23 @@ class Attempts:
     def fail(self, name: str, *, stopped: bool) -> Made:
         """The outcome of a step that was to be tried again, and is not."""
         active = self._again.pop(name)
-        error = active.attempts[-1].error if active.attempts else "no machine is left that could take it"
-        return Made(self._unfinished(active, "cancelled" if stopped else "failed", error), None)
+        error = active.attempts[-1].error if active.attempts else None
+        if stopped:
+            return Made(self._unfinished(active, "cancelled", error), None)
+        if not is_local(active.target):
+            error = "; ".join(filter(None, (error, self._nowhere(active.step))))
+        return Made(self._unfinished(active, "failed", error), None)
+
+    def unplaced(self, step: GraphStep, decision: Decision) -> Made:
+        """The outcome of a step that was never tried, as the machines that could have taken it are gone."""
+        active = Active(step, decision, 1, self.ws.now(), (), self.planner.target(step), ())
+        return Made(self._unfinished(active, "failed", self._nowhere(step)), None)
+
+    def _nowhere(self, step: GraphStep) -> str:
+        from gitml.execute.ray.machines import words_of
+
+        asked = words_of(self.planner.asked(step))
+        return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
 
     def take(self, event: TaskEvent, *, stopped: bool) -> Made | Lacks | Again | None:
         """Tells of what an executor says; gives the outcome when that ends a step, or what is to become of it.

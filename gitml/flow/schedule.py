@@ -205,18 +205,26 @@ class Scheduler:
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back.
 
-        When none does, a step that was tried before failed; InputError for another.
+        When none does, the step failed; InputError for one that this machine never had room for.
         """
         wish, name = self.ready.first()
-        self.stuck = self.stuck or self.ws.now()
-        if is_local(wish.target) or self.ws.now() - self.stuck > PATIENCE:
-            if name in self.attempts.again:
-                self.conclude(self.attempts.fail(name, stopped=self.stopped > 0))
-                return
+        local = is_local(wish.target)
+        if local and name not in self.attempts.again:
             raise InputError(
                 f"step {name!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
             )
-        time.sleep(POLL)
+        if not self.stuck:
+            self.stuck = self.ws.now()
+            if not local:
+                text = f"step {name!r} waits up to {PATIENCE:g} s: no machine that is left of target {wish.target} can take it"
+                self.emit(Note("warning", text))
+        if not local and self.ws.now() - self.stuck <= PATIENCE:
+            time.sleep(POLL)
+        elif name in self.attempts.again:
+            self.conclude(self.attempts.fail(name, stopped=self.stopped > 0))
+        else:
+            self.supplied.discard(name)
+            self.conclude(self.attempts.unplaced(self.graph.steps[name], self.plan.decisions[name]))
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""

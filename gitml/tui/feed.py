@@ -39,7 +39,7 @@ class Feed:
         self, start: str, environ: Mapping[str, str], tell_of_many: Callable[[int], None] | None = None
     ) -> None:
         self.start = start
-        self.environ = environ
+        self.environ = dict(environ)  # as the user set it; see Workspace
         self.tell_of_many = tell_of_many or (lambda count: None)
         self._waiting: OrderedDict[Hashable, _Question] = OrderedDict()
         self._changed = threading.Condition()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -100,6 +101,18 @@ def test_status_json(project: Project) -> None:
     (pipeline,) = data["pipelines"]
     assert (pipeline["pipeline"], pipeline["steps"], pipeline["error"]) == ("words", {"reuse": 2}, None)
     assert data["running"] == []
+
+
+def test_status_tells_of_runs_handed_to_a_cluster_until_they_are_at_home(project: Project) -> None:
+    run = "3f2a9c10d4e5b6a7"
+    told = {"run": run, "target": "big", "pipeline": "words", "commit": "0" * 40, "submitted": 1.0, "by": "a"}
+    place = project.root / ".git/gitml/submitted"
+    place.mkdir(parents=True)
+    (place / f"{run}.json").write_text(json.dumps(told))
+    out = project.gitml("status", "words").out
+    assert "submitted  run 3f2a9c10 of words: handed to big " in out
+    assert "gitml collect 3f2a9c10" in out
+    assert project.gitml("status", "--json").data["submitted"] == [{"run": run, "pipeline": "words", "target": "big"}]
 
 
 def test_status_tells_of_runs_going_on(project: Project, sleeper: Callable[..., subprocess.Popen[str]]) -> None:

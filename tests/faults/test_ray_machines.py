@@ -196,7 +196,7 @@ def test_a_killed_worker_process_is_a_lost_attempt_and_the_step_is_made_again(la
     process = begin(lab)
     number = held(lab)
     release(lab, 2, 3)
-    for pid in lab[number].processes("ray::perform"):
+    for pid in lab[number].processes("ray::gitml run"):
         os.kill(pid, signal.SIGKILL)
     code, out, err = ended(process)
     assert code == 0, err

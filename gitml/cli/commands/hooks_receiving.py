@@ -61,8 +61,9 @@ def work_off() -> int:
     from gitml.workspace import open_workspace
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `gitml cancel` means one run, never the queue
+    environ = dict(os.environ)  # as it is before a run joins a cluster; see Workspace
     while True:
-        ws = open_workspace(os.getcwd(), os.environ)
+        ws = open_workspace(os.getcwd(), environ)
         if not take_turn(ws):
             return DONE
         try:
@@ -75,7 +76,7 @@ def work_off() -> int:
                         ws.close()
                 if stopping.stop.level and stopping.exit_code == TERMINATED:
                     return TERMINATED
-                ws = open_workspace(os.getcwd(), os.environ)  # what is installed here is looked at anew for each run
+                ws = open_workspace(os.getcwd(), environ)  # what is installed here is looked at anew for each run
         finally:
             end_turn(ws)
         if not queued(ws):

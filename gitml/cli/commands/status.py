@@ -10,11 +10,12 @@ import click
 from gitml.cli.loading import at_option, recover_killed
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
-from gitml.cli.words import ago, cells, duration
+from gitml.cli.words import ago, cells, count, duration
 from gitml.errors import GitmlError
 
 if TYPE_CHECKING:
     from gitml.history.runs import Live
+    from gitml.history.submissions import Submission
     from gitml.store.runs import RunRow
 
 _WORDS = {"reuse": "up to date", "run": "to run", "unknown": "after those", "blocked": "blocked"}
@@ -24,16 +25,20 @@ _WORDS = {"reuse": "up to date", "run": "to run", "unknown": "after those", "blo
 @click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
 @at_option
 def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> int:
-    """Show for each pipeline what is up to date and what `gitml run` would run, the runs going on, and the last run."""
+    """Show for each pipeline what is up to date and what `gitml run` would run, the runs going on, and the last run.
+
+    Runs that were handed to a cluster are listed until they are collected; how far they are only the cluster knows.
+    """
     from gitml.flow.load import list_pipelines
     from gitml.history.runs import live_runs
+    from gitml.history.submissions import submissions
 
     ws = session.ws
     recover_killed(ws)
     if rev is None and ws.location.worktree is None:
         rev = "HEAD"
     states = [_state(session, name, rev, asked=bool(pipelines)) for name in pipelines or list_pipelines(ws, rev)]
-    going = live_runs(ws)
+    going, away = live_runs(ws), submissions(ws)
     if session.json:
         session.show_json(
             {
@@ -42,6 +47,7 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
                     {"run": live.run.id, "pipeline": live.run.pipeline, "pid": live.pid, "done": len(live.run.steps)}
                     for live in going
                 ],
+                "submitted": [{"run": one.run, "pipeline": one.pipeline, "target": one.target} for one in away],
             }
         )
         return 0
@@ -52,6 +58,8 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
         session.show(*_lines(state, wide, ws.now()))
     for live in going:
         session.show(_going(live, ws.now()))
+    for one in away:
+        session.show(_away(one, ws.now()))
     return 0
 
 
@@ -122,4 +130,11 @@ def _going(live: Live, now: float) -> str:
     word = paint("running", "blue", sys.stdout)
     by = f"process {live.pid}" if live.pid else "its process is gone"
     took = duration(now - run.started)
-    return f"{word}  run {run.id[:8]} of {safe(run.pipeline)}: {len(run.steps)} steps done in {took}, {by}"
+    return f"{word}  run {run.id[:8]} of {safe(run.pipeline)}: {count(len(run.steps), 'step')} done in {took}, {by}"
+
+
+def _away(one: Submission, now: float) -> str:
+    word = paint("submitted", "blue", sys.stdout)
+    run = one.run[:8]
+    told = f"run {run} of {safe(one.pipeline)}: handed to {safe(one.target)} {ago(one.submitted, now)}"
+    return f"{word}  {told}; gitml show {run}, gitml collect {run}"

@@ -52,10 +52,12 @@ def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:
 def _lines(state: TargetState) -> list[str]:
     name = paint(safe(state.name), "bold", sys.stdout)
     if state.error is not None:
+        at = (state.error.where or "").removeprefix(f"target {state.name}: ")
+        where = f" ({safe(at)})" if at and not at.startswith(f"target {state.name}") else ""
         hint = f": {safe(state.error.hint)}" if state.error.hint else ""
         return [
             f"{name}  {safe(state.address)}",
-            f"  {paint('!', 'red', sys.stdout)} {safe(state.error.message)}{hint}",
+            f"  {paint('!', 'red', sys.stdout)} {safe(state.error.message)}{where}{hint}",
         ]
     told = [f"{name}  {_about(state)}"]
     rows = [_HEADS, *(_row(machine) for machine in state.machines)]

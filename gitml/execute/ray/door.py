@@ -11,9 +11,10 @@ from gitml.core.config import Target
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
 from gitml.execute.ray.settings import AUTH_MODE, TOKEN, TOKEN_PATH
 
-PATIENCE = 3.0  # seconds for a head to answer
+PATIENCE = 10.0  # seconds for a head to answer, which may stand still for some
 _HEAD = ("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", b"")
 _CLIENT = ("/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06")  # a ping
+_OTHER = "what answers is no head of Ray"
 _TOKEN_HINT = "say where it is: token: PATH in gitml.yaml, or RAY_AUTH_TOKEN_PATH"  # noqa: S105
 
 
@@ -85,6 +86,10 @@ def open_door(target: Target, environ: Mapping[str, str]) -> Door:
 def unreachable(target: Target, address: str, why: str) -> GitmlError:
     """The error for a head that does not answer."""
     hint = "see that its head runs and that this machine may reach the port"
+    if why.startswith(_OTHER):
+        hint = (
+            "HOST:PORT is that of the head, 6379 if nothing else was said; ray://HOST:PORT that of Ray's client, 10001"
+        )
     return RemoteError(f"no Ray cluster answers: {why}", where=f"target {target.name}, {address}", hint=hint)
 
 
@@ -127,7 +132,7 @@ def _knock(address: str, method: str, request: bytes, metadata: list[tuple[str, 
                 return f"nothing was said for {PATIENCE:g} s"
             if code == grpc.StatusCode.UNAVAILABLE:
                 return _reason(error.details() or "")
-            return f"what answers is no head of Ray ({code.name.lower()})"
+            return f"{_OTHER} ({code.name.lower()})"
     return "welcome"
 
 
@@ -148,7 +153,7 @@ def _reason(details: str) -> str:
             "Socket closed",
             "it ended the connection at once, as one does that speaks only TLS: is RAY_USE_TLS to be set?",
         ),
-        ("HTTP/2", "what answers is no head of Ray"),
+        ("HTTP/2", _OTHER),
     ):
         if sign in details:
             return words
@@ -206,21 +211,21 @@ def _token(target: Target, environ: Mapping[str, str]) -> Token | None:
     home = environ.get("HOME", "")
     if target.token is not None:
         path = os.path.join(home, target.token[2:]) if target.token.startswith("~/") else target.token
-        return _read_token(path, target.token)
+        return _read_token(path, target.token, f"target {target.name}: {path}")
     if environ.get(TOKEN):
         return Token(environ[TOKEN].strip(), TOKEN, {TOKEN: environ[TOKEN]})
     if environ.get(TOKEN_PATH):
-        return _read_token(environ[TOKEN_PATH], TOKEN_PATH)
+        return _read_token(environ[TOKEN_PATH], TOKEN_PATH, f"{TOKEN_PATH}: {environ[TOKEN_PATH]}")
     usual = os.path.join(home, ".ray/auth_token")
-    return _read_token(usual, "~/.ray/auth_token") if os.path.exists(usual) else None
+    return _read_token(usual, "~/.ray/auth_token", usual) if os.path.exists(usual) else None
 
 
-def _read_token(path: str, source: str) -> Token:
+def _read_token(path: str, source: str, where: str) -> Token:
     try:
         with open(path) as file:
             secret = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise TrustError(f"the token can't be read: {getattr(error, 'strerror', error)}", where=source) from None
+        raise TrustError(f"the token can't be read: {getattr(error, 'strerror', error)}", where=where) from None
     if not secret or not secret.isprintable() or not secret.isascii():
-        raise TrustError("there is no token in the file", where=source)
+        raise TrustError("there is no token in the file", where=where)
     return Token(secret, source, {TOKEN_PATH: path})

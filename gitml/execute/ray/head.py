@@ -1,4 +1,4 @@
-"""Asking the head of a cluster what there is, each question with an answer or an error within seconds."""
+"""Asking the head of a cluster what there is, each question with an answer or an error in ten seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitml.errors import GitmlError, RemoteError, TrustError
 from gitml.execute.ray.door import Door, channel_to, unreachable
 from gitml.execute.ray.machines import NODE_ID, Machine, resources_of
 
-PATIENCE = 5.0
+PATIENCE = 10.0  # seconds for the head to answer, which may stand still for some
 _MOST_TASKS = 10_000
 
 
@@ -87,7 +87,7 @@ class Head:
 
         The head looks through all the tasks that it remembers for this, ten milliseconds for a thousand.
         """
-        from ray.core.generated import gcs_service_pb2
+        from ray.core.generated import common_pb2, gcs_service_pb2
 
         found: dict[str, list[str]] = {}
         request = gcs_service_pb2.GetTaskEventsRequest(limit=_MOST_TASKS)
@@ -97,6 +97,8 @@ class Head:
             "TaskInfoGcsService/GetTaskEvents", request.SerializeToString(), gcs_service_pb2.GetTaskEventsReply
         )
         for task in tasks.events_by_task:
+            if task.task_info.type == common_pb2.ACTOR_TASK:
+                continue  # its actor is told
             name = task.task_info.name or task.task_info.func_or_class_name
             found.setdefault(task.state_updates.node_id.hex(), []).append(name)
         actors = self.ask(

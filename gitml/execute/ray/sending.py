@@ -136,14 +136,18 @@ class Sender:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
-            self._performers[key] = _remote().options(**options, max_retries=0)
+            self._performers[key] = _remote().options(**options, **self._always())
         return self._performers[key]
 
     def _performer_in(self, task: Task, reserved: Reserved) -> Any:
         """The Ray function in a place that is kept for it, which has all that is wished for."""
         options = self._wish(task)
         options.pop("label_selector", None)
-        return _remote().options(**options, max_retries=0, scheduling_strategy=reserved.strategy)
+        return _remote().options(**options, **self._always(), scheduling_strategy=reserved.strategy)
+
+    def _always(self) -> dict[str, Any]:
+        """What holds for each attempt; its name is for people who look at what runs on the cluster."""
+        return {"max_retries": 0, "name": f"gitml run {self._session.run[:8]}"}
 
 
 @cache

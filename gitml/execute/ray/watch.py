@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 Seen = TypeVar("Seen")
 
 PERIOD = 2.0  # seconds between looks
-PATIENCE = 15.0  # seconds without an answer after which the head counts as lost
+PATIENCE = 15.0  # seconds without an answer after which the head is asked once more
+LAST = 5.0  # seconds for the answer to that, after which it counts as lost
 
 
 class Watch(Generic[Seen]):
@@ -21,14 +22,27 @@ class Watch(Generic[Seen]):
         self._tell = tell
         self._answered = time.monotonic()
         self._asked = 0.0  # when what was answered last was asked
+        self._doubted: float | None = None  # when it was found silent for too long
         self._why = "it does not answer"
         self._closed = False
         self._wake = threading.Event()
         threading.Thread(target=self._look, name="gitml-watch", daemon=True).start()
 
     def lost(self) -> str | None:
-        """Why the head counts as lost, None as long as it does not."""
-        return self._why if time.monotonic() - self._answered > PATIENCE else None
+        """Why the head counts as lost, None as long as it does not. To be asked from one thread.
+
+        This process may itself have stood still, stopped from a terminal or with its machine, and asked nothing meanwhile: so
+        silence alone tells nothing before the head was asked again.
+        """
+        now = time.monotonic()
+        if now - self._answered <= PATIENCE:
+            self._doubted = None
+        elif self._doubted is None:
+            self._doubted = now
+            self.look_now()
+        elif now - self._doubted > LAST:
+            return self._why
+        return None
 
     def answered_since(self, moment: float) -> bool:
         """Whether a question that was asked after `moment` was answered."""

@@ -102,12 +102,33 @@ def test_the_watch_tells_what_there_is_and_when_nobody_answers(monkeypatch: pyte
     monkeypatch.setattr(watching, "PATIENCE", 60.0)
     assert watch.lost() is None, "it may be back in a moment"
     monkeypatch.setattr(watching, "PATIENCE", 0.0)
+    monkeypatch.setattr(watching, "LAST", 0.0)
     until(lambda: watch.lost() == "it stopped answering")
     monkeypatch.setattr(watching, "PATIENCE", 60.0)
     answers.set()
     until(lambda: bool(told))
     assert told[0] == [machine("a")]
     assert watch.lost() is None
+    watch.close()
+
+
+def test_a_run_that_itself_stood_still_asks_the_head_again_before_it_calls_it_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "PERIOD", 3600.0)
+    monkeypatch.setattr(watching, "LAST", 3600.0)
+    asked = threading.Semaphore(0)
+    watch = Watch(asked.release, lambda seen: None)
+    monkeypatch.setattr(watching, "PATIENCE", -1.0)  # as if nothing had been asked for long: its process was stopped
+    assert watch.lost() is None, "the head was not asked since"
+    assert asked.acquire(timeout=PATIENCE), "it is asked at once"
+    until(lambda: watch.answered_since(0.0))
+    monkeypatch.setattr(watching, "PATIENCE", 60.0)
+    assert watch.lost() is None
+    monkeypatch.setattr(watching, "PATIENCE", -1.0)
+    monkeypatch.setattr(watching, "LAST", -1.0)
+    assert watch.lost() is None, "each silence is doubted anew"
+    assert watch.lost() == "it does not answer"
     watch.close()
 
 

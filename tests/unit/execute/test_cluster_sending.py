@@ -96,6 +96,7 @@ def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_ow
     assert (order.version, order.run, order.attempt, order.gpus) == (__version__, "r1", task.attempt, 1)
     assert contents == {}
     assert options["max_retries"] == 0
+    assert options["name"].startswith("gitml run "), "as it is told where people look what runs"
     assert chosen(options) == B
     assert bench.session.attempts[task.attempt].node == B
     assert bench.session.fleet.berths[B].free.gpus == 1

@@ -12,7 +12,7 @@ from gitml.core.events import Note, StepFinished, StepRetried, StepStarted
 from gitml.core.record import Run
 from gitml.core.resources import Resources
 from gitml.errors import InputError
-from gitml.flow import perform
+from gitml.flow import attempts, perform, schedule
 from gitml.flow.stop import StopSignal
 from gitml.store.locks import Locks
 from tests.kit.fake_executor import Ending, FakeExecutor
@@ -387,6 +387,26 @@ def test_a_step_that_finds_no_room_any_more_failed_as_it_did_and_the_others_are_
     (a, *_) = run.steps
     assert (a.error, [attempt.outcome for attempt in a.attempts]) == ("lost as told", ["lost"])
     assert stage.run(lambda name, number: Ending()).status == "succeeded", "its Action is free"
+
+
+def test_steps_of_a_cluster_whose_machines_are_gone_failed_and_say_so(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was never tried; the run comes to its end as others do."""
+    for module in (schedule, attempts):
+        monkeypatch.setattr(module, "is_local", lambda target: False)
+    monkeypatch.setattr(schedule, "PATIENCE", 0.0)
+    stage.write(TWO_THAT_FILL_IT.replace("retries: 1", "retries: 5") + "\nc: b | resources: {cpus: 3}\nd: c")
+    stage.prepare = shrinking(stage, 2)
+    run = stage.run(fails_once, keep_going=True)
+    assert outcomes(run) == {"a": "failed", "b": "executed", "c": "failed", "d": "skipped"}
+    (a, _, c, _) = run.steps
+    gone = "no machine that is left of target local can take it: it asks for"
+    assert a.error == f"lost as told; {gone} 4 cpus"
+    assert c.error == f"{gone} 3 cpus"
+    notes = [event.text for event in stage.project.events if isinstance(event, Note)]
+    assert notes == ["step 'a' waits up to 0 s: no machine that is left of target local can take it"]
+    assert stage.run(lambda name, number: Ending()).status == "succeeded", "their Actions are free"
 
 
 def test_a_step_that_waits_to_be_tried_again_is_cancelled_with_the_others(stage: Stage) -> None:
