@@ -42,8 +42,7 @@ class FolderRemote:
 
     def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
         """Which of these an upload has to bring."""
-        found = {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
-        return {item.digest for item in wanted} - found
+        return {item.digest for item in wanted} - self.present(wanted)
 
     def expect(self, wanted: Sequence[Stored]) -> None:
         """Nothing is gained by knowing."""
