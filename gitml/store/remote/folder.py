@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -172,11 +173,25 @@ class FolderRemote:
         if folder not in self._folders:
             self._reach()
             try:
-                os.makedirs(folder, exist_ok=True)
+                self._make(folder)
             except OSError as error:
                 raise self._refused(error) from error
             self._folders.add(folder)
         return _Fresh(self, folder, kept)
+
+    def _make(self, folder: str) -> None:
+        """Makes a folder with the rights of the one it is in, so that whom the store was opened to may write everywhere in it."""
+        if os.path.isdir(folder):
+            return
+        above = os.path.dirname(folder)
+        self._make(above)
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            return
+        rights = stat.S_IMODE(os.stat(above).st_mode)
+        if len(folder) > len(self.root.rstrip("/")) or rights & stat.S_ISGID:
+            os.chmod(folder, rights)
 
     def _publish(self, fresh: str, fd: int, path: str) -> None:
         os.fchmod(fd, 0o444)
