@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -212,3 +214,20 @@ def test_what_was_given_to_a_store_that_was_emptied_is_not_taken_as_given_by_a_p
     assert outputs_there(team, second) == {"model", "parts"}
     ada.do("push")
     assert outputs_there(team, first) == {"model", "parts"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_push_to_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, "lfs")
+    ada = team.people["author"]
+    ada.run("big")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ada.repo.git("config", "remote.origin.lfsurl", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        push = ada.start("push")
+        silent.settimeout(PATIENCE)
+        connection, _ = silent.accept()
+        with connection:
+            push.send_signal(signal.SIGINT)
+            _, err = push.communicate(timeout=PATIENCE)
+    assert push.returncode == 130, err
+    assert b"stopping" in err
