@@ -45,6 +45,8 @@ class Stopping:
             signal.signal(number, handler)
 
     def _asked(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and self.stop.nothing_runs:
+            raise KeyboardInterrupt
         if self.stop.level == 0:
             self.exit_code = TERMINATED if number == signal.SIGTERM else INTERRUPTED
         elif number == signal.SIGTERM:

@@ -231,3 +231,24 @@ def test_ctrl_c_ends_a_push_to_a_store_that_does_not_answer(tmp_path: Path) -> N
             _, err = push.communicate(timeout=PATIENCE)
     assert push.returncode == 130, err
     assert b"stopping" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_whose_plan_waits_for_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, "lfs")
+    ada = team.people["author"]
+    ada.run("big")
+    ada.do("push", "--no-artifacts")
+    bob = team.person("bob")
+    bob.do("pull")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bob.repo.git("config", "remote.origin.lfsurl", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        run = bob.start("run", "big")
+        silent.settimeout(PATIENCE)
+        connection, _ = silent.accept()
+        with connection:
+            run.send_signal(signal.SIGINT)
+            _, err = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 130, err
+    assert b"interrupted" in err
+    assert len(bob.do("log", "--json").json) == 1, "nothing ran, and nothing is recorded"
