@@ -252,3 +252,13 @@ def test_ctrl_c_ends_a_run_whose_plan_waits_for_a_store_that_does_not_answer(tmp
     assert run.returncode == 130, err
     assert b"interrupted" in err
     assert len(bob.do("log", "--json").json) == 1, "nothing ran, and nothing is recorded"
+
+
+def test_what_is_wrong_in_a_remote_is_mended_by_the_command_that_is_told(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = pushed(team)
+    large = max((tmp_path / "share/store/objects").glob("*/*"), key=lambda path: path.stat().st_size)
+    large.unlink()
+    told = ada.do("fsck", "--remote", "file", code=3).err
+    assert told == "1 fault, 1 left; `gitml fsck --remote file --repair` mends what can be mended\n"
+    ada.do(*told.split("`")[1].split()[1:])
+    assert large.exists()
