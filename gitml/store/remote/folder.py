@@ -139,7 +139,11 @@ class FolderRemote:
 
     def _reach(self) -> None:
         """RemoteError unless the folder is there, or can be made: a share that is not mounted must not pass for an empty one."""
-        if not os.path.isdir(self.root) and not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
+        if os.path.isdir(self.root):
+            return
+        if os.path.exists(self.root):
+            raise RemoteError("not a folder", where=self.place, hint="mend the URL in gitml.yaml")
+        if not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
             raise RemoteError("no such folder", where=self.place, hint="mount it, or make it")
 
     def _size(self, path: str) -> int | None:

@@ -14,7 +14,7 @@ _TRACE = re.compile(
 _LONG = 300
 _NOT_TRUSTED = re.compile(
     r"credential|accessdenied|access denied|forbidden|unauthori[sz]ed|permission|signaturedoesnotmatch|invalidaccesskey|"
-    r"expiredtoken|authenticat|host key|hostkey|connection string|base64-encoded|\b40[13]\b",
+    r"expiredtoken|authenticat|host key|hostkey|connection string|base64-encoded|config profile|\b40[13]\b",
     re.IGNORECASE,
 )
 _UNREACHABLE = re.compile(

@@ -10,6 +10,7 @@ import pytest
 
 from gitml.core.digest import digest_of
 from gitml.core.remotes import RemoteSpec, Stored
+from gitml.errors import RemoteError
 from gitml.store.remote.folder import FolderRemote
 
 
@@ -46,3 +47,11 @@ def test_a_store_that_is_made_in_a_group_s_folder_is_the_group_s(tmp_path: Path)
 def test_a_store_that_is_made_in_a_folder_of_all_is_its_maker_s(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     assert fill(tmp_path / "store") == [0o755] * 5
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    remote = FolderRemote(RemoteSpec("r", f"file://{path}"), str(path))
+    with pytest.raises(RemoteError, match="not a folder"):
+        remote.present([Stored(digest_of(b""), 0)])

@@ -22,3 +22,9 @@ def test_a_connection_string_that_is_no_such_thing_is_about_credentials() -> Non
         told = foreign_error(ValueError(said), "az://box/x", "az")
         assert isinstance(told, TrustError), told
         assert "AZURE_STORAGE_CONNECTION_STRING" in str(told.hint)
+
+
+def test_a_profile_that_is_not_there_is_about_credentials() -> None:
+    told = foreign_error(ValueError("The config profile (nosuch) could not be found"), "s3://box/x", "s3")
+    assert isinstance(told, TrustError), told
+    assert "AWS_PROFILE" in str(told.hint)
