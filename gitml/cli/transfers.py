@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitml.store.remote.transfer import Sent
 
 _STOPPING = "stopping; what was moved stays"
+_PATIENCE = 5.0  # seconds from Ctrl-C until a remote that doesn't answer is waited for no more
 
 
 class Choosing(NamedTuple):
@@ -60,7 +61,7 @@ def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) 
     """Uploads, telling how far it is; `trusting` what is remembered of the stores."""
     from gitml.flow.uploading import upload
 
-    with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
+    with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         return upload(session.ws, choice, progress, stopping.stop, trusting=trusting)
 
 
@@ -68,7 +69,7 @@ def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
     """Downloads, telling how far it is."""
     from gitml.flow.downloading import download
 
-    with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
+    with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         return download(session.ws, choice, progress, stopping.stop)
 
 
@@ -82,7 +83,7 @@ def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> None:
         return
     from gitml.flow.downloading import bring, refuse_lost
 
-    with Stopping(quiet=session.quiet, told=_STOPPING) as stopping, Progress(session) as progress:
+    with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         brought = bring(session.ws, lacking, progress, stopping.stop)
     refuse_lost(brought)
 

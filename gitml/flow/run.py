@@ -40,7 +40,8 @@ def run_pipeline(
     started = ws.now()
     ws.records.prepare()
     ident = IdentQuery(ws.location)
-    plan = planner.plan(names)
+    with stop.before_anything_runs():  # a remote store that is asked now may never answer
+        plan = planner.plan(names)
     refuse_blocked(plan)
     if plan.runs_something():
         plan = planner.prepare(plan)

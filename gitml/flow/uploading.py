@@ -44,17 +44,20 @@ def upload(
     """
     remotes = Remotes(ws)
     sent = []
+    tip = ws.records.tip()  # before anything is chosen: what others record meanwhile counts as not looked at
     try:
         for spec, roots in _wanted(ws, remotes, choice, trusting=trusting):
-            tip = ws.records.tip()
+            about = _uploaded(remotes, spec)
             if roots:
                 with using_store(ws):
                     one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
             else:
                 one = Sent(spec.name, (), 0, (), (), 0, 0)
             sent.append(one)
-            if choice.is_everything and not one.refused and tip is not None:
-                ws.index.remember(*_uploaded(remotes, spec), tip)
+            # A store that proved to be another one meanwhile has what was sent now, and not what was given to that before it.
+            is_same = about == _uploaded(remotes, spec)
+            if choice.is_everything and is_same and not one.refused and tip is not None:
+                ws.index.remember(*about, tip)
     finally:
         remotes.close()
     return sent

@@ -23,9 +23,21 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         "connect once with ssh, or put the key into ~/.ssh/known_hosts",
     ),
     (
+        r"detected dubious ownership",
+        TrustError,
+        "git does not trust a folder of another user: {told}",
+        "where it is yours or your team's: git config --global --add safe.directory FOLDER",
+    ),
+    (
+        r"insufficient permission for adding",
+        TrustError,
+        "files of the repository belong to another user: {told}",
+        "one that several users write to needs git config core.sharedRepository group, and files that their group may write",
+    ),
+    (
         r"Authentication failed|could not read (Username|Password)|terminal prompts disabled|Permission denied \("
         r"|requested URL returned error: 40[13]|Invalid username or|Permission to \S+ denied|not authorized|Access denied"
-        r"|unable to read askpass|insufficient permission for adding",
+        r"|unable to read askpass",
         TrustError,
         "the remote does not let you in: {told}",
         "https needs a credential helper (git help credentials), ssh a key the host knows; " + _ASK,

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 from pathlib import Path
 
 import pytest
 
+from gitml.flow.choosing import Choice
+from gitml.flow.stop import StopSignal
+from gitml.flow.uploading import upload
+from gitml.workspace import open_workspace
 from tests.kit.artifacts import ArtifactTeam, stored
 from tests.kit.commandline import Project
+from tests.kit.patience import PATIENCE
 
 
 @pytest.fixture
@@ -158,3 +165,100 @@ def test_a_missing_package_is_said_with_how_to_get_it(team: ArtifactTeam, tmp_pa
     path = f"{tmp_path / 'hidden'}{os.pathsep}{ada.env['PYTHONPATH']}"
     refused = ada.do("push", env={"PYTHONPATH": path}, code=2)
     assert "pip install 'gitml[s3]'" in refused.err
+
+
+def outputs_there(team: ArtifactTeam, run: dict[str, object]) -> set[str]:
+    """The large outputs of a run that lie in the store."""
+    top = team.path / "share/store"
+    found = {path.parent.name + path.name for path in [*top.glob("objects/??/*"), *top.glob("trees/??/*")]}
+    steps: list[dict[str, dict[str, dict[str, str]]]] = run["steps"]  # type: ignore[assignment]
+    (made,) = [step["outputs"] for step in steps if "model" in step["outputs"]]
+    return {port for port, output in made.items() if output["digest"].removeprefix("sha256:") in found}
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_while_a_push_asks_the_store_goes_with_the_next_push(team: ArtifactTeam) -> None:
+    ada = pushed(team)
+    ada.run("big", "-S", "seed=2")
+    note = team.path / "share/store/gc.json"
+    said = note.read_bytes()
+    note.unlink()
+    os.mkfifo(note)  # a store that takes its time to answer
+    push = ada.start("push")
+    with open(note, "wb") as answer:
+        meanwhile = ada.run("big", "-S", "seed=3")
+        (team.path / "fresh").write_bytes(said)
+        os.rename(team.path / "fresh", note)
+        answer.write(said)
+    _, err = push.communicate(timeout=PATIENCE)
+    assert push.returncode == 0, err
+    assert outputs_there(team, meanwhile) == set()
+    ada.do("push")
+    assert outputs_there(team, meanwhile) == {"model", "parts"}
+
+
+@pytest.mark.slow
+def test_what_was_given_to_a_store_that_was_emptied_is_not_taken_as_given_by_a_push_that_trusted(
+    team: ArtifactTeam,
+) -> None:
+    ada = team.people["author"]
+    first = ada.run("big")
+    ada.do("push")
+    shutil.rmtree(team.path / "share/store")
+    second = ada.run("big", "-S", "seed=2")
+    ws = open_workspace(str(ada.path), ada.env)
+    try:
+        upload(ws, Choice(), lambda _: None, StopSignal(), trusting=True)
+    finally:
+        ws.leave()
+    assert outputs_there(team, second) == {"model", "parts"}
+    ada.do("push")
+    assert outputs_there(team, first) == {"model", "parts"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_push_to_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, "lfs")
+    ada = team.people["author"]
+    ada.run("big")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ada.repo.git("config", "remote.origin.lfsurl", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        push = ada.start("push")
+        silent.settimeout(PATIENCE)
+        connection, _ = silent.accept()
+        with connection:
+            push.send_signal(signal.SIGINT)
+            _, err = push.communicate(timeout=PATIENCE)
+    assert push.returncode == 130, err
+    assert b"stopping" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_whose_plan_waits_for_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    team = ArtifactTeam(tmp_path, "lfs")
+    ada = team.people["author"]
+    ada.run("big")
+    ada.do("push", "--no-artifacts")
+    bob = team.person("bob")
+    bob.do("pull")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bob.repo.git("config", "remote.origin.lfsurl", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        run = bob.start("run", "big")
+        silent.settimeout(PATIENCE)
+        connection, _ = silent.accept()
+        with connection:
+            run.send_signal(signal.SIGINT)
+            _, err = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 130, err
+    assert b"interrupted" in err
+    assert len(bob.do("log", "--json").json) == 1, "nothing ran, and nothing is recorded"
+
+
+def test_what_is_wrong_in_a_remote_is_mended_by_the_command_that_is_told(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = pushed(team)
+    large = max((tmp_path / "share/store/objects").glob("*/*"), key=lambda path: path.stat().st_size)
+    large.unlink()
+    told = ada.do("fsck", "--remote", "file", code=3).err
+    assert told == "1 fault, 1 left; `gitml fsck --remote file --repair` mends what can be mended\n"
+    ada.do(*told.split("`")[1].split()[1:])
+    assert large.exists()

@@ -64,6 +64,7 @@ class Place:
         self.open = opened
         self.overwrite = overwrite
         self.missing: RemoteSpec | None = None
+        self.mistyped: RemoteSpec | None = None
 
 
 @pytest.fixture(scope="session")
@@ -118,9 +119,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     root = tmp_path / "store"
     opened: list[RemoteStore] = []
     overwrite = None
+    mistyped: RemoteSpec | None = None
     make: Callable[[], Any]
     if kind == "file":
         spec = RemoteSpec("r", f"file://{root}")
+        mistyped = RemoteSpec("r", f"file://{tmp_path}/never/made")
         make = partial(open_remote, spec)
         overwrite = in_folder(root, "plain")
     elif kind == "s3":
@@ -148,6 +151,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("HOME", str(home))
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
         make = partial(open_remote, RemoteSpec("r", f"ssh://127.0.0.1:{server.port}{root}"))
+        mistyped = RemoteSpec("r", f"ssh://127.0.0.1:{server.port}{tmp_path}/never/made")
         overwrite = in_folder(root, "plain")
     else:
         isolate(monkeypatch)
@@ -178,6 +182,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     here = Place(remember, overwrite)
     if kind in ("s3", "gs", "az"):
         here.missing = RemoteSpec("r", f"{kind}://never-made/x", spec.options if kind == "s3" else {})
+    here.mistyped = here.missing or mistyped
     yield here
     for remote in opened:
         remote.close()
@@ -301,6 +306,23 @@ def test_a_bucket_that_is_missing_is_said(place: Place, tmp_path: Path) -> None:
     for content in (SMALL, LARGE):
         with pytest.raises((RemoteError, TrustError)):
             open_remote(place.missing).put(item_of(content), SMALL if content is SMALL else str(path), nothing)
+
+
+def test_a_place_that_is_missing_does_not_pass_for_an_empty_one(place: Place) -> None:
+    if place.mistyped is None:
+        pytest.skip("the repository says where it is")
+    asked: list[Callable[[RemoteStore], object]] = [
+        lambda remote: remote.present([item_of(SMALL)]),
+        lambda remote: remote.lacking([item_of(SMALL)]),
+        lambda remote: remote.with_manifest([digest_of(SMALL)]),
+        lambda remote: remote.manifest(digest_of(SMALL)),
+        lambda remote: remote.note(),
+    ]
+    for ask in asked:
+        with pytest.raises(RemoteError, match="no such") as told:
+            ask(open_remote(place.mistyped))
+        assert told.value.where == place.mistyped.url
+        assert told.value.hint is not None
 
 
 def test_a_download_goes_on_in_the_middle_or_says_that_it_begins_anew(remote: RemoteStore) -> None:

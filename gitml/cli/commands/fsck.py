@@ -10,6 +10,7 @@ from gitml.cli.errors import DONE
 from gitml.cli.loading import recover_killed
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
+from gitml.cli.words import count
 from gitml.errors import IntegrityError
 
 
@@ -55,6 +56,7 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     elif not faults:
         session.note("all is well")
     else:
-        hint = "" if repair or not left else "; `gitml fsck --repair` mends what can be mended"
-        session.note(f"{len(faults)} fault{'' if len(faults) == 1 else 's'}, {left} left{hint}")
+        there = "" if remote is None else f" --remote {safe(remote)}"
+        hint = "" if repair or not left else f"; `gitml fsck{there} --repair` mends what can be mended"
+        session.note(f"{count(len(faults), 'fault')}, {left} left{hint}")
     return DONE if not left else IntegrityError.exit_code

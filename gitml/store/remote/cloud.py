@@ -47,6 +47,8 @@ class CloudRemote:
         self._kind = KINDS[spec.scheme]
         self._spec = spec
         self._lock = threading.Lock()
+        self._seen = threading.Lock()
+        self._is_seen = False
         self._opened: Any = self._told(lambda: open_filesystem(spec))
         self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
 
@@ -161,8 +163,29 @@ class CloudRemote:
             return ask()
         except Exception as error:
             if is_missing(error):
+                self._see_top()
                 raise FileNotFoundError(str(error)) from error
             raise foreign_error(error, self.place, self._spec.scheme) from error
+
+    def _see_top(self) -> None:
+        """RemoteError when the bucket, or over SSH the folder and the one it would be made in, is missing: one that is mistyped
+        must not pass for an empty one. Asked once, when the first thing is missing.
+        """
+        over_ssh = self._spec.scheme == "ssh"
+        with self._seen:
+            if self._is_seen:
+                return
+            for top in (self.root, os.path.dirname(self.root)) if over_ssh else (self.root.partition("/")[0],):
+                try:
+                    self._fs.info(top)
+                except Exception as error:
+                    if is_missing(error):
+                        continue
+                    # Who may use what is in a bucket need not be allowed to look at the bucket.
+                self._is_seen = True
+                return
+        what = "folder" if over_ssh else "bucket or container"
+        raise RemoteError(f"no such {what}", where=self.place, hint="make it, or mend the URL in gitml.yaml")
 
     def _wrote(self, write: Callable[[], object]) -> None:
         """Writes; where something that this needs is missing that is an error of the remote."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -42,8 +43,7 @@ class FolderRemote:
 
     def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
         """Which of these an upload has to bring."""
-        found = {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
-        return {item.digest for item in wanted} - found
+        return {item.digest for item in wanted} - self.present(wanted)
 
     def expect(self, wanted: Sequence[Stored]) -> None:
         """Nothing is gained by knowing."""
@@ -139,7 +139,11 @@ class FolderRemote:
 
     def _reach(self) -> None:
         """RemoteError unless the folder is there, or can be made: a share that is not mounted must not pass for an empty one."""
-        if not os.path.isdir(self.root) and not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
+        if os.path.isdir(self.root):
+            return
+        if os.path.exists(self.root):
+            raise RemoteError("not a folder", where=self.place, hint="mend the URL in gitml.yaml")
+        if not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
             raise RemoteError("no such folder", where=self.place, hint="mount it, or make it")
 
     def _size(self, path: str) -> int | None:
@@ -173,11 +177,25 @@ class FolderRemote:
         if folder not in self._folders:
             self._reach()
             try:
-                os.makedirs(folder, exist_ok=True)
+                self._make(folder)
             except OSError as error:
                 raise self._refused(error) from error
             self._folders.add(folder)
         return _Fresh(self, folder, kept)
+
+    def _make(self, folder: str) -> None:
+        """Makes a folder with the rights of the one it is in, so that whom the store was opened to may write everywhere in it."""
+        if os.path.isdir(folder):
+            return
+        above = os.path.dirname(folder)
+        self._make(above)
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            return
+        rights = stat.S_IMODE(os.stat(above).st_mode)
+        if len(folder) > len(self.root.rstrip("/")) or rights & stat.S_ISGID:
+            os.chmod(folder, rights)
 
     def _publish(self, fresh: str, fd: int, path: str) -> None:
         os.fchmod(fd, 0o444)

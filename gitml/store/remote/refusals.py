@@ -8,10 +8,13 @@ from gitml.errors import GitmlError, RemoteError, TrustError
 
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
 _USER = re.compile(r"//[^/\s@]+@")
+_TRACE = re.compile(
+    r"\s*\bRequestId:.*", re.DOTALL
+)  # of Azure: what only its own log understands, then all again as XML
 _LONG = 300
 _NOT_TRUSTED = re.compile(
     r"credential|accessdenied|access denied|forbidden|unauthori[sz]ed|permission|signaturedoesnotmatch|invalidaccesskey|"
-    r"expiredtoken|authenticat|host key|hostkey|\b40[13]\b",
+    r"expiredtoken|authenticat|host key|hostkey|connection string|base64-encoded|config profile|\b40[13]\b",
     re.IGNORECASE,
 )
 _UNREACHABLE = re.compile(
@@ -57,5 +60,5 @@ def foreign_error(error: BaseException, place: str, scheme: str) -> GitmlError:
 
 def clean(text: str) -> str:
     """A message in one line, without what may be secret: queries and users of URLs."""
-    line = " ".join(text.split())
+    line = " ".join(_TRACE.sub("", text).split())
     return _USER.sub("//…@", _QUERY.sub("?…", line))[:_LONG]

@@ -116,6 +116,17 @@ def test_the_usual_remote(repo):
         ("fatal: mismatched algorithms: client sha1; server sha256", 6, "mismatched"),
         ("error: inflate: data stream error\nfatal: pack has bad object", 3, "not whole"),
         ("fatal: transport 'ext' not allowed", 7, "ext"),
+        (
+            "fatal: detected dubious ownership in repository at '/srv/t.git'\nTo add an exception for this directory, call:\n"
+            "fatal: Could not read from remote repository.",
+            7,
+            "folder of another user: detected dubious ownership in repository at '/srv/t.git'",
+        ),
+        (
+            "remote: error: insufficient permission for adding an object to repository database ./objects",
+            7,
+            "belong to another user",
+        ),
         ("", 6, "without a word"),
     ],
 )
