@@ -84,6 +84,20 @@ async def test_branches_of_the_tree_before_are_no_part_of_the_tree_of_the_same_t
         assert "above" not in ui.line("» prepare")
 
 
+async def test_where_nothing_was_made_what_was_looked_for_stays(tmp_path: Path) -> None:
+    fresh = Project(tmp_path / "p", {"data.csv": "1\n"})
+    async with shown(fresh.path, fresh.env, "lineage") as ui:
+        page = ui.app.screen
+        held = Held(ui, (id(page), "begin"))
+        page.refresh_data()  # type: ignore[attr-defined]
+        await pressed(ui, "slash", *"data", "full_stop", *"csv", "enter")
+        await ui.until("What data.csv was made from")
+        held.go()
+        await ui.settle()
+        assert "What data.csv was made from" in ui.text()
+        assert "Nothing was made here yet" not in ui.text()
+
+
 async def test_what_runs_is_told_at_the_top_of_a_screen_one_comes_back_to(project: Project, tmp_path: Path) -> None:
     process = project.start("run", "gated", "-S", f"gate={tmp_path}/gate")
     try:

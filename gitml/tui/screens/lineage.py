@@ -48,6 +48,7 @@ class LineagePage(Page):
         self._before: list[tuple[Thing, str]] = []
         self._after: list[tuple[Thing, str]] = []
         self._text: str | None = None
+        self._seeking = False  # a thing was named, and is looked for
         self._told: tuple[Thing, Facts] | None = None  # what is told beside the tree
 
     def body(self) -> ComposeResult:
@@ -74,14 +75,13 @@ class LineagePage(Page):
         """A thing, as `history.things.find_things` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
         if what.get("direction") in (UP, DOWN):
             self.direction = what["direction"]
-        self.unask("begin")
         if self._text is None and not self._before:
             self.thing = None  # what the page began with by itself is nothing to go back to
         self._find(str(what["thing"]), what.get("rev", "HEAD"))
 
     def refresh_data(self) -> None:
-        """The tree, when there is none yet."""
-        if self.thing is not None:
+        """The tree, when there is none yet and none is looked for."""
+        if self.thing is not None or self._seeking:
             return
         text = self._text
         self.ask("begin", lambda ws: find_things(ws, text) if text else newest_things(ws), self._begin)
@@ -95,6 +95,9 @@ class LineagePage(Page):
             self._empty(error)
         else:
             super().wrong(key, error)
+        if key == "find":
+            self._seeking = False
+            self.refresh_data()
 
     def _empty(self, error: Told | None = None) -> None:
         self.query_one("#lineage").display = False
@@ -117,10 +120,13 @@ class LineagePage(Page):
             self._empty()
 
     def _find(self, text: str, rev: str = "HEAD") -> None:
+        self._seeking = True
+        self.unask("begin")
         self.ask("find", lambda ws: find_things(ws, text, rev), self._several)
 
     def _several(self, found: list[Thing]) -> None:
         """One is shown; of several one is chosen, but when the page is only opened."""
+        self._seeking = False
         if len(found) == 1 or self.thing is None:
             self._show(found[-1] if self.thing is None else found[0])
             return
