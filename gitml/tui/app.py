@@ -23,7 +23,6 @@ from gitml.tui.page import Page
 from gitml.tui.places import PLACES, TABS
 from gitml.tui.pulse import Pulse, feel
 from gitml.tui.themes import DARK, LIGHT, THEMES, Inked, inks
-from gitml.tui.widgets.topbar import TopBar
 
 BEAT = 0.5  # seconds between looks at what goes on
 
@@ -168,10 +167,10 @@ class GitmlApp(App[None]):
         if self.pulse.left:
             self._recover()
         for screen in self.screen_stack:
-            if isinstance(screen, Page) and screen.is_mounted:  # one that is being opened asks by itself
-                screen.query_one(TopBar).pulse = self.pulse
+            if isinstance(screen, Page) and screen.is_open:  # one that is being opened asks by itself
+                screen.tell(self.pulse)
         page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
-        if page is not None and page.is_mounted and not first:
+        if page is not None and page.is_open and not first:
             page.refresh_data()
 
     def _recover(self) -> None:

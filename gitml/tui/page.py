@@ -24,6 +24,7 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
+    from gitml.tui.pulse import Pulse
     from gitml.tui.widgets.choices import Choice
 
 Value = TypeVar("Value")
@@ -83,6 +84,17 @@ class Page(Screen[None]):
         """What of this page is to be found again next time, as JSON values."""
         return {}
 
+    # -- what the application uses
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its widgets are there: not yet while it is being opened, and not any more while it is being closed."""
+        return bool(self.query(TopBar))
+
+    def tell(self, pulse: Pulse | None) -> None:
+        """Shows what goes on."""
+        self.query_one(TopBar).pulse = pulse
+
     # -- what a screen uses
 
     def ask(
@@ -117,7 +129,7 @@ class Page(Screen[None]):
     @on(Answered)
     def _take(self, answer: Answered) -> None:
         answer.stop()
-        if answer.serial != self._serials.get(answer.key) or not self.is_attached:
+        if answer.serial != self._serials.get(answer.key) or not self.is_open:
             return
         if answer.error is not None:
             self.wrong(answer.key, told(answer.error))
@@ -173,8 +185,9 @@ class Page(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """The page is seen again: what it shows may be old."""
-        self.query_one(TopBar).pulse = self.ui.pulse
-        self.refresh_data()
+        if self.is_open:
+            self.tell(self.ui.pulse)
+            self.refresh_data()
 
     def action_leave(self) -> None:
         """Back to where the page was opened from."""
