@@ -90,6 +90,24 @@ def test_output_streams_while_the_step_runs_and_is_kept_whole(bench: Bench) -> N
     assert finished.log.written == finished.log.size
 
 
+def test_what_a_step_said_until_it_was_stopped_is_kept(bench: Bench, tmp_path: Path) -> None:
+    for attempt in range(6):  # whatever was on its way when it was told to end
+        executor = bench.executor()
+        begun = tmp_path / f"begun{attempt}"
+        task = bench.task("sh", "-c", f"i=0; while sleep 0.01; do i=$((i + 1)); echo $i; echo > {begun}; done")
+        executor.submit(task)
+        until_true("it begins", begun.exists)
+        time.sleep(attempt * 0.05)
+        executor.cancel(task.attempt)
+        finished = until_finished(executor, task.attempt)[-1]
+        assert isinstance(finished, TaskFinished)
+        assert finished.outcome == "cancelled"
+        lines = [int(line) for line in bench.log(finished).split()]
+        assert lines, (attempt, finished)
+        assert lines == list(range(1, len(lines) + 1))
+        executor.close()
+
+
 def test_a_failure_says_the_status_and_the_last_line(bench: Bench) -> None:
     finished = bench.run("sh", "-c", "echo first; echo 'no such column: x' >&2; exit 3")
     assert (finished.outcome, finished.exit_code) == ("failed", 3)

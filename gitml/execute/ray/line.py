@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from typing import Any
 
 CALL = 1.0  # seconds between calls to the hub when there is nothing to say
@@ -16,30 +17,34 @@ class Line:
         self.name = hub
         self.attempt = attempt
         self.to_say: list[Any] = []
+        self._said: list[Any] = []  # by the call that is not answered yet
         self._hub: Any = None
-        self._answer: Any = None
+        self._answer: Future[Any] | None = None
         self._called = time.monotonic()
         self._answered = self._called
 
     def exchange(self) -> list[Any]:
         """Says what there is to say if the last call was answered; gives what is told. ConnectionError when nobody is there."""
-        import ray
-
         now = time.monotonic()
         told: list[Any] = []
         if self._answer is not None:
-            ready, _ = ray.wait([self._answer], timeout=0)
-            if ready:
+            if self._answer.done():
                 told = self._taken(self._answer)
-                self._answer = None
+                self._answer, self._said = None, []
                 self._answered = now
             elif now - self._answered > DEAF:
                 raise ConnectionError("the run can't be reached")
         if self._answer is None and (self.to_say or now - self._called >= CALL):
-            said, self.to_say = self.to_say, []
-            self._answer = self._found().say.remote(self.attempt, said)
+            hub = self._found()
+            self._said, self.to_say = self.to_say, []
+            # a Future: in a task that was cancelled Ray's own ways to wait break off with KeyboardInterrupt
+            self._answer = hub.say.remote(self.attempt, self._said).future()
             self._called = now
         return told
+
+    def unheard(self) -> list[Any]:
+        """What is still to be said, after what was said and may not have come through."""
+        return [*self._said, *self.to_say]
 
     def _found(self) -> Any:
         import ray
@@ -51,10 +56,10 @@ class Line:
                 raise ConnectionError("the run is gone") from error
         return self._hub
 
-    def _taken(self, answer: Any) -> list[Any]:
+    def _taken(self, answer: Future[Any]) -> list[Any]:
         import ray
 
         try:
-            return list(ray.get(answer))
+            return list(answer.result())
         except ray.exceptions.RayError as error:
             raise ConnectionError("the run is gone") from error

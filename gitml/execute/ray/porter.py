@@ -28,6 +28,7 @@ from gitml.execute.ray.obtaining import Obtaining, Stores, wanted
 from gitml.execute.ray.orders import Order, Report, decode_order, encode_report
 
 TICK = 0.1  # seconds between looks at what was asked
+ENDING = 5.0  # seconds for the processes of a step to be killed
 RIDES = 2**20  # bytes of outputs that come with the report
 LOG_PIECE = 2**20
 
@@ -109,7 +110,11 @@ class Errand:
             if refused:
                 return refusal(self.order, refused)
             station.executor.submit(task._replace(attempt=self.user, log=self.log))
-            finished = self._follow()
+            try:
+                finished = self._follow()
+            except BaseException:
+                self._end()
+                raise
             return self._report(finished._replace(attempt=self.order.attempt, notes=self.notes))
         finally:
             signal.signal(signal.SIGINT, before)
@@ -185,6 +190,8 @@ class Errand:
         quiet_until = time.monotonic() + TICK  # a step that ends before has nothing to say that its report does not
         while True:
             for event in executor.wait(TICK):
+                if event.attempt != self.user:
+                    continue
                 if isinstance(event, TaskFinished):
                     return event
                 if isinstance(event, TaskOutput):
@@ -203,6 +210,15 @@ class Errand:
                         executor.cancel(self.user, now=True)
             except ConnectionError:
                 executor.cancel(self.user, now=True)
+
+    def _end(self) -> None:
+        """Lets nothing of the attempt go on when nobody will hear of it."""
+        executor = self.station.executor
+        executor.cancel(self.user, now=True)
+        until = time.monotonic() + ENDING
+        while time.monotonic() < until:
+            if any(isinstance(event, TaskFinished) and event.attempt == self.user for event in executor.wait(TICK)):
+                return
 
     def _send_log(self) -> None:
         if self.log_fd < 0:
@@ -231,7 +247,7 @@ class Errand:
             else:
                 away.append((name, size))
         folder.added(roots, sum(output.size for output in finished.outputs))
-        log_from = min([said[1] for said in self.line.to_say if said[0] == "log"], default=self.log_sent)
+        log_from = min([said[1] for said in self.line.unheard() if said[0] == "log"], default=self.log_sent)
         if finished.log is not None:
             with self.station.services.store.open(finished.log.digest) as file:
                 file.seek(log_from)

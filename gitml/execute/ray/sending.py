@@ -32,7 +32,8 @@ class RayCall:
         """Asks it to end; with `force` its process is killed."""
         import ray
 
-        ray.cancel(self._ref, force=force)
+        # not what it began: that is its call to the hub, and what it said with that would be lost
+        ray.cancel(self._ref, force=force, recursive=False)
 
 
 class Sender:
