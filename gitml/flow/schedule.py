@@ -7,6 +7,7 @@ Planner again whenever its inputs have become known.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -109,12 +110,17 @@ class Scheduler:
             self.submit_ready()
             if self.outcomes.complete:
                 break
-            idle = not self.attempts and not self.waiting and not self.fetches
+            idle = not self.attempts and not self.fetches and not self.others_work()
             if self.ready and idle:
                 self.wait_for_room()
             for event in self.executors.wait(0.0 if idle else POLL):
                 self.on_event(event)
         return self.outcomes.in_order()
+
+    def others_work(self) -> bool:
+        """Whether another process makes what a step waits for. One may wait for a step of this run that itself finds no room."""
+        slots = [Locks.slot_for(decision.key) for decision in self.waiting.values() if decision.key is not None]
+        return any(self.ws.locks.holder(slot) != os.getpid() for slot in slots)
 
     def give_up(self, why: str) -> list[StepRun]:
         """Ends the run at once, as what performs it is lost; gives the outcome of every step."""

@@ -409,6 +409,21 @@ def test_steps_of_a_cluster_whose_machines_are_gone_failed_and_say_so(
     assert stage.run(lambda name, number: Ending()).status == "succeeded", "their Actions are free"
 
 
+@pytest.mark.timeout(60)
+def test_a_step_that_waits_for_one_that_finds_no_room_does_not_hold_up_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have one Action: the second waits for what the first makes."""
+    for module in (schedule, attempts):
+        monkeypatch.setattr(module, "is_local", lambda target: False)
+    monkeypatch.setattr(schedule, "PATIENCE", 0.0)
+    stage.write("a: | resources: {cpus: 4}, retries: 1, matrix: {x: [1, 2]}")
+    stage.prepare = shrinking(stage, 2)
+    run = stage.run(fails_once, keep_going=True)
+    assert outcomes(run) == {"a[1]": "failed", "a[2]": "failed"}
+    assert all("no machine that is left" in str(step.error) for step in run.steps)
+
+
 def test_a_step_that_waits_to_be_tried_again_is_cancelled_with_the_others(stage: Stage) -> None:
     stage.write(TWO_THAT_FILL_IT)
     stop = StopSignal()
