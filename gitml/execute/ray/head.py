@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from gitml.core.resources import Resources
@@ -12,6 +13,7 @@ from gitml.execute.ray.machines import NODE_ID, Machine, resources_of
 
 PATIENCE = 10.0  # seconds for the head to answer, which may stand still for some
 _MOST_TASKS = 10_000
+_ONE_MACHINE = re.compile(r"node_[0-9a-f]{56}\Z")
 
 
 class Growth(NamedTuple):
@@ -119,7 +121,16 @@ class Head:
         if told:
             groups = autoscaler_pb2.ClusterConfig.FromString(told).node_group_configs
             return Growth(tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0))
-        return Growth(None) if self._autoscaling().autoscaler_state_version > 0 else None
+        return Growth(None) if self._autoscaling().autoscaler_state_version > 0 or self._grows_the_old_way() else None
+
+    def _grows_the_old_way(self) -> bool:
+        """Whether Ray's first autoscaler is at work, which tells neither what it can add nor what it never will.
+
+        It also reports where nothing is ever added; there it calls each machine's kind by that machine's id.
+        """
+        report = json.loads(self.kept("__autoscaling_status", "") or b"{}").get("autoscaler_report") or {}
+        kinds = (*report.get("active_nodes", ()), *report.get("pending_launches", ()))
+        return any(_ONE_MACHINE.match(kind) is None for kind in kinds)
 
     def hopeless(self) -> list[Hopeless]:
         """What waits although no machine that the autoscaler can start would have it."""
