@@ -90,10 +90,13 @@ def decide(
     available: Callable[[OutputRef], bool],
     pipeline: str,
     policy: Policy = ALWAYS_REUSE,
+    *,
+    foresee: bool = False,
 ) -> Decision:
     """What becomes of `step`, given the content of its parts and what is known.
 
     `available` tells whether an output's bytes can be had without running; a result whose bytes are gone counts for nothing.
+    With `foresee` the reason of a step that waits also tells what has changed in it already: for people, as it takes a while.
     """
     for part in (*parts.inputs, parts.code, parts.environment):
         if isinstance(part, Problem):
@@ -104,7 +107,8 @@ def decide(
         if must:
             return Decision(RUN, must)
         waits = f"waits for {_listed(list(dict.fromkeys(part.step for part in pending)))}"
-        changed = _changed(open_action(step, parts), parts.described, cached, pipeline, step.name)
+        after = open_action(step, parts) if foresee else None
+        changed = _changed(after, parts.described, cached, pipeline, step.name) if after else None
         return Decision(
             UNKNOWN, f"{waits}, and {changed}" if changed else f"{waits}: runs unless the same bytes come out"
         )

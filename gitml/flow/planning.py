@@ -54,10 +54,11 @@ class Planner:
 
         return LfsInputs(self.ws, self._source)
 
-    def decide(self, step: GraphStep, results: dict[str, ActionResult | None]) -> Decision:
+    def decide(self, step: GraphStep, results: dict[str, ActionResult | None], *, foresee: bool = False) -> Decision:
         """What becomes of `step` when the steps before it gave `results`."""
         parts = self.finder.parts(step, results)
-        decision = decide(step, parts, self.index, self.availability.has, self.graph.pipeline, self.policy)
+        available, pipeline = self.availability.has, self.graph.pipeline
+        decision = decide(step, parts, self.index, available, pipeline, self.policy, foresee=foresee)
         if decision.kind in (RUN, UNKNOWN) and self.target(step) == LOCAL:
             missing = self.asked(step).missing_from(self.capacity)
             if missing:
@@ -102,23 +103,23 @@ class Planner:
 
         return local_capacity(self.ws, self.config, self.jobs)
 
-    def plan(self, names: Sequence[str]) -> Plan:
-        """Decisions for `names`, which hold every parent of each."""
+    def plan(self, names: Sequence[str], *, foresee: bool = False) -> Plan:
+        """Decisions for `names`, which hold every parent of each; `foresee` as `decide` has it."""
         targets_of(self.graph, names, self.on, self.config)
         # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
         with self.index.looking(), self.availability.gathering() as questions:
-            decisions = self._decisions(names)
+            decisions = self._decisions(names, foresee=foresee)
         if questions:
             self.availability.ask(questions)
             with self.index.looking():
-                decisions = self._decisions(names)
+                decisions = self._decisions(names, foresee=foresee)
         return Plan(decisions, tuple(self.availability.warnings))
 
-    def _decisions(self, names: Sequence[str]) -> dict[str, Decision]:
+    def _decisions(self, names: Sequence[str], *, foresee: bool) -> dict[str, Decision]:
         results: dict[str, ActionResult | None] = {}
         decisions: dict[str, Decision] = {}
         for name in names:
-            decision = decisions[name] = self.decide(self.graph.steps[name], results)
+            decision = decisions[name] = self.decide(self.graph.steps[name], results, foresee=foresee)
             results[name] = decision.result if decision.kind == REUSE else None
         return decisions
 
@@ -160,7 +161,7 @@ def make_plan(
     """The Plan for the wanted steps and all they need; for every step when none is named."""
     names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
     policy = policy or Policy()
-    return _twins_told(Planner(ws, loaded, policy, on=on).plan(names), loaded.graph, policy)
+    return _twins_told(Planner(ws, loaded, policy, on=on).plan(names, foresee=True), loaded.graph, policy)
 
 
 def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:

@@ -83,9 +83,16 @@ class Cache:
 
 
 def decided(
-    cache: Cache, parts: Parts = PARTS, step: GraphStep = STEP, policy: Policy | None = None, gone: str = ""
+    cache: Cache,
+    parts: Parts = PARTS,
+    step: GraphStep = STEP,
+    policy: Policy | None = None,
+    gone: str = "",
+    *,
+    foresee: bool = False,
 ) -> Decision:
-    return decide(step, parts, cache, lambda output: output.name != gone, "p", *([policy] if policy else []))
+    given = [policy] if policy else []
+    return decide(step, parts, cache, lambda output: output.name != gone, "p", *given, foresee=foresee)
 
 
 def test_a_known_result_is_reused() -> None:
@@ -145,16 +152,21 @@ def test_a_result_of_which_an_output_is_gone_counts_for_nothing(name: str) -> No
 
 def test_an_input_not_made_yet_leaves_it_unknown() -> None:
     cache = Cache(RESULT, before=ACTION)
-    decision = decided(cache, PARTS._replace(inputs=(RAW, Pending("make", "o"))))
-    assert decision == Decision(UNKNOWN, "waits for make: runs unless the same bytes come out")
+    waiting = PARTS._replace(inputs=(RAW, Pending("make", "o")))
+    for foresee in (False, True):
+        decision = decided(cache, waiting, foresee=foresee)
+        assert decision == Decision(UNKNOWN, "waits for make: runs unless the same bytes come out")
     assert cache.asked == []
+    assert decided(Cache(), waiting).reason == decision.reason, (
+        "what has changed already is found out only when asked for"
+    )
 
 
 def test_a_step_that_waits_and_would_not_be_reused_for_the_same_bytes_says_what_else_differs() -> None:
     waiting = PARTS._replace(inputs=(RAW, Pending("make", "o")))
 
     def reason(cache: Cache) -> str:
-        decision = decided(cache, waiting)
+        decision = decided(cache, waiting, foresee=True)
         assert decision.kind == UNKNOWN
         return decision.reason
 
@@ -172,7 +184,7 @@ def test_several_that_are_waited_for_are_named_or_counted() -> None:
     def reason(*names: str) -> str:
         inputs = tuple(Binding(name, f".gitml/in/{name}", None, name, "o") for name in names)
         parts = PARTS._replace(inputs=tuple(Pending(name, "o") for name in names))
-        return decided(Cache(), parts, STEP._replace(inputs=inputs)).reason
+        return decided(Cache(), parts, STEP._replace(inputs=inputs), foresee=True).reason
 
     assert reason("a", "b", "a") == "waits for a, b, and never ran"
     assert reason("a", "b", "c", "d") == "waits for a, b and 2 more, and never ran"
