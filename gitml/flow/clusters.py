@@ -6,7 +6,8 @@ What was remembered is asked again as soon as something is to be performed, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.config import LOCAL, Config, Target
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from gitml.execute.ray.executor import RayExecutor
     from gitml.execute.ray.folder import Place
     from gitml.execute.ray.machines import Machine
+
+Wish = tuple[Resources, int]  # what is asked for on a machine, and of so many machines
 
 FACT = "ray-environment"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
@@ -70,18 +73,23 @@ class Clusters:
         cluster.join(from_outside=self.from_outside)
         return cluster
 
-    def check(self, target: Target, wishes: Iterable[tuple[Resources, int]]) -> bool:
-        """Joins the cluster that steps with `wishes` (of so many machines each) are to run on.
+    def check(self, target: Target, wishes: Mapping[str, Wish]) -> bool:
+        """Joins the cluster that the steps with `wishes`, by their names, are to run on.
 
         InputError, before that, for a wish that no machine there can ever fulfil. Whether another environment than was remembered
         is there: then the plan must be made again.
         """
-        wishes = _distinct(wishes)
-        self._refuse_unstarted(target, wishes)
+        distinct: dict[str, tuple[str, Wish]] = {}  # many steps ask for the same
+        for name, wish in wishes.items():
+            distinct.setdefault(repr(wish), (name, wish))
+        for name, wish in distinct.values():
+            with _named(name):
+                self._refuse_unstarted(target, wish)
         cluster = self.connect(target)
         machines = cluster.machines()
-        for asked, nodes in wishes:
-            lack = _lack(cluster, asked, nodes, machines)
+        for name, wish in distinct.values():
+            with _named(name):
+                lack = _lack(cluster, wish, machines)
             if lack is not None:
                 self.waits.append(f"target {target.name}: its autoscaler is to add {lack.words}")
         self.join(target)
@@ -116,10 +124,10 @@ class Clusters:
         from gitml.execute.ray.fleet import able
         from gitml.flow.remote import place_of
 
-        self._refuse_unstarted(target, [(wish, 1)])
+        self._refuse_unstarted(target, (wish, 1))
         cluster = self.connect(target)
         machines = cluster.machines()
-        _lack(cluster, wish, 1, machines)
+        _lack(cluster, (wish, 1), machines)
         self.join(target)
         fitting = able(wish, machines) or machines  # what an autoscaler is to add has, it may be hoped, what these have
         place: Place = place_of(target)
@@ -127,7 +135,7 @@ class Clusters:
         self.ws.index.remember(FACT, id, found.description)
         return found
 
-    def _refuse_unstarted(self, target: Target, wishes: Iterable[tuple[Resources, int]]) -> None:
+    def _refuse_unstarted(self, target: Target, wish: Wish) -> None:
         """InputError for what a Ray of our own can't give, before it is started."""
         if target.ray != LOCAL or self.cluster is not None:
             return
@@ -135,17 +143,17 @@ class Clusters:
         from gitml.execute.ray.own import machine_to_be
 
         machine = machine_to_be(target, self.ws.environ)
-        for asked, nodes in wishes:
-            # what Ray finds out of a machine's hardware is known when it runs
-            labels = {name: value for name, value in asked.labels.items() if name != "accelerator" and "/" not in name}
-            missing = unsatisfiable(asked._replace(labels=labels), nodes, [machine])
-            if missing is not None:
-                raise InputError(f"target {target.name} can't give {missing}", where="ray: local", hint=_OWN_HINT)
+        asked, nodes = wish
+        # what Ray finds out of a machine's hardware is known when it runs
+        labels = {name: value for name, value in asked.labels.items() if name != "accelerator" and "/" not in name}
+        missing = unsatisfiable(asked._replace(labels=labels), nodes, [machine])
+        if missing is not None:
+            raise InputError(f"target {target.name} can't give {missing}", where="ray: local", hint=_OWN_HINT)
 
 
-def _lack(cluster: Cluster, asked: Resources, nodes: int, machines: list[Machine]) -> Lack | None:
+def _lack(cluster: Cluster, wish: Wish, machines: list[Machine]) -> Lack | None:
     """What an autoscaler must add before a wish is fulfilled; InputError when nobody can."""
-    lack = cluster.lack(asked, nodes, machines)
+    lack = cluster.lack(*wish, machines)
     if lack is None or lack.may_come:
         return lack
     there = ", ".join(machine.name for machine in machines[:5])
@@ -153,9 +161,13 @@ def _lack(cluster: Cluster, asked: Resources, nodes: int, machines: list[Machine
     raise InputError(f"target {cluster.target.name} can't give {lack.words}", where=cluster.address, hint=hint)
 
 
-def _distinct(wishes: Iterable[tuple[Resources, int]]) -> list[tuple[Resources, int]]:
-    """Each wish once: many steps ask for the same."""
-    return list({repr(wish): wish for wish in wishes}.values())
+@contextmanager
+def _named(step: str) -> Iterator[None]:
+    """An InputError about what a step asks for names it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"step {step!r} can't run: {error.message}", where=error.where, hint=error.hint) from None
 
 
 def _id_of(target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
-from gitml.flow.clusters import Clusters
+from gitml.flow.clusters import Clusters, Wish
 from gitml.flow.load import Loaded
 from gitml.flow.parts import PartsFinder
 from gitml.flow.targets import target_name, targets_of
@@ -83,13 +83,13 @@ class Planner:
 
         The plan is made again where it was made with what the cluster had installed before.
         """
-        needed: dict[str, list[tuple[Resources, int]]] = {}
+        needed: dict[str, dict[str, Wish]] = {}
         for name, decision in plan.decisions.items():
             step = self.graph.steps[name]
             if decision.kind != REUSE and self.target(step) != LOCAL:
-                needed.setdefault(self.target(step), []).append((self.asked(step), step.gang[0]))
-        for name, wishes in needed.items():
-            target = self.config.target(name)
+                needed.setdefault(self.target(step), {})[name] = (self.asked(step), step.gang[0])
+        for called, wishes in needed.items():
+            target = self.config.target(called)
             assert target is not None
             if self.clusters.check(target, wishes):
                 self.finder.environments.clear()
