@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.cli.terminal import paint, safe, width
 from gitml.cli.words import ago, cells, clipped, columns, cost, duration, moment, number, size
+from gitml.history.following import RUNNING, WAITING
 
 if TYPE_CHECKING:
     from gitml.core.record import Run, StepRun
+    from gitml.history.following import Standing
     from gitml.store.runs import RunRow
 
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "blue"}
@@ -103,6 +105,31 @@ def run_lines(run: Run, now: float) -> list[str]:
     for step in run.steps:
         lines += ["", *_step_lines(step)]
     return lines
+
+
+def standing_lines(standings: Sequence[Standing], now: float) -> list[str]:
+    """What runs of a run in progress, and what waits."""
+    lines = []
+    for step in standings:
+        if step.state == RUNNING:
+            state = paint(RUNNING, STATUS_COLOURS[RUNNING], sys.stdout)
+            took = f" for {duration(now - step.since)}" if step.since is not None else ""
+            again = f", attempt {step.number}" if step.number > 1 else ""
+            name = paint(safe(step.name), "bold", sys.stdout)
+            lines += ["", f"{name}  {state}{took}{again}  {safe(step.reason)}"]
+    waiting = [safe(step.name) for step in standings if step.state == WAITING]
+    if waiting:
+        listed = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5:,} more" if len(waiting) > 5 else "")
+        lines += ["", f"{paint(f'{WAITING:<10}', 'dim', sys.stdout)} {listed}"]
+    return lines
+
+
+def in_progress_as_json(run: Run, standings: Sequence[Standing]) -> dict[str, Any]:
+    """A run in progress as ``--json`` shows it: as one that has ended, and what runs and waits beside."""
+    from gitml.core.record import run_as_json
+
+    named = {state: [step.name for step in standings if step.state == state] for state in (RUNNING, WAITING)}
+    return {**run_as_json(run), **named}
 
 
 def _step_lines(step: StepRun) -> list[str]:

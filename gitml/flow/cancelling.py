@@ -52,7 +52,7 @@ def _cancel_there(there: There, timeout: float) -> Cancelled:
             raise BusyError(message, where=f"target {submission.target}")
         time.sleep(0.5)
     try:
-        status = seen(there.jobs, submission).status
+        status = seen(there.jobs, submission)[0].status
     except RemoteError:
         status = "cancelled"  # before it had begun
     return Cancelled(submission.run, status, submission.target)

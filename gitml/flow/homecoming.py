@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from gitml.core.digest import Digest, hex_of
-from gitml.core.events import RunFinished, RunStarted, StepFinished
-from gitml.core.record import Run, StepRun, decode_run
+from gitml.core.events import RunFinished, RunStarted, StepFinished, StepStarted
+from gitml.core.record import Run, decode_run
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
 from gitml.execute.ray.cluster import Cluster
 from gitml.execute.ray.hauling import discard, haul
 from gitml.execute.ray.jobs import RUNNING, Job, Jobs
 from gitml.flow.submitting import submissions_on
 from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
+from gitml.history.following import RUNNING as STEP_RUNS
+from gitml.history.following import WAITING, Standing, ended
 from gitml.history.submissions import Submission, forget, submissions
 from gitml.ledger.layout import parse_path
 from gitml.ledger.sync import sync
@@ -56,22 +58,24 @@ def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
     return sayings(jobs.output(submission.job).split("\n"))
 
 
-def seen(jobs: Jobs, submission: Submission) -> Run:
-    """The run as far as it has come."""
+def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[Standing]]:
+    """The run as far as it has come, and how each of its steps stands."""
     job = _job(jobs, submission)
     run: Run | None = None
-    names: tuple[str, ...] = ()
-    steps: dict[str, StepRun] = {}
+    steps: dict[str, Standing] = {}
     for saying in sayings(jobs.output(submission.job).split("\n")):
         if isinstance(saying, RunFinished):
-            return saying.run
+            return saying.run, [ended(step) for step in saying.run.steps]
         if isinstance(saying, RunStarted):
-            run, names = saying.run, saying.steps
+            run, steps = saying.run, {name: Standing(name, WAITING) for name in saying.steps}
+        elif isinstance(saying, StepStarted):
+            steps[saying.name] = Standing(saying.name, STEP_RUNS, saying.reason, saying.number)
         elif isinstance(saying, StepFinished):
-            steps[saying.step.name] = saying.step
+            steps[saying.step.name] = ended(saying.step)
     if run is None:
         raise _not_begun(job, jobs, submission)
-    return run._replace(steps=tuple([steps[name] for name in names if name in steps]))
+    stand = list(steps.values())
+    return run._replace(steps=tuple([standing.step for standing in stand if standing.step is not None])), stand
 
 
 def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> Home:

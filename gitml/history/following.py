@@ -24,12 +24,14 @@ class Standing(NamedTuple):
     step: StepRun | None = None
 
 
+def ended(step: StepRun) -> Standing:
+    """How a step stands that has ended."""
+    return Standing(step.name, step.outcome, step.reason, len(step.attempts), None, step)
+
+
 def standings(found: Found) -> list[Standing]:
     """Every step of a run in the order of its plan."""
-    done = {
-        step.name: Standing(step.name, step.outcome, step.reason, len(step.attempts), None, step)
-        for step in found.run.steps
-    }
+    done = {step.name: ended(step) for step in found.run.steps}
     if found.live is None:
         return list(done.values())
     begun = _begun(found.live.folder)

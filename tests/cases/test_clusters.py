@@ -321,6 +321,8 @@ def test_a_submitted_run_is_cancelled_and_recorded_so(outside: FarProject, clust
     seen = outside.machine.do("sh", "-c", "cat seen.svg && rm seen.svg", cwd=outside.path).stdout.replace("&#160;", " ")
     assert "on cluster big" in seen
     assert "▶" in seen
+    shown = outside.gitml("show", run, "--json").json
+    assert (shown["status"], shown["steps"], shown["running"], shown["waiting"]) == ("running", [], ["stuck"], [])
     assert outside.gitml("cancel", run, "--json").json == {"run": run, "status": "cancelled"}
     assert outside.gitml("collect", run, code=1).out.startswith(f"run {run[:8]} stuck cancelled")
     assert outside.gitml("log", "--status", "cancelled", "--json").json[0]["run"] == run

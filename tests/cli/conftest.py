@@ -150,6 +150,13 @@ class Project:
             time.sleep(0.02)
         raise AssertionError("no run began")
 
+    def wait_for(self, path: Path) -> None:
+        """Waits until a file is there."""
+        end = time.monotonic() + PATIENCE
+        while not path.exists():
+            assert time.monotonic() < end, f"{path} does not come"
+            time.sleep(0.02)
+
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:

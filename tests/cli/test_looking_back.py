@@ -162,6 +162,32 @@ def test_an_ambiguous_prefix_names_the_runs_it_fits(project: Project) -> None:
     assert project.gitml("show", "abcdef000000001", "--json").data["run"] == "abcdef0000000010"
 
 
+def test_show_tells_of_a_run_that_goes_on_what_runs_and_what_waits(history: Project) -> None:
+    wait = "while ! test -e $0; do sleep 0.02; done"
+    begun, over = history.root / "begun", history.root / "over"
+    step = "{run: 'true', after: [hold]}"
+    history.write(
+        "pipelines/slow.yaml",
+        f"steps:\n  quick: {{run: 'true'}}\n  hold: {{run: sh -c 'touch {begun}; {wait}' {over}, after: [quick]}}\n"
+        + "".join(f"  after{number}: {step}\n" for number in range(7)),
+    )
+    process = history.start("run", "slow")
+    try:
+        history.wait_for(begun)
+        out = history.gitml("show").out
+        assert re.search(r"^quick  executed in ", out, re.MULTILINE)
+        assert re.search(r"^hold  running for [\d.]+m?s  never ran$", out, re.MULTILINE)
+        assert out.endswith("waiting    after0, after1, after2, after3, after4 and 2 more\n")
+        shown = history.gitml("show", "--json").data
+        assert [step["name"] for step in shown["steps"]] == ["quick"]
+        assert (shown["running"], len(shown["waiting"])) == (["hold"], 7)
+    finally:
+        over.touch()
+        process.communicate(timeout=PATIENCE)
+    assert "waiting" not in history.gitml("show").out
+    assert "waiting" not in history.gitml("show", "--json").data
+
+
 def test_nothing_to_show_is_an_error(fresh: Project) -> None:
     assert fresh.gitml("show", code=2).err == "gitml: nothing has run here yet: gitml run\n"
 

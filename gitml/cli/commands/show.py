@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from gitml.cli.loading import recover_killed, there_option
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import safe
 from gitml.flow.submitted import submitted_run
+
+if TYPE_CHECKING:
+    from gitml.core.record import Run
+    from gitml.history.following import Standing
 
 
 @verb("show", json=True)
@@ -16,9 +23,11 @@ from gitml.flow.submitted import submitted_run
 def command(session: Session, run: str, on: str | None) -> int:
     """Show one run: its commit and parameters, and of each step the outcome, reason, cost, outputs and metrics.
 
+    Of a run that goes on also what runs and what waits.
+
     RUN is the beginning of a run's id (4 digits or more); without it, the newest run.
     """
-    from gitml.cli.runshow import run_lines
+    from gitml.history.following import standings
     from gitml.history.runs import find_run
 
     recover_killed(session.ws)
@@ -26,26 +35,25 @@ def command(session: Session, run: str, on: str | None) -> int:
         if there is not None:
             from gitml.flow.homecoming import seen
 
-            shown = seen(there.jobs, there.submission)
-            if session.json:
-                from gitml.core.record import run_as_json
-
-                session.show_json(run_as_json(shown))
-                return 0
-            session.show(*run_lines(shown, session.ws.now()))
+            shown, steps = seen(there.jobs, there.submission)
             short, target = shown.id[:8], safe(there.submission.target)
-            session.note(
-                f"it is on {target}: "
-                + (f"gitml logs {short} -f" if shown.status == "running" else f"gitml collect {short}")
-            )
+            more = f"gitml logs {short} -f" if shown.status == "running" else f"gitml collect {short}"
+            _show(session, shown, steps, f"it is on {target}: {more}")
             return 0
     found = find_run(session.ws, run)
-    if session.json:
-        from gitml.core.record import run_as_json
-
-        session.show_json(run_as_json(found.run))
-        return 0
-    session.show(*run_lines(found.run, session.ws.now()))
-    if found.live is not None:
-        session.note(f"it is going on: gitml logs {found.run.id[:8]} -f")
+    going_on = f"it is going on: gitml logs {found.run.id[:8]} -f" if found.live is not None else None
+    _show(session, found.run, standings(found), going_on)
     return 0
+
+
+def _show(session: Session, run: Run, steps: Sequence[Standing], note: str | None) -> None:
+    from gitml.cli.runshow import in_progress_as_json, run_lines, standing_lines
+    from gitml.core.record import run_as_json
+
+    if session.json:
+        session.show_json(in_progress_as_json(run, steps) if run.status == "running" else run_as_json(run))
+        return
+    now = session.ws.now()
+    session.show(*run_lines(run, now), *standing_lines(steps, now))
+    if note:
+        session.note(note)
