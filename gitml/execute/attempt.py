@@ -58,6 +58,8 @@ def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report
 def _perform(
     job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float, log: Log
 ) -> TaskFinished:
+    if watch.asked() != NONE:
+        raise StoppedError
     environments = services.environments
     realised = environments.realise(job.environment, watch, report.line)
     action = job.action

@@ -47,6 +47,7 @@ class Worker(Watch):
         self._frames = Frames()
         self._asked = NONE
         self._jobs: list[Any] = []
+        self._early: dict[str, int] = {}  # what was asked of attempts that have not begun
         self._can_read = select.poll()
         self._can_read.register(fd, select.POLLIN)
         self._can_write = select.poll()
@@ -97,7 +98,7 @@ class Worker(Watch):
 
     def drop(self) -> None:
         """The attempt is to stop now: a process that runs is killed where it is watched, any other work is abandoned."""
-        if self.root is None:
+        if self.root is None:  # none is begun: what is asked is heard when it comes to its turn
             return
         if self.attending:
             self._asked = NOW
@@ -105,7 +106,7 @@ class Worker(Watch):
             self.abandon()
 
     def _perform(self, job: Job, services: Services, memory: BlobMemory) -> None:
-        self.attempt, self._asked = job.attempt, NONE
+        self.attempt, self._asked = job.attempt, self._early.pop(job.attempt, NONE)
         self.root = sandbox_of(self.live_dir, job.attempt)
         sandbox = Sandbox(self.root, services, memory)
         report = Report(lambda: self.say(["started", job.attempt]), self._show)
@@ -141,8 +142,12 @@ class Worker(Watch):
         for message in self._frames.feed(data):
             if message["op"] == "run":
                 self._jobs.append(message)
+                continue
+            asked = NOW if message["now"] else SOFT
+            if any(job["attempt"] == message["attempt"] for job in self._jobs):
+                self._early[message["attempt"]] = max(asked, self._early.get(message["attempt"], NONE))
             elif message["attempt"] == self.attempt:
-                self._asked = max(self._asked, NOW if message["now"] else SOFT)
+                self._asked = max(self._asked, asked)
 
 
 def _failed(attempt: str, error: str) -> TaskFinished:

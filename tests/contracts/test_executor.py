@@ -108,6 +108,21 @@ def test_what_a_step_said_until_it_was_stopped_is_kept(bench: Bench, tmp_path: P
         executor.close()
 
 
+@pytest.mark.parametrize("now", [False, True])
+def test_a_task_that_is_cancelled_before_it_begins_does_not_run(bench: Bench, tmp_path: Path, now: bool) -> None:
+    executor = bench.executor(slots=1)
+    for before in (None, "true", "mkdir d; cd d; i=0; while [ $i -lt 10000 ]; do : > f$i; i=$((i+1)); done"):
+        if before is not None:  # what performs it is to be idle, then to clear up after the last
+            finish(executor, bench.task("sh", "-c", before))
+        task = bench.task("sh", "-c", f"sleep 2; touch {tmp_path}/ran")
+        executor.submit(task)
+        executor.cancel(task.attempt, now=now)
+        finished = until_finished(executor, task.attempt)[-1]
+        assert isinstance(finished, TaskFinished)
+        assert (before, finished.outcome) == (before, "cancelled")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_failure_says_the_status_and_the_last_line(bench: Bench) -> None:
     finished = bench.run("sh", "-c", "echo first; echo 'no such column: x' >&2; exit 3")
     assert (finished.outcome, finished.exit_code) == ("failed", 3)
