@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
 from gitml.core.remotes import RemoteSpec
@@ -50,7 +51,7 @@ class WorkerFolder:
         self.git = GitShelf(os.path.join(root, "git"))
         self._doubt_after_a_crash()
         self._whole: set[str] = set()
-        self._swept = 0
+        self._lost = [0, 0]  # when something was last evicted, and when last quarantined
         self._added = 0
 
     def services(self) -> Services:
@@ -68,12 +69,16 @@ class WorkerFolder:
                     self.git.keep(id, content)
             elif not self.store.holds(digest_named(name), len(content)):
                 arriving = Incoming(self.store, digest_named(name), len(content))
-                arriving.write(content)
-                arriving.commit()
+                try:
+                    arriving.write(content)
+                    arriving.commit()
+                except BaseException:
+                    arriving.abandon()
+                    raise
 
     def lacking(self, roots: Sequence[str]) -> list[str]:
         """What of `roots`, and of all below the trees among them, is not here."""
-        self._heed_sweeps()
+        self._heed_losses()
         missing: dict[str, None] = {}
         for root in roots:
             self._look(root, missing)
@@ -190,6 +195,11 @@ class WorkerFolder:
             os.close(gate)
         return fd
 
+    def unpin(self, user: str, pin: int) -> None:
+        """Lets go of what `user` pinned."""
+        os.unlink(os.path.join(self.root, "pins", user))
+        os.close(pin)
+
     def added(self, roots: Sequence[str], size: int) -> None:
         """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
         self._note(roots)
@@ -222,14 +232,14 @@ class WorkerFolder:
         fcntl.flock(fd, how)
         return fd
 
-    def _heed_sweeps(self) -> None:
-        """What was here may have been evicted by another process since."""
-        try:
-            swept = os.stat(os.path.join(self.root, "swept")).st_mtime_ns
-        except FileNotFoundError:
-            swept = 0
-        if swept != self._swept:
-            self._swept = swept
+    def _heed_losses(self) -> None:
+        """What was here may have been evicted, or found damaged, by another process since."""
+        lost = [0, 0]
+        for index, path in enumerate((os.path.join(self.root, "swept"), self.store.quarantined)):
+            with suppress(FileNotFoundError):
+                lost[index] = os.stat(path).st_mtime_ns
+        if lost != self._lost:
+            self._lost = lost
             self._whole.clear()
             self.store.sound_trees.clear()
 

@@ -10,18 +10,21 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gitml.errors import GitmlError
 from gitml.execute.descendants import end_strays
 from gitml.execute.ray.naming import BLOB, GIT_TREE, TREE, digest_named, git_name, parted, stored_name
 from gitml.execute.removal import remove_tree
+from gitml.repo.gitshelf import is_partial
 
 if TYPE_CHECKING:
     from gitml.flow.workerfolder import WorkerFolder
 
 KEEP = 0.8  # of the limit: what is left after a sweep
 YOUNG = 60.0  # seconds: what is younger may be on its way to its step
+FORSAKEN = 3600.0  # seconds after which what nobody wrote to is waited for no more
 EVERY = 600.0  # seconds between looks at a folder that nothing much was added to
 
 
@@ -39,6 +42,7 @@ def tidy(folder: WorkerFolder, *, now: bool = False) -> int:
     gate = folder.gate(fcntl.LOCK_EX)
     try:
         pinned = _pinned(folder)
+        _clear_up(folder)
         objects = _objects(folder)
         limit = folder.limit if folder.limit is not None else _half_of_disk(folder.root)
         if sum(size for _, size, _ in objects.values()) <= limit:
@@ -54,7 +58,7 @@ def _pinned(folder: WorkerFolder) -> list[str]:
     roots: list[str] = []
     for user in os.listdir(place) if os.path.isdir(place) else ():
         path = os.path.join(place, user)
-        with open(path, "rb") as file:
+        with suppress(FileNotFoundError), open(path, "rb") as file:  # it may end now, and take its pin along
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -65,6 +69,18 @@ def _pinned(folder: WorkerFolder) -> list[str]:
             remove_tree(sandbox)
             os.unlink(path)
     return roots
+
+
+def _clear_up(folder: WorkerFolder) -> None:
+    """Removes what is being written no more: contents that never came whole, and logs of attempts that were killed."""
+    folder.store.sweep_temporaries(FORSAKEN)
+    logs = os.path.join(folder.root, "live")
+    for place, is_left in ((folder.git.root, is_partial), (logs, lambda name: name.endswith(".log"))):
+        with suppress(FileNotFoundError), os.scandir(place) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if is_left(entry.name) and time.time() - entry.stat().st_mtime > FORSAKEN:
+                        os.unlink(entry.path)
 
 
 def _objects(folder: WorkerFolder) -> dict[str, tuple[str, int, float]]:
@@ -78,7 +94,7 @@ def _objects(folder: WorkerFolder) -> dict[str, tuple[str, int, float]]:
                     stat = os.stat(path)
                 except FileNotFoundError:
                     continue
-                if not name.startswith("tmp-") and len(os.path.basename(place)) == 2:
+                if not is_partial(name) and len(os.path.basename(place)) == 2:
                     found[os.path.basename(place) + name] = (path, stat.st_size, stat.st_ctime)
     return found
 

@@ -15,6 +15,7 @@ from gitml.errors import IntegrityError, MachineError
 from gitml.repo.objects import parse_tree
 
 _CHUNK = 2**20
+_PARTIAL = "tmp-"
 _ALGORITHMS = {40: "sha1", 64: "sha256"}
 
 
@@ -39,8 +40,12 @@ class GitShelf:
     def keep(self, oid: str, raw: bytes) -> None:
         """Keeps an object; IntegrityError when `raw` is not what its id says."""
         arriving = self.incoming(oid, len(raw))
-        arriving.write(raw)
-        arriving.commit()
+        try:
+            arriving.write(raw)
+            arriving.commit()
+        except BaseException:
+            arriving.abandon()
+            raise
 
     def incoming(self, oid: str, size: int) -> IncomingObject:
         """An object of `size` bytes that arrives in pieces."""
@@ -108,6 +113,11 @@ class GitShelf:
         return IntegrityError(f"Git object {oid} was damaged on this machine", where=path, hint="run again")
 
 
+def is_partial(name: str) -> bool:
+    """Whether a file in a shelf's folder is an object on its way in."""
+    return name.startswith(_PARTIAL)
+
+
 class IncomingObject:
     """An object of Git on its way in, in order. `position` is how much is here: go on there after a cut."""
 
@@ -117,7 +127,7 @@ class IncomingObject:
         self._shelf = shelf
         self._oid = oid
         self._hash = hashlib.new(_ALGORITHMS[len(oid)])
-        self._path = os.path.join(shelf.root, f"tmp-{os.getpid()}-{os.urandom(6).hex()}")
+        self._path = os.path.join(shelf.root, f"{_PARTIAL}{os.getpid()}-{os.urandom(6).hex()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             self._fd = os.open(self._path, flags, 0o444)

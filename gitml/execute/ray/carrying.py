@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -54,10 +55,19 @@ class Carrier:
         others = [self.depot(source) for source in sources]
         self._pool.submit(self._told, done, lambda: self._bring(depot, others, name, size))
 
-    def fetch(self, node: str, contents: Sequence[tuple[str, int]], done: Done) -> None:
-        """Brings contents home from the machine that made them, in the order given."""
+    def fetch(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Done) -> None:
+        """Brings contents home from the machine that made them, in the order given; they are those of `roots` and below."""
         depot = self.depot(node)
-        self._pool.submit(self._told, done, lambda: self._fetch(depot, contents))
+        holder = f"home-{os.urandom(8).hex()}"
+        depot.hold.remote(holder, list(roots))  # now: it may take a while until there is a thread for it
+
+        def fetch() -> None:
+            try:
+                self._fetch(depot, contents)
+            finally:
+                depot.release.remote(holder)
+
+        self._pool.submit(self._told, done, fetch)
 
     def close(self) -> None:
         """Starts nothing more; does not wait."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from gitml.execute.ray.folder import Arriving, Folder, Place
 
 PIECE = 8 * 2**20
 UNDER_WAY = 4
-GROUPS = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2}  # threads
+GROUPS = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2, "hold": 1}  # threads
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -34,12 +34,15 @@ def _served_by(group: str) -> Callable[[Method], Method]:
 
 
 class Depot:
-    """An actor with threads: ``in`` takes what the driver sends, in order; ``out`` gives; ``pull`` fetches from other depots."""
+    """An actor with threads: ``in`` takes what the driver sends, in order; ``out`` gives; ``pull`` fetches from other depots;
+    ``hold`` keeps from eviction what is to be given.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.taking: Folder = place.folder(os.environ)
         self.arriving: dict[str, Arriving] = {}
+        self.held: dict[str, int] = {}  # descriptors of pins, by who needs them
 
     @_served_by("in")
     def begin(self, name: str, size: int) -> int:
@@ -85,6 +88,18 @@ class Depot:
             raise
         arriving.commit()
         folder.added([name], size)
+
+    @_served_by("hold")
+    def hold(self, holder: str, roots: Sequence[str]) -> None:
+        """Keeps what is at and below `roots` from being evicted, until `release`, or as long as this lives."""
+        self.held[holder] = self.place.folder(os.environ).pin(holder, roots)
+
+    @_served_by("hold")
+    def release(self, holder: str) -> None:
+        """What `holder` needed may be evicted."""
+        pin = self.held.pop(holder, -1)
+        if pin >= 0:
+            self.place.folder(os.environ).unpin(holder, pin)
 
     @_served_by("out")
     def give(self, name: str, position: int, size: int) -> Any:

@@ -64,6 +64,9 @@ class Folder(Protocol):
     def pin(self, user: str, roots: Sequence[str]) -> int:
         """Keeps contents from being evicted as long as the descriptor given back is open; `user` names who needs them."""
 
+    def unpin(self, user: str, pin: int) -> None:
+        """Lets go of what `user` pinned."""
+
     def added(self, roots: Sequence[str], size: int) -> None:
         """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
 

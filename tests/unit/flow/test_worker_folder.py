@@ -10,9 +10,10 @@ import pytest
 
 from gitml.core.digest import digest_of
 from gitml.core.tree import TreeEntry, encode_tree
-from gitml.errors import IntegrityError
+from gitml.errors import IntegrityError, MachineError
 from gitml.execute.ray.folder import Place
 from gitml.execute.ray.naming import GIT_BLOB, GIT_TREE, stored_name
+from gitml.flow import workertidying
 from gitml.flow.workerfolder import ASSEMBLY, WorkerFolder
 from gitml.flow.workertidying import YOUNG
 
@@ -116,6 +117,78 @@ def test_what_a_killed_attempt_left_is_removed(tmp_path: Path) -> None:
     place.tidy(now=True)
     assert (left.exists(), kept.exists()) == (False, True)
     os.close(running)
+
+
+def test_a_pin_that_goes_while_they_are_looked_through_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder(tmp_path)
+    ending, running = place.pin("run-1", []), place.pin("run-2", [blob(b"needed")])
+    listed = os.listdir
+
+    def list_and_end(path: str) -> list[str]:
+        names = listed(path)
+        if path.endswith("pins") and "run-1" in names:
+            place.unpin("run-1", ending)
+        return names
+
+    monkeypatch.setattr(os, "listdir", list_and_end)
+    assert workertidying._pinned(place) == [blob(b"needed")]
+    place.unpin("run-2", running)
+
+
+def test_what_never_came_whole_is_removed_once_nobody_wrote_to_it_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder(tmp_path)
+    name, raw = git("blob", b"half")
+    arriving = [place.arriving(blob(b"content"), 7), place.arriving(name, len(raw))]
+    for one in arriving:
+        one.write(b"c")
+    log = Path(place.root, "live", "run-2.log")
+    log.parent.mkdir()
+    log.write_text("said\n")
+
+    def left() -> list[Path]:
+        return [path for path in Path(place.root).rglob("*") if path.parent.name in ("tmp", "git", "live")]
+
+    assert len(left()) == 3
+    place.tidy(now=True)
+    assert len(left()) == 3, "it may still come"
+    monkeypatch.setattr(workertidying, "FORSAKEN", -1.0)
+    place.tidy(now=True)
+    assert left() == []
+
+
+def test_a_content_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder(tmp_path)
+    name, raw = git("blob", b"x")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    for contents in ({name: raw}, {blob(b"x"): b"x"}):
+        with pytest.raises(MachineError):
+            place.keep(contents)
+    assert [path.name for path in Path(place.root).rglob("*") if path.parent.name in ("tmp", "git")] == []
+
+
+def test_a_file_that_another_process_found_damaged_is_lacking_in_a_tree_known_to_be_whole(tmp_path: Path) -> None:
+    place, other = folder(tmp_path), folder(tmp_path)
+    source = Path(place.root, "source")
+    source.mkdir()
+    for number in range(300):  # so many that it is remembered to be whole
+        (source / str(number)).write_text(f"content {number}\n")
+    digest, _ = place.store.take_tree(str(source))
+    root = stored_name(digest, tree=True)
+    assert place.lacking([root]) == []
+    bad = other.store.listing(digest)[5].digest
+    path = Path(other.store.path_of(bad))
+    path.chmod(0o644)
+    path.write_text("scribbled")
+    assert not other.store.is_sound(bad)
+    assert place.lacking([root]) == [stored_name(bad, tree=False)]
 
 
 def test_after_the_machine_was_started_anew_large_contents_are_hashed_before_use(tmp_path: Path) -> None:
