@@ -265,8 +265,8 @@ TaskEvent = TaskStarted | TaskOutput | TaskFinished
 class Executor(Protocol):
     """Performs Tasks and knows no Graph. Every submitted Task ends in exactly one TaskFinished."""
 
-    def takes(self, resources: Resources, nodes: int = 1) -> bool:
-        """Whether a Task that asks for this, on each of so many machines, would begin all but at once if submitted now."""
+    def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
+        """Whether a Task that asks for this, on each of so many machines, would begin or fail all but at once, submitted now."""
 
     def submit(self, task: Task) -> None:
         """Starts a Task, of a kind that `takes` agreed to."""

@@ -86,7 +86,7 @@ class LocalExecutor:
         """How many Tasks may run at once."""
         return self._slots
 
-    def takes(self, resources: Resources, nodes: int = 1) -> bool:
+    def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether a Task that asks for this may be submitted now."""
         busy = sum(1 for seat in self._seats.values() if seat.attempt is not None)
         return busy < self._slots and resources.fits(self._free)

@@ -112,7 +112,8 @@ class Attempts:
         active = self._again.pop(step.name, None) or self._lacking.pop(step.name, None)
         if active is None:
             active = Active(step, decision, 1, 0.0, (), self.planner.target(step), ())
-        self._attempt(active._replace(started=self.ws.now(), stored=stored))
+        # decided anew, maybe, since the last attempt: what it lacked could not be had and was made again
+        self._attempt(active._replace(decision=decision, started=self.ws.now(), stored=stored))
 
     def cancel(self, *, now: bool) -> None:
         """Asks all of them to end; `now` without being asked nicely first."""

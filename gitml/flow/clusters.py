@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import Environment, environment_of
 from gitml.core.resources import Resources
-from gitml.errors import InputError
+from gitml.errors import InputError, RemoteError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Wish = tuple[Resources, int]  # what is asked for on a machine, and of so many machines
 
 FACT = "ray-environment"
+MEANT = "ray-auto"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
 
 
@@ -44,7 +45,7 @@ class Clusters:
     ) -> Environment:
         """The environment of a step on a cluster: as it was last, unless the cluster is joined and can be asked."""
         question = (target, wish, name, text, programs)
-        id = _id_of(*question)
+        id = _id_of(*question, self._meant(target))
         if self.cluster is None or not self.cluster.joined:
             known = self.ws.index.fact(FACT, id)
             if known is not None:
@@ -135,6 +136,21 @@ class Clusters:
         self.ws.index.remember(FACT, id, found.description)
         return found
 
+    def _meant(self, target: Target) -> str:
+        """Which cluster a target means that leaves it to this machine: as it was last, when it is part of none now."""
+        if target.ray != "auto":
+            return ""
+        from gitml.execute.ray.door import address_of
+
+        known: str = self.ws.index.fact(MEANT, target.name) or ""
+        try:
+            meant = address_of(target, self.ws.environ)
+        except RemoteError:
+            return known
+        if meant != known:
+            self.ws.index.remember(MEANT, target.name, meant)
+        return meant
+
     def _refuse_unstarted(self, target: Target, wish: Wish) -> None:
         """InputError for what a Ray of our own can't give, before it is started."""
         if target.ray != LOCAL or self.cluster is not None:
@@ -170,8 +186,10 @@ def _named(step: str) -> Iterator[None]:
         raise InputError(f"step {step!r} can't run: {error.message}", where=error.where, hint=error.hint) from None
 
 
-def _id_of(target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]) -> str:
+def _id_of(
+    target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...], meant: str
+) -> str:
     import hashlib
 
-    said = [target.name, target.ray, wish, None if text is None else hashlib.sha256(text).hexdigest(), programs]
+    said = [target.name, target.ray, meant, wish, None if text is None else hashlib.sha256(text).hexdigest(), programs]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

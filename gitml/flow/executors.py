@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gitml.core.config import LOCAL
+from gitml.core.digest import Digest
 from gitml.core.protocols import Executor, Task, TaskEvent, TaskFinished
 from gitml.core.resources import Resources
 
@@ -19,9 +20,9 @@ class Executors:
         self._made: dict[str, Executor] = {}
         self._of: dict[str, Executor] = {}  # by attempt
 
-    def takes(self, target: str, resources: Resources, nodes: int = 1) -> bool:
+    def takes(self, target: str, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether the target has room for a step that asks for this, on each of so many machines."""
-        return self._on(target).takes(resources, nodes)
+        return self._on(target).takes(resources, nodes, environment)
 
     def submit(self, target: str, task: Task) -> None:
         """Starts a Task there."""
@@ -31,7 +32,7 @@ class Executors:
 
     def wait(self, timeout: float) -> Sequence[TaskEvent]:
         """What happened, waiting up to `timeout` seconds for the first of it."""
-        used = list(dict.fromkeys(self._of.values()))
+        used = list(self._made.values())  # also one without attempts: it hears of machines that come
         if len(used) == 1:
             return self._noted(used[0].wait(timeout))
         deadline = time.monotonic() + timeout

@@ -78,6 +78,10 @@ class Outcomes:
             self._note(StepRun(name, "cancelled" if self.stopped else "skipped", reason, 0.0))
             stack.extend((child, name) for child in self._children[name])
 
+    def waits_for_none(self, name: str) -> bool:
+        """Whether all that a step needs is done."""
+        return self._missing[name] == 0
+
     def take_back(self, name: str, parents: Iterable[str]) -> list[str]:
         """Parents of `name` are to be made again; gives those that had been done, whose other children wait anew."""
         again = [parent for parent in dict.fromkeys(parents) if parent in self.done]

@@ -155,6 +155,19 @@ def inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> 
     ]
 
 
+def out_of_date(step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
+    """Whether a step that `step` has inputs of is being made again, or has made others since this was decided."""
+    assert decision.action is not None
+    contents = {taken.name: taken.content for taken in decision.action.inputs}
+    for binding in step.inputs:
+        if binding.step is not None:
+            result = results.get(binding.step)
+            output = result.output(binding.port) if result is not None else None
+            if output is None or output.digest != contents.get(binding.name, output.digest):
+                return True
+    return False
+
+
 def make_plan(
     ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None, on: str | None = None
 ) -> Plan:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from gitml.core.digest import Digest
 from gitml.core.resources import Resources
 
 
@@ -22,13 +23,14 @@ class Wish(NamedTuple):
     labels: tuple[tuple[str, str], ...]
     custom: tuple[tuple[str, float], ...]
     nodes: int
+    environment: Digest
     supplied: bool
 
 
-def wish_of(target: str, asked: Resources, nodes: int, supplied: bool) -> Wish:
-    """The Wish of a step that asks `target` for `asked`, of each of so many machines."""
+def wish_of(target: str, asked: Resources, nodes: int, environment: Digest, supplied: bool) -> Wish:
+    """The Wish of a step that asks `target` for `asked` and an environment, of each of so many machines."""
     labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
-    return Wish(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, supplied)
+    return Wish(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, environment, supplied)
 
 
 class ReadySteps:

@@ -25,7 +25,7 @@ from gitml.flow.inputs import MOST, Arrival, InputFetches
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.outcomes import Outcomes
-from gitml.flow.planning import Planner, inputs_made
+from gitml.flow.planning import Planner, inputs_made, out_of_date
 from gitml.flow.ready import ReadySteps, Wish, wish_of
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
@@ -173,10 +173,11 @@ class Scheduler:
 
     def line_up(self, name: str) -> None:
         """The step begins when there is room for it."""
-        step = self.graph.steps[name]
+        step, action = self.graph.steps[name], self.plan.decisions[name].action
+        assert action is not None
         prepared = name in self.supplied or name in self.attempts.again
-        wish = wish_of(self.planner.target(step), self.planner.asked(step), step.gang[0], prepared)
-        self.ready.push(wish, name)
+        target, asked = self.planner.target(step), self.planner.asked(step)
+        self.ready.push(wish_of(target, asked, step.gang[0], action.environment, prepared), name)
 
     def settle_and_go_on(self, step: StepRun, result: ActionResult | None = None) -> None:
         for name in self.outcomes.settle(step, result):
@@ -206,7 +207,8 @@ class Scheduler:
         if name in self.outcomes.done:
             return True
         asked = self.planner.asked(self.graph.steps[name])
-        return self.executors.takes(wish.target, asked, wish.nodes) and (wish.supplied or len(self.fetches) < MOST)
+        room = self.executors.takes(wish.target, asked, wish.nodes, wish.environment)
+        return room and (wish.supplied or len(self.fetches) < MOST)
 
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back.
@@ -235,8 +237,15 @@ class Scheduler:
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
-        if step.name in self.supplied or step.name in self.attempts.again:
-            self.supplied.discard(step.name)
+        if step.name in self.attempts.again:
+            self.attempt(step, decision)
+            return
+        supplied = step.name in self.supplied
+        self.supplied.discard(step.name)
+        if out_of_date(step, decision, self.outcomes.results):
+            self.decide_anew(step.name, decision, locked=supplied)
+            return
+        if supplied:
             self.attempt(step, decision)
             return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
@@ -282,6 +291,9 @@ class Scheduler:
         if arrival.error is not None:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise arrival.error
+        if out_of_date(self.graph.steps[name], decision, self.outcomes.results):
+            self.decide_anew(name, decision, locked=True)
+            return
         made = inputs_made(self.graph.steps[name], self.outcomes.results)
         if arrival.lost.isdisjoint(output.digest for _, output in made):
             if arrival.lost:  # content of Git LFS: the step will say what it lacks
@@ -304,10 +316,24 @@ class Scheduler:
             lost.append(parent)
         again = self.outcomes.take_back(name, lost)
         for step in (name, *again):
-            unknown = self.plan.decisions[step]._replace(kind=UNKNOWN, action=None, key=None, result=None)
-            self.plan.decisions[step] = unknown  # type: ignore[index]
+            self.forget_decision(step)
         for parent in again:
             self.arrive(parent)
+
+    def decide_anew(self, name: str, decision: Decision, *, locked: bool) -> None:
+        """A step that was decided comes to its turn again: what it needs was made again since, or is being made."""
+        if locked:
+            assert decision.key is not None
+            self.ws.locks.unlock(Locks.slot_for(decision.key))
+        self.forget_decision(name)
+        self.outcomes.take_back(name, ())
+        if self.outcomes.waits_for_none(name):
+            self.arrive(name)
+
+    def forget_decision(self, name: str) -> None:
+        """What becomes of a step is not known any more."""
+        unknown = self.plan.decisions[name]._replace(kind=UNKNOWN, action=None, key=None, result=None)
+        self.plan.decisions[name] = unknown  # type: ignore[index]
 
     def end_fetches(self) -> None:
         """Stops bringing inputs, and frees the Actions of the steps that waited for them."""
@@ -338,6 +364,9 @@ class Scheduler:
             self.line_up(told.step.name)
         elif isinstance(told, Lacks):
             self.stores_serve = False  # what a machine can't reach is brought here for all that follow
+            if out_of_date(told.step, told.decision, self.outcomes.results):
+                self.decide_anew(told.step.name, told.decision, locked=True)
+                return
             lacking = self.planner.lacking(told.step, told.decision, self.outcomes.results)
             if lacking:
                 self.bring(told.step.name, told.decision, lacking)

@@ -92,6 +92,28 @@ def test_what_a_remote_does_not_keep_its_word_on_is_made_again_within_the_run(
     assert cleo.do("fsck", "--deep").out == ""
 
 
+def test_all_that_need_what_a_remote_lost_wait_until_it_is_made_again(team: ArtifactTeam, tmp_path: Path) -> None:
+    """Steps whose inputs are brought at the same time, whichever of them hears of it first; also when other bytes are made."""
+    ada = team.people["author"]
+    make = "{run: 'sh -c \"sleep 0.5; head -c 3000000 /dev/urandom > $0\" ${{ outputs.o }}', outputs: {o: file}}"
+    use = "{run: 'sh -c \"wc -c < $1 > $0; echo $2 >> $0\" ${{ outputs.o }} ${{ steps.make.outputs.o }} ${{ params.x }}', outputs: {o: file}}"
+    users = "".join(f"  use{number}: {use.replace('echo $2', f'echo $2 {number}')}\n" for number in range(4))
+    ada.repo.commit("two", {"pipelines/shared.yaml": f"params: {{x: 1}}\nsteps:\n  make: {make}\n{users}"})
+    ada.repo.git("push", "-q", "origin", "main")
+    ada.run("shared")
+    ada.do("push")
+    bob = team.person("bob")
+    bob.do("pull")
+    assert set(bob.outcomes("shared").values()) == {"reused"}  # it is known that the store has it
+    for path in (tmp_path / "share/store/objects").glob("*/*"):
+        path.unlink()
+    done = bob.do("run", "shared", "-S", "x=2")
+    assert "so make runs again" in done.err
+    for wrong in ("damaged", "Git LFS", "failed"):
+        assert wrong not in done.err
+    assert set(bob.outcomes("shared", "-S", "x=2").values()) == {"reused"}
+
+
 def test_wrong_bytes_from_a_remote_never_reach_a_file(team: ArtifactTeam, tmp_path: Path) -> None:
     ada = pushed(team)
     bob = team.person("bob")

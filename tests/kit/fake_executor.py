@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gitml.core.digest import Digest
 from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost, OutputRef
@@ -38,7 +39,7 @@ class FakeExecutor:
         self.most_at_once = 0
         self.before_wait: Callable[[], None] = lambda: None
 
-    def takes(self, resources: Resources, nodes: int = 1) -> bool:
+    def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         free = self.whole
         for _, other, _ in self.running.values():
             free = free.minus(other.resources)

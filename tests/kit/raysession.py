@@ -123,11 +123,14 @@ class RecordedCarrier:
         self.fetched: list[tuple[str, list[tuple[str, int]]]] = []
         self.ends: list[Callable[[GitmlError | None], None]] = []
 
+    def forget(self, node: str) -> None:
+        """The machine is gone."""
+
     def bring(self, node: str, name: str, size: int, sources: Sequence[str], done: Any) -> None:
         self.brought.append((node, name, size, list(sources)))
         self.ends.append(done)
 
-    def fetch(self, node: str, contents: Sequence[tuple[str, int]], done: Any) -> None:
+    def fetch(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Any) -> None:
         self.fetched.append((node, list(contents)))
         self.ends.append(done)
 

@@ -39,6 +39,7 @@ class Attempt:
         self.forced = 0.0  # when Ray is to kill it
         self.doomed = 0.0  # when it counts as lost, whatever Ray thinks
         self.again = False  # whether it was submitted a second time
+        self.moves = False  # whether it is to end there and be submitted elsewhere
         self.report: Report | None = None
         self.away = False  # whether what it made is on its way into the driver's Store
         self.why: GitmlError | None = None  # why contents did not come through
@@ -88,4 +89,5 @@ def hindered(attempt: Attempt, why: GitmlError) -> tuple[str, str]:
 
 def never_began(task: Task, error: GitmlError) -> TaskFinished:
     """The end of a Task that could not be submitted."""
-    return TaskFinished(task.attempt, "failed", None, error.message, error.hint, (), {}, Cost(), None)
+    outcome = "lost" if isinstance(error, RemoteError) else "failed"
+    return TaskFinished(task.attempt, outcome, None, error.message, error.hint, (), {}, Cost(), None)

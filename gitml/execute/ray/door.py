@@ -160,6 +160,11 @@ def _reason(details: str) -> str:
     return details.replace("\n", " ")[-200:] or "it is not available"
 
 
+def address_of(target: Target, environ: Mapping[str, str]) -> str:
+    """Where a target's cluster is: what ``auto`` means now, else what the target says. RemoteError when it means nothing."""
+    return _address(target, environ)[0]
+
+
 def _address(target: Target, environ: Mapping[str, str]) -> tuple[str, bool]:
     if target.ray.startswith("ray://"):
         return target.ray[len("ray://") :], True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from gitml.core.digest import Digest
 from gitml.core.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError, RemoteError
@@ -19,8 +21,15 @@ from gitml.execute.ray.watch import Watch
 
 GRACE = 5.0
 CLOSE_WAIT = 15.0
-DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
 AGAIN = 10.0  # seconds between attempts to have Ray kill one
+
+
+class Seen(NamedTuple):
+    """A look at a cluster: the machines that there were at `asked`, and which wishes wait in vain."""
+
+    asked: float
+    machines: Sequence[Machine]
+    hopeless: Sequence[Resources]
 
 
 class RayExecutor:
@@ -37,13 +46,21 @@ class RayExecutor:
         self._doubted: list[tuple[float, TaskEvent]] = []  # losses, and when they were heard of
         self._ended = False
         tell = session.news.tell
-        self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(*seen)))
+        self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(seen)))
 
-    def takes(self, resources: Resources, nodes: int = 1) -> bool:
-        """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it."""
+    def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
+        """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it.
+
+        Or would fail at once, as machines that could take it are known to refuse its environment, and too few are left.
+        """
         fleet = self._session.fleet
-        room = len(fleet.with_room(resources)) >= nodes if nodes > 1 else fleet.place(resources) is not None
-        return room or self._session.growing.takes(resources)
+        if nodes > 1:
+            room = len(fleet.with_room(resources, environment)) >= nodes
+        else:
+            room = fleet.place(resources, environment) is not None
+        if room or self._session.growing.takes(resources):
+            return True
+        return len(fleet.able(resources, environment)) < nodes <= len(fleet.able(resources))
 
     def submit(self, task: Task, reserved: Reserved | None = None) -> None:
         """Starts a Task; where a place is `reserved`, there."""
@@ -91,6 +108,8 @@ class RayExecutor:
         found = self._session.attempts.get(attempt)
         if found is None:
             self._gangs.cancel(attempt, now=now)
+        elif now and found.report is not None:
+            self._receiver.abandon(found)
         else:
             self._session.cancel(found, now=now)
 
@@ -144,28 +163,25 @@ class RayExecutor:
             if attempt.report is not None:
                 continue
             if attempt.doomed and now > attempt.doomed:
+                attempt.call.cancel(force=True)  # whatever is left of it: it is made again elsewhere
                 self._receiver.ended(attempt, Lost("its machine was lost"))
             elif attempt.forced and now > attempt.forced:
                 attempt.forced = now + AGAIN
                 attempt.call.cancel(force=True)
 
-    def _look(self) -> tuple[Sequence[Machine], Sequence[Resources]]:
-        """The machines there are, and which wishes wait in vain; in the thread of the watch."""
+    def _look(self) -> Seen:
+        """What there is now; in the thread of the watch."""
         session = self._session
         waiting = list(session.growing.waiting.values()) + self._gangs.waiting()
-        cluster = session.cluster
-        return cluster.machines(), cluster.hopeless(waiting) if waiting else ()
+        hopeless = session.cluster.hopeless(waiting) if waiting else ()  # may take long, and machines come meanwhile
+        asked = time.monotonic()
+        return Seen(asked, session.cluster.machines(), hopeless)
 
-    def _see(self, machines: Sequence[Machine], hopeless: Sequence[Resources]) -> None:
+    def _see(self, seen: Seen) -> None:
         """Takes note of the machines there are, and of wishes that wait in vain."""
-        session = self._session
-        if hopeless:
-            self._receiver.give_up_waiting(hopeless)
-        for gone in session.fleet.update(machines):
-            session.carrier.forget(gone)
-            for attempt in session.attempts.values():
-                if attempt.node == gone and attempt.report is None:
-                    attempt.doom(DYING)
+        if seen.hopeless:
+            self._receiver.give_up_waiting(seen.hopeless)
+        self._session.update(seen.machines, seen.asked)
 
     def _see_that_it_goes_on(self) -> None:
         why = self._watch.lost() if self._session.attempts or self._doubted else None

@@ -20,7 +20,7 @@ class Berth:
         self.machine = machine
         self.free = machine.total
         self.holds: set[str] = set()
-        self.refuses: set[Digest] = set()  # environments that it has otherwise than steps were planned for
+        self.refuses: dict[Digest, str] = {}  # environments that it can't perform steps in, and why
 
 
 class Fleet:
@@ -46,10 +46,9 @@ class Fleet:
         """All that are alive."""
         return [berth.machine for berth in self.berths.values()]
 
-    def agreeing(self, environment: Digest) -> frozenset[str] | None:
-        """The ids of the machines that may have this environment, None when none is known not to."""
-        agreeing = frozenset(id for id, berth in self.berths.items() if environment not in berth.refuses)
-        return None if len(agreeing) == len(self.berths) else agreeing
+    def refusing(self, environment: Digest) -> frozenset[str]:
+        """The ids of the machines that are known not to perform steps in this environment."""
+        return frozenset(id for id, berth in self.berths.items() if environment in berth.refuses)
 
     def place(
         self,
@@ -78,10 +77,10 @@ class Fleet:
         """The machines that can take this when they are idle, and are not known to refuse its environment."""
         return self._able(asked._replace(labels=label_selector(asked.labels, self.machines())), environment)
 
-    def with_room(self, asked: Resources) -> list[Berth]:
-        """The machines that have room for this now, those with most free first."""
+    def with_room(self, asked: Resources, environment: Digest | None = None) -> list[Berth]:
+        """The machines that have room for this now, and are not known to refuse its environment; those with most free first."""
         asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
-        found = [berth for berth in self.berths.values() if fits(asked, berth.free)]
+        found = [berth for berth in self._able(asked, environment) if fits(asked, berth.free)]
         return sorted(found, key=lambda berth: (-berth.free.cpus, berth.machine.id))
 
     def take(self, berth: Berth, asked: Resources) -> bool:
@@ -97,6 +96,13 @@ class Fleet:
         self.usual = 0.8 * self.usual + 0.2 * seconds
         if id in self.berths:
             self.berths[id].free = self.berths[id].free.plus(asked)
+
+    def why_refused(self, asked: Resources, environment: Digest) -> str | None:
+        """Why machines that could take this don't: the words of those that refuse. None when none is there."""
+        asked = asked._replace(labels=label_selector(asked.labels, self.machines()))
+        refusing = [berth for berth in self.berths.values() if fits(asked, berth.machine.total)]
+        said = dict.fromkeys(berth.refuses[environment] for berth in refusing if environment in berth.refuses)
+        return "; ".join(said) or None
 
     def whole(self) -> Resources:
         """All machines together."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, MachineError
 from gitml.execute.contents import Services
 
 Keep = Callable[[Services, Mapping[str, bytes]], None]
@@ -26,6 +26,7 @@ class Keeping:
     def __init__(self, make_services: Callable[[], Services], keep: Keep) -> None:
         self._make = make_services
         self._keep = keep
+        self._services: Services | None = None
         self._waiting: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
 
@@ -38,29 +39,29 @@ class Keeping:
         self._waiting.put(None)
 
     def _work(self) -> None:
-        services: Any = None
         while True:
             batch = [self._waiting.get()]
             while not self._waiting.empty():
                 batch.append(self._waiting.get())
             some = [item for item in batch if item is not None]
-            if services is None and some:
-                services = self._make()
             if some:
-                self._keep_all(services, some)
+                self._keep_all(some)
             if None in batch:
                 return
 
-    def _keep_all(self, services: Services, batch: list[Kept]) -> None:
+    def _keep_all(self, batch: list[Kept]) -> None:
         """All together, or each alone when one of them is wrong."""
-        error = self._tried(services, {name: content for item in batch for name, content in item.contents.items()})
+        error = self._tried({name: content for item in batch for name, content in item.contents.items()})
         for item in batch:
             alone = error is not None and len(batch) > 1
-            item.told(self._tried(services, item.contents) if alone else error)
+            item.told(self._tried(item.contents) if alone else error)
 
-    def _tried(self, services: Services, contents: Mapping[str, bytes]) -> GitmlError | None:
+    def _tried(self, contents: Mapping[str, bytes]) -> GitmlError | None:
         try:
-            self._keep(services, contents)
+            self._services = self._services or self._make()
+            self._keep(self._services, contents)
         except GitmlError as error:
             return error
+        except Exception as error:  # whatever it is: who waits for the contents must hear of it
+            return MachineError(f"it can't be kept: {' '.join(str(error).split())[:200] or type(error).__name__}")
         return None

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 CALL = 1.0  # seconds between calls to the hub when there is nothing to say
-DEAF = 30.0  # seconds without an answer from the hub after which nobody is there
+DEAF = 30.0  # seconds that a call to the hub is not answered after which nobody is there
 
 
 class Line:
@@ -21,7 +21,6 @@ class Line:
         self._hub: Any = None
         self._answer: Future[Any] | None = None
         self._called = time.monotonic()
-        self._answered = self._called
 
     def exchange(self) -> list[Any]:
         """Says what there is to say if the last call was answered; gives what is told. ConnectionError when nobody is there."""
@@ -31,8 +30,7 @@ class Line:
             if self._answer.done():
                 told = self._taken(self._answer)
                 self._answer, self._said = None, []
-                self._answered = now
-            elif now - self._answered > DEAF:
+            elif now - self._called > DEAF:
                 raise ConnectionError("the run can't be reached")
         if self._answer is None and (self.to_say or now - self._called >= CALL):
             hub = self._found()

@@ -94,6 +94,7 @@ class Errand:
     def run(self, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
         """Performs the attempt; gives the report and small contents."""
         station = self.station
+        self.line.to_say.append(("on", station.node, station.host))  # Ray may have put it elsewhere than was meant
         before = signal.signal(signal.SIGINT, self._hear)
         pin = -1
         try:
@@ -101,10 +102,14 @@ class Errand:
             roots = roots_of(task.action)
             pin = station.folder.pin(self.user, roots)
             station.folder.keep(contents)
-            lacking = self._obtain()
-            if lacking and not self.asked:
-                return self._report(_lacks(self.order.attempt, lacking, self.notes))
-            if not self._wait_for(roots):
+            try:
+                lacking = self._obtain()
+                if lacking and not self.asked:
+                    return self._report(_lacks(self.order.attempt, lacking, self.notes))
+                complete = self._wait_for(roots)
+            except ConnectionError:  # the run is gone, or out of reach: no fault of this machine
+                complete = False
+            if not complete:
                 return self._report(_cancelled(self.order.attempt))
             refused = self._other_environment(task)
             if refused:
@@ -121,8 +126,7 @@ class Errand:
             if self.log_fd >= 0:
                 os.close(self.log_fd)
             if pin >= 0:
-                os.unlink(os.path.join(station.folder.root, "pins", self.user))
-                os.close(pin)
+                station.folder.unpin(self.user, pin)
 
     def _hear(self, *_: Any) -> None:
         self.asked += 1
@@ -137,10 +141,13 @@ class Errand:
                 ("line", f"fetching {words.size(want.size)} from {' or '.join(s.name for s in stores)}")
             )
             fetch = Obtaining(order.place, want.outputs, stores)
-            while not fetch.ended(TICK):
-                if self.asked:
-                    fetch.stop()
-                self.line.exchange()
+            try:
+                while not fetch.ended(TICK):
+                    if self.asked:
+                        fetch.stop()
+                    self.line.exchange()
+            finally:
+                fetch.stop()
             self.station.stores.shun(fetch.troubles)
             host = self.station.host
             self.notes = tuple(
@@ -197,7 +204,7 @@ class Errand:
                 if isinstance(event, TaskOutput):
                     self.line.to_say.append(("line", event.line))
                 elif isinstance(event, TaskStarted):
-                    self.line.to_say.append(("started", self.station.node, self.station.host))
+                    self.line.to_say.append(("started",))
             if self.asked > self.passed_on:
                 self.passed_on = self.asked
                 executor.cancel(self.user, now=self.asked > 1)

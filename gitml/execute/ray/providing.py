@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, MachineError
 from gitml.execute.ray.attempts import Attempt
+from gitml.execute.ray.fleet import Berth
 from gitml.execute.ray.session import Session
 
 
@@ -54,6 +55,17 @@ class Provider:
             return
         for name in waiting:
             attempt = session.attempts.get(name)
-            if attempt is not None and attempt.node == node:
+            if attempt is not None and attempt.node == node and not self._moves(attempt, berth, error):
                 attempt.why = error
                 session.cancel(attempt, now=True)
+
+    def _moves(self, attempt: Attempt, berth: Berth | None, error: GitmlError) -> bool:
+        """Has an attempt go elsewhere whose machine has no room for what it needs; whether it can."""
+        session, task = self._session, attempt.task
+        if not isinstance(error, MachineError) or berth is None or attempt.reserved is not None:
+            return False
+        berth.refuses[task.environment.digest] = f"machine {berth.machine.name}: {error.message}"
+        attempt.moves = bool(session.fleet.able(task.resources, task.environment.digest))
+        if attempt.moves:
+            session.end(attempt, now=True)
+        return attempt.moves

@@ -12,7 +12,7 @@ from gitml.core.record import LogRef
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError
-from gitml.execute.ray.attempts import Attempt, hindered, loss_of
+from gitml.execute.ray.attempts import Attempt, hindered, loss_of, never_began
 from gitml.execute.ray.keeping import Keeping
 from gitml.execute.ray.machines import words_of
 from gitml.execute.ray.naming import roots_of_outputs, stored_name
@@ -86,17 +86,18 @@ class Receiver:
     def _said(self, attempt: Attempt, item: Any) -> None:
         session, kind = self._session, item[0]
         attempt.spoke = True
-        if kind == "started":
-            session.started(attempt)
-            session.is_on(attempt, item[1])
+        if kind == "on":
+            if attempt.report is None:  # else its machine counts as free again already
+                session.is_on(attempt, item[1])
             attempt.host = item[2]
+        elif kind == "started":
+            session.started(attempt)
         elif kind == "line":
             session.events.append(TaskOutput(attempt.task.attempt, item[1]))
         elif kind == "log":
             attempt.log.write(item[1], item[2])
             self._conclude_if_whole(attempt)
         elif kind == "lacks":
-            session.is_on(attempt, item[1])
             self._provider.provide(attempt, item[1], item[2])
 
     # -- how they end
@@ -113,6 +114,9 @@ class Receiver:
         attempt.ahead = False
         if attempt.spoke:
             session.hub.forget.remote(attempt.task.attempt)
+        if attempt.moves and not attempt.cancelled:
+            self._send_again(attempt)
+            return
         try:
             data, contents = future.result()
         except BaseException as error:
@@ -136,7 +140,7 @@ class Receiver:
         berth, task = self._session.berth(report.node), attempt.task
         if attempt.reserved is None or not report.refused or berth is None:
             return report
-        berth.refuses.add(task.environment.digest)
+        berth.refuses[task.environment.digest] = report.finished.error or "it refused"
         others = self._session.fleet.able(task.resources, task.environment.digest)
         if len(others) < task.action.gang[0]:
             return report
@@ -165,7 +169,7 @@ class Receiver:
             return False  # it can't leave the place that is kept for it; its gang as a whole may go elsewhere
         if report.refused and berth is not None:
             # what is installed there is other than the step was planned for, or its disk is full: another may do
-            berth.refuses.add(task.environment.digest)
+            berth.refuses[task.environment.digest] = report.finished.error or "it refused"
             again = bool(session.fleet.able(task.resources, task.environment.digest))
         else:
             damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
@@ -173,9 +177,24 @@ class Receiver:
             if again and berth is not None:
                 berth.holds.clear()
         if again and not attempt.cancelled:
-            self.sender.send(task, attempt)
+            self._send_again(attempt)
             return True
         return False
+
+    def _send_again(self, attempt: Attempt) -> None:
+        """Submits an attempt once more."""
+        try:
+            self.sender.send(attempt.task, attempt)
+        except GitmlError as error:
+            self._session.finish(attempt, never_began(attempt.task, error))
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Ends an attempt whose step has ended: what it made is not waited for."""
+        assert attempt.report is not None
+        attempt.cancelled, attempt.away, attempt.cut_off, attempt.why = 2, False, True, None
+        ended = attempt.report.finished._replace(outcome="cancelled", error="cancelled", outputs=(), metrics={})
+        attempt.report = attempt.report._replace(finished=ended)
+        self._conclude_if_whole(attempt)
 
     def _kept(self, attempt: Attempt, report: Report, error: GitmlError | None) -> None:
         """The small contents that came with a report are kept, or could not be; the others are to be brought home."""
@@ -195,7 +214,8 @@ class Receiver:
         if report.away and attempt.why is None:
             done = self._at_home
             told = session.news.tell
-            session.carrier.fetch(report.node, report.away, lambda error: told(lambda: done(attempt, error)))
+            roots = roots_of_outputs(report.finished.outputs)
+            session.carrier.fetch(report.node, report.away, roots, lambda error: told(lambda: done(attempt, error)))
         else:
             self._at_home(attempt, attempt.why)
 

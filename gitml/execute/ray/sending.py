@@ -9,6 +9,7 @@ from typing import Any
 from gitml import __version__
 from gitml.core.protocols import Task
 from gitml.core.result import OutputRef
+from gitml.errors import MachineError, RemoteError
 from gitml.execute.messages import task_message
 from gitml.execute.ray.attempts import Attempt
 from gitml.execute.ray.machines import NODE_ID, Machine
@@ -45,18 +46,24 @@ class Sender:
         self._performers: dict[Any, Any] = {}
 
     def send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
-        """Submits a Task, in place of the attempt `before` if there was one. ValueError when no machine has room for it."""
+        """Submits a Task, in place of the attempt `before` if there was one.
+
+        MachineError when all machines that could take it refuse it, RemoteError when they or its reserved place are lost.
+        """
         session, fleet = self._session, self._session.fleet
         roots = roots_of(task.action)
         reserved = before.reserved if before is not None else reserved
         if reserved is not None:
-            berth = fleet.berths.get(reserved.node)
+            berth = session.berth(reserved.node)
         else:
             soon = before is None
             berth = fleet.place(task.resources, task.environment.digest, roots, session.sizes, soon=soon)
         waits = berth is None and reserved is None and session.growing.serves(task.resources)
+        if berth is None and reserved is not None:
+            raise RemoteError("its machine was lost")
         if berth is None and not waits:
-            raise ValueError("no machine has room")
+            refused = fleet.why_refused(task.resources, task.environment.digest)
+            raise MachineError(refused) if refused else RemoteError("the machines that could take it were lost")
         holds = berth.holds if berth is not None else set()
         stored = self._stored(task)
         theirs = {stored_name(output.digest, tree=output.is_tree): output.size for output, _ in stored}
@@ -90,10 +97,10 @@ class Sender:
         """What a Task asks of its machine, as the options of a Ray task."""
         fleet = self._session.fleet
         options = self._session.cluster.options(task.resources, fleet.machines())
-        agreeing = fleet.agreeing(task.environment.digest)
-        if agreeing is not None:
+        refusing = fleet.refusing(task.environment.digest)
+        if refusing:
             selector = options.setdefault("label_selector", {})
-            selector[NODE_ID] = f"in({','.join(sorted(agreeing))})"
+            selector[NODE_ID] = f"!in({','.join(sorted(refusing))})"
         return options
 
     def _stored(self, task: Task) -> tuple[tuple[OutputRef, bool], ...]:
@@ -128,9 +135,9 @@ class Sender:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         fleet, asked = self._session.fleet, task.resources
-        agreeing = fleet.agreeing(task.environment.digest)
+        refusing = fleet.refusing(task.environment.digest)
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
-        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine and machine.id, agreeing)
+        key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine and machine.id, refusing)
         if key not in self._performers:
             options = self._wish(task)
             if machine is not None and len(fleet.berths) > 1:

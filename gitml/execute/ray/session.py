@@ -24,6 +24,7 @@ from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.news import News
 from gitml.execute.ray.supply import Supply
 
+DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
 KILLED_AFTER = 2.0  # seconds after which Ray kills what was to end now
 
 
@@ -74,6 +75,7 @@ class Session:
         self.grace = grace
         self.supply = Supply(home.services)
         self.fleet = Fleet()
+        self.looked = time.monotonic()  # when the machines that `fleet` knows were asked for
         self.fleet.update(cluster.machines())
         self.growing = Growing(cluster.may_grow)
         self.carrier = Carrier(place, home.make, home.arriving)
@@ -117,13 +119,29 @@ class Session:
     def berth(self, node: str) -> Berth | None:
         """A machine, also one that came just now; None for one that is gone."""
         if node not in self.fleet.berths:
+            asked = time.monotonic()
             with suppress(GitmlError):
-                self.fleet.update(self.cluster.machines())
+                self.update(self.cluster.machines(), asked)
         return self.fleet.berths.get(node)
+
+    def update(self, machines: Sequence[Machine], asked: float) -> None:
+        """Takes note of the machines that there were at `asked`, unless they were asked for again since."""
+        if asked < self.looked:
+            return
+        self.looked = asked
+        for gone in self.fleet.update(machines):
+            self.carrier.forget(gone)
+            for attempt in self.attempts.values():
+                if attempt.node == gone and attempt.report is None:
+                    attempt.doom(DYING)
 
     def cancel(self, attempt: Attempt, *, now: bool) -> None:
         """Asks it to end, and has Ray kill it when it does not."""
         attempt.cancelled = max(attempt.cancelled, 2 if now else 1)
+        self.end(attempt, now=now)
+
+    def end(self, attempt: Attempt, *, now: bool) -> None:
+        """As `cancel`, when it is not the run that wants it."""
         if attempt.report is not None:
             return
         attempt.call.cancel(force=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import IntegrityError, RemoteError
+from gitml.errors import IntegrityError, MachineError, RemoteError
 from gitml.execute.ray import hub as hubs
 from gitml.execute.ray import watch as watching
 from gitml.execute.ray.attempts import Attempt, Lost, hindered, loss_of, never_began
@@ -181,7 +181,8 @@ def test_contents_that_did_not_come_through_say_in_which_direction(tmp_path: Pat
     assert hindered(attempt, bad) == ("failed", f"{there}: other bytes arrived")
     attempt.report = Report("a", "node-a", done(attempt))
     assert hindered(attempt, cut) == ("lost", "what it made could not be brought home: the network was cut")
-    never = never_began(attempt.task, RemoteError("no way", hint="mend it"))
+    assert never_began(attempt.task, cut).outcome == "lost"
+    never = never_began(attempt.task, MachineError("no way", hint="mend it"))
     assert (never.attempt, never.outcome, never.error, never.hint) == (
         attempt.task.attempt,
         "failed",

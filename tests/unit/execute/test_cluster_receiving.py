@@ -14,9 +14,11 @@ from gitml.core.protocols import Task, TaskOutput, TaskStarted
 from gitml.core.record import LogRef
 from gitml.core.result import OutputRef
 from gitml.errors import RemoteError
+from gitml.execute.contents import Services
 from gitml.execute.ray.attempts import Attempt, Lost
 from gitml.execute.ray.places import Reserved
 from gitml.execute.ray.receiving import Receiver
+from tests.kit.patience import PATIENCE
 from tests.kit.raysession import RecordedCall, SessionBench, done, machine, reported
 
 
@@ -93,7 +95,9 @@ def test_the_log_is_whole_before_the_end_in_whatever_order_its_pieces_come(
     attempt = bench.attempt()
     name = attempt.task.attempt
     log = LogRef(digest_of(b"onetwothree"), 11, 11)
-    bench.hubs[0].call("say", name, [("started", "a", "node-a"), ("line", "two"), ("log", 3, b"two")]).result(10)
+    bench.hubs[0].call("say", name, [("on", "a", "node-a"), ("started",), ("line", "two"), ("log", 3, b"two")]).result(
+        10
+    )
     bench.until(lambda: any(isinstance(event, TaskOutput) for event in bench.session.events))
     receiver.ended(attempt, reported(done(attempt, log=log), {"log": b"three"}, log_from=6))
     for item in bench.session.news.take():
@@ -114,7 +118,7 @@ def test_a_lost_hub_is_replaced_and_what_was_reported_is_taken_as_it_is(
     assert bench.finished().outcome == "done", "the rest of the log was lost with the hub; the result was not"
     assert bench.session.hub is bench.hubs[1]
     later = bench.attempt()
-    bench.hubs[1].call("say", later.task.attempt, [("started", "a", "node-a")]).result(10)
+    bench.hubs[1].call("say", later.task.attempt, [("on", "a", "node-a"), ("started",)]).result(10)
     bench.until(lambda: later.started)
 
 
@@ -169,6 +173,31 @@ def test_a_step_that_a_machine_refuses_goes_to_another_until_none_is_left(
     receiver.ended(again, refused(again, "b"))
     assert sent.tasks == [attempt.task], "nobody is left who could"
     assert bench.finished().error == "machine node-b: another python"
+
+
+def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_first_words(
+    bench: SessionBench, receiver: Receiver
+) -> None:
+    attempt = bench.attempt()  # as it was meant; Ray has put it on the other
+    log = LogRef(digest_of(b"one"), 3, 3)
+    receiver.ended(attempt, reported(done(attempt, log=log), node="b", log_from=3))
+    said = [("on", "b", "node-b"), ("started",), ("log", 0, b"one")]
+    bench.hubs[0].call("say", attempt.task.attempt, said).result(PATIENCE)
+    assert bench.finished().outcome == "done"
+    assert [berth.free.cpus for berth in bench.session.fleet.berths.values()] == [2, 2]
+
+
+def test_whatever_keeps_contents_from_being_kept_is_told(bench: SessionBench, receiver: Receiver) -> None:
+    def none_left() -> Services:
+        raise OSError(24, "Too many open files")
+
+    receiver._keeping._make = none_left
+    attempt = bench.attempt()
+    output, contents = file_of(b"made there\n")
+    receiver.ended(attempt, reported(done(attempt, outputs=(output,)), contents))
+    finished = bench.finished()
+    assert (finished.outcome, finished.outputs) == ("failed", ())
+    assert "Too many open files" in (finished.error or "")
 
 
 @pytest.mark.parametrize(("machines", "outcome"), [(2, "failed"), (3, "lost")])

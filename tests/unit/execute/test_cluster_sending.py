@@ -17,9 +17,10 @@ from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 from gitml.core.result import OutputRef
 from gitml.core.tree import TreeEntry, encode_tree
-from gitml.errors import GitmlError, IntegrityError, RemoteError
+from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError
 from gitml.execute.ray import growing, sending, supply
 from gitml.execute.ray.attempts import Attempt
+from gitml.execute.ray.executor import RayExecutor
 from gitml.execute.ray.growing import Growing
 from gitml.execute.ray.orders import decode_order
 from gitml.execute.ray.places import Reserved
@@ -27,7 +28,7 @@ from gitml.execute.ray.providing import Provider
 from gitml.execute.ray.receiving import Receiver
 from gitml.execute.ray.sending import Sender
 from gitml.execute.ray.supply import Supply
-from tests.kit.raysession import RecordedCall, SessionBench, machine
+from tests.kit.raysession import RecordedCall, SessionBench, done, machine, reported
 
 
 class Remote:
@@ -128,14 +129,36 @@ def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
     bench: SessionBench, sender: Sender, remote: Remote
 ) -> None:
     task = bench.task("true")
-    bench.session.fleet.berths[B].refuses.add(task.environment.digest)
+    bench.session.fleet.berths[B].refuses[task.environment.digest] = "another python"
     sender.send(task)
     other = environment_of({"kind": "host", "python": "3.12"})
     sender.send(bench.task("true", environment=other))
     first, second = (options for options, _, _ in remote.sent)
-    assert first["label_selector"] == {"ray.io/node-id": f"in({A})"}
+    assert first["label_selector"] == {"ray.io/node-id": f"!in({B})"}
     assert chosen(first) == A
     assert "label_selector" not in second
+
+
+def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_is_idle(tmp_path: Path) -> None:
+    bench = SessionBench(tmp_path, machine(A, 1), machine(B, 1))
+    executor = object.__new__(RayExecutor)  # only what decides about room
+    executor._session = bench.session
+    fleet, task = bench.session.fleet, bench.task("true")
+    fleet.take(fleet.berths[A], task.resources)
+    fleet.berths[B].refuses[task.environment.digest] = "machine b: another python"
+    assert executor.takes(task.resources)
+    assert not executor.takes(task.resources, 1, task.environment.digest)
+    assert not executor.takes(task.resources, 2), "not both"
+    fleet.berths[A].refuses[task.environment.digest] = "machine a: another python"
+    assert executor.takes(task.resources, 1, task.environment.digest), "to fail at once, with the reason"
+    receiver = Receiver(bench.session)
+    try:
+        with pytest.raises(MachineError, match="machine a: another python; machine b: another python"):
+            receiver.sender.send(task)
+    finally:
+        bench.session.closed = True
+        receiver.close()
+        bench.close()
 
 
 def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
@@ -145,7 +168,7 @@ def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
     sender.send(task, reserved=Reserved(B, "there"))
     sender.send(task, bench.session.attempts[task.attempt])
     assert [options["scheduling_strategy"] for options, _, _ in remote.sent] == ["there", "there"]
-    with pytest.raises(ValueError, match="no machine has room"):
+    with pytest.raises(RemoteError, match="its machine was lost"):
         sender.send(bench.task("true"), reserved=Reserved("gone", "there"))
 
 
@@ -155,7 +178,7 @@ def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_boo
     monkeypatch.setattr(growing, "MOST", 2)
     session, big = bench.session, Resources(8, 1)
     assert not session.growing.takes(big)
-    with pytest.raises(ValueError, match="no machine has room"):
+    with pytest.raises(RemoteError, match="the machines that could take it were lost"):
         sender.send(bench.task("true", resources=big))
     session.growing = Growing(lambda asked: asked.gpus <= 1)
     assert not session.growing.takes(Resources(8, 2))
@@ -215,6 +238,33 @@ def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_ar
     Provider(bench.session).provide(attempt, A, [named(small), named(large), named(missing)])
     assert bench.told(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
     assert bench.carrier.brought == [(A, named(large), 50, [B])], "from the machine that has it"
+
+
+def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
+    bench: SessionBench, small_ones: None, remote: Remote
+) -> None:
+    receiver = Receiver(bench.session)
+    name = named(bench.store.put(b"large" * 10))
+    full = MachineError("the disk refused: No space left on device")
+    first = bench.attempt(node=A)
+    receiver._provider.provide(first, A, [name])
+    bench.carrier.ends[0](full)
+    bench.until(lambda: first.moves)
+    assert isinstance(first.call, RecordedCall)
+    assert first.call.cancels == [False]
+    receiver.ended(first, reported(done(first, outcome="cancelled", exit_code=None), node=A))
+    second = bench.session.attempts[first.task.attempt]
+    assert (second.node, bench.session.events) == (B, [])
+    second.call = RecordedCall()
+    receiver._provider.provide(second, B, [name])
+    bench.carrier.ends[1](full)
+    bench.until(lambda: second.why is not None)
+    receiver.ended(second, reported(done(second, outcome="cancelled", exit_code=None), node=B))
+    finished = bench.finished()
+    assert finished.outcome == "failed"
+    assert "No space left" in (finished.error or "")
+    bench.session.closed = True
+    receiver.close()
 
 
 def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(

@@ -68,10 +68,12 @@ def test_no_more_is_taken_than_there_is_unless_steps_are_short() -> None:
 def test_a_machine_that_refused_an_environment_is_passed_over_for_it_alone() -> None:
     made = fleet(machine("a", cpus=8), machine("b"))
     one, other = digest_of(b"1"), digest_of(b"2")
-    made.berths["a"].refuses.add(one)
+    made.berths["a"].refuses[one] = "another python"
     places = [made.place(Resources(), environment) for environment in (one, other)]
     assert [place and place.machine.id for place in places] == ["b", "a"]
-    assert (made.agreeing(one), made.agreeing(other)) == (frozenset("b"), None)
+    assert (made.refusing(one), made.refusing(other)) == (frozenset("a"), frozenset())
+    assert [berth.machine.id for berth in made.with_room(Resources(), one)] == ["b"]
+    assert (made.why_refused(Resources(8), one), made.why_refused(Resources(8), other)) == ("another python", None)
 
 
 def test_a_machine_that_went_and_came_back_holds_nothing_that_is_known() -> None:

@@ -194,7 +194,7 @@ def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkey
 def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
     assert play.gangs.look() == []
-    play.fleet.berths["b"].refuses.add(HOST.digest)
+    play.fleet.berths["b"].refuses[HOST.digest] = "another python"
     (finished,) = play.gangs.look()
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "lost"
