@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from gitml.core.events import Note, StepFetches, StepFinished, StepWaits
+from gitml.core.events import Note, StepFinished, StepWaits
 from gitml.core.graph import GraphStep
-from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan
+from gitml.core.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan, forced
 from gitml.core.protocols import TaskEvent
 from gitml.core.record import Run, StepRun, step_as_json
-from gitml.core.result import ActionResult, OutputRef
+from gitml.core.result import ActionResult
 from gitml.errors import InputError
 from gitml.flow.attempts import Again, Attempts, Lacks, Made
 from gitml.flow.executors import Executors, is_local
-from gitml.flow.inputs import MOST, Arrival, InputFetches
+from gitml.flow.inputs import Arrival
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.outcomes import Outcomes
@@ -29,6 +29,7 @@ from gitml.flow.planning import Planner, inputs_made, out_of_date
 from gitml.flow.ready import ReadySteps, Wish, wish_of
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
+from gitml.flow.supplies import Supplies
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
@@ -80,9 +81,7 @@ class Scheduler:
         self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
-        self.fetches = InputFetches(task.ws)  # inputs are being brought from a remote store
-        self.supplied: set[str] = set()  # their inputs were brought, and their Action's lock is held
-        self.stores_serve = True  # whether machines of a cluster can bring inputs from remote stores by themselves
+        self.supplies = Supplies(task.ws, task.planner, task.emit)
         self.stopped = 0  # the stop level already acted on
         self.failed = False
 
@@ -105,12 +104,12 @@ class Scheduler:
         while not self.outcomes.complete:
             self.heed_stop()
             self.look_at_waiting()
-            for arrival in self.fetches.arrivals(self.emit):
+            for arrival in self.supplies.arrivals():
                 self.supply(arrival)
             self.submit_ready()
             if self.outcomes.complete:
                 break
-            idle = not self.attempts and not self.fetches and not self.others_work()
+            idle = not self.attempts and not self.supplies and not self.others_work()
             if self.ready and idle:
                 self.wait_for_room()
             for event in self.executors.wait(0.0 if idle else POLL):
@@ -133,7 +132,7 @@ class Scheduler:
 
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
-        self.end_fetches()
+        self.supplies.end()
         for key in self.attempts.keys():  # noqa: SIM118 - it is no mapping
             self.ws.locks.unlock(Locks.slot_for(key))
 
@@ -175,7 +174,7 @@ class Scheduler:
         """The step begins when there is room for it."""
         step, action = self.graph.steps[name], self.plan.decisions[name].action
         assert action is not None
-        prepared = name in self.supplied or name in self.attempts.again
+        prepared = name in self.supplies or name in self.attempts.again
         target, asked = self.planner.target(step), self.planner.asked(step)
         self.ready.push(wish_of(target, asked, step.gang[0], action.environment, prepared), name)
 
@@ -208,7 +207,7 @@ class Scheduler:
             return True
         asked = self.planner.asked(self.graph.steps[name])
         room = self.executors.takes(wish.target, asked, wish.nodes, wish.environment)
-        return room and (wish.supplied or len(self.fetches) < MOST)
+        return room and (wish.supplied or self.supplies.has_room)
 
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back.
@@ -231,7 +230,7 @@ class Scheduler:
         elif name in self.attempts.again:
             self.conclude(self.attempts.fail(name, stopped=self.stopped > 0))
         else:
-            self.supplied.discard(name)
+            self.supplies.take(name)
             self.conclude(self.attempts.unplaced(self.graph.steps[name], self.plan.decisions[name]))
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
@@ -240,8 +239,7 @@ class Scheduler:
         if step.name in self.attempts.again:
             self.attempt(step, decision)
             return
-        supplied = step.name in self.supplied
-        self.supplied.discard(step.name)
+        supplied = self.supplies.take(step.name)
         if out_of_date(step, decision, self.outcomes.results):
             self.decide_anew(step.name, decision, locked=supplied)
             return
@@ -252,7 +250,7 @@ class Scheduler:
             self.waiting[step.name] = decision
             self.emit(StepWaits(step.name))
             return
-        if not self.insists(step):
+        if not forced(step, self.planner.policy):
             known = self.planner.known_result(decision.key)
             if known is not None:
                 self.ws.locks.unlock(Locks.slot_for(decision.key))
@@ -263,26 +261,14 @@ class Scheduler:
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
-        if lacking and not self.obtains(step, lacking):
-            self.bring(step.name, decision, lacking)
+        if lacking and not self.supplies.left_to_machine(step, lacking, self.outcomes.results):
+            self.supplies.bring(step.name, decision, lacking)
             return
         self.attempt(step, decision)
 
     def attempt(self, step: GraphStep, decision: Decision) -> None:
         """Has the step performed; a machine of a cluster is told what it may bring from remote stores by itself."""
-        alone = self.stores_serve and not is_local(self.planner.target(step))
-        self.attempts.begin(step, decision, self.planner.stored(step, self.outcomes.results) if alone else ())
-
-    def obtains(self, step: GraphStep, lacking: Sequence[OutputRef]) -> bool:
-        """Whether the machine that performs a step is to bring these inputs itself, so that they need not come here."""
-        if is_local(self.planner.target(step)) or step.gang[0] > 1 or not self.stores_serve:
-            return False
-        return set(lacking) <= set(self.planner.stored(step, self.outcomes.results))
-
-    def bring(self, name: str, decision: Decision, lacking: Sequence[OutputRef]) -> None:
-        """Begins to bring inputs of a step here, from remote stores."""
-        self.emit(StepFetches(name, sum(output.size for output in lacking)))
-        self.fetches.start(name, decision, lacking)
+        self.attempts.begin(step, decision, self.supplies.for_machine(step, self.outcomes.results))
 
     def supply(self, arrival: Arrival) -> None:
         """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
@@ -298,7 +284,7 @@ class Scheduler:
         if arrival.lost.isdisjoint(output.digest for _, output in made):
             if arrival.lost:  # content of Git LFS: the step will say what it lacks
                 self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(arrival.problems)}"))
-            self.supplied.add(name)
+            self.supplies.have(name, decision)
             self.line_up(name)
             return
         self.ws.locks.unlock(Locks.slot_for(decision.key))
@@ -335,20 +321,6 @@ class Scheduler:
         unknown = self.plan.decisions[name]._replace(kind=UNKNOWN, action=None, key=None, result=None)
         self.plan.decisions[name] = unknown  # type: ignore[index]
 
-    def end_fetches(self) -> None:
-        """Stops bringing inputs, and frees the Actions of the steps that waited for them."""
-        keys = [fetch.decision.key for fetch in self.fetches.cancel()]
-        keys += [self.plan.decisions[name].key for name in self.supplied]
-        self.supplied.clear()
-        for key in keys:
-            assert key is not None
-            self.ws.locks.unlock(Locks.slot_for(key))
-
-    def insists(self, step: GraphStep) -> bool:
-        """Whether the step must be performed though a result is known."""
-        policy = self.planner.policy
-        return not policy.reuse or step.name in policy.forced or not step.reuse
-
     def made_elsewhere(self, step: GraphStep, decision: Decision, known: ActionResult) -> StepRun:
         reason = f"same as in run {known.run[:8]}, made meanwhile"
         return step_of_result(step.name, "reused", reason, decision, known)
@@ -363,16 +335,20 @@ class Scheduler:
         elif isinstance(told, Again):
             self.line_up(told.step.name)
         elif isinstance(told, Lacks):
-            self.stores_serve = False  # what a machine can't reach is brought here for all that follow
-            if out_of_date(told.step, told.decision, self.outcomes.results):
-                self.decide_anew(told.step.name, told.decision, locked=True)
-                return
-            lacking = self.planner.lacking(told.step, told.decision, self.outcomes.results)
-            if lacking:
-                self.bring(told.step.name, told.decision, lacking)
-            else:
-                self.supplied.add(told.step.name)
-                self.line_up(told.step.name)
+            self.supplies.machines_cannot()
+            self.bring_lacking(told.step, told.decision)
+
+    def bring_lacking(self, step: GraphStep, decision: Decision) -> None:
+        """A machine could not bring inputs by itself: they come here first."""
+        if out_of_date(step, decision, self.outcomes.results):
+            self.decide_anew(step.name, decision, locked=True)
+            return
+        lacking = self.planner.lacking(step, decision, self.outcomes.results)
+        if lacking:
+            self.supplies.bring(step.name, decision, lacking)
+        else:
+            self.supplies.have(step.name, decision)
+            self.line_up(step.name)
 
     def conclude(self, made: Made) -> None:
         """A step came to its end."""
@@ -390,7 +366,7 @@ class Scheduler:
 
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""
-        self.end_fetches()
+        self.supplies.end()
         for name in list(self.attempts.again) if self.stopped else ():
             self.end(self.attempts.fail(name, stopped=True))
         running = self.attempts.steps()
