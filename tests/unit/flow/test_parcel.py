@@ -120,6 +120,32 @@ def test_lfs_content_that_is_not_here_is_refused(project: Project, tmp_path: Pat
         parcel_of(project, tmp_path / "parcel")
 
 
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        pytest.param(
+            PIPELINE.replace("big: big.bin", "more: raw.txt").replace("${{ inputs.big }}", "big.bin"), id="code"
+        ),
+        pytest.param(PIPELINE.replace("big: big.bin", "big: link.bin"), id="behind a link"),
+    ],
+)
+def test_lfs_content_of_a_step_that_waits_arrives(project: Project, tmp_path: Path, pipeline: str) -> None:
+    project.repo.write({"pipelines/p.yaml": pipeline})
+    os.symlink("big.bin", project.repo.file("link.bin"))
+    parcel_of(project, tmp_path / "parcel")
+    os.rename(project.repo.path, tmp_path / "away")
+    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    try:
+        run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
+        assert [(step.name, step.outcome, step.error) for step in run.steps] == [
+            ("first", "executed", None),
+            ("second", "executed", None),
+        ]
+        assert CONTENT in ws.store.read(run.steps[1].outputs[0].digest)
+    finally:
+        ws.close()
+
+
 LARGE = """\
 params: {n: 1}
 steps:
