@@ -28,6 +28,7 @@ from gitml.workspace import Workspace
 
 _SOON, _LATER = 0.3, 3.0  # seconds between two questions
 _PATIENCE = 60.0
+_ENDING = 30.0  # seconds that a job may go on after all is said
 
 
 class Home(NamedTuple):
@@ -60,9 +61,15 @@ def find_submission(
 
 
 def follow(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
-    """All that a run has said and says, until it ends. RemoteError when the cluster does not know it."""
+    """All that a run has said and says, until it ends. RemoteError when the cluster does not know it, or is gone."""
     _job(jobs, submission)
-    return sayings(jobs.follow(submission.job))
+    for saying in sayings(jobs.follow(submission.job)):
+        yield saying
+        if isinstance(saying, Ended):  # the last; its job ends too then
+            end = time.monotonic() + _ENDING
+            while time.monotonic() < end and (job := jobs.get(submission.job)) is not None and job.state == RUNNING:
+                time.sleep(_SOON)
+            return
 
 
 def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +17,9 @@ from gitml.cli.main import run as gitml
 from gitml.core.plan import Policy
 from gitml.errors import BusyError, RemoteError
 from gitml.execute.ray import cluster as clusters
+from gitml.execute.ray import jobs as jobs_module
 from gitml.execute.removal import remove_tree
-from gitml.flow import homecoming
+from gitml.flow import cancelling, homecoming
 from gitml.flow.hygiene import KeepPolicy, collect
 from gitml.flow.load import load
 from gitml.flow.onjob import perform_parcel
@@ -25,7 +28,7 @@ from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of
 from gitml.flow.stop import StopSignal
-from gitml.flow.telling import Ended, Kept, Saying, as_line
+from gitml.flow.telling import Ended, Kept, LogText, Saying, as_lines
 from gitml.history.runs import read_run
 from gitml.history.submissions import Submission, note, submissions
 from gitml.repo.revisions import IdentQuery
@@ -100,7 +103,7 @@ class Far:
         perform_parcel(str(parcel), environ, said.append, StopSignal())
         assert isinstance(said[-1], Kept), "the outputs are too large for the record"
         said.append(Ended(0, None))
-        self.head.add(submission.job, "SUCCEEDED", "".join([as_line(one) + "\n" for one in said]))
+        self.head.add(submission.job, "SUCCEEDED", "".join([f"{line}\n" for one in said for line in as_lines(one)]))
         return run.id
 
     def noted(self, digit: str, at: float = 2000.0, target: str = "big") -> Submission:
@@ -325,3 +328,37 @@ def test_waiting_lasts_until_the_run_has_ended_through_a_time_without_answers(
     answers += [RemoteError("it does not answer")] * 50
     with pytest.raises(RemoteError):
         homecoming.wait_for(jobs, far.noted("a"))
+
+
+def test_logs_are_followed_past_a_stream_that_breaks_off_until_the_run_has_ended(
+    far: Far, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "_PAUSE", 0.1)
+    lines = [as_lines(LogText("first", "0-1", b"line %d\n" % n))[0] + "\n" for n in range(3)]
+    job = far.head.add(far.noted("a").job, "RUNNING", lines[0] + lines[1])
+    far.head.faults, far.head.cut_at = {"cut"}, len(lines[0]) + 7
+    ended = as_lines(Ended(1, {"message": "it broke", "hint": None}))[0] + "\n"
+
+    def end() -> None:
+        job["output"] += lines[2] + ended
+        time.sleep(0.5)
+        job["status"] = "FAILED"
+
+    threading.Timer(1.0, end).start()
+    assert gitml(["logs", "aaaa", "-f"]) == 6
+    assert job["status"] == "FAILED", "who looks then finds it ended"
+    told = capfd.readouterr()
+    assert told.out == "line 0\nline 1\nline 2\n"
+    assert "it broke" in told.err
+
+
+def test_cancelling_takes_no_longer_than_it_may_when_the_head_does_not_answer(
+    far: Far, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "_LEAST", 0.5)
+    far.head.add(far.noted("a").job, "RUNNING")
+    far.head.faults = {"silent"}
+    begun = time.monotonic()
+    assert gitml(["cancel", "aaaa", "--timeout", "0"]) == 6
+    assert "gave no answer in time" in capfd.readouterr().err
+    assert time.monotonic() < begun + 10
