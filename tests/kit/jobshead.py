@@ -18,7 +18,8 @@ class JobsHead:
     """A head with `jobs` by id: each a dict of `status` and `output`. `faults` are what goes wrong now:
 
     ``silent`` (questions are taken and not answered), ``still`` (a stream says nothing), ``cut`` (a stream ends as if the job had,
-    after `cut_at` characters), ``refuse`` (a submission), ``cut before`` and ``cut after`` (the connection, when it was submitted).
+    after `cut_at` characters), ``refuse`` and ``break`` (a submission), ``cut before`` and ``cut after`` (the connection, when a run was submitted: it is not
+    there, or it is).
     """
 
     def __init__(self) -> None:
@@ -98,6 +99,8 @@ class JobsHead:
         asked = await request.json()
         self.submitting.set()
         if "refuse" in self.faults:
+            return web.Response(status=400, text="a bad id")
+        if "break" in self.faults:
             return web.Response(status=500, text="no space left")
         if "cut before" not in self.faults:
             self.add(asked["submission_id"], "RUNNING")

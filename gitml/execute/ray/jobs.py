@@ -23,7 +23,9 @@ _PAUSE = 1.0
 
 
 class UnsureError(RemoteError):
-    """Whether the cluster has taken a job is not known: it was handed over, and no answer came."""
+    """Whether the cluster has taken a job is not known: it was handed over, and no answer came, or that something broke there."""
+
+    answered = False
 
 
 class Job(NamedTuple):
@@ -83,7 +85,7 @@ class Jobs:
         """Runs the command line `program` in a copy of `folder`, named by its content, on the head.
 
         Ray takes the folder in one message and keeps it in the head's memory: it must be smaller than `most`.
-        UnsureError when no answer came, or it was interrupted, after the job was handed over.
+        UnsureError for any failure, or Ctrl-C, after which the cluster may have it.
         """
         # Every process of the job gets the signal; those of gitml that are not to heed it know Ctrl-C
         stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_JOB_STOP_SIGNAL": "SIGINT"}
@@ -95,10 +97,13 @@ class Jobs:
                     entrypoint=program, runtime_env=environment, submission_id=id, metadata=dict(metadata)
                 )
         except BaseException as error:
-            answered = isinstance(error, GitmlError) and _status(error.__cause__) is not None
-            if not self._posted or answered:
+            status = _status(error.__cause__) if isinstance(error, GitmlError) else None
+            if not self._posted or (status is not None and status < 500):
                 raise
-            raise UnsureError("no answer came when the run was handed over", where=self.where) from error
+            message = error.message if isinstance(error, GitmlError) else "it was interrupted"
+            unsure = UnsureError(message, where=self.where)
+            unsure.answered = status is not None
+            raise unsure from error
 
     def list(self, prefix: str) -> list[Job]:
         """The jobs whose ids begin so, newest first."""

@@ -129,9 +129,16 @@ def test_a_submission_without_an_answer_is_told_as_such(head: JobsHead, jobs: Jo
         submit(jobs, tmp_path / "silent")
 
 
-def test_a_submission_that_is_refused_or_never_left_is_no_such(head: JobsHead, jobs: Jobs, tmp_path: Path) -> None:
+def test_a_submission_that_broke_there_may_be_there_all_the_same(head: JobsHead, jobs: Jobs, tmp_path: Path) -> None:
+    head.faults = {"break"}
+    with pytest.raises(UnsureError, match="status code 500: no space left") as broken:
+        submit(jobs, tmp_path / "broken")
+    assert broken.value.answered
+
+
+def test_a_submission_that_is_refused_or_never_left_is_not_there(head: JobsHead, jobs: Jobs, tmp_path: Path) -> None:
     head.faults = {"refuse"}
-    with pytest.raises(RemoteError, match="status code 500: no space left") as refused:
+    with pytest.raises(RemoteError, match="status code 400: a bad id") as refused:
         submit(jobs, tmp_path / "refused")
     assert not isinstance(refused.value, UnsureError)
     head.stop()
