@@ -118,16 +118,24 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
         )
     files: dict[str, bytes] = {}
     kept: Kept | None = None
+    begun = False
     for saying in sayings(jobs.output(submission.job).split("\n")):
         if isinstance(saying, RecordFile):
             files[saying.path] = saying.content
         elif isinstance(saying, Kept):
             kept = saying
+        elif isinstance(saying, RunStarted):
+            begun = True
     with using_store(ws):  # until it is all here nothing tells gc to leave it
         run = _record(ws, files, submission)
         if run is None:
             error = _not_begun(job, jobs, submission)
-            if ours:
+            if ours and begun:  # what its steps wrote may tell why: the cluster keeps that
+                forget(ws, submission.run)
+                error.hint = (
+                    error.hint or f"gitml logs {submission.run[:8]} --on {submission.target} shows what it wrote"
+                )
+            elif ours:
                 _clear_up(ws, cluster, jobs, submission, kept)
             raise error
         missing = [] if kept is None else [item for item in kept.objects if not ws.store.holds(*item)]

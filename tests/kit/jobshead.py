@@ -15,7 +15,7 @@ from gitml.execute.ray.cluster import Cluster
 
 
 class JobsHead:
-    """A head with `jobs` by id: each a dict of `status` and `output`. `faults` are what goes wrong now:
+    """A head with `jobs` by id: each a dict of `status` and `output`, perhaps of `metadata`. `faults` are what goes wrong now:
 
     ``silent`` (questions are taken and not answered), ``still`` (a stream says nothing), ``cut`` (a stream ends as if the job had,
     after `cut_at` characters), ``refuse`` and ``break`` (a submission), ``cut before`` and ``cut after`` (the connection, when a run was submitted: it is not
@@ -90,7 +90,13 @@ class JobsHead:
             await asyncio.sleep(0.05)
         return web.json_response(
             [
-                {"type": "SUBMISSION", "submission_id": id, "status": job["status"], "entrypoint": "", "metadata": {}}
+                {
+                    "type": "SUBMISSION",
+                    "submission_id": id,
+                    "status": job["status"],
+                    "entrypoint": "",
+                    "metadata": job.get("metadata", {}),
+                }
                 for id, job in self.jobs.items()
             ]
         )

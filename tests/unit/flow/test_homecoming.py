@@ -165,6 +165,23 @@ def test_one_that_ended_without_a_record_is_told_once_and_keeps_no_other(
     assert json.loads(told.err)["error"] == shown["failed"][0]["error"]
 
 
+def test_what_a_run_wrote_that_was_killed_is_still_to_be_seen_on_the_cluster(
+    far: Far, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = far.performed(1)
+    (id,) = far.head.jobs
+    lines = far.head.jobs[id]["output"].split("\n")
+    begun = next(n for n, line in enumerate(lines) if "RunStarted" in line)
+    wrote = as_lines(LogText("first", "0-1", b"out of memory\n"))
+    far.head.jobs[id] |= {"output": "\n".join([*lines[: begun + 1], *wrote]), "status": "FAILED"}
+    far.head.jobs[id]["metadata"] = {"run": run}
+    assert gitml(["collect"]) == 6
+    assert f"gitml logs {run[:8]} --on big shows what it wrote" in capfd.readouterr().err
+    assert gitml(["collect"]) == 0
+    assert gitml(["logs", run, "--on", "big"]) == 0
+    assert capfd.readouterr().out == "out of memory\n"
+
+
 def test_runs_that_are_named_come_home_beside_one_that_does_not(far: Far, capfd: pytest.CaptureFixture[str]) -> None:
     run = far.performed(1)
     assert gitml(["collect", "ffff", run]) == 2
