@@ -8,7 +8,7 @@ import threading
 
 from gitml.cli.errors import DONE, FAILED, as_data, translate
 from gitml.cli.stopping import Stopping
-from gitml.flow.telling import Ended, Saying, as_line
+from gitml.flow.telling import Ended, Saying, as_lines
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
 
     def say(saying: Saying) -> None:
         with writing:
-            sys.stdout.write(as_line(saying) + "\n")
+            sys.stdout.write("".join([f"{line}\n" for line in as_lines(saying)]))
             sys.stdout.flush()
 
     with Stopping(quiet=True) as stopping:

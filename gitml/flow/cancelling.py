@@ -14,6 +14,8 @@ from gitml.flow.submitted import There, submitted_run
 from gitml.history.runs import find_run, holder_of
 from gitml.workspace import Workspace
 
+_LEAST = 5.0  # seconds that a cluster has for an answer, however little time is given
+
 
 class Cancelled(NamedTuple):
     """The id of a run that has ended, how it did, and the cluster that has its record, None for one of this machine."""
@@ -44,6 +46,7 @@ def _cancel_there(there: There, timeout: float) -> Cancelled:
     from gitml.flow.homecoming import seen
 
     submission = there.submission
+    there.jobs.patience = min(there.jobs.patience, max(timeout, _LEAST))
     there.jobs.stop(submission.job)
     end = time.monotonic() + timeout
     while (job := there.jobs.get(submission.job)) is not None and job.state == RUNNING:

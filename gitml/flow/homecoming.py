@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 from gitml.core.digest import Digest, hex_of
 from gitml.core.events import RunFinished, RunStarted, StepFinished, StepStarted
@@ -13,6 +15,7 @@ from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, Remo
 from gitml.execute.ray.cluster import Cluster
 from gitml.execute.ray.hauling import discard, haul
 from gitml.execute.ray.jobs import RUNNING, Job, Jobs
+from gitml.flow.remotes import using_store
 from gitml.flow.submitting import submissions_on
 from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
 from gitml.history.following import RUNNING as STEP_RUNS
@@ -20,15 +23,26 @@ from gitml.history.following import WAITING, Standing, ended
 from gitml.history.submissions import Submission, forget, submissions
 from gitml.ledger.layout import parse_path
 from gitml.ledger.sync import sync
+from gitml.store.incoming import Incoming
 from gitml.workspace import Workspace
+
+_SOON, _LATER = 0.3, 3.0  # seconds between two questions
+_PATIENCE = 60.0
+_ENDING = 30.0  # seconds that a job may go on after all is said
 
 
 class Home(NamedTuple):
-    """A run that was brought home; `fetched` objects came along, `left` stayed where they are."""
+    """A run that was brought home; of its objects `fetched` came along, `left` stayed there for a reason, and `lost` are gone."""
 
     run: Run
     fetched: int
     left: int
+    lost: int
+    reason: str = ""
+
+
+class GoingOnError(BusyError):
+    """A submitted run has not ended."""
 
 
 def find_submission(
@@ -47,9 +61,15 @@ def find_submission(
 
 
 def follow(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
-    """All that a run has said and says, until it ends. RemoteError when the cluster does not know it."""
+    """All that a run has said and says, until it ends. RemoteError when the cluster does not know it, or is gone."""
     _job(jobs, submission)
-    return sayings(jobs.follow(submission.job))
+    for saying in sayings(jobs.follow(submission.job)):
+        yield saying
+        if isinstance(saying, Ended):  # the last; its job ends too then
+            end = time.monotonic() + _ENDING
+            while time.monotonic() < end and (job := jobs.get(submission.job)) is not None and job.state == RUNNING:
+                time.sleep(_SOON)
+            return
 
 
 def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
@@ -78,42 +98,101 @@ def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[Standing]]:
     return run._replace(steps=tuple([standing.step for standing in stand if standing.step is not None])), stand
 
 
-def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> Home:
+def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> Home | None:
     """Puts the record of an ended run into the log of runs and its results into the Store, then clears up on the cluster.
 
-    BusyError while it goes on; RemoteError when it ended without a record. What can't be fetched from here stays there.
+    None when it is home already and the cluster knows it no more. GoingOnError while it goes on; RemoteError when it ended
+    without a record, and then its note is gone too, for there is nothing to wait for. What can't be fetched stays there.
     """
-    job = _job(jobs, submission)
+    job = jobs.get(submission.job)
+    ours = submission.run in [one.run for one in submissions(ws)]
+    if job is None:
+        if not ours or ws.index.run_row(submission.run) is None:
+            raise _unknown(submission)
+        forget(ws, submission.run)
+        return None
     if job.state == RUNNING:
         hint = f"gitml logs {submission.run[:8]} -f follows it"
-        raise BusyError(f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint)
+        raise GoingOnError(
+            f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
+        )
     files: dict[str, bytes] = {}
     kept: Kept | None = None
+    begun = False
     for saying in sayings(jobs.output(submission.job).split("\n")):
         if isinstance(saying, RecordFile):
             files[saying.path] = saying.content
         elif isinstance(saying, Kept):
             kept = saying
-    run = _record(ws, files, submission)
-    if run is None:
-        raise _not_begun(job, jobs, submission)
-    missing = [] if kept is None else [item for item in kept.objects if not ws.store.holds(*item)]
-    left = 0
-    if kept is not None and missing:
-        try:
-            _fetch(ws, cluster, kept, missing)
-        except RemoteError:
-            left = len(missing)  # this machine may not drive the cluster; the record is home all the same
-    ours = submission.run in [one.run for one in submissions(ws)]
-    if ours and not left:
-        if kept is not None:
+        elif isinstance(saying, RunStarted):
+            begun = True
+    with using_store(ws):  # until it is all here nothing tells gc to leave it
+        run = _record(ws, files, submission)
+        if run is None:
+            error = _not_begun(job, jobs, submission)
+            if ours and begun:  # what its steps wrote may tell why: the cluster keeps that
+                forget(ws, submission.run)
+                error.hint = (
+                    error.hint or f"gitml logs {submission.run[:8]} --on {submission.target} shows what it wrote"
+                )
+            elif ours:
+                _clear_up(ws, cluster, jobs, submission, kept)
+            raise error
+        missing = [] if kept is None else [item for item in kept.objects if not ws.store.holds(*item)]
+        lost, left, reason = 0, 0, ""
+        if kept is not None and missing:
             try:
-                discard(cluster, kept.node, os.path.dirname(kept.folder))
-            except RemoteError:
-                left = 0  # goes by itself after two weeks
+                lost = _fetch(ws, cluster, kept, missing)
+            except RemoteError as error:  # this machine may not drive the cluster; the record is home all the same
+                reason = error.message
+                left = sum(1 for item in missing if not ws.store.holds(*item))
+    if ours and not left:
+        _clear_up(ws, cluster, jobs, submission, kept)
+    return Home(run, len(missing) - left - lost, left, lost, reason)
+
+
+def wait_for(jobs: Jobs, submission: Submission) -> None:
+    """Waits until a run has ended, also through a minute in which its head does not answer."""
+    pause = _SOON
+    heard = time.monotonic()
+    while True:
+        try:
+            job = jobs.get(submission.job)
+        except RemoteError:
+            if time.monotonic() > heard + _PATIENCE:
+                raise
+        else:
+            if job is None or job.state != RUNNING:
+                return
+            heard = time.monotonic()
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LATER)
+
+
+def give_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> None:
+    """Removes what the cluster has of a submitted run, and its note. GoingOnError while it goes on."""
+    job = jobs.get(submission.job)
+    kept: Kept | None = None
+    if job is not None:
+        if job.state == RUNNING:
+            hint = f"gitml cancel {submission.run[:8]} ends it"
+            raise GoingOnError(
+                f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
+            )
+        for saying in sayings(jobs.output(submission.job).split("\n")):
+            kept = saying if isinstance(saying, Kept) else kept
+        _clear_up(ws, cluster, jobs, submission, kept)
+    forget(ws, submission.run)
+
+
+def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission, kept: Kept | None) -> None:
+    """Removes what is kept of a run on the cluster, and the note of it here once the cluster has no more of it."""
+    if kept is not None:
+        with suppress(RemoteError):  # goes by itself after two weeks
+            discard(cluster, kept.node, os.path.dirname(kept.folder))
+    with suppress(RemoteError):  # by its note the next `gitml collect` does it
         jobs.forget(submission.job)
         forget(ws, submission.run)
-    return Home(run, len(missing) - left, left)
 
 
 def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> Run | None:
@@ -138,38 +217,43 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
     return run
 
 
-def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Digest, int]]) -> None:
-    """Hauls objects into the Store, each verified."""
+def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Digest, int]]) -> int:
+    """Hauls objects into the Store, each verified; how many are gone, or are no longer what they were."""
     paths = [os.path.join(kept.folder, hex_of(digest)[:2], hex_of(digest)[2:]) for digest, _ in missing]
-    place = ""
-    file: BinaryIO | None = None
+    lost = 0
+    arriving: Incoming | None = None
     try:
         for number, piece in haul(cluster, kept.node, paths):
-            if file is None:
-                place = ws.store.temporary()
-                file = open(place, "wb")  # noqa: SIM115  open across pieces
-            if piece:
-                file.write(piece)
-                continue
-            file.close()
-            file = None
-            digest, _ = ws.store.take_file(place)
-            if digest != missing[number][0]:
-                raise IntegrityError(f"the cluster sent other bytes than those of {missing[number][0][:19]}")
+            if piece is None:  # gone, perhaps in the middle
+                lost += 1
+            else:
+                arriving = arriving or Incoming(ws.store, *missing[number])
+                if piece:
+                    arriving.write(piece)
+                    continue
+                try:
+                    arriving.commit()
+                except IntegrityError:
+                    lost += 1
+            if arriving is not None:
+                arriving.abandon()  # of what was kept nothing is left to abandon
+                arriving = None
     finally:
-        if file is not None:
-            file.close()
-            os.unlink(place)
+        if arriving is not None:
+            arriving.abandon()
+    return lost
 
 
 def _job(jobs: Jobs, submission: Submission) -> Job:
     job = jobs.get(submission.job)
     if job is None:
-        hint = "its head was started again, or the run was fetched elsewhere"
-        raise RemoteError(
-            f"the cluster knows no run {submission.run[:8]}", where=f"target {submission.target}", hint=hint
-        )
+        raise _unknown(submission)
     return job
+
+
+def _unknown(submission: Submission) -> RemoteError:
+    hint = f"its head was started again, or the run was fetched elsewhere; gitml collect --forget {submission.run[:8]}"
+    return RemoteError(f"the cluster knows no run {submission.run[:8]}", where=f"target {submission.target}", hint=hint)
 
 
 def _not_begun(job: Job, jobs: Jobs, submission: Submission) -> GitmlError:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from gitml.core.action import Action
+from gitml.core.action import Action, ActionInput, CodeFile
 from gitml.core.digest import Digest
 from gitml.core.protocols import Source
 from gitml.core.result import OutputRef
@@ -54,7 +54,7 @@ class LfsInputs:
         """What an Action needs and is not on this machine."""
         if not self.is_used:
             return []
-        found = {item.digest: item for item in pointers(self.ws, named_by(action))}
+        found = {item.digest: item for item in pointers(self.ws, named_by(action.code, action.inputs))}
         return [
             OutputRef(item.path, POINTED, item.digest, item.size)
             for item in found.values()
@@ -62,12 +62,10 @@ class LfsInputs:
         ]
 
 
-def named_by(action: Action) -> list[tuple[str, str]]:
-    """(path, oid) of the code and of the inputs that an Action has of its commit."""
-    code = [(item.path, item.oid) for item in action.code]
-    return code + [
-        (item.mount, item.content.rpartition(":")[2]) for item in action.inputs if item.content.startswith("git:")
-    ]
+def named_by(code: Iterable[CodeFile], inputs: Iterable[ActionInput]) -> list[tuple[str, str]]:
+    """(path, oid) of the code, and of the inputs that come from the commit."""
+    found = [(item.path, item.oid) for item in code]
+    return found + [(item.mount, item.content.rpartition(":")[2]) for item in inputs if item.content.startswith("git:")]
 
 
 def pointers(ws: Workspace, items: Iterable[tuple[str, str]]) -> Iterator[Pointed]:

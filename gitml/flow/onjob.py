@@ -15,6 +15,7 @@ from gitml.core.digest import Digest, hex_of
 from gitml.core.events import Event, RunFinished, StepFinished
 from gitml.core.record import Run
 from gitml.core.tree import decode_tree
+from gitml.errors import MachineError
 from gitml.execute.removal import remove_tree
 from gitml.flow.load import load_run
 from gitml.flow.parcel import heavy_part, open_parcel
@@ -25,19 +26,17 @@ from gitml.ledger.layout import record_folder
 from gitml.workspace import Workspace
 
 KEEP = 14 * 86400.0  # seconds that results wait to be fetched
+_MAKING = "new-"  # what the name of a folder begins with that has no lock yet
+_MADE = 3600.0  # seconds after which nobody makes it any more
 _PAUSE = 0.5
 _PIECE = 48 << 10
 
 
 def perform_parcel(parcel: str, environ: Mapping[str, str], say: Callable[[Saying], None], stop: StopSignal) -> Run:
     """Performs what the parcel asks for and says all that comes of it; only results that no saying can hold stay here."""
-    base = submitted_folder(environ)
-    os.makedirs(base, exist_ok=True)
+    base = _base(environ)
     _reap(base, time.time())
-    home = os.path.join(base, f"{os.urandom(8).hex()}")
-    os.mkdir(home)
-    lock = os.open(os.path.join(home, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    home, lock = _begin(base)
     stays = False
     try:
         run, kept = _perform(parcel, home, environ, say, stop)
@@ -57,18 +56,44 @@ def perform_parcel(parcel: str, environ: Mapping[str, str], say: Callable[[Sayin
 
 def new_place() -> str:
     """A new folder of this machine for what a run needs that is to be submitted; it goes by itself when none is."""
-    folder = os.path.join(submitted_folder(os.environ), os.urandom(8).hex())
-    os.makedirs(folder)
-    for name in ("lock", "kept"):
-        with open(os.path.join(folder, name), "w"):
-            pass
+    folder, lock = _begin(_base(os.environ), "kept")
+    os.close(lock)
     return folder
 
 
 def submitted_folder(environ: Mapping[str, str]) -> str:
     """Where submitted runs are performed on this machine."""
-    cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/tmp"), ".cache")  # noqa: S108  last resort
+    home = environ.get("HOME") or os.path.expanduser("~")
+    cache = environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    if not os.path.isabs(cache):  # a user without a home
+        return f"/tmp/gitml-{os.getuid()}-submitted"  # noqa: S108  ours alone, or refused
     return os.path.join(cache, "gitml/submitted")
+
+
+def _base(environ: Mapping[str, str]) -> str:
+    """That folder, which nobody else can look into: what is private at home is here too."""
+    base = submitted_folder(environ)
+    os.makedirs(base, mode=0o700, exist_ok=True)
+    found = os.stat(base)
+    if found.st_uid != os.getuid():
+        hint = "set XDG_CACHE_HOME where Ray is started on the head"
+        raise MachineError("the folder of submitted runs belongs to another user", where=base, hint=hint)
+    if found.st_mode & 0o077:
+        os.chmod(base, 0o700)
+    return base
+
+
+def _begin(base: str, *files: str) -> tuple[str, int]:
+    """A new folder with empty `files`, and the lock that keeps `_reap` away. Until it is held the folder has another name."""
+    name = os.urandom(8).hex()
+    making = os.path.join(base, f"{_MAKING}{name}")
+    os.mkdir(making, 0o700)
+    for file in files:
+        os.close(os.open(os.path.join(making, file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    lock = os.open(os.path.join(making, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.rename(making, os.path.join(base, name))
+    return os.path.join(base, name), lock
 
 
 def _perform(
@@ -189,7 +214,9 @@ def _reap(base: str, now: float) -> None:
     for name in os.listdir(base):
         folder = os.path.join(base, name)
         try:
-            lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CLOEXEC)
+            if name.startswith(_MAKING) and os.stat(folder).st_mtime > now - _MADE:
+                continue
+            lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             continue
         try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gitml import __version__
-from gitml.core.action import Action
+from gitml.core.action import ActionInput
 from gitml.core.digest import Digest, from_hex, hex_of
-from gitml.core.plan import REUSE, Plan
+from gitml.core.plan import REUSE, Plan, Problem
 from gitml.core.record import Run, decode_run, encode_run
 from gitml.core.result import OutputRef, decode_result, encode_result
 from gitml.core.tree import decode_tree
@@ -71,10 +71,7 @@ def make_parcel(
             if decision.kind == REUSE and decision.action and decision.key and decision.result:
                 preimage = decision.action.preimage().decode("ascii")
                 known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
-    actions = [decision.action for decision in plan.decisions.values() if decision.action and decision.kind != REUSE]
-    steps = [planner.graph.steps[name] for name, d in plan.decisions.items() if d.kind != REUSE and d.action is None]
-    paths = [binding.path for step in steps for binding in step.inputs if binding.path is not None]
-    for digest, source in _lfs_objects(ws, planner, actions, paths):
+    for digest, source in _lfs_objects(ws, planner, [name for name, d in plan.decisions.items() if d.kind != REUSE]):
         _copy(source, os.path.join(folder, LFS, hex_of(digest)))
     request = asked.request._asdict() | {"origin": asked.request.origin}
     told = {
@@ -178,14 +175,16 @@ def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folde
             todo += [(entry.digest, entry.kind == "d") for entry in decode_tree(ws.store.read(digest))]
 
 
-def _lfs_objects(
-    ws: Workspace, planner: Planner, actions: Iterable[Action], paths: Sequence[str]
-) -> Iterator[tuple[Digest, str]]:
-    """What Git LFS pointers among the code and inputs of `actions`, and at `paths`, stand for, and the files that hold it."""
-    named = [item for action in actions for item in named_by(action)]
-    for path in paths:
-        entry = planner.finder.source.lookup(path)
-        named += [(path, entry.oid)] if entry is not None else []
+def _lfs_objects(ws: Workspace, planner: Planner, steps: Iterable[str]) -> Iterator[tuple[Digest, str]]:
+    """What Git LFS pointers among the code and inputs of `steps` stand for, and the files that hold it.
+
+    Those of a step that waits for others too: it has no Action yet, but what it takes of the commit is known.
+    """
+    named: list[tuple[str, str]] = []
+    for name in steps:
+        parts = planner.finder.parts(planner.graph.steps[name], {})
+        inputs = [item for item in parts.inputs if isinstance(item, ActionInput)]
+        named += named_by(() if isinstance(parts.code, Problem) else parts.code, inputs)
     found = {item.digest: item for item in pointers(ws, dict.fromkeys(named))}
     absent = [item for item in found.values() if file_of(ws.location, ws.store, item.digest) is None]
     if absent:

@@ -24,10 +24,13 @@ class There(NamedTuple):
 
 
 @contextmanager
-def submitted_run(ws: Workspace, text: str | None, on: str | None) -> Iterator[There | None]:
+def submitted_run(
+    ws: Workspace, text: str | None, on: str | None, *, also_home: bool = False
+) -> Iterator[There | None]:
     """The submitted run that `text` means (None: the newest); None when it means one of this machine, or no submitted one.
 
-    With `on` the cluster of that target is asked, which knows the runs of other machines too.
+    With `on` the cluster of that target is asked, which knows the runs of other machines too. A run whose record is here is one
+    of this machine, but where it is meant to be `also_home`: as long as it is noted, the cluster may have results of it.
     """
     if on is None and not os.path.isdir(os.path.join(ws.root, "submitted")):
         yield None
@@ -45,7 +48,7 @@ def submitted_run(ws: Workspace, text: str | None, on: str | None) -> Iterator[T
                 raise InputError(f"the cluster knows no run {wanted!r}".replace(" ''", ""), where=f"target {on}")
             yield There(found, cluster, jobs)
         return
-    if not wanted or not submissions(ws) or ws.index.find_runs(wanted, 1):
+    if not wanted or not submissions(ws) or (not also_home and ws.index.find_runs(wanted, 1)):
         yield None
         return
     noted = find_submission(ws, wanted)

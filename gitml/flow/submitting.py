@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from contextlib import closing, suppress
 
 from gitml import __version__
@@ -16,7 +17,7 @@ from gitml.core.result import OutputRef
 from gitml.errors import InputError, RemoteError
 from gitml.execute.ray.cluster import CLIENT_PORT, Cluster, connect
 from gitml.execute.ray.hauling import cart, discard
-from gitml.execute.ray.jobs import Jobs
+from gitml.execute.ray.jobs import Jobs, UnsureError
 from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
 from gitml.flow.parcel import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
@@ -30,6 +31,7 @@ from gitml.workspace import Workspace
 
 _PROGRAM = "exec python -m gitml.cli.onjob"
 NEW_PLACE = "gitml.flow.onjob:new_place"
+_BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
 
 
@@ -89,16 +91,40 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
             make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
             ahead = _send_ahead(cluster, place, folder, jobs.most)
             note(ws, submission)  # first, so that no run is on the cluster and unknown here
+            told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
             try:
-                told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
                 jobs.submit(submission.job, folder, _PROGRAM, {}, told)
-            except BaseException:
-                forget(ws, submission.run)
-                if ahead is not None:
-                    with suppress(RemoteError):
-                        discard(cluster, *ahead)
-                raise
+            except BaseException as error:
+                if not (isinstance(error, UnsureError) and _has_taken(jobs, submission, error)):
+                    forget(ws, submission.run)
+                    if ahead is not None:
+                        with suppress(RemoteError):
+                            discard(cluster, *ahead)
+                    raise
     return submission
+
+
+def _has_taken(jobs: Jobs, submission: Submission, error: UnsureError) -> bool:
+    """Whether the cluster has the run all the same. RemoteError, and the note of it stays, when that can't be told.
+
+    Without an answer a run that is not listed can't be told from one that is yet to begin.
+    """
+    short = submission.run[:8]
+    end = time.monotonic() + (0.0 if error.answered else _BEGINNING)
+    taken = sure = False
+    with suppress(RemoteError):
+        while not (taken := jobs.get(submission.job) is not None) and time.monotonic() < end:
+            time.sleep(_ASKING)
+        sure = taken or error.answered
+    if taken and isinstance(error.__cause__, KeyboardInterrupt):
+        message = f"run {short} had been handed over before the interruption, and goes on"
+        raise RemoteError(message, where=error.where, hint=f"gitml cancel {short} ends it") from error
+    if not sure:
+        hint = f"gitml show {short} asks again; gitml collect --forget {short} if it stays unknown there"
+        raise RemoteError(
+            f"run {short} may be on the cluster: {error.message}", where=error.where, hint=hint
+        ) from error
+    return taken
 
 
 def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[OutputRef]:

@@ -16,6 +16,8 @@ from gitml.core.events import Event
 from gitml.core.record import Run, StepRun, decode_run, encode_run, step_as_json, step_from_json
 
 _SIGN = '{"gitml": 1, '
+_PART = '{"gitml": 1, "Part": '
+_LONGEST = 256 << 10  # characters; who follows a job gets no line of 4 MiB or more, and nothing after one
 
 
 class LogText(NamedTuple):
@@ -51,22 +53,35 @@ class Ended(NamedTuple):
 Saying = Event | LogText | RecordFile | Kept | Ended
 
 
-def as_line(saying: Saying) -> str:
-    """A saying as one line."""
-    name = type(saying).__name__
-    return f'{_SIGN}"{name}": {json.dumps([_plain(value) for value in saying])}}}'
+def as_lines(saying: Saying) -> list[str]:
+    """A saying as one line, or a long one as several that follow each other."""
+    line = f'{_SIGN}"{type(saying).__name__}": {json.dumps([_plain(value) for value in saying])}}}'
+    if len(line) <= _LONGEST:
+        return [line]
+    pieces = [line[at : at + _LONGEST] for at in range(0, len(line), _LONGEST)]
+    return [f"{_PART}{json.dumps([n, len(pieces), piece])}}}" for n, piece in enumerate(pieces)]
 
 
 def sayings(lines: Iterable[str]) -> Iterator[Saying]:
     """What lines say; others than ours, and what a newer gitml says, are passed over."""
+    pieces: list[str] = []
     for line in lines:
-        if line.startswith(_SIGN):
-            try:
-                saying = _read(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue
-            if saying is not None:
-                yield saying
+        if not line.startswith(_SIGN):
+            continue
+        try:
+            if line.startswith(_PART):
+                number, of, piece = json.loads(line)["Part"]
+                pieces = [*(pieces if number else []), piece]
+                if len(pieces) < of:
+                    continue
+                whole = "".join(pieces)
+            else:
+                whole = line
+            saying = _read(json.loads(whole))
+        except (ValueError, KeyError, TypeError):
+            continue
+        if saying is not None:
+            yield saying
 
 
 def _read(raw: dict[str, Any]) -> Saying | None:

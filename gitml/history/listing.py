@@ -127,6 +127,8 @@ def submitted_rows(ws: Workspace) -> list[RunRow]:
             record="",
         )
         for one in submissions(ws)
+        if ws.index.run_row(one.run)
+        is None  # else results of it are on their way still, and it is listed as what it is
     ]
 
 

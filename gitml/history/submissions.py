@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
+from gitml.repo.git import git
 from gitml.workspace import Workspace
 
 PREFIX = "gitml-"
+HELD = "refs/gitml/submissions"  # below it the commit of each run that is not home
 
 
 class Submission(NamedTuple):
@@ -44,7 +47,9 @@ def submissions(ws: Workspace) -> list[Submission]:
 
 
 def note(ws: Workspace, submission: Submission) -> None:
-    """Keeps a note of a submission."""
+    """Keeps a note of a submission, and of Git's gc its commit: of uncommitted work nothing else holds it."""
+    if ws.objects.header(submission.commit) is not None:
+        git(ws.location, "update-ref", _ref(submission.run), submission.commit)
     os.makedirs(_folder(ws), exist_ok=True)
     path = os.path.join(_folder(ws), f"{submission.run}.json")
     with open(path + ".new", "w") as file:
@@ -53,15 +58,14 @@ def note(ws: Workspace, submission: Submission) -> None:
 
 
 def forget(ws: Workspace, run: str) -> None:
-    """Takes the note of a submission away."""
-    try:
-        os.unlink(os.path.join(_folder(ws), f"{run}.json"))
-    except FileNotFoundError:
-        return
+    """Takes the note of a submission away, and all that is kept for it."""
+    git(ws.location, "update-ref", "-d", _ref(run))
     if os.path.isdir(mirror_folder(ws, run)):
         from gitml.execute.removal import remove_tree
 
         remove_tree(mirror_folder(ws, run))
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(_folder(ws), f"{run}.json"))  # last: who is cut off here can do it again
 
 
 def target_of(ws: Workspace, run: str) -> str:
@@ -74,6 +78,10 @@ def target_of(ws: Workspace, run: str) -> str:
 def mirror_folder(ws: Workspace, run: str) -> str:
     """Where it is kept how far a submitted run is, in the form of a run in progress."""
     return os.path.join(_folder(ws), run)
+
+
+def _ref(run: str) -> str:
+    return f"{HELD}/{run}"
 
 
 def _folder(ws: Workspace) -> str:

@@ -101,14 +101,16 @@ def _print_submitted(session: Session, there: There, step: str | None, follow: b
 
     printer = _Printer(session, step is None)
     error = None
-    for saying in (follow_submitted if follow else said)(there.jobs, there.submission):
-        if isinstance(saying, LogText) and step in (None, saying.step, saying.step.partition("[")[0]):
-            number = int(saying.attempt.rpartition("-")[2])
-            printer.write(Part(saying.step, saying.attempt, number, number), saying.content)
-            sys.stdout.flush()
-        elif isinstance(saying, Ended):
-            error = saying.error
-    printer.flush()
+    try:
+        for saying in (follow_submitted if follow else said)(there.jobs, there.submission):
+            if isinstance(saying, LogText) and step in (None, saying.step, saying.step.partition("[")[0]):
+                number = int(saying.attempt.rpartition("-")[2])
+                printer.write(Part(saying.step, saying.attempt, number, number), saying.content)
+                sys.stdout.flush()
+            elif isinstance(saying, Ended):
+                error = saying.error
+    finally:
+        printer.flush()
     if error is not None:
         raise RemoteError(str(error.get("message")), where=f"target {there.submission.target}", hint=error.get("hint"))
     return 0

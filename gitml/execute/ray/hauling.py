@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from gitml.errors import IntegrityError, RemoteError
+from gitml.errors import RemoteError
 from gitml.execute.ray.cluster import Cluster
 
 PIECE = 4 << 20
@@ -16,8 +16,8 @@ _AHEAD = 4  # pieces that are asked for before they are needed
 _PATIENCE = 60.0
 
 
-def haul(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[int, bytes]]:
-    """(number of the path, piece) of each file in order, a last empty piece each. IntegrityError for one that is gone.
+def haul(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
+    """(number of the path, piece) of each file in order, a last empty piece each; None alone for a file that is gone.
 
     A task a piece, not one that streams: Ray's client knows no streams.
     """
@@ -25,10 +25,13 @@ def haul(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[in
 
     cluster.join(from_outside=True)
 
-    def read(path: str, offset: int, size: int) -> bytes:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read(size)
+    def read(path: str, offset: int, size: int) -> bytes | None:
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except FileNotFoundError:
+            return None
 
     task: Any = ray.remote(num_cpus=0, max_retries=2)(read).options(name="gitml collect", scheduling_strategy=_at(node))
     try:
@@ -39,14 +42,15 @@ def haul(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[in
                 while len(coming) < _AHEAD:
                     coming.append(task.remote(path, offset, PIECE))
                     offset += PIECE
-                piece = ray.get(coming.popleft(), timeout=_PATIENCE)
+                piece: bytes | None = ray.get(coming.popleft(), timeout=_PATIENCE)
                 yield number, piece
-                if len(piece) < PIECE:
+                if piece is None or len(piece) < PIECE:
                     break
             if piece:
                 yield number, b""
     except ray.exceptions.RayTaskError as error:
-        raise IntegrityError("a result is no longer on the cluster", where=cluster.where) from error
+        message = f"the cluster can't read a result: {type(error.cause).__name__}"
+        raise RemoteError(message, where=cluster.where) from error
     except ray.exceptions.RayError as error:
         raise RemoteError(f"fetching from the cluster failed: {type(error).__name__}", where=cluster.where) from error
 
@@ -76,7 +80,7 @@ def cart(cluster: Cluster, folder: str, make: str) -> tuple[str, str]:
     def write(path: str, offset: int, piece: bytes) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.pwrite(fd, piece, offset)  # of a file's piece all at once: at most PIECE bytes
+            write_at(fd, piece, offset)
         finally:
             os.close(fd)
 
@@ -119,6 +123,14 @@ def discard(cluster: Cluster, node: str, folder: str) -> None:
         ray.get(task.options(name="gitml fetch", scheduling_strategy=_at(node)).remote(folder), timeout=_PATIENCE)
     except ray.exceptions.RayError as error:
         raise RemoteError(f"tidying up on the cluster failed: {type(error).__name__}", where=cluster.where) from error
+
+
+def write_at(fd: int, content: bytes, offset: int) -> None:
+    """Writes all of `content` there; OSError when the disk is full, which at first takes a part and says nothing."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(fd, rest, offset)
+        rest, offset = rest[written:], offset + written
 
 
 def _on_head() -> Any:

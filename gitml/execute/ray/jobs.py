@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from gitml.errors import GitmlError, RemoteError, TrustError
@@ -14,6 +16,16 @@ _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 STOP_SECONDS = 60
 RUNNING, SUCCEEDED, FAILED, STOPPED = "running", "succeeded", "failed", "stopped"
 _STATES = {"PENDING": RUNNING, "RUNNING": RUNNING, "SUCCEEDED": SUCCEEDED, "FAILED": FAILED, "STOPPED": STOPPED}
+SILENCE = 15.0  # seconds without a word from the head after which it is asked whether there is one to come
+_PATIENCE = 30.0  # seconds for an answer
+_SLOWEST = 100_000  # bytes a second that a line takes at least
+_PAUSE = 1.0
+
+
+class UnsureError(RemoteError):
+    """Whether the cluster has taken a job is not known: it was handed over, and no answer came, or that something broke there."""
+
+    answered = False
 
 
 class Job(NamedTuple):
@@ -27,11 +39,16 @@ class Job(NamedTuple):
 
 
 class Jobs:
-    """The jobs of one cluster. RemoteError when its dashboard, which takes them, can't be reached."""
+    """The jobs of one cluster. RemoteError when its dashboard, which takes them, can't be reached.
+
+    `patience` is how many seconds it has for an answer.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.where = f"target {cluster.target.name}"
+        self.patience = _PATIENCE
+        self._posted = False
         address = self._address()
         with self._told(), _without(_OVERRIDES):
             import logging
@@ -44,7 +61,18 @@ class Jobs:
                 "_private.runtime_env.packaging",
             ):
                 logging.getLogger(f"ray.{chatty}").setLevel(logging.ERROR)
-            self.client = JobSubmissionClient(address)
+            jobs = self
+
+            class Client(JobSubmissionClient):  # type: ignore[misc]
+                """Ray's, which would wait for ever."""
+
+                def _do_request(self, method: str, endpoint: str, *, data: bytes | None = None, **more: Any) -> Any:
+                    if method == "POST" and endpoint == "/api/jobs/":
+                        jobs._posted = True
+                    seconds = jobs.patience if data is None else jobs.patience + len(data) / _SLOWEST
+                    return super()._do_request(method, endpoint, data=data, timeout=seconds, **more)
+
+            self.client = Client(address)
 
     @property
     def most(self) -> int:
@@ -57,14 +85,25 @@ class Jobs:
         """Runs the command line `program` in a copy of `folder`, named by its content, on the head.
 
         Ray takes the folder in one message and keeps it in the head's memory: it must be smaller than `most`.
+        UnsureError for any failure, or Ctrl-C, after which the cluster may have it.
         """
         # Every process of the job gets the signal; those of gitml that are not to heed it know Ctrl-C
         stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_JOB_STOP_SIGNAL": "SIGINT"}
         environment = {"working_dir": folder, "env_vars": {**stop, **env}}
-        with self._told():
-            self.client.submit_job(
-                entrypoint=program, runtime_env=environment, submission_id=id, metadata=dict(metadata)
-            )
+        self._posted = False
+        try:
+            with self._told():
+                self.client.submit_job(
+                    entrypoint=program, runtime_env=environment, submission_id=id, metadata=dict(metadata)
+                )
+        except BaseException as error:
+            status = _status(error.__cause__) if isinstance(error, GitmlError) else None
+            if not self._posted or (status is not None and status < 500):
+                raise
+            message = error.message if isinstance(error, GitmlError) else "it was interrupted"
+            unsure = UnsureError(message, where=self.where)
+            unsure.answered = status is not None
+            raise unsure from error
 
     def list(self, prefix: str) -> list[Job]:
         """The jobs whose ids begin so, newest first."""
@@ -82,26 +121,63 @@ class Jobs:
             return str(self.client.get_job_logs(id))
 
     def follow(self, id: str) -> Iterator[str]:
-        """What a job has written and writes, line by line without line ends, until it ends."""
+        """What a job has written and writes, line by line without line ends, until it ends.
+
+        What Ray sends may break off before, or never come: the head is asked then. RemoteError when it does not answer, or knows
+        no such job.
+        """
+        heard, rest, pause = 0, "", _PAUSE
+        while True:
+            at, before = 0, heard
+            for text in self._stream(id):  # which begins anew each time
+                *whole, rest = (rest + text[max(heard - at, 0) :]).split("\n")
+                at += len(text)
+                heard = max(heard, at)
+                yield from whole
+            job = self.get(id)
+            if job is None:
+                raise RemoteError("the cluster no longer knows the run", where=self.where)
+            text = self.output(id)
+            *whole, rest = (rest + text[heard:]).split("\n")
+            heard = max(heard, len(text))
+            yield from whole
+            if job.state != RUNNING:
+                break
+            pause = _PAUSE if heard > before else min(2 * pause, SILENCE)
+            time.sleep(pause)
+        if rest:
+            yield rest
+
+    def _stream(self, id: str) -> Iterator[str]:
+        """What the head sends of what a job has written, as long as it sends. RemoteError when it is gone."""
         import asyncio
 
         loop = asyncio.new_event_loop()
         lines = self.client.tail_job_logs(id)
-        rest = ""
+        coming: Any = None
         try:
             while True:
-                with self._told():
-                    try:
-                        rest += loop.run_until_complete(anext(lines))
-                    except StopAsyncIteration:
-                        break
-                *whole, rest = rest.split("\n")
-                yield from whole
+                coming = coming or asyncio.ensure_future(anext(lines), loop=loop)
+                loop.run_until_complete(asyncio.wait({coming}, timeout=SILENCE))
+                if not coming.done():
+                    job = self.get(id)
+                    if job is None or job.state != RUNNING:
+                        return
+                    continue
+                arrived, coming = coming, None
+                try:
+                    text: str = arrived.result()
+                except Exception:  # it ended or was cut off, as what is asked next tells
+                    return
+                yield text
         finally:
-            loop.run_until_complete(lines.aclose())
+            if coming is not None:
+                coming.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    loop.run_until_complete(coming)
+            with suppress(Exception):
+                loop.run_until_complete(lines.aclose())
             loop.close()
-        if rest:
-            yield rest
 
     def stop(self, id: str) -> None:
         """Asks a job to end, as Ctrl-C does; after STOP_SECONDS it is killed."""
@@ -137,14 +213,26 @@ class Jobs:
 
     def _error(self, error: Exception) -> GitmlError:
         said = " ".join(str(error).split())
-        if any(sign in said for sign in ("401", "403", "Unauthorized", "Forbidden")):
+        kind, status = type(error).__name__, _status(error)
+        if status in (401, 403):
             return TrustError("the dashboard does not take the token", where=self.where)
-        if isinstance(error, ConnectionError) or "onnect" in type(error).__name__ or "connect" in said:
+        if status is None and kind.endswith("Timeout") and kind != "ConnectTimeout":
+            hint = "see whether the head is well, then try again"
+            return RemoteError("the dashboard of the cluster gave no answer in time", where=self.where, hint=hint)
+        if status is None and (isinstance(error, OSError) or "onnect" in kind or "connect" in said):
             hint = (
                 "start the head with --dashboard-host=0.0.0.0, or say in gitml.yaml where it is: dashboard: HOST:PORT"
             )
             return RemoteError("the dashboard of the cluster can't be reached", where=self.where, hint=hint)
         return RemoteError(f"the cluster refused: {said[:300]}", where=self.where)
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The status of the answer that an error of Ray's tells of; None for one without an answer."""
+    if type(error).__name__ == "AuthenticationError":
+        return 401
+    said = re.search(r"status code (\d{3})\b|^(\d{3}) (?:Client|Server) Error\b", str(error))
+    return int(said[1] or said[2]) if said else None
 
 
 def _job(told: Any) -> Job:

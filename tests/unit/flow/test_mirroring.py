@@ -13,7 +13,7 @@ from gitml.core.record import Run, StepRun
 from gitml.core.result import Cost
 from gitml.errors import InputError
 from gitml.flow.mirroring import keep, mirror
-from gitml.flow.telling import LogText, as_line, sayings
+from gitml.flow.telling import LogText, as_lines, sayings
 from gitml.history.following import standings
 from gitml.history.logs import parts, read
 from gitml.history.runs import Found, find_run, get_run, run_id
@@ -44,7 +44,7 @@ def ws(tmp_path: Path) -> Workspace:
 
 def heard(ws: Workspace, count: int, now: float) -> Found:
     """The run after the first `count` sayings, as they come over the line."""
-    keep(mirror_folder(ws, ID), list(sayings([as_line(one) for one in TOLD[:count]])), now)
+    keep(mirror_folder(ws, ID), list(sayings([line for one in TOLD[:count] for line in as_lines(one)])), now)
     return get_run(ws, ID)
 
 

@@ -19,7 +19,7 @@ from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of, run_pipeline
 from gitml.flow.stop import StopSignal
-from gitml.flow.telling import Ended, Kept, LogText, RecordFile, as_line, sayings
+from gitml.flow.telling import Ended, Kept, LogText, RecordFile, as_lines, sayings
 from gitml.flow.uploading import upload
 from gitml.repo.git import git
 from gitml.repo.revisions import IdentQuery
@@ -120,6 +120,32 @@ def test_lfs_content_that_is_not_here_is_refused(project: Project, tmp_path: Pat
         parcel_of(project, tmp_path / "parcel")
 
 
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        pytest.param(
+            PIPELINE.replace("big: big.bin", "more: raw.txt").replace("${{ inputs.big }}", "big.bin"), id="code"
+        ),
+        pytest.param(PIPELINE.replace("big: big.bin", "big: link.bin"), id="behind a link"),
+    ],
+)
+def test_lfs_content_of_a_step_that_waits_arrives(project: Project, tmp_path: Path, pipeline: str) -> None:
+    project.repo.write({"pipelines/p.yaml": pipeline})
+    os.symlink("big.bin", project.repo.file("link.bin"))
+    parcel_of(project, tmp_path / "parcel")
+    os.rename(project.repo.path, tmp_path / "away")
+    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    try:
+        run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
+        assert [(step.name, step.outcome, step.error) for step in run.steps] == [
+            ("first", "executed", None),
+            ("second", "executed", None),
+        ]
+        assert CONTENT in ws.store.read(run.steps[1].outputs[0].digest)
+    finally:
+        ws.close()
+
+
 LARGE = """\
 params: {n: 1}
 steps:
@@ -199,7 +225,21 @@ def test_what_a_run_says_is_read_back_among_other_lines(project: Project) -> Non
         RunFinished(run, "c" * 40),
         Ended(1, {"message": "m", "hint": None}),
     ]
-    lines = [line for saying in said for line in ("Ray says something", as_line(saying), '{"other": 1}')]
+    lines = [line for saying in said for line in ("Ray says something", *as_lines(saying), '{"other": 1}')]
     assert all("\n" not in line for line in lines)
     assert list(sayings(lines)) == said
     assert list(sayings(['{"gitml": 1, "FromTheFuture": [1]}', '{"gitml": 1, "LogText": [1'])) == []
+
+
+def test_no_line_is_too_long_for_who_follows_and_what_is_in_several_comes_out_whole() -> None:
+    many = tuple([(digest_of(b"%d" % n), n) for n in range(50_000)])
+    said = [
+        Kept("node1", "/there/objects", many),
+        Note("warning", "short"),
+        RecordFile("runs/x/run.json", b"x" * 300_000),
+    ]
+    lines = [line for saying in said for line in as_lines(saying)]
+    assert len(lines) > 10
+    assert max(map(len, lines)) < 1 << 20
+    assert list(sayings(["", *lines])) == said
+    assert list(sayings([*lines[:3], *lines])) == said, "what breaks off spoils nothing else"

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
+from gitml.flow.load import load
+from gitml.flow.request import RunRequest
+from gitml.flow.run import head_of
+from gitml.flow.sharing import fetch, push
 from gitml.history.browsing import view
 from gitml.history.listing import Wanted, list_runs
 from gitml.history.runs import get_run
-from gitml.history.submissions import Submission, forget, note, submissions
+from gitml.history.submissions import HELD, Submission, forget, note, submissions
+from gitml.repo.revisions import IdentQuery
 from tests.kit.project import Project
+from tests.kit.repository import Repository
 
 FILES = {"pipelines/p.yaml": "steps:\n  s: {run: 'true'}\n"}
 GIVEN = Submission("00aa" * 4, "big", "p", "c" * 40, 1000.0, "ann")
@@ -36,3 +42,38 @@ def test_a_submission_is_listed_among_the_runs_until_it_is_forgotten(tmp_path: P
         forget(ws, GIVEN.run)
         assert submissions(ws) == []
         assert [row.id for row in list_runs(ws, Wanted(), None)[0]] == [run.id]
+
+
+def test_the_commit_of_uncommitted_work_outlives_gc_until_the_run_is_home(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", FILES)
+    project.repo.write({"pipelines/p.yaml": "steps:\n  s: {run: 'false'}\n"})
+    with project.workspace() as ws:
+        commit = head_of(ws, load(ws, "p", None, []), RunRequest(), IdentQuery(ws.location), 1000.0).commit
+        note(ws, GIVEN._replace(commit=commit))
+    project.repo.git("gc", "--quiet", "--prune=now")
+    with project.workspace() as ws:
+        assert ws.objects.header(commit) is not None
+        forget(ws, GIVEN.run)
+    assert "submissions" not in project.repo.git("for-each-ref")
+    project.repo.git("gc", "--quiet", "--prune=now")
+    with project.workspace() as ws:
+        assert ws.objects.header(commit) is None
+
+
+def test_the_ref_that_holds_it_is_neither_pushed_nor_fetched(tmp_path: Path) -> None:
+    hub = Repository(tmp_path / "hub.git", bare=True)
+    project = Project(tmp_path / "project", FILES)
+    project.repo.git("remote", "add", "origin", hub.path)
+    project.repo.git("push", "-q", "origin", "main")
+    run = project.run("p")
+    with project.workspace() as ws:
+        note(ws, GIVEN._replace(commit=run.commit))
+        assert f"{HELD}/{GIVEN.run}" in project.repo.git("for-each-ref")
+        push(ws)
+    assert hub.git("for-each-ref", "--format=%(refname)").split() == ["refs/gitml/runs", "refs/heads/main"]
+    hub.git("update-ref", f"{HELD}/{GIVEN.run}", run.commit)
+    other = Project(tmp_path / "other", FILES)
+    other.repo.git("remote", "add", "origin", hub.path)
+    with other.workspace() as ws:
+        fetch(ws)
+    assert HELD not in other.repo.git("for-each-ref")
