@@ -20,6 +20,7 @@ from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import job_of
+from gitml.execute.ray.differing import differing
 from gitml.execute.ray.folder import Folder, Place
 from gitml.execute.ray.hosted import RayHosted
 from gitml.execute.ray.line import Line
@@ -260,28 +261,6 @@ class Errand:
                 file.seek(log_from)
                 contents["log"] = file.read()
         return encode_report(Report(self.station.node, self.station.host, finished, tuple(away), log_from)), contents
-
-
-def differing(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What is other in the environment `here` than in the one that is `wanted`, in words."""
-    parts = [
-        f"{name} is {here.get(name)} and not {wanted.get(name)}"
-        for name in ("platform", "python")
-        if here.get(name) != wanted.get(name)
-    ]
-    there, asked = set(here.get("distributions", ())), set(wanted.get("distributions", ()))
-    if there - asked:
-        parts.append(f"it has {_some(there - asked)}")
-    if asked - there:
-        parts.append(f"it has not {_some(asked - there)}")
-    if here.get("programs") != wanted.get("programs"):
-        parts.append("a program of the step is another")
-    return "its environment is not the one the step is keyed with: " + "; ".join(parts)
-
-
-def _some(names: set[str]) -> str:
-    first = sorted(names)[:3]
-    return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _task_of(order: Order) -> Task:
