@@ -21,6 +21,7 @@ from gitml.execute.ray.machines import NODE_ID, Machine
 from gitml.execute.ray.settings import settle
 
 CLIENT_PORT = 10001
+_SLOW = "Starting Ray client server failed"  # as the head says it
 _COARSE = 1e-4  # what Ray counts in
 
 
@@ -165,7 +166,7 @@ class Cluster:
         terminated = signal.getsignal(signal.SIGTERM)
         try:
             if client:
-                ray.init(address=f"ray://{address}", log_to_driver=False, logging_level="error")
+                _init_client(address)
             else:
                 ray.init(
                     address=address,
@@ -206,6 +207,20 @@ class Cluster:
             self.head.close()
         if self.own is not None:
             self.own.close()
+
+
+def _init_client(address: str) -> None:
+    """Joins by Ray's client: once more when the server that the head starts for us took longer than the head waits."""
+    import ray
+
+    for last in (False, True):
+        try:
+            ray.init(address=f"ray://{address}", log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError) as error:
+            if last or _SLOW not in str(error):
+                raise
+        else:
+            return
 
 
 def _silence() -> None:

@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from gitml.errors import IntegrityError, MachineError, RemoteError
 from gitml.execute.ray import hub as hubs
 from gitml.execute.ray import watch as watching
 from gitml.execute.ray.attempts import Attempt, Lost, hindered, loss_of, never_began
+from gitml.execute.ray.cluster import _init_client
 from gitml.execute.ray.hub import Hub
 from gitml.execute.ray.machines import Machine
 from gitml.execute.ray.news import News
@@ -170,6 +172,27 @@ def test_how_an_attempt_was_lost_is_one_line(error: BaseException, words: str) -
 def test_lost_is_a_future_that_fails() -> None:
     with pytest.raises(ConnectionError, match="its machine was lost"):
         Lost("its machine was lost").result()
+
+
+def test_a_head_that_is_slow_to_serve_a_client_is_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    slow = ConnectionAbortedError("Starting Ray client server failed. See the log for detailed logs.")
+    failures: list[Exception] = []
+
+    def init(**_: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(ray, "init", init)
+    failures[:] = [slow]
+    _init_client("head:10001")
+    failures[:] = [slow, slow]
+    with pytest.raises(ConnectionError):
+        _init_client("head:10001")
+    failures[:] = [ValueError("never reached"), ConnectionError("no route")]
+    with pytest.raises(ConnectionError, match="no route"):
+        _init_client("head:10001")
 
 
 def test_contents_that_did_not_come_through_say_in_which_direction(tmp_path: Path) -> None:
