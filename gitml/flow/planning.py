@@ -66,6 +66,11 @@ class Planner:
                 return Decision(BLOCKED, f"it asks for {missing}", hint=hint)
         return decision
 
+    def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
+        """Whether what was decided is of the inputs that `results` give the step now."""
+        assert decision.action is not None
+        return tuple(self.finder.parts(step, results).inputs) == decision.action.inputs
+
     def target(self, step: GraphStep) -> str:
         """The name of the target that a step runs on."""
         return target_name(step, self.on)
@@ -153,19 +158,6 @@ def inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> 
         for parent, result, port in made
         if result is not None and (ref := result.output(port)) is not None
     ]
-
-
-def out_of_date(step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
-    """Whether a step that `step` has inputs of is being made again, or has made others since this was decided."""
-    assert decision.action is not None
-    contents = {taken.name: taken.content for taken in decision.action.inputs}
-    for binding in step.inputs:
-        if binding.step is not None:
-            result = results.get(binding.step)
-            output = result.output(binding.port) if result is not None else None
-            if output is None or output.digest != contents.get(binding.name, output.digest):
-                return True
-    return False
 
 
 def make_plan(

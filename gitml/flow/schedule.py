@@ -25,7 +25,7 @@ from gitml.flow.inputs import Arrival
 from gitml.flow.journal import Journal
 from gitml.flow.load import Loaded
 from gitml.flow.outcomes import Outcomes
-from gitml.flow.planning import Planner, inputs_made, out_of_date
+from gitml.flow.planning import Planner, inputs_made
 from gitml.flow.ready import ReadySteps, Wish, wish_of
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
@@ -84,6 +84,7 @@ class Scheduler:
         self.supplies = Supplies(task.ws, task.planner, task.emit)
         self.stopped = 0  # the stop level already acted on
         self.failed = False
+        self.remade = False  # whether a step that was reused had to be made again, as its outputs could not be had
 
     def longest_paths(self) -> dict[str, float]:
         """For each step the seconds expected from its start to the end of all that waits for it."""
@@ -240,7 +241,7 @@ class Scheduler:
             self.attempt(step, decision)
             return
         supplied = self.supplies.take(step.name)
-        if out_of_date(step, decision, self.outcomes.results):
+        if self.is_out_of_date(step, decision):
             self.decide_anew(step.name, decision, locked=supplied)
             return
         if supplied:
@@ -277,7 +278,7 @@ class Scheduler:
         if arrival.error is not None:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise arrival.error
-        if out_of_date(self.graph.steps[name], decision, self.outcomes.results):
+        if self.is_out_of_date(self.graph.steps[name], decision):
             self.decide_anew(name, decision, locked=True)
             return
         made = inputs_made(self.graph.steps[name], self.outcomes.results)
@@ -300,11 +301,16 @@ class Scheduler:
             why = "; ".join(arrival.problems) or "no remote has it any more"
             self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
             lost.append(parent)
+        self.remade = True
         again = self.outcomes.take_back(name, lost)
         for step in (name, *again):
             self.forget_decision(step)
         for parent in again:
             self.arrive(parent)
+
+    def is_out_of_date(self, step: GraphStep, decision: Decision) -> bool:
+        """Whether a step whose outputs it needs was made again since this was decided, or is being made again."""
+        return self.remade and not self.planner.is_current(step, decision, self.outcomes.results)
 
     def decide_anew(self, name: str, decision: Decision, *, locked: bool) -> None:
         """A step that was decided comes to its turn again: what it needs was made again since, or is being made."""
@@ -340,7 +346,7 @@ class Scheduler:
 
     def bring_lacking(self, step: GraphStep, decision: Decision) -> None:
         """A machine could not bring inputs by itself: they come here first."""
-        if out_of_date(step, decision, self.outcomes.results):
+        if self.is_out_of_date(step, decision):
             self.decide_anew(step.name, decision, locked=True)
             return
         lacking = self.planner.lacking(step, decision, self.outcomes.results)

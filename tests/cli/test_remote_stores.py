@@ -97,7 +97,8 @@ def test_all_that_need_what_a_remote_lost_wait_until_it_is_made_again(team: Arti
     ada = team.people["author"]
     make = "{run: 'sh -c \"sleep 0.5; head -c 3000000 /dev/urandom > $0\" ${{ outputs.o }}', outputs: {o: file}}"
     use = "{run: 'sh -c \"wc -c < $1 > $0; echo $2 >> $0\" ${{ outputs.o }} ${{ steps.make.outputs.o }} ${{ params.x }}', outputs: {o: file}}"
-    users = "".join(f"  use{number}: {use.replace('echo $2', f'echo $2 {number}')}\n" for number in range(4))
+    users = f"  use: {use.replace('echo $2', 'echo $2 ${{ matrix.n }}')[:-1]}, matrix: {{n: [0, 1, 2, 3]}}}}\n"
+    users += "  all: {run: 'sh -c \"cat $* > $0\" ${{ outputs.o }} ${{ steps.use[*].outputs.o }} ${{ steps.make.outputs.o }}', outputs: {o: file}}\n"
     ada.repo.commit("two", {"pipelines/shared.yaml": f"params: {{x: 1}}\nsteps:\n  make: {make}\n{users}"})
     ada.repo.git("push", "-q", "origin", "main")
     ada.run("shared")
