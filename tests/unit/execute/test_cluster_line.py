@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,13 +63,15 @@ def test_what_was_said_counts_as_heard_when_it_was_answered() -> None:
 def test_a_hub_is_deaf_when_a_call_is_not_answered_not_when_there_was_nothing_to_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lines, "DEAF", 0.2)
+    now = [100.0]
+    monkeypatch.setattr(lines, "time", SimpleNamespace(monotonic=lambda: now[0]))
     made, _ = line()
-    time.sleep(0.3)  # the machine looks through what it has
+    now[0] += 2 * lines.DEAF  # the machine looks through what it has
     made.to_say += ["one"]
     made.exchange()
+    now[0] += 0.9 * lines.DEAF
     assert made.exchange() == []
-    time.sleep(0.3)
+    now[0] += 0.2 * lines.DEAF
     with pytest.raises(ConnectionError, match="can't be reached"):
         made.exchange()
 
