@@ -13,6 +13,7 @@ from gitml.errors import RemoteError, TrustError
 from gitml.execute.ray import jobs as module
 from gitml.execute.ray.jobs import Jobs, UnsureError
 from tests.kit.jobshead import JobsHead
+from tests.kit.patience import PATIENCE
 
 pytestmark = pytest.mark.slow  # Ray is imported
 
@@ -92,7 +93,7 @@ def test_who_follows_is_told_that_the_head_answers_no_more(head: JobsHead, jobs:
     begun = time.monotonic()
     with pytest.raises(RemoteError, match="gave no answer in time"):
         next(told)
-    assert time.monotonic() < begun + 10
+    assert time.monotonic() < begun + PATIENCE
 
 
 def test_who_follows_is_told_that_the_head_forgot_the_job(head: JobsHead, jobs: Jobs) -> None:
