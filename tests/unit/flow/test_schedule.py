@@ -389,13 +389,16 @@ def test_a_step_that_finds_no_room_any_more_failed_as_it_did_and_the_others_are_
     assert stage.run(lambda name, number: Ending()).status == "succeeded", "its Action is free"
 
 
-def test_steps_of_a_cluster_whose_machines_are_gone_failed_and_say_so(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also one that was never tried; the run comes to its end as others do."""
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps run on a cluster, whose machines are not waited for."""
     for module in (schedule, attempts):
         monkeypatch.setattr(module, "is_local", lambda target: False)
     monkeypatch.setattr(schedule, "PATIENCE", 0.0)
+
+
+def test_steps_of_a_cluster_whose_machines_are_gone_failed_and_say_so(stage: Stage, elsewhere: None) -> None:
+    """Also one that was never tried; the run comes to its end as others do."""
     stage.write(TWO_THAT_FILL_IT.replace("retries: 1", "retries: 5") + "\nc: b | resources: {cpus: 3}\nd: c")
     stage.prepare = shrinking(stage, 2)
     run = stage.run(fails_once, keep_going=True)
@@ -410,13 +413,8 @@ def test_steps_of_a_cluster_whose_machines_are_gone_failed_and_say_so(
 
 
 @pytest.mark.timeout(60)
-def test_a_step_that_waits_for_one_that_finds_no_room_does_not_hold_up_the_end(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_waits_for_one_that_finds_no_room_does_not_hold_up_the_end(stage: Stage, elsewhere: None) -> None:
     """Both have one Action: the second waits for what the first makes."""
-    for module in (schedule, attempts):
-        monkeypatch.setattr(module, "is_local", lambda target: False)
-    monkeypatch.setattr(schedule, "PATIENCE", 0.0)
     stage.write("a: | resources: {cpus: 4}, retries: 1, matrix: {x: [1, 2]}")
     stage.prepare = shrinking(stage, 2)
     run = stage.run(fails_once, keep_going=True)
