@@ -65,16 +65,18 @@ class WorkerFolder:
         for name, content in contents.items():
             kind, id = parted(name)
             if kind in (GIT_BLOB, GIT_TREE):
-                if self.git.size(id) != len(content):
-                    self.git.keep(id, content)
-            elif not self.store.holds(digest_named(name), len(content)):
-                arriving = Incoming(self.store, digest_named(name), len(content))
-                try:
-                    arriving.write(content)
-                    arriving.commit()
-                except BaseException:
-                    arriving.abandon()
-                    raise
+                is_here = self.git.size(id) == len(content)
+            else:
+                is_here = self.store.holds(digest_named(name), len(content))
+            if is_here:
+                continue
+            arriving = self.arriving(name, len(content))
+            try:
+                arriving.write(content)
+                arriving.commit()
+            except BaseException:
+                arriving.abandon()
+                raise
 
     def lacking(self, roots: Sequence[str]) -> list[str]:
         """What of `roots`, and of all below the trees among them, is not here."""

@@ -37,16 +37,6 @@ class GitShelf:
         except FileNotFoundError:
             return None
 
-    def keep(self, oid: str, raw: bytes) -> None:
-        """Keeps an object; IntegrityError when `raw` is not what its id says."""
-        arriving = self.incoming(oid, len(raw))
-        try:
-            arriving.write(raw)
-            arriving.commit()
-        except BaseException:
-            arriving.abandon()
-            raise
-
     def incoming(self, oid: str, size: int) -> IncomingObject:
         """An object of `size` bytes that arrives in pieces."""
         return IncomingObject(self, oid, size)
