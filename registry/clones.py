@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 
-from gitml.errors import MachineError
+from gitml.errors import machine_error
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
 from gitml.repo.remotes import check_remote
@@ -63,7 +63,7 @@ def _clone(home: Location, url: str, folder: str) -> None:
         if not os.path.isdir(folder):
             os.rename(scratch, folder)
     except OSError as error:
-        raise MachineError(f"can't keep a copy of {REF}: {error.strerror}", where=folder) from error
+        raise machine_error(error, folder, f"can't keep a copy of {REF}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.errors import InputError, IntegrityError, MachineError
+from gitml.errors import InputError, IntegrityError, machine_error
 from gitml.repo.git import Location, git
 from gitml.repo.lfs import pointer
 from gitml.repo.objects import Objects, parse_tree
@@ -179,7 +179,7 @@ def write_content(objects: Objects, tree: str, destination: str, name: str) -> i
                 count += 1
             os.rename(made, destination)  # replaces an empty folder
     except OSError as error:
-        raise MachineError(f"can't write it: {error.strerror}", where=destination) from error
+        raise machine_error(error, destination, "can't write it") from error
     return count
 
 

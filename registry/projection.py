@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from gitml.errors import BusyError, GitmlError, MachineError
+from gitml.errors import BusyError, GitmlError, MachineError, how_to_be_let, machine_error
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from registry.events import FOLDER, Event, event_as_bytes, event_from_bytes
@@ -173,7 +173,7 @@ class Projection:
                     os.unlink(f"{self.path}-journal")
                 os.replace(fresh, self.path)
             except OSError as error:
-                raise MachineError(f"the registry's index can't be made: {error.strerror}", where=self.path) from error
+                raise machine_error(error, self.path, "the registry's index can't be made") from error
             self._db = self._good()
         if self._db is None:
             raise MachineError("the registry's index can't be made", where=self.path, hint="see who else writes there")
@@ -190,7 +190,8 @@ class Projection:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return BusyError("another process is writing to the registry's index", where=self.path, hint="try again")
-        hint = "free some space, see who owns it"
+        full = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        hint = "free some space, see whether the disk is well" if full else how_to_be_let(self.path)
         return MachineError(f"the registry's index can't be used: {error}", where=self.path, hint=hint)
 
 

@@ -6,7 +6,6 @@ system; 6 remote; 7 trust; 70 a bug of gitml; 128 and a signal's number.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import Any, NamedTuple
@@ -14,19 +13,10 @@ from typing import Any, NamedTuple
 import click
 
 from gitml.cli.terminal import paint, safe
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, how_to_mend
 
 DONE, FAILED, INPUT, MACHINE, BUG = 0, 1, 2, 5, 70
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
-
-_OS_HINTS = {
-    errno.ENOSPC: "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without",
-    errno.EDQUOT: "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without",
-    errno.EACCES: "mend the permissions",
-    errno.EPERM: "mend the permissions",
-    errno.EROFS: "the file system is read-only",
-    errno.EMFILE: "raise the limit of open files: ulimit -n",
-}
 
 
 class Told(NamedTuple):
@@ -85,7 +75,8 @@ def translate(error: BaseException) -> Told:
             os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))
         )
         what = error.strerror or os.strerror(error.errno)
-        return Told("machine", what, where or None, _OS_HINTS.get(error.errno), MACHINE)
+        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "."
+        return Told("machine", what, where or None, how_to_mend(error, path), MACHINE)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "this is a bug of gitml: run again with -v for the traceback"
     return Told("internal", f"internal error: {what}", None, hint, BUG)

@@ -14,7 +14,8 @@ from gitml.core.record import LogRef
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, InputError, MachineError
 from gitml.execute.contents import Services
-from gitml.execute.lines import denied_name, last_line, neutral
+from gitml.execute.environments import how_to_find, other_python
+from gitml.execute.lines import denied_name, last_line, missing_command, neutral
 from gitml.execute.logs import Log
 from gitml.execute.messages import Job
 from gitml.execute.outputs import take_outputs
@@ -23,6 +24,7 @@ from gitml.execute.sandbox import BadInputError, Sandbox
 from gitml.execute.variables import command_line, find_program, search_path, variables_of
 
 FULL = "free some space, or see who owns .git/gitml"
+COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
 
 
 class Report(NamedTuple):
@@ -91,9 +93,7 @@ def _perform(
     try:
         program = find_program(argv[0], env["PATH"])
         if program is None:
-            raise InputError(
-                f"command not found: {neutral(argv[0])}", hint="install it, or name a file of the repository"
-            )
+            raise InputError(f"command not found: {neutral(argv[0])}", hint=how_to_find(argv[0], env["PATH"]))
         confine = None
         if job.strict:
             from gitml.execute.landlock import Confinement, machine_roots
@@ -121,7 +121,7 @@ def _perform(
                 confinement.close()
     finally:
         os.chdir("/")
-    return _conclude(job, sandbox, services, log, ended)
+    return _conclude(job, sandbox, services, log, ended, path)
 
 
 def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action: Action) -> Callable[[], int] | None:
@@ -134,7 +134,7 @@ def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action:
     return partial(lead, program, argv, variables(roster, env))
 
 
-def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended) -> TaskFinished:
+def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended, path: str) -> TaskFinished:
     finished = TaskFinished(job.attempt, "done", ended.code, None, None, (), {}, ended.cost, None)
     changed = sandbox.changed()
     kept = _keep_log(log, services)
@@ -153,7 +153,7 @@ def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: E
     if ended.stopped == "timeout":
         return finished._replace(outcome="timeout", error=f"timed out after {duration(job.timeout or 0)}", log=kept)
     if ended.code != 0:
-        error, hint = _failure(job, sandbox, log, ended.code)
+        error, hint = _failure(job, sandbox, log, ended.code, path)
         return finished._replace(outcome="failed", error=error, hint=hint, log=kept)
     if not _makes_outputs(job):
         return finished._replace(log=kept)
@@ -174,7 +174,7 @@ def _makes_outputs(job: Job) -> bool:
     return VARIABLE not in job.lent or roster_from(job.lent[VARIABLE]).node in (0, None)
 
 
-def _failure(job: Job, sandbox: Sandbox, log: Log, code: int) -> tuple[str, str | None]:
+def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tuple[str, str | None]:
     tail = log.tail()
     if job.strict:
         # what was denied long before the end may have been borne, and is not what the step died of
@@ -190,7 +190,10 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int) -> tuple[str, str 
     said = last_line(tail, limit=300).replace(sandbox.work + "/", "")
     if code > 128 and code - 128 == signal.SIGKILL:
         return f"exit status {code}: a process of it was {_killed_by(signal.SIGKILL)}", None
-    return f"exit status {code}" + (f": {said}" if said else ""), None
+    hint = None
+    if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:
+        hint = how_to_find(name, path) if other_python(name, path) else None
+    return f"exit status {code}" + (f": {said}" if said else ""), hint
 
 
 def _killed_by(number: int) -> str:

@@ -22,6 +22,7 @@ _BUILTINS = frozenset(
     ("cd", "source", ".", "export", "set", "unset", "alias", "eval", "exec", "umask", "ulimit", "if", "for")
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_OTHER_NAMES = {"python": "python3", "python3": "python"}
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
 
 
@@ -132,7 +133,7 @@ class Environments:
                 continue
             found = find_program(program, self._path())
             if found is None or not os.path.exists(found):
-                raise InputError(f"command not found: {program}", hint=_how_to_find(program))
+                raise InputError(f"command not found: {program}", hint=how_to_find(program, self._path()))
             if not _is_python(program):
                 described[program] = self._hash_of(found)
                 continue
@@ -202,12 +203,22 @@ class Environments:
         return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
 
 
-def _how_to_find(program: str) -> str:
+def how_to_find(program: str, path: str) -> str:
+    """What to do about a command that is not found on the search path `path`."""
     if program in _BUILTINS:
         return "it is a command of shells: add `shell: bash` to the step"
     if _ASSIGNMENT.match(program):
         return "set variables under `env:` of the step"
+    other = other_python(program, path)
+    if other is not None:
+        return f"this machine has {other}: write that, or lock an environment, which has both (environment: requirements.txt)"
     return "install it, or name a file of the repository"
+
+
+def other_python(program: str, path: str) -> str | None:
+    """The name by which `path` does have the Python that a command calls by a name that is not there."""
+    other = _OTHER_NAMES.get(program)
+    return other if other is not None and find_program(other, path) is not None else None
 
 
 def _is_relative(program: str) -> bool:

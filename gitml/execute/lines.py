@@ -16,6 +16,11 @@ _MISSING = (
     re.compile(r"(?:cannot open|can't open) '?([^'\n:]+?)'?(?: for reading)?: No such file"),
     re.compile(r"(?:^|: )'?([^\s':][^':\n]*)'?: (?:No such file or directory|not found|cannot open)", re.MULTILINE),
 )
+# as bash, dash and env say it, the last with typographic quotation marks where the language has them
+_NO_COMMAND = re.compile(
+    "(?:^|: )['\u2018]?([^\\s'\u2018\u2019:]+)['\u2019]?: (?:command not found|not found|No such file or directory)$",
+    re.MULTILINE,
+)
 _DENIED = (
     re.compile(r"Permission denied: b?'(/[^'\n]*)'"),
     re.compile(r"can't open file '(/[^'\n]*)': \[Errno 13\]"),
@@ -48,6 +53,12 @@ def missing_name(log_tail: str, sandbox: str = "") -> str | None:
     Paths in `sandbox`, where the step ran, come out relative to it.
     """
     return _last(_MISSING, log_tail, sandbox)
+
+
+def missing_command(log_tail: str) -> str | None:
+    """The command that a shell or ``env`` says was not found, at the end of a log; None when it says no such thing."""
+    found = _NO_COMMAND.findall(log_tail)
+    return str(found[-1]) if found else None
 
 
 def denied_name(log_tail: str, sandbox: str = "") -> str | None:

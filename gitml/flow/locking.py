@@ -10,7 +10,7 @@ from gitml.core.diagnostics import nearest
 from gitml.core.graphcodec import head_of
 from gitml.core.parse import parse_pipeline
 from gitml.core.protocols import Source
-from gitml.errors import InputError, MachineError
+from gitml.errors import InputError, machine_error
 from gitml.flow.load import open_source, pipelines_in, read_config
 from gitml.flow.using import open_modules, read_lock
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
@@ -79,7 +79,7 @@ def write_lock(ws: Workspace, entries: dict[str, LockEntry]) -> str:
             os.fsync(file.fileno())
         os.replace(path + ".new", path)
     except OSError as error:
-        raise MachineError(f"can't write it: {error.strerror}", where=path) from error
+        raise machine_error(error, path, "can't write it") from error
     return path
 
 

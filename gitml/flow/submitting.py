@@ -29,7 +29,7 @@ from gitml.history.submissions import PREFIX, Submission, forget, note
 from gitml.repo.revisions import IdentQuery
 from gitml.workspace import Workspace
 
-_PROGRAM = "exec python -m gitml.cli.onjob"
+_PROGRAM = "exec python3 -m gitml.cli.onjob"
 NEW_PLACE = "gitml.flow.onjob:new_place"
 _BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.config import HOST
 from gitml.core.diagnostics import Diagnostic, SpecError
-from gitml.errors import InputError, MachineError
+from gitml.errors import InputError, machine_error
 from gitml.modules.service import Modules
 from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
 from gitml.repo.objects import Objects
@@ -40,7 +40,7 @@ params:
   word: {{default: the, help: the word to look for}}
 
 run: >-
-  python count.py ${{{{ inputs.text }}}} --word ${{{{ params.word }}}} --ignore ${{{{ inputs.ignore }}}}
+  python3 count.py ${{{{ inputs.text }}}} --word ${{{{ params.word }}}} --ignore ${{{{ inputs.ignore }}}}
   --out ${{{{ outputs.counts }}}}
 """
 
@@ -81,7 +81,7 @@ def begin(folder: str, name: str | None = None) -> Begun:
             with open(os.path.join(folder, leaf), "x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
-        raise MachineError(f"can't write it: {error.strerror}", where=folder) from error
+        raise machine_error(error, folder, "can't write it") from error
     return Begun(name, tuple(os.path.join(folder, leaf) for leaf in files))
 
 
@@ -94,7 +94,7 @@ def check_folder(folder: str) -> ModuleSpec:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR") from None
     except OSError as error:
-        raise MachineError(f"can't read it: {error.strerror}", where=path) from error
+        raise machine_error(error, path, "can't read it") from error
     spec = parse_module(data, path)
     if spec.environment != HOST and not os.path.isfile(os.path.join(folder, spec.environment)):
         raise _missing_environment(spec, path)

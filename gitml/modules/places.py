@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gitml.errors import MachineError
+from gitml.errors import machine_error
 from gitml.repo.git import Location
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def registries_here(location: Location) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise MachineError(f"can't read it: {error.strerror}", where=path) from error
+        raise machine_error(error, path, "can't read it") from error
 
 
 def _place(fields: Fields, node: Node, what: str) -> str:

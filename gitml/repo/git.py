@@ -8,7 +8,16 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
-from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
+from gitml.errors import (
+    BusyError,
+    GitmlError,
+    InputError,
+    IntegrityError,
+    MachineError,
+    RemoteError,
+    TrustError,
+    how_to_be_let,
+)
 
 # What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.
 _DROPPED = frozenset(
@@ -183,6 +192,7 @@ def stderr_file() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
+_REFUSED = r"Permission denied|Read-only file system|Operation not permitted|insufficient permission"
 # Ordered: the first that matches what git said decides.
 _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     (
@@ -194,7 +204,7 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     (r"not a git repository", InputError, "git init"),
     (r"No space left|Disk quota", MachineError, "free some space"),
     (r"could not fetch|promisor|Could not resolve host|read from remote|unable to access", RemoteError, "git fetch"),
-    (r"Permission denied|Read-only file system|Operation not permitted|insufficient permission", MachineError, None),
+    (_REFUSED, MachineError, None),
     (
         r"Unable to create '.*\.lock'|cannot lock ref|File exists",
         BusyError,
@@ -220,9 +230,23 @@ def translate(folder: str, args: tuple[str, ...], code: int, stderr: bytes) -> G
     command = next((arg for arg in args if not arg.startswith("-") and "=" not in arg), "git")
     for pattern, kind, hint in _MEANINGS:
         if re.search(pattern, text):
-            return kind(f"git {command}: {message}", where=folder, hint=hint and hint.format(folder=folder))
+            mend = _who_denies(folder, message) if pattern == _REFUSED else hint and hint.format(folder=folder)
+            return kind(f"git {command}: {message}", where=folder, hint=mend)
     ending = f"ended by signal {-code}" if code < 0 else f"exit status {code}"
     return MachineError(f"git {command}: {message or ending}", where=folder)
+
+
+def _who_denies(folder: str, message: str) -> str | None:
+    """The mend for a file that git, run in `folder`, says it may not read or write."""
+    if "Read-only" in message:
+        return "mount the file system writable"
+    named = re.search(r"'([^']+)'|repository database (\S+)|(?:open|create|write) (/[^\s:]+)", message)
+    if named is None:
+        return None
+    path = next(name for name in named.groups() if name)
+    # of a folder it is what can't be made in it that counts
+    full = os.path.join(folder, path)
+    return how_to_be_let(os.path.join(full, "new") if os.path.isdir(full) else full)
 
 
 def _cannot_start(folder: str) -> GitmlError:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gitml.core.protocols import Entry
-from gitml.errors import IntegrityError, MachineError
+from gitml.errors import IntegrityError, machine_error
 from gitml.repo.objects import parse_tree
 
 _CHUNK = 2**20
@@ -133,7 +133,7 @@ class IncomingObject:
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
-            raise MachineError(f"the disk refused: {error.strerror}", where=self._shelf.root) from error
+            raise machine_error(error, self._shelf.root) from error
         self.position += len(piece)
 
     def commit(self) -> None:

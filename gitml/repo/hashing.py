@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from gitml.core.protocols import Entry
-from gitml.errors import InputError, MachineError
+from gitml.errors import InputError, machine_error
 from gitml.repo.git import Location, git
 from gitml.repo.lasting import Lasting
 from gitml.repo.objects import Objects
@@ -34,7 +34,7 @@ class Hasher:
                     "120000", git(self._location, "hash-object", "-w", "--stdin", input=target).decode().strip()
                 )
         except OSError as error:
-            raise MachineError(f"can't read it: {error.strerror}", where=path) from error
+            raise machine_error(error, path, "can't read it") from error
         if not stat.S_ISREG(mode):
             raise InputError("neither a file nor a link", where=path)
         with self._process.lock:
@@ -85,7 +85,7 @@ def _sync(folder: str, oids: Iterable[str]) -> None:
         for path in folders:
             _fsync(path)
     except OSError as error:
-        raise MachineError(f"can't write to disk: {error.strerror}", where=folder) from error
+        raise machine_error(error, folder, "can't write to disk") from error
 
 
 def _fsync(path: str) -> None:

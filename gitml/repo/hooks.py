@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.errors import InputError, MachineError
+from gitml.errors import InputError, machine_error
 from gitml.repo.git import Location
 from gitml.repo.hookplace import HookPlace, find_place, lead_back, redirect, redirected_folder
 from gitml.repo.hookscript import BEFORE, HOOKS, Interpreter, forwarder, is_ours, script_for
@@ -73,7 +73,7 @@ def install(
         done = [_install(location, place, name, started_by) for name in names]
         _link_siblings(place.folder)
     except OSError as error:
-        raise MachineError(f"can't write hooks: {error.strerror}", where=place.folder) from error
+        raise machine_error(error, place.folder, "can't write hooks") from error
     return done
 
 
@@ -105,7 +105,7 @@ def uninstall(location: Location, names: Sequence[str]) -> list[Hook]:
             lead_back(location, place)
             _clear(place.folder)
     except OSError as error:
-        raise MachineError(f"can't take hooks away: {error.strerror}", where=place.folder) from error
+        raise machine_error(error, place.folder, "can't take hooks away") from error
     return gone
 
 

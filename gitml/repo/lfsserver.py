@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from gitml.core.digest import Digest, from_hex, hex_of
 from gitml.core.protocols import Download
 from gitml.core.remotes import RemoteSpec, Stored
-from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, TrustError
+from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, TrustError, machine_error
 from gitml.repo.git import Location
 from gitml.repo.lfshttp import CHUNK, Http
 from gitml.repo.lfsplace import Endpoint, authenticate, without_secrets
@@ -311,4 +311,4 @@ def _body(source: str | bytes, moved: Callable[[int], None]) -> Iterator[bytes]:
 
 
 def _unreadable(path: str, error: OSError) -> MachineError:
-    return MachineError(f"an object can't be read: {error.strerror}", where=path, hint="see that the disk is healthy")
+    return machine_error(error, path, "an object can't be read")

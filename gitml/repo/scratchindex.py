@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from gitml.core.protocols import Entry
-from gitml.errors import MachineError
+from gitml.errors import machine_error
 from gitml.repo.git import Location, git
 
 _STALE = 86_400.0
@@ -36,7 +36,7 @@ class ScratchIndex:
             _clear_stale(folder)
             self._copy(index or os.path.join(location.git_dir, "index"))
         except OSError as error:
-            raise MachineError(f"can't copy Git's index: {error.strerror}", where=folder) from error
+            raise machine_error(error, folder, "can't copy Git's index") from error
 
     def _copy(self, index: str) -> None:
         if not os.path.exists(index):

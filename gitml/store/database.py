@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError
+from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError, how_to_be_let
 from gitml.store.disk import Guard
 from gitml.store.schema import TABLES, VERSION
 
@@ -97,7 +97,7 @@ class Database:
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             hint = "free some space, see whether the disk is well"
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            hint = "see who owns it and whether you may write there"
+            hint = how_to_be_let(self.path)
         if hint is not None:
             return MachineError(f"the index can't be used: {error}", where=self.path, hint=hint)
         raise error  # a mistake of ours in SQL
@@ -118,9 +118,7 @@ class Database:
                     db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
                 except sqlite3.Error as error:
                     db.close()
-                    raise MachineError(
-                        f"the index can't be made: {error}", where=self.path, hint="free some space, see who owns it"
-                    ) from error
+                    raise self._refused(error) from error
                 self.fresh = True
         return db
 

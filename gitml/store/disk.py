@@ -1,4 +1,4 @@
-"""What the store asks of the disk: hashing, copying and syncing of open files, and the words for what a disk refuses.
+"""What the store asks of the disk: hashing, copying and syncing of open files; what it refuses becomes a MachineError.
 
 An object is a regular file that nobody may write, last modified at a fixed time: `is_untouched` tells by a stat alone
 that no one wrote to it since it was taken in.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from gitml.core.digest import PREFIX, Digest
-from gitml.errors import MachineError
+from gitml.errors import machine_error
 
 CANONICAL_SECONDS = 946_684_800  # 2000-01-01 UTC: the zip format can't hold times before 1980
 CANONICAL_NS = CANONICAL_SECONDS * 10**9
@@ -29,17 +29,6 @@ _FICLONE = 0x40049409
 _SYNC_FILE_RANGE_WRITE = 2
 _THREADS = 8
 _MANY = 6  # paths from which on threads are worth starting
-
-_HINTS = {
-    errno.ENOSPC: "free some space (`gitml gc -n` shows what could go), then run again",
-    errno.EDQUOT: "free some space (`gitml gc -n` shows what could go), then run again",
-    errno.EFBIG: "raise the limit of file sizes (`ulimit -f`), then run again",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run again",
-    errno.EACCES: "see who owns it and whether you may write there",
-    errno.EPERM: "see who owns it and whether you may write there",
-    errno.EROFS: "mount the file system writable",
-    errno.EIO: "the disk fails: look at the system's log and save what you can",
-}
 
 
 class Guard:
@@ -56,13 +45,6 @@ class Guard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, OSError):
             raise machine_error(error, self._path) from error
-
-
-def machine_error(error: OSError, path: str) -> MachineError:
-    """The MachineError for what the disk refused at `path`."""
-    what = error.strerror or str(error)
-    hint = _HINTS.get(error.errno or 0, "see that the disk is mounted and healthy, then run again")
-    return MachineError(f"the disk refused: {what}", where=path, hint=hint)
 
 
 def is_untouched(found: os.stat_result) -> bool:
@@ -169,6 +151,42 @@ def clone(source: int, target: int) -> bool:
             return False
         raise
     return True
+
+
+def is_at(path: str, fd: int) -> bool:
+    """Whether an open file is what lies at `path` now: else another process has renamed or removed it meanwhile."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def reopen(path: str) -> int | None:
+    """Opens for reading and writing what an earlier try may have left at `path`, made when missing.
+
+    What is complete is read-only already while it waits for its name. Its writer holds a flock on it: None while that lives,
+    else it is made writable again. PermissionError for another user's file, and where this user may not write at all.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except PermissionError:
+        if not os.path.lexists(path) or os.lstat(path).st_uid != os.geteuid():
+            raise
+    try:
+        fd = os.open(path, os.O_RDONLY | flags)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not is_at(path, fd):  # it has its name now, under which it stays read-only
+                return None
+            os.fchmod(fd, 0o600)
+            return os.open(path, os.O_RDWR | flags)
+        finally:
+            os.close(fd)
+    except (BlockingIOError, FileNotFoundError):
+        return None
 
 
 def sync_path(path: str) -> None:

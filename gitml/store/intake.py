@@ -12,7 +12,7 @@ from types import TracebackType
 
 from gitml.core.digest import Digest, digest_of
 from gitml.core.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
-from gitml.errors import InputError
+from gitml.errors import InputError, machine_error
 from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.objects import MAX_DEPTH, STILL_RUNS, LocalStore, Pending
@@ -97,7 +97,7 @@ class _Intake:
                 raise _changed(shown) from error
             if isinstance(error, PermissionError):
                 raise _unreadable(shown) from error
-            raise disk.machine_error(error, path) from error
+            raise machine_error(error, path) from error
         with Guard(path):
             try:
                 found = os.fstat(fd)
@@ -153,7 +153,7 @@ class _Intake:
                 except PermissionError as error:
                     raise _unreadable(inside) from error
                 except OSError as error:
-                    raise disk.machine_error(error, os.path.join(self.root, inside)) from error
+                    raise machine_error(error, os.path.join(self.root, inside)) from error
                 try:
                     entries.append(TreeEntry(name, "d", *self.directory(below, inside, depth + 1)))
                 finally:

@@ -17,8 +17,8 @@ import sys
 import time
 from types import TracebackType
 
-from gitml.errors import BusyError
-from gitml.store.disk import Guard, machine_error
+from gitml.errors import BusyError, machine_error
+from gitml.store.disk import Guard
 
 _FIRST_NAMED = 1 << 32
 _NAMED = 1 << 62

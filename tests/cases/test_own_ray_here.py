@@ -30,11 +30,11 @@ WORK = """\
 params: {rate: 2}
 steps:
   make:
-    run: python src/make.py ${{ outputs.o }}
+    run: python3 src/make.py ${{ outputs.o }}
     outputs: {o: directory}
     resources: {gpus: 1, labels: {zone: x}, custom: {licence: 1}}
   use:
-    run: python src/use.py ${{ steps.make.outputs.o }} ${{ params.rate }} ${{ outputs.m }}
+    run: python3 src/use.py ${{ steps.make.outputs.o }} ${{ params.rate }} ${{ outputs.m }}
     outputs: {m: metrics}
 """
 MIXED = """\

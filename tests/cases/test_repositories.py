@@ -340,7 +340,7 @@ def test_a_path_without_python(project: Project, tmp_path: Path) -> None:
     project.env = {**project.env, "PATH": str(bin)}
     assert project.outcomes() == RAN
     assert project.outcomes() == KNOWN
-    project.repo.write({"pipelines/q.yaml": "steps:\n  a:\n    run: python x.py\n"})
+    project.repo.write({"pipelines/q.yaml": "steps:\n  a:\n    run: python3 x.py\n"})
     assert project.do("run", "q", code=2).err.startswith(
         "gitml: step 'a' can't run: command not found: python: install"
     )

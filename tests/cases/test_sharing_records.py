@@ -15,7 +15,7 @@ from tests.kit.team import Team
 MODULE = """\
 name: m
 version: 1.0.0
-run: python say.py ${{ outputs.o }}
+run: python3 say.py ${{ outputs.o }}
 outputs: {o: file}
 """
 NOTHING = {"runs": 0, "events": 0}

@@ -155,7 +155,7 @@ def test_differences_of_one_value_are_told_in_the_singular(project: Project) -> 
 
 
 def test_an_environment_that_can_not_be_built_is_told_in_uv_s_words_with_the_mend(project: Project) -> None:
-    project.write("pipelines/new.yaml", "steps:\n  a:\n    run: python -c pass\n    environment: env.txt\n")
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    run: python3 -c pass\n    environment: env.txt\n")
     project.write("env.txt", f"no-such-package-of-ours==1.0 --hash=sha256:{'0' * 64}\n")
     cache = {"XDG_CACHE_HOME": str(project.root.parent), "UV_NO_CACHE": "1"}
     there = project.gitml("run", "new", code=1, env={**cache, "UV_NO_INDEX": "1"}).err

@@ -46,7 +46,7 @@ def pipeline() -> str:
     for number in range(STEPS):
         before = sorted({number - 1 - number % 5, number - 4}) if number > 5 else ()
         inputs = " ".join(f"${{{{ steps.s{other}.outputs.o }}}}" for other in before)
-        lines.append(f"  s{number}:\n    run: python src/work.py ${{{{ outputs.o }}}} {number} {inputs}")
+        lines.append(f"  s{number}:\n    run: python3 src/work.py ${{{{ outputs.o }}}} {number} {inputs}")
         lines.append("    outputs: {o: file}\n    retries: 8\n    env: {ROUND: '${{ params.round }}'}")
     return "\n".join(lines) + "\n"
 

@@ -51,11 +51,11 @@ json.dump({"size": os.path.getsize(sys.argv[1] + "/sub/big")}, open(sys.argv[2],
 TWO = """
 steps:
   make:
-    run: python src/make.py ${{ outputs.o }}
+    run: python3 src/make.py ${{ outputs.o }}
     outputs: {o: directory}
     resources: {labels: {zone: a}, gpus: 0.5}
   use:
-    run: python src/use.py ${{ steps.make.outputs.o }} ${{ outputs.m }}
+    run: python3 src/use.py ${{ steps.make.outputs.o }} ${{ outputs.m }}
     outputs: {m: metrics}
     resources: {labels: {zone: b}, custom: {licence: 1}}
 """
@@ -87,7 +87,7 @@ def test_what_one_machine_makes_another_uses_and_all_of_it_comes_home(lab: RayLa
 
 def test_a_step_runs_where_its_large_input_is(lab: RayLab) -> None:
     many = "".join(
-        f"  use{n}:\n    run: python src/use.py ${{{{ steps.make.outputs.o }}}} ${{{{ outputs.m }}}} {n}\n"
+        f"  use{n}:\n    run: python3 src/use.py ${{{{ steps.make.outputs.o }}}} ${{{{ outputs.m }}}} {n}\n"
         "    outputs: {m: metrics}\n"
         for n in range(3)
     )
@@ -152,7 +152,7 @@ HOLD = """
 steps:
   quick: {run: 'sh -c "echo q > $0" ${{ outputs.o }}', outputs: {o: file}}
   long:
-    run: python src/sleeper.py ${{ outputs.o }}
+    run: python3 src/sleeper.py ${{ outputs.o }}
     after: [quick]
     outputs: {o: file}
     resources: {labels: {zone: "in(a,b)"}}

@@ -68,11 +68,11 @@ open(sys.argv[2], "wb").write(data[::-1])
 CHAIN = """
 steps:
   first:
-    run: python src/first.py ${{ outputs.o }}
+    run: python3 src/first.py ${{ outputs.o }}
     outputs: {o: file}
     resources: {labels: {zone: "in(a,b)"}}
   then:
-    run: python src/then.py ${{ steps.first.outputs.o }} ${{ outputs.o }}
+    run: python3 src/then.py ${{ steps.first.outputs.o }} ${{ outputs.o }}
     outputs: {o: file}
     resources: {labels: {zone: "in(a,b)"}}
 """
@@ -112,7 +112,7 @@ sleeper.kill()
 
 
 def test_a_step_whose_machine_is_lost_while_all_others_are_full_waits_for_its_turn(lab: RayLab) -> None:
-    step = "  {0}: {{run: python src/hold.py {0}, resources: {{cpus: 2, labels: {{zone: 'in(a,b)'}}}}}}\n"
+    step = "  {0}: {{run: python3 src/hold.py {0}, resources: {{cpus: 2, labels: {{zone: 'in(a,b)'}}}}}}\n"
     lab.project({"pipelines/p.yaml": "steps:\n" + step.format("one") + step.format("two"), "src/hold.py": HOLDER})
     hold(lab, 2, 3)
     process = lab.start("run", "--json", "--on", "c")
@@ -260,12 +260,12 @@ json.dump({"now": time.time()}, open(sys.argv[1], "w"))
 CLOCKS = """
 steps:
   ahead:
-    run: python src/tell.py ${{ outputs.m }}
+    run: python3 src/tell.py ${{ outputs.m }}
     outputs: {m: metrics}
     env: {LD_PRELOAD: null, CLOCK_SKEW: null}  # as they are on its machine
     resources: {labels: {zone: a}}
   behind:
-    run: python src/tell.py ${{ outputs.m }} behind
+    run: python3 src/tell.py ${{ outputs.m }} behind
     after: [ahead]
     outputs: {m: metrics}
     env: {LD_PRELOAD: null, CLOCK_SKEW: null}  # as they are on its machine
@@ -310,7 +310,7 @@ while True:
 
 
 def test_interrupting_twice_kills_what_does_not_heed_the_first(lab: RayLab) -> None:
-    text = "steps:\n  deaf: {run: python src/deaf.py, resources: {labels: {zone: 'in(a,b)'}}}\n"
+    text = "steps:\n  deaf: {run: python3 src/deaf.py, resources: {labels: {zone: 'in(a,b)'}}}\n"
     lab.project({"pipelines/p.yaml": text, "src/deaf.py": DEAF})
     process = lab.start("run", "--json", "--on", "c")
     number = held(lab)

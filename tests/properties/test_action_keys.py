@@ -179,7 +179,7 @@ inputs: {raw: data/a.csv}
 env: {A: one, B: two}
 steps:
   make:
-    run: python src/make.py ${{ inputs.raw }} --n ${{ params.n }} ${{ outputs.made }} ${{ outputs.report }}
+    run: python3 src/make.py ${{ inputs.raw }} --n ${{ params.n }} ${{ outputs.made }} ${{ outputs.report }}
     outputs: {made: directory, report: metrics}
   use:
     run: cat ${{ steps.make.outputs.made }} ${{ params.rate }} ${{ outputs.o }}
@@ -216,7 +216,7 @@ SAME = {
 steps:
   make:
     outputs: {made: directory, report: metrics}
-    run: python src/make.py ${{ inputs.raw }} --n ${{ params.n }} ${{ outputs.made }} ${{ outputs.report }}
+    run: python3 src/make.py ${{ inputs.raw }} --n ${{ params.n }} ${{ outputs.made }} ${{ outputs.report }}
   use:
     outputs: {o: file}
     run: cat ${{ steps.make.outputs.made }} ${{ params.rate }} ${{ outputs.o }}

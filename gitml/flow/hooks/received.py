@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gitml import __version__
 from gitml.core.config import Config, matches
 from gitml.core.record import Run
-from gitml.errors import GitmlError, MachineError
+from gitml.errors import GitmlError, machine_error
 from gitml.flow.hooks.pushed import Update, tip_of
 from gitml.flow.load import load, pipelines_in, read_config
 from gitml.flow.recording import Evidence, record_run
@@ -88,7 +88,7 @@ def enqueue(ws: Workspace, jobs: Sequence[Job]) -> list[Job]:
                 _write(os.path.join(folder, name), json.dumps(job._asdict()).encode())
             result.append(known or job)
     except OSError as error:
-        raise MachineError(f"can't queue a run: {error.strerror}", where=folder) from error
+        raise machine_error(error, folder, "can't queue a run") from error
     return result
 
 

@@ -136,24 +136,41 @@ class _Part:
         self.store.temporary()  # makes the folder
         while True:
             with Guard(self.path):
-                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                fd = self._opened()
+                if fd is None:
+                    self._wait()
+                    continue
                 try:
-                    self._lock()
-                    if os.path.lexists(self.path) and os.lstat(self.path).st_ino == os.fstat(self.fd).st_ino:
+                    self._lock(fd)
+                    if disk.is_at(self.path, fd):
+                        self.fd = fd
                         return self
                 except BaseException:
-                    os.close(self.fd)
+                    os.close(fd)
                     raise
-                os.close(self.fd)  # another finished it meanwhile
+                os.close(fd)  # another finished it meanwhile
 
-    def _lock(self) -> None:
+    def _opened(self) -> int | None:
+        try:
+            return disk.reopen(self.path)
+        except PermissionError:
+            if not os.path.lexists(self.path):
+                raise
+        # another user's, who may be at work on it or gone: this one begins its own
+        self.path = f"{self.path}-{os.geteuid()}"
+        return disk.reopen(self.path)
+
+    def _lock(self, fd: int) -> None:
         while True:
             try:
-                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                self.meter.heed_stop()
-                time.sleep(0.1)
+                self._wait()
+
+    def _wait(self) -> None:
+        self.meter.heed_stop()
+        time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)

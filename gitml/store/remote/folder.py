@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from gitml.core.digest import Digest, hex_of
 from gitml.core.protocols import Download, Listed
 from gitml.core.remotes import RemoteSpec, Stored
-from gitml.errors import GitmlError, IntegrityError, RemoteError
+from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
 from gitml.store import disk
 from gitml.store.remote.copying import copy_hashed
 from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
@@ -204,8 +204,7 @@ class FolderRemote:
         disk.sync_path(os.path.dirname(path))
 
     def _refused(self, error: OSError) -> RemoteError:
-        told = disk.machine_error(error, self.root)
-        hint = "free some space there" if "No space" in told.message or "quota" in told.message else told.hint
+        hint = "free some space there" if error.errno in _FULL else how_to_mend(error, self.root)
         return RemoteError(f"the remote refused: {error.strerror or error}", where=self.place, hint=hint)
 
     def _chunks(self, fd: int, start: int) -> Iterator[bytes]:
@@ -230,27 +229,33 @@ class _Fresh:
         self._kept = kept
         self._folder = folder
         self.path = f"{folder}/{kept}"
+        self.fd = -1
 
     def __enter__(self) -> tuple[str, int]:
         try:
-            if self._kept and self._opened(os.O_CREAT) and lock_alone(self.fd) and self._is_there():
+            if self._kept and self._goes_on():
                 return self.path, self.fd
-            if self._kept:  # another process goes on with it: then this one begins its own
-                os.close(self.fd)
-                self._kept = ""
+            self._kept = ""
             self.path = f"{self._folder}/.{os.getpid()}-{os.urandom(6).hex()}.tmp"
-            self._opened(os.O_CREAT | os.O_EXCL)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            self.fd = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise self._remote._refused(error) from error
         return self.path, self.fd
 
-    def _opened(self, how: int) -> bool:
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o600)
-        return True
-
-    def _is_there(self) -> bool:
-        """Whether it is still what lies under its name: else another finished it meanwhile."""
-        return os.path.lexists(self.path) and os.lstat(self.path).st_ino == os.fstat(self.fd).st_ino
+    def _goes_on(self) -> bool:
+        """Opens what was left; False when another process or another user is at it: then this one begins its own."""
+        try:
+            fd = disk.reopen(self.path)
+        except PermissionError:
+            return False
+        if fd is None:
+            return False
+        if lock_alone(fd) and disk.is_at(self.path, fd):
+            self.fd = fd
+            return True
+        os.close(fd)
+        return False
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         of_use = bool(self._kept) and not isinstance(error, IntegrityError) and getattr(error, "errno", 0) not in _FULL

@@ -55,7 +55,7 @@ code: [conf/]
 steps:
   make:
     help: makes
-    run: python make.py ${{ inputs.raw }} ${{ params.seed }} ${{ matrix.m }} ${{ outputs.o }}
+    run: python3 make.py ${{ inputs.raw }} ${{ params.seed }} ${{ matrix.m }} ${{ outputs.o }}
     outputs:
       o: directory
       fixed: {type: metrics, path: "metrics/${{ matrix.m }}.json"}

@@ -27,7 +27,7 @@ params:
   title: Card
   depth: {type: int, default: 2, min: 1, max: 9}
   who: {type: str}
-run: python card.py ${{ inputs.model }} --rules ${{ inputs.rules }} -o ${{ outputs.card }} ${{ outputs.scores }}
+run: python3 card.py ${{ inputs.model }} --rules ${{ inputs.rules }} -o ${{ outputs.card }} ${{ outputs.scores }}
 code: [templates/]
 environment: requirements.txt
 resources: {cpus: 2, memory: 1GiB}
