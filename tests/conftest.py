@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+import pytest
+
+from tests.kit.programs import program
 
 
 def pytest_configure() -> None:
     # A shell starts what it runs in the background with Ctrl-C ignored, and whatever the tests start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root: make test-root")
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            program(name)

@@ -6,14 +6,17 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.kit.commandline import Project
+from tests.kit.ordinary import ordinary
 from tests.kit.patience import at_once
 from tests.kit.repository import Repository, environment
+from tests.kit.smalldisk import small_disk_at
 
 PIPELINE = """\
 params: {n: 1}
@@ -342,7 +345,7 @@ def test_a_path_without_python(project: Project, tmp_path: Path) -> None:
     assert project.outcomes() == KNOWN
     project.repo.write({"pipelines/q.yaml": "steps:\n  a:\n    run: python3 x.py\n"})
     assert project.do("run", "q", code=2).err.startswith(
-        "gitml: step 'a' can't run: command not found: python: install"
+        "gitml: step 'a' can't run: command not found: python3: install"
     )
 
 
@@ -350,16 +353,8 @@ def test_a_path_without_python(project: Project, tmp_path: Path) -> None:
 
 
 def bound(project: Project, *words: str, code: int) -> str:
-    """What gitml says to a user for whom permissions count: root, as containers have it, is made to heed them."""
-    import sys
-
-    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
-    if os.geteuid() == 0 and shutil.which("setpriv") is None:
-        pytest.skip("permissions don't bind root")
-    done = subprocess.run(
-        [*(drop if os.geteuid() == 0 else []), sys.executable, "-m", "gitml", *words],
-        cwd=project.path, env=project.env, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    """What gitml says to a user for whom permissions count."""
+    done = ordinary(sys.executable, "-m", "gitml", *words, cwd=project.path, env=project.env)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -381,6 +376,7 @@ def test_what_can_not_be_written_is_one_line_that_names_the_place(project: Proje
     assert said.count("\n") == 1
     assert said.startswith("gitml: ")
     assert ".git" in said
+    assert ": chmod u+rw" in said, "the mend"
     subprocess.run(["chmod", "-R", "u+w", str(project.path / place)], check=True)
     assert project.outcomes() == RAN
 
@@ -391,12 +387,11 @@ def test_an_index_that_can_not_be_read_is_no_bug(project: Project) -> None:
     (project.path / ".git/gitml/index.db").chmod(0)
     said = bound(project, "log", code=5)
     assert said.startswith("gitml: the index can't be used: unable to open database file (")
-    assert said.endswith("see who owns it and whether you may write there\n")
+    assert said.endswith(f": chmod u+rw {project.path}/.git/gitml/index.db\n")
 
 
+@pytest.mark.root
 def test_a_repository_of_someone_else_is_refused_with_git_s_own_mend(project: Project) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give files away")
     for place, folders, names in os.walk(project.path):
         for name in (".", *folders, *names):
             os.lchown(os.path.join(place, name), 12345, 12345)
@@ -411,13 +406,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("can't mount here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk_at(place, "3m"):
+        yield place
 
 
 BIG = """\
@@ -433,6 +423,7 @@ steps:
 
 
 @pytest.mark.slow
+@pytest.mark.root
 def test_a_full_disk_costs_the_run_and_nothing_else(small_disk: Path) -> None:
     project = Project(small_disk / "r", {"pipelines/big.yaml": BIG})
     assert project.outcomes() == {"big": "executed", "small": "executed"}

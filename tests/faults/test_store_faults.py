@@ -17,6 +17,7 @@ from gitml.core.tree import TreeEntry, encode_tree
 from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.store import disk, fsck, gc
 from gitml.store.objects import LocalStore
+from tests.kit.smalldisk import small_disk_at
 
 ROOT = Path(__file__).parents[2]
 SMALL = b"small enough to be hashed each time"
@@ -324,12 +325,11 @@ def test_a_limit_on_file_sizes_is_an_error_that_names_the_path_and_leaves_nothin
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.root
 def test_a_full_disk_is_an_error_that_names_the_path_and_leaves_nothing(tmp_path: Path) -> None:
     mount = tmp_path / "tiny"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], capture_output=True).returncode:
-        pytest.skip("may not mount")
-    try:
+    with small_disk_at(mount, "1m"):
         store = LocalStore(str(mount / "gitml"))
         kept = store.put(SMALL)
         with pytest.raises(MachineError, match="No space left") as caught:
@@ -345,8 +345,6 @@ def test_a_full_disk_is_an_error_that_names_the_path_and_leaves_nothing(tmp_path
         assert store.read(kept) == SMALL
         gc.sweep(store, {kept})
         assert store.put(b"again") == digest_of(b"again")
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 # Deaths. The child kills itself at the n-th thing it does to the file system, for every n until it survives.

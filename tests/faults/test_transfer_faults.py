@@ -45,6 +45,7 @@ from tests.kit.servers import (
     s3_server,
     ssh_server,
 )
+from tests.kit.smalldisk import small_disk_at
 
 pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
 
@@ -346,12 +347,11 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
     mount = tmp_path / "tiny"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(mount)], capture_output=True).returncode:
-        pytest.skip("can't mount here: run the tests as root")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with small_disk_at(mount, "8m"):
+        yield mount
 
 
+@pytest.mark.root
 def test_a_full_disk_here_is_said_and_what_came_is_not_asked_for_again(tiny: Path, tmp_path: Path) -> None:
     remote = FolderRemote(RemoteSpec("hub", f"file://{tmp_path}/hub"), str(tmp_path / "hub"))
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tiny / "two"))
@@ -365,6 +365,7 @@ def test_a_full_disk_here_is_said_and_what_came_is_not_asked_for_again(tiny: Pat
     assert fetch(two, remote, *roots).lost == ()
 
 
+@pytest.mark.root
 def test_a_full_disk_there_is_said_and_leaves_nothing_partial(tiny: Path, tmp_path: Path) -> None:
     remote = FolderRemote(RemoteSpec("hub", f"file://{tiny}/hub"), str(tiny / "hub"))
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))

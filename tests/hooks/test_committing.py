@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -160,7 +159,7 @@ def test_a_large_file_is_refused_with_how_to_keep_it_instead_and_can_be_allowed(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="install git-lfs")
+@pytest.mark.needs("git-lfs")
 def test_what_git_lfs_took_is_fine_and_what_it_should_have_taken_is_told(project: Hooked) -> None:
     hooked = project
     hooked.git("lfs", "install", "--local")

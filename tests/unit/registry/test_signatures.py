@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -11,7 +10,7 @@ from gitml.errors import TrustError
 from registry.registry import Registry
 from tests.kit.repository import Repository
 
-pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+pytestmark = pytest.mark.needs("ssh-keygen")
 
 
 @pytest.fixture

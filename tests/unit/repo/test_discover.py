@@ -103,7 +103,7 @@ def test_core_worktree_in_the_configuration_is_honoured(tmp_path):
         discover(repo.path, {"PATH": os.environ["PATH"]})
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
+@pytest.mark.root
 def test_a_repository_of_somebody_else_is_refused_as_git_refuses_it(tmp_path):
     repo = Repository(tmp_path / "r")
     os.chown(repo.path, 12345, 12345)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from gitml.core.pack import LARGEST, TARGET, decode_index
 from gitml.core.remotes import Manifest, Stored, decode_manifest, encode_manifest
 from gitml.core.tree import TreeEntry, encode_tree
 from gitml.errors import RemoteError
+from gitml.store import disk
 from gitml.store.remote.fetching import Fetcher
 from gitml.store.remote.folder import FolderRemote
 from gitml.store.remote.known import Source
+from gitml.store.remote.partial import KEPT, kept_name
 from gitml.store.remote.sending import Sender
 from gitml.store.remote.transfer import Root, TransferStoppedError
 from tests.unit.store.remote.conftest import Side
@@ -250,6 +254,61 @@ def test_a_damaged_beginning_of_a_cut_download_is_no_fault_of_the_remote(
         brought = two.fetch([remote], blob)
         assert (brought.here, brought.problems) == ((blob,), ())
         two.store.delete(blob.digest)
+
+
+def test_a_download_that_was_killed_between_complete_and_named_is_finished(
+    one: Side, two: Side, remote: FolderRemote
+) -> None:
+    # Complete is read-only: an ordinary user (root may open anything) must be let in again.
+    content = os.urandom(6 << 20)
+    blob = one.blob(content)
+    one.send(remote, blob)
+    for bad in (content, b"?" * 1000):
+        part = Path(two.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+        part.write_bytes(bad)
+        part.chmod(0o444)
+        brought = two.fetch([remote], blob)
+        assert (brought.here, brought.problems) == ((blob,), ())
+        assert not part.exists()
+        assert two.has(blob)
+        two.store.delete(blob.digest)
+
+
+def test_a_download_that_another_process_is_about_to_name_is_waited_for(
+    one: Side, two: Side, remote: FolderRemote
+) -> None:
+    content = os.urandom(6 << 20)
+    blob = one.blob(content)
+    one.send(remote, blob)
+    part = Path(two.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+    part.write_bytes(content)
+    target = Path(two.store.path_of(blob.digest))
+    target.parent.mkdir(parents=True)
+    with open(part, "rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        disk.make_canonical(writer.fileno())
+        other = threading.Timer(0.3, lambda: (part.rename(target), fcntl.flock(writer, fcntl.LOCK_UN)))
+        other.start()
+        brought = two.fetch([remote], blob)
+        other.join()
+    assert (brought.here, brought.problems) == ((blob,), ())
+    assert disk.is_untouched(target.stat()), "what has its name stays read-only"
+
+
+@pytest.mark.parametrize("left", [b"", b"?" * 1000])
+def test_an_upload_that_was_killed_between_complete_and_named_is_finished(
+    one: Side, two: Side, remote: FolderRemote, left: bytes
+) -> None:
+    content = os.urandom(KEPT)
+    blob = one.blob(content)
+    source = one.store.path_of(blob.digest)
+    place = Path(remote.root, "objects", hex_of(blob.digest)[:2])
+    place.mkdir(parents=True)
+    kept = place / kept_name(blob.digest, source)
+    kept.write_bytes(left or content)
+    kept.chmod(0o444)
+    one.send(remote, blob)
+    assert [path.read_bytes() == content for path in place.iterdir()] == [True]
 
 
 def test_a_stopped_upload_keeps_what_was_moved_and_goes_on_from_there(
