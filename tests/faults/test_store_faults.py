@@ -107,7 +107,9 @@ def test_keeping_again_heals_a_small_object_that_a_stat_does_not_doubt(store: Lo
 def test_truncation_is_found(store: LocalStore) -> None:
     for content in (SMALL, LARGE):
         digest = store.put(content)
+        os.chmod(store.path_of(digest), 0o644)
         os.truncate(store.path_of(digest), 10)
+        os.chmod(store.path_of(digest), disk.OBJECT_MODE)
         os.utime(store.path_of(digest), ns=(disk.CANONICAL_NS, disk.CANONICAL_NS))
         assert not store.has(digest, len(content), tree=False)
         assert not os.path.exists(store.path_of(digest))
@@ -259,7 +261,8 @@ def test_a_file_open_for_writing_elsewhere_is_found_out_when_it_is_written_to(
 def test_a_file_that_changes_while_it_is_taken_is_refused(store: LocalStore, tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(os.urandom(64 << 20))
-    code = "import sys\nwhile True:\n f = open(sys.argv[1], 'r+b'); f.write(b'x'); f.close(); print('on', flush=True)"
+    # It is open when the file is made read-only, as what a step left running has it.
+    code = "import sys\nf = open(sys.argv[1], 'r+b', 0)\nprint('on', flush=True)\nwhile True: f.seek(0); f.write(b'x')"
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
     try:
         assert writer.stdout is not None

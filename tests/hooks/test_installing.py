@@ -139,10 +139,11 @@ def test_files_of_the_repository_named_like_python_modules_are_not_imported(hook
 
 def test_a_hook_works_from_a_subfolder_and_with_nothing_but_a_bare_environment(hooked: Hooked) -> None:
     hooked.stage(BROKEN)
+    ada = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     done = subprocess.run(
-        ["/usr/bin/git", "commit", "-m", "x"],
+        ["git", "commit", "-m", "x"],
         cwd=hooked.path / "src",
-        env={"PATH": "/usr/bin:/bin", "GIT_CONFIG_GLOBAL": os.devnull, "EMAIL": "a@example.org"},
+        env={"PATH": "/usr/bin:/bin", "GIT_CONFIG_GLOBAL": os.devnull, **ada},
         capture_output=True,
         text=True,
     )

@@ -42,8 +42,9 @@ class Ui:
         await self.settle()
 
     async def settle(self) -> None:
-        """Waits until nothing is asked any more."""
-        await settle(self.app, self.pilot)
+        """Waits until nothing is asked any more; not while an answer is `Held`, for which that never comes true."""
+        await settle(self.app, self.pilot, PATIENCE)
+        assert self.app.settled, "something is still asked"
 
     async def until(self, text: str, seconds: float = PATIENCE) -> None:
         """Waits until a text is seen."""

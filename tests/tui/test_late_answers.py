@@ -130,9 +130,7 @@ async def test_what_was_searched_for_in_the_log_of_one_step_is_not_shown_as_that
     run = ran.do("log", "--json").json[-1]["run"]
     async with shown(ran.path, ran.env, "run", run=run, step="train[ada]", section="log") as ui:
         held = Held(ui, f"search {id(ui.app.screen.query_one(LogPane))}")
-        await ui.press("l", "slash")
-        await ui.type("line 5")
-        await pressed(ui, "enter", "shift+tab", "home")
+        await pressed(ui, "l", "slash", *"line", "space", "5", "enter", "shift+tab", "home")
         await ui.until("preparing from")
         held.go()
         await ui.settle()

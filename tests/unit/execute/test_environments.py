@@ -218,13 +218,13 @@ def test_a_script_that_looks_for_python_where_only_python3_is_gets_the_hint_too(
     bench = Bench(tmp_path / "bench", {"PATH": str(only_python3)})
     try:
         if shell:
-            finished = bench.shell("python -c pass", shell=shell)
+            finished = bench.run("python -c pass", shell=shell)
         else:
             oid = bench.blob("#!/usr/bin/env python\n")
             finished = bench.run("./go", code=[("go", "100755", oid)])
         assert finished.exit_code == 127, bench.log(finished)
         assert (finished.hint or "").startswith("this machine has python3: "), finished
-        failed = bench.shell("nothing-like-it", shell=shell or "sh")
+        failed = bench.run("nothing-like-it", shell=shell or "sh")
         assert (failed.exit_code, failed.hint) == (127, None)
     finally:
         bench.close()
