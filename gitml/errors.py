@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from gitml.permissions import how_to_be_let
+
 _FULL = "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without"
 _HINTS = {
     errno.ENOSPC: _FULL,
@@ -15,7 +17,6 @@ _HINTS = {
     errno.EIO: "the disk fails: look at the system's log and save what you can",
 }
 _DENIED = (errno.EACCES, errno.EPERM)
-_OURS = ("gitml", "envs")  # folders that are gitml's as a whole, so that one command can give all of it back
 
 
 class GitmlError(Exception):
@@ -86,56 +87,3 @@ def how_to_mend(error: OSError, path: str) -> str | None:
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         return how_to_be_let(named if os.path.isabs(named) else path)
     return _HINTS.get(error.errno or 0)
-
-
-def how_to_be_let(path: str) -> str:
-    """What denies this user `path` (itself or a folder above), whose it is, and the command that mends it."""
-    place = _denying(os.path.abspath(path))
-    if place is None:
-        return "see who owns it and whether you may write there"
-    import shlex
-
-    owner, me = os.stat(place).st_uid, os.geteuid()
-    if owner == me:
-        return f"chmod u+rw{'x' if os.path.isdir(place) else ''} {shlex.quote(place)}"
-    return f"it belongs to {_name(owner)}: sudo chown -R {_name(me)} {shlex.quote(_whole(place))}"
-
-
-def _denying(path: str) -> str | None:
-    """The folder or file that denies, None when all let this user in. Folders first: they decide who makes and removes files."""
-    place, wanted = os.path.dirname(path), os.W_OK | os.X_OK
-    while True:
-        if os.path.exists(place):
-            if not _lets(place, wanted):
-                return place
-            wanted = os.X_OK  # only the folder itself is written to
-        above = os.path.dirname(place)
-        if above == place:
-            break
-        place = above
-    if not os.path.exists(path) or _lets(path, os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(path) else 0)):
-        return None
-    return path
-
-
-def _lets(path: str, mode: int) -> bool:
-    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _whole(place: str) -> str:
-    """`place`, or the folder above that is gitml's as a whole: where one file is another user's, others are too."""
-    found = place
-    while (above := os.path.dirname(place)) != place:
-        if os.path.basename(place) in _OURS and os.stat(place).st_uid == os.stat(found).st_uid:
-            found = place
-        place = above
-    return found
-
-
-def _name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.protocols import Facts
 from gitml.execute.environments import Environments
+from gitml.permissions import can_be_written
 from gitml.repo.discover import discover
 from gitml.repo.git import Location
 from gitml.repo.objects import Objects
@@ -138,9 +139,10 @@ class Workspace:
         return Environments(self.machine_facts, self.environments_folder(), self.environ)
 
     def environments_folder(self) -> str:
-        """Where built environments are kept, for all repositories of this user."""
+        """Where built environments are kept: for all repositories of this user, or here for one without a home to write to."""
         home = self.environ.get("XDG_CACHE_HOME") or os.path.join(self.environ.get("HOME", self.root), ".cache")
-        return os.path.join(home, "gitml")
+        place = os.path.join(home, "gitml")
+        return place if os.path.isdir(place) or can_be_written(place) else os.path.join(self.root, "cache")
 
     def worktree(self) -> WorkTree:
         """The files as they are now, as a Source."""

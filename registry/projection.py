@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from gitml.errors import BusyError, GitmlError, MachineError, how_to_be_let, machine_error
+from gitml.errors import BusyError, GitmlError, MachineError, machine_error
+from gitml.permissions import how_to_be_let
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from registry.events import FOLDER, Event, event_as_bytes, event_from_bytes

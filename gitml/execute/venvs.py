@@ -14,6 +14,7 @@ from gitml.execute.pythons import Interpreter
 from gitml.execute.removal import remove_tree
 from gitml.execute.requirements import parse_requirements
 from gitml.execute.variables import find_program
+from gitml.permissions import can_be_written
 
 MARKER = "built.json"
 _TAIL = 4000
@@ -72,6 +73,9 @@ def _build(
     env = {name: value for name, value in machine.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON")}
     env = {name: value for name, value in env.items() if not name.startswith(("PYTHON", "GIT_"))}
     env.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never")
+    home = env.get("XDG_CACHE_HOME") or os.path.join(env.get("HOME", "/"), ".cache")
+    if "UV_CACHE_DIR" not in env and not can_be_written(os.path.join(home, "uv")):
+        env["UV_CACHE_DIR"] = os.path.join(os.path.dirname(os.path.dirname(place)), "uv")
     called_from = os.getcwd()
     os.chdir(os.path.dirname(place))
     try:

@@ -16,8 +16,8 @@ from gitml.errors import (
     MachineError,
     RemoteError,
     TrustError,
-    how_to_be_let,
 )
+from gitml.permissions import how_to_be_let
 
 # What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.
 _DROPPED = frozenset(

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError, how_to_be_let
+from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError
+from gitml.permissions import how_to_be_let
 from gitml.store.disk import Guard
 from gitml.store.schema import TABLES, VERSION
 

@@ -89,7 +89,7 @@ def differs(shown: tuple[str, ...], output: str) -> str | None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """A shell's variables with `gitml` on PATH, and a Git that knows nothing of the user."""
+    """A shell's variables with `gitml` on PATH, and a Git that knows nothing of the user, not even a name."""
     programs = folder / "programs"
     programs.mkdir()
     (programs / "gitml").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gitml "$@"\n')
@@ -102,10 +102,6 @@ def environment(folder: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_SYSTEM": "/dev/null",
-        "GIT_AUTHOR_NAME": "Ada",
-        "GIT_AUTHOR_EMAIL": "ada@example.org",
-        "GIT_COMMITTER_NAME": "Ada",
-        "GIT_COMMITTER_EMAIL": "ada@example.org",
     }
 
 

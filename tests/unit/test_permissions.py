@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shlex  # noqa: F401  what `permissions` imports late is not to be had after setuid
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import how_to_be_let, how_to_mend, machine_error
+from gitml.errors import how_to_mend, machine_error
+from gitml.permissions import can_be_written, how_to_be_let
 from tests.kit.ordinary import ordinary
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -30,7 +32,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def said(path: Path) -> str:
     """The mend as an ordinary user is told it, for whom permissions count."""
-    code = f"from gitml.errors import how_to_be_let; print(how_to_be_let({str(path)!r}))"
+    code = f"from gitml.permissions import how_to_be_let; print(how_to_be_let({str(path)!r}))"
     return ordinary(sys.executable, "-c", code).stdout.strip()
 
 
@@ -50,17 +52,52 @@ def test_a_folder_above_that_lets_nobody_through_is_the_one_named(folder: Path) 
     assert said(folder / "objects/ab/cd") == f"chmod u+rwx '{folder}'"
 
 
+def give_away(path: Path) -> None:
+    """All of it to a user that is nobody here."""
+    for place, _, names in os.walk(path):
+        for one in (place, *(os.path.join(place, name) for name in names)):
+            os.chown(one, 12345, 12345)
+
+
 @pytest.mark.root
-@pytest.mark.parametrize(("given", "whole"), [("objects/ab", "objects/ab"), (".", ".")])
-def test_what_another_user_owns_is_given_back_as_a_whole_where_it_is_gitmls(
-    folder: Path, given: str, whole: str
-) -> None:
-    for place, _, names in os.walk(folder / given):
-        for path in (place, *(os.path.join(place, name) for name in names)):
-            os.chown(path, 12345, 12345)
-    (folder / "objects/ab").chmod(0o755)
+@pytest.mark.parametrize("given", ["objects/ab", "."])
+def test_what_another_user_made_is_given_back_as_a_whole_where_it_is_gitmls(folder: Path, given: str) -> None:
+    give_away(folder / given)
     told = said(folder / "objects/ab/new")
-    assert told == f"it belongs to 12345: sudo chown -R {ME} '{os.path.normpath(folder / whole)}'"
+    assert told == f"it belongs to 12345: sudo chown -R {ME} '{folder}'"
+
+
+@pytest.mark.root
+def test_what_lies_among_things_of_another_user_is_theirs_to_open(folder: Path) -> None:
+    give_away(folder.parents[1])
+    os.chown(folder.parents[2], 54321, 54321)
+    folder.parents[2].chmod(0o755)
+    there = folder / "objects/ab"
+    assert said(there / "new") == f"{there} belongs to 12345: ask to be let in, or use another place"
+
+
+def test_a_place_that_is_the_systems_is_never_given_away() -> None:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            os.write(writing, how_to_be_let("/nonexistent/.cache/gitml").encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with open(reading) as told:
+        assert told.read() == "/ belongs to root: ask to be let in, or use another place"
+
+
+def test_whether_a_folder_could_be_made_is_told_without_making_it(folder: Path) -> None:
+    assert can_be_written(str(folder / "not/there"))
+    assert not (folder / "not").exists()
+    (folder / "objects").chmod(0o555)
+    code = f"from gitml.permissions import can_be_written; print(can_be_written({str(folder / 'objects/x')!r}))"
+    assert ordinary(sys.executable, "-c", code).stdout.strip() == "False"
 
 
 def test_what_nothing_denies_gets_no_command(tmp_path: Path) -> None:
