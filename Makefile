@@ -25,8 +25,8 @@ PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pyt
 MANY = -n auto --dist loadgroup
 
 export UV_PYTHON_DOWNLOADS := never
-# the machine's certificates, which a company's proxy may have added to
-UV_SYSTEM_CERTS ?= 1
+# the machine's certificates, which a company's proxy may have added to; a machine may have none
+UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),1,0)
 export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gitml.cli.session import Session
 from gitml.cli.words import count, size
 from gitml.errors import GitmlError, InputError
+from gitml.permissions import how_to_be_let
 
 _GIT = (2, 31)
 _ROOM = 1 << 30
@@ -96,7 +97,7 @@ def _repository(session: Session) -> Iterator[Finding]:
         "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n tells what could go"
     )
     if not os.access(place, os.W_OK):
-        yield Finding("store", "bad", f"{place} can't be written to", "mend its permissions")
+        yield Finding("store", "bad", f"{place} can't be written to", how_to_be_let(place))
         return
     try:
         yield Finding("records", "ok", f"{count(ws.index.count_runs(), 'run')} recorded")

@@ -12,7 +12,7 @@ from gitml.core.action import ALONE, Action
 from gitml.core.protocols import TaskFinished
 from gitml.core.record import LogRef
 from gitml.core.result import Cost
-from gitml.errors import GitmlError, InputError, MachineError
+from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
 from gitml.execute.environments import how_to_find, other_python
 from gitml.execute.lines import denied_name, last_line, missing_command, neutral
@@ -23,7 +23,6 @@ from gitml.execute.process import NONE, Ended, StoppedError, Watch, run
 from gitml.execute.sandbox import BadInputError, Sandbox
 from gitml.execute.variables import command_line, find_program, search_path, variables_of
 
-FULL = "free some space, or see who owns .git/gitml"
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
 
 
@@ -54,7 +53,8 @@ def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report
         return _unfinished(job, "failed", neutral(error.message) + where, error.hint, log, services)
     except OSError as error:
         where = f" ({neutral(str(error.filename))})" if error.filename else ""
-        return _unfinished(job, "failed", f"{error.strerror or error}{where}", None, log, services)
+        hint = how_to_mend(error, str(error.filename or sandbox.root))
+        return _unfinished(job, "failed", f"{error.strerror or error}{where}", hint, log, services)
 
 
 def _perform(
@@ -85,7 +85,7 @@ def _perform(
         try:
             line = log.write(chunk)
         except OSError as error:
-            raise MachineError(f"its log can't be written: {error.strerror}", hint=FULL) from error
+            raise machine_error(error, job.log, "its log can't be written") from error
         if line is not None:
             report.line(line)
 

@@ -211,7 +211,7 @@ def how_to_find(program: str, path: str) -> str:
         return "set variables under `env:` of the step"
     other = other_python(program, path)
     if other is not None:
-        return f"this machine has {other}: write that, or lock an environment, which has both (environment: requirements.txt)"
+        return f"this machine has {other}: write {other}, or give the step a locked environment, which has {program}"
     return "install it, or name a file of the repository"
 
 

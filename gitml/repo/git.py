@@ -240,7 +240,7 @@ def _who_denies(folder: str, message: str) -> str | None:
     """The mend for a file that git, run in `folder`, says it may not read or write."""
     if "Read-only" in message:
         return "mount the file system writable"
-    named = re.search(r"'([^']+)'|repository database (\S+)|(?:open|create|write) (/[^\s:]+)", message)
+    named = re.search(r"'(/[^']+)'|repository database (\S+)|(?:open|create|write) (/[^\s:]+)", message)
     if named is None:
         return None
     path = next(name for name in named.groups() if name)

@@ -8,6 +8,7 @@ that grew apart have it in common. The tree holds records only.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -246,9 +247,13 @@ class GitRecordLog:
             )
         if process.returncode == 0:
             return None
-        if b"cannot lock ref" in stderr or b"cannot update ref" in stderr or b"nable to create" in stderr:
+        if _REFUSED.search(stderr) is None and _MOVED.search(stderr) is not None:
             return stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
         raise translate(self._location.folder, _UPDATE, process.returncode, stderr)
+
+
+_MOVED = re.compile(b"cannot lock ref|cannot update ref|nable to create")
+_REFUSED = re.compile(b"Permission denied|Read-only file system|No space left|Disk quota")  # trying again mends nothing
 
 
 def _check_path(path: str) -> None:

@@ -366,7 +366,9 @@ def writable_again(project: Project) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("writable_again")
-@pytest.mark.parametrize("place", [".git", ".git/gitml", ".git/gitml/index.db", ".git/objects", ".git/gitml/live"])
+@pytest.mark.parametrize(
+    "place", [".git", ".git/gitml", ".git/gitml/index.db", ".git/objects", ".git/gitml/live", ".git/refs/gitml"]
+)
 def test_what_can_not_be_written_is_one_line_that_names_the_place(project: Project, place: str) -> None:
     if "gitml" in place:
         project.run()
@@ -378,7 +380,8 @@ def test_what_can_not_be_written_is_one_line_that_names_the_place(project: Proje
     assert ".git" in said
     assert ": chmod u+rw" in said, "the mend"
     subprocess.run(["chmod", "-R", "u+w", str(project.path / place)], check=True)
-    assert project.outcomes() == RAN
+    # where only the record could not be written, what the steps made is kept
+    assert project.outcomes() == (KNOWN if place == ".git/refs/gitml" else RAN)
 
 
 @pytest.mark.usefixtures("writable_again")
@@ -388,6 +391,32 @@ def test_an_index_that_can_not_be_read_is_no_bug(project: Project) -> None:
     said = bound(project, "log", code=5)
     assert said.startswith("gitml: the index can't be used: unable to open database file (")
     assert said.endswith(f": chmod u+rw {project.path}/.git/gitml/index.db\n")
+
+
+ALONE = {"pipelines/alone.yaml": "environment: r.txt\nsteps:\n  a: {run: python -c pass}\n", "r.txt": "# nothing\n"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("writable_again")
+def test_an_environment_that_can_not_be_kept_names_the_place_and_the_mend(project: Project) -> None:
+    project.repo.write(ALONE)
+    kept = project.path / ".git/kept/gitml/envs"
+    kept.mkdir(parents=True)
+    kept.chmod(0o555)
+    project.env["XDG_CACHE_HOME"] = str(kept.parents[1])
+    assert f" (chmod u+rwx {kept})" in bound(project, "run", "alone", code=1)
+    kept.chmod(0o755)
+    assert project.outcomes("alone") == {"a": "executed"}
+
+
+@pytest.mark.slow
+def test_a_user_without_a_home_to_write_to_has_environments_in_the_repository(project: Project, tmp_path: Path) -> None:
+    project.repo.write(ALONE)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    project.env = {name: value for name, value in project.env.items() if name != "XDG_CACHE_HOME"} | {"HOME": str(home)}
+    bound(project, "run", "alone", code=0)
+    assert len(list((project.path / ".git/gitml/cache/envs").glob("*/bin/python"))) == 1
 
 
 @pytest.mark.root

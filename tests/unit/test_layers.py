@@ -138,7 +138,9 @@ def test_the_registry_uses_of_gitml_only_git_and_errors() -> None:
         f"{name} imports {imported}"
         for name, module in modules(REGISTRY)
         for imported in imports(module)
-        if within(imported, "gitml") and not within(imported, "gitml.repo") and imported not in ("gitml.errors", "gitml.permissions")
+        if within(imported, "gitml")
+        and not within(imported, "gitml.repo")
+        and imported not in ("gitml.errors", "gitml.permissions")
     ]
     assert wrong == []
 

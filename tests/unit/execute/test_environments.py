@@ -203,7 +203,9 @@ def test_python_where_only_python3_is_gets_a_hint_that_says_so(tmp_path: Path, o
     with pytest.raises(InputError, match=r"command not found: python$") as caught:
         look.host(("python",))
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith("this machine has python3: write that, or lock an environment")
+    assert caught.value.hint.startswith(
+        "this machine has python3: write python3, or give the step a locked environment"
+    )
     (only_python3 / "python3").rename(only_python3 / "python")
     with pytest.raises(InputError, match=r"command not found: python3$") as caught:
         Environments(MemoryFacts(), str(tmp_path), {"PATH": str(only_python3)}, str(tmp_path)).host(("python3",))
