@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project, alive, interrupt, wait_until
-from tests.kit.patience import PATIENCE, at_once
+from tests.kit.patience import PATIENCE
 
 
 def chain(marker: str, seconds: float, steps: int = 4) -> dict[str, str]:
@@ -28,9 +28,7 @@ def chain(marker: str, seconds: float, steps: int = 4) -> dict[str, str]:
 
 
 def running(marker: str) -> bool:
-    return any(
-        marker in Path(f"/proc/{pid}/cmdline").read_text() for pid in alive(marker) if os.path.exists(f"/proc/{pid}")
-    )
+    return bool(alive(marker))
 
 
 @pytest.mark.slow
@@ -42,7 +40,7 @@ def test_kill_9_at_any_moment_leaves_nothing_running_and_the_next_command_works(
         time.sleep(random.Random(seed).uniform(0.05, 1.2))
         process.kill()
         process.communicate()
-        wait_until(lambda: not running(marker), 5)
+        wait_until(lambda: not running(marker))
         log = project.do("log", "--json").json
         assert all(run["status"] in ("succeeded", "failed") for run in log)
     outcomes = project.outcomes()
@@ -65,7 +63,7 @@ def test_finished_steps_of_a_killed_run_are_reused(tmp_path: Path) -> None:
     wait_until(lambda: running(f"{marker}\x0060"))
     process.kill()
     process.communicate()
-    wait_until(lambda: not running(marker), 5)
+    wait_until(lambda: not running(marker))
     assert project.outcomes("s1") == {"s0": "reused", "s1": "reused"}
     killed = [run for run in project.do("log", "--json").json if run["status"] == "failed"]
     assert len(killed) == 1
@@ -85,18 +83,24 @@ def test_ctrl_c_stops_the_steps_and_records_a_cancelled_run(tmp_path: Path, twic
     spec = f"steps:\n  s:\n    shell: bash\n    run: |\n      {body}bash -c 'exec -a {marker} sleep 60'; bash -c 'exec -a {marker} sleep 60'\n  after: {{run: 'true', after: [s]}}\n"
     project = Project(tmp_path / "p", {"pipelines/main.yaml": spec})
 
-    def stopped() -> None:
+    def stopped() -> float:
         process = project.start("run", "--json")
         wait_until(lambda: running(marker))
         interrupt(process)
         if twice:
             time.sleep(0.5)
             interrupt(process)
+        begun = time.monotonic()
         _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, err
+        return time.monotonic() - begun
 
-    at_once(4 if twice else 10, stopped)
-    wait_until(lambda: not running(marker), 2)
+    # a machine that stands still makes it late, once
+    took = stopped()
+    for _ in range(2):
+        took = min(took, stopped()) if took > (4 if twice else 10) else took
+    assert took < (4 if twice else 10)
+    wait_until(lambda: not running(marker))
     last = project.do("log", "--json").json[0]
     assert last["status"] == "cancelled"
     shown = project.do("show", last["run"], "--json").json
@@ -243,5 +247,5 @@ def test_a_detached_run_goes_on_and_can_be_cancelled(tmp_path: Path) -> None:
     wait_until(lambda: running(marker))
     assert any(row["run"] == run and row["status"] == "running" for row in project.do("log", "--json").json)
     project.do("cancel", run)
-    wait_until(lambda: not running(marker), 10)
+    wait_until(lambda: not running(marker))
     assert project.do("show", run, "--json").json["status"] == "cancelled"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project, alive
-from tests.kit.patience import at_once
+from tests.kit.patience import in_little_work
 
 PIPELINE = "pipelines/main.yaml"
 
@@ -101,7 +101,7 @@ def test_a_hostile_file_is_one_line_in_under_a_second(tmp_path: Path, content: s
         assert PIPELINE in done.err
         assert len(done.err.strip().splitlines()) == 1
 
-    at_once(1.0, refused)
+    in_little_work(1.0, refused)
 
 
 def test_a_step_that_writes_into_its_input_fails_and_nothing_is_kept(tmp_path: Path) -> None:

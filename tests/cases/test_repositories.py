@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit.commandline import Project
 from tests.kit.ordinary import ordinary
-from tests.kit.patience import at_once
+from tests.kit.patience import in_little_work
 from tests.kit.repository import Repository, environment
 from tests.kit.smalldisk import small_disk_at
 
@@ -268,7 +268,7 @@ def test_in_fifty_thousand_files_a_run_with_nothing_to_do_takes_no_second(tmp_pa
     def known() -> None:
         assert project.outcomes() == KNOWN
 
-    at_once(2.0, known)
+    in_little_work(2.0, known)
     project.repo.write({"d3/e33/f3333.txt": "changed", "d3/new.txt": "new"})
     assert project.outcomes() == KNOWN
 

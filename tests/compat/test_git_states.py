@@ -16,7 +16,7 @@ from gitml.repo.recordlog import GitRecordLog
 from gitml.repo.revisions import resolve_commit
 from gitml.repo.snapshot import Sealed, WorkTree
 from gitml.repo.source import CommitSource
-from tests.kit.patience import at_once
+from tests.kit.patience import in_little_work
 from tests.kit.repository import Repository, environment, isolate
 
 REF = "refs/gitml/runs"
@@ -333,7 +333,7 @@ def test_fifty_thousand_files(tmp_path):
     def clean():
         assert run_only(repo, "d1/e12/f1234.txt")[0].dirty is False
 
-    at_once(2, clean)
+    in_little_work(2, clean)
     repo.write({"d3/e33/f3333.txt": "changed", "d3/new.txt": "new"})
 
     def dirty():
@@ -341,7 +341,7 @@ def test_fifty_thousand_files(tmp_path):
         assert source.dirty
         assert read == {"d3/e33/f3333.txt": b"changed", "d3/new.txt": b"new"}
 
-    at_once(3, dirty)
+    in_little_work(3, dirty)
 
 
 def run_only(repo: Repository, *lookups: str) -> tuple[Sealed, dict[str, bytes]]:

@@ -15,7 +15,7 @@ from gitml.repo.discover import discover
 from gitml.repo.objects import Objects
 from gitml.repo.packing import MOST_PACKS
 from gitml.repo.recordlog import GitRecordLog
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import PATIENCE, worked
 from tests.kit.repository import Repository, isolate
 
 REF = "refs/gitml/runs"
@@ -308,9 +308,9 @@ def test_appending_does_not_slow_down_with_the_number_of_records(repo, log):
         times = []
         for i in range(9):
             source = fresh_source(first + i)
-            began = time.perf_counter()
+            began = worked()
             log.append({path_of(10**6 + first * 100 + i): b"x" * 2000}, "run", source)
-            times.append(time.perf_counter() - began)
+            times.append(worked() - began)
         return sorted(times)[4]
 
     few = median(1)
@@ -322,7 +322,7 @@ def test_appending_does_not_slow_down_with_the_number_of_records(repo, log):
         parts.append(b"data 3\n{}\n\n")
     repo.git("fast-import", "--quiet", input=b"".join([*parts, b"done\n"]))
     many = median(11)
-    assert many < 3 * few + 0.01, f"{few * 1000:.1f} ms with few, {many * 1000:.1f} ms with many"
+    assert many < 3 * few + 0.02, f"{few * 1000:.1f} ms of work with few, {many * 1000:.1f} ms with many"
     began = time.perf_counter()
     assert len(list(log.since(None))) == 20_018
     assert time.perf_counter() - began < 60

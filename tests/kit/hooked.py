@@ -47,7 +47,7 @@ class Hooked(Project):
             env={**self.env, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         told = Done(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -23,6 +23,7 @@ class Ui:
     def __init__(self, app: GitmlApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.pilot = pilot
+        self.held: set[Hashable] = set()  # lanes of the feed that are held up
 
     @property
     def place(self) -> str:
@@ -42,9 +43,22 @@ class Ui:
         await self.settle()
 
     async def settle(self) -> None:
-        """Waits until nothing is asked any more; not while an answer is `Held`, for which that never comes true."""
-        await settle(self.app, self.pilot, PATIENCE)
-        assert self.app.settled, "something is still asked"
+        """Waits until nothing is asked any more, beside what waits for an answer that is `Held`."""
+        if not self.held:
+            await settle(self.app, self.pilot, PATIENCE)
+            assert self.app.settled, "something is still asked"
+            return
+        end = asyncio.get_running_loop().time() + PATIENCE
+        quiet = 0
+        while quiet < 3:
+            assert asyncio.get_running_loop().time() < end, "something is still asked beside what is held"
+            await self.pilot.pause(0.01)
+            quiet = quiet + 1 if self._only_held() else 0
+
+    def _only_held(self) -> bool:
+        feed = self.app.feed
+        with feed._changed:
+            return {*feed._busy, *(question.lane for question in feed._waiting.values())} <= self.held
 
     async def until(self, text: str, seconds: float = PATIENCE) -> None:
         """Waits until a text is seen."""
@@ -104,7 +118,10 @@ class Held:
 
         ui.app.feed.ask(("held", lane), hold, lambda value, error: None, lane=lane)
         assert begun.wait(PATIENCE)
+        self._release = lambda: ui.held.discard(lane)
+        ui.held.add(lane)
 
     def go(self) -> None:
         """Lets the answers come."""
+        self._release()
         self._gate.set()

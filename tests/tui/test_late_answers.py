@@ -15,13 +15,6 @@ from tests.kit.screen import Held, Ui, shown
 from tests.tui.test_runs import fake_runs
 
 
-async def pressed(ui: Ui, *keys: str) -> None:
-    """Presses keys while answers are held up, and gives what else is asked a while."""
-    for key in keys:
-        await ui.pilot.press(key)
-        await ui.pilot.pause(0.2)
-
-
 async def to(ui: Ui, tree: LineageTree, name: str) -> None:
     """Puts the cursor on a thing below it."""
     while tree.current is None or tree.current.name != name:
@@ -33,7 +26,7 @@ async def test_rows_of_the_order_before_are_not_taken_for_those_of_the_new_one(p
     ids = fake_runs(project, 300)
     async with shown(project.path, project.env) as ui:
         held = Held(ui, (id(ui.app.screen), "rows256"))
-        await pressed(ui, "end", "S")
+        await ui.press("end", "S")
         table = ui.app.screen.query_one(BigTable)
         assert table.current is not None
         assert table.current.key == ids[-1], "the oldest is the first now"
@@ -49,7 +42,7 @@ async def test_what_was_in_an_artifact_is_not_told_where_none_fits_the_filter(ra
         digest = ui.app.screen.current.digest  # type: ignore[attr-defined]
         await ui.press("up")
         held = Held(ui, digest)
-        await pressed(ui, "down", "slash", "z", "z", "z")
+        await ui.press("down", "slash", "z", "z", "z")
         await ui.until("nothing fits the filter")
         held.go()
         await ui.settle()
@@ -75,7 +68,7 @@ async def test_branches_of_the_tree_before_are_no_part_of_the_tree_of_the_same_t
         node = tree.cursor_node
         assert node is not None
         held = Held(ui, (id(ui.app.screen), f"node {node.id}"))
-        await pressed(ui, "right", "enter", "backspace")
+        await ui.press("right", "enter", "backspace")
         held.go()
         await ui.settle()
         await to(ui, tree, "prepare.clean")
@@ -90,7 +83,7 @@ async def test_where_nothing_was_made_what_was_looked_for_stays(tmp_path: Path) 
         page = ui.app.screen
         held = Held(ui, (id(page), "begin"))
         page.refresh_data()  # type: ignore[attr-defined]
-        await pressed(ui, "slash", *"data", "full_stop", *"csv", "enter")
+        await ui.press("slash", *"data", "full_stop", *"csv", "enter")
         await ui.until("What data.csv was made from")
         held.go()
         await ui.settle()
@@ -130,7 +123,7 @@ async def test_what_was_searched_for_in_the_log_of_one_step_is_not_shown_as_that
     run = ran.do("log", "--json").json[-1]["run"]
     async with shown(ran.path, ran.env, "run", run=run, step="train[ada]", section="log") as ui:
         held = Held(ui, f"search {id(ui.app.screen.query_one(LogPane))}")
-        await pressed(ui, "l", "slash", *"line", "space", "5", "enter", "shift+tab", "home")
+        await ui.press("l", "slash", *"line", "space", "5", "enter", "shift+tab", "home")
         await ui.until("preparing from")
         held.go()
         await ui.settle()
@@ -151,7 +144,7 @@ async def test_a_log_is_still_followed_after_its_end_was_asked_for_while_it_was_
             await ui.press("l")
             held = Held(ui, (id(ui.app.screen), "log"))
             await ui.pilot.pause(2 * EVERY)
-            await pressed(ui, "G")
+            await ui.press("G")
             held.go()
             await ui.pilot.pause(2 * EVERY)
             with open(log, "ab") as file:

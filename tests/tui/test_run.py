@@ -223,7 +223,7 @@ async def test_of_a_log_of_a_gigabyte_only_what_is_seen_is_read_and_it_is_search
             await ui.pilot.press("slash")
             await ui.type("needle")
             await ui.pilot.press("enter")
-            await ui.until("the Needle", 10.0)  # all of it is read for that
+            await ui.until("the Needle")  # all of it is read for that
             await ui.press("w")
             assert "the Needle" not in ui.text()
             await ui.press("w")

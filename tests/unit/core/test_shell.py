@@ -62,7 +62,7 @@ def run(shell: str, text: str, folder: Path, *values: str) -> tuple[str, ...]:
         cwd=folder,
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **{f"_gitml_{n}": v for n, v in enumerate(found)}},
         capture_output=True,
-        timeout=20,
+        timeout=90,
     )
     assert done.returncode == 0, (script, done.stderr.decode())
     assert os.listdir(folder) == [], "something of the value was run"
@@ -223,6 +223,6 @@ def test_whatever_surrounds_a_value_nothing_of_it_runs(
         env={"PATH": "/nonexistent", **{f"_gitml_{n}": v for n, v in enumerate(found)}},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=90,
     )
     assert not (tmp_path / "pwned").exists(), script
