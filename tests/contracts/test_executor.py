@@ -215,7 +215,7 @@ def test_what_the_commit_has_at_an_output_does_not_pass_for_it(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(
-    ("script", "kind", "what"),
+    ("script", "port", "what"),
     [
         ("mkfifo o", "file", "a named pipe, not a file"),
         ("mkdir o", "file", "a directory, not a file"),
@@ -225,8 +225,8 @@ def test_what_the_commit_has_at_an_output_does_not_pass_for_it(bench: Bench) -> 
         ("mkfifo o", "plot", "a named pipe, not a file"),
     ],
 )
-def test_an_output_of_another_kind_is_refused(bench: Bench, script: str, kind: str, what: str) -> None:
-    finished = bench.shell(script, outputs=[("o", "o", kind)])
+def test_an_output_of_another_kind_is_refused(bench: Bench, script: str, port: str, what: str) -> None:
+    finished = bench.shell(script, outputs=[("o", "o", port)])
     assert (finished.outcome, finished.error) == ("failed", f"output o (o) is {what}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,6 +140,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         server = request.getfixturevalue("gs")
         for name, value in gs_environment(server.port).items():
             monkeypatch.setenv(name, value)
+        # The emulator can't end an upload, so gcsfs asks it to six times, with pauses of half a minute in all.
+        monkeypatch.setattr("gcsfs.retry.asyncio", SimpleNamespace(sleep=lambda _: asyncio.sleep(0)))
         make = partial(open_remote, RemoteSpec("r", f"gs://bucket/a prefix/{os.urandom(6).hex()}"))
     elif kind == "az":
         server = request.getfixturevalue("az")

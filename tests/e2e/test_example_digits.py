@@ -21,6 +21,7 @@ from gitml.core.parseconfig import parse_config
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits"
 DEMO = ROOT / "gitml" / "demo_project"
+CACHE = Path(sys.prefix) / "cache"  # of built environments, kept for the next time as a user's is
 TRAINED = ["train[logistic]", "train[knn]", "train[svm]", "train[forest]"]
 STEPS = ["prepare", *TRAINED, "evaluate", "choose", "report"]
 
@@ -38,6 +39,7 @@ class Project:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITML_"))},
             "PYTHONPATH": str(ROOT),
+            "XDG_CACHE_HOME": str(CACHE),
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_SYSTEM": "/dev/null",
             "GIT_AUTHOR_NAME": "Ada",
