@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 
-_OURS = ("gitml", "envs")  # folders that are gitml's as a whole, so that one command can give all of it back
+_WITHIN = (
+    "live",
+    "objects",
+    "envs",
+    "worker",
+    "submitted",
+)  # a folder called gitml that has one of these is all gitml's
 
 
 def can_be_written(path: str) -> bool:
@@ -61,7 +67,7 @@ def _whole(place: str) -> str:
     """`place`, or the folder above that is gitml's as a whole: where one file is another user's, others are too."""
     found = place
     while (above := os.path.dirname(place)) != place:
-        if os.path.basename(place) in _OURS:
+        if os.path.basename(place) == "gitml" and any(os.path.isdir(f"{place}/{name}") for name in _WITHIN):
             found = place
         place = above
     return found

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from gitml.core.record import Run, encode_run
 from gitml.errors import MachineError
 from gitml.execute.removal import remove_tree
+from gitml.store import disk
 from gitml.workspace import Workspace
 
 
@@ -19,8 +20,8 @@ class Journal:
         self.folder = os.path.join(ws.live, run.id)
         self.logs = os.path.join(self.folder, "logs")
         os.makedirs(self.logs)
-        _write(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
-        _write(os.path.join(self.folder, "run.json"), encode_run(run))
+        disk.write_whole(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
+        disk.write_whole(os.path.join(self.folder, "run.json"), encode_run(run))
         self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
 
     def note(self, line: str) -> None:
@@ -62,9 +63,3 @@ def remove_folder(folder: str) -> None:
     except FileNotFoundError:
         return
     remove_tree(doomed)
-
-
-def _write(path: str, content: bytes) -> None:
-    with open(path + ".new", "wb") as file:
-        file.write(content)
-    os.rename(path + ".new", path)

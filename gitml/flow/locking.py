@@ -15,6 +15,7 @@ from gitml.flow.load import open_source, pipelines_in, read_config
 from gitml.flow.using import open_modules, read_lock
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
 from gitml.modules.service import Modules, ResolvedModule, parse_ref
+from gitml.store import disk
 from gitml.workspace import Workspace
 
 
@@ -73,11 +74,7 @@ def write_lock(ws: Workspace, entries: dict[str, LockEntry]) -> str:
     assert ws.location.worktree is not None
     path = os.path.join(ws.location.worktree, PATH)
     try:
-        with open(path + ".new", "wb") as file:
-            file.write(lock_as_bytes(entries))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path + ".new", path)
+        disk.write_whole(path, lock_as_bytes(entries), durable=True)
     except OSError as error:
         raise machine_error(error, path, "can't write it") from error
     return path

@@ -13,6 +13,7 @@ from gitml.flow.homecoming import said, seen
 from gitml.flow.submitted import reached
 from gitml.flow.telling import LogText, Saying
 from gitml.history.submissions import mirror_folder, submissions
+from gitml.store import disk
 from gitml.workspace import Workspace
 
 
@@ -83,6 +84,4 @@ def _write(path: str, content: bytes) -> None:
             return  # what it wrote was there before
     except FileNotFoundError:
         pass
-    with open(path + ".new", "wb") as file:
-        file.write(content)
-    os.rename(path + ".new", path)
+    disk.write_whole(path, content)

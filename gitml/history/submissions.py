@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.repo.git import git
+from gitml.store import disk
 from gitml.workspace import Workspace
 
 PREFIX = "gitml-"
@@ -34,7 +35,7 @@ def submissions(ws: Workspace) -> list[Submission]:
     """The runs that were submitted here and have not been brought home, newest first."""
     found = []
     try:
-        names = os.listdir(_folder(ws))
+        names = [name for name in os.listdir(_folder(ws)) if name.endswith(".json")]
     except FileNotFoundError:
         return []
     for name in names:
@@ -52,9 +53,7 @@ def note(ws: Workspace, submission: Submission) -> None:
         git(ws.location, "update-ref", _ref(submission.run), submission.commit)
     os.makedirs(_folder(ws), exist_ok=True)
     path = os.path.join(_folder(ws), f"{submission.run}.json")
-    with open(path + ".new", "w") as file:
-        json.dump(submission._asdict(), file)
-    os.rename(path + ".new", path)
+    disk.write_whole(path, json.dumps(submission._asdict()).encode())
 
 
 def forget(ws: Workspace, run: str) -> None:

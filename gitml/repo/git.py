@@ -8,15 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
-from gitml.errors import (
-    BusyError,
-    GitmlError,
-    InputError,
-    IntegrityError,
-    MachineError,
-    RemoteError,
-    TrustError,
-)
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
 from gitml.permissions import how_to_be_let
 
 # What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.

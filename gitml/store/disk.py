@@ -95,6 +95,22 @@ def write_all(fd: int, content: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+def write_whole(path: str, content: bytes, *, durable: bool = False) -> None:
+    """Writes a file whole or not at all, in place of what is there: beside it under a name that nobody else has, then renamed."""
+    fresh = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.new"
+    try:
+        with open(fresh, "xb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        if os.path.lexists(fresh):
+            os.unlink(fresh)
+        raise
+
+
 def digest_fd(fd: int, size: int) -> Digest:
     """The Digest of an open file from its position on, in constant memory."""
     if size <= SMALL:

@@ -26,6 +26,7 @@ from gitml.flow.stop import StopSignal
 from gitml.repo.hooksettings import Allowed
 from gitml.repo.revisions import user_ident
 from gitml.repo.source import CommitSource
+from gitml.store import disk
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
@@ -85,7 +86,7 @@ def enqueue(ws: Workspace, jobs: Sequence[Job]) -> list[Job]:
             known = waiting.get((job.commit, job.pipeline))
             if known is None:
                 name = f"{time.time_ns():020d}-{number:04d}-{job.run}.json"
-                _write(os.path.join(folder, name), json.dumps(job._asdict()).encode())
+                disk.write_whole(os.path.join(folder, name), json.dumps(job._asdict()).encode(), durable=True)
             result.append(known or job)
     except OSError as error:
         raise machine_error(error, folder, "can't queue a run") from error
@@ -188,12 +189,3 @@ def _files(ws: Workspace) -> list[tuple[Job, str]]:
 
 def _folder(ws: Workspace) -> str:
     return os.path.join(ws.root, FOLDER)
-
-
-def _write(path: str, content: bytes) -> None:
-    new = path + ".new"
-    with open(new, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(new, path)

@@ -105,7 +105,7 @@ def no_step_lives(seconds: float = 10.0) -> bool:
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param("gitml.flow.journal._write", marks=pytest.mark.slow),
+        pytest.param("gitml.store.disk.write_whole", marks=pytest.mark.slow),
         "gitml.flow.perform.Journal",
         pytest.param("gitml.execute.local.LocalExecutor.submit", marks=pytest.mark.slow),
         pytest.param("before:gitml.store.index.Index.put_result", marks=pytest.mark.slow),

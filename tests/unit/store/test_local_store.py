@@ -173,3 +173,20 @@ print(sorted(heavy & set(sys.modules)))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_small_file_is_written_whole_beside_what_an_earlier_try_left(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    left = tmp_path / "note.new"
+    left.write_text("half")
+    left.chmod(0o444)
+    for content in (b"first", b"second"):
+        disk.write_whole(str(path), content, durable=True)
+        assert path.read_bytes() == content
+    path.chmod(0o444)
+    disk.write_whole(str(path), b"third")
+    assert path.read_bytes() == b"third"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        disk.write_whole(str(tmp_path / "folder"), b"x")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "note", "note.new"], "nothing of its own is left"
