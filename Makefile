@@ -22,7 +22,9 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build
 
 # in a folder of its own that goes with it, whatever the tests leave there
 PYTEST = tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BIN)/python -m pytest --basetemp="$$tmp/pytest"
-MANY = -n auto --dist loadgroup
+# a third of the time tests wait for something: three workers keep two processors busy
+WORKERS ?= $(shell expr \( $$(nproc 2>/dev/null || echo 2) \* 3 + 1 \) / 2)
+MANY = -n $(WORKERS) --dist loadgroup
 
 export UV_PYTHON_DOWNLOADS := never
 # the machine's certificates, which a company's proxy may have added to; a machine may have none

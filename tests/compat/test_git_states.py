@@ -327,7 +327,7 @@ def test_a_recorded_run_survives_amend_and_gc(repo):
 @pytest.mark.slow
 def test_fifty_thousand_files(tmp_path):
     repo = Repository(tmp_path / "big")
-    repo.commit("big", {f"d{i // 1000}/e{i // 100}/f{i}.txt": f"{i}\n" for i in range(50_000)})
+    repo.commit_many("big", {f"d{i // 1000}/e{i // 100}/f{i}.txt": f"{i}\n" for i in range(50_000)})
     repo.git("status")
 
     def clean():

@@ -127,12 +127,20 @@ def test_the_demo_needs_nothing_but_python() -> None:
         assert set(found) <= own | sys.stdlib_module_names, path.name
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Any]]:
+    """The example in a repository of its own, and its first run."""
+    project = Project(DIGITS, tmp_path_factory.mktemp("examples") / "digits")
+    return project, project.run()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_digits_are_learnt_once_and_only_what_changes_runs_again(tmp_path: Path) -> None:
-    project = Project(DIGITS, tmp_path / "digits")
-
-    first = project.run()
+@pytest.mark.xdist_group("digits")
+def test_the_digits_are_learnt_once_and_only_what_changes_runs_again(
+    digits: tuple[Project, dict[str, Any]], tmp_path: Path
+) -> None:
+    project, first = digits
     assert executed(first) == STEPS
     assert step_of(first, "evaluate")["metrics"]["svm.accuracy"] > 0.95
     assert step_of(first, "choose")["metrics"]["test_accuracy"] > 0.95
@@ -160,9 +168,10 @@ def test_the_digits_are_learnt_once_and_only_what_changes_runs_again(tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_digits_come_out_the_same_byte_for_byte(tmp_path: Path) -> None:
-    project = Project(DIGITS, tmp_path / "digits")
-    project.gitml("reproduce", project.run()["run"])
+@pytest.mark.xdist_group("digits")
+def test_the_digits_come_out_the_same_byte_for_byte(digits: tuple[Project, dict[str, Any]]) -> None:
+    project, first = digits
+    project.gitml("reproduce", first["run"])
 
 
 @pytest.mark.slow
