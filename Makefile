@@ -11,7 +11,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-SEED ?=
+SEED ?= $(shell date +%s)
 UPGRADE ?=
 
 VENV := .venv
@@ -31,6 +31,11 @@ export UV_PYTHON_DOWNLOADS := never
 UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),1,0)
 export UV_SYSTEM_CERTS
 unexport VIRTUAL_ENV
+# without a home to write to, as in many containers, what is downloaded is kept here
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export UV_CACHE_DIR
+endif
 
 .PHONY: demo test test-root test-shuffled test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
@@ -45,7 +50,8 @@ test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(MANY) -m "root and not cluster" $(ARGS)
 
 test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
-	$(PYTEST) $(MANY) -m "not cluster" -p randomly $(SEED:%=-p "randomly" --randomly-seed=%) $(ARGS)
+	@echo "make test-shuffled SEED=$(SEED)"
+	@$(PYTEST) $(MANY) -m "not cluster" -p randomly --randomly-seed=$(SEED) $(ARGS)
 
 test-clusters: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) -m cluster $(ARGS)
@@ -139,5 +145,5 @@ lock: $(VENV)/bootstrap.stamp
 	$(COMPILE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
 
 clean:
-	rm -rf $(VENV) .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

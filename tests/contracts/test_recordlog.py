@@ -298,6 +298,7 @@ def test_packs_are_joined_when_there_are_many(repo, log):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("repo", ["sha1"], indirect=True)
 def test_appending_does_not_slow_down_with_the_number_of_records(repo, log):
     def fresh_source(day):
         tree = repo.git("rev-parse", "HEAD^{tree}")

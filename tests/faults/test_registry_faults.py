@@ -75,8 +75,8 @@ def test_processes_that_publish_versions_of_one_module_at_once_all_land_in_one_l
 
 
 @pytest.mark.slow
-def test_eight_processes_publish_fifty_each(repo):
-    published_at_once(repo, 8, 50, lambda n: f"m{n % 3}")
+def test_eight_processes_publish_twenty_each(repo):
+    published_at_once(repo, 8, 20, lambda n: f"m{n % 3}")
 
 
 @pytest.mark.slow

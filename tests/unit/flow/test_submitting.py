@@ -91,7 +91,7 @@ def test_a_run_that_may_have_been_taken_stays_known_and_that_is_said(here: Here)
 def test_a_run_stays_known_when_the_head_is_gone_before_it_answered(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "_PATIENCE", 5.0)
+    monkeypatch.setattr(jobs_module, "_PATIENCE", 2.0)
     here.head.faults = {"silent"}
     with pytest.raises(RemoteError, match="may be on the cluster"):
         here.submit()
