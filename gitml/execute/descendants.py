@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from gitml.core.result import Cost
 
 PATIENCE = 10.0
+_UNSTOPPED = 20  # looks at what is below, in some 0.2 s, before it counts as a tree that forks too fast
 
 
 def become_subreaper(name: str, parent: int, death_signal: int) -> None:
@@ -89,14 +90,18 @@ def end_all(spare: Collection[int] = (), reaped: Callable[[int, int], None] | No
     peak = 0
     until = time.monotonic() + PATIENCE
     pause = 0.0005
+    looks = 0
     while True:
         ended, usage_cpu, usage_peak, childless = _reap(spare, reaped)
         cpu += usage_cpu
         peak = max(peak, usage_peak)
         if childless or children() <= set(spare):
             break
-        # stopped first, so that a tree that forks faster than it is read stands still
-        send(below(os.getpid(), spare), signal.SIGSTOP)
+        # A tree that forks faster than it is read is stopped first, so that it stands still. No other is: if this process is
+        # killed in between, what it had stopped would stay so for ever.
+        looks += 1
+        if looks > _UNSTOPPED:
+            send(below(os.getpid(), spare), signal.SIGSTOP)
         send(below(os.getpid(), spare), signal.SIGKILL)
         if time.monotonic() > until:
             break

@@ -91,6 +91,20 @@ def test_a_tree_that_keeps_forking_is_ended(bench: Bench) -> None:
     assert gone(name)
 
 
+def test_what_ends_is_not_stopped_first_as_it_would_stay_so_if_its_ender_were_killed() -> None:
+    script = (
+        "import subprocess\n"
+        "from gitml.execute import descendants\n"
+        "sent, real = [], descendants.send\n"
+        "descendants.send = lambda pids, number: (sent.append(int(number)), real(pids, number))\n"
+        "subprocess.Popen(['sh', '-c', 'sleep 60 & sleep 60'])\n"
+        "descendants.end_all()\n"
+        "print(sorted(set(sent)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"[{int(signal.SIGKILL)}]\n"
+
+
 def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Bench) -> None:
     one, two = bench.blob("one"), bench.blob("two")
     assert bench.log(bench.run("cat", "a", code=[("a", "100644", one)])) == b"one"
