@@ -178,6 +178,8 @@ class LocalExecutor:
             pid, self._keeper = self._keeper, 0
             if _wait_for(pid) != 0:
                 self._clear_after(self._dismissed)
+            else:
+                self._remove_recent(self._dismissed)  # of workers that were killed before they could
 
     def _start_worker(self) -> _Seat:
         import socket
@@ -288,17 +290,23 @@ class LocalExecutor:
             seat.status = signal.SIGKILL
             self._settle(seat)
 
+    def _remove_recent(self, seats: Sequence[_Seat]) -> None:
+        """Removes what workers that are gone may have left of their last sandboxes."""
+        from gitml.execute.removal import remove_tree
+
+        for attempt in [attempt for seat in seats for attempt in seat.recent]:
+            remove_tree(f"{self._live_dir}/{attempt}")
+
     def _clear_after(self, seats: Sequence[_Seat]) -> None:
         """Waits for workers without a keeper to end, and does for each what it did not come to do."""
         from gitml.execute.descendants import end_strays
-        from gitml.execute.removal import remove_tree
 
         for seat in seats:
             if seat.pid:
                 _wait_for_other(seat.pid)
             for attempt in seat.recent:
                 end_strays(f"{self._live_dir}/{attempt}")
-                remove_tree(f"{self._live_dir}/{attempt}")
+        self._remove_recent(seats)
 
     def _settle(self, seat: _Seat) -> None:
         """Gives up a worker once its last word is heard and what it left is ended; its Task was lost, or cancelled."""
@@ -309,10 +317,7 @@ class LocalExecutor:
         if seat.orphaned:
             self._clear_after([seat])
         else:
-            from gitml.execute.removal import remove_tree
-
-            for attempt in seat.recent:
-                remove_tree(f"{self._live_dir}/{attempt}")
+            self._remove_recent([seat])
         if seat.attempt is None:
             return
         outcome, error = "lost", f"its worker {_death(seat.status)}"

@@ -402,6 +402,17 @@ def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(b
     assert sandboxes(bench) == []
 
 
+def test_a_worker_killed_after_its_last_word_leaves_no_sandbox_though_nothing_is_asked_any_more(bench: Bench) -> None:
+    executor = bench.executor()
+    task = bench.task(
+        "sh", "-c", "mkdir d; cd d; seq 20000 | split -l 1 -a 5; echo > ../o", outputs=[("o", "o", "file")]
+    )
+    assert finish(executor, task).outcome == "done"
+    kill(next(seat.pid for seat in executor._seats.values()))  # while it removes 20,000 files
+    executor.close()
+    assert sandboxes(bench) == []
+
+
 def kill(pid: int) -> None:
     if pid:
         with contextlib.suppress(ProcessLookupError):
