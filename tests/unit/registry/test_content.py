@@ -42,6 +42,7 @@ def test_a_file_in_lfs_is_refused(here):
     assert "Git LFS" in refusal(here)
 
 
+@pytest.mark.slow
 def test_too_many_files_and_too_many_bytes_are_refused(here):
     here.repo.commit("x", {"m/a": b"\0" * (MAX_SIZE + 1)})
     assert "64 MiB" in refusal(here, at="HEAD") or "too much" in refusal(here, at="HEAD")
