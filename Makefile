@@ -2,6 +2,7 @@
 #   make demo    install gitml and watch it at work on real data
 #   make test    install everything and run the tests       (ARGS="-k name" is handed to pytest)
 #   make test-root        those of them that need root, or are about it
+#   make test-campaigns   the tests of many tries, files or records: a minute or two
 #   make test-shuffled    the tests in random order     (SEED=n repeats one)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
@@ -37,21 +38,24 @@ UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export UV_CACHE_DIR
 endif
 
-.PHONY: demo test test-root test-shuffled test-clusters check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-root test-campaigns test-shuffled test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
-	$(PYTEST) $(MANY) -m "not cluster" $(ARGS)
+	$(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
 
 test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(MANY) -m "root and not cluster" $(ARGS)
 
+test-campaigns: $(VENV)/dev.stamp $(VENV)/servers.stamp
+	$(PYTEST) $(MANY) -m "campaign and not cluster" $(ARGS)
+
 test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	@echo "make test-shuffled SEED=$(SEED)"
-	@$(PYTEST) $(MANY) -m "not cluster" -p randomly --randomly-seed=$(SEED) $(ARGS)
+	@$(PYTEST) $(MANY) -m "not cluster and not campaign" -p randomly --randomly-seed=$(SEED) $(ARGS)
 
 test-clusters: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) -m cluster $(ARGS)

@@ -324,6 +324,7 @@ def test_a_recorded_run_survives_amend_and_gc(repo):
         assert objects.read(CommitSource(objects, clean.commit).lookup("src/a.py").oid) == b"committed\n"
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_fifty_thousand_files(tmp_path):
     repo = Repository(tmp_path / "big")

@@ -297,6 +297,7 @@ def test_packs_are_joined_when_there_are_many(repo, log):
     repo.git("fsck", "--strict")
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.parametrize("repo", ["sha1"], indirect=True)
 def test_appending_does_not_slow_down_with_the_number_of_records(repo, log):

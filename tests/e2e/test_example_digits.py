@@ -166,6 +166,7 @@ def test_the_digits_are_learnt_once_and_only_what_changes_runs_again(
     assert pages[0].read_text().count("data:image/png;base64,") == 3
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("digits")

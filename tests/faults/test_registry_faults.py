@@ -74,6 +74,7 @@ def test_processes_that_publish_versions_of_one_module_at_once_all_land_in_one_l
     published_at_once(repo, 4, 6, lambda n: "m")
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_eight_processes_publish_twenty_each(repo):
     published_at_once(repo, 8, 20, lambda n: f"m{n % 3}")

@@ -36,6 +36,7 @@ ws.close()
 """
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(("people", "times"), [(2, 25), (12, 2)])
 def test_pushers_at_once_lose_nothing(tmp_path: Path, people: int, times: int) -> None:
     check(tmp_path, people, times)

@@ -76,6 +76,7 @@ def checked(repo: Repository) -> None:
 KILLS = 3  # of each kind
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["gitml", "gitml-and-git"])
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost(team: Team, verb: str, all_of_it: bool) -> None:

@@ -141,6 +141,7 @@ def test_a_stream_that_its_reader_breaks_off_does_not_spoil_the_next_read(repo, 
     assert b"one" in objects.read(commit)
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_thousands_are_read_in_order_while_others_are_read_between(repo, objects):
     repo.commit("one", {f"d{i % 7}/f{i}": f"content {i}" * (1 + i % 50) for i in range(3000)})

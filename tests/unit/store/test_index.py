@@ -426,6 +426,7 @@ def test_a_killed_writer_leaves_an_index_that_opens_with_all_that_was_committed(
         index.close()
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_the_first_page_of_a_hundred_thousand_runs_comes_at_once(tmp_path: Path) -> None:
     index = Index(str(tmp_path / "index.db"))
