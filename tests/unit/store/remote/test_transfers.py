@@ -39,6 +39,11 @@ def objects(remote: FolderRemote) -> dict[str, Path]:
     return {path.parent.name + path.name: path for path in Path(remote.root, "objects").glob("*/*")}
 
 
+def part_of(side: Side, blob: Root) -> Path:
+    """Where a download of `blob` lies until it is complete and has its name."""
+    return Path(side.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+
+
 def overwrite(path: Path, content: bytes) -> None:
     path.chmod(0o644)
     path.write_bytes(content)
@@ -232,7 +237,7 @@ def test_a_download_that_was_cut_goes_on_where_it_was(two: Side, one: Side, remo
     content = os.urandom(6 << 20)
     blob = one.blob(content)
     one.send(remote, blob)
-    part = Path(two.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+    part = part_of(two, blob)
     part.write_bytes(content[: 4 << 20])
     asked: list[int] = []
     plain = remote.get
@@ -248,7 +253,7 @@ def test_a_damaged_beginning_of_a_cut_download_is_no_fault_of_the_remote(
     content = os.urandom(6 << 20)
     blob = one.blob(content)
     one.send(remote, blob)
-    part = Path(two.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+    part = part_of(two, blob)
     for bad in (b"?" * 1000, content + b"more"):
         part.write_bytes(bad)
         brought = two.fetch([remote], blob)
@@ -264,7 +269,7 @@ def test_a_download_that_was_killed_between_complete_and_named_is_finished(
     blob = one.blob(content)
     one.send(remote, blob)
     for bad in (content, b"?" * 1000):
-        part = Path(two.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+        part = part_of(two, blob)
         part.write_bytes(bad)
         part.chmod(0o444)
         brought = two.fetch([remote], blob)
@@ -280,7 +285,7 @@ def test_a_download_that_another_process_is_about_to_name_is_waited_for(
     content = os.urandom(6 << 20)
     blob = one.blob(content)
     one.send(remote, blob)
-    part = Path(two.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+    part = part_of(two, blob)
     part.write_bytes(content)
     target = Path(two.store.path_of(blob.digest))
     target.parent.mkdir(parents=True)
