@@ -166,17 +166,22 @@ class Workspace:
                 self.__dict__[name].close()
 
     def leave(self) -> None:
-        """Ends what would outlive this process or leave something behind: all that is due when it exits at once.
-
-        Git's readers end with their pipes. The index is whole at every moment, and closing it would have SQLite write it back
-        and wait for the disk.
-        """
+        """Ends what would leave something behind. It can be used again."""
         while self.trees:
             self.trees.pop().close()
         while self.leaving:
             self.leaving.pop()()
         if "records" in self.__dict__:
             self.records.close()
+
+    def leave_for_good(self) -> None:
+        """All that is due when this process exits next: nothing of it is left behind, and no process outlives it.
+
+        The index is whole at every moment, and closing it would have SQLite write it back and wait for the disk.
+        """
+        self.leave()
+        if "objects" in self.__dict__:
+            self.objects.kill()
 
     def rebuild_index(self) -> None:
         """Throws the index away and makes it anew from the records."""

@@ -52,7 +52,7 @@ class Session:
     def close(self) -> None:
         """Lets go of the workspace."""
         if self._workspace is not None:
-            self._workspace.leave()
+            self._workspace.leave_for_good()
             self._workspace = None
 
     def show(self, *lines: str) -> None:

@@ -92,3 +92,10 @@ class Lasting:
                 process.wait()
         if errors is not None:
             errors.close()
+
+    def kill(self) -> None:
+        """Ends the process even while another thread reads an answer; nothing may be asked afterwards."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()

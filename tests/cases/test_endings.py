@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -73,6 +74,34 @@ def test_finished_steps_of_a_killed_run_are_reused(tmp_path: Path) -> None:
         "s1": "executed",
         "slow": "cancelled",
     }
+
+
+GIT_THAT_LINGERS = """\
+#!/bin/sh
+echo $$ >> {pids}
+case " $* " in
+    *" cat-file --batch"*) {git} "$@"; exec sleep 60 ;;
+    *) exec {git} "$@" ;;
+esac
+"""
+
+
+def test_no_git_outlives_a_command(tmp_path: Path) -> None:
+    # one that a moment later still ends by itself keeps a folder from being removed, and a disk from being unmounted
+    project = Project(tmp_path / "p", chain(f"gitml-test-git-{os.getpid()}", 0.01, 2))
+    pids = tmp_path / "pids"
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    git.write_text(GIT_THAT_LINGERS.format(pids=pids, git=shutil.which("git")))
+    git.chmod(0o755)
+    for command in (["run"], ["run"], ["status"], ["run", "nothing"], ["log"]):
+        project.do(*command, env={"PATH": f"{git.parent}:{os.environ['PATH']}"}, code=None)
+        started = [int(line) for line in pids.read_text().split()]
+        living = [pid for pid in started if os.path.exists(f"/proc/{pid}")]
+        for pid in living:
+            os.kill(pid, signal.SIGKILL)
+        assert not living, command
+    assert started
 
 
 @pytest.mark.parametrize("twice", [False, True])
