@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -88,8 +89,15 @@ class Repository:
 
 
 def environment() -> dict[str, str]:
-    """The environment for git and gitml in tests: the machine's without anything that concerns Git, and fixed identities."""
-    return {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, **GIT_ENVIRONMENT}
+    """The environment for git and gitml in tests: the machine's without anything that concerns Git, and fixed identities.
+
+    ``python3`` is the one that the tests' own environment was made of, not a script that looks for one each time.
+    """
+    path = os.environ["PATH"]
+    python = os.path.dirname(os.path.realpath(sys.executable))
+    if python not in path.split(":"):
+        path = f"{python}:{path}"
+    return {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, **GIT_ENVIRONMENT, "PATH": path}
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,5 +105,5 @@ def isolate(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("GIT_"):
             monkeypatch.delenv(name)
-    for name, value in GIT_ENVIRONMENT.items():
+    for name, value in environment().items():
         monkeypatch.setenv(name, value)

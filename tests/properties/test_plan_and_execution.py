@@ -24,6 +24,7 @@ rounds = st.lists(
 inline = st.sampled_from([{}, {"gitml.yaml": "records: {inline_file: 0}\n"}])
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(9))
 @given(sketches(), rounds, inline)
 def test_what_the_plan_says_is_what_the_run_does(sketch: Sketch, turns: list[Any], config: dict[str, str]) -> None:

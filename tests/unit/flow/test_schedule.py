@@ -321,6 +321,7 @@ def test_what_is_forced_runs_and_what_it_needs_does_not(stage: Stage) -> None:
     assert reasons(stage.run(force=True)) == {"a": "forced", "b": "forced", "c": "forced"}
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_thousand_steps_runs_and_is_reused(stage: Stage) -> None:
     stage.project.repo.write({"tool": "", "pipelines/p.yaml": "steps:\n  s0: {run: './tool 0 ${{ outputs.o }}', outputs: {o: file}}\n" + "".join(
         f"  s{n}: {{run: './tool {n} ${{{{ steps.s{n - 1}.outputs.o }}}} ${{{{ outputs.o }}}}', outputs: {{o: file}}}}\n"

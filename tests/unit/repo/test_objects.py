@@ -163,7 +163,7 @@ def test_large_objects_do_not_block_a_bulk_read(repo, objects):
 
 
 def test_a_bulk_read_may_be_left_early(repo, objects):
-    repo.commit("one", {f"f{i}": str(i) for i in range(1000)})
+    repo.commit_many("one", {f"f{i}": str(i) for i in range(1000)})
     oids = [entry.oid for entry in objects.tree(objects.resolve("HEAD^{tree}")).values()]
     reading = objects.read_many(oids)
     next(reading)

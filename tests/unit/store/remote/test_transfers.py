@@ -67,6 +67,7 @@ def test_what_is_sent_comes_back_the_same(one: Side, two: Side, remote: FolderRe
     assert not list(Path(two.store.temporaries).iterdir())
 
 
+@pytest.mark.slow
 def test_small_files_of_a_directory_are_few_objects_and_large_ones_their_own(one: Side, remote: FolderRemote) -> None:
     root = one.tree({f"{n:04d}": b"%d" % n * 50 for n in range(2000)} | {"large": LARGE})
     one.send(remote, root)
