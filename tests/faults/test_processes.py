@@ -93,8 +93,9 @@ def test_a_tree_that_keeps_forking_is_ended(bench: Bench) -> None:
 
 def test_what_ends_is_not_stopped_first_as_it_would_stay_so_if_its_ender_were_killed() -> None:
     script = (
-        "import subprocess\n"
+        "import os, subprocess\n"
         "from gitml.execute import descendants\n"
+        "descendants.become_subreaper('tested', os.getppid(), 9)\n"
         "sent, real = [], descendants.send\n"
         "descendants.send = lambda pids, number: (sent.append(int(number)), real(pids, number))\n"
         "subprocess.Popen(['sh', '-c', 'sleep 60 & sleep 60'])\n"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -85,6 +87,14 @@ class Browser:
 async def opened(address: str, folder: Path) -> AsyncIterator[Browser]:
     """A browser that shows `address`; its files are in `folder`."""
     assert CHROMIUM is not None
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as temporary:
+        async with _opened(address, folder, {**os.environ, "TMPDIR": temporary}) as browser:
+            yield browser
+
+
+@asynccontextmanager
+async def _opened(address: str, folder: Path, environ: dict[str, str]) -> AsyncIterator[Browser]:
+    assert CHROMIUM is not None
     process = subprocess.Popen(
         [
             CHROMIUM,
@@ -94,6 +104,7 @@ async def opened(address: str, folder: Path) -> AsyncIterator[Browser]:
             "--window-size=1200,700",
             "about:blank",
         ],
+        env=environ,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
