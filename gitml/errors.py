@@ -7,10 +7,10 @@ import os
 
 from gitml.permissions import how_to_be_let
 
-_FULL = "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without"
+FREE_SPACE = "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without"
 _HINTS = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
     errno.EFBIG: "raise the limit of file sizes (`ulimit -f`), then run again",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run again",
     errno.EROFS: "mount the file system writable",
@@ -87,3 +87,16 @@ def how_to_mend(error: OSError, path: str) -> str | None:
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         return how_to_be_let(named if os.path.isabs(named) else path)
     return _HINTS.get(error.errno or 0)
+
+
+def how_to_mend_database(code: int, path: str) -> str | None:
+    """The same for a primary result code of SQLite, by what it says went wrong with the file at `path`."""
+    import sqlite3
+
+    if code == sqlite3.SQLITE_FULL:
+        return FREE_SPACE
+    if code == sqlite3.SQLITE_IOERR:
+        return f"{FREE_SPACE}; with enough of it the disk fails: look at the system's log"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return how_to_be_let(path)
+    return None

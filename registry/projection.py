@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from gitml.errors import BusyError, GitmlError, MachineError, machine_error
-from gitml.permissions import how_to_be_let
+from gitml.errors import BusyError, GitmlError, MachineError, how_to_mend_database, machine_error
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from registry.events import FOLDER, Event, event_as_bytes, event_from_bytes
@@ -191,8 +190,7 @@ class Projection:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return BusyError("another process is writing to the registry's index", where=self.path, hint="try again")
-        full = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-        hint = "free some space, see whether the disk is well" if full else how_to_be_let(self.path)
+        hint = how_to_mend_database(code, self.path)
         return MachineError(f"the registry's index can't be used: {error}", where=self.path, hint=hint)
 
 

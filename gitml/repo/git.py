@@ -8,7 +8,16 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
-from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
+from gitml.errors import (
+    FREE_SPACE,
+    BusyError,
+    GitmlError,
+    InputError,
+    IntegrityError,
+    MachineError,
+    RemoteError,
+    TrustError,
+)
 from gitml.permissions import how_to_be_let
 
 # What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.
@@ -184,7 +193,8 @@ def stderr_file() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-_REFUSED = r"Permission denied|Read-only file system|Operation not permitted|insufficient permission"
+_FULL = r"No space left|Disk quota"
+_DENIED = r"Permission denied|Read-only file system|Operation not permitted|insufficient permission"
 # Ordered: the first that matches what git said decides.
 _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     (
@@ -194,9 +204,9 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     ),
     (r"safe\.bareRepository|cannot use bare repository", TrustError, "name it with GIT_DIR={folder}"),
     (r"not a git repository", InputError, "git init"),
-    (r"No space left|Disk quota", MachineError, "free some space"),
+    (_FULL, MachineError, FREE_SPACE),
     (r"could not fetch|promisor|Could not resolve host|read from remote|unable to access", RemoteError, "git fetch"),
-    (_REFUSED, MachineError, None),
+    (_DENIED, MachineError, None),
     (
         r"Unable to create '.*\.lock'|cannot lock ref|File exists",
         BusyError,
@@ -222,10 +232,15 @@ def translate(folder: str, args: tuple[str, ...], code: int, stderr: bytes) -> G
     command = next((arg for arg in args if not arg.startswith("-") and "=" not in arg), "git")
     for pattern, kind, hint in _MEANINGS:
         if re.search(pattern, text):
-            mend = _who_denies(folder, message) if pattern == _REFUSED else hint and hint.format(folder=folder)
+            mend = _who_denies(folder, message) if pattern == _DENIED else hint and hint.format(folder=folder)
             return kind(f"git {command}: {message}", where=folder, hint=mend)
     ending = f"ended by signal {-code}" if code < 0 else f"exit status {code}"
     return MachineError(f"git {command}: {message or ending}", where=folder)
+
+
+def is_refused_by_machine(said: bytes) -> bool:
+    """Whether git said that the disk is full or something may not be written: trying again mends nothing."""
+    return re.search(f"{_FULL}|{_DENIED}", said.decode("utf-8", "replace")) is not None
 
 
 def _who_denies(folder: str, message: str) -> str | None:

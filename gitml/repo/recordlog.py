@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from gitml.errors import BusyError, InputError, IntegrityError, TrustError
-from gitml.repo.git import DURABLE, Location, git_status, popen, translate
+from gitml.repo.git import DURABLE, Location, git_status, is_refused_by_machine, popen, translate
 from gitml.repo.objects import Objects
 
 if TYPE_CHECKING:
@@ -247,13 +247,12 @@ class GitRecordLog:
             )
         if process.returncode == 0:
             return None
-        if _REFUSED.search(stderr) is None and _MOVED.search(stderr) is not None:
+        if not is_refused_by_machine(stderr) and _MOVED.search(stderr) is not None:
             return stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
         raise translate(self._location.folder, _UPDATE, process.returncode, stderr)
 
 
 _MOVED = re.compile(b"cannot lock ref|cannot update ref|nable to create")
-_REFUSED = re.compile(b"Permission denied|Read-only file system|No space left|Disk quota")  # trying again mends nothing
 
 
 def _check_path(path: str) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError
-from gitml.permissions import how_to_be_let
+from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError, how_to_mend_database
 from gitml.store.disk import Guard
 from gitml.store.schema import TABLES, VERSION
 
@@ -94,11 +93,7 @@ class Database:
                 where=self.path,
                 hint="run the command again: the index is made anew from the records",
             )
-        hint = None
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            hint = "free some space, see whether the disk is well"
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            hint = how_to_be_let(self.path)
+        hint = how_to_mend_database(code, self.path)
         if hint is not None:
             return MachineError(f"the index can't be used: {error}", where=self.path, hint=hint)
         raise error  # a mistake of ours in SQL
