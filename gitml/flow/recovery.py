@@ -7,6 +7,7 @@ import os
 
 from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
+from gitml.errors import IntegrityError
 from gitml.execute.descendants import end_strays
 from gitml.execute.removal import remove_tree
 from gitml.flow.journal import remove_folder
@@ -36,13 +37,26 @@ def recover(ws: Workspace) -> list[Run]:
         try:
             end_strays(folder)
             run = _unfinished(folder, ws.now())
-            if run is not None and not _is_recorded(ws, run):
-                record_run(ws, run, Evidence({}, {}), Config())
+            if run is not None and _record(ws, run):
                 recovered.append(run)
             remove_folder(folder)
         finally:
             ws.locks.unlock(slot)
     return recovered
+
+
+def _record(ws: Workspace, run: Run) -> bool:
+    """Records the run unless it is recorded already; whether that was to be done."""
+    if _is_recorded(ws, run):
+        return False
+    try:
+        record_run(ws, run, Evidence({}, {}), Config())
+    except IntegrityError:
+        # git goes on when gitml is killed: it may have written the record between the look and this
+        if not _is_recorded(ws, run):
+            raise
+        return False
+    return True
 
 
 def _is_recorded(ws: Workspace, run: Run) -> bool:

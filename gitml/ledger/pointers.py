@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from gitml.core.digest import Digest, from_hex, hex_of
 from gitml.core.remotes import Stored
-from gitml.errors import InputError
+from gitml.errors import InputError, IntegrityError
 from gitml.ledger.layout import record_folder
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
@@ -52,16 +52,28 @@ class LogPointers:
     def add(self, manifests: Mapping[Digest, Stored]) -> None:
         """Writes down the pointers that are new, in one commit; InputError when no run is recorded that they could lie with."""
         new = {tree: item for tree, item in manifests.items() if item not in self.manifests_of(tree)}
-        files = {self._place(tree, item): b"" for tree, item in new.items()}
-        tip = self._records.tip()
-        files = {path: b"" for path in files if self._objects.find(f"{tip}:{path}") is None}
-        if files:
-            count = len(files)
+        paths = self._missing([self._place(tree, item) for tree, item in new.items()])
+        while paths:
+            count = len(paths)
             message = f"{count} {'directory' if count == 1 else 'directories'} in Git LFS\n"
-            self._records.append(files, message, None)
+            try:
+                self._records.append(dict.fromkeys(paths, b""), message, None)
+            except IntegrityError:
+                # another process wrote some of them meanwhile: they say all by their names
+                left = self._missing(paths)
+                if left == paths:
+                    raise
+                paths = left
+            else:
+                break
         with self._index.batch():
             for tree, item in new.items():
                 take_pointer(self._index, tree, item)
+
+    def _missing(self, paths: Sequence[str]) -> list[str]:
+        """Those that the log does not have."""
+        tip = self._records.tip()
+        return [path for path in paths if self._objects.find(f"{tip}:{path}") is None]
 
     def _looked_in(self) -> Index:
         """The index; a connection of its own for a thread that is not the index's."""

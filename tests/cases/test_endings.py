@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project, alive, interrupt, wait_until
+from tests.kit.killing import kill
 from tests.kit.patience import PATIENCE
 
 
@@ -39,7 +40,7 @@ def test_kill_9_at_any_moment_leaves_nothing_running_and_the_next_command_works(
     for seed in range(6):
         process = project.start("run", "--json")
         time.sleep(random.Random(seed).uniform(0.05, 1.2))
-        process.kill()
+        kill(process)
         process.communicate()
         wait_until(lambda: not running(marker))
         log = project.do("log", "--json").json

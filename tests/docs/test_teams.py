@@ -37,7 +37,8 @@ def commands() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def alike(text: str) -> str:
-    """Without what differs from one day to the next."""
+    """Without what differs from one day to the next, and what reuse saved, which isn't told of steps that took no time."""
+    text = re.sub(r" \(saved \S+\)", "", text)
     return re.sub(r"\b[0-9a-f]{8}\b", "RUN", re.sub(r"\b[\d.]+(s|m|h)\b( ago)?", "TIME", text))
 
 

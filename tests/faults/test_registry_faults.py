@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 from gitml.repo.discover import discover
 from registry.registry import Registry
 from registry.values import Manifest
+from tests.kit.killing import kill
 from tests.kit.modulefolders import INTERFACE
 from tests.kit.patience import PATIENCE
 from tests.kit.repository import Repository, environment, isolate
@@ -88,7 +88,7 @@ def test_a_publish_killed_at_any_moment_leaves_the_old_or_the_new(repo, seed):
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(chance.uniform(0.0, 0.25))
-    os.kill(process.pid, signal.SIGKILL)
+    assert kill(process)
     told = 1 + len(process.communicate()[0].split())
     with Registry(discover(repo.path, {})) as registry:
         versions = registry.versions("m")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ from gitml.store.remote.pointed import PointedRemote
 from gitml.store.remote.sending import Sender
 from gitml.store.remote.transfer import Root
 from tests.kit.artifacts import ArtifactTeam, stored
+from tests.kit.commandline import Project
 from tests.kit.cutting import Cutting
+from tests.kit.killing import kill
 from tests.kit.repository import Repository, isolate
 from tests.kit.servers import (
     S3_ENVIRONMENT,
@@ -406,14 +408,13 @@ def test_an_object_cut_short_on_a_server_is_refused_and_made_good(
     server.kill()
 
 
-def kill_at(person: object, delay: float, *args: str) -> int | None:
-    process = person.start(*args)  # type: ignore[attr-defined]
-    try:
-        process.wait(timeout=delay)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
+def kill_at(person: Project, delay: float, *args: str) -> bool:
+    """Starts a command and kills it after some seconds; whether it was alive."""
+    process = person.start(*args)
+    time.sleep(delay)
+    alive = kill(process)
     process.communicate()
-    return int(process.returncode)
+    return alive
 
 
 def test_killing_push_and_pull_at_any_moment_loses_nothing(tmp_path: Path) -> None:
@@ -424,7 +425,7 @@ def test_killing_push_and_pull_at_any_moment_loses_nothing(tmp_path: Path) -> No
     moments = [0.03 + 0.04 * n for n in range(8)]  # the first is before a process can have ended
     killed = 0
     for moment in moments:
-        killed += kill_at(ada, moment, "push") == -signal.SIGKILL
+        killed += kill_at(ada, moment, "push")
     objects = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and not path.name.startswith(".")]
     for path in objects:
         if path.parent.parent.name == "objects":
@@ -432,7 +433,7 @@ def test_killing_push_and_pull_at_any_moment_loses_nothing(tmp_path: Path) -> No
     ada.do("push")
     bob = team.person("bob")
     for moment in moments:
-        killed += kill_at(bob, moment, "pull", "--artifacts") == -signal.SIGKILL
+        killed += kill_at(bob, moment, "pull", "--artifacts")
         for name in stored(bob):
             assert digest_of(bob.object("sha256:" + name).read_bytes())[7:] == name
     assert killed

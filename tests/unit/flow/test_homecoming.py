@@ -31,6 +31,7 @@ from gitml.flow.stop import StopSignal
 from gitml.flow.telling import Ended, Kept, LogText, Saying, as_lines
 from gitml.history.runs import read_run
 from gitml.history.submissions import Submission, note, submissions
+from gitml.repo.recordlog import GitRecordLog
 from gitml.repo.revisions import IdentQuery
 from tests.kit.jobshead import JobsHead
 from tests.kit.patience import PATIENCE
@@ -140,6 +141,20 @@ def test_a_run_comes_home_and_nothing_of_it_stays(far: Far, capfd: pytest.Captur
     run = far.performed(1)
     assert gitml(["collect"]) == 0
     assert capfd.readouterr().out == f"run {run[:8]} p succeeded, with 2 objects\n"
+    assert far.is_whole(run)
+    assert (far.notes(), far.head.jobs, far.kept()) == ([], {}, [])
+
+
+def test_a_run_whose_record_came_meanwhile_comes_home_once(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = GitRecordLog.append
+
+    def late(log: GitRecordLog, files: dict[str, bytes], message: str, commit: str | None) -> str:
+        append(log, files, "by the git of a collect that was killed\n", commit)
+        return append(log, files, message, commit)
+
+    run = far.performed(1)
+    monkeypatch.setattr(GitRecordLog, "append", late)
+    assert gitml(["collect"]) == 0
     assert far.is_whole(run)
     assert (far.notes(), far.head.jobs, far.kept()) == ([], {}, [])
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -134,8 +135,7 @@ def test_killed_at_any_moment(project: Project, moment: float) -> None:
     for again in range(2):
         process = start(project)
         time.sleep(moment + again * 0.03)
-        process.kill()
-        process.wait(timeout=PATIENCE)
+        process.kill()  # the git that it started may go on: the next run is to bear that too
         process.communicate()
     the_next_run_works(project, journalled(project))
     assert no_step_lives()
@@ -149,6 +149,23 @@ def test_what_a_killed_run_finished_is_recorded_with_what_it_did_not(project: Pr
         assert (run.id, run.status, run.error) == (name, "failed", ENDED)
         assert set(outcomes(run).values()) == {"executed"}
         assert recover(ws) == []
+    with project.workspace() as ws:
+        assert [row.id for row in ws.index.runs(limit=None)] == [name]
+
+
+def test_a_killed_run_that_git_went_on_to_record_meanwhile_is_recorded_once(project: Project) -> None:
+    start(project, "before:gitml.repo.recordlog.GitRecordLog.append").communicate(timeout=PATIENCE)
+    (name,) = live(project)
+    with project.workspace() as ws:
+        append = ws.records.append
+
+        def late(files: Mapping[str, bytes], message: str, commit: str | None) -> str:
+            append(files, "by the git of the run that was killed\n", commit)
+            return append(files, message, commit)
+
+        ws.records.append = late  # type: ignore[method-assign]
+        assert recover(ws) == []
+    assert live(project) == []
     with project.workspace() as ws:
         assert [row.id for row in ws.index.runs(limit=None)] == [name]
 
