@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gitml.history.things import find_things
+from gitml.tui.screens.lineage import LineagePage
+from gitml.tui.screens.lineagetree import LineageTree
+from gitml.workspace import open_workspace
 from tests.kit.commandline import Project
 from tests.kit.screen import shown
 
@@ -98,6 +102,30 @@ async def test_downstream_of_a_file_is_all_that_was_made_with_it(project: Projec
         for name in ("» make", "make.o", "» score", "score.m"):
             assert name in ui.text()
             await ui.press("down", "right")
+
+
+async def test_what_is_said_late_of_the_tree_before_leaves_the_next_alone(project: Project) -> None:
+    ws = open_workspace(str(project.path), project.env)
+    try:
+        [raw] = find_things(ws, "data/raw.txt")
+    finally:
+        ws.close()
+    async with shown(project.path, project.env, "lineage") as ui:
+        screen = ui.app.screen
+        assert isinstance(screen, LineagePage)
+        tree = screen.query_one(LineageTree)
+        nodes = [tree.root]
+        for node in nodes:
+            nodes += node.children
+        [before] = [node for node in nodes if node.data is not None and node.data.thing.name == "make.o"]
+        screen.direction = "down"
+        screen._show(raw)
+        before.expand()
+        await ui.settle()
+        for name in ("» make", "make.o", "» score", "score.m"):
+            assert name in ui.text()
+            await ui.press("down", "right")
+        assert "above" not in ui.text()
 
 
 async def test_a_thing_opens_in_its_own_screen(project: Project) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitml.flow.hooks.standing import Standing
 
 _PATIENCE = 2.0  # seconds that a person waits for the line after a checkout
+_AGAIN = 0.25  # seconds: longer than it takes to clear up after what was ended
 _WORDS = {"run": "to run", "unknown": "after those", "blocked": "blocked"}
 _NAMED = 4  # pipelines in one line
 
@@ -163,21 +164,27 @@ _PARTS: dict[str, _Part] = {
 }
 
 
-class _OutOfTimeError(Exception):
-    """The time for something nobody asked for is over."""
+class _OutOfTimeError(BaseException):
+    """The time for something nobody asked for is over. No error: whoever handles any Exception isn't meant."""
 
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Ends what is in the ``with`` after so many seconds, with _OutOfTimeError."""
+    """Ends what is in the ``with`` after so many seconds, with _OutOfTimeError.
+
+    It is raised wherever the program is, and is lost where exceptions are: in a finalizer or a callback. So it is raised again.
+    """
+    limited = True
 
     def over(_: int, __: FrameType | None) -> Any:
-        raise _OutOfTimeError
+        if limited:
+            raise _OutOfTimeError
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:
+        limited = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

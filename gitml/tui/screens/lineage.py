@@ -160,13 +160,7 @@ class LineagePage(Page):
         node, branch = event.node, event.node.data
         assert branch is not None
         ask = made_from if self.direction == UP else made_of
-        root = node.tree.root  # a new one whenever a tree begins
-
-        def then(found: list[Thing]) -> None:
-            if node.tree.root is root:
-                self._grow(node, found)
-
-        self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), then)
+        self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), lambda found: self._grow(node, found))
 
     def _grow(self, node: TreeNode[Branch], found: list[Thing]) -> None:
         tree = self.query_one(LineageTree)

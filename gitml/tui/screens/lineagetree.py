@@ -68,9 +68,9 @@ class LineageTree(Tree[Branch]):
         self.root.expand()
 
     def put(self, node: TreeNode[Branch], found: list[Thing], inks: Mapping[str, Style]) -> None:
-        """Answers Wanted."""
+        """Answers Wanted; an answer for a tree that was there before is left out."""
         assert node.data is not None
-        if node.children:
+        if node.children or not self._has(node):
             return
         self._told[node.data.thing.id] = node.id
         for thing in found[:MOST]:
@@ -98,8 +98,15 @@ class LineageTree(Tree[Branch]):
         """Asks for what is below, once."""
         event.stop()
         node = event.node
-        if node.data is not None and not node.children and not node.data.again:
+        if node.data is not None and not node.children and not node.data.again and self._has(node):
             self.post_message(self.Wanted(node))
+
+    def _has(self, node: TreeNode[Branch]) -> bool:
+        """Whether the node is in this tree, and not in one that was there before: what was said of that may come late."""
+        top = node
+        while top.parent is not None:
+            top = top.parent
+        return top is self.root
 
     def action_choose(self) -> None:
         """Makes the thing under the cursor the root."""
