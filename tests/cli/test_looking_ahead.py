@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 
 from tests.cli.conftest import Project
+from tests.kit.commandline import DURATION
 
 
 def test_plan_tells_every_step_and_exits_with_1_only_when_asked(project: Project) -> None:
@@ -93,7 +94,7 @@ def test_status_shows_each_pipeline_and_its_last_run(project: Project) -> None:
     out = project.gitml("status").out
     assert re.search(r"^bad    wrong: pipelines/bad\.yaml:1:\d+: ", out, re.M)
     assert re.search(r"^words  1 to run, 1 after those\n {7}first prepare: input raw changed\n", out, re.M)
-    assert re.search(r"last run \w{8} succeeded \d+\w+ ago in \S+, at \w{8}", out)
+    assert re.search(rf"last run \w{{8}} succeeded \d+[smh] ago in {DURATION}, at \w{{8}}", out)
 
 
 def test_status_json(project: Project) -> None:

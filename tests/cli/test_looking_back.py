@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Project
+from tests.kit.commandline import DURATION
 from tests.kit.patience import PATIENCE
 
 
@@ -132,7 +133,7 @@ def test_show_tells_one_run_in_full(history: Project) -> None:
     assert "(uncommitted work on " in text
     assert "params     rate=4" in text
     assert "message    try four" in text
-    assert re.search(r"train  executed in \S+  param rate: 3 -> 4", text)
+    assert re.search(rf"train  executed in {DURATION}  param rate: 3 -> 4", text)
     assert re.search(r"output   model  file  13 B  sha256:[0-9a-f]{12}", text)
     assert "metrics  score 4, size 4" in text
     assert history.gitml("show").out.startswith(f"run        {run}")

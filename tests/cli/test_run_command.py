@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Project
+from tests.kit.commandline import DURATION
 from tests.kit.patience import PATIENCE
 
 
@@ -21,16 +22,16 @@ def test_a_first_run_tells_each_step_on_stderr_and_nothing_on_stdout(project: Pr
     assert answer.out == ""
     lines = answer.err.splitlines()
     assert lines[0] == "run    prepare  input raw changed"
-    assert re.fullmatch(r"done   prepare  \S+", lines[1])
+    assert re.fullmatch(rf"done   prepare  {DURATION}", lines[1])
     assert lines[2].startswith("run    train  input clean changed")
     assert lines[4] == "result train.score 2, train.size 4"
-    assert re.fullmatch(r"run [0-9a-f]{8} succeeded: 2 executed in \S+", lines[5])
+    assert re.fullmatch(rf"run [0-9a-f]{{8}} succeeded: 2 executed in {DURATION}", lines[5])
 
 
 def test_a_run_with_nothing_changed_reuses_every_step_and_says_which_run_made_it(project: Project) -> None:
     answer = project.gitml("run")
     assert re.match(r"reuse  prepare  same as in run [0-9a-f]{8}\nreuse  train  same as in run", answer.err)
-    assert re.search(r"run [0-9a-f]{8} succeeded: 2 reused( \(saved \S+\))? in \S+\n\Z", answer.err)
+    assert re.search(rf"run [0-9a-f]{{8}} succeeded: 2 reused( \(saved {DURATION}\))? in {DURATION}\n\Z", answer.err)
 
 
 def test_quiet_prints_nothing_when_all_goes_well(project: Project) -> None:
@@ -239,7 +240,9 @@ def test_at_a_terminal_a_run_that_executes_is_shown_live_and_leaves_an_account(p
     assert seen.rstrip().endswith("s")
     assert "working" in seen
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
-    assert re.search(r"= prepare  same as in run [0-9a-f]{8}\n✓ train  \S+  code src/train\.sh changed\n", plain)
+    assert re.search(
+        rf"= prepare  same as in run [0-9a-f]{{8}}\n✓ train  {DURATION}  code src/train\.sh changed\n", plain
+    )
     assert "\x1b[?25h" in seen
 
 

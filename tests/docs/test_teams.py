@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.commandline import DURATION
 from tests.kit.repository import Repository, environment
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "teams.md"
@@ -38,7 +39,7 @@ def commands() -> Iterator[tuple[str, str, list[str]]]:
 
 def alike(text: str) -> str:
     """Without what differs from one day to the next, and what reuse saved, which isn't told of steps that took no time."""
-    text = re.sub(r" \(saved \S+\)", "", text)
+    text = re.sub(rf" \(saved {DURATION}\)", "", text)
     return re.sub(r"\b[0-9a-f]{8}\b", "RUN", re.sub(r"\b[\d.]+(s|m|h)\b( ago)?", "TIME", text))
 
 

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 from tests.kit.patience import PATIENCE
 from tests.kit.repository import Repository, environment
 
+# A time as gitml writes it, however long it took on this machine: 0.04s, 1.2s, 48s, 3m05s, 2h07m.
+DURATION = r"(?:\d\.\d{1,2}s|\d{1,2}s|\d{1,2}m\d\ds|\d{1,2}h\d\dm)"
+
 
 class Done(NamedTuple):
     """How a command ended."""
