@@ -169,9 +169,9 @@ class _Renderer:
         if not template:
             return f"{OUT}/{name}"
         path = paths.clean(_text(template, params, matrix))
-        problem = paths.problem_with(path)
-        if problem or path == ".":
-            self.fail(step, f"output {name!r} is {problem or 'the whole tree'}")
+        problem = paths.problem_with_output(path)
+        if problem:
+            self.fail(step, f"output {name!r} is {problem}")
         if paths.overlaps(path, ".gitml"):
             self.fail(step, f"output {name!r} can't lie in .gitml")
         return path

@@ -44,6 +44,9 @@ def take_outputs(
             digest, size = take(path)
         except FileNotFoundError as error:
             raise InputError(f"output {output.name} ({output.mount}) went away while it was taken") from error
+        except InputError as error:
+            error.message = f"output {output.name} ({output.mount}): {error.message}"
+            raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
     return tuple(taken), metrics
 

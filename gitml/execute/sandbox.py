@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gitml.core.action import Action, ActionInput
 from gitml.core.digest import Digest, hex_of, parse_digest
+from gitml.core.paths import is_git_name
 from gitml.core.protocols import Entry
 from gitml.core.tree import link_stays_inside
 from gitml.errors import InputError, IntegrityError
@@ -123,6 +124,8 @@ class Sandbox:
             if path:
                 self._directories_for(path)
             for name, child in self._contents.tree(entry.oid).items():
+                if is_git_name(name):
+                    raise InputError("the commit holds a path that git itself refuses", where=f"{path}/{name}")
                 self._collect(f"{path}/{name}" if path else name, child, hidden)
         elif entry.is_submodule:
             raise InputError("a submodule can't be used by a step", where=path, hint="add its files to this repository")

@@ -16,6 +16,7 @@ from gitml.core.protocols import RemoteStore
 from gitml.core.remotes import LFS, RemoteSpec, Stored
 from gitml.core.result import OutputRef
 from gitml.errors import BusyError, GitmlError, InputError
+from gitml.repo.worktreefile import read_worktree_file
 from gitml.store.locks import Locks
 from gitml.store.remote.known import Known, PackIndexes, Source
 from gitml.workspace import Workspace
@@ -178,8 +179,4 @@ def _config(ws: Workspace) -> bytes | None:
     if ws.location.worktree is None:
         found = ws.objects.find(f"HEAD:{PATH}")
         return None if found is None else found[1]
-    try:
-        with open(os.path.join(ws.location.worktree, PATH), "rb") as file:
-            return file.read()
-    except (FileNotFoundError, IsADirectoryError):
-        return None
+    return read_worktree_file(ws.location, PATH)

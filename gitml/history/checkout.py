@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
+from gitml.core.paths import is_git_name, problem_with_output
 from gitml.core.tree import encode_tree, link_stays_inside
 from gitml.errors import InputError
 from gitml.history import contents
@@ -34,7 +35,8 @@ def checkout(ws: Workspace, selection: Selection, dest: str | None, *, force: bo
     """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
 
     InputError before anything is written when a file is in the way that differs (unless `force`), when content is no
-    longer stored, or when the way leads through a link out of the destination.
+    longer stored, or when the way leads through a link out of the destination. Nothing called ``.git`` is ever written or
+    replaced, whatever a record says: git runs commands that the settings in it name.
     """
     jobs = _in_worktree(ws, selection) if dest is None else _below(selection, dest)
     _check_apart(jobs)
@@ -48,6 +50,9 @@ def checkout(ws: Workspace, selection: Selection, dest: str | None, *, force: bo
                 where=f"run {run.id[:8]}",
                 hint=f"make it again: gitml run {run.pipeline} --at {run.commit[:12]}",
             )
+    for job in jobs:
+        if job.output.ref.is_tree:
+            _check_tree(ws, job.output, job.output.ref.digest, "", set())
     states = [_state(ws, job, force) for job in jobs]
     return [_write(ws, job, state) for job, state in zip(jobs, states, strict=True)]
 
@@ -57,6 +62,14 @@ def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
     if root is None:
         raise InputError("a bare repository has no work tree", hint="name a folder to write to")
     placed = [(output, output.place) for output in selection.outputs]
+    for output, place in placed:
+        problem = None if place is None else problem_with_output(place)
+        if problem:
+            raise InputError(
+                f"output {output.ref.name!r} of step {output.step.name!r} belongs to {problem}: no pipeline says that",
+                where=f"run {output.run.id[:8]}",
+                hint="name a folder to write to",
+            )
     jobs = [_Job(output, root, os.path.join(root, place)) for output, place in placed if place is not None]
     if not jobs or (selection.port is not None and len(jobs) < len(placed)):
         raise InputError(
@@ -104,15 +117,35 @@ def _check_way(job: _Job) -> None:
     real = os.path.realpath(parent)
     if real != real_root and not real.startswith(real_root.rstrip("/") + "/"):
         raise InputError("the way leads through a link out of the destination", where=job.path, hint="remove the link")
-    git = os.path.join(real_root, ".git")
-    if real == git or real.startswith(git + "/"):
-        raise InputError("outputs are never written into .git", where=job.path)
+    name = os.path.basename(job.path)
+    if name in ("", ".", ".."):
+        raise InputError("the output has no name to be written under", where=job.path, hint="name a new file or folder")
+    below = [*real[len(real_root) :].split("/"), name]
+    if ".git" in real_root.lower().split("/") or any(map(is_git_name, below)):
+        raise InputError("outputs are never written into .git", where=job.path, hint="name another place")
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
         raise InputError(
             "a file is where a folder is needed", where=parent, hint="move it away, or choose another place"
         )
+
+
+def _check_tree(ws: Workspace, output: Output, digest: Digest, inside: str, seen: set[Digest]) -> None:
+    """InputError when a directory holds what is called ``.git``: a step's would not have been taken in."""
+    if digest in seen:
+        return
+    seen.add(digest)
+    for entry in contents.listing(ws, digest):
+        name = os.path.join(inside, os.fsdecode(entry.name))
+        if is_git_name(os.fsdecode(entry.name)):
+            raise InputError(
+                f"output {output.ref.name!r} of step {output.step.name!r} holds a Git repository, which is not written",
+                where=name,
+                hint="git would run commands that its settings name; make the output again without it",
+            )
+        if entry.kind == "d":
+            _check_tree(ws, output, entry.digest, name, seen)
 
 
 def _state(ws: Workspace, job: _Job, force: bool) -> str:
@@ -125,7 +158,23 @@ def _state(ws: Workspace, job: _Job, force: bool) -> str:
         raise InputError(
             "another file is in the way", where=job.path, hint="move it away, or overwrite it with --force"
         )
+    found = _repository_in(job.path)
+    if found is not None:
+        raise InputError(
+            "a Git repository is in the way, which is never replaced",
+            where=found,
+            hint="move it away, or choose another place",
+        )
     return "replaced"
+
+
+def _repository_in(path: str) -> str | None:
+    """A ``.git`` at or below `path`, links not followed."""
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if name.lower() == ".git":
+                return os.path.join(folder, name)
+    return None
 
 
 def _is_empty(path: str) -> bool:

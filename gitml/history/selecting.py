@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.building import OUT
 from gitml.core.diagnostics import nearest
+from gitml.core.paths import problem_with_output
 from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
 from gitml.errors import InputError
@@ -25,7 +26,9 @@ class Output(NamedTuple):
     @property
     def file_name(self) -> str:
         """The last name of where it was written, else the port's."""
-        return posixpath.basename(self.mount) if self.mount else self.ref.name
+        if self.mount is None or problem_with_output(self.mount) is not None:
+            return self.ref.name
+        return posixpath.basename(self.mount)
 
     @property
     def place(self) -> str | None:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, tee
 from typing import NamedTuple
 
-from gitml.core.action import decode_action
+from gitml.core.action import Action, decode_action
 from gitml.core.digest import Digest, digest_of, from_hex
+from gitml.core.paths import clean, problem_with, problem_with_output
 from gitml.core.record import Run, StepRun, decode_run
 from gitml.ledger.layout import RecordFile, parse_path, record_folder
 from gitml.repo.logdiff import Offered
@@ -158,7 +159,9 @@ def _with(found: Accepted, folder: str, item: _File) -> Accepted:
     if name != f"{digest[7:]}.json":
         raise ValueError(f"{kind}/{name} holds other bytes than its name says")
     if kind == "actions":
-        found.actions[digest] = Preimage(item.content, decode_action(item.content))
+        action = decode_action(item.content)
+        _check_mounts(action)
+        found.actions[digest] = Preimage(item.content, action)
     else:
         found.environments[digest] = item.content
     return found
@@ -181,6 +184,17 @@ def _run(folder: str, content: bytes, oid_length: int) -> Run:
     if len({step.name for step in run.steps}) != len(run.steps):
         raise ValueError("it has two steps of one name")
     return run
+
+
+def _check_mounts(action: Action) -> None:
+    """ValueError for a place in a sandbox that no pipeline file can name: a checkout would write there."""
+    inputs = [(item.name, item.mount, problem_with(item.mount)) for item in action.inputs]
+    outputs = [(item.name, item.mount, problem_with_output(item.mount)) for item in action.outputs]
+    for name, mount, problem in (*inputs, *outputs):
+        if problem is None and clean(mount) != mount:
+            problem = "a path in no normal form"
+        if problem is not None:
+            raise ValueError(f"{name[:60]!r} of an action lies at {mount[:200]!r}: {problem}")
 
 
 def _check_outputs(step: StepRun, preimage: Preimage) -> None:

@@ -89,6 +89,8 @@ def check_folder(folder: str) -> ModuleSpec:
     """The module in a folder of the work tree as it lies there; SpecError with every mistake."""
     path = os.path.join(folder, FILE)
     try:
+        if os.path.lexists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise InputError(f"{FILE} is not a regular file", where=folder, hint="put the file itself in its place")
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):

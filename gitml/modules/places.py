@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from gitml.errors import machine_error
 from gitml.repo.git import Location
+from gitml.repo.worktreefile import read_worktree_file
 
 if TYPE_CHECKING:
     from gitml.core.fields import Fields
@@ -41,16 +40,8 @@ def registries_in(data: bytes, path: str = PATH) -> dict[str, str]:
 
 def registries_here(location: Location) -> dict[str, str]:
     """Those of the work tree's `gitml.yaml`; none in a bare repository."""
-    if location.worktree is None:
-        return {}
-    path = os.path.join(location.worktree, PATH)
-    try:
-        with open(path, "rb") as file:
-            return registries_in(file.read(8 << 20))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise machine_error(error, path, "can't read it") from error
+    data = read_worktree_file(location, PATH)
+    return {} if data is None else registries_in(data)
 
 
 def _place(fields: Fields, node: Node, what: str) -> str:

@@ -11,6 +11,7 @@ import stat
 from types import TracebackType
 
 from gitml.core.digest import Digest, digest_of
+from gitml.core.paths import is_git_name
 from gitml.core.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError, machine_error
 from gitml.store import disk
@@ -143,6 +144,12 @@ class _Intake:
         entries = []
         for name, item in names:
             inside = f"{shown}/{item.name}" if shown else item.name
+            if is_git_name(item.name):
+                raise InputError(
+                    "a Git repository, or what a file system takes for one, can't be kept",
+                    where=inside,
+                    hint="git runs commands that its settings name: let the step remove it, or clone outside its outputs",
+                )
             if item.is_symlink():
                 entries.append(self._link(name, fd, shown, inside))
             elif item.is_dir(follow_symlinks=False):

@@ -11,7 +11,8 @@ import errno
 import os
 
 from gitml.core.digest import Digest
-from gitml.errors import IntegrityError, MachineError
+from gitml.core.paths import is_git_name
+from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.intake import is_safe_link
@@ -40,6 +41,12 @@ def place_tree(store: LocalStore, digest: Digest, path: str, depth: int, inside:
     for entry in entries:
         name = os.fsdecode(entry.name)
         target = f"{path}/{name}"
+        if is_git_name(name):
+            raise InputError(
+                "a directory that holds a Git repository is not placed",
+                where=f"{inside}/{name}" if inside else name,
+                hint="let the step that makes it leave .git out, and run it again with --force",
+            )
         if entry.kind == "d":
             place_tree(store, entry.digest, target, depth + 1, f"{inside}/{name}" if inside else name)
         elif entry.kind == "l":

@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gitml.ledger.layout import record_folder
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
+from tests.kit.forging import RUNS, Files, forge, record_of, with_action
 from tests.kit.team import Team
-
-RUNS = "refs/gitml/runs"
 
 
 @pytest.fixture
 def team(tmp_path: Path) -> Team:
     return Team(tmp_path)
-
-
-def forge(repo: Repository, files: Mapping[str, tuple[str, bytes]]) -> str:
-    """Puts files, (mode, content) by path, behind the log of `repo` as somebody with a Git of their own could."""
-    parts = [f"commit {RUNS}\ncommitter x <x> 1700000000 +0000\ndata 0\nfrom {RUNS}^0\n".encode()]
-    for path, (mode, content) in files.items():
-        parts.append(f"M {mode} inline {path}\ndata {len(content)}\n".encode() + content + b"\n")
-    repo.git("fast-import", "--quiet", "--force", input=b"".join(parts))
-    return repo.git("rev-parse", RUNS)
-
-
-def record_of(person: Project, run: str) -> tuple[str, dict[str, bytes]]:
-    """The folder of a run's record, and its files by their name in it."""
-    paths = person.repo.git("ls-tree", "-r", "--name-only", RUNS).split("\n")
-    folder = next(path for path in paths if path.endswith(f"/{run}/run.json")).removesuffix("/run.json")
-    return folder, {
-        path.removeprefix(f"{folder}/"): person.repo.git_bytes("cat-file", "blob", f"{RUNS}:{path}")
-        for path in paths
-        if path.startswith(f"{folder}/")
-    }
-
-
-Files = dict[str, bytes]
 
 
 def changed(**change: Any) -> Callable[[Files], Files]:
@@ -59,14 +33,7 @@ def renamed(prefix: str, name: str) -> Callable[[Files], Files]:
 
 def other_action(files: Files) -> Files:
     """An action whose outputs are not those that the run says came of it."""
-    name = next(path for path in files if path.startswith("actions/"))
-    action = json.loads(files.pop(name))
-    key = "sha256:" + Path(name).stem
-    action["outputs"] = [["other", ".gitml/out/other", "file"]]
-    content = json.dumps(action, sort_keys=True, separators=(",", ":")).encode()
-    new = hashlib.sha256(content).hexdigest()
-    run = files["run.json"].replace(key.encode(), f"sha256:{new}".encode())
-    return {**files, "run.json": run, f"actions/{new}.json": content}
+    return with_action(files, outputs=[["other", ".gitml/out/other", "file"]])
 
 
 LIES: dict[str, tuple[Callable[[Files], Files], str]] = {

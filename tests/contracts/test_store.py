@@ -204,6 +204,27 @@ def test_a_chain_of_links_cannot_lead_out(store: Store, tmp_path: Path) -> None:
     assert caught.value.where == "zout"
 
 
+@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".git.", ".g\u200cit"])
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_git_repository_is_neither_taken_nor_placed(store: Store, tmp_path: Path, name: str, folder: bool) -> None:
+    place = tmp_path / "tree/below" / name
+    place.parent.mkdir(parents=True)
+    (place.parent / "beside").write_bytes(b"beside")
+    if folder:
+        (place / "hooks").mkdir(parents=True)
+    else:
+        place.write_text("gitdir: /elsewhere\n")
+    with pytest.raises(InputError) as refused:
+        store.take_tree(str(tmp_path / "tree"))
+    assert refused.value.where == f"below/{name}"
+    blob = store.put(b"[core]\n")
+    listing = encode_tree([TreeEntry(os.fsencode(name), "f", blob, 7)])
+    tree = store.put(encode_tree([TreeEntry(b"below", "d", store.put(listing), 7)]))
+    with pytest.raises(InputError):
+        store.place_tree(tree, str(tmp_path / "out"))
+    assert not (tmp_path / "out/below" / name).exists()
+
+
 def test_only_regular_files_are_taken_as_files_and_directories_as_trees(store: Store, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"x")

@@ -9,6 +9,7 @@ import stat
 from typing import BinaryIO
 
 from gitml.core.digest import Digest, digest_of
+from gitml.core.paths import is_git_name
 from gitml.core.tree import TreeEntry, decode_tree, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError, IntegrityError, MachineError
 
@@ -79,6 +80,8 @@ class MemoryStore:
         os.mkdir(path)
         for entry in entries:
             target = os.path.join(path, os.fsdecode(entry.name))
+            if is_git_name(os.fsdecode(entry.name)):
+                raise InputError("not placed", where=target)
             if entry.kind == "d":
                 self.place_tree(entry.digest, target)
             elif entry.kind == "l":
@@ -110,6 +113,8 @@ class MemoryStore:
             shown = os.path.join(inside, name)
             path = os.path.join(root, shown)
             mode = os.lstat(path).st_mode
+            if is_git_name(name):
+                raise InputError("can't be kept", where=shown)
             if stat.S_ISLNK(mode):
                 target = os.readlink(path)
                 parts = target.split("/")
