@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from gitml.core.digest import PREFIX, Digest
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # what older gitml recorded is shown, and never reused
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
@@ -52,6 +53,7 @@ class Action(NamedTuple):
     `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
     from the machine and only its name counts. `environment` is the Digest of an environment's description. `gang` is on how
     many nodes it runs and how many processes on each: a program that learns with others computes other numbers than one alone.
+    `format` is the version of the pre-image: what a step is given besides its Action may differ from version to version.
     """
 
     argv: tuple[str, ...]
@@ -64,11 +66,12 @@ class Action(NamedTuple):
     environment: Digest
     module: str | None = None
     gang: tuple[int, int] = ALONE
+    format: int = FORMAT
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
         parts: dict[str, Any] = {
-            "format": FORMAT,
+            "format": self.format,
             "argv": self.argv,
             "shell": self.shell,
             "params": self.params,
@@ -94,10 +97,10 @@ def key_of_preimage(preimage: bytes) -> Digest:
 
 
 def decode_action(preimage: bytes) -> Action:
-    """The Action with exactly this pre-image; ValueError when it is not one of this format."""
+    """The Action with exactly this pre-image; ValueError when it is none of a format known here."""
     try:
         raw: dict[str, Any] = json.loads(preimage)
-        if raw["format"] != FORMAT:
+        if type(raw["format"]) is not int or raw["format"] not in READABLE:
             raise ValueError(f"action of format {raw['format']!r}, not {FORMAT}")
         action = Action(
             argv=tuple(raw["argv"]),
@@ -110,6 +113,7 @@ def decode_action(preimage: bytes) -> Action:
             environment=Digest(raw["environment"]),
             module=raw["module"],
             gang=_gang(raw.get("gang", ALONE)),
+            format=raw["format"],
         )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from gitml.core.digest import Digest, digest_of
 
+FORMAT = 2  # of a description; those without a format are of version 1
+
 
 class Environment(NamedTuple):
     """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from.

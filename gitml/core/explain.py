@@ -10,7 +10,7 @@ from gitml.core.action import Action, ActionInput
 
 
 class Change(NamedTuple):
-    """One difference. `kind` is command, param, code, input, output, env, environment, package or module.
+    """One difference. `kind` is command, param, code, input, output, env, environment, package, program, module or format.
 
     `before` and `after` are shown to people; None where the thing was not there.
     """
@@ -21,6 +21,9 @@ class Change(NamedTuple):
     after: str | None
 
     def __str__(self) -> str:
+        if self.kind == "format":
+            age = "an older" if int(self.before or 0) < int(self.after or 0) else "a newer"
+            return f"the result was recorded by {age} gitml (Action format {self.before})"
         label = f"{self.kind} {self.name}".strip()
         if self.before is None:
             return (
@@ -44,7 +47,10 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
     With `descriptions`, by what Actions call them, environments are compared part by part and modules are told by ``name`` and
     ``version``.
     """
-    changes = _named("param", before.params, after.params)
+    changes = []
+    if before.format != after.format:
+        changes.append(Change("format", "", str(before.format), str(after.format)))
+    changes += _named("param", before.params, after.params)
     if before.module != after.module:
         changes.append(_module(before.module, after.module, descriptions or {}))
     if (before.module is None) == (after.module is None):
@@ -64,7 +70,9 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
         {o.name: f"{o.kind} {o.mount}" for o in after.outputs},
     )
     if before.environment != after.environment:
-        changes += _environments(before.environment, after.environment, descriptions or {})
+        found = _environments(before.environment, after.environment, descriptions or {})
+        # two descriptions of one machine, written in two formats, have two digests
+        changes += found if before.format == after.format else [change for change in found if change.name]
     return changes
 
 
@@ -163,7 +171,7 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
         packages = _pairs("package", _packages(old["distributions"]), _packages(new["distributions"]))
     for name in sorted({*old, *new}, key=lambda part: (part != "kind", part)):  # another kind tells most
         one, two = old.get(name), new.get(name)
-        if one == two:
+        if one == two or name == "format":
             continue
         if name == "distributions":
             changes += packages

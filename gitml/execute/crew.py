@@ -19,7 +19,7 @@ VARIABLE = "GITML_GANG"  # what an executor lends that has made a gang of severa
 GRACE = 5.0
 _LONGEST = 1 << 16
 _REMEMBERED = 4096
-_SIGNALS = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
+_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 
 class Roster(NamedTuple):

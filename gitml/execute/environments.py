@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.digest import Digest, digest_of
-from gitml.core.environment import Environment, encode_description, environment_of
+from gitml.core.environment import FORMAT, Environment, encode_description, environment_of
 from gitml.core.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.pythons import Interpreter, interpreter_at, packages_of
@@ -72,6 +72,7 @@ class Environments:
         python = self._interpreter_to_build_with()
         description: dict[str, Any] = {
             "kind": "requirements",
+            "format": FORMAT,
             "platform": _platform(),
             "python": f"{python.implementation} {'.'.join(python.version.split('.')[:2])}",
             "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
@@ -144,6 +145,7 @@ class Environments:
         return environment_of(
             {
                 "kind": "host",
+                "format": FORMAT,
                 "platform": _platform(),
                 "python": python.name if python else None,
                 "distributions": packages_of(python, self._facts).distributions if python else (),
@@ -198,8 +200,9 @@ class Environments:
         return str(known)
 
     def _place_of(self, environment: Environment) -> str:
-        # programs of the machine are part of its name, not of what is built
-        built = {name: value for name, value in environment.description.items() if name != "programs"}
+        # programs of the machine and the format are part of its name, not of what is built
+        of_the_name = ("programs", "format")
+        built = {name: value for name, value in environment.description.items() if name not in of_the_name}
         return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
 
 

@@ -18,7 +18,8 @@ _PIPE_SIZE = 2**18
 _F_SETPIPE_SZ = 1031
 
 # what is ignored stays so in the program: Python, the worker, and who called gitml (nohup) ignore some
-_SIGNALS = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
+_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+UMASK = 0o022  # of every step, whatever that of the shell is
 
 NONE, SOFT, NOW = 0, 1, 2
 
@@ -64,9 +65,9 @@ def run(
 ) -> Ended:
     """Runs the program at `path` in the current directory to its end, all it wrote given to `write` in order.
 
-    Its input is empty, its output and errors are one stream. When it ends, or is stopped after `timeout` seconds or because
-    `watch` asks, everything below this process is ended too. `confine` is called in the new process before the program; `lead`
-    in the program's place, to start it in its own way: it gives the exit status.
+    Its input is empty, its output and errors are one stream, its umask is UMASK. When it ends, or is stopped after `timeout`
+    seconds or because `watch` asks, everything below this process is ended too. `confine` is called in the new process before the
+    program; `lead` in the program's place, to start it in its own way: it gives the exit status.
     OSError or ValueError when it can't be started.
     """
     reader, writer = os.pipe()
@@ -75,7 +76,11 @@ def run(
         os.set_blocking(reader, False)
         spare = children()  # what serves this process itself: a lasting git, say
         begun = time.monotonic()
-        pid = _spawn(path, argv, env, writer, confine, lead)
+        umask = os.umask(UMASK)  # a worker has one thread, so nothing else is made meanwhile
+        try:
+            pid = _spawn(path, argv, env, writer, confine, lead)
+        finally:
+            os.umask(umask)
     except BaseException:
         os.close(reader)
         raise
@@ -213,6 +218,7 @@ def _fork(
             os.dup2(writer, 2)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             if confine is not None:
                 confine()
             if lead is None:

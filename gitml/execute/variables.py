@@ -1,4 +1,7 @@
-"""A step's command line and environment variables: what its Action says and a short list of what the machine lends."""
+"""A step's command line and environment variables: what its Action says, fixed values, and a short list of what is lent.
+
+Whatever a variable can decide of a result is in the key (`env`), fixed here, or listed as lent in docs/concepts.md.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,25 @@ SOURCE_DATE_EPOCH = "946684800"
 
 _LENT = frozenset(
     (
-        *("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH"),
+        *("HOME", "USER", "LOGNAME"),
         *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "FTP_PROXY"),
         *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"),
     )
 )
-_LENT_PREFIXES = ("LC_", "NVIDIA_")
+_LENT_PREFIXES = ("NVIDIA_",)
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+# for every step the same, unless its `env` says otherwise; a zone or a language of the machine would change results unseen
+FIXED: Mapping[str, str] = {
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "TERM": "dumb",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH,
+}
 _NONE: Mapping[str, str] = {}
 _UNNAMEABLE = re.compile("[^A-Za-z0-9]")
 
@@ -65,18 +78,7 @@ def variables_of(
     `ceiling` is the folder above the one the step runs in: git looks for no repository from there on. `devices` are the
     GPUs it was given, `lent` what it sees beyond what the machine has.
     """
-    env = lent_by(machine)
-    env.setdefault("LANG", "C.UTF-8")
-    env.update(
-        PATH=path,
-        TERM="dumb",
-        TMPDIR=tmp,
-        GIT_CEILING_DIRECTORIES=ceiling,
-        PYTHONHASHSEED="0",
-        PYTHONDONTWRITEBYTECODE="1",
-        PYTHONUNBUFFERED="1",
-        SOURCE_DATE_EPOCH=SOURCE_DATE_EPOCH,
-    )
+    env = {**lent_by(machine), **FIXED, "PATH": path, "TMPDIR": tmp, "GIT_CEILING_DIRECTORIES": ceiling}
     if home is not None:
         env["HOME"] = home
     if devices is not None:

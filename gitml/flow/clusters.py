@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.config import LOCAL, Config, Target
-from gitml.core.environment import Environment, environment_of
+from gitml.core.environment import FORMAT, Environment, environment_of
 from gitml.core.resources import Resources
 from gitml.errors import InputError, RemoteError
 from gitml.workspace import Workspace
@@ -191,5 +191,13 @@ def _id_of(
 ) -> str:
     import hashlib
 
-    said = [target.name, target.ray, meant, wish, None if text is None else hashlib.sha256(text).hexdigest(), programs]
+    said = [
+        FORMAT,
+        target.name,
+        target.ray,
+        meant,
+        wish,
+        None if text is None else hashlib.sha256(text).hexdigest(),
+        programs,
+    ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -47,7 +47,7 @@ def test_the_golden_files_are_those_of_their_sums() -> None:
 
 
 def test_the_formats_are_those_of_the_golden_files() -> None:
-    assert (action.FORMAT, record.FORMAT, HEADER) == (1, 1, b"gitml tree 1\n")
+    assert (action.FORMAT, record.FORMAT, HEADER) == (2, 1, b"gitml tree 1\n")
 
 
 @pytest.mark.parametrize("name", named("action-"))
@@ -71,12 +71,21 @@ def test_an_action_of_these_parts_has_this_key() -> None:
         env=(("OMP_NUM_THREADS", "1"), ("TOKEN", None)),
         environment=digest_of(b"environment"),
     )
-    assert made.preimage() == golden("action-plain.json")
-    assert made == decode_action(golden("action-plain.json"))
+    assert made.preimage() == golden("action-2-plain.json")
+    assert made == decode_action(golden("action-2-plain.json"))
+    assert made._replace(format=1) == decode_action(golden("action-plain.json"))
 
 
-def test_the_values_of_an_action_keep_their_types() -> None:
-    params = dict(decode_action(golden("action-values.json")).params)
+@pytest.mark.parametrize("name", named("action-2-"))
+def test_an_action_of_format_1_has_another_key_than_one_of_the_same_parts_today(name: str) -> None:
+    old = decode_action(golden(name.replace("-2-", "-")))
+    assert old._replace(format=2) == decode_action(golden(name))
+    assert old.key() != from_hex(sums()[name])
+
+
+@pytest.mark.parametrize("name", ["action-values.json", "action-2-values.json"])
+def test_the_values_of_an_action_keep_their_types(name: str) -> None:
+    params = dict(decode_action(golden(name)).params)
     assert [(type(params[name]), params[name]) for name in "abcdeg"] == [
         (int, 1), (float, 1.0), (str, "1"), (bool, True), (bool, False), (int, 10**40),
     ]  # fmt: skip
@@ -148,4 +157,4 @@ def test_the_notes_of_gc_are_read_and_written_again_the_same() -> None:
     assert note == GcNote(3, {digest_of(b"gone"): 1_700_000_000.25})
 
 
-SUMS = "05fc839807a3edb62ad6868ccfae2e70d96bd492c48abae9d06b659ce6d04317"
+SUMS = "5ff5038400dcc169ba6b89e63568393a2584f00112627adf3cb127ec500f20f0"

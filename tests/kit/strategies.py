@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gitml.core.action import PORT_KINDS, Action, ActionInput, ActionOutput, CodeFile, Scalar
+from gitml.core.action import PORT_KINDS, READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
 from gitml.core.digest import Digest, from_hex
 from gitml.core.record import OUTCOMES, RUN_STATES, Attempt, LogRef, Run, StepRun
 from gitml.core.result import ActionResult, Cost, OutputRef
@@ -62,6 +62,7 @@ actions: st.SearchStrategy[Action] = st.builds(
     environment=digests,
     module=st.none() | hostile,
     gang=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    format=st.sampled_from(READABLE),
 )
 
 file_names = st.binary(min_size=1, max_size=12).filter(

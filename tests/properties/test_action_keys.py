@@ -73,6 +73,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "an empty module": {"module": ""},
     "more nodes": {"gang": (2, 1)},
     "more processes": {"gang": (1, 2)},
+    "what an older gitml made": {"format": 1},
 }
 
 
@@ -152,6 +153,9 @@ def test_a_mutated_preimage_is_another_action_or_none(action: Action, data: st.D
         b'"x"',
         b'{"format":1}',
         b'{"format":2}',
+        b'{"format":3}',
+        BASE.preimage().replace(b'"format":2', b'"format":3'),
+        BASE.preimage().replace(b'"format":2', b'"format":true'),
         BASE.preimage()[:-1],
         b"\xff",
         b"[" * 9999,

@@ -168,6 +168,22 @@ def test_another_python_than_the_steps_own_is_told_by_its_name_and_packages() ->
     assert told(newer, old) == ["program python3 removed"]
 
 
+def test_a_result_of_an_older_action_format_is_named_as_such_and_its_environment_only_where_parts_are_known() -> None:
+    old, new = digest_of(b"old"), digest_of(b"new")
+    descriptions = {
+        old: {"kind": "host", "python": "3.11.7", "distributions": ["numpy 1.0"]},
+        new: {"kind": "host", "format": 2, "python": "3.11.7", "distributions": ["numpy 2.0"]},
+    }
+    before, after = BEFORE._replace(environment=old, format=1), BEFORE._replace(environment=new)
+    recorded = "the result was recorded by an older gitml (Action format 1)"
+    assert [str(change) for change in changes_between(before, after)] == [recorded]
+    assert [str(change) for change in changes_between(before, after, descriptions)] == [
+        recorded,
+        "package numpy: 1.0 -> 2.0",
+    ]
+    assert str(changes_between(after, before)[0]) == "the result was recorded by a newer gitml (Action format 2)"
+
+
 def test_a_summary_is_the_first_change_and_the_number_of_others() -> None:
     one, two = Change("param", "n", "1", "2"), Change("code", "a.py", "x", "y")
     assert summary_of([one]) == "param n: 1 -> 2"
