@@ -10,7 +10,7 @@ from gitml.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from gitml.core.events import Event
-    from gitml.core.record import StepRun
+    from gitml.core.record import Run, StepRun
 
 _LAST = 20  # lines of a failed step's log that are shown
 
@@ -40,14 +40,17 @@ class ErrorsOnly:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.run: Run | None = None
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
+        if type(event).__name__ == "RunStarted":
+            self.run = event.run  # type: ignore[union-attr]
         if type(event).__name__ == "StepFinished" and event.step.outcome == "failed":  # type: ignore[union-attr]
-            from gitml.cli.progress.plain import failure_lines
+            from gitml.cli.progress.plain import failure_lines, left_lines
 
             step = event.step  # type: ignore[union-attr]
-            lines = failure_lines(None, step, _last_lines(self.session, step))
+            lines = failure_lines(None, step, _last_lines(self.session, step)) + left_lines(self.run, step)
             sys.stderr.write("".join([f"{line}\n" for line in lines]))
 
     def close(self) -> None:

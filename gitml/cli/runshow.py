@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gitml.cli.progress.leftovers import how_to_have
 from gitml.cli.terminal import paint, safe, width
 from gitml.cli.words import ago, cells, clipped, columns, cost, duration, moment, number, size
 from gitml.history.following import RUNNING, WAITING
@@ -104,6 +105,8 @@ def run_lines(run: Run, now: float) -> list[str]:
     lines = [f"{paint(f'{name:<10}', 'dim', sys.stdout)} {value}" for name, value in facts]
     for step in run.steps:
         lines += ["", *_step_lines(step)]
+        if step.partial():
+            lines += [f"  left     {line}" for line in left_lines(run, step)]
     return lines
 
 
@@ -130,6 +133,12 @@ def in_progress_as_json(run: Run, standings: Sequence[Standing]) -> dict[str, An
 
     named = {state: [step.name for step in standings if step.state == state] for state in (RUNNING, WAITING)}
     return {**run_as_json(run), **named}
+
+
+def left_lines(run: Run, step: StepRun) -> list[str]:
+    """What failed attempts of a step left, and how to have it."""
+    lines = [f"{safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}" for ref in step.partial().values()]
+    return [*lines, how_to_have(run, step)]
 
 
 def _step_lines(step: StepRun) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,11 +70,26 @@ class Session:
         self.note(f"{paint('warning:', 'yellow', sys.stderr)} {line}")
 
     def show_json(self, data: Any) -> None:
-        """The result as one JSON document."""
+        """The result as one JSON document; numbers that JSON lacks are ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``."""
         import json
 
         indent = 2 if sys.stdout.isatty() else None
-        sys.stdout.write(json.dumps(data, indent=indent) + "\n")
+        try:
+            text = json.dumps(data, indent=indent, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_with_words(data), indent=indent, allow_nan=False)
+        sys.stdout.write(text + "\n")
+
+
+def _with_words(data: Any) -> Any:
+    """`data` with the numbers that JSON lacks as texts."""
+    from gitml.core.result import is_ordinary, number_word
+
+    if isinstance(data, float):
+        return data if is_ordinary(data) else number_word(data)
+    if isinstance(data, Mapping):
+        return {key: _with_words(value) for key, value in data.items()}
+    return [_with_words(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 Body = Callable[..., Any]

@@ -241,7 +241,8 @@ class TaskFinished(NamedTuple):
     `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
     `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`
     names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that could not be brought: it
-    did not begin, and may when they are here. `notes` are for a person: what went another way than it should.
+    did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are
+    the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
     """
 
     attempt: str
@@ -257,6 +258,8 @@ class TaskFinished(NamedTuple):
     machine: str = ""
     lacking: tuple[Digest, ...] = ()
     notes: tuple[str, ...] = ()
+    partial: tuple[OutputRef, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 TaskEvent = TaskStarted | TaskOutput | TaskFinished

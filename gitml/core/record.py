@@ -12,10 +12,14 @@ from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_jso
 
 FORMAT = 1
 
+_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _LARGEST = 1.7976931348623157e308
 _new = tuple.__new__
 _FREE = Cost()
+
+DAYS_PARTIAL_STAYS = 14
+"""How long what a failed step left of its outputs stays in the Store of the machine that recorded it."""
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
 OUTCOMES = ("executed", "reused", "failed", "skipped", "cancelled")
@@ -32,7 +36,8 @@ class LogRef(NamedTuple):
 class Attempt(NamedTuple):
     """One try of a step. Times are seconds since 1970; `exit_code` is negative for a signal, None when it never started.
 
-    `target` and `machine` say where in a cluster it was made; both are empty for this machine.
+    `target` and `machine` say where in a cluster it was made; both are empty for this machine. `partial` is what one that did not
+    succeed made of its outputs: kept for a while on the machine that recorded it, and never a result.
     """
 
     id: str
@@ -44,6 +49,7 @@ class Attempt(NamedTuple):
     log: LogRef | None = None
     target: str = ""
     machine: str = ""
+    partial: tuple[OutputRef, ...] = ()
 
 
 class StepRun(NamedTuple):
@@ -61,6 +67,10 @@ class StepRun(NamedTuple):
     saved: Cost | None = None
     origin: str | None = None
     error: str | None = None
+
+    def partial(self) -> dict[str, OutputRef]:
+        """What attempts that did not succeed left of each port: the last that left any."""
+        return {ref.name: ref for attempt in self.attempts for ref in attempt.partial}
 
 
 class Run(NamedTuple):
@@ -117,7 +127,7 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
         "reason": step.reason,
         "seconds": round(step.seconds, 6),
         "outputs": outputs_as_json(step.outputs),
-        "metrics": step.metrics,
+        "metrics": metrics_as_json(step.metrics),
     }
     if step.key is not None:
         shown["key"] = step.key
@@ -131,7 +141,24 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
         shown["error"] = step.error
     if step.attempts:
         shown["attempts"] = [attempt_as_json(attempt) for attempt in step.attempts]
+    if left := step.partial():
+        shown["partial"] = outputs_as_json(tuple(left.values()))
     return shown
+
+
+def metrics_as_json(metrics: Mapping[str, float]) -> Mapping[str, float | str]:
+    """Metrics as records and ``--json`` show them: numbers that JSON lacks are ``"NaN"``, ``"Infinity"``, ``"-Infinity"``."""
+    if _are_finite(metrics):
+        return metrics
+    return {name: value if abs(value) <= _LARGEST else _name_of(value) for name, value in metrics.items()}
+
+
+def _name_of(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def _are_finite(metrics: Mapping[str, float]) -> bool:
+    return all([-_LARGEST <= value <= _LARGEST for value in metrics.values()])  # noqa: C419 - a third of the time
 
 
 def cost_as_json(cost: Cost) -> dict[str, float]:
@@ -151,6 +178,8 @@ def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
     if attempt.machine:
         shown["machine"] = attempt.machine
     shown["outcome"] = attempt.outcome
+    if attempt.partial:
+        shown["partial"] = outputs_as_json(attempt.partial)
     shown["started"] = attempt.started
     if attempt.target:
         shown["target"] = attempt.target
@@ -296,7 +325,7 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
             _number(raw["seconds"]),
             parse_digest(key) if key else None,
             outputs_from_json(raw["outputs"]),
-            {metric: _number(value) for metric, value in metrics.items()} if metrics else _no_metrics(metrics),
+            {metric: _metric(value) for metric, value in metrics.items()} if metrics else _no_metrics(metrics),
             tuple([_attempt_from_json(item) for item in attempts]) if attempts else (),
             _cost(cost) if cost else _FREE,
             _cost(saved) if saved else None,
@@ -304,6 +333,12 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
             error if error is None or type(error) is str else _text(error),
         ),
     )
+
+
+def _metric(raw: Any) -> float:
+    if type(raw) is str and raw in _NUMBERS:
+        return _NUMBERS[raw]
+    return _number(raw)
 
 
 def _no_metrics(raw: Any) -> dict[str, float]:
@@ -326,4 +361,5 @@ def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
         else None,
         target=_text(raw.get("target", "")),
         machine=_text(raw.get("machine", "")),
+        partial=outputs_from_json(raw["partial"]) if "partial" in raw else (),
     )

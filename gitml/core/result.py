@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from gitml.core.digest import Digest, parse_digest
 
 MAX_SIZE = 1 << 63
+NUMBER_WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+"""The numbers that JSON lacks, by the texts that stand for them in records, the index and ``--json``."""
 _new = tuple.__new__
 
 
@@ -56,8 +58,18 @@ class ActionResult(NamedTuple):
         return sorted(self.outputs) == sorted(other.outputs)
 
 
+def is_ordinary(value: float) -> bool:
+    """Whether a metric is a finite number: any other is recorded and shown, and is never compared as better or worse."""
+    return value - value == 0
+
+
+def number_word(value: float) -> str:
+    """The text that stands for a number that JSON lacks."""
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
 def encode_result(result: ActionResult) -> str:
-    """`result` as JSON text."""
+    """`result` as JSON text, with ``NaN`` and ``Infinity`` as only Python reads them."""
     return json.dumps([result.outputs, result.metrics, result.cost, result.run, result.at], separators=(",", ":"))
 
 

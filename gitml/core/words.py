@@ -58,11 +58,11 @@ def count(number: int, thing: str) -> str:
 
 
 def number(value: object) -> str:
-    """A metric or parameter: floats to six significant digits, others as they are; safe for a terminal."""
+    """A metric or parameter: floats to six significant digits (``NaN``, ``inf``), others as they are; safe for a terminal."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.6g}" if value == value else "NaN"
     return safe(str(value))
 
 

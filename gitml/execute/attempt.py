@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gitml.core.action import ALONE, Action
 from gitml.core.protocols import TaskFinished
 from gitml.core.record import LogRef
-from gitml.core.result import Cost
+from gitml.core.result import Cost, OutputRef
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
 from gitml.execute.environments import how_to_find, other_python
@@ -19,7 +19,8 @@ from gitml.execute.lines import denied_name, last_line, missing_command, neutral
 from gitml.execute.logs import Log
 from gitml.execute.messages import Job
 from gitml.execute.outputs import take_outputs
-from gitml.execute.process import NONE, Ended, StoppedError, Watch, run
+from gitml.execute.partial import keep_partial
+from gitml.execute.process import NONE, NOW, Ended, StoppedError, Watch, run
 from gitml.execute.sandbox import BadInputError, Sandbox
 from gitml.execute.variables import command_line, find_program, search_path, variables_of
 
@@ -40,9 +41,27 @@ def sandbox_of(live_dir: str, attempt: str) -> str:
 
 def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float) -> TaskFinished:
     """Performs `job`. The sandbox is filled here and left for the caller to remove."""
+    taken: list[OutputRef] = []
+    finished = _outcome(job, sandbox, services, watch, report, grace, taken)
+    if finished.outcome == "done" or not _makes_outputs(job) or watch.asked() == NOW:
+        return finished
+    kept = keep_partial(job.action.outputs, sandbox.work, services.store, taken)
+    return finished._replace(partial=kept.outputs, warnings=kept.notes)
+
+
+def _outcome(
+    job: Job,
+    sandbox: Sandbox,
+    services: Services,
+    watch: Watch,
+    report: Report,
+    grace: float,
+    taken: list[OutputRef],
+) -> TaskFinished:
+    """How the attempt ends. Outputs that are in the Store are in `taken`, also when others can't be taken."""
     log = Log(job.log)
     try:
-        return _perform(job, sandbox, services, watch, report, grace, log)
+        return _perform(job, sandbox, services, watch, report, grace, log, taken)
     except StoppedError:
         return _unfinished(job, "cancelled", "cancelled before it began", None, log, services)
     except BadInputError as error:
@@ -58,7 +77,14 @@ def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report
 
 
 def _perform(
-    job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float, log: Log
+    job: Job,
+    sandbox: Sandbox,
+    services: Services,
+    watch: Watch,
+    report: Report,
+    grace: float,
+    log: Log,
+    taken: list[OutputRef],
 ) -> TaskFinished:
     if watch.asked() != NONE:
         raise StoppedError
@@ -121,7 +147,7 @@ def _perform(
                 confinement.close()
     finally:
         os.chdir("/")
-    return _conclude(job, sandbox, services, log, ended, path)
+    return _conclude(job, sandbox, services, log, ended, path, taken)
 
 
 def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action: Action) -> Callable[[], int] | None:
@@ -134,7 +160,9 @@ def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action:
     return partial(lead, program, argv, variables(roster, env))
 
 
-def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended, path: str) -> TaskFinished:
+def _conclude(
+    job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended, path: str, taken: list[OutputRef]
+) -> TaskFinished:
     finished = TaskFinished(job.attempt, "done", ended.code, None, None, (), {}, ended.cost, None)
     changed = sandbox.changed()
     kept = _keep_log(log, services)
@@ -158,11 +186,11 @@ def _conclude(job: Job, sandbox: Sandbox, services: Services, log: Log, ended: E
     if not _makes_outputs(job):
         return finished._replace(log=kept)
     try:
-        outputs, metrics = take_outputs(job.action.outputs, sandbox.work, services.store)
+        measured = take_outputs(job.action.outputs, sandbox.work, services.store, taken)
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
         return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint, log=kept)
-    return finished._replace(outputs=outputs, metrics=metrics, log=kept)
+    return finished._replace(outputs=tuple(taken), metrics=measured.numbers, log=kept, warnings=measured.remarks)
 
 
 def _makes_outputs(job: Job) -> bool:

@@ -37,6 +37,9 @@ class PlacingStore(Store, Protocol):
     def release_placed(self, digest: Digest, *, tree: bool) -> None:
         """Says that what was placed is removed again; once for each time it was placed."""
 
+    def room(self) -> tuple[int, int]:
+        """(bytes free, bytes in all) where it keeps its content; OSError when the disk does not answer."""
+
 
 class Services(NamedTuple):
     """What a worker works with; made in the worker, so nothing in it is shared between processes.

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gitml.core.action import ActionOutput
 from gitml.core.digest import Digest
 from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
-from gitml.errors import MachineError
+from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
 from gitml.execute.messages import Frames, finished_from_json, frame, send_all, task_message
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import socket
 
     from gitml.execute.contents import Services
+    from gitml.execute.partial import Kept
 
 GRACE = 5.0
 CLOSE_WAIT = 40.0
@@ -35,6 +37,7 @@ class _Seat:
         self.pid = 0
         self.frames = Frames()
         self.attempt: str | None = None
+        self.outputs: Sequence[ActionOutput] = ()
         self.recent: tuple[str, ...] = ()  # the attempt and the one before, whose sandbox may still be being removed
         self.cancelled = False
         self.environments: set[Digest] = set()
@@ -115,7 +118,7 @@ class LocalExecutor:
         digest = task.environment.digest
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
-        seat.attempt = task.attempt
+        seat.attempt, seat.outputs = task.attempt, task.action.outputs
         self._taken[task.attempt] = task.resources
         self._free = self._free.minus(task.resources)
         seat.recent = (*seat.recent[-1:], task.attempt)
@@ -299,6 +302,10 @@ class LocalExecutor:
 
     def _clear_after(self, seats: Sequence[_Seat]) -> None:
         """Waits for workers without a keeper to end, and does for each what it did not come to do."""
+        self._end_strays(seats)
+        self._remove_recent(seats)
+
+    def _end_strays(self, seats: Sequence[_Seat]) -> None:
         from gitml.execute.descendants import end_strays
 
         for seat in seats:
@@ -306,7 +313,6 @@ class LocalExecutor:
                 _wait_for_other(seat.pid)
             for attempt in seat.recent:
                 end_strays(f"{self._live_dir}/{attempt}")
-        self._remove_recent(seats)
 
     def _settle(self, seat: _Seat) -> None:
         """Gives up a worker once its last word is heard and what it left is ended; its Task was lost, or cancelled."""
@@ -315,15 +321,33 @@ class LocalExecutor:
         del self._seats[seat.fd]
         os.close(seat.fd)
         if seat.orphaned:
-            self._clear_after([seat])
-        else:
-            self._remove_recent([seat])
+            self._end_strays([seat])
+        partial = self._salvaged(seat)
+        self._remove_recent([seat])
         if seat.attempt is None:
             return
         outcome, error = "lost", f"its worker {_death(seat.status)}"
         if seat.cancelled:
             outcome, error = "cancelled", "cancelled"
-        self._finish(seat, TaskFinished(seat.attempt, outcome, None, error, None, (), {}, Cost(), None))
+        ended = TaskFinished(seat.attempt, outcome, None, error, None, (), {}, Cost(), None)
+        self._finish(seat, ended._replace(partial=partial.outputs, warnings=partial.notes))
+
+    def _salvaged(self, seat: _Seat) -> Kept:
+        """What is left of the outputs of a Task whose worker was lost; nothing where it was to end at once."""
+        from gitml.execute.attempt import sandbox_of
+        from gitml.execute.partial import Kept, keep_partial
+
+        if seat.attempt is None or seat.cancelled or not seat.outputs:
+            return Kept()
+        work = f"{sandbox_of(self._live_dir, seat.attempt)}/work"
+        try:
+            return keep_partial(seat.outputs, work, self._services_here().store)
+        except (GitmlError, OSError):
+            return Kept()
+
+    def _services_here(self) -> Services:
+        """Services of this process."""
+        return self._make_services()
 
 
 def _death(status: int) -> str:

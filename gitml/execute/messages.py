@@ -106,7 +106,8 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
 
 def finished_from_json(raw: list[Any]) -> TaskFinished:
     """A TaskFinished that went over the wire as the list it is."""
-    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, lacking, notes = raw
+    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, *rest = raw
+    lacking, notes, partial, warnings = rest
     return TaskFinished(
         attempt,
         outcome,
@@ -121,4 +122,6 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
         machine,
         tuple(lacking),
         tuple(notes),
+        tuple([OutputRef(*item) for item in partial]),
+        tuple(warnings),
     )

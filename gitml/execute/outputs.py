@@ -7,12 +7,13 @@ import math
 import os
 import stat
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitml.core.action import ActionOutput
-from gitml.core.result import OutputRef
+from gitml.core.result import NUMBER_WORDS, OutputRef, number_word
 from gitml.errors import InputError
 from gitml.execute.contents import PlacingStore
+from gitml.execute.lines import neutral
 
 METRICS_LARGEST = 2**20
 _KINDS = (
@@ -24,19 +25,26 @@ _KINDS = (
 )
 
 
-def take_outputs(
-    outputs: Sequence[ActionOutput], work: str, store: PlacingStore
-) -> tuple[tuple[OutputRef, ...], dict[str, float]]:
-    """Moves the outputs below `work` into the Store, in the order declared, and reads the metrics.
+class Measured(NamedTuple):
+    """The metrics of an attempt by dotted name, and what a person should know of them."""
+
+    numbers: dict[str, float]
+    remarks: tuple[str, ...] = ()
+
+
+def take_outputs(outputs: Sequence[ActionOutput], work: str, store: PlacingStore, taken: list[OutputRef]) -> Measured:
+    """Moves the outputs below `work` into the Store, each added to `taken` once it is there, and reads the metrics.
 
     InputError when one is missing, not of its kind, or a metrics file is not one; all are looked at before any is taken.
     """
     executable = {output.name: _inspect(output, work) for output in outputs}
-    metrics: dict[str, float] = {}
+    numbers: dict[str, float] = {}
+    remarks: list[str] = []
     for output in outputs:
         if output.kind == "metrics":
-            metrics.update(read_metrics(f"{work}/{output.mount}", output.mount))
-    taken = []
+            measured = read_metrics(f"{work}/{output.mount}", output.mount)
+            numbers.update(measured.numbers)
+            remarks += measured.remarks
     for output in outputs:
         path = f"{work}/{output.mount}"
         try:
@@ -48,52 +56,81 @@ def take_outputs(
             error.message = f"output {output.name} ({output.mount}): {error.message}"
             raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
-    return tuple(taken), metrics
+    return Measured(numbers, tuple(remarks))
 
 
-def read_metrics(path: str, shown: str) -> dict[str, float]:
-    """The numbers of a metrics file by dotted name, true as 1 and false as 0; text and null are passed over.
+def read_metrics(path: str, shown: str) -> Measured:
+    """The numbers of a metrics file by dotted name, true as 1 and false as 0; NaN and infinities count, and are remarked on.
 
-    InputError for what is not metrics.
+    Text is remarked on and left out, null is left out. InputError for what is not metrics.
     """
     with open(path, "rb") as file:
         data = file.read(METRICS_LARGEST + 1)
     if len(data) > METRICS_LARGEST:
         raise InputError("a metrics file larger than 1 MiB", where=shown, hint="keep large data in a `file` output")
     try:
-        raw = json.loads(data)
+        raw = json.loads(data, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
         raise InputError(f"not a JSON metrics file: {error}", where=shown) from error
-    if not isinstance(raw, dict):
+    if not isinstance(raw, _Pairs):
         raise InputError("not a JSON object of metrics", where=shown, hint='write {"name": number, …}')
-    found: dict[str, float] = {}
-    _flatten(raw, "", found, shown)
-    return found
+    reader = _Reader(shown)
+    reader.read(raw, "")
+    return reader.measured()
 
 
-def _flatten(raw: dict[str, Any], prefix: str, found: dict[str, float], shown: str) -> None:
-    for key, value in raw.items():
-        name = prefix + key
-        if isinstance(value, dict):
-            _flatten(value, name + ".", found, shown)
-            continue
-        if value is None or isinstance(value, str):
-            continue
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it is written, so that a key that is there twice is seen."""
+
+
+class _Reader:
+    """Reads the objects of one metrics file, called `shown` in errors."""
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+        self.numbers: dict[str, float] = {}
+        self.texts: list[str] = []
+
+    def read(self, raw: _Pairs, prefix: str) -> None:
+        """Adds the metrics of an object whose own name is `prefix`."""
+        keys = set()
+        for key, value in raw:
+            name = prefix + key
+            if key in keys or name in self.numbers:
+                raise InputError(f"metric {name} is there twice", where=self.shown, hint="write each name once")
+            keys.add(key)
+            if isinstance(value, _Pairs):
+                self.read(value, name + ".")
+            elif isinstance(value, str) and value not in NUMBER_WORDS:
+                self.texts.append(name)
+            elif value is not None:
+                self.numbers[name] = self._number(name, value)
+
+    def _number(self, name: str, value: Any) -> float:
         if isinstance(value, list):
             hint = "keep tables and curves in a `plot` or `file` output"
-            raise InputError(f"metric {name} is a list, not a number", where=shown, hint=hint)
-        if not _is_finite(value):
-            raise InputError(f"metric {name} is not finite", where=shown, hint="leave it out, or write null")
-        if name in found:
-            raise InputError(f"metric {name} is there twice", where=shown)
-        found[name] = int(value) if isinstance(value, bool) else value
+            raise InputError(f"metric {name} is a list, not a number", where=self.shown, hint=hint)
+        if isinstance(value, str):
+            return float(value)
+        try:
+            float(value)
+        except OverflowError:
+            raise InputError(f"metric {name} is too large a number", where=self.shown) from None
+        return int(value) if isinstance(value, bool) else value
+
+    def measured(self) -> Measured:
+        """All that was read."""
+        odd = [f"{name} is {number_word(value)}" for name, value in self.numbers.items() if not math.isfinite(value)]
+        remarks = [f"metric {_listed(odd)}: recorded as such, and never better than a number"] if odd else []
+        if self.texts:
+            remarks.append(f"metric {_listed(self.texts)}: text is not recorded as a metric; write a number")
+        return Measured(self.numbers, tuple([neutral(remark) for remark in remarks]))
 
 
-def _is_finite(value: int | float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer no float can hold
-        return False
+def _listed(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join([name[:100] for name in names[:5]]) + more
 
 
 def _inspect(output: ActionOutput, work: str) -> bool:

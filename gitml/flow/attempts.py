@@ -194,6 +194,8 @@ class Attempts:
             if note not in self._noted:
                 self._noted.add(note)
                 self.emit(Note("warning", note))
+        for warning in event.warnings:
+            self.emit(Note("warning", f"step {step.name}: {warning}"))
         if event.lacking and not stopped:
             self._lacking[step.name] = active._replace(number=active.number + 1)
             return Lacks(step, active.decision)
@@ -208,6 +210,7 @@ class Attempts:
             *(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log),
             target=target,
             machine=event.machine,
+            partial=event.partial,
         )
         attempts = (*active.attempts, ended)
         for digest in event.bad_inputs:
@@ -239,7 +242,7 @@ class Attempts:
             cost=cost,
             error=error,
         )
-        if outcome == "failed":
+        if outcome == "failed" or record.partial():
             self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
             return Made(record, None)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.record import Run
 from gitml.errors import BusyError
+from gitml.flow import partials
 from gitml.flow.recovery import recover
 from gitml.ledger.runs import recorded_runs
 from gitml.repo.git import git
@@ -24,12 +25,14 @@ class KeepPolicy(NamedTuple):
     """Which runs keep the bytes of their outputs: the newest `last` of each pipeline, those since a time (seconds since 1970).
 
     Runs of commits that a branch or tag names, and pinned runs, always do; outputs matching a pattern ``step.port`` do in every
-    run. With neither `last` nor `since` all recorded runs do, and only what nothing names goes.
+    run. With neither `last` nor `since` all recorded runs do, and only what nothing names goes. What failed steps left stays for
+    `failed` seconds, whatever else the policy says.
     """
 
     last: int | None = None
     since: float | None = None
     outputs: Sequence[str] = ()
+    failed: float = partials.STAYS
 
 
 def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
@@ -38,7 +41,9 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
     if not ws.locks.try_lock(Locks.GC):
         raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
     try:
-        return sweep(ws.store, kept_by(ws, policy), dry_run)
+        if not dry_run:
+            partials.forget(ws, policy.failed)
+        return sweep(ws.store, kept_by(ws, policy) | partials.kept(ws, policy.failed), dry_run)
     finally:
         ws.locks.unlock(Locks.GC)
 

@@ -11,6 +11,7 @@ from gitml.core.environment import Environment, encode_description
 from gitml.core.record import Run, encode_run
 from gitml.core.tree import decode_tree
 from gitml.errors import IntegrityError
+from gitml.flow import partials
 from gitml.ledger.layout import record_folder
 from gitml.repo.revisions import commit_info
 from gitml.workspace import Workspace
@@ -42,6 +43,7 @@ def record_run(ws: Workspace, run: Run, evidence: Evidence, config: Config) -> s
         files[f"{folder}/environments/{hex_of(digest)}.json"] = encode_description(environment.description)
     for name, content in inline.files.items():
         files[f"{folder}/{name}"] = content
+    partials.note(ws, run)
     message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
     known = ws.index.meta("tip")
     commit = ws.records.append(files, message, run.commit)

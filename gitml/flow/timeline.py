@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from gitml.core.plan import BLOCKED, REUSE
 from gitml.core.record import StepRun
+from gitml.core.result import is_ordinary
 from gitml.errors import GitmlError
 from gitml.flow.load import UnknownPipelineError, list_pipelines, load
 from gitml.flow.planning import make_plan
@@ -127,12 +128,15 @@ class Timeline:
             return [self._row(ws, commit) for commit in self.commits[first : first + count]]
 
     def series(self, ws: Workspace, metric: str) -> list[tuple[int, float]]:
-        """(place in `commits`, value) from the oldest on: of runs of each commit, and of results that rows found known."""
+        """(place in `commits`, value) from the oldest on: of runs of each commit, and of results that rows found known.
+
+        NaN and infinities are left out.
+        """
         values = ws.index.metric_by_commit(self.pipeline, metric)
         with self._lock:
             values |= {row.commit: row.metrics[metric] for row in self._rows.values() if metric in row.metrics}
         places = {commit: place for place, commit in enumerate(self.commits)}
-        return sorted(((places[c], value) for c, value in values.items() if c in places), reverse=True)
+        return sorted(((places[c], v) for c, v in values.items() if c in places and is_ordinary(v)), reverse=True)
 
     def forget(self) -> None:
         """Has everything worked out anew: what the store holds may have changed."""

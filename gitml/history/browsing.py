@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gitml.core.result import is_ordinary
 from gitml.history.listing import live_rows
 from gitml.history.since import moment_of
 from gitml.store.browse import Condition, Sort
@@ -117,6 +118,8 @@ def _meets(row: RunRow, condition: Condition) -> bool:
 
 
 def _compares(one: float, sign: str, other: float) -> bool:
+    if not is_ordinary(one):
+        return False
     return {"<": one < other, "<=": one <= other, ">": one > other, ">=": one >= other, "=": one == other}[sign]
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.digest import Digest
 from gitml.core.paths import is_git_name, problem_with_output
+from gitml.core.record import DAYS_PARTIAL_STAYS
 from gitml.core.tree import encode_tree, link_stays_inside
 from gitml.errors import InputError
 from gitml.history import contents
@@ -45,6 +46,12 @@ def checkout(ws: Workspace, selection: Selection, dest: str | None, *, force: bo
         _check_way(job)
         if not contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree):
             run = selection.run
+            if selection.failed:
+                raise InputError(
+                    f"what step {job.output.step.name!r} left of output {ref.name!r} is not stored here",
+                    where=f"run {run.id[:8]}",
+                    hint=f"it stays {DAYS_PARTIAL_STAYS} days, on the machine that recorded the run",
+                )
             raise InputError(
                 f"output {ref.name!r} of step {job.output.step.name!r} is no longer stored",
                 where=f"run {run.id[:8]}",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from gitml.core.record import Run
+from gitml.core.result import is_ordinary
 from gitml.errors import InputError
 from gitml.history.runs import read_run, run_or_rev
 from gitml.workspace import Workspace
@@ -23,14 +24,12 @@ class Difference(NamedTuple, Generic[Value]):
     @property
     def changed(self) -> bool:
         """Whether the sides differ: in type too, so that 1 is not 1.0."""
-        return self.before != self.after or type(self.before) is not type(self.after)
+        return not same_value(self.before, self.after)
 
     @property
     def delta(self) -> float | None:
-        """After minus before, None unless both are numbers."""
-        if isinstance(self.before, (int, float)) and isinstance(self.after, (int, float)):
-            return None if isinstance(self.before, bool) or isinstance(self.after, bool) else self.after - self.before
-        return None
+        """After minus before, None unless both are finite numbers."""
+        return change_of(self.before, self.after)
 
 
 class Sides(NamedTuple):
@@ -38,6 +37,20 @@ class Sides(NamedTuple):
 
     before: Run
     after: Run
+
+
+def same_value(one: object, other: object) -> bool:
+    """Whether two values are the same: in type too, and NaN is NaN."""
+    return type(one) is type(other) and (one == other or (one != one and other != other))
+
+
+def change_of(before: object, after: object) -> float | None:
+    """The second less the first where both are finite numbers, else None."""
+    if isinstance(before, bool) or isinstance(after, bool):
+        return None
+    if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+        return after - before if is_ordinary(before) and is_ordinary(after) else None
+    return None
 
 
 def differences(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Difference[Value]]:

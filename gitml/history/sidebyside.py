@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.action import Action, Scalar
 from gitml.core.record import Run
+from gitml.history.metrics import change_of, same_value
 from gitml.history.runs import get_run
 from gitml.workspace import Workspace
 
@@ -25,15 +26,12 @@ class Line(NamedTuple):
     def changed(self) -> bool:
         """Whether the runs differ in it, in type too."""
         first = self.values[0]
-        return any(value != first or type(value) is not type(first) for value in self.values[1:])
+        return not all(same_value(value, first) for value in self.values[1:])
 
     @property
     def change(self) -> float | None:
-        """The last run's value less the first's, where both are numbers."""
-        first, last = self.values[0], self.values[-1]
-        if isinstance(first, bool) or isinstance(last, bool):
-            return None
-        return last - first if isinstance(first, (int, float)) and isinstance(last, (int, float)) else None
+        """The last run's value less the first's, where both are finite numbers."""
+        return change_of(self.values[0], self.values[-1])
 
 
 class SideBySide(NamedTuple):

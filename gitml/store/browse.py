@@ -31,7 +31,7 @@ class Condition(NamedTuple):
 
     ``text``: the value occurs somewhere in its names, ids, message or tags; ``field``: a column named `name` equals it;
     ``prefix``: the column begins with it; ``tag``: it has the tag; ``since``: it started then or later; ``metric``: a metric
-    called `name`, with or without its step, stands in the relation `sign` to it.
+    called `name`, with or without its step, stands in the relation `sign` to it, as a finite number.
     """
 
     kind: Literal["text", "field", "prefix", "tag", "since", "metric"]
@@ -41,7 +41,7 @@ class Condition(NamedTuple):
 
 
 class Sort(NamedTuple):
-    """A column's key, or ``metric:`` and the metric's full name; runs that lack it come last either way."""
+    """A column's key, or ``metric:`` and the metric's full name; runs without it, or where it is not finite, come last."""
 
     key: str = "started"
     descending: bool = True
@@ -62,8 +62,11 @@ class BrowseTables(RunTables):
         if sort.key == "started":
             by = f"started {order}, id {order}"
         elif sort.key.startswith("metric:"):
-            by = f"json_extract(metrics, ?) {order} NULLS LAST, started DESC, id DESC"
-            values.append(_json_path(sort.key.removeprefix("metric:")))
+            by = (
+                f"CASE json_type(metrics, ?) WHEN 'text' THEN NULL ELSE json_extract(metrics, ?) END {order} NULLS LAST"
+            )
+            by += ", started DESC, id DESC"
+            values += [_json_path(sort.key.removeprefix("metric:"))] * 2
         else:
             by = f"{_SORTS[sort.key]} {order} NULLS LAST, started DESC, id DESC"
         # One row holds them all. Between two rows sqlite3 lets go of the interpreter, and has to wait for it again where another
@@ -100,7 +103,10 @@ def _term(condition: Condition) -> tuple[str, list[Any]]:
         return "started >= ?", [value]
     assert condition.sign in _SIGNS
     named = "(key = ? OR key LIKE ? ESCAPE '\\')"
-    sql = f"EXISTS (SELECT 1 FROM json_each(metrics) WHERE {named} AND value {condition.sign} ?)"  # noqa: S608 - _SIGNS
+    compared = (
+        f"type != 'text' AND value {condition.sign} ?"  # NaN and infinities, which are kept as text, meet no condition
+    )
+    sql = f"EXISTS (SELECT 1 FROM json_each(metrics) WHERE {named} AND {compared})"  # noqa: S608 - _SIGNS
     return sql, [condition.name, f"%.{_escaped(condition.name)}", value]
 
 

@@ -42,6 +42,11 @@ class LocalStore(ObjectFolder):
 
     # Looking
 
+    def room(self) -> tuple[int, int]:
+        """(bytes free, bytes in all) of the disk it is on; OSError when that does not answer."""
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     def has(self, digest: Digest, size: int, *, tree: bool) -> bool:
         """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
         return self._has_tree(digest, size, 0) if tree else self.is_sound(digest, size)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core.record import Run
+from gitml.core.record import Run, metrics_as_json
+from gitml.core.result import NUMBER_WORDS
 from gitml.store.results import ResultTables
 
 COLUMNS = (
@@ -182,7 +183,7 @@ def run_values(run: Run, record_commit: str) -> tuple[Any, ...]:
         run.message,
         _json(run.tags),
         _json(counts),
-        _json(run.metrics()),
+        _json(metrics_as_json(run.metrics())),
         record_commit,
     )
 
@@ -194,7 +195,7 @@ def run_row(row: tuple[Any, ...]) -> RunRow:
         dirty=bool(known.dirty),
         tags=tuple(json.loads(row[11])),
         counts=json.loads(row[12]),
-        metrics=json.loads(row[13]),
+        metrics={name: NUMBER_WORDS.get(value, value) for name, value in json.loads(row[13]).items()},
     )
 
 

@@ -18,10 +18,10 @@ class SeriesTables(Database):
         return [row[0] for row in rows]
 
     def metric_by_commit(self, pipeline: str, metric: str) -> dict[str, float]:
-        """For each commit that was run with a clean work tree, the metric of its newest run that has it."""
+        """For each commit that was run with a clean work tree, the metric of its newest run that has it as a finite number."""
         rows = self._rows(
             'SELECT runs."commit", json_each.value FROM runs, json_each(runs.metrics)'
-            " WHERE pipeline = ? AND json_each.key = ? AND NOT dirty ORDER BY runs.started",
+            " WHERE pipeline = ? AND json_each.key = ? AND NOT dirty AND json_each.type != 'text' ORDER BY runs.started",
             (pipeline, metric),
         )
         return {commit: float(value) for commit, value in rows}

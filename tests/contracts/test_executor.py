@@ -57,6 +57,28 @@ def test_a_task_starts_and_finishes_once_with_its_outputs_in_the_store(bench: Be
     assert executor.wait(0.05) == ()
 
 
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("exit 3", "exit status 3"),
+        ("true", "did not make output gone (gone)"),
+        ("mkdir gone; sleep 60", "timed out after 1s"),
+    ],
+)
+def test_what_a_failed_task_made_of_its_outputs_comes_with_its_end_and_is_no_output(
+    bench: Bench, end: str, error: str
+) -> None:
+    outputs = [("big", "big", "file"), ("folder", "folder", "directory"), ("gone", "gone", "file")]
+    made = f"head -c 3000000 /dev/zero > big; mkdir folder; echo x > folder/x; {end}"
+    finished = bench.run("bash", "-c", made, outputs=outputs, timeout=1.0 if "sleep" in end else None)
+    assert (finished.error, finished.outputs) == (error, ())
+    assert [(ref.name, ref.kind, ref.size) for ref in finished.partial] == [
+        ("big", "file", 3000000),
+        ("folder", "directory", 2),
+    ]
+    assert all(bench.store.has(ref.digest, ref.size, tree=ref.is_tree) for ref in finished.partial)
+
+
 @only_local
 def test_as_many_tasks_as_slots_run_at_once(bench: Bench, tmp_path: Path) -> None:
     executor = bench.executor(slots=3)
@@ -254,7 +276,16 @@ def test_metrics_are_read_flat(bench: Bench) -> None:
     assert finished.outputs[0].kind == "metrics"
 
 
-@pytest.mark.parametrize("text", ["[1]", "nonsense", '{"a": NaN}', '{"a": Infinity}', '{"a": [1]}', '{"a": 1e999}'])
+@pytest.mark.parametrize(("text", "read"), [("NaN", "nan"), ("Infinity", "inf"), ("-1e999", "-inf")])
+def test_metrics_that_are_no_finite_numbers_come_back_as_they_are_and_are_told(
+    bench: Bench, text: str, read: str
+) -> None:
+    finished = bench.run("sh", "-c", f"echo '{{\"a\": {text}}}' > m.json", outputs=[("m", "m.json", "metrics")])
+    assert (finished.outcome, repr(finished.metrics["a"])) == ("done", read)
+    assert len(finished.warnings) == 1
+
+
+@pytest.mark.parametrize("text", ["[1]", "nonsense", '{"a": [1]}', '{"a": 1, "a": 1}'])
 def test_what_is_not_metrics_fails_the_step(bench: Bench, text: str) -> None:
     finished = bench.run("sh", "-c", f"echo '{text}' > m.json", outputs=[("m", "m.json", "metrics")])
     assert finished.outcome == "failed"

@@ -222,6 +222,36 @@ def test_a_killed_worker_is_told_as_lost_and_replaced(bench: Bench) -> None:
     assert finish(executor, bench.task("true")).outcome == "done"
 
 
+def test_what_a_step_had_made_when_its_worker_was_killed_is_kept(bench: Bench) -> None:
+    name = mark()
+    executor = bench.executor()
+    task = bench.task("bash", "-c", f"echo half > o; sleep {name}", outputs=[("o", "o", "file"), ("p", "p", "file")])
+    start(executor, task)
+    wait_for_process(name)
+    os.kill(next(seat.pid for seat in executor._seats.values()), signal.SIGKILL)
+    finished = until_finished(executor, task.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert (finished.outcome, finished.outputs) == ("lost", ())
+    assert [(ref.name, bench.store.read(ref.digest)) for ref in finished.partial] == [("o", b"half\n")]
+    assert sandboxes(bench) == []
+
+
+def test_what_a_step_saves_when_it_is_asked_to_end_is_kept_and_nothing_when_it_is_killed_at_once(bench: Bench) -> None:
+    for now in (False, True):
+        name = mark()
+        executor = bench.executor()
+        script = f"trap 'echo saved > o; exit 1' TERM; echo early > p; sleep {name} & wait"
+        task = bench.task("bash", "-c", script, outputs=[("o", "o", "file"), ("p", "p", "file")])
+        start(executor, task)
+        wait_for_process(name)
+        executor.cancel(task.attempt, now=now)
+        finished = until_finished(executor, task.attempt)[-1]
+        assert isinstance(finished, TaskFinished)
+        assert finished.outcome == "cancelled"
+        kept = {ref.name: bench.store.read(ref.digest) for ref in finished.partial}
+        assert kept == ({} if now else {"o": b"saved\n", "p": b"early\n"})
+
+
 def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
     executor = bench.executor()
     lost, kept = bench.task("sleep", "100"), bench.task("sh", "-c", "sleep 1; echo kept")

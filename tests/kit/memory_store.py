@@ -100,6 +100,9 @@ class MemoryStore:
     def release_placed(self, digest: Digest, *, tree: bool) -> None:
         return None
 
+    def room(self) -> tuple[int, int]:
+        return 2**40, 2**40
+
     def _entries(self, digest: Digest) -> list[TreeEntry]:
         try:
             return decode_tree(self.read(digest))

@@ -87,6 +87,7 @@ attempts = st.builds(
     exit_code=st.none() | st.integers(-64, 255),
     error=st.none() | hostile,
     log=st.none() | st.builds(LogRef, digests, sizes, sizes),
+    partial=outputs,
 )
 step_runs = st.builds(
     StepRun,

@@ -16,20 +16,27 @@ from gitml.cli.words import size
 @click.argument("what", metavar="RUN[:STEP[.PORT]]")
 @click.argument("dest", metavar="[DEST]", required=False)
 @click.option("-f", "--force", is_flag=True, help="Replace files that differ.")
-def command(session: Session, what: str, dest: str | None, force: bool) -> int:
+@click.option("--failed", is_flag=True, help="What failed attempts left of their outputs, complete or not.")
+def command(session: Session, what: str, dest: str | None, force: bool, failed: bool) -> int:
     """Write the outputs of a run below DEST, a folder a step; one port alone becomes DEST itself.
 
     Without DEST the outputs that have a `path:` in the pipeline are written there, into the work tree. Files that differ
     are never replaced without --force, and each output appears complete or not at all. What is not on this machine is
     brought from a remote store first, and nothing else is.
+
+    With --failed what a step left that failed, timed out or was cancelled: it stays 14 days on the machine that recorded
+    the run. Without DEST it is written into the folder failed-RUN of the current folder.
     """
     from gitml.cli.transfers import bring_outputs
     from gitml.history.checkout import checkout
     from gitml.history.selecting import select
 
     recover_killed(session.ws)
-    selection = select(session.ws, what)
-    bring_outputs(session, [output.ref for output in selection.outputs])
+    selection = select(session.ws, what, failed=failed)
+    if failed:
+        dest = dest or os.path.join(f"failed-{selection.run.id[:8]}", "")
+    else:
+        bring_outputs(session, [output.ref for output in selection.outputs])
     written = checkout(session.ws, selection, dest, force=force)
     if session.json:
         session.show_json({"run": selection.run.id, "written": [item._asdict() for item in written]})

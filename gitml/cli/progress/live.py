@@ -7,7 +7,16 @@ import time
 from typing import TYPE_CHECKING
 
 from gitml.cli.progress.board import ELSEWHERE, FETCHING, RUNNING, WAITING, Board, Row
-from gitml.cli.progress.plain import COLOURS, LastLines, account_of, closing_lines, failure_lines, note_lines, sign
+from gitml.cli.progress.plain import (
+    COLOURS,
+    LastLines,
+    account_of,
+    closing_lines,
+    failure_lines,
+    left_lines,
+    note_lines,
+    sign,
+)
 from gitml.cli.terminal import paint, safe, safe_line, wants_colour
 from gitml.cli.words import cells, clipped, duration
 from gitml.core.events import Event, Note, RunFinished, StepFetches, StepFinished, StepStarted, StepWaits
@@ -54,7 +63,7 @@ class LiveNarrator:
         for row in self.board.rows.values():
             step = row.step
             if step is not None and step.outcome != "failed" and counts[step.outcome] <= _FEW:
-                lines.append(_told(step))
+                lines += [_told(step), *left_lines(self.board.run, step)]
         for outcome, colour in COLOURS.items():
             if outcome != "failed" and counts.get(outcome, 0) > _FEW:
                 lines.append(f"{paint(sign(outcome), colour, sys.stderr)} {counts[outcome]:,} steps {outcome}")

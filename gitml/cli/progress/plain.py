@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from gitml.cli.progress.board import Board
+from gitml.cli.progress.leftovers import how_to_have
 from gitml.cli.terminal import paint, safe, safe_line, speaks_unicode
 from gitml.cli.words import count, duration, number, size
 from gitml.core.events import (
@@ -92,7 +93,8 @@ class PlainNarrator:
     def _outcome(self, step: StepRun) -> list[str]:
         if step.outcome == "failed":
             return failure_lines(self.board.run, step, self.last_lines(step))
-        return [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, account_of(step))]
+        told = [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, account_of(step))]
+        return [*told, *left_lines(self.board.run, step)]
 
 
 def account_of(step: StepRun) -> str:
@@ -123,7 +125,14 @@ def failure_lines(run: Run | None, step: StepRun, last: list[str]) -> list[str]:
         import shlex
 
         lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(shlex.quote(step.name))}")
-    return lines
+    return lines + left_lines(run, step)
+
+
+def left_lines(run: Run | None, step: StepRun) -> list[str]:
+    """How to have what a step left that did not succeed."""
+    if run is None or step.outcome not in ("failed", "cancelled") or not step.partial():
+        return []
+    return [f"  {how_to_have(run, step)}"]
 
 
 def closing_lines(run: Run) -> list[str]:

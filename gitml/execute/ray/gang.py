@@ -213,11 +213,12 @@ class Gangs:
             sum(part.cost.cpu for part in parts),
             max((part.cost.peak_memory for part in parts), default=0),
         )
+        left = gang.finished[0].partial if 0 in gang.finished else ()
         if gang.failed is not None:
             node, first = gang.failed
             of_all = first.outcome == "failed" or not gang.members
             error = first.error if of_all else f"node {node} of its gang: {first.error}"
-            return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad)
+            return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad, partial=left)
         if gang.cancelled:
-            return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad)
+            return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad, partial=left)
         return gang.finished[0]._replace(cost=cost, bad_inputs=bad)

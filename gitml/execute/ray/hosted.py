@@ -32,6 +32,9 @@ class HostedExecutor(LocalExecutor):
         self._environ = dict(os.environ if machine is None else machine)
         self._place = place
 
+    def _services_here(self) -> Services:
+        return self._place.folder(self._environ).services()
+
     def _begin_keeper(self, control: int) -> int:
         os.set_inheritable(control, True)
         words = (str(control), json.dumps(self._place), self._live_dir, str(self._grace))

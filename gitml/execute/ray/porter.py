@@ -243,7 +243,8 @@ class Errand:
 
     def _report(self, finished: TaskFinished) -> tuple[bytes, Mapping[str, bytes]]:
         folder = self.station.folder
-        roots = roots_of_outputs(finished.outputs)
+        made = (*finished.outputs, *finished.partial)
+        roots = roots_of_outputs(made)
         contents: dict[str, bytes] = {}
         away: list[tuple[str, int]] = []
         room = RIDES
@@ -254,7 +255,7 @@ class Errand:
                 room -= size
             else:
                 away.append((name, size))
-        folder.added(roots, sum(output.size for output in finished.outputs))
+        folder.added(roots, sum(output.size for output in made))
         log_from = min([said[1] for said in self.line.unheard() if said[0] == "log"], default=self.log_sent)
         if finished.log is not None:
             with self.station.services.store.open(finished.log.digest) as file:

@@ -23,6 +23,7 @@ from gitml.execute.ray.session import Session
 
 HEAR = 5.0  # seconds that the driver waits at the hub
 HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer
+NOT_BROUGHT = "what it made of its outputs could not be fetched from its machine, and is not kept"
 SILENT = 40.0  # seconds without a word after which a machine counts as lost
 
 
@@ -192,7 +193,9 @@ class Receiver:
         """Ends an attempt whose step has ended: what it made is not waited for."""
         assert attempt.report is not None
         attempt.cancelled, attempt.away, attempt.cut_off, attempt.why = 2, False, True, None
-        ended = attempt.report.finished._replace(outcome="cancelled", error="cancelled", outputs=(), metrics={})
+        ended = attempt.report.finished._replace(
+            outcome="cancelled", error="cancelled", outputs=(), metrics={}, partial=()
+        )
         attempt.report = attempt.report._replace(finished=ended)
         self._conclude_if_whole(attempt)
 
@@ -202,19 +205,20 @@ class Receiver:
         if not session.is_current(attempt):
             return
         berth = session.berth(report.node)
+        made = (*report.finished.outputs, *report.finished.partial)
         if berth is not None:
             berth.holds.update(name for name, _ in report.away)
-            berth.holds.update(roots_of_outputs(report.finished.outputs))
+            berth.holds.update(roots_of_outputs(made))
             if report.finished.exit_code is not None:
                 berth.holds.update(roots_of_outputs(attempt.task.stored))
-        for output in report.finished.outputs:
+        for output in made:
             if output.size >= LARGE:
                 session.sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
         attempt.why = error or attempt.why
         if report.away and attempt.why is None:
             done = self._at_home
             told = session.news.tell
-            roots = roots_of_outputs(report.finished.outputs)
+            roots = roots_of_outputs(made)
             session.carrier.fetch(report.node, report.away, roots, lambda error: told(lambda: done(attempt, error)))
         else:
             self._at_home(attempt, attempt.why)
@@ -234,7 +238,9 @@ class Receiver:
         bad = tuple(digest for digest in finished.bad_inputs if not session.is_good(digest))
         log = self._keep_log(attempt, finished.log)
         finished = finished._replace(bad_inputs=bad, log=log, machine=report.host)
-        if attempt.why is not None:
+        if attempt.why is not None and finished.partial:  # how it failed says more than that this did not come
+            finished = finished._replace(partial=(), warnings=(*finished.warnings, NOT_BROUGHT))
+        elif attempt.why is not None:
             outcome, error = hindered(attempt, attempt.why)
             finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
         elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:

@@ -24,6 +24,12 @@ def test_a_change_of_type_is_a_change() -> None:
     assert item.delta is None
 
 
+def test_nan_is_the_same_as_nan_and_no_change_of_it_has_a_size() -> None:
+    nan, inf = float("nan"), float("inf")
+    found = differences({"a": nan, "b": nan, "c": 1.0, "d": inf}, {"a": float("nan"), "b": 1.0, "c": inf, "d": inf})
+    assert [(item.changed, item.delta) for item in found] == [(False, None), (True, None), (True, None), (False, None)]
+
+
 @pytest.mark.parametrize(
     ("text", "past"),
     [("90s", 90), ("5m", 300), ("12h", 43200), ("3d", 259200), ("2 weeks ago", 1209600), ("1 day", 86400)],

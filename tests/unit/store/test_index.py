@@ -224,6 +224,33 @@ def test_all_runs_are_put_in_any_order_and_the_rows_are_found_by_it(index: Index
     assert ids(Sort(), Condition("text", "nowhere")) == []
 
 
+def test_nan_and_infinities_come_last_in_any_order_and_meet_no_condition(index: Index) -> None:
+    values = {0: 0.5, 1: float("nan"), 2: 0.9, 3: float("inf"), 4: float("-inf"), 5: None}
+    for number, value in values.items():
+        metrics = {} if value is None else {"loss": value}
+        index.put_run(run(number, steps=(StepRun("s", "executed", "", 1.0, metrics=metrics),)), f"c{number}")
+
+    def found(conditions: list[Condition], sort: Sort) -> list[float | None]:
+        return [row.metrics.get("s.loss") for row in index.rows_of(index.arrange(conditions, sort))]
+
+    assert found([], Sort("metric:s.loss"))[:2] == [0.9, 0.5]
+    assert found([], Sort("metric:s.loss", descending=False))[:2] == [0.5, 0.9]
+    assert len(found([], Sort("metric:s.loss"))) == len(values)
+    for sign, met in ((">", [0.9]), ("<", [0.5]), ("=", []), (">=", [0.9])):
+        assert found([Condition("metric", 0.6, "loss", sign)], Sort()) == met
+    odd = {repr(row.metrics["s.loss"]) for row in index.runs(limit=None) if "s.loss" in row.metrics}
+    assert odd == {"0.5", "nan", "0.9", "inf", "-inf"}
+    assert set(index.metric_by_commit("train", "s.loss").values()) == {0.5, 0.9}
+
+
+def test_a_result_with_nan_comes_back(index: Index) -> None:
+    odd = result()._replace(metrics={"a": float("nan"), "b": float("-inf"), "c": 1})
+    index.put_result(action().key(), odd, None, "p", "s")
+    back = index.result(action().key())
+    assert back is not None
+    assert [repr(value) for value in back.metrics.values()] == ["nan", "-inf", "1"]
+
+
 def test_runs_are_found_by_a_unique_beginning(index: Index) -> None:
     for n in (1, 12, 13):
         index.put_run(run(n), "")
