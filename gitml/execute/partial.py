@@ -35,8 +35,8 @@ def keep_partial(
 ) -> Kept:
     """Moves what lies at the places of `outputs` below `work` into the Store; `taken` are those that it has already.
 
-    A file or a directory is kept whatever was declared, without what no Store keeps (pipes, devices, links that lead out, what is called `.git`).
-    What is missing or empty is left out.
+    A file or a directory is kept whatever was declared, without what no Store takes: pipes, devices, links that lead out, what is
+    called ``.git``. What is missing or empty is left out.
     """
     have = {ref.name: ref for ref in taken}
     found = [(output, path) for output in outputs if output.name not in have and (path := _place(output, work))]
