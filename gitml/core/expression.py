@@ -9,7 +9,6 @@ steps.NAME[matrix].outputs.PORT   the combination that agrees with this step's o
 from __future__ import annotations
 
 import re
-import shlex
 from typing import NamedTuple
 
 OPEN, CLOSE = "${{", "}}"
@@ -17,8 +16,6 @@ OPEN, CLOSE = "${{", "}}"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _SIMPLE = re.compile(rf"(params|inputs|outputs|matrix)\.({_NAME})\Z")
 _STEP = re.compile(rf"steps\.({_NAME})(?:\[([^\]]*)\])?\.outputs\.({_NAME})\Z")
-_WORD = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+""", re.DOTALL)
-_OPERATOR = re.compile(r"(?:\|\|?|&&?|;|(?:[0-9]|&)?(?:>>?|<).*|[^'\"\\]+;)\Z", re.DOTALL)
 NAME = re.compile(rf"{_NAME}\Z")
 
 
@@ -41,11 +38,12 @@ Template = tuple[str | Ref, ...]
 
 
 class ExpressionError(ValueError):
-    """A mistake in the `number`-th expression of a text, counted from 0; ``$${{`` is none."""
+    """A mistake in the `number`-th expression of a text, counted from 0; ``$${{`` is none. `inner`: what is in its braces."""
 
-    def __init__(self, message: str, number: int) -> None:
+    def __init__(self, message: str, number: int, inner: str = "") -> None:
         super().__init__(message)
         self.number = number
+        self.inner = inner
 
 
 def parse_ref(text: str) -> Ref | None:
@@ -78,11 +76,7 @@ def parse_template(text: str) -> Template:
             raise ExpressionError("an expression is not closed: '}}' is missing", number)
         ref = parse_ref(inner)
         if ref is None:
-            raise ExpressionError(
-                f"not an expression: {inner.strip()[:60]!r} (params.x, inputs.x, outputs.x, matrix.x or "
-                "steps.x.outputs.y)",
-                number,
-            )
+            raise ExpressionError(f"not an expression: {inner.strip()[:60]!r}", number, inner.strip())
         if literal + before:
             parts.append(literal + before)
         parts.append(ref)
@@ -90,44 +84,6 @@ def parse_template(text: str) -> Template:
         number += 1
     if literal + text:
         parts.append(literal + text)
-    return tuple(parts)
-
-
-def split_words(template: Template) -> tuple[Template, ...]:
-    """A command template cut into words as a POSIX shell would cut it, a Ref being part of one word whatever its value.
-
-    ValueError for an open quotation.
-    """
-    refs: list[Ref] = []
-    text = ""
-    for part in template:
-        if isinstance(part, Ref):
-            text += f"\x01{len(refs)}\x02"
-            refs.append(part)
-        else:
-            text += part.replace("\x01", "\x01-\x02")  # so that no text can pass for a Ref
-    return tuple(_restore(word, refs) for word in shlex.split(text, comments=False))
-
-
-def shell_operator(template: Template) -> str | None:
-    """The first word that only a shell acts on (``|``, ``&&``, ``>out.txt``) of a command that `split_words` can cut, else None.
-
-    Quoted words are none: whoever quotes means the characters.
-    """
-    text = "".join([part if isinstance(part, str) else "x" for part in template])
-    for match in _WORD.finditer(text):
-        if _OPERATOR.match(match[0]):
-            return match[0][:40]
-    return None
-
-
-def _restore(word: str, refs: list[Ref]) -> Template:
-    parts: list[str | Ref] = []
-    for index, piece in enumerate(re.split("\x01([0-9]+)\x02", word)):
-        if index % 2:
-            parts.append(refs[int(piece)])
-        elif piece:
-            parts.append(piece.replace("\x01-\x02", "\x01"))
     return tuple(parts)
 
 

@@ -34,8 +34,10 @@ class Fields:
         """Notes a mistake at the node's place."""
         self.diagnostics.append(Diagnostic(self.path, node.line, node.column, message))
 
-    def mapping(self, node: Node, what: str, known: Iterable[str] | None = None) -> dict[str, tuple[Node, Node]]:
-        """The node as a mapping, unknown keys told; empty when it is not one."""
+    def mapping(
+        self, node: Node, what: str, known: Iterable[str] | None = None, kind: str = ""
+    ) -> dict[str, tuple[Node, Node]]:
+        """The node as a mapping, unknown keys told; empty when it is not one. `kind`: whose keys, for those of other tools."""
         if node.value is None:
             return {}
         if not node.is_mapping:
@@ -46,7 +48,11 @@ class Fields:
             names = known if isinstance(known, (frozenset, set)) else frozenset(known)
             for name, (key, _) in pairs.items():
                 if name not in names:
-                    self.report(key, f"unknown key {name!r} in {what}{nearest(name, sorted(names))}")
+                    from gitml.core import othertools
+
+                    hint = othertools.key_hint(name, kind) if kind else None
+                    mend = f" ({hint})" if hint else nearest(name, sorted(names))
+                    self.report(key, f"unknown key {name!r} in {what}{mend}")
         return pairs
 
     def named(self, node: Node, what: str) -> dict[str, tuple[Node, Node]]:
@@ -128,12 +134,29 @@ class Fields:
         return None
 
     def template(self, node: Node, text: str) -> Template:
-        """`text` with its expressions; mistakes are told at the expression's own place."""
+        """`text` with its expressions; mistakes, and what can only be another tool's expression, are told at their place."""
         try:
-            return parse_template(text)
+            template = parse_template(text)
         except ExpressionError as error:
-            self.report(self.expression_place(node, error.number), str(error))
+            from gitml.core import othertools
+
+            guess = othertools.meant_inside(error.inner) if error.inner else None
+            known = "params.x, inputs.x, outputs.x, matrix.x or steps.x.outputs.y"
+            mend = f"did you mean {guess}?" if guess and guess != f"params.{error.inner}" else known
+            self.report(self.expression_place(node, error.number), f"{error} ({mend})" if error.inner else str(error))
             return ()
+        return template
+
+    def plain_template(self, node: Node, text: str) -> Template:
+        """A template that no shell and no quotes surround: what can only be another tool's expression is a mistake."""
+        from gitml.core import othertools
+
+        other = othertools.expression_in(text)
+        if other is not None:
+            written, meant, start = other
+            self.report(self.place_of(node, text, written, start), othertools.no_expression(written, meant))
+            return ()
+        return self.template(node, text)
 
     def expression_place(self, node: Node, number: int) -> Node:
         """The place of the `number`-th expression written in a scalar node."""
@@ -143,6 +166,23 @@ class Fields:
             if offset < 0:
                 return node
             number -= self.text[offset - 1 : offset] != "$"
+        return self._at(node, offset)
+
+    def place_of(self, node: Node, text: str, part: str, start: int) -> Node:
+        """The place of `part`, which begins at `start` of the node's `text`; the node itself where the file has it otherwise."""
+        word = part.split("\n", 1)[0]
+        number = text[:start].count(word) if word else -1
+        offset = node.start - 1
+        if node.style in ("|", ">"):
+            offset = self.text.find("\n", node.start, node.end)
+        while number >= 0:
+            offset = self.text.find(word, offset + 1, node.end)
+            if offset < 0:
+                return node
+            number -= 1
+        return self._at(node, offset) if word else node
+
+    def _at(self, node: Node, offset: int) -> Node:
         line = self.text.count("\n", 0, offset) + 1
         column = offset - self.text.rfind("\n", 0, offset)
         return Node(node.value, line, column, offset, node.end)

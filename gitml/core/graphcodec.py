@@ -13,7 +13,7 @@ from gitml.core.resources import ONE_CPU, Resources
 if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
-FORMAT = 3  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 4  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Head(NamedTuple):

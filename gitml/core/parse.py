@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Any
 
-from gitml.core import matrix, paths
+from gitml.core import matrix, othertools, paths
 from gitml.core.action import PORT_KINDS, Scalar
 from gitml.core.config import HOST, Defaults
 from gitml.core.diagnostics import SpecError, nearest
-from gitml.core.expression import NAME, Ref, Template, shell_operator, split_words
+from gitml.core.expression import NAME, Ref, Template
 from gitml.core.fields import Fields
 from gitml.core.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
+from gitml.core.parsecommand import words_of
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Pipeline, Place, Port, Step, Use
 from gitml.core.wiring import check_wiring
@@ -29,6 +31,7 @@ _OF_A_USE = ("inputs", "params")
 _PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help"))
 _PORT_KEYS = frozenset(("type", "path"))
 _RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 SHELLS = ("bash", "sh")
 MAX_COMBINATIONS = 10_000
 MAX_GANG = 100_000
@@ -59,7 +62,7 @@ class PipelineReader(Fields):
         self.broken: set[str] = set()  # steps whose command could not be read whole
 
     def pipeline(self, root: Node) -> Pipeline:
-        top = self.mapping(root, "the pipeline", _PIPELINE_KEYS)
+        top = self.mapping(root, "the pipeline", _PIPELINE_KEYS, "pipeline")
         stem = posixpath.splitext(posixpath.basename(self.path))[0]
         name = stem
         if "name" in top:
@@ -146,10 +149,16 @@ class PipelineReader(Fields):
 
     def input(self, name: str, node: Node) -> Template:
         text = self.text_of(node, f"input {name!r}")
+        problem = _no_input(text or "")
+        if problem:
+            self.report(node, f"input {name!r} is {problem}")
+            return ()
         return self.path_template(node, text, f"input {name!r}", ("params",)) if text is not None else ()
 
     def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
-        template = self.template(node, text)
+        template = self.plain_template(node, text)
+        if text and not template:
+            return ()
         literal = "".join(part if isinstance(part, str) else "x" for part in template)
         problem = paths.problem_with(literal)
         if problem:
@@ -197,7 +206,7 @@ class PipelineReader(Fields):
                 found.append((name, ("true" if value.value else "false",)))
             else:
                 text = self.text_of(value, f"env {name!r}")
-                found.append((name, self.template(value, text or "")))
+                found.append((name, self.plain_template(value, text or "")))
         return tuple(found)
 
     def code_of(self, node: Node) -> tuple[Template, ...]:
@@ -210,14 +219,16 @@ class PipelineReader(Fields):
 
     def step(self, name: str, key: Node, node: Node) -> Step:
         place = Place(key.line, key.column)
-        pairs = self.mapping(node, f"step {name!r}", _STEP_KEYS)
+        pairs = self.mapping(node, f"step {name!r}", _STEP_KEYS, "step")
         if not node.is_mapping:
             if node.value is None:
                 self.report(key, f"step {name!r} is empty: it needs run")
             self.broken.add(name)
             return Step(name, place, ())
-        slips = [nearest(other, ("run", "module")) for other in pairs.keys() - _STEP_KEYS]
-        if "run" not in pairs and "module" not in pairs and not any("did you mean" in slip for slip in slips):
+        others = pairs.keys() - _STEP_KEYS
+        meant = any("run: " in (othertools.key_hint(other, "step") or "") for other in others)
+        slips = [nearest(other, ("run", "module")) for other in others]
+        if not ("run" in pairs or "module" in pairs or meant or any("did you mean" in slip for slip in slips)):
             self.report(key, f"step {name!r} needs run: the command (or module: the module to use)")
         if "module" in pairs:
             return self.module_step(name, place, pairs)
@@ -301,40 +312,12 @@ class PipelineReader(Fields):
         }
 
     def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
-        if node.is_list:
-            if shell:
-                self.report(node, f"step {name!r}: with shell, run is one text")
-            words = []
-            for item in node.value:
-                text = self.text_of(item, "a word of run")
-                words.append(self.template(item, text or ""))
-            if not words:
-                self.report(node, f"step {name!r}: run is empty")
-            return tuple(words)
-        text = self.text_of(node, f"run of step {name!r}")
-        if text is None:
-            return ()
-        template = self.template(node, text)
-        if shell:
-            return (template,)
-        try:
-            words = list(split_words(template))
-        except ValueError as error:
-            self.report(node, f"step {name!r}: {str(error).lower()} in the command")
-            return ()
-        operator = shell_operator(template)
-        if operator:
-            self.report(
-                node, f"step {name!r}: {operator} needs `shell: bash`; without a shell, quote it to mean itself"
-            )
-        if not words and not text.strip():
-            self.report(node, f"step {name!r}: run is empty")
-        return tuple(words)
+        return words_of(self, f"step {name!r}", node, shell)
 
     def port(self, name: str, node: Node) -> Port:
         if not node.is_mapping:
             return Port(name, self.one_of(node, f"output {name!r}", PORT_KINDS) or "file")
-        pairs = self.mapping(node, f"output {name!r}", _PORT_KEYS)
+        pairs = self.mapping(node, f"output {name!r}", _PORT_KEYS, "output")
         kind = "file"
         if "type" not in pairs:
             self.report(node, f"output {name!r} needs a type: {', '.join(PORT_KINDS)}")
@@ -344,7 +327,7 @@ class PipelineReader(Fields):
         if "path" in pairs:
             text = self.text_of(pairs["path"][1], "path")
             if text is not None:
-                path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix"))
+                path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
                 if paths.overlaps(paths.clean(text), ".gitml"):
                     self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
         return Port(name, kind, path)
@@ -398,3 +381,13 @@ class PipelineReader(Fields):
                     break
                 labels.add(label)
         return tuple(axes)
+
+
+def _no_input(text: str) -> str | None:
+    """Why a text is something else than a path of the commit; None when it may be one."""
+    if _URL.match(text):
+        return "a URL, and inputs are files of the commit: commit the file (with Git LFS if it is large), or fetch it in a step"
+    literal = re.sub(r"\$\{\{.*?\}\}", "", text)
+    if "*" in literal or "?" in literal:
+        return "a pattern, and an input is one file or folder: name the folder, or write the pattern under `code:`"
+    return None

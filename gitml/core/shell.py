@@ -44,6 +44,13 @@ def script_with_variables(template: Template, values: Callable[[Ref], Sequence[s
     return (script, *found)
 
 
+def is_literal_at(script: str, index: int) -> bool:
+    """Whether a shell leaves the characters at `index` of a script alone: in single quotes, comments, quoted here-documents."""
+    place = _Place()
+    place.read(script[:index])
+    return place.open[-1] in ("'", "$'", "#", "<'")
+
+
 class _Place:
     """Where in a script the reader is: a stack of what is open.
 

@@ -28,7 +28,8 @@ _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float"
 class Node(NamedTuple):
     """A value at its place: a scalar, a list of Nodes, or a dict from key to (key's Node, value's Node).
 
-    `line` and `column` count from 1; `start` and `end` are character offsets in the text.
+    `line` and `column` count from 1; `start` and `end` are character offsets in the text. `style` is the mark of a scalar that
+    is quoted or a block: one of ``'"|>``.
     """
 
     value: Any
@@ -36,6 +37,7 @@ class Node(NamedTuple):
     column: int
     start: int
     end: int
+    style: str = ""
 
     @property
     def is_mapping(self) -> bool:
@@ -151,7 +153,7 @@ class _Builder:
                 if len(text) > MAX_DIGITS:
                     raise self.fail(event, f"a number of {len(text):,} digits")
                 value = int(text) if _INT.match(text) else float(text)
-        return Node(value, start.line + 1, start.column + 1, start.index, event.end_mark.index)
+        return Node(value, start.line + 1, start.column + 1, start.index, event.end_mark.index, event.style or "")
 
     def collection(self, start: Any, end: Any, children: list[Node], mapping: bool) -> Node:
         value = self.mapping(start, children) if mapping else children

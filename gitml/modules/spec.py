@@ -91,7 +91,7 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
 
 class _ModuleReader(PipelineReader):
     def module(self, root: Node) -> ModuleSpec:
-        top = self.mapping(root, FILE, _KEYS)
+        top = self.mapping(root, FILE, _KEYS, "step")
         for key, what in (("name", "what pipelines call it"), ("run", "the command")):
             if key not in top and (root.is_mapping or root.value is None):
                 self.report(root, f"{key} is missing: {what}")

@@ -85,7 +85,7 @@ def test_a_wrong_word_is_one_line(project: Project, words: tuple[str, ...], line
     [
         ("cat data/raw.txt | tee ${{ outputs.o }}", "|"),
         ("sh src/a.sh > ${{ outputs.o }}", ">"),
-        ("sh src/a.sh >${{ outputs.o }}", ">x"),
+        ("sh src/a.sh >${{ outputs.o }}", ">${{ outputs.o }}"),
         ("mkdir x && cp data/raw.txt ${{ outputs.o }}", "&&"),
         ("mkdir x; cp data/raw.txt ${{ outputs.o }}", "x;"),
         ("sh src/a.sh ${{ outputs.o }} 2>&1", "2>&1"),
@@ -95,8 +95,9 @@ def test_what_only_a_shell_understands_is_told_before_anything_runs(
     project: Project, command: str, operator: str
 ) -> None:
     project.write("pipelines/new.yaml", STEP.format(command))
+    column = 10 + command.index(operator)
     assert told(project, "run", "new") == (
-        f"pipelines/new.yaml:3:10: step 'a': {operator} needs `shell: bash`; without a shell, quote it to mean itself"
+        f"pipelines/new.yaml:3:{column}: step 'a': {operator} needs `shell: bash`; without a shell, quote it to mean itself"
     )
 
 
@@ -109,20 +110,47 @@ def test_quoted_operators_and_lists_of_words_mean_themselves(project: Project) -
 
 def test_a_shell_s_command_and_a_variable_in_front_are_told_with_the_mend(project: Project) -> None:
     project.write("pipelines/new.yaml", STEP.format("cd ${{ outputs.o }}"))
-    assert told(project, "run", "new").endswith(
-        "command not found: cd: it is a command of shells: add `shell: bash` to the step"
-    )
+    assert told(project, "run", "new").endswith("cd is a command of shells: add `shell: bash`")
     project.write("pipelines/new.yaml", STEP.format("THREADS=1 sh ${{ outputs.o }}"))
     assert told(project, "run", "new").endswith("set variables under `env:` of the step")
 
 
+def test_a_shell_s_command_in_a_list_of_words_is_told_with_the_mend(project: Project) -> None:
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    run: [cd, src]\n")
+    assert told(project, "run", "new").endswith(
+        "command not found: cd: it is a command of shells: add `shell: bash` to the step"
+    )
+
+
+def test_a_second_line_without_a_shell_is_a_mistake_where_it_stands(project: Project) -> None:
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    run: |\n      sh src/a.sh x\n      sh src/a.sh y\n")
+    assert told(project, "run", "new").startswith(
+        "pipelines/new.yaml:5:7: step 'a': a second line is a command of its own only in a shell: add `shell: bash`"
+    )
+
+
+def test_a_list_of_commands_is_told_what_a_list_means(project: Project) -> None:
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    run:\n      - sh src/a.sh\n      - sh src/b.sh\n")
+    line = told(project, "run", "new")
+    assert line.startswith(
+        "pipelines/new.yaml:4:9: step 'a': a list is the words of one command, and 'sh src/a.sh' is no"
+    )
+    assert line.endswith("or several commands as lines of `run: |` with `shell: bash`")
+
+
 def test_a_step_without_run_is_told_besides_its_unknown_keys(project: Project) -> None:
-    project.write("pipelines/new.yaml", "steps:\n  a:\n    cmd: ls\n    deps: [x]\n")
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    help: ls\n    nonsense: [x]\n")
     lines = project.gitml("run", "new", code=2).err.splitlines()
     assert [line.rpartition("yaml:")[2].split(" (")[0] for line in lines] == [
         "2:3: step 'a' needs run: the command",
-        "3:5: unknown key 'cmd' in step 'a'",
-        "4:5: unknown key 'deps' in step 'a'",
+        "4:5: unknown key 'nonsense' in step 'a'",
+    ]
+    project.write("pipelines/new.yaml", "steps:\n  a:\n    cmd: ls\n    deps: [x]\n")
+    lines = project.gitml("run", "new", code=2).err.splitlines()
+    assert [line.rpartition("yaml:")[2] for line in lines] == [
+        "3:5: unknown key 'cmd' in step 'a' (write run: the command)",
+        "4:5: unknown key 'deps' in step 'a' (leave it out: the command says what a step depends on, and `code:` adds files "
+        "that it doesn't name)",
     ]
     project.write("pipelines/new.yaml", "steps:\n  a:\n    runs: ls\n")
     assert told(project, "run", "new").endswith("unknown key 'runs' in step 'a' (did you mean 'run'?)")

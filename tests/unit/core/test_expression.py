@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gitml.core.expression import ExpressionError, Ref, parse_ref, parse_template, refs_in, split_words
+from gitml.core.expression import ExpressionError, Ref, parse_ref, parse_template
 
 
 @pytest.mark.parametrize(
@@ -97,51 +93,3 @@ def test_a_mistake_is_told_with_the_number_of_its_expression(text: str, number: 
     with pytest.raises(ExpressionError, match=message.replace("(", r"\(")) as caught:
         parse_template(text)
     assert caught.value.number == number
-
-
-A, B = Ref("params", "a"), Ref("params", "b")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a b", [("a",), ("b",)]),
-        ("a ${{ params.a }}", [("a",), (A,)]),
-        ("--x=${{ params.a }}/y", [("--x=", A, "/y")]),
-        ("'a b ${{ params.a }}' \"c ${{ params.b }}\"", [("a b ", A), ("c ", B)]),
-        ("${{ params.a }}${{ params.b }}", [(A, B)]),
-        ("a\\ b '' \"\"", [("a b",), (), ()]),
-        ("a\n  b\t c", [("a",), ("b",), ("c",)]),
-        ("a # b", [("a",), ("#",), ("b",)]),
-        ("a;b|c >d $x `y`", [("a;b|c",), (">d",), ("$x",), ("`y`",)]),
-        ("é💥 ${{ params.a }}", [("é💥",), (A,)]),
-        ("$${{ params.a }}", [("${{",), ("params.a",), ("}}",)]),
-        ("a \x010\x02 ${{ params.a }}", [("a",), ("\x010\x02",), (A,)]),
-        ("'\x017\x02'", [("\x017\x02",)]),
-        ("\x01${{ params.a }}\x02", [("\x01", A, "\x02")]),
-    ],
-)
-def test_a_command_is_cut_into_words_with_expressions_whole(text: str, words: list[tuple[str | Ref, ...]]) -> None:
-    assert list(split_words(parse_template(text))) == words
-
-
-@pytest.mark.parametrize("text", ["'a", '"a', "a\\"])
-def test_an_open_quotation_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="No "):
-        split_words((text,))
-
-
-@given(st.lists(st.sampled_from([A, B, "a", " ", "'", '"', "\\", "\x01", "\x02", "0", "\n", "$", "{"]), max_size=10))
-def test_words_are_those_of_a_shell_whatever_the_text(parts: list[str | Ref]) -> None:
-    template = tuple(parts)
-    marked = "".join(part if isinstance(part, str) else f"«{part.name}»" for part in template)
-    try:
-        expected = shlex.split(marked)
-    except ValueError:
-        with pytest.raises(ValueError, match="No "):
-            split_words(template)
-        return
-    words = split_words(template)
-    joined = ["".join(p if isinstance(p, str) else f"«{p.name}»" for p in word) for word in words]
-    assert joined == expected
-    assert refs_in(words) == refs_in((template,))

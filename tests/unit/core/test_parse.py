@@ -219,6 +219,16 @@ steps:
         ('params: {p: "a\\0"}\nsteps: {a: {run: x}}', "1:13: parameter 'p' holds a NUL character"),
         ("inputs: {i: 'x/${{ params.q }}'}\nsteps: {a: {run: x}}", "1:1: input 'i': unknown parameter 'q'"),
         ("inputs: {i: ''}\nsteps: {a: {run: x}}", "1:13: input 'i' is an empty path"),
+        (
+            "inputs: {i: 'https://example.com/x.csv'}\nsteps: {a: {run: x}}",
+            "1:13: input 'i' is a URL, and inputs are files of the commit: commit the file (with Git LFS if it is large), "
+            "or fetch it in a step",
+        ),
+        (
+            "inputs: {i: 'data/*.csv'}\nsteps: {a: {run: x}}",
+            "1:13: input 'i' is a pattern, and an input is one file or folder: name the folder, or write the pattern under "
+            "`code:`",
+        ),
         ("inputs: {i: 'a\\b'}\nsteps: {a: {run: x}}", "1:13: input 'i' is a backslash in a path; names are separated by '/'"),
         ("experiment: [x]\nsteps: {a: {run: x}}", "1:13: experiment must be text"),
     ],
@@ -251,6 +261,112 @@ def test_an_escaped_expression_is_none_and_does_not_shift_the_places_of_others()
     assert parse(steps("run: echo $${{ params.a }}")).steps["a"].words[1] == ("${{",)
     assert mistake(steps("run: echo $${{ a }} ${{ params.b }}")) == "3:25: unknown parameter 'b'"
     assert mistake(steps("run: echo $${{ a }} ${{ b }}")).startswith("3:25: not an expression: 'b'")
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (("run: cat 'a|b' a | b",), "3:22"),
+        (("run: |", "  cat a '|'", "    --x y | z"), "5:5"),
+        (("run: >-", "  cat a > b", "  --x y | z"), "4:13"),
+        (('run: "cat \\"|\\" | b"',), "3:22"),
+        (("run:", "  cat a |", "  b"), "4:13"),
+    ],
+)
+def test_what_only_a_shell_understands_is_placed_in_every_kind_of_scalar(lines: tuple[str, ...], place: str) -> None:
+    assert mistake(steps(*lines)).partition(": ")[0] == place
+
+
+def test_indented_lines_of_a_folded_command_are_part_of_it() -> None:
+    words = parse(steps("run: >-", "  python3 a.py", "    --b 1", "    --c 2")).steps["a"].words
+    assert ["".join(map(str, word)) for word in words] == ["python3", "a.py", "--b", "1", "--c", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (steps("run: a", "env: {A: 'x/${params.p}'}"), "4:14: ${params.p} is no expression here: did you mean ${{ params.p }}?"),
+        (steps("run: a", "code: ['{{ params.p }}/x']"), "4:13: {{ params.p }} is no expression here: did you mean ${{ params.p }}?"),
+        (
+            steps("run: a", "outputs: {o: {type: file, path: 'x/${matrix.m}'}}"),
+            "4:40: ${matrix.m} is no expression here: did you mean ${{ matrix.m }}?",
+        ),
+        (steps("run: [echo, '${params.p}']"), "3:18: ${params.p} is no expression here: did you mean ${{ params.p }}?"),
+        ("inputs: {i: 'd/${params.p}'}\n" + steps("run: x"), "1:16: ${params.p} is no expression here: did you mean ${{ params.p }}?"),
+        (
+            steps("run: |", "  # {{ params.p }}", "  echo '${params.p}' ${params.p}", "shell: sh"),
+            "5:26: step 'a': ${params.p} is no expression here: did you mean ${{ params.p }}?",
+        ),
+    ],
+)  # fmt: skip
+def test_another_tool_s_expression_is_a_mistake_wherever_expressions_may_stand(text: str, expected: str) -> None:
+    assert mistakes(text)[0] == expected
+
+
+def test_the_words_of_a_list_are_text_whatever_a_shell_would_make_of_them() -> None:
+    words = parse(steps('run: [echo, "$x", "*.csv", "a | b", "`c`", "{{ x }}", "~/d", "#"]')).steps["a"].words
+    assert words == (("echo",), ("$x",), ("*.csv",), ("a | b",), ("`c`",), ("{{ x }}",), ("~/d",), ("#",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("output.clean", "did you mean outputs.clean?"),
+        ("input.raw", "did you mean inputs.raw?"),
+        ("param.rate", "did you mean params.rate?"),
+        ("params['rate']", "did you mean params.rate?"),
+        ("parent.inputs.raw", "did you mean inputs.raw?"),
+        ("parent.jobs.prepare.outputs.clean", "did you mean steps.prepare.outputs.clean?"),
+        ("jobs.prepare.outputs.clean", "did you mean steps.prepare.outputs.clean?"),
+        ("steps.prepare.output.clean", "did you mean steps.prepare.outputs.clean?"),
+        ("env.HOME", "params.x, inputs.x, outputs.x, matrix.x or steps.x.outputs.y"),
+        ("rate", "params.x, inputs.x, outputs.x, matrix.x or steps.x.outputs.y"),
+    ],
+)
+def test_what_is_no_expression_is_told_with_what_may_be_meant(text: str, expected: str) -> None:
+    assert mistake(steps(f"run: a ${{{{ {text} }}}}")) == f"3:12: not an expression: {text!r} ({expected})"
+
+
+@pytest.mark.parametrize(
+    ("key", "mend"),
+    [
+        ("cmd: ls", "write run: the command"),
+        ("outs: [x]", "write outputs: {NAME: {type: file, path: PLACE}}"),
+        ("metrics: [x]", "write outputs: {NAME: {type: metrics, path: PLACE}}"),
+        ("wdir: src", "commands run at the top of the project"),
+        ("foreach: [a]", "write matrix: {NAME: [values]} and ${{ matrix.NAME }}"),
+        ("always_changed: true", "write reuse: false"),
+        ("frozen: true", "leave it out: a step runs only where"),
+        ("needs: [b]", "using ${{ steps.NAME.outputs.PORT }} is waiting for it"),
+        ("if: x", "a step can't be left out by a condition"),
+        ("uses: x", "write module: NAME"),
+        ("input: x", "a file of the commit stands in the command as it is"),
+        ("output: x", "did you mean 'outputs'?"),
+        ("threads: 4", "write resources: {cpus: N}"),
+        ("schedule: x", "gitml has no schedules"),
+        ("image: x", "containers are not taken yet"),
+    ],
+)
+def test_a_key_of_another_tool_is_told_with_what_is_written_here(key: str, mend: str) -> None:
+    found = [line for line in mistakes(steps("help: x", key)) if line.startswith("4:5: ")]
+    assert len(found) == 1
+    assert found[0].startswith(f"4:5: unknown key {key.partition(':')[0]!r} in step 'a' ({mend}")
+
+
+@pytest.mark.parametrize(
+    ("key", "mend"),
+    [
+        ("stages", "did you mean 'steps'?"),
+        ("jobs", "did you mean 'steps'?"),
+        ("components", "write steps"),
+        ("vars", "write params: {NAME: default}"),
+        ("schedule", "gitml has no schedules"),
+        ("on", "gitml has no triggers"),
+        ("configfile", "write params: {NAME: default}"),
+    ],
+)
+def test_a_key_of_another_tool_at_the_top_is_told_with_what_is_written_here(key: str, mend: str) -> None:
+    assert mistakes(f"{key}: x\n" + steps("run: x"))[0].startswith(f"1:1: unknown key {key!r} in the pipeline ({mend}")
 
 
 CHAIN = "  {name}:\n    run: cat {read} ${{{{ outputs.o }}}}\n    outputs: {{o: file}}\n"
