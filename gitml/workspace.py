@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.protocols import Facts
 from gitml.execute.environments import Environments
+from gitml.ledger.layout import FETCHED, TIP
 from gitml.permissions import can_be_written
 from gitml.repo.discover import discover
 from gitml.repo.git import Location
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gitml.ledger.verifying import Refused
 
 RUNS_REF = "refs/gitml/runs"
-FETCHED = "fetched"
 
 
 class KnownFacts:
@@ -121,7 +121,7 @@ class Workspace:
             for refused in [item for one in united for item in one.refused]:
                 self.tell_of_refused(refused)
             self._united += united
-        if self.records.tip() != index.meta("tip"):
+        if self.records.tip() != index.meta(TIP):
             from gitml.ledger.sync import sync
 
             sync(index, self.records, self.objects, self.tell_of_many)

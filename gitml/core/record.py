@@ -1,18 +1,35 @@
-"""Run, StepRun, Attempt: what is written down of a pipeline run at a commit, and never changed afterwards."""
+"""Run, StepRun, Attempt: what is written down of a pipeline run at a commit, and never changed afterwards.
+
+A run is written in the lowest format that can say it (`format_of`). A new key that a reader may pass over without misreading the
+run is added to `step_as_json`, `attempt_as_json` or `run_as_json`, left out where it is empty, and needs no new format; one
+that it would misread raises what `format_of` gives.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.action import Scalar
 from gitml.core.digest import Digest, parse_digest
-from gitml.core.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
+from gitml.core.result import (
+    NUMBER_WORDS,
+    Cost,
+    OutputRef,
+    number_word,
+    outputs_as_json,
+    outputs_from_json,
+    size_from_json,
+)
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""Those that are read. Format 2 has numbers that JSON lacks as text, and may keep its steps in files beside it (`steprows`)."""
+MANY_STEPS = 1000
+"""More steps than these take format 2, and in a record files of their own."""
+LARGEST_WHOLE = 32 << 20
+"""Bytes of a ``run.json`` with its steps in it, in a record; with more they take files of their own."""
 
-_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _LARGEST = 1.7976931348623157e308
 _new = tuple.__new__
@@ -150,15 +167,17 @@ def metrics_as_json(metrics: Mapping[str, float]) -> Mapping[str, float | str]:
     """Metrics as records and ``--json`` show them: numbers that JSON lacks are ``"NaN"``, ``"Infinity"``, ``"-Infinity"``."""
     if _are_finite(metrics):
         return metrics
-    return {name: value if abs(value) <= _LARGEST else _name_of(value) for name, value in metrics.items()}
-
-
-def _name_of(value: float) -> str:
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    return {name: value if abs(value) <= _LARGEST else number_word(value) for name, value in metrics.items()}
 
 
 def _are_finite(metrics: Mapping[str, float]) -> bool:
     return all([-_LARGEST <= value <= _LARGEST for value in metrics.values()])  # noqa: C419 - a third of the time
+
+
+def format_of(run: Run) -> int:
+    """The lowest format that can say `run`, so that an older gitml reads what needs nothing new."""
+    many = len(run.steps) > MANY_STEPS
+    return 2 if many or not all(_are_finite(step.metrics) for step in run.steps if step.metrics) else 1
 
 
 def cost_as_json(cost: Cost) -> dict[str, float]:
@@ -189,7 +208,7 @@ def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
 def run_as_json(run: Run) -> dict[str, Any]:
     """A Run as ``run.json`` holds it and ``--json`` shows it (``run`` is its id)."""
     return {
-        "format": FORMAT,
+        "format": format_of(run),
         "run": run.id,
         "pipeline": run.pipeline,
         "path": run.path,
@@ -217,24 +236,45 @@ def run_as_json(run: Run) -> dict[str, Any]:
 
 
 def encode_run(run: Run) -> bytes:
-    """The bytes of ``run.json``: one step a line, so that a person can read it and Git can delta it.
+    """The bytes of ``run.json`` with all steps in it: one a line, so that a person can read it and Git can delta it.
 
     Keys of the format are sorted; outputs, metrics and parameters keep their order, which is that of the pipeline.
     """
     shown = run_as_json(run)
-    steps = shown.pop("steps")
-    head = json.dumps({key: shown[key] for key in sorted(shown)}, allow_nan=False)
-    in_order = [{key: step[key] for key in sorted(step)} for step in steps]
+    in_order = [{key: step[key] for key in sorted(step)} for step in shown.pop("steps")]
     lines = ",\n".join([_ENCODE(step) for step in in_order])
-    return f'{head[:-1]}, "steps": [\n{lines}\n]}}\n'.encode()
+    return _document(shown, f"[\n{lines}\n]")
 
 
-def decode_run(data: bytes) -> Run:
-    """The Run in a ``run.json``; ValueError naming what is wrong when it is not one this version can read."""
+def encode_record(run: Run) -> dict[str, bytes]:
+    """The files of a record that say what the run was, by name: ``run.json``, and those of the steps where they are many."""
+    if len(run.steps) <= MANY_STEPS:
+        whole = encode_run(run)
+        if len(whole) <= LARGEST_WHOLE:
+            return {"run.json": whole}
+    from gitml.core.steprows import split
+
+    shown = {**run_as_json(run), "format": 2}
+    tables, files = split(shown.pop("steps"), run.id)
+    return {
+        "run.json": _document(shown, tables.as_json()),
+        **{f"steps/{name}.jsonl": content for name, content in files.items()},
+    }
+
+
+def _document(shown: Mapping[str, Any], steps: str) -> bytes:
+    head = json.dumps({key: shown[key] for key in sorted(shown)}, allow_nan=False)
+    return f'{head[:-1]}, "steps": {steps}}}\n'.encode()
+
+
+def decode_run(data: bytes, read: Callable[[str], bytes] | None = None) -> Run:
+    """The Run in a ``run.json``; ValueError naming what is wrong when it is not one this version can read.
+
+    `read` gives the content of the file ``steps/<name>.jsonl`` beside it.
+    """
     try:
         raw: dict[str, Any] = json.loads(data)
-        if raw["format"] != FORMAT:
-            raise ValueError(f"run record of format {raw['format']!r}; this gitml reads format {FORMAT}")
+        _check_format(raw["format"])
         if raw["status"] not in RUN_STATES:
             raise ValueError(f"unknown status {raw['status']!r}")
         return Run(
@@ -257,7 +297,7 @@ def decode_run(data: bytes) -> Run:
             params={name: _scalar(value) for name, value in raw["params"].items()},
             selected=tuple([_text(name) for name in raw["selected"]]),
             options=dict(raw["options"].items()),
-            steps=tuple([step_from_json(step) for step in raw["steps"]]),
+            steps=tuple([step_from_json(step) for step in _steps_of(raw, read)]),
             error=_maybe_text(raw["error"]),
             modules={
                 _text(use): {_text(name): _text(value) for name, value in module.items()}
@@ -266,6 +306,23 @@ def decode_run(data: bytes) -> Run:
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a run record: {error!r}") from error
+
+
+def _check_format(number: Any) -> None:
+    if type(number) is not int or number not in FORMATS:
+        newer = "; a newer gitml wrote it" if type(number) is int and number > FORMATS[-1] else ""
+        raise ValueError(f"run record of format {str(number)[:20]}; this gitml reads up to {FORMATS[-1]}{newer}")
+
+
+def _steps_of(raw: Mapping[str, Any], read: Callable[[str], bytes] | None) -> Iterable[Mapping[str, Any]]:
+    steps = raw["steps"]
+    if raw["format"] == 1 or not isinstance(steps, dict):
+        return steps  # type: ignore[no-any-return]
+    from gitml.core.steprows import joined, tables_from_json
+
+    if read is None:
+        raise ValueError("its steps are in files beside it, which are not here")
+    return joined(tables_from_json(steps), read, _text(raw["run"]))
 
 
 def _text(raw: Any) -> str:
@@ -336,8 +393,8 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
 
 
 def _metric(raw: Any) -> float:
-    if type(raw) is str and raw in _NUMBERS:
-        return _NUMBERS[raw]
+    if type(raw) is str and raw in NUMBER_WORDS:
+        return NUMBER_WORDS[raw]
     return _number(raw)
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.record import decode_run
 from gitml.core.result import OutputRef
+from gitml.core.steprows import rows_of
 from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.availability import Availability
 from gitml.flow.load import load_recorded
 from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
-from gitml.ledger.layout import parse_path
+from gitml.ledger.layout import folder_of, parse_path, steps_path
 from gitml.ledger.pointers import parse_pointer
 from gitml.ledger.runs import read_run
+from gitml.ledger.verifying import is_beside
 from gitml.store import fsck
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -83,29 +85,37 @@ def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
 def _records(ws: Workspace) -> Iterator[Fault]:
     """Records that contradict themselves; Git's own `fsck` sees to the objects that hold them."""
     files = [(path, oid) for _, path, oid in ws.records.since(None)]
+    steps = {path: oid for path, oid in files if "/steps/" in path}
     contents = ws.objects.read_those_here([oid for _, oid in files])
     for (path, _), (_, content) in zip(files, contents, strict=True):
-        problem = "its Git object is missing" if content is None else _problem_of_record(path, content)
+        problem = "its Git object is missing" if content is None else _problem_of_record(ws, path, content, steps)
         if problem:
             yield Fault("records", "record", path, problem)
 
 
-def _problem_of_record(path: str, content: bytes) -> str | None:
+def _problem_of_record(ws: Workspace, path: str, content: bytes, steps: Mapping[str, str]) -> str | None:
     file = parse_path(path)
     if file is None:
-        return None if parse_pointer(path) is not None and not content else "is no file of a record"
+        is_pointer = parse_pointer(path) is not None and not content
+        return None if is_pointer or is_beside(path) else "is no file of a record"
     stem = file.name.removesuffix(".json")
     try:
         if not file.folder:
-            run = decode_run(content)
+            folder = folder_of(path)
+            run = decode_run(content, lambda name: ws.objects.read(steps[steps_path(folder, name)]))
             return None if run.id == file.run else f"tells of run {run.id!r}"
         if file.folder == "reproductions":
             json.loads(content)
             return None
+        if file.folder == "steps":
+            rows_of(file.name.removesuffix(".jsonl"), content)
+            return None
         if file.folder == "actions":
             decode_action(content)
         return None if digest_of(content) == from_hex(stem) else "holds other bytes than its name says"
-    except ValueError as error:
+    except KeyError as error:
+        return f"lacks {error.args[0]}"
+    except (ValueError, IntegrityError) as error:
         return str(error)
 
 

@@ -6,8 +6,8 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gitml.core.record import Run, decode_run
-from gitml.ledger.layout import parse_path
+from gitml.core.record import Run
+from gitml.ledger.runs import read_run, recorded_runs
 from gitml.store.remote.transfer import Root
 from gitml.workspace import Workspace
 
@@ -31,7 +31,7 @@ class Choice(NamedTuple):
 
 def chosen_roots(ws: Workspace, choice: Choice, known: str | None = None) -> list[Root]:
     """Outputs and logs of the chosen runs, each content once; without a choice only of what was recorded after `known`."""
-    runs = _everything(ws, known) if choice.is_everything else _chosen(ws, choice)
+    runs = recorded_runs(ws.records, ws.objects, known) if choice.is_everything else _chosen(ws, choice)
     found: dict[str, Root] = {}
     for run in runs:
         for root in roots_of(run, choice.outputs):
@@ -53,7 +53,6 @@ def roots_of(run: Run, patterns: Sequence[str] = ()) -> Iterator[Root]:
 
 def _chosen(ws: Workspace, choice: Choice) -> Iterator[Run]:
     from gitml.history.runs import find_run
-    from gitml.ledger.runs import read_run
 
     if choice.runs:
         for text in choice.runs:
@@ -63,18 +62,3 @@ def _chosen(ws: Workspace, choice: Choice) -> Iterator[Run]:
         return
     for row in ws.index.runs(pipeline=choice.pipeline, since=choice.since, limit=None):
         yield read_run(ws.index, ws.objects, row.id)
-
-
-def _everything(ws: Workspace, known: str | None) -> Iterator[Run]:
-    oids = []
-    for _, path, oid in ws.records.since(known):
-        file = parse_path(path)
-        if file is not None and not file.folder:
-            oids.append(oid)
-    for _, content in ws.objects.read_those_here(oids):
-        if content is None:
-            continue  # `fsck` names it
-        try:
-            yield decode_run(content)
-        except ValueError:
-            continue  # `fsck` names it

@@ -21,7 +21,7 @@ from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
 from gitml.history.following import RUNNING as STEP_RUNS
 from gitml.history.following import WAITING, Standing, ended
 from gitml.history.submissions import Submission, forget, submissions
-from gitml.ledger.layout import parse_path
+from gitml.ledger.layout import parse_path, steps_path
 from gitml.ledger.sync import sync
 from gitml.store.incoming import Incoming
 from gitml.workspace import Workspace
@@ -200,7 +200,8 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
     told = next((path for path in files if path.endswith("/run.json")), None)
     if told is None:
         return None
-    run = decode_run(files[told])
+    folder = told.removesuffix("/run.json")
+    run = decode_run(files[told], lambda name: files.get(steps_path(folder, name), b""))
     for path in files:
         file = parse_path(path)
         if file is None or file.run != submission.run:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from gitml.core.config import Config
 from gitml.core.digest import Digest, hex_of
 from gitml.core.environment import Environment, encode_description
-from gitml.core.record import Run, encode_run
+from gitml.core.record import Run
 from gitml.core.tree import decode_tree
 from gitml.errors import IntegrityError
 from gitml.flow import partials
-from gitml.ledger.layout import record_folder
+from gitml.flow.recordsize import record_files
+from gitml.ledger.layout import LARGEST, LARGEST_DESCRIPTION, TIP, record_folder
 from gitml.repo.revisions import commit_info
 from gitml.workspace import Workspace
 
@@ -36,16 +37,19 @@ def record_run(ws: Workspace, run: Run, evidence: Evidence, config: Config) -> s
         for attempt in step.attempts:
             if attempt.log is not None:
                 inline.add(attempt.log.digest, attempt.log.size, "logs", tree=False)
-    files = {f"{folder}/run.json": encode_run(run)}
+    files = {f"{folder}/{name}": content for name, content in record_files(run).items()}
+    room = LARGEST_DESCRIPTION - sum(map(len, files.values()))
     for key, preimage in evidence.actions.items():
-        files[f"{folder}/actions/{hex_of(key)}.json"] = preimage
+        room -= len(preimage)
+        if len(preimage) <= LARGEST and room > 0:  # no clone would take the record in; explanations do without
+            files[f"{folder}/actions/{hex_of(key)}.json"] = preimage
     for digest, environment in evidence.environments.items():
         files[f"{folder}/environments/{hex_of(digest)}.json"] = encode_description(environment.description)
     for name, content in inline.files.items():
         files[f"{folder}/{name}"] = content
     partials.note(ws, run)
     message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
-    known = ws.index.meta("tip")
+    known = ws.index.meta(TIP)
     commit = ws.records.append(files, message, run.commit)
     _index(ws, run, commit, known, inline)
     return commit
@@ -58,7 +62,7 @@ def _index(ws: Workspace, run: Run, commit: str, known: str | None, inline: _Inl
         for digest, content in inline.by_digest.items():
             ws.index.put_inline(digest, _blob_id(content, ws.location.object_format))
         if known is not None and commit_info(ws.objects, commit).parents[0] == known:
-            ws.index.set_meta("tip", commit)
+            ws.index.set_meta(TIP, commit)
 
 
 class _Inline:
@@ -67,7 +71,7 @@ class _Inline:
     def __init__(self, ws: Workspace, config: Config) -> None:
         self.store = ws.store
         self.index = ws.index
-        self.file_limit = config.inline_file
+        self.file_limit = min(config.inline_file, LARGEST)
         self.left = config.inline_run
         self.files: dict[str, bytes] = {}
         self.by_digest: dict[Digest, bytes] = {}

@@ -12,6 +12,7 @@ from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner, policy_for
 from gitml.flow.recording import Evidence, record_run
+from gitml.flow.recordsize import refuse_too_large
 from gitml.flow.request import Emit, RunRequest, step_of_result
 from gitml.flow.stop import StopSignal
 from gitml.repo.revisions import IdentQuery, branch_name
@@ -47,6 +48,7 @@ def run_pipeline(
         plan = planner.prepare(plan)
         refuse_blocked(plan)
     run = head_of(ws, loaded, request, ident, started, run_id)
+    refuse_too_large(run, graph.steps, names)
     for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
     for wait in planner.clusters.waits:

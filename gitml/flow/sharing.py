@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitml.errors import BusyError
+from gitml.errors import BusyError, IntegrityError
 from gitml.repo import transport
 from gitml.repo.progress import Watch as Watch
 from gitml.repo.remotes import (
@@ -81,6 +82,7 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
     if not tips:
         transport.fetch(ws.location, remote, LOGS, line)
         return _taken(ws, remote)
+    _refuse_what_none_takes(ws, remote, tips)
     while True:
         answers = transport.send(ws.location, remote, tips, line)
         for log, answer in answers.items():
@@ -167,6 +169,22 @@ def _to_send(ws: Workspace, remote: str, logs: list[str]) -> dict[str, str]:
         if ours is not None and ours != theirs:
             tips[log] = ours
     return tips
+
+
+def _refuse_what_none_takes(ws: Workspace, remote: str, tips: Mapping[str, str]) -> None:
+    """IntegrityError for a record that every clone would refuse: it would be refused at each fetch from then on."""
+    theirs = tip_of(ws.location, tracking_ref(remote, RUNS))
+    if RUNS not in tips or tips[RUNS] == theirs:
+        return
+    from gitml.ledger.verifying import first_too_large
+
+    bad = first_too_large(ws.objects, ws.records.difference(theirs, tips[RUNS]).added())
+    if bad is not None:
+        raise IntegrityError(
+            f"run {bad.path[-16:-8]} can't be sent: {bad.why}, and no clone takes that in",
+            where=bad.path,
+            hint="an older gitml recorded it; run it again with this one, in a clone that lacks the record",
+        )
 
 
 def _sent(ws: Workspace, log: str, base: str | None, tip: str) -> Moved:

@@ -19,6 +19,7 @@ from gitml.flow.load import UnknownPipelineError, list_pipelines, load
 from gitml.flow.planning import make_plan
 from gitml.flow.tracing import Answer, Questions, TracedSource
 from gitml.history.runs import live_runs, read_run
+from gitml.ledger.layout import TIP
 from gitml.modules.places import REGISTRY_REF
 from gitml.repo.commits import history_of, names_of_commits
 from gitml.repo.revisions import CommitInfo, commit_info, resolve_commit
@@ -146,7 +147,7 @@ class Timeline:
     def _keep_up(self, ws: Workspace) -> None:
         """Forgets all when what plans depend on beyond the commit has changed, as far as a look tells."""
         going = tuple(live.run.id for live in live_runs(ws))
-        state = (ws.index.meta("tip"), ws.objects.resolve(REGISTRY_REF), going)
+        state = (ws.index.meta(TIP), ws.objects.resolve(REGISTRY_REF), going)
         if state != self._state:
             self._plans.clear()
             self._rows.clear()

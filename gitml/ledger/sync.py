@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
+from gitml.ledger.layout import TIP
 from gitml.ledger.pointers import parse_pointer, take_pointer
 from gitml.ledger.verifying import Accepted, readable
 from gitml.repo.logdiff import Difference, Offered
@@ -14,9 +15,8 @@ from gitml.repo.recordlog import GitRecordLog
 from gitml.store.bulk import Recorded
 from gitml.store.index import Index
 
-TIP = "tip"
 MANY = 2000  # records that take a moment to read
-_CHUNK = 500
+_CHUNK = 500  # records that are put into the index at once
 
 Tell = Callable[[int], None]
 
@@ -58,14 +58,17 @@ def offered(difference: Difference, tell_of_many: Tell) -> Iterator[Offered]:
 def taken(index: Index, commit: str, accepted: Iterable[Accepted]) -> Iterator[Accepted]:
     """Puts records, which the log has at `commit`, into the index as they pass."""
     chunk: list[Accepted] = []
+    steps = 0
     collects = gc.isenabled()
     gc.disable()  # a fifth of the time would go into looking for circles, and records have none
     try:
         for item in accepted:
             chunk.append(item)
-            if len(chunk) >= _CHUNK:
+            steps += len(item.run.steps) if item.run is not None else 0
+            if len(chunk) >= _CHUNK or steps >= 10 * _CHUNK:
                 _take(index, commit, chunk)
                 chunk.clear()
+                steps = 0
             yield item
         _take(index, commit, chunk)
     finally:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.errors import BusyError
-from gitml.ledger.sync import TIP, Tell, offered, sync, taken, tell_nobody
+from gitml.ledger.layout import TIP
+from gitml.ledger.sync import Tell, offered, sync, taken, tell_nobody
 from gitml.ledger.verifying import Accepted, Refused, verified
 from gitml.repo.objects import Objects
 from gitml.repo.partial import complete

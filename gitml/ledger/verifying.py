@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby, tee
 from typing import NamedTuple
 
@@ -12,15 +13,15 @@ from gitml.core.action import Action, decode_action
 from gitml.core.digest import Digest, digest_of, from_hex
 from gitml.core.paths import clean, problem_with, problem_with_output
 from gitml.core.record import Run, StepRun, decode_run
-from gitml.ledger.layout import RecordFile, parse_path, record_folder
+from gitml.core.steprows import ReadRows, rows_of
+from gitml.ledger.layout import LARGEST, LARGEST_DESCRIPTION, RecordFile, folder_of, parse_path, record_folder
 from gitml.repo.logdiff import Offered
 from gitml.repo.objects import Header, Objects
 from gitml.store.bulk import Preimage
 
-LARGEST = 64 << 20
-"""Bytes of one file of a record; more is refused unread."""
-
 _FOLDER = re.compile(r"runs/\d{4}/\d\d/\d\d/([0-9a-f]{2})/\1[0-9a-f]{14}\Z")
+_BESIDE = re.compile(r"attestations/[0-9a-f]{16}\.json\Z")
+"""What a later gitml keeps beside the records; this one passes it on."""
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z")
 _CONTENTS = ("outputs", "logs")
 
@@ -58,10 +59,15 @@ def verified(
     """A verdict for each record among files that come in order of path. `is_known` tells whether the log has the record."""
     bad: dict[str, str] = {}
     for folder, of_record in _grouped(objects, _possible(offered, bad), lambda file: True):
-        why = bad.pop(folder, None)
+        record = _Record(folder)
+        why: str | None = None
+        for item in of_record:
+            if why is None:
+                why = _checked(record, item)
+        why = bad.pop(folder, None) or why
         if why is None:
             try:
-                yield _checked(folder, of_record, is_known)
+                yield record.whole(is_known(folder))
                 continue
             except ValueError as error:
                 why = str(error)
@@ -70,24 +76,39 @@ def verified(
         yield Refused(folder, why)
 
 
+def is_beside(path: str) -> bool:
+    """Whether a path of the log is no file of a record, but one that a later gitml keeps beside them."""
+    return _BESIDE.match(path) is not None
+
+
+def first_too_large(objects: Objects, offered: Iterable[Offered]) -> Refused | None:
+    """The first of files that no clone would take in for its size. Their contents are not read."""
+    asked, given = tee(offered)
+    for item, header in zip(given, objects.headers(item.oid for item in asked), strict=True):
+        if header.size > LARGEST:
+            folder = folder_of(item.path)
+            return Refused(folder, f"{item.path[len(folder) + 1 :]} is larger than {LARGEST >> 20} MiB")
+    return None
+
+
 def readable(objects: Objects, offered: Iterable[Offered]) -> Iterator[Accepted]:
     """What can be read of each record of the own log. Outputs and logs are not, and what is bad is left out: `fsck` names it."""
     needed = lambda file: file is not None and file.folder not in _CONTENTS  # noqa: E731
     for folder, of_record in _grouped(objects, _possible(offered, {}), needed):
-        found = Accepted([], None, {}, {}, [])
+        record = _Record(folder)
         for item in of_record:
-            try:
-                found = _with(found, folder, item)
-            except ValueError:
-                continue
-        yield found
+            with suppress(ValueError):
+                record.take(item)
+        yield record.what_is_good()
 
 
 def _possible(offered: Iterable[Offered], bad: dict[str, str]) -> Iterator[Offered]:
     """The files that are ones of a record by mode and path; why others are not goes to `bad`, by the record's folder."""
     for item in offered:
-        folder = _folder_of(item.path)
-        if _FOLDER.match(folder) is None:
+        folder = folder_of(item.path)
+        if _BESIDE.match(item.path) and item.mode == "100644":
+            yield item
+        elif _FOLDER.match(folder) is None:
             bad[item.path] = "a path that no record has"
         elif not _PLAIN.match(item.path, len(folder) + 1):
             bad[folder] = "a path that no record has"
@@ -97,78 +118,112 @@ def _possible(offered: Iterable[Offered], bad: dict[str, str]) -> Iterator[Offer
             yield item
 
 
-def _folder_of(path: str) -> str:
-    return "/".join(path.split("/", 6)[:6])
-
-
 def _grouped(
     objects: Objects, offered: Iterable[Offered], is_read: Callable[[RecordFile | None], bool]
-) -> Iterator[tuple[str, list[_File]]]:
-    """The files of each record, read as far as `is_read` says."""
+) -> Iterator[tuple[str, Iterator[_File]]]:
+    """The files of each record, read as far as `is_read` says, one at a time."""
     asked, given = tee((item, parse_path(item.path)) for item in offered)
     contents = objects.read_within((item.oid for item, file in asked if is_read(file)), LARGEST)
     files = (
         _File(item, file, *next(contents)) if is_read(file) else _File(item, file, None, b"") for item, file in given
     )
-    for folder, group in groupby(files, lambda file: _folder_of(file.offered.path)):
-        yield folder, list(group)
+    yield from groupby(files, lambda file: folder_of(file.offered.path))
 
 
-def _checked(folder: str, files: list[_File], is_known: Callable[[str], bool]) -> Accepted:
-    """What the record brings; ValueError saying what contradicts what."""
-    found = Accepted([], None, {}, {}, [])
-    for item in files:
-        name = item.offered.path[len(folder) + 1 :]
-        if item.header is None or item.header.kind != "blob":
-            raise ValueError(f"{name} did not come with it")
-        if item.header.size > LARGEST:
-            raise ValueError(f"{name} is larger than {LARGEST >> 20} MiB")
-        if (
-            item.file is not None
-            and item.file.folder in _CONTENTS
-            and digest_of(item.content) != from_hex(item.file.name)
-        ):
-            raise ValueError(f"{name} holds other bytes than its name says")
-        found = _with(found, folder, item)
-    run = found.run
-    if run is None:
-        if not is_known(folder):
-            raise ValueError("it has no run.json")
-        return found
-    for step in run.steps:
-        if step.outcome == "executed" and step.key in found.actions:
-            _check_outputs(step, found.actions[step.key])
-    return found
+def _checked(record: _Record, item: _File) -> str | None:
+    """What contradicts what when the record has one more file; None: nothing does."""
+    name = item.offered.path[len(record.folder) + 1 :]
+    if item.header is None or item.header.kind != "blob":
+        return f"{name} did not come with it"
+    if item.header.size > LARGEST:
+        return f"{name} is larger than {LARGEST >> 20} MiB"
+    try:
+        if item.file is not None and item.file.folder in _CONTENTS:
+            _check_content(item.file, item.content)
+        record.take(item)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
-def _with(found: Accepted, folder: str, item: _File) -> Accepted:
-    """`found` and what one more file brings; ValueError saying what is wrong with it. Files of a later gitml are only kept."""
-    found.files.append(item.offered)
-    if item.file is None:
-        return found
-    kind, name = item.file.folder, item.file.name
-    if kind in _CONTENTS:
-        found.inline.append((from_hex(name), item.offered.oid))
-        return found
-    if not kind:
-        return found._replace(run=_run(folder, item.content, len(item.offered.oid)))
-    if kind == "reproductions":
-        json.loads(item.content)
-        return found
-    digest = digest_of(item.content)
-    if name != f"{digest[7:]}.json":
-        raise ValueError(f"{kind}/{name} holds other bytes than its name says")
-    if kind == "actions":
-        action = decode_action(item.content)
-        _check_mounts(action)
-        found.actions[digest] = Preimage(item.content, action)
-    else:
-        found.environments[digest] = item.content
-    return found
+def _check_content(file: RecordFile, content: bytes) -> None:
+    if digest_of(content) != from_hex(file.name):
+        raise ValueError(f"{file.folder}/{file.name} holds other bytes than its name says")
 
 
-def _run(folder: str, content: bytes, oid_length: int) -> Run:
-    run = decode_run(content)
+class _Record:
+    """A record as its files come. Contents of outputs and logs are not kept."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.found = Accepted([], None, {}, {}, [])
+        self.head: tuple[bytes, int] | None = None
+        self.steps: dict[str, bytes] = {}
+        self.size = 0
+
+    def take(self, item: _File) -> None:
+        """Adds a file; ValueError saying what is wrong with it. Files of a later gitml are only kept in the log."""
+        self.found.files.append(item.offered)
+        if item.file is None:
+            return
+        kind, name = item.file.folder, item.file.name
+        if kind in _CONTENTS:
+            self.found.inline.append((from_hex(name), item.offered.oid))
+            return
+        self.size += len(item.content)
+        if self.size > LARGEST_DESCRIPTION:
+            raise ValueError(f"what it says of the run is more than {LARGEST_DESCRIPTION >> 20} MiB")
+        if not kind:
+            self.head = (item.content, len(item.offered.oid))
+        elif kind == "reproductions":
+            json.loads(item.content)
+        elif kind == "steps":
+            self.steps[name.removesuffix(".jsonl")] = item.content
+        else:
+            self._take_by_digest(kind, name, item.content)
+
+    def _take_by_digest(self, kind: str, name: str, content: bytes) -> None:
+        digest = digest_of(content)
+        if name != f"{digest[7:]}.json":
+            raise ValueError(f"{kind}/{name} holds other bytes than its name says")
+        if kind == "actions":
+            action = decode_action(content)
+            _check_mounts(action)
+            self.found.actions[digest] = Preimage(content, action)
+        else:
+            self.found.environments[digest] = content
+
+    def whole(self, is_known: bool) -> Accepted:
+        """What the record brings; ValueError saying what contradicts what. One that `is_known` need not have all."""
+        if _BESIDE.match(self.folder):
+            return self.found
+        if self.head is None:
+            if not is_known:
+                raise ValueError("it has no run.json")
+            for name, content in self.steps.items():
+                rows_of(name, content)
+            return self.found
+        run = _run(self.folder, *self.head, self._rows)
+        for step in run.steps:
+            if step.outcome == "executed" and step.key in self.found.actions:
+                _check_outputs(step, self.found.actions[step.key])
+        return self.found._replace(run=run)
+
+    def what_is_good(self) -> Accepted:
+        """What of the record can be read."""
+        with suppress(ValueError):
+            if self.head is not None:
+                return self.found._replace(run=_run(self.folder, *self.head, self._rows))
+        return self.found
+
+    def _rows(self, name: str) -> bytes:
+        if name not in self.steps:
+            raise ValueError(f"steps/{name}.jsonl did not come with it")
+        return self.steps[name]
+
+
+def _run(folder: str, content: bytes, oid_length: int, read: ReadRows) -> Run:
+    run = decode_run(content, read)
     if run.id != folder[-16:]:
         raise ValueError(f"it tells of run {run.id[:32]!r}")
     try:

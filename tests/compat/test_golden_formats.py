@@ -47,7 +47,7 @@ def test_the_golden_files_are_those_of_their_sums() -> None:
 
 
 def test_the_formats_are_those_of_the_golden_files() -> None:
-    assert (action.FORMAT, record.FORMAT, HEADER) == (2, 1, b"gitml tree 1\n")
+    assert (action.FORMAT, record.FORMATS, HEADER) == (2, (1, 2), b"gitml tree 1\n")
 
 
 @pytest.mark.parametrize("name", named("action-"))

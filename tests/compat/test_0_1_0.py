@@ -1,0 +1,91 @@
+"""gitml 0.1.0 and this one on the same repositories: it reads what uses nothing new, and leaves alone what does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitml.core.config import Config
+from gitml.flow.recording import Evidence, record_run
+from tests.kit.commandline import Project
+from tests.kit.largeruns import cold, step_names
+from tests.kit.oldgitml import as_0_1_0, unpack_0_1_0
+from tests.kit.project import Project as Library
+from tests.kit.team import Team
+
+pytestmark = pytest.mark.slow
+RUNS = "refs/gitml/runs"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack_0_1_0(tmp_path_factory.mktemp("gitml-0.1.0"))
+
+
+def record_many(person: Project) -> str:
+    """Records a run that takes format 2; its id."""
+    with Library(person.path).workspace() as ws:
+        run = cold(person.repo.git("rev-parse", "HEAD"), step_names(1200))
+        record_run(ws, run, Evidence({}, {}), Config())
+    return run.id
+
+
+def test_it_is_that_version(tmp_path: Path, packages: Path) -> None:
+    ann = Team(tmp_path).person("ann")
+    assert as_0_1_0(ann, packages).do("--version").out.split()[-1] == "0.1.0"
+    assert packages.joinpath("gitml/core/record.py").read_text().count("FORMAT = 1") == 1
+
+
+def test_what_this_gitml_records_of_an_ordinary_run_it_reads_and_the_other_way_round(
+    tmp_path: Path, packages: Path
+) -> None:
+    team = Team(tmp_path)
+    ann, bob = team.person("ann"), as_0_1_0(team.person("bob"), packages)
+    here = ann.run()
+    ann.do("push")
+    assert bob.do("fetch", "--json").json["received"]["runs"] == 1
+    assert bob.do("show", here["run"], "--json").json["steps"] == here["steps"]
+    there = bob.run("-S", "who=bob")
+    bob.do("push")
+    assert ann.do("fetch", "--json").json["received"]["runs"] == 1
+    assert ann.do("show", there["run"], "--json").json["steps"] == there["steps"]
+    assert ann.do("fsck").code == 0
+
+
+def test_it_refuses_a_run_of_format_2_by_name_and_takes_in_the_others(tmp_path: Path, packages: Path) -> None:
+    team = Team(tmp_path)
+    ann, bob = team.person("ann"), team.person("bob")
+    old = as_0_1_0(bob, packages)
+    mine = old.run("-S", "who=bob")["run"]
+    plain, many = ann.run()["run"], record_many(ann)
+    ann.do("push")
+    before = bob.repo.git("ls-tree", "-r", RUNS)
+    refused = old.do("fetch", "--json", code=3).json["refused"]
+    assert [(one["path"][-16:], one["why"]) for one in refused] == [
+        (many, "run record of format 2; this gitml reads format 1")
+    ]
+    assert {row["run"] for row in old.do("log", "--json").json} == {mine, plain}
+    assert set(before.split("\n")) < set(bob.repo.git("ls-tree", "-r", RUNS).split("\n"))
+    assert many not in bob.repo.git("ls-tree", "-r", RUNS)
+    # and this gitml, in the same clone, takes in what the older one passed over
+    assert {row["run"] for row in bob.do("log", "--json").json} == {mine, plain, many}
+    assert bob.do("fsck").code == 0
+
+
+def test_in_one_clone_both_read_what_the_other_recorded_and_it_names_the_format_that_is_newer(
+    tmp_path: Path, packages: Path
+) -> None:
+    ann = Team(tmp_path).person("ann")
+    old = as_0_1_0(ann, packages)
+    first = old.run()["run"]
+    many = record_many(ann)
+    second = old.run("-S", "who=second")["run"]
+    third = ann.run("-S", "who=third")["run"]
+    assert {row["run"] for row in ann.do("log", "--json").json} == {first, many, second, third}
+    assert {row["run"] for row in old.do("log", "--json").json} >= {first, second, third}
+    assert len(ann.do("show", many, "--json").json["steps"]) == 1200
+    tip = ann.repo.git("rev-parse", RUNS)
+    faults = old.do("fsck", "--json", code=3).json["faults"]
+    assert any(many in fault["name"] and "format 2" in fault["what"] for fault in faults)
+    assert ann.repo.git("rev-parse", RUNS) == tip
