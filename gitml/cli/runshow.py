@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitml.cli.progress.leftovers import how_to_have
@@ -12,6 +12,7 @@ from gitml.cli.words import ago, cells, clipped, columns, cost, duration, moment
 from gitml.history.following import RUNNING, WAITING
 
 if TYPE_CHECKING:
+    from gitml.core.digest import Digest
     from gitml.core.record import Run, StepRun
     from gitml.history.following import Standing
     from gitml.store.runs import RunRow
@@ -74,8 +75,8 @@ def _notes(row: RunRow) -> str:
     return "  ".join(notes)
 
 
-def run_lines(run: Run, now: float) -> list[str]:
-    """One run in full."""
+def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str]:
+    """One run in full; `elsewhere` says of outputs that are not on this machine where they are."""
     status = paint(run.status, STATUS_COLOURS.get(run.status, ""), sys.stdout)
     took = duration((now if run.status == "running" else run.ended) - run.started)
     commit = run.commit[:12] + (
@@ -104,7 +105,7 @@ def run_lines(run: Run, now: float) -> list[str]:
         facts.append(("error", paint(safe(run.error), "red", sys.stdout)))
     lines = [f"{paint(f'{name:<10}', 'dim', sys.stdout)} {value}" for name, value in facts]
     for step in run.steps:
-        lines += ["", *_step_lines(step)]
+        lines += ["", *_step_lines(step, elsewhere)]
         if step.partial():
             lines += [f"  left     {line}" for line in left_lines(run, step)]
     return lines
@@ -141,7 +142,7 @@ def left_lines(run: Run, step: StepRun) -> list[str]:
     return [*lines, how_to_have(run, step)]
 
 
-def _step_lines(step: StepRun) -> list[str]:
+def _step_lines(step: StepRun, elsewhere: Mapping[Digest, str]) -> list[str]:
     outcome = paint(step.outcome, OUTCOME_COLOURS[step.outcome], sys.stdout)
     took = f" in {duration(step.seconds)}" if step.outcome in ("executed", "failed") else ""
     saved = f", saved {duration(step.saved.wall)}" if step.saved is not None and step.outcome == "reused" else ""
@@ -153,7 +154,8 @@ def _step_lines(step: StepRun) -> list[str]:
         used = step.cost
         lines.append(f"  cost     {cost(used.wall, used.cpu, used.peak_memory)}{attempts}")
     for ref in step.outputs:
-        lines.append(f"  output   {safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}")
+        absent = f"  {safe(elsewhere[ref.digest])}" if ref.digest in elsewhere else ""
+        lines.append(f"  output   {safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}{absent}")
     if step.metrics:
         told = ", ".join(f"{safe(name)} {number(value)}" for name, value in step.metrics.items())
         lines.append(f"  metrics  {told}")

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from gitml.core.result import OutputRef
     from gitml.flow.choosing import Choice
     from gitml.flow.downloading import Downloaded
+    from gitml.flow.staying import Staying
     from gitml.flow.uploading import Forecast
     from gitml.store.remote.transfer import Sent
 
 _STOPPING = "stopping; what was moved stays"
+_NAMED = 3  # artifacts that stay here which are named in one line
 _PATIENCE = 5.0  # seconds from Ctrl-C until a remote that doesn't answer is waited for no more
 
 
@@ -73,19 +75,23 @@ def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
         return download(session.ws, choice, progress, stopping.stop)
 
 
-def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> None:
-    """Brings to this machine what of these is only in a remote store. RemoteError when a remote that may have it fails."""
+def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
+    """Brings to this machine what of these is only in a remote store; why, in words, those are not here that it could not bring.
+
+    RemoteError when a remote that may have it fails.
+    """
     from gitml.flow.availability import Availability
 
     here = Availability(session.ws)
     lacking = [output for output in outputs if not here.is_here(output)]
     if not lacking:
-        return
+        return ""
     from gitml.flow.downloading import bring, refuse_lost
 
     with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         brought = bring(session.ws, lacking, progress, stopping.stop)
     refuse_lost(brought)
+    return here.absence()
 
 
 class Progress:
@@ -130,6 +136,31 @@ def sent_lines(sent: Sequence[Sent]) -> list[str]:
         lines.append(f"{safe(one.remote)}: {', '.join(told)}")
         lines += [f"{safe(one.remote)}: refused {safe(name)}: {safe(why)}" for name, why in one.refused]
     return lines
+
+
+def stays_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
+    """What is on this machine alone after a push, and what would change that: one line, with ``-v`` one for each as well."""
+    if not stays:
+        return []
+    from gitml.flow.staying import mend_of
+
+    shown = [f"{safe(one.name)} of run {one.run[:8]}" for one in stays]
+    named = ", ".join(shown[:_NAMED]) + (
+        f" and {len(stays) - _NAMED:,} more (-v lists all)" if len(stays) > _NAMED else ""
+    )
+    total = size(sum(one.size for one in stays))
+    verb = "stays" if len(stays) == 1 else "stay"
+    lines = [f"{count(len(stays), 'artifact')} ({total}) {verb} here: {named}; {mend_of(session.ws)}"]
+    if session.verbose:
+        lines += columns(
+            [[f"  {name}", size(one.size)] for name, one in zip(shown, stays, strict=True)], right=frozenset({1})
+        )
+    return lines
+
+
+def stays_as_data(stays: Sequence[Staying]) -> list[dict[str, Any]]:
+    """What ``--json`` shows of it."""
+    return [one._asdict() for one in stays]
 
 
 def sent_as_data(one: Sent) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput, CodeFile
@@ -48,7 +48,11 @@ class Parts(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there once inputs are known."""
+    """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there once inputs are known.
+
+    `result` is what is known of it: of a step that is reused, or that runs only if what it made is needed. `absent` are the outputs
+    of a known result whose bytes can't be had.
+    """
 
     kind: str
     reason: str
@@ -56,16 +60,21 @@ class Decision(NamedTuple):
     key: Digest | None = None
     result: ActionResult | None = None
     hint: str | None = None
+    absent: tuple[str, ...] = ()
 
 
 class Policy(NamedTuple):
-    """`forced` steps run whatever is known; `reuse` False runs every step."""
+    """`forced` steps run whatever is known; `reuse` False runs every step. What the steps `asked` for make must be had."""
 
     forced: frozenset[str] = frozenset()
     reuse: bool = True
+    asked: frozenset[str] = frozenset()
 
 
 ALWAYS_REUSE = Policy()
+
+NEEDED, PERHAPS, NOT_NEEDED = "needed", "perhaps", "not needed"
+"""Whether the bytes of what a step makes must be had: by whoever asked, or by a step that runs."""
 
 
 class Plan(NamedTuple):
@@ -92,10 +101,13 @@ def decide(
     policy: Policy = ALWAYS_REUSE,
     *,
     foresee: bool = False,
+    need: str = NEEDED,
+    absence: Callable[[], str] = lambda: "is not here",
 ) -> Decision:
     """What becomes of `step`, given the content of its parts and what is known.
 
-    `available` tells whether an output's bytes can be had without running; a result whose bytes are gone counts for nothing.
+    `available` tells whether an output's bytes can be had without running, and `absence` in words why they can't. A result whose
+    bytes can't be had is as good as any while nothing needs them, and counts for nothing once something does.
     With `foresee` the reason of a step that waits also tells what has changed in it already: for people, as it takes a while.
     """
     for part in (*parts.inputs, parts.code, parts.environment):
@@ -119,10 +131,39 @@ def decide(
     result = cached.result(key)
     if result is None:
         return Decision(RUN, _why(action, key, parts.described, cached, pipeline, step.name), action, key)
-    for output in result.outputs:
-        if not available(output):
-            return Decision(RUN, f"output {output.name} of run {result.run[:8]} is no longer stored", action, key)
-    return Decision(REUSE, f"same as in run {result.run[:8]}", action, key, result)
+    absent = tuple([output.name for output in result.outputs if not available(output)])
+    if absent and need != NOT_NEEDED:
+        why = f"output {absent[0]} of run {result.run[:8]} {absence()}"
+        if need == NEEDED:
+            return Decision(RUN, why, action, key, absent=absent)
+        return Decision(UNKNOWN, f"{why}: runs if a step needs it", action, key, result, absent=absent)
+    return Decision(REUSE, f"same as in run {result.run[:8]}", action, key, result, absent=absent)
+
+
+def last_steps(steps: Mapping[str, GraphStep], names: Iterable[str]) -> frozenset[str]:
+    """Those of `names` whose outputs no other of them takes in: what they make is what a run is for."""
+    left = dict.fromkeys(names)
+    for name in tuple(left):
+        for binding in steps[name].inputs:
+            if binding.step is not None:
+                left.pop(binding.step, None)
+    return frozenset(left)
+
+
+def needed_by(steps: Mapping[str, GraphStep], decisions: Mapping[str, Decision], kind: str) -> set[str]:
+    """The reused steps whose absent outputs are taken in by steps that are decided to be `kind`; and by these, as they run then."""
+    absent = {name: set(d.absent) for name, d in decisions.items() if d.kind == REUSE and d.absent}
+    found: set[str] = set()
+    if not absent:
+        return found
+    todo = [name for name, decision in decisions.items() if decision.kind == kind]
+    while todo:
+        for binding in steps[todo.pop()].inputs:
+            parent = binding.step
+            if parent is not None and parent not in found and binding.port in absent.get(parent, ()):
+                found.add(parent)
+                todo.append(parent)
+    return found
 
 
 def action_of(step: GraphStep, parts: Parts) -> Action:

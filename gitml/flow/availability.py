@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gitml.core.digest import Digest, digest_of
-from gitml.core.result import OutputRef
+from gitml.core.result import ActionResult, OutputRef
 from gitml.core.tree import decode_tree
 from gitml.errors import IntegrityError
 from gitml.workspace import Workspace
@@ -31,6 +31,7 @@ class Availability:
         self._remotes: Remotes | None = None
         self._answers: dict[Digest, bool] = {}
         self._questions: list[OutputRef] | None = None
+        self._in_records: dict[Digest, bool] = {}
 
     @property
     def remotes(self) -> Remotes:
@@ -46,10 +47,22 @@ class Availability:
         return self.is_here(output) or self._is_remote(output)
 
     def is_here(self, output: OutputRef) -> bool:
-        """Whether all of an output is in the Store or in records."""
-        if self.store.has(output.digest, output.size, tree=output.is_tree):
-            return True
-        return self.is_inline(output.digest, tree=output.is_tree)
+        """Whether all of an output can be had on this machine: from the Store, from records, or some of it from each."""
+        return self.holds(output.digest, output.size, tree=output.is_tree)
+
+    def absence(self) -> str:
+        """In words, of an output that can't be had."""
+        if self.remotes.specs:
+            return "is not here and no remote store has it"
+        return "is not here: it was not pushed to a remote store"
+
+    def is_spoilt(self, result: ActionResult) -> bool:
+        """Whether something of a result that can't be had went bad here: set aside, or a directory with parts missing."""
+        return any(
+            self.store.is_quarantined(output.digest) or (output.is_tree and self.store.is_sound(output.digest))
+            for output in result.outputs
+            if not self.has(output)
+        )
 
     # Remote stores
 
@@ -101,19 +114,31 @@ class Availability:
 
     # Records
 
-    def is_inline(self, digest: Digest, *, tree: bool) -> bool:
-        """Whether all of some content is in records, or what is not is here."""
+    def in_records(self, digest: Digest, *, tree: bool) -> bool:
+        """Whether records hold all of some content, so that every clone has it. What the Store has counts for nothing."""
+        known = self._in_records.get(digest)
+        if known is None:
+            oid = self.index.inline(digest)
+            known = self._in_records[digest] = oid is not None and (
+                not tree
+                or all(
+                    self.in_records(entry.digest, tree=entry.kind == "d")
+                    for entry in decode_tree(self._content(digest, oid))
+                )
+            )
+        return known
+
+    def holds(self, digest: Digest, size: int, *, tree: bool) -> bool:
+        """Whether all of some content can be had on this machine, from the Store or from records."""
+        if self.store.has(digest, size, tree=tree):
+            return True
         # Content that went bad here is made again by running, which also shows whether it can be; see docs/architecture.md.
         oid = self.index.inline(digest)
         if oid is None or self.store.is_quarantined(digest):
             return False
-        if not tree:
-            return True
-        listing = self._content(digest, oid)
-        return all(
-            self.store.has(entry.digest, entry.size, tree=entry.kind == "d")
-            or self.is_inline(entry.digest, tree=entry.kind == "d")
-            for entry in decode_tree(listing)
+        return not tree or all(
+            self.holds(entry.digest, entry.size, tree=entry.kind == "d")
+            for entry in decode_tree(self._content(digest, oid))
         )
 
     def bring_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
@@ -122,17 +147,24 @@ class Availability:
             self.fetch_digest(output.digest, tree=output.is_tree)
         return [o for o in outputs if not self.store.has(o.digest, o.size, tree=o.is_tree)]
 
-    def fetch_digest(self, digest: Digest, *, tree: bool) -> None:
-        """Puts one Blob, or a Tree with all below it, into the Store if it is only inline."""
+    def fetch_digest(self, digest: Digest, *, tree: bool) -> bool:
+        """Puts one Blob, or a Tree with all below it, into the Store if it is only inline; whether all of it is there then.
+
+        A listing comes last: of a Tree whose content is not all to be had here it would tell of files that are missing.
+        """
         oid = self.index.inline(digest)
         if oid is None:
-            return
+            return False
         content = self._content(digest, oid)
+        whole = True
         if tree:
             for entry in decode_tree(content):
-                self.fetch_digest(entry.digest, tree=entry.kind == "d")
-        if not self.store.has(digest, len(content), tree=False):
+                is_tree = entry.kind == "d"
+                if not self.fetch_digest(entry.digest, tree=is_tree):
+                    whole = self.store.has(entry.digest, entry.size, tree=is_tree) and whole
+        if whole and not self.store.has(digest, len(content), tree=False):
             self.store.put(content)
+        return whole
 
     def _content(self, digest: Digest, oid: str) -> bytes:
         content = self.records.read(oid)

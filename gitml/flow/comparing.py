@@ -28,16 +28,9 @@ def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, 
         return []
     if one.is_tree != two.is_tree:
         return [FileDifference("", f"{one.kind} became {two.kind}")]
-    if not available.has(one):
-        return [
-            FileDifference(
-                "", f"other bytes ({one.digest[7:19]} became {two.digest[7:19]}; the first are no longer stored)"
-            )
-        ]
-    if not _brought(available, one):
-        return [
-            FileDifference("", f"other bytes ({one.digest[7:19]} became {two.digest[7:19]}; the first can't be had)")
-        ]
+    if not available.has(one) or not _brought(available, one):
+        which = f"{one.digest[7:19]} became {two.digest[7:19]}"
+        return [FileDifference("", f"other bytes ({which}; the first {available.absence()})")]
     if one.is_tree:
         return list(_trees(store, one.digest, two.digest, ""))
     return [FileDifference("", _files(store, one.digest, two.digest))]

@@ -101,8 +101,4 @@ def root_of(output: OutputRef) -> Root:
 
 def _absent(ws: Workspace, roots: Sequence[Root]) -> list[Root]:
     here = Availability(ws)
-    return [
-        root
-        for root in roots
-        if not ws.store.has(root.digest, root.size, tree=root.tree) and not here.is_inline(root.digest, tree=root.tree)
-    ]
+    return [root for root in roots if not here.holds(root.digest, root.size, tree=root.tree)]

@@ -56,7 +56,7 @@ class _Side:
         self.graph = loaded.graph
         self.planner = Planner(ws, loaded, Policy())
         self.plan = self.planner.plan(list(self.graph.steps), foresee=True)
-        self.results = {n: d.result if d.kind == REUSE else None for n, d in self.plan.decisions.items()}
+        self.results = {n: d.result for n, d in self.plan.decisions.items()}
 
     def named(self, step: str) -> list[str]:
         self.graph.select([step])

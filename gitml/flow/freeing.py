@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.record import Run
 from gitml.errors import BusyError, InputError
+from gitml.flow.availability import Availability
 from gitml.flow.hygiene import PIN, named_commits
 from gitml.flow.recovery import recover
 from gitml.ledger.runs import recorded_runs
@@ -57,7 +58,8 @@ def consider(ws: Workspace, digests: Collection[Digest]) -> Freeing:
     """What freeing these artifacts would do; nothing is changed. Reads all records: seconds for 100,000 runs."""
     asked = frozenset(digests)
     look = _look(ws, asked)
-    inline = sum(1 for digest in asked if ws.index.inline(digest) is not None)
+    trees, records = ws.index.output_trees(), Availability(ws)
+    inline = sum(1 for digest in asked if records.in_records(digest, tree=digest in trees))
     gone, stay = (sum(ws.store.size_of(digest) or 0 for digest in some) for some in (look.going, look.shared))
     return Freeing(tuple(asked), len(look.going), gone, stay, look.keepers, inline)
 

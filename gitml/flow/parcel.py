@@ -49,6 +49,7 @@ def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[
         for decision in plan.decisions.values()
         if decision.kind == REUSE and decision.result
         for output in decision.result.outputs
+        if output.name not in decision.absent
     }
     available = planner.availability
     return [o for o in outputs.values() if not (available.on_machines(o) and (few or not available.is_here(o)))]
@@ -68,7 +69,7 @@ def make_parcel(
     _take_along(ws, planner, list(taken), os.path.join(folder, OBJECTS))
     with open(os.path.join(folder, KNOWN), "w") as known:
         for name, decision in plan.decisions.items():
-            if decision.kind == REUSE and decision.action and decision.key and decision.result:
+            if decision.action and decision.key and decision.result:
                 preimage = decision.action.preimage().decode("ascii")
                 known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
     for digest, source in _lfs_objects(ws, planner, [name for name, d in plan.decisions.items() if d.kind != REUSE]):

@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING
 from gitml.core.config import LOCAL
 from gitml.core.digest import Digest
 from gitml.core.graph import Graph, GraphStep
-from gitml.core.plan import BLOCKED, REUSE, RUN, UNKNOWN, Decision, Plan, Policy, decide, forced
+from gitml.core.plan import (
+    BLOCKED,
+    NEEDED,
+    NOT_NEEDED,
+    PERHAPS,
+    REUSE,
+    RUN,
+    UNKNOWN,
+    Decision,
+    Plan,
+    Policy,
+    decide,
+    forced,
+    last_steps,
+    needed_by,
+)
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult, OutputRef
 from gitml.flow.availability import Availability
@@ -46,6 +61,9 @@ class Planner:
         self.availability = Availability(ws)
         self.policy = policy
         self.index = ws.index
+        self.needed: set[str] = (
+            set()
+        )  # steps whose outputs must be had: what is known of one without its bytes does not do
 
     @cached_property
     def lfs(self) -> LfsInputs:
@@ -54,11 +72,31 @@ class Planner:
 
         return LfsInputs(self.ws, self._source)
 
-    def decide(self, step: GraphStep, results: dict[str, ActionResult | None], *, foresee: bool = False) -> Decision:
-        """What becomes of `step` when the steps before it gave `results`."""
+    def decide(
+        self,
+        step: GraphStep,
+        results: dict[str, ActionResult | None],
+        *,
+        foresee: bool = False,
+        need: str | None = None,
+    ) -> Decision:
+        """What becomes of `step` when the steps before it gave `results`; `need` is by default what is in `needed`."""
         parts = self.finder.parts(step, results)
-        available, pipeline = self.availability.has, self.graph.pipeline
-        decision = decide(step, parts, self.index, available, pipeline, self.policy, foresee=foresee)
+        here, pipeline = self.availability, self.graph.pipeline
+        need = need or (NEEDED if step.name in self.needed else NOT_NEEDED)
+
+        def decided(need: str) -> Decision:
+            return decide(
+                *(step, parts, self.index, here.has, pipeline, self.policy),
+                foresee=foresee,
+                need=need,
+                absence=here.absence,
+            )
+
+        decision = decided(need)
+        # What went bad here is made again at once, which also shows whether it can be.
+        if need != NEEDED and decision.absent and decision.result is not None and here.is_spoilt(decision.result):
+            decision = decided(NEEDED)
         if decision.kind in (RUN, UNKNOWN) and self.target(step) == LOCAL:
             missing = self.asked(step).missing_from(self.capacity)
             if missing:
@@ -121,12 +159,27 @@ class Planner:
         return Plan(decisions, tuple(self.availability.warnings))
 
     def _decisions(self, names: Sequence[str], *, foresee: bool) -> dict[str, Decision]:
+        """First as if nobody needed what can't be had; then what steps that run need of it runs too, and before them."""
+        steps = self.graph.steps
+        self.needed = set(self.policy.asked or last_steps(steps, names))
+        decisions, results = self._pass(names, foresee=foresee)
+        needed = needed_by(steps, decisions, RUN)
+        if needed:
+            self.needed |= needed
+            decisions, results = self._pass(names, foresee=foresee)
+        for name in needed_by(steps, decisions, UNKNOWN):
+            decisions[name] = self.decide(steps[name], results, foresee=foresee, need=PERHAPS)
+        return decisions
+
+    def _pass(
+        self, names: Sequence[str], *, foresee: bool
+    ) -> tuple[dict[str, Decision], dict[str, ActionResult | None]]:
         results: dict[str, ActionResult | None] = {}
         decisions: dict[str, Decision] = {}
         for name in names:
             decision = decisions[name] = self.decide(self.graph.steps[name], results, foresee=foresee)
-            results[name] = decision.result if decision.kind == REUSE else None
-        return decisions
+            results[name] = decision.result
+        return decisions, results
 
     def known_result(self, key: Digest) -> ActionResult | None:
         """The result of `key` when all its bytes can be had: another process may just have made it."""
@@ -142,6 +195,10 @@ class Planner:
         """
         pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
         return self.availability.bring_inline([ref for _, ref in inputs_made(step, results)]) + pointed
+
+    def absent(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
+        """The inputs of `step` that other steps made and that can't be had, each with the step that did."""
+        return [(parent, ref) for parent, ref in inputs_made(step, results) if not self.availability.has(ref)]
 
     def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
@@ -183,7 +240,8 @@ def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
 
 def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:
     """`--force` runs the named steps again, or all when none is named; without `reuse` every step runs."""
-    if not force:
-        return Policy(reuse=reuse)
     steps = loaded.graph.steps.values()
-    return Policy(frozenset(s.name for s in steps if not wanted or s.name in wanted or s.base in wanted), reuse)
+    asked = frozenset([s.name for s in steps if s.name in wanted or s.base in wanted] if wanted else ())
+    if not force:
+        return Policy(reuse=reuse, asked=asked)
+    return Policy(asked if wanted else frozenset(loaded.graph.steps), reuse, asked)

@@ -72,7 +72,7 @@ def check_remote(
     try:
         source = remotes.source(spec)
         here = Availability(ws)
-        roots = [r for r in chosen_roots(ws, Choice()) if not here.is_inline(r.digest, tree=r.tree)]
+        roots = [r for r in chosen_roots(ws, Choice()) if not here.in_records(r.digest, tree=r.tree)]
         checker = _Checker(source, roots)
         faults = checker.faults(sample)
         spoilt = checker.roots_with({digest for digest, _ in faults})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.events import Note, StepFinished, StepWaits
@@ -150,7 +150,8 @@ class Scheduler:
             name = todo.pop()
             step = self.graph.steps[name]
             decision = self.plan.decisions[name]
-            if decision.action is None:  # an input was not known when the plan was made
+            # An input was not known when the plan was made, or whether anything needs what it makes.
+            if decision.action is None or decision.kind == UNKNOWN:
                 decision = self.planner.decide(step, self.outcomes.results)
             if decision.kind == REUSE:
                 assert decision.result is not None
@@ -259,9 +260,18 @@ class Scheduler:
                 return
         try:
             lacking = self.planner.lacking(step, decision, self.outcomes.results)
+            absent = self.planner.absent(step, self.outcomes.results) if lacking else []
         except BaseException:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
             raise
+        if absent:
+            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            absence = self.planner.availability.absence()
+            for parent, output in absent:
+                text = f"{step.name} needs {parent}.{output.name}, which {absence}: {parent} runs again"
+                self.emit(Note("note", text))
+            self.remake([parent for parent, _ in absent], step.name)
+            return
         if lacking and not self.supplies.left_to_machine(step, lacking, self.outcomes.results):
             self.supplies.bring(step.name, decision, lacking)
             return
@@ -301,8 +311,13 @@ class Scheduler:
             why = "; ".join(arrival.problems) or "no remote has it any more"
             self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
             lost.append(parent)
+        self.remake(lost, name)
+
+    def remake(self, parents: Sequence[str], name: str) -> None:
+        """Has steps that were reused run after all, and then `name`, which needs what they make."""
         self.remade = True
-        again = self.outcomes.take_back(name, lost)
+        self.planner.needed.update(parents)
+        again = self.outcomes.take_back(name, parents)
         for step in (name, *again):
             self.forget_decision(step)
         for parent in again:

@@ -17,7 +17,9 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.store.remote.sending import Sender
 
-_UPLOADED = "uploaded"  # kind of fact: remote -> the record up to which all was looked at
+# Kind of fact: remote -> the record up to which all was looked at. What 0.1.0 remembered as "uploaded" counts no more: it had left
+# out directories whose listing alone is in a record.
+_UPLOADED = "uploaded-2"
 
 
 class Forecast(NamedTuple):
@@ -115,12 +117,19 @@ def _uploaded(remotes: Remotes, spec: RemoteSpec) -> tuple[str, str]:
 
 
 def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]:
-    """What is chosen of what was recorded after `before`, without what is in records anyway."""
+    """What is chosen of what was recorded after `before`, without what is in records anyway.
+
+    Of what is partly in records and partly in the Store, all is in the Store then, where it is uploaded from.
+    """
     from gitml.flow.availability import Availability
     from gitml.flow.choosing import chosen_roots
 
     here = Availability(ws)
-    return [root for root in chosen_roots(ws, choice, before) if not here.is_inline(root.digest, tree=root.tree)]
+    roots = [root for root in chosen_roots(ws, choice, before) if not here.in_records(root.digest, tree=root.tree)]
+    for root in roots:
+        if root.tree and not ws.store.has(root.digest, root.size, tree=True):
+            here.fetch_digest(root.digest, tree=True)
+    return roots
 
 
 def _sender(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> Sender:

@@ -45,6 +45,24 @@ def bring_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, st
     return brought
 
 
+def where_else(ws: Workspace, outputs: Iterable[OutputRef]) -> dict[Digest, str]:
+    """Of outputs that are not on this machine: where they are, in words, as far as that is known here; no remote store is asked."""
+    from gitml.flow.availability import Availability
+
+    here = Availability(ws)
+    absent = {output.digest: output for output in outputs if not here.is_here(output)}
+    if not absent:
+        return {}
+    remotes, told = here.remotes, here.absence()
+    known = [(spec.name, remotes.known(spec)) for spec in remotes.specs]
+    found = {}
+    for digest in absent:
+        names = [name for name, one in known if one.says(digest)]
+        asked = "not here: `gitml pull` asks the remote stores" if known else told.removeprefix("is ")
+        found[digest] = f"in {', '.join(names)}, not here" if names else asked
+    return found
+
+
 def output_of(artifact: Artifact) -> OutputRef:
     """An artifact as the output of a step that made it."""
     return OutputRef(artifact.name, artifact.kind, artifact.digest, artifact.size or 0)

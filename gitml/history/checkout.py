@@ -32,12 +32,14 @@ class _Job(NamedTuple):
     path: str
 
 
-def checkout(ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False) -> list[Written]:
+def checkout(
+    ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False, absence: str = "is not here"
+) -> list[Written]:
     """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
 
-    InputError before anything is written when a file is in the way that differs (unless `force`), when content is no
-    longer stored, or when the way leads through a link out of the destination. Nothing called ``.git`` is ever written or
-    replaced, whatever a record says: git runs commands that the settings in it name.
+    InputError before anything is written when a file is in the way that differs (unless `force`), when content is not on this
+    machine (`absence` is why, in words), or when the way leads through a link out of the destination. Nothing called ``.git``
+    is ever written or replaced, whatever a record says: git runs commands that the settings in it name.
     """
     jobs = _in_worktree(ws, selection) if dest is None else _below(selection, dest)
     _check_apart(jobs)
@@ -53,9 +55,9 @@ def checkout(ws: Workspace, selection: Selection, dest: str | None, *, force: bo
                     hint=f"it stays {DAYS_PARTIAL_STAYS} days, on the machine that recorded the run",
                 )
             raise InputError(
-                f"output {ref.name!r} of step {job.output.step.name!r} is no longer stored",
+                f"output {ref.name!r} of step {job.output.step.name!r} {absence}",
                 where=f"run {run.id[:8]}",
-                hint=f"make it again: gitml run {run.pipeline} --at {run.commit[:12]}",
+                hint=f"make it again: gitml run {run.pipeline} {job.output.step.name} --at {run.commit[:12]}",
             )
     for job in jobs:
         if job.output.ref.is_tree:

@@ -258,7 +258,7 @@ async def test_what_only_a_remote_store_has_is_told_so_and_brought_when_one_asks
         assert away.object(text).exists()
         assert re.search(r"● +make\.text", ui.text())
     async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=gone) as ui:
-        await ui.until("Its bytes are gone")
+        await ui.until("No remote store has it")
         await ui.press("f")
         await ui.until("no remote store has it")
 
@@ -278,7 +278,7 @@ async def test_a_remote_store_that_cannot_be_asked_is_told_and_the_rest_is_shown
     config = "records: {inline_file: 0}\nremotes: [{name: shared, url: ssh://127.0.0.1:1/nothing}]\n"
     (away.path / "gitml.yaml").write_text(config)
     async with shown(away.path, away.env, "artifacts", size=(160, 40), digest=digest(away, "text")) as ui:
-        await ui.until("Its bytes are gone")
+        await ui.until("No remote store has it")
         await ui.until("remote shared:", 60)
         await ui.press("escape", "escape")
         await ui.until("Artifacts  9")

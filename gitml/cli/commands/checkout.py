@@ -33,11 +33,12 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
 
     recover_killed(session.ws)
     selection = select(session.ws, what, failed=failed)
+    absence = "is not here any more"
     if failed:
         dest = dest or os.path.join(f"failed-{selection.run.id[:8]}", "")
     else:
-        bring_outputs(session, [output.ref for output in selection.outputs])
-    written = checkout(session.ws, selection, dest, force=force)
+        absence = bring_outputs(session, [output.ref for output in selection.outputs])
+    written = checkout(session.ws, selection, dest, force=force, absence=absence)
     if session.json:
         session.show_json({"run": selection.run.id, "written": [item._asdict() for item in written]})
         return 0

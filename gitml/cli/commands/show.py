@@ -38,7 +38,7 @@ def command(session: Session, run: str, on: str | None) -> int:
             shown, steps = seen(there.jobs, there.submission)
             short, target = shown.id[:8], safe(there.submission.target)
             more = f"gitml logs {short} -f" if shown.status == "running" else f"gitml collect {short}"
-            _show(session, shown, steps, f"it is on {target}: {more}")
+            _show(session, shown, steps, f"it is on {target}: {more}", is_there=True)
             return 0
     found = find_run(session.ws, run)
     going_on = f"it is going on: gitml logs {found.run.id[:8]} -f" if found.live is not None else None
@@ -46,14 +46,17 @@ def command(session: Session, run: str, on: str | None) -> int:
     return 0
 
 
-def _show(session: Session, run: Run, steps: Sequence[Standing], note: str | None) -> None:
+def _show(session: Session, run: Run, steps: Sequence[Standing], note: str | None, *, is_there: bool = False) -> None:
     from gitml.cli.runshow import in_progress_as_json, run_lines, standing_lines
     from gitml.core.record import run_as_json
 
     if session.json:
         session.show_json(in_progress_as_json(run, steps) if run.status == "running" else run_as_json(run))
         return
+    from gitml.flow.whereabouts import where_else
+
     now = session.ws.now()
-    session.show(*run_lines(run, now), *standing_lines(steps, now))
+    made = [] if is_there else [output for step in run.steps for output in step.outputs]
+    session.show(*run_lines(run, now, where_else(session.ws, made)), *standing_lines(steps, now))
     if note:
         session.note(note)

@@ -148,7 +148,7 @@ class ArtifactActingPage(Page):
 
 def _gone(artifact: Artifact) -> InputError:
     return InputError(
-        f"{artifact.name} is no longer stored",
+        f"{artifact.name} is not here and no remote store has it",
         where=f"run {artifact.run[:8]}",
-        hint=f"make it again: gitml run {artifact.pipeline}",
+        hint=f"make it again: gitml run {artifact.pipeline} {artifact.step}",
     )

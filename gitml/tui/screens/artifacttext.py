@@ -103,7 +103,10 @@ def absence(artifact: Artifact) -> tuple[str, str]:
     """A title and what to do, for an artifact whose bytes are not on this machine."""
     if artifact.where == REMOTE:
         return "not here", f"A remote store has its {size(artifact.size or 0)}.\n\nf brings them here."
-    return "not here", f"Its bytes are gone. They can be made again:\n\n  gitml run {plain(artifact.pipeline)}"
+    return (
+        "not here",
+        f"No remote store has it. It can be made again:\n\n  gitml run {plain(artifact.pipeline)} {plain(artifact.step)}",
+    )
 
 
 def freeing_lines(freeing: Freeing) -> Sequence[str]:

@@ -11,6 +11,9 @@ from gitml.core.digest import Digest, digest_of
 from gitml.core.graph import Binding, GraphStep
 from gitml.core.plan import (
     BLOCKED,
+    NEEDED,
+    NOT_NEEDED,
+    PERHAPS,
     REUSE,
     RUN,
     UNKNOWN,
@@ -22,6 +25,8 @@ from gitml.core.plan import (
     Problem,
     action_of,
     decide,
+    last_steps,
+    needed_by,
 )
 from gitml.core.protocols import Failure
 from gitml.core.result import ActionResult, Cost, OutputRef
@@ -90,9 +95,10 @@ def decided(
     gone: str = "",
     *,
     foresee: bool = False,
+    need: str = NEEDED,
 ) -> Decision:
     given = [policy] if policy else []
-    return decide(step, parts, cache, lambda output: output.name != gone, "p", *given, foresee=foresee)
+    return decide(step, parts, cache, lambda output: output.name != gone, "p", *given, foresee=foresee, need=need)
 
 
 def test_a_known_result_is_reused() -> None:
@@ -147,7 +153,59 @@ def test_what_ran_just_so_but_whose_result_is_gone_runs_and_says_so() -> None:
 @pytest.mark.parametrize("name", ["model", "scores"])
 def test_a_result_of_which_an_output_is_gone_counts_for_nothing(name: str) -> None:
     decision = decided(Cache(RESULT), gone=name)
-    assert decision == Decision(RUN, f"output {name} of run abcdef01 is no longer stored", ACTION, ACTION.key())
+    why = f"output {name} of run abcdef01 is not here"
+    assert decision == Decision(RUN, why, ACTION, ACTION.key(), absent=(name,))
+
+
+@pytest.mark.parametrize("name", ["model", "scores"])
+def test_a_result_of_which_an_output_is_gone_does_where_nothing_needs_it(name: str) -> None:
+    decision = decided(Cache(RESULT), gone=name, need=NOT_NEEDED)
+    assert decision == Decision(REUSE, "same as in run abcdef01", ACTION, ACTION.key(), RESULT, absent=(name,))
+    perhaps = decided(Cache(RESULT), gone=name, need=PERHAPS)
+    why = f"output {name} of run abcdef01 is not here: runs if a step needs it"
+    assert perhaps == Decision(UNKNOWN, why, ACTION, ACTION.key(), RESULT, absent=(name,))
+
+
+def chain(*edges: tuple[str, str, str]) -> dict[str, GraphStep]:
+    """Steps that take in what others make: (who takes it, from whom, which output)."""
+    names = dict.fromkeys(name for taker, maker, _ in edges for name in (maker, taker))
+    return {
+        name: STEP._replace(
+            name=name,
+            base=name,
+            inputs=tuple(Binding("i", "i", None, maker, port) for taker, maker, port in edges if taker == name),
+        )
+        for name in names
+    }
+
+
+GONE = Decision(REUSE, "", result=RESULT, absent=("model",))
+
+
+def test_what_a_step_that_runs_takes_in_is_needed_and_what_that_takes_in_too() -> None:
+    steps = chain(("b", "a", "model"), ("c", "b", "model"), ("d", "a", "model"))
+    run = Decision(RUN, "")
+    assert needed_by(steps, {"a": GONE, "b": GONE, "c": run, "d": GONE}, RUN) == {"a", "b"}
+    assert needed_by(steps, {"a": GONE, "b": Decision(REUSE, ""), "c": run, "d": GONE}, RUN) == set()
+    assert needed_by(steps, {"a": GONE, "b": GONE, "c": GONE, "d": run}, RUN) == {"a"}
+    assert needed_by(steps, {"a": GONE, "b": GONE, "c": GONE, "d": GONE}, RUN) == set()
+
+
+def test_only_the_outputs_that_are_taken_in_are_needed() -> None:
+    steps = chain(("b", "a", "scores"))
+    assert needed_by(steps, {"a": GONE, "b": Decision(RUN, "")}, RUN) == set()
+
+
+def test_a_chain_of_any_length_is_followed() -> None:
+    steps = chain(*((f"s{n + 1}", f"s{n}", "model") for n in range(5000)))
+    decisions = {name: GONE for name in steps} | {"s5000": Decision(UNKNOWN, "")}
+    assert needed_by(steps, decisions, UNKNOWN) == set(steps) - {"s5000"}
+
+
+def test_the_last_steps_are_those_whose_outputs_no_other_takes_in() -> None:
+    steps = chain(("b", "a", "model"), ("c", "a", "scores"))
+    assert last_steps(steps, ["a", "b", "c"]) == {"b", "c"}
+    assert last_steps(steps, ["a"]) == {"a"}
 
 
 def test_an_input_not_made_yet_leaves_it_unknown() -> None:

@@ -107,7 +107,8 @@ def test_what_was_deleted_is_made_again_with_its_reason(project: Project) -> Non
         collect(ws, KeepPolicy(last=1), dry_run=False)
         assert list(check(ws)) == []
     plan = project.plan(given=[("n", "1")])
-    assert plan.decisions["a"].reason == f"output o of run {runs[0].id[:8]} is no longer stored"
+    gone = "is not here: it was not pushed to a remote store"
+    assert plan.decisions["a"].reason == f"output o of run {runs[0].id[:8]} {gone}"
     again = project.run(given=[("n", "1")])
     assert [step.outputs for step in again.steps] == [step.outputs for step in runs[0].steps]
 

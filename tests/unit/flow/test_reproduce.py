@@ -148,4 +148,4 @@ def test_what_is_no_longer_stored_is_told_apart_by_digest(tmp_path: Path) -> Non
     for path in project.objects():
         os.unlink(path)
     (difference,) = again(project, run).differences
-    assert "the first are no longer stored" in difference.what
+    assert "the first is not here: it was not pushed to a remote store" in difference.what

@@ -76,7 +76,8 @@ def test_what_ran_at_a_commit_and_is_no_longer_stored_would_run(project: Project
             ws.store.delete(digest)
     _, first = rows(project)
     assert first.cells["a"].state == WOULD_RUN
-    assert first.cells["a"].reason == f"output o of run {run.id[:8]} is no longer stored"
+    gone = "is not here: it was not pushed to a remote store"
+    assert first.cells["a"].reason == f"output o of run {run.id[:8]} {gone}"
     assert first.cells["a"].run == run.id
 
 
