@@ -50,8 +50,8 @@ class Parts(NamedTuple):
 class Decision(NamedTuple):
     """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there once inputs are known.
 
-    `result` is what is known of it: of a step that is reused, or that runs only if what it made is needed. `absent` are the outputs
-    of a known result whose bytes can't be had.
+    `result` is what is known of it: of a step that is reused, or that runs only if what it made is needed. `absent` are the
+    outputs of a known result whose bytes can't be had.
     """
 
     kind: str
@@ -151,7 +151,7 @@ def last_steps(steps: Mapping[str, GraphStep], names: Iterable[str]) -> frozense
 
 
 def needed_by(steps: Mapping[str, GraphStep], decisions: Mapping[str, Decision], kind: str) -> set[str]:
-    """The reused steps whose absent outputs are taken in by steps that are decided to be `kind`; and by these, as they run then."""
+    """The reused steps whose absent outputs are taken in by steps that are decided `kind`; and by these, as they run then."""
     absent = {name: set(d.absent) for name, d in decisions.items() if d.kind == REUSE and d.absent}
     found: set[str] = set()
     if not absent:

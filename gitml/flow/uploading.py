@@ -17,8 +17,8 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.store.remote.sending import Sender
 
-# Kind of fact: remote -> the record up to which all was looked at. What 0.1.0 remembered as "uploaded" counts no more: it had left
-# out directories whose listing alone is in a record.
+# Kind of fact: remote -> the record up to which all was looked at. What 0.1.0 remembered as "uploaded" counts no more: it had
+# left out directories whose listing alone is in a record.
 _UPLOADED = "uploaded-2"
 
 

@@ -46,7 +46,7 @@ def bring_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, st
 
 
 def where_else(ws: Workspace, outputs: Iterable[OutputRef]) -> dict[Digest, str]:
-    """Of outputs that are not on this machine: where they are, in words, as far as that is known here; no remote store is asked."""
+    """Of outputs that are not on this machine: where they are, in words, as far as is known here; no remote store is asked."""
     from gitml.flow.availability import Availability
 
     here = Availability(ws)

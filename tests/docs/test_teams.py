@@ -15,16 +15,12 @@ from tests.kit.commandline import DURATION
 from tests.kit.repository import Repository, environment
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "teams.md"
-PIPELINE = """\
-params: {gamma: 0.001}
-steps:
-  prepare:
-    run: sh -c 'echo data > $1' x ${{ outputs.clean }}
-    outputs: {clean: file}
-  train:
-    run: sh -c 'printf "{\\"gamma\\":%s}" $3 > $2' x ${{ steps.prepare.outputs.clean }} ${{ outputs.metrics }} ${{ params.gamma }}
-    outputs: {metrics: metrics}
-"""
+
+
+def pipeline() -> str:
+    """The pipeline that the tour shows."""
+    (block,) = re.findall(r"```yaml\n# pipelines/digits.yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    return str(block)
 
 
 def commands() -> Iterator[tuple[str, str, list[str]]]:
@@ -46,7 +42,7 @@ def alike(text: str) -> str:
 @pytest.mark.slow
 def test_the_tour_of_two_people_is_what_happens(tmp_path: Path) -> None:
     hub = Repository(tmp_path / "team.git", bare=True)
-    Repository(tmp_path / "ann").commit("begin", {"pipelines/digits.yaml": PIPELINE})
+    Repository(tmp_path / "ann").commit("begin", {"pipelines/digits.yaml": pipeline()})
     (tmp_path / "bob").mkdir()
     folders = {"ann": tmp_path / "ann", "bob": tmp_path / "bob"}
     env = {

@@ -198,7 +198,7 @@ def test_only_the_outputs_that_are_taken_in_are_needed() -> None:
 
 def test_a_chain_of_any_length_is_followed() -> None:
     steps = chain(*((f"s{n + 1}", f"s{n}", "model") for n in range(5000)))
-    decisions = {name: GONE for name in steps} | {"s5000": Decision(UNKNOWN, "")}
+    decisions = dict.fromkeys(steps, GONE) | {"s5000": Decision(UNKNOWN, "")}
     assert needed_by(steps, decisions, UNKNOWN) == set(steps) - {"s5000"}
 
 
