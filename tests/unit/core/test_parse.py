@@ -267,9 +267,9 @@ def test_an_escaped_expression_is_none_and_does_not_shift_the_places_of_others()
     ("lines", "place"),
     [
         (("run: cat 'a|b' a | b",), "3:22"),
-        (("run: |", "  cat a '|'", "    --x y | z"), "5:5"),
+        (("run: |", "  cat a '|'", "    --x y | z"), "5:9"),
         (("run: >-", "  cat a > b", "  --x y | z"), "4:13"),
-        (('run: "cat \\"|\\" | b"',), "3:22"),
+        (('run: "cat \\"|\\" | b"',), "3:21"),
         (("run:", "  cat a |", "  b"), "4:13"),
     ],
 )
@@ -285,7 +285,7 @@ def test_indented_lines_of_a_folded_command_are_part_of_it() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (steps("run: a", "env: {A: 'x/${params.p}'}"), "4:14: ${params.p} is no expression here: did you mean ${{ params.p }}?"),
+        (steps("run: a", "env: {A: 'x/${params.p}'}"), "4:17: ${params.p} is no expression here: did you mean ${{ params.p }}?"),
         (steps("run: a", "code: ['{{ params.p }}/x']"), "4:13: {{ params.p }} is no expression here: did you mean ${{ params.p }}?"),
         (
             steps("run: a", "outputs: {o: {type: file, path: 'x/${matrix.m}'}}"),
