@@ -12,6 +12,7 @@ from gitml.core.protocols import Facts
 from gitml.execute.environments import Environments
 from gitml.ledger.layout import FETCHED, TIP
 from gitml.permissions import can_be_written
+from gitml.repo import durability
 from gitml.repo.discover import discover
 from gitml.repo.git import Location
 from gitml.repo.objects import Objects
@@ -67,6 +68,10 @@ class Workspace:
         self.trees: list[WorkTree] = []
         self._united: tuple[United, ...] = ()
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Has `hear` called with each repair that is made on the way, in words."""
+        durability.listen(hear)
 
     @cached_property
     def objects(self) -> Objects:
@@ -193,7 +198,7 @@ class Workspace:
                 os.unlink(path)
 
     def _records_lock(self) -> Held:
-        return self.locks.holding(Locks.RECORDS, 60.0, what="the log of runs")
+        return self.locks.holding(Locks.RECORDS, 90.0, what="the log of runs")
 
 
 def open_workspace(

@@ -17,7 +17,7 @@ from registry.moments import after, stamp
 from registry.projection import Projection
 from registry.rows import REF
 
-_PATIENCE = 60.0
+_PATIENCE = 90.0
 
 
 class Entry(NamedTuple):
@@ -44,7 +44,7 @@ class Journal:
         """Appends what `decide` makes of the registry as it is, in one durable commit; None when it finds nothing to do.
 
         `decide` is asked again when a writer on another machine came first. The event's time is set here: now, and later than
-        every event before it. BusyError after a minute.
+        every event before it. BusyError after a minute and a half.
         """
         deadline = time.monotonic() + _PATIENCE
         while True:

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.cli.session import Session
 from gitml.cli.words import count, size
 from gitml.errors import GitmlError, InputError
 from gitml.permissions import how_to_be_let
+
+if TYPE_CHECKING:
+    from gitml.workspace import Workspace
 
 _GIT = (2, 31)
 _ROOM = 1 << 30
@@ -96,6 +99,7 @@ def _repository(session: Session) -> Iterator[Finding]:
     yield Finding(
         "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n tells what could go"
     )
+    yield from _lock_files(ws)
     if not os.access(place, os.W_OK):
         yield Finding("store", "bad", f"{place} can't be written to", how_to_be_let(place))
         return
@@ -103,3 +107,17 @@ def _repository(session: Session) -> Iterator[Finding]:
         yield Finding("records", "ok", f"{count(ws.index.count_runs(), 'run')} recorded")
     except GitmlError as error:
         yield Finding("records", "bad", error.message, error.hint or "gitml fsck")
+
+
+def _lock_files(ws: Workspace) -> Iterator[Finding]:
+    """Lock files of Git that keep gitml from recording; none is no finding."""
+    from gitml.repo.stalelocks import lock_files
+
+    for lock in lock_files(ws.location):
+        found = f"{lock.path}, untouched for {lock.age:,.0f} s"
+        if lock.stale:
+            yield Finding(
+                "lock file", "bad", f"{found}: a git that was ended left it", "gitml fsck --repair removes it"
+            )
+        else:
+            yield Finding("lock file", "note", found, "another git is at work")

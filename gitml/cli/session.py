@@ -40,6 +40,7 @@ class Session:
         """Makes this workspace that of the session: it tells here, and is let go at the end."""
         workspace.tell_of_many = self._tell_of_many
         workspace.tell_of_refused = self._tell_of_refused
+        workspace.listen(lambda text: self.warn(safe(text)))
         self._workspace = workspace
 
     def _tell_of_many(self, records: int) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
@@ -15,7 +14,9 @@ from gitml.core.result import OutputRef
 from gitml.core.steprows import rows_of
 from gitml.errors import GitmlError, IntegrityError
 from gitml.flow.availability import Availability
+from gitml.flow.faults import Fault as Fault
 from gitml.flow.load import load_recorded
+from gitml.flow.repairing import lock_faults, source_faults
 from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
@@ -28,20 +29,12 @@ from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
 
-class Fault(NamedTuple):
-    """One thing that is wrong. `place` is store, records or index; `mended` says what was done about it, None: nothing could."""
-
-    place: str
-    kind: str
-    name: str
-    what: str
-    mended: str | None = None
-
-
 def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterator[Fault]:
-    """Every fault of store, records and index; with `repair` mended on the way, by running again where bytes are lost."""
+    """Every fault of Git, store, records and index; with `repair` mended on the way, by running again where bytes are lost."""
+    yield from lock_faults(ws, repair)
     ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
     try:
+        yield from source_faults(ws, repair)
         yield from _records(ws)
         yield from _index(ws, repair)
         lost: list[fsck.Fault] = []

@@ -14,6 +14,7 @@ from gitml.flow import partials
 from gitml.flow.recovery import recover
 from gitml.ledger.runs import recorded_runs
 from gitml.repo.git import git
+from gitml.repo.leftovers import remove_leftovers
 from gitml.store.gc import Swept, sweep
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -36,14 +37,18 @@ class KeepPolicy(NamedTuple):
 
 
 def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
-    """Deletes from the Store what the policy does not keep; BusyError while a run goes on."""
+    """Deletes from the Store what the policy does not keep, and what a killed git left; BusyError while a run goes on."""
     recover(ws)
     if not ws.locks.try_lock(Locks.GC):
         raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
     try:
         if not dry_run:
             partials.forget(ws, policy.failed)
-        return sweep(ws.store, kept_by(ws, policy) | partials.kept(ws, policy.failed), dry_run)
+        swept = sweep(ws.store, kept_by(ws, policy) | partials.kept(ws, policy.failed), dry_run)
+        left = remove_leftovers(ws.location, dry_run=dry_run)
+        return swept._replace(
+            temporaries=swept.temporaries + left.files, temporary_bytes=swept.temporary_bytes + left.bytes
+        )
     finally:
         ws.locks.unlock(Locks.GC)
 

@@ -146,6 +146,7 @@ def _taken(ws: Workspace, remote: str) -> Moved:
     if tip_of(ws.location, tracking_ref(remote, RUNS)) != ws.records.tip():
         for united in ws.take_in():
             result = result.plus(Moved("", runs_received=united.runs, refused=united.refused))
+        ws.records.maintain()
     theirs = tip_of(ws.location, tracking_ref(remote, REGISTRY))
     if theirs is not None and theirs != tip_of(ws.location, log_ref(REGISTRY)):
         from gitml.modules.sharing import take_in

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
-from gitml.repo.git import git
+from gitml.repo.durability import move_refs
 from gitml.store import disk
 from gitml.workspace import Workspace
 
@@ -50,15 +50,17 @@ def submissions(ws: Workspace) -> list[Submission]:
 def note(ws: Workspace, submission: Submission) -> None:
     """Keeps a note of a submission, and of Git's gc its commit: of uncommitted work nothing else holds it."""
     if ws.objects.header(submission.commit) is not None:
-        git(ws.location, "update-ref", _ref(submission.run), submission.commit)
+        ref = _ref(submission.run)
+        move_refs(ws.location, [f"update {ref}\0{submission.commit}\0\0"], [ref])
     os.makedirs(_folder(ws), exist_ok=True)
     path = os.path.join(_folder(ws), f"{submission.run}.json")
-    disk.write_whole(path, json.dumps(submission._asdict()).encode())
+    disk.write_whole(path, json.dumps(submission._asdict()).encode(), durable=True)
+    disk.sync_paths([os.path.realpath(place) for place in (ws.root, ws.location.common_dir)])
 
 
 def forget(ws: Workspace, run: str) -> None:
     """Takes the note of a submission away, and all that is kept for it."""
-    git(ws.location, "update-ref", "-d", _ref(run))
+    move_refs(ws.location, [f"delete {_ref(run)}\0\0"], [_ref(run)])
     if os.path.isdir(mirror_folder(ws, run)):
         from gitml.execute.removal import remove_tree
 

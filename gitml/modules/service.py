@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitml.errors import InputError, IntegrityError
 from gitml.modules.following import follow
 from gitml.modules.lockfile import Lock, LockEntry
-from gitml.repo.git import Location, git
+from gitml.repo.durability import move_refs
+from gitml.repo.git import Location
 from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
 from registry.resolution import Resolution, resolve
@@ -199,7 +200,7 @@ class Modules:
             from registry.copying import copy_tree
 
             copy_tree(self.registry(name).location, self.location, oid)
-        git(self.location, "update-ref", ref, oid)
+        move_refs(self.location, [f"update {ref}\0{oid}\0\0"], [ref])
 
 
 def use_here(ref: ModuleRef) -> str:

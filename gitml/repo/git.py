@@ -210,13 +210,13 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     (
         r"Unable to create '.*\.lock'|cannot lock ref|File exists",
         BusyError,
-        "another git holds it, or one left its lock behind",
+        "another git holds it, or one left its lock behind: gitml doctor tells",
     ),
     (
         r"corrupt|inflate|bad object|unable to (read|unpack)|missing (blob|tree|commit|object)|invalid object|is garbage"
         r"|bad (tree|signature)|packfile|could not parse|not a valid (object|commit)",
         IntegrityError,
-        "git fsck names what is broken; fetch it again from a clone",
+        "gitml fsck --repair mends what the work tree has; else fetch it again from a clone",
     ),
     (r"clean filter|external filter", InputError, "the filter that .gitattributes asks for fails: mend or install it"),
     (r"dies? of signal|Out of memory|malloc", MachineError, None),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 
 from gitml.core.protocols import Entry
 from gitml.errors import InputError, machine_error
+from gitml.repo.durability import announce
 from gitml.repo.git import Location, git
 from gitml.repo.lasting import Lasting
-from gitml.repo.objects import Objects
+from gitml.repo.sourcecheck import looks_empty, set_aside
 
 
 class Hasher:
-    """Writes files of the work tree into Git's object store, unsynced, and says what a tree would hold for them."""
+    """Writes files of the work tree into Git's object store, unsynced, and says what a tree would hold for them.
+
+    Whoever is done calls `durability.sync_objects`: an object that a power cut leaves empty can't be written again by Git.
+    """
 
     def __init__(self, location: Location) -> None:
         assert location.worktree is not None
@@ -30,17 +34,32 @@ class Hasher:
             mode = os.lstat(full).st_mode
             if stat.S_ISLNK(mode):
                 target = os.fsencode(os.readlink(full))
-                return Entry(
-                    "120000", git(self._location, "hash-object", "-w", "--stdin", input=target).decode().strip()
-                )
+                return Entry("120000", self._whole(path, lambda: self._written_link(target)))
         except OSError as error:
             raise machine_error(error, path, "can't read it") from error
         if not stat.S_ISREG(mode):
             raise InputError("neither a file nor a link", where=path)
+        oid = self._whole(path, lambda: self._written(path))
+        return Entry("100755" if mode & stat.S_IXUSR and self._executables() else "100644", oid)
+
+    def _whole(self, path: str, write: Callable[[], str]) -> str:
+        """The object that `write` writes; once more when a power cut had left an empty file of that name, which Git lets be."""
+        oid = write()
+        if looks_empty(self._location, oid):
+            aside = set_aside(self._location, oid)
+            announce(
+                f"a power cut left a Git object of {path} empty: it is written again, and the empty file is {aside}"
+            )
+            oid = write()
+        return oid
+
+    def _written_link(self, target: bytes) -> str:
+        return git(self._location, "hash-object", "-w", "--stdin", input=target).decode("ascii").strip()
+
+    def _written(self, path: str) -> str:
         with self._process.lock:
             self._process.send(_quoted(path))
-            oid = self._process.line().decode("ascii")
-        return Entry("100755" if mode & stat.S_IXUSR and self._executables() else "100644", oid)
+            return self._process.line().decode("ascii")
 
     def close(self) -> None:
         """Ends its process."""
@@ -53,47 +72,6 @@ class Hasher:
             answer = git(self._location, "config", "--type=bool", "core.fileMode", check=False)
             self._modes_count = answer.strip() != b"false"
         return self._modes_count
-
-
-def sync_new_objects(objects: Objects, old_tree: str | None, commit: str, tree: str) -> None:
-    """Makes durable what `commit` has beyond `old_tree`: each object that lies by itself (packs are synced by Git)."""
-    new = [commit]
-    waiting = [(old_tree, tree)]
-    while waiting:
-        before, after = waiting.pop()
-        if before == after:
-            continue
-        new.append(after)
-        had: Mapping[str, Entry] = objects.tree(before) if before else {}
-        for name, entry in objects.tree(after).items():
-            old = had.get(name)
-            if entry.is_tree:
-                waiting.append((old.oid if old and old.is_tree else None, entry.oid))
-            elif entry != old and not entry.is_submodule:
-                new.append(entry.oid)
-    _sync(os.path.join(objects.location.common_dir, "objects"), new)
-
-
-def _sync(folder: str, oids: Iterable[str]) -> None:
-    folders = set()
-    try:
-        for oid in oids:
-            path = os.path.join(folder, oid[:2], oid[2:])
-            if os.path.exists(path):
-                _fsync(path)
-                folders.add(os.path.dirname(path))
-        for path in folders:
-            _fsync(path)
-    except OSError as error:
-        raise machine_error(error, folder, "can't write to disk") from error
-
-
-def _fsync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _quoted(path: str) -> bytes:

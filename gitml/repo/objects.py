@@ -220,7 +220,7 @@ class Objects:
         return IntegrityError(
             f"Git object {oid} is missing",
             where=self.location.git_dir,
-            hint="fetch it from a clone that has it; git fsck",
+            hint="gitml fsck --repair writes it again where the work tree has it; else fetch it from a clone",
         )
 
 

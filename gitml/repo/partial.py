@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from gitml.repo.git import Location, git, popen
+from gitml.repo.git import DURABLE, Location, git, popen
 from gitml.repo.refusals import explain
 
 _FETCH = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--stdin")
@@ -28,7 +28,7 @@ def complete(location: Location, known: str | None, tip: str) -> None:
     if not missing:
         return
     remote = _promisor(location)
-    args = ("-c", "fetch.negotiationAlgorithm=noop", "fetch", *_FETCH, "--end-of-options", remote)
+    args = (*DURABLE, "-c", "fetch.negotiationAlgorithm=noop", "fetch", *_FETCH, "--end-of-options", remote)
     with popen(location, *args, stdout=subprocess.DEVNULL, terminal=False) as process:
         _, said = process.communicate("".join(f"{oid}\n" for oid in missing).encode())
     if process.returncode:

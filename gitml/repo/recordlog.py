@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from gitml.errors import BusyError, InputError, IntegrityError, TrustError
+from gitml.repo.durability import UPDATE, sync_objects, sync_refs
 from gitml.repo.git import DURABLE, Location, git_status, is_refused_by_machine, popen, translate
 from gitml.repo.objects import Objects
 
@@ -27,7 +28,6 @@ _COMMITTER = "gitml <gitml@localhost>"
 _ROOT = f"commit %s\nmark :1\ncommitter {_COMMITTER} 0 +0000\ndata 10\ngitml log\n\n"
 # One small pack syncs three times faster than the dozen loose objects of a record; `maintain` joins packs.
 _IMPORT = (*DURABLE, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--date-format=raw-permissive")
-_UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -53,7 +53,7 @@ class GitRecordLog:
     def prepare(self) -> None:
         """Starts what the next `append` will need, so that its start overlaps with other work."""
         if not self._ready:
-            self._ready = {"import": popen(self._location, *_IMPORT), "update": popen(self._location, *_UPDATE)}
+            self._ready = {"import": popen(self._location, *_IMPORT), "update": popen(self._location, *UPDATE)}
 
     def close(self) -> None:
         """Ends what was prepared and not needed."""
@@ -239,9 +239,26 @@ class GitRecordLog:
         return made
 
     def _advance(self, tip: str | None, commit: str) -> str | None:
-        """Moves the ref from `tip` to `commit`; what git says when somebody else moved or locks it."""
+        """Moves the ref from `tip` to `commit`, durably; what git says when somebody else moved or locks it.
+
+        A lock file of Git is waited for until it goes, or is stale and removed; BusyError when it stays.
+        """
+        sync_objects(self._location)
+        problem = self._update(tip, commit)
+        if problem is not None and ".lock" in problem:
+            from gitml.repo.stalelocks import wait_for_ref
+
+            for _ in wait_for_ref(self._location, self._ref):
+                problem = self._update(tip, commit)
+                if problem is None or ".lock" not in problem:
+                    break
+        if problem is None:
+            sync_refs(self._location, (self._ref,))
+        return problem
+
+    def _update(self, tip: str | None, commit: str) -> str | None:
         old = tip or "0" * len(commit)
-        with self._ready.pop("update", None) or popen(self._location, *_UPDATE) as process:
+        with self._ready.pop("update", None) or popen(self._location, *UPDATE) as process:
             _, stderr = process.communicate(
                 b"update %s\0%s\0%s\0" % (os.fsencode(self._ref), commit.encode(), old.encode())
             )
@@ -249,7 +266,7 @@ class GitRecordLog:
             return None
         if not is_refused_by_machine(stderr) and _MOVED.search(stderr) is not None:
             return stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
-        raise translate(self._location.folder, _UPDATE, process.returncode, stderr)
+        raise translate(self._location.folder, UPDATE, process.returncode, stderr)
 
 
 _MOVED = re.compile(b"cannot lock ref|cannot update ref|nable to create")

@@ -25,16 +25,17 @@ _CONFIG = (
 
 
 class ScratchIndex:
-    """An index under ``gitml/tmp`` of the Git folder that starts as the work tree's index, or the file `index`, is now."""
+    """An index under ``gitml/tmp`` of the Git folder that starts `empty`, or as the work tree's index or `index` is."""
 
-    def __init__(self, location: Location, index: str | None = None) -> None:
+    def __init__(self, location: Location, index: str | None = None, *, empty: bool = False) -> None:
         self._location = location
         folder = os.path.join(location.common_dir, "gitml", "tmp")
         self._path = os.path.join(folder, f"index-{os.getpid()}-{os.urandom(6).hex()}")
         try:
             os.makedirs(folder, exist_ok=True)
             _clear_stale(folder)
-            self._copy(index or os.path.join(location.git_dir, "index"))
+            if not empty:
+                self._copy(index or os.path.join(location.git_dir, "index"))
         except OSError as error:
             raise machine_error(error, folder, "can't copy Git's index") from error
 
@@ -65,6 +66,17 @@ class ScratchIndex:
     def write_tree(self) -> str:
         """The id of the tree of all of it."""
         return self._git("write-tree").decode("ascii").strip()
+
+    def write_every_tree(self) -> None:
+        """Writes the tree and all below it, those too that Git remembers to have written and that are gone."""
+        listed = self._git("ls-files", "--stage", "-z")
+        without_memory = ScratchIndex(self._location, empty=True)
+        try:
+            if listed:
+                without_memory._git("update-index", "-z", "--index-info", input=listed)
+            without_memory.write_tree()
+        finally:
+            without_memory.close()
 
     def close(self) -> None:
         """Removes the copy."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.protocols import Entry
 from gitml.errors import InputError, IntegrityError
+from gitml.repo.durability import sync_objects
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
 from gitml.repo.source import TreeSource, tree_of_commit
@@ -56,6 +57,7 @@ class WorkTree:
         self._index: ScratchIndex | None = None
         self._hasher: Hasher | None = None
         self._sealed: tuple[str, Sealed] | None = None
+        self._unsynced = False  # whether objects were written that a power cut could leave empty
 
     def start(self) -> None:
         """Has git look at the files while the caller does something else; otherwise it is done when first needed."""
@@ -72,6 +74,10 @@ class WorkTree:
             self._index = None
         if self._hasher is not None:
             self._hasher.close()
+        if self._unsynced:
+            # What only a plan looked at is in no record, and an object left empty would be in the way of the next snapshot.
+            self._unsynced = False
+            sync_objects(self._location)
 
     @property
     def head(self) -> str | None:
@@ -189,7 +195,7 @@ class WorkTree:
             index = self._scratch()
             index.remove(status.removed)
             index.take(status.changed)
-            self._tracked = TreeSource(self._objects, index.write_tree())
+            self._tracked = TreeSource(self._objects, self._tree_of(index))
         return self._tracked
 
     def _is_folder(self, path: str) -> bool:
@@ -205,14 +211,37 @@ class WorkTree:
         if self._unwritten:
             index = self._scratch()
             index.put(self._unwritten)
-            self._tracked = TreeSource(self._objects, index.write_tree())
+            self._tracked = TreeSource(self._objects, self._tree_of(index))
             self._unwritten.clear()
+
+    def _tree_of(self, index: ScratchIndex) -> str:
+        """Writes the tree of `index`; objects of it that a power cut left empty are written again."""
+        from gitml.repo.sourcecheck import looks_empty, set_aside
+
+        tree = index.write_tree()
+        waiting: list[tuple[str, str | None, str]] = [("", self._head_tree, tree)]
+        while waiting:
+            folder, before, after = waiting.pop()
+            if looks_empty(self._location, after):
+                set_aside(self._location, after)
+                index.write_every_tree()
+            had: Mapping[str, Entry] = self._objects.tree(before) if before else {}
+            for name, entry in self._objects.tree(after).items():
+                old = had.get(name)
+                if entry == old or entry.is_submodule:
+                    continue
+                if entry.is_tree:
+                    waiting.append((f"{folder}{name}/", old.oid if old and old.is_tree else None, entry.oid))
+                elif looks_empty(self._location, entry.oid):
+                    self._hash(folder + name)
+        return tree
 
     def _hash(self, path: str) -> Entry:
         if self._hasher is None:
             from gitml.repo.hashing import Hasher
 
             self._hasher = Hasher(self._location)
+        self._unsynced = True
         return self._hasher.entry(path)
 
     def _scratch(self) -> ScratchIndex:
@@ -220,19 +249,26 @@ class WorkTree:
             from gitml.repo.scratchindex import ScratchIndex  # a clean work tree does without
 
             self._index = ScratchIndex(self._location)
+        self._unsynced = True
         return self._index
 
     def _commit(self, tree: str, head: str | None) -> str:
         parent = b"parent %s\n" % head.encode("ascii") if head else b""
         who = _IDENTITY + b" " + self._head_time
         content = b"tree %s\n%sauthor %s\ncommitter %s\n\n%s" % (tree.encode("ascii"), parent, who, who, _MESSAGE)
-        commit = (
-            git(self._location, "hash-object", "-t", "commit", "-w", "--stdin", input=content).decode("ascii").strip()
-        )
-        from gitml.repo.hashing import sync_new_objects
+        commit = self._write_commit(content)
+        if self._objects.header(commit) is None:
+            from gitml.repo.sourcecheck import set_aside
 
-        sync_new_objects(self._objects, self._head_tree, commit, tree)
+            set_aside(self._location, commit)
+            commit = self._write_commit(content)
+        sync_objects(self._location)
+        self._unsynced = False
         return commit
+
+    def _write_commit(self, content: bytes) -> str:
+        said = git(self._location, "hash-object", "-t", "commit", "-w", "--stdin", input=content)
+        return said.decode("ascii").strip()
 
 
 def _committer_time(commit: bytes) -> bytes:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gitml.repo.git import BASE, Location, git, popen, stderr_file
+from gitml.repo.durability import move_refs, sync_objects, sync_refs
+from gitml.repo.git import BASE, DURABLE, Location, git, popen, stderr_file
 from gitml.repo.progress import Watch, read_stderr
 from gitml.repo.refusals import explain, refused_ref
 from gitml.repo.remotes import LOGS, check_remote, log_ref, refspecs, tip_of, tracking_ref
@@ -29,6 +30,8 @@ _FETCH = (
     "--prune",
     "--no-filter",  # in a partial clone: records are read whole, one request for each blob would take hours
 )
+# One pack syncs faster than many loose objects.
+_KEPT = (*DURABLE, "-c", "fetch.unpackLimit=1")
 _PUSH = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
 # What a remote says of a ref that somebody else moved, or is moving, at this moment.
 _LATE = (
@@ -60,9 +63,17 @@ def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: Lin
     check_remote(remote)
     # In a shallow clone the newest record alone: its tree has them all, and their history is that of all code that was run.
     shallow = ("--depth=1",) if os.path.exists(os.path.join(location.common_dir, "shallow")) else ()
-    _, said, code = _asked(location, ("fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs)), line)
+    command, values = (*_KEPT, "fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs))
+    _, said, code = _asked(location, command, values, line)
+    if code and ".lock'" in said:
+        from gitml.repo.stalelocks import clear_blocking
+
+        if clear_blocking(location, said.encode()):
+            _, said, code = _asked(location, command, values, line)
     if code:
         raise explain(location, "fetch", remote, said)
+    sync_objects(location)
+    sync_refs(location, [tracking_ref(remote, log) for log in logs])
 
 
 def clone(url: str, folder: str, options: Sequence[str], line: Line = ALONE) -> None:
@@ -146,13 +157,10 @@ def cost(location: Location, remote: str, log: str, tip: str) -> int:
 
 def follow(location: Location, remote: str, tips: Mapping[str, str]) -> None:
     """Notes that the logs of `remote` are at `tips`."""
-    moves = [
-        f"update {tracking_ref(remote, log)}\0{tip}\0\0"
-        for log, tip in tips.items()
-        if tip_of(location, tracking_ref(remote, log)) != tip
-    ]
+    moves = {tracking_ref(remote, log): tip for log, tip in tips.items()}
+    moves = {ref: tip for ref, tip in moves.items() if tip_of(location, ref) != tip}
     if moves:
-        git(location, "update-ref", "--no-deref", "-z", "--stdin", input="".join(moves).encode())
+        move_refs(location, [f"update {ref}\0{tip}\0\0" for ref, tip in moves.items()], list(moves))
 
 
 def _status(told: str, ref: str) -> tuple[str, str] | None:

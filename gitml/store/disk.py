@@ -109,6 +109,8 @@ def write_whole(path: str, content: bytes, *, durable: bool = False) -> None:
         if os.path.lexists(fresh):
             os.unlink(fresh)
         raise
+    if durable:
+        sync_path(os.path.realpath(os.path.dirname(path)))
 
 
 def digest_fd(fd: int, size: int) -> Digest:

@@ -83,6 +83,11 @@ class Index(BrowseTables, BulkTables, LineageTables, UpkeepTables, SeriesTables,
         row = self._row("SELECT oid FROM inline WHERE digest = ?", (digest,))
         return row[0] if row else None
 
+    def inline_digest(self, oid: str) -> Digest | None:
+        """The content that this Git blob holds inside the records."""
+        row = self._row("SELECT digest FROM inline WHERE oid = ?", (oid,))
+        return row and Digest(row[0])
+
     def put_inline(self, digest: Digest, oid: str) -> None:
         """Says which Git blob holds this content."""
         self._run("INSERT OR REPLACE INTO inline VALUES (?, ?)", (digest, oid))

@@ -210,7 +210,7 @@ def test_a_ref_moved_between_is_not_lost(repo, log, monkeypatch):
 
 
 def test_a_lock_that_git_left_behind_is_busy_and_said(repo, log, monkeypatch):
-    monkeypatch.setattr("gitml.repo.recordlog._PATIENCE", 0.2)
+    monkeypatch.setattr("gitml.repo.stalelocks._PATIENCE", 0.2)
     repo.write({f".git/{REF}.lock": ""})
     with pytest.raises(BusyError, match="lock"):
         log.append({path_of(1): b"1"}, "run", None)

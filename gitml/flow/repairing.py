@@ -1,0 +1,77 @@
+"""What `fsck` finds in Git itself: lock files that were left behind, and objects that a power cut or a failing disk damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gitml.errors import GitmlError
+from gitml.flow.faults import Fault
+from gitml.repo import sourcecheck
+from gitml.repo.git import git
+from gitml.repo.stalelocks import clear, lock_files
+from gitml.store.locks import Locks
+from gitml.workspace import Workspace
+
+
+def lock_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
+    """Each stale lock file of Git that blocks gitml; removed with `repair`."""
+    stale = [lock for lock in lock_files(ws.location) if lock.stale]
+    if not stale:
+        return
+    with ws.locks.holding(Locks.RECORDS, 90.0, what="the log of runs"):
+        for lock in stale:
+            done = "removed" if repair and clear(lock) else None
+            yield Fault("git", "lock", lock.path, f"a git that was ended left this lock {lock.age:,.0f} s ago", done)
+
+
+def source_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
+    """Each object of Git that is damaged, and each that HEAD, the index or a record needs and that is missing.
+
+    With `repair` damaged ones are moved aside, and written again where the work tree, the index or the store has their content.
+    """
+    location = ws.location
+    damaged = {fault.oid: fault for fault in sourcecheck.damaged_objects(location)}
+    if repair:
+        for oid in damaged:
+            sourcecheck.set_aside(location, oid)
+    roots = _roots(ws)
+    missing = {fault.oid: fault for fault in sourcecheck.missing_objects(location, roots)}
+    written: set[str] = set()
+    if repair:
+        wanted = damaged.keys() | missing.keys()
+        while wanted:  # what is written again shows what else it needs
+            new = _written_again(ws, wanted - written)
+            written |= new
+            missing = {fault.oid: fault for fault in sourcecheck.missing_objects(location, roots)}
+            wanted = missing.keys() - written if new else set()
+    for oid, fault in {**missing, **damaged}.items():
+        done = None
+        if oid in written:
+            done = "written again"
+        elif repair and oid not in missing:
+            done = "moved aside: nothing needs it"
+        yield Fault("git", "object", oid, fault.what, done)
+    for oid in written - damaged.keys() - missing.keys():
+        yield Fault("git", "object", oid, "it was missing", "written again")
+
+
+def _roots(ws: Workspace) -> list[str]:
+    """The tips of gitml's refs: through them every recorded run names the commit it ran."""
+    listed = git(ws.location, "for-each-ref", "--format=%(objectname) %(objecttype)", "refs/gitml", check=False)
+    pairs = [line.split(" ") for line in listed.decode("ascii", "replace").splitlines()]
+    return [pair[0] for pair in pairs if ws.objects.is_oid(pair[0])]
+
+
+def _written_again(ws: Workspace, wanted: set[str]) -> set[str]:
+    found = sourcecheck.write_again(ws.location, wanted)
+    for oid in wanted - found:
+        digest = ws.index.inline_digest(oid)
+        if digest is None or ws.store.check(digest) is not None:
+            continue
+        try:
+            git(ws.location, "hash-object", "-w", "--no-filters", "--stdin", input=ws.store.read(digest))
+        except GitmlError:
+            continue
+        if sourcecheck.is_here(ws.location, oid):
+            found.add(oid)
+    return found
