@@ -36,7 +36,7 @@ def examine(session: Session) -> Iterator[Finding]:
     yield _git()
     yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
     yield _uv()
-    yield _sandbox()
+    yield from _sandboxes()
     yield from _repository(session)
 
 
@@ -72,13 +72,30 @@ def _uv() -> Finding:
     return Finding("uv", "ok", said)
 
 
-def _sandbox() -> Finding:
-    from gitml.execute.landlock import available
+def _sandboxes() -> Iterator[Finding]:
+    from gitml.execute import landlock, namespace
+    from gitml.execute.places import places_for
 
-    works, told = available()
+    try:
+        places = places_for("/", os.environ)
+    except InputError as error:
+        yield Finding("sandbox", "bad", f"{error.message} ({error.where})", error.hint)
+    else:
+        works, why = namespace.available() if places.mount else (False, "your own settings say `mount: false`")
+        place = os.path.dirname(places.apart) if places.apart is not None else None
+        if works:
+            where = f", made in {place}" if places.chosen else ""
+            yield Finding("sandbox", "ok", f"mounted at {namespace.MOUNTED}{where}: nothing of a project is above it")
+        elif place is not None:
+            yield Finding("sandbox", "note", f"made in {place}, so its path differs between machines: {why}")
+        else:
+            hint = "name a folder for sandboxes in your own settings: sandboxes: /scratch/me"
+            yield Finding("sandbox", "bad", f"every folder for sandboxes lies in a project: {places.trouble}", hint)
+    works, told = landlock.available()
     if not works:
-        return Finding("strict sandbox", "note", told, "sandbox: strict can't be kept to here")
-    return Finding("strict sandbox", "ok", "Landlock is there")
+        yield Finding("strict sandbox", "note", told, "sandbox: strict can't be kept to here")
+    else:
+        yield Finding("strict sandbox", "ok", "Landlock is there")
 
 
 def _repository(session: Session) -> Iterator[Finding]:

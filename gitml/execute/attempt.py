@@ -99,9 +99,9 @@ def _perform(
         action,
         environments.machine,
         path=path,
-        tmp=sandbox.tmp,
-        ceiling=sandbox.root,
-        home=sandbox.home if job.strict else None,
+        tmp=sandbox.seen + "/tmp",  # noqa: S108  the step's alone, in its sandbox
+        ceiling=sandbox.seen,
+        home=sandbox.seen + "/home" if job.strict else None,
         devices=job.devices,
         lent=job.lent,
     )
@@ -115,7 +115,7 @@ def _perform(
         if line is not None:
             report.line(line)
 
-    os.chdir(sandbox.work)
+    os.chdir(sandbox.seen + "/work")
     try:
         program = find_program(argv[0], env["PATH"])
         if program is None:
@@ -125,7 +125,7 @@ def _perform(
             from gitml.execute.landlock import Confinement, machine_roots
 
             roots = [*machine_roots(), *realised.read_roots, *_own_roots(program)]
-            confinement = Confinement(readable=roots, writable=[sandbox.root])
+            confinement = Confinement(readable=roots, writable=[sandbox.seen])
             confine = confinement.enter
         try:
             ended = run(
@@ -207,15 +207,15 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tupl
     if job.strict:
         # what was denied long before the end may have been borne, and is not what the step died of
         end = b"\n".join(tail.rstrip().split(b"\n")[-20:])
-        denied = denied_name(end.decode("utf-8", "replace"), sandbox.work)
-        if denied is not None and not denied.startswith(sandbox.root + "/"):
+        denied = denied_name(end.decode("utf-8", "replace"), sandbox.seen + "/work")
+        if denied is not None and not denied.startswith(sandbox.seen + "/"):
             return (
                 f"the step used {neutral(denied)}, which it does not declare",
                 "a file of the repository: add it to `code:` or use it as ${{ inputs.… }}; another: copy it into the repository",
             )
     if code < 0:
         return _killed_by(-code), None
-    said = last_line(tail, limit=300).replace(sandbox.work + "/", "")
+    said = last_line(tail, limit=300).replace(sandbox.seen + "/work/", "")
     if code > 128 and code - 128 == signal.SIGKILL:
         return f"exit status {code}: a process of it was {_killed_by(signal.SIGKILL)}", None
     hint = None

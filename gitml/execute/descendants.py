@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 
 from gitml.core.result import Cost
+from gitml.execute.namespace import mounted_in
 
 PATIENCE = 10.0
 _UNSTOPPED = 20  # looks at what is below, in some 0.2 s, before it counts as a tree that forks too fast
@@ -131,7 +132,7 @@ def _reap(spare: Collection[int], reaped: Callable[[int, int], None] | None) -> 
 
 
 def end_strays(directory: str) -> int:
-    """Kills processes that run in `directory` or have their TMPDIR below it, until none is left; how many there were.
+    """Kills processes that run in `directory` or have it as their sandbox, until none is left; how many there were.
 
     For what a crash of everything at once left behind: sandboxes are known by their place, not by who started them.
     """
@@ -147,9 +148,27 @@ def end_strays(directory: str) -> int:
 
 
 def strays_of(directory: str) -> list[int]:
-    """The processes that run in `directory` or have their TMPDIR below it."""
+    """The processes that run in `directory`, have their TMPDIR below it, or see it, or a folder in it, as their sandbox."""
     marks = (f"\0TMPDIR={directory}/".encode("utf-8", "surrogateescape"), directory + "/")
-    return [pid for pid in _all_processes() if _is_stray(pid, *marks)]
+    seen = _identities(directory)
+    return [
+        pid
+        for pid in _all_processes()
+        if _is_stray(pid, *marks) or (seen and (place := mounted_in(pid)) is not None and place in seen)
+    ]
+
+
+def _identities(directory: str) -> set[tuple[int, int]]:
+    """(device, inode) of a directory and of those in it: what a mount of one of them is known by."""
+    found = set()
+    try:
+        places = [directory, *[entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]]
+        for place in places:
+            status = os.lstat(place)
+            found.add((status.st_dev, status.st_ino))
+    except OSError:
+        return found
+    return found
 
 
 def _all_processes() -> list[int]:

@@ -18,6 +18,7 @@ from typing import NoReturn
 from gitml.execute.contents import Services
 from gitml.execute.descendants import become_subreaper, end_all, send
 from gitml.execute.messages import frame
+from gitml.execute.places import Places, Site, settle
 from gitml.execute.worker import serve
 
 LAST_WAIT = 30.0
@@ -43,12 +44,14 @@ def detach_from(parent_fds_kept: Collection[int]) -> None:
 class Keeper:
     """Serves the control socket `control`: a message with a descriptor starts a worker on it; deaths are told back."""
 
-    def __init__(self, control: int, make_services: Callable[[], Services], live_dir: str, grace: float) -> None:
+    def __init__(self, control: int, make_services: Callable[[], Services], places: Places, grace: float) -> None:
         import socket
 
         self.control = socket.socket(fileno=control)
         self.make_services = make_services
-        self.live_dir = live_dir
+        self.places = places
+        self.site = Site(None, False)
+        self.lock = -1
         self.grace = grace
         self.workers: dict[int, int] = {}
         self.parent = os.getppid()
@@ -65,6 +68,7 @@ class Keeper:
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._parent_may_be_gone())
+        self.site, self.lock = settle(self.places)
         become_subreaper("gitml-keeper", self.parent, signal.SIGTERM)
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
@@ -92,8 +96,8 @@ class Keeper:
                 keeper = os.getppid()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                detach_from(fds)
-                serve(fds[0], self.make_services, self.live_dir, self.grace, keeper)
+                detach_from([*fds, self.lock])  # whose worker goes on holds its sandboxes, if the keeper is killed
+                serve(fds[0], self.make_services, self.site, self.grace, keeper)
             finally:
                 os._exit(2)
         os.close(fds[0])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gitml.execute.contents import Services
     from gitml.execute.partial import Kept
+    from gitml.execute.places import Places
 
 GRACE = 5.0
 CLOSE_WAIT = 40.0
@@ -47,7 +48,7 @@ class _Seat:
 
 
 class LocalExecutor:
-    """Performs Tasks on this machine, `slots` at once, in sandboxes below `live_dir` (on the file system of the Store).
+    """Performs Tasks on this machine, `slots` at once, in sandboxes below `live_dir` (on the file system of the Store) or apart.
 
     `make_services` is called in each worker. Nothing is started before the first `submit`. Steps get `grace` seconds between
     SIGTERM and SIGKILL. To be used from one thread.
@@ -65,12 +66,14 @@ class LocalExecutor:
     ) -> None:
         self._make_services = make_services
         self._live_dir = os.path.realpath(live_dir)
+        self._machine = os.environ if machine is None else machine
+        self._places: Places | None = None
         self._slots = slots
         self._capacity = capacity
         self._free = capacity
         self._taken: dict[str, Resources] = {}
         self._grace = grace
-        names = gpus(os.environ if machine is None else machine) if capacity.gpus else []
+        names = gpus(self._machine) if capacity.gpus else []
         self._gpus = GpuShares(names or [str(index) for index in range(int(capacity.gpus))])
         self._keeper = 0
         self._control: socket.socket | None = None
@@ -183,6 +186,10 @@ class LocalExecutor:
                 self._clear_after(self._dismissed)
             else:
                 self._remove_recent(self._dismissed)  # of workers that were killed before they could
+            if self._places is not None:
+                from gitml.execute.places import clear
+
+                clear(self._places)
 
     def _start_worker(self) -> _Seat:
         import socket
@@ -209,29 +216,33 @@ class LocalExecutor:
         import socket
 
         os.makedirs(self._live_dir, exist_ok=True)
+        if self._places is None:
+            from gitml.execute.places import places_for
+
+            self._places = places_for(self._live_dir, self._machine)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            pid = self._begin_keeper(theirs.fileno())
+            pid = self._begin_keeper(theirs.fileno(), self._places)
         self._keeper, self._control = pid, ours
         self._poll.register(ours.fileno(), select.POLLIN)
 
-    def _begin_keeper(self, control: int) -> int:
+    def _begin_keeper(self, control: int, places: Places) -> int:
         """Starts the keeper with its end of the control socket; its process id."""
         pid = os.fork()
         if pid == 0:
-            self._become_keeper(control)
+            self._become_keeper(control, places)
         return pid
 
     def _devices(self, attempt: str, count: float) -> str | None:
         """The GPUs for an attempt, as CUDA_VISIBLE_DEVICES; ValueError when that many are not free."""
         return self._gpus.give(attempt, count)
 
-    def _become_keeper(self, control: int) -> NoReturn:
+    def _become_keeper(self, control: int, places: Places) -> NoReturn:
         try:
             from gitml.execute.keeper import Keeper, detach_from
 
             detach_from([control])
-            Keeper(control, self._make_services, self._live_dir, self._grace).run()
+            Keeper(control, self._make_services, places, self._grace).run()
         finally:
             os._exit(2)
 
@@ -297,8 +308,13 @@ class LocalExecutor:
         """Removes what workers that are gone may have left of their last sandboxes."""
         from gitml.execute.removal import remove_tree
 
-        for attempt in [attempt for seat in seats for attempt in seat.recent]:
-            remove_tree(f"{self._live_dir}/{attempt}")
+        for sandbox in [sandbox for seat in seats for sandbox in self._recent(seat)]:
+            remove_tree(sandbox)
+
+    def _recent(self, seat: _Seat) -> list[str]:
+        """Where the last sandboxes of a worker may lie."""
+        roots = [] if self._places is None else self._places.roots()
+        return [f"{root}/{attempt}" for attempt in seat.recent for root in roots]
 
     def _clear_after(self, seats: Sequence[_Seat]) -> None:
         """Waits for workers without a keeper to end, and does for each what it did not come to do."""
@@ -311,8 +327,8 @@ class LocalExecutor:
         for seat in seats:
             if seat.pid:
                 _wait_for_other(seat.pid)
-            for attempt in seat.recent:
-                end_strays(f"{self._live_dir}/{attempt}")
+            for sandbox in self._recent(seat):
+                end_strays(sandbox)
 
     def _settle(self, seat: _Seat) -> None:
         """Gives up a worker once its last word is heard and what it left is ended; its Task was lost, or cancelled."""
@@ -339,7 +355,11 @@ class LocalExecutor:
 
         if seat.attempt is None or seat.cancelled or not seat.outputs:
             return Kept()
-        work = f"{sandbox_of(self._live_dir, seat.attempt)}/work"
+        roots = [] if self._places is None else self._places.roots()
+        works = [f"{sandbox_of(root, seat.attempt)}/work" for root in roots]
+        work = next((work for work in works if os.path.isdir(work)), None)
+        if work is None:
+            return Kept()
         try:
             return keep_partial(seat.outputs, work, self._services_here().store)
         except (GitmlError, OSError):

@@ -1,7 +1,8 @@
 """The sandbox of one attempt: a fresh directory with its code and its inputs, and nothing else of the repository.
 
 ``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its HOME when strict: outside ``work``, so
-that a step that lists its directory sees what it declared and nothing more.
+that a step that lists its directory sees what it declared and nothing more. Where the sandbox is mounted, the step sees it at
+the fixed path; it is filled and emptied at its real one, because no link leads from one mount to another.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gitml.core.tree import link_stays_inside
 from gitml.errors import InputError, IntegrityError
 from gitml.execute.blobs import KEPT_EACH, BlobMemory, copy_hashed, is_pointer, pointed_at, write_all
 from gitml.execute.contents import Services
+from gitml.execute.namespace import MOUNTED, mount_sandbox
 from gitml.execute.removal import remove_tree
 
 EPOCH = 946684800
@@ -36,13 +38,15 @@ class Placed(NamedTuple):
 
 
 class Sandbox:
-    """Makes and removes the directories of one attempt below `root`; `placed` is what came from the Store."""
+    """Makes and removes the directories of one attempt below `root`; `placed` is what came from the Store.
 
-    def __init__(self, root: str, services: Services, memory: BlobMemory) -> None:
+    `seen` is the root as the step sees it.
+    """
+
+    def __init__(self, root: str, services: Services, memory: BlobMemory, *, mounted: bool = False) -> None:
         self.root = root
         self.work = root + "/work"
-        self.tmp = root + "/tmp"  # noqa: S108  ours alone, in the sandbox
-        self.home = root + "/home"
+        self.seen = MOUNTED if mounted else root
         self.placed: list[Placed] = []
         self._store = services.store
         self._contents = services.contents
@@ -57,10 +61,12 @@ class Sandbox:
     def build(self, action: Action, *, strict: bool) -> None:
         """Fills the sandbox. InputError for what can't be placed as declared, IntegrityError for bad content."""
         _mkdir(self.root)
+        if self.seen != self.root:
+            mount_sandbox(self.root)
         os.mkdir(self.work)
-        os.mkdir(self.tmp)
+        os.mkdir(self.root + "/tmp")  # noqa: S108  ours alone, in the sandbox
         if strict:
-            os.mkdir(self.home, 0o700)
+            os.mkdir(self.root + "/home", 0o700)
         outputs = {_checked(output.mount) for output in action.outputs}
         for item in action.inputs:
             if not item.content.startswith("git:"):

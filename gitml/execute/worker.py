@@ -12,20 +12,22 @@ from gitml.core.digest import Digest
 from gitml.core.environment import Environment
 from gitml.core.protocols import TaskFinished
 from gitml.core.result import Cost
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, MachineError
 from gitml.execute.attempt import Report, perform, sandbox_of
 from gitml.execute.blobs import BlobMemory
 from gitml.execute.contents import Services
 from gitml.execute.descendants import become_subreaper, end_all
 from gitml.execute.messages import Frames, Job, frame, job_of, send_all
+from gitml.execute.namespace import leave_shared
+from gitml.execute.places import Site
 from gitml.execute.process import NONE, NOW, SOFT, Watch
 from gitml.execute.removal import remove_tree
 from gitml.execute.sandbox import Sandbox
 
 
-def serve(fd: int, make_services: Callable[[], Services], live_dir: str, grace: float, keeper: int) -> NoReturn:
+def serve(fd: int, make_services: Callable[[], Services], site: Site, grace: float, keeper: int) -> NoReturn:
     """Performs what arrives on the socket `fd` until its other end is closed or the process `keeper`, its parent, dies."""
-    worker = Worker(fd, live_dir, grace)
+    worker = Worker(fd, site, grace)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.abandon())
@@ -38,9 +40,9 @@ def serve(fd: int, make_services: Callable[[], Services], live_dir: str, grace: 
 class Worker(Watch):
     """What a worker is doing. As a `Watch` it hears, while a step runs, that the attempt is to be stopped."""
 
-    def __init__(self, fd: int, live_dir: str, grace: float) -> None:
+    def __init__(self, fd: int, site: Site, grace: float) -> None:
         self.fd = fd
-        self.live_dir = live_dir
+        self.site = site
         self.grace = grace
         self.attempt = ""
         self.root: str | None = None
@@ -58,6 +60,11 @@ class Worker(Watch):
         services: Services | None = None
         broken = ""
         try:
+            if self.site.root is None:
+                hint = "name a folder for sandboxes in your own settings: sandboxes: /scratch/me"
+                raise MachineError(f"every folder for sandboxes lies in a project: {self.site.trouble}", hint=hint)
+            if self.site.mounted:
+                leave_shared()
             services = make_services()
         except (GitmlError, OSError) as error:
             broken = str(error)
@@ -107,8 +114,8 @@ class Worker(Watch):
 
     def _perform(self, job: Job, services: Services, memory: BlobMemory) -> None:
         self.attempt, self._asked = job.attempt, self._early.pop(job.attempt, NONE)
-        self.root = sandbox_of(self.live_dir, job.attempt)
-        sandbox = Sandbox(self.root, services, memory)
+        self.root = sandbox_of(self.site.root or "", job.attempt)
+        sandbox = Sandbox(self.root, services, memory, mounted=self.site.mounted)
         report = Report(lambda: self.say(["started", job.attempt]), self._show)
         try:
             finished = perform(job, sandbox, services, self, report, self.grace)

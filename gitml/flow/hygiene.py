@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.record import Run
 from gitml.errors import BusyError
+from gitml.execute.places import sweep as sweep_sandboxes
 from gitml.flow import partials
 from gitml.flow.recovery import recover
 from gitml.ledger.runs import recorded_runs
@@ -39,6 +40,8 @@ class KeepPolicy(NamedTuple):
 def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
     """Deletes from the Store what the policy does not keep, and what a killed git left; BusyError while a run goes on."""
     recover(ws)
+    if not dry_run:
+        sweep_sandboxes(ws.environ)
     if not ws.locks.try_lock(Locks.GC):
         raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
     try:

@@ -36,6 +36,7 @@ def recover(ws: Workspace) -> list[Run]:
             continue
         try:
             end_strays(folder)
+            _clear_sandboxes(ws, folder)
             run = _unfinished(folder, ws.now())
             if run is not None and _record(ws, run):
                 recovered.append(run)
@@ -43,6 +44,13 @@ def recover(ws: Workspace) -> list[Run]:
         finally:
             ws.locks.unlock(slot)
     return recovered
+
+
+def _clear_sandboxes(ws: Workspace, folder: str) -> None:
+    """Removes what the run left in a folder for sandboxes apart from the repository."""
+    from gitml.execute.places import clear, places_for
+
+    clear(places_for(folder, ws.environ))
 
 
 def _record(ws: Workspace, run: Run) -> bool:

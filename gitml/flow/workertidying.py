@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gitml.errors import GitmlError
 from gitml.execute.descendants import end_strays
+from gitml.execute.places import places_for
 from gitml.execute.ray.naming import BLOB, GIT_TREE, TREE, digest_named, git_name, parted, stored_name
 from gitml.execute.removal import remove_tree
 from gitml.repo.gitshelf import is_partial
@@ -56,6 +57,7 @@ def _pinned(folder: WorkerFolder) -> list[str]:
     """The roots of attempts that go on; what the others left is ended and removed."""
     place = os.path.join(folder.root, "pins")
     roots: list[str] = []
+    roots_of_sandboxes = places_for(os.path.join(folder.root, "live"), folder.machine).roots()
     for user in os.listdir(place) if os.path.isdir(place) else ():
         path = os.path.join(place, user)
         with suppress(FileNotFoundError), open(path, "rb") as file:  # it may end now, and take its pin along
@@ -64,9 +66,9 @@ def _pinned(folder: WorkerFolder) -> list[str]:
             except BlockingIOError:
                 roots += json.loads(file.read() or b"[]")
                 continue
-            sandbox = os.path.join(folder.root, "live", user)
-            end_strays(sandbox)
-            remove_tree(sandbox)
+            for root in roots_of_sandboxes:
+                end_strays(os.path.join(root, user))
+                remove_tree(os.path.join(root, user))
             os.unlink(path)
     return roots
 

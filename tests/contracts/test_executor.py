@@ -353,7 +353,7 @@ def test_the_environment_is_what_the_action_says_and_a_short_list(tmp_path: Path
         ):
             assert line in lines
         assert lines[lines.index("GITML_INPUT_M=a/x") + 1] == "b", "gathered inputs come one a line"
-        assert f"GIT_CEILING_DIRECTORIES={bench.live}/a1" in lines
+        assert f"GIT_CEILING_DIRECTORIES={bench.seen('a1')}" in lines
         missing = bench.run("true", env={"NOT_SET": None})
         assert missing.error == "the step needs the environment variable NOT_SET, which is not set here"
     finally:
@@ -366,7 +366,7 @@ def test_git_finds_no_repository_in_a_sandbox(bench: Bench) -> None:
 
 def test_temporary_files_go_to_the_sandbox(bench: Bench) -> None:
     finished = bench.shell('mktemp; case "$TMPDIR" in "$PWD"*) exit 1;; esac')
-    assert bench.log(finished).decode().startswith(bench.sandboxes)
+    assert bench.log(finished).decode().startswith(bench.seen("a1") + "/tmp/")
 
 
 def test_an_input_written_to_in_place_is_caught_and_quarantined(bench: Bench) -> None:

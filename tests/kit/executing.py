@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gitml.core.resources import Resources
 from gitml.execute.contents import Services
 from gitml.execute.environments import Environments
 from gitml.execute.local import LocalExecutor
+from gitml.execute.namespace import MOUNTED, available
 from gitml.repo.discover import discover
 from gitml.repo.lfs import local_object
 from gitml.repo.objects import Objects
@@ -32,6 +34,12 @@ GIT_ENV = {
     "GIT_COMMITTER_EMAIL": "a@example.com",
 }
 HOST = environment_of({"kind": "host", "platform": "test", "python": None, "distributions": [], "programs": {}})
+
+
+@cache
+def mounts() -> bool:
+    """Whether sandboxes are mounted at the fixed path on this machine."""
+    return available()[0]
 
 
 class MemoryFacts:
@@ -140,6 +148,10 @@ class Bench:
     def left(self) -> list[str]:
         """Sandboxes that are still there."""
         return [name for name in os.listdir(self.live) if not name.endswith(".log")]
+
+    def seen(self, attempt: str) -> str:
+        """The sandbox of an attempt as its step sees it."""
+        return MOUNTED if mounts() else f"{self.sandboxes}/{attempt}"
 
     def log(self, finished: TaskFinished) -> bytes:
         return self.store.read(finished.log.digest) if finished.log else b""

@@ -1,7 +1,7 @@
 """The process that keeps the worker of one Ray worker process: started anew, because nothing may be forked from a process with
 threads. It starts no Ray, ends with the process that started it, and ends all that a step left when that is killed.
 
-    python -m gitml.execute.ray.host DESCRIPTOR PLACE LIVE GRACE
+    python -m gitml.execute.ray.host DESCRIPTOR PLACE PLACES GRACE
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import sys
 
 from gitml.execute.contents import Services
 from gitml.execute.keeper import Keeper, detach_from
+from gitml.execute.places import Places
 from gitml.execute.ray.folder import Place
 
 
-def main(control: int, place: Place, live: str, grace: float) -> None:
+def main(control: int, place: Place, places: Places, grace: float) -> None:
     """Keeps a worker until the other end of the socket `control` is closed."""
 
     def services() -> Services:
@@ -23,8 +24,8 @@ def main(control: int, place: Place, live: str, grace: float) -> None:
 
     place.folder(os.environ)  # loads what workers need, once for all of them
     detach_from([control])
-    Keeper(control, services, live, grace).run()
+    Keeper(control, services, places, grace).run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Place(*json.loads(sys.argv[2])), sys.argv[3], float(sys.argv[4]))
+    main(int(sys.argv[1]), Place(*json.loads(sys.argv[2])), Places(*json.loads(sys.argv[3])), float(sys.argv[4]))

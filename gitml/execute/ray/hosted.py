@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from gitml.core.resources import Resources
 from gitml.execute.contents import Services
 from gitml.execute.local import GRACE, LocalExecutor
+from gitml.execute.places import Places
 from gitml.execute.ray.folder import Place
 
 ANYTHING = Resources(1e9, 0, 2**62)
@@ -35,9 +36,9 @@ class HostedExecutor(LocalExecutor):
     def _services_here(self) -> Services:
         return self._place.folder(self._environ).services()
 
-    def _begin_keeper(self, control: int) -> int:
+    def _begin_keeper(self, control: int, places: Places) -> int:
         os.set_inheritable(control, True)
-        words = (str(control), json.dumps(self._place), self._live_dir, str(self._grace))
+        words = (str(control), json.dumps(self._place), json.dumps(places), str(self._grace))
         argv = (sys.executable, "-m", "gitml.execute.ray.host", *words)
         return os.posix_spawn(sys.executable, argv, self._environ, setsigmask=())
 

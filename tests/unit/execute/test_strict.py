@@ -78,7 +78,7 @@ def test_streams_by_name_and_process_substitution_work(bench: Bench) -> None:
 
 def test_the_home_folder_is_the_steps_own(bench: Bench) -> None:
     finished = bench.run("sh", "-c", 'ls -A "$HOME"; echo "$HOME"', strict=True)
-    assert bench.log(finished).decode() == f"{bench.live}/a1/home\n"
+    assert bench.log(finished).decode() == f"{bench.seen('a1')}/home\n"
 
 
 def test_a_python_of_a_virtual_environment_works_strictly(bench: Bench) -> None:
