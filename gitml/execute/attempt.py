@@ -15,7 +15,7 @@ from gitml.core.result import Cost, OutputRef
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
 from gitml.execute.environments import how_to_find, other_python
-from gitml.execute.lines import denied_name, last_line, missing_command, neutral
+from gitml.execute.lines import denied_name, is_denial, last_line, missing_command, neutral
 from gitml.execute.logs import Log
 from gitml.execute.messages import Job
 from gitml.execute.outputs import take_outputs
@@ -202,23 +202,27 @@ def _makes_outputs(job: Job) -> bool:
     return VARIABLE not in job.lent or roster_from(job.lent[VARIABLE]).node in (0, None)
 
 
+_UNDECLARED = (
+    "a file of the repository: add it to `code:` or use it as ${{ inputs.… }}; another: copy it into the repository"
+)
+
+
 def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tuple[str, str | None]:
     tail = log.tail()
+    hint: str | None = None
     if job.strict:
         # what was denied long before the end may have been borne, and is not what the step died of
         end = b"\n".join(tail.rstrip().split(b"\n")[-20:])
         denied = denied_name(end.decode("utf-8", "replace"), sandbox.seen + "/work")
         if denied is not None and not denied.startswith(sandbox.seen + "/"):
-            return (
-                f"the step used {neutral(denied)}, which it does not declare",
-                "a file of the repository: add it to `code:` or use it as ${{ inputs.… }}; another: copy it into the repository",
-            )
+            return f"the step used {neutral(denied)}, which it does not declare", _UNDECLARED
+        if denied is None and is_denial(end.decode("utf-8", "replace")):
+            hint = f"`sandbox: strict` denies a step what it does not declare. {_UNDECLARED}"
     if code < 0:
         return _killed_by(-code), None
     said = last_line(tail, limit=300).replace(sandbox.seen + "/work/", "")
     if code > 128 and code - 128 == signal.SIGKILL:
         return f"exit status {code}: a process of it was {_killed_by(signal.SIGKILL)}", None
-    hint = None
     if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:
         hint = how_to_find(name, path) if other_python(name, path) else None
     return f"exit status {code}" + (f": {said}" if said else ""), hint

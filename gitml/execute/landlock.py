@@ -1,4 +1,6 @@
-"""Denies a process every file but those it is given (Landlock, Linux 5.13 and later; no privileges needed)."""
+"""Denies a process every file but those it is given (Landlock, Linux 5.13 and later; no privileges needed).
+
+From Linux 6.12 on it also can't signal a process outside, nor connect to an abstract socket of one."""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ _SET_NO_NEW_PRIVS = 38
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
+_SCOPES = 1 << 0 | 1 << 1  # abstract sockets, signals
+_WITH_SCOPES = 6  # the version from which the kernel knows them
 _MAKE_AND_REMOVE = sum(1 << bit for bit in range(4, 13))
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 
@@ -27,6 +31,10 @@ _DEVICES = ("/dev/null", "/dev/full", "/dev/shm", "/dev/ptmx", "/dev/pts", "/dev
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = [("handled_fs", ctypes.c_uint64), ("handled_net", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
 
 
 class _PathBeneath(ctypes.Structure):
@@ -43,6 +51,11 @@ def available() -> tuple[bool, str]:
     if code == errno.EOPNOTSUPP:
         return False, "Landlock is built into this kernel but not enabled (add lsm=landlock,… to its command line)"
     return False, "this kernel has no Landlock (Linux 5.13 and later have)"
+
+
+def scopes() -> bool:
+    """Whether this kernel also keeps a confined process from signalling others."""
+    return _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG)) >= _WITH_SCOPES
 
 
 def machine_roots() -> tuple[str, ...]:
@@ -66,8 +79,9 @@ class Confinement:
             everything |= _REFER
         if version >= 3:
             everything |= _TRUNCATE
-        handled = ctypes.c_uint64(everything)
-        self._fd = _checked(_CREATE_RULESET, ctypes.byref(handled), ctypes.c_size_t(8), ctypes.c_uint32(0))
+        handled = _Ruleset(everything, 0, _SCOPES)
+        size = ctypes.sizeof(handled) if version >= _WITH_SCOPES else 8
+        self._fd = _checked(_CREATE_RULESET, ctypes.byref(handled), ctypes.c_size_t(size), ctypes.c_uint32(0))
         try:
             for path in dict.fromkeys(readable):
                 self._allow(path, read)

@@ -24,8 +24,11 @@ _NO_COMMAND = re.compile(
 _DENIED = (
     re.compile(r"Permission denied: b?'(/[^'\n]*)'"),
     re.compile(r"can't open file '(/[^'\n]*)': \[Errno 13\]"),
-    re.compile(r"(?:^|[\s'\"])(/[^:'\"\n]*)['\"]?: Permission denied", re.MULTILINE),
+    re.compile(r"(?:^|[\s'\"`])(/[^:'\"`\n]*)['\"`]?: [Pp]ermission denied", re.MULTILINE),
+    re.compile(r"permission denied, \w+ '(/[^'\n]*)'"),  # node
+    re.compile(r"(?:^|\s)(/[^:\n]*?) \(Permission denied\)", re.MULTILINE),  # java
 )
+_DENIAL = re.compile(r"[Pp]ermission denied|\bEACCES\b|\[Errno 13\]|os error 13")
 
 
 def neutral(line: str | bytes, limit: int = 500) -> str:
@@ -65,6 +68,11 @@ def denied_name(log_tail: str, sandbox: str = "") -> str | None:
     """The absolute path that the end of a log says could not be opened for lack of permission, None when there is none."""
     name = _last(_DENIED, log_tail, sandbox)
     return name if name and name.startswith("/") else None
+
+
+def is_denial(text: str) -> bool:
+    """Whether a text says, in whatever words, that something could not be opened for lack of permission, and not what."""
+    return _DENIAL.search(text) is not None and not any(pattern.search(text) for pattern in _DENIED)
 
 
 def _last(patterns: tuple[re.Pattern[str], ...], text: str, sandbox: str) -> str | None:

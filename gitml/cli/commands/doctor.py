@@ -14,7 +14,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
 
 @verb("doctor", json=True)
 def command(session: Session) -> int:
-    """Tell what works on this machine: Git, Python, uv, the strict sandbox, room on the disk, the store and the records.
+    """Tell what works on this machine: Git, Python, uv, sandboxes, room on the disk, the store and the records.
 
     Exits with 1 when something that gitml needs is missing; a note is something it does without.
     """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gitml.execute.landlock import available
+from gitml.execute.landlock import available, scopes
 from tests.kit.executing import Bench
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
@@ -47,6 +49,32 @@ def test_every_way_to_a_file_is_denied_and_named(bench: Bench, command: tuple[st
     assert finished.outcome == "failed"
     assert finished.error == f"the step used {outside}, which it does not declare"
     assert (bench.root / "outside.txt").read_text() == "secret"
+
+
+@pytest.mark.skipif(not scopes(), reason="this kernel's Landlock knows no scopes")
+def test_a_step_can_signal_its_own_processes_and_no_other(bench: Bench) -> None:
+    script = (
+        "import os, signal, socket, subprocess\n"
+        "own = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "own.terminate(); print(own.wait())\n"
+        f"for pid in (os.getppid(), {os.getpid()}):\n"
+        "    try: os.kill(pid, 0); print('allowed')\n"
+        "    except PermissionError: print('denied')\n"
+        "try: socket.socket(socket.AF_UNIX).connect('\\0gitml-test'); print('allowed')\n"
+        "except PermissionError: print('denied')\n"
+    )
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("\0gitml-test")
+        listening.listen()
+        finished = bench.run("python3", "-c", script, strict=True)
+    assert bench.log(finished).decode().split() == ["-15", "denied", "denied", "denied"], finished
+
+
+def test_a_denial_that_names_no_file_gets_the_hint_too(bench: Bench) -> None:
+    finished = bench.run("sh", "-c", "echo 'failed to read settings: os error 13'; exit 2", strict=True)
+    assert finished.error == "exit status 2: failed to read settings: os error 13"
+    assert "does not declare" in (finished.hint or "")
+    assert bench.run("sh", "-c", "echo 'os error 13'; exit 2").hint is None
 
 
 def test_what_is_declared_and_the_system_can_be_used(bench: Bench) -> None:
