@@ -21,7 +21,6 @@ from gitml.execute.messages import Frames, Job, frame, job_of, send_all
 from gitml.execute.namespace import leave_shared
 from gitml.execute.places import Site
 from gitml.execute.process import NONE, NOW, SOFT, Watch
-from gitml.execute.removal import remove_tree
 from gitml.execute.sandbox import Sandbox
 
 
@@ -45,7 +44,7 @@ class Worker(Watch):
         self.site = site
         self.grace = grace
         self.attempt = ""
-        self.root: str | None = None
+        self.sandbox: Sandbox | None = None
         self._frames = Frames()
         self._asked = NONE
         self._jobs: list[Any] = []
@@ -98,14 +97,14 @@ class Worker(Watch):
             signal.signal(number, signal.SIG_IGN)
         try:
             end_all()
-            if self.root is not None:
-                remove_tree(self.root)
+            if self.sandbox is not None:
+                self.sandbox.remove()
         finally:
             os._exit(1)
 
     def drop(self) -> None:
         """The attempt is to stop now: a process that runs is killed where it is watched, any other work is abandoned."""
-        if self.root is None:  # none is begun: what is asked is heard when it comes to its turn
+        if self.sandbox is None:  # none is begun: what is asked is heard when it comes to its turn
             return
         if self.attending:
             self._asked = NOW
@@ -114,8 +113,8 @@ class Worker(Watch):
 
     def _perform(self, job: Job, services: Services, memory: BlobMemory) -> None:
         self.attempt, self._asked = job.attempt, self._early.pop(job.attempt, NONE)
-        self.root = sandbox_of(self.site.root or "", job.attempt)
-        sandbox = Sandbox(self.root, services, memory, mounted=self.site.mounted)
+        root = sandbox_of(self.site.root or "", job.attempt)
+        sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.site.mounted)
         report = Report(lambda: self.say(["started", job.attempt]), self._show)
         try:
             finished = perform(job, sandbox, services, self, report, self.grace)
@@ -132,7 +131,7 @@ class Worker(Watch):
         try:
             sandbox.remove()
         finally:
-            self.root = None
+            self.sandbox = None
 
     def _show(self, line: str) -> None:
         """Sends a line of the log if that does not make the step wait."""

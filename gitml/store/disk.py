@@ -71,6 +71,11 @@ def kind_of(mode: int) -> str:
     return "a device"
 
 
+def changed_if_large(found: os.stat_result) -> int:
+    """The change time of what is too large to be hashed at each use, else 0."""
+    return found.st_ctime_ns if found.st_size > SMALL else 0
+
+
 def make_canonical(fd: int) -> None:
     """Gives an open file an object's mode and time."""
     os.fchmod(fd, OBJECT_MODE)

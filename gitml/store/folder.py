@@ -5,7 +5,8 @@
 ``quarantine/<hex>.<n>`` a bad object, and beside it ``<hex>.<n>.txt``: where it was, why and when
 
 Who writes to an object changes its time, so a stat tells; what looks touched is hashed again, and either mended or
-quarantined.
+quarantined. Before a large object is used its change time must be the one noted in the stat cache as well: a writer can
+put back the other time, but not this one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
 from gitml.store import disk
 from gitml.store.disk import Guard
+from gitml.store.statcache import StatCache
 
 _DAMAGED = "what was there is damaged and is quarantined now"
 
@@ -35,6 +37,21 @@ class Usage(NamedTuple):
     temporary_bytes: int
 
 
+class Linked:
+    """An object that this process placed by `count` hard links: its change time after the last, its names before the first.
+
+    `unchanged` when it was looked at after the step, and nobody had written to it.
+    """
+
+    __slots__ = ("changed", "count", "names", "unchanged")
+
+    def __init__(self, found: os.stat_result) -> None:
+        self.changed = found.st_ctime_ns
+        self.names = found.st_nlink
+        self.count = 0
+        self.unchanged = False
+
+
 class ObjectFolder:
     """Objects and quarantine below `root`; nothing is made by looking."""
 
@@ -44,7 +61,8 @@ class ObjectFolder:
         self.temporaries = os.path.join(self.objects, "tmp")
         self.quarantined = os.path.join(root, "quarantine")
         self.sound_trees: dict[Digest, int] = {}  # Trees found whole by this process, with their size
-        self.linked: dict[Digest, list[int]] = {}  # the change time after our last link, how many are placed
+        self.linked: dict[Digest, Linked] = {}
+        self.stats = StatCache(root)
 
     def path_of(self, digest: Digest) -> str:
         """Where the object lies or would lie."""
@@ -74,44 +92,52 @@ class ObjectFolder:
 
     def settle(self, digest: Digest) -> bool:
         """Hashes an object in doubt. Good: its mode and time are restored, True. Bad: it is quarantined, False."""
-        why = self.check(digest)
+        why, found = self._examine(digest)
         path = self.path_of(digest)
         if why is None:
             with Guard(path):
                 try:
-                    os.chmod(path, disk.OBJECT_MODE)
-                    os.utime(path, ns=(disk.CANONICAL_NS, disk.CANONICAL_NS))
+                    if found is None or not disk.is_untouched(found):
+                        os.chmod(path, disk.OBJECT_MODE)
+                        os.utime(path, ns=(disk.CANONICAL_NS, disk.CANONICAL_NS))
+                        found = found and os.lstat(path)
                 except PermissionError:
-                    pass  # another user's object: good all the same, and hashed again the next time
+                    return True  # another user's object: good all the same, and hashed again the next time
+            if found is not None and found.st_size > disk.SMALL:
+                self.stats.note(digest, found)
             return True
         self.quarantine(digest, why)
         return False
 
     def check(self, digest: Digest) -> str | None:
         """Hashes an object whole: None when it is good, else what is wrong. Changes nothing."""
+        return self._examine(digest)[0]
+
+    def _examine(self, digest: Digest) -> tuple[str | None, os.stat_result | None]:
+        """As `check`; with the object's stat where it was the same before and after the hash."""
         path = self.path_of(digest)
         with Guard(path):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
-                return "missing"
+                return "missing", None
             except OSError:
                 if os.path.islink(path):
-                    return "not a regular file"
+                    return "not a regular file", None
                 raise
             try:
                 before = os.fstat(fd)
                 if not disk.is_regular(before):
-                    return "not a regular file"
+                    return "not a regular file", None
                 found = disk.digest_fd(fd, before.st_size)
                 after = os.fstat(fd)
             finally:
                 os.close(fd)
         if found != digest:
-            return f"its content is {found}"
+            return f"its content is {found}", None
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-            return "it was being written to while it was read"
-        return None
+            return "it was being written to while it was read", None
+        return None, after if before.st_ctime_ns == after.st_ctime_ns else None
 
     def open(self, digest: Digest) -> BinaryIO:
         """A Blob's bytes for reading, verified first where a stat raises doubt. IntegrityError when missing or bad."""
@@ -163,7 +189,7 @@ class ObjectFolder:
             ) from error
 
     def verified(self, digest: Digest) -> tuple[bytes | None, os.stat_result]:
-        """A small Blob's verified bytes, None for a large one that a stat does not doubt; and its stat. IntegrityError."""
+        """A small Blob's verified bytes, None for a large one, hashed if its stat raises doubt; and its stat. IntegrityError."""
         path = self.path_of(digest)
         with Guard(path):
             for _ in range(2):
@@ -172,7 +198,10 @@ class ObjectFolder:
                 except FileNotFoundError:
                     break
                 if disk.is_untouched(found):
-                    return (self.read(digest) if found.st_size <= disk.SMALL else None), found
+                    if found.st_size <= disk.SMALL:
+                        return self.read(digest), found
+                    if self.stats.agrees(digest, found):
+                        return None, found
                 if not self.settle(digest):
                     raise self.missing(digest, _DAMAGED)
             else:
@@ -196,6 +225,7 @@ class ObjectFolder:
         """Moves a bad object aside, never deleting it; from now on it counts as missing."""
         self.sound_trees.clear()
         self.linked.pop(digest, None)
+        self.stats.forget(digest)
         path = self.path_of(digest)
         if os.path.lexists(path):
             self.set_aside(path, hex_of(digest), why)
@@ -252,6 +282,7 @@ class ObjectFolder:
     def delete(self, digest: Digest) -> None:
         """Removes an object; nothing happens when it is not there. Only gc may, under the exclusive lock."""
         self.sound_trees.clear()
+        self.stats.forget(digest)
         path = self.path_of(digest)
         with Guard(path):
             try:

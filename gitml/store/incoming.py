@@ -48,9 +48,9 @@ class Incoming:
             )
         with Guard(self._path):
             disk.make_canonical(self._fd)
-            inode = os.fstat(self._fd).st_ino
+            written = os.fstat(self._fd)
             self._close()
-        self._store.publish([Pending(self._digest, self._path, inode)])
+        self._store.publish([Pending(self._digest, self._path, written.st_ino, disk.changed_if_large(written))])
 
     def abandon(self) -> None:
         """Gives it up; nothing is left of it."""

@@ -109,7 +109,7 @@ class _Intake:
                     found = os.fstat(fd)
                     hashed = disk.digest_while_syncing if store.durable else disk.digest_fd
                     digest = hashed(fd, found.st_size)
-                    pending = Pending(digest, path, found.st_ino)
+                    pending = Pending(digest, path, found.st_ino, disk.changed_if_large(found))
                     if early:
                         disk.start_writing(fd)
                 else:
@@ -228,7 +228,8 @@ class _Intake:
             else:
                 digest = disk.copy_and_digest(fd, target)
             disk.make_canonical(target)
-            return Pending(digest, temporary, os.fstat(target).st_ino)
+            copied = os.fstat(target)
+            return Pending(digest, temporary, copied.st_ino, disk.changed_if_large(copied))
         except BaseException:
             os.unlink(temporary)
             raise

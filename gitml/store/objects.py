@@ -22,11 +22,15 @@ MAX_DEPTH = 256  # folders in folders; deeper ones exhaust descriptors before th
 
 
 class Pending(NamedTuple):
-    """A complete file at `path`, canonical but not yet synced, that is to become an object; `inode` tells it was not swapped."""
+    """A complete file at `path`, canonical but not yet synced, that is to become an object; `inode` tells it was not swapped.
+
+    `changed` is the change time of a large one after it was hashed, 0 where it is not known.
+    """
 
     digest: Digest
     path: str
     inode: int
+    changed: int = 0
 
 
 class LocalStore(ObjectFolder):
@@ -174,15 +178,20 @@ class LocalStore(ObjectFolder):
         target = self.path_of(item.digest)
         folder = os.path.dirname(target)
         changed = {folder: None}
+        is_known = item.changed > 0 and os.lstat(item.path).st_ctime_ns == item.changed
         try:
             os.rename(item.path, target)
         except FileNotFoundError:
             os.makedirs(folder, exist_ok=True)
             changed[self.objects] = None
             os.rename(item.path, target)
-        if os.lstat(target).st_ino != item.inode and self.check(item.digest) is not None:
-            self.quarantine(item.digest, "another file took its place while it was taken in")
-            raise IntegrityError("another file took its place while it was taken", where=item.path, hint=STILL_RUNS)
+        found = os.lstat(target)
+        if found.st_ino != item.inode:
+            if self.check(item.digest) is not None:
+                self.quarantine(item.digest, "another file took its place while it was taken in")
+                raise IntegrityError("another file took its place while it was taken", where=item.path, hint=STILL_RUNS)
+        elif is_known:
+            self.stats.note(item.digest, found)
         return changed
 
     def drop_temporaries(self, pending: Iterable[Pending]) -> None:

@@ -2,7 +2,8 @@
 
 A hard link is the object itself, so a careless step can write to it. The store then sees the object's time changed, or,
 when the step put the time back, its change time, which nothing can set. Linking changes that one too, which is why it is
-noted after each link and a difference means only that a hash must decide.
+noted after each link and a difference means only that a hash must decide. What a killed process had placed differs from what is
+noted of it, and is hashed before it is placed again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gitml.core.paths import is_git_name
 from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.store import disk
 from gitml.store.disk import Guard
+from gitml.store.folder import Linked
 from gitml.store.intake import is_safe_link
 from gitml.store.objects import MAX_DEPTH, LocalStore
 
@@ -75,28 +77,37 @@ def verify_placed(store: LocalStore, digest: Digest, tree: bool) -> list[Digest]
             except FileNotFoundError:  # found bad, and moved aside, by someone else
                 bad.append(blob)
                 continue
-            if disk.is_untouched(found) and (noted is None or noted[0] == found.st_ctime_ns):
-                continue
-            if not store.settle(blob):
-                bad.append(blob)
-            elif noted is not None:
-                noted[0] = os.lstat(path).st_ctime_ns
+            if not (disk.is_untouched(found) and (noted is None or noted.changed == found.st_ctime_ns)):
+                if not store.settle(blob):
+                    bad.append(blob)
+                    continue
+                if noted is not None:
+                    noted.changed = os.lstat(path).st_ctime_ns
+            if noted is not None:
+                noted.unchanged = True
     return bad
 
 
 def release_placed(store: LocalStore, digest: Digest, tree: bool) -> None:
-    """Notes the change times that the removal of placed links left."""
+    """Notes the change times that the removal of placed links left, unless somebody may have written since."""
     for blob in _blobs(store, digest, tree):
         noted = store.linked.get(blob)
         if noted is None:
             continue
-        noted[1] -= 1
+        noted.count -= 1
         path = store.path_of(blob)
-        if noted[1] <= 0 or not os.path.lexists(path):
+        if noted.count <= 0:
             del store.linked[blob]
-        else:
-            with Guard(path):
-                noted[0] = os.lstat(path).st_ctime_ns
+        with Guard(path):
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                store.linked.pop(blob, None)
+                continue
+        noted.changed = found.st_ctime_ns
+        # one more name than before is in another sandbox, or where a step put it: whoever has it may write
+        if noted.count <= 0 and noted.unchanged and found.st_nlink <= noted.names and found.st_size > disk.SMALL:
+            store.stats.note(blob, found)
 
 
 def _blobs(store: LocalStore, digest: Digest, tree: bool) -> dict[Digest, None]:
@@ -138,10 +149,16 @@ def _link(store: LocalStore, digest: Digest, path: str, found: os.stat_result) -
             if error.errno in _LINK_REFUSED:
                 return False
             raise
-    noted = store.linked.setdefault(digest, [found.st_ctime_ns, 0])
-    noted[1] += 1
-    if noted[0] == found.st_ctime_ns:  # else: changed since it was linked before, and verify_placed must see that
-        noted[0] = os.lstat(source).st_ctime_ns
+    noted = store.linked.get(digest)
+    if noted is None:
+        noted = store.linked[digest] = Linked(found)
+    noted.count += 1
+    noted.unchanged = False
+    if noted.changed == found.st_ctime_ns:  # else: changed since it was linked before, and verify_placed must see that
+        after = os.lstat(source)
+        noted.changed = after.st_ctime_ns
+        if after.st_size > disk.SMALL:
+            store.stats.note(digest, after)
     return True
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gitml.core import parse, parseconfig, parsehooks, parsetargets
+from gitml.core import parse, parseconfig, parsehooks, parsetargets, settings
 from gitml.core.diagnostics import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +115,8 @@ def mistakes_in(yaml: str) -> str:
     try:
         if yaml.startswith("# gitml.yaml"):
             parseconfig.parse_config(yaml.encode())
+        elif yaml.startswith("# ~/.config/gitml/config.yaml"):
+            settings.parse_settings(yaml.encode(), "config.yaml")
         else:
             parse.parse_pipeline(yaml.encode(), "pipelines/example.yaml")
     except SpecError as error:

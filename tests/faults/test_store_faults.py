@@ -204,7 +204,8 @@ def test_placing_and_releasing_again_does_not_hide_a_change_made_in_between(stor
     digest = store.put(LARGE)
     store.place_file(digest, str(tmp_path / "one"))
     flip(store, digest, keep_time=True)
-    store.place_file(digest, str(tmp_path / "two"))
+    with pytest.raises(IntegrityError):
+        store.place_file(digest, str(tmp_path / "two"))
     assert store.verify_placed(digest, tree=False) == [digest]
 
 

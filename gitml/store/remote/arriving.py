@@ -52,8 +52,8 @@ def fetch_object(store: LocalStore, remote: RemoteStore, item: Stored, meter: Me
         with Guard(part.path):
             disk.make_canonical(part.fd)
             os.fsync(part.fd)
-            inode = os.fstat(part.fd).st_ino
-        store.publish([Pending(item.digest, part.path, inode)])
+            written = os.fstat(part.fd)
+        store.publish([Pending(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
 
 
 def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[int], None]) -> Digest:

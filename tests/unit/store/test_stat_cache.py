@@ -1,0 +1,148 @@
+"""A large object that was written to behind the store's back is found before it is used, however its times were put back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gitml.core.digest import Digest
+from gitml.errors import IntegrityError
+from gitml.store.objects import LocalStore
+
+LARGE = os.urandom(3 << 20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def kept(store: LocalStore, tmp_path: Path) -> Digest:
+    made = tmp_path / "made"
+    made.write_bytes(LARGE)
+    return store.take_file(str(made))[0]
+
+
+def again(store: LocalStore) -> LocalStore:
+    """The same store as another process sees it."""
+    return LocalStore(store.root)
+
+
+def is_known(store: LocalStore, digest: Digest) -> bool:
+    return again(store).stats.agrees(digest, os.lstat(store.path_of(digest)))
+
+
+def write_and_hide_it(path: str, at: int = 1_000_000) -> None:
+    """Changes one byte, and puts back everything that a user can."""
+    before = os.stat(path)
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.chmod(path, before.st_mode & 0o7777)
+
+
+def test_an_object_is_known_from_when_it_was_taken_in(store: LocalStore, kept: Digest) -> None:
+    assert is_known(store, kept)
+
+
+def test_placing_and_removing_leave_it_known(store: LocalStore, kept: Digest, tmp_path: Path) -> None:
+    for number in range(3):
+        store = again(store)
+        placed = str(tmp_path / f"placed{number}")
+        store.place_file(kept, placed)
+        assert os.stat(placed).st_nlink == 2, "it is a link here"
+        assert is_known(store, kept)
+        assert store.verify_placed(kept, tree=False) == []
+        os.unlink(placed)
+        store.release_placed(kept, tree=False)
+        assert is_known(store, kept)
+
+
+@pytest.mark.parametrize("use", ["place", "open"])
+def test_a_byte_that_was_changed_with_its_times_kept_is_found(
+    store: LocalStore, kept: Digest, tmp_path: Path, use: str
+) -> None:
+    write_and_hide_it(store.path_of(kept))
+    other = again(store)
+    using = {"place": lambda: other.place_file(kept, str(tmp_path / "placed")), "open": lambda: other.open(kept)}
+    with pytest.raises(IntegrityError):
+        using[use]()
+    assert not os.path.exists(tmp_path / "placed")
+    assert again(store).is_quarantined(kept)
+
+
+def test_what_is_written_after_a_killed_process_placed_it_is_found(
+    store: LocalStore, kept: Digest, tmp_path: Path
+) -> None:
+    placed = str(tmp_path / "placed")
+    script = (
+        "import os, signal, sys\n"
+        "from gitml.store.objects import LocalStore\n"
+        "LocalStore(sys.argv[1]).place_file(sys.argv[2], sys.argv[3])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, store.root, kept, placed], check=False)
+    assert killed.returncode == -9
+    write_and_hide_it(placed)
+    os.unlink(placed)
+    with pytest.raises(IntegrityError):
+        again(store).place_file(kept, placed)
+
+
+def test_what_a_step_gave_another_name_is_hashed_before_it_is_used_again(
+    store: LocalStore, kept: Digest, tmp_path: Path
+) -> None:
+    placed, elsewhere = str(tmp_path / "placed"), str(tmp_path / "elsewhere")
+    store.place_file(kept, placed)
+    os.link(placed, elsewhere)
+    assert store.verify_placed(kept, tree=False) == []
+    os.unlink(placed)
+    store.release_placed(kept, tree=False)
+    assert not is_known(store, kept)
+    again(store).place_file(kept, placed)
+    os.unlink(placed)
+    write_and_hide_it(elsewhere)
+    with pytest.raises(IntegrityError):
+        again(store).place_file(kept, placed)
+
+
+def test_what_was_not_looked_at_after_its_step_is_not_known(store: LocalStore, kept: Digest, tmp_path: Path) -> None:
+    placed = str(tmp_path / "placed")
+    store.place_file(kept, placed)
+    os.unlink(placed)
+    store.release_placed(kept, tree=False)
+    assert not is_known(store, kept)
+
+
+def test_after_a_new_start_of_the_machine_an_object_is_hashed_once(
+    store: LocalStore, kept: Digest, tmp_path: Path
+) -> None:
+    entry = next(path for path in Path(store.root, "checked").rglob("*") if path.is_file())
+    inode, changed, size, _ = entry.read_text().split()
+    entry.write_text(f"{inode} {changed} {size} 00000000-0000-0000-0000-000000000000".ljust(119) + "\n")
+    assert not is_known(store, kept)
+    again(store).open(kept).close()
+    assert is_known(store, kept)
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"1", b"x y z w\n", b"\0" * 300])
+def test_a_spoilt_entry_costs_a_hash_and_no_more(store: LocalStore, kept: Digest, spoilt: bytes) -> None:
+    entry = next(path for path in Path(store.root, "checked").rglob("*") if path.is_file())
+    entry.write_bytes(spoilt)
+    assert not is_known(store, kept)
+    again(store).open(kept).close()
+    assert is_known(store, kept)
+
+
+def test_an_entry_goes_with_its_object(store: LocalStore, kept: Digest) -> None:
+    store.delete(kept)
+    assert [path for path in Path(store.root, "checked").rglob("*") if path.is_file()] == []
