@@ -30,7 +30,7 @@ def row_as_json(row: RunRow) -> dict[str, Any]:
 
 def table(rows: Sequence[RunRow], metrics: Sequence[str], now: float) -> list[str]:
     """Rows as lines: the newest first, as they come."""
-    head = ["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "TIME", "STEPS", *map(safe, metrics), "NOTES"]
+    head = ["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "TIME", "STEPS", *map(safe, metrics), "BRANCH", "NOTES"]
     cells_of = [head]
     for row in rows:
         commit = (row.base or row.commit)[:8] + ("*" if row.dirty else "")
@@ -38,7 +38,7 @@ def table(rows: Sequence[RunRow], metrics: Sequence[str], now: float) -> list[st
         took = duration((now if row.status == "running" else row.ended) - row.started)
         cells_of.append(
             [row.id[:8], row.status, safe(row.pipeline), commit, ago(row.started, now), took, _steps(row.counts)]
-            + [*values, _notes(row)]
+            + [*values, safe(row.branch or "-"), _notes(row)]
         )
     right = frozenset([5, *range(7, 7 + len(metrics))])
     lines = columns(cells_of, right=right)
@@ -66,8 +66,6 @@ def _steps(counts: Any) -> str:
 
 def _notes(row: RunRow) -> str:
     notes = [f"[{safe(tag)}]" for tag in row.tags]
-    if row.branch:
-        notes.append(safe(row.branch))
     if row.experiment != row.pipeline:
         notes.append(f"experiment {safe(row.experiment)}")
     if row.message:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput
 from gitml.core.digest import Digest
+from gitml.core.graph import Binding
 from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
 from gitml.errors import GitmlError
@@ -16,11 +17,15 @@ from gitml.workspace import Workspace
 
 
 class Input(NamedTuple):
-    """An input of an Action. `size` in bytes and `made_by` (a step of the run) where they are known."""
+    """An input of an Action. `size` in bytes where it is known; `made_by` are the steps of the run that it came from.
+
+    `made_by` is empty for a file of the commit, and has several names only where the pipeline can't be read and several
+    earlier steps of the run made the same bytes.
+    """
 
     item: ActionInput
     size: int | None
-    made_by: str | None
+    made_by: tuple[str, ...] = ()
 
     @property
     def content_id(self) -> str:
@@ -46,26 +51,44 @@ class Detail(NamedTuple):
     environment: Mapping[str, Any] | None
 
 
-def detail(ws: Workspace, run: Run, step: StepRun) -> Detail:
-    """What is known of a step of a run."""
+def detail(ws: Workspace, run: Run, step: StepRun, bindings: Iterable[Binding] | None = None) -> Detail:
+    """What is known of a step of a run; `bindings` are those of the step in the run's Graph, None where it can't be read."""
     action = ws.index.action(step.key) if step.key is not None else None
-    made: dict[str, tuple[str, int]] = {
-        output.digest: (other.name, output.size) for other in run.steps for output in other.outputs
-    }
-    inputs = tuple(_input(ws, item, made) for item in action.inputs) if action is not None else ()
+    sources = _Sources(run, step, bindings)
+    inputs = tuple(_input(ws, item, sources) for item in action.inputs) if action is not None else ()
     mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
     outputs = tuple(Output(ref, mounts.get(ref.name), _is_here(ws, ref)) for ref in step.outputs)
     return Detail(step, action, inputs, outputs, _environment(ws, action.environment) if action is not None else None)
 
 
-def _input(ws: Workspace, item: ActionInput, made: Mapping[str, tuple[str, int]]) -> Input:
-    known = made.get(item.content)
-    if known is not None:
-        return Input(item, known[1], known[0])
-    if item.content.startswith("git:") and item.kind != "directory":
-        header = ws.objects.header(item.content.rsplit(":", 1)[1])
-        return Input(item, header.size if header is not None else None, None)
-    return Input(item, None, None)
+class _Sources:
+    """Which step an input came from. Several steps of a run may make the same bytes, so the Graph decides, not the Digest."""
+
+    def __init__(self, run: Run, step: StepRun, bindings: Iterable[Binding] | None) -> None:
+        self._bound = None if bindings is None else {binding.mount: binding.step for binding in bindings}
+        self._sizes = {output.digest: output.size for other in run.steps for output in other.outputs}
+        self._earlier: dict[str, list[str]] = {}
+        for other in run.steps:  # in the order of the plan: each after all that it needs
+            if other.name == step.name:
+                break
+            for output in other.outputs:
+                self._earlier.setdefault(output.digest, []).append(other.name)
+
+    def size(self, item: ActionInput) -> int | None:
+        return self._sizes.get(Digest(item.content))
+
+    def steps(self, item: ActionInput) -> tuple[str, ...]:
+        if self._bound is not None and item.mount in self._bound:
+            source = self._bound[item.mount]
+            return () if source is None else (source,)
+        return tuple(dict.fromkeys(self._earlier.get(item.content, ())))
+
+
+def _input(ws: Workspace, item: ActionInput, sources: _Sources) -> Input:
+    if item.content.startswith("git:"):
+        header = ws.objects.header(item.content.rsplit(":", 1)[1]) if item.kind != "directory" else None
+        return Input(item, header.size if header is not None else None)
+    return Input(item, sources.size(item), sources.steps(item))
 
 
 def _is_here(ws: Workspace, ref: OutputRef) -> bool:

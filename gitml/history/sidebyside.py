@@ -7,31 +7,48 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action, Scalar
-from gitml.core.record import Run
+from gitml.core.record import Run, StepRun
 from gitml.history.metrics import change_of, same_value
 from gitml.history.runs import get_run
+from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
 SECTIONS = ("run", "parameters", "metrics", "code", "data", "environment", "steps")
 
 
+class Unknown(NamedTuple):
+    """In place of a value that a run doesn't have because a step did not get so far; `why` in a word or two.
+
+    It is no difference: had the step run, the value might be the same.
+    """
+
+    why: str
+
+
+Value = Scalar | Unknown | None
+
+
 class Line(NamedTuple):
-    """One thing in each run, None where it is not there. In the sections code and data values are Git ids or Digests."""
+    """One thing in each run, None where it is not there. In the sections code and data values are Git ids or Digests.
+
+    `steps` are those of the last run that it belongs to, where it belongs to some.
+    """
 
     section: str
     name: str
-    values: tuple[Scalar | None, ...]
+    values: tuple[Value, ...]
+    steps: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        """Whether the runs differ in it, in type too."""
-        first = self.values[0]
-        return not all(same_value(value, first) for value in self.values[1:])
+        """Whether the runs that have a value, or are known to have none, differ in it, in type too."""
+        known = [value for value in self.values if not isinstance(value, Unknown)]
+        return not all(same_value(value, known[0]) for value in known[1:])
 
     @property
     def change(self) -> float | None:
-        """The last run's value less the first's, where both are finite numbers."""
-        return change_of(self.values[0], self.values[-1])
+        """Of two runs the second one's value less the first's, where both are finite numbers; of more runs None."""
+        return change_of(*self.values) if len(self.values) == 2 else None
 
 
 class SideBySide(NamedTuple):
@@ -59,7 +76,12 @@ def side_by_side(ws: Workspace, ids: Sequence[str]) -> SideBySide:
         names: dict[str, None] = {}
         for table in tables[section]:
             names.update(dict.fromkeys(table))
-        lines += [Line(section, name, tuple(table.get(name) for table in tables[section])) for name in names]
+        for name in names:
+            values: list[Value] = [
+                table[name] if name in table else one.instead(section, name)
+                for table, one in zip(tables[section], known, strict=True)
+            ]
+            lines.append(Line(section, name, tuple(values), known[-1].steps(section, name)))
     return SideBySide(runs, tuple(lines))
 
 
@@ -82,12 +104,55 @@ def _facts(run: Run) -> dict[str, Scalar | None]:
 
 
 class _Known:
-    """The Actions of a run."""
+    """The Actions of a run, and what its commit has beside them."""
 
     def __init__(self, ws: Workspace, run: Run) -> None:
         self.ws = ws
-        keys = [step.key for step in run.steps if step.key is not None]
-        self.actions: list[Action] = [action for key in keys if (action := ws.index.action(key)) is not None]
+        self.run = run
+        self.by_step: dict[str, Action] = {
+            step.name: action
+            for step in run.steps
+            if step.key is not None and (action := ws.index.action(step.key)) is not None
+        }
+        self.actions = list(self.by_step.values())
+        self.whole = not run.selected and all(step.name in self.by_step for step in run.steps)
+        self._commit: CommitSource | None = None
+
+    def instead(self, section: str, name: str) -> Value:
+        """What stands for something that no Action of this run has: a file as its commit has it, or why it is unknown."""
+        if section == "metrics":
+            return self._no_metric(name)
+        if self.whole:
+            return None
+        if section in ("code", "data"):
+            if self._commit is None:
+                self._commit = CommitSource(self.ws.objects, self.run.commit)
+            entry = self._commit.lookup(name)
+            return entry.oid if entry is not None else None
+        return Unknown("not reached") if section == "environment" else None
+
+    def _no_metric(self, name: str) -> Value:
+        step = _step_of_metric(self.run.steps, name)
+        if step is not None:
+            return None if step.outcome in ("executed", "reused") else Unknown(_WHY.get(step.outcome, step.outcome))
+        return Unknown("not asked for") if self.run.selected else None
+
+    def steps(self, section: str, name: str) -> tuple[str, ...]:
+        """The steps that a line is about."""
+        if section == "steps":
+            return (name,) if any(step.name == name for step in self.run.steps) else ()
+        if section == "metrics":
+            step = _step_of_metric(self.run.steps, name)
+            return (step.name,) if step is not None else ()
+        if section == "parameters":
+            return tuple(step for step, action in self.by_step.items() if any(name == one for one, _ in action.params))
+        if section == "code":
+            return tuple(step for step, action in self.by_step.items() if any(name == one.path for one in action.code))
+        if section == "data":
+            return tuple(
+                step for step, action in self.by_step.items() if any(name == one.mount for one in action.inputs)
+            )
+        return ()
 
     def code(self) -> dict[str, Scalar | None]:
         """Git ids of the code by path."""
@@ -122,6 +187,15 @@ class _Known:
                 else:
                     parts.setdefault(name, {})[str(value)[:200]] = None
         return {name: ", ".join(values) for name, values in parts.items()}
+
+
+_WHY = {"skipped": "not reached"}
+
+
+def _step_of_metric(steps: Sequence[StepRun], name: str) -> StepRun | None:
+    """The step that a metric's full name begins with; of several the one with the longest name."""
+    named = [step for step in steps if name.startswith(f"{step.name}.")]
+    return max(named, key=lambda step: len(step.name), default=None)
 
 
 def difference_of(ws: Workspace, before: str, after: str) -> tuple[str, str] | None:

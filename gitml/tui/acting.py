@@ -21,12 +21,16 @@ from gitml.workspace import Workspace, open_workspace
 
 
 class Acted(NamedTuple):
-    """The run that a page's keys act on, and the step of it where one is chosen."""
+    """The run that a page's keys act on, and the step of it where one is chosen.
+
+    `among` are the steps that are meant where none is chosen; empty means all of the run.
+    """
 
     run: str
     pipeline: str
     live: bool = False
     step: str | None = None
+    among: tuple[str, ...] = ()
 
 
 class ActingPage(Page):
@@ -48,8 +52,9 @@ class ActingPage(Page):
     # -- starting
 
     def action_new_run(self) -> None:
-        """Chooses a pipeline and its parameters, and starts it."""
-        self.offer_run()
+        """Chooses a pipeline and its parameters, and starts it; the pipeline of what is chosen stands first."""
+        acted = self.acted_on()
+        self.offer_run(acted.pipeline if acted is not None else None)
 
     def offer_run(
         self, pipeline: str | None = None, rev: str | None = None, params: Mapping[str, Scalar] | None = None
@@ -153,9 +158,13 @@ class ActingPage(Page):
         from gitml.tui.widgets.choices import Choice
 
         def names(ws: Workspace) -> list[tuple[str, str]]:
-            return [(step.name, step.outcome) for step in get_run(ws, acted.run).run.steps]
+            steps = get_run(ws, acted.run).run.steps
+            return [(step.name, step.outcome) for step in steps if not acted.among or step.name in acted.among]
 
         def offer(steps: list[tuple[str, str]]) -> None:
+            if len(steps) == 1:
+                self.explain(steps[0][0], acted.pipeline)
+                return
             choices = [Choice(name, plain(name), outcome) for name, outcome in steps]
             self.choose("Explain which step?", choices, lambda name: self.explain(name, acted.pipeline))
 

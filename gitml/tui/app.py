@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -107,6 +108,7 @@ class GitmlApp(App[None]):
         if what or not PLACES[name].key:
             await self._open(name, what)
         self.set_interval(BEAT, self._feel)
+        self.set_interval(1.0, self._age)
         self._feel()
 
     def go(self, name: str, **what: Any) -> None:
@@ -146,6 +148,10 @@ class GitmlApp(App[None]):
         if not self._feeling:
             self._feeling = True
             self.feed.ask("pulse", feel, self._deliver_pulse)
+
+    def _age(self) -> None:
+        if isinstance(self.screen, Page) and self.screen.is_open:
+            self.screen.age(time.time())
 
     def _deliver_many(self, count: int) -> None:
         self.post_message(ManyRecords(count))

@@ -80,6 +80,9 @@ class Page(Screen[None]):
     def redraw(self) -> None:
         """Writes what is shown in the inks of the theme once more: it is another one now."""
 
+    def age(self, now: float) -> None:
+        """Writes times like ``3m ago`` again; called each second while the page is seen. Nothing is asked for that."""
+
     def remembered(self) -> Mapping[str, Any]:
         """What of this page is to be found again next time, as JSON values."""
         return {}

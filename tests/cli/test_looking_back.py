@@ -58,7 +58,7 @@ def test_log_lists_runs_newest_first_with_a_star_for_uncommitted_work(history: P
     answer = history.gitml("log")
     lines = answer.out.splitlines()
     head = history.git("rev-parse", "--short=8", "HEAD")
-    assert lines[0].split() == ["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "TIME", "STEPS", "NOTES"]
+    assert lines[0].split() == ["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "TIME", "STEPS", "BRANCH", "NOTES"]
     assert len(lines) == 4
     assert f"{head}*" in lines[1]
     assert "[best]" in lines[1]

@@ -104,11 +104,11 @@ async def test_it_is_filtered_as_one_types_and_sorted_as_one_asks(ran: Project) 
         await ui.press("escape", "s")
         await ui.type("size")
         await ui.press("enter")
-        assert "SIZE ▼" in ui.text()
+        assert "▼ SIZE" in ui.text()
         lines = [line for line in ui.lines() if "make." in line or "use." in line]
         assert "make.noise" in lines[0]
         await ui.press("S", "home")
-        assert "SIZE ▲" in ui.text()
+        assert "▲ SIZE" in ui.text()
 
 
 @pytest.mark.parametrize(

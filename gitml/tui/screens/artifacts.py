@@ -207,6 +207,10 @@ class Artifacts(ArtifactActingPage):
 
         self.ask(f"page {event.first}", lambda ws: opened.listing.page(wanted, event.first, event.count), then)
 
+    def age(self, now: float) -> None:
+        """How long ago the artifacts were used."""
+        self.query_one(BigTable).rewrite(lambda row: row_of(self._rows[row.key], now) if row.key in self._rows else row)
+
     @on(BigTable.Moved)
     def _moved(self, event: BigTable.Moved) -> None:
         self._rest_on(self._rows.get(event.row.key) if event.row is not None else None)

@@ -15,7 +15,7 @@ from textual.containers import Vertical
 from textual.widgets import ContentSwitcher
 
 from gitml.core.words import count, number, safe
-from gitml.history.sidebyside import Line, SideBySide, difference_of, side_by_side
+from gitml.history.sidebyside import Line, SideBySide, Unknown, difference_of, side_by_side
 from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
 from gitml.tui.signs import sign_of
@@ -127,22 +127,50 @@ class Compare(ActingPage):
         self.query_one(PlotPane).show([(id, id[:8]) for id in self.ids], None)
 
     def acted_on(self) -> Acted | None:
-        """The newest of the runs."""
+        """The newest of the runs, and the steps of it that the line under the cursor is about."""
         if self.found is None:
             return None
         run = self.found.runs[-1]
-        return Acted(run.id, run.pipeline, run.status == "running")
+        row = self.query_one(BigTable).current
+        line = self._line(row.key) if row is not None else None
+        steps = line.steps if line is not None else ()
+        return Acted(run.id, run.pipeline, run.status == "running", steps[0] if len(steps) == 1 else None, steps)
+
+    def _line(self, key: str) -> Line | None:
+        section, _, name = key.partition(":")
+        lines = self.found.lines if self.found is not None else ()
+        return next((line for line in lines if (line.section, line.name) == (section, name)), None)
 
     @on(BigTable.Chosen)
     def _chosen(self, event: BigTable.Chosen) -> None:
-        """Of a file of code, how it changed from the first run to the last."""
-        section, _, name = event.row.key.partition(":")
-        found = self.found
-        if found is None or section not in _IDS:
+        """Opens what a line is about: the change of a file, a step of the newest run, where data comes from."""
+        line = self._line(event.row.key)
+        if line is None or self.found is None:
             return
-        line = next(line for line in found.lines if (line.section, line.name) == (section, name))
-        before, after = str(line.values[0] or ""), str(line.values[-1] or "")
-        if not before or not after or before == after or ":" in before + after:
+        if line.section in ("steps", "metrics"):
+            if not line.steps:
+                self.ui.say(f"run {self.found.runs[-1].id[:8]} has no such step")
+                return
+            section = "metrics" if line.section == "metrics" else "details"
+            self.ui.go("run", run=self.found.runs[-1].id, step=line.steps[0], section=section)
+        elif line.section in _IDS:
+            self._open_content(line)
+        else:
+            self.ui.say("there is no more to see of this line")
+
+    def _open_content(self, line: Line) -> None:
+        """How a file changed from the first run to the last; of data that a step made, where it comes from."""
+        known = [str(value) for value in line.values if value is not None and not isinstance(value, Unknown)]
+        name = line.name
+        if any(value.startswith("sha256:") for value in known):
+            self.ui.go("lineage", thing=next(value for value in reversed(known) if value.startswith("sha256:")))
+            return
+        before, after = known[0], known[-1]
+        if line.values[0] is None or line.values[-1] is None:
+            self.ui.say("the file is in one of the runs only: there is nothing to compare it with")
+            return
+        if before == after:
+            self.ui.say("the file is the same in the first and the last run")
             return
 
         def show(texts: tuple[str, str] | None) -> None:
@@ -161,16 +189,13 @@ def _columns(found: SideBySide, everything: bool) -> list[Column]:
     shown = [line for line in found.lines if everything or line.changed]
     runs = []
     for at, run in enumerate(found.runs):
-        told = [_told(line, line.values[at]) for line in shown if line.values[at] is not None]
+        told = [_told(line, value) for line in shown if (value := line.values[at]) is not None]
         title = f"{sign_of(run.status).mark} {run.id[:8]}"
         most = max([13, *map(cell_len, told)])
         runs.append(Column(run.id, title, 13, right=True, share=1, rank=0 if at < 2 else 2 + at, most=most))
     longest = max([20, *(cell_len(plain(line.name)) + 2 for line in shown)])
-    return [
-        Column("name", "", 20, share=2, most=longest),
-        *runs,
-        Column("change", "CHANGE", 10, right=True, rank=1),
-    ]
+    change = [Column("change", "CHANGE", 10, right=True, rank=1)] if len(found.runs) == 2 else []
+    return [Column("name", "", 20, share=2, most=longest), *runs, *change]
 
 
 def _rows(found: SideBySide, everything: bool) -> list[Row]:
@@ -189,18 +214,23 @@ def _rows(found: SideBySide, everything: bool) -> list[Row]:
 
 
 def _row(line: Line) -> Row:
-    first = line.values[0]
+    first = next((value for value in line.values if not isinstance(value, Unknown)), None)
     cells = [Cell(f"  {plain(line.name)}", "plain" if line.changed else "dim")]
-    for at, value in enumerate(line.values):
-        other = line.changed and at > 0 and (value != first or type(value) is not type(first))
-        ink = "accent" if other else "plain" if line.changed else "dim"
-        cells.append(Cell("-", "dim") if value is None else Cell(_told(line, value), ink))
-    change = line.change
-    cells.append(Cell(f"{change:+.4g}" if change else "", "accent"))
+    for value in line.values:
+        if value is None or isinstance(value, Unknown):
+            cells.append(Cell("-" if value is None else value.why, "dim"))
+            continue
+        other = line.changed and (value != first or type(value) is not type(first))
+        cells.append(Cell(_told(line, value), "accent" if other else "plain" if line.changed else "dim"))
+    if len(line.values) == 2:
+        change = line.change
+        cells.append(Cell(f"{change:+.4g}" if change else "", "accent"))
     return Row(f"{line.section}:{line.name}", cells)
 
 
 def _told(line: Line, value: Any) -> str:
+    if isinstance(value, Unknown):
+        return value.why
     if line.section in _IDS:
         return str(value).rpartition(":")[2][:12]
     if line.section == "steps":

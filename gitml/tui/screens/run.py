@@ -16,12 +16,14 @@ from textual.widgets import ContentSwitcher, Static
 from gitml.core.graph import GraphStep
 from gitml.history.following import Standing
 from gitml.history.inspecting import Detail, detail
+from gitml.tui.absence import Absence, absence
 from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
 from gitml.tui.screens.runasking import Seen, look_at, planned_steps
 from gitml.tui.screens.runtext import headline, telling_step, took_text
 from gitml.tui.signs import sign_of
 from gitml.tui.text import plain
+from gitml.tui.widgets.choices import Choice
 from gitml.tui.widgets.graph import Graph, Node
 from gitml.tui.widgets.logpane import LogPane
 from gitml.tui.widgets.notice import Notice
@@ -50,6 +52,7 @@ class RunPage(ActingPage):
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(key, f"section({name!r})", title, show=False) for name, key, title in SECTIONS],
         Binding("c", "compare", "Compare"),
+        Binding("slash", "find", "Find step", key_display="/"),
     ]
 
     def __init__(self) -> None:
@@ -59,6 +62,7 @@ class RunPage(ActingPage):
         self.planned: Mapping[str, GraphStep] | None = None  # None: not read yet
         self.details: dict[str, Detail] = {}
         self.wanted_step: str | None = None
+        self._head = ""
         self._asking = False
         self._asked = 0.0  # when the answer came
 
@@ -161,7 +165,9 @@ class RunPage(ActingPage):
         if seen is None or self.planned is None:
             return
         now = time.time()
-        self.query_one("#head", Static).update(headline(seen, self.ui.inks, now))
+        head = headline(seen, self.ui.inks, now)
+        self._head = head.plain
+        self.query_one("#head", Static).update(head)
         names = [item.name for item in seen.steps]
         known = set(names)
         parents = {
@@ -183,6 +189,15 @@ class RunPage(ActingPage):
     def redraw(self) -> None:
         """The headline and the details."""
         self._draw()
+
+    def age(self, now: float) -> None:
+        """How long ago the run began; of a run in progress `_tick` draws all that goes on."""
+        if self.seen is None or self.seen.live:
+            return
+        head = headline(self.seen, self.ui.inks, now)
+        if head.plain != self._head:
+            self._head = head.plain
+            self.query_one("#head", Static).update(head)
 
     @on(Graph.Turned)
     def _fit(self) -> None:
@@ -233,7 +248,9 @@ class RunPage(ActingPage):
             self.details[found.step.name] = found
             self._show_step()
 
-        self.ask("detail", lambda ws: detail(ws, seen.run, step), take)
+        planned = (self.planned or {}).get(standing.name)
+        bindings = planned.inputs if planned is not None else None
+        self.ask("detail", lambda ws: detail(ws, seen.run, step, bindings), take)
 
     def _show_files(self, seen: Seen, standing: Standing) -> None:
         self.query_one(StepFiles).show(self.details.get(standing.name), standing)
@@ -243,10 +260,19 @@ class RunPage(ActingPage):
         self.query_one(LogPane).show(seen.run.id, standing.name, standing.state)
 
     def _show_metrics(self, seen: Seen, standing: Standing) -> None:
-        self.query_one(StepMetrics).show(seen.run, standing.name, seen.before)
+        self.query_one(StepMetrics).show(seen.run, standing.name, seen.before, self._absence("metrics", standing))
 
     def _show_plots(self, seen: Seen, standing: Standing) -> None:
-        self.query_one(PlotPane).show([(seen.run.id, "")], standing.name, finished=standing.step is not None)
+        self.query_one(PlotPane).show(
+            [(seen.run.id, "")],
+            standing.name,
+            finished=standing.step is not None,
+            absent=self._absence("plot", standing),
+        )
+
+    def _absence(self, kind: str, standing: Standing) -> Absence:
+        planned = (self.planned or {}).get(standing.name)
+        return absence(kind, standing, planned.outputs if planned is not None else None)
 
     @on(Sections.Chosen)
     def _section_chosen(self, event: Sections.Chosen) -> None:
@@ -276,6 +302,13 @@ class RunPage(ActingPage):
             return None
         step = self.step
         return Acted(self.seen.run.id, self.seen.run.pipeline, self.seen.live, step.name if step else None)
+
+    def action_find(self) -> None:
+        """Finds a step by a part of its name."""
+        if self.seen is not None:
+            graph = self.query_one(Graph)
+            offered = [Choice(item.name, plain(item.name), sign_of(item.state).word) for item in self.seen.steps]
+            self.choose("Find a step", offered, graph.choose, graph.chosen)
 
     def action_compare(self) -> None:
         """Puts the run beside the one before it."""

@@ -65,28 +65,21 @@ class Runs(ActingPage):
             yield BigTable(id="table")
 
     def on_mount(self) -> None:
-        """Where one was."""
+        """Where one was, in the usual order and without a filter: a list that leaves runs out unasked misleads."""
         kept = self.ui.recalled(self.place)
-        self.filter = str(kept.get("filter", ""))
-        self.order = Sort(str(kept.get("sort", "started")), bool(kept.get("descending", True)))
         self.chosen = [str(name) for name in kept["metrics"]] if isinstance(kept.get("metrics"), list) else None
         self.keep = kept.get("run")
         table = self.query_one(BigTable)
         table.is_marked = self.marked.__contains__
         field = self.query_one(Input)
         field.cursor_blink = False  # a screen at rest writes nothing
-        with self.prevent(Input.Changed):
-            field.value = self.filter
-        field.display = bool(self.filter)
+        field.display = False
         table.focus()
         self.set_interval(1.0, self._tick)
 
     def remembered(self) -> Mapping[str, Any]:
-        """Filter, order, metrics and the run under the cursor."""
+        """The metrics that were chosen, and the run under the cursor."""
         return {
-            "filter": self.filter,
-            "sort": self.order.key,
-            "descending": self.order.descending,
             "metrics": self.chosen,
             "run": self._current_id() if self.query_one(BigTable).cursor else None,
         }
@@ -137,7 +130,9 @@ class Runs(ActingPage):
     def _count(self, found: View) -> None:
         filtered = f"{len(found):,} of {found.of + len(found.live):,}" if self.filter else f"{len(found):,}"
         marked = f" · {len(self.marked)} marked" if self.marked else ""
-        self.query_one("#runs").border_subtitle = f"{filtered}{marked}"
+        order = self.order.key.removeprefix("metric:")
+        sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != Sort() else ""
+        self.query_one("#runs").border_subtitle = Text(f"{filtered}{sorted_by}{marked}")
 
     def _lay_out_columns(self, table: BigTable, found: View) -> None:
         shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
@@ -167,6 +162,13 @@ class Runs(ActingPage):
         """Times of runs in progress go on."""
         if self.view is not None and self.view.live and self.is_current:
             self.refresh_data()
+
+    def age(self, now: float) -> None:
+        """How long ago the runs began."""
+        if self.view is not None:
+            self.query_one(BigTable).rewrite(
+                lambda row: table_row(self.rows[row.key], self.shown, now) if row.key in self.rows else row
+            )
 
     def _say_why_empty(self, found: View) -> None:
         if found.of or self.filter:

@@ -119,6 +119,10 @@ class Time(ActingPage):
 
         self.ask("look", moved, lambda has: self.refresh_data() if has else None)
 
+    def age(self, now: float) -> None:
+        """How old the commits are."""
+        self.query_one(TimeGrid).age(now)
+
     def _reopen(self) -> None:
         self._opened = None
         self.query_one(TimeGrid).forget()

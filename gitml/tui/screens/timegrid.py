@@ -87,6 +87,15 @@ class TimeGrid(RowsView):
         self.follow()
         self.want(anew=True)
 
+    def age(self, now: float) -> None:
+        """Draws the rows that are seen anew where their age reads otherwise by now."""
+        first = int(self.scroll_offset.y)
+        for index in range(first, first + self.size.height):
+            row = self._rows.get(index)
+            if row is not None and ago(row.info.time, now) != ago(row.info.time, self.now):
+                self.refresh(Region(0, self.heads + index - first, self.size.width, 1))
+        self.now = now
+
     def forget(self) -> None:
         """Drops steps and rows: they are of another pipeline."""
         self._rows, self.steps, self.column, self.marked = {}, [], 0, None

@@ -131,6 +131,19 @@ class BigTable(RowsView):
         self.refresh()
         self._tell()
 
+    def rewrite(self, make: Callable[[Row], Row]) -> None:
+        """Has the rows that are seen made again, such as for the time that has passed; draws those that come out otherwise."""
+        first = int(self.scroll_offset.y)
+        for index in range(first, min(self.count, first + self.size.height)):
+            chunk, at = divmod(index, CHUNK)
+            rows = self._rows.get(chunk)
+            if rows is None or at >= len(rows):
+                continue
+            made = make(rows[at])
+            if made != rows[at]:
+                rows[at] = made
+                self.refresh_row(index)
+
     def row(self, index: int) -> Row | None:
         """A row, None when it is not known (yet)."""
         chunk, at = divmod(index, CHUNK)
@@ -227,12 +240,16 @@ class BigTable(RowsView):
 
     def _title(self, column: Column) -> Cell:
         if self.sorted_by is not None and self.sorted_by[0] == column.key:
-            return Cell(f"{column.title} {'▼' if self.sorted_by[1] else '▲'}")
+            return Cell(
+                f"{'▼' if self.sorted_by[1] else '▲'} {column.title}"
+            )  # in front: a long title is cut at its end
         return Cell(column.title)
 
     def lay_out(self) -> None:
-        """Gives each column its width, leaving out what does not fit."""
-        self._widths = widths_of(self.columns, self.size.width)
+        """Gives each column its width, leaving out what does not fit, but never the column that the rows are sorted by."""
+        order = self.sorted_by[0] if self.sorted_by is not None else None
+        kept = [column._replace(rank=0) if column.key == order else column for column in self.columns]
+        self._widths = widths_of(kept, self.size.width)
         self.virtual_size = Size(self.size.width, self.count + 1)
         self.refresh()
 

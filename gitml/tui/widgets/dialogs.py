@@ -59,6 +59,9 @@ class Confirm(ModalScreen[bool]):
         self.focus_next()
 
 
+LISTED = 500  # choices shown at once: each costs time to lay out
+
+
 class Choose(ModalScreen[str | None]):
     """One of several, found by typing; gives its key, None when none was chosen."""
 
@@ -112,6 +115,9 @@ class Choose(ModalScreen[str | None]):
         words = typed.casefold().split()
         at = 0
         for choice in self.choices:
+            if listed.option_count == LISTED:
+                listed.add_option(Option(Text("… type to find the rest", "dim"), disabled=True))
+                break
             if all(word in f"{choice.label} {choice.remark}".casefold() for word in words):
                 if choice.key == self.chosen:
                     at = listed.option_count

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
 
 _STRONG = Style(bold=True)
+_CANVAS = 10_000  # columns that boxes may take where they were asked for; the arrow keys bring into view what is chosen
+_DRAWN = 200  # steps that are drawn as boxes at most where they were asked for
 
 
 class Node(NamedTuple):
@@ -121,9 +123,14 @@ class Graph(ScrollView, can_focus=True):
             self.action_step(0, by)
 
     def action_view(self) -> None:
-        """Boxes or an outline."""
+        """Boxes, on a canvas larger than the screen where they need one, or an outline."""
         self.outlined = self._drawing is not None
         self._lay_out()
+        if not self.outlined and self._drawing is None:
+            self.outlined = None
+            cast("GitmlApp", self.app).say(
+                f"{len(self.parents):,} steps are too many or too entangled to draw as boxes"
+            )
         self.post_message(self.Turned())
 
     def on_click(self, event: events.Click) -> None:
@@ -212,11 +219,13 @@ class Graph(ScrollView, can_focus=True):
             self.refresh()
             return
         self._laid_out = asked
-        self._drawing = None if self.outlined else drawn(self.parents, labels, self.size.width)
+        room, most = (self.size.width, 40) if self.outlined is None else (_CANVAS, _DRAWN)
+        self._drawing = None if self.outlined else drawn(self.parents, labels, room, most)
         if self._drawing is not None and self.outlined is None and len(self._drawing.lines) > self.size.height:
             self._drawing = None
         if self._drawing is not None:
-            self.virtual_size = Size(self.size.width, len(self._drawing.lines))
+            right = max(box.left + box.width for box in self._drawing.boxes.values())
+            self.virtual_size = Size(max(self.size.width, right), len(self._drawing.lines))
         else:
             self._rows = outline(self.parents, max(4, self.size.width // 3))
             self._at = {row.name: at for at, row in enumerate(self._rows)}

@@ -13,6 +13,7 @@ from gitml.errors import GitmlError
 from gitml.history.plots import StepPlot, plots_of
 from gitml.history.preview import PICTURE, preview
 from gitml.history.runs import get_run
+from gitml.tui.absence import Absence
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from gitml.tui.page import Page
     from gitml.tui.widgets.chart import Chart
     from gitml.tui.widgets.picturerow import Beside, PictureRow
+
+
+_NONE = Absence("No plots", "None of these runs has an output of the type plot.")
 
 
 class PlotPane(Vertical, can_focus=True):
@@ -37,6 +41,7 @@ class PlotPane(Vertical, can_focus=True):
         self._found: list[tuple[str, StepPlot]] = []  # label and plot
         self._names: list[str] = []
         self._at = 0
+        self._absent = _NONE
         self._chart: Chart | None = None
         self._pictures: PictureRow | None = None
 
@@ -44,11 +49,14 @@ class PlotPane(Vertical, can_focus=True):
         """Why there is no plot; the chart, or the pictures, come when there are some."""
         yield Notice()
 
-    def show(self, runs: Sequence[tuple[str, str]], step: str | None, *, finished: bool = True) -> None:
-        """The plots of runs (id and what it is called), of all their steps or one of them."""
-        if self._of == (tuple(runs), step, finished):
+    def show(
+        self, runs: Sequence[tuple[str, str]], step: str | None, *, finished: bool = True, absent: Absence = _NONE
+    ) -> None:
+        """The plots of runs (id and what it is called), of all their steps or one of them; `absent` is shown for none."""
+        if self._of == (tuple(runs), step, finished, absent):
             return
-        self._of = (tuple(runs), step, finished)
+        self._of = (tuple(runs), step, finished, absent)
+        self._absent = absent
         wanted = tuple(runs)
 
         def read(ws: Workspace) -> list[tuple[str, StepPlot]]:
@@ -74,10 +82,7 @@ class PlotPane(Vertical, can_focus=True):
             if drawn is not None:
                 drawn.display = False
         if not self._names:
-            notice.say(
-                "No plots",
-                "A step has some when it declares an output of the type plot: a table as CSV, TSV or JSON, or a picture.",
-            )
+            notice.say(self._absent.title, self._absent.text)
             return
         name = self._names[self._at]
         of = f" ({self._at + 1} of {len(self._names)}, arrow keys)" if len(self._names) > 1 else ""

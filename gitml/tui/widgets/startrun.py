@@ -71,7 +71,17 @@ class StartRun(ModalScreen[list[str] | None]):
     async def on_mount(self) -> None:
         """The parameters of the chosen pipeline."""
         await self._fields()
-        self.query_one("#go", Button).focus()
+        self._focus_first()
+
+    def _focus_first(self) -> None:
+        """The list of pipelines, or the first field where there is one pipeline: Enter starts nothing by mistake."""
+        fields = self.query("#fields Input")
+        if len(self.offers) > 1:
+            self.query_one(Select).focus()
+        elif fields:
+            fields.first().focus()
+        else:
+            self.query_one("#go", Button).focus()
 
     @on(Select.Changed)
     async def _chosen(self, event: Select.Changed) -> None:
@@ -87,7 +97,7 @@ class StartRun(ModalScreen[list[str] | None]):
 
     @on(Input.Submitted)
     def _entered(self) -> None:
-        self.action_start()
+        self.focus_next()
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

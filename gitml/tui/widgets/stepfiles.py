@@ -97,7 +97,7 @@ def _inputs(known: Detail) -> list[Row]:
                 Cell(_named(item.item.name, item.item.mount)),
                 Cell(size(item.size) if item.size is not None else "", "plain"),
                 Cell(item.content_id[:12], "link"),
-                Cell(plain(item.made_by) if item.made_by else "commit", "plain" if item.made_by else "dim"),
+                Cell(" or ".join(map(plain, item.made_by)) or "commit", "plain" if item.made_by else "dim"),
                 Cell(item.item.kind, "dim"),
             ),
         )

@@ -1,4 +1,7 @@
-"""StepMetrics: the metrics of a run, those of the chosen step first, beside the run before it."""
+"""StepMetrics: the metrics of a run, those of the chosen step first, beside the run before it.
+
+Where the chosen step has none, a notice above them says why.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from gitml.core.record import Run
 from gitml.core.words import number
 from gitml.history.metrics import differences
 from gitml.history.runs import read_run
+from gitml.tui.absence import Absence
 from gitml.tui.text import plain
 from gitml.tui.widgets.bigtable import BigTable
 from gitml.tui.widgets.columns import Cell, Column, Row
@@ -36,26 +40,28 @@ class StepMetrics(Vertical):
         yield Notice()
         yield BigTable(_COLUMNS)
 
-    def show(self, run: Run, step: str, before: str | None) -> None:
-        """The metrics of a run; `before` is the id of the run to compare with."""
+    def show(self, run: Run, step: str, before: str | None, absent: Absence) -> None:
+        """The metrics of a run; `before` is the id of the run to compare with, `absent` is shown where the step has none."""
         if before is None:
-            self._fill(run, step, {})
+            self._fill(run, step, {}, absent)
             return
 
         def known(ws: Workspace) -> dict[str, float]:
             return read_run(ws, before).metrics()
 
         page = cast("Page", self.screen)
-        page.ask("before", known, lambda metrics: self._fill(run, step, metrics))
+        page.ask("before", known, lambda metrics: self._fill(run, step, metrics, absent))
 
-    def _fill(self, run: Run, step: str, before: dict[str, float]) -> None:
+    def _fill(self, run: Run, step: str, before: dict[str, float], absent: Absence) -> None:
         metrics = run.metrics()
         table, notice = self.query_one(BigTable), self.query_one(Notice)
         table.display = bool(metrics)
+        if not any(name.startswith(f"{step}.") for name in metrics):
+            notice.say(absent.title, absent.text)
+        else:
+            notice.hush()
         if not metrics:
-            notice.say("No metrics", "A step has some when it declares an output of the type metrics.")
             return
-        notice.hush()
         found = [item for item in differences(before, metrics) if item.after is not None]
         found.sort(key=lambda item: not item.name.startswith(f"{step}."))
         rows = []
