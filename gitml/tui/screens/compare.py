@@ -15,6 +15,7 @@ from textual.containers import Vertical
 from textual.widgets import ContentSwitcher
 
 from gitml.core.words import count, number, safe
+from gitml.history.metrics import same_value
 from gitml.history.sidebyside import Line, SideBySide, Unknown, difference_of, side_by_side
 from gitml.tui.acting import Acted, ActingPage
 from gitml.tui.errors import Told
@@ -220,7 +221,7 @@ def _row(line: Line) -> Row:
         if value is None or isinstance(value, Unknown):
             cells.append(Cell("-" if value is None else value.why, "dim"))
             continue
-        other = line.changed and (value != first or type(value) is not type(first))
+        other = line.changed and not same_value(value, first)
         cells.append(Cell(_told(line, value), "accent" if other else "plain" if line.changed else "dim"))
     if len(line.values) == 2:
         change = line.change
