@@ -141,7 +141,9 @@ class Workspace:
     @cached_property
     def environments(self) -> Environments:
         """What the programs of steps are."""
-        return Environments(self.machine_facts, self.environments_folder(), self.environ)
+        return Environments(
+            self.machine_facts, self.environments_folder(), self.environ, tops=self.location.worktrees()
+        )
 
     def environments_folder(self) -> str:
         """Where built environments are kept: for all repositories of this user, or here for one without a home to write to."""

@@ -9,8 +9,8 @@ import fnmatch
 import itertools
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gitml.core import paths
 from gitml.core.action import CodeFile
@@ -23,16 +23,51 @@ _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
 
 
+class Imports(NamedTuple):
+    """What an environment would import from the repository: `roots` are folders of ``sys.path``, after all others; `whole` are
+    folders that are modules of another name; `commands` are programs that call a module."""
+
+    roots: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    commands: Mapping[str, str] = {}
+
+
+NO_IMPORTS = Imports()
+
+
+def imports_from(repository: Mapping[str, Any]) -> Imports:
+    """The Imports of an environment's description of this ``repository``."""
+    roots, whole = [], []
+    for module, path in repository["imports"]:
+        place = module.replace(".", "/")
+        if not module:
+            roots.append(path)
+        elif path.removesuffix(".py") == place:
+            roots.append(".")
+        elif path.removesuffix(".py").endswith("/" + place):
+            roots.append(path.removesuffix(".py").removesuffix("/" + place))
+        else:
+            whole.append(path)
+    clean = ["" if root == "." else root for root in roots]
+    return Imports(tuple(dict.fromkeys(clean)), tuple(whole), repository["commands"])
+
+
 class CodeQuery(NamedTuple):
-    """What of a step decides its code (`modules`: of ``python -m``): equal queries have equal answers at one commit."""
+    """What of a step decides its code: equal queries have equal answers at one commit.
+
+    `modules` are those of ``python -m`` and of commands, `programs` the texts of ``python -c``, `late` are roots of installed
+    packages.
+    """
 
     words: tuple[str, ...]
     modules: tuple[str, ...]
     patterns: tuple[str, ...]
     roots: tuple[str, ...]
+    programs: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
 
 
-def query_of(step: GraphStep, may_exist: Callable[[str], bool]) -> CodeQuery:
+def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports = NO_IMPORTS) -> CodeQuery:
     """The CodeQuery of a step, without words that can't name anything of the commit."""
     every = _words(step)
     words = [word for word in every if may_exist(word) and not word.startswith("-")]
@@ -41,9 +76,11 @@ def query_of(step: GraphStep, may_exist: Callable[[str], bool]) -> CodeQuery:
         given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
         words = [word for word in words if word not in given and word not in (".", "./")]
     modules = tuple(name for flag, name in itertools.pairwise(every) if flag == "-m") if "-m" in every else ()
+    modules += tuple(imports.commands[word] for word in every if word in imports.commands)
+    programs = tuple(text for flag, text in itertools.pairwise(every) if flag == "-c") if "-c" in every else ()
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
     clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
-    return CodeQuery(tuple(dict.fromkeys(words)), modules, step.code, clean)
+    return CodeQuery(tuple(dict.fromkeys([*words, *imports.whole])), modules, step.code, clean, programs, imports.roots)
 
 
 def _words(step: GraphStep) -> Sequence[str]:
@@ -80,13 +117,16 @@ class CodeFinder:
         self.imports: dict[str, list[Import]] = {}
         self.top: Collection[str] | None = None
 
-    def find(self, step: GraphStep) -> tuple[CodeFile, ...]:
-        """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out."""
+    def find(self, step: GraphStep, imports: Imports = NO_IMPORTS) -> tuple[CodeFile, ...]:
+        """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out.
+
+        `imports` is what its environment would import from the repository.
+        """
         if step.module is not None:
             files = sorted(self.source.children(step.module).items())
             return tuple(CodeFile(name, entry.mode, entry.oid) for name, entry in files)
         # Most words name nothing: leaving them out early is quick, and makes the queries of many steps equal.
-        query = query_of(step, self._may_exist)
+        query = query_of(step, self._may_exist, imports)
         answer = self.answers.get(query)
         if answer is None:
             answer = self.answers[query] = self._search(query)
@@ -116,10 +156,15 @@ class CodeFinder:
         folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
         for module in query.modules:
             folders.append("")
-            for root in dict.fromkeys(["", *query.roots]):
+            for root in dict.fromkeys(["", *query.roots, *query.late]):
                 for path in self._module(root, module.split("."), ("__main__",)):
                     self._add_file(path, found)
-        self._follow_imports(found, list(dict.fromkeys(folders)), query.roots)
+        for program in query.programs:
+            folders.append("")
+            for item in imports_of(program.encode("utf-8", "surrogateescape")):
+                for path in self._resolve(item, "", [""], (*query.roots, *query.late)):
+                    self._add_file(path, found)
+        self._follow_imports(found, list(dict.fromkeys(folders)), (*query.roots, *query.late))
         covered = [path for path, entry in found.items() if entry.is_tree]
         return tuple(
             CodeFile(path, item.mode, item.oid)

@@ -25,6 +25,8 @@ class Change(NamedTuple):
             age = "an older" if int(self.before or 0) < int(self.after or 0) else "a newer"
             return f"the result was recorded by {age} gitml (Action format {self.before})"
         label = f"{self.kind} {self.name}".strip()
+        if self.before == "" and self.kind == "package":  # one of the same name and version
+            return f"{label}: {self.after}"
         if self.before is None:
             return (
                 f"{label} added: {self.after}"
@@ -173,6 +175,12 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
         one, two = old.get(name), new.get(name)
         if one == two or name == "format":
             continue
+        if name == "contents":
+            changes += _contents(one or {}, two or {}, known=packages) if one is not None and two is not None else []
+            continue
+        if name == "repository":
+            changes += [Change("environment", "imports from this repository", _imports(one), _imports(two))]
+            continue
         if name == "distributions":
             changes += packages
         elif name == "requirements":
@@ -199,6 +207,41 @@ def _programs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Chang
         if old and new:
             changes += _pairs(f"{name} package", _packages(old), _packages(new))
     return changes
+
+
+def _contents(before: Mapping[str, Any], after: Mapping[str, Any], known: Sequence[Change] = ()) -> list[Change]:
+    """What is installed under the same names and versions, and differs; `known` are changes of versions."""
+    told = {change.name for change in known}
+    changes = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new or (name.partition(" ")[0] in told and not name.endswith("(editable)")):
+            continue
+        if old is None or new is None:
+            shown = [None if item is None else str(_content(item))[7:19] for item in (old, new)]
+            changes.append(Change("package", name, *shown))
+            continue
+        one, two = (item if isinstance(item, Mapping) else {} for item in (old, new))
+        commits = [str(item.get("commit", ""))[:7] for item in (one, two)]
+        if all(commits) and commits[0] != commits[1]:
+            changes.append(Change("package", name.partition(" ")[0], f"commit {commits[0]}", commits[1]))
+        elif "files" in one and "files" in two:
+            files = {*one["files"], *two["files"]}
+            count = sum(one["files"].get(file) != two["files"].get(file) for file in files)
+            changes.append(Change("package", name, "", f"{count} file{'' if count == 1 else 's'} changed"))
+        else:
+            changes.append(Change("package", name, "", "other files under the same name and version"))
+    return changes
+
+
+def _content(item: Any) -> Any:
+    return item["content"] if isinstance(item, Mapping) else item
+
+
+def _imports(repository: Mapping[str, Any] | None) -> str | None:
+    if repository is None:
+        return None
+    return ", ".join(f"{module} from {path}" if module else str(path) for module, path in repository["imports"])
 
 
 def _packages(listed: Iterable[str]) -> dict[str, str]:

@@ -105,6 +105,11 @@ def _perform(
         devices=job.devices,
         lent=job.lent,
     )
+    if realised.redirect is not None:
+        from gitml.execute.redirect import write_redirect
+
+        first = write_redirect(realised.redirect, sandbox.root)
+        env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
     argv = command_line(action)
 
     def write(chunk: bytes) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.digest import Digest, digest_of
 from gitml.core.environment import FORMAT, Environment, encode_description, environment_of
 from gitml.core.protocols import Facts
 from gitml.errors import InputError
-from gitml.execute.pythons import Interpreter, interpreter_at, packages_of
+from gitml.execute.packages import Packages, packages_of
+from gitml.execute.pythons import Interpreter, interpreter_at
+from gitml.execute.redirect import Redirect
 from gitml.execute.variables import find_program, search_path
 
 if TYPE_CHECKING:
@@ -27,25 +29,39 @@ _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
 
 
 class Realised(NamedTuple):
-    """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python."""
+    """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
+
+    `redirect` is there when its Python would import code of this repository from a work tree.
+    """
 
     path_prepend: tuple[str, ...]
     read_roots: tuple[str, ...]
     python: str | None
+    redirect: Redirect | None = None
 
 
 class Environments:
     """The environments of this machine; built ones lie in ``<cache_dir>/envs``.
 
-    `machine` is the environment of the gitml process, read once, and `cwd` where it was called. What is installed is looked
-    at once for each object of this class: make one for each run.
+    `machine` is the environment of the gitml process, read once, and `cwd` where it was called. `tops` are the work trees of the
+    repository whose steps run: code in them never counts as installed. What is installed is looked at once for each object of
+    this class: make one for each run.
     """
 
-    def __init__(self, facts: Facts, cache_dir: str, machine: Mapping[str, str], cwd: str | None = None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        cache_dir: str,
+        machine: Mapping[str, str],
+        cwd: str | None = None,
+        tops: Iterable[str] = (),
+    ) -> None:
         self.machine = machine
         self._facts = facts
         self._cache_dir = cache_dir
         self._cwd = cwd or os.getcwd()
+        self._tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
+        self._packages: dict[Interpreter, Packages] = {}
         self._python: Interpreter | None = None
         self._looked = False
         self._hosts: dict[tuple[str, ...], Environment] = {}
@@ -111,7 +127,8 @@ class Environments:
             python = self._default_python()
             if python is None:
                 return Realised((), (), None)
-            return Realised(self._prepend(), self._readable(python), python.executable)
+            redirect = self._redirect(environment, python)
+            return Realised(self._prepend(), self._readable(python), python.executable, redirect)
         from gitml.execute.process import Watch
         from gitml.execute.venvs import build
 
@@ -140,18 +157,36 @@ class Environments:
                 continue
             other = interpreter_at(found, self.machine, self._cwd, self._facts)
             if python is None or (other.prefix, other.version) != (python.prefix, python.version):
-                distributions = packages_of(other, self._facts).distributions
-                described[program] = {"python": other.name, "distributions": distributions}
+                described[program] = {"python": other.name, **self._described(other)}
         return environment_of(
             {
                 "kind": "host",
                 "format": FORMAT,
                 "platform": _platform(),
                 "python": python.name if python else None,
-                "distributions": packages_of(python, self._facts).distributions if python else (),
+                **(self._described(python) if python else {"distributions": ()}),
                 "programs": described,
             }
         )
+
+    def _described(self, python: Interpreter) -> dict[str, Any]:
+        found = self._installed(python)
+        described: dict[str, Any] = {"distributions": found.distributions, "contents": found.contents}
+        if found.repository:
+            described["repository"] = {"imports": [list(item) for item in found.repository], "commands": found.scripts}
+        return described
+
+    def _installed(self, python: Interpreter) -> Packages:
+        known = self._packages.get(python)
+        if known is None:
+            known = self._packages[python] = packages_of(python, self._facts, self._tops)
+        return known
+
+    def _redirect(self, environment: Environment, python: Interpreter) -> Redirect | None:
+        if not leads_into_repository(environment):
+            return None
+        found = self._installed(python)
+        return Redirect(self._tops, found.outside, found.links)
 
     def _default_python(self) -> Interpreter | None:
         """The Python that a step's ``python``, or else ``python3``, is; None when there is none."""
@@ -187,7 +222,7 @@ class Environments:
     def _readable(self, python: Interpreter) -> tuple[str, ...]:
         # the system's own prefix would open all of /, and is readable anyway
         roots = [root for root in (*python.roots, *python.sites) if root not in ("/", "/usr", "/usr/local")]
-        return (*roots, *packages_of(python, self._facts).editable, python.executable)
+        return (*roots, *self._installed(python).outside, python.executable)
 
     def _hash_of(self, path: str) -> str:
         stat = os.stat(path)
@@ -204,6 +239,13 @@ class Environments:
         of_the_name = ("programs", "format")
         built = {name: value for name, value in environment.description.items() if name not in of_the_name}
         return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
+
+
+def leads_into_repository(environment: Environment) -> bool:
+    """Whether an import in it would take code of the repository from a work tree."""
+    programs = environment.description.get("programs") or {}
+    described = [environment.description, *[one for one in programs.values() if isinstance(one, Mapping)]]
+    return any("repository" in one for one in described)
 
 
 def how_to_find(program: str, path: str) -> str:

@@ -131,7 +131,7 @@ class Clusters:
         _lack(cluster, (wish, 1), machines)
         self.join(target)
         fitting = able(wish, machines) or machines  # what an autoscaler is to add has, it may be hoped, what these have
-        place: Place = place_of(target)
+        place: Place = place_of(self.ws, target)
         found = environment_at(fitting, place, name, text, programs)
         self.ws.index.remember(FACT, id, found.description)
         return found

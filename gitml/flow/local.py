@@ -61,6 +61,7 @@ def workspace_at(place: Place, machine: Mapping[str, str]) -> WorkspaceHere:
 def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> Services:
     """What a worker works with; called in the worker, where nothing of the parent's may be used."""
     objects = Objects(ws.location)
-    environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ)
+    tops = ws.location.worktrees()
+    environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ, tops=tops)
     store = LocalStore(ws.root)
     return Services(store, objects, lambda digest: file_of(ws.location, store, digest), environments)

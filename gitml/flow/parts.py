@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gitml.core.action import ActionInput, CodeFile
-from gitml.core.code import CodeFinder
+from gitml.core.code import CodeFinder, Imports, imports_from
 from gitml.core.config import HOST, Target
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
@@ -40,6 +40,7 @@ class PartsFinder:
         self.environments: dict[Any, Environment | Problem] = {}
         self.paths: dict[str, tuple[str, str] | Problem] = {}
         self.by_digest: dict[str, Environment] = {}
+        self.imports: dict[str, Imports | Problem] = {}
 
     def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> Parts:
         """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
@@ -56,8 +57,8 @@ class PartsFinder:
             else:
                 kind = "directory" if output.is_tree else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
-        code = self._code(step)
         environment = self.environment(step)
+        code = self._code(step, environment)
         if isinstance(environment, Problem):
             return Parts(inputs, code, environment)
         described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
@@ -101,8 +102,44 @@ class PartsFinder:
             return self.clusters.environment(target, wish, name, text, programs)
         return self.ws.environments.locked(name, text, programs)
 
-    def _code(self, step: GraphStep) -> tuple[CodeFile, ...] | Problem:
-        return self._told(lambda: self.code.find(step))
+    def _code(self, step: GraphStep, environment: Environment | Problem) -> tuple[CodeFile, ...] | Problem:
+        repository = None if isinstance(environment, Problem) else environment.description.get("repository")
+        if repository is None or step.module is not None:
+            return self._told(lambda: self.code.find(step))
+        imports = self._imports_of(repository)
+        if isinstance(imports, Problem):
+            return imports
+        from gitml.execute.redirect import refused
+
+        option = refused(step.argv) if step.shell is None else None
+        if option is not None:
+            return Problem(
+                f"{step.argv[0]} {option} would import this repository's code from the work tree, where it is installed from",
+                f"leave {option} out, or install the project without -e",
+            )
+        return self._told(lambda: self.code.find(step, imports))
+
+    def _imports_of(self, repository: Mapping[str, Any]) -> Imports | Problem:
+        """What an environment imports from the repository; a Problem for what no commit can hold."""
+        key = repr(repository)
+        if key not in self.imports:
+            ignored = [
+                path
+                for _, path in repository["imports"]
+                if path != "."
+                and self.source.lookup(path) is None
+                and isinstance(self.source, WorkTree)
+                and self.source.ignored(path)
+            ]
+            self.imports[key] = (
+                Problem(
+                    f"a package is installed editable from {ignored[0]}, which Git ignores: no commit holds its code",
+                    "install it without -e, or mend .gitignore",
+                )
+                if ignored
+                else imports_from(repository)
+            )
+        return self.imports[key]
 
     def _from_commit(self, binding: Binding, path: str) -> ActionInput | Problem:
         known = self.paths.get(path)

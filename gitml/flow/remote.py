@@ -25,9 +25,9 @@ from gitml.workspace import KnownFacts, Workspace
 _BATCH = 4096
 
 
-def place_of(target: Target) -> Place:
+def place_of(ws: Workspace, target: Target) -> Place:
     """Where the machines of a target keep contents."""
-    return Place(ASSEMBLY, None, target.cache)
+    return Place(ASSEMBLY, None, target.cache, "\n".join(ws.location.worktrees()))
 
 
 def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str) -> RayExecutor:
@@ -35,12 +35,13 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
 
     def services() -> Services:
         objects = Objects(ws.location)
-        environments = Environments(KnownFacts(None), ws.environments_folder(), ws.environ)
+        tops = ws.location.worktrees()
+        environments = Environments(KnownFacts(None), ws.environments_folder(), ws.environ, tops=tops)
         return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
 
     ours = services()._replace(store=ws.store, contents=ws.objects)
     home = Home(ours, services, arriving_home, keep_at_home, Remotes(ws).open_to_machines)
-    return RayExecutor(cluster, home, run, place_of(target))
+    return RayExecutor(cluster, home, run, place_of(ws, target))
 
 
 def arriving_home(services: Services, name: str, size: int) -> Arriving | None:

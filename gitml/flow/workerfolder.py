@@ -35,13 +35,17 @@ def folder_at(place: Place, machine: Mapping[str, str]) -> WorkerFolder:
     """The folder at a Place; in the user's cache when it does not say where."""
     cache = machine.get("XDG_CACHE_HOME") or os.path.join(machine.get("HOME") or os.path.expanduser("~"), ".cache")
     root = place.root or os.path.join(cache, "gitml", "worker")
-    return WorkerFolder(os.path.realpath(root), place.limit, machine, os.path.join(cache, "gitml"))
+    tops = place.tops.splitlines()
+    return WorkerFolder(os.path.realpath(root), place.limit, machine, os.path.join(cache, "gitml"), tops)
 
 
 class WorkerFolder:
     """Fulfils `execute.ray.folder.Folder` at `root`; environments are built in `cache`. To be used from one thread."""
 
-    def __init__(self, root: str, limit: int | None, machine: Mapping[str, str], cache: str) -> None:
+    def __init__(
+        self, root: str, limit: int | None, machine: Mapping[str, str], cache: str, tops: Sequence[str] = ()
+    ) -> None:
+        self.tops = tops
         self.root = root
         self.limit = limit
         self.machine = machine
@@ -57,7 +61,7 @@ class WorkerFolder:
     def services(self) -> Services:
         """What performs steps on it."""
         facts = KnownFacts(FactsFile(os.path.join(self.root, "facts.json")))
-        environments = Environments(facts, self.cache, self.machine, cwd=self.root)
+        environments = Environments(facts, self.cache, self.machine, cwd=self.root, tops=self.tops)
         return Services(self.store, self.git, lambda digest: None, environments)
 
     def keep(self, contents: Mapping[str, bytes]) -> None:

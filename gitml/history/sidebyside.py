@@ -181,6 +181,10 @@ class _Known:
                     for item in value:
                         package, _, version = str(item).partition(" ")
                         parts.setdefault(package, {})[version] = None
+                elif name == "contents" and isinstance(value, dict):
+                    for package, content in value.items():
+                        what = content["content"] if isinstance(content, dict) else content
+                        parts.setdefault(f"files of {package.partition(' ')[0]}", {})[str(what)[7:19]] = None
                 elif name == "programs" and isinstance(value, dict):
                     for program, content in value.items():
                         parts.setdefault(f"program {program}", {})[str(content)[7:19]] = None

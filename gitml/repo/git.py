@@ -84,6 +84,20 @@ class Location(NamedTuple):
         """Where git runs."""
         return self.worktree or self.git_dir
 
+    def worktrees(self) -> list[str]:
+        """All work trees of the repository, this one first."""
+        found = [self.worktree] if self.worktree else []
+        if os.path.basename(self.common_dir) == ".git":
+            found.append(os.path.dirname(self.common_dir))
+        linked = os.path.join(self.common_dir, "worktrees")
+        for name in os.listdir(linked) if os.path.isdir(linked) else ():
+            try:
+                with open(os.path.join(linked, name, "gitdir"), encoding="utf-8", errors="surrogateescape") as file:
+                    found.append(os.path.dirname(file.read().rstrip("\n")))
+            except OSError:  # one that is being added or removed
+                continue
+        return list(dict.fromkeys(found))
+
 
 def git(
     location: Location,

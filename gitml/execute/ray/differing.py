@@ -18,6 +18,12 @@ def differing(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         parts.append(f"it has {_some(there - asked)}")
     if asked - there:
         parts.append(f"it has not {_some(asked - there)}")
+    one, two = here.get("contents", {}), wanted.get("contents", {})
+    others = {name for name in {*one, *two} if one.get(name) != two.get(name) and name not in there ^ asked}
+    if others:
+        parts.append(f"it has other files of {_some(others)}")
+    if here.get("repository") != wanted.get("repository"):
+        parts.append("it has another editable install of this repository")
     if here.get("programs") != wanted.get("programs"):
         parts.append("a program of the step is another")
     return "its environment is not the one the step is keyed with: " + "; ".join(parts)

@@ -83,6 +83,7 @@ class Place(NamedTuple):
     assembly: str
     root: str | None = None  # None: in the user's cache
     limit: int | None = None  # bytes; None: half of the disk
+    tops: str = ""  # the work trees of the repository whose steps run, one a line: they may be on this machine too
 
     def folder(self, machine: Mapping[str, str]) -> Folder:
         """The Folder, in this process; `machine` is the environment of steps here."""

@@ -84,7 +84,8 @@ def test_the_code_of_an_editable_install_counts(tmp_path: Path, venv: Path) -> N
     url = f'{{"url": "file://{project}", "dir_info": {{"editable": true}}}}'.replace(" project", "%20project")
     install(venv, "mine", "0", url)
     first = environments(tmp_path, venv).host()
-    assert any(line.startswith("mine (editable") for line in first.description["distributions"])
+    assert list(first.description["distributions"]) == ["first 1.0", "mine 0"]
+    assert list(first.description["contents"]["mine (editable)"]["files"]) == ["pkg/a.py"]
     assert environments(tmp_path, venv).host() == first
     (project / "pkg/a.py").write_text("x = 22")
     second = environments(tmp_path, venv).host()
