@@ -131,6 +131,9 @@ def decide(
     result = cached.result(key)
     if result is None:
         return Decision(RUN, _why(action, key, parts.described, cached, pipeline, step.name), action, key)
+    lacks = lacking_guarantee(step, result)
+    if lacks is not None:
+        return Decision(RUN, lacks, action, key)
     absent = tuple([output.name for output in result.outputs if not available(output)])
     if absent and need != NOT_NEEDED:
         why = f"output {absent[0]} of run {result.run[:8]} {absence()}"
@@ -138,6 +141,13 @@ def decide(
             return Decision(RUN, why, action, key, absent=absent)
         return Decision(UNKNOWN, f"{why}: runs if a step needs it", action, key, result, absent=absent)
     return Decision(REUSE, f"same as in run {result.run[:8]}", action, key, result, absent=absent)
+
+
+def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
+    """Why a step does not reuse a result of its own Action: it asks for a guarantee under which that was not made."""
+    if step.strict and result.guarantees.get("sandbox") != "strict":
+        return f"run {result.run[:8]} made it in a normal sandbox, and the step asks for a strict one"
+    return None
 
 
 def last_steps(steps: Mapping[str, GraphStep], names: Iterable[str]) -> frozenset[str]:

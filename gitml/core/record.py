@@ -70,7 +70,10 @@ class Attempt(NamedTuple):
 
 
 class StepRun(NamedTuple):
-    """One step's outcome in a run. `origin` is the run whose result was reused, `saved` what performing it cost there."""
+    """One step's outcome in a run. `origin` is the run whose result was reused, `saved` what performing it cost there.
+
+    `guarantees` are those under which its result was made.
+    """
 
     name: str
     outcome: str
@@ -84,6 +87,7 @@ class StepRun(NamedTuple):
     saved: Cost | None = None
     origin: str | None = None
     error: str | None = None
+    guarantees: Mapping[str, str] = {}
 
     def partial(self) -> dict[str, OutputRef]:
         """What attempts that did not succeed left of each port: the last that left any."""
@@ -156,6 +160,8 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
         shown["origin"] = step.origin
     if step.error is not None:
         shown["error"] = step.error
+    if step.guarantees:
+        shown["guarantees"] = step.guarantees
     if step.attempts:
         shown["attempts"] = [attempt_as_json(attempt) for attempt in step.attempts]
     if left := step.partial():
@@ -388,6 +394,7 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
             _cost(saved) if saved else None,
             origin if origin is None or type(origin) is str else _text(origin),
             error if error is None or type(error) is str else _text(error),
+            {_text(name): _text(value) for name, value in given.items()} if (given := get("guarantees")) else {},
         ),
     )
 

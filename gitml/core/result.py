@@ -37,14 +37,22 @@ class Cost(NamedTuple):
     peak_memory: int = 0
 
 
+STRICT: Mapping[str, str] = {"sandbox": "strict"}
+"""The guarantees of a result that was made in a strict sandbox."""
+
+
 class ActionResult(NamedTuple):
-    """Outputs in the order declared, metrics by name, the cost, and the run and time (seconds since 1970) that made it."""
+    """Outputs in the order declared, metrics by name, the cost, and the run and time (seconds since 1970) that made it.
+
+    `guarantees` says under what it was made beyond what every step is made under.
+    """
 
     outputs: tuple[OutputRef, ...]
     metrics: Mapping[str, float]
     cost: Cost
     run: str
     at: float
+    guarantees: Mapping[str, str] = {}
 
     def output(self, name: str) -> OutputRef | None:
         """The output of that port."""
@@ -70,14 +78,16 @@ def number_word(value: float) -> str:
 
 def encode_result(result: ActionResult) -> str:
     """`result` as JSON text, with ``NaN`` and ``Infinity`` as only Python reads them."""
-    return json.dumps([result.outputs, result.metrics, result.cost, result.run, result.at], separators=(",", ":"))
+    said = [result.outputs, result.metrics, result.cost, result.run, result.at]
+    return json.dumps([*said, result.guarantees] if result.guarantees else said, separators=(",", ":"))
 
 
 def decode_result(text: str | bytes) -> ActionResult:
     """The result that `encode_result` wrote; ValueError when it is not one."""
     try:
-        outputs, metrics, cost, run, at = json.loads(text)
-        return ActionResult(tuple([OutputRef(*item) for item in outputs]), metrics, Cost(*cost), run, at)
+        outputs, metrics, cost, run, at, *more = json.loads(text)
+        guarantees = more[0] if more else {}
+        return ActionResult(tuple([OutputRef(*item) for item in outputs]), metrics, Cost(*cost), run, at, guarantees)
     except (TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"not a result: {error}") from error
 

@@ -23,7 +23,7 @@ LARGEST = 8 << 20
 
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
-_RESULT = ("cost", "key", "metrics", "name", "origin", "outputs")
+_RESULT = ("cost", "guarantees", "key", "metrics", "name", "origin", "outputs")
 
 ReadRows = Callable[[str], bytes]
 """Gives the content of ``steps/<name>.jsonl``; ValueError when there is none."""
@@ -113,6 +113,8 @@ def _parted(step: dict[str, Any], run: str) -> tuple[dict[str, Any], dict[str, A
     row = {"cost": cost}
     if "key" in step:
         row["key"] = step["key"]
+    if "guarantees" in step:
+        row["guarantees"] = step["guarantees"]
     row |= {"metrics": step["metrics"], "name": step["name"], "origin": origin, "outputs": step["outputs"]}
     change = {key: value for key, value in step.items() if key not in left_out}
     if change == {"outcome": "reused", "reason": reason_of(origin), "seconds": 0.0}:

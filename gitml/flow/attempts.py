@@ -13,7 +13,7 @@ from gitml.core.graph import GraphStep
 from gitml.core.plan import Decision
 from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.record import Attempt, StepRun
-from gitml.core.result import ActionResult, Cost, OutputRef
+from gitml.core.result import STRICT, ActionResult, Cost, OutputRef
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import hint_for
 from gitml.flow.journal import Journal
@@ -241,12 +241,13 @@ class Attempts:
             attempts=attempts,
             cost=cost,
             error=error,
+            guarantees=STRICT if step.strict and outcome == "executed" else {},
         )
         if outcome == "failed" or record.partial():
             self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
             return Made(record, None)
-        result = ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now())
+        result = ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
         pipeline = self.planner.graph.pipeline
         self.ws.index.put_result(decision.key, result, self.actions[decision.key], pipeline, step.name)
         environment = self.environments[decision.action.environment]

@@ -22,6 +22,7 @@ from gitml.core.plan import (
     Policy,
     decide,
     forced,
+    lacking_guarantee,
     last_steps,
     needed_by,
 )
@@ -181,10 +182,12 @@ class Planner:
             results[name] = decision.result
         return decisions, results
 
-    def known_result(self, key: Digest) -> ActionResult | None:
-        """The result of `key` when all its bytes can be had: another process may just have made it."""
+    def known_result(self, step: GraphStep, key: Digest) -> ActionResult | None:
+        """The result of `key` when all its bytes can be had and the step may reuse it: another process may just have made it."""
         result = self.index.result(key)
-        return result if result is not None and all(map(self.availability.has, result.outputs)) else None
+        if result is None or lacking_guarantee(step, result) is not None:
+            return None
+        return result if all(map(self.availability.has, result.outputs)) else None
 
     def lacking(
         self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]
@@ -233,7 +236,9 @@ def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
     for name, decision in plan.decisions.items():
         if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
             twin = first.setdefault(decision.key, name)
-            if twin != name:
+            if graph.steps[name].strict and not graph.steps[twin].strict:
+                first[decision.key] = name  # what the other makes is not made as this one asks
+            elif twin != name:
                 decisions[name] = decision._replace(kind=UNKNOWN, reason=f"the same as {twin}: one of the two runs")
     return plan._replace(decisions=decisions)
 

@@ -56,4 +56,5 @@ def step_of_result(name: str, outcome: str, reason: str, decision: Decision, res
         metrics=result.metrics,
         saved=result.cost,
         origin=result.run,
+        guarantees=result.guarantees,
     )

@@ -191,7 +191,8 @@ class Scheduler:
 
     def as_result(self, step: StepRun) -> ActionResult:
         return ActionResult(
-            step.outputs, step.metrics, step.saved or step.cost, step.origin or self.run.id, self.run.started
+            *(step.outputs, step.metrics, step.saved or step.cost, step.origin or self.run.id, self.run.started),
+            guarantees=step.guarantees,
         )
 
     # -- starting
@@ -253,7 +254,7 @@ class Scheduler:
             self.emit(StepWaits(step.name))
             return
         if not forced(step, self.planner.policy):
-            known = self.planner.known_result(decision.key)
+            known = self.planner.known_result(step, decision.key)
             if known is not None:
                 self.ws.locks.unlock(Locks.slot_for(decision.key))
                 self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)

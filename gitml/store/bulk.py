@@ -76,7 +76,7 @@ class BulkTables(RunTables):
                 item.run.pipeline,
                 step.name,
                 key,
-                ActionResult(step.outputs, step.metrics, step.cost, item.run.id, item.run.ended),
+                ActionResult(step.outputs, step.metrics, step.cost, item.run.id, item.run.ended, step.guarantees),
             )
             for item, step, key in performed
             if step.outcome == "executed"
