@@ -31,7 +31,11 @@ class CodeFile(NamedTuple):
 
 
 class ActionInput(NamedTuple):
-    """What lies at `mount` in the sandbox; kind file or directory; `content` is ``git:<mode>:<oid>`` or a Digest."""
+    """What lies at `mount` in the sandbox; `content` is ``git:<mode>:<oid>`` or a Digest.
+
+    `kind` is file or directory, or executable for a file with that bit that another step made; a file of the commit has its mode
+    in `content`.
+    """
 
     name: str
     mount: str

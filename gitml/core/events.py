@@ -15,9 +15,11 @@ class RunStarted(NamedTuple):
 
 
 class StepWaits(NamedTuple):
-    """Another gitml performs the same Action; this one waits for its result."""
+    """The same Action is being performed, and this step waits for the result: by the step `twin` of this run, or (empty) by
+    another gitml."""
 
     name: str
+    twin: str = ""
 
 
 class StepFetches(NamedTuple):

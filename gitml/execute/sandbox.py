@@ -114,7 +114,7 @@ class Sandbox:
             if tree:
                 self._store.place_tree(digest, path)
             else:
-                self._store.place_file(digest, path)
+                self._store.place_file(digest, path, executable=item.kind == "executable")
         except FileExistsError as error:
             raise InputError(f"input {item.name} lies on another one", where=item.mount) from error
         except IntegrityError as error:

@@ -104,6 +104,11 @@ class Attempts:
             assert active.decision.key is not None
             yield active.decision.key
 
+    def performer_of(self, key: Digest) -> str:
+        """The step of this run that performs the Action with this key; empty when none does."""
+        active = (*self._active.values(), *self._again.values())
+        return next((one.step.name for one in active if one.decision.key == key), "")
+
     def begin(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
         """Makes the first attempt at a step, or the next of one that is to be tried again or lacked inputs.
 

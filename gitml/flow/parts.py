@@ -55,7 +55,7 @@ class PartsFinder:
             if output is None:
                 inputs.append(Pending(binding.step, binding.port))
             else:
-                kind = "directory" if output.is_tree else "file"
+                kind = "directory" if output.is_tree else "executable" if output.executable else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         environment = self.environment(step)
         code = self._code(step, environment)

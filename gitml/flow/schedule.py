@@ -80,7 +80,7 @@ class Scheduler:
         self.priority = self.longest_paths()
         self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
-        self.waiting: dict[str, Decision] = {}  # another gitml performs the same Action
+        self.waiting: dict[str, Decision] = {}  # another gitml, or another step, performs the same Action
         self.supplies = Supplies(task.ws, task.planner, task.emit)
         self.stopped = 0  # the stop level already acted on
         self.failed = False
@@ -251,7 +251,7 @@ class Scheduler:
             return
         if not self.ws.locks.try_lock(Locks.slot_for(decision.key)):
             self.waiting[step.name] = decision
-            self.emit(StepWaits(step.name))
+            self.emit(StepWaits(step.name, self.attempts.performer_of(decision.key)))
             return
         if not forced(step, self.planner.policy):
             known = self.planner.known_result(step, decision.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gitml.cli.terminal import safe
 from gitml.core.events import (
     Event,
     RunFinished,
@@ -18,6 +19,11 @@ from gitml.core.record import Run, StepRun
 WAITING, RUNNING, ELSEWHERE, FETCHING = "waiting", "running", "elsewhere", "fetching"
 """States of a step before it has an outcome; `elsewhere`: another gitml performs the same Action; `fetching`: its inputs are
 brought from a remote store."""
+
+
+def waiting_for(twin: str) -> str:
+    """What a step waits for whose Action the step `twin`, or (empty) another gitml, performs."""
+    return f"step {safe(twin)} does the same" if twin else "another gitml is performing it"
 
 
 class Row:
@@ -57,7 +63,7 @@ class Board:
             self.active[event.name] = row
         elif isinstance(event, StepWaits):
             row = self.row(event.name)
-            row.state, row.since = ELSEWHERE, now
+            row.state, row.since, row.reason = ELSEWHERE, now, waiting_for(event.twin)
             self.active[event.name] = row
         elif isinstance(event, StepFetches):
             row = self.row(event.name)

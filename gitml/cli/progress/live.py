@@ -137,7 +137,7 @@ def _row_line(row: Row, names: int, width: int, now: float) -> str:
         elapsed = duration(row.step.seconds) if row.step is not None and row.state in ("executed", "failed") else ""
     attempt = f"attempt {row.attempt}: " if row.attempt > 1 and row.state == RUNNING else ""
     if row.state == ELSEWHERE:
-        rest = "another gitml is performing it"
+        rest = row.reason
     elif row.state == FETCHING:
         rest = "its inputs come from a remote store"
     elif row.state == RUNNING and row.line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from gitml.cli.progress.board import Board
+from gitml.cli.progress.board import Board, waiting_for
 from gitml.cli.progress.leftovers import how_to_have
 from gitml.cli.terminal import paint, safe, safe_line, speaks_unicode
 from gitml.cli.words import count, duration, number, size
@@ -77,7 +77,7 @@ class PlainNarrator:
             again = f" (attempt {event.number})" if event.number > 1 else ""
             return [_line("run", "blue", event.name, safe(event.reason) + again)]
         if isinstance(event, StepWaits):
-            return [_line("wait", "yellow", event.name, "another gitml is performing it")]
+            return [_line("wait", "yellow", event.name, waiting_for(event.twin))]
         if isinstance(event, StepFetches):
             return [_line("fetch", "blue", event.name, f"its inputs, {size(event.size)}")]
         if isinstance(event, StepRetried):
