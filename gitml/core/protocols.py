@@ -243,6 +243,7 @@ class TaskFinished(NamedTuple):
     names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that could not be brought: it
     did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are
     the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
+    `missing` are paths (from the top of the sandbox) and modules of Python (``module NAME``) that its log says were not found.
     """
 
     attempt: str
@@ -260,6 +261,7 @@ class TaskFinished(NamedTuple):
     notes: tuple[str, ...] = ()
     partial: tuple[OutputRef, ...] = ()
     warnings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 TaskEvent = TaskStarted | TaskOutput | TaskFinished

@@ -15,9 +15,10 @@ from gitml.core.result import Cost, OutputRef
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
 from gitml.execute.environments import how_to_find, other_python
-from gitml.execute.lines import denied_name, is_denial, last_line, missing_command, neutral
+from gitml.execute.lines import denied_name, error_line, is_denial, missing_command, neutral
 from gitml.execute.logs import Log
 from gitml.execute.messages import Job
+from gitml.execute.missing import missing_names, relative_to
 from gitml.execute.outputs import take_outputs
 from gitml.execute.partial import keep_partial
 from gitml.execute.process import NONE, NOW, Ended, StoppedError, Watch, run
@@ -187,7 +188,8 @@ def _conclude(
         return finished._replace(outcome="timeout", error=f"timed out after {duration(job.timeout or 0)}", log=kept)
     if ended.code != 0:
         error, hint = _failure(job, sandbox, log, ended.code, path)
-        return finished._replace(outcome="failed", error=error, hint=hint, log=kept)
+        missing = missing_names(log.tail().decode("utf-8", "replace"), sandbox.places())
+        return finished._replace(outcome="failed", error=error, hint=hint, log=kept, missing=missing)
     if not _makes_outputs(job):
         return finished._replace(log=kept)
     try:
@@ -225,7 +227,8 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tupl
             hint = f"`sandbox: strict` denies a step what it does not declare. {_UNDECLARED}"
     if code < 0:
         return _killed_by(-code), None
-    said = last_line(tail, limit=300).replace(sandbox.seen + "/work/", "")
+    said = relative_to(sandbox.places(), error_line(tail, limit=300 + 2 * len(sandbox.work)))
+    said = neutral(said, 300)
     if code > 128 and code - 128 == signal.SIGKILL:
         return f"exit status {code}: a process of it was {_killed_by(signal.SIGKILL)}", None
     if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:

@@ -1,4 +1,4 @@
-"""What a step's log says: lines made safe for a terminal, and the names of files it missed or was denied."""
+"""What a step's log says: lines made safe for a terminal, the one that tells why it failed, and what it was denied."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[@-
 # C0, DEL and C1 controls, and the marks that reverse the direction of what follows
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
-_MISSING = (
-    re.compile(r"ModuleNotFoundError: No module named '([^'\n]+)'"),
-    re.compile(r"No such file or directory: b?'([^'\n]+)'"),
-    re.compile(r"can't open file '([^'\n]+)': \[Errno 2\]"),
-    re.compile(r"cannot (?:stat|access) '([^'\n]+)': No such file"),
-    re.compile(r"(?:cannot open|can't open) '?([^'\n:]+?)'?(?: for reading)?: No such file"),
-    re.compile(r"(?:^|: )'?([^\s':][^':\n]*)'?: (?:No such file or directory|not found|cannot open)", re.MULTILINE),
-)
 # as bash, dash and env say it, the last with typographic quotation marks where the language has them
 _NO_COMMAND = re.compile(
     "(?:^|: )['\u2018]?([^\\s'\u2018\u2019:]+)['\u2019]?: (?:command not found|not found|No such file or directory)$",
     re.MULTILINE,
 )
+_NEAR = 60  # lines from the end
+# an exception as Python, and others that name them alike, print it
+_EXCEPTION = re.compile(
+    r"(?:[A-Za-z_]\w{0,80}\.){0,10}[A-Z]\w{0,80}(?:Error|Exception|Interrupt|Fault|Failure|NotFound)(?:: |:?$)"
+)
+_NOISE = re.compile(r"make(?:\[\d+\])?: \*\*\* \[|Set the environment variable HYDRA_FULL_ERROR")
 _DENIED = (
     re.compile(r"Permission denied: b?'(/[^'\n]*)'"),
     re.compile(r"can't open file '(/[^'\n]*)': \[Errno 13\]"),
@@ -50,12 +48,30 @@ def last_line(tail: bytes, *, complete: bool = False, limit: int = 500) -> str:
     return ""
 
 
-def missing_name(log_tail: str, sandbox: str = "") -> str | None:
-    """The file or Python module (dotted) that the end of a log says was not found; None when it says no such thing.
+def error_line(tail: bytes, *, limit: int = 500) -> str:
+    """The line at the end of a log that tells why its program failed, neutralised; empty when there is none.
 
-    Paths in `sandbox`, where the step ran, come out relative to it.
+    It is the last that begins with an exception's name, if one is near the end: what follows it belongs to its message. Else it
+    is the last line but for those that only repeat that another program failed.
     """
-    return _last(_MISSING, log_tail, sandbox)
+    lines = [line for line in tail.replace(b"\r", b"\n").split(b"\n")[-_NEAR:] if line.strip()]
+    shown = [neutral(line, limit).rstrip() for line in lines]
+    while shown and _NOISE.match(shown[-1]):
+        shown.pop()
+    for at in range(len(shown) - 1, -1, -1):
+        if _EXCEPTION.match(shown[at]) or (at and _after_traceback(shown, at)):
+            return shown[at].strip()
+    return shown[-1].strip() if shown else last_line(tail, limit=limit)
+
+
+def _after_traceback(lines: list[str], at: int) -> bool:
+    """Whether this line ends a traceback of Python: the first that is not indented after one that is, below its head."""
+    if lines[at][:1].isspace() or not lines[at - 1][:1].isspace():
+        return False
+    above = at - 1
+    while above >= 0 and lines[above][:1].isspace():
+        above -= 1
+    return above >= 0 and lines[above].startswith("Traceback (most recent call last)")
 
 
 def missing_command(log_tail: str) -> str | None:

@@ -90,6 +90,10 @@ class Sandbox:
         """Where `mount` is on this machine."""
         return f"{self.work}/{mount}" if mount not in ("", ".") else self.work
 
+    def places(self) -> tuple[str, ...]:
+        """The folder the step runs in, by every path that a program may print for it."""
+        return (self.seen + "/work", self.work, os.path.realpath(self.work))
+
     def changed(self) -> list[tuple[Placed, Sequence[Digest]]]:
         """The inputs from the Store that are no longer what they were, each with the objects that changed."""
         checked = [(item, self._store.verify_placed(item.digest, tree=item.tree)) for item in self.placed]

@@ -15,7 +15,7 @@ from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutp
 from gitml.core.record import Attempt, StepRun
 from gitml.core.result import STRICT, ActionResult, Cost, OutputRef
 from gitml.flow.executors import Executors, is_local
-from gitml.flow.hints import hint_for
+from gitml.flow.hints import Failed, hint_for
 from gitml.flow.journal import Journal
 from gitml.flow.planning import Planner
 from gitml.flow.request import Emit
@@ -208,7 +208,7 @@ class Attempts:
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error
         if error is not None:
-            hint = event.hint or hint_for(self.source, step, self.ws.store, event.log)
+            hint = event.hint or self._hint(active, event)
             error = f"{error} ({hint})" if hint else error
         target = "" if is_local(active.target) else active.target
         ended = Attempt(
@@ -229,6 +229,12 @@ class Attempts:
             self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
             return Again(step)
         return self._made(active, event, attempts, error)
+
+    def _hint(self, active: Active, event: TaskFinished) -> str | None:
+        action = active.decision.action
+        if not event.missing or action is None:
+            return None
+        return hint_for(self.source, Failed(active.step, action, event.missing, self.planner.graph.steps))
 
     def _made(self, active: Active, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None) -> Made:
         step, decision = active.step, active.decision

@@ -66,8 +66,12 @@ def lines_at_end(ws: Workspace, item: StepRun, count: int) -> list[str]:
     logs = [attempt.log for attempt in item.attempts if attempt.log is not None]
     if not logs or not contents.is_here(ws, logs[-1].digest, logs[-1].size, tree=False):
         return []
-    text = contents.tail(ws, logs[-1].digest, 200 * count + 4096).decode("utf-8", "surrogateescape")
-    return text.split("\n")[-count - 1 :] if not text.endswith("\n") else text[:-1].split("\n")[-count:]
+    room = 200 * count + 4096
+    data = contents.tail(ws, logs[-1].digest, room)
+    if len(data) >= room:  # it begins within a line, of which a program may have drawn over what came before
+        cut = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=-1)
+        data = data[cut + 1 :]
+    return data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")[-count:]
 
 
 def read(ws: Workspace, part: Part) -> Iterator[bytes]:

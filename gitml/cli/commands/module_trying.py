@@ -41,11 +41,13 @@ def run(session: Session, folder: str, inputs: tuple[str, ...], given: tuple[str
     (step,) = loaded.graph.steps.values()
     decision, environment = _decide(ws, loaded, step)
     finished = _perform(session, ws, loaded, step, decision, environment)
-    from gitml.flow.hints import hint_for
+    from gitml.flow.hints import Failed, hint_for
 
     error = finished.error
     if error is not None and not session.json:
-        hint = finished.hint or hint_for(loaded.source, step, ws.store, finished.log)
+        hint = finished.hint
+        if hint is None and decision.action is not None:
+            hint = hint_for(loaded.source, Failed(step, decision.action, finished.missing))
         session.note(f"{safe(step.name)} {finished.outcome}: {safe(error)}" + (f" ({safe(hint)})" if hint else ""))
     destination = out or f"{step.name.rpartition('/')[2]}-out"
     written = _write(ws, step, finished, destination) if finished.outcome == "done" else {}

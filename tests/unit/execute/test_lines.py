@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.execute.lines import denied_name, last_line, missing_command, missing_name, neutral
+from gitml.execute.lines import denied_name, error_line, last_line, missing_command, neutral
 
 
 def test_nothing_a_terminal_acts_on_is_left() -> None:
@@ -30,22 +30,43 @@ def test_the_last_line_passes_over_blank_ones_and_counts_carriage_returns() -> N
     assert last_line(b"begun", complete=True) == ""
 
 
+def traced(last: str) -> str:
+    return f'Traceback (most recent call last):\n  File "t.py", line 3, in main\n    go()\n{last}'
+
+
+PANDAS = """\
+ImportError: Unable to find a usable engine; tried using: 'pyarrow', 'fastparquet'.
+A suitable version of pyarrow or fastparquet is required for parquet support.
+Trying to import the above resulted in these errors:
+ - Missing optional dependency 'pyarrow'. pyarrow is required for parquet support.
+ - Missing optional dependency 'fastparquet'.
+"""
+
+
 @pytest.mark.parametrize(
-    ("log", "name"),
+    ("log", "line"),
     [
-        ("Traceback\nModuleNotFoundError: No module named 'src.features'", "src.features"),
-        ("FileNotFoundError: [Errno 2] No such file or directory: 'conf/a.yaml'", "conf/a.yaml"),
-        ("python: can't open file '/s/work/src/x.py': [Errno 2] No such file or directory", "src/x.py"),
-        ("cat: conf/x: No such file or directory", "conf/x"),
-        ("sh: 1: ./x.sh: not found", "./x.sh"),
-        ("bash: line 1: ./x.sh: No such file or directory", "./x.sh"),
-        ("sh: 1: cannot open conf/x: No such file", "conf/x"),
-        ("ValueError: bad", None),
-        ("", None),
+        (traced(PANDAS), "ImportError: Unable to find a usable engine; tried using: 'pyarrow', 'fastparquet'."),
+        (
+            "Error executing job with overrides: []\n" + traced("ValueError: bad\n\n")
+            + "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.\n",
+            "ValueError: bad",
+        ),
+        (traced("omegaconf.errors.ConfigAttributeError: Missing key lr\n    full_key: lr\n"), "omegaconf.errors.ConfigAttributeError: Missing key lr"),
+        (traced("requests.exceptions.Timeout: too slow\n"), "requests.exceptions.Timeout: too slow"),
+        (traced("KeyboardInterrupt\n"), "KeyboardInterrupt"),
+        (traced("AssertionError\nmore of it\n"), "AssertionError"),
+        (traced("KeyError: 1\n") + "\nDuring handling of the above exception, another exception occurred:\n\n" + traced("OSError: 2\n"), "OSError: 2"),
+        (traced("ValueError: bad\n") + "make: *** [Makefile:2: all] Error 1\n", "ValueError: bad"),
+        ("epoch 1\nepoch 2\nfatal: no\n", "fatal: no"),
+        ("a\r 50%|##  | 1/2\r100%|####| 2/2 s=2.28]", "100%|####| 2/2 s=2.28]"),
+        ("make: *** [Makefile:2: all] Error 1\n", "make: *** [Makefile:2: all] Error 1"),
+        ("ValueError: borne\n" + "line\n" * 100 + "the end\n", "the end"),
+        ("", ""),
     ],
-)
-def test_the_name_that_was_missing_is_found(log: str, name: str | None) -> None:
-    assert missing_name(log, "/s/work") == name
+)  # fmt: skip
+def test_the_line_that_tells_why_is_found(log: str, line: str) -> None:
+    assert error_line(log.encode()) == line
 
 
 @pytest.mark.parametrize(

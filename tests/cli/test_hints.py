@@ -1,0 +1,116 @@
+"""A step that misses a file of the commit is told what to declare, however its program words it; and nothing that is not so."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import pytest
+
+from tests.cli.conftest import Project
+
+FILES = {
+    "src/conf.json": "{}\n",
+    "lib/helper.py": "V = 1\n",
+    "pkg/__init__.py": "",
+    "pkg/mod.py": "V = 1\n",
+    "deep/down/far.py": "V = 1\n",
+    "logs/.gitkeep": "",
+    "Makefile": "all:\n\techo hi\n",
+    "conf/config.yaml": "a: 1\n",
+    "src/beside.py": 'import pathlib; (pathlib.Path(__file__).parent / "conf.json").read_text()\n',
+    "src/added.py": "import sys\nsys.path.append(__file__ + '/../../lib')\nimport helper\n",
+    "src/calls.py": 'import subprocess, sys\nsubprocess.check_call([sys.executable, "lib/helper.py"])\n',
+    "src/runs.py": 'import runpy\nrunpy.run_path("lib/helper.py")\n',
+    "src/named.py": "import importlib\nimportlib.import_module('pkg' + '.mod')\n",
+    "src/logging.sh": "echo x > logs/run.log\n",
+    "src/logs.py": "open('logs/run.log', 'w')\n",
+    "src/hydra.py": (
+        "import os, sys\n"
+        "sys.exit(f\"Primary config directory not found.\\nCheck that the config directory '{os.getcwd()}/conf' exists\"\n"
+        "' and readable\\n\\nSet the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.')\n"
+    ),
+    "bin/tool": "#!/usr/bin/env python3\nimport mate\n",
+    "bin/mate.py": "V = 1\n",
+}
+
+
+def error_of(project: Project, step: str, files: Mapping[str, str] = FILES) -> str:
+    """The error of a pipeline of this one step."""
+    for path, text in files.items():
+        project.write(path, text)
+    (project.root / "bin/tool").chmod(0o755)
+    project.write("pipelines/hint.yaml", f"steps:\n  t:\n    {step}\n")
+    project.commit()
+    (told,) = project.run("hint", "t", code=1)["steps"]
+    return str(told["error"])
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("python3 src/beside.py", "src/conf.json is in the commit but not declared: add it to code: of step t"),
+        ("python3 src/calls.py", "lib/helper.py is in the commit but not declared: add it to code: of step t"),
+        ("python3 src/runs.py", "lib/helper.py is in the commit but not declared"),
+        ("python3 src/added.py", "lib/helper.py is in the commit but not declared: add it to code: of step t, or set env: {PYTHONPATH: lib}"),
+        ("python3 src/named.py", "pkg/ is in the commit but not declared: add it to code: of step t, or set env: {PYTHONPATH: .}"),
+        ('python3 -c "import helper"', "lib/helper.py is in the commit but not declared"),
+        ("python3 -c \"__import__('far')\"", "deep/down/far.py is in the commit but not declared: add it to code: of step t, or set env: {PYTHONPATH: deep/down}"),
+        ("python3 lib/helpr", None),
+        ("python3 src/logs.py", "the folder logs/ of the commit is not in the sandbox: add logs/ to code: of step t"),
+        ("sh src/logging.sh", "the folder logs/ of the commit is not in the sandbox"),
+        ("python3 src/hydra.py", "conf/ is in the commit but not declared"),
+        ("bin/tool", "bin/mate.py is in the commit but not declared"),
+        ("python3 -c \"open('con' + 'f/config.yaml')\"", "conf/config.yaml is in the commit but not declared"),
+    ],
+)  # fmt: skip
+def test_what_a_program_missed_is_named_with_how_to_declare_it(
+    project: Project, command: str, hint: str | None
+) -> None:
+    error = error_of(project, f"run: {command}")
+    assert (hint is None and " (" not in error.rpartition("Errno")[0]) or (hint is not None and hint in error), error
+    assert "/sandbox" not in error
+    assert str(project.root) not in error
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_without_its_file_is_told_to_declare_it(project: Project) -> None:
+    assert "Makefile is in the commit but not declared" in error_of(project, "run: make all")
+    assert "Makefile is in the commit but not declared" in error_of(project, "run: make")
+
+
+def test_a_module_in_the_sandbox_that_python_does_not_find_is_told_to_set_the_path(project: Project) -> None:
+    error = error_of(project, "{run: python3 src/named.py, code: [pkg/]}")
+    assert "pkg/ is in the sandbox, but Python does not look there: set env: {PYTHONPATH: .}" in error
+
+
+def test_a_program_that_only_repeats_its_own_name_gets_no_hint(project: Project) -> None:
+    assert error_of(project, "{shell: sh, run: 'echo nothing is wrong: src >&2; exit 4'}").endswith(
+        "nothing is wrong: src"
+    )
+
+
+def test_what_another_step_makes_is_named_as_its_output(project: Project) -> None:
+    project.write("src/reads.py", "open('out/clean.csv')\n")
+    project.write(
+        "pipelines/two.yaml",
+        "steps:\n"
+        "  one: {shell: sh, run: 'echo 1 > ${{ outputs.clean }}', outputs: {clean: {type: file, path: out/clean.csv}}}\n"
+        "  two: {run: python3 src/reads.py, after: [one]}\n",
+    )
+    project.commit()
+    steps = project.run("two", code=1)["steps"]
+    assert steps[1]["error"].endswith("(step one makes out/clean.csv: use ${{ steps.one.outputs.clean }})")
+
+
+def test_a_step_that_went_to_another_folder_is_told_where_paths_count_from(project: Project) -> None:
+    project.write("ml/t.py", "import sys\nopen(sys.argv[1], 'w').write('x')\n")
+    error = error_of(project, "{shell: bash, run: 'cd ml && python3 t.py ${{ outputs.o }}', outputs: {o: file}}")
+    assert "the step went to the folder ml, and .gitml/out/o counts from the top of the sandbox" in error
+    assert "hidden" not in error
+
+
+def test_the_error_is_the_line_that_tells_why(project: Project) -> None:
+    project.write("src/why.py", "raise ValueError('the reason\\nand more\\n - of it')\n")
+    error = error_of(project, "run: python3 src/why.py")
+    assert error == "exit status 1: ValueError: the reason"
