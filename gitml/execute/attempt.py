@@ -17,6 +17,7 @@ from gitml.execute.contents import Services
 from gitml.execute.environments import how_to_find, other_python
 from gitml.execute.lines import denied_name, error_line, is_denial, missing_command, neutral
 from gitml.execute.logs import Log
+from gitml.execute.masking import Mask, secrets_of
 from gitml.execute.messages import Job
 from gitml.execute.missing import missing_names, relative_to
 from gitml.execute.outputs import take_outputs
@@ -35,6 +36,14 @@ class Report(NamedTuple):
     line: Callable[[str], None]
 
 
+class _SoFar:
+    """What an attempt has come to: outputs that are in the Store, also when others can't be taken; and what it must not show."""
+
+    def __init__(self) -> None:
+        self.taken: list[OutputRef] = []
+        self.mask = Mask()
+
+
 def sandbox_of(live_dir: str, attempt: str) -> str:
     """The directory of an attempt; the step itself runs in ``work`` below it."""
     return f"{live_dir}/{attempt}"
@@ -42,12 +51,19 @@ def sandbox_of(live_dir: str, attempt: str) -> str:
 
 def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float) -> TaskFinished:
     """Performs `job`. The sandbox is filled here and left for the caller to remove."""
-    taken: list[OutputRef] = []
-    finished = _outcome(job, sandbox, services, watch, report, grace, taken)
+    so_far = _SoFar()
+    finished = _masked(_outcome(job, sandbox, services, watch, report, grace, so_far), so_far.mask)
     if finished.outcome == "done" or not _makes_outputs(job) or watch.asked() == NOW:
         return finished
-    kept = keep_partial(job.action.outputs, sandbox.work, services.store, taken)
+    kept = keep_partial(job.action.outputs, sandbox.work, services.store, so_far.taken)
     return finished._replace(partial=kept.outputs, warnings=kept.notes)
+
+
+def _masked(finished: TaskFinished, mask: Mask) -> TaskFinished:
+    """The end of an attempt without what is secret in its words."""
+    error, hint = (None if text is None else mask.text(text) for text in (finished.error, finished.hint))
+    warnings, missing = (tuple([mask.text(text) for text in texts]) for texts in (finished.warnings, finished.missing))
+    return finished._replace(error=error, hint=hint, warnings=warnings, missing=missing)
 
 
 def _outcome(
@@ -57,12 +73,12 @@ def _outcome(
     watch: Watch,
     report: Report,
     grace: float,
-    taken: list[OutputRef],
+    so_far: _SoFar,
 ) -> TaskFinished:
-    """How the attempt ends. Outputs that are in the Store are in `taken`, also when others can't be taken."""
+    """How the attempt ends, however it does."""
     log = Log(job.log)
     try:
-        return _perform(job, sandbox, services, watch, report, grace, log, taken)
+        return _perform(job, sandbox, services, watch, report, grace, log, so_far)
     except StoppedError:
         return _unfinished(job, "cancelled", "cancelled before it began", None, log, services)
     except BadInputError as error:
@@ -85,7 +101,7 @@ def _perform(
     report: Report,
     grace: float,
     log: Log,
-    taken: list[OutputRef],
+    so_far: _SoFar,
 ) -> TaskFinished:
     if watch.asked() != NONE:
         raise StoppedError
@@ -112,8 +128,14 @@ def _perform(
         first = write_redirect(realised.redirect, sandbox.root)
         env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
     argv = command_line(action)
+    mask = so_far.mask = Mask(secrets_of(action, env))
 
     def write(chunk: bytes) -> None:
+        chunk = mask.feed(chunk)
+        if chunk:
+            keep(chunk)
+
+    def keep(chunk: bytes) -> None:
         try:
             line = log.write(chunk)
         except OSError as error:
@@ -151,9 +173,11 @@ def _perform(
         finally:
             if confine is not None:
                 confinement.close()
+        if rest := mask.end():
+            keep(rest)
     finally:
         os.chdir("/")
-    return _conclude(job, sandbox, services, log, ended, path, taken)
+    return _conclude(job, sandbox, services, log, ended, path, so_far.taken)
 
 
 def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action: Action) -> Callable[[], int] | None:

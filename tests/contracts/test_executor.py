@@ -57,6 +57,24 @@ def test_a_task_starts_and_finishes_once_with_its_outputs_in_the_store(bench: Be
     assert executor.wait(0.05) == ()
 
 
+def test_a_value_that_is_passed_on_appears_in_no_log_line_or_error(bench: Bench) -> None:
+    secret = "tok-0123456789abcdef"
+    task = bench.task(
+        "bash",
+        "-c",
+        'for i in 1 2 3; do printf "%s" "${TOKEN:0:9}"; sleep 0.3; echo "${TOKEN:9} $i"; done; echo "ValueError: $TOKEN"; exit 3',
+        env={"TOKEN": None},
+    )
+    executor = bench.executor()
+    executor.submit(task._replace(lent={"TOKEN": secret}))
+    events = until_finished(executor, task.attempt)
+    finished = events[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.error == "exit status 3: ValueError: ***"
+    assert bench.log(finished) == b"*** 1\n*** 2\n*** 3\nValueError: ***\n"
+    assert secret not in repr(events)
+
+
 @pytest.mark.parametrize(
     ("end", "error"),
     [
