@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core import paths
+from gitml.core import links, paths
 from gitml.core.action import CodeFile
 from gitml.core.graph import GraphStep
 from gitml.core.protocols import Entry, Facts, Source
@@ -116,6 +116,8 @@ class CodeFinder:
         self.answers: dict[CodeQuery, tuple[CodeFile, ...]] = {}
         self.imports: dict[str, list[Import]] = {}
         self.top: Collection[str] | None = None
+        self.crossed: dict[str, Entry] = {}  # links on the way to what was found
+        self.places: dict[tuple[str, bool], links.Place] = {}
 
     def find(self, step: GraphStep, imports: Imports = NO_IMPORTS) -> tuple[CodeFile, ...]:
         """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out.
@@ -140,6 +142,7 @@ class CodeFinder:
 
     def _search(self, query: CodeQuery) -> tuple[CodeFile, ...]:
         found: dict[str, Entry] = {}
+        self.crossed = {}
         for word in query.words:
             if paths.problem_with(word) is None:
                 path = paths.clean(word)
@@ -165,6 +168,7 @@ class CodeFinder:
                 for path in self._resolve(item, "", [""], (*query.roots, *query.late)):
                     self._add_file(path, found)
         self._follow_imports(found, list(dict.fromkeys(folders)), (*query.roots, *query.late))
+        found.update(self.crossed)
         covered = [path for path, entry in found.items() if entry.is_tree]
         return tuple(
             CodeFile(path, item.mode, item.oid)
@@ -172,31 +176,34 @@ class CodeFinder:
             if not any(path != tree and path.startswith(tree + "/") for tree in covered)
         )
 
-    def _add(self, path: str, found: dict[str, Entry]) -> None:
-        entry: Entry | None = self.source.lookup(path)
-        link = path
-        hops = 0
-        while entry is not None and entry.is_link:
-            found[path] = entry
-            hops += 1
-            path = self._target(path, entry.oid, link, last=hops > 40)
-            entry = self.source.lookup(path)
-        if entry is None or path == ".":
-            return
-        if entry.is_submodule:
-            raise _in_submodule(path)
-        found[path] = entry
+    def _find(self, path: str, *, last: bool = True) -> links.Place:
+        """What `path` names. The links on the way count as found."""
+        place = self.places.get((path, last))
+        if place is None:
+            place = self.places[path, last] = links.find(self.source, path, last=last)
+        if place.entry is not None and place.links:
+            self.crossed.update(place.links)
+        return place
 
-    def _target(self, path: str, oid: str, link: str, last: bool = False) -> str:
-        """Where the link at `path` leads; InputError, naming `link`, when that is out of the tree or it is one too many."""
-        target = self.source.read(oid).decode("utf-8", "surrogateescape")
-        to = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-        if target.startswith("/") or to.startswith("../") or to == ".." or last:
-            raise InputError(f"link {link!r} leads out of the tree", where=target, hint="replace the link by the file")
-        return to
+    def _looked_up(self, path: str, *, last: bool) -> links.Place:
+        """As `_find`, for what an import may mean: a link that leads out is nothing then."""
+        try:
+            return self._find(path, last=last)
+        except links.LinkError:
+            return links.Place(path, None)
+
+    def _add(self, path: str, found: dict[str, Entry]) -> None:
+        place = self._find(path)
+        if path in place.links or place.entry is not None:
+            found.update(place.links)
+        if place.entry is None or place.path in (".", ""):
+            return
+        if place.entry.is_submodule:
+            raise _in_submodule(place.path)
+        found[place.path] = place.entry
 
     def _add_file(self, path: str, found: dict[str, Entry]) -> bool:
-        entry = self.source.lookup(path)
+        entry = self._find(path, last=False).entry
         if entry is None or entry.is_tree or entry.is_submodule:
             return False
         self._add(path, found)
@@ -213,9 +220,10 @@ class CodeFinder:
             if path in seen:
                 continue
             seen.add(path)
-            source = self.source.lookup(path)
+            path, source, _ = self._find(path)
             if source is None or source.is_tree:
                 continue
+            seen.add(path)
             for item in self._imports(source.oid):
                 for module in self._resolve(item, path, folders, roots):
                     if module not in seen:
@@ -235,7 +243,7 @@ class CodeFinder:
             if entry.is_submodule:
                 raise _in_submodule(place)
             if entry.is_link:
-                self._target(place, entry.oid, place)
+                links.target_of(self.source, place, entry, place)
             if name.endswith(".py"):
                 yield place
 
@@ -289,25 +297,26 @@ class CodeFinder:
         return files
 
     def _file(self, path: str) -> str | None:
-        entry = self.source.lookup(path)
-        return path if entry is not None and not entry.is_tree and not entry.is_submodule else None
+        place = self._looked_up(path, last=False)
+        return (
+            place.path if place.entry is not None and not place.entry.is_tree and not place.entry.is_submodule else None
+        )
 
     def _directory(self, path: str) -> bool:
-        entry = self.source.lookup(path)
+        entry = self._looked_up(path, last=True).entry
         return entry is not None and entry.is_tree
 
     def _match(self, pattern: str) -> Iterable[str]:
         """Paths of the commit that a pattern names: as written, or with ``*``, ``?``, ``[]`` within names and ``**`` across."""
         if not any(char in pattern for char in "*?["):
-            if self.source.lookup(pattern) is not None:
+            if self._find(pattern, last=False).entry is not None:
                 yield pattern
             return
         parts = pattern.split("/")
         fixed = 0  # looking up no more than the folder that is meant: a whole work tree would count as used
         while fixed < len(parts) - 1 and not any(char in parts[fixed] for char in "*?["):
             fixed += 1
-        folder = "/".join(parts[:fixed])
-        entry = self.source.lookup(folder)
+        folder, entry, _ = self._find("/".join(parts[:fixed]))
         if entry is not None and entry.is_tree:
             yield from self._glob(parts[fixed:], f"{folder}/" if folder else "", entry.oid)
 

@@ -42,6 +42,9 @@ class Source(Protocol):
     def lookup(self, path: str) -> Entry | None:
         """What is at `path`, None when nothing is. A link is returned as a link, never followed."""
 
+    def link_above(self, path: str) -> str | None:
+        """The first link among the folders that lead to `path`; None when there is none."""
+
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""
 

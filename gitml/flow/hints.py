@@ -68,6 +68,9 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
     if isinstance(source, WorkTree):
         for candidate in candidates:
+            restore = source.how_to_restore(candidate)
+            if restore:
+                return f"{candidate}: {restore}"
             if paths.problem_with(candidate) is None and source.ignored(candidate):
                 return f"{candidate} is there, but Git ignores it, so no step gets it: mend .gitignore or git add -f it"
     return None

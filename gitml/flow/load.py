@@ -260,4 +260,6 @@ def _find(source: Source, pipeline: str | None, config: Config) -> tuple[str, En
 def _why_unseen(source: Source, candidates: Sequence[str]) -> str | None:
     if isinstance(source, WorkTree) and any(source.ignored(path) for path in candidates):
         return "the file is there but Git ignores it: mend .gitignore"
+    if isinstance(source, WorkTree):
+        return next(filter(None, map(source.how_to_restore, candidates)), None)
     return None

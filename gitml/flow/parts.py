@@ -11,6 +11,7 @@ from gitml.core.code import CodeFinder, Imports, imports_from
 from gitml.core.config import HOST, Target
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
+from gitml.core.links import LinkError, find
 from gitml.core.plan import Parts, Pending, Problem
 from gitml.core.protocols import Entry, Source
 from gitml.core.resources import Resources
@@ -38,7 +39,7 @@ class PartsFinder:
         self.config = loaded.config
         self.modules = {module["content"]: module for module in loaded.modules.values()}
         self.environments: dict[Any, Environment | Problem] = {}
-        self.paths: dict[str, tuple[str, str] | Problem] = {}
+        self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | Problem] = {}
         self.by_digest: dict[str, Environment] = {}
         self.imports: dict[str, Imports | Problem] = {}
 
@@ -58,7 +59,7 @@ class PartsFinder:
                 kind = "directory" if output.is_tree else "executable" if output.executable else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         environment = self.environment(step)
-        code = self._code(step, environment)
+        code = self._with_links(step, self._code(step, environment))
         if isinstance(environment, Problem):
             return Parts(inputs, code, environment)
         described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
@@ -147,13 +148,28 @@ class PartsFinder:
             known = self.paths[path] = self._told(lambda: self._content_at(path))
         if isinstance(known, Problem):
             return known
-        kind, content = known
+        kind, content, mount, _ = known
         if binding.kind and binding.kind != kind:
             return Problem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
-        return ActionInput(binding.name, binding.mount, kind, content)
+        return ActionInput(binding.name, mount if binding.mount == path else binding.mount, kind, content)
 
-    def _content_at(self, path: str) -> tuple[str, str]:
+    def _with_links(self, step: GraphStep, code: tuple[CodeFile, ...] | Problem) -> tuple[CodeFile, ...] | Problem:
+        """The code of a step, and the links to folders through which its inputs are named."""
+        crossed: dict[str, CodeFile] = {}
+        for binding in step.inputs:
+            known = self.paths.get(binding.path or "")
+            if known is not None and not isinstance(known, Problem) and binding.mount == binding.path:
+                crossed.update({link.path: link for link in known[3]})
+        if isinstance(code, Problem) or not crossed:
+            return code
+        for file in code:
+            crossed = {path: link for path, link in crossed.items() if not f"{path}/".startswith(f"{file.path}/")}
+        return tuple(sorted([*code, *crossed.values()]))
+
+    def _content_at(self, path: str) -> tuple[str, str, str, tuple[CodeFile, ...]]:
         entry = self._followed(path)
+        above = find(self.source, path, last=False)
+        links = tuple(CodeFile(link, at.mode, at.oid) for link, at in above.links.items())
         if entry.is_tree:
             from gitml.repo.treefacts import inspect_tree
 
@@ -168,34 +184,30 @@ class PartsFinder:
                     f"input {path!r} holds the link {facts.escaping_links[0][0]!r}, which leads out of it",
                     hint="replace the link by the file",
                 )
-            return "directory", f"git:40000:{entry.oid}"
+            return "directory", f"git:40000:{entry.oid}", above.path, links
         # An LFS pointer keeps its Git name, which its content follows from; the sandbox gets the content.
-        return "file", f"git:{entry.mode}:{entry.oid}"
+        return "file", f"git:{entry.mode}:{entry.oid}", above.path, links
 
     def _followed(self, path: str) -> Entry:
         """The file or directory at `path`, links within the tree followed."""
-        place = path
-        for _ in range(40):
-            entry = self.source.lookup(place)
-            if entry is None:
-                raise InputError(f"input {path!r} is not in the commit", hint=self._why_missing(place))
-            if entry.is_submodule:
-                raise InputError(
-                    f"input {path!r} is a submodule, whose files are not in this repository", hint="vendor the files"
-                )
-            if not entry.is_link:
-                return entry
-            target = self.source.read(entry.oid).decode("utf-8", "surrogateescape")
-            place = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
-            if target.startswith("/") or place == ".." or place.startswith("../"):
-                raise InputError(
-                    f"input {path!r} is a link that leads out of the tree ({target})", hint="commit the file itself"
-                )
-        raise InputError(f"input {path!r} is a link to itself")
+        try:
+            place = find(self.source, path)
+        except LinkError as error:
+            raise InputError(f"input {path!r}: {error.message}", where=error.where, hint=error.hint) from error
+        if place.entry is None:
+            raise InputError(f"input {path!r} is not in the commit", hint=self._why_missing(place.path))
+        if place.entry.is_submodule:
+            raise InputError(
+                f"input {path!r} is a submodule, whose files are not in this repository", hint="vendor the files"
+            )
+        return place.entry
 
     def _why_missing(self, path: str) -> str:
         if isinstance(self.source, WorkTree) and self.source.ignored(path):
             return "it is there but Git ignores it, so no commit can hold it: mend .gitignore or git add -f it"
+        restore = self.source.how_to_restore(path) if isinstance(self.source, WorkTree) else None
+        if restore:
+            return restore
         return "commit it, or mend the path"
 
     def _told(self, find: Callable[[], T]) -> T | Problem:

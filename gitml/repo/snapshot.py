@@ -7,6 +7,7 @@ HEAD makes the same snapshot commit, so asking twice leaves nothing behind.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,6 +53,7 @@ class WorkTree:
         self._head_tree: str | None = None
         self._head_time = b"0 +0000"
         self._untracked: Untracked | None = None
+        self._links: dict[str, bool] = {}
         self._used: dict[str, Entry] = {}
         self._unwritten: dict[str, Entry] = {}
         self._index: ScratchIndex | None = None
@@ -132,6 +134,22 @@ class WorkTree:
             return self._source().lookup(path)
         return entry
 
+    def link_above(self, path: str) -> str | None:
+        """The first link among the folders that lead to `path`; None when there is none."""
+        link = self._source().link_above(path)
+        assert self._untracked is not None
+        if link is not None or self._untracked.none:
+            return link
+        for index, char in enumerate(path):
+            folder = path[:index]
+            if char != "/":
+                continue
+            if folder not in self._links:
+                self._links[folder] = os.path.islink(os.path.join(self._location.folder, folder))
+            if self._links[folder]:
+                return folder if folder in self._untracked.at(folder) else None
+        return None
+
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`, one that `lookup` or `children` gave."""
         return self._objects.tree(oid)
@@ -166,6 +184,18 @@ class WorkTree:
             return False
         given = os.fsencode(path) + b"\0"
         return bool(git(self._location, "check-ignore", "-z", "--stdin", input=given, check=False))
+
+    def how_to_restore(self, path: str) -> str | None:
+        """The mend where `path` is a tracked file, or a folder of such, that was deleted in the work tree; else None."""
+        status = self._look()
+        named = shlex.quote(path)
+        for gone, command in (
+            (status.removed, f"git restore -- {named}"),
+            (status.dropped, f"git restore --source=HEAD --staged --worktree -- {named}"),
+        ):
+            if any(name == path or name.startswith(f"{path}/") for name in gone):
+                return f"it is tracked, but deleted in the work tree: {command}"
+        return None
 
     def _look(self) -> Status:
         if self._status is None:

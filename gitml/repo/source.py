@@ -33,6 +33,18 @@ class TreeSource:
             entry = found
         return entry
 
+    def link_above(self, path: str) -> str | None:
+        """The first link among the folders that lead to `path`; None when there is none."""
+        names = path.split("/")
+        entry: Entry | None = Entry("40000", self.tree)
+        for depth, name in enumerate(names[:-1]):
+            entry = self._objects.tree(entry.oid).get(name) if entry is not None and entry.is_tree else None
+            if entry is None:
+                return None
+            if entry.is_link:
+                return "/".join(names[: depth + 1])
+        return None
+
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""
         return self._objects.tree(oid)

@@ -49,6 +49,13 @@ class MemorySource:
             entry = found
         return entry
 
+    def link_above(self, path: str) -> str | None:
+        for index, char in enumerate(path):
+            entry = self.lookup(path[:index]) if char == "/" else None
+            if entry is not None and entry.is_link:
+                return path[:index]
+        return None
+
     def children(self, oid: str) -> Mapping[str, Entry]:
         return self.trees[oid]
 

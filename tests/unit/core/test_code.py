@@ -208,14 +208,55 @@ def test_the_imports_of_a_module_behind_a_link_are_followed() -> None:
     assert code_of(files, "python", "a.py") == ["a.py", "lib/more.py", "lib/real.py", "m.py"]
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "a.py", "../../x"])
-def test_a_link_that_leads_out_or_to_itself_is_an_error_that_names_it(target: str) -> None:
+@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "../../x"])
+def test_a_link_that_leads_out_is_an_error_that_names_it(target: str) -> None:
     with pytest.raises(InputError, match=r"link 'a\.py' leads out"):
         code_of({"a.py": Link(target)}, "python", "a.py")
 
 
+def test_links_in_a_circle_are_an_error_that_names_them() -> None:
+    with pytest.raises(InputError, match=r"link 'a\.py' leads in a circle"):
+        code_of({"a.py": Link("a.py")}, "python", "a.py")
+    with pytest.raises(InputError, match=r"link 'a/x' leads in a circle"):
+        code_of({"a": Link("b"), "b": Link("a")}, "cat", "a/x")
+
+
 def test_a_link_to_nothing_is_kept_as_it_is() -> None:
     assert code_of({"a": Link("gone")}, "cat", "a") == ["a"]
+    assert code_of({"a": Link("gone")}, "cat", "a/x") == []
+
+
+REAL = {"real/t.py": "import helper", "real/helper.py": "", "real/__init__.py": "", "link": Link("real")}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "found"),
+    [
+        (("python3", "link/t.py"), (), ["link", "real/helper.py", "real/t.py"]),
+        (("python3", "-m", "link.t"), (), ["link", "real/__init__.py", "real/helper.py", "real/t.py"]),
+        (("true",), ("link",), ["link", "real"]),
+        (("true",), ("link/*.py",), ["link", "real/__init__.py", "real/helper.py", "real/t.py"]),
+        (("cat", "link/gone.py"), (), []),
+        (("python3", "main.py"), (), ["link", "main.py", "real/__init__.py", "real/helper.py", "real/t.py"]),
+    ],
+)
+def test_a_path_through_a_link_to_a_folder_is_the_link_and_what_it_leads_to(
+    words: tuple[str, ...], code: tuple[str, ...], found: list[str]
+) -> None:
+    files = {**REAL, "main.py": "from link import t"}
+    assert code_of(files, *words, code=code) == found
+
+
+def test_links_to_links_and_to_folders_above_are_followed_each() -> None:
+    files = {"a/b/one": Link("../../two"), "two": Link("real/sub"), "real/sub/t.py": "", "here": Link(".")}
+    assert code_of(files, "python3", "a/b/one/t.py") == ["a/b/one", "real/sub/t.py", "two"]
+    assert code_of(files, "python3", "here/two/t.py") == ["here", "real/sub/t.py", "two"]
+
+
+def test_a_folder_that_leads_out_is_an_error_where_it_is_named_and_nothing_where_it_is_imported() -> None:
+    with pytest.raises(InputError, match=r"link 'data/x\.csv' leads out"):
+        code_of({"data": Link("/mnt/data")}, "cat", "data/x.csv")
+    assert code_of({"data": Link("/mnt/data"), "t.py": "import data.x"}, "python3", "t.py") == ["t.py"]
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../x", "../../.."])
