@@ -91,8 +91,8 @@ def variables_of(
                 hint = f"export {name} before gitml is called, or give it a value under `env:`"
                 raise InputError(f"the step needs the environment variable {name}, which is not set here", hint=hint)
         env[name] = value
-    for name, scalar in action.params:
-        env[variable("PARAM", name)] = text_of(scalar)
+    named = variables_for("PARAM", (name for name, _ in action.params))
+    env.update({named[name]: text_of(scalar) for name, scalar in action.params})
     env.update(_joined("INPUT", [(item.name, item.mount) for item in action.inputs]))
     env.update(_joined("OUTPUT", [(item.name, item.mount) for item in action.outputs]))
     if action.shell is not None:
@@ -101,9 +101,21 @@ def variables_of(
     return env
 
 
-def variable(kind: str, name: str) -> str:
-    """``GITML_<KIND>_<NAME>``: upper case, and ``_`` for all that is neither letter nor digit."""
-    return f"GITML_{kind}_{_UNNAMEABLE.sub('_', name).upper()}"
+def variables_for(kind: str, names: Iterable[str]) -> dict[str, str]:
+    """``GITML_<KIND>_<NAME>`` by name: upper case, and ``_`` for all that is neither letter nor digit.
+
+    Where that makes one of several names, each after the first gets the next free number behind it, as in ``_2``.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in dict.fromkeys(names):
+        first = chosen = f"GITML_{kind}_{_UNNAMEABLE.sub('_', name).upper()}"
+        number = 2
+        while chosen in taken:
+            chosen, number = f"{first}_{number}", number + 1
+        taken.add(chosen)
+        found[name] = chosen
+    return found
 
 
 def text_of(value: Scalar) -> str:
@@ -117,8 +129,8 @@ def _joined(kind: str, ports: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Mounts by variable; those of one name, gathered from many steps, one a line."""
     mounts: dict[str, list[str]] = {}
     for name, mount in ports:
-        mounts.setdefault(variable(kind, name), []).append(mount)
-    return {name: "\n".join(paths) for name, paths in mounts.items()}
+        mounts.setdefault(name, []).append(mount)
+    return {variable: "\n".join(mounts[name]) for name, variable in variables_for(kind, mounts).items()}
 
 
 def find_program(name: str, path: str) -> str | None:

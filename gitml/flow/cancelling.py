@@ -66,7 +66,7 @@ def _cancel_here(ws: Workspace, run: str, now: bool, timeout: float) -> Run:
     id = found.run.id
     pid = holder_of(ws, id)
     if found.live is None or pid is None:
-        raise InputError(f"run {id[:8]} is not going on: it {found.run.status}", hint=f"gitml show {id[:8]}")
+        raise InputError(f"run {id[:8]} is not going on: its status is {found.run.status}", hint=f"gitml show {id[:8]}")
     _signal(pid)
     if now:
         time.sleep(0.2)  # two signals at once may arrive as one

@@ -204,7 +204,9 @@ def test_a_detached_run_prints_its_id_goes_on_and_can_be_followed_and_cancelled(
     out, _ = follower.communicate(timeout=PATIENCE)
     assert out == "begun\n"
     assert not os.path.exists(project.root / ".git/gitml/live" / run)
-    assert project.gitml("cancel", run, code=2).err.startswith(f"gitml: run {run[:8]} is not going on: it cancelled")
+    assert project.gitml("cancel", run, code=2).err.startswith(
+        f"gitml: run {run[:8]} is not going on: its status is cancelled"
+    )
 
 
 def test_a_detached_run_that_can_not_begin_passes_its_error_on(project: Project) -> None:

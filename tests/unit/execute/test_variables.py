@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from gitml.core.action import Action
+from gitml.core.action import Action, ActionOutput
 from gitml.core.digest import digest_of
 from gitml.execute.variables import FIXED, variables_of
 
@@ -51,3 +51,19 @@ def test_zone_language_loader_paths_and_pythons_settings_are_those_of_gitml_and_
 def test_a_step_sets_or_passes_on_each_of_them_by_its_env(name: str) -> None:
     assert given({name: "mine"})[name] == "mine"
     assert given({name: None}, {**MACHINE, name: "of the machine"})[name] == "of the machine"
+
+
+def test_names_that_fold_to_one_variable_keep_all_their_values() -> None:
+    params = (("Rate", 1), ("rate", 2), ("rate-", 3), ("rate_2", 4))
+    outputs = (ActionOutput("o-1", "a", "file"), ActionOutput("o_1", "b", "file"))
+    action = Action(("true",), None, params, (), (), outputs, (), digest_of(b"environment"))
+    env = variables_of(action, MACHINE, path=MACHINE["PATH"], tmp="/s/tmp", ceiling="/s")
+    shown = {name: value for name, value in env.items() if name.startswith("GITML_")}
+    assert shown == {
+        "GITML_PARAM_RATE": "1",
+        "GITML_PARAM_RATE_2": "2",
+        "GITML_PARAM_RATE_": "3",
+        "GITML_PARAM_RATE_2_2": "4",
+        "GITML_OUTPUT_O_1": "a",
+        "GITML_OUTPUT_O_1_2": "b",
+    }
