@@ -247,6 +247,7 @@ class TaskFinished(NamedTuple):
     did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are
     the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
     `missing` are paths (from the top of the sandbox) and modules of Python (``module NAME``) that its log says were not found.
+    Without `retry` another attempt would end as this one did: the step could not start.
     """
 
     attempt: str
@@ -265,6 +266,7 @@ class TaskFinished(NamedTuple):
     partial: tuple[OutputRef, ...] = ()
     warnings: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    retry: bool = True
 
 
 TaskEvent = TaskStarted | TaskOutput | TaskFinished

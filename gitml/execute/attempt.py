@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from gitml.core.record import LogRef
 from gitml.core.result import Cost, OutputRef
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
-from gitml.execute.environments import how_to_find, other_python
+from gitml.execute.environments import Realised, how_to_find, other_python
 from gitml.execute.lines import denied_name, error_line, is_denial, missing_command, neutral
 from gitml.execute.logs import Log
 from gitml.execute.masking import Mask, secrets_of
@@ -77,8 +78,12 @@ def _outcome(
 ) -> TaskFinished:
     """How the attempt ends, however it does."""
     log = Log(job.log)
+    realised: Realised | None = None
     try:
-        return _perform(job, sandbox, services, watch, report, grace, log, so_far)
+        if watch.asked() != NONE:
+            raise StoppedError
+        realised = services.environments.realise(job.environment, watch, report.line)
+        return _perform(job, sandbox, services, watch, report, grace, log, realised, so_far)
     except StoppedError:
         return _unfinished(job, "cancelled", "cancelled before it began", None, log, services)
     except BadInputError as error:
@@ -86,11 +91,14 @@ def _outcome(
         return finished._replace(bad_inputs=(error.digest,))
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where else ""
-        return _unfinished(job, "failed", neutral(error.message) + where, error.hint, log, services)
+        finished = _unfinished(job, "failed", neutral(error.message) + where, error.hint, log, services)
+        # what a step asks for that is not here is not here the next time; what builds an environment may have been offline
+        return finished._replace(retry=realised is None or not isinstance(error, InputError))
     except OSError as error:
         where = f" ({neutral(str(error.filename))})" if error.filename else ""
         hint = how_to_mend(error, str(error.filename or sandbox.root))
-        return _unfinished(job, "failed", f"{error.strerror or error}{where}", hint, log, services)
+        finished = _unfinished(job, "failed", f"{error.strerror or error}{where}", hint, log, services)
+        return finished._replace(retry=error.errno != errno.ENOSYS)  # no kernel learns to confine a step meanwhile
 
 
 def _perform(
@@ -101,12 +109,10 @@ def _perform(
     report: Report,
     grace: float,
     log: Log,
+    realised: Realised,
     so_far: _SoFar,
 ) -> TaskFinished:
-    if watch.asked() != NONE:
-        raise StoppedError
     environments = services.environments
-    realised = environments.realise(job.environment, watch, report.line)
     action = job.action
     sandbox.build(action, strict=job.strict)
     if watch.asked() != NONE:

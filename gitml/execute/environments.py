@@ -110,6 +110,14 @@ class Environments:
 
         return built_at(self._place_of(environment)) is not None
 
+    def path_of(self, environment: Environment) -> str | None:
+        """The PATH of steps in it; None while it is not built, as nobody knows which programs it will have."""
+        if environment.description["kind"] == "host":
+            return self._path()
+        if not self.is_realised(environment):
+            return None
+        return search_path(self.machine, (f"{self._place_of(environment)}/bin",))
+
     def realise(
         self, environment: Environment, watch: Watch | None = None, say: Callable[[str], None] | None = None
     ) -> Realised:

@@ -107,7 +107,7 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
 def finished_from_json(raw: list[Any]) -> TaskFinished:
     """A TaskFinished that went over the wire as the list it is."""
     attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, *rest = raw
-    lacking, notes, partial, warnings, missing = rest
+    lacking, notes, partial, warnings, missing, retry = rest
     return TaskFinished(
         attempt,
         outcome,
@@ -125,4 +125,5 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
         tuple([OutputRef(*item) for item in partial]),
         tuple(warnings),
         tuple(missing),
+        retry,
     )

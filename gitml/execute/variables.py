@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gitml.core.action import Action, Scalar
 from gitml.errors import InputError
@@ -88,8 +88,8 @@ def variables_of(
         if value is None:
             value = lent.get(name, machine.get(name))
             if value is None:
-                hint = f"export {name} before gitml is called, or give it a value under `env:`"
-                raise InputError(f"the step needs the environment variable {name}, which is not set here", hint=hint)
+                message = f"the step needs the environment variable {name}, which is not set here"
+                raise InputError(message, hint=how_to_set([name]))
         env[name] = value
     named = variables_for("PARAM", (name for name, _ in action.params))
     env.update({named[name]: text_of(scalar) for name, scalar in action.params})
@@ -99,6 +99,12 @@ def variables_of(
         for number, word in enumerate(action.argv[1:]):
             env[f"_gitml_{number}"] = word
     return env
+
+
+def how_to_set(names: Sequence[str]) -> str:
+    """What to do about variables that a step passes through and that are not set."""
+    them = "it a value" if len(names) == 1 else "them values"
+    return f"export {' '.join(names)} before gitml is called, or give {them} under `env:`"
 
 
 def variables_for(kind: str, names: Iterable[str]) -> dict[str, str]:

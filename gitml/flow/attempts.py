@@ -224,7 +224,7 @@ class Attempts:
             )
         lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
         again = event.outcome in ("failed", "timeout", "lost") and len(attempts) <= step.retries + min(lost, LOSSES)
-        if again and not stopped and not event.bad_inputs:
+        if again and event.retry and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
             return Again(step)

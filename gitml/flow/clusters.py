@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import FORMAT, Environment, environment_of
+from gitml.core.plan import Problem
 from gitml.core.resources import Resources
 from gitml.errors import InputError, RemoteError
 from gitml.workspace import Workspace
@@ -26,6 +27,7 @@ Wish = tuple[Resources, int]  # what is asked for on a machine, and of so many m
 
 FACT = "ray-environment"
 MEANT = "ray-auto"
+LACK = "ray-lack"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
 
 
@@ -89,7 +91,7 @@ class Clusters:
         cluster = self.connect(target)
         machines = cluster.machines()
         for name, wish in distinct.values():
-            with _named(name):
+            with _named(name), self._noted(target, wish):
                 lack = _lack(cluster, wish, machines)
             if lack is not None:
                 self.waits.append(f"target {target.name}: its autoscaler is to add {lack.words}")
@@ -100,6 +102,31 @@ class Clusters:
             changed |= self._ask(id, *question).description != before
         self._asked.clear()
         return changed
+
+    def obstacle(self, target: Target, wish: Wish, *, remembered: bool) -> Problem | None:
+        """What keeps a wish from being fulfilled, without asking the cluster; if `remembered`, as it said last."""
+        try:
+            self._refuse_unstarted(target, wish)
+        except InputError as error:
+            return Problem(f"{error.message} ({error.where})", error.hint)
+        said = self.ws.index.fact(LACK, self._wish_id(target, wish)) if remembered and self.cluster is None else None
+        return Problem(*said) if said else None
+
+    @contextmanager
+    def _noted(self, target: Target, wish: Wish) -> Iterator[None]:
+        """Remembers that the cluster can't fulfil a wish, or that it can again."""
+        id = self._wish_id(target, wish)
+        try:
+            yield
+        except InputError as error:
+            said = [f"{error.message} (as of the last run)", f"{error.hint}; `gitml run` asks again"]
+            self.ws.index.remember(LACK, id, said)
+            raise
+        if self.ws.index.fact(LACK, id):
+            self.ws.index.remember(LACK, id, None)
+
+    def _wish_id(self, target: Target, wish: Wish) -> str:
+        return f"{target.name} {target.ray} {self._meant(target)} {wish!r}"
 
     def executor(self, target: Target, run: str) -> RayExecutor:
         """The executor for steps of a run."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.core.action import ActionInput, CodeFile
 from gitml.core.code import CodeFinder, Imports, imports_from
@@ -23,6 +24,9 @@ from gitml.flow.targets import target_name
 from gitml.repo.snapshot import WorkTree
 from gitml.repo.source import TreeSource
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.flow.obstacles import Obstacles
 
 T = TypeVar("T")
 
@@ -69,12 +73,28 @@ class PartsFinder:
                 described[content] = self.modules[content]
         return Parts(inputs, code, environment.digest, described)
 
+    def obstacle(self, step: GraphStep) -> Problem | None:
+        """What would keep a step, all of whose parts are known, from starting on this machine."""
+        environment = self.environment(step)
+        if isinstance(environment, Problem):
+            return environment
+        return self.obstacles.of(step, environment, self._files(step.module))
+
+    @cached_property
+    def obstacles(self) -> Obstacles:
+        """What keeps steps from starting; loaded when one is to run."""
+        from gitml.flow.obstacles import Obstacles
+
+        return Obstacles(self.ws, self.source, self._why_missing)
+
+    def _files(self, module: str | None) -> Source:
+        return self.source if module is None else TreeSource(self.ws.objects, module)
+
     def environment(self, step: GraphStep) -> Environment | Problem:
         """The Environment a step's programs come from."""
         program = step.shell or step.argv[0]
         programs: tuple[str, ...] = ()
-        files = self.source if step.module is None else TreeSource(self.ws.objects, step.module)
-        if not _is_among(files, program):
+        if not _is_among(self._files(step.module), program):
             programs = (program,)
         target = self.config.target(target_name(step, self.on))
         wish = step.resources if target is None else target.wanted(step.resources)
@@ -94,8 +114,7 @@ class PartsFinder:
             if target is not None:
                 return self.clusters.environment(target, wish, name, None, programs)
             return self.ws.environments.host(programs)
-        files = self.source if module is None else TreeSource(self.ws.objects, module)
-        entry = files.lookup(name)
+        entry = self._files(module).lookup(name)
         if entry is None or entry.is_tree or entry.is_submodule:
             raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
         text = self.source.read(entry.oid)

@@ -20,6 +20,7 @@ from gitml.core.plan import (
     Decision,
     Plan,
     Policy,
+    Problem,
     decide,
     forced,
     lacking_guarantee,
@@ -98,12 +99,21 @@ class Planner:
         # What went bad here is made again at once, which also shows whether it can be.
         if need != NEEDED and decision.absent and decision.result is not None and here.is_spoilt(decision.result):
             decision = decided(NEEDED)
-        if decision.kind in (RUN, UNKNOWN) and self.target(step) == LOCAL:
-            missing = self.asked(step).missing_from(self.capacity)
-            if missing:
-                hint = "ask for less, or say in gitml.yaml what targets.local has"
-                return Decision(BLOCKED, f"it asks for {missing}", hint=hint)
+        if decision.kind in (RUN, UNKNOWN):
+            obstacle = self._obstacle(step, foresee=foresee)
+            if obstacle is not None:
+                return Decision(BLOCKED, obstacle.message, hint=obstacle.hint)
         return decision
+
+    def _obstacle(self, step: GraphStep, *, foresee: bool) -> Problem | None:
+        """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""
+        target = self.config.target(self.target(step))
+        if target is not None:
+            return self.clusters.obstacle(target, (self.asked(step), step.gang[0]), remembered=foresee)
+        missing = self.asked(step).missing_from(self.capacity)
+        if missing:
+            return Problem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
+        return self.finder.obstacle(step)
 
     def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
         """Whether what was decided is of the inputs that `results` give the step now."""

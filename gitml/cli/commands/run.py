@@ -15,6 +15,7 @@ from gitml.errors import InputError
 @wanted_options
 @on_option
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what each step would do, and do nothing.")
+@click.option("--exit-code", is_flag=True, help="With -n: exit with 1 when something would run.")
 @manner_options
 @click.option("--detach", is_flag=True, help="Run in the background and print the run's id.")
 @click.option("--run-id", hidden=True)
@@ -23,6 +24,7 @@ def command(
     wanted: Wanted,
     on: str | None,
     dry_run: bool,
+    exit_code: bool,
     manner: Manner,
     detach: bool,
     run_id: str | None,
@@ -32,6 +34,8 @@ def command(
     Works on the files as they are, uncommitted changes included, or on any commit with --at. Every step whose
     command, parameters, code, inputs and environment were run before is reused.
     """
+    if exit_code and not dry_run:
+        raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
     if detach and not dry_run:
         check_to_run(wanted, manner, on)
         from gitml.cli.detaching import detach as start_detached
@@ -41,8 +45,8 @@ def command(
     if dry_run:
         from gitml.cli.planshow import show_plan
 
-        show_plan(session, asked, force=manner.force, reuse=not manner.no_reuse, on=on)
-        return DONE
+        plan = show_plan(session, asked, force=manner.force, reuse=not manner.no_reuse, on=on)
+        return FAILED if exit_code and plan.runs_something() else DONE
     if run_id is not None and (len(run_id) != 16 or set(run_id) - set("0123456789abcdef")):
         raise InputError("not a run id", where="--run-id")
 
