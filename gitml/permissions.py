@@ -1,8 +1,10 @@
-"""Who may write where: which file or folder denies this user something, whose it is, and the command that mends it."""
+"""Who may write where: whom Git's settings let in, which file or folder denies this user something, and the mend."""
 
 from __future__ import annotations
 
 import os
+import stat
+from typing import NamedTuple
 
 _WITHIN = (
     "live",
@@ -11,6 +13,88 @@ _WITHIN = (
     "worker",
     "submitted",
 )  # a folder called gitml that has one of these is all gitml's
+
+
+class Sharing(NamedTuple):
+    """Whom ``core.sharedRepository`` lets in, as bits of a file's mode: added to what the umask leaves, or if `exact` instead.
+
+    What makes files and folders in the Git folder is handed one, and does with it what Git does with its own.
+    """
+
+    bits: int = 0
+    exact: bool = False
+
+    def mode(self, mode: int) -> int:
+        """The mode of a file or folder that has `mode`: who may read a folder may enter it, and its group is handed down."""
+        if not self.bits:
+            return mode
+        bits = self.bits if mode & stat.S_IWUSR else self.bits & ~0o222
+        if mode & stat.S_IXUSR:
+            bits |= (bits & 0o444) >> 2
+        found = (mode & ~0o777) | bits if self.exact else mode | bits
+        if stat.S_ISDIR(mode):
+            found |= (found & 0o444) >> 2
+            if found & 0o060:
+                found |= stat.S_ISGID
+        return found
+
+    def open_up(self, path: str) -> None:
+        """Gives the file or folder at `path` its mode; nothing happens to another user's, to a link, and to what is gone."""
+        if not self.bits:
+            return
+        try:
+            found = os.lstat(path)
+            wanted = self.mode(found.st_mode)
+            if not stat.S_ISLNK(found.st_mode) and wanted != found.st_mode and found.st_uid == os.geteuid():
+                os.chmod(path, stat.S_IMODE(wanted))
+        except FileNotFoundError:
+            return
+
+    def make_folder(self, path: str) -> None:
+        """The folder at `path` and those above it, as far as they are missing."""
+        if not self.bits:
+            os.makedirs(path, exist_ok=True)
+            return
+        missing = []
+        place = path
+        while place and not os.path.isdir(place):
+            missing.append(place)
+            place = os.path.dirname(place)
+        os.makedirs(path, exist_ok=True)
+        for folder in reversed(missing):
+            self.open_up(folder)
+
+    def open_all(self, folder: str) -> None:
+        """Opens up `folder` and all of this user's below it: what was made before Git was told to share."""
+        if not self.bits:
+            return
+        self.open_up(folder)
+        for place, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                self.open_up(os.path.join(place, name))
+
+
+ALONE = Sharing()
+_GROUP, _ALL = Sharing(0o660), Sharing(0o664)
+_SHARING = {
+    **dict.fromkeys(("umask", "0", "false", "no", "off", ""), ALONE),
+    **dict.fromkeys(("group", "1", "true", "yes", "on"), _GROUP),
+    **dict.fromkeys(("all", "world", "everybody", "2"), _ALL),
+}
+
+
+def sharing_of(value: str) -> Sharing:
+    """What a value of ``core.sharedRepository`` means; as Git ignores what others might write, so does this."""
+    word = value.strip().lower()
+    known = _SHARING.get(word)
+    if known is not None:
+        return known
+    try:
+        bits = int(word, 8)
+    except ValueError:
+        return ALONE  # git itself complains of it
+    known = _SHARING.get(str(bits))
+    return known if known is not None else Sharing(bits & 0o666 | 0o600, exact=True)
 
 
 def can_be_written(path: str) -> bool:
@@ -29,6 +113,13 @@ def how_to_be_let(path: str) -> str:
     if owner == me:
         return f"chmod u+rw{'x' if os.path.isdir(place) else ''} {shlex.quote(place)}"
     if not _is_within_ones_own(place):
+        whole = _whole(place)
+        if os.path.basename(whole) == "gitml" and os.stat(os.path.dirname(whole)).st_mode & stat.S_IWGRP:
+            folder = shlex.quote(whole)
+            return (
+                f"it was {_name(owner)}'s before Git shared the repository: any gitml command of theirs opens it,"
+                f" or theirs or root's chmod -R g+rwX {folder}"
+            )
         return f"{place} belongs to {_name(owner)}: ask to be let in, or use another place"
     return f"it belongs to {_name(owner)}: sudo chown -R {_name(me)} {shlex.quote(_whole(place))}"
 

@@ -9,15 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.protocols import Facts
+from gitml.errors import MachineError, machine_error
 from gitml.execute.environments import Environments
 from gitml.ledger.layout import FETCHED, TIP
-from gitml.permissions import can_be_written
+from gitml.permissions import Sharing, can_be_written
 from gitml.repo import durability
 from gitml.repo.discover import discover
 from gitml.repo.git import Location
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from gitml.repo.remotes import RUNS, tracked
+from gitml.repo.shared import sharing_at
 from gitml.repo.snapshot import WorkTree
 from gitml.store.index import Index
 from gitml.store.locks import Held, Locks
@@ -53,12 +55,28 @@ class KnownFacts:
 class Workspace:
     """Everything is made on first use, since many commands need little of it.
 
+    One that is only `looking` works where nothing can be written, too: what it finds out is forgotten then. It is `frozen` where
+    that is known from the start.
+
     `environ` is kept as it is now: who joins a cluster puts its token into the process's own, where the next must not find it.
     """
 
     def __init__(
-        self, location: Location, environ: Mapping[str, str], tell_of_many: Callable[[int], None] = lambda count: None
+        self,
+        location: Location,
+        environ: Mapping[str, str],
+        tell_of_many: Callable[[int], None] = lambda count: None,
+        *,
+        looking: bool = False,
     ) -> None:
+        self.looking = looking
+        self.frozen = looking and not _can_be_changed(location)
+        if self.frozen:
+            import tempfile
+
+            self._scratch = tempfile.TemporaryDirectory(prefix="gitml-", ignore_cleanup_errors=True)
+            os.mkdir(os.path.join(self._scratch.name, "objects"))
+            location = location._replace(scratch=self._scratch.name)
         self.tell_of_many = tell_of_many
         self.tell_of_refused: Callable[[Refused], None] = lambda refused: None
         self.location = location
@@ -79,16 +97,21 @@ class Workspace:
         return Objects(self.location)
 
     @cached_property
+    def sharing(self) -> Sharing:
+        """Whom Git's settings let into the repository."""
+        return sharing_at(self.location, self.environ)
+
+    @cached_property
     def locks(self) -> Locks:
         """The kernel's locks among gitml's processes on this repository."""
         self.make_folders()
-        return Locks(os.path.join(self.root, "locks"))
+        return Locks(os.path.join(self.root, "locks"), self.sharing, looking=self.looking)
 
     @cached_property
     def store(self) -> LocalStore:
         """Blobs and trees on this machine."""
         self.make_folders()
-        return LocalStore(self.root)
+        return LocalStore(self.root, self.sharing)
 
     @cached_property
     def records(self) -> GitRecordLog:
@@ -99,9 +122,25 @@ class Workspace:
     def index(self) -> Index:
         """What can be looked up, level with the log of runs and with what any git fetched of other logs."""
         self.make_folders()
-        index = Index(os.path.join(self.root, "index.db"))
-        self._level(index)
+        index = Index(os.path.join(self.root, "index.db"), self.sharing, looking=self.looking)
+        try:
+            self._level(index)
+        except MachineError:
+            if not self.looking or index.detached:
+                raise
+            index.detach()  # the disk is full
+            self._level(index)
+        if self.sharing.bits and not index.detached:
+            self._open_up_once(index)
         return index
+
+    def _open_up_once(self, index: Index) -> None:
+        """Lets the others into what this user made before Git was told to share the repository."""
+        name = f"shared-{os.geteuid()}"
+        told = f"{self.sharing.bits:o} {self.sharing.exact}"
+        if index.meta(name) != told:
+            self.sharing.open_all(self.root)
+            index.set_meta(name, told)
 
     def catch_up(self) -> None:
         """Brings an index that is open already level with what other processes recorded since; for who keeps it open long."""
@@ -118,7 +157,7 @@ class Workspace:
     def _level(self, index: Index) -> None:
         fetched = tracked(self.location, RUNS)
         seen = " ".join(sorted(fetched.values()))
-        news = seen != (index.meta(FETCHED) or "")
+        news = seen != (index.meta(FETCHED) or "") and not self.frozen
         if news:
             from gitml.ledger.uniting import unite_all
 
@@ -159,7 +198,11 @@ class Workspace:
 
     def make_folders(self) -> None:
         """The folders of gitml within the repository's."""
-        os.makedirs(self.live, exist_ok=True)
+        try:
+            self.sharing.make_folder(self.live)
+        except OSError as error:
+            if not self.looking:
+                raise machine_error(error, self.live) from error
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -171,6 +214,8 @@ class Workspace:
         for name in ("objects", "index"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+        if self.frozen:
+            self._scratch.cleanup()
 
     def leave(self) -> None:
         """Ends what would leave something behind. It can be used again."""
@@ -189,6 +234,8 @@ class Workspace:
         self.leave()
         if "objects" in self.__dict__:
             self.objects.kill()
+        if self.frozen:
+            self._scratch.cleanup()
 
     def rebuild_index(self) -> None:
         """Throws the index away and makes it anew from the records."""
@@ -203,11 +250,22 @@ class Workspace:
         return self.locks.holding(Locks.RECORDS, 90.0, what="the log of runs")
 
 
+def _can_be_changed(location: Location) -> bool:
+    """Whether this user may write where gitml and Git keep things of this repository."""
+    own = os.path.join(location.common_dir, "gitml")
+    places = [location.common_dir, os.path.join(location.common_dir, "objects")]
+    return all(os.access(place, os.W_OK) for place in (*places, *([own] if os.path.isdir(own) else [])))
+
+
 def open_workspace(
-    start: str, environ: Mapping[str, str], tell_of_many: Callable[[int], None] = lambda count: None
+    start: str,
+    environ: Mapping[str, str],
+    tell_of_many: Callable[[int], None] = lambda count: None,
+    *,
+    looking: bool = False,
 ) -> Workspace:
     """The Workspace that `start` lies in; InputError outside a repository.
 
     `tell_of_many` is told how many records are to be read before the first answer, when that takes a while.
     """
-    return Workspace(discover(start, environ), environ, tell_of_many)
+    return Workspace(discover(start, environ), environ, tell_of_many, looking=looking)

@@ -94,9 +94,10 @@ class Journal:
         """Keeps other writers of this machine waiting; freed by the kernel when the process ends."""
         import fcntl
 
-        os.makedirs(self.folder, exist_ok=True)
+        self.projection.sharing.make_folder(self.folder)
         path = os.path.join(self.folder, "registry.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.projection.sharing.open_up(path)
         try:
             deadline = time.monotonic() + _PATIENCE
             while True:

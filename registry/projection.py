@@ -10,15 +10,20 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from gitml.errors import BusyError, GitmlError, MachineError, how_to_mend_database, machine_error
+from gitml.permissions import Sharing, can_be_written
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
+from gitml.repo.shared import sharing_at
 from registry.events import FOLDER, Event, event_as_bytes, event_from_bytes
 from registry.rows import READ_MODULE, READ_VERSIONS, VERSION, connect, read_module, tip_of
 from registry.state import ModuleState, apply, folded
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 T = TypeVar("T")
 
@@ -35,13 +40,28 @@ class Projection:
     """The projection of `log` in the file at `path`, made when missing and made again when it can't be used."""
 
     def __init__(self, path: str, log: GitRecordLog, objects: Objects) -> None:
-        self.path = path
+        self.path = self._own = path
+        self._sharing: Sharing | None = None
+        self._copy: TemporaryDirectory[str] | None = None
         self._log = log
         self._objects = objects
         self._db: sqlite3.Connection | None = None
 
+    @property
+    def sharing(self) -> Sharing:
+        """Whom Git's settings let into the repository; asked for when something is made."""
+        if self._sharing is None:
+            self._sharing = sharing_at(self._objects.location, os.environ)
+        return self._sharing
+
     def close(self) -> None:
         """Closes the file; it is opened again when something is asked."""
+        self._shut()
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy, self.path = None, self._own
+
+    def _shut(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -86,7 +106,13 @@ class Projection:
             return work(self._levelled())
         except sqlite3.DatabaseError as error:
             if not _damaged(error):
+                if self._leave():
+                    return self.ask(work)
                 raise self._refused(error) from error
+        except (MachineError, OSError):
+            if self._leave():
+                return self.ask(work)
+            raise
         self._renew()
         try:
             return work(self._levelled())
@@ -124,6 +150,24 @@ class Projection:
             _add(db, events, late)
         db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('tip', ?)", (tip or "",))
 
+    def _leave(self) -> bool:
+        """Goes on with a copy that ends with the process, where the file can't be written; whether that is so."""
+        there = os.path.exists(self.path)
+        if self._copy is not None or (
+            can_be_written(os.path.dirname(self.path)) and (not there or os.access(self.path, os.W_OK))
+        ):
+            return False
+        import shutil
+        import tempfile
+
+        self._shut()
+        self._copy = tempfile.TemporaryDirectory(prefix="gitml-", ignore_cleanup_errors=True)
+        here = os.path.join(self._copy.name, os.path.basename(self.path))
+        with suppress(OSError):
+            shutil.copyfile(self.path, here)
+        self.path = here
+        return True
+
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
             self._db = self._good()
@@ -155,12 +199,12 @@ class Projection:
 
     def _renew(self) -> None:
         """Puts a new, empty file in the place of one that can't be used; of several processes one does it."""
-        self.close()
-        with _alone(f"{self.path}.lock"):
+        self._shut()
+        with _alone(f"{self.path}.lock", self.sharing):
             self._db = self._good()
             if self._db is not None and self._whole(self._db):
                 return
-            self.close()
+            self._shut()
             from registry.tables import make  # half a second, paid once for each repository
 
             fresh = f"{self.path}.new"
@@ -169,6 +213,7 @@ class Projection:
                     if os.path.lexists(leftover):
                         os.unlink(leftover)
                 make(fresh)
+                self.sharing.open_up(fresh)
                 if os.path.lexists(f"{self.path}-journal"):
                     os.unlink(f"{self.path}-journal")
                 os.replace(fresh, self.path)
@@ -255,12 +300,13 @@ def _write(db: sqlite3.Connection, state: ModuleState, changed: str, versions: s
 
 
 @contextmanager
-def _alone(path: str) -> Iterator[None]:
+def _alone(path: str, sharing: Sharing) -> Iterator[None]:
     """Held by one process at a time, and freed by the kernel when it ends."""
     import fcntl
 
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    sharing.make_folder(os.path.dirname(path))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    sharing.open_up(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

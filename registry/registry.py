@@ -262,9 +262,9 @@ class Registry:
         from registry import asof, queries
 
         if as_of is None:
-            path = self.journal.projection.path
-            found = self.journal.projection.ask(
-                lambda _: queries.modules(path, text=text, category=category, tag=tag, state=state)
+            projection = self.journal.projection
+            found = projection.ask(
+                lambda _: queries.modules(projection.path, text=text, category=category, tag=tag, state=state)
             )
         else:
             found = [

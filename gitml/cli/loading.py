@@ -147,7 +147,7 @@ def has_live_runs(ws: Workspace) -> bool:
 
 def recover_killed(ws: Workspace) -> None:
     """Records the runs whose gitml was killed, so that what is shown is true; costs a look at a folder when there are none."""
-    if has_live_runs(ws):
+    if not ws.frozen and has_live_runs(ws):
         from gitml.flow.recovery import recover
 
         recover(ws)

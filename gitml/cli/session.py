@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitml.cli.table import LOOKING
 from gitml.cli.terminal import paint, safe
 
 if TYPE_CHECKING:
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One invocation of a command. Results go to stdout, everything else to stderr, and nothing else when `quiet`."""
+    """One invocation of a command. Results go to stdout, everything else to stderr, and nothing else when `quiet`.
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    A command that is only `looking` works in a repository that can't be written.
+    """
+
+    def __init__(
+        self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False, looking: bool = False
+    ) -> None:
+        self.looking = looking
         self.json = as_json
         self.quiet = quiet
         self.verbose = verbose
@@ -32,7 +39,7 @@ class Session:
         if self._workspace is None:
             from gitml.workspace import open_workspace
 
-            self.adopt(open_workspace(os.getcwd(), os.environ))
+            self.adopt(open_workspace(os.getcwd(), os.environ, looking=self.looking))
         assert self._workspace is not None
         return self._workspace
 
@@ -112,8 +119,10 @@ def verb(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
                 from gitml.cli.main import change_directory
 
                 change_directory(directory)
-            before = click.get_current_context().obj or (False, False)  # what stood before the command's name
-            session = Session(as_json=as_json, quiet=quiet or before[0], verbose=verbose or before[1])
+            context = click.get_current_context()
+            before = context.obj or (False, False)  # what stood before the command's name
+            looking = context.command_path.partition(" ")[2] in LOOKING
+            session = Session(as_json=as_json, quiet=quiet or before[0], verbose=verbose or before[1], looking=looking)
             try:
                 return body(session, *args, **options)
             finally:

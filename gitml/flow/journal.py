@@ -20,9 +20,13 @@ class Journal:
         self.folder = os.path.join(ws.live, run.id)
         self.logs = os.path.join(self.folder, "logs")
         os.makedirs(self.logs)
+        ws.sharing.open_up(self.folder)
+        ws.sharing.open_up(self.logs)
         disk.write_whole(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
         disk.write_whole(os.path.join(self.folder, "run.json"), encode_run(run))
         self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
+        for name in ("steps.json", "run.json", "events.jsonl"):
+            ws.sharing.open_up(os.path.join(self.folder, name))
 
     def note(self, line: str) -> None:
         """Adds one line (a finished step, an attempt that begins) in one write, so that a reader sees whole lines.

@@ -63,5 +63,5 @@ def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> Services:
     objects = Objects(ws.location)
     tops = ws.location.worktrees()
     environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ, tops=tops)
-    store = LocalStore(ws.root)
+    store = LocalStore(ws.root, ws.sharing)
     return Services(store, objects, lambda digest: file_of(ws.location, store, digest), environments)

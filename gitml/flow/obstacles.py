@@ -67,10 +67,12 @@ class Obstacles:
         self, step: GraphStep, environment: Environment, files: Source, program: str
     ) -> Problem | None:
         path = posixpath.normpath(program)
-        if _is_given(step, path) or _leads_through_link(files, path):
+        if _is_given(step, path):
             return None
         entry = files.lookup(path)
         if entry is None:
+            if _leads_through_link(files, path):
+                return None
             return Problem(f"command not found: {program} is not in the commit", self._mend(step, path))
         if entry.is_tree or entry.is_submodule:
             return Problem(f"can't run {program}: it is a directory", "name a file in it")
@@ -114,9 +116,9 @@ class Obstacles:
                 return None
             return Problem(f"no such file on this machine: {script}", "name a file of the repository")
         path = paths.clean(script)
-        if paths.problem_with(script) is not None or _is_given(step, path) or _leads_through_link(files, path):
+        if paths.problem_with(script) is not None or _is_given(step, path):
             return None
-        if files.lookup(path) is not None:
+        if files.lookup(path) is not None or _leads_through_link(files, path):
             return None
         return Problem(f"{script} is not in the commit", self._mend(step, path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 from gitml.core.config import Config
 from gitml.core.record import Run, StepRun, decode_run, step_from_json
@@ -29,7 +30,10 @@ def recover(ws: Workspace) -> list[Run]:
     for name in names:
         folder = os.path.join(ws.live, name)
         if name.endswith(".done"):
-            remove_tree(folder)
+            with suppress(
+                OSError
+            ):  # another user's, or this file system is read-only: its owner's next command removes it
+                remove_tree(folder)
             continue
         slot = Locks.slot_for(f"run:{name}")
         if not ws.locks.try_lock(slot):
@@ -40,7 +44,8 @@ def recover(ws: Workspace) -> list[Run]:
             run = _unfinished(folder, ws.now())
             if run is not None and _record(ws, run):
                 recovered.append(run)
-            remove_folder(folder)
+            with suppress(OSError):  # recorded it is; what another user's step left there only that user can remove
+                remove_folder(folder)
         finally:
             ws.locks.unlock(slot)
     return recovered

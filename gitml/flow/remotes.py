@@ -71,7 +71,7 @@ class Remotes:
     @cached_property
     def indexes(self) -> PackIndexes:
         """The indexes of packs that are known here."""
-        return PackIndexes(self.ws.root)
+        return PackIndexes(self.ws.root, self.ws.sharing)
 
     def named(self, names: Sequence[str]) -> list[RemoteSpec]:
         """The remotes of these names, in the order of `gitml.yaml`; all when none is named. InputError for an unknown one."""

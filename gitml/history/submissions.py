@@ -52,9 +52,10 @@ def note(ws: Workspace, submission: Submission) -> None:
     if ws.objects.header(submission.commit) is not None:
         ref = _ref(submission.run)
         move_refs(ws.location, [f"update {ref}\0{submission.commit}\0\0"], [ref])
-    os.makedirs(_folder(ws), exist_ok=True)
+    ws.sharing.make_folder(_folder(ws))
     path = os.path.join(_folder(ws), f"{submission.run}.json")
     disk.write_whole(path, json.dumps(submission._asdict()).encode(), durable=True)
+    ws.sharing.open_up(path)
     disk.sync_paths([os.path.realpath(place) for place in (ws.root, ws.location.common_dir)])
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from gitml.errors import IntegrityError
+from gitml.permissions import can_be_written
 from gitml.repo.git import Location
 from gitml.repo.objects import Objects
 from gitml.repo.remotes import REGISTRY, TRACKING, log_ref, tip_of, tracked
@@ -27,6 +28,8 @@ def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
     if all(theirs == ours for theirs in fetched.values()):
         return None
     path = os.path.join(location.common_dir, "gitml", _SEEN)
+    if not can_be_written(os.path.dirname(path)):
+        return None
     if _read(path) == _state(ours, fetched.values()):
         return None
     from registry.journal import Journal
@@ -43,8 +46,11 @@ def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
                 refused = f"what was fetched of the registry of {remote} is refused: {error.message}"
     finally:
         journal.close()
-    with open(path, "w", encoding="ascii") as file:  # losing it, or half of it, costs another look
+    # Losing it costs another look. In place of the file: it may be another user's, in a folder that both may write to.
+    fresh = f"{path}.{os.getpid()}.new"
+    with open(fresh, "w", encoding="ascii") as file:
         file.write(_state(tip_of(location, log_ref(REGISTRY)), fetched.values()))
+    os.replace(fresh, path)
     return refused
 
 

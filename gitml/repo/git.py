@@ -69,7 +69,8 @@ class Location(NamedTuple):
     """Where a repository is. `git_dir` is this worktree's own, `common_dir` what all worktrees share.
 
     `worktree` is None when the repository is bare. `object_format` is ``sha1`` or ``sha256``. `explicit` when the
-    user's GIT_DIR named it, so that git must be told too.
+    user's GIT_DIR named it, so that git must be told too. `scratch` is a folder for what git is to write where the repository
+    can't be written, and is only looked at.
     """
 
     git_dir: str
@@ -78,6 +79,7 @@ class Location(NamedTuple):
     object_format: str
     bare: bool
     explicit: bool = False
+    scratch: str = ""
 
     @property
     def folder(self) -> str:
@@ -151,6 +153,9 @@ def popen(
         full["GIT_COMMON_DIR"] = location.common_dir
         if location.worktree:
             full["GIT_WORK_TREE"] = location.worktree
+    if location.scratch:
+        full["GIT_OBJECT_DIRECTORY"] = os.path.join(location.scratch, "objects")
+        full["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(os.path.join(location.common_dir, "objects"))
     if env:
         full.update(env)
     try:
@@ -168,6 +173,13 @@ def popen(
         raise _cannot_start(location.folder) from error
     except OSError as error:
         raise MachineError(f"git can't be started: {error.strerror}", where=location.folder) from error
+
+
+def _quoted(path: str) -> str:
+    """A path for a list of paths between colons."""
+    if ":" not in path and not path.startswith('"'):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def run_plain(folder: str, environ: Mapping[str, str], *args: str) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from gitml.core.protocols import Entry
 from gitml.errors import machine_error
 from gitml.repo.git import Location, git
+from gitml.repo.shared import sharing_at
 
 _STALE = 86_400.0
 # The copy stands alone: it must not write shared parts of a split index, nor ask a monitor about the real one.
@@ -29,10 +31,11 @@ class ScratchIndex:
 
     def __init__(self, location: Location, index: str | None = None, *, empty: bool = False) -> None:
         self._location = location
-        folder = os.path.join(location.common_dir, "gitml", "tmp")
+        folder = location.scratch or os.path.join(location.common_dir, "gitml", "tmp")
         self._path = os.path.join(folder, f"index-{os.getpid()}-{os.urandom(6).hex()}")
         try:
-            os.makedirs(folder, exist_ok=True)
+            if not os.path.isdir(folder):
+                sharing_at(location, os.environ).make_folder(folder)
             _clear_stale(folder)
             if not empty:
                 self._copy(index or os.path.join(location.git_dir, "index"))
@@ -97,4 +100,5 @@ def _clear_stale(folder: str) -> None:
     now = time.time()
     for entry in os.scandir(folder):
         if entry.name.startswith("index-") and now - entry.stat().st_ctime > _STALE:
-            os.unlink(entry.path)
+            with suppress(OSError):  # another user's, or taken away just now
+                os.unlink(entry.path)

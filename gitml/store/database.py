@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError, how_to_mend_database
+from gitml.permissions import ALONE, Sharing
 from gitml.store.disk import Guard
 from gitml.store.schema import TABLES, VERSION
 
@@ -21,14 +22,31 @@ class Database:
 
     One that is damaged or of another version is moved to ``<path>.bad-<n>`` and replaced by an empty one. `fresh` says that
     it was empty when it was opened: what it should hold is to be made again. Damage that shows only later raises an
-    IntegrityError, after which the next opening finds nothing and begins anew.
+    IntegrityError, after which the next opening finds nothing and begins anew. For who is only `looking` a copy that ends with
+    the process takes the place of a file that can't be written.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, sharing: Sharing = ALONE, *, looking: bool = False) -> None:
         self.path = path
+        self.sharing = sharing
+        self.only_looks = looking
+        self.detached = False
         self.fresh = False
         self._lost = False
         self._db = self._opened()
+
+    def detach(self) -> None:
+        """Goes on with a copy of the file's content that nobody else sees, kept in memory while it is small."""
+        copy = sqlite3.connect("", isolation_level=None)
+        if not _copied(self.path, copy):
+            copy.close()
+            copy = sqlite3.connect("", isolation_level=None)
+            copy.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            self.fresh = True
+        if "_db" in self.__dict__:
+            self._db.close()
+        self._db = copy
+        self.detached = True
 
     def close(self) -> None:
         """Closes the file; nothing may be asked afterwards."""
@@ -55,10 +73,14 @@ class Database:
         return [] if found == ["ok"] else found
 
     def _run(self, sql: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:
+        within = self._db.in_transaction
         try:
             return self._db.execute(sql, _bindable(values))
         except sqlite3.Error as error:
-            raise self._refused(error) from error
+            if not self.only_looks or self.detached or within or not _denies(error):
+                raise self._refused(error) from error
+        self.detach()
+        return self._run(sql, values)
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
         try:
@@ -85,7 +107,7 @@ class Database:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             self._lost = True
             self._db.close()
-            with _opening(self.path):
+            with _opening(self.path, self.sharing):
                 if not self._usable():
                     self._set_aside()
             return IntegrityError(
@@ -99,16 +121,29 @@ class Database:
         raise error  # a mistake of ours in SQL
 
     def _opened(self) -> sqlite3.Connection:
+        if not self.only_looks:
+            return self._opened_to_write()
+        try:
+            return self._opened_to_write()
+        except MachineError:
+            self.detach()
+            return self._db
+
+    def _opened_to_write(self) -> sqlite3.Connection:
         db = self._connected()
         if db is not None:
             return db
-        with Guard(self.path), _opening(self.path):
+        with Guard(self.path), _opening(self.path, self.sharing):
             db = self._connected()  # another process may have begun it meanwhile
             if db is None:
                 if os.path.exists(self.path) and os.path.getsize(self.path):
                     self._set_aside()
                 db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
                 try:
+                    db.execute(
+                        "PRAGMA user_version = 0"
+                    )  # which makes the file: SQLite takes its mode for those beside it
+                    self.sharing.open_up(self.path)
                     db.execute("PRAGMA journal_mode = WAL")
                     db.execute("PRAGMA synchronous = NORMAL")
                     db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -162,6 +197,39 @@ class Database:
                 continue
 
 
+_DENIALS = (
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
+
+
+def _denies(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file can't be written, or the disk is full."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIALS
+
+
+def _copied(path: str, copy: sqlite3.Connection) -> bool:
+    """Copies the database at `path`, which can't be written, if it is one of this version; without its newest part at worst."""
+    from urllib.parse import quote
+
+    for how in ("mode=ro", "mode=ro&immutable=1"):
+        try:
+            source = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True)
+            try:
+                source.backup(copy)
+            finally:
+                source.close()
+            if copy.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+                copy.execute("SELECT value FROM meta WHERE name = ''")
+                return True
+        except sqlite3.Error:
+            continue
+    return False
+
+
 def _bindable(values: Iterable[Any]) -> tuple[Any, ...]:
     """Text that is no UTF-8 (names of files and branches need not be) as escapes: SQLite keeps UTF-8 only."""
     return tuple(
@@ -175,12 +243,13 @@ def _bindable(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _opening(path: str) -> Iterator[None]:
+def _opening(path: str, sharing: Sharing) -> Iterator[None]:
     """Held while a database is begun or set aside, so that of two processes one does it."""
     import fcntl
 
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    sharing.make_folder(os.path.dirname(path) or ".")
     fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    sharing.open_up(f"{path}.lock")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

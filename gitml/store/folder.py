@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple, cast
 from gitml.core.digest import Digest, digest_of, from_hex, hex_of
 from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
+from gitml.permissions import ALONE, Sharing
 from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.statcache import StatCache
@@ -55,8 +56,9 @@ class Linked:
 class ObjectFolder:
     """Objects and quarantine below `root`; nothing is made by looking."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
         self.root = root
+        self.sharing = sharing
         self.objects = os.path.join(root, "objects")
         self.temporaries = os.path.join(self.objects, "tmp")
         self.quarantined = os.path.join(root, "quarantine")
@@ -237,7 +239,7 @@ class ObjectFolder:
     def set_aside(self, path: str, name: str, why: str) -> None:
         """Moves whatever is at `path` to ``quarantine/<name>.<n>`` with a note beside it."""
         with Guard(path):
-            os.makedirs(self.quarantined, exist_ok=True)
+            self.sharing.make_folder(self.quarantined)
             n = 1
             while True:
                 aside = os.path.join(self.quarantined, f"{name}.{n}")
@@ -251,6 +253,7 @@ class ObjectFolder:
                 disk.write_all(fd, f"{path}\n{why}\n{when}\n".encode("utf-8", "surrogateescape"))
             finally:
                 os.close(fd)
+            self.sharing.open_up(f"{aside}.txt")
             try:
                 os.rename(path, aside)
             except FileNotFoundError:  # another process moved it aside

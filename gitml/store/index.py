@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gitml.core.digest import Digest
+from gitml.errors import MachineError
 from gitml.store.artifacts import ArtifactTables
 from gitml.store.browse import BrowseTables
 from gitml.store.bulk import BulkTables
@@ -37,8 +38,17 @@ class Index(BrowseTables, BulkTables, LineageTables, UpkeepTables, SeriesTables,
             unwritten, self._unwritten = self._unwritten, None
             if unwritten:
                 rows = [(kind, id, text) for (kind, id), text in unwritten.items()]
-                with self.batch():
-                    self._run_many("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
+                try:
+                    self._remember_all(rows)
+                except MachineError:
+                    if not self.only_looks:
+                        raise
+                    self.detach()  # the disk is full: what was found out is to be had until the process ends
+                    self._remember_all(rows)
+
+    def _remember_all(self, rows: list[tuple[str, str, str]]) -> None:
+        with self.batch():
+            self._run_many("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
 
     def fact(self, kind: str, id: str) -> Any | None:
         """The JSON value remembered for (kind, id)."""

@@ -17,7 +17,8 @@ import sys
 import time
 from types import TracebackType
 
-from gitml.errors import BusyError, machine_error
+from gitml.errors import BusyError, MachineError, machine_error
+from gitml.permissions import ALONE, Sharing, how_to_be_let
 from gitml.store.disk import Guard
 
 _FIRST_NAMED = 1 << 32
@@ -33,10 +34,11 @@ else:
 class _File:
     """The one descriptor of a lock file in this process, and the slots held through it."""
 
-    __slots__ = ("fd", "held", "pid")
+    __slots__ = ("fd", "held", "pid", "shares_only")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, shares_only: bool = False) -> None:
         self.fd = fd
+        self.shares_only = shares_only  # a file that can't be written; without a descriptor where none can be made
         self.pid = os.getpid()
         self.held: dict[int, object] = {}
 
@@ -52,19 +54,14 @@ class Locks:
     RECORDS = 1
     """Exclusive for what moves a record ref."""
 
-    def __init__(self, path: str) -> None:
-        with Guard(path):
-            try:
-                found = os.stat(path)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
-                found = os.stat(path)
-            place = (found.st_dev, found.st_ino)
-            if place not in _files:
-                _files[place] = _File(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    def __init__(self, path: str, sharing: Sharing = ALONE, *, looking: bool = False) -> None:
         self.path = path
-        self._file = _files[place]
+        try:
+            self._file = _opened(path, sharing)
+        except MachineError:
+            if not looking:
+                raise
+            self._file = _opened_to_look(path)
 
     def try_lock(self, slot: int, *, shared: bool = False) -> bool:
         """Takes the slot if that needs no waiting. False when another process has it, or this one already."""
@@ -72,6 +69,11 @@ class Locks:
         token = object()
         if file.held.setdefault(slot, token) is not token:
             return False
+        if file.fd < 0 and shared:
+            return True
+        if file.shares_only and not shared:
+            del file.held[slot]
+            raise MachineError("nothing can be changed here", where=self.path, hint=how_to_be_let(self.path))
         try:
             fcntl.lockf(file.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, 1, slot)
         except OSError as error:
@@ -98,7 +100,8 @@ class Locks:
         file = self._mine()
         if slot in file.held:
             with Guard(self.path):
-                fcntl.lockf(file.fd, fcntl.LOCK_UN, 1, slot)
+                if file.fd >= 0:
+                    fcntl.lockf(file.fd, fcntl.LOCK_UN, 1, slot)
             del file.held[slot]
 
     def holder(self, slot: int) -> int | None:
@@ -106,6 +109,8 @@ class Locks:
         file = self._mine()
         if slot in file.held:
             return file.pid
+        if file.fd < 0:
+            return None
         asked: list[int] = [0] * 5
         asked[_KIND] = fcntl.F_WRLCK
         start = 0 if _PID == 2 else 2
@@ -129,6 +134,34 @@ class Locks:
             file.held.clear()
             file.pid = os.getpid()
         return file
+
+
+def _opened(path: str, sharing: Sharing) -> _File:
+    """The lock file, made when missing."""
+    with Guard(path):
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            sharing.make_folder(os.path.dirname(path) or ".")
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            sharing.open_up(path)
+            found = os.stat(path)
+        place = (found.st_dev, found.st_ino)
+        if place not in _files:
+            _files[place] = _File(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    return _files[place]
+
+
+def _opened_to_look(path: str) -> _File:
+    """A lock file that can't be written, whose slots can be shared all the same; with no file there is nobody to share with."""
+    try:
+        found = os.stat(path)
+        place = (found.st_dev, found.st_ino)
+        if place not in _files:
+            _files[place] = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC), True)
+    except OSError:
+        return _File(-1, True)
+    return _files[place]
 
 
 class Held:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from gitml.core.digest import Digest, digest_of
 from gitml.core.tree import tree_size
-from gitml.errors import InputError, IntegrityError, MachineError
+from gitml.errors import InputError, IntegrityError, MachineError, machine_error
+from gitml.permissions import ALONE, Sharing
 from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.folder import ObjectFolder
@@ -39,8 +40,8 @@ class LocalStore(ObjectFolder):
     One that is not `durable` syncs nothing: what it kept before the machine crashed must be doubted (`doubt`).
     """
 
-    def __init__(self, root: str, *, durable: bool = True) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, sharing: Sharing = ALONE, *, durable: bool = True) -> None:
+        super().__init__(root, sharing)
         self.durable = durable
         self.clones: bool | None = None  # whether the file system can reflink; None until it was tried
 
@@ -79,8 +80,12 @@ class LocalStore(ObjectFolder):
         for digest, size in self.iterate():
             if size > disk.SMALL:
                 path = self.path_of(digest)
-                with Guard(path):
+                try:
                     os.utime(path)
+                except PermissionError:  # another user's: what can't be marked is hashed now
+                    self.settle(digest)
+                except OSError as error:
+                    raise machine_error(error, path) from error
 
     # Keeping
 
@@ -116,7 +121,7 @@ class LocalStore(ObjectFolder):
         """A new path in `objects/tmp`, which is made when missing."""
         if not os.path.isdir(self.temporaries):
             with Guard(self.temporaries):
-                os.makedirs(self.temporaries, exist_ok=True)
+                self.sharing.make_folder(self.temporaries)
                 disk.sync_paths([self.objects, self.root, os.path.dirname(os.path.abspath(self.root))])
         return f"{self.temporaries}/{os.getpid()}-{os.urandom(8).hex()}"
 
@@ -182,7 +187,7 @@ class LocalStore(ObjectFolder):
         try:
             os.rename(item.path, target)
         except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
+            self.sharing.make_folder(folder)
             changed[self.objects] = None
             os.rename(item.path, target)
         found = os.lstat(target)

@@ -111,7 +111,7 @@ class Feed:
         try:
             with self._opening:
                 if ws is None:
-                    ws = open_workspace(self.start, self.environ, self.tell_of_many)
+                    ws = open_workspace(self.start, self.environ, self.tell_of_many, looking=True)
                     _open_index(ws)
                 ws.catch_up()
             try:

@@ -37,6 +37,7 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     """
     from gitml.flow.checking import check
 
+    session.looking = not repair
     recover_killed(session.ws)
     faults = []
     if remote is None:

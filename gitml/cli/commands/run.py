@@ -41,6 +41,7 @@ def command(
         from gitml.cli.detaching import detach as start_detached
 
         return start_detached(session)
+    session.looking = dry_run
     asked = load_to_run(session.ws, wanted, manner, on)
     if dry_run:
         from gitml.cli.planshow import show_plan

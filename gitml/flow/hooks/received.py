@@ -81,12 +81,13 @@ def enqueue(ws: Workspace, jobs: Sequence[Job]) -> list[Job]:
     folder = _folder(ws)
     result = []
     try:
-        os.makedirs(folder, exist_ok=True)
+        ws.sharing.make_folder(folder)
         for number, job in enumerate(jobs):
             known = waiting.get((job.commit, job.pipeline))
             if known is None:
                 name = f"{time.time_ns():020d}-{number:04d}-{job.run}.json"
                 disk.write_whole(os.path.join(folder, name), json.dumps(job._asdict()).encode(), durable=True)
+                ws.sharing.open_up(os.path.join(folder, name))
             result.append(known or job)
     except OSError as error:
         raise machine_error(error, folder, "can't queue a run") from error

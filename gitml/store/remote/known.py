@@ -12,6 +12,7 @@ from gitml.core.pack import decode_index
 from gitml.core.protocols import Facts, RemoteStore
 from gitml.core.remotes import Stored
 from gitml.errors import RemoteError
+from gitml.permissions import ALONE, Sharing
 from gitml.store.disk import Guard
 
 NOTE_FORMAT = 1
@@ -106,17 +107,19 @@ class Source(NamedTuple):
 class PackIndexes:
     """The indexes of packs that were made or fetched here, in ``packs/`` below `root`; losing one costs a transfer."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
         self._folder = os.path.join(root, "packs")
+        self._sharing = sharing
 
     def keep(self, pack: Digest, index: bytes) -> None:
         """Keeps what a pack begins with."""
         path = self._path(pack)
         with Guard(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._sharing.make_folder(os.path.dirname(path))
             fresh = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
             with open(fresh, "wb") as file:
                 file.write(index)
+            self._sharing.open_up(fresh)
             os.rename(fresh, path)
 
     def items(self, pack: Digest) -> list[Stored] | None:

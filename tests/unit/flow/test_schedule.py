@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Stage:
         names = [line.strip().partition(":")[0] for line in text.strip().splitlines()]
         lines = [line.replace('run: "', 'run: "./') for line in lines]
         self.project.repo.write({"pipelines/p.yaml": "\n".join(lines) + "\n", **dict.fromkeys(names, "#!/bin/sh\n")})
+        for name in names:
+            os.chmod(self.project.repo.file(name), 0o755)
 
     def run(
         self,
@@ -290,6 +293,7 @@ def test_of_two_steps_with_one_action_one_runs_and_the_other_reuses(stage: Stage
         {"tool": "#!/bin/sh\n", "pipelines/p.yaml": "steps:\n  a: {run: './tool ${{ outputs.o }}', outputs: {o: file}}\n"
          "  b: {run: './tool ${{ outputs.o }}', outputs: {o: file}}\n"}
     )  # fmt: skip
+    os.chmod(stage.project.repo.file("tool"), 0o755)
     run = stage.run()
     assert outcomes(run) == {"a": "executed", "b": "reused"}
     assert reasons(run)["b"] == f"same as in run {run.id[:8]}, made meanwhile"
@@ -326,6 +330,7 @@ def test_a_chain_of_a_thousand_steps_runs_and_is_reused(stage: Stage) -> None:
     stage.project.repo.write({"tool": "", "pipelines/p.yaml": "steps:\n  s0: {run: './tool 0 ${{ outputs.o }}', outputs: {o: file}}\n" + "".join(
         f"  s{n}: {{run: './tool {n} ${{{{ steps.s{n - 1}.outputs.o }}}} ${{{{ outputs.o }}}}', outputs: {{o: file}}}}\n"
         for n in range(1, 1000))})  # fmt: skip
+    os.chmod(stage.project.repo.file("tool"), 0o755)
     assert set(outcomes(stage.run()).values()) == {"executed"}
     assert set(outcomes(stage.run()).values()) == {"reused"}
 
