@@ -36,8 +36,10 @@ def note(ws: Workspace, run: Run) -> None:
         return
     content = json.dumps({"format": FORMAT, "since": run.ended, "digests": list(digests)}).encode()
     with suppress(OSError, MachineError):
-        os.makedirs(_folder(ws), exist_ok=True)
-        disk.write_whole(os.path.join(_folder(ws), f"{run.id}.json"), content, durable=True)
+        ws.sharing.make_folder(_folder(ws))
+        path = os.path.join(_folder(ws), f"{run.id}.json")
+        disk.write_whole(path, content, durable=True)
+        ws.sharing.open_up(path)
 
 
 def left(ws: Workspace) -> Iterator[Left]:

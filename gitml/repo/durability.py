@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gitml.errors import machine_error
 from gitml.repo.git import DURABLE, Location, git_status, translate
+from gitml.repo.shared import sharing_at
 
 UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 
@@ -125,7 +126,7 @@ def _begin(location: Location) -> tuple[str, float]:
     try:
         descriptor = os.open(fresh, flags, 0o666)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(fresh), exist_ok=True)
+        sharing_at(location, os.environ).make_folder(os.path.dirname(fresh))
         descriptor = os.open(fresh, flags, 0o666)
     except PermissionError:
         return "", time.time()

@@ -64,7 +64,7 @@ class ObjectFolder:
         self.quarantined = os.path.join(root, "quarantine")
         self.sound_trees: dict[Digest, int] = {}  # Trees found whole by this process, with their size
         self.linked: dict[Digest, Linked] = {}
-        self.stats = StatCache(root)
+        self.stats = StatCache(root, sharing)
 
     def path_of(self, digest: Digest) -> str:
         """Where the object lies or would lie."""

@@ -13,6 +13,7 @@ import os
 from contextlib import suppress
 
 from gitml.core.digest import Digest, hex_of
+from gitml.permissions import ALONE, Sharing
 
 _WIDTH = 120  # bytes of an entry: it is written over in place, which costs less than to cut it first
 
@@ -20,7 +21,8 @@ _WIDTH = 120  # bytes of an entry: it is written over in place, which costs less
 class StatCache:
     """The entries below `root`, and what this process noted or read of them."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
+        self._sharing = sharing
         self._folder = os.path.join(root, "checked")
         self._known: dict[Digest, str] = {}
         self._boot: str | None = None
@@ -48,7 +50,7 @@ class StatCache:
             try:
                 fd = os.open(path, _CREATE, 0o666)
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                self._sharing.make_folder(os.path.dirname(path))
                 fd = os.open(path, _CREATE, 0o666)
             except PermissionError:  # another user's, in a folder that both may write to
                 os.unlink(path)
@@ -57,6 +59,7 @@ class StatCache:
                 os.write(fd, line.encode())
             finally:
                 os.close(fd)
+            self._sharing.open_up(path)
 
     def forget(self, digest: Digest) -> None:
         """Drops the entry of an object that goes."""
