@@ -131,7 +131,7 @@ def _perform(
     if realised.redirect is not None:
         from gitml.execute.redirect import write_redirect
 
-        first = write_redirect(realised.redirect, sandbox.root)
+        first = write_redirect(realised.redirect, sandbox.seen)
         env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
     argv = command_line(action)
     mask = so_far.mask = Mask(secrets_of(action, env))

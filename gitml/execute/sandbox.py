@@ -20,6 +20,7 @@ from gitml.errors import InputError, IntegrityError
 from gitml.execute.blobs import KEPT_EACH, BlobMemory, copy_hashed, is_pointer, pointed_at, write_all
 from gitml.execute.contents import Services
 from gitml.execute.namespace import MOUNTED, mount_sandbox
+from gitml.execute.process import UMASK
 from gitml.execute.removal import remove_tree
 
 EPOCH = 946684800
@@ -63,6 +64,15 @@ class Sandbox:
         _mkdir(self.root)
         if self.seen != self.root:
             mount_sandbox(self.root)
+        umask = os.umask(
+            UMASK
+        )  # the modes of its files are the same everywhere; who may enter is settled by the root's
+        try:
+            self._fill(action, strict)
+        finally:
+            os.umask(umask)
+
+    def _fill(self, action: Action, strict: bool) -> None:
         os.mkdir(self.work)
         os.mkdir(self.root + "/tmp")  # noqa: S108  ours alone, in the sandbox
         if strict:
