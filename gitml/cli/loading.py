@@ -48,6 +48,7 @@ def load_words(
 
     A first word that is no pipeline may be a step of the default one.
     """
+    recover_killed(ws)  # what it had finished is reused
     from gitml.flow.load import UnknownPipelineError, load
 
     if not words:

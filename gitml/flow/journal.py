@@ -1,4 +1,4 @@
-"""A run in progress on disk, so that whoever looks can follow it, and what was done outlives a killed gitml."""
+"""A run in progress on disk, so that whoever looks can follow it, and what was done outlives a killed gitml and a power cut."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from collections.abc import Mapping
 from gitml.core.record import Run, encode_run
 from gitml.errors import MachineError
 from gitml.execute.removal import remove_tree
+from gitml.repo.durability import sync_objects
 from gitml.store import disk
 from gitml.workspace import Workspace
+
+_AT_RISK = 1.0
+"""Seconds of steps' time that a power cut may cost: a sync takes milliseconds, so steps of less are synced together."""
 
 
 class Journal:
     """The folder ``live/<run>/``: what the run is, which steps it has, which are finished, and the logs of those that run."""
 
     def __init__(self, ws: Workspace, run: Run, steps: Mapping[str, int]) -> None:
+        self._ws = ws
+        self._at_risk = 0.0
+        self._is_synced = False  # whether the folder itself is
         self.folder = os.path.join(ws.live, run.id)
         self.logs = os.path.join(self.folder, "logs")
         os.makedirs(self.logs)
@@ -40,6 +47,22 @@ class Journal:
             raise self._full(os.strerror(error.errno or 0)) from error
         if written != len(data):
             raise self._full("the disk is full")
+
+    def keep(self, seconds: float) -> None:
+        """Makes durable that a step ended which took so long, at once or with those that follow it soon."""
+        self._at_risk += seconds
+        if self._at_risk < _AT_RISK:
+            return
+        self._at_risk = 0.0
+        with disk.Guard(self.folder):
+            os.fsync(self.events.fileno())
+            if not self._is_synced:
+                self._is_synced = True
+                names = ("steps.json", "run.json")
+                above = (self._ws.live, self._ws.root, self._ws.location.common_dir)
+                disk.sync_paths([os.path.join(self.folder, name) for name in names])
+                disk.sync_paths([os.path.realpath(place) for place in (self.folder, *above)])
+                sync_objects(self._ws.location)  # what is recorded of the run names its commit
 
     def note_start(self, name: str, number: int, reason: str, at: float) -> None:
         """Adds that a step's attempt `number` begins, at `at` seconds since 1970."""

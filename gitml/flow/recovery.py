@@ -14,6 +14,7 @@ from gitml.execute.removal import remove_tree
 from gitml.flow.journal import remove_folder
 from gitml.flow.recording import Evidence, record_run
 from gitml.ledger.layout import record_folder
+from gitml.store.bulk import Recorded
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
 
@@ -63,7 +64,9 @@ def _record(ws: Workspace, run: Run) -> bool:
     if _is_recorded(ws, run):
         return False
     try:
-        record_run(ws, run, Evidence({}, {}), Config())
+        commit = record_run(ws, run, Evidence({}, {}), Config())
+        # A power cut takes from the index what the journal still has: what finished steps gave.
+        ws.index.put_many([Recorded(run, commit, {})])
     except IntegrityError:
         # git goes on when gitml is killed: it may have written the record between the look and this
         if not _is_recorded(ws, run):

@@ -187,6 +187,7 @@ class Scheduler:
     def tell(self, step: StepRun) -> None:
         """An outcome became known."""
         self.journal.note(json.dumps(step_as_json(step)))
+        self.journal.keep(step.seconds)
         self.emit(StepFinished(step))
 
     def as_result(self, step: StepRun) -> ActionResult:
