@@ -14,6 +14,8 @@ _HINTS = {
     errno.EFBIG: "raise the limit of file sizes (`ulimit -f`), then run again",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run again",
     errno.EROFS: "mount the file system writable",
+    errno.ENAMETOOLONG: "use a shorter name: Linux takes 255 bytes a name and 4,095 a path",
+    errno.E2BIG: "pass less on the command line: put long values into a file",
     errno.EIO: "the disk fails: look at the system's log and save what you can",
 }
 _DENIED = (errno.EACCES, errno.EPERM)

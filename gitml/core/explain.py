@@ -10,8 +10,9 @@ from gitml.core.action import Action, ActionInput
 
 
 class Change(NamedTuple):
-    """One difference. `kind` is command, param, code, input, output, env, environment, package, program, module or format.
+    """One difference. `kind` is command, param, code, moved, input, output, env, environment, package, program, module or format.
 
+    Of code that ``moved`` `before` and `after` are its paths.
     `before` and `after` are shown to people; None where the thing was not there.
     """
 
@@ -24,6 +25,8 @@ class Change(NamedTuple):
         if self.kind == "format":
             age = "an older" if int(self.before or 0) < int(self.after or 0) else "a newer"
             return f"the result was recorded by {age} gitml (Action format {self.before})"
+        if self.kind == "moved":
+            return f"code {self.before} moved to {self.after}"
         label = f"{self.kind} {self.name}".strip()
         if self.before == "" and self.kind == "package":  # one of the same name and version
             return f"{label}: {self.after}"
@@ -39,6 +42,8 @@ class Change(NamedTuple):
             return f"{label} changed"
         return f"{label}: {self.before} -> {self.after}"
 
+
+_MOST_LINES = 1000
 
 Descriptions = Mapping[str, Mapping[str, Any]]
 
@@ -56,13 +61,10 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
     if before.module != after.module:
         changes.append(_module(before.module, after.module, descriptions or {}))
     if (before.module is None) == (after.module is None):
-        changes += _pairs(
-            "code",
-            {c.path: _git_id(c.mode, c.oid) for c in before.code},
-            {c.path: _git_id(c.mode, c.oid) for c in after.code},
-        )
+        changes += _code(before, after)
+    moves = {change.before: change.after for change in changes if change.kind == "moved"}
     changes += _inputs(before, after)
-    changes += _command(before, after)
+    changes += _command(before, after, moves)
     if before.gang != after.gang:
         changes.append(Change("command", "gang", _shown_gang(before.gang), _shown_gang(after.gang)))
     changes += _named("env", before.env, after.env)
@@ -76,6 +78,41 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
         # two descriptions of one machine, written in two formats, have two digests
         changes += found if before.format == after.format else [change for change in found if change.name]
     return changes
+
+
+class CodeChange(NamedTuple):
+    """A file of the code that has another content: its path and the Git ids of both."""
+
+    path: str
+    before: str
+    after: str
+
+
+def changed_code(before: Action, after: Action) -> list[CodeChange]:
+    """The files that both have, with other contents."""
+    old = {file.path: file.oid for file in before.code}
+    return [CodeChange(f.path, old[f.path], f.oid) for f in after.code if old.get(f.path, f.oid) != f.oid]
+
+
+def _code(before: Action, after: Action) -> list[Change]:
+    """Files of code. One that is gone, and is there with the same content under another path, has moved."""
+    old = {file.path: _git_id(file.mode, file.oid) for file in before.code}
+    new = {file.path: _git_id(file.mode, file.oid) for file in after.code}
+    came: dict[str, list[str]] = {}
+    for path, content in new.items():
+        if path not in old:
+            came.setdefault(content, []).append(path)
+    moves = {}
+    for path, content in old.items():
+        places = came.get(content, [])
+        if path not in new and places:
+            alike = [place for place in places if posixpath.basename(place) == posixpath.basename(path)]
+            moves[path] = (alike or places)[0]
+            places.remove(moves[path])
+    moved = [Change("moved", path, path, place) for path, place in moves.items()]
+    kept_old = {path: content for path, content in old.items() if path not in moves}
+    arrived = set(moves.values())
+    return moved + _pairs("code", kept_old, {path: content for path, content in new.items() if path not in arrived})
 
 
 def summary_of(changes: Sequence[Change]) -> str:
@@ -136,22 +173,54 @@ def _input_names(action: Action) -> dict[str, ActionInput]:
     }
 
 
-def _command(before: Action, after: Action) -> list[Change]:
-    """Words that differ beyond what parameters, already told, put there."""
+def _command(before: Action, after: Action, moves: Mapping[str | None, str | None]) -> list[Change]:
+    """Words that differ beyond what parameters and moves of code, already told, put there; of a script the lines that differ."""
     if before.argv == after.argv and before.shell == after.shell:
         return []
     if before.shell != after.shell:
         return [Change("command", "shell", before.shell or "none", after.shell or "none")]
     old, new = dict(before.params), dict(after.params)
     values = {str(old.get(name)): str(new.get(name)) for name in {*old, *new} if old.get(name) != new.get(name)}
+    values |= {str(path): str(place) for path, place in moves.items()}
     # an input that came or went is told as such, and its place in the command with it
     moved = {item.mount for item in before.inputs} ^ {item.mount for item in after.inputs}
     one, two = ([word for word in argv if word not in moved] for argv in (before.argv, after.argv))
+    if before.shell is not None and one and two and "\n" in (one[0] + two[0]).strip():
+        return _lines(one[0], two[0]) + _words_apart(one[1:], two[1:], values)
+    return _words_apart(one, two, values)
+
+
+def _words_apart(one: list[str], two: list[str], values: Mapping[str, str]) -> list[Change]:
+    if one == two:
+        return []
     if len(one) != len(two):
         return [_words(one, two)]
     changed = [(a, b) for a, b in zip(one, two, strict=True) if a != b]
     told = [(a, b) for a, b in changed if any(x in a and a.replace(x, y) == b for x, y in values.items())]
     return [Change("command", "word", a, b) for a, b in changed if (a, b) not in told]
+
+
+def _lines(before: str, after: str) -> list[Change]:
+    """The lines of a script that differ, by their numbers in the second; of many only how many they are."""
+    one, two = before.splitlines(), after.splitlines()
+    if len(one) + len(two) > _MOST_LINES:
+        return [] if one == two else [Change("command", "script", f"{len(one)} lines", f"{len(two)} others")]
+    import difflib
+
+    changes = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        if kind != "equal":
+            name = f"line {c + 1}" if d - c <= 1 else f"lines {c + 1}-{d}"
+            changes.append(Change("command", name, _shown_lines(one[a:b]), _shown_lines(two[c:d])))
+    return changes
+
+
+def _shown_lines(lines: Sequence[str]) -> str | None:
+    """Lines in one, the first of them; None for none."""
+    if not lines:
+        return None
+    more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+    return "; ".join([line.strip()[:120] or '""' for line in lines[:2]]) + more
 
 
 def _words(before: list[str], after: list[str]) -> Change:

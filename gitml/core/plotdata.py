@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gitml.core.pictures import picture_of
+
 MOST = 2000  # points of a series; more are thinned evenly
 _X_NAMES = frozenset(
     ("x", "step", "steps", "epoch", "epochs", "iteration", "iter", "time", "index", "batch", "threshold", "fpr")
@@ -28,6 +30,38 @@ class Plot(NamedTuple):
     x_name: str
     series: tuple[Series, ...]
     labels: tuple[str, ...] = ()
+
+
+LOOKED_AT = 65536
+"""Bytes from which `can_be_plot` tells."""
+
+
+def can_be_plot(head: bytes, *, whole: bool) -> bool:
+    """Whether a file that begins with `head` (all of it when `whole`) is a picture, a table or an HTML page."""
+    if picture_of(head) is not None:
+        return True
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if whole or error.start < len(head) - 4:  # else a character that was cut
+            return False
+        text = head[: error.start].decode("utf-8-sig")
+    if "\0" in text:
+        return False
+    start = text.lstrip()[:64].lower()
+    if start.startswith(("<!doctype html", "<html", "<!--", "<head", "<div", "<svg", "<?xml")):
+        return True
+    if start.startswith(("{", "[")):
+        return not whole or bool(_json_of(text))
+    rows = [line for line in text.splitlines() if line.strip()]
+    return len(rows) > 1 and not start.startswith("%pdf")
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def parse_plot(data: bytes) -> Plot | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.action import ActionOutput
+from gitml.core.plotdata import LOOKED_AT, can_be_plot
 from gitml.core.result import NUMBER_WORDS, OutputRef, number_word
 from gitml.errors import InputError
 from gitml.execute.contents import PlacingStore
@@ -45,6 +46,8 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: PlacingStore
             measured = read_metrics(f"{work}/{output.mount}", output.mount)
             numbers.update(measured.numbers)
             remarks += measured.remarks
+        elif output.kind == "plot":
+            _check_plot(output, f"{work}/{output.mount}")
     for output in outputs:
         path = f"{work}/{output.mount}"
         try:
@@ -57,6 +60,16 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: PlacingStore
             raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
     return Measured(numbers, tuple(remarks))
+
+
+def _check_plot(output: ActionOutput, path: str) -> None:
+    """InputError unless the file can be shown as a plot."""
+    with open(path, "rb") as file:
+        head = file.read(LOOKED_AT)
+    if not can_be_plot(head, whole=len(head) < LOOKED_AT):
+        what = "is empty" if not head else "is no picture, table or HTML page"
+        hint = "write a PNG, SVG, CSV or JSON, or declare it as `file`"
+        raise InputError(f"plot {output.name} ({output.mount}) {what}", hint=hint)
 
 
 def read_metrics(path: str, shown: str) -> Measured:

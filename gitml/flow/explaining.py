@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from gitml.core.action import Action
 from gitml.core.digest import Digest
-from gitml.core.explain import Change
+from gitml.core.explain import Change, CodeChange, changed_code
 from gitml.core.graph import GraphStep
 from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem, known_changes, open_action
 from gitml.errors import InputError
 from gitml.flow.load import Loaded, load
 from gitml.flow.planning import Planner
+from gitml.repo.git import git
 from gitml.workspace import Workspace
 
 NEAREST_OF = 20  # how many recorded results of a step are looked through for the nearest
@@ -22,7 +23,7 @@ NEAREST_OF = 20  # how many recorded results of a step are looked through for th
 class Explanation(NamedTuple):
     """Why a step is decided as it is. `against` says what it was compared with; no changes and a reuse means: the same.
 
-    `waits_for` are the steps whose outputs would have to be made before more can be said.
+    `waits_for` are the steps whose outputs would have to be made before more can be said; `code` are the files that changed.
     """
 
     step: str
@@ -30,6 +31,7 @@ class Explanation(NamedTuple):
     against: str | None
     changes: list[Change]
     waits_for: tuple[str, ...] = ()
+    code: Sequence[CodeChange] = ()
 
 
 def explain(
@@ -86,7 +88,7 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
         assert decision.result is not None
         return Explanation(name, decision, f"run {decision.result.run[:8]}", [])
     action, waits = side.action(name)
-    best: tuple[int, list[Change], str] | None = None
+    best: tuple[int, list[Change], str, Action] | None = None
     known = [(key, f"run {run[:8]}") for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF)]
     failure = ws.index.failure(side.graph.pipeline, name)
     if failure is not None and not known:
@@ -97,10 +99,10 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
             continue
         changes = known_changes(recorded, action, _descriptions(ws, side, recorded, action))
         if best is None or len(changes) < best[0]:
-            best = (len(changes), changes, told)
+            best = (len(changes), changes, told, recorded)
     if best is None:
         return Explanation(name, decision, None, [], waits)
-    return Explanation(name, decision, best[2], best[1], waits)
+    return Explanation(name, decision, best[2], best[1], waits, changed_code(best[3], action))
 
 
 def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) -> Explanation:
@@ -111,7 +113,18 @@ def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) ->
     new, new_waits = after.action(name)
     sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}
     waits = tuple(dict.fromkeys(old_waits + new_waits))
-    return Explanation(name, decision, rev, known_changes(old, new, sides), waits)
+    return Explanation(name, decision, rev, known_changes(old, new, sides), waits, changed_code(old, new))
+
+
+def diff_of(ws: Workspace, change: CodeChange) -> list[str]:
+    """How a file of code changed, line by line, as ``git diff`` writes it."""
+    ids = (change.before, change.after)
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--end-of-options")
+    told = git(ws.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
+    body = next((at for at, line in enumerate(told) if line.startswith(("@@", "Binary files"))), len(told))
+    if told[body:] and told[body].startswith("Binary"):
+        return [f"--- {change.path}", "binary files differ"]
+    return [f"--- a/{change.path}", f"+++ b/{change.path}", *told[body:]]
 
 
 def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, Mapping[str, Any]]:

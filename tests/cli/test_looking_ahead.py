@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 
-from tests.cli.conftest import Project
+from tests.cli.conftest import FILES, Project
 from tests.kit.commandline import DURATION
 
 
@@ -59,6 +59,30 @@ def test_explain_names_files_and_parameters_with_both_values(project: Project) -
     assert re.search(r"compared with run \w{8}:\n", out)
     assert "    param rate: 2 -> 3\n" in out
     assert re.search(r"    code src/train\.sh changed  \(\w{12} -> \w{12}\)\n", out)
+
+
+def test_explain_shows_the_lines_of_code_that_changed_when_asked(project: Project) -> None:
+    old = project.git("rev-parse", "HEAD")
+    project.write("src/train.sh", FILES["src/train.sh"].replace("size", "length"))
+    answer = project.gitml("explain", "train", "--diff")
+    assert "    code src/train.sh changed" in answer.out
+    lines = answer.out[answer.out.index("--- a/src/train.sh") :].splitlines()
+    assert lines[:3] == ["--- a/src/train.sh", "+++ b/src/train.sh", "@@ -1,3 +1,3 @@"]
+    assert any(line.startswith("-printf") and "size" in line for line in lines)
+    assert any(line.startswith("+printf") and "length" in line for line in lines)
+    assert (
+        project.gitml("explain", "train", "--diff", "--json").data == project.gitml("explain", "train", "--json").data
+    )
+    project.commit()
+    assert "+printf" in project.gitml("explain", "train", f"{old}..HEAD", "--diff").out
+
+
+def test_a_script_that_moved_is_told_as_a_move(project: Project) -> None:
+    project.git("mv", "src/train.sh", "src/fit.sh")
+    pipeline = (project.root / "pipelines/words.yaml").read_text()
+    project.write("pipelines/words.yaml", pipeline.replace("src/train.sh", "src/fit.sh"))
+    steps = project.gitml("plan", "--json").data["steps"]
+    assert steps[1]["reason"] == "code src/train.sh moved to src/fit.sh"
 
 
 def test_explain_of_an_unchanged_step_says_that_nothing_differs(project: Project) -> None:

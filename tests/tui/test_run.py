@@ -109,7 +109,7 @@ PAINT = """\
 import sys
 from PIL import Image
 Image.new("RGB", (40, 20), sys.argv[1]).save(sys.argv[2], "PNG")
-open(sys.argv[3], "wb").write(bytes(range(256)))
+open(sys.argv[3], "w").write("a,b\\nx,y\\n")
 """
 PAINTED = """\
 params: {colour: {default: red}}

@@ -9,7 +9,7 @@ import click
 
 from gitml.cli.loading import parse_given, set_option
 from gitml.cli.session import Session, verb
-from gitml.cli.terminal import paint, safe
+from gitml.cli.terminal import paint, safe, safe_line
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ _WORDS = {"reuse": "is reused", "run": "runs", "unknown": "may run", "blocked": 
 @verb("explain", json=True)
 @click.argument("words", metavar="[PIPELINE] STEP [A..B]", nargs=-1, required=True)
 @click.option("-p", "--pipeline", metavar="NAME", help="The pipeline; default: the project's.")
+@click.option("--diff", is_flag=True, help="Show how each file of code changed, line by line.")
 @set_option
-def command(session: Session, words: tuple[str, ...], pipeline: str | None, given: tuple[str, ...]) -> int:
+def command(session: Session, words: tuple[str, ...], pipeline: str | None, diff: bool, given: tuple[str, ...]) -> int:
     """Tell what makes STEP run again: the files, parameters, inputs, packages and words that differ, by name and value.
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
@@ -38,7 +39,20 @@ def command(session: Session, words: tuple[str, ...], pipeline: str | None, give
         return 0
     for item in found:
         session.show(*_lines(item))
+        if diff:
+            from gitml.flow.explaining import diff_of
+
+            for change in item.code:
+                session.show(*[_diff_line(line) for line in diff_of(session.ws, change)])
     return 0
+
+
+def _diff_line(line: str) -> str:
+    shown = safe_line(line)
+    if line.startswith(("--- ", "+++ ")):
+        return paint(shown, "bold", sys.stdout)
+    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+    return paint(shown, colour, sys.stdout) if colour else shown
 
 
 class _Asked(NamedTuple):

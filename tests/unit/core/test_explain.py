@@ -8,7 +8,7 @@ import pytest
 
 from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile
 from gitml.core.digest import digest_of
-from gitml.core.explain import Change, changes_between, summary_of
+from gitml.core.explain import Change, CodeChange, changed_code, changes_between, summary_of
 
 BEFORE = Action(
     argv=("python", "train.py", "--rate", "0.1", "--keep"),
@@ -203,3 +203,42 @@ def test_a_type_that_changed_is_a_change() -> None:
 def test_a_type_that_changed_is_told_so_that_it_can_be_seen() -> None:
     found = changes_between(BEFORE._replace(params=(("n", 1),)), BEFORE._replace(params=(("n", "1"),)))
     assert [str(change) for change in found] == ["param n: 1 -> '1'"]
+
+
+def test_code_that_moved_is_one_change_and_its_word_in_the_command_none() -> None:
+    moved = BEFORE._replace(
+        argv=("python", "src/train.py", *BEFORE.argv[2:]), code=(CODE._replace(path="src/train.py"),)
+    )
+    (change,) = changes_between(BEFORE, moved)
+    assert str(change) == "code train.py moved to src/train.py"
+    assert change == Change("moved", "train.py", "train.py", "src/train.py")
+
+
+def test_of_files_alike_each_moves_to_the_one_of_its_name_and_none_twice() -> None:
+    def package(*paths: str) -> Action:
+        return BEFORE._replace(code=tuple([CodeFile(path, "100644", "7" * 40) for path in paths]))
+
+    found = [str(c) for c in changes_between(package("a/x.py", "a/y.py", "a/z.py"), package("b/y.py", "b/x.py"))]
+    assert found == ["code a/x.py moved to b/x.py", "code a/y.py moved to b/y.py", "code a/z.py removed"]
+    assert [str(c) for c in changes_between(package("a"), package("a", "b"))] == ["code b added"]
+
+
+def test_of_a_script_the_lines_that_differ_are_told() -> None:
+    def script(*lines: str) -> Action:
+        return BEFORE._replace(shell="bash", argv=("\n".join(lines), "0.1"))
+
+    one = script("set -x", "python train.py", "sleep 1", "echo done")
+    two = script("set -x", "python train.py --fast", "sleep 1", "sync", "echo done")
+    assert [str(change) for change in changes_between(one, two)] == [
+        "command line 2: python train.py -> python train.py --fast",
+        "command line 4 added: sync",
+    ]
+    (change,) = changes_between(one, script(*[f"line {number}" for number in range(9)]))
+    assert str(change) == ("command lines 1-9: set -x; python train.py (and 2 more) -> line 0; line 1 (and 7 more)")
+    (change,) = changes_between(one, script(*[f"line {number}" for number in range(2000)]))
+    assert str(change) == "command script: 4 lines -> 2000 others"
+
+
+def test_changed_code_has_both_contents() -> None:
+    new = BEFORE._replace(code=(CODE._replace(oid="3" * 40), CodeFile("lib.py", "100644", "4" * 40)))
+    assert changed_code(BEFORE, new) == [CodeChange("train.py", "1" * 40, "3" * 40)]

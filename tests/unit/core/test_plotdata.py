@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.core.plotdata import MOST, parse_plot
+from gitml.core.plotdata import MOST, can_be_plot, parse_plot
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,37 @@ def test_what_is_no_number_leaves_a_gap_and_many_points_are_thinned() -> None:
 )
 def test_what_is_no_table_of_numbers_is_no_plot(data: bytes) -> None:
     assert parse_plot(data) is None
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0\0\0\x10" * 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PNG,
+        b"<svg viewBox='0 0 1 1'></svg>",
+        b"step,loss\n1,0.5\n",
+        b"step\tloss\n1\t0.5\n",
+        b"1\n2\n",
+        b'[{"x": 1}]',
+        b'{"train": [{"x": 1}]}',
+        b"<!DOCTYPE html><p>plotly",
+        b"\xef\xbb\xbfa;b\n1;2\n",
+    ],
+)
+def test_pictures_tables_and_pages_can_be_plots(data: bytes) -> None:
+    assert can_be_plot(data, whole=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"  \n", b"%PDF-1.4\n1 0 obj\n2\n", b"\x80\x04pickle\n\x95\n", b"no plot", b"{broken", b"[]", b"a\0b\n1\n"],
+)
+def test_what_is_neither_can_not(data: bytes) -> None:
+    assert not can_be_plot(data, whole=True)
+
+
+def test_of_a_large_file_the_beginning_tells() -> None:
+    assert can_be_plot(b'{"rows": [' + b"1, " * 20000, whole=False)
+    assert can_be_plot("x,y\n1,\u00e9".encode()[:-1], whole=False)
