@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.protocols import Facts
-from gitml.errors import MachineError, machine_error
+from gitml.errors import GitmlError, MachineError, machine_error
 from gitml.execute.environments import Environments
 from gitml.ledger.layout import FETCHED, TIP
 from gitml.permissions import Sharing, can_be_written
@@ -155,6 +155,11 @@ class Workspace:
         return taken
 
     def _level(self, index: Index) -> None:
+        tip = self._tip()
+        if tip is None or tip != index.meta(TIP):
+            tip = None
+            if not self.frozen:
+                self._heal_records(index.meta(TIP))
         fetched = tracked(self.location, RUNS)
         seen = " ".join(sorted(fetched.values()))
         news = seen != (index.meta(FETCHED) or "") and not self.frozen
@@ -165,12 +170,24 @@ class Workspace:
             for refused in [item for one in united for item in one.refused]:
                 self.tell_of_refused(refused)
             self._united += united
-        if self.records.tip() != index.meta(TIP):
+        if (news or tip is None) and self.records.tip() != index.meta(TIP):
             from gitml.ledger.sync import sync
 
             sync(index, self.records, self.objects, self.tell_of_many)
         if news:
             index.set_meta(FETCHED, seen)
+
+    def _tip(self) -> str | None:
+        try:
+            return self.records.tip()
+        except GitmlError:  # git can't read its refs: it is seen next whether that is for one of ours
+            return None
+
+    def _heal_records(self, known: str | None) -> None:
+        """Restores the ref of the log of runs where it is damaged or gone; `known` is where the log ended."""
+        healed = self.records.heal(known, "runs")
+        if healed is not None:
+            durability.announce(healed.words())
 
     @cached_property
     def machine_facts(self) -> KnownFacts:

@@ -121,6 +121,9 @@ class Projection:
 
     def _levelled(self) -> sqlite3.Connection:
         db = self._opened()
+        tip = self._log.tip()
+        if tip is None or tip_of(db) != tip:
+            self._log.heal(tip_of(db), FOLDER)
         if tip_of(db) != self._log.tip():
             db.execute("BEGIN IMMEDIATE")
             try:

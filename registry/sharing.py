@@ -2,7 +2,8 @@
 
 What is on a remote never changes. Own events that are not on any remote yet are put behind what the remote has, each by the
 rules that would hold if it were made now; one that they refuse (another has published the same version with other content) is
-withdrawn and told. Where both sides are on some remote already, the two lines are joined.
+withdrawn and told. Where both sides are on some remote already, the two lines are joined. A remote whose log was set to one that
+does not follow what was taken in of it is refused: what was published there would change.
 """
 
 from __future__ import annotations
@@ -12,8 +13,17 @@ from typing import NamedTuple
 
 from gitml.errors import BusyError, InputError, IntegrityError
 from gitml.repo.git import Location, git, git_status
-from gitml.repo.remotes import REGISTRY, check_remote, tip_of, tracked, tracking_ref, without_secrets
-from gitml.repo.transport import Patience, fetch, peek, send
+from gitml.repo.remotes import (
+    REGISTRY,
+    check_remote,
+    refused_ref,
+    taken_ref,
+    tip_of,
+    tracked,
+    tracking_ref,
+    without_secrets,
+)
+from gitml.repo.transport import Patience, fetch, note_taken, peek, send, set_refs
 from registry.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
 from registry.interface import interface_from_json
 from registry.journal import Entry, Journal
@@ -80,11 +90,23 @@ def _fetch(location: Location, remote: str) -> str | None:
 
 
 def take_in(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
-    """Brings the own log to hold what `theirs`, fetched from `remote`, has: (events received, own events withdrawn)."""
+    """Brings the own log to hold what `theirs`, fetched from `remote`, has: (events received, own events withdrawn).
+
+    IntegrityError, with nothing changed, when `theirs` does not follow what was taken in of this remote before.
+    """
+    if theirs is None:
+        return 0, ()
+    _refuse_another_line(journal.location, theirs, remote)
+    taken = _take_in(journal, theirs, remote)
+    note_taken(journal.location, remote, theirs)
+    return taken
+
+
+def _take_in(journal: Journal, theirs: str, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
     for _ in range(_TRIES):
         with journal.alone():
             ours = journal.projection.tip()
-            if theirs is None or ours == theirs or (ours and _is_ancestor(journal.location, theirs, ours)):
+            if ours == theirs or (ours and _is_ancestor(journal.location, theirs, ours)):
                 return 0, ()
             received = _read_events(journal, ours, theirs)
             _check_contents(journal, theirs, received)
@@ -103,10 +125,40 @@ def take_in(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tup
 
 def take_in_ahead(journal: Journal, theirs: str, remote: str) -> int:
     """As `take_in`, if `theirs` follows all that is here, so that nothing of it has to give way; how many events came."""
+    _refuse_another_line(journal.location, theirs, remote)
     ours = journal.projection.tip()
     if ours is not None and not _is_ancestor(journal.location, ours, theirs):
         return 0
     return take_in(journal, theirs, remote)[0]
+
+
+def other_lines(location: Location) -> list[str]:
+    """What remotes were set to that does not follow what was taken in of them, in words, one for each."""
+    found = []
+    for ref, theirs in tracked(location, REGISTRY).items():
+        remote = ref.split("/")[3]
+        taken = tip_of(location, taken_ref(remote, REGISTRY))
+        refused = tip_of(location, refused_ref(remote, REGISTRY))
+        if refused is None and taken is not None and not _is_ancestor(location, taken, theirs):
+            refused = theirs
+        if refused is not None:
+            found.append(f"{remote}: its registry was at {taken} and was set to {refused}, which does not follow it")
+    return found
+
+
+def _refuse_another_line(location: Location, theirs: str, remote: str) -> None:
+    """IntegrityError when the remote's log was replaced, or set back; the tracking ref is as it was before."""
+    taken = tip_of(location, taken_ref(remote, REGISTRY))
+    if taken is None or taken == theirs or _is_ancestor(location, taken, theirs):
+        return
+    moves = {tracking_ref(remote, REGISTRY): taken, refused_ref(remote, REGISTRY): theirs}
+    set_refs(location, moves)
+    raise IntegrityError(
+        f"the registry was at {taken[:12]} and is at {theirs[:12]} now, which does not follow it: what was published is changed",
+        where=without_secrets(remote),
+        hint="nothing was taken in: ask who pushed it; `gitml push` mends one that was only set back, "
+        f"`git update-ref -d {taken_ref(remote, REGISTRY)}` accepts another one",
+    )
 
 
 def _read_events(journal: Journal, known: str | None, tip: str) -> list[Event]:

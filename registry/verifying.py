@@ -10,6 +10,7 @@ from registry.content import check_content, read_checked
 from registry.events import CONTENT, FOLDER, MODULES, PUBLISH, Event, content_path, event_from_bytes
 from registry.journal import Journal
 from registry.moments import microseconds
+from registry.sharing import other_lines
 from registry.signatures import RecordSignature, signatures
 from registry.state import ModuleState, apply
 
@@ -48,6 +49,7 @@ def verify(journal: Journal) -> Verification:
     problems += [f"{path}: no event tells of it" for path in _content_paths(journal, tip) if path not in named]
     records = _records(journal, tip)
     problems += _rewritten(journal, tip)
+    problems += other_lines(journal.location)
     return Verification(
         len(events), len(named), tuple(problems), tuple(signatures(journal.location, journal.objects, records))
     )

@@ -20,9 +20,10 @@ from gitml.flow.repairing import lock_faults, source_faults
 from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
+from gitml.history.submissions import submitted_commit
 from gitml.ledger.layout import folder_of, parse_path, steps_path
 from gitml.ledger.pointers import parse_pointer
-from gitml.ledger.runs import read_run
+from gitml.ledger.runs import read_run, recorded_runs
 from gitml.ledger.verifying import is_beside
 from gitml.store import fsck
 from gitml.store.locks import Locks
@@ -35,7 +36,9 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
     ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
     try:
         yield from source_faults(ws, repair)
+        yield from _refs(ws, repair)
         yield from _records(ws)
+        yield from _origins(ws)
         yield from _index(ws, repair)
         lost: list[fsck.Fault] = []
         seen: set[str] = set()
@@ -84,6 +87,34 @@ def _records(ws: Workspace) -> Iterator[Fault]:
         problem = "its Git object is missing" if content is None else _problem_of_record(ws, path, content, steps)
         if problem:
             yield Fault("records", "record", path, problem)
+
+
+def _refs(ws: Workspace, repair: bool) -> Iterator[Fault]:
+    """Refs of gitml that name nothing; those of logs heal before this is asked, and tracking refs at the next fetch."""
+    from gitml.repo.refhealing import broken, restore
+
+    for ref in broken(ws.location, ws.objects, "refs/gitml"):
+        done = None
+        if repair:
+            commit = submitted_commit(ws, ref)
+            restore(ws.location, ws.objects, ref, commit)
+            done = f"set to {commit[:12]} again" if commit else "taken away"
+        yield Fault("refs", "ref", ref, "it names no object that is here", done)
+
+
+def _origins(ws: Workspace) -> Iterator[Fault]:
+    """Steps that were reused from runs that no record tells of: their records were lost, or never sent."""
+    recorded = {row.id for row in ws.index.runs(limit=None)}
+    live = set(os.listdir(ws.live))
+    named: dict[str, str] = {}
+    for run in recorded_runs(ws.records, ws.objects):
+        for step in run.steps:
+            if step.origin is not None and step.origin not in recorded and step.origin not in live:
+                named.setdefault(
+                    step.origin, f"step {step.name} of run {run.id} was reused from it, and no record has it"
+                )
+    for origin, what in named.items():
+        yield Fault("records", "origin", f"run {origin}", what)
 
 
 def _problem_of_record(ws: Workspace, path: str, content: bytes, steps: Mapping[str, str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
 from gitml.repo import transport
+from gitml.repo.durability import announce
 from gitml.repo.progress import Watch as Watch
 from gitml.repo.remotes import (
     LOGS,
@@ -65,7 +66,7 @@ def fetch(ws: Workspace, remote: str | None = None, *, terminal: bool = False, w
     """
     remote = chosen(ws, remote)
     line = transport.Line(terminal, watch)
-    transport.fetch(ws.location, remote, LOGS, line)
+    _fetched(ws, remote, line)
     return _taken(ws, remote)
 
 
@@ -75,12 +76,13 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
     BusyError when others keep coming first for five minutes. Other arguments as for `fetch`.
     """
     remote = chosen(ws, remote)
+    ws.index  # noqa: B018 - opening it heals the log's ref, which is read here by its file
     line = transport.Line(terminal, watch)
     result = Moved(without_secrets(remote))
     patience = transport.Patience()
     tips = {log: tip for log in LOGS if (tip := tip_of(ws.location, log_ref(log)))}
     if not tips:
-        transport.fetch(ws.location, remote, LOGS, line)
+        _fetched(ws, remote, line)
         return _taken(ws, remote)
     _refuse_what_none_takes(ws, remote, tips)
     while True:
@@ -94,7 +96,7 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
             return result
         if not patience.wait():  # and only then look what they pushed: it is to be the newest when we are next
             raise BusyError("others keep pushing to it", where=result.remote, hint="try again")
-        transport.fetch(ws.location, remote, LOGS, line)
+        _fetched(ws, remote, line)
         result = result.plus(_taken(ws, remote))
         tips = _to_send(ws, remote, late)
         if not tips:
@@ -115,7 +117,7 @@ class Preview(NamedTuple):
 def preview(ws: Workspace, remote: str | None = None, *, terminal: bool = False) -> Preview:
     """Looks at what `push` would do. What the remote has is fetched into its private refs, and nothing is sent."""
     remote = chosen(ws, remote)
-    transport.fetch(ws.location, remote, LOGS, transport.Line(terminal))
+    _fetched(ws, remote, transport.Line(terminal))
     size = 0
     counts: dict[str, tuple[int, int]] = {}
     for log in LOGS:
@@ -138,6 +140,23 @@ def chosen(ws: Workspace, remote: str | None) -> str:
         return default_remote(ws.location)
     check_remote(remote)
     return remote
+
+
+def _fetched(ws: Workspace, remote: str, line: transport.Line) -> None:
+    """Fetches both logs. A log of runs that lost some is said: what is here keeps them."""
+    before = tip_of(ws.location, tracking_ref(remote, RUNS))
+    transport.fetch(ws.location, remote, LOGS, line)
+    after = tip_of(ws.location, tracking_ref(remote, RUNS))
+    if before is None or before == after or ws.objects.header(before) is None:
+        return
+    lost = _count(ws, RUNS, after, before)
+    if lost:
+        runs = "1 run" if lost == 1 else f"{lost:,} runs"
+        to = after[:12] if after else "nothing"
+        announce(
+            f"the log of runs of {without_secrets(remote)} was at {before[:12]} and was set to {to}, without {runs} that it had:"
+            " they stay here, and gitml push sends them again"
+        )
 
 
 def _taken(ws: Workspace, remote: str) -> Moved:

@@ -70,6 +70,11 @@ def forget(ws: Workspace, run: str) -> None:
         os.unlink(os.path.join(_folder(ws), f"{run}.json"))  # last: who is cut off here can do it again
 
 
+def submitted_commit(ws: Workspace, ref: str) -> str | None:
+    """The commit that a ref of a submission is to hold, None where no note tells it."""
+    return next((one.commit for one in submissions(ws) if _ref(one.run) == ref), None)
+
+
 def target_of(ws: Workspace, run: str) -> str:
     """The target that has a run of this whole id which is not home; empty when none has."""
     if ws.index.run_row(run) is not None:

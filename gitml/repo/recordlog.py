@@ -22,6 +22,7 @@ from gitml.repo.objects import Objects
 
 if TYPE_CHECKING:
     from gitml.repo.logdiff import Changes, Difference
+    from gitml.repo.refhealing import Healed
 
 _PATIENCE = 20.0
 _COMMITTER = "gitml <gitml@localhost>"
@@ -72,6 +73,12 @@ class GitRecordLog:
         except OSError:
             pass  # packed, kept otherwise, or not there: git knows
         return self._objects.resolve(self._ref)
+
+    def heal(self, known: str | None, folder: str) -> Healed | None:
+        """Restores the ref where it is damaged or gone; `known` is the record that it ended at, the files lie in `folder`."""
+        from gitml.repo.refhealing import heal
+
+        return heal(self._location, self._objects, self._ref, known, folder, self._lock)
 
     def append(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> str:
         """Adds files (paths that no record has yet) in one durable commit whose parents are the tip and `source_commit`.

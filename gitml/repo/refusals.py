@@ -115,7 +115,7 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
     return RemoteError(f"git {what}: {told}", where=where, hint=_ASK.format(what=what, remote=where))
 
 
-def refused_ref(remote: str, ref: str, why: str) -> RemoteError:
+def refusal_of_ref(remote: str, ref: str, why: str) -> RemoteError:
     """The error for a remote that answers but does not take `ref`."""
     return RemoteError(
         f"the remote refuses {ref}: {without_secrets(why)}",

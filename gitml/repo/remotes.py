@@ -18,6 +18,8 @@ RUNS = "runs"
 REGISTRY = "registry"
 LOGS = (RUNS, REGISTRY)
 TRACKING = "refs/gitml/remotes"
+TAKEN = "refs/gitml/taken"
+REFUSED = "refs/gitml/refused"
 # Patterns, because a plain `git fetch` fails when a ref that is named exactly is not there (yet).
 _PATTERNS = {RUNS: "run*", REGISTRY: "registr*"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
@@ -31,13 +33,23 @@ def log_ref(log: str) -> str:
 
 def tracking_ref(remote: str, log: str) -> str:
     """The ref that holds what was last fetched of a remote's log, or sent to it."""
-    return f"{TRACKING}/{_folder(remote)}/{log}"
+    return f"{TRACKING}/{folder_of_remote(remote)}/{log}"
+
+
+def taken_ref(remote: str, log: str) -> str:
+    """The ref that holds what was last taken in of a remote's log, whatever a plain ``git fetch`` brought since."""
+    return f"{TAKEN}/{folder_of_remote(remote)}/{log}"
+
+
+def refused_ref(remote: str, log: str) -> str:
+    """The ref that holds what a remote's log was set to and was not taken in."""
+    return f"{REFUSED}/{folder_of_remote(remote)}/{log}"
 
 
 def refspecs(remote: str, logs: Iterable[str] = LOGS) -> tuple[str, ...]:
     """What fetches logs of `remote` into their tracking refs, where the remote has them."""
     globs = [_PATTERNS[log] for log in logs]
-    return tuple(f"+refs/gitml/{glob}:{TRACKING}/{_folder(remote)}/{glob}" for glob in globs)
+    return tuple(f"+refs/gitml/{glob}:{TRACKING}/{folder_of_remote(remote)}/{glob}" for glob in globs)
 
 
 def check_remote(remote: str) -> None:
@@ -185,7 +197,7 @@ def _current_branch(location: Location) -> str | None:
     return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
 
 
-def _folder(remote: str) -> str:
+def folder_of_remote(remote: str) -> str:
     if _NAME.match(remote) and ".." not in remote and not remote.endswith((".", ".lock")):
         return remote
     return hashlib.sha256(os.fsencode(without_secrets(remote))).hexdigest()[:16]

@@ -15,9 +15,20 @@ from typing import NamedTuple
 
 from gitml.repo.durability import move_refs, sync_objects, sync_refs
 from gitml.repo.git import BASE, DURABLE, Location, git, popen, stderr_file
+from gitml.repo.objects import Objects
 from gitml.repo.progress import Watch, read_stderr
-from gitml.repo.refusals import explain, refused_ref
-from gitml.repo.remotes import LOGS, check_remote, log_ref, refspecs, tip_of, tracking_ref
+from gitml.repo.refusals import explain, refusal_of_ref
+from gitml.repo.remotes import (
+    LOGS,
+    REGISTRY,
+    check_remote,
+    log_ref,
+    refspecs,
+    refused_ref,
+    taken_ref,
+    tip_of,
+    tracking_ref,
+)
 
 _FETCH = (
     "--no-tags",
@@ -61,6 +72,11 @@ ALONE = Line()
 def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: Line = ALONE) -> None:
     """Brings logs of `remote` level in their tracking refs; one goes when the remote has the log no more."""
     check_remote(remote)
+    _heal_tracking(location, remote)
+    if REGISTRY in logs:
+        before = tip_of(location, tracking_ref(remote, REGISTRY))
+        if before is not None and tip_of(location, taken_ref(remote, REGISTRY)) is None:
+            note_taken(location, remote, before)  # by a gitml that did not note it
     # In a shallow clone the newest record alone: its tree has them all, and their history is that of all code that was run.
     shallow = ("--depth=1",) if os.path.exists(os.path.join(location.common_dir, "shallow")) else ()
     command, values = (*_KEPT, "fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs))
@@ -101,6 +117,7 @@ def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = 
     One that has records which the tip does not follow is left as it is: others came first. RemoteError where it takes none.
     """
     check_remote(remote)
+    _heal_tracking(location, remote)
     told, said, code = _asked(
         location, ("push", *_PUSH), (remote, *[f"{tip}:{log_ref(log)}" for log, tip in tips.items()]), line
     )
@@ -115,10 +132,13 @@ def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = 
         if flag == "!" and not any(word in summary for word in _LATE):
             if "[remote failure]" in summary or "unpack" in summary:
                 raise explain(location, "push", remote, f"{said}\n{summary}")
-            raise refused_ref(remote, log_ref(log), summary.partition("(")[2].rstrip(")") or summary)
+            raise refusal_of_ref(remote, log_ref(log), summary.partition("(")[2].rstrip(")") or summary)
     if code and all(answer.has for answer in answers.values()):
         raise explain(location, "push", remote, said)
-    follow(location, remote, {log: tips[log] for log, answer in answers.items() if answer.has})
+    has = {log: tips[log] for log, answer in answers.items() if answer.has}
+    follow(location, remote, has)
+    if REGISTRY in has:
+        note_taken(location, remote, has[REGISTRY])
     return answers
 
 
@@ -161,6 +181,31 @@ def follow(location: Location, remote: str, tips: Mapping[str, str]) -> None:
     moves = {ref: tip for ref, tip in moves.items() if tip_of(location, ref) != tip}
     if moves:
         move_refs(location, [f"update {ref}\0{tip}\0\0" for ref, tip in moves.items()], list(moves))
+
+
+def note_taken(location: Location, remote: str, tip: str) -> None:
+    """Notes up to where the registry of `remote` was taken in, or sent: what it holds next must follow that."""
+    moves: dict[str, str | None] = {}
+    if tip_of(location, taken_ref(remote, REGISTRY)) != tip:
+        moves[taken_ref(remote, REGISTRY)] = tip
+    if tip_of(location, refused_ref(remote, REGISTRY)) is not None:
+        moves[refused_ref(remote, REGISTRY)] = None
+    set_refs(location, moves)
+
+
+def set_refs(location: Location, moves: Mapping[str, str | None]) -> None:
+    """Sets refs, whatever they are at; takes those away that are to be None."""
+    if moves:
+        lines = [f"update {ref}\0{tip}\0\0" if tip else f"delete {ref}\0\0" for ref, tip in moves.items()]
+        move_refs(location, lines, list(moves))
+
+
+def _heal_tracking(location: Location, remote: str) -> None:
+    """Takes away what git could not move: a damaged tracking ref is only what the remote is asked for anyway."""
+    from gitml.repo.refhealing import heal_tracking
+
+    with Objects(location) as objects:
+        heal_tracking(location, objects, remote)
 
 
 def _status(told: str, ref: str) -> tuple[str, str] | None:

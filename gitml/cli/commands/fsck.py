@@ -26,7 +26,7 @@ from gitml.errors import IntegrityError
     help="With --remote: read the bytes of so many objects, chosen by chance; default 20; --deep reads all.",
 )
 def command(session: Session, deep: bool, repair: bool, remote: str | None, sample: int) -> int:
-    """Check the objects of Git that HEAD, the index and runs need, the store, the records of runs and the index.
+    """Check refs, the objects of Git that HEAD, the index and runs need, the store, the records of runs and the index.
 
     Each fault is named; exits with 3 when one is left. No content is ever deleted: bad copies go to a quarantine. --repair
     takes what is bad here from records, the work tree and remote stores, or makes it again, and removes stale lock files

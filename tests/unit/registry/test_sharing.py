@@ -7,8 +7,10 @@ import threading
 import pytest
 
 from gitml.errors import InputError, IntegrityError, RemoteError
+from gitml.repo.remotes import tip_of
 from registry.interface import Interface
 from registry.registry import Registry
+from registry.rows import REF
 from tests.kit.modulefolders import shelf
 from tests.kit.repository import Repository
 
@@ -225,3 +227,71 @@ def test_publishing_into_a_registry_of_another_repository_takes_the_content_alon
         "modules/m/@1.0.0/module.yaml",
         "modules/m/@1.0.0/src/a.py",
     ]
+
+
+def replaced(hub, tmp_path, content="of mallory"):
+    """The registry of `hub` replaced by another one, with the same version of other content; its tip."""
+    with shelf(tmp_path / "mallory") as other:
+        other.publish("1.0.0", content)
+        other.repo.git("push", "-q", "--force", hub.path, "refs/gitml/registry")
+    return hub.git("rev-parse", "refs/gitml/registry").strip()
+
+
+def tips(side):
+    return {ref: tip_of(side.registry.journal.location, ref) for ref in (REF, "refs/gitml/remotes/origin/registry")}
+
+
+@pytest.mark.parametrize("fetched_before", [False, True])
+def test_a_registry_that_was_replaced_is_refused_and_both_tips_are_named(ann, bob, hub, tmp_path, fetched_before):
+    ann.publish("1.0.0", "of ann", default=True)
+    ann.registry.push()
+    bob.registry.pull()
+    before = tips(bob)
+    kept = bob.registry.resolve("m")
+    theirs = replaced(hub, tmp_path)
+    if fetched_before:  # by a plain `git fetch`, which forces the tracking ref
+        bob.repo.git("fetch", "-q", "origin", "+refs/gitml/registr*:refs/gitml/remotes/origin/registr*")
+    for side in (bob, ann):
+        with pytest.raises(IntegrityError) as error:
+            side.registry.pull()
+        assert error.value.exit_code == 3
+        assert before[REF][:12] in str(error.value.message)
+        assert theirs[:12] in str(error.value.message)
+        assert tips(side) == before
+        assert side.registry.resolve("m") == kept
+        (problem,) = side.registry.verify().problems
+        assert before[REF] in problem
+        assert theirs in problem
+    with pytest.raises(IntegrityError):
+        bob.registry.push()
+
+
+def test_a_registry_that_was_set_back_is_refused_and_mended_by_a_push(ann, bob, hub):
+    ann.publish("1.0.0")
+    ann.registry.push()
+    first = hub.git("rev-parse", "refs/gitml/registry").strip()
+    ann.publish("1.1.0")
+    ann.registry.push()
+    bob.registry.pull()
+    hub.git("update-ref", "refs/gitml/registry", first)
+    with pytest.raises(IntegrityError, match="does not follow it"):
+        bob.registry.pull()
+    assert versions(bob) == ["1.1.0", "1.0.0"]
+    assert bob.registry.verify().problems != ()
+    bob.registry.push()
+    assert bob.registry.verify().problems == ()
+    assert hub.git("rev-parse", "refs/gitml/registry").strip() == tips(bob)[REF]
+    ann.registry.pull()
+
+
+def test_another_registry_can_be_accepted_by_hand(ann, bob, hub, tmp_path):
+    ann.publish("1.0.0", "of ann")
+    ann.registry.push()
+    bob.registry.pull()
+    replaced(hub, tmp_path, "of ann")
+    with pytest.raises(IntegrityError):
+        bob.registry.pull()
+    bob.repo.git("update-ref", "-d", "refs/gitml/taken/origin/registry")
+    bob.repo.git("update-ref", "-d", "refs/gitml/remotes/origin/registry")
+    bob.registry.pull()
+    assert bob.registry.verify().problems == ()

@@ -1,0 +1,230 @@
+"""Refs of gitml that were damaged, deleted or set to something else: restored from what is known, and nothing recorded is lost.
+
+A power cut leaves an empty file, a mirror push from elsewhere deletes what it does not know. The commits are among Git's objects
+all the same: the ref alone is made anew. What lay in its place is moved into ``gitml/quarantine/``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import NamedTuple
+
+from gitml.errors import GitmlError, machine_error
+from gitml.repo.durability import move_refs
+from gitml.repo.git import Location, git
+from gitml.repo.objects import Objects
+from gitml.repo.remotes import TRACKING, folder_of_remote, packed_refs
+
+_OWN = b"committer gitml <gitml@localhost> "
+_ROOT = b"\n\ngitml log\n"  # how the commit that every log begins with ends
+_LINE = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64}) refs/[^\x00-\x20]+\Z|\^(?:[0-9a-f]{40}|[0-9a-f]{64})\Z|#")
+
+
+class Healed(NamedTuple):
+    """A ref that was restored: the record it ends at now, and in words what was wrong. None for one that was taken away."""
+
+    ref: str
+    tip: str | None
+    wrong: str
+
+    def words(self) -> str:
+        """What was done, for people."""
+        done = f"was restored to {self.tip[:12]}" if self.tip else "was taken away, for the next fetch to bring it anew"
+        return f"{self.ref} {done}: {self.wrong}"
+
+
+def heal(
+    location: Location,
+    objects: Objects,
+    ref: str,
+    known: str | None,
+    folder: str,
+    lock: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Healed | None:
+    """Restores the log in `ref` when it is not sound; None when it is, or when there is none and never was one.
+
+    `known` is the record that it ended at when it was last looked at, None when nobody remembers; then the newest record among
+    Git's objects counts. The files of its records lie in `folder`. `lock` keeps other writers waiting meanwhile.
+    """
+    if _problem(location, objects, ref, known, folder) is None:
+        return None
+    with lock():
+        wrong = _problem(location, objects, ref, known, folder)
+        if wrong is None:
+            return None  # another process was first
+        is_known = known is not None and _is_record(objects, known, folder)
+        tip = known if is_known else newest_record(location, objects, folder)
+        if tip is None and wrong == _GONE:
+            return None  # with its objects: nothing is left to restore
+        _mend_packed(location)
+        _clear(location, ref)
+        if tip is not None:
+            move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
+        return Healed(ref, tip, wrong)
+
+
+def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:
+    """Takes away the tracking refs of a remote that are not sound: the next fetch brings them anew."""
+    place = f"{TRACKING}/{folder_of_remote(remote)}"
+    names = set(packed_refs(location, f"{place}/") or {})
+    with suppress(OSError):
+        names |= {f"{place}/{name}" for name in os.listdir(os.path.join(location.common_dir, place))}
+    found = []
+    for ref in sorted(name for name in names if not name.endswith(".lock")):
+        oid = _value(location, objects, ref)
+        header = objects.header(oid) if oid else None
+        if header is None or header.kind != "commit":
+            _mend_packed(location)
+            _clear(location, ref)
+            git(location, "update-ref", "--no-deref", "-d", ref, check=False)
+            found.append(Healed(ref, None, "it names no commit that is here"))
+    return found
+
+
+def broken(location: Location, objects: Objects, below: str) -> list[str]:
+    """The refs in a folder of refs that are files of their own and name no object that is here."""
+    found = []
+    for place, _, names in os.walk(os.path.join(location.common_dir, below)):
+        for name in sorted(names):
+            ref = os.path.relpath(os.path.join(place, name), location.common_dir)
+            if name.endswith(".lock"):
+                continue
+            oid = _value(location, objects, ref)
+            if oid is None or objects.header(oid) is None:
+                found.append(ref)
+    return found
+
+
+def restore(location: Location, objects: Objects, ref: str, oid: str | None) -> None:
+    """Moves what lies in a ref's place into the quarantine and sets the ref to `oid`, if that is here."""
+    _clear(location, ref)
+    if oid is not None and objects.header(oid) is not None:
+        move_refs(location, [f"update {ref}\0{oid}\0\0"], [ref])
+
+
+_GONE = "it was deleted"
+
+
+def _problem(location: Location, objects: Objects, ref: str, known: str | None, folder: str) -> str | None:
+    """What is wrong with a ref of records; None when nothing is, or there is none."""
+    oid = _value(location, objects, ref)
+    if oid is None:
+        path = os.path.join(location.common_dir, ref)
+        if os.path.lexists(path) or _is_named_in_packed(location, ref):
+            return "it holds no object id"
+        return None if known is None else _GONE
+    header = objects.header(oid)
+    if header is None:
+        return f"its commit {oid[:12]} is not here"
+    if header.kind != "commit":
+        return f"it names a {header.kind}"
+    if known is not None and not _is_record(objects, oid, folder):
+        return f"its commit {oid[:12]} is no record"
+    return None
+
+
+def _value(location: Location, objects: Objects, ref: str) -> str | None:
+    """The object id that a ref holds, by its file, else by what Git says; None where neither gives one."""
+    try:
+        with open(os.path.join(location.common_dir, ref), "rb") as file:
+            oid = file.read(100).decode("ascii", "replace").strip()
+        if objects.is_oid(oid):
+            return oid
+    except OSError:
+        packed = packed_refs(location, ref)
+        if packed is not None:
+            oid = packed.get(ref, "")
+            return oid if objects.is_oid(oid) else None
+    try:
+        return objects.resolve(ref)
+    except GitmlError:
+        return None
+
+
+def _is_record(objects: Objects, oid: str, folder: str) -> bool:
+    header = objects.header(oid)
+    return header is not None and header.kind == "commit" and objects.header(f"{oid}:{folder}") is not None
+
+
+def newest_record(location: Location, objects: Objects, folder: str) -> str | None:
+    """The newest commit among Git's objects that is a record of the log whose files lie in `folder`, reachable or not."""
+    listed = git(location, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)")
+    commits = [line[7:].decode() for line in listed.splitlines() if line.startswith(b"commit ")]
+    children: dict[str, list[str]] = {}
+    times: dict[str, int] = {}
+    roots: list[str] = []
+    for oid, content in objects.read_those_here(commits):
+        if content is None:
+            continue
+        head = content.partition(b"\n\n")[0].split(b"\n")
+        parents = [line[7:].decode() for line in head if line.startswith(b"parent ")]
+        committer = next((line for line in head if line.startswith(b"committer ")), b"")
+        if not parents and committer.startswith(_OWN) and content.endswith(_ROOT):
+            roots.append(oid)
+        elif parents:
+            with suppress(ValueError, IndexError):
+                times[oid] = int(committer.split()[-2])
+            children.setdefault(parents[0], []).append(oid)
+    records: set[str] = set()
+    todo = roots
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if child not in records:
+                records.add(child)
+                todo.append(child)
+    # The newest that no other follows: of records of one second the last one.
+    ends = [oid for oid in records if not records.intersection(children.get(oid, ()))]
+    for oid in sorted(ends, key=lambda oid: times.get(oid, 0), reverse=True):
+        if _is_record(objects, oid, folder):
+            return oid
+    return None
+
+
+def _is_named_in_packed(location: Location, ref: str) -> bool:
+    return any(ref.encode() in line for line in _packed_lines(location))
+
+
+def _packed_lines(location: Location) -> Sequence[bytes]:
+    try:
+        with open(os.path.join(location.common_dir, "packed-refs"), "rb") as file:
+            return file.read().splitlines()
+    except OSError:
+        return ()
+
+
+def _mend_packed(location: Location) -> None:
+    """Takes lines of gitml's refs that are none out of ``packed-refs``: one of them keeps Git from reading all the others."""
+    lines = _packed_lines(location)
+    kept = [line for line in lines if _LINE.match(line) or b"refs/gitml/" not in line]
+    if len(kept) == len(lines):
+        return
+    path = os.path.join(location.common_dir, "packed-refs")
+    lock = f"{path}.lock"
+    try:
+        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb") as file:
+            file.write(b"".join(line + b"\n" for line in kept))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(lock, path)
+    except OSError as error:
+        raise machine_error(error, path) from error
+
+
+def _clear(location: Location, ref: str) -> None:
+    """Moves whatever lies in a ref's place into the quarantine: Git can't move a ref that it can't read."""
+    path = os.path.join(location.common_dir, ref)
+    if not os.path.lexists(path):
+        return
+    aside = os.path.join(location.common_dir, "gitml", "quarantine")
+    name = ref.replace("/", "-")
+    try:
+        os.makedirs(aside, exist_ok=True)
+        os.rename(path, os.path.join(aside, f"{name}.{os.urandom(4).hex()}"))
+    except FileNotFoundError:
+        return  # another process was first
+    except OSError as error:
+        raise machine_error(error, path) from error
