@@ -22,7 +22,7 @@ from gitml.core.modular import words_without
 from gitml.core.params import normalised, problem_with_value, text_of
 from gitml.core.shell import script_with_variables
 from gitml.core.spec import Module, Pipeline, ResolvedModule, Step
-from gitml.core.wiring import parents_of
+from gitml.core.wiring import overlap, parents_of
 from gitml.errors import InputError
 
 IN, OUT = ".gitml/in", ".gitml/out"
@@ -47,6 +47,7 @@ def build_graph(
         for values, full_name in names[name]:
             made[full_name] = renderer.step(pipeline.steps[name], values, full_name)
     renderer.check_shared_outputs()
+    renderer.check_outputs_in_inputs()
     return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made)
 
 
@@ -192,6 +193,16 @@ class _Renderer:
                         other = next((owners[folder] for folder in folders if folder in owners), step.name)
                     if other != step.name:
                         self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
+
+    def check_outputs_in_inputs(self) -> None:
+        """As `wiring` checks it, with the values in place, and for the outputs of modules."""
+        for step in self.made.values():
+            for output in step.outputs:
+                for name, place in self.inputs.items():
+                    if not output.mount.startswith(OUT + "/") and paths.overlaps(output.mount, place):
+                        self.fail(
+                            self.pipeline.steps[step.base], overlap(step.name, output.name, output.mount, name, place)
+                        )
 
     def check_overlap(self, step: Step, outputs: tuple[ActionOutput, ...], bindings: list[Binding]) -> None:
         for output in outputs:

@@ -8,12 +8,13 @@ from typing import Any
 
 from gitml.core import matrix, othertools, paths
 from gitml.core.action import PORT_KINDS, Scalar
-from gitml.core.config import HOST, Defaults
+from gitml.core.config import Defaults
 from gitml.core.diagnostics import SpecError, nearest
 from gitml.core.expression import NAME, Ref, Template
 from gitml.core.fields import Fields
 from gitml.core.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.parsecommand import words_of
+from gitml.core.parseenvironment import environment_in
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Pipeline, Place, Port, Step, Use
 from gitml.core.wiring import check_wiring
@@ -59,6 +60,7 @@ class PipelineReader(Fields):
         self.env: tuple[tuple[str, Template | None], ...] = ()
         self.code: tuple[Template, ...] = ()
         self.runs: dict[str, Node] = {}
+        self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output stands
         self.broken: set[str] = set()  # steps whose command could not be read whole
 
     def pipeline(self, root: Node) -> Pipeline:
@@ -169,13 +171,7 @@ class PipelineReader(Fields):
         return template
 
     def environment_of(self, node: Node) -> str:
-        text = self.text_of(node, "environment")
-        if text is None or text == HOST:
-            return HOST
-        problem = paths.problem_with(text)
-        if problem:
-            self.report(node, f"environment is {problem}")
-        return paths.clean(text)
+        return environment_in(self, node)
 
     def sandbox(self, node: Node) -> bool:
         return self.one_of(node, "sandbox", ("strict", "normal")) == "strict"
@@ -249,6 +245,8 @@ class PipelineReader(Fields):
         if "outputs" in pairs:
             for port_name, (_, port_node) in self.named(pairs["outputs"][1], "outputs").items():
                 outputs.append(self.port(port_name, port_node))
+                if port_node.is_mapping and "path" in port_node.value:
+                    self.ports[name, port_name] = port_node.value["path"][1]
         env = dict(self.env)
         if "env" in pairs:
             env.update(self.env_of(pairs["env"][1]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gitml.core import paths
 from gitml.core.config import HOST, PATH, Config, Defaults
 from gitml.core.diagnostics import SpecError
 from gitml.core.fields import Fields
+from gitml.core.parseenvironment import environment_in
 from gitml.core.parsehooks import read_hooks
 from gitml.core.parseremotes import read_remotes
 from gitml.core.parsetargets import read_targets
@@ -50,11 +50,7 @@ def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
             given[name] = fields.text_of(pairs[name][1], name)
     environment, strict = HOST, False
     if "environment" in pairs:
-        said = fields.text_of(pairs["environment"][1], "environment") or HOST
-        problem = None if said == HOST else paths.problem_with(said)
-        if problem:
-            fields.report(pairs["environment"][1], f"environment is {problem}")
-        environment = HOST if said == HOST else paths.clean(said)
+        environment = environment_in(fields, pairs["environment"][1])
     if "sandbox" in pairs:
         strict = fields.one_of(pairs["sandbox"][1], "sandbox", ("strict", "normal")) == "strict"
     given["defaults"] = Defaults(environment, strict)

@@ -17,6 +17,7 @@ class Reader(Protocol):
     """What the parser remembers of the file."""
 
     runs: dict[str, Node]
+    ports: dict[tuple[str, str], Node]
     broken: set[str]
 
     def report(self, node: Node, message: str) -> None:
@@ -48,6 +49,7 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
                     first, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
                 )
     _check_cycles(pipeline, reader)
+    _check_outputs_in_inputs(pipeline, reader)
     _check_shared_outputs(pipeline, reader)
 
 
@@ -196,6 +198,27 @@ def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
             made[path] = step.name
             for folder in folders:
                 within[folder] = step.name
+
+
+def _check_outputs_in_inputs(pipeline: Pipeline, reader: Reader) -> None:
+    """No output lies in an input of the commit, of whatever step: checked out, it would make the input another one."""
+    inputs = {name: paths.clean(_skeleton(template)) for name, template in pipeline.inputs.items() if template}
+    for step in pipeline.steps.values():
+        for port in step.outputs:
+            path = paths.clean(_skeleton(port.path)) if port.path else ""
+            for name, place in inputs.items():
+                if path and paths.overlaps(path, place):
+                    node = reader.ports.get((step.name, port.name)) or Node(
+                        "", step.place.line, step.place.column, 0, 0
+                    )
+                    reader.report(node, overlap(step.name, port.name, path, name, place))
+                    break
+
+
+def overlap(step: str, port: str, path: str, name: str, place: str) -> str:
+    """What to say of an output that lies in an input of the commit, or the other way round."""
+    where = f"is the input {name!r}" if path == place else f"and the input {name!r} ({place}) lie in one another"
+    return f"output {port!r} of step {step!r} ({path}) {where}: give it another path"
 
 
 def _skeleton(template: Template) -> str:

@@ -174,12 +174,19 @@ steps:
         ("params: {e: ''}\nsteps: {a: {run: '${{ params.e }}'}}", "the command is empty once its values are filled in"),
         ("params: {e: ''}\nsteps: {a: {run: '\"\"'}}", "the command is empty"),
         (
-            "inputs: {i: data}\nsteps: {a: {run: 'x ${{ inputs.i }}', outputs: {o: {type: file, path: data/x}}}}",
-            "output 'o' (data/x) overlaps input 'data'",
+            "inputs: {i: data}\nparams: {p: x}\n"
+            "steps: {a: {run: 'x ${{ inputs.i }}', outputs: {o: {type: file, path: 'data/${{ params.p }}'}}}}",
+            "output 'o' of step 'a' (data/x) and the input 'i' (data) lie in one another: give it another path",
         ),
         (
-            "inputs: {i: data/x}\nsteps: {a: {run: 'x ${{ inputs.i }}', outputs: {o: {type: file, path: data}}}}",
-            "output 'o' (data) overlaps input 'data/x'",
+            "inputs: {i: data/x}\nparams: {p: data}\n"
+            "steps: {a: {run: 'x ${{ inputs.i }}'}, b: {run: x, outputs: {o: {type: file, path: '${{ params.p }}'}}}}",
+            "output 'o' of step 'b' (data) and the input 'i' (data/x) lie in one another",
+        ),
+        (
+            "inputs: {i: 'd/${{ params.p }}'}\nparams: {p: svm}\n"
+            "steps: {a: {matrix: {m: [tree, svm]}, run: x, outputs: {o: {type: file, path: 'd/${{ matrix.m }}'}}}}",
+            "output 'o' of step 'a[svm]' (d/svm) is the input 'i': give it another path",
         ),
         ("params: {p: ..}\nsteps: {a: {run: x, outputs: {o: {type: file, path: 'x/${{ params.p }}/../y'}}}}", None),
         (

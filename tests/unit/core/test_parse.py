@@ -369,6 +369,55 @@ def test_a_key_of_another_tool_at_the_top_is_told_with_what_is_written_here(key:
     assert mistakes(f"{key}: x\n" + steps("run: x"))[0].startswith(f"1:1: unknown key {key!r} in the pipeline ({mend}")
 
 
+@pytest.mark.parametrize(
+    ("path", "what", "mend"),
+    [
+        ("environment.yml", "a conda environment", "requirements.in"),
+        ("env/conda-lock.yml", "a lock of conda", "requirements.in"),
+        ("pyproject.toml", "a project, whose requirements are not locked", "uv pip compile pyproject.toml"),
+        ("uv.lock", "a lock of uv", "uv export --format requirements-txt --no-emit-project -o requirements.txt"),
+        ("sub/uv.lock", "a lock of uv", "cd sub && uv export"),
+        ("poetry.lock", "a lock of Poetry", "poetry export -o requirements.txt"),
+        ("Pipfile.lock", "a file of Pipenv", "pipenv requirements --hash > requirements.txt"),
+        ("pixi.lock", "a file of pixi", "requirements.in"),
+        ("pylock.toml", "a pylock file", "uv pip compile pylock.toml"),
+        ("setup.py", "a project, whose requirements are not locked", "uv pip compile setup.py"),
+        ("docker/Dockerfile", "a container", "containers are not taken yet"),
+    ],
+)
+def test_an_environment_file_that_is_not_taken_is_told_with_the_way_to_one_that_is(
+    path: str, what: str, mend: str
+) -> None:
+    line = mistake(steps("run: x", f"environment: {path}"))
+    assert line.startswith(f"4:18: environment {path!r} is {what}: ")
+    assert mend in line
+    assert mistakes(f"environment: {path}\n" + steps("run: x"))[0].startswith(f"1:14: environment {path!r} is {what}")
+    with pytest.raises(SpecError, match=what):
+        parse_config(f"defaults: {{environment: {path}}}\n".encode())
+
+
+def test_an_environment_that_is_a_mapping_is_told_what_it_must_be() -> None:
+    assert mistake(steps("run: x", "environment: {docker: a}")).startswith("4:18: environment is `host` or the path of")
+
+
+@pytest.mark.parametrize(
+    ("place", "path", "message"),
+    [
+        ("data", "data/x", "(data/x) and the input 'i' (data) lie in one another: give it another path"),
+        ("data/x", "data", "(data) and the input 'i' (data/x) lie in one another: give it another path"),
+        ("data/x", "./data/x", "(data/x) is the input 'i': give it another path"),
+        ("data/x", "data/xy", None),
+    ],
+)
+def test_an_output_in_an_input_of_any_step_is_a_mistake_at_its_path(place: str, path: str, message: str | None) -> None:
+    text = f"inputs: {{i: {place}}}\nsteps:\n  a: {{run: 'cat ${{{{ inputs.i }}}}'}}\n"
+    text += f"  b: {{run: x, outputs: {{o: {{type: file, path: {path}}}}}}}\n"
+    if message is None:
+        assert parse(text).steps
+    else:
+        assert mistake(text) == f"4:48: output 'o' of step 'b' {message}"
+
+
 CHAIN = "  {name}:\n    run: cat {read} ${{{{ outputs.o }}}}\n    outputs: {{o: file}}\n"
 
 

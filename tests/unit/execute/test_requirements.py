@@ -68,3 +68,43 @@ def test_options_are_refused_with_what_to_do(line: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         parse_requirements("r", line.encode())
     assert caught.value.where == "r:1"
+
+
+def test_utf_16_is_read_by_its_mark() -> None:
+    text = "numpy==1.26.4\r\nx==1\r\n"
+    for encoding, mark in (("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")):
+        assert parse_requirements("r.txt", mark + text.encode(encoding)) == parse_requirements("r.txt", text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "name: x\ndependencies: [python=3.11]\n",
+            "this is a conda environment",
+            "gitml takes locked requirements files only",
+        ),
+        (
+            "# platform: linux-64\n@EXPLICIT\nhttps://c/x.conda\n",
+            "this is an explicit list of conda",
+            "requirements.in",
+        ),
+        ("[project]\nname = 'x'\n", "this is a TOML file", "uv pip compile pyproject.toml"),
+        (
+            "a>=1\nb==1\nc\n",
+            "a is not pinned to one version (and 1 more line is not locked)",
+            "uv pip compile env/r.txt -o env/r.lock.txt",
+        ),
+        (
+            "-e .\na\nb\n",
+            "an editable requirement can change under its name (and 2 more lines are not locked)",
+            "pin a released",
+        ),
+        ("a @ file:///tmp/build/a\n", "a is a file of one machine (file:///tmp/build/a)", "pip list --format=freeze"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_with_the_way_to_a_locked_one(text: str, message: str, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_requirements("env/r.txt", text.encode())
+    assert caught.value.message == message
+    assert hint in (caught.value.hint or "")
