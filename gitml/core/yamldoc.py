@@ -67,8 +67,10 @@ def read_yaml(data: bytes, path: str) -> tuple[Node, str]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        first = error.context_mark.line if error.context_mark else line - 1
         what = error.problem or error.context or "not YAML"
-        raise SpecError([Diagnostic(path, line, column, f"not YAML: {what}")]) from None
+        mend = _mend(what, text.split("\n")[first:line], column)
+        raise SpecError([Diagnostic(path, line, column, f"not YAML: {what}{mend}")]) from None
     except yaml.YAMLError as error:
         what = str(error).splitlines()[0]
         raise SpecError([Diagnostic(path, 1, 1, f"not YAML: {what}")]) from None
@@ -86,6 +88,23 @@ def _decode(data: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise SpecError([Diagnostic(path, line, 1, "is not UTF-8")]) from None
+
+
+def _mend(what: str, lines: list[str], column: int) -> str:
+    """How to mend the most frequent mistakes; `lines` lead up to where the last one was found, in its `column`."""
+    last = lines[-1] if lines else ""
+    at = last[column - 1 : column]
+    if "\t" in last[: len(last) - len(last.lstrip())] and ("tab" in what or at == "\t"):
+        return ": a tab, and YAML is indented by spaces: replace it by spaces"
+    if what.startswith("did not find expected ',' or") and any("${{" in line for line in lines):
+        return ": put quotes around an expression inside braces or brackets"
+    if at and at in "@`%" and "cannot start" in what:
+        return f": put quotes around text that starts with {at}"
+    if what.startswith("did not find expected alphabetic"):
+        return ": put quotes around text that starts with * or &"
+    if what.startswith("mapping values are not allowed"):
+        return ": put quotes around text that holds ': ', or mend the indentation"
+    return ""
 
 
 class _Builder:
@@ -121,7 +140,9 @@ class _Builder:
                 event = start
             elif kind is yaml.AliasEvent:
                 if event.anchor not in self.anchors:
-                    raise self.fail(event, f"unknown alias {event.anchor[:60]!r}")
+                    raise self.fail(
+                        event, f"unknown alias {event.anchor[:60]!r}: put quotes around text that starts with *"
+                    )
                 node, weight = self.anchors[event.anchor]
                 self.count += weight - 1
             elif kind is yaml.DocumentStartEvent and root is not None:

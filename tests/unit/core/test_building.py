@@ -174,9 +174,9 @@ steps:
         ("params: {e: ''}\nsteps: {a: {run: '${{ params.e }}'}}", "the command is empty once its values are filled in"),
         ("params: {e: ''}\nsteps: {a: {run: '\"\"'}}", "the command is empty"),
         (
-            "inputs: {i: data}\nparams: {p: x}\n"
-            "steps: {a: {run: 'x ${{ inputs.i }}', outputs: {o: {type: file, path: 'data/${{ params.p }}'}}}}",
-            "output 'o' of step 'a' (data/x) and the input 'i' (data) lie in one another: give it another path",
+            "inputs: {i: data}\nparams: {p: data}\n"
+            "steps: {a: {run: 'x ${{ inputs.i }}', outputs: {o: {type: file, path: '${{ params.p }}/x'}}}}",
+            "output 'o' (data/x) overlaps input 'data'",
         ),
         (
             "inputs: {i: data/x}\nparams: {p: data}\n"

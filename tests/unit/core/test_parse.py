@@ -415,7 +415,7 @@ def test_an_output_in_an_input_of_any_step_is_a_mistake_at_its_path(place: str, 
     if message is None:
         assert parse(text).steps
     else:
-        assert mistake(text) == f"4:48: output 'o' of step 'b' {message}"
+        assert mistake(text) == f"4:47: output 'o' of step 'b' {message}"
 
 
 CHAIN = "  {name}:\n    run: cat {read} ${{{{ outputs.o }}}}\n    outputs: {{o: file}}\n"

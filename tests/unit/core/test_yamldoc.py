@@ -72,11 +72,13 @@ def test_numbers_keep_their_size_up_to_a_bound() -> None:
         ("{a: b}: 1", "f.yaml:1:1: a key must be a name"),
         ("? \n: 1", "f.yaml:1:2: a key must be a name"),
         ("a: {<<: 3}", "f.yaml:1:9: << takes a mapping or a list of mappings"),
-        ("a: 1\n\tb: 2", "f.yaml:2:1: not YAML: found a tab character that violates indentation"),
+        ("a: 1\n\tb: 2", "f.yaml:2:1: not YAML: found a tab character that violates indentation: a tab, and YAML is indented by spaces: "
+            "replace it by spaces"),
         ("a: [1, 2", "f.yaml:2:1: not YAML: did not find expected ',' or ']'"),
         ("a: 'x", "f.yaml:1:6: not YAML: found unexpected end of stream"),
-        ("a: 1\n b: 2\n", "f.yaml:2:3: not YAML: mapping values are not allowed in this context"),
-        ("a: &x [*x]", "f.yaml:1:8: unknown alias 'x'"),
+        ("a: 1\n b: 2\n", "f.yaml:2:3: not YAML: mapping values are not allowed in this context: "
+            "put quotes around text that holds ': ', or mend the indentation"),
+        ("a: &x [*x]", "f.yaml:1:8: unknown alias 'x': put quotes around text that starts with *"),
     ],
 )  # fmt: skip
 def test_what_can_t_be_read_is_refused_at_its_place(text: str, message: str) -> None:
@@ -183,3 +185,23 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             assert mistake.line >= 1
             assert mistake.column >= 1
             assert "\n" not in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("a:\n\tb: 1\n", "a tab, and YAML is indented by spaces: replace it by spaces"),
+        ("a:\n  \tb: 1\n", "a tab, and YAML is indented by spaces: replace it by spaces"),
+        ("a:\n  b: 1\n\tc: 2\n", "a tab, and YAML is indented by spaces: replace it by spaces"),
+        ("a: {b: x ${{ outputs.o }}, c: 1}\n", "put quotes around an expression inside braces or brackets"),
+        ("a: {b:\n    [x, ${{ outputs.o }}]}\n", "put quotes around an expression inside braces or brackets"),
+        ("a: @x\n", "put quotes around text that starts with @"),
+        ("a: *.py\n", "put quotes around text that starts with * or &"),
+        ("a: *py\n", "put quotes around text that starts with *"),
+        ("a: x: y\n", "put quotes around text that holds ': ', or mend the indentation"),
+    ],
+)
+def test_the_usual_mistakes_of_yaml_are_told_with_the_mend(text: str, mend: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_yaml(text.encode(), "f.yaml")
+    assert caught.value.message.endswith(": " + mend)
