@@ -67,7 +67,7 @@ def test_numbers_keep_their_size_up_to_a_bound() -> None:
         ("a: !include x", "f.yaml:1:4: tags such as '!include' are not allowed"),
         ("a: !!binary aGk=", "f.yaml:1:4: tags such as 'tag:yaml.org,2002:binary' are not allowed"),
         ("a: !!set {x}", "f.yaml:1:4: tags such as 'tag:yaml.org,2002:set' are not allowed"),
-        ("a: *b", "f.yaml:1:4: unknown alias 'b'"),
+        ("a: *b", "f.yaml:1:4: unknown alias 'b': put quotes around text that starts with *"),
         ("[a]: 1", "f.yaml:1:1: a key must be a name"),
         ("{a: b}: 1", "f.yaml:1:1: a key must be a name"),
         ("? \n: 1", "f.yaml:1:2: a key must be a name"),
