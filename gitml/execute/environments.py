@@ -61,20 +61,21 @@ class Environments:
         self._cache_dir = cache_dir
         self._cwd = cwd or os.getcwd()
         self._tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
-        self._packages: dict[Interpreter, Packages] = {}
+        self._packages: dict[tuple[Interpreter, str], Packages] = {}
         self._python: Interpreter | None = None
         self._looked = False
-        self._hosts: dict[tuple[str, ...], Environment] = {}
+        self._hosts: dict[tuple[tuple[str, ...], str], Environment] = {}
         self._realised: dict[Digest, Realised] = {}
 
-    def host(self, programs: tuple[str, ...] = ()) -> Environment:
+    def host(self, programs: tuple[str, ...] = (), path: str = "") -> Environment:
         """What is installed here: the Python first on PATH with its distributions, and each of `programs` (argv[0] of a step).
 
-        A program with a relative path is the commit's own and is left out. InputError for one that is not found.
+        A program with a relative path is the commit's own and is left out. `path` is the PYTHONPATH of a step that is passed the
+        machine's: what it leads to counts as installed. InputError for a program that is not found.
         """
-        known = self._hosts.get(programs)
+        known = self._hosts.get((programs, path))
         if known is None:
-            known = self._hosts[programs] = self._describe_host(programs)
+            known = self._hosts[programs, path] = self._describe_host(programs, path)
         return known
 
     def locked(self, path_in_repo: str, text: bytes, programs: tuple[str, ...] = ()) -> Environment:
@@ -151,7 +152,7 @@ class Environments:
         )
         return Realised((f"{place}/bin",), (place, *base), f"{place}/bin/python")
 
-    def _describe_host(self, programs: tuple[str, ...]) -> Environment:
+    def _describe_host(self, programs: tuple[str, ...], path: str) -> Environment:
         python = self._default_python()
         described: dict[str, Any] = {}
         for program in programs:
@@ -165,29 +166,29 @@ class Environments:
                 continue
             other = interpreter_at(found, self.machine, self._cwd, self._facts)
             if python is None or (other.prefix, other.version) != (python.prefix, python.version):
-                described[program] = {"python": other.name, **self._described(other)}
+                described[program] = {"python": other.name, **self._described(other, path)}
         return environment_of(
             {
                 "kind": "host",
                 "format": FORMAT,
                 "platform": _platform(),
                 "python": python.name if python else None,
-                **(self._described(python) if python else {"distributions": ()}),
+                **(self._described(python, path) if python else {"distributions": ()}),
                 "programs": described,
             }
         )
 
-    def _described(self, python: Interpreter) -> dict[str, Any]:
-        found = self._installed(python)
+    def _described(self, python: Interpreter, path: str) -> dict[str, Any]:
+        found = self._installed(python, path)
         described: dict[str, Any] = {"distributions": found.distributions, "contents": found.contents}
         if found.repository:
             described["repository"] = {"imports": [list(item) for item in found.repository], "commands": found.scripts}
         return described
 
-    def _installed(self, python: Interpreter) -> Packages:
-        known = self._packages.get(python)
+    def _installed(self, python: Interpreter, path: str = "") -> Packages:
+        known = self._packages.get((python, path))
         if known is None:
-            known = self._packages[python] = packages_of(python, self._facts, self._tops)
+            known = self._packages[python, path] = packages_of(python, self._facts, self._tops, path)
         return known
 
     def _redirect(self, environment: Environment, python: Interpreter) -> Redirect | None:

@@ -36,8 +36,8 @@ class Packages(NamedTuple):
     scripts: Mapping[str, str]
 
 
-def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()) -> Packages:
-    """What is installed for `interpreter`; `tops` are the work trees of this repository.
+def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = (), path: str = "") -> Packages:
+    """What is installed for `interpreter`; `tops` are the work trees of this repository, `path` a PYTHONPATH that is passed on.
 
     gitml itself is left out: it is no part of what a step computes. InputError for an editable install of this repository that
     can't be followed.
@@ -47,7 +47,15 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
     leading: list[Editable] = []
     scripts: dict[str, str] = {}
     installed = conda_packages(interpreter.prefix, facts)
-    for site in interpreter.sites:
+    sites = list(interpreter.sites)
+    inner = [os.path.realpath(place) for place in (interpreter.prefix, *sites)]
+    repository: set[tuple[str, str]] = set()
+    for folder in filter(None, path.split(":")):
+        if os.path.isabs(folder):
+            leading.append(Editable("path", "PYTHONPATH", "", os.path.realpath(folder)))
+        else:
+            repository.add(("", os.path.normpath(folder)))  # in the sandbox
+    for site in sites:
         found = site_at(site, facts)
         own, loose = contents_of(site, found, facts)
         installed = installed + [
@@ -56,15 +64,17 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
         ]
         for entry, content in loose.items():
             _put(contents, entry, content, {})
-        leading += found.editable
+        for item in found.editable:
+            if item.kind == "path" and place_in(item.target, tops, inner) is None and _is_site(item.target):
+                sites += [item.target] if item.target not in sites else []  # a .pth file that joins another environment
+            else:
+                leading.append(item)
         leading += [Editable("unread", name, "", folder) for name, folder in found.unread if folder]
         scripts.update(found.scripts)
     for name, version, content, origin in installed:
         distribution = f"{name} {version}".strip()
         distributions.append(distribution)
         _put(contents, distribution, content, origin)
-    inner = [os.path.realpath(place) for place in (interpreter.prefix, *interpreter.sites)]
-    repository: set[tuple[str, str]] = set()
     links: set[tuple[str, str]] = set()
     outside: dict[str, str] = {}
     for item in leading:
@@ -82,8 +92,17 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
         told = {name: digest[:12] for name, digest in files.items()} if len(files) <= _TOLD else {}
         origin = {"files": told} if told else {}
         _put(contents, f"{owner} (editable)", digest_of_files(files), origin)
+    outside.update(dict.fromkeys(sites[len(interpreter.sites) :], ""))
     names, ours = tuple(sorted(set(distributions))), tuple(sorted(repository))
     return Packages(names, contents, ours, tuple(sorted(links)), tuple(sorted(outside)), scripts)
+
+
+def _is_site(folder: str) -> bool:
+    """Whether packages are installed in a folder, each with its RECORD."""
+    try:
+        return any(name.endswith(".dist-info") for name in os.listdir(folder))
+    except OSError:
+        return False
 
 
 def place_in(target: str, tops: Iterable[str], inner: Iterable[str]) -> str | None:

@@ -254,6 +254,8 @@ class Attempts:
             error=error,
             guarantees=STRICT if step.strict and outcome == "executed" else {},
         )
+        environment = self.environments[decision.action.environment]
+        self.ws.index.put_environment(environment.digest, encode_description(environment.told()))
         if outcome == "failed" or record.partial():
             self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
@@ -261,8 +263,6 @@ class Attempts:
         result = ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
         pipeline = self.planner.graph.pipeline
         self.ws.index.put_result(decision.key, result, self.actions[decision.key], pipeline, step.name)
-        environment = self.environments[decision.action.environment]
-        self.ws.index.put_environment(environment.digest, encode_description(environment.told()))
         return Made(record, result)
 
 

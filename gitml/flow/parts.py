@@ -98,7 +98,9 @@ class PartsFinder:
             programs = (program,)
         target = self.config.target(target_name(step, self.on))
         wish = step.resources if target is None else target.wanted(step.resources)
-        question = (step.module, step.environment, programs)
+        # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
+        path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
+        question = (step.module, step.environment, programs, path)
         known = (question, target and (target.name, repr(wish)))
         if known not in self.environments:
             answer = self._told(lambda: self._find_environment(*question, target, wish))
@@ -108,12 +110,18 @@ class PartsFinder:
         return self.environments[known]
 
     def _find_environment(
-        self, module: str | None, name: str, programs: tuple[str, ...], target: Target | None, wish: Resources
+        self,
+        module: str | None,
+        name: str,
+        programs: tuple[str, ...],
+        path: str,
+        target: Target | None,
+        wish: Resources,
     ) -> Environment:
         if name == HOST:
             if target is not None:
                 return self.clusters.environment(target, wish, name, None, programs)
-            return self.ws.environments.host(programs)
+            return self.ws.environments.host(programs, path)
         entry = self._files(module).lookup(name)
         if entry is None or entry.is_tree or entry.is_submodule:
             raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from gitml import __version__
+from gitml.core.config import Target
+from gitml.core.environment import encode_description
 from gitml.core.record import Run
+from gitml.execute.ray.asking import describe
+from gitml.execute.ray.folder import Place
+from gitml.flow.remote import place_of
 from tests.kit.project import Project, reasons
 from tests.kit.repository import isolate
 
@@ -201,3 +207,39 @@ def test_a_strict_step_and_a_sitecustomize_of_the_environment(machine):
     assert k(machine.run()) == 8
     machine.repo.commit("strict", {"pipelines/p.yaml": "sandbox: strict\n" + text})
     assert k(machine.run(reuse=False)) == 8
+
+
+def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkeypatch, tmp_path):
+    by_path(machine)
+    for name in ("PATH", "HOME"):
+        monkeypatch.setenv(name, machine.environ[name])
+    with machine.workspace() as ws:
+        here = ws.environments.host(("python",))
+        place = place_of(ws, Target("big", "auto"))._replace(root=str(tmp_path / "worker"))
+    assert here.description["repository"]["imports"] == [["", "lib"]]
+    answer = describe(__version__, Place(*json.loads(json.dumps(place))), "host", None, ("python",))
+    assert answer == ("is", encode_description(here.description).decode())
+    services = place.folder(dict(os.environ)).services()
+    redirect = services.environments.realise(here).redirect
+    assert redirect is not None
+    assert machine.repo.path in redirect.tops
+
+
+def test_a_pythonpath_that_is_passed_on_counts_by_what_it_leads_to(machine, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "model").mkdir(parents=True)
+    (elsewhere / "model/constants.py").write_text("K = 5\n")
+    passed = "    env: {PYTHONPATH: }\n"
+    machine.repo.commit(
+        "passed", {"pipelines/p.yaml": PIPELINE.format(run="python src/t.py ${{ outputs.m }}") + passed}
+    )
+    machine.environ["PYTHONPATH"] = str(elsewhere)
+    assert k(machine.run()) == 5
+    (elsewhere / "model/constants.py").write_text("K = 6\n")
+    changed = machine.run()
+    assert (k(changed), reasons(changed)) == (6, {"t": "package PYTHONPATH (editable): 1 file changed"})
+    machine.repo.commit("K is 3", {"lib/model/constants.py": "K = 3\n"})
+    for folder in (machine.lib, "lib"):
+        machine.environ["PYTHONPATH"] = folder
+        assert k(machine.run()) == 3
+        assert k(machine.run(rev="HEAD~1")) == 2

@@ -39,3 +39,14 @@ def test_a_zone_that_the_pipeline_names_is_in_effect_and_in_the_key(project):
     assert (step.outcome, step.reason) == ("executed", "env TZ added: Asia/Tokyo")
     assert step.key != first.steps[0].key
     assert step.outputs[0].digest != first.steps[0].outputs[0].digest
+
+
+def test_the_packages_of_a_locked_file_are_named_although_the_run_compared_with_failed_at_once(project):
+    project.environ.update(UV_OFFLINE="1", UV_NO_INDEX="1", XDG_CACHE_HOME=project.repo.file(".git/cache"))
+    files = {"env.txt": "no-such-package==1.0\n", "pipelines/p.yaml": "environment: env.txt\n" + PIPELINE}
+    project.repo.commit("locked", files)
+    assert project.run().status == "failed"
+    project.repo.write({"env.txt": "no-such-package==2.0\n"})
+    assert (
+        project.plan().decisions["day"].reason.startswith("package no-such-package: 1.0 -> 2.0 since it failed in run ")
+    )

@@ -195,3 +195,15 @@ def test_a_machine_with_other_files_under_the_same_versions_is_told_so() -> None
     here, wanted = ({"distributions": ["a 1"], "contents": {"a 1": content}} for content in ("x", "y"))
     assert differing(here, wanted).endswith(": it has other files of a 1")
     assert differing({**here, "repository": {}}, here).endswith(": it has another editable install of this repository")
+
+
+def test_a_pth_file_that_joins_another_environment_brings_its_packages_by_their_records(place: Place) -> None:
+    other = Place(place.path / "other")
+    other.record("more", "3", {"more/__init__.py": "sha256=one"})
+    place.write("join.pth", f"{other.site}\n")
+    found = place.look()
+    assert found.distributions == ("more 3", "tool 1.0")
+    assert found.outside == (str(other.site),)
+    files = {"more/__init__.py": "sha256=two"}
+    assert place.changes(lambda: other.record("more", "3", files)) == [f"package more 3: {OTHER}"]
+    assert place.look(tops=(str(place.path),)).repository == (("", "other/env/lib/python3.11/site-packages"),)
