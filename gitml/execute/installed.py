@@ -35,7 +35,7 @@ _UNWALKED = frozenset(("__pycache__", "node_modules", "build", "dist", "site-pac
 
 
 class Editable(NamedTuple):
-    """Where an editable install leads: `kind` is path (a folder for ``sys.path``), module, namespace or link.
+    """Where an editable install leads: `kind` is path (a folder for ``sys.path``), module, namespace, link or covered link.
 
     `owner` is the package it belongs to, `name` that of the module, empty for a path.
     """

@@ -81,11 +81,13 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
         if item.target == _OWN_PLACE and _OWN_PLACE not in tops:
             continue
         place = place_in(item.target, tops, inner)
+        if place is None and item.kind == "covered link":
+            continue  # its package counts by its RECORD
         if place is None:
             outside[item.target] = item.owner or os.path.basename(item.target)
         else:
             repository.add(_followed(item, place))
-            if item.kind == "link":
+            if item.kind.endswith("link"):
                 links.add((item.owner, place))
     for target, owner in sorted(outside.items()):
         files = files_below(target if os.path.exists(target) else f"{target}.py", facts, source=True)
@@ -137,9 +139,9 @@ def _followed(item: Editable, place: str) -> tuple[str, str]:
             " a commit",
             hint=_HINT,
         )
-    if item.kind == "link" and os.path.basename(item.target) != item.name:
+    if item.kind.endswith("link") and os.path.basename(item.target) != item.name:
         raise InputError(
             f"{item.name} among the installed packages is a link to {place} of this repository, under another name",
             hint="install the project with `pip install -e .` instead",
         )
-    return ("" if item.kind == "path" else item.owner if item.kind == "link" else item.name, place)
+    return ("" if item.kind == "path" else item.owner if item.kind.endswith("link") else item.name, place)

@@ -7,8 +7,12 @@ read, so that it finds all that leads into the repository: ``sys.path``, the fin
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+_BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
+_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*$")
 
 _TEMPLATE = '''\
 """Written by gitml: this repository's code comes from the commit that is run, not from the folders it is installed from."""
@@ -84,15 +88,14 @@ def write_redirect(redirect: Redirect, root: str) -> str:
     return folder
 
 
-def refused(argv: Sequence[str]) -> str | None:
-    """The option of a Python command that would keep it from being redirected; None where there is none."""
-    for word in argv[1:]:
-        if not word.startswith("-") or word.startswith("--"):
-            return None
-        if word[1:2] in ("c", "m"):
-            return None
-        if "I" in word or "E" in word:
-            return word
-        if word in ("-W", "-X"):
-            return None
+def isolated(command: str | Sequence[str]) -> str | None:
+    """The words of a command, or of a script, that start a Python which ignores PYTHONPATH; None where there are none."""
+    words = _BETWEEN.split(command) if isinstance(command, str) else command
+    for number, word in enumerate(words):
+        if _PYTHON.match(os.path.basename(word)):
+            for option in words[number + 1 :]:
+                if not option.startswith("-") or option[1:2] in ("", "-", "c", "m", "W", "X"):
+                    break
+                if "I" in option or "E" in option:
+                    return f"{word} {option}"
     return None

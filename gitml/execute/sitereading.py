@@ -44,7 +44,8 @@ def read_site(site: str, names: Sequence[str]) -> Site:
                 found.loose.append(entry)
         elif os.path.islink(path):
             target = os.path.realpath(path)
-            found.editable.append(Editable("link", entry.partition(".")[0], entry, target))
+            kind = "covered link" if entry in covered else "link"  # some installers link what they install
+            found.editable.append(Editable(kind, entry.partition(".")[0], entry, target))
         elif _is_loose(entry, covered, taken):
             found.loose.append(entry)
     _give_out(found)

@@ -137,13 +137,13 @@ class PartsFinder:
         imports = self._imports_of(repository)
         if isinstance(imports, Problem):
             return imports
-        from gitml.execute.redirect import refused
+        from gitml.execute.redirect import isolated
 
-        option = refused(step.argv) if step.shell is None else None
-        if option is not None:
+        start = isolated(step.argv if step.shell is None else step.argv[0])
+        if start is not None:
             return Problem(
-                f"{step.argv[0]} {option} would import this repository's code from the work tree, where it is installed from",
-                f"leave {option} out, or install the project without -e",
+                f"`{start}` would import this repository's code from the work tree, where it is installed from",
+                f"leave {start.rpartition(' ')[2]} out, or install the project without -e",
             )
         return self._told(lambda: self.code.find(step, imports))
 

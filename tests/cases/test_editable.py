@@ -165,10 +165,12 @@ def test_an_environment_within_the_work_tree_and_a_linked_work_tree(machine, tmp
 
 def test_what_git_does_not_hold_and_what_python_would_not_redirect_is_refused_in_one_line(machine):
     by_path(machine)
-    machine.use("python -I src/t.py ${{ outputs.m }}")
-    decision = machine.plan().decisions["t"]
-    assert (decision.kind, decision.hint) == ("blocked", "leave -I out, or install the project without -e")
-    assert "from the work tree" in decision.reason
+    script = "'echo; python3 -uI src/t.py ${{ outputs.m }}'\n    shell: sh"
+    for command, option in (("env X=1 python -I src/t.py ${{ outputs.m }}", "-I"), (script, "-uI")):
+        machine.use(command)
+        decision = machine.plan().decisions["t"]
+        assert (decision.kind, decision.hint) == ("blocked", f"leave {option} out, or install the project without -e")
+        assert "from the work tree" in decision.reason
     machine.use("python src/t.py ${{ outputs.m }}")
     vendor = Path(machine.repo.path) / "vendor"
     (vendor / "model").mkdir(parents=True)

@@ -130,6 +130,17 @@ def test_loose_modules_pth_files_and_links_count_by_content(place: Place) -> Non
     assert place.changes(lambda: edit("m = 22\n")) == ["package linked (editable): 1 file changed"]
 
 
+def test_a_link_that_an_installer_made_counts_by_its_record_unless_it_leads_into_this_repository(place: Place) -> None:
+    cache = place.path / "cache"
+    cache.mkdir()
+    (cache / "six.py").write_text("six = 6\n")
+    (place.site / "six.py").symlink_to(cache / "six.py")
+    place.record("six", "1.16.0", {"six.py": "sha256=six"})
+    found = place.look()
+    assert (found.outside, sorted(found.contents)) == ((), ["six 1.16.0", "tool 1.0"])
+    assert place.look(tops=(str(cache),)).links == (("six", "six.py"),)
+
+
 def test_a_folder_of_a_pth_file_counts_by_the_files_of_it_that_python_may_read(place: Place) -> None:
     src = place.path / "elsewhere/src"
     (src / "pkg").mkdir(parents=True)
