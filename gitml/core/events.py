@@ -37,6 +37,13 @@ class StepStarted(NamedTuple):
     number: int
 
 
+class StepPrepares(NamedTuple):
+    """Something that takes long is made before the step's process can start: `what`, in words."""
+
+    name: str
+    what: str
+
+
 class StepOutput(NamedTuple):
     """The last line a running step wrote, safe for a terminal."""
 
@@ -93,6 +100,7 @@ Event = (
     | StepWaits
     | StepFetches
     | StepStarted
+    | StepPrepares
     | StepOutput
     | StepRetried
     | StepFinished

@@ -231,6 +231,13 @@ class TaskStarted(NamedTuple):
     attempt: str
 
 
+class TaskPrepares(NamedTuple):
+    """Something that takes long is made before the step's process can start: `what`, in words."""
+
+    attempt: str
+    what: str
+
+
 class TaskOutput(NamedTuple):
     """The last complete line the step wrote, neutralised for a terminal; sent a few times a second at most."""
 
@@ -247,6 +254,7 @@ class TaskFinished(NamedTuple):
     did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are
     the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
     `missing` are paths (from the top of the sandbox) and modules of Python (``module NAME``) that its log says were not found.
+    `unprepared` says that its environment could not be made on this machine, as it may be on another.
     Without `retry` another attempt would end as this one did: the step could not start.
     """
 
@@ -267,9 +275,10 @@ class TaskFinished(NamedTuple):
     warnings: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     retry: bool = True
+    unprepared: bool = False
 
 
-TaskEvent = TaskStarted | TaskOutput | TaskFinished
+TaskEvent = TaskPrepares | TaskStarted | TaskOutput | TaskFinished
 
 
 class Executor(Protocol):

@@ -35,14 +35,16 @@ class Report(NamedTuple):
 
     started: Callable[[], None]
     line: Callable[[str], None]
+    prepares: Callable[[str], None]
 
 
 class _SoFar:
-    """What an attempt has come to: outputs that are in the Store, also when others can't be taken; and what it must not show."""
+    """What an attempt has come to: outputs that are in the Store, also when others can't be taken; what it must not show."""
 
     def __init__(self) -> None:
         self.taken: list[OutputRef] = []
         self.mask = Mask()
+        self.unprepared = False  # whether its environment could not be made
 
 
 def sandbox_of(live_dir: str, attempt: str) -> str:
@@ -54,6 +56,7 @@ def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report
     """Performs `job`. The sandbox is filled here and left for the caller to remove."""
     so_far = _SoFar()
     finished = _masked(_outcome(job, sandbox, services, watch, report, grace, so_far), so_far.mask)
+    finished = finished._replace(unprepared=so_far.unprepared)
     if finished.outcome == "done" or not _makes_outputs(job) or watch.asked() == NOW:
         return finished
     kept = keep_partial(job.action.outputs, sandbox.work, services.store, so_far.taken)
@@ -82,7 +85,11 @@ def _outcome(
     try:
         if watch.asked() != NONE:
             raise StoppedError
-        realised = services.environments.realise(job.environment, watch, report.line)
+        try:
+            realised = services.environments.realise(job.environment, watch, report.prepares)
+        except GitmlError:
+            so_far.unprepared = True
+            raise
         return _perform(job, sandbox, services, watch, report, grace, log, realised, so_far)
     except StoppedError:
         return _unfinished(job, "cancelled", "cancelled before it began", None, log, services)

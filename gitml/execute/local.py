@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gitml.core.action import ActionOutput
 from gitml.core.digest import Digest
-from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, MachineError
@@ -265,6 +265,8 @@ class LocalExecutor:
             seat.pid = content
         elif kind == "started":
             self._events.append(TaskStarted(content))
+        elif kind == "prepares":
+            self._events.append(TaskPrepares(content, message[2]))
         elif kind == "output":
             self._events.append(TaskOutput(content, message[2]))
         else:

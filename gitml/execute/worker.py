@@ -115,7 +115,11 @@ class Worker(Watch):
         self.attempt, self._asked = job.attempt, self._early.pop(job.attempt, NONE)
         root = sandbox_of(self.site.root or "", job.attempt)
         sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.site.mounted)
-        report = Report(lambda: self.say(["started", job.attempt]), self._show)
+        report = Report(
+            lambda: self.say(["started", job.attempt]),
+            self._show,
+            lambda what: self.say(["prepares", job.attempt, what]),
+        )
         try:
             finished = perform(job, sandbox, services, self, report, self.grace)
         except Exception as error:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
-from gitml.core.events import Note, StepOutput, StepRetried, StepStarted
+from gitml.core.events import Note, StepOutput, StepPrepares, StepRetried, StepStarted
 from gitml.core.graph import GraphStep
 from gitml.core.plan import Decision
-from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.record import Attempt, StepRun
 from gitml.core.result import STRICT, ActionResult, Cost, OutputRef
 from gitml.flow.executors import Executors, is_local
@@ -26,7 +26,7 @@ LOSSES = 2
 
 
 class Active(NamedTuple):
-    """A step that an attempt is being made for."""
+    """A step that an attempt is being made for. Times are in seconds."""
 
     step: GraphStep
     decision: Decision
@@ -35,6 +35,8 @@ class Active(NamedTuple):
     attempts: tuple[Attempt, ...]
     target: str
     stored: tuple[OutputRef, ...]
+    preparing: float = 0.0  # since when something is made before the step can start, 0 when nothing is
+    prepared: float = 0.0  # seconds that this took, of all attempts
 
 
 class Made(NamedTuple):
@@ -156,7 +158,17 @@ class Attempts:
         Nothing is tried again once `stopped`.
         """
         active = self._active.get(event.attempt)
-        if active is None or isinstance(event, TaskStarted):
+        if active is None:
+            return None
+        if isinstance(event, TaskPrepares):
+            self._active[event.attempt] = active._replace(preparing=active.preparing or self.ws.now())
+            self.emit(StepPrepares(active.step.name, event.what))
+            return None
+        if active.preparing and not isinstance(event, TaskOutput):
+            took = self.ws.now() - active.preparing
+            active = active._replace(preparing=0.0, prepared=active.prepared + took)
+            self._active[event.attempt] = active
+        if isinstance(event, TaskStarted):
             return None
         if isinstance(event, TaskOutput):
             self.emit(StepOutput(active.step.name, event.line))
@@ -246,7 +258,7 @@ class Attempts:
             max(a.cost.peak_memory for a in attempts),
         )
         outcome = {"done": "executed", "cancelled": "cancelled"}.get(event.outcome, "failed")
-        seconds = self.ws.now() - attempts[0].started
+        seconds = max(0.0, self.ws.now() - attempts[0].started - active.prepared)
         record = StepRun(
             *(step.name, outcome, decision.reason, seconds, decision.key, event.outputs, event.metrics),
             attempts=attempts,

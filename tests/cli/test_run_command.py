@@ -257,3 +257,15 @@ def test_a_run_that_reuses_everything_draws_no_picture(project: Project) -> None
     seen = project.at_terminal("run")
     assert "\x1b[?25l" not in seen
     assert "2 reused" in seen
+
+
+def test_a_piped_run_tells_that_an_environment_is_built_once(project: Project) -> None:
+    project.write("env/none.txt", "# nothing\n")
+    project.write(
+        "pipelines/built.yaml",
+        "environment: env/none.txt\nsteps:\n  t: {run: python -c 1}\n  u: {run: python -c 2, after: [t]}\n",
+    )
+    project.commit()
+    told = project.gitml("run", "built").err
+    assert told.count("  building the environment\n") == 1
+    assert told.index("run    t") < told.index("wait   t  building the environment") < told.index("done   t")

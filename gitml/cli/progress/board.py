@@ -10,6 +10,7 @@ from gitml.core.events import (
     StepFetches,
     StepFinished,
     StepOutput,
+    StepPrepares,
     StepRetried,
     StepStarted,
     StepWaits,
@@ -69,6 +70,8 @@ class Board:
             row = self.row(event.name)
             row.state, row.since = FETCHING, now
             self.active[event.name] = row
+        elif isinstance(event, StepPrepares):
+            self.row(event.name).line = event.what
         elif isinstance(event, StepOutput):
             self.row(event.name).line = event.line
         elif isinstance(event, StepRetried):

@@ -15,6 +15,7 @@ from gitml.core.events import (
     RunFinished,
     StepFetches,
     StepFinished,
+    StepPrepares,
     StepRetried,
     StepStarted,
     StepWaits,
@@ -61,7 +62,10 @@ class PlainNarrator:
         self.board.take(event, time.time())
         lines = self._lines(event)
         self.held += lines
-        urgent = isinstance(event, (StepStarted, StepWaits, StepFetches, RunFinished)) or len(self.held) >= _HELD
+        urgent = (
+            isinstance(event, (StepStarted, StepPrepares, StepWaits, StepFetches, RunFinished))
+            or len(self.held) >= _HELD
+        )
         if lines and (urgent or self.board.active):
             self.close()
 
@@ -80,6 +84,8 @@ class PlainNarrator:
             return [_line("wait", "yellow", event.name, waiting_for(event.twin))]
         if isinstance(event, StepFetches):
             return [_line("fetch", "blue", event.name, f"its inputs, {size(event.size)}")]
+        if isinstance(event, StepPrepares):
+            return [_line("wait", "yellow", event.name, safe(event.what))]
         if isinstance(event, StepRetried):
             return [_line("retry", "yellow", event.name, safe(event.error))]
         if isinstance(event, Note):

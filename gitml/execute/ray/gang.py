@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, RemoteError
@@ -137,6 +137,8 @@ class Gangs:
                     found.append(TaskStarted(gang.task.attempt))
             elif isinstance(event, TaskOutput):
                 found.append(TaskOutput(gang.task.attempt, event.line))
+            elif isinstance(event, TaskPrepares):
+                found.append(TaskPrepares(gang.task.attempt, event.what))
             else:
                 self._member_ended(gang, event)
         found += self._events

@@ -15,7 +15,7 @@ from typing import Any
 from gitml import __version__
 from gitml.core import words
 from gitml.core.digest import Digest
-from gitml.core.protocols import Task, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.protocols import Task, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
 from gitml.errors import GitmlError, InputError
@@ -202,7 +202,9 @@ class Errand:
                     continue
                 if isinstance(event, TaskFinished):
                     return event
-                if isinstance(event, TaskOutput):
+                if isinstance(event, TaskPrepares):
+                    self.line.to_say.append(("prepares", event.what))
+                elif isinstance(event, TaskOutput):
                     self.line.to_say.append(("line", event.line))
                 elif isinstance(event, TaskStarted):
                     self.line.to_say.append(("started",))
@@ -242,6 +244,8 @@ class Errand:
             self.log_sent += len(piece)
 
     def _report(self, finished: TaskFinished) -> tuple[bytes, Mapping[str, bytes]]:
+        if finished.unprepared:
+            finished = finished._replace(error=f"machine {self.station.host}: {finished.error}")
         folder = self.station.folder
         made = (*finished.outputs, *finished.partial)
         roots = roots_of_outputs(made)
@@ -261,7 +265,8 @@ class Errand:
             with self.station.services.store.open(finished.log.digest) as file:
                 file.seek(log_from)
                 contents["log"] = file.read()
-        return encode_report(Report(self.station.node, self.station.host, finished, tuple(away), log_from)), contents
+        report = Report(self.station.node, self.station.host, finished, tuple(away), log_from, finished.unprepared)
+        return encode_report(report), contents
 
 
 def _task_of(order: Order) -> Task:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gitml.core.protocols import TaskFinished, TaskOutput
+from gitml.core.digest import Digest
+from gitml.core.protocols import TaskFinished, TaskOutput, TaskPrepares
 from gitml.core.record import LogRef
 from gitml.core.resources import Resources
 from gitml.core.result import Cost
@@ -23,6 +24,7 @@ from gitml.execute.ray.session import Session
 
 HEAR = 5.0  # seconds that the driver waits at the hub
 HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer
+BUILDERS = 3  # machines that are asked for an environment that can't be built
 NOT_BROUGHT = "what it made of its outputs could not be fetched from its machine, and is not kept"
 SILENT = 40.0  # seconds without a word after which a machine counts as lost
 
@@ -35,6 +37,7 @@ class Receiver:
         self.sender = Sender(session, self.ended)
         self._provider = Provider(session)
         self._keeping = Keeping(session.home.make, session.home.keep)
+        self._unbuilt: dict[Digest, set[str]] = {}  # environments, and the machines that could not build them
         self._hear()
 
     def close(self) -> None:
@@ -93,6 +96,8 @@ class Receiver:
             attempt.host = item[2]
         elif kind == "started":
             session.started(attempt)
+        elif kind == "prepares":
+            session.events.append(TaskPrepares(attempt.task.attempt, item[1]))
         elif kind == "line":
             session.events.append(TaskOutput(attempt.task.attempt, item[1]))
         elif kind == "log":
@@ -170,8 +175,11 @@ class Receiver:
             return False  # it can't leave the place that is kept for it; its gang as a whole may go elsewhere
         if report.refused and berth is not None:
             # what is installed there is other than the step was planned for, or its disk is full: another may do
-            berth.refuses[task.environment.digest] = report.finished.error or "it refused"
-            again = bool(session.fleet.able(task.resources, task.environment.digest))
+            digest = task.environment.digest
+            berth.refuses[digest] = report.finished.error or "it refused"
+            again = bool(session.fleet.able(task.resources, digest))
+            if report.finished.unprepared:
+                again = self._another_may_build(digest, report.node, among_others=again)
         else:
             damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
             again = damaged and not attempt.again and all(session.is_good(digest) for digest in bad)
@@ -180,6 +188,22 @@ class Receiver:
         if again and not attempt.cancelled:
             self._send_again(attempt)
             return True
+        return False
+
+    def _another_may_build(self, environment: Digest, node: str, *, among_others: bool) -> bool:
+        """Whether another machine is asked to build an environment that `node` could not.
+
+        Where none is, it is the environment or the index, which may be mended before the step is tried again: on any machine.
+        """
+        failed = self._unbuilt.setdefault(environment, set())
+        failed.add(node)
+        if among_others and len(failed) < BUILDERS:
+            return True
+        for other in failed:
+            berth = self._session.berth(other)
+            if berth is not None:
+                berth.refuses.pop(environment, None)
+        failed.clear()
         return False
 
     def _send_again(self, attempt: Attempt) -> None:

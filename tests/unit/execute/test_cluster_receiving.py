@@ -175,6 +175,29 @@ def test_a_step_that_a_machine_refuses_goes_to_another_until_none_is_left(
     assert bench.finished().error == "machine node-b: another python"
 
 
+def test_an_environment_that_a_machine_cannot_build_is_asked_of_another_and_then_of_any_again(
+    bench: SessionBench, receiver: Receiver
+) -> None:
+    receiver.sender = sent = Sent()  # type: ignore[assignment]
+    attempt = bench.attempt()
+
+    def unbuilt(attempt: Attempt, node: str) -> Future[Any]:
+        finished = done(attempt, outcome="failed", exit_code=None, error=f"machine node-{node}: no index")
+        return reported(finished._replace(unprepared=True), node=node, refused=True)
+
+    def able() -> set[str]:
+        task = attempt.task
+        return {berth.machine.id for berth in bench.session.fleet.able(task.resources, task.environment.digest)}
+
+    receiver.ended(attempt, unbuilt(attempt, "a"))
+    assert (sent.tasks, able()) == ([attempt.task], {"b"})
+    again = bench.attempt(attempt.task, "b")
+    receiver.ended(again, unbuilt(again, "b"))
+    assert sent.tasks == [attempt.task]
+    assert bench.finished().error == "machine node-b: no index"
+    assert able() == {"a", "b"}, "a retry may find the index there"
+
+
 def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_first_words(
     bench: SessionBench, receiver: Receiver
 ) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from gitml.core.protocols import Task, TaskFinished
+from gitml.core.events import StepPrepares
+from gitml.core.protocols import Task, TaskFinished, TaskPrepares, TaskStarted
 from gitml.core.result import Cost
-from gitml.flow.attempts import Attempts, Lacks
+from gitml.flow.attempts import Attempts, Lacks, Made
 from tests.kit.executing import HOST, action_of
 
 
@@ -42,3 +43,21 @@ def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decid
     made.begin(step, new)
     assert [(task.attempt, task.action) for task in submitted] == [("0-1", old.action), ("0-2", new.action)]
     assert list(made.keys()) == [new.key]
+
+
+def test_the_time_in_which_an_environment_is_built_is_told_and_is_no_time_of_the_step() -> None:
+    submitted: list[Task] = []
+    made = attempts(submitted)
+    told: list[Any] = []
+    clock = iter([100.0, 100.0, 101.0, 161.0, 163.0])  # begun, noted, building, started, ended
+    made.ws = SimpleNamespace(now=lambda: next(clock), environ={})  # type: ignore[assignment]
+    made.emit = told.append
+    step: Any = SimpleNamespace(name="s", timeout=None, strict=False, retries=0)
+    made.begin(step, SimpleNamespace(action=action_of(["true"]), key="k", reason="because"))  # type: ignore[arg-type]
+    made.take(TaskPrepares("0-1", "building the environment"), stopped=False)
+    made.take(TaskStarted("0-1"), stopped=False)
+    ended = TaskFinished("0-1", "cancelled", None, "cancelled", None, (), {}, Cost(), None)
+    found = made.take(ended, stopped=True)
+    assert isinstance(found, Made)
+    assert found.step.seconds == 3.0
+    assert StepPrepares("s", "building the environment") in told
