@@ -50,7 +50,8 @@ def test_the_time_in_which_an_environment_is_built_is_told_and_is_no_time_of_the
     made = attempts(submitted)
     told: list[Any] = []
     clock = iter([100.0, 100.0, 101.0, 161.0, 163.0])  # begun, noted, building, started, ended
-    made.ws = SimpleNamespace(now=lambda: next(clock), environ={})  # type: ignore[assignment]
+    index = SimpleNamespace(put_environment=lambda *_: None)
+    made.ws = SimpleNamespace(now=lambda: next(clock), environ={}, index=index)  # type: ignore[assignment]
     made.emit = told.append
     step: Any = SimpleNamespace(name="s", timeout=None, strict=False, retries=0)
     made.begin(step, SimpleNamespace(action=action_of(["true"]), key="k", reason="because"))  # type: ignore[arg-type]
