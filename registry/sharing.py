@@ -61,6 +61,7 @@ def push(journal: Journal, remote: str) -> Shared:
     received = 0
     withdrawn: tuple[Withdrawn, ...] = ()
     patience = Patience()
+    blocked = None
     while True:
         ours = journal.projection.tip()
         if ours is not None:
@@ -69,7 +70,8 @@ def push(journal: Journal, remote: str) -> Shared:
                 base = answer.before and journal.objects.resolve(answer.before)
                 sent = len(journal.log.changes(base, ours, FOLDER).added) if answer.moved else 0
                 return Shared(received, sent, withdrawn)
-        if not patience.wait():
+            blocked = answer.blocked
+        if not patience.wait(blocked, tip_of(journal.location, tracking_ref(remote, REGISTRY))):
             raise BusyError("others keep pushing to this registry", where=without_secrets(remote), hint="try again")
         theirs = _fetch(journal.location, remote)
         more, refused = take_in(journal, theirs, remote)

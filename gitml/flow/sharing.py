@@ -94,7 +94,11 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
         late = [log for log, answer in answers.items() if not answer.has]
         if not late:
             return result
-        if not patience.wait():  # and only then look what they pushed: it is to be the newest when we are next
+        blocked = next((answers[log].blocked for log in late if answers[log].blocked), None)
+        seen = " ".join(str(tip_of(ws.location, tracking_ref(remote, log))) for log in late)
+        if not patience.wait(
+            blocked, seen
+        ):  # and only then look what they pushed: it is to be the newest when we are next
             raise BusyError("others keep pushing to it", where=result.remote, hint="try again")
         _fetched(ws, remote, line)
         result = result.plus(_taken(ws, remote))

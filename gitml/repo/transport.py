@@ -7,13 +7,16 @@ tracking refs.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from gitml.errors import BusyError
 from gitml.repo.durability import move_refs, sync_objects, sync_refs
+from gitml.repo.farside import far_side
 from gitml.repo.git import BASE, DURABLE, Location, git, popen, stderr_file
 from gitml.repo.objects import Objects
 from gitml.repo.progress import Watch, read_stderr
@@ -57,6 +60,13 @@ _LATE = (
     "reference already exists",
     "remote ref updated",
 )
+
+
+_LOCK = re.compile(r"Unable to create '([^']+\.lock)'")
+_LEFT_BROKEN = re.compile(
+    r"valid object|unable to read|is empty|corrupt|cannot read existing|unpack|missing (blob|tree|commit)|bad object"
+)
+_BLOCKED = 15.0
 
 
 class Line(NamedTuple):
@@ -104,11 +114,15 @@ def clone(url: str, folder: str, options: Sequence[str], line: Line = ALONE) -> 
 
 
 class Answer(NamedTuple):
-    """What a remote did with a log: whether it has the tip now, whether that is news to it, and the tip it had before (short)."""
+    """What a remote did with a log: whether it has the tip now, whether that is news to it, and the tip it had before (short).
+
+    `blocked` says what kept it from taking the log when that was not another's push: a lock file or a ref that names nothing.
+    """
 
     has: bool
     moved: bool
     before: str | None
+    blocked: str | None = None
 
 
 def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = ALONE) -> dict[str, Answer]:
@@ -118,9 +132,13 @@ def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = 
     """
     check_remote(remote)
     _heal_tracking(location, remote)
-    told, said, code = _asked(
-        location, ("push", *_PUSH), (remote, *[f"{tip}:{log_ref(log)}" for log, tip in tips.items()]), line
-    )
+    side = far_side(location, remote)
+    refs = [log_ref(log) for log in tips]
+    command = ("push", *_PUSH, *(side.options if side else ()))
+    values = (remote, *[f"{tip}:{log_ref(log)}" for log, tip in tips.items()])
+    told, said, code = _asked(location, command, values, line)
+    if code and side is not None and side.mend(refs, objects=_LEFT_BROKEN.search(said + told) is not None):
+        told, said, code = _asked(location, command, values, line)
     answers: dict[str, Answer] = {}
     for log in tips:
         status = _status(told, log_ref(log))
@@ -128,18 +146,30 @@ def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = 
             raise explain(location, "push", remote, said)
         flag, summary = status
         before = summary.split("..")[0] if flag == " " else None
-        answers[log] = Answer(flag != "!", flag not in "!=", before)
+        blocked = _blocked_by(said, log_ref(log), summary) if flag == "!" else None
+        answers[log] = Answer(flag != "!", flag not in "!=", before, blocked)
         if flag == "!" and not any(word in summary for word in _LATE):
             if "[remote failure]" in summary or "unpack" in summary:
                 raise explain(location, "push", remote, f"{said}\n{summary}")
             raise refusal_of_ref(remote, log_ref(log), summary.partition("(")[2].rstrip(")") or summary)
     if code and all(answer.has for answer in answers.values()):
         raise explain(location, "push", remote, said)
+    if side is not None:
+        side.sync([log_ref(log) for log, answer in answers.items() if answer.has])
     has = {log: tips[log] for log, answer in answers.items() if answer.has}
     follow(location, remote, has)
     if REGISTRY in has:
         note_taken(location, remote, has[REGISTRY])
     return answers
+
+
+def _blocked_by(said: str, ref: str, summary: str) -> str | None:
+    lock = _LOCK.search(said)
+    if lock is not None:
+        return f"its lock file {os.path.normpath(lock[1])} does not go"
+    if "reference already exists" in summary or re.search(f"{re.escape(ref)}.*(broken|valid object)", said):
+        return f"its {ref} is there and may name nothing, as after a power cut"
+    return None
 
 
 def peek(location: Location, remote: str, ref: str) -> str | None:
@@ -158,10 +188,24 @@ class Patience:
     def __init__(self, seconds: float = 300.0) -> None:
         self._until = time.monotonic() + seconds
         self._pause = 0.0
+        self._seen: tuple[str | None, str | None] = (None, None)
+        self._since = 0.0
 
-    def wait(self) -> bool:
-        """Whether to try again; returns when it is time to."""
-        if time.monotonic() > self._until:
+    def wait(self, blocked: str | None = None, tip: str | None = None) -> bool:
+        """Whether to try again; returns when it is time to.
+
+        BusyError when the same thing blocks the remote, which stays at `tip`, for fifteen seconds: nobody else is pushing.
+        """
+        now = time.monotonic()
+        if blocked is None or (blocked, tip) != self._seen:
+            self._seen, self._since = (blocked, tip), now
+        elif now - self._since > _BLOCKED:
+            hint = (
+                "on its host, when no git is at work there, remove that file, then push again: nothing is lost."
+                " A remote in a folder is mended by gitml push a minute later"
+            )
+            raise BusyError(f"the remote can't take records: {blocked}", hint=hint)
+        if now > self._until:
             return False
         time.sleep(self._pause * os.urandom(1)[0] / 255)
         self._pause = min(max(0.05, self._pause * 1.7), 15.0)
