@@ -58,6 +58,8 @@ class Workspace:
     One that is only `looking` works where nothing can be written, too: what it finds out is forgotten then. It is `frozen` where
     that is known from the start.
 
+    `start` is where gitml was called, as a path of the repository.
+
     `environ` is kept as it is now: who joins a cluster puts its token into the process's own, where the next must not find it.
     """
 
@@ -68,7 +70,9 @@ class Workspace:
         tell_of_many: Callable[[int], None] = lambda count: None,
         *,
         looking: bool = False,
+        start: str = "",
     ) -> None:
+        self.start = _within(location, start) if start else ""
         self.looking = looking
         self.frozen = looking and not _can_be_changed(location)
         if self.frozen:
@@ -274,6 +278,14 @@ def _can_be_changed(location: Location) -> bool:
     return all(os.access(place, os.W_OK) for place in (*places, *([own] if os.path.isdir(own) else [])))
 
 
+def _within(location: Location, start: str) -> str:
+    """The folder `start` as a path of the repository; empty for its top, and outside of it."""
+    if location.worktree is None or os.path.abspath(start) == location.worktree:
+        return ""
+    place = os.path.relpath(os.path.realpath(start), os.path.realpath(location.worktree))
+    return "" if place == "." or place.startswith("..") else place.replace(os.sep, "/")
+
+
 def open_workspace(
     start: str,
     environ: Mapping[str, str],
@@ -285,4 +297,4 @@ def open_workspace(
 
     `tell_of_many` is told how many records are to be read before the first answer, when that takes a while.
     """
-    return Workspace(discover(start, environ), environ, tell_of_many, looking=looking)
+    return Workspace(discover(start, environ), environ, tell_of_many, looking=looking, start=start)

@@ -12,7 +12,7 @@ from gitml.core.action import Action
 from gitml.core.graph import GraphStep
 from gitml.core.protocols import Source
 from gitml.execute.missing import MODULE
-from gitml.repo.snapshot import WorkTree
+from gitml.repo.snapshot import WorkTree, WorkTreeFolder
 
 MOST_LOOKED_AT = 20_000  # names of the commit that a search for a module looks at
 _GENERIC = ("src", "lib", "python", "code", "app", "scripts")
@@ -66,7 +66,7 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
 
 
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
-    if isinstance(source, WorkTree):
+    if isinstance(source, (WorkTree, WorkTreeFolder)):
         for candidate in candidates:
             restore = source.how_to_restore(candidate)
             if restore:

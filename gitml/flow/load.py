@@ -6,6 +6,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core import config as configuration
@@ -18,15 +19,23 @@ from gitml.core.params import bind_params
 from gitml.core.protocols import Entry, Source
 from gitml.core.record import Run
 from gitml.errors import InputError
+from gitml.flow.projects import (
+    FOLDER,
+    config_of,
+    full_name,
+    project_here,
+    project_of_file,
+    project_of_name,
+    projects_below,
+)
 from gitml.repo.revisions import resolve_commit
-from gitml.repo.snapshot import WorkTree
-from gitml.repo.source import CommitSource
+from gitml.repo.snapshot import WorkTree, WorkTreeFolder
+from gitml.repo.source import CommitSource, FolderSource
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
-FOLDER = "pipelines"
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -46,6 +55,15 @@ class Loaded(NamedTuple):
     source: CommitSource | WorkTree
     modules: Mapping[str, Mapping[str, str]] = {}
     warnings: tuple[str, ...] = ()
+    project: str = ""
+
+    @property
+    def files(self) -> Source:
+        """The files of the project."""
+        if not self.project:
+            return self.source
+        folder = WorkTreeFolder if isinstance(self.source, WorkTree) else FolderSource
+        return folder(self.source, self.project)
 
 
 def open_source(ws: Workspace, rev: str | None) -> CommitSource | WorkTree:
@@ -71,8 +89,10 @@ def load(
     """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound."""
     ws.objects.start()
     source = source or open_source(ws, rev)
-    config = read_config(ws, source)
-    path, entry = _find(source, pipeline, config)
+    here = project_here(ws, source)
+    path, entry = _find(source, pipeline, _config(ws, source, here), here)
+    project = project_of_file(path)
+    config = _config(ws, source, project)
     memo = _memo(entry, path, config)
     graph_kind = f"graph-{FORMAT}"
     head, parsed = _head(ws, source, entry, path, config, memo)
@@ -97,7 +117,7 @@ def load(
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
-    return Loaded(graph, head, config, source, recorded, warnings)
+    return Loaded(graph, head, config, source, recorded, warnings, project)
 
 
 def _memo(entry: Entry, path: str, config: Config) -> str:
@@ -137,13 +157,14 @@ def offers(ws: Workspace, rev: str | None) -> list[Offer]:
     """The pipelines at `rev`, or in the work tree when None, with what must be known to start them."""
     ws.objects.start()
     source = open_source(ws, rev)
-    config = read_config(ws, source)
+    here = project_here(ws, source)
+    config = _config(ws, source, here)
     found = []
-    names = sorted(pipelines_in(source))
+    names = sorted(pipelines_in(source, here))
     for name in names:
-        default = name == config.pipeline or len(names) == 1
+        default = name == full_name(here, config.pipeline or "") or len(names) == 1
         try:
-            path, entry = _find(source, name, config)
+            path, entry = _find(source, name, config, here)
             head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
             found.append(Offer(name, head, default))
         except InputError as error:
@@ -169,12 +190,15 @@ def load_run(ws: Workspace, run: Run) -> Loaded:
     entry = source.lookup(run.path)
     if entry is None:
         raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")
-    config = read_config(ws, source)
+    project = project_of_name(run.pipeline)
+    config = _config(ws, source, project)
     parsed = _parse(source, entry, run.path, config)
+    if not project:  # 0.1.0 counted the paths of every pipeline from the top
+        parsed = replace(parsed, name=run.pipeline)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
     graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
-    return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules)
+    return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules, project=project)
 
 
 def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
@@ -193,7 +217,20 @@ def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], cont
 def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
     from gitml.core.parse import parse_pipeline  # with all that reads YAML: 40 ms that a file read before does without
 
-    return parse_pipeline(source.read(entry.oid), path, config.defaults)
+    parsed = parse_pipeline(source.read(entry.oid), path, config.defaults)
+    return replace(parsed, name=full_name(project_of_file(path), parsed.name))
+
+
+def _config(ws: Workspace, source: Source, project: str) -> Config:
+    """What holds for a project: the top's ``gitml.yaml``, with the defaults of its own in place of the top's."""
+    config = read_config(ws, source)
+    if not project:
+        return config
+    from gitml.core.parseconfig import parse_config
+
+    path = f"{project}/{configuration.PATH}"
+    entry = source.lookup(path)
+    return config_of(config, None if entry is None else parse_config(source.read(entry.oid), path))
 
 
 def read_config(ws: Workspace, source: Source) -> Config:
@@ -208,19 +245,21 @@ def read_config(ws: Workspace, source: Source) -> Config:
 
 def list_pipelines(ws: Workspace, rev: str | None = None) -> list[str]:
     """Names of the pipelines at `rev`, or in the work tree."""
-    return sorted(pipelines_in(open_source(ws, rev)))
+    source = open_source(ws, rev)
+    return sorted(pipelines_in(source, project_here(ws, source)))
 
 
-def pipelines_in(source: Source) -> dict[str, str]:
-    """Pipeline name -> path, for every file in the folder of pipelines."""
-    folder = source.lookup(FOLDER)
+def pipelines_in(source: Source, project: str = "") -> dict[str, str]:
+    """Pipeline name -> path, for every file in the folder of pipelines of a project."""
+    place = f"{project}/{FOLDER}" if project else FOLDER
+    folder = source.lookup(place)
     if folder is None or not folder.is_tree:
         return {}
     found = {}
     for name in source.children(folder.oid):
         stem, suffix = posixpath.splitext(name)
         if suffix in SUFFIXES and stem:
-            found[stem] = f"{FOLDER}/{name}"
+            found[full_name(project, stem)] = f"{place}/{name}"
     return found
 
 
@@ -230,31 +269,45 @@ def _with_experiment(graph: Graph, config: Config) -> Graph:
     return graph
 
 
-def _find(source: Source, pipeline: str | None, config: Config) -> tuple[str, Entry]:
+def _find(source: CommitSource | WorkTree, pipeline: str | None, config: Config, here: str = "") -> tuple[str, Entry]:
     name = config.pipeline if pipeline is None else pipeline
     if name is None:
-        known = pipelines_in(source)
+        known = pipelines_in(source, here)
         if len(known) != 1:
             if not known:
+                below = projects_below(source) if not here else []
                 raise UnknownPipelineError(
-                    "no pipeline here", where=f"{FOLDER}/*.yaml", hint="write one, or start with gitml init"
+                    "no pipeline here",
+                    where=f"{FOLDER}/*.yaml",
+                    hint=f"go to {' or '.join(below[:3])}, or name one: {below[0]}:NAME"
+                    if below
+                    else "write one, or start with gitml init",
                 )
             raise UnknownPipelineError(
                 f"which pipeline? there is {', '.join(sorted(known))}",
                 hint="name it, or set defaults.pipeline in gitml.yaml",
             )
         name = next(iter(known))
-    candidates = [name] if "/" in name else [f"{FOLDER}/{name}{suffix}" for suffix in SUFFIXES]
+    candidates = _candidates(name, here)
     for path in candidates:
         entry = source.lookup(path)
         if entry is not None and not entry.is_tree and not entry.is_submodule:
             return path, entry
-    known = pipelines_in(source)
+    known = pipelines_in(source, name.rpartition(":")[0] if ":" in name else here)
     raise UnknownPipelineError(
         f"no pipeline {name!r}{nearest(name, known)}",
         where=candidates[0],
         hint=_why_unseen(source, candidates),
     )
+
+
+def _candidates(name: str, here: str) -> list[str]:
+    """The paths that a pipeline may have that is called `name` in the project `here`."""
+    project, colon, stem = name.rpartition(":")
+    if not colon and "/" in name:
+        return [f"{here}/{name}", name] if here else [name]
+    project = project.strip("/") if colon else here
+    return [f"{project}/{FOLDER}/{stem}{suffix}".lstrip("/") for suffix in SUFFIXES]
 
 
 def _why_unseen(source: Source, candidates: Sequence[str]) -> str | None:

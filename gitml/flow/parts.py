@@ -21,7 +21,7 @@ from gitml.errors import InputError
 from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
 from gitml.flow.targets import target_name
-from gitml.repo.snapshot import WorkTree
+from gitml.repo.snapshot import WorkTree, WorkTreeFolder
 from gitml.repo.source import TreeSource
 from gitml.workspace import Workspace
 
@@ -36,8 +36,8 @@ class PartsFinder:
 
     def __init__(self, ws: Workspace, loaded: Loaded, clusters: Clusters | None = None, on: str | None = None) -> None:
         self.ws = ws
-        self.source = loaded.source
-        self.code = CodeFinder(loaded.source, ws.index)
+        self.source = loaded.files
+        self.code = CodeFinder(loaded.files, ws.index)
         self.clusters = clusters or Clusters(ws, loaded.config)
         self.on = on
         self.config = loaded.config
@@ -156,7 +156,7 @@ class PartsFinder:
                 for _, path in repository["imports"]
                 if path != "."
                 and self.source.lookup(path) is None
-                and isinstance(self.source, WorkTree)
+                and isinstance(self.source, (WorkTree, WorkTreeFolder))
                 and self.source.ignored(path)
             ]
             self.imports[key] = (
@@ -230,9 +230,9 @@ class PartsFinder:
         return place.entry
 
     def _why_missing(self, path: str) -> str:
-        if isinstance(self.source, WorkTree) and self.source.ignored(path):
+        if isinstance(self.source, (WorkTree, WorkTreeFolder)) and self.source.ignored(path):
             return "it is there but Git ignores it, so no commit can hold it: mend .gitignore or git add -f it"
-        restore = self.source.how_to_restore(path) if isinstance(self.source, WorkTree) else None
+        restore = self.source.how_to_restore(path) if isinstance(self.source, (WorkTree, WorkTreeFolder)) else None
         if restore:
             return restore
         return "commit it, or mend the path"

@@ -71,7 +71,7 @@ class Scheduler:
             task.ws,
             task.run.id,
             task.planner,
-            task.loaded.source,
+            task.loaded.files,
             executors,
             journal,
             indices,

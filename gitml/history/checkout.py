@@ -79,7 +79,11 @@ def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
                 where=f"run {output.run.id[:8]}",
                 hint="name a folder to write to",
             )
-    jobs = [_Job(output, root, os.path.join(root, place)) for output, place in placed if place is not None]
+    jobs = [
+        _Job(output, root, os.path.join(root, output.run.pipeline.rpartition(":")[0], place))
+        for output, place in placed
+        if place is not None
+    ]
     if not jobs or (selection.port is not None and len(jobs) < len(placed)):
         raise InputError(
             "the pipeline does not say where these outputs belong",

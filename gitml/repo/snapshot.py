@@ -16,7 +16,7 @@ from gitml.errors import InputError, IntegrityError
 from gitml.repo.durability import sync_objects
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
-from gitml.repo.source import TreeSource, tree_of_commit
+from gitml.repo.source import FolderSource, TreeSource, tree_of_commit
 from gitml.repo.status import PendingStatus, Status
 from gitml.repo.untracked import Untracked
 
@@ -157,6 +157,15 @@ class WorkTree:
     def top(self) -> Collection[str]:
         """The names at the root, untracked ones too. Marks nothing as used."""
         return {*self._source().top(), *(path.partition("/")[0] for path in self._look().untracked)}
+
+    def names_in(self, folder: str) -> Collection[str]:
+        """The names in a folder, untracked ones too. Marks nothing as used."""
+        below = folder + "/"
+        untracked = [path[len(below) :] for path in self._look().untracked if path.startswith(below)]
+        found = {*self._source().names_in(folder), *(path.partition("/")[0] for path in untracked)}
+        if any(below.startswith(path) for path in self._look().untracked if path.endswith("/")):
+            found.update(os.listdir(os.path.join(self._location.folder, folder)))
+        return found
 
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`, as Git stores it."""
@@ -299,6 +308,20 @@ class WorkTree:
     def _write_commit(self, content: bytes) -> str:
         said = git(self._location, "hash-object", "-t", "commit", "-w", "--stdin", input=content)
         return said.decode("ascii").strip()
+
+
+class WorkTreeFolder(FolderSource):
+    """A folder of the work tree, as if it were the root."""
+
+    inner: WorkTree
+
+    def ignored(self, path: str) -> bool:
+        """Whether something is at `path` that Git is told to ignore."""
+        return self.inner.ignored(self._whole(path))
+
+    def how_to_restore(self, path: str) -> str | None:
+        """The mend where `path` was deleted in the work tree."""
+        return self.inner.how_to_restore(self._whole(path))
 
 
 def _committer_time(commit: bytes) -> bytes:

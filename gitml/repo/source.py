@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Protocol
 
-from gitml.core.protocols import Entry
+from gitml.core.protocols import Entry, Source
 from gitml.errors import InputError
 from gitml.repo.objects import Objects
 
@@ -53,6 +54,11 @@ class TreeSource:
         """The names at the root."""
         return self._objects.tree(self.tree).keys()
 
+    def names_in(self, folder: str) -> Collection[str]:
+        """The names in a folder."""
+        entry = TreeSource.lookup(self, folder)
+        return self._objects.tree(entry.oid).keys() if entry is not None and entry.is_tree else ()
+
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`."""
         return self._objects.read(oid)
@@ -64,6 +70,46 @@ class CommitSource(TreeSource):
     def __init__(self, objects: Objects, commit: str) -> None:
         super().__init__(objects, tree_of_commit(objects.read(commit)))
         self.commit = commit
+
+
+class Wider(Source, Protocol):
+    """A Source that can list a folder without anything counting as used."""
+
+    def names_in(self, folder: str) -> Collection[str]:
+        """The names in a folder."""
+
+
+class FolderSource:
+    """The files of `folder` of another Source, as if it were the root."""
+
+    def __init__(self, inner: Wider, folder: str) -> None:
+        self.inner = inner
+        self.folder = folder
+
+    def lookup(self, path: str) -> Entry | None:
+        """What is at `path`."""
+        return self.inner.lookup(self._whole(path))
+
+    def link_above(self, path: str) -> str | None:
+        """The first link among the folders that lead to `path`, below the root."""
+        link = self.inner.link_above(self._whole(path))
+        below = self.folder + "/"
+        return link.removeprefix(below) if link is not None and link.startswith(below) else None
+
+    def children(self, oid: str) -> Mapping[str, Entry]:
+        """The names directly in the tree `oid`."""
+        return self.inner.children(oid)
+
+    def top(self) -> Collection[str]:
+        """The names at the root."""
+        return self.inner.names_in(self.folder)
+
+    def read(self, oid: str) -> bytes:
+        """The content of the blob `oid`."""
+        return self.inner.read(oid)
+
+    def _whole(self, path: str) -> str:
+        return f"{self.folder}/{path}" if path else self.folder
 
 
 def tree_of_commit(content: bytes) -> str:

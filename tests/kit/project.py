@@ -30,6 +30,7 @@ class Project:
     def __init__(self, path: str | os.PathLike[str], files: Mapping[str, str | bytes] | None = None) -> None:
         self.repo = Repository(path)
         self.environ = {**environment(), "HOME": os.path.join(self.repo.path, ".git")}
+        self.start = self.repo.path  # the folder in which commands are called
         self.events: list[Event] = []
         if files is not None:
             self.repo.commit("the project", files)
@@ -37,7 +38,7 @@ class Project:
     @contextmanager
     def workspace(self) -> Iterator[Workspace]:
         """A Workspace, closed in the end."""
-        ws = open_workspace(self.repo.path, self.environ)
+        ws = open_workspace(self.start, self.environ)
         try:
             yield ws
         finally:
