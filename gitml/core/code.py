@@ -20,6 +20,11 @@ from gitml.core.pyimports import FORMAT, Import, imports_of
 from gitml.errors import InputError
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_START = r"(?P<before>(?:^|[;&|(){}`\n]|\b(?:then|do|else|if|while|until)\b|!)[ \t]*)"
+_MAKES = re.compile(rf"{_START}(?P<command>mkdir|rmdir|rm|touch)\b(?P<words>(?:[ \t]+[^\s;&|()<>`#]+)*)", re.MULTILINE)
+_ASKS = re.compile(
+    rf"{_START}(?:cd|pushd|(?:test|\[\[?)[ \t]+(?:![ \t]+)?-[deLhwxrs])[ \t]+(?P<word>[^\s;&|()<>`]+)", re.MULTILINE
+)
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
 
 
@@ -88,13 +93,36 @@ def _words(step: GraphStep) -> Sequence[str]:
         return step.argv
     import shlex
 
-    script = _COMMENT.sub("", step.argv[0])
+    # What a script makes or removes itself is nothing that it needs of the commit.
+    script = _without_own(_COMMENT.sub("", step.argv[0]))
     # Rather a word too many than one too few: only those that name something of the commit count.
     in_script = _BETWEEN.split(script) + list(step.argv[1:])
     try:
         return in_script + shlex.split(script)
     except ValueError:  # a shell may make sense of it
         return in_script
+
+
+def _without_own(script: str) -> str:
+    """`script` without the words of ``mkdir``, ``rmdir``, ``rm`` and ``touch``, and without what is only asked of, or gone to, of
+    the folders that it makes: ``test -d out || mkdir out; cd out``."""
+    made: set[str] = set()
+
+    def dropped(match: re.Match[str]) -> str:
+        words = [word.strip("'\"").rstrip("/") for word in match["words"].split()]
+        if match["command"] == "mkdir":
+            made.update(word.removeprefix("./") for word in words if not word.startswith("-"))
+        return match["before"] + match["command"]
+
+    script = _MAKES.sub(dropped, script)
+    if not made:
+        return script
+
+    def left(match: re.Match[str]) -> str:
+        word = match["word"].strip("'\"").rstrip("/").removeprefix("./")
+        return match["before"] if word in made else match[0]
+
+    return _ASKS.sub(left, script)
 
 
 def _in_submodule(path: str) -> InputError:

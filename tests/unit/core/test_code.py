@@ -49,6 +49,26 @@ def test_words_that_name_nothing_of_the_tree_are_no_code(word: str) -> None:
     assert code_of(["a"], "cat", word) == []
 
 
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("mkdir -p data", []),
+        ("set -e\n  mkdir -p data/sub && python3 a.py", ["a.py"]),
+        ("mkdir data; cat data/x", ["data/x"]),
+        ("test -d data || mkdir data", []),
+        ("[ -d data ] || mkdir -p ./data/\ncd data", []),
+        ("if [ ! -d data ]; then mkdir data; fi", []),
+        ("rm -rf data; touch conf.yaml; rmdir 'data'", []),
+        ("cd data && ls", ["data"]),
+        ("test -f conf.yaml && python3 a.py", ["a.py", "conf.yaml"]),
+        ("mkdir out; cd data", ["data"]),
+        ("python3 a.py mkdir data", ["a.py", "data"]),
+    ],
+)
+def test_what_a_script_makes_or_removes_itself_is_no_code(script: str, found: list[str]) -> None:
+    assert code_of(["data/x", "conf.yaml", "a.py"], script, shell="sh") == found
+
+
 def test_modes_and_oids_are_those_of_git() -> None:
     source = MemorySource({"run.sh": Program("#!/bin/sh\n"), "lib/a": "a"})
     found = CodeFinder(source, MemoryFacts()).find(step("./run.sh", "lib"))
