@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitml.cli.loading import Asked, commit_of
@@ -12,8 +12,10 @@ from gitml.cli.terminal import paint, safe
 from gitml.cli.words import cells
 
 if TYPE_CHECKING:
+    from gitml.core.graph import GraphStep
     from gitml.core.plan import Plan
 
+_NONE: Mapping[str, GraphStep] = {}
 _COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "red"}
 
 
@@ -43,13 +45,13 @@ def show_plan(
             }
         )
         return plan
-    session.show(*plan_lines(plan))
+    session.show(*plan_lines(plan, loaded.graph.steps if session.verbose else {}))
     session.note(_summary(plan, commit, dirty))
     return plan
 
 
-def plan_lines(plan: Plan) -> Sequence[str]:
-    """One line a step."""
+def plan_lines(plan: Plan, steps: Mapping[str, GraphStep] = _NONE) -> Sequence[str]:
+    """One line a step; of those in `steps` also what is code of it, and why, where that is known."""
     names = {name: safe(name) for name in plan.decisions}
     wide = min(max(map(cells, names.values()), default=0), 40)
     lines = []
@@ -58,6 +60,11 @@ def plan_lines(plan: Plan) -> Sequence[str]:
         room = " " * max(0, wide - cells(names[name]))
         hint = f" ({safe(decision.hint)})" if decision.hint else ""
         lines.append(f"{word}  {names[name]}{room}  {safe(decision.reason)}{hint}")
+        if name in steps and decision.action is not None and steps[name].module is None:
+            from gitml.core.code import why_code
+
+            code = why_code(steps[name], decision.action.code)
+            lines += [f"         code {safe(path)}: {safe(why)}" for path, why in code]
     return lines
 
 

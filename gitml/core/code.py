@@ -88,6 +88,30 @@ def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports
     return CodeQuery(tuple(dict.fromkeys([*words, *imports.whole])), modules, step.code, clean, programs, imports.roots)
 
 
+def why_code(step: GraphStep, code: Iterable[CodeFile]) -> list[tuple[str, str]]:
+    """(path, why it is code of the step) of each file, in words."""
+    query = query_of(step, lambda word: True)
+    named = {paths.clean(word): word for word in reversed(query.words) if word}
+    modules = {name.replace(".", "/") for name in query.modules}
+    found = []
+    for file in code:
+        stem = file.path.removesuffix(".py").removesuffix("/__init__").removesuffix("/__main__")
+        if file.path in named:
+            why = f"named in the command as {named[file.path]}"
+        elif any(
+            file.path == at or file.path.startswith(f"{at}/") or fnmatch.fnmatchcase(file.path, at) for at in step.code
+        ):
+            why = "under code:"
+        elif stem in modules:
+            why = "run by -m"
+        elif file.mode == "120000":
+            why = "a link on the way"
+        else:
+            why = "imported, or behind a link"
+        found.append((file.path, why))
+    return found
+
+
 def _words(step: GraphStep) -> Sequence[str]:
     if not step.shell:
         return step.argv

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitml.core.action import ActionOutput
-from gitml.core.code import CodeFinder
+from gitml.core.code import CodeFinder, why_code
 from gitml.core.graph import Binding, GraphStep
 from gitml.errors import InputError
 from tests.kit.memory_source import Content, Link, MemoryFacts, MemorySource, Program, Submodule
@@ -318,3 +318,20 @@ def test_imports_of_a_blob_are_read_once_and_never_again_where_facts_are_kept() 
 def test_names_that_are_no_utf_8_are_code() -> None:
     assert code_of(["caf\udce9.py"], "python", "caf\udce9.py") == ["caf\udce9.py"]
     assert code_of(["d/caf\udce9.py"], "true", code=("d/*",)) == ["d/caf\udce9.py"]
+
+
+def test_each_file_of_the_code_is_told_with_why_it_is_code() -> None:
+    files = {**REAL, "main.py": "import lib", "lib.py": "", "conf/a.yaml": "", "pkg/run.py": "", "data/x": ""}
+    source = MemorySource(files)
+    asked = step("python3", "./main.py", "link/t.py", "-m", "pkg.run", "--in=data", code=("conf/*.yaml",))
+    code = CodeFinder(source, MemoryFacts()).find(asked)
+    assert dict(why_code(asked, code)) == {
+        "main.py": "named in the command as ./main.py",
+        "data": "named in the command as data",
+        "lib.py": "imported, or behind a link",
+        "conf/a.yaml": "under code:",
+        "pkg/run.py": "run by -m",
+        "link": "a link on the way",
+        "real/t.py": "imported, or behind a link",
+        "real/helper.py": "imported, or behind a link",
+    }
