@@ -237,7 +237,10 @@ def hostile_shell() -> None:
         os.dup2(2, fd, inheritable=True)
 
 
-@pytest.fixture(scope="module", params=[PIPELINE, CONFINED], ids=["normal", "strict"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(PIPELINE, id="normal"), pytest.param(CONFINED, id="strict", marks=pytest.mark.slow)],
+)
 def dumps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, Any], str]]:
     """(what a step was given, its ActionKey) from a plain shell and from a hostile one."""
     if request.param is CONFINED and not available()[0]:
