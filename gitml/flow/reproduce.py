@@ -13,8 +13,11 @@ from gitml.flow.load import load_recorded
 from gitml.flow.request import Emit, RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
+from gitml.history.runs import LATEST, Found, find_run
 from gitml.ledger.layout import record_folder
 from gitml.workspace import Workspace
+
+TAG = "reproduction"  # of runs that reproduce another
 
 
 class Difference(NamedTuple):
@@ -36,6 +39,22 @@ class Reproduction(NamedTuple):
     notes: tuple[str, ...]
 
 
+def find_original(ws: Workspace, text: str) -> Found:
+    """The run that is to be reproduced, as `find_run` finds it; ``latest`` is no run that itself reproduces another.
+
+    One that was cut off in the middle is recorded as what it is, a run that failed, and can show nothing.
+    """
+    first = found = find_run(ws, text)
+    back = 0
+    while text == LATEST and TAG in found.run.tags:
+        back += 1
+        try:
+            found = find_run(ws, f"{LATEST}~{back}")
+        except InputError:
+            return first
+    return found
+
+
 def reproduce(
     ws: Workspace, original: Run, emit: Emit, stop: StopSignal, *, allow_disabled: bool = False
 ) -> Reproduction:
@@ -46,7 +65,7 @@ def reproduce(
         reuse=False,
         experiment=original.experiment,
         message=f"reproduces {original.id[:8]}",
-        tags=("reproduction",),
+        tags=(TAG,),
         allow_disabled=allow_disabled,
     )
     run = run_pipeline(ws, loaded, request, emit, stop)

@@ -23,11 +23,10 @@ def command(session: Session, run: str, allow_disabled: bool) -> int:
     from gitml.cli.narrating import narrator_for
     from gitml.cli.stopping import Stopping
     from gitml.errors import InputError
-    from gitml.flow.reproduce import reproduce
-    from gitml.history.runs import find_run
+    from gitml.flow.reproduce import find_original, reproduce
 
     recover_killed(session.ws)
-    found = find_run(session.ws, run)
+    found = find_original(session.ws, run)
     if found.live is not None:
         raise InputError(f"run {found.run.id[:8]} is still going on", hint=f"gitml logs {found.run.id[:8]} -f")
     narrator = narrator_for(session)

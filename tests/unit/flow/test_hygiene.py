@@ -220,16 +220,31 @@ def test_what_can_not_be_made_again_is_named_and_not_mended(tmp_path: Path) -> N
     assert (fault.kind, fault.mended) == ("corrupt", None)
 
 
-def test_a_foreign_file_and_a_touched_object_are_found_and_mended(project: Project) -> None:
+def test_objects_that_were_copied_with_the_repository_are_no_faults_and_are_as_they_were_again(
+    project: Project, tmp_path: Path
+) -> None:
+    import shutil
+
+    run = project.run()
+    for name, copy in (("plain", shutil.copyfile), ("with modes", shutil.copy)):
+        shutil.copytree(project.repo.path, tmp_path / name, symlinks=True, copy_function=copy)
+        copied = Project(tmp_path / name)
+        path = copied.object_path(run.steps[0].outputs[0].digest)
+        assert os.stat(path).st_mtime != os.stat(project.object_path(run.steps[0].outputs[0].digest)).st_mtime
+        assert faults(copied) == []
+        assert os.stat(path).st_mtime == os.stat(project.object_path(run.steps[0].outputs[0].digest)).st_mtime
+        assert outcomes(copied.run()) == {"a": "reused", "b": "reused"}
+
+
+def test_a_foreign_file_is_found_and_mended(project: Project) -> None:
     run = project.run()
     path = project.object_path(run.steps[0].outputs[0].digest)
-    os.chmod(path, 0o644)
     foreign = os.path.join(os.path.dirname(path), "notes.txt")
     with open(foreign, "w") as file:
         file.write("mine")
-    assert {fault.kind for fault in faults(project)} == {"touched", "foreign"}
+    assert {fault.kind for fault in faults(project)} == {"foreign"}
     mended = {fault.kind: fault.mended for fault in faults(project, repair=True)}
-    assert mended == {"touched": "its mode and time are restored", "foreign": "moved to the quarantine"}
+    assert mended == {"foreign": "moved to the quarantine"}
     assert faults(project) == []
 
 
