@@ -222,6 +222,10 @@ class Projection:
                 os.replace(fresh, self.path)
             except OSError as error:
                 raise machine_error(error, self.path, "the registry's index can't be made") from error
+            except Exception as error:  # SQLAlchemy is not loaded but here, and wraps what sqlite3 said
+                if isinstance(cause := getattr(error, "orig", error), sqlite3.Error):
+                    raise self._refused(cause) from error
+                raise
             self._db = self._good()
         if self._db is None:
             raise MachineError("the registry's index can't be made", where=self.path, hint="see who else writes there")

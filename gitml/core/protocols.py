@@ -246,7 +246,8 @@ class TaskOutput(NamedTuple):
 
 
 class TaskFinished(NamedTuple):
-    """How an attempt ended: outcome is ``done``, ``failed``, ``timeout``, ``cancelled`` or ``lost`` (its worker died).
+    """How an attempt ended: outcome is ``done``, ``failed``, ``timeout``, ``cancelled``, ``lost`` (its worker died) or
+    ``machine`` (the disk or the system refused what gitml needs for it).
 
     `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
     `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`

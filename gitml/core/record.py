@@ -40,6 +40,8 @@ DAYS_PARTIAL_STAYS = 14
 
 RUN_STATES = ("running", "succeeded", "failed", "cancelled")
 OUTCOMES = ("executed", "reused", "failed", "skipped", "cancelled")
+MACHINE = "machine"
+"""The outcome of an attempt that the disk or the system of its machine hindered: the step can't be blamed."""
 
 
 class LogRef(NamedTuple):
@@ -134,6 +136,12 @@ class Run(NamedTuple):
             if step.name == name:
                 return step
         return None
+
+    def is_hindered(self) -> bool:
+        """Whether it failed as the disk or the system of a machine hindered a step."""
+        return any(
+            step.outcome == "failed" and step.attempts and step.attempts[-1].outcome == MACHINE for step in self.steps
+        )
 
     def metrics(self) -> dict[str, float]:
         """Every metric of the run as ``step.metric``."""

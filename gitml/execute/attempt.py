@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gitml.core.action import ALONE, Action
 from gitml.core.protocols import TaskFinished
-from gitml.core.record import LogRef
+from gitml.core.record import MACHINE, LogRef
 from gitml.core.result import Cost, OutputRef
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
@@ -63,6 +63,14 @@ def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report
     return finished._replace(partial=kept.outputs, warnings=kept.notes)
 
 
+def is_of_disk(error: BaseException | None) -> bool:
+    """Whether a disk or the system refused something, which no step can be blamed for."""
+    return isinstance(error, OSError) and error.errno in _OF_DISK
+
+
+_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
+
+
 def _masked(finished: TaskFinished, mask: Mask) -> TaskFinished:
     """The end of an attempt without what is secret in its words."""
     error, hint = (None if text is None else mask.text(text) for text in (finished.error, finished.hint))
@@ -98,13 +106,15 @@ def _outcome(
         return finished._replace(bad_inputs=(error.digest,))
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where else ""
-        finished = _unfinished(job, "failed", neutral(error.message) + where, error.hint, log, services)
+        how = MACHINE if is_of_disk(error.__cause__) else "failed"
+        finished = _unfinished(job, how, neutral(error.message) + where, error.hint, log, services)
         # what a step asks for that is not here is not here the next time; what builds an environment may have been offline
         return finished._replace(retry=realised is None or not isinstance(error, InputError))
     except OSError as error:
         where = f" ({neutral(str(error.filename))})" if error.filename else ""
         hint = how_to_mend(error, str(error.filename or sandbox.root))
-        finished = _unfinished(job, "failed", f"{error.strerror or error}{where}", hint, log, services)
+        how = MACHINE if is_of_disk(error) else "failed"
+        finished = _unfinished(job, how, f"{error.strerror or error}{where}", hint, log, services)
         return finished._replace(retry=error.errno != errno.ENOSYS)  # no kernel learns to confine a step meanwhile
 
 

@@ -12,7 +12,7 @@ from gitml.core.events import Note, StepOutput, StepPrepares, StepRetried, StepS
 from gitml.core.graph import GraphStep
 from gitml.core.plan import Decision
 from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
-from gitml.core.record import Attempt, StepRun
+from gitml.core.record import MACHINE, Attempt, StepRun
 from gitml.core.result import STRICT, ActionResult, Cost, OutputRef
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import Failed, hint_for
@@ -235,7 +235,9 @@ class Attempts:
                 Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
             )
         lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
-        again = event.outcome in ("failed", "timeout", "lost") and len(attempts) <= step.retries + min(lost, LOSSES)
+        again = event.outcome in ("failed", "timeout", "lost", MACHINE) and len(attempts) <= step.retries + min(
+            lost, LOSSES
+        )
         if again and event.retry and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)

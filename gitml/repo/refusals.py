@@ -92,6 +92,10 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
 )
 
 
+_DISK = re.compile(r"No space left|Disk quota|Input/output error|Read-only file system")
+_THERE = re.compile(r"^remote: |remote unpack|unpacker error|^!")  # lines that tell of the other side
+
+
 def explain(location: Location, what: str, remote: str, text: str) -> GitmlError:
     """The error for ``git WHAT`` with `remote`, which wrote `text` to its stderr. No password of a URL is in it."""
     text = without_secrets(text)
@@ -109,6 +113,11 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
                 hint=f"git remote add {where} URL",
             )
     told = _told(text)
+    here = "\n".join(line for line in text.splitlines() if not _THERE.search(line))
+    if _DISK.search(here):  # whatever else git makes of it: fetching, it unpacks here
+        return MachineError(
+            f"git {what}: {_told(here)}", where=location.folder, hint=f"free or mend this disk; {_SAME}"
+        )
     for pattern, kind, message, hint in _MEANINGS:
         if re.search(pattern, text):
             return kind(message.format(told=told), where=where, hint=hint.format(what=what, remote=where))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gitml.cli.asking import Manner, Wanted, check_to_run, load_to_run, manner_options, wanted_options
-from gitml.cli.errors import DONE, FAILED
+from gitml.cli.errors import DONE, FAILED, MACHINE
 from gitml.cli.loading import on_option
 from gitml.cli.session import Session, verb
 from gitml.errors import InputError
@@ -69,4 +69,6 @@ def command(
         session.show_json(run_as_json(run))
     if run.status == "cancelled":
         return stopping.exit_code
-    return DONE if run.status == "succeeded" else FAILED
+    if run.status == "succeeded":
+        return DONE
+    return MACHINE if run.is_hindered() else FAILED
