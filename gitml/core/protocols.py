@@ -73,8 +73,11 @@ class Store(Protocol):
     def take_file(self, path: str) -> tuple[Digest, int]:
         """Moves a regular file in; gives its Digest and size."""
 
-    def take_tree(self, path: str) -> tuple[Digest, int]:
-        """Moves a directory in; gives its Digest and the bytes of its files. InputError naming what can't be kept."""
+    def take_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
+        """Moves a directory in; gives its Digest and the bytes of its files. InputError naming what can't be kept.
+
+        With `leave` files that need not be moved may stay where they are, for the caller to remove.
+        """
 
     def place_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
         """Puts a Blob at `path` by reflink, hard link or copy, verified as `open` does. IntegrityError when missing or bad."""

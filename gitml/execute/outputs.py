@@ -51,8 +51,10 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: PlacingStore
     for output in outputs:
         path = f"{work}/{output.mount}"
         try:
-            take = store.take_tree if output.kind == "directory" else store.take_file
-            digest, size = take(path)
+            if output.kind == "directory":  # what is left of it goes with the sandbox, once the step counts as finished
+                digest, size = store.take_tree(path, leave=True)
+            else:
+                digest, size = store.take_file(path)
         except FileNotFoundError as error:
             raise InputError(f"output {output.name} ({output.mount}) went away while it was taken") from error
         except InputError as error:

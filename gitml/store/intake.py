@@ -41,8 +41,11 @@ def take_file(store: LocalStore, path: str) -> tuple[Digest, int]:
     return digest, size
 
 
-def take_tree(store: LocalStore, path: str) -> tuple[Digest, int]:
-    """Moves a directory in; gives its Digest and the bytes of its files. Nothing is left at `path`."""
+def take_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Digest, int]:
+    """Moves a directory in; gives its Digest and the bytes of its files. Nothing is left at `path`, unless it may be.
+
+    With `leave` what was copied, or known already, is left there: whoever removes the folders above need not be waited for.
+    """
     intake = _Intake(store, path)
     with Guard(path):
         try:
@@ -62,6 +65,8 @@ def take_tree(store: LocalStore, path: str) -> tuple[Digest, int]:
             os.close(fd)
         intake.flush()
         intake.flush_listings(root=digest)
+    if leave:
+        return digest, size
     import shutil
 
     with Guard(path):
@@ -79,6 +84,7 @@ class _Intake:
         self.contents: dict[Digest, bytes] = {}  # targets of links
         self.listings: dict[Digest, bytes] = {}
         self.device: int | None = None
+        self.was_known = False  # the last file: then the next may be, and is only read at first
 
     def __enter__(self) -> None:
         return None
@@ -105,24 +111,32 @@ class _Intake:
                 if not stat.S_ISREG(found.st_mode):
                     raise _not_kept(found.st_mode, shown)
                 executable = bool(found.st_mode & stat.S_IXUSR)
+                if self.was_known and found.st_size <= disk.SMALL:
+                    digest = disk.digest_fd(fd, found.st_size)
+                    if _moment(os.fstat(fd)) != _moment(found):
+                        raise _changed(shown)
+                    if digest in self.files or store.holds(digest, found.st_size):
+                        return digest, found.st_size, executable
+                    os.lseek(fd, 0, os.SEEK_SET)
                 if self._can_move(fd, found):
                     found = os.fstat(fd)
                     hashed = disk.digest_while_syncing if store.durable else disk.digest_fd
                     digest = hashed(fd, found.st_size)
                     pending = Pending(digest, path, found.st_ino, disk.changed_if_large(found))
-                    if early:
-                        disk.start_writing(fd)
                 else:
                     pending = self._copied(fd, found)
                     digest = pending.digest
                 if _moment(os.fstat(fd)) != _moment(found):
                     store.drop_temporaries([pending])
                     raise _changed(shown)
+                self.was_known = digest in self.files or store.holds(digest, found.st_size)
+                if not self.was_known:
+                    self.files[digest] = pending
+                    if early and store.durable:
+                        disk.start_writing(fd)
             finally:
                 os.close(fd)
-        if digest not in self.files and not store.holds(digest, found.st_size):
-            self.files[digest] = pending
-        elif pending.path != path:
+        if self.was_known and pending.path != path:
             os.unlink(pending.path)
         return digest, found.st_size, executable
 

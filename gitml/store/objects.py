@@ -101,8 +101,24 @@ class LocalStore(ObjectFolder):
         if size > disk.SMALL:
             return self.is_sound(digest, size)
         path = self.path_of(digest)
-        if not os.path.lexists(path):
-            return False
+        with Guard(path):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            except OSError:
+                fd = -1  # what lies there is looked at below
+            if fd >= 0:
+                try:
+                    found = os.fstat(fd)
+                    if (
+                        disk.is_untouched(found)
+                        and found.st_size == size
+                        and digest_of(disk.read_all(fd, size)) == digest
+                    ):
+                        return True
+                finally:
+                    os.close(fd)
         return self.is_sound(digest, size) and (self.check(digest) is None or self.settle(digest))
 
     def take_file(self, path: str) -> tuple[Digest, int]:
@@ -111,11 +127,11 @@ class LocalStore(ObjectFolder):
 
         return take_file(self, path)
 
-    def take_tree(self, path: str) -> tuple[Digest, int]:
+    def take_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
         """Moves a directory in; gives its Digest and the bytes of its files. InputError naming what can't be kept."""
         from gitml.store.intake import take_tree
 
-        return take_tree(self, path)
+        return take_tree(self, path, leave)
 
     def temporary(self) -> str:
         """A new path in `objects/tmp`, which is made when missing."""

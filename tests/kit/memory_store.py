@@ -60,7 +60,7 @@ class MemoryStore:
         os.unlink(path)
         return self.put(content), len(content)
 
-    def take_tree(self, path: str) -> tuple[Digest, int]:
+    def take_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
         if not os.path.isdir(path) or os.path.islink(path):
             raise InputError("not a directory", where=path)
         taken = self._walk(path, "")

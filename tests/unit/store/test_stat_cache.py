@@ -143,6 +143,42 @@ def test_a_spoilt_entry_costs_a_hash_and_no_more(store: LocalStore, kept: Digest
     assert is_known(store, kept)
 
 
+def test_a_directory_of_known_files_is_taken_in_again_without_touching_them(store: LocalStore, tmp_path: Path) -> None:
+    def made(name: str, *more: str) -> str:
+        folder = tmp_path / name
+        (folder / "deep").mkdir(parents=True)
+        for number in range(50):
+            (folder / "deep" / f"{number:02d}").write_text(f"file {number}")
+        for new in more:
+            (folder / "deep" / new).write_text(new)
+        return str(folder)
+
+    first = store.take_tree(made("first"), leave=True)
+    assert not list((tmp_path / "first/deep").iterdir()), "new files are moved"
+    assert again(store).take_tree(made("second"), leave=True) == first
+    left = list((tmp_path / "second/deep").iterdir())
+    assert len(left) >= 49, "none but the first is looked at with a view to moving it"
+    assert {path.stat().st_nlink for path in left} == {1}
+    digest, _ = again(store).take_tree(made("third", "10a", "40a"), leave=True)
+    assert [entry.name for entry in store.listing(store.listing(digest)[0].digest)][11] == b"10a"
+    assert store.read(store.listing(store.listing(digest)[0].digest)[11].digest) == b"10a"
+    assert again(store).take_tree(made("fourth")) == first
+    assert not (tmp_path / "fourth").exists()
+
+
+def test_a_damaged_object_is_no_reason_to_give_up_a_good_copy_of_it(store: LocalStore, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            (tmp_path / name / str(number)).write_text(f"file {number}")
+    digest, _ = store.take_tree(str(tmp_path / "first"))
+    spoilt = store.listing(digest)[2].digest
+    write_and_hide_it(store.path_of(spoilt), at=2)
+    assert again(store).take_tree(str(tmp_path / "second"), leave=True)[0] == digest
+    assert store.read(spoilt) == b"file 2"
+    assert store.is_quarantined(spoilt)
+
+
 def test_an_entry_goes_with_its_object(store: LocalStore, kept: Digest) -> None:
     store.delete(kept)
     assert [path for path in Path(store.root, "checked").rglob("*") if path.is_file()] == []
