@@ -127,6 +127,10 @@ class Workspace:
         """What can be looked up, level with the log of runs and with what any git fetched of other logs."""
         self.make_folders()
         index = Index(os.path.join(self.root, "index.db"), self.sharing, looking=self.looking)
+        if index.aside is not None:
+            durability.announce(
+                f"the index could not be used and is made anew from the records; it is {index.aside} now"
+            )
         try:
             self._level(index)
         except MachineError:

@@ -13,6 +13,7 @@ from gitml.errors import InputError
 from gitml.history import contents
 from gitml.history.onfile import tree_of_folder
 from gitml.history.selecting import Output, Selection
+from gitml.repo.durability import sync_path, sync_tree
 from gitml.workspace import Workspace
 
 
@@ -223,17 +224,29 @@ def _write(ws: Workspace, job: _Job, state: str) -> Written:
     output = job.output
     if state != "unchanged":
         folder = os.path.dirname(job.path)
-        os.makedirs(folder, exist_ok=True)
+        above = _made(folder)
         fresh = os.path.join(folder, f".gitml-{os.urandom(6).hex()}")
         try:
             if output.ref.is_tree:
                 _make_tree(ws, output.ref.digest, fresh, "")
             else:
                 _make_file(ws, output.ref.digest, fresh, executable=output.ref.executable)
+            sync_tree(fresh)
             _move_in(fresh, job.path)
+            for place in above:
+                sync_path(place)
         finally:
             _remove(fresh)
     return Written(output.step.name, output.ref.name, job.path, output.ref.size, state)
+
+
+def _made(folder: str) -> list[str]:
+    """Makes a folder and those above it; every folder whose names this changed, and itself."""
+    changed = [folder]
+    while not os.path.isdir(changed[-1]):
+        changed.append(os.path.dirname(changed[-1]))
+    os.makedirs(folder, exist_ok=True)
+    return changed
 
 
 def _move_in(fresh: str, path: str) -> None:

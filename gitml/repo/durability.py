@@ -107,6 +107,20 @@ def sync_path(path: str) -> None:
         raise machine_error(error, path, "can't write to disk") from error
 
 
+def sync_tree(path: str) -> None:
+    """Has a file, or a folder with all below it, written to the disk. MachineError when that fails."""
+    waiting = [path]
+    for place, folders, names in os.walk(path):
+        waiting += [os.path.join(place, name) for name in (*folders, *names)]
+    try:
+        if len(waiting) < _MANY or not _sync_file_system(path):
+            for one in waiting:
+                if not os.path.islink(one):
+                    _sync(one)
+    except OSError as error:
+        raise machine_error(error, path, "can't write to disk") from error
+
+
 def _mark_path(location: Location) -> str:
     return os.path.join(location.common_dir, "gitml", _MARK)
 

@@ -32,6 +32,7 @@ class Database:
         self.only_looks = looking
         self.detached = False
         self.fresh = False
+        self.aside: str | None = None  # where one went that was damaged or of another version
         self._lost = False
         self._db = self._opened()
 
@@ -193,6 +194,7 @@ class Database:
         for part in _PARTS:
             try:
                 os.rename(self.path + part, f"{self.path}.bad-{n}{part}")
+                self.aside = self.aside or f"{self.path}.bad-{n}"
             except FileNotFoundError:
                 continue
 

@@ -139,3 +139,13 @@ def test_a_plan_leaves_no_object_unsynced(project: Project, tmp_path: Path) -> N
     newest = max(path.stat().st_mtime_ns for path in objects(project) - before)
     after = (project.path / ".git/gitml/synced").stat().st_mtime_ns
     assert after >= newest > mark
+
+
+def test_an_index_that_a_cut_spoiled_is_set_aside_and_that_is_said(project: Project) -> None:
+    index = project.path / ".git/gitml/index.db"
+    for part in ("-wal", "-shm"):
+        index.with_name(index.name + part).unlink(missing_ok=True)
+    index.write_bytes(b"\0" * 8192)
+    done = project.do("log", "--json")
+    assert f"it is {index}.bad-1 now" in done.err
+    assert len(done.json) == 1

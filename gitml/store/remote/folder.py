@@ -196,6 +196,7 @@ class FolderRemote:
         rights = stat.S_IMODE(os.stat(above).st_mode)
         if len(folder) > len(self.root.rstrip("/")) or rights & stat.S_ISGID:
             os.chmod(folder, rights)
+        disk.sync_path(os.path.realpath(above))
 
     def _publish(self, fresh: str, fd: int, path: str) -> None:
         os.fchmod(fd, 0o444)
