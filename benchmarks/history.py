@@ -1,4 +1,4 @@
-"""A long history: `gitml log` and recording a run in a repository with 10 and with 100,000 recorded runs.
+"""A long history: `gitml log`, gc, fsck and recording a run in a repository with 10 and with 100,000 recorded runs.
 
 The long history is a real run's record many times over, each under an id and a time of its own, put into the record log's
 ref with `git fast-import` in the format that docs/formats.md describes, as a fetch would bring it.
@@ -98,7 +98,14 @@ def main() -> int:
     def run(tool: GitmlCommit) -> Sample:
         return measured(tool.command(), tool.root, tool.environment())
 
+    def keep(tool: GitmlCommit, *args: str) -> Sample:
+        return measured([gitml, *args], tool.root, tool.environment())
+
     samples = {f"first log after a fetch, {options.runs} runs": [log(many)]}
+    for name, tool in ((FEW, few), (options.runs, many)):
+        samples[f"gc -n, {name} runs"] = [keep(tool, "gc", "-n")]
+        samples[f"gc -n --keep-last 3, {name} runs"] = [keep(tool, "gc", "-n", "--keep-last", "3")]
+        samples[f"fsck, {name} runs"] = [keep(tool, "fsck")]
     samples |= in_turn(
         {
             f"log, {FEW} runs": lambda: log(few),
@@ -109,10 +116,11 @@ def main() -> int:
         options.rounds,
     )
     rows = [
-        [name, seconds(median_wall(taken)), megabytes(max(s.peak for s in taken))] for name, taken in samples.items()
+        [name, seconds(median_wall(taken)), seconds(min(s.cpu for s in taken)), megabytes(max(s.peak for s in taken))]
+        for name, taken in samples.items()
     ]
     print(f"### A history of {options.runs} runs, {options.rounds} rounds\n")
-    print(table(["", "s", "peak MB"], rows))
+    print(table(["", "s", "CPU s", "peak MB"], rows))
     ratio = median_ratio(
         samples[f"cached run and its record, {options.runs} runs"], samples[f"cached run and its record, {FEW} runs"]
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitml.core.protocols import Facts
 from gitml.errors import GitmlError, MachineError, machine_error
 from gitml.execute.environments import Environments
-from gitml.ledger.layout import FETCHED, TIP
+from gitml.ledger.layout import FETCHED, NEWER, TIP
 from gitml.permissions import Sharing, can_be_written
 from gitml.repo import durability
 from gitml.repo.discover import discover
@@ -184,6 +184,13 @@ class Workspace:
             sync(index, self.records, self.objects, self.tell_of_many)
         if news:
             index.set_meta(FETCHED, seen)
+        newer = index.meta(NEWER)
+        if newer is not None:
+            from gitml.ledger.verifying import Refused
+
+            what = "1 record is" if newer == "1" else f"{newer} records are"
+            why = f"{what} a newer gitml's, left as they are and not shown"
+            self.tell_of_refused(Refused(RUNS_REF, why))
 
     def _tip(self) -> str | None:
         try:

@@ -44,6 +44,10 @@ MACHINE = "machine"
 """The outcome of an attempt that the disk or the system of its machine hindered: the step can't be blamed."""
 
 
+class NewerFormatError(ValueError):
+    """A record that a newer gitml wrote: not damaged, and not to be treated as if it said nothing."""
+
+
 class LogRef(NamedTuple):
     """A kept log: its Blob and how many bytes the step wrote (more than the Blob holds when it was cut)."""
 
@@ -288,7 +292,7 @@ def decode_run(data: bytes, read: Callable[[str], bytes] | None = None) -> Run:
     """
     try:
         raw: dict[str, Any] = json.loads(data)
-        _check_format(raw["format"])
+        check_format(raw["format"])
         if raw["status"] not in RUN_STATES:
             raise ValueError(f"unknown status {raw['status']!r}")
         return Run(
@@ -322,10 +326,13 @@ def decode_run(data: bytes, read: Callable[[str], bytes] | None = None) -> Run:
         raise ValueError(f"not a run record: {error!r}") from error
 
 
-def _check_format(number: Any) -> None:
+def check_format(number: Any) -> None:
+    """NewerFormatError or ValueError, naming both, for a record of a format that this gitml does not read."""
     if type(number) is not int or number not in FORMATS:
-        newer = "; a newer gitml wrote it" if type(number) is int and number > FORMATS[-1] else ""
-        raise ValueError(f"run record of format {str(number)[:20]}; this gitml reads up to {FORMATS[-1]}{newer}")
+        message = f"run record of format {str(number)[:20]}; this gitml reads up to {FORMATS[-1]}"
+        if type(number) is int and number > FORMATS[-1]:
+            raise NewerFormatError(f"{message}; a newer gitml wrote it")
+        raise ValueError(message)
 
 
 def _steps_of(raw: Mapping[str, Any], read: Callable[[str], bytes] | None) -> Iterable[Mapping[str, Any]]:

@@ -14,6 +14,9 @@ from gitml.core.result import size_from_json
 LFS = "lfs"
 SCHEMES = ("s3", "gs", "az", "ssh", "file")
 MANIFEST_FORMAT = 1
+MANIFEST_LARGEST = 128 << 20
+"""Bytes of a manifest; of one with more no more than that is read."""
+_MANIFEST_VALUES = 2_000_000  # commas in one: two values for each object, and what else a hostile one holds
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z")
 _SECRET = re.compile(r"[^/@]*:[^/@]*@")
@@ -90,6 +93,10 @@ def problem_with_option(name: str, value: str) -> str | None:
     return "credentials don't belong in gitml.yaml" if "@" in value else None
 
 
+class NewerManifestError(ValueError):
+    """A manifest that a newer gitml wrote: it is not damaged, and not to be written anew."""
+
+
 class Stored(NamedTuple):
     """An object by its Digest, and its size in bytes."""
 
@@ -126,10 +133,16 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def decode_manifest(data: bytes, tree: Digest) -> Manifest:
     """The manifest of `tree` in `data`; ValueError when it is none, or another's, or of a newer format."""
+    if not data:
+        raise ValueError("an empty manifest, or no ordinary file")
+    if len(data) > MANIFEST_LARGEST or data.count(b",") > _MANIFEST_VALUES:
+        raise ValueError(f"a manifest of more than {MANIFEST_LARGEST >> 20} MiB, or of more than a million objects")
     try:
         raw = json.loads(data)
         if raw["format"] != MANIFEST_FORMAT:
-            raise ValueError(f"a manifest of format {raw['format']!r}; this gitml reads format {MANIFEST_FORMAT}")
+            what = f"a manifest of format {str(raw['format'])[:20]}; this gitml reads format {MANIFEST_FORMAT}"
+            newer = type(raw["format"]) is int and raw["format"] > MANIFEST_FORMAT
+            raise NewerManifestError(what) if newer else ValueError(what)
         if from_hex(raw["tree"]) != tree:
             raise ValueError("the manifest of another directory")
         return Manifest(

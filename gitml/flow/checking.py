@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import groupby, islice, tee
 
 from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
-from gitml.core.record import decode_run
+from gitml.core.record import Run, decode_run
 from gitml.core.result import OutputRef
 from gitml.core.steprows import rows_of
 from gitml.errors import GitmlError, IntegrityError, MachineError
@@ -21,10 +24,11 @@ from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
 from gitml.history.submissions import submitted_commit
-from gitml.ledger.layout import folder_of, parse_path, steps_path
+from gitml.ledger.layout import LARGEST, folder_of, parse_path, record_folder, steps_path
 from gitml.ledger.pointers import parse_pointer
-from gitml.ledger.runs import read_run, recorded_runs
+from gitml.ledger.runs import read_run
 from gitml.ledger.verifying import is_beside
+from gitml.repo.objects import Header
 from gitml.store import fsck
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -37,9 +41,12 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
     try:
         yield from source_faults(ws, repair)
         yield from _refs(ws, repair)
-        yield from _records(ws)
-        yield from _origins(ws)
-        yield from _index(ws, repair)
+        listed = _Listed(ws)
+        yield from _records(ws, listed)
+        for origin, what in listed.lost.items():
+            if origin not in listed.bad:  # which is named already
+                yield Fault("records", "origin", f"run {origin}", what)
+        yield from _index(ws, listed, repair)
         lost: list[fsck.Fault] = []
         seen: set[str] = set()
         for fault in fsck.check_objects(ws.store, deep):
@@ -78,20 +85,85 @@ def _is_digest(name: str) -> bool:
 
 def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
-    for digest, size in ws.index.output_trees().items():
+    for digest, size in ws.index.output_trees():
         if ws.store.check(digest) != "missing":
             yield from fsck.check_tree(ws.store, digest, size)
 
 
-def _records(ws: Workspace) -> Iterator[Fault]:
+class _Listed:
+    """The runs that the log has, compared with the index a day at a time: of a million the ids alone would be large."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self.index = ws.index
+        self.day = ""
+        self.ids: set[str] = set()
+        self.known = 0  # runs that both have
+        self.unknown: list[str] = []  # some that the index lacks
+        self.lost: dict[
+            str, str
+        ] = {}  # runs that no record tells of, and what names them: their records were lost, or never sent
+        self.bad: set[str] = set()  # runs whose record can't be read
+        self._live = set(os.listdir(ws.live))
+        self._is_known = lru_cache(10_000)(ws.index.has_run)
+
+    def note(self, folder: str) -> None:
+        """A record's folder, in the order of the log."""
+        day, _, id = folder[len("runs/") :].rsplit("/", 2)
+        if day != self.day:
+            self.end()
+            self.day = day
+        self.ids.add(id)
+
+    def note_origins(self, run: Run) -> None:
+        """What a run that was recorded reused."""
+        for step in run.steps:
+            origin = step.origin
+            if origin is not None and not self._is_known(origin) and origin not in self._live:
+                self.lost.setdefault(
+                    origin, f"step {step.name} of run {run.id} was reused from it, and no record has it"
+                )
+
+    def end(self) -> None:
+        """No more of this day comes."""
+        if self.ids:
+            there: set[str] = set()
+            with contextlib.suppress(ValueError, OverflowError):  # a path that no run has
+                year, month, day = map(int, self.day.split("/"))
+                begin = calendar.timegm((year, month, day, 0, 0, 0))
+                there = self.index.ids_between(begin, begin + 86400)
+            self.known += len(self.ids & there)
+            self.unknown += sorted(self.ids - there)[: 20 - len(self.unknown)]
+        self.ids.clear()
+
+
+def _records(ws: Workspace, listed: _Listed) -> Iterator[Fault]:
     """Records that contradict themselves; Git's own `fsck` sees to the objects that hold them."""
-    files = [(path, oid) for _, path, oid in ws.records.since(None)]
-    steps = {path: oid for path, oid in files if "/steps/" in path}
-    contents = ws.objects.read_those_here([oid for _, oid in files])
-    for (path, _), (_, content) in zip(files, contents, strict=True):
-        problem = "its Git object is missing" if content is None else _problem_of_record(ws, path, content, steps)
-        if problem:
-            yield Fault("records", "record", path, problem)
+    tip = ws.records.tip()
+    if tip is None:
+        return
+    asked, given = tee(ws.records.difference(None, tip).added())
+    contents = ws.objects.read_within((item.oid for item in asked), LARGEST)
+    files = zip(given, contents, strict=True)
+    for folder, group in groupby(files, lambda file: folder_of(file[0].path)):
+        steps: dict[str, str] = {}
+        run: bytes | None = None
+        for item, (header, content) in group:
+            problem = _problem_of_file(item.path, header, content)
+            if problem:
+                listed.bad.add(folder[-16:])
+                yield Fault("records", "record", item.path, problem)
+            elif item.path == f"{folder}/run.json" and parse_path(item.path) is not None:
+                run = content
+                listed.note(folder)
+            elif "/steps/" in item.path:
+                steps[item.path] = item.oid
+        if run is not None:
+            try:
+                listed.note_origins(_run_of(ws, folder, run, steps))
+            except (ValueError, IntegrityError) as error:
+                listed.bad.add(folder[-16:])
+                yield Fault("records", "record", f"{folder}/run.json", str(error))
+    listed.end()
 
 
 def _refs(ws: Workspace, repair: bool) -> Iterator[Fault]:
@@ -107,32 +179,18 @@ def _refs(ws: Workspace, repair: bool) -> Iterator[Fault]:
         yield Fault("refs", "ref", ref, "it names no object that is here", done)
 
 
-def _origins(ws: Workspace) -> Iterator[Fault]:
-    """Steps that were reused from runs that no record tells of: their records were lost, or never sent."""
-    recorded = {row.id for row in ws.index.runs(limit=None)}
-    live = set(os.listdir(ws.live))
-    named: dict[str, str] = {}
-    for run in recorded_runs(ws.records, ws.objects):
-        for step in run.steps:
-            if step.origin is not None and step.origin not in recorded and step.origin not in live:
-                named.setdefault(
-                    step.origin, f"step {step.name} of run {run.id} was reused from it, and no record has it"
-                )
-    for origin, what in named.items():
-        yield Fault("records", "origin", f"run {origin}", what)
-
-
-def _problem_of_record(ws: Workspace, path: str, content: bytes, steps: Mapping[str, str]) -> str | None:
+def _problem_of_file(path: str, header: Header | None, content: bytes) -> str | None:
+    if header is None:
+        return "its Git object is missing"
+    if header.size > LARGEST:
+        return f"is larger than {LARGEST >> 20} MiB: no clone takes it in"
     file = parse_path(path)
     if file is None:
         is_pointer = parse_pointer(path) is not None and not content
         return None if is_pointer or is_beside(path) else "is no file of a record"
-    stem = file.name.removesuffix(".json")
     try:
         if not file.folder:
-            folder = folder_of(path)
-            run = decode_run(content, lambda name: ws.objects.read(steps[steps_path(folder, name)]))
-            return None if run.id == file.run else f"tells of run {run.id!r}"
+            return None  # read with its rows
         if file.folder == "reproductions":
             json.loads(content)
             return None
@@ -141,19 +199,32 @@ def _problem_of_record(ws: Workspace, path: str, content: bytes, steps: Mapping[
             return None
         if file.folder == "actions":
             decode_action(content)
+        stem = file.name.removesuffix(".json")
         return None if digest_of(content) == from_hex(stem) else "holds other bytes than its name says"
-    except KeyError as error:
-        return f"lacks {error.args[0]}"
-    except (ValueError, IntegrityError) as error:
+    except (ValueError, RecursionError) as error:
         return str(error)
 
 
-def _index(ws: Workspace, repair: bool) -> Iterator[Fault]:
+def _run_of(ws: Workspace, folder: str, content: bytes, steps: Mapping[str, str]) -> Run:
+    """The run of a record; ValueError or IntegrityError saying what is wrong with it."""
+
+    def read(name: str) -> bytes:
+        path = steps_path(folder, name)
+        if path not in steps:
+            raise ValueError(f"lacks steps/{name}.jsonl")
+        return ws.objects.read(steps[path])
+
+    run = decode_run(content, read)
+    if run.id != folder[-16:]:
+        raise ValueError(f"tells of run {run.id!r}")
+    return run
+
+
+def _index(ws: Workspace, listed: _Listed, repair: bool) -> Iterator[Fault]:
     faults = ws.index.faults()
-    known = {row.id for row in ws.index.runs(limit=None)}
-    recorded = {path.split("/")[5] for _, path, _ in ws.records.since(None) if path.endswith("/run.json")}
-    faults += [f"run {run} is recorded but not in the index" for run in sorted(recorded - known)[:20]]
-    faults += [f"run {run} is in the index but not recorded" for run in sorted(known - recorded)[:20]]
+    faults += [f"run {run} is recorded but not in the index" for run in listed.unknown]
+    if ws.index.count_runs() != listed.known:
+        faults += [f"run {run} is in the index but not recorded" for run in islice(_unrecorded(ws), 20)]
     done = None
     if faults and repair:
         ws.rebuild_index()
@@ -162,9 +233,17 @@ def _index(ws: Workspace, repair: bool) -> Iterator[Fault]:
         yield Fault("index", "index", os.path.join(ws.root, "index.db"), what, done)
 
 
+def _unrecorded(ws: Workspace) -> Iterator[str]:
+    """The runs that the index has and the log has not."""
+    tip = ws.records.tip()
+    for run, started in ws.index.every_run():
+        if tip is None or ws.objects.header(f"{tip}:{record_folder(run, started)}/run.json") is None:
+            yield run
+
+
 def _holders(ws: Workspace, part: Digest) -> list[Digest]:
     """The directory outputs that hold `part`, as far as their listings can be read."""
-    return [whole for whole in ws.index.output_trees() if part in _below(ws, whole)]
+    return [whole for whole in dict(ws.index.output_trees()) if part in _below(ws, whole)]
 
 
 def _below(ws: Workspace, tree: Digest) -> set[Digest]:
@@ -184,8 +263,8 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
 
 def _brought(ws: Workspace, digest: Digest) -> str | None:
     """Brings `digest`, itself or as a part of a directory; from where it came, None when from nowhere."""
-    size = ws.index.output_sizes().get(digest)
-    trees = ws.index.output_trees()
+    size = ws.index.file_size(digest)
+    trees = dict(ws.index.output_trees())
     wholes = [digest] if digest in trees else [] if size is not None else _holders(ws, digest)
     outputs = [OutputRef("", "directory", whole, trees[whole]) for whole in wholes]
     if size is not None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Set
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
-from gitml.core.record import Run
 from gitml.errors import BusyError, InputError
 from gitml.flow.availability import Availability
 from gitml.flow.hygiene import PIN, named_commits
 from gitml.flow.recovery import recover
-from gitml.ledger.runs import recorded_runs
+from gitml.ledger.naming import RunHead, named
 from gitml.store.gc import delete, reachable
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -58,7 +57,7 @@ def consider(ws: Workspace, digests: Collection[Digest]) -> Freeing:
     """What freeing these artifacts would do; nothing is changed. Reads all records: seconds for 100,000 runs."""
     asked = frozenset(digests)
     look = _look(ws, asked)
-    trees, records = ws.index.output_trees(), Availability(ws)
+    trees, records = {digest for digest, _ in ws.index.output_trees()}, Availability(ws)
     inline = sum(1 for digest in asked if records.in_records(digest, tree=digest in trees))
     gone, stay = (sum(ws.store.size_of(digest) or 0 for digest in some) for some in (look.going, look.shared))
     return Freeing(tuple(asked), len(look.going), gone, stay, look.keepers, inline)
@@ -90,33 +89,24 @@ class _Look(NamedTuple):
 
 def _look(ws: Workspace, asked: Set[Digest]) -> _Look:
     """What would be deleted, what stays of it because something else holds it, and which runs name what is asked for."""
-    named = named_commits(ws)
+    commits = named_commits(ws)
+    here = {digest for digest, _ in ws.store.iterate()}
     keepers = []
     others: set[Digest] = set()
-    for run in recorded_runs(ws.records, ws.objects):
-        for name, digest in _named_by(run):
-            if digest in asked:
-                keepers.append(Keeper(run.id, name, run.pipeline, run.started, _rule(run, named)))
-            else:
-                others.add(digest)
-    others |= ws.index.output_digests() - asked
+    for run, what, digest in named(ws.records, ws.objects, lambda run: None):
+        if digest in asked:
+            keepers.append(Keeper(run.id, what, run.pipeline, run.started, _rule(run, commits)))
+        elif digest in here:
+            others.add(digest)
+    others.update(digest for digest in ws.index.output_digests() if digest in here and digest not in asked)
     ours = {digest for digest in reachable(ws.store, asked) if ws.store.size_of(digest) is not None}
     held = reachable(ws.store, others)
     return _Look(ours - held, ours & held, tuple(sorted(keepers, key=lambda one: (not one.why, -one.started))))
 
 
-def _named_by(run: Run) -> Iterator[tuple[str, Digest]]:
-    for step in run.steps:
-        for output in step.outputs:
-            yield f"{step.name}.{output.name}", output.digest
-        for attempt in step.attempts:
-            if attempt.log is not None:
-                yield f"the log of {step.name}", attempt.log.digest
-
-
-def _rule(run: Run, named: Set[str]) -> str:
+def _rule(run: RunHead, commits: Set[str]) -> str:
     if PIN in run.tags:
         return "it is pinned"
-    if run.commit in named or (run.base or "") in named:
+    if run.commit in commits or (run.base or "") in commits:
         return "a branch or tag names its commit"
     return ""

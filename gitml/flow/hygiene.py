@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
-from gitml.core.record import Run
 from gitml.errors import BusyError
 from gitml.execute.places import sweep as sweep_sandboxes
 from gitml.flow import partials
 from gitml.flow.recovery import recover
-from gitml.ledger.runs import recorded_runs
+from gitml.ledger.naming import RunHead, Wants, named
 from gitml.repo.git import git
 from gitml.repo.leftovers import remove_leftovers
 from gitml.store.gc import Swept, sweep
@@ -36,6 +34,11 @@ class KeepPolicy(NamedTuple):
     outputs: Sequence[str] = ()
     failed: float = partials.STAYS
 
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether all that a recorded run names is kept."""
+        return self.last is None and self.since is None
+
 
 def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
     """Deletes from the Store what the policy does not keep, and what a killed git left; BusyError while a run goes on."""
@@ -47,7 +50,8 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
     try:
         if not dry_run:
             partials.forget(ws, policy.failed)
-        swept = sweep(ws.store, kept_by(ws, policy) | partials.kept(ws, policy.failed), dry_run)
+        here = {digest for digest, _ in ws.store.iterate()}
+        swept = sweep(ws.store, kept_by(ws, policy, here) | partials.kept(ws, policy.failed), dry_run)
         left = remove_leftovers(ws.location, dry_run=dry_run)
         return swept._replace(
             temporaries=swept.temporaries + left.files, temporary_bytes=swept.temporary_bytes + left.bytes
@@ -56,30 +60,32 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
         ws.locks.unlock(Locks.GC)
 
 
-def kept_by(ws: Workspace, policy: KeepPolicy) -> set[Digest]:
-    """Digests of all that the policy keeps."""
+def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None) -> set[Digest]:
+    """Digests of all that the policy keeps; of those `among` which it is asked, or of all."""
     keep: set[Digest] = set()
-    everything = policy.last is None and policy.since is None
-    chosen = set() if everything else _chosen(ws, policy)
-    for run in recorded_runs(ws.records, ws.objects):
-        whole = everything or run.id in chosen
-        keep.update(_digests(run, None if whole else policy.outputs))
-    if everything:
-        keep.update(ws.index.output_digests())
+    for one in named(ws.records, ws.objects, _wants(ws, policy), once=True):
+        if among is None or one.digest in among:
+            keep.add(one.digest)
+    if policy.keeps_everything:
+        keep.update(digest for digest in ws.index.output_digests() if among is None or digest in among)
     return keep
 
 
-def _chosen(ws: Workspace, policy: KeepPolicy) -> set[str]:
-    named = named_commits(ws)
-    per_pipeline: dict[str, int] = {}
-    chosen = set()
-    for row in ws.index.runs(limit=None):
-        number = per_pipeline[row.pipeline] = per_pipeline.get(row.pipeline, 0) + 1
-        recent = policy.last is not None and number <= policy.last
-        since = policy.since is not None and row.started >= policy.since
-        if recent or since or PIN in row.tags or row.commit in named or (row.base or "") in named:
-            chosen.add(row.id)
-    return chosen
+def _wants(ws: Workspace, policy: KeepPolicy) -> Wants:
+    """Which outputs of a run the policy keeps."""
+    if policy.keeps_everything:
+        return lambda run: None
+    commits = named_commits(ws)
+    newest = ws.index.newest_of_pipelines(policy.last) if policy.last else {}
+
+    def wants(run: RunHead) -> Sequence[str] | None:
+        recent = run.pipeline in newest and (run.started, run.id) >= newest[run.pipeline]
+        since = policy.since is not None and run.started >= policy.since
+        if recent or since or PIN in run.tags or run.commit in commits or (run.base or "") in commits:
+            return None
+        return policy.outputs
+
+    return wants
 
 
 def named_commits(ws: Workspace) -> set[str]:
@@ -89,21 +95,6 @@ def named_commits(ws: Workspace) -> set[str]:
     )
     head = git(ws.location, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
     return {oid for oid in (listed + b" " + head).decode("ascii", "replace").split() if oid}
-
-
-def _digests(run: Run, patterns: Sequence[str] | None) -> Iterator[Digest]:
-    for step in run.steps:
-        for output in step.outputs:
-            if patterns is None or _matches(f"{step.name}.{output.name}", patterns):
-                yield output.digest
-        if patterns is None:
-            for attempt in step.attempts:
-                if attempt.log is not None:
-                    yield attempt.log.digest
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class Room(NamedTuple):

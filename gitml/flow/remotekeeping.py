@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 
 from gitml.core.digest import Digest, hex_of
 from gitml.core.protocols import SweptRemote
-from gitml.core.remotes import LFS, Stored, decode_manifest
-from gitml.errors import InputError, IntegrityError
+from gitml.core.remotes import LFS, NewerManifestError, Stored, decode_manifest
+from gitml.errors import InputError, IntegrityError, RemoteError
 from gitml.flow.availability import Availability
 from gitml.flow.checking import Fault
 from gitml.flow.choosing import Choice, chosen_roots
@@ -133,6 +133,8 @@ class _Checker:
             return []
         try:
             return decode_manifest(content, root.digest).parts
+        except NewerManifestError as error:
+            raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
         except ValueError as error:
             bad[root.digest] = _Bad("corrupt", f"its manifest: {error}")
             self.users.setdefault(root.digest, []).append(root)

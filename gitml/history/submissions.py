@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
+from gitml.errors import InputError
 from gitml.repo.durability import move_refs
 from gitml.store import disk
 from gitml.workspace import Workspace
@@ -41,10 +42,18 @@ def submissions(ws: Workspace) -> list[Submission]:
     for name in names:
         try:
             with open(os.path.join(_folder(ws), name)) as file:
-                found.append(Submission(**json.load(file)))
-        except (OSError, ValueError, TypeError):
+                raw = json.load(file)
+            _check_format(raw.pop("format", 1), os.path.join(_folder(ws), name))
+            found.append(Submission(**raw))
+        except (OSError, ValueError, TypeError, AttributeError):
             continue  # taken away just now
     return sorted(found, key=lambda one: -one.submitted)
+
+
+def _check_format(number: object, path: str) -> None:
+    if number != 1:
+        what = f"a submitted run noted in format {str(number)[:20]}, by a newer gitml; this one reads format 1"
+        raise InputError(what, where=path, hint="use the newer gitml")
 
 
 def note(ws: Workspace, submission: Submission) -> None:

@@ -15,9 +15,10 @@ LARGEST = 64 << 20
 """Bytes of one file of a record; none larger is written, sent or taken in."""
 LARGEST_DESCRIPTION = 512 << 20
 """Bytes of all files of a record that are not outputs or logs; a record with more is not taken in."""
-TIP, FETCHED = "tip2", "fetched2"
-"""What the index calls the record commit, and the commits of other logs, that it has taken in. Named by the newest format of
-records that is read: what an older gitml passed over in the same index is taken in after all."""
+TIP, FETCHED, NEWER = "tip2", "fetched2", "newer2"
+"""What the index calls the record commit, and the commits of other logs, that it has taken in, and how many records of a newer
+gitml it passed over. Named by the newest format of records that is read: what an older gitml passed over in the same index is
+taken in after all."""
 
 
 class RecordFile(NamedTuple):

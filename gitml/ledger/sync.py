@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
-from gitml.ledger.layout import TIP
+from gitml.ledger.layout import NEWER, TIP
 from gitml.ledger.pointers import parse_pointer, take_pointer
 from gitml.ledger.verifying import Accepted, readable
 from gitml.repo.logdiff import Difference, Offered
@@ -39,7 +39,10 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Te
         if known is not None and objects.header(known) is None:
             known = None
         new = offered(records.difference(known, tip), tell_of_many)
-        count = sum(1 for item in taken(index, tip, readable(objects, new)) if item.run is not None)
+        newer: list[str] = []
+        count = sum(1 for item in taken(index, tip, readable(objects, new, newer)) if item.run is not None)
+        if newer:
+            index.set_meta(NEWER, str(len(newer) + int(index.meta(NEWER) or 0)))
         index.set_meta(TIP, tip)
     return count
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gitml.core.action import Action, decode_action
 from gitml.core.digest import Digest, digest_of, from_hex
 from gitml.core.paths import clean, problem_with, problem_with_output
-from gitml.core.record import Run, StepRun, decode_run
+from gitml.core.record import NewerFormatError, Run, StepRun, decode_run
 from gitml.core.steprows import ReadRows, rows_of
 from gitml.ledger.layout import LARGEST, LARGEST_DESCRIPTION, RecordFile, folder_of, parse_path, record_folder
 from gitml.repo.logdiff import Offered
@@ -91,15 +91,21 @@ def first_too_large(objects: Objects, offered: Iterable[Offered]) -> Refused | N
     return None
 
 
-def readable(objects: Objects, offered: Iterable[Offered]) -> Iterator[Accepted]:
-    """What can be read of each record of the own log. Outputs and logs are not, and what is bad is left out: `fsck` names it."""
+def readable(objects: Objects, offered: Iterable[Offered], newer: list[str]) -> Iterator[Accepted]:
+    """What can be read of each record of the own log. Outputs and logs are not, and what is bad is left out: `fsck` names it.
+
+    The folders of records that a newer gitml wrote are added to `newer`.
+    """
     needed = lambda file: file is not None and file.folder not in _CONTENTS  # noqa: E731
     for folder, of_record in _grouped(objects, _possible(offered, {}), needed):
         record = _Record(folder)
         for item in of_record:
             with suppress(ValueError):
                 record.take(item)
-        yield record.what_is_good()
+        try:
+            yield record.what_is_good()
+        except NewerFormatError:
+            newer.append(folder)
 
 
 def _possible(offered: Iterable[Offered], bad: dict[str, str]) -> Iterator[Offered]:
@@ -210,10 +216,14 @@ class _Record:
         return self.found._replace(run=run)
 
     def what_is_good(self) -> Accepted:
-        """What of the record can be read."""
-        with suppress(ValueError):
+        """What of the record can be read; NewerFormatError when a newer gitml wrote it."""
+        try:
             if self.head is not None:
                 return self.found._replace(run=_run(self.folder, *self.head, self._rows))
+        except NewerFormatError:
+            raise
+        except ValueError:
+            pass
         return self.found
 
     def _rows(self, name: str) -> bytes:

@@ -57,6 +57,9 @@ def parse_lock(data: bytes, path: str = PATH) -> dict[str, LockEntry]:
     """The entries of a lock file; InputError when it is not one, which a bad merge can make it."""
     try:
         raw = json.loads(data)
+        if type(raw["format"]) is int and raw["format"] > FORMAT:
+            what = f"a lock file of format {raw['format']}, written by a newer gitml; this one reads format {FORMAT}"
+            raise InputError(what, where=path, hint="use the newer gitml")
         if raw["format"] != FORMAT:
             raise ValueError(f"of format {raw['format']!r}, this gitml writes {FORMAT}")
         found = {}

@@ -6,10 +6,14 @@ short git processes.
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import NamedTuple
 
+from gitml.errors import InputError
+
 MARK = "# gitml hook 1:"
+_NEWER = re.compile(rb"# gitml hook ([2-9]|[1-9][0-9]{1,5}):")
 BEFORE = ".before-gitml"
 # Staged files from this size on are looked at by gitml, which knows what the project allows.
 LOOK_AT = 100 << 10
@@ -139,4 +143,9 @@ def forwarder(name: str, before: str) -> str:
 
 def is_ours(content: bytes) -> bool:
     """Whether gitml wrote this script."""
-    return content[:200].partition(b"\n")[2].startswith(MARK.encode())
+    second = content[:200].partition(b"\n")[2]
+    newer = _NEWER.match(second)
+    if newer is not None:
+        found = f"a hook of format {newer[1].decode()}, written by a newer gitml; this one knows format 1"
+        raise InputError(found, hint="use the newer gitml, or its `gitml hooks uninstall`")
+    return second.startswith(MARK.encode())

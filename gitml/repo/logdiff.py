@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.repo.git import Location, git, popen, stderr_file, translate
+from gitml.repo.git import Location, git
+from gitml.repo.logpages import changes
 from gitml.repo.objects import Objects
 
 _LOG = (
@@ -68,10 +68,10 @@ class Difference:
     While it is read, `lacking` becomes how many files `theirs` lacks, and `other` the paths where both have something else.
     """
 
-    def __init__(self, location: Location, ours: str | None, theirs: str) -> None:
+    def __init__(self, objects: Objects, ours: str | None, theirs: str) -> None:
         self.lacking = 0
         self.other: list[str] = []
-        self._of = (location, ours, theirs)
+        self._of = (objects, ours, theirs)
 
     def again(self) -> Difference:
         """The same, to be read once more."""
@@ -79,36 +79,13 @@ class Difference:
 
     def added(self) -> Iterator[Offered]:
         """The files that `theirs` has where `ours` has none."""
-        location, ours, theirs = self._of
-        if ours is None:
-            for field in _fields(location, ("ls-tree", "-r", "-z", "--full-tree", theirs)):
-                meta, _, path = field.partition("\t")
-                mode, _, oid = meta.split(" ")
-                yield Offered(path, mode, oid)
-            return
-        fields = _fields(location, ("diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", ours, theirs))
-        for meta in fields:
-            path = next(fields)
-            _, mode, _, oid, status = meta.split(" ")
-            if status == "A":
-                yield Offered(path, mode, oid)
-            elif status == "D":
+        for path, ours, theirs in changes(*self._of):
+            if theirs is None:
                 self.lacking += 1
+            elif ours is None:
+                yield Offered(path, *theirs)
             else:
                 self.other.append(path)
-
-
-def _fields(location: Location, args: tuple[str, ...]) -> Iterator[str]:
-    """What git writes, NUL by NUL, without holding all of it."""
-    with stderr_file() as errors, popen(location, *args, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as process:
-        assert process.stdout is not None
-        rest = b""
-        while chunk := process.stdout.read(1 << 20):
-            *fields, rest = (rest + chunk).split(b"\0")
-            yield from map(os.fsdecode, fields)
-        if process.wait():
-            errors.seek(0)
-            raise translate(location.folder, args, process.returncode, errors.read())
 
 
 def follows(location: Location, known: str, tip: str, within: int) -> bool:

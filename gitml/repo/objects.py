@@ -17,6 +17,8 @@ _CHUNK = 1 << 20
 # Requests are 41 or 65 bytes: what is unanswered always fits in the pipe (64 KiB), so neither side can block the other.
 _WINDOW = 512
 _MEMO = 20_000
+SPARING = ("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m", "-c", "core.packedGitWindowSize=1m")
+"""For a git that reads many objects once each: what it keeps of them for later, and maps of packs, stays small."""
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -125,7 +127,7 @@ class Objects:
 
     def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """(oid, content) of each, in order, with requests sent ahead; for thousands of objects. Hold few of them at a time."""
-        process = Lasting(self.location, "cat-file", "--batch")
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch")
         try:
             for oid, header in self._many(process, oids):
                 if header is None:
@@ -136,7 +138,7 @@ class Objects:
 
     def read_those_here(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """As `read_many`, with None for an object that is missing."""
-        process = Lasting(self.location, "cat-file", "--batch")
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch")
         try:
             for oid, header in self._many(process, oids):
                 yield oid, header and self._body(process, header)
@@ -148,7 +150,7 @@ class Objects:
 
         None for an object that is missing.
         """
-        process = Lasting(self.location, "cat-file", "--batch")
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch")
         try:
             for _, header in self._many(process, oids):
                 if header is None or header.size <= most:

@@ -147,7 +147,7 @@ class GitRecordLog:
         """How the log at the record `theirs` differs from that at `ours`."""
         from gitml.repo.logdiff import Difference
 
-        return Difference(self._location, ours, theirs)
+        return Difference(self._objects, ours, theirs)
 
     def follows(self, known: str, tip: str, within: int) -> bool:
         """Whether the record `tip` is, or comes after, `known`, found by looking at no more than `within` records."""

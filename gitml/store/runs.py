@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.record import Run, metrics_as_json
@@ -138,11 +138,34 @@ class RunTables(ResultTables):
         sql = f"SELECT {COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
         return [run_row(row) for row in self._rows(sql, values)]
 
+    def newest_of_pipelines(self, count: int) -> dict[str, tuple[float, str]]:
+        """For each pipeline (start, id) of the last of its `count` newest runs."""
+        found = {}
+        for (pipeline,) in self._rows("SELECT DISTINCT pipeline FROM runs"):
+            rows = self._rows(
+                "SELECT started, id FROM runs WHERE pipeline = ? ORDER BY started DESC, id DESC LIMIT ?",
+                (pipeline, count),
+            )
+            found[pipeline] = (rows[-1][0], rows[-1][1])
+        return found
+
+    def ids_between(self, begin: float, end: float) -> set[str]:
+        """The ids of the runs that started from `begin` to before `end`."""
+        return {row[0] for row in self._rows("SELECT id FROM runs WHERE started >= ? AND started < ?", (begin, end))}
+
+    def every_run(self) -> Iterator[tuple[str, float]]:
+        """(id, start) of every run, read as it is asked for."""
+        yield from self._run("SELECT id, started FROM runs")
+
     def count_runs(self) -> int:
         """How many runs there are."""
         row = self._row("SELECT count(*) FROM runs")
         assert row is not None
         return int(row[0])
+
+    def has_run(self, id: str) -> bool:
+        """Whether there is a run with this whole id."""
+        return self._row("SELECT 1 FROM runs WHERE id = ?", (id,)) is not None
 
     def run_row(self, id: str) -> RunRow | None:
         """The run with this whole id."""

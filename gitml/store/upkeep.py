@@ -22,20 +22,29 @@ class UpkeepTables(Database):
         )
         return {step: result.cost.wall for step, _, text in rows if (result := decoded(text)) is not None}
 
-    def output_digests(self) -> set[Digest]:
-        """The Digest of every output of every known result."""
-        return {output.digest for result in self._every_result() for output in result.outputs}
+    def output_digests(self) -> Iterator[Digest]:
+        """The Digest of every output of every known result; one may come several times."""
+        for result in self._every_result():
+            for output in result.outputs:
+                yield output.digest
 
-    def output_sizes(self) -> dict[Digest, int]:
-        """The Digest and size of every file output of every known result."""
-        return {o.digest: o.size for result in self._every_result() for o in result.outputs if not o.is_tree}
+    def output_trees(self) -> Iterator[tuple[Digest, int]]:
+        """The Digest and size of every directory output of every known result; one may come several times."""
+        for result in self._every_result():
+            for output in result.outputs:
+                if output.is_tree:
+                    yield output.digest, output.size
 
-    def output_trees(self) -> dict[Digest, int]:
-        """The Digest and size of every directory output of every known result."""
-        return {o.digest: o.size for result in self._every_result() for o in result.outputs if o.is_tree}
+    def file_size(self, digest: Digest) -> int | None:
+        """The size of a file output of a known result; None when it is none."""
+        for result in self._every_result():
+            for output in result.outputs:
+                if output.digest == digest and not output.is_tree:
+                    return output.size
+        return None
 
     def _every_result(self) -> Iterator[ActionResult]:
-        for (text,) in self._rows("SELECT result FROM results", ()):
+        for (text,) in self._run("SELECT result FROM results"):
             result = decoded(text)
             if result is not None:
                 yield result

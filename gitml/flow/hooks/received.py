@@ -180,10 +180,12 @@ def _files(ws: Workspace) -> list[tuple[Job, str]]:
         path = os.path.join(folder, name)
         try:
             with open(path, "rb") as file:
-                found.append((Job(**json.loads(file.read())), path))
+                raw = json.loads(file.read())
+            if raw.get("format", 1) == 1:  # what a newer gitml queued is its own to run
+                found.append((Job(**{name: value for name, value in raw.items() if name != "format"}), path))
         except FileNotFoundError:
             continue  # done meanwhile
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             os.replace(path, path + ".bad")
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gitml.core.digest import Digest
 from gitml.core.events import Transferring
 from gitml.core.pack import LARGEST, decode_index
-from gitml.core.remotes import Manifest, Stored, decode_manifest, total
+from gitml.core.remotes import Manifest, NewerManifestError, Stored, decode_manifest, total
 from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.store.objects import LocalStore
@@ -134,7 +134,10 @@ class _Fetching:
 
         def read(root: Root) -> Manifest | None:
             content = self.remote.manifest(root.digest)
-            return None if content is None else decode_manifest(content, root.digest)
+            try:
+                return None if content is None else decode_manifest(content, root.digest)
+            except NewerManifestError as error:
+                raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
 
         for root, manifest, error in self._answers(crew, [(root, partial(read, root)) for root in roots]):
             if isinstance(error, ValueError):

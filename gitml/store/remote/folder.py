@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gitml.core.digest import Digest, hex_of
 from gitml.core.protocols import Download, Listed
-from gitml.core.remotes import RemoteSpec, Stored
+from gitml.core.remotes import MANIFEST_LARGEST, RemoteSpec, Stored
 from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
 from gitml.store import disk
 from gitml.store.remote.copying import copy_hashed
@@ -72,12 +72,12 @@ class FolderRemote:
         """The object's bytes from `start` on."""
         path = self._path(OBJECTS, item.digest)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = self._opened(path)
         except FileNotFoundError:
             self._reach()
             raise gone(item.digest, self.place) from None
-        except OSError as error:
-            raise self._refused(error) from error
+        if fd is None:
+            raise IntegrityError(f"{item.digest[:19]}… is no ordinary file there", where=path, hint="remove it there")
         return Download(start, self._chunks(fd, start), fd)
 
     def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
@@ -148,21 +148,42 @@ class FolderRemote:
 
     def _size(self, path: str) -> int | None:
         try:
-            return os.stat(path).st_size
+            found = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise self._refused(error) from error
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def _read(self, path: str) -> bytes | None:
+        """A small file; of one that is too large more than it may have, of what is no ordinary file nothing."""
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            fd = self._opened(path)
         except FileNotFoundError:
             self._reach()
             return None
+        if fd is None:
+            return b""
+        with open(fd, "rb") as file:
+            try:
+                return file.read(MANIFEST_LARGEST + 1)
+            except OSError as error:
+                raise self._refused(error) from error
+
+    def _opened(self, path: str) -> int | None:
+        """A file to be read; None for a pipe, a device or a folder, which could keep a reader waiting for ever."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise
         except OSError as error:
+            if error.errno == errno.ENXIO:  # a socket
+                return None
             raise self._refused(error) from error
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        return None
 
     def _write(self, folder: str, digest: Digest, content: bytes) -> None:
         self._write_to(self._path(folder, digest), content)

@@ -11,9 +11,7 @@ from typing import Protocol
 
 from gitml.core.digest import Digest, digest_of
 from gitml.core.protocols import Download
-from gitml.core.remotes import Stored
-
-_LARGEST = 256 << 20  # bytes of a manifest; one that claims to be larger is left alone
+from gitml.core.remotes import MANIFEST_LARGEST, Stored
 
 
 class Objects(Protocol):
@@ -67,7 +65,7 @@ class PointedRemote:
 
     def manifest(self, tree: Digest) -> bytes | None:
         """The manifest of a Tree."""
-        known = [item for item in self._pointers.manifests_of(tree) if item.size <= _LARGEST]
+        known = [item for item in self._pointers.manifests_of(tree) if item.size <= MANIFEST_LARGEST]
         there = self._objects.present(known)
         for item in reversed(known):
             if item.digest in there:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gitml.core.digest import digest_of
-from gitml.core.remotes import RemoteSpec, Stored
-from gitml.errors import RemoteError
+from gitml.core.remotes import RemoteSpec, Stored, decode_manifest
+from gitml.errors import IntegrityError, RemoteError
 from gitml.store.remote.folder import FolderRemote
 
 
@@ -55,3 +56,28 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     remote = FolderRemote(RemoteSpec("r", f"file://{path}"), str(path))
     with pytest.raises(RemoteError, match="not a folder"):
         remote.present([Stored(digest_of(b""), 0)])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_what_is_no_ordinary_file_is_never_waited_for(tmp_path: Path, kind: str) -> None:
+    remote = FolderRemote(RemoteSpec("r", f"file://{tmp_path}"), str(tmp_path))
+    digest = digest_of(b"x")
+    places = [tmp_path / folder / digest[7:9] / digest[9:] for folder in ("objects", "trees")]
+    for path in (*places, tmp_path / "gc.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+    with pytest.raises(IntegrityError, match="no ordinary file"):
+        remote.get(Stored(digest, 1))
+    assert remote.present([Stored(digest, 0), Stored(digest, 1)]) == set()
+    assert remote.with_manifest([digest]) == set()
+    assert remote.manifest(digest) == b""
+    assert remote.note() == b""
+    with pytest.raises(ValueError, match="no ordinary file"):
+        decode_manifest(b"", digest)
