@@ -28,7 +28,7 @@ from gitml.flow.projects import (
     project_of_name,
     projects_below,
 )
-from gitml.repo.revisions import resolve_commit
+from gitml.repo.revisions import resolve_commit, two_meanings
 from gitml.repo.snapshot import WorkTree, WorkTreeFolder
 from gitml.repo.source import CommitSource, FolderSource
 from gitml.workspace import Workspace
@@ -108,6 +108,8 @@ def load(
         except InputError as error:
             error.where = error.where or path
             raise
+    if rev is not None and (ambiguous := two_meanings(ws.objects, rev)):
+        warnings = (*warnings, ambiguous)
     told = json.dumps([params, contents], sort_keys=True)
     graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None

@@ -48,6 +48,15 @@ def resolve_commit(objects: Objects, location: Location, rev: str) -> str:
     raise _unknown(objects, location, rev)
 
 
+def two_meanings(objects: Objects, rev: str) -> str | None:
+    """What to say of a word that is both a tag and a branch, of which Git takes the tag; None for all others."""
+    if objects.is_oid(rev) or rev.startswith("refs/") or any(char in rev for char in "~^:@ \n\0"):
+        return None
+    if objects.find(f"refs/tags/{rev}") is None or objects.find(f"refs/heads/{rev}") is None:
+        return None
+    return f"{rev!r} is a tag and a branch: the tag is taken, as by Git; the branch is heads/{rev}"
+
+
 def is_revision(objects: Objects, location: Location, rev: str) -> bool:
     """Whether `rev` names a commit."""
     try:

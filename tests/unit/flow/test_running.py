@@ -10,7 +10,9 @@ import pytest
 
 from gitml.core.record import encode_run
 from gitml.errors import GitmlError, InputError
+from gitml.flow.load import load
 from gitml.ledger.runs import read_run
+from gitml.repo.source import CommitSource
 from tests.kit.project import Project, outcomes, reasons
 
 
@@ -133,3 +135,18 @@ def test_git_itself_finds_nothing_wrong_after_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     project.repo.git("gc", "--prune=now", "-q")
     assert outcomes(project.run()) == {"a": "reused"}
+
+
+def test_a_name_that_is_a_tag_and_a_branch_is_the_tag_and_that_is_told(tmp_path: Path) -> None:
+    project = Project(tmp_path / "r", {"pipelines/p.yaml": "steps:\n  a: {run: 'true'}\n"})
+    project.repo.git("tag", "one")
+    tagged = project.repo.git("rev-parse", "HEAD").strip()
+    project.repo.commit("more", {"x": ""})
+    project.repo.git("branch", "one")
+    with project.workspace() as ws:
+        loaded = load(ws, "p", "one")
+        assert isinstance(loaded.source, CommitSource)
+        assert loaded.source.commit == tagged
+        assert loaded.warnings == ("'one' is a tag and a branch: the tag is taken, as by Git; the branch is heads/one",)
+        for rev in ("heads/one", "HEAD", "HEAD~1", tagged[:10], "main"):
+            assert load(ws, "p", rev).warnings == ()
