@@ -199,8 +199,12 @@ def _entries(site: str) -> tuple[list[str], list[Any], int] | None:
         name = entry.name
         watched = [entry.path]
         if name.endswith(INFO):
-            if entry.is_dir():
-                watched += [f"{entry.path}/RECORD", f"{entry.path}/direct_url.json"]
+            try:
+                stats.append([name, *_signature(stat := os.stat(f"{entry.path}/RECORD"))])  # written last of a package
+                newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
+                continue
+            except OSError:
+                watched.append(f"{entry.path}/direct_url.json")
         elif entry.is_symlink():
             stats.append([name, os.readlink(entry.path)])
             continue
