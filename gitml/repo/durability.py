@@ -50,6 +50,8 @@ def sync_objects(location: Location) -> None:
     Packs are synced by Git itself. Loose objects, which Git does not sync, are looked for by the times of their folders: only
     what came since the last call is synced, whoever wrote it.
     """
+    if location.scratch:
+        return  # what git wrote there goes with this process
     objects = os.path.join(location.common_dir, "objects")
     try:
         fresh, begun = _begin(location)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ import pytest
 
 from gitml.cli.main import gitml
 from gitml.cli.table import CHANGING, COMMANDS, LOOKING
-from tests.cases.test_shared_repository import as_user
 from tests.kit.commandline import Project
+from tests.kit.otherusers import OpenPython, as_user, open_python
 from tests.kit.repository import environment
 from tests.kit.smalldisk import small_disk_at
 
@@ -120,6 +119,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.fixture(scope="module")
+def python(written: Project) -> Iterator[OpenPython]:
+    """For all users."""
+    with open_python(written.path.parent) as found:
+        yield found
+
+
 def everything(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Each file and folder, with what a change would change."""
     found = {}
@@ -184,10 +190,10 @@ def call(
     home.mkdir(exist_ok=True)
     home.chmod(0o777)
     (home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
-    environ = {**environment(), "HOME": str(home), "PYTHONPATH": str(Path.cwd()), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {**python.env, "HOME": str(home)}
     environ |= {"GIT_CONFIG_GLOBAL": str(home / ".gitconfig"), "TMPDIR": "/tmp", **(env or {})}
     return subprocess.run(
-        [*start, sys.executable, "-m", "gitml", *words],
+        [*start, python.program, "-m", "gitml", *words],
         cwd=place,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -201,7 +207,9 @@ def call(
 @pytest.mark.root
 @pytest.mark.slow
 @pytest.mark.parametrize("where", PLACES)
-def test_what_only_looks_works_where_nothing_can_be_written_and_changes_nothing(written: Project, where: str) -> None:
+def test_what_only_looks_works_where_nothing_can_be_written_and_changes_nothing(
+    written: Project, python: OpenPython, where: str
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting and becoming another user need root")
     with PLACES[where](written) as (place, start), tempfile.TemporaryDirectory() as out:
@@ -215,7 +223,7 @@ def test_what_only_looks_works_where_nothing_can_be_written_and_changes_nothing(
             for words in calls:
                 if where == "never used" and name in ("checkout", "fsck", "hooks status"):
                     continue  # nothing large came along
-                done = call(place, start, *[word.format(out=out) for word in words], env={"TMPDIR": temporary})
+                done = call(python, place, start, *[word.format(out=out) for word in words], env={"TMPDIR": temporary})
                 if done.returncode == 1 and name == "doctor" and "can't be written" in done.stdout:
                     continue  # which is what it is to tell
                 if done.returncode or "can't" in done.stderr or "wrong" in done.stdout:
@@ -227,7 +235,9 @@ def test_what_only_looks_works_where_nothing_can_be_written_and_changes_nothing(
 
 @pytest.mark.root
 @pytest.mark.slow
-def test_a_check_still_finds_what_is_wrong_and_a_change_is_refused_in_one_line(written: Project) -> None:
+def test_a_check_still_finds_what_is_wrong_and_a_change_is_refused_in_one_line(
+    written: Project, python: OpenPython
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
     copy = written.path.parent / "damaged"
@@ -238,11 +248,11 @@ def test_a_check_still_finds_what_is_wrong_and_a_change_is_refused_in_one_line(w
     project = Project(copy)
     with mounted(project) as (place, start):
         before = everything(place)
-        done = call(place, start, "fsck")
+        done = call(python, place, start, "fsck")
         assert done.returncode == 3
         assert bad.name in done.stdout
         for words in (["run", "-f"], ["gc"], ["fsck", "--repair"], ["module", "publish", "modules/count"], ["push"]):
-            refused = call(place, start, *words)
+            refused = call(python, place, start, *words)
             assert refused.returncode in (2, 5, 6), (words, refused.stdout, refused.stderr)
             assert len([line for line in refused.stderr.splitlines() if line.startswith("gitml: ")]) == 1
         assert everything(place) == before

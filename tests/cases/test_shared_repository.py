@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.kit.repository import Repository, environment
+from tests.kit.otherusers import GROUP, OpenPython, as_user, open_python
+from tests.kit.repository import Repository
 
-ANN, BOB, GROUP = 41_001, 41_002, 41_100
+ANN, BOB = 41_001, 41_002
 PIPELINE = """\
 params: {n: 1}
 steps:
@@ -30,35 +31,35 @@ MAKE = "import os, sys\nos.mkdir(sys.argv[1])\nopen(sys.argv[1] + '/x', 'w').wri
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
+class Place(NamedTuple):
+    """A folder that everybody may enter, and a Python for all."""
+
+    folder: Path
+    python: OpenPython
+
+
 @pytest.fixture
-def place() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("becoming another user needs root")
+def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="gitml-shared-"))
     folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def as_user(uid: int) -> list[str]:
-    """The beginning of a command line of another user, who may read this Python wherever it is installed, and write nowhere else."""
-    ids = ["setpriv", f"--reuid={uid}", f"--regid={GROUP}", f"--groups={GROUP}"]
-    real = [*Path(sys.executable).resolve().parents, *Path.cwd().parents, Path.cwd()]
-    if all(folder.stat().st_mode & 0o005 == 0o005 for folder in real):
-        return ids
-    return [*ids, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    try:
+        with open_python(folder) as python:
+            yield Place(folder, python)
+    finally:
+        shutil.rmtree(folder)
 
 
 class Person:
     """A user of the machine who belongs to the group, with this umask."""
 
-    def __init__(self, place: Path, uid: int, umask: int) -> None:
+    def __init__(self, place: Place, uid: int, umask: int) -> None:
         self.uid, self.umask = uid, umask
-        self.repo = place / "repo"
-        home = place / str(uid)
+        self.repo = place.folder / "repo"
+        home = place.folder / str(uid)
         home.mkdir()
         os.chown(home, uid, GROUP)
-        self.env = {**environment(), "HOME": str(home), "PYTHONPATH": str(Path.cwd()), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.python = place.python.program
+        self.env = {**place.python.env, "HOME": str(home)}
         (home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")  # whoever shares trusts the others
         self.env["GIT_CONFIG_GLOBAL"] = str(home / ".gitconfig")
         self.env.pop("XDG_CACHE_HOME", None)
@@ -79,10 +80,10 @@ class Person:
         return done.stdout + done.stderr
 
     def gitml(self, *words: str, code: int | None = 0) -> str:
-        return self.call(sys.executable, "-m", "gitml", *words, code=code)
+        return self.call(self.python, "-m", "gitml", *words, code=code)
 
 
-def team(place: Path, umask: int, shared: str) -> tuple[Person, Person]:
+def team(place: Place, umask: int, shared: str) -> tuple[Person, Person]:
     """Ann, whose repository it is, and Bob."""
     ann, bob = Person(place, ANN, umask), Person(place, BOB, umask)
     ann.repo.mkdir()
@@ -98,9 +99,9 @@ def team(place: Path, umask: int, shared: str) -> tuple[Person, Person]:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002])
-def test_the_second_of_a_group_can_do_what_the_first_can(place: Path, umask: int) -> None:
+def test_the_second_of_a_group_can_do_what_the_first_can(place: Place, umask: int) -> None:
     ann, bob = team(place, umask, "group")
-    hub = Repository(place / "hub.git", bare=True)
+    hub = Repository(place.folder / "hub.git", bare=True)
     hub.git("config", "core.sharedRepository", "0666")
     subprocess.run(["chmod", "-R", "a+rwX", hub.path], check=True)
     ann.gitml("run")
@@ -108,7 +109,7 @@ def test_the_second_of_a_group_can_do_what_the_first_can(place: Path, umask: int
     assert bob.gitml("run").count("reuse  ") == 2
     bob.gitml("plan", "-S", "n=2")
     bob.gitml("run", "-S", "n=2")
-    bob.gitml("checkout", "latest", str(place / str(BOB) / "out"))
+    bob.gitml("checkout", "latest", str(place.folder / str(BOB) / "out"))
     bob.gitml("fsck", "--deep")
     bob.gitml("gc", "--keep-last", "1")
     bob.call("git", "remote", "add", "origin", hub.path)
@@ -120,7 +121,7 @@ def test_the_second_of_a_group_can_do_what_the_first_can(place: Path, umask: int
     ann.gitml("gc", "--keep-last", "1")
 
 
-def test_a_repository_that_is_shared_only_later_is_opened_by_its_owners_next_command(place: Path) -> None:
+def test_a_repository_that_is_shared_only_later_is_opened_by_its_owners_next_command(place: Place) -> None:
     ann, bob = team(place, 0o022, "")
     ann.gitml("run")
     ann.call("git", "config", "core.sharedRepository", "group")
@@ -133,7 +134,7 @@ def test_a_repository_that_is_shared_only_later_is_opened_by_its_owners_next_com
     bob.gitml("gc", "--keep-last", "1")
 
 
-def test_what_another_users_killed_run_left_keeps_nobody_from_working(place: Path) -> None:
+def test_what_another_users_killed_run_left_keeps_nobody_from_working(place: Place) -> None:
     ann, bob = team(place, 0o022, "group")
     ann.gitml("run")
     left = ann.repo / ".git/gitml/live/0123456789abcdef.done/0-1/work"
