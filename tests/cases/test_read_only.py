@@ -184,7 +184,7 @@ PLACES = {"a read-only mount": mounted, "another user's": of_another, "in part":
 
 
 def call(
-    place: Path, start: list[str], *words: str, env: dict[str, str] | None = None
+    python: OpenPython, place: Path, start: list[str], *words: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     home = place.parent / "home"
     home.mkdir(exist_ok=True)
