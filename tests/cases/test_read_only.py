@@ -105,7 +105,7 @@ def test_every_command_says_whether_it_only_looks() -> None:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A repository with runs, a module of two versions, and a work tree with changes."""
     folder = Path(tempfile.mkdtemp(prefix="gitml-read-"))
     folder.chmod(0o755)
@@ -116,7 +116,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.repo.commit("1.0.1", {"modules/count/module.yaml": MODULE.replace("1.0.0", "1.0.1")})
     project.do("module", "publish", "modules/count")
     project.repo.write({"make.py": MAKE + "# changed\n", "untracked.txt": "new\n"})
-    return project
+    yield project
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
