@@ -19,7 +19,7 @@ from gitml.errors import GitmlError, IntegrityError, MachineError
 from gitml.flow.availability import Availability
 from gitml.flow.faults import Fault as Fault
 from gitml.flow.load import load_recorded
-from gitml.flow.repairing import lock_faults, source_faults
+from gitml.flow.repairing import lock_faults, pack_faults, source_faults
 from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
@@ -39,6 +39,7 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
     yield from lock_faults(ws, repair)
     ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
     try:
+        yield from pack_faults(ws, deep=deep, repair=repair)
         yield from source_faults(ws, repair)
         yield from _refs(ws, repair)
         listed = _Listed(ws)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from gitml.errors import GitmlError
 from gitml.flow.faults import Fault
-from gitml.repo import sourcecheck
+from gitml.repo import packcheck, sourcecheck
 from gitml.repo.git import git
 from gitml.repo.stalelocks import clear, lock_files
 from gitml.store.locks import Locks
@@ -53,6 +54,13 @@ def source_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
         yield Fault("git", "object", oid, fault.what, done)
     for oid in written - damaged.keys() - missing.keys():
         yield Fault("git", "object", oid, "it was missing", "written again")
+
+
+def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
+    """Each pack of Git that can't be read, by its name; with `repair` mended as far as its bytes allow."""
+    for fault in packcheck.damaged_packs(ws.location, deep=deep):
+        done = packcheck.mend(ws.location, fault) if repair else None
+        yield Fault("git", "pack", os.path.basename(fault.path), fault.what, done)
 
 
 def _roots(ws: Workspace) -> list[str]:
