@@ -240,7 +240,8 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     ),
     (
         r"corrupt|inflate|bad object|unable to (read|unpack)|missing (blob|tree|commit|object)|invalid object|is garbage"
-        r"|bad (tree|signature)|packfile|[Cc]ould not read [0-9a-f]{40}|index file .*(small|large|match|version)|could not parse|not a valid (object|commit)",
+        r"|bad (tree|signature)|packfile|[Cc]ould not read [0-9a-f]{40}|index file .*(small|large|match|version)"
+        r"|could not parse|not a valid (object|commit)",
         IntegrityError,
         "gitml fsck --repair mends what the work tree has; else fetch it again from a clone",
     ),
