@@ -6,7 +6,6 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core import config as configuration
@@ -196,7 +195,7 @@ def load_run(ws: Workspace, run: Run) -> Loaded:
     config = _config(ws, source, project)
     parsed = _parse(source, entry, run.path, config)
     if not project:  # 0.1.0 counted the paths of every pipeline from the top
-        parsed = replace(parsed, name=run.pipeline)
+        parsed = _renamed(parsed, run.pipeline)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
     graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
@@ -220,7 +219,14 @@ def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
     from gitml.core.parse import parse_pipeline  # with all that reads YAML: 40 ms that a file read before does without
 
     parsed = parse_pipeline(source.read(entry.oid), path, config.defaults)
-    return replace(parsed, name=full_name(project_of_file(path), parsed.name))
+    return _renamed(parsed, full_name(project_of_file(path), parsed.name))
+
+
+def _renamed(parsed: Pipeline, name: str) -> Pipeline:
+    """The same pipeline under another name."""
+    from dataclasses import replace  # with what a run from cache does without
+
+    return replace(parsed, name=name)
 
 
 def _config(ws: Workspace, source: Source, project: str) -> Config:

@@ -156,17 +156,19 @@ def _newer(objects: str, since: float) -> tuple[list[str], list[str]]:
     """(loose objects that came after `since`, the folders they are in)."""
     files: list[str] = []
     folders: list[str] = []
-    for number in range(256):
-        folder = f"{objects}/{number:02x}"
-        try:
-            if os.stat(folder).st_mtime < since:
+    with os.scandir(objects) as places:
+        for place in places:
+            if len(place.name) != 2:
+                continue  # pack and info
+            try:
+                if place.stat().st_mtime < since:
+                    continue
+                with os.scandir(place.path) as found:
+                    new = [entry.path for entry in found if entry.stat(follow_symlinks=False).st_ctime >= since]
+            except (FileNotFoundError, NotADirectoryError):
                 continue
-            with os.scandir(folder) as found:
-                new = [entry.path for entry in found if entry.stat(follow_symlinks=False).st_ctime >= since]
-        except FileNotFoundError:
-            continue
-        files += [path for path in new if not os.path.basename(path).startswith("tmp_")]
-        folders.append(folder)
+            files += [path for path in new if not os.path.basename(path).startswith("tmp_")]
+            folders.append(place.path)
     return files, folders
 
 

@@ -7,7 +7,6 @@ HEAD makes the same snapshot commit, so asking twice leaves nothing behind.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -197,6 +196,8 @@ class WorkTree:
     def how_to_restore(self, path: str) -> str | None:
         """The mend where `path` is a tracked file, or a folder of such, that was deleted in the work tree; else None."""
         status = self._look()
+        import shlex
+
         named = shlex.quote(path)
         for gone, command in (
             (status.removed, f"git restore -- {named}"),
