@@ -9,7 +9,7 @@ import pytest
 from gitml.core.config import Config
 from gitml.flow.recording import Evidence, record_run
 from tests.kit.commandline import Project
-from tests.kit.largeruns import cold, step_names
+from tests.kit.largeruns import FIRST, cold, step_names
 from tests.kit.oldgitml import as_0_1_0, unpack_0_1_0
 from tests.kit.project import Project as Library
 from tests.kit.team import Team
@@ -25,8 +25,13 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def record_many(person: Project) -> str:
     """Records a run that takes format 2; its id."""
+    return record_made_up(person, 1200)
+
+
+def record_made_up(person: Project, steps: int, id: str = FIRST) -> str:
+    """Records a run of so many steps, without the Actions that they performed; its id."""
     with Library(person.path).workspace() as ws:
-        run = cold(person.repo.git("rev-parse", "HEAD"), step_names(1200))
+        run = cold(person.repo.git("rev-parse", "HEAD"), step_names(steps), id)
         record_run(ws, run, Evidence({}, {}), Config())
     return run.id
 
@@ -37,15 +42,17 @@ def test_it_is_that_version(tmp_path: Path, packages: Path) -> None:
     assert packages.joinpath("gitml/core/record.py").read_text().count("FORMAT = 1") == 1
 
 
-def test_what_this_gitml_records_of_an_ordinary_run_it_reads_and_the_other_way_round(
+def test_what_this_gitml_records_with_nothing_new_in_it_it_reads_and_the_other_way_round(
     tmp_path: Path, packages: Path
 ) -> None:
     team = Team(tmp_path)
     ann, bob = team.person("ann"), as_0_1_0(team.person("bob"), packages)
-    here = ann.run()
+    here = record_made_up(ann, 5)
     ann.do("push")
     assert bob.do("fetch", "--json").json["received"]["runs"] == 1
-    assert bob.do("show", here["run"], "--json").json["steps"] == here["steps"]
+    steps = bob.do("show", here, "--json").json["steps"]
+    assert len(steps) == 5
+    assert steps == ann.do("show", here, "--json").json["steps"]
     there = bob.run("-S", "who=bob")
     bob.do("push")
     assert ann.do("fetch", "--json").json["received"]["runs"] == 1
@@ -53,23 +60,33 @@ def test_what_this_gitml_records_of_an_ordinary_run_it_reads_and_the_other_way_r
     assert ann.do("fsck").code == 0
 
 
-def test_it_refuses_a_run_of_format_2_by_name_and_takes_in_the_others(tmp_path: Path, packages: Path) -> None:
+def test_it_refuses_an_action_and_a_run_of_format_2_by_name_and_takes_in_the_others(
+    tmp_path: Path, packages: Path
+) -> None:
     team = Team(tmp_path)
-    ann, bob = team.person("ann"), team.person("bob")
+    ann, bob, eve = team.person("ann"), team.person("bob"), as_0_1_0(team.person("eve"), packages)
     old = as_0_1_0(bob, packages)
     mine = old.run("-S", "who=bob")["run"]
-    plain, many = ann.run()["run"], record_many(ann)
+    other = eve.run("-S", "who=eve")
+    eve.do("push")
+    plain, many = ann.run(), record_many(ann)
     ann.do("push")
     before = bob.repo.git("ls-tree", "-r", RUNS)
-    refused = old.do("fetch", "--json", code=3).json["refused"]
-    assert [(one["path"][-16:], one["why"]) for one in refused] == [
-        (many, "run record of format 2; this gitml reads format 1")
-    ]
-    assert {row["run"] for row in old.do("log", "--json").json} == {mine, plain}
-    assert set(before.split("\n")) < set(bob.repo.git("ls-tree", "-r", RUNS).split("\n"))
-    assert many not in bob.repo.git("ls-tree", "-r", RUNS)
+    fetched = old.do("fetch", "--json", code=3).json
+    assert {one["path"][-16:]: one["why"] for one in fetched["refused"]} == {
+        plain["run"]: "action of format 2, not 1",
+        many: "run record of format 2; this gitml reads format 1",
+    }
+    assert (len(fetched["refused"]), fetched["received"]["runs"]) == (2, 1)
+    assert {row["run"] for row in old.do("log", "--json").json} == {mine, other["run"]}
+    assert old.do("show", other["run"], "--json").json["steps"] == other["steps"]
+    after = bob.repo.git("ls-tree", "-r", RUNS)
+    assert set(before.split("\n")) < set(after.split("\n"))
+    assert many not in after
+    assert plain["run"] not in after
     # and this gitml, in the same clone, takes in what the older one passed over
-    assert {row["run"] for row in bob.do("log", "--json").json} == {mine, plain, many}
+    assert {row["run"] for row in bob.do("log", "--json").json} == {mine, other["run"], plain["run"], many}
+    assert bob.do("show", plain["run"], "--json").json["steps"] == plain["steps"]
     assert bob.do("fsck").code == 0
 
 
