@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
-from gitml.errors import GitmlError, machine_error
+from gitml.errors import GitmlError, IntegrityError, machine_error
 from gitml.repo.durability import move_refs
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
@@ -47,7 +47,8 @@ def heal(
     """Restores the log in `ref` when it is not sound; None when it is, or when there is none and never was one.
 
     `known` is the record that it ended at when it was last looked at, None when nobody remembers; then the newest record among
-    Git's objects counts. The files of its records lie in `folder`. `lock` keeps other writers waiting meanwhile.
+    Git's objects counts. The files of its records lie in `folder`. `lock` keeps other writers waiting meanwhile. IntegrityError
+    where the record may be in a pack that can't be read.
     """
     if _problem(location, objects, ref, known, folder) is None:
         return None
@@ -55,15 +56,31 @@ def heal(
         wrong = _problem(location, objects, ref, known, folder)
         if wrong is None:
             return None  # another process was first
-        is_known = known is not None and _is_record(objects, known, folder)
-        tip = known if is_known else newest_record(location, objects, folder)
-        if tip is None and wrong == _GONE:
-            return None  # with its objects: nothing is left to restore
+        if known is not None and _is_record(objects, known, folder):
+            tip: str | None = known
+        else:
+            _check_packs(location, ref, wrong)
+            tip = newest_record(location, objects, folder)
+        if tip is None and (wrong == _GONE or _value(location, objects, ref) is not None):
+            return None  # nothing is left to restore; a commit that is named and missing may come back
         _mend_packed(location)
         _clear(location, ref)
         if tip is not None:
             move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
         return Healed(ref, tip, wrong)
+
+
+def _check_packs(location: Location, ref: str, wrong: str) -> None:
+    """IntegrityError while a pack can't be read: the record that `ref` should name may be in it."""
+    from gitml.repo.packcheck import damaged_packs
+
+    fault = next(damaged_packs(location, deep=False), None)
+    if fault is not None:
+        raise IntegrityError(
+            f"{ref} can't be read: {wrong}, and a pack of Git is damaged: {fault.what}",
+            where=fault.path,
+            hint="gitml fsck --repair",
+        )
 
 
 def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:

@@ -159,7 +159,7 @@ def test_an_environment_within_the_work_tree_and_a_linked_work_tree(machine, tmp
     inner.use("python src/t.py ${{ outputs.m }}")
     machine.repo.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
     (tmp_path / "side/lib/model/constants.py").write_text("K = 7\n")
-    inner.repo.path = str(tmp_path / "side")
+    inner.repo.path = inner.start = str(tmp_path / "side")
     assert k(inner.run()) == 7
 
 
