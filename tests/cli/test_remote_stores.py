@@ -50,11 +50,13 @@ def test_a_remote_that_cannot_be_reached_is_said_and_its_steps_run_again(team: A
     bob = team.person("bob")
     bob.do("pull")
     os.rename(tmp_path / "share", tmp_path / "away")
-    plan = bob.do("plan", "big")
-    assert "can't be asked" in plan.err
-    assert "no such folder" in plan.err
-    assert plan.out.startswith("run")
+    for needed in (("make",), ("-S", "cut=30")):  # by whoever asks for it, and by a step that runs
+        plan = bob.do("plan", "big", *needed)
+        assert "can't be asked" in plan.err
+        assert "no such folder" in plan.err
+        assert plan.out.startswith("run")
     os.rename(tmp_path / "away", tmp_path / "share")
+    assert bob.do("plan", "big", "make", "--exit-code").out.count("reuse") == 1
     assert bob.do("plan", "big", "--exit-code").out.count("reuse") == 3
     assert stored(bob) == set()
 
@@ -95,10 +97,10 @@ def test_what_a_remote_does_not_keep_its_word_on_is_made_again_within_the_run(
 def test_all_that_need_what_a_remote_lost_wait_until_it_is_made_again(team: ArtifactTeam, tmp_path: Path) -> None:
     """Steps whose inputs are brought at the same time, whichever of them hears of it first; also when other bytes are made."""
     ada = team.people["author"]
-    make = "{run: 'sh -c \"sleep 0.5; head -c 3000000 /dev/urandom > $0\" ${{ outputs.o }}', outputs: {o: file}}"
-    use = "{run: 'sh -c \"wc -c < $1 > $0; echo $2 >> $0\" ${{ outputs.o }} ${{ steps.make.outputs.o }} ${{ params.x }}', outputs: {o: file}}"
+    make = "{run: \"sh -c 'sleep 0.5; head -c 3000000 /dev/urandom > $0' ${{ outputs.o }}\", outputs: {o: file}}"
+    use = "{run: \"sh -c 'wc -c < $1 > $0; echo $2 >> $0' ${{ outputs.o }} ${{ steps.make.outputs.o }} ${{ params.x }}\", outputs: {o: file}}"
     users = f"  use: {use.replace('echo $2', 'echo $2 ${{ matrix.n }}')[:-1]}, matrix: {{n: [0, 1, 2, 3]}}}}\n"
-    users += "  all: {run: 'sh -c \"cat $* > $0\" ${{ outputs.o }} ${{ steps.use[*].outputs.o }} ${{ steps.make.outputs.o }}', outputs: {o: file}}\n"
+    users += "  all: {run: \"sh -c 'cat $* > $0' ${{ outputs.o }} ${{ steps.use[*].outputs.o }} ${{ steps.make.outputs.o }}\", outputs: {o: file}}\n"
     ada.repo.commit("two", {"pipelines/shared.yaml": f"params: {{x: 1}}\nsteps:\n  make: {make}\n{users}"})
     ada.repo.git("push", "-q", "origin", "main")
     ada.run("shared")
@@ -175,7 +177,7 @@ def test_only_what_is_chosen_is_sent(team: ArtifactTeam, tmp_path: Path) -> None
     assert [path.stat().st_size for path in objects] == [3_000_000]
     bob = team.person("bob")
     bob.do("pull")
-    assert {d["name"]: d["decision"] for d in bob.do("plan", "big", "--json").json["steps"]}["make"] == "run"
+    assert {d["name"]: d["decision"] for d in bob.do("plan", "big", "make", "--json").json["steps"]}["make"] == "run"
     shutil.rmtree(tmp_path / "share/store")
 
 
@@ -199,20 +201,28 @@ def outputs_there(team: ArtifactTeam, run: dict[str, object]) -> set[str]:
     return {port for port, output in made.items() if output["digest"].removeprefix("sha256:") in found}
 
 
+# A store that takes its time to answer: the first look at its notes waits until the pipe ANSWER is closed.
+SLOW_STORE = """\
+import os, sys
+def wait(event, args):
+    if event == "open" and str(args[0]).endswith("/gc.json") and (answer := os.environ.pop("ANSWER", None)):
+        open(answer).read()
+sys.addaudithook(wait)
+"""
+
+
 @pytest.mark.slow
 def test_a_run_that_ends_while_a_push_asks_the_store_goes_with_the_next_push(team: ArtifactTeam) -> None:
     ada = pushed(team)
     ada.run("big", "-S", "seed=2")
-    note = team.path / "share/store/gc.json"
-    said = note.read_bytes()
-    note.unlink()
-    os.mkfifo(note)  # a store that takes its time to answer
-    push = ada.start("push")
-    with open(note, "wb") as answer:
+    answer = team.path / "answer"
+    os.mkfifo(answer)
+    (team.path / "slow").mkdir()
+    (team.path / "slow/sitecustomize.py").write_text(SLOW_STORE)
+    path = f"{team.path / 'slow'}{os.pathsep}{ada.env['PYTHONPATH']}"
+    push = ada.start("push", env={"PYTHONPATH": path, "ANSWER": str(answer)})
+    with open(answer, "wb"):  # the push asks
         meanwhile = ada.run("big", "-S", "seed=3")
-        (team.path / "fresh").write_bytes(said)
-        os.rename(team.path / "fresh", note)
-        answer.write(said)
     _, err = push.communicate(timeout=PATIENCE)
     assert push.returncode == 0, err
     assert outputs_there(team, meanwhile) == set()
