@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gitml.errors import BusyError, GitmlError, MachineError, how_to_mend_database, machine_error
 from gitml.permissions import Sharing, can_be_written
+from gitml.repo.durability import announce
 from gitml.repo.objects import Objects
 from gitml.repo.recordlog import GitRecordLog
 from gitml.repo.shared import sharing_at
@@ -123,7 +124,9 @@ class Projection:
         db = self._opened()
         tip = self._log.tip()
         if tip is None or tip_of(db) != tip:
-            self._log.heal(tip_of(db), FOLDER)
+            healed = self._log.heal(tip_of(db), FOLDER)
+            if healed is not None:
+                announce(healed.words())
         if tip_of(db) != self._log.tip():
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -179,6 +179,17 @@ def test_a_damaged_registry_is_told_with_exit_code_three(project: Project, publi
     assert "removed by the record" in found.out
 
 
+def test_a_deleted_registry_is_restored_and_that_is_said(project: Project, publish: Publish) -> None:
+    publish("1.0.0")
+    before = project.gitml("module", "list", "--json").data
+    tip = project.git("rev-parse", "refs/gitml/registry")
+    project.git("update-ref", "-d", "refs/gitml/registry")
+    found = project.gitml("module", "list", "--json")
+    assert found.data == before
+    assert found.err == f"warning: refs/gitml/registry was restored to {tip[:12]}: it was deleted\n"
+    assert project.git("rev-parse", "refs/gitml/registry") == tip
+
+
 @pytest.mark.slow
 def test_of_two_who_publish_one_version_the_second_is_told(tmp_path: Path, project: Project, publish: Publish) -> None:
     project.git("init", "-q", "--bare", str(tmp_path / "hub.git"))

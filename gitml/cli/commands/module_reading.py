@@ -37,7 +37,7 @@ def list_modules(
     registry_name: str | None,
 ) -> int:
     """List modules: all, or those with TEXT in their name or description."""
-    with opened() as modules:
+    with opened(session) as modules:
         found = modules.registry(registry_name).modules(as_of, text=text, category=category, tag=tag, state=state)
     if session.json:
         session.show_json([_listed(module) for module in found])
@@ -68,7 +68,7 @@ def _listed(module: Module) -> dict[str, Any]:
 @as_of_option
 def show(session: Session, module: str, as_of: str | None) -> int:
     """Show a module, or one of its versions: what it is for, its ports and parameters, its state and why."""
-    with named(module) as of:
+    with named(session, module) as of:
         found = of.registry.module(of.name, as_of)
         chosen = of.registry.version(of.name, of.requirement, as_of) if of.requirement else _shown_version(found)
     if session.json:
@@ -133,7 +133,7 @@ def _with_state(version: ModuleVersion) -> str:
 @as_of_option
 def versions(session: Session, module: str, as_of: str | None) -> int:
     """List the versions of a module, the highest first; those without an order come last."""
-    with named(module) as of:
+    with named(session, module) as of:
         found = of.registry.module(name_alone(of), as_of)
     if session.json:
         session.show_json([version_data(version) for version in found.versions])
@@ -152,7 +152,7 @@ def versions(session: Session, module: str, as_of: str | None) -> int:
 @as_of_option
 def history(session: Session, module: str, as_of: str | None) -> int:
     """Tell everything that happened to a module, oldest first: what, when, by whom, why."""
-    with named(module) as of:
+    with named(session, module) as of:
         events = of.registry.history(name_alone(of), as_of)
     if session.json:
         session.show_json(
@@ -179,7 +179,7 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
     """Tell which version a requirement means: 1.2.0, ^1.2, ~1.2, '>=1,<3', latest, or none for the default."""
     if locked and as_of is not None:
         raise InputError("gitml.lock tells of now", where="--locked, --as-of")
-    with opened() as modules:
+    with opened(session) as modules:
         if as_of is None:
             lock = _lock(modules.location.worktree) if locked else None
             found: Any = modules.resolve(use, lock, allow_disabled=allow_disabled)
@@ -216,7 +216,7 @@ def _lock(worktree: str | None) -> Any:
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs.")
 def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -> int:
     """Show what changed from version V1 to V2: ports and parameters, and files."""
-    with named(module) as of:
+    with named(session, module) as of:
         found = of.registry.diff(name_alone(of), one, other)
     if session.json:
         session.show_json(
@@ -241,7 +241,7 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
 @click.argument("destination", metavar="[DEST]", required=False)
 def get(session: Session, module: str, destination: str | None) -> int:
     """Write the files of a version into DEST, a new or empty folder; default: a folder of the module's name."""
-    with named(module) as of:
+    with named(session, module) as of:
         version = of.registry.resolve(f"{of.name}@{of.requirement}" if of.requirement else of.name, None, True)
         place = destination or of.name.rpartition("/")[2]
         files = of.registry.get(of.name, version.version, place)

@@ -12,6 +12,7 @@ import click
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
+    from gitml.cli.session import Session
     from gitml.modules.registries import ModuleVersion, Registry
     from gitml.modules.service import Modules
 
@@ -40,12 +41,15 @@ class Named(NamedTuple):
 
 
 @contextmanager
-def opened() -> Iterator[Modules]:
-    """The registries of the repository that the current folder lies in."""
+def opened(session: Session) -> Iterator[Modules]:
+    """The registries of the repository that the current folder lies in; repairs of them are told."""
+    from gitml.cli.terminal import safe
     from gitml.modules.places import registries_here
     from gitml.modules.service import Modules
+    from gitml.repo import durability
     from gitml.repo.discover import discover
 
+    durability.listen(lambda text: session.warn(safe(text)))
     location = discover(os.getcwd(), os.environ)
     modules = Modules(location, None, registries_here(location))
     try:
@@ -55,12 +59,12 @@ def opened() -> Iterator[Modules]:
 
 
 @contextmanager
-def named(text: str) -> Iterator[Named]:
+def named(session: Session, text: str) -> Iterator[Named]:
     """The module that ``registry:name@requirement`` names."""
     from gitml.modules.service import parse_ref
 
     ref = parse_ref(text)
-    with opened() as modules:
+    with opened(session) as modules:
         prefix = f"{ref.registry}:" if ref.registry else ""
         yield Named(modules.registry(ref.registry), prefix, ref.name, ref.requirement)
 

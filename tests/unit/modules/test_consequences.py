@@ -22,6 +22,7 @@ from gitml.modules.consequences import (
 from gitml.modules.folder import begin
 from gitml.modules.service import Modules
 from gitml.modules.survey import folders_with_modules, history, survey
+from gitml.repo import durability
 from gitml.repo.discover import discover
 from tests.kit.repository import Repository
 
@@ -159,24 +160,62 @@ def test_a_registry_that_is_not_here_yet_is_told_and_not_fetched(shelf: Shelf, t
     assert (len(own.modules), team.fetched, team.modules) == (1, False, ())
 
 
-def test_a_damaged_registry_is_told_and_the_others_are_surveyed(shelf: Shelf, tmp_path: Path) -> None:
-    other = Shelf(tmp_path / "other")
+def with_another(shelf: Shelf, path: Path) -> dict[str, str]:
+    """Makes another registry in `path` and takes it in; forgets the projection of the shelf's own."""
+    other = Shelf(path)
     other.publish("1.0.0")
     other.modules.close()
-    modules = Modules(shelf.modules.location, None, {"team": str(tmp_path / "other")})
+    registries = {"team": str(path)}
+    modules = Modules(shelf.modules.location, None, registries)
     modules.registry("team")
     modules.close()
     Path(shelf.repo.file(".git/gitml/registry.db")).unlink()
-    commit = shelf.repo.git("rev-parse", "refs/gitml/registry")
+    return registries
+
+
+def damage(shelf: Shelf, oid: str, *, whole_pack: bool) -> None:
+    """Cuts the pack that an object is in, or flips what the pack holds of that object alone."""
+    damaged = False
     for path in Path(shelf.repo.file(".git/objects/pack")).glob("*.idx"):
-        if commit in shelf.repo.git("verify-pack", "-v", str(path)):
-            pack = path.with_suffix(".pack")
-            pack.chmod(0o644)
-            pack.write_bytes(pack.read_bytes()[:20])
-    modules = Modules(shelf.modules.location, None, {"team": str(tmp_path / "other")})
+        for line in shelf.repo.git("verify-pack", "-v", str(path)).splitlines():
+            if line.split()[0] == oid:
+                pack = path.with_suffix(".pack")
+                pack.chmod(0o644)
+                data = pack.read_bytes()
+                size, start = (int(word) for word in line.split()[3:5])
+                flipped = bytes(byte ^ 0xFF for byte in data[start + 4 : start + size])
+                pack.write_bytes(data[:20] if whole_pack else data[: start + 4] + flipped + data[start + size :])
+                damaged = True
+    assert damaged
+
+
+def test_a_damaged_registry_is_told_and_the_others_are_surveyed(shelf: Shelf, tmp_path: Path) -> None:
+    registries = with_another(shelf, tmp_path / "other")
+    added = shelf.repo.git(
+        "diff", "--raw", "--no-abbrev", "refs/gitml/registry~1", "refs/gitml/registry", "--", "events"
+    )
+    damage(shelf, added.split()[3], whole_pack=False)
+    modules = Modules(shelf.modules.location, None, registries)
     own, team = survey(modules)
     modules.close()
     assert own.error is not None
+    assert [module.name for module in team.modules] == ["count"]
+
+
+def test_a_registry_whose_newest_record_is_lost_goes_back_to_the_one_before_and_that_is_said(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    registries = with_another(shelf, tmp_path / "other")
+    before, commit = shelf.repo.git("rev-parse", "refs/gitml/registry~1", "refs/gitml/registry").split()
+    damage(shelf, commit, whole_pack=True)
+    told: list[str] = []
+    durability.listen(told.append)
+    modules = Modules(shelf.modules.location, None, registries)
+    own, team = survey(modules)
+    modules.close()
+    assert told == [f"refs/gitml/registry was restored to {before[:12]}: its commit {commit[:12]} is not here"]
+    assert own.error is None
+    assert [[version.version for version in module.versions] for module in own.modules] == [["1.0.0"]]
     assert [module.name for module in team.modules] == ["count"]
 
 

@@ -14,6 +14,7 @@ from gitml.modules.folder import begin, check_folder, load_spec, publish_folder
 from gitml.modules.lockfile import lock_as_bytes, parse_lock
 from gitml.modules.places import registries_in
 from gitml.modules.service import Modules
+from gitml.repo import durability
 from gitml.repo.discover import discover
 from tests.kit.repository import Repository
 
@@ -96,13 +97,28 @@ def test_a_lock_that_names_another_content_is_refused(project):
 def test_without_the_registry_the_lock_suffices_where_the_content_is_here(project):
     project.publish("1.0.0")
     lock = project.lock("count")
+    project.modules.close()
     project.repo.git("update-ref", "-d", "refs/gitml/registry")
+    os.unlink(project.repo.file(".git/gitml/registry.db"))  # else the registry is restored to where it ended
     found = project.modules.resolve("count", lock)
     assert (found.version, found.state) == ("1.0.0", "unknown")
     assert "gitml.lock alone" in found.warnings[0]
     gone = {use: entry._replace(content="git:" + "1" * 40) for use, entry in lock.items()}
     with pytest.raises(InputError, match="is not in the registry here"):
         project.modules.resolve("count", gone)
+
+
+def test_a_deleted_registry_is_restored_to_where_it_ended_and_that_is_said(project):
+    project.publish("1.0.0")
+    lock = project.lock("count")
+    tip = project.repo.git("rev-parse", "refs/gitml/registry")
+    project.repo.git("update-ref", "-d", "refs/gitml/registry")
+    told = []
+    durability.listen(told.append)
+    found = project.modules.resolve("count", lock)
+    assert (found.version, found.state, found.warnings) == ("1.0.0", "active", ())
+    assert project.repo.git("rev-parse", "refs/gitml/registry") == tip
+    assert told == [f"refs/gitml/registry was restored to {tip[:12]}: it was deleted"]
 
 
 @pytest.mark.parametrize("alias", ["team", ""])
@@ -142,7 +158,6 @@ def test_a_registry_that_is_not_named_is_told_with_the_nearest(tmp_path):
         b"",
         b"[]",
         b"{}",
-        b'{"format": 2, "modules": {}}',
         b"<<<<<<< HEAD\n",
         b'{"format": 1, "modules": {"a": {}}}',
         b"[" * 9999,
@@ -152,6 +167,14 @@ def test_what_is_no_lock_is_refused_by_name(data):
     with pytest.raises(InputError, match="not a lock file") as caught:
         parse_lock(data)
     assert caught.value.where == "gitml.lock"
+
+
+def test_a_lock_of_a_newer_format_is_refused_by_name():
+    with pytest.raises(
+        InputError, match="a lock file of format 2, written by a newer gitml; this one reads format 1"
+    ) as caught:
+        parse_lock(b'{"format": 2, "modules": {}}')
+    assert (caught.value.where, caught.value.hint) == ("gitml.lock", "use the newer gitml")
 
 
 def test_an_entry_of_a_lock_that_is_about_something_else_is_refused(project):
