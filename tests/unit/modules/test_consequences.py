@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -173,28 +173,45 @@ def with_another(shelf: Shelf, path: Path) -> dict[str, str]:
     return registries
 
 
-def damage(shelf: Shelf, oid: str, *, whole_pack: bool) -> None:
-    """Cuts the pack that an object is in, or flips what the pack holds of that object alone."""
+def cut(pack: Path, size: int, start: int) -> None:
+    pack.write_bytes(pack.read_bytes()[:20])
+
+
+def flip(pack: Path, size: int, start: int) -> None:
+    data = pack.read_bytes()
+    flipped = bytes(byte ^ 0xFF for byte in data[start + 4 : start + size])
+    pack.write_bytes(data[: start + 4] + flipped + data[start + size :])
+
+
+def lose(pack: Path, size: int, start: int) -> None:
+    pack.unlink()
+    pack.with_suffix(".idx").unlink()
+
+
+def damage(shelf: Shelf, oid: str, how: Callable[[Path, int, int], None]) -> None:
+    """Does something to the pack that an object is in: where its bytes begin and how many they are is said."""
     damaged = False
-    for path in Path(shelf.repo.file(".git/objects/pack")).glob("*.idx"):
+    for path in list(Path(shelf.repo.file(".git/objects/pack")).glob("*.idx")):
         for line in shelf.repo.git("verify-pack", "-v", str(path)).splitlines():
             if line.split()[0] == oid:
                 pack = path.with_suffix(".pack")
                 pack.chmod(0o644)
-                data = pack.read_bytes()
                 size, start = (int(word) for word in line.split()[3:5])
-                flipped = bytes(byte ^ 0xFF for byte in data[start + 4 : start + size])
-                pack.write_bytes(data[:20] if whole_pack else data[: start + 4] + flipped + data[start + size :])
+                how(pack, size, start)
                 damaged = True
     assert damaged
 
 
-def test_a_damaged_registry_is_told_and_the_others_are_surveyed(shelf: Shelf, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "how"), [("record", cut), ("event", flip)])
+def test_a_damaged_registry_is_told_and_the_others_are_surveyed(
+    shelf: Shelf, tmp_path: Path, what: str, how: Callable[[Path, int, int], None]
+) -> None:
     registries = with_another(shelf, tmp_path / "other")
     added = shelf.repo.git(
         "diff", "--raw", "--no-abbrev", "refs/gitml/registry~1", "refs/gitml/registry", "--", "events"
     )
-    damage(shelf, added.split()[3], whole_pack=False)
+    event, record = added.split()[3], shelf.repo.git("rev-parse", "refs/gitml/registry")
+    damage(shelf, {"record": record, "event": event}[what], how)
     modules = Modules(shelf.modules.location, None, registries)
     own, team = survey(modules)
     modules.close()
@@ -207,7 +224,7 @@ def test_a_registry_whose_newest_record_is_lost_goes_back_to_the_one_before_and_
 ) -> None:
     registries = with_another(shelf, tmp_path / "other")
     before, commit = shelf.repo.git("rev-parse", "refs/gitml/registry~1", "refs/gitml/registry").split()
-    damage(shelf, commit, whole_pack=True)
+    damage(shelf, commit, lose)
     told: list[str] = []
     durability.listen(told.append)
     modules = Modules(shelf.modules.location, None, registries)
