@@ -76,7 +76,8 @@ costs = st.builds(Cost, finite, finite, sizes)
 output_refs = st.builds(OutputRef, names, st.sampled_from(PORT_KINDS), digests, sizes, st.booleans())
 outputs = st.lists(output_refs, max_size=3, unique_by=lambda ref: ref.name).map(tuple)
 metrics = st.dictionaries(hostile, finite, max_size=3)
-results = st.builds(ActionResult, outputs, metrics, costs, hostile, finite)
+guarantees = st.dictionaries(hostile, hostile, max_size=2)
+results = st.builds(ActionResult, outputs, metrics, costs, hostile, finite, guarantees)
 
 attempts = st.builds(
     Attempt,
@@ -103,6 +104,7 @@ step_runs = st.builds(
     saved=st.none() | costs,
     origin=st.none() | hostile,
     error=st.none() | hostile,
+    guarantees=guarantees,
 ).map(lambda step: step._replace(cost=Cost()) if step.outcome == "reused" else step)
 runs: st.SearchStrategy[Run] = st.builds(
     Run,
