@@ -185,7 +185,7 @@ async def test_freeing_says_what_keeps_it_and_takes_just_that(project: Project) 
         assert not project.object(asked).exists()
         assert all(path.exists() for path in others.values())
         await ui.until("○")
-    assert project.outcomes() == {"make": "executed", "use": "reused"}
+    assert project.outcomes("p", "make", "use") == {"make": "executed", "use": "reused"}
 
 
 async def test_several_are_freed_at_once_when_they_are_marked(project: Project) -> None:
