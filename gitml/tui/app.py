@@ -150,8 +150,9 @@ class GitmlApp(App[None]):
             self.feed.ask("pulse", feel, self._deliver_pulse)
 
     def _age(self) -> None:
-        if isinstance(self.screen, Page) and self.screen.is_open:
-            self.screen.age(time.time())
+        stack = [] if self._leaving else self.screen_stack  # empty while the first page is being opened
+        if stack and isinstance(stack[-1], Page) and stack[-1].is_open:
+            stack[-1].age(time.time())
 
     def _deliver_many(self, count: int) -> None:
         self.post_message(ManyRecords(count))
