@@ -91,8 +91,8 @@ class Page(Screen[None]):
 
     @property
     def is_open(self) -> bool:
-        """Whether its widgets are there: not yet while it is being opened, and not any more while it is being closed."""
-        return bool(self.query(TopBar))
+        """Whether all its widgets are there: not yet while it is being opened, and not any more while it is being closed."""
+        return self.is_mounted and self.display and bool(self.query(TopBar))  # what is being removed has no `display`
 
     def tell(self, pulse: Pulse | None) -> None:
         """Shows what goes on."""

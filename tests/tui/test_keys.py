@@ -15,11 +15,15 @@ from tests.kit.patience import PATIENCE
 
 
 async def pressed_at_once(project: Project, memory: Path, *keys: str) -> None:
-    """Starts the UI, presses keys without waiting for anything, the last of which ends it; raises what it died of."""
+    """Starts the UI, presses keys without waiting for anything, the last of which ends it; raises what it died of.
+
+    Its clock, which counts in seconds, strikes all the time: at whatever moment a page is opened or closed.
+    """
     feed = Feed(str(project.path), project.env)
     app = GitmlApp(feed, str(memory))
     try:
         async with app.run_test(size=(100, 30)):
+            app.set_interval(0.001, app._age)
             for key in keys:
                 app.simulate_key(key)
             async with asyncio.timeout(PATIENCE):
