@@ -9,6 +9,7 @@ import pytest
 from textual.widgets import Input
 
 from gitml.core.record import Run, StepRun
+from gitml.tui.screens.runs import Runs
 from gitml.tui.widgets.bigtable import BigTable
 from gitml.workspace import open_workspace
 from tests.kit.commandline import Project
@@ -210,16 +211,26 @@ async def test_a_damaged_index_is_told_or_mended_and_the_screen_goes_on(project:
         await ui.until(run["run"][:8])
 
 
-async def test_where_one_was_is_found_again(ran: Project, tmp_path: Path) -> None:
+async def test_where_one_was_is_found_again_and_no_run_is_left_out_unasked(ran: Project, tmp_path: Path) -> None:
     memory = str(tmp_path / "ui.json")
     async with shown(ran.path, ran.env, memory=memory) as ui:
         await ui.press("slash")
         await ui.type("twice")
         await ui.press("enter", "ctrl+t")
+        assert "1 of 3" in ui.text()
         ui.app.remember()
     async with shown(ran.path, ran.env, memory=memory) as ui:
-        assert "1 of 3" in ui.text()
+        screen = ui.app.screen
+        assert isinstance(screen, Runs)
+        assert (screen.filter, screen.query_one(BigTable).count) == ("", 3)
         assert ui.app.theme == "gitml-light"
+        await ui.press("down")
+        run = screen._current_id()
+        ui.app.remember()
+    async with shown(ran.path, ran.env, memory=memory) as ui:
+        screen = ui.app.screen
+        assert isinstance(screen, Runs)
+        assert (screen._current_id(), screen.query_one(BigTable).cursor) == (run, 1)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (20, 5), (300, 80)])
