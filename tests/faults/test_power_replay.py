@@ -52,6 +52,6 @@ def test_a_command_replayed_whole_gives_the_disk_as_it_is(begun: Path, tmp_path:
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_a_campaign_of_cuts_loses_nothing(begun: Path, tmp_path: Path, name: str) -> None:
     item = recorded(begun, tmp_path, name)
-    for seed in range(int(os.environ.get("GITML_CUTS", "10"))):
+    for seed in range(int(os.environ.get("GITML_CUTS", "2"))):
         for model in ("ext4", "posix"):
             check(item, tmp_path / "state", model, seed)
