@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple
 from gitml.errors import machine_error
 from gitml.repo.durability import sync_objects, sync_path
 from gitml.repo.git import Location, git, popen
+from gitml.repo.quarantine import move_aside
 
-_ASIDE = os.path.join("gitml", "quarantine")
 _CHUNK = 1 << 20
 _HEAD = b"PACK\0\0\0\2"
 _FRESH = 60.0  # seconds in which a pack may have no index yet: git writes that last
@@ -50,13 +50,13 @@ def mend(location: Location, fault: PackFault) -> str:
     """Moves what is damaged aside and makes it again: an index whole, of a pack the objects that can be read. What was done."""
     base = fault.path.removesuffix(".pack")
     for ending in _DERIVED:
-        _set_aside(location, base + ending)
+        move_aside(location, base + ending, os.path.basename(base + ending))
     if fault.whole:
         git(location, "index-pack", fault.path)
         sync_path(base + ".idx")
         sync_path(os.path.dirname(base))
         return "its index was made again"
-    aside = _set_aside(location, fault.path)
+    aside = move_aside(location, fault.path, os.path.basename(fault.path))
     assert aside is not None
     with open(aside, "rb") as pack, popen(location, "unpack-objects", "-r", "-q") as process:
         assert process.stdin is not None
@@ -104,20 +104,3 @@ def _hash_of(file: BinaryIO, count: int, digest: hashlib._Hash) -> bytes:
         digest.update(part)
         left -= len(part)
     return digest.digest()
-
-
-def _set_aside(location: Location, path: str) -> str | None:
-    """Moves a file of a pack into gitml's quarantine; where it is now, None when there was none."""
-    folder = os.path.join(location.common_dir, _ASIDE)
-    number = 1
-    while os.path.lexists(target := os.path.join(folder, f"git-{os.path.basename(path)}.{number}")):
-        number += 1
-    try:
-        os.makedirs(folder, exist_ok=True)
-        os.rename(path, target)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise machine_error(error, path, "can't move it aside") from error
-    sync_path(os.path.dirname(path))
-    return target

@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gitml.errors import GitmlError, machine_error
-from gitml.repo.durability import sync_objects, sync_path
+from gitml.errors import GitmlError, MachineError
+from gitml.repo.durability import sync_objects
 from gitml.repo.git import Location, git, git_status
+from gitml.repo.quarantine import move_aside
 
-_ASIDE = os.path.join("gitml", "quarantine")
 _CHUNK = 1 << 20
 _MISSING = re.compile(r"^missing (\w+) ([0-9a-f]{40,64})$", re.MULTILINE)
 
@@ -87,18 +87,11 @@ def looks_empty(location: Location, oid: str) -> bool:
 
 def set_aside(location: Location, oid: str) -> str:
     """Moves a damaged loose object into gitml's quarantine, so that Git can write it again; where it is now."""
-    folder = os.path.join(location.common_dir, _ASIDE)
     path = _path(location, oid)
-    number = 1
-    while os.path.lexists(target := os.path.join(folder, f"git-{oid}.{number}")):
-        number += 1
-    try:
-        os.makedirs(folder, exist_ok=True)
-        os.rename(path, target)
-    except OSError as error:
-        raise machine_error(error, path, "can't move it aside") from error
-    sync_path(os.path.dirname(path))
-    return target
+    moved = move_aside(location, path, oid)
+    if moved is None:
+        raise MachineError("can't move it aside: it went away meanwhile", where=path)
+    return moved
 
 
 def write_again(location: Location, wanted: Iterable[str]) -> set[str]:
