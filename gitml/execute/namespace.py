@@ -5,7 +5,8 @@ bind mount, and one more folder, on which a worker mounts the sandbox of its att
 above its own finds nothing, and no folder that a step could see before is hidden. The real sandbox stays where it was made.
 
 Root needs CAP_SYS_ADMIN for it, any other user a kernel that lets them make user namespaces. The namespaces are built by a
-child of the keeper, which then joins them: where something fails the keeper is as it was before.
+child of the keeper, which then joins them: where something fails the keeper is as it was before. In a user namespace the
+kernel gives every capability over the user's own files; all but the one to mount are given up, so that permissions count.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _SHOWN_FILES = (".dockerenv", ".containerenv")  # how programs know that they ru
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _REC, _SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
 _DETACH = 2
+_CAP_SYS_ADMIN = 1 << 21
+_CAPABILITY_VERSION = 0x20080522  # capset(2): two words of 32 bits each for effective, permitted, inheritable
 
 
 class Unavailable(NamedTuple):
@@ -173,14 +176,25 @@ def _show(entry: os.DirEntry[str]) -> None:
 
 def _join(pid: int) -> None:
     own = os.stat("/proc/self/ns/user").st_ino
+    is_new = os.stat(f"/proc/{pid}/ns/user").st_ino != own
     fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("user", "mnt")]
     try:
-        if os.fstat(fds[0]).st_ino != own:
+        if is_new:
             _check("setns", _libc().setns(fds[0], _NEWUSER))
         _check("setns", _libc().setns(fds[1], _NEWNS))
+        if is_new:
+            _keep_only_mounting()
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _keep_only_mounting() -> None:
+    import ctypes
+
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    kept = (ctypes.c_uint32 * 6)(_CAP_SYS_ADMIN, _CAP_SYS_ADMIN, 0, 0, 0, 0)
+    _check("capset", _libc().capset(header, kept))
 
 
 def _libc() -> ctypes.CDLL:

@@ -218,6 +218,7 @@ def test_a_user_without_rights_sees_a_sandbox_at_the_fixed_path(tmp_path: Path) 
         f"refused = n.enter({str(tmp_path)!r}, ())\n"
         "if refused: print(refused.why); sys.exit()\n"
         f"n.leave_shared(); n.mount_sandbox({str(tmp_path)!r}); os.chdir(n.MOUNTED)\n"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('CapEff')], flush=True)\n"
         "os.system('pwd; id -u; cat group; grep CapEff /proc/self/status')\n"
     )
     group = tmp_path / "group"
@@ -230,4 +231,27 @@ def test_a_user_without_rights_sees_a_sandbox_at_the_fixed_path(tmp_path: Path) 
     seen = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd="/")
     if "Operation not permitted" in seen.stdout or "Permission denied" in seen.stdout:
         pytest.skip(f"users can't make namespaces here: {seen.stdout}")
-    assert seen.stdout == "/gitml-sandbox\n4242\nread by its group\nCapEff:\t0000000000000000\n", seen.stderr
+    # of all the capabilities of its namespace only the one to mount: a file's permissions count
+    assert (
+        seen.stdout == "['0000000000200000']\n/gitml-sandbox\n4242\nread by its group\nCapEff:\t0000000000000000\n"
+    ), seen.stderr
+
+
+@needs_mounts
+@pytest.mark.skipif(os.geteuid() == 0, reason="for root no permissions count")
+def test_permissions_count_in_a_view_of_ones_own(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            assert namespace.enter(str(tmp_path), ()) is None
+            namespace.leave_shared()
+            namespace.mount_sandbox(str(closed))
+            try:
+                os.mkdir(closed / "made")
+            except PermissionError:
+                os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

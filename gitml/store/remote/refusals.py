@@ -36,9 +36,16 @@ def is_missing(error: BaseException) -> bool:
 
 
 def is_beyond(error: BaseException) -> bool:
-    """Whether a library says that a range begins behind the end of an object."""
+    """Whether a library says that a range begins behind the end of an object.
+
+    Numbers in its text mean nothing: an address or a digest may have the digits of the status in it.
+    """
+    if is_missing(error):
+        return False
+    if any(str(getattr(error, name, None)) == "416" for name in ("code", "status", "status_code")):
+        return True
     text = f"{type(error).__name__} {error}"
-    return "InvalidRange" in text or "416" in text or "not satisfiable" in text
+    return "InvalidRange" in text or "not satisfiable" in text
 
 
 def foreign_error(error: BaseException, place: str, scheme: str) -> GitmlError:

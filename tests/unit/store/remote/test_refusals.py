@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitml.errors import TrustError
-from gitml.store.remote.refusals import clean, foreign_error
+from gitml.store.remote.refusals import clean, foreign_error, is_beyond
 
 
 def test_what_azure_adds_for_its_own_log_is_left_out() -> None:
@@ -28,3 +28,14 @@ def test_a_profile_that_is_not_there_is_about_credentials() -> None:
     told = foreign_error(ValueError("The config profile (nosuch) could not be found"), "s3://box/x", "s3")
     assert isinstance(told, TrustError), told
     assert "AWS_PROFILE" in str(told.hint)
+
+
+def test_digits_of_an_address_or_a_digest_say_nothing_of_a_range() -> None:
+    assert not is_beyond(FileNotFoundError("http://127.0.0.1:41602/storage/v1/b/box/o/x"))
+    assert not is_beyond(OSError("no answer of 127.0.0.1:41602"))
+    assert not is_beyond(FileNotFoundError("/416/not satisfiable"))
+    answered = OSError("Requested range not satisfiable")
+    assert is_beyond(answered)
+    refused = RuntimeError("no")
+    refused.code = 416  # type: ignore[attr-defined]
+    assert is_beyond(refused)
