@@ -26,34 +26,13 @@ if TYPE_CHECKING:
     from gitml.core.settings import Settings
 
 # What tools look for in the folders above their own, to find the project or the repository they are in.
-MARKS = (
-    *(
-        ".git",
-        ".hg",
-        ".svn",
-        ".jj",
-        ".bzr",
-        ".dvc",
-        "dvc.yaml",
-        "gitml.yaml",
-        "pyproject.toml",
-        "setup.py",
-        "setup.cfg",
-    ),
-    *(
-        "tox.ini",
-        "pytest.ini",
-        "conftest.py",
-        "noxfile.py",
-        "uv.lock",
-        "uv.toml",
-        ".venv",
-        ".python-version",
-        "Pipfile",
-    ),
-    *("pixi.toml", "package.json", "node_modules", "pnpm-workspace.yaml", "deno.json", "Cargo.toml", "Cargo.lock"),
-    *("rust-toolchain.toml", "go.mod", "go.work", "Gemfile", "settings.gradle", "WORKSPACE", "MODULE.bazel"),
-    *("Project.toml", ".here"),
+MARKS = tuple(
+    """
+    .git .hg .svn .jj .bzr .dvc dvc.yaml gitml.yaml pyproject.toml setup.py setup.cfg tox.ini pytest.ini
+    conftest.py noxfile.py uv.lock uv.toml .venv .python-version Pipfile pixi.toml package.json node_modules
+    pnpm-workspace.yaml deno.json Cargo.toml Cargo.lock rust-toolchain.toml go.mod go.work Gemfile settings.gradle
+    WORKSPACE MODULE.bazel Project.toml .here
+    """.split()
 )
 _LOCK = "lock"
 _OWN_NAME = re.compile("[0-9a-f]{16}")
