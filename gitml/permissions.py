@@ -6,13 +6,8 @@ import os
 import stat
 from typing import NamedTuple
 
-_WITHIN = (
-    "live",
-    "objects",
-    "envs",
-    "worker",
-    "submitted",
-)  # a folder called gitml that has one of these is all gitml's
+# a folder called gitml that has one of these is all gitml's
+_WITHIN = ("live", "objects", "envs", "worker", "submitted")
 
 
 class Sharing(NamedTuple):

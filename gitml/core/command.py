@@ -25,39 +25,10 @@ _HOME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*=)?~(?:[A-Za-z0-9._-]*/|\Z)")
 _PATTERN = re.compile(r"[*?]|\[[^\]]+\]")
 _BRACES = re.compile(r"\{[^{}]*,[^{}]*\}|\{[A-Za-z0-9-]+\.\.[A-Za-z0-9-]+(?:\.\.[0-9-]+)?\}")
 _ONLY_OF_SHELLS = frozenset(
-    (
-        "cd",
-        "source",
-        ".",
-        "export",
-        "set",
-        "unset",
-        "alias",
-        "eval",
-        "exec",
-        "umask",
-        "ulimit",
-        "trap",
-        "local",
-        "declare",
-    )
-    + (
-        "if",
-        "for",
-        "while",
-        "until",
-        "case",
-        "function",
-        "select",
-        "{",
-        "[[",
-        "!",
-        "((",
-        "pushd",
-        "popd",
-        "let",
-        "readonly",
-    )
+    """
+    cd pushd popd source . export set unset readonly local declare alias eval exec let umask ulimit trap
+    if for while until case select function { [[ ! ((
+    """.split()
 )
 _QUOTE = "quote it to mean itself"
 _SINGLE = "write it in single quotes to mean itself"
