@@ -196,7 +196,11 @@ def reopen(path: str) -> int | None:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
     except PermissionError:
-        if not os.path.lexists(path) or os.lstat(path).st_uid != os.geteuid():
+        try:
+            owner = os.lstat(path).st_uid
+        except FileNotFoundError:  # it got its name meanwhile; or this user may make nothing here
+            return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+        if owner != os.geteuid():
             raise
     try:
         fd = os.open(path, os.O_RDONLY | flags)

@@ -154,11 +154,9 @@ class _Part:
         try:
             return disk.reopen(self.path)
         except PermissionError:
-            if not os.path.lexists(self.path):
-                raise
-        # another user's, who may be at work on it or gone: this one begins its own
-        self.path = f"{self.path}-{os.geteuid()}"
-        return disk.reopen(self.path)
+            # another user's, who may be at work on it or gone: this one begins its own
+            self.path = f"{self.path}-{os.geteuid()}"
+            return disk.reopen(self.path)
 
     def _lock(self, fd: int) -> None:
         while True:

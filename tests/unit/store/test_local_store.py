@@ -190,3 +190,27 @@ def test_a_small_file_is_written_whole_beside_what_an_earlier_try_left(tmp_path:
     with pytest.raises(IsADirectoryError):
         disk.write_whole(str(tmp_path / "folder"), b"x")
     assert sorted(os.listdir(tmp_path)) == ["folder", "note", "note.new"], "nothing of its own is left"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write what is read-only")
+def test_what_gets_its_name_while_it_is_opened_again_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(b"whole")
+    part.chmod(0o444)
+    looked_at = os.lstat
+
+    def finished_meanwhile(path: str) -> os.stat_result:
+        part.rename(tmp_path / "object")
+        return looked_at(path)
+
+    monkeypatch.setattr(disk.os, "lstat", finished_meanwhile)
+    fd = disk.reopen(str(part))
+    assert fd is not None
+    os.close(fd)
+    part.unlink()
+    tmp_path.chmod(0o555)
+    with pytest.raises(PermissionError):
+        disk.reopen(str(tmp_path / "part"))
+    tmp_path.chmod(0o755)
