@@ -14,6 +14,8 @@ from gitml.flow.hygiene import KeepPolicy, collect, usage
 from gitml.store.locks import Locks
 from tests.kit.project import Project, outcomes
 
+pytestmark = pytest.mark.slow  # whole runs, one after another
+
 # Each output is too large to travel in a record, so that only the store has it.
 PIPELINE = """\
 params: {n: 1}
@@ -251,7 +253,7 @@ def test_a_foreign_file_is_found_and_mended(project: Project) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "what"),
     [
-        ("run.json", b"[" * 9999, "not a run record"),
+        pytest.param("run.json", b"[" * 9999, "not a run record", id="nested"),
         ("run.json", b"{}", "not a run record"),
         ("actions/" + "0" * 64 + ".json", b"{}", "not an action"),
         ("environments/" + "0" * 64 + ".json", b"{}", "holds other bytes than its name says"),

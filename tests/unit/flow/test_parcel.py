@@ -25,6 +25,8 @@ from gitml.repo.git import git
 from gitml.repo.revisions import IdentQuery
 from tests.kit.project import Project
 
+pytestmark = pytest.mark.slow  # whole runs, one after another
+
 PIPELINE = """\
 params: {n: 1}
 inputs: {raw: raw.txt, big: big.bin}

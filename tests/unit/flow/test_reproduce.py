@@ -14,6 +14,8 @@ from gitml.flow.stop import StopSignal
 from gitml.ledger.layout import parse_path
 from tests.kit.project import Project, outcomes
 
+pytestmark = pytest.mark.slow  # whole runs, one after another
+
 STEADY = """\
 params: {n: 3}
 steps:

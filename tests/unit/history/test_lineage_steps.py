@@ -14,6 +14,8 @@ from gitml.modules.folder import begin
 from gitml.modules.service import Modules
 from tests.kit.project import Project
 
+pytestmark = pytest.mark.slow  # whole runs, one after another
+
 PIPELINE = """\
 params: {n: 1}
 inputs: {raw: data/raw.txt}

@@ -167,6 +167,7 @@ def hostile_records(good: dict[str, Any]) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", list(hostile_records({"steps": [{"outputs": {"o": {}}}]})))
 def test_a_hostile_record_keeps_no_other_from_being_known(project: Project, wrong: str) -> None:
     good = project.run()
