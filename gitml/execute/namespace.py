@@ -177,11 +177,15 @@ def _show(entry: os.DirEntry[str]) -> None:
 def _join(pid: int) -> None:
     own = os.stat("/proc/self/ns/user").st_ino
     is_new = os.stat(f"/proc/{pid}/ns/user").st_ino != own
-    fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("user", "mnt")]
+    fds = [os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("ns/user", "ns/mnt", "root")]
     try:
         if is_new:
             _check("setns", _libc().setns(fds[0], _NEWUSER))
         _check("setns", _libc().setns(fds[1], _NEWNS))
+        # the namespace's own root is another one where this machine is a chroot
+        os.fchdir(fds[2])
+        os.chroot(".")
+        os.chdir("/")
         if is_new:
             _keep_only_mounting()
     finally:

@@ -237,6 +237,35 @@ def test_a_user_without_rights_sees_a_sandbox_at_the_fixed_path(tmp_path: Path) 
     ), seen.stderr
 
 
+@pytest.mark.root
+@needs_mounts
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a chroot")
+def test_a_machine_that_is_a_chroot_is_the_one_that_steps_see(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    build = f"""
+        mount -t tmpfs top {top}
+        for at in /*; do
+            if [ -L $at ]; then cp -P $at {top}; elif [ -d $at ]; then mkdir {top}$at; mount --rbind $at {top}$at; fi
+        done
+        mkdir -p {top}/only-here/sandbox
+        exec {sys.executable} -c "$1"
+    """
+    script = (
+        "import os, sys\n"
+        f"sys.path.insert(0, {os.getcwd()!r})\n"
+        "from gitml.execute import namespace as n\n"
+        f"os.chroot({str(top)!r}); os.chdir('/')\n"
+        "refused = n.enter('/only-here', ())\n"
+        "if refused: print(refused.why); sys.exit()\n"
+        "n.leave_shared(); n.mount_sandbox('/only-here/sandbox')\n"
+        "open('/gitml-sandbox/made', 'w').close(); print(os.listdir('/only-here/sandbox'))\n"
+    )
+    inside = ["unshare", "-m", "sh", "-ec", build, "sh", script]
+    seen = subprocess.run(inside, capture_output=True, text=True, check=False)
+    assert seen.stdout == "['made']\n", seen.stderr
+
+
 @needs_mounts
 @pytest.mark.skipif(os.geteuid() == 0, reason="for root no permissions count")
 def test_permissions_count_in_a_view_of_ones_own(tmp_path: Path) -> None:
