@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from gitml.core.digest import Digest
+from gitml.errors import GitmlError
 from gitml.flow.availability import Availability
 from gitml.flow.choosing import roots_of
 from gitml.flow.remotes import Remotes
 from gitml.ledger.runs import recorded_runs
 from gitml.workspace import Workspace
 
+Warn = Callable[[str], None]
 _STAYING = (
     "staying"  # kind of fact: the remote stores -> [the record up to which all was looked at, what stayed here of it]
 )
@@ -27,12 +30,16 @@ class Staying(NamedTuple):
     tree: bool
 
 
-def staying(ws: Workspace) -> list[Staying]:
+def staying(ws: Workspace, *, confirmed: Collection[str] = (), warn: Warn | None = None) -> list[Staying]:
     """What is on this machine alone of all recorded runs, in the order of their records.
 
-    What was looked at once is remembered, so that only runs recorded since are read. No remote store is asked.
+    What was looked at once is remembered, so that only runs recorded since are read. With `warn` each remote store, but for those
+    named in `confirmed`, is asked whether it still is the one that is known; `warn` is called for one that can't be asked, and
+    then what is known of it counts.
     """
     remotes = Remotes(ws)
+    if warn is not None:
+        _confirm(ws, remotes, confirmed, warn)
     known = [remotes.known(spec) for spec in remotes.specs]
     tip = ws.records.tip()
     about = " ".join(f"{spec.identity} {one.mark}" for spec, one in zip(remotes.specs, known, strict=True))
@@ -52,6 +59,22 @@ def staying(ws: Workspace) -> list[Staying]:
     if tip is not None:
         ws.index.remember(_STAYING, about, [tip, [list(one) for one in stays]])
     return stays
+
+
+def _confirm(ws: Workspace, remotes: Remotes, before: Collection[str], warn: Warn) -> None:
+    asked = [spec for spec in remotes.specs if spec.name not in before]
+    if not asked or ws.records.tip() is None:
+        return
+    from gitml.flow.confirming import confirmed
+
+    try:
+        for spec in asked:
+            try:
+                confirmed(ws, remotes, spec, named=False)
+            except GitmlError as error:
+                warn(f"remote {spec.name} can't be asked, so what it was given before counts as there: {error.message}")
+    finally:
+        remotes.close()
 
 
 def mend_of(ws: Workspace) -> str:

@@ -48,14 +48,14 @@ def upload(
     sent = []
     tip = ws.records.tip()  # before anything is chosen: what others record meanwhile counts as not looked at
     try:
-        for spec, roots in _wanted(ws, remotes, choice, trusting=trusting):
+        for spec, roots, is_confirmed in _wanted(ws, remotes, choice, trusting=trusting):
             about = _uploaded(remotes, spec)
             if roots:
                 with using_store(ws):
                     one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
             else:
                 one = Sent(spec.name, (), 0, (), (), 0, 0)
-            sent.append(one)
+            sent.append(one._replace(confirmed=is_confirmed))
             # A store that proved to be another one meanwhile has what was sent now, and not what was given to that before it.
             is_same = about == _uploaded(remotes, spec)
             if choice.is_everything and is_same and not one.refused and tip is not None:
@@ -70,7 +70,7 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
     remotes = Remotes(ws)
     told = []
     try:
-        for spec, roots in _wanted(ws, remotes, choice, named=False):
+        for spec, roots, _ in _wanted(ws, remotes, choice, named=False):
             if not roots:
                 told.append(Forecast(spec.name, 0, 0, (), 0))
                 continue
@@ -84,8 +84,11 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
 
 def _wanted(
     ws: Workspace, remotes: Remotes, choice: Choice, *, trusting: bool = False, named: bool = True
-) -> Iterator[tuple[RemoteSpec, list[Root]]]:
-    """What each remote is to have beyond what it was given before. With `named` a store without a name is given one."""
+) -> Iterator[tuple[RemoteSpec, list[Root], bool]]:
+    """What each remote is to have beyond what it was given before, and whether it was asked if it still is the one that is known.
+
+    With `named` a store without a name is given one.
+    """
     specs = remotes.named(choice.remotes)
     if choice.remotes:
         for spec in specs:
@@ -95,12 +98,13 @@ def _wanted(
         if not spec.push:
             continue
         roots, is_given = _lacked(ws, remotes, choice, spec)
-        if not trusting and (roots or is_given):
+        is_confirmed = not trusting and (bool(roots) or is_given)
+        if is_confirmed:
             from gitml.flow.confirming import confirmed
 
             if not confirmed(ws, remotes, spec, named=named):
                 roots, _ = _lacked(ws, remotes, choice, spec)
-        yield spec, roots
+        yield spec, roots, is_confirmed
 
 
 def _lacked(ws: Workspace, remotes: Remotes, choice: Choice, spec: RemoteSpec) -> tuple[list[Root], bool]:

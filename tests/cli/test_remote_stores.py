@@ -295,3 +295,12 @@ def test_what_is_wrong_in_a_remote_is_mended_by_the_command_that_is_told(team: A
     assert told == "1 fault, 1 left; `gitml fsck --remote file --repair` mends what can be mended\n"
     ada.do(*told.split("`")[1].split()[1:])
     assert large.exists()
+
+
+def test_a_push_of_records_alone_warns_of_a_store_that_it_can_not_ask(team: ArtifactTeam, tmp_path: Path) -> None:
+    ada = pushed(team)
+    assert ada.do("push", "--no-artifacts").err == ""
+    os.rename(tmp_path / "share", tmp_path / "away")
+    told = ada.do("push", "--no-artifacts", "--json")
+    assert "warning: remote file can't be asked" in told.err
+    assert told.json["stays"] == []

@@ -6,6 +6,7 @@ import click
 
 from gitml.cli.commands.sharing_session import as_data, can_ask, foretold, remote_argument, sentence, settle, watching
 from gitml.cli.session import Session, verb
+from gitml.cli.terminal import safe
 from gitml.cli.transfers import (
     Choosing,
     choice_options,
@@ -40,6 +41,9 @@ def command(
     from gitml.flow.sharing import preview, push
     from gitml.flow.staying import staying
 
+    def warn(text: str) -> None:
+        session.warn(safe(text))
+
     choice = choosing.choice(session)
     if dry_run:
         from gitml.flow.uploading import forecast
@@ -47,7 +51,8 @@ def command(
         forecasts = [] if no_artifacts else forecast(session.ws, choice)
         records = preview(session.ws, remote, terminal=can_ask())
         going = {root.digest for one in forecasts for root in one.roots}
-        stays = [one for one in staying(session.ws) if one.digest not in going]
+        asked = [one.remote for one in forecasts]
+        stays = [one for one in staying(session.ws, confirmed=asked, warn=warn) if one.digest not in going]
         if session.json:
             artifacts = [{**one._asdict(), "roots": [root._asdict() for root in one.roots]} for one in forecasts]
             session.show_json({**records._asdict(), "artifacts": artifacts, "stays": stays_as_data(stays)})
@@ -59,7 +64,7 @@ def command(
     if not session.json:
         session.show(*sent_lines(sent))
     moved = push(session.ws, remote, terminal=can_ask(), watch=watching(session))
-    stays = staying(session.ws)
+    stays = staying(session.ws, confirmed=[one.remote for one in sent if one.confirmed], warn=warn)
     if session.json:
         artifacts = [sent_as_data(one) for one in sent]
         session.show_json({**as_data(moved), "artifacts": artifacts, "stays": stays_as_data(stays)})

@@ -38,7 +38,8 @@ class Root(NamedTuple):
 class Sent(NamedTuple):
     """What became of an upload. `there` counts roots that needed nothing, `missing` names those whose bytes are elsewhere.
 
-    `refused` are (name, why) of roots that are damaged on this machine: nothing of them was made visible.
+    `refused` are (name, why) of roots that are damaged on this machine: nothing of them was made visible. `confirmed`: the remote
+    was asked whether it still is the one that is known.
     """
 
     remote: str
@@ -48,6 +49,7 @@ class Sent(NamedTuple):
     refused: tuple[tuple[str, str], ...]
     objects: int
     bytes: int
+    confirmed: bool = False
 
 
 class Meter:
