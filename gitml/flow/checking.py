@@ -19,7 +19,8 @@ from gitml.errors import GitmlError, IntegrityError, MachineError
 from gitml.flow.availability import Availability
 from gitml.flow.faults import Fault as Fault
 from gitml.flow.load import load_recorded
-from gitml.flow.repairing import lock_faults, pack_faults, source_faults
+from gitml.flow.recovery import recover
+from gitml.flow.repairing import lock_faults, pack_faults, packed_ref_faults, source_faults
 from gitml.flow.request import RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
@@ -39,9 +40,14 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
     yield from lock_faults(ws, repair)
     ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
     try:
+        for damaged in packed_ref_faults(ws, repair):
+            yield damaged
+            if damaged.mended is None:
+                return  # Git can read no ref: all else would be called missing
         yield from pack_faults(ws, deep=deep, repair=repair)
         yield from source_faults(ws, repair)
         yield from _refs(ws, repair)
+        yield from _unrecorded_runs(ws)
         listed = _Listed(ws)
         yield from _records(ws, listed)
         for origin, what in listed.lost.items():
@@ -74,6 +80,16 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
         ws.locks.unlock(Locks.GC)
     for fault in lost:
         yield Fault("store", fault.kind, fault.name, fault.what, _make_again(ws, parse_digest(fault.name)))
+
+
+def _unrecorded_runs(ws: Workspace) -> Iterator[Fault]:
+    """Runs whose gitml was killed are recorded now that Git's objects were seen to; a fault is what keeps them from it."""
+    if ws.frozen:
+        return
+    try:
+        recover(ws)
+    except GitmlError as error:
+        yield Fault("records", "run", error.where or ws.live, f"a killed run can't be recorded: {error.message}")
 
 
 def _is_digest(name: str) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from gitml.errors import GitmlError
 from gitml.flow.faults import Fault
-from gitml.repo import packcheck, sourcecheck
+from gitml.repo import packcheck, packedrefs, sourcecheck
 from gitml.repo.git import git
+from gitml.repo.refetch import refetch
 from gitml.repo.stalelocks import clear, lock_files
 from gitml.store.locks import Locks
 from gitml.workspace import Workspace
@@ -25,10 +26,19 @@ def lock_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
             yield Fault("git", "lock", lock.path, f"a git that was ended left this lock {lock.age:,.0f} s ago", done)
 
 
+def packed_ref_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
+    """A file ``packed-refs`` that Git can't read; with `repair` written anew with what is whole of it."""
+    if packedrefs.is_damaged(ws.location):
+        done = "its whole lines were kept" if repair and packedrefs.mend(ws.location) else None
+        where = os.path.join(ws.location.common_dir, "packed-refs")
+        yield Fault("refs", "packed-refs", where, "it has lines that are no refs", done)
+
+
 def source_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
     """Each object of Git that is damaged, and each that HEAD, the index or a record needs and that is missing.
 
-    With `repair` damaged ones are moved aside, and written again where the work tree, the index or the store has their content.
+    With `repair` damaged ones are moved aside, and written again where the work tree, the index or the store has their content,
+    or fetched from a Git remote.
     """
     location = ws.location
     damaged = {fault.oid: fault for fault in sourcecheck.damaged_objects(location)}
@@ -38,22 +48,29 @@ def source_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
     roots = _roots(ws)
     missing = {fault.oid: fault for fault in sourcecheck.missing_objects(location, roots)}
     written: set[str] = set()
+    fetched: set[str] = set()
     if repair:
         wanted = damaged.keys() | missing.keys()
         while wanted:  # what is written again shows what else it needs
             new = _written_again(ws, wanted - written)
+            fetched |= refetch(location, wanted - written - new)
+            new |= fetched - written
             written |= new
             missing = {fault.oid: fault for fault in sourcecheck.missing_objects(location, roots)}
             wanted = missing.keys() - written if new else set()
     for oid, fault in {**missing, **damaged}.items():
         done = None
         if oid in written:
-            done = "written again"
+            done = _done(oid, fetched)
         elif repair and oid not in missing:
             done = "moved aside: nothing needs it"
         yield Fault("git", "object", oid, fault.what, done)
     for oid in written - damaged.keys() - missing.keys():
-        yield Fault("git", "object", oid, "it was missing", "written again")
+        yield Fault("git", "object", oid, "it was missing", _done(oid, fetched))
+
+
+def _done(oid: str, fetched: set[str]) -> str:
+    return "fetched from a Git remote" if oid in fetched else "written again"
 
 
 def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
@@ -64,16 +81,18 @@ def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
 
 
 def _roots(ws: Workspace) -> list[str]:
-    """The tips of gitml's refs: through them every recorded run names the commit it ran."""
-    listed = git(ws.location, "for-each-ref", "--format=%(objectname) %(objecttype)", "refs/gitml", check=False)
-    pairs = [line.split(" ") for line in listed.decode("ascii", "replace").splitlines()]
-    return [pair[0] for pair in pairs if ws.objects.is_oid(pair[0])]
+    """The tips of gitml's refs, missing ones too: through them every recorded run names the commit it ran."""
+    listed = git(ws.location, "for-each-ref", "--format=%(objectname)", "refs/gitml", check=False)
+    return [oid for oid in listed.decode("ascii", "replace").splitlines() if ws.objects.is_oid(oid)]
 
 
 def _written_again(ws: Workspace, wanted: set[str]) -> set[str]:
     found = sourcecheck.write_again(ws.location, wanted)
     for oid in wanted - found:
-        digest = ws.index.inline_digest(oid)
+        try:
+            digest = ws.index.inline_digest(oid)
+        except GitmlError:
+            break  # it can't be brought level with records that are damaged themselves
         if digest is None or ws.store.check(digest) is not None:
             continue
         try:

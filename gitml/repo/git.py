@@ -241,9 +241,10 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     (
         r"corrupt|inflate|bad object|unable to (read|unpack)|missing (blob|tree|commit|object)|invalid object|is garbage"
         r"|bad (tree|signature)|packfile|[Cc]ould not read [0-9a-f]{40}|index file .*(small|large|match|version)"
-        r"|could not parse|not a valid (object|commit)",
+        r"|could not parse|not a valid (object|commit)|Can't load (tree|object)"
+        r"|(unexpected|unterminated) line in",
         IntegrityError,
-        "gitml fsck --repair mends what the work tree has; else fetch it again from a clone",
+        "gitml fsck --repair mends what the work tree or a Git remote has; else fetch it again from a clone",
     ),
     (r"clean filter|external filter", InputError, "the filter that .gitattributes asks for fails: mend or install it"),
     (r"dies? of signal|Out of memory|malloc", MachineError, None),

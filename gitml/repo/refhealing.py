@@ -7,20 +7,20 @@ all the same: the ref alone is made anew. What lay in its place is moved into ``
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
-from gitml.errors import GitmlError, IntegrityError, machine_error
+from gitml.errors import GitmlError, IntegrityError
+from gitml.repo import packedrefs
 from gitml.repo.durability import move_refs
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
+from gitml.repo.quarantine import move_aside
 from gitml.repo.remotes import TRACKING, folder_of_remote, packed_refs
 
 _OWN = b"committer gitml <gitml@localhost> "
 _ROOT = b"\n\ngitml log\n"  # how the commit that every log begins with ends
-_LINE = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64}) refs/[^\x00-\x20]+\Z|\^(?:[0-9a-f]{40}|[0-9a-f]{64})\Z|#")
 
 
 class Healed(NamedTuple):
@@ -63,7 +63,7 @@ def heal(
             tip = newest_record(location, objects, folder)
         if tip is None and (wrong == _GONE or _value(location, objects, ref) is not None):
             return None  # nothing is left to restore; a commit that is named and missing may come back
-        _mend_packed(location)
+        packedrefs.mend(location)
         _clear(location, ref)
         if tip is not None:
             move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
@@ -94,7 +94,7 @@ def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Hea
         oid = _value(location, objects, ref)
         header = objects.header(oid) if oid else None
         if header is None or header.kind != "commit":
-            _mend_packed(location)
+            packedrefs.mend(location)
             _clear(location, ref)
             git(location, "update-ref", "--no-deref", "-d", ref, check=False)
             found.append(Healed(ref, None, "it names no commit that is here"))
@@ -102,8 +102,12 @@ def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Hea
 
 
 def broken(location: Location, objects: Objects, below: str) -> list[str]:
-    """The refs in a folder of refs that are files of their own and name no object that is here."""
+    """The refs in a folder of refs, in files of their own or in ``packed-refs``, that name no object that is here."""
     found = []
+    for ref, said in (packed_refs(location, f"{below}/") or {}).items():
+        is_packed = not os.path.lexists(os.path.join(location.common_dir, ref))
+        if is_packed and (not objects.is_oid(said) or objects.header(said) is None):
+            found.append(ref)
     for place, _, names in os.walk(os.path.join(location.common_dir, below)):
         for name in sorted(names):
             ref = os.path.relpath(os.path.join(place, name), location.common_dir)
@@ -116,10 +120,12 @@ def broken(location: Location, objects: Objects, below: str) -> list[str]:
 
 
 def restore(location: Location, objects: Objects, ref: str, oid: str | None) -> None:
-    """Moves what lies in a ref's place into the quarantine and sets the ref to `oid`, if that is here."""
+    """Moves what lies in a ref's place into the quarantine and sets the ref to `oid`, if that is here; else it is taken away."""
     _clear(location, ref)
     if oid is not None and objects.header(oid) is not None:
         move_refs(location, [f"update {ref}\0{oid}\0\0"], [ref])
+    elif ref in (packed_refs(location, ref) or {}):
+        git(location, "update-ref", "--no-deref", "-d", ref)
 
 
 _GONE = "it was deleted"
@@ -130,7 +136,7 @@ def _problem(location: Location, objects: Objects, ref: str, known: str | None, 
     oid = _value(location, objects, ref)
     if oid is None:
         path = os.path.join(location.common_dir, ref)
-        if os.path.lexists(path) or _is_named_in_packed(location, ref):
+        if os.path.lexists(path) or packedrefs.names_ref(location, ref):
             return "it holds no object id"
         return None if known is None else _GONE
     header = objects.header(oid)
@@ -200,48 +206,8 @@ def newest_record(location: Location, objects: Objects, folder: str) -> str | No
     return None
 
 
-def _is_named_in_packed(location: Location, ref: str) -> bool:
-    return any(ref.encode() in line for line in _packed_lines(location))
-
-
-def _packed_lines(location: Location) -> Sequence[bytes]:
-    try:
-        with open(os.path.join(location.common_dir, "packed-refs"), "rb") as file:
-            return file.read().splitlines()
-    except OSError:
-        return ()
-
-
-def _mend_packed(location: Location) -> None:
-    """Takes lines of gitml's refs that are none out of ``packed-refs``: one of them keeps Git from reading all the others."""
-    lines = _packed_lines(location)
-    kept = [line for line in lines if _LINE.match(line) or b"refs/gitml/" not in line]
-    if len(kept) == len(lines):
-        return
-    path = os.path.join(location.common_dir, "packed-refs")
-    lock = f"{path}.lock"
-    try:
-        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb") as file:
-            file.write(b"".join(line + b"\n" for line in kept))
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(lock, path)
-    except OSError as error:
-        raise machine_error(error, path) from error
-
-
 def _clear(location: Location, ref: str) -> None:
     """Moves whatever lies in a ref's place into the quarantine: Git can't move a ref that it can't read."""
     path = os.path.join(location.common_dir, ref)
-    if not os.path.lexists(path):
-        return
-    aside = os.path.join(location.common_dir, "gitml", "quarantine")
-    name = ref.replace("/", "-")
-    try:
-        os.makedirs(aside, exist_ok=True)
-        os.rename(path, os.path.join(aside, f"{name}.{os.urandom(4).hex()}"))
-    except FileNotFoundError:
-        return  # another process was first
-    except OSError as error:
-        raise machine_error(error, path) from error
+    if os.path.lexists(path):
+        move_aside(location, path, ref.replace("/", "-"))

@@ -23,6 +23,7 @@ REFUSED = "refs/gitml/refused"
 # Patterns, because a plain `git fetch` fails when a ref that is named exactly is not there (yet).
 _PATTERNS = {RUNS: "run*", REGISTRY: "registr*"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_OID = re.compile(r"[0-9a-f]+\Z")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -96,16 +97,16 @@ def _fetched_by(location: Location, remote: str) -> list[str]:
 
 def tip_of(location: Location, ref: str) -> str | None:
     """The object id that `ref` holds, None when there is no such ref; a look into files where Git keeps it in files."""
-    length = 64 if location.object_format == "sha256" else 40
     try:
         with open(os.path.join(location.common_dir, ref), encoding="ascii", errors="replace") as file:
             oid = file.read(100).strip()
-        if len(oid) == length:
+        if _is_oid(location, oid):
             return oid
     except OSError:
         found = packed_refs(location, ref)
         if found is not None:
-            return found.get(ref)
+            oid = found.get(ref, "")
+            return oid if _is_oid(location, oid) else None
     said = git(location, "rev-parse", "--verify", "--quiet", "--end-of-options", ref, check=False)
     return said.decode("ascii", "replace").strip() or None
 
@@ -116,7 +117,7 @@ def tracked(location: Location, log: str) -> dict[str, str]:
     if packed is None:
         said = git(location, "for-each-ref", "--format=%(refname) %(objectname)", TRACKING).decode("utf-8", "replace")
         return {ref: oid for ref, oid in map(str.split, said.splitlines()) if ref.endswith(f"/{log}")}
-    found = {ref: oid for ref, oid in packed.items() if ref.endswith(f"/{log}")}
+    found = {ref: oid for ref, oid in packed.items() if ref.endswith(f"/{log}") and _is_oid(location, oid)}
     try:
         remotes = os.listdir(os.path.join(location.common_dir, TRACKING))
     except OSError:
@@ -128,6 +129,11 @@ def tracked(location: Location, log: str) -> dict[str, str]:
             if oid is not None:
                 found[ref] = oid
     return found
+
+
+def _is_oid(location: Location, text: str) -> bool:
+    """Whether a text that was read from a file of refs, which may be damaged, is an id."""
+    return len(text) == (64 if location.object_format == "sha256" else 40) and _OID.match(text) is not None
 
 
 def packed_refs(location: Location, prefix: str) -> dict[str, str] | None:

@@ -56,8 +56,11 @@ def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFaul
             tips.append(root)
         else:
             found[root] = "what a ref names is missing"
-    if git_status(location, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")[2] == 0:
+    head, _, code = git_status(location, "rev-parse", "--verify", "--quiet", "HEAD")
+    if code == 0 and is_here(location, commit := head.decode("ascii", "replace").strip()):
         tips.append("HEAD")
+    elif code == 0:
+        found[commit] = "the commit that HEAD names is missing"
     cached = ("--cache",) if location.worktree is not None else ()
     out, _, _ = git_status(
         location, "fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress", *cached, *tips

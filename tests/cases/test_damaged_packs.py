@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commandline import Project
+from tests.kit.repository import Repository
 
 
 def flip(path: Path, at: int) -> None:
@@ -65,3 +67,62 @@ def test_a_damaged_index_is_an_integrity_error_with_its_mend_and_no_fault_of_the
     cut(path)
     done = packed.do("run", code=3)
     assert "fsck --repair" in done.err
+
+
+def lose_all(packed: Project) -> None:
+    for path in (packed.path / ".git/objects/pack").iterdir():
+        path.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [lose_all, lambda packed: flip_all(packed)], ids=["lost", "flipped"])
+def test_what_a_git_remote_has_is_fetched_again(
+    packed: Project, tmp_path: Path, damage: Callable[[Project], None]
+) -> None:
+    hub = Repository(tmp_path / "hub.git", bare=True)
+    packed.repo.git("remote", "add", "origin", "../hub.git")
+    packed.repo.git("push", "-q", "origin", "main")
+    packed.do("push")
+    tree = packed.repo.git("rev-parse", "HEAD^{tree}")
+    damage(packed)
+    packed.do("fsck", code=None)
+    told = packed.do("fsck", "--deep", "--repair")
+    assert "fetched from a Git remote" in told.out
+    assert packed.repo.git("rev-parse", "HEAD^{tree}") == tree
+    packed.do("fsck", "--deep")
+    packed.repo.git("fsck", "--strict")
+    assert packed.outcomes() == {"a": "reused", "b": "reused"}
+    assert len(packed.do("log", "--json").json) == 2
+    hub.git("fsck", "--strict")
+
+
+def flip_all(packed: Project) -> None:
+    for path in (packed.path / ".git/objects/pack").iterdir():
+        for at in range(20, path.stat().st_size, 50):
+            flip(path, at)
+
+
+@pytest.mark.slow
+def test_a_remote_that_lacks_some_gives_the_others_and_one_that_is_gone_none(packed: Project, tmp_path: Path) -> None:
+    Repository(tmp_path / "hub.git", bare=True)
+    packed.repo.git("remote", "add", "gone", str(tmp_path / "gone.git"))
+    packed.repo.git("remote", "add", "origin", str(tmp_path / "hub.git"))
+    packed.repo.git("push", "-q", "origin", "main")
+    lose_all(packed)
+    told = packed.do("fsck", "--repair", code=3)
+    assert "fetched from a Git remote" in told.out
+    packed.repo.git("rev-parse", "HEAD^{tree}")
+
+
+def test_a_killed_run_is_no_obstacle_to_the_repair_of_the_packs_that_its_record_needs(packed: Project) -> None:
+    live = packed.path / ".git/gitml/live/0123456789abcdef"
+    recorded = packed.do("show", "latest", "--json").json
+    live.mkdir(parents=True)
+    head = {**recorded, "run": live.name, "steps": []}
+    (live / "run.json").write_text(json.dumps(head))
+    (live / "steps.json").write_text(json.dumps(["a", "b"]))
+    (path,) = (packed.path / ".git/objects/pack").glob("*.idx")
+    cut(path)
+    assert "fsck --repair" in packed.do("run", code=3).err
+    packed.do("fsck", "--repair")
+    assert live.name in {run["run"] for run in packed.do("log", "--json", "--all").json}

@@ -1,7 +1,7 @@
-"""Flips, cuts, blanks and losses in the store, the index, the refs and Git's objects: nothing wrong is ever used, and what has a
-copy, or a step that makes it, heals by one command.
+"""Flips, cuts, blanks and losses in the store, the index, the refs and Git's objects, records among them: nothing wrong is ever
+used or shown, and what has a copy, or a step that makes it, heals by one command.
 
-`CORRUPTIONS=2000 make test-campaigns ARGS="-k corruption"` does as many.
+`CORRUPTIONS=2000 make test-campaigns ARGS="-k corruption"` does as many, `CORRUPTIONS_FROM=5000` others.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ import random
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.kit.commandline import Done, Project
 from tests.kit.corruption import damage
+from tests.kit.forked import Forked
+from tests.kit.repository import Repository
 
 COUNT = int(os.environ.get("CORRUPTIONS", "60"))
+FROM = int(os.environ.get("CORRUPTIONS_FROM", "0"))
 EACH = 10
-AREAS = ("store", "store", "store", "index", "index", "refs", "git")
-HEALED = ("store", "index", "refs")  # of Git's own objects there is no copy here
+AREAS = ("store", "store", "index", "index", "refs", "git", "git")
 WORK = """\
 import hashlib, json, pathlib, sys
 what, *rest = sys.argv[1:]
@@ -85,47 +89,87 @@ def truth(key: str, salt: str) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
+class Base(NamedTuple):
+    """A repository that is copied for each trial, its runs, and what commands that only look say of them."""
+
+    project: Project
+    runs: Mapping[str, tuple[str, str]]
+    shown: Mapping[tuple[str, ...], str]
+
+
 class Campaign:
-    """A repository with three recorded runs, copied and damaged again and again."""
+    """Repositories with three recorded runs, copied and damaged again and again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.base = Project(folder / "base", {"work.py": WORK, "pipelines/p.yaml": PIPELINE})
-        self.runs: dict[str, tuple[str, str]] = {}
-        for key, salt in (("a", "0"), ("b", "0"), ("a", "1")):
-            self.runs[self.base.run("-S", f"key={key}", "-S", f"salt={salt}")["run"]] = (key, salt)
+        self.bases = {
+            "alone": self.base("alone", remote=False, packed=False),
+            "packed": self.base("packed", remote=True, packed=True),
+            "pushed": self.base("pushed", remote=True, packed=False),
+        }
         self.count: Counter[str] = Counter()
+        self.at = ""
 
-    def copy(self) -> Project:
-        place = self.folder / "copy"
-        shutil.rmtree(place, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(self.base.path), str(place)], check=True)
-        return Project(place)
+    def base(self, name: str, *, remote: bool, packed: bool) -> Base:
+        """A repository with or without a Git remote that has all of it; `packed` as ``git gc`` leaves it."""
+        project = Forked(self.folder / name, {"work.py": WORK, "pipelines/p.yaml": PIPELINE})
+        runs: dict[str, tuple[str, str]] = {}
+        for key, salt in (("a", "0"), ("b", "0"), ("a", "1")):
+            runs[project.run("-S", f"key={key}", "-S", f"salt={salt}")["run"]] = (key, salt)
+        if remote:
+            hub = Repository(self.folder / f"{name}.git", bare=True)
+            project.repo.git("remote", "add", "origin", hub.path)
+            project.repo.git("push", "-q", "-u", "origin", "main")
+            project.do("push")
+        if packed:
+            project.repo.git("repack", "-adq")
+            pack_own_refs(project)
+        asked = [("log", "--json", "--all"), *[("show", run, "--json") for run in runs]]
+        return Base(project, runs, {words: project.do(*words).out for words in asked})
 
     def trial(self, seed: int) -> None:
+        """Damages a copy; looks, runs, repairs, and sees that all is right or refused at first, and whole in the end."""
         chance = random.Random(seed)
-        project = self.copy()
-        done = damage(project.path / ".git", chance.choice(AREAS), chance)
+        name = chance.choice(sorted(self.bases))
+        base = self.bases[name]
+        place = self.folder / "copy"
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(base.project.path), str(place)], check=True)
+        project = Forked(place)
+        done = damage(place / ".git", chance.choice(AREAS), chance)
         assert done is not None
-        self.at = f"seed {seed}: {done}"
-        self.right_or_refused(project, "c", "0" if chance.random() < 0.5 else "7", "a")
-        healing = self.gitml(project, "fsck", "--repair", "--deep", codes=(0, 3))
-        must = done.area in HEALED
-        if not must:
-            self.count[f"git, repair ended with {healing.code}"] += 1
-        healed = self.right_or_refused(project, "d", "9", "a", must=must)
-        kept = (
-            must and done.how != "loss"
-        )  # an object that is gone may have been deleted on purpose: a run makes it again
-        for run, (key, salt) in self.runs.items():
-            self.checked_out(project, run, key, salt, must=kept)
+        self.at = f"seed {seed}, {name}: {done}"
+        run = chance.choice(sorted(base.runs))
+        self.looked_at(project, base, run, codes=(0, 2, 3, 5))
+        self.right_or_refused(project, "0" if chance.random() < 0.5 else "7", "a")
+        # Without a remote there is no copy of Git's objects.
+        must = done.area != "git" or name != "alone"
+        self.gitml(project, "fsck", "--repair", "--deep", codes=(0, 3))
+        healed = self.right_or_refused(project, "0" if chance.random() < 0.5 else "9", "a", must=must)
+        # An object that is gone may have been deleted on purpose: a run makes it again.
+        kept = must and not (done.area == "store" and done.how == "loss")
+        for one, (key, salt) in base.runs.items():
+            self.checked_out(project, one, key, salt, must=kept)
         if must:
-            listed = self.gitml(project, "log", "--json", "--all", codes=(0,)).json
-            assert self.runs.keys() <= {run["run"] for run in listed}, self.at
+            self.looked_at(project, base, run, codes=(0,))
             self.gitml(project, "fsck", "--deep", codes=(0,))
-        self.count[f"{done.area}, {'healed' if healed else 'refused'}"] += 1
+        self.count[f"{name}: {done.area}, {'healed' if healed else 'refused'}"] += 1
 
-    def right_or_refused(self, project: Project, name: str, salt: str, key: str, *, must: bool = False) -> bool:
+    def looked_at(self, project: Project, base: Base, run: str, codes: tuple[int, ...]) -> None:
+        """What commands say of the runs, and of one of them, is what they said before the damage, or they refuse."""
+        for words in (("log", "--json", "--all"), ("show", run, "--json")):
+            before = base.shown[words]
+            done = self.gitml(project, *words, codes=codes)
+            if done.code != 0:
+                continue
+            if words[0] == "log":
+                known = {run["run"]: run for run in json.loads(before)}
+                listed = {run["run"]: run for run in done.json if run["run"] in known}
+                assert listed == known, f"{self.at}: {words}\n{done.out}\ninstead of\n{before}\n{done.err}"
+            else:
+                assert done.out == before, f"{self.at}: {words}\n{done.out}\ninstead of\n{before}"
+
+    def right_or_refused(self, project: Project, salt: str, key: str, *, must: bool = False) -> bool:
         """Runs; whether it succeeded. Then all it says, and all that it made, is right."""
         codes = (0,) if must else (0, 1, 3, 5)
         done = self.gitml(project, "run", "--json", "-S", f"key={key}", "-S", f"salt={salt}", codes=codes)
@@ -159,6 +203,19 @@ class Campaign:
         return done
 
 
+def pack_own_refs(project: Project) -> None:
+    """Has ``packed-refs`` hold the refs of gitml, and of no branch: the damage is to be what gitml can know of."""
+    git = project.path / ".git"
+    refs = [line.split() for line in project.repo.git("for-each-ref", "--format=%(objectname) %(refname)").splitlines()]
+    own = [(oid, ref) for oid, ref in refs if ref.startswith("refs/gitml/")]
+    lines = [
+        "# pack-refs with: peeled fully-peeled sorted ",
+        *[f"{oid} {ref}" for oid, ref in sorted(own, key=lambda one: one[1])],
+    ]
+    (git / "packed-refs").write_text("\n".join(lines) + "\n")
+    shutil.rmtree(git / "refs/gitml")
+
+
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     return Campaign(tmp_path_factory.mktemp("corruption"))
@@ -167,6 +224,12 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
 @pytest.mark.campaign
 @pytest.mark.parametrize("block", range(COUNT // EACH))
 def test_nothing_wrong_is_used_and_what_has_a_copy_heals(campaign: Campaign, block: int) -> None:
-    for seed in range(block * EACH, (block + 1) * EACH):
-        campaign.trial(seed)
+    wrong = []
+    for seed in range(FROM + block * EACH, FROM + (block + 1) * EACH):
+        try:
+            campaign.trial(seed)
+        except AssertionError as error:
+            wrong.append(str(error))
+            print(error)
     print(dict(campaign.count))
+    assert not wrong, "\n\n".join(wrong)

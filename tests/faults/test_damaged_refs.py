@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +93,21 @@ def packed_and_flipped(path: Path) -> None:
     packed.write_text(packed.read_text().replace(oid, ("0" if oid[0] != "0" else "1") + oid[1:]))
 
 
+def own_refs_packed(path: Path) -> Path:
+    """``packed-refs``, which holds the refs of gitml and no branch."""
+    packed = path / ".git/packed-refs"
+    told = Project(path).repo.git("for-each-ref", "--format=%(objectname) %(refname)", "refs/gitml")
+    packed.write_text(f"# pack-refs with: peeled fully-peeled sorted \n{told}\n")
+    shutil.rmtree(path / ".git/refs/gitml")
+    return packed
+
+
 def packed_oid(packed: Path) -> str:
     return next(line.split()[0] for line in packed.read_text().splitlines() if line.endswith(" refs/gitml/runs"))
+
+
+def packed_and_noise(path: Path) -> None:
+    own_refs_packed(path).write_bytes(random.Random(1).randbytes(300))
 
 
 def symbolic(path: Path) -> None:
@@ -118,6 +132,7 @@ DAMAGES = [
     another_commit,
     packed_and_cut,
     packed_and_flipped,
+    packed_and_noise,
     symbolic,
     unreadable,
 ]
@@ -143,7 +158,9 @@ def test_the_next_command_restores_the_log_and_says_so(path: Path, damage: Calla
 
 
 @pytest.mark.parametrize(
-    "damage", [d for d in DAMAGES if d not in (deleted, another_commit)], ids=lambda damage: damage.__name__
+    "damage",
+    [d for d in DAMAGES if d not in (deleted, another_commit, packed_and_noise)],
+    ids=lambda damage: damage.__name__,
 )
 def test_without_an_index_the_newest_record_among_the_objects_counts(
     path: Path, damage: Callable[[Path], None]
@@ -177,7 +194,7 @@ def test_what_others_recorded_meanwhile_is_no_damage(path: Path) -> None:
     assert told == []
 
 
-@pytest.mark.parametrize("content", ["", "0123", "f" * 40, "ref: refs/heads/nowhere"])
+@pytest.mark.parametrize("content", ["", "0123", "f" * 40, "\x11" + "a" * 39, "ref: refs/heads/nowhere"])
 @pytest.mark.parametrize("log", ["runs", "registry"])
 def test_damaged_tracking_refs_are_fetched_anew(path: Path, tmp_path: Path, content: str, log: str) -> None:
     project = Project(path)
@@ -263,3 +280,47 @@ def test_a_remote_that_lost_runs_is_said_and_gets_them_again(path: Path, tmp_pat
         assert f"was at {before[:12]} and was set to {first[:12]}, without 1 run" in told[0]
         assert push(ws).runs_sent == 1
     assert git("ls-remote", "origin", "refs/gitml/runs").split()[0] == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda text: text.replace("# pack-refs", "# pack-rmfs"),
+        lambda text: text + "0123",
+        lambda text: text.removesuffix("\n"),
+        lambda text: text + "\n",
+        lambda text: text + f"^{'a' * 40}\n^{'b' * 40}\n",
+    ],
+)
+def test_packed_refs_that_git_can_not_read_are_named_and_written_anew(path: Path, wrong: Callable[[str], str]) -> None:
+    before = oid_of(path)
+    packed = own_refs_packed(path)
+    damaged = wrong(packed.read_text())
+    packed.write_text(damaged)
+    project = Project(path)
+    with project.workspace() as ws:
+        assert [fault.kind for fault in check(ws)] == ["packed-refs"]
+        (fault,) = check(ws, repair=True)
+        assert fault.mended
+        assert list(check(ws)) == []
+    assert project.repo.git("rev-parse", "refs/gitml/runs") == before
+    assert [file.read_text() for file in (path / ".git/gitml/quarantine").glob("git-packed-refs.*")] == [damaged]
+
+
+def test_packed_refs_out_of_order_are_put_in_order(path: Path) -> None:
+    packed = own_refs_packed(path)
+    lines = [f"{packed_oid(packed)} refs/gitml/{name}\n" for name in ("zz", "runs", "aa")]
+    packed.write_text("# pack-refs with: peeled fully-peeled sorted \n" + "".join(lines))
+    with Project(path).workspace() as ws:
+        list(check(ws, repair=True))
+    assert packed.read_text().splitlines()[1:] == [line.rstrip() for line in reversed(lines)]
+
+
+def test_a_packed_ref_that_names_nothing_is_taken_away(path: Path) -> None:
+    packed = own_refs_packed(path)
+    packed.write_text(packed.read_text() + f"{'1' * 40} refs/gitml/taken/origin/runs\n")
+    with Project(path).workspace() as ws:
+        assert "refs/gitml/taken/origin/runs" in [fault.name for fault in check(ws)]
+        list(check(ws, repair=True))
+        assert list(check(ws)) == []
+    assert "taken" not in packed.read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,12 +75,13 @@ def damage(git: Path, area: str, chance: random.Random) -> Damage | None:
 
 def _files(git: Path, area: str) -> list[Path]:
     """The files of an area that hold something, in a fixed order."""
+    found: Iterable[Path]
     if area == "store":
         found = (git / "gitml/objects").rglob("*")
     elif area == "index":
         found = (git / "gitml").glob("index.db*")
     elif area == "refs":
-        found = (git / "refs/gitml").rglob("*")
+        found = [*(git / "refs/gitml").rglob("*"), git / "packed-refs"]
     else:
         found = (git / "objects").rglob("*")
     return sorted(path for path in found if path.is_file() and path.stat().st_size)

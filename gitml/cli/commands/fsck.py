@@ -29,22 +29,22 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     """Check refs, the objects of Git that HEAD, the index and runs need, the store, the records of runs and the index.
 
     Each fault is named; exits with 3 when one is left. No content is ever deleted: bad copies go to a quarantine. --repair
-    takes what is bad here from records, the work tree and remote stores, or makes it again, and removes stale lock files
-    of Git.
+    takes what is bad here from records, the work tree, Git remotes and remote stores, or makes it again, and removes stale
+    lock files of Git.
 
     With --remote a remote store is checked: that it has all parts of what was uploaded, and some of the bytes. --repair
     uploads again what is good here.
     """
-    from gitml.flow.checking import check
-
     session.looking = not repair
-    recover_killed(session.ws)
     faults = []
     if remote is None:
+        from gitml.flow.checking import check
+
         found = check(session.ws, deep=deep, repair=repair)
     else:
         from gitml.flow.remotekeeping import check_remote
 
+        recover_killed(session.ws)
         found = check_remote(session.ws, remote, sample=None if deep else sample, repair=repair)
     for fault in found:
         faults.append(fault)
