@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
+_MANY = 2048  # files of one directory from which on half of them are worth a process
 _LONGEST_PATH = 3000
 _TRIES = 1000
 
@@ -55,19 +57,48 @@ def _empty(directory: str) -> list[str]:
     except PermissionError:
         os.chmod(directory, 0o700)
         entries = list(os.scandir(directory))
-    below = []
+    below: list[str] = []
+    files: list[str] = []
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            below.append(entry.path)
-            continue
+        (below if entry.is_dir(follow_symlinks=False) else files).append(entry.path)
+    if len(files) < _MANY or not _unlink_by_two(directory, files):
+        _unlink(directory, files)
+    return below
+
+
+def _unlink_by_two(directory: str, files: Sequence[str]) -> bool:
+    """As `_unlink`, half of it in a child process: most of the work is to free what a file took. False where that can't be."""
+    from gitml.childprocess import Child, can_fork
+    from gitml.errors import MachineError
+
+    half = len(files) // 2
+    if not can_fork():
+        return False
+    try:
+        child = Child(lambda: _unlink(directory, files[:half]))
+    except OSError:
+        return False
+    try:
+        _unlink(directory, files[half:])
+    except BaseException:
+        child.end()
+        raise
+    try:
+        child.result()
+    except MachineError:  # it was killed
+        return False
+    return True
+
+
+def _unlink(directory: str, paths: Sequence[str]) -> None:
+    for path in paths:
         try:
-            os.unlink(entry.path)
+            os.unlink(path)
         except FileNotFoundError:
             continue
         except PermissionError:
             os.chmod(directory, 0o700)
-            os.unlink(entry.path)
-    return below
+            os.unlink(path)
 
 
 def _rmdir(directory: str) -> None:

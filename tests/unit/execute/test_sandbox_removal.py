@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
+import textwrap
 from pathlib import Path
+
+import pytest
 
 from gitml.execute.removal import remove_tree
 
@@ -26,6 +31,32 @@ def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:
     remove_tree(str(tmp_path / "nothing"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True], ids=["by two", "whose child is killed"])
+def test_thousands_of_files_are_removed_by_two_processes(tmp_path: Path, killed: bool) -> None:
+    code = """
+    import os, signal, sys
+    from gitml.execute import removal
+
+    os.chdir(sys.argv[1])
+    os.makedirs("root/sub")
+    for n in range(5000):
+        open(f"root/{n}", "w").close()
+        open(f"root/sub/{n}", "w").close()
+    forks = []
+    os.register_at_fork(after_in_parent=lambda: forks.append(1))
+    if sys.argv[2] == "True":
+        os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    removal.remove_tree("root")
+    assert not os.path.exists("root")
+    assert bool(forks) == (len(os.sched_getaffinity(0)) > 1)
+    """
+    # a process of its own: one with threads, as a test's may be, forks nothing
+    words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path), str(killed)]
+    done = subprocess.run(words, cwd=Path(__file__).parents[3], text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_ordinary_user_removes_read_only_and_very_deep_directories() -> None:
