@@ -25,6 +25,8 @@ BIG = 8 << 20  # bytes; from here writing to the disk goes on while the hash is 
 CHUNK = 1 << 20
 
 _REGULAR_OR_WRITABLE = 0o170222
+_LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UNNOTED = getattr(os, "O_NOATIME", 0)
 _FICLONE = 0x40049409
 _SYNC_FILE_RANGE_WRITE = 2
 _THREADS = 8
@@ -74,6 +76,17 @@ def kind_of(mode: int) -> str:
 def changed_if_large(found: os.stat_result) -> int:
     """The change time of what is too large to be hashed at each use, else 0."""
     return found.st_ctime_ns if found.st_size > SMALL else 0
+
+
+def open_to_read(path: str, folder: int | None = None) -> int:
+    """Opens a file, in an open `folder` or at a path, and nothing but that: no link, and without waiting for a pipe's other end.
+
+    That it was read is not noted in it, where this user may ask for that: the note would be a write for each file.
+    """
+    try:
+        return os.open(path, _LOOK | _UNNOTED, dir_fd=folder)
+    except PermissionError:
+        return os.open(path, _LOOK, dir_fd=folder)  # another user's
 
 
 def make_canonical(fd: int) -> None:

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from gitml.childprocess import Child, can_fork
 from gitml.core.digest import Digest, digest_of
 from gitml.core.paths import is_git_name
 from gitml.core.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError, machine_error
-from gitml.store import disk
+from gitml.store import disk, filesystem
 from gitml.store.disk import Guard
 from gitml.store.objects import MAX_DEPTH, STILL_RUNS, LocalStore, Pending
 
-_BATCH = 4096  # files; bounds the memory that a large directory takes
+_BATCH = 16384  # files; bounds the memory that a large directory takes
+_MANY = 2048  # names from which on half of them are worth a process
+_ASKED_EACH = 16  # small files that are new, after as many in a row, of which one is looked for in the store
 _WRITE_EARLY = 32  # files in a directory from which on asking the kernel to write early pays
+
+
+def _nothing() -> None:
+    """What to wait for where nothing was begun."""
 
 
 def take_file(store: LocalStore, path: str) -> tuple[Digest, int]:
@@ -31,7 +39,7 @@ def take_file(store: LocalStore, path: str) -> tuple[Digest, int]:
             raise InputError("there is no such file", where=path, hint="let the step write it there") from None
     if not stat.S_ISREG(found.st_mode):
         raise _not_kept(found.st_mode, path)
-    intake = _Intake(store, os.path.dirname(path) or ".")
+    intake = _Intake(store, "")
     with intake:
         digest, size, _ = intake.file(os.path.basename(path), None, path)
         intake.flush()
@@ -46,7 +54,7 @@ def take_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Digest
 
     With `leave` what was copied, or known already, is left there: whoever removes the folders above need not be waited for.
     """
-    intake = _Intake(store, path)
+    intake = _Intake(store, path, leave=True)  # what is left is removed below
     with Guard(path):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -75,16 +83,20 @@ def take_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Digest
 
 
 class _Intake:
-    """One taking: what was hashed and waits to be published, blobs before the listings that name them."""
+    """One taking below `root`: what was hashed and waits to be published, blobs before the listings that name them."""
 
-    def __init__(self, store: LocalStore, root: str) -> None:
+    def __init__(self, store: LocalStore, root: str, leave: bool = False) -> None:
         self.store = store
         self.root = root
+        self.leave = leave  # whether small files may keep their names there
         self.files: dict[Digest, Pending] = {}
         self.contents: dict[Digest, bytes] = {}  # targets of links
         self.listings: dict[Digest, bytes] = {}
         self.device: int | None = None
         self.was_known = False  # the last file: then the next may be, and is only read at first
+        self.new = 0  # how many in a row were not known
+        self.writing: Callable[[], None] | None = _nothing
+        self.shared = False  # whether another process takes a part of it in
 
     def __enter__(self) -> None:
         return None
@@ -93,52 +105,78 @@ class _Intake:
         if error is not None:
             self.store.drop_temporaries(self.files.values())
 
-    def file(self, name: str, folder: int | None, shown: str, early: bool = False) -> tuple[Digest, int, bool]:
-        """Hashes one file (`name` in the open `folder`) and notes it; gives its Digest, its size, whether it is executable."""
-        store = self.store
-        path = shown if folder is None else os.path.join(self.root, shown)
+    def file(self, name: str, folder: int | None, shown: str, beside: int = 0) -> tuple[Digest, int, bool]:
+        """Hashes one file (`name` in the open `folder`) and notes it; gives its Digest, its size, whether it is executable.
+
+        `beside` is how many files there are in its folder.
+        """
+        path = f"{self.root}/{shown}" if self.root else shown
         try:
-            fd = os.open(name if folder is not None else path, _FILE_FLAGS, dir_fd=folder)
+            fd = disk.open_to_read(path if folder is None else name, folder)
         except OSError as error:
             if isinstance(error, FileNotFoundError) or os.path.islink(path):
                 raise _changed(shown) from error
             if isinstance(error, PermissionError):
                 raise _unreadable(shown) from error
             raise machine_error(error, path) from error
-        with Guard(path):
-            try:
+        try:
+            return self._noted(fd, path, shown, beside)
+        except OSError as error:
+            raise machine_error(error, path) from error
+        finally:
+            os.close(fd)
+
+    def _noted(self, fd: int, path: str, shown: str, beside: int) -> tuple[Digest, int, bool]:
+        store = self.store
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise _not_kept(found.st_mode, shown)
+        executable = bool(found.st_mode & stat.S_IXUSR)
+        size = found.st_size
+        is_small = size <= disk.SMALL
+        if self.was_known and is_small:
+            content = disk.read_all(fd, size)
+            digest = digest_of(content)
+            if len(content) == size and (digest in self.files or store.has_bytes(digest, content)):
+                return digest, size, executable
+            os.lseek(fd, 0, os.SEEK_SET)
+        if self._can_move(fd, found):
+            if not is_small:
                 found = os.fstat(fd)
-                if not stat.S_ISREG(found.st_mode):
-                    raise _not_kept(found.st_mode, shown)
-                executable = bool(found.st_mode & stat.S_IXUSR)
-                if self.was_known and found.st_size <= disk.SMALL:
-                    digest = disk.digest_fd(fd, found.st_size)
-                    if _moment(os.fstat(fd)) != _moment(found):
-                        raise _changed(shown)
-                    if digest in self.files or store.holds(digest, found.st_size):
-                        return digest, found.st_size, executable
-                    os.lseek(fd, 0, os.SEEK_SET)
-                if self._can_move(fd, found):
-                    found = os.fstat(fd)
-                    hashed = disk.digest_while_syncing if store.durable else disk.digest_fd
-                    digest = hashed(fd, found.st_size)
-                    pending = Pending(digest, path, found.st_ino, disk.changed_if_large(found))
-                else:
-                    pending = self._copied(fd, found)
-                    digest = pending.digest
-                if _moment(os.fstat(fd)) != _moment(found):
-                    store.drop_temporaries([pending])
-                    raise _changed(shown)
-                self.was_known = digest in self.files or store.holds(digest, found.st_size)
-                if not self.was_known:
-                    self.files[digest] = pending
-                    if early and store.durable:
-                        disk.start_writing(fd)
-            finally:
-                os.close(fd)
-        if self.was_known and pending.path != path:
+                size = found.st_size
+            digest = disk.digest_while_syncing(fd, size) if store.durable else disk.digest_fd(fd, size)
+            pending = Pending(digest, path, found.st_ino, disk.changed_if_large(found), self.leave and is_small)
+            after = os.fstat(fd)
+            is_same = after.st_mtime_ns == disk.CANONICAL_NS and after.st_size == size
+            is_same = is_same and (is_small or after.st_ctime_ns == found.st_ctime_ns)
+        else:
+            pending = self._copied(fd, found)
+            digest = pending.digest
+            after = os.fstat(fd)
+            is_same = (after.st_ctime_ns, after.st_size) == (found.st_ctime_ns, found.st_size)
+        if not is_same:
+            store.drop_temporaries([pending])
+            raise _changed(shown)
+        # what may stay gets its name only where no object has it: so among new files not each is looked for in the store
+        is_asked = not pending.stays or self.new < _ASKED_EACH or self.new % _ASKED_EACH == 0
+        self.was_known = digest in self.files or (is_asked and store.holds(digest, size))
+        self.new = 0 if self.was_known else self.new + 1
+        if not self.was_known:
+            self.files[digest] = pending
+            if beside >= _WRITE_EARLY and store.durable:
+                self._write_early(fd, beside)
+        elif pending.path != path:
             os.unlink(pending.path)
-        return digest, found.st_size, executable
+        return digest, size, executable
+
+    def _write_early(self, fd: int, beside: int) -> None:
+        """Has a file that is new begin to go to the disk: all of them at once, when there are many, or it alone."""
+        if self.writing is None:
+            disk.start_writing(fd)
+        elif self.writing is _nothing and len(self.files) > filesystem.FEW:
+            place = self.store.objects
+            whole = filesystem.is_worth_one_request(beside, place)
+            self.writing = filesystem.begin_sync(place) if whole else None
 
     def directory(self, fd: int, shown: str, depth: int = 0) -> tuple[Digest, int]:
         """Walks an open directory; gives its Tree's Digest and size."""
@@ -148,52 +186,96 @@ class _Intake:
                 where=shown,
                 hint="let the step write a flatter directory or an archive",
             )
-        with Guard(os.path.join(self.root, shown)):
+        place = f"{self.root}/{shown}"
+        with Guard(place):
             found = os.fstat(fd)
             if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
                 os.fchmod(fd, 0o755)  # its files must be moved out
             with os.scandir(fd) as scanned:
-                names = sorted((os.fsencode(item.name), item) for item in scanned)
-        early = len(names) >= _WRITE_EARLY
-        entries = []
-        for name, item in names:
-            inside = f"{shown}/{item.name}" if shown else item.name
-            if is_git_name(item.name):
-                raise InputError(
-                    "a Git repository, or what a file system takes for one, can't be kept",
-                    where=inside,
-                    hint="git runs commands that its settings name: let the step remove it, or clone outside its outputs",
-                )
-            if item.is_symlink():
-                entries.append(self._link(name, fd, shown, inside))
-            elif item.is_dir(follow_symlinks=False):
-                try:
-                    below = os.open(item.name, _FOLDER_FLAGS, dir_fd=fd)
-                except (FileNotFoundError, NotADirectoryError) as error:
-                    raise _changed(inside) from error
-                except PermissionError as error:
-                    raise _unreadable(inside) from error
-                except OSError as error:
-                    raise machine_error(error, os.path.join(self.root, inside)) from error
-                try:
-                    entries.append(TreeEntry(name, "d", *self.directory(below, inside, depth + 1)))
-                finally:
-                    os.close(below)
-            elif item.is_file(follow_symlinks=False):
-                digest, size, executable = self.file(item.name, fd, inside, early)
-                entries.append(TreeEntry(name, "x" if executable else "f", digest, size))
-                if len(self.files) >= _BATCH:
-                    self.flush()
-            else:
-                with Guard(os.path.join(self.root, inside)):
-                    raise _not_kept(item.stat(follow_symlinks=False).st_mode, inside)
+                items = sorted(scanned, key=_bytes_of)
+            is_large = not self.shared and len(items) > 1 and can_fork() and _has_files(place, items, _MANY)
+        entries = self._by_two(items, fd, shown, depth) if is_large else self._entries(items, fd, shown, depth)
         listing = encode_tree(entries)
         digest = digest_of(listing)
         self.listings[digest] = listing
         return digest, tree_size(entries)
 
+    def _by_two(self, items: Sequence[os.DirEntry[str]], fd: int, shown: str, depth: int) -> list[TreeEntry]:
+        """As `_entries`, half of it in a child process, which publishes what it takes in itself."""
+        self.shared = True
+
+        def half() -> tuple[list[TreeEntry], dict[Digest, bytes], dict[Digest, bytes]]:
+            other = _Intake(self.store, self.root, self.leave)
+            other.shared = True
+            with other:
+                entries = other._entries(items[1::2], fd, shown, depth)
+                other.flush()
+            return entries, other.contents, other.listings
+
+        with Guard(self.root):
+            self.store.temporary()  # the folder, which both need, is made once
+        try:
+            child = Child(half)
+        except OSError:
+            return self._entries(items, fd, shown, depth)
+        try:
+            mine = self._entries(items[::2], fd, shown, depth)
+            self.flush()
+        except BaseException:
+            child.end()
+            raise
+        others, contents, listings = child.result()
+        self.contents |= contents
+        self.listings |= listings
+        return mine + others
+
+    def _entries(self, items: Sequence[os.DirEntry[str]], fd: int, shown: str, depth: int) -> list[TreeEntry]:
+        """What these names of an open directory are."""
+        entries = []
+        for item in items:
+            name = item.name
+            inside = f"{shown}/{name}" if shown else name
+            if is_git_name(name):
+                raise InputError(
+                    "a Git repository, or what a file system takes for one, can't be kept",
+                    where=inside,
+                    hint="git runs commands that its settings name: let the step remove it, or clone outside its outputs",
+                )
+            if item.is_file(follow_symlinks=False):
+                digest, size, executable = self.file(name, fd, inside, len(items))
+                entries.append(TreeEntry(os.fsencode(name), "x" if executable else "f", digest, size))
+                if len(self.files) >= _BATCH:
+                    self.flush()
+            elif item.is_symlink():
+                entries.append(self._link(os.fsencode(name), fd, shown, inside))
+            elif item.is_dir(follow_symlinks=False):
+                entries.append(self._below(name, fd, inside, depth))
+            else:
+                with Guard(f"{self.root}/{inside}"):
+                    raise _not_kept(item.stat(follow_symlinks=False).st_mode, inside)
+        return entries
+
+    def _below(self, name: str, folder: int, inside: str, depth: int) -> TreeEntry:
+        """The directory `name` in the open `folder`."""
+        try:
+            fd = os.open(name, _FOLDER_FLAGS, dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _changed(inside) from error
+        except PermissionError as error:
+            raise _unreadable(inside) from error
+        except OSError as error:
+            raise machine_error(error, f"{self.root}/{inside}") from error
+        try:
+            return TreeEntry(os.fsencode(name), "d", *self.directory(fd, inside, depth + 1))
+        finally:
+            os.close(fd)
+
     def flush(self) -> None:
         """Publishes the files noted so far."""
+        writing, self.writing = self.writing, _nothing
+        if writing is not None:
+            with Guard(self.store.objects):
+                writing()
         if self.files:
             self.store.publish(list(self.files.values()))
             self.files = {}
@@ -251,7 +333,26 @@ class _Intake:
             os.close(target)
 
 
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _bytes_of(item: os.DirEntry[str]) -> bytes:
+    return os.fsencode(item.name)
+
+
+def _has_files(path: str, items: Sequence[os.DirEntry[str]], many: int) -> bool:
+    """Whether there are `many` names at least in the directory at `path` and below it; `items` are those in itself."""
+    count = len(items)
+    waiting = [f"{path}/{item.name}" for item in items if item.is_dir(follow_symlinks=False)] if count < many else []
+    while waiting and count < many:
+        try:
+            with os.scandir(waiting.pop()) as scanned:
+                for item in scanned:
+                    count += 1
+                    if item.is_dir(follow_symlinks=False):
+                        waiting.append(item.path)
+        except OSError:  # what can't be looked into is refused when its turn comes
+            continue
+    return count >= many
+
+
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -265,10 +366,6 @@ def is_safe_link(directory: str, target: str) -> bool:
     while parts and parts[0] == "..":
         parts.pop(0)
     return ".." not in parts and link_stays_inside(directory, target)
-
-
-def _moment(found: os.stat_result) -> tuple[int, int, int]:
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _changed(where: str) -> InputError:

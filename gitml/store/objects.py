@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gitml.core.digest import Digest, digest_of
+from gitml.core.digest import Digest, digest_of, hex_of
 from gitml.core.tree import tree_size
 from gitml.errors import InputError, IntegrityError, MachineError, machine_error
 from gitml.permissions import ALONE, Sharing
-from gitml.store import disk
+from gitml.store import disk, filesystem
 from gitml.store.disk import Guard
 from gitml.store.folder import ObjectFolder
 
@@ -25,13 +25,15 @@ MAX_DEPTH = 256  # folders in folders; deeper ones exhaust descriptors before th
 class Pending(NamedTuple):
     """A complete file at `path`, canonical but not yet synced, that is to become an object; `inode` tells it was not swapped.
 
-    `changed` is the change time of a large one after it was hashed, 0 where it is not known.
+    `changed` is the change time of a large one after it was hashed, 0 where it is not known. One that `stays` may keep the name
+    it has: whoever made it removes that.
     """
 
     digest: Digest
     path: str
     inode: int
     changed: int = 0
+    stays: bool = False
 
 
 class LocalStore(ObjectFolder):
@@ -100,26 +102,40 @@ class LocalStore(ObjectFolder):
         """Whether other copies of the content can be given up: it is here, by a hash where that is cheap."""
         if size > disk.SMALL:
             return self.is_sound(digest, size)
-        path = self.path_of(digest)
-        with Guard(path):
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            except OSError:
-                fd = -1  # what lies there is looked at below
+        name = hex_of(digest)
+        path = f"{self.objects}/{name[:2]}/{name[2:]}"
+        fd = -1
+        try:
+            fd = disk.open_to_read(path)
+            found = os.fstat(fd)
+            if disk.is_untouched(found) and found.st_size == size and digest_of(disk.read_all(fd, size)) == digest:
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError as error:
             if fd >= 0:
-                try:
-                    found = os.fstat(fd)
-                    if (
-                        disk.is_untouched(found)
-                        and found.st_size == size
-                        and digest_of(disk.read_all(fd, size)) == digest
-                    ):
-                        return True
-                finally:
-                    os.close(fd)
+                raise machine_error(error, path) from error
+            # what lies there is looked at below
+        finally:
+            if fd >= 0:
+                os.close(fd)
         return self.is_sound(digest, size) and (self.check(digest) is None or self.settle(digest))
+
+    def has_bytes(self, digest: Digest, content: bytes) -> bool:
+        """Whether the object of this name has just these bytes: as `holds` for a small one, asking less of the disk."""
+        if not content:  # which is also what a pipe in its place would give
+            return self.holds(digest, 0)
+        name = hex_of(digest)
+        try:
+            fd = disk.open_to_read(f"{self.objects}/{name[:2]}/{name[2:]}")
+        except OSError:
+            return False
+        try:
+            return os.read(fd, len(content) + 1) == content
+        except OSError:  # no regular file, or a disk that fails: whoever asks for the object is told
+            return False
+        finally:
+            os.close(fd)
 
     def take_file(self, path: str) -> tuple[Digest, int]:
         """Moves a regular file in; gives its Digest and size."""
@@ -173,15 +189,14 @@ class LocalStore(ObjectFolder):
         A file that is not the one hashed any more when it arrives (swapped under way) is quarantined: IntegrityError.
         """
         try:
+            is_whole = self.durable and filesystem.is_worth_one_request(len(pending), self.objects)
             with Guard(pending[0].path if len(pending) == 1 else self.temporaries):
-                disk.sync_paths([item.path for item in pending] if self.durable else [])
+                self._sync([item.path for item in pending], is_whole)
             folders: dict[str, None] = {}
-            for item in pending:
-                with Guard(item.path):
-                    folders.update(self._named(item))
-            if self.durable:
-                with Guard(self.objects):
-                    disk.sync_paths(list(folders))
+            for item in sorted(pending):
+                self._name(item, folders)
+            with Guard(self.objects):
+                self._sync(list(folders), is_whole)
         except MachineError as error:
             self.drop_temporaries(pending)
             gone = error.__cause__
@@ -194,26 +209,39 @@ class LocalStore(ObjectFolder):
             self.drop_temporaries(pending)
             raise
 
-    def _named(self, item: Pending) -> dict[str, None]:
-        """Gives one durable file its name; the folders that changed by it."""
-        target = self.path_of(item.digest)
-        folder = os.path.dirname(target)
-        changed = {folder: None}
-        is_known = item.changed > 0 and os.lstat(item.path).st_ctime_ns == item.changed
+    def _sync(self, paths: Sequence[str], is_whole: bool) -> None:
+        """Makes files or folders durable, by a request for the whole file system or one for each."""
+        if is_whole:
+            filesystem.sync_file_system(self.objects)
+        elif self.durable:
+            disk.sync_paths(paths)
+
+    def _name(self, item: Pending, changed: dict[str, None]) -> None:
+        """Gives one durable file its name; adds the folders that changed by it."""
+        digest, path, inode, last_changed, stays = item
+        name = hex_of(digest)
+        folder = f"{self.objects}/{name[:2]}"
+        target = f"{folder}/{name[2:]}"
         try:
-            os.rename(item.path, target)
-        except FileNotFoundError:
-            self.sharing.make_folder(folder)
-            changed[self.objects] = None
-            os.rename(item.path, target)
-        found = os.lstat(target)
-        if found.st_ino != item.inode:
-            if self.check(item.digest) is not None:
-                self.quarantine(item.digest, "another file took its place while it was taken in")
-                raise IntegrityError("another file took its place while it was taken", where=item.path, hint=STILL_RUNS)
+            is_known = last_changed > 0 and os.lstat(path).st_ctime_ns == last_changed
+            if folder not in changed:
+                changed[folder] = None
+                if not os.path.isdir(folder):
+                    self.sharing.make_folder(folder)
+                    changed[self.objects] = None
+            if not (stays and _linked(path, target)):
+                if stays and self.holds(digest, os.lstat(path).st_size):
+                    return
+                os.rename(path, target)
+            found = os.lstat(target)
+        except OSError as error:
+            raise machine_error(error, path) from error
+        if found.st_ino != inode:
+            if self.check(digest) is not None:
+                self.quarantine(digest, "another file took its place while it was taken in")
+                raise IntegrityError("another file took its place while it was taken", where=path, hint=STILL_RUNS)
         elif is_known:
-            self.stats.note(item.digest, found)
-        return changed
+            self.stats.note(digest, found)
 
     def drop_temporaries(self, pending: Iterable[Pending]) -> None:
         """Removes the temporaries among files that will not be published."""
@@ -250,3 +278,14 @@ class LocalStore(ObjectFolder):
         from gitml.store.placing import release_placed
 
         release_placed(self, digest, tree)
+
+
+def _linked(path: str, target: str) -> bool:
+    """Gives a file a second name, which asks less of the file system than to rename it; False where that can't be."""
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:  # the name is there, of a file that went bad, or the file system has no links: renaming says more
+        return False
+    return True

@@ -27,7 +27,10 @@ _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 
 
 class Op(NamedTuple):
-    """`kind` is make, trunc, write, copy, size, read, lseek, move, link, symlink, drop, folder, unfolder, sync or syncall."""
+    """`kind` is make, trunc, write, copy, size, read, lseek, look, move, link, symlink, drop, folder, unfolder, sync, or syncall.
+
+    A syncall counts for what was done when it was asked for: that is `syncing`, with the same `other`, where others went on meanwhile.
+    """
 
     kind: str
     path: str
@@ -60,6 +63,8 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
             found = re.match(r"^(\d+) +(\w+)\(", head)
             if found:
                 begun[found[1], found[2]] = head
+                if found[2] in ("syncfs", "sync"):
+                    ops.append(Op("syncing", watched, found[1]))
             continue
         resumed = _RESUMED.match(line)
         if resumed:
@@ -87,6 +92,8 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
             path = full(names[0], (starts() or [here])[0] or here)
             if "O_CREAT" in args or "O_TRUNC" in args or call == "creat":
                 new = [Op("trunc" if "O_TRUNC" in args else "make", path)]
+            elif "/live/" in path:  # what a step left where nobody watched is looked at once the step has ended
+                new = [Op("look", path)]
         elif call in ("write", "writev", "pwrite64") and descriptors:
             data = b"".join(bytes.fromhex(one.replace("\\x", "")) for one, _ in _STRING.findall(args))[:result]
             at = int(args.rsplit(",", 1)[1]) if call == "pwrite64" else -1
@@ -114,7 +121,7 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
         elif call in ("fsync", "fdatasync") and descriptors:
             new = [Op("sync", descriptors[0])]
         elif call in ("syncfs", "sync"):
-            new = [Op("syncall", watched)]
+            new = [Op("syncall", watched, pid)]
         elif call in ("copy_file_range", "sendfile") and len(descriptors) > 1:
             new = [Op("copy", descriptors[1] if call == "copy_file_range" else descriptors[0], descriptors[0])]
         elif call == "chdir":
@@ -122,7 +129,9 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
         ops += [
             op
             for op in new
-            if op.path.startswith(watched + "/") or op.other.startswith(watched + "/") or op.kind == "syncall"
+            if op.path.startswith(watched + "/")
+            or op.other.startswith(watched + "/")
+            or op.kind in ("syncall", "syncing")
         ]
     return ops
 
@@ -138,6 +147,10 @@ class _File:
         self.link = link
         self.forced = False  # ext4 writes the data of a file that replaced another with its name
         self.cursor = 0
+
+
+_All = tuple[list[tuple[_File, bytes, bytes | None]], list[str], set[str], int]
+"""Files with their data and what of it was durable, folders, files looked at, and how many changes of names there were."""
 
 
 class Disk:
@@ -162,6 +175,10 @@ class Disk:
                     self.names[path] = _File(data, data)
         self.done: list[tuple[str, str, str, _File | None]] = []  # what changed names
         self.certain = 0  # how many of them are surely on the disk under ext4
+        self.looked: set[str] = (
+            set()
+        )  # of what was written where nobody watched, what was complete when it was looked at
+        self.begun: dict[str, _All] = {}  # syncs of everything that go on
         self.synced: dict[str, int] = {}  # folder -> how many of `done` its names are surely on the disk up to
 
     def apply(self, op: Op) -> None:
@@ -186,7 +203,9 @@ class Disk:
                     file.cursor = at + len(op.data)
         elif op.kind in ("lseek", "read") and isinstance(file := names.get(op.path), _File):
             file.cursor = op.at if op.kind == "lseek" else file.cursor + op.at
-        elif op.kind == "move" and op.path not in names and self._final(op.other) is not None:
+        elif op.kind == "look" and op.path not in names:
+            self.looked.add(op.path)
+        elif op.kind in ("move", "link") and op.path not in names and self._final(op.other) is not None:
             data = self._final(op.other)
             assert data is not None
             self._name("add", op.other, "", _File(data, data if op.path in self.unseen else None))
@@ -212,13 +231,23 @@ class Disk:
             else:
                 self.unseen.add(op.path)
             self.certain = len(self.done)
+        elif op.kind == "syncing":
+            self.begun[op.other] = self._all()
         elif op.kind == "syncall":
-            for found in names.values():
-                if isinstance(found, _File):
-                    found.durable = found.data
-            for path in [self.watched, *[path for path, found in names.items() if found is None]]:
-                self.synced[path] = len(self.done)
-            self.certain = len(self.done)
+            contents, folders, looked, done = self.begun.pop(op.other, None) or self._all()
+            self.unseen |= looked
+            for one, data, before in contents:
+                if one.durable is before:  # else it was synced by itself since
+                    one.durable = data
+            for path in folders:
+                self.synced[path] = max(self.synced.get(path, 0), done)
+            self.certain = max(self.certain, done)
+
+    def _all(self) -> _All:
+        """What a sync of everything makes durable."""
+        contents = [(found, found.data, found.durable) for found in self.names.values() if found is not None]
+        folders = [self.watched, *[path for path, found in self.names.items() if found is None]]
+        return contents, folders, set(self.looked), len(self.done)
 
     def _final(self, path: str) -> bytes | None:
         place = None if self.final is None else self.final / os.path.relpath(path, self.watched)

@@ -25,7 +25,8 @@ FILES = {
         "  b:\n    run: sh src/many.sh ${{ steps.a.outputs.o }} ${{ outputs.d }}\n    outputs: {d: directory}\n"
     ),
     "src/make.sh": '{ cat conf/one; echo "number $1"; } > "$2"\n',
-    "src/many.sh": 'mkdir -p "$2/sub"; cp "$1" "$2/x"; cp "$1" "$2/sub/y"; echo z > "$2/z"\n',
+    "src/many.sh": 'mkdir -p "$2/sub"; cp "$1" "$2/x"; cp "$1" "$2/sub/y"; echo z > "$2/z"\n'
+    'for n in $(seq 90); do cat "$1" > "$2/$n"; echo "$n" >> "$2/$n"; done\n',  # so many that all are synced at once
     "conf/one": "one\n",
     "modules/words/module.yaml": (
         "name: words\nversion: 1.0.0\nrun: sh words.sh ${{ outputs.o }}\noutputs: {o: file}\n"
