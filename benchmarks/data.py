@@ -1,9 +1,12 @@
-"""Much data: an input of 10,000 files tracked in Git, and an output of 2 GiB.
+"""Much data: an input of 10,000 files tracked in Git, an output of 2 GiB, and one of 20,000 small files.
 
 The input costs nothing when nothing is to do, whatever its size: the same step over one file stands beside it. The output
 is a file that lies ready and on the disk; the step moves it to its place, so that all the time is gitml's own; beside it
 stand `sha256sum` of the same file, Python's own SHA-256 of it (which uses the processor's instructions for it where some
 `sha256sum` do not), and the same step with a file of 1 KiB.
+
+The small files are made by a step that does nothing else, as fast as Python can; beside it stands its command by itself. They
+are made once with contents that the store has not, then with the same ones.
 """
 
 from __future__ import annotations
@@ -56,6 +59,24 @@ steps:
     outputs: {head: file}
 """
 
+
+SMALL = """\
+name: small
+params: {seed: none, files: 1}
+steps:
+  make:
+    run: python3 small.py ${{ outputs.files }} ${{ params.seed }} ${{ params.files }}
+    outputs: {files: directory}
+"""
+
+MAKE_SMALL = b"""\
+import os, sys
+folder, seed, files = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.makedirs(folder, exist_ok=True)
+for number in range(files):
+    with open(f"{folder}/{number:06d}.txt", "w") as file:
+        file.write(f"{seed} {number}".ljust(99, ".") + "\\n")
+"""
 
 HASHED = "import hashlib, sys; hashlib.file_digest(open(sys.argv[1], 'rb'), 'sha256')"
 
@@ -132,6 +153,35 @@ def large_output(size: int, rounds: int) -> tuple[dict[str, list[Sample]], dict[
     return samples, used
 
 
+def small_files(files: int, rounds: int) -> dict[str, list[Sample]]:
+    """The command that makes `files` small files, and runs of the step with it: contents that are new, and known ones.
+
+    The known ones come last: to remove what the store has slows whoever makes files in the minutes after it (see `fresh`).
+    """
+    root = fresh("data-small")
+    write(f"{root}/small.py", MAKE_SMALL)
+    write(f"{root}/pipelines/small.yaml", SMALL.encode())
+    commit_all(root, "Pipeline")
+    found: dict[str, list[Sample]] = {"the command": [], "gitml, new": [], "gitml, known": []}
+
+    def run(seed: str, *options: str) -> Sample:
+        settings = [word for pair in (f"seed={seed}", f"files={files}") for word in ("-S", pair)]
+        sample = measured([program("gitml", "gitml"), "run", "small", "-q", "--at", "HEAD", *settings, *options], root)
+        (step,) = latest_record(root)["steps"]
+        if step["outcome"] != "executed" or step["outputs"]["files"]["size"] != 100 * files:
+            raise BenchmarkError(f"{root}: the step did not make {files} files: {step}")
+        return sample
+
+    seeds = [f"round{number}" for number in range(rounds)]
+    for seed in seeds:
+        bare = [program("gitml", "python"), "small.py", fresh(f"data-small-{seed}"), seed, str(files)]
+        found["the command"].append(measured(bare, root))
+        found["gitml, new"].append(run(seed))
+    for seed in seeds:
+        found["gitml, known"].append(run(seed, "--force"))
+    return found
+
+
 def prepare(path: str, size: int, chance: random.Random) -> None:
     """A file of `size` bytes never seen before, on the disk and in memory."""
     block = chance.randbytes(min(size, 1 << 20))
@@ -150,6 +200,7 @@ def main() -> int:
     parser.add_argument("--mib", type=int, default=2048, help="size of the large output")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--large-rounds", type=int, default=3)
+    parser.add_argument("--small-files", type=int, default=20_000, help="files of 100 bytes")
     options = parser.parse_args()
 
     many = tracked_files(options.files, options.kib * 1024, options.rounds)
@@ -169,7 +220,17 @@ def main() -> int:
         rounds = zip(large["gitml, large"], large["gitml, small"], large[floor], strict=True)
         ratio = statistics.median((big.wall - small.wall) / hashing.wall for big, small, hashing in rounds)
         print(f"taking in: {ratio:.2f}x {floor}")
-    results = {name: raw(taken) for name, taken in (many | large).items()}
+    small = small_files(options.small_files, options.rounds)
+    rows = [
+        [name, seconds(min(s.wall for s in took)), seconds(min(s.cpu for s in took))] for name, took in small.items()
+    ]
+    print(f"\n### An output of {options.small_files} files of 100 bytes\n")
+    print(table(["", "least s", "least CPU s"], rows))
+    for name in ("gitml, new", "gitml, known"):
+        ratio = median_ratio(small[name], small["the command"])
+        print(f"{name}: {ratio:.2f}x the command")
+
+    results = {name: raw(taken) for name, taken in (many | large | small).items()}
     print(f"raw figures: {save('data', {**results, 'next step': used})}")
     shutil.rmtree(TRASH, ignore_errors=True)
     return 0
