@@ -165,9 +165,9 @@ class Workspace:
     def _level(self, index: Index) -> None:
         tip = self._tip()
         if tip is None or tip != index.meta(TIP):
-            tip = None
             if not self.frozen:
                 self._heal_records(index.meta(TIP))
+            self._sync(index)
         fetched = tracked(self.location, RUNS)
         seen = " ".join(sorted(fetched.values()))
         news = seen != (index.meta(FETCHED) or "") and not self.frozen
@@ -178,12 +178,11 @@ class Workspace:
             for refused in [item for one in united for item in one.refused]:
                 self.tell_of_refused(refused)
             self._united += united
-        if (news or tip is None) and self.records.tip() != index.meta(TIP):
-            from gitml.ledger.sync import sync
-
-            sync(index, self.records, self.objects, self.tell_of_many)
-        if news:
+            self._sync(index)
             index.set_meta(FETCHED, seen)
+        for run in index.unrecorded():
+            if not os.path.isdir(os.path.join(self.live, run)):
+                index.forget_unrecorded(run)  # a power cut kept what it made, and took its journal
         newer = index.meta(NEWER)
         if newer is not None:
             from gitml.ledger.verifying import Refused
@@ -191,6 +190,25 @@ class Workspace:
             what = "1 record is" if newer == "1" else f"{newer} records are"
             why = f"{what} a newer gitml's, left as they are and not shown"
             self.tell_of_refused(Refused(RUNS_REF, why))
+
+    def _sync(self, index: Index) -> None:
+        """Reads what the log has beyond the index. A log that lacks what it had gets it back; else the index forgets it too."""
+        if self.records.tip() == index.meta(TIP):
+            return
+        from gitml.ledger.sync import sync
+
+        log = (index, self.records, self.objects)
+        ahead = sync(*log, self.tell_of_many).ahead
+        if ahead is None:
+            return
+        from gitml.ledger.uniting import forget, take_back
+
+        if self.frozen:
+            forget(*log, self.tell_of_many)
+            return
+        runs = take_back(*log, RUNS_REF, ahead, self.tell_of_many)
+        did = "the index is made anew" if runs is None else f"{runs} run{'s' * (runs != 1)} put back"
+        durability.announce(f"{RUNS_REF} had lost records that the index knows: {did}")
 
     def _tip(self) -> str | None:
         try:

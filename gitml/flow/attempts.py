@@ -274,10 +274,15 @@ class Attempts:
             self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
             return Made(record, None)
-        result = ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
-        pipeline = self.planner.graph.pipeline
-        self.ws.index.put_result(decision.key, result, self.actions[decision.key], pipeline, step.name)
-        return Made(record, result)
+        return Made(
+            record, ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
+        )
+
+    def publish(self, made: Made) -> None:
+        """Lets other runs reuse what a step made. The journal comes first: who reuses it counts on the record of this run."""
+        if made.result is not None and made.step.key is not None:
+            key, pipeline = made.step.key, self.planner.graph.pipeline
+            self.ws.index.put_unrecorded(key, made.result, self.actions[key], pipeline, made.step.name)
 
 
 def passed_on(action: Action, environ: Mapping[str, str]) -> dict[str, str]:

@@ -242,6 +242,7 @@ def _index(ws: Workspace, listed: _Listed, repair: bool) -> Iterator[Fault]:
     faults += [f"run {run} is recorded but not in the index" for run in listed.unknown]
     if ws.index.count_runs() != listed.known:
         faults += [f"run {run} is in the index but not recorded" for run in islice(_unrecorded(ws), 20)]
+    faults += [f"the index has results of run {run}, and no record has it" for run in islice(_without_record(ws), 20)]
     done = None
     if faults and repair:
         ws.rebuild_index()
@@ -256,6 +257,16 @@ def _unrecorded(ws: Workspace) -> Iterator[str]:
     for run, started in ws.index.every_run():
         if tip is None or ws.objects.header(f"{tip}:{record_folder(run, started)}/run.json") is None:
             yield run
+
+
+def _without_record(ws: Workspace) -> Iterator[str]:
+    """The runs that known results are of and that are neither in the index nor going on."""
+    seen = ws.index.unrecorded()
+    for run in ws.index.runs_of_results():
+        if run not in seen:
+            seen.add(run)
+            if not ws.index.has_run(run):
+                yield run
 
 
 def _holders(ws: Workspace, part: Digest) -> list[Digest]:

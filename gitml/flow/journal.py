@@ -15,6 +15,7 @@ from gitml.workspace import Workspace
 
 _AT_RISK = 1.0
 """Seconds of steps' time that a power cut may cost: a sync takes milliseconds, so steps of less are synced together."""
+_FILES = ("events.jsonl", "steps.json", "run.json")
 
 
 class Journal:
@@ -32,7 +33,7 @@ class Journal:
         disk.write_whole(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
         disk.write_whole(os.path.join(self.folder, "run.json"), encode_run(run))
         self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
-        for name in ("steps.json", "run.json", "events.jsonl"):
+        for name in _FILES:
             ws.sharing.open_up(os.path.join(self.folder, name))
 
     def note(self, line: str) -> None:
@@ -54,15 +55,12 @@ class Journal:
         if self._at_risk < _AT_RISK:
             return
         self._at_risk = 0.0
+        if not self._is_synced:
+            self._is_synced = True
+            make_durable(self._ws, self.folder)
+            return
         with disk.Guard(self.folder):
             os.fsync(self.events.fileno())
-            if not self._is_synced:
-                self._is_synced = True
-                names = ("steps.json", "run.json")
-                above = (self._ws.live, self._ws.root, self._ws.location.common_dir)
-                disk.sync_paths([os.path.join(self.folder, name) for name in names])
-                disk.sync_paths([os.path.realpath(place) for place in (self.folder, *above)])
-                sync_objects(self._ws.location)  # what is recorded of the run names its commit
 
     def note_start(self, name: str, number: int, reason: str, at: float) -> None:
         """Adds that a step's attempt `number` begins, at `at` seconds since 1970."""
@@ -80,6 +78,14 @@ class Journal:
         """Removes the folder; the record has everything now."""
         self.events.close()
         remove_folder(self.folder)
+
+
+def make_durable(ws: Workspace, folder: str) -> None:
+    """Has what a journal holds by now survive a power cut, after which its run is recorded with the steps it tells of."""
+    with disk.Guard(folder):
+        disk.sync_paths([os.path.join(folder, name) for name in _FILES])
+        disk.sync_paths([os.path.realpath(place) for place in (folder, ws.live, ws.root, ws.location.common_dir)])
+        sync_objects(ws.location)  # what is recorded of the run names its commit
 
 
 def remove_folder(folder: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 from gitml.core.config import Config
@@ -10,7 +11,7 @@ from gitml.core.digest import Digest, hex_of
 from gitml.core.environment import Environment, encode_description
 from gitml.core.record import Run
 from gitml.core.tree import decode_tree
-from gitml.errors import IntegrityError
+from gitml.errors import IntegrityError, MachineError
 from gitml.flow import partials
 from gitml.flow.recordsize import record_files
 from gitml.ledger.layout import LARGEST, LARGEST_DESCRIPTION, TIP, record_folder
@@ -27,6 +28,9 @@ class Evidence(NamedTuple):
 
 def record_run(ws: Workspace, run: Run, evidence: Evidence, config: Config) -> str:
     """Appends the record of `run` and brings the index level; gives the record's commit."""
+    unrecorded = ws.index.unrecorded()
+    if unrecorded:
+        _keep_origins(ws, run, unrecorded)
     folder = record_folder(run.id, run.started)
     inline = _Inline(ws, config)
     for step in run.steps:
@@ -55,13 +59,27 @@ def record_run(ws: Workspace, run: Run, evidence: Evidence, config: Config) -> s
     return commit
 
 
+def _keep_origins(ws: Workspace, run: Run, unrecorded: Set[str]) -> None:
+    """Makes sure that the runs which `run` reused from and which go on will be recorded, whatever comes."""
+    from gitml.flow.journal import make_durable
+
+    for origin in {step.origin for step in run.steps if step.origin in unrecorded}:
+        folder = os.path.join(ws.live, str(origin))
+        try:
+            make_durable(ws, folder)
+        except MachineError:
+            if os.path.isdir(folder):
+                raise  # else its record was written meanwhile
+
+
 def _index(ws: Workspace, run: Run, commit: str, known: str | None, inline: _Inline) -> None:
     """Level with our own record, unless another process recorded too: then the next look reads both from the log."""
     with ws.index.batch():
         ws.index.put_run(run, commit)
         for digest, content in inline.by_digest.items():
             ws.index.put_inline(digest, _blob_id(content, ws.location.object_format))
-        if known is not None and commit_info(ws.objects, commit).parents[0] == known:
+        before = commit_info(ws.objects, commit).parents[0]
+        if before == known or (known is None and not commit_info(ws.objects, before).parents):  # the root of every log
             ws.index.set_meta(TIP, commit)
 
 

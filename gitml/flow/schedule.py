@@ -180,7 +180,7 @@ class Scheduler:
         target, asked = self.planner.target(step), self.planner.asked(step)
         self.ready.push(wish_of(target, asked, step.gang[0], action.environment, prepared), name)
 
-    def settle_and_go_on(self, step: StepRun, result: ActionResult | None = None) -> None:
+    def settle_and_go_on(self, step: StepRun, result: ActionResult) -> None:
         for name in self.outcomes.settle(step, result):
             self.arrive(name)
 
@@ -380,12 +380,15 @@ class Scheduler:
             self.skip_the_rest()
 
     def end(self, made: Made) -> None:
-        """Frees a step's Action and settles its outcome."""
+        """Settles the outcome of a step and frees its Action."""
         assert made.step.key is not None
-        self.ws.locks.unlock(Locks.slot_for(made.step.key))
         if made.step.outcome == "failed":
             self.failed = True
-        self.settle_and_go_on(made.step, made.result)
+        arrived = self.outcomes.settle(made.step, made.result)
+        self.attempts.publish(made)
+        self.ws.locks.unlock(Locks.slot_for(made.step.key))
+        for name in arrived:
+            self.arrive(name)
 
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""

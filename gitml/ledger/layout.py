@@ -19,6 +19,7 @@ TIP, FETCHED, NEWER = "tip2", "fetched2", "newer2"
 """What the index calls the record commit, and the commits of other logs, that it has taken in, and how many records of a newer
 gitml it passed over. Named by the newest format of records that is read: what an older gitml passed over in the same index is
 taken in after all."""
+TOLD = (TIP, FETCHED, NEWER)
 
 
 class RecordFile(NamedTuple):

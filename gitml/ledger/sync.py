@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from typing import NamedTuple
 
-from gitml.ledger.layout import NEWER, TIP
+from gitml.ledger.layout import NEWER, TIP, TOLD
 from gitml.ledger.pointers import parse_pointer, take_pointer
 from gitml.ledger.verifying import Accepted, readable
 from gitml.repo.logdiff import Difference, Offered
@@ -25,8 +26,15 @@ def tell_nobody(count: int) -> None:
     """For who does not want to know."""
 
 
-def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> int:
-    """Takes in what the log has beyond the index; gives how many runs were new.
+class Synced(NamedTuple):
+    """How many runs were new to the index; the record that it knew last, where that has others before it that the log lacks."""
+
+    runs: int
+    ahead: str | None = None
+
+
+def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> Synced:
+    """Takes in what the log has beyond the index, which forgets all of a log that is not here any more.
 
     A record that is bad, or that is not here, is left out: `fsck` names it. `tell_of_many` is told the number of records when
     they are so many that reading them takes a while.
@@ -34,17 +42,21 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Te
     with index.batch():
         tip = records.tip()
         known = index.meta(TIP)
-        if tip is None or tip == known:
-            return 0
+        if tip == known:
+            return Synced(0)
         if known is not None and objects.header(known) is None:
+            index.forget_records(*TOLD)
             known = None
-        new = offered(records.difference(known, tip), tell_of_many)
+        if tip is None:
+            return Synced(0)
+        difference = records.difference(known, tip)
+        new = offered(difference, tell_of_many)
         newer: list[str] = []
         count = sum(1 for item in taken(index, tip, readable(objects, new, newer)) if item.run is not None)
         if newer:
             index.set_meta(NEWER, str(len(newer) + int(index.meta(NEWER) or 0)))
         index.set_meta(TIP, tip)
-    return count
+    return Synced(count, known if difference.lacking else None)
 
 
 def offered(difference: Difference, tell_of_many: Tell) -> Iterator[Offered]:

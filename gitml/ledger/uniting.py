@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gitml.errors import BusyError
-from gitml.ledger.layout import TIP
+from gitml.errors import BusyError, IntegrityError
+from gitml.ledger.layout import TIP, TOLD
 from gitml.ledger.sync import Tell, offered, sync, taken, tell_nobody
 from gitml.ledger.verifying import Accepted, Refused, verified
 from gitml.repo.objects import Objects
@@ -52,6 +52,30 @@ def unite(
         except _LateError:
             time.sleep(0.01 * (1 + tries) * (0.5 + os.urandom(1)[0] / 256))
     raise BusyError("others keep adding to the log of runs", where=ref, hint="try again")
+
+
+def take_back(
+    index: Index, records: GitRecordLog, objects: Objects, ref: str, ahead: str, tell_of_many: Tell = tell_nobody
+) -> int | None:
+    """Puts the records up to `ahead`, which the index knows, into a log that was set back behind it; how many runs.
+
+    None where they can't be read any more: then the index is made anew from the log.
+    """
+    try:
+        united = unite(index, records, objects, ref, ahead, tell_of_many)
+    except IntegrityError:
+        united = None
+    if united is not None and not united.refused:
+        return united.runs
+    forget(index, records, objects, tell_of_many)
+    return None
+
+
+def forget(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> None:
+    """Has the index know what the log has and nothing else."""
+    with index.batch():
+        index.forget_records(*TOLD)
+        sync(index, records, objects, tell_of_many)
 
 
 def _united(index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: Tell) -> United:

@@ -35,6 +35,7 @@ class BulkTables(RunTables):
     def put_many(self, recorded: Sequence[Recorded]) -> None:
         """Keeps runs, what their executed steps gave, and the Actions behind them. A run that is there is replaced."""
         with self.batch():
+            self._settle_all([item.run for item in recorded])
             for (id,) in self._among("SELECT id FROM runs WHERE id IN ", [item.run.id for item in recorded]):
                 self._forget(id)
             self._run_many(

@@ -1,15 +1,28 @@
-"""The ActionCache in the index: results by ActionKey, the Actions behind them, and evidence of non-determinism."""
+"""The ActionCache in the index: results by ActionKey, the Actions behind them, and evidence of non-determinism.
+
+The index is written as steps end, the record when the run does, and a power cut may leave the first without the second. So the
+results of a run without a record are marked, and taken back when it never gets one: nothing may be reused from a run that no
+record has, and what was known before counts again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from gitml.core.action import Action, decode_action
 from gitml.core.digest import Digest
 from gitml.core.protocols import Failure
+from gitml.core.record import Run
 from gitml.core.result import ActionResult, decode_result, encode_result
 from gitml.store.database import Database
+
+_UNRECORDED = "unrecorded"
+"""Facts of this kind: ``<run>:<key>`` is [pipeline, the result that was known before or null]."""
+_RECORDS = (
+    "inline", "results", "variants", "performed", "failures", "runs", "tags", "steps", "made", "used", "actions"
+)  # fmt: skip
 
 
 class Performed(NamedTuple):
@@ -116,6 +129,86 @@ class ResultTables(Database):
         row = self._row("SELECT id FROM actions WHERE key = ?", (key,))
         assert row is not None
         return int(row[0])
+
+
+class UnrecordedTables(ResultTables):
+    """What is known of runs in progress."""
+
+    def put_unrecorded(
+        self, key: Digest, result: ActionResult, action_preimage: bytes | None, pipeline: str, step: str
+    ) -> None:
+        """As `put_result`, of a run without a record: it counts until `forget_unrecorded`, and for good once the run is put."""
+        with self.batch():
+            known = self._row("SELECT result FROM results WHERE key = ?", (key,))
+            value = json.dumps([pipeline, known and known[0]])
+            self._run("INSERT OR IGNORE INTO facts VALUES (?, ?, ?)", (_UNRECORDED, f"{result.run}:{key}", value))
+            self.put_result(key, result, action_preimage, pipeline, step)
+
+    def unrecorded(self) -> set[str]:
+        """The runs without a record that results are known of."""
+        rows = self._rows("SELECT DISTINCT substr(id, 1, instr(id, ':') - 1) FROM facts WHERE kind = ?", (_UNRECORDED,))
+        return {row[0] for row in rows}
+
+    def forget_unrecorded(self, run: str) -> None:
+        """Takes back the results of a run that has no record; none when it was recorded meanwhile."""
+        with self.batch():
+            self._settle(run, frozenset())
+
+    def forget_records(self, *told: str) -> None:
+        """Empties the index of all that came from records, and of its values that are named, as if none had been read."""
+        with self.batch():
+            for table in _RECORDS:
+                self._run(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+            self._run("DELETE FROM facts WHERE kind = ?", (_UNRECORDED,))
+            self._run_many("DELETE FROM meta WHERE name = ?", [(name,) for name in told])
+
+    def _settle_all(self, runs: Sequence[Run]) -> None:
+        """Of runs that are recorded the results count that their records have, and no others."""
+        waiting = self.unrecorded()
+        for run in runs:
+            if run.id in waiting:
+                executed = {step.key for step in run.steps if step.outcome == "executed" and step.key is not None}
+                self._settle(run.id, executed)
+
+    def _settle(self, run: str, recorded: Set[Digest]) -> None:
+        span = (_UNRECORDED, f"{run}:", f"{run};")
+        where = "WHERE kind = ? AND id >= ? AND id < ?"
+        marks: Mapping[str, str] = dict(self._rows(f"SELECT id, value FROM facts {where}", span))  # noqa: S608 - ours
+        self._run(f"DELETE FROM facts {where}", span)  # noqa: S608 - no value in it
+        for id, value in marks.items():
+            key = Digest(id[len(run) + 1 :])
+            if key not in recorded:
+                pipeline, before = json.loads(value)
+                self._take_back(run, key, pipeline, before)
+
+    def _take_back(self, run: str, key: Digest, pipeline: str, before: str | None) -> None:
+        known = decoded(before) if before is not None else None
+        if known is not None and not self._is_had(known.run, key):
+            known = None  # which was lost as well
+        row = self._row("SELECT result FROM results WHERE key = ?", (key,))
+        now = decoded(row[0]) if row else None
+        if now is None or now.run == run:
+            if known is None:
+                self._run("DELETE FROM results WHERE key = ?", (key,))
+            else:
+                self._run("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, before))
+        which = "WHERE pipeline = ? AND key = ? AND run = ?"
+        if known is None:
+            self._run(f"DELETE FROM performed {which}", (pipeline, key, run))  # noqa: S608 - no value in it
+        else:
+            told = (known.run, known.at, pipeline, key, run)
+            self._run(f"UPDATE performed SET run = ?, at = ? {which}", told)  # noqa: S608 - no value in it
+        self._run("DELETE FROM variants WHERE key = ? AND run = ?", (key, run))
+        if len(self._rows("SELECT 1 FROM variants WHERE key = ?", (key,))) == 1:  # it differs from nothing any more
+            self._run("DELETE FROM variants WHERE key = ?", (key,))
+
+    def _is_had(self, run: str, key: Digest) -> bool:
+        """Whether a run's record has this result, or the run may still get one."""
+        mark = self._row("SELECT 1 FROM facts WHERE kind = ? AND id = ?", (_UNRECORDED, f"{run}:{key}"))
+        executed = (
+            "SELECT 1 FROM steps JOIN actions ON actions.id = action WHERE run = ? AND key = ? AND outcome = 'executed'"
+        )
+        return mark is not None or self._row(executed, (run, key)) is not None
 
 
 def decoded(text: str) -> ActionResult | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.record import Run, metrics_as_json
 from gitml.core.result import NUMBER_WORDS
-from gitml.store.results import ResultTables
+from gitml.store.results import UnrecordedTables
 
 COLUMNS = (
     'id, runs.started, ended, pipeline, experiment, status, "commit", base, branch, dirty, message, '
@@ -42,12 +42,16 @@ class RunRow(NamedTuple):
         return max(0.0, self.ended - self.started)
 
 
-class RunTables(ResultTables):
+class RunTables(UnrecordedTables):
     """Runs, and the steps that were performed in them."""
 
     def put_run(self, run: Run, record_commit: str) -> None:
-        """Keeps what lists and lineage need of a run; again for the same run replaces it. Reused steps cost no row."""
+        """Keeps what lists and lineage need of a run; again for the same run replaces it. Reused steps cost no row.
+
+        The results that were put for it count for good.
+        """
         with self.batch():
+            self._settle_all([run])
             if self._row("SELECT 1 FROM runs WHERE id = ?", (run.id,)):
                 self._forget(run.id)
             self._run(

@@ -43,6 +43,11 @@ class UpkeepTables(Database):
                     return output.size
         return None
 
+    def runs_of_results(self) -> Iterator[str]:
+        """The run that gave each known result; one may come several times."""
+        for result in self._every_result():
+            yield result.run
+
     def _every_result(self) -> Iterator[ActionResult]:
         for (text,) in self._run("SELECT result FROM results"):
             result = decoded(text)

@@ -23,8 +23,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base(tmp_path_factory.mktemp("base"))
 
 
-def check(item: Recorded, folder: Path, model: str, seed: int) -> None:
-    _, verdict = one_state(item, folder, model, seed)
+def check(item: Recorded, model: str, seed: int) -> None:
+    _, verdict = one_state(item, model, seed)
     assert verdict == Verdict(), f"{item.name} {model} {seed}: {verdict}"
 
 
@@ -34,7 +34,7 @@ def test_a_sample_of_cuts_loses_nothing(begun: Path, tmp_path: Path, name: str) 
     item = recorded(begun, tmp_path, name)
     for model in ("ext4", "posix"):
         for seed in (0, 1):
-            check(item, tmp_path / "state", model, seed)
+            check(item, model, seed)
 
 
 @pytest.mark.slow
@@ -107,4 +107,4 @@ def test_a_campaign_of_cuts_loses_nothing(begun: Path, tmp_path: Path, name: str
     item = recorded(begun, tmp_path, name)
     for seed in range(int(os.environ.get("GITML_CUTS", "2"))):
         for model in ("ext4", "posix"):
-            check(item, tmp_path / "state", model, seed)
+            check(item, model, seed)
