@@ -242,7 +242,10 @@ def _index(ws: Workspace, listed: _Listed, repair: bool) -> Iterator[Fault]:
     faults += [f"run {run} is recorded but not in the index" for run in listed.unknown]
     if ws.index.count_runs() != listed.known:
         faults += [f"run {run} is in the index but not recorded" for run in islice(_unrecorded(ws), 20)]
-    faults += [f"the index has results of run {run}, and no record has it" for run in islice(_without_record(ws), 20)]
+    if not listed.unknown:
+        faults += [
+            f"the index has results of run {run}, and no record has it" for run in islice(_without_record(ws), 20)
+        ]
     done = None
     if faults and repair:
         ws.rebuild_index()

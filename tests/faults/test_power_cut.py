@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.kit.commandline import Project
 from tests.kit.powerdisk import PowerDisk
+from tests.kit.replaychecks import remote_runs
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.needs("mkfs.ext4", "mount")]
 
@@ -46,7 +48,7 @@ def project(disk: PowerDisk) -> Project:
 
 
 def runs(project: Project) -> set[str]:
-    return {run["run"] for run in project.do("log", "--json").json}
+    return {run["run"] for run in project.do("log", "--all", "--json").json}
 
 
 def check_all_goes_on(project: Project, acknowledged: set[str]) -> None:
@@ -102,20 +104,57 @@ def test_a_finished_step_survives_a_cut_in_the_middle_of_its_run(disk: PowerDisk
     assert planned["steps"][0]["decision"] == "reuse"
 
 
+COMMANDS = (
+    ("run", "p", "-S", "n={}"),
+    ("run", "p", "--force"),
+    ("run", "p", "-S", "n=2"),
+    ("run", "p", "--no-reuse", "-S", "n={}"),
+    ("plan", "p"),
+    ("push",),
+    ("gc", "--keep-last", "1"),
+    ("checkout", "latest", "out", "--force"),
+    ("module", "publish", "modules/m{}"),
+)
+
+
 @pytest.mark.campaign
+@pytest.mark.timeout(7200)
 def test_cuts_at_random_moments_lose_nothing_acknowledged_and_block_nothing(disk: PowerDisk, project: Project) -> None:
-    chance = random.Random(7)
-    acknowledged: set[str] = set()
-    for number in range(20):
-        process = project.start("run", "p", "--json", "-S", f"n={number}")
+    chance = random.Random(os.environ.get("GITML_SEED", "7"))
+    subprocess.run(["git", "init", "-q", "--bare", str(disk.mount / "hub.git")], check=True)
+    project.repo.git("remote", "add", "origin", "../hub.git")
+    runs_kept, sent, published = {project.run("p")["run"]}, set[str](), set[str]()
+    for number in range(10 * int(os.environ.get("GITML_CUTS", "2"))):
+        words = [word.format(number) for word in chance.choice(COMMANDS)]
+        _prepare(project, words, number)
+        before = runs(project)
+        process = project.start(*words, *["--json"] * (words[0] == "run"))
         try:
-            out, _ = process.communicate(timeout=chance.uniform(0.05, 1.2))
+            out, _ = process.communicate(timeout=chance.choice((chance.uniform(0.05, 1.2), 60)))
         except subprocess.TimeoutExpired:
             process.kill()
             out, _ = process.communicate()
         if process.returncode == 0:
-            import json
-
-            acknowledged.add(json.loads(out)["run"])
+            runs_kept |= {json.loads(out)["run"]} if words[0] == "run" else set()
+            sent |= before if words[0] == "push" else set()
+            published |= {f"m{number}"} if words[0] == "module" else set()
         disk.cut()
-        check_all_goes_on(project, acknowledged)
+        check_all_goes_on(project, runs_kept | before)
+        runs_kept |= before
+        assert remote_runs(disk.mount / "hub.git") >= sent, words
+        assert {name for name in published if "1.0.0" in project.do("module", "show", name).out} == published, words
+        project.do(*words, code=None if words[0] == "module" else 0)
+    project.do("push")
+    assert remote_runs(disk.mount / "hub.git") >= runs_kept
+
+
+def _prepare(project: Project, words: list[str], number: int) -> None:
+    """What a command needs, made durable: changed files for a plan, runs whose commit no branch names for gc, a module."""
+    if words[0] == "plan":
+        (project.path / "src/make.sh").write_text(f'echo "number $1"  > "$2" # {number}\n')
+    elif words[0] == "gc":
+        project.repo.git("commit", "-q", "--amend", "-m", f"another {number}")
+    elif words[0] == "module":
+        text = f"name: m{number}\nversion: 1.0.0\nrun: sh m.sh ${{{{ outputs.o }}}}\noutputs: {{o: file}}\n"
+        project.repo.commit(f"m{number}", {f"{words[-1]}/module.yaml": text, f"{words[-1]}/m.sh": 'echo m > "$1"\n'})
+    subprocess.run(["sync", "-f", str(project.path)], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -210,7 +209,7 @@ def verdict(item: Recorded, *, at_end: bool) -> Verdict:
     if not found >= acknowledged:
         lost = lost or f"{sorted(acknowledged - found)} of {sorted(acknowledged)}: {looks.listed.err}"
     wedged = "; ".join(f"{one.words}: {one.done.err}" for one in looks.needed if one.done.code)
-    if item.name in _SENDING and not acknowledged <= _remote_runs(project):
+    if item.name in _SENDING and not acknowledged <= remote_runs(item.place / "hub.git"):
         wedged = wedged or "not sent"
     torn = "" if looks.done.code else _torn(project, looks.done)
     torn = torn or _differing(uploaded, item.place / "store") or _differing(written, item.place / "r/out")
@@ -255,8 +254,9 @@ def _not_sent(item: Recorded, project: Project, acknowledged: frozenset[str]) ->
     gone = _differing(_files(item.final / "store"), item.place / "store")
     if gone:
         return f"uploaded: {gone}"
-    if item.name in _SENDING and not acknowledged <= _remote_runs(project):
-        return f"at the remote: {sorted(acknowledged - _remote_runs(project))}"
+    missing = acknowledged - remote_runs(item.place / "hub.git")
+    if item.name in _SENDING and missing:
+        return f"at the remote: {sorted(missing)}"
     if item.name in _PUBLISHING and "1.0.0" not in project.do("module", "show", "words", code=None).out:
         return "the published module"
     return ""
@@ -284,14 +284,10 @@ def _torn(project: Project, done: Done) -> str:
     return ""
 
 
-def _remote_runs(project: Project) -> set[str]:
-    hub = project.path.parent / "hub.git"
+def remote_runs(hub: Path) -> set[str]:
+    """The runs that a bare repository has."""
     listed = subprocess.run(
         ["git", "-C", str(hub), "ls-tree", "-r", "--name-only", "refs/gitml/runs"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return {path.split("/")[5] for path in listed.stdout.split() if path.endswith("/run.json")}
-
-
-def as_json(verdict: Verdict) -> str:
-    return json.dumps(verdict._asdict())
