@@ -199,7 +199,7 @@ def verdict(item: Recorded, *, at_end: bool) -> Verdict:
     """Looks at a state as a user would who comes back after the cut, and gives the same command again."""
     project = Project(item.place / "r", None)
     acknowledged = item.acknowledged | (item.by_it if at_end else frozenset())
-    uploaded, written = _files(item.final / "store"), _files(item.final / "r/out")
+    uploaded, written = _uploaded(item.final / "store"), _files(item.final / "r/out")
     lost = _not_sent(item, project, acknowledged) if at_end else ""
     looks = _Looks(project, item.name)
     if not looks.are_well:
@@ -251,7 +251,7 @@ _PUBLISHING = ("publish", "module push", "fetch")
 
 def _not_sent(item: Recorded, project: Project, acknowledged: frozenset[str]) -> str:
     """What a command that ended well had brought elsewhere, or published, and is not there."""
-    gone = _differing(_files(item.final / "store"), item.place / "store")
+    gone = _differing(_uploaded(item.final / "store"), item.place / "store")
     if gone:
         return f"uploaded: {gone}"
     missing = acknowledged - remote_runs(item.place / "hub.git")
@@ -264,6 +264,11 @@ def _not_sent(item: Recorded, project: Project, acknowledged: frozenset[str]) ->
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _uploaded(store: Path) -> dict[str, bytes]:
+    """The objects and manifests in a folder store, without what names that one store."""
+    return {name: content for name, content in _files(store).items() if "/" in name}
 
 
 def _differing(files: Mapping[str, bytes], folder: Path) -> str:
