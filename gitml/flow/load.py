@@ -22,6 +22,7 @@ from gitml.flow.projects import (
     FOLDER,
     config_of,
     full_name,
+    marked_projects,
     project_here,
     project_of_file,
     project_of_name,
@@ -29,7 +30,7 @@ from gitml.flow.projects import (
 )
 from gitml.repo.revisions import resolve_commit, two_meanings
 from gitml.repo.snapshot import WorkTree, WorkTreeFolder
-from gitml.repo.source import CommitSource, FolderSource
+from gitml.repo.source import CommitSource, FolderSource, Wider
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def load(
     ws.objects.start()
     source = source or open_source(ws, rev)
     here = project_here(ws, source)
-    path, entry = _find(source, pipeline, _config(ws, source, here), here)
+    path, entry = _find(source, pipeline, config_at(ws, source, here), here)
     project = project_of_file(path)
-    config = _config(ws, source, project)
+    config = config_at(ws, source, project)
     memo = _memo(entry, path, config)
     graph_kind = f"graph-{FORMAT}"
     head, parsed = _head(ws, source, entry, path, config, memo)
@@ -159,7 +160,7 @@ def offers(ws: Workspace, rev: str | None) -> list[Offer]:
     ws.objects.start()
     source = open_source(ws, rev)
     here = project_here(ws, source)
-    config = _config(ws, source, here)
+    config = config_at(ws, source, here)
     found = []
     names = sorted(pipelines_in(source, here))
     for name in names:
@@ -192,7 +193,7 @@ def load_run(ws: Workspace, run: Run) -> Loaded:
     if entry is None:
         raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")
     project = project_of_name(run.pipeline)
-    config = _config(ws, source, project)
+    config = config_at(ws, source, project)
     parsed = _parse(source, entry, run.path, config)
     if not project:  # 0.1.0 counted the paths of every pipeline from the top
         parsed = _renamed(parsed, run.pipeline)
@@ -229,7 +230,7 @@ def _renamed(parsed: Pipeline, name: str) -> Pipeline:
     return replace(parsed, name=name)
 
 
-def _config(ws: Workspace, source: Source, project: str) -> Config:
+def config_at(ws: Workspace, source: Source, project: str) -> Config:
     """What holds for a project: the top's ``gitml.yaml``, with the defaults of its own in place of the top's."""
     config = read_config(ws, source)
     if not project:
@@ -269,6 +270,11 @@ def pipelines_in(source: Source, project: str = "") -> dict[str, str]:
         if suffix in SUFFIXES and stem:
             found[full_name(project, stem)] = f"{place}/{name}"
     return found
+
+
+def every_pipeline(source: Wider) -> dict[str, str]:
+    """The same of the top and of every project in a subfolder that has a ``gitml.yaml`` of its own."""
+    return {name: path for project in marked_projects(source) for name, path in pipelines_in(source, project).items()}
 
 
 def _with_experiment(graph: Graph, config: Config) -> Graph:

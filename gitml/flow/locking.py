@@ -9,12 +9,13 @@ from typing import NamedTuple
 from gitml.core.diagnostics import nearest
 from gitml.core.graphcodec import head_of
 from gitml.core.parse import parse_pipeline
-from gitml.core.protocols import Source
 from gitml.errors import InputError, machine_error
-from gitml.flow.load import open_source, pipelines_in, read_config
+from gitml.flow.load import config_at, every_pipeline, open_source
+from gitml.flow.projects import project_of_file
 from gitml.flow.using import open_modules, read_lock
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
 from gitml.modules.service import Modules, ResolvedModule, parse_ref
+from gitml.repo.source import Wider
 from gitml.store import disk
 from gitml.workspace import Workspace
 
@@ -28,7 +29,7 @@ class Locked(NamedTuple):
 
 
 def resolve_lock(
-    ws: Workspace, upgrade: Collection[str] | None = (), source: Source | None = None, *, lenient: bool = False
+    ws: Workspace, upgrade: Collection[str] | None = (), source: Wider | None = None, *, lenient: bool = False
 ) -> Locked:
     """What `gitml.lock` should say of the pipelines of `source`, the work tree when None.
 
@@ -37,9 +38,9 @@ def resolve_lock(
     no run takes it anyway, and the others are not held up.
     """
     source = source or open_source(ws, None)
-    config = read_config(ws, source)
     uses: dict[str, None] = {}
-    for path in pipelines_in(source).values():
+    for path in every_pipeline(source).values():
+        config = config_at(ws, source, project_of_file(path))
         entry = source.lookup(path)
         assert entry is not None
         uses.update(dict.fromkeys(head_of(parse_pipeline(source.read(entry.oid), path, config.defaults)).modules))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml.errors import GitmlError
-from gitml.flow.load import pipelines_in, read_config, read_head
+from gitml.flow.load import config_at, every_pipeline, read_head
+from gitml.flow.projects import project_of_file
 from gitml.flow.using import read_lock, with_modules
 from gitml.modules.consequences import Meaning, Use, meanings
 from gitml.modules.service import parse_ref
@@ -60,16 +61,15 @@ def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> Uses:
     """Every use of a module in the pipelines at `rev`, with what `gitml.lock` pins it to."""
     commit = resolve_commit(ws.objects, ws.location, rev)
     source = CommitSource(ws.objects, commit)
-    config = read_config(ws, source)
     lock = read_lock(source)
     uses: list[Use] = []
     unread: list[tuple[str, str]] = []
-    for name, path in sorted(pipelines_in(source).items()):
+    for name, path in sorted(every_pipeline(source).items()):
         entry = source.lookup(path)
         if entry is None or entry.is_tree or entry.is_submodule:
             continue
         try:
-            head = read_head(ws, source, config, path, entry)
+            head = read_head(ws, source, config_at(ws, source, project_of_file(path)), path, entry)
             for use in head.modules:
                 ref = parse_ref(use)
                 entry_of_lock = lock.get(str(ref))

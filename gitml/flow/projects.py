@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import posixpath
 
-from gitml.core.config import Config, Defaults
+from gitml.core.config import PATH, Config, Defaults
 from gitml.core.protocols import Source
 from gitml.repo.snapshot import WorkTree
-from gitml.repo.source import CommitSource
+from gitml.repo.source import CommitSource, Wider
 from gitml.workspace import Workspace
 
 FOLDER = "pipelines"
+_DEEP = 3  # folders below the top in which projects are looked for
 
 
 def project_here(ws: Workspace, source: Source) -> str:
@@ -35,6 +36,23 @@ def project_here(ws: Workspace, source: Source) -> str:
 def projects_below(source: CommitSource | WorkTree) -> list[str]:
     """Projects in folders of the top, for a hint; those that lie deeper are not looked for."""
     return sorted(name for name in source.top() if FOLDER in source.names_in(name))
+
+
+def marked_projects(source: Wider) -> list[str]:
+    """The top, and each folder at most three deep that holds ``pipelines/`` and a ``gitml.yaml`` of its own.
+
+    These are what hooks, the gate and `gitml.lock` are about. A folder ``pipelines/`` alone may be another tool's: gitml runs
+    what one names there, and no commit is refused for what else it holds.
+    """
+    found = [""]
+    folders = [(name, source.names_in(name)) for name in source.top()]
+    while folders:
+        place, names = folders.pop()
+        if FOLDER in names and PATH in names:
+            found.append(place)
+        if place.count("/") + 1 < _DEEP:
+            folders += [(below, source.names_in(below)) for below in (f"{place}/{name}" for name in names)]
+    return sorted(found)
 
 
 def project_of_file(path: str) -> str:

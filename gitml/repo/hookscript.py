@@ -57,7 +57,8 @@ tab=$(printf '\\t')
 staged=$(git diff --cached --raw --no-renames --no-abbrev --no-ext-diff --no-color --no-relative --ignore-submodules=all)
 [ -n "$staged" ] || exit 0
 case $staged in
-*"$tab"pipelines/* | *"$tab\\"pipelines/"* | *"$tab"gitml.yaml* | *"$tab"gitml.lock* | *"$tab"module.yaml* | */module.yaml*) ;;
+*"$tab"pipelines/* | *"$tab\\"pipelines/"* | */pipelines/* | *"$tab"gitml.yaml* | */gitml.yaml*) ;;
+*"$tab"gitml.lock* | *"$tab"module.yaml* | */module.yaml*) ;;
 *" D$tab"*) ;;
 *)
     printf '%s\\n' "$staged" | while read -r _ _ _ oid _; do
@@ -69,18 +70,21 @@ case $staged in
 esac
 """,
     "post-checkout": """\
-[ "$3" = 1 ] && [ "$1" != "$2" ] && [ -t 2 ] && [ -d pipelines ] || exit $status
+[ "$3" = 1 ] && [ "$1" != "$2" ] && [ -t 2 ] || exit $status
+[ -d pipelines ] || git ls-files -- '*/gitml.yaml' | grep -q . || exit $status
 git=$(git rev-parse --git-dir)
 [ -d "$git/rebase-merge" ] || [ -d "$git/rebase-apply" ] || [ -f "$git/BISECT_LOG" ] && exit $status
 """,
     "post-merge": """\
-[ -t 2 ] && [ -d pipelines ] || exit $status
+[ -t 2 ] || exit $status
+[ -d pipelines ] || git ls-files -- '*/gitml.yaml' | grep -q . || exit $status
 """,
     "pre-push": """\
 [ -n "$input" ] || exit 0
 GITML_PUSHED_BY=$PPID
 export GITML_PUSHED_BY
-[ -d pipelines ] || git rev-parse --quiet --verify refs/gitml/runs >/dev/null || exit 0
+[ -d pipelines ] || git rev-parse --quiet --verify refs/gitml/runs >/dev/null ||
+    git ls-files -- '*/gitml.yaml' | grep -q . || exit 0
 """,
     "post-receive": """\
 case $input in *" refs/heads/"*) ;; *) exit $status ;; esac

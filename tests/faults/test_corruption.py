@@ -145,9 +145,10 @@ class Campaign:
         # Without a remote there is no copy of Git's objects.
         must = done.area != "git" or name != "alone"
         self.gitml(project, "fsck", "--repair", "--deep", codes=(0, 3))
-        healed = self.right_or_refused(project, "0" if chance.random() < 0.5 else "9", "a", must=must)
-        # An object that is gone may have been deleted on purpose: a run makes it again.
+        # An object that is gone may have been deleted on purpose: a run that needs it makes it again.
         kept = must and not (done.area == "store" and done.how == "loss")
+        salt = "0" if kept and chance.random() < 0.5 else "9"
+        healed = self.right_or_refused(project, salt, "a", must=must)
         for one, (key, salt) in base.runs.items():
             self.checked_out(project, one, key, salt, must=kept)
         if must:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 from gitml.core.config import PATH as CONFIG
@@ -14,13 +15,15 @@ from gitml.core.protocols import Source
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.flow.hooks.changes import Staged, staged
 from gitml.flow.hooks.pipelinecheck import mistakes_of_pipeline
-from gitml.flow.load import pipelines_in, read_config
+from gitml.flow.load import config_at, every_pipeline, read_config
 from gitml.flow.locking import resolve_lock
+from gitml.flow.projects import FOLDER, project_of_file
 from gitml.flow.using import read_lock
 from gitml.modules.lockfile import PATH as LOCK
 from gitml.modules.spec import FILE as MODULE
 from gitml.modules.spec import parse_module
 from gitml.repo.git import git
+from gitml.repo.source import Wider
 from gitml.workspace import Workspace
 
 _MODULE_LIKE = re.compile(rb"^(run|outputs|inputs)\s*:", re.MULTILINE)
@@ -53,17 +56,23 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
     if "pre-commit" in config.hooks.skip:
         return Verdict()
     mistakes += _large(ws, made, config.hooks)
-    pipelines = sorted(pipelines_in(source).values())
-    all_of_them = everything or CONFIG in made.changed
-    for path in pipelines:
-        if all_of_them or path in made.changed:
-            found = mistakes_of_pipeline(ws, source, path, config)
-        elif made.removed:
-            found = mistakes_of_pipeline(ws, source, path, config).of(made.removed)
-        else:
-            continue
-        mistakes += found.mistakes
-        warnings += found.warnings
+    pipelines = sorted(every_pipeline(source).values())
+    for project, paths in groupby(pipelines, project_of_file):
+        own = f"{project}/{CONFIG}" if project else CONFIG
+        try:
+            config_here = config_at(ws, source, project) if project else config
+        except SpecError as error:
+            mistakes += error.diagnostics
+            config_here = config
+        for path in paths:
+            if everything or CONFIG in made.changed or own in made.changed or path in made.changed:
+                found = mistakes_of_pipeline(ws, source, path, config_here)
+            elif made.removed:
+                found = mistakes_of_pipeline(ws, source, path, config_here).of(made.removed)
+            else:
+                continue
+            mistakes += found.mistakes
+            warnings += found.warnings
     for path in sorted(_modules(source, made, everything=everything)):
         entry = source.lookup(path)
         assert entry is not None
@@ -71,11 +80,15 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
         if _MODULE_LIKE.search(data):  # other tools have files of this name too
             mistakes += _of_module(data, path)
     touched = any(path in made.changed or path in made.removed for path in (LOCK, CONFIG, *pipelines))
-    if (everything or touched or any(path.startswith("pipelines/") for path in made.removed)) and not mistakes:
+    if (everything or touched or any(_is_pipeline(path) for path in made.removed)) and not mistakes:
         wrong, untold = _of_lock(ws, source)
         mistakes += wrong
         warnings += untold
     return Verdict(tuple(sorted(set(mistakes))), tuple(dict.fromkeys(warnings)))
+
+
+def _is_pipeline(path: str) -> bool:
+    return posixpath.basename(posixpath.dirname(path)) == FOLDER
 
 
 def _modules(source: Source, made: Staged, *, everything: bool) -> Iterator[str]:
@@ -102,7 +115,7 @@ def _of_module(data: bytes, path: str) -> Iterable[Diagnostic]:
     return ()
 
 
-def _of_lock(ws: Workspace, source: Source) -> tuple[list[Diagnostic], list[str]]:
+def _of_lock(ws: Workspace, source: Wider) -> tuple[list[Diagnostic], list[str]]:
     """How `gitml.lock`, if there is one, differs from what the pipelines use: (mistakes, what could not be told)."""
     entry = source.lookup(LOCK)
     if entry is None:
@@ -129,8 +142,8 @@ def _of_lock(ws: Workspace, source: Source) -> tuple[list[Diagnostic], list[str]
     return found, list(locked.warnings)
 
 
-def _where_used(source: Source, use: str, mistake: str) -> Diagnostic | None:
-    for path in sorted(pipelines_in(source).values()):
+def _where_used(source: Wider, use: str, mistake: str) -> Diagnostic | None:
+    for path in sorted(every_pipeline(source).values()):
         entry = source.lookup(path)
         text = source.read(entry.oid).decode("utf-8", "replace") if entry else ""
         if re.search(rf"module:\s*[\"']?{re.escape(use)}", text):

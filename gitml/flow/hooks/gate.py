@@ -10,7 +10,7 @@ from gitml.core.params import ParamError, text_of
 from gitml.errors import GitmlError
 from gitml.flow.hooks.proof import proof_of
 from gitml.flow.hooks.pushed import Update, new_commits, tip_of
-from gitml.flow.load import load, pipelines_in, read_config
+from gitml.flow.load import every_pipeline, load, read_config
 from gitml.repo.source import CommitSource
 from gitml.workspace import Workspace
 
@@ -63,7 +63,7 @@ def _gated(ws: Workspace, updates: Sequence[Update]) -> Iterator[tuple[Update, s
 
 def _unproven(ws: Workspace, commit: str, ref: str) -> Iterator[Unproven]:
     source = CommitSource(ws.objects, commit)
-    for name in sorted(pipelines_in(source)):
+    for name in sorted(every_pipeline(source)):
         found = _of_pipeline(ws, source, name)
         if found is not None and not _has_run(ws, commit, name):
             yield Unproven(commit, ref, name, *found)

@@ -19,7 +19,9 @@ from gitml.core.protocols import Source
 from gitml.core.spec import Pipeline
 from gitml.errors import InputError, RemoteError
 from gitml.flow.load import graph_of
+from gitml.flow.projects import project_of_file
 from gitml.flow.using import meaning_of
+from gitml.repo.source import FolderSource, Wider
 from gitml.workspace import Workspace
 
 
@@ -46,7 +48,7 @@ class Checked(NamedTuple):
         return Checked((), below)
 
 
-def mistakes_of_pipeline(ws: Workspace, source: Source, path: str, config: Config) -> Checked:
+def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config) -> Checked:
     """Everything that is wrong with the pipeline at `path` of `source`."""
     entry = source.lookup(path)
     if entry is None or entry.is_tree or entry.is_submodule or entry.is_link:
@@ -78,11 +80,13 @@ def mistakes_of_pipeline(ws: Workspace, source: Source, path: str, config: Confi
         return Checked(error.diagnostics)
     except InputError as error:
         return Checked((Diagnostic(path, 1, 1, error.message),))
+    project = project_of_file(path)
+    files = FolderSource(source, project) if project else source
     if all(param.default is not None for param in pipeline.params.values()):
-        missing = tuple(_missing(ws, source, graph, pipeline, text))
+        missing = tuple(_missing(ws, files, graph, pipeline, text))
     else:
         missing = ()  # paths may depend on a value that only a run is given
-    return Checked((), missing, (*warnings, *_left_out(ws, source, graph, pipeline)))
+    return Checked((), missing, (*warnings, *_left_out(ws, files, graph, pipeline)))
 
 
 def _values(pipeline: Pipeline) -> dict[str, Scalar]:
@@ -114,8 +118,9 @@ def _missing(
         for path, what in wanted.items():
             if path not in told and not _is_there(source, path):
                 told.add(path)
-                mistake = f"{what} {path!r} is not in the commit: {_how_to_add(ws, path)}"
-                yield path, _at(pipeline, text, path, mistake, step)
+                whole = _whole(pipeline, path)
+                mistake = f"{what} {path!r} is not in the commit: {_how_to_add(ws, whole)}"
+                yield whole, _at(pipeline, text, path, mistake, step)
         try:
             code.find(step)
         except InputError as error:
@@ -123,7 +128,13 @@ def _missing(
                 told.add(error.message)
                 pattern = error.message.split("'")[1] if "'" in error.message else ""
                 hint = f": {error.hint}" if error.hint else ""
-                yield pattern, _at(pipeline, text, pattern, error.message + hint, step)
+                yield _whole(pipeline, pattern), _at(pipeline, text, pattern, error.message + hint, step)
+
+
+def _whole(pipeline: Pipeline, path: str) -> str:
+    """A path that the pipeline names, from the top of the repository."""
+    project = project_of_file(pipeline.path)
+    return f"{project}/{path}" if project and path else path
 
 
 def _is_there(source: Source, path: str) -> bool:
@@ -147,7 +158,7 @@ def _left_out(ws: Workspace, source: Source, graph: Graph, pipeline: Pipeline) -
             if word in told or word in given or paths.problem_with(word) is not None:
                 continue
             path = paths.clean(word)
-            full = os.path.join(ws.location.folder, path)
+            full = os.path.join(ws.location.folder, _whole(pipeline, path))
             if os.path.isfile(full) and not _is_there(source, path):
                 told.add(word)
                 place = pipeline.steps[step.base].place

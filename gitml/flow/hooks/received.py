@@ -17,7 +17,7 @@ from gitml.core.config import Config, matches
 from gitml.core.record import Run
 from gitml.errors import GitmlError, machine_error
 from gitml.flow.hooks.pushed import Update, tip_of
-from gitml.flow.load import load, pipelines_in, read_config
+from gitml.flow.load import every_pipeline, load, read_config
 from gitml.flow.recording import Evidence, record_run
 from gitml.flow.recovery import recover
 from gitml.flow.request import Emit, RunRequest
@@ -68,7 +68,7 @@ def jobs_of(ws: Workspace, updates: Sequence[Update], allowed: Allowed) -> Wante
             continue
         if "post-receive" in hooks.skip:
             continue
-        for name in sorted(pipelines_in(source)):
+        for name in sorted(every_pipeline(source)):
             asked = hooks.on_push is None or matches(name, hooks.on_push)
             if asked and matches(name, allowed.pipelines):
                 jobs.setdefault((commit, name), Job(new_run_id(), name, commit, branch))

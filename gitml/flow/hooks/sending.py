@@ -8,7 +8,7 @@ from gitml.core.config import SENT
 from gitml.errors import GitmlError, InputError
 from gitml.flow.hooks.proof import proof_of
 from gitml.flow.hooks.pushed import Update, new_commits, tip_of
-from gitml.flow.load import load, pipelines_in, read_config
+from gitml.flow.load import every_pipeline, load, read_config
 from gitml.repo.remotes import LOGS, default_remote, log_ref, tracking_ref
 from gitml.repo.remotes import tip_of as tip_of_ref
 from gitml.repo.source import CommitSource
@@ -62,7 +62,7 @@ def runs_pushed(ws: Workspace, updates: Sequence[Update], remote: str) -> tuple[
         found.update(dict.fromkeys(row.id for row in ws.index.runs(commit=commit, limit=None)))
     for tip in _tips(ws, updates):
         source = CommitSource(ws.objects, tip)
-        for name in pipelines_in(source):
+        for name in every_pipeline(source):
             try:
                 results = proof_of(ws, load(ws, name, None, source=source)).results
             except GitmlError:

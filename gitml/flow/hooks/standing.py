@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.plan import REUSE
 from gitml.errors import GitmlError
-from gitml.flow.load import load, open_source, pipelines_in, read_config
+from gitml.flow.load import every_pipeline, load, open_source, read_config
 from gitml.flow.planning import make_plan
 from gitml.workspace import Workspace
 
@@ -29,7 +29,7 @@ def standings(ws: Workspace, rev: str, hook: str) -> Iterator[Standing]:
             return
     except GitmlError:
         return  # whatever is wrong with gitml.yaml, every command tells
-    for name in sorted(pipelines_in(source)):
+    for name in sorted(every_pipeline(source)):
         try:
             plan = make_plan(ws, load(ws, name, None, source=source))
         except GitmlError:
