@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_example_digits import DIGITS, STEPS, TRAINED, Project
+from tests.e2e.test_example_digits import CACHE, DIGITS, STEPS, TRAINED, Project
 from tests.kit.farproject import FarProject
 from tests.kit.machines import machines, why_not
 from tests.kit.raycluster import TOKEN_FILE, Has, RayCluster
@@ -27,7 +27,7 @@ TAGGED = (
 def test_the_example_runs_unchanged_on_machines_with_gpus_and_makes_the_same_bytes(tmp_path: Path) -> None:
     here = Project(DIGITS, tmp_path / "digits").run()
     # The machines have no way out: what uv fetched for the run here is what they install from.
-    offline = {"UV_CACHE_DIR": os.path.expanduser("~/.cache/uv"), "UV_OFFLINE": "1"}
+    offline = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(CACHE / "uv"), "UV_OFFLINE": "1"}
     files = {
         str(path.relative_to(DIGITS)): path.read_text()
         for path in DIGITS.rglob("*")

@@ -134,7 +134,7 @@ def test_a_full_disk_on_a_worker_is_told_or_another_machine_takes_the_step(lab: 
     try:
         text = TWO.replace("{zone: a}, gpus: 0.5", "{zone: b}")
         lab.project({"pipelines/p.yaml": text, "src/make.py": MAKE, "src/use.py": USE})
-        done = lab.do("run", "--on", "c", code=1)
+        done = lab.do("run", "--on", "c", code=5)
         assert "space" in done.stderr + done.stdout, done
     finally:
         lab[3].do("umount", "-l", f"{lab[3].home}/.cache/gitml/worker")
@@ -150,7 +150,7 @@ open(sys.argv[1], "w").write("made")
 """
 HOLD = """
 steps:
-  quick: {run: 'sh -c "echo q > $0" ${{ outputs.o }}', outputs: {o: file}}
+  quick: {run: "sh -c 'echo q > $0' ${{ outputs.o }}", outputs: {o: file}}
   long:
     run: python3 src/sleeper.py ${{ outputs.o }}
     after: [quick]
