@@ -45,6 +45,8 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Te
         if tip == known:
             return Synced(0)
         if known is not None and objects.header(known) is None:
+            if tip is None and not records.is_gone():
+                return Synced(0)  # Git lost what the ref names: it may come back, from a copy
             index.forget_records(*TOLD)
             known = None
         if tip is None:

@@ -80,6 +80,12 @@ class GitRecordLog:
 
         return heal(self._location, self._objects, self._ref, known, folder, self._lock)
 
+    def is_gone(self) -> bool:
+        """Whether there is no such ref, not even one that names a commit that is missing."""
+        from gitml.repo.refhealing import is_gone
+
+        return is_gone(self._location, self._objects, self._ref)
+
     def append(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> str:
         """Adds files (paths that no record has yet) in one durable commit whose parents are the tip and `source_commit`.
 

@@ -83,6 +83,12 @@ def _check_packs(location: Location, ref: str, wrong: str) -> None:
         )
 
 
+def is_gone(location: Location, objects: Objects, ref: str) -> bool:
+    """Whether nothing lies in a ref's place, and nothing that is packed has its name."""
+    lies = os.path.lexists(os.path.join(location.common_dir, ref))
+    return not lies and not packedrefs.names_ref(location, ref) and _value(location, objects, ref) is None
+
+
 def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:
     """Takes away the tracking refs of a remote that are not sound: the next fetch brings them anew."""
     place = f"{TRACKING}/{folder_of_remote(remote)}"

@@ -134,6 +134,21 @@ def test_a_log_that_is_gone_for_good_is_begun_anew(project: Project) -> None:
     all_is_recorded(project, again)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_records_that_a_ref_names_and_git_lost_may_come_back(project: Project, packed: bool) -> None:
+    run = project.run()
+    if packed:
+        project.repo.git("pack-refs", "--all")
+    packs = Path(project.repo.path) / ".git/objects/pack"
+    packs.rename(packs.with_name("away"))
+    packs.mkdir()
+    with project.workspace() as ws:
+        assert [row.id for row in ws.index.runs(limit=None)] == [run.id]
+    packs.rmdir()
+    packs.with_name("away").rename(packs)
+    all_is_recorded(project, run)
+
+
 def without_journal(journal: Path) -> None:
     shutil.rmtree(journal)
 
