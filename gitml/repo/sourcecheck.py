@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gitml.errors import GitmlError, MachineError
+from gitml.repo.connectivity import is_connected
 from gitml.repo.durability import sync_objects
 from gitml.repo.git import Location, git, git_status
 from gitml.repo.quarantine import move_aside
@@ -49,7 +50,10 @@ def damaged_objects(location: Location) -> Iterator[SourceFault]:
 
 
 def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFault]:
-    """Objects that the commits `roots`, HEAD and the index name, directly or not, and can't be read; one pass of git fsck."""
+    """Objects that the commits `roots`, HEAD and the index name, directly or not, and can't be read.
+
+    Only where there are some are they listed, by a git that holds every object of the repository.
+    """
     tips, found = [], {}
     for root in roots:
         if is_here(location, root):
@@ -61,6 +65,8 @@ def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFaul
         tips.append("HEAD")
     elif code == 0:
         found[commit] = "the commit that HEAD names is missing"
+    if not found and is_connected(location, tips):
+        return []
     cached = ("--cache",) if location.worktree is not None else ()
     out, _, _ = git_status(
         location, "fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress", *cached, *tips
