@@ -30,7 +30,7 @@ TAGGED = (
 @pytest.fixture
 def fetched() -> Iterator[Path]:
     """Where uv on the machines, which have no way out and a /tmp of their own, finds what uv here has fetched."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         yield Path(place, "uv")
 
 
