@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,7 @@ def _repository(session: Session) -> Iterator[Finding]:
         "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n tells what could go"
     )
     yield from _lock_files(ws)
+    yield from _remotes_in_folders(ws)
     if not os.access(place, os.W_OK):
         yield Finding("store", "bad", f"{place} can't be written to", how_to_be_let(place))
         return
@@ -138,3 +140,24 @@ def _lock_files(ws: Workspace) -> Iterator[Finding]:
             )
         else:
             yield Finding("lock file", "note", found, "another git is at work")
+
+
+def _remotes_in_folders(ws: Workspace) -> Iterator[Finding]:
+    """Of each Git remote in a folder of this machine whether its own Git syncs what it is sent; a host can't be asked that."""
+    from gitml.repo.farside import far_side
+    from gitml.repo.remotes import configured
+
+    try:
+        sides = {name: far_side(ws.location, name) for name in configured(ws.location)}
+    except GitmlError:
+        return  # without git, which is told already
+    for name, side in sides.items():
+        if side is None:
+            continue
+        place = side.location.common_dir
+        what = f"remote {name}"
+        if side.syncs_all():
+            yield Finding(what, "ok", f"{place} syncs what is pushed to it (core.fsync)")
+        else:
+            found = f"{place} has no core.fsync, so a power cut may take what a plain git push sent; gitml push syncs its own"
+            yield Finding(what, "note", found, f"git -C {shlex.quote(place)} config core.fsync all")

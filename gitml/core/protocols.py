@@ -259,6 +259,7 @@ class TaskFinished(NamedTuple):
     the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
     `missing` are paths (from the top of the sandbox) and modules of Python (``module NAME``) that its log says were not found.
     `unprepared` says that its environment could not be made on this machine, as it may be on another.
+    `left` are names at the top of the sandbox that the step made and that are no output; they go with the sandbox.
     Without `retry` another attempt would end as this one did: the step could not start.
     """
 
@@ -280,6 +281,7 @@ class TaskFinished(NamedTuple):
     missing: tuple[str, ...] = ()
     retry: bool = True
     unprepared: bool = False
+    left: tuple[str, ...] = ()
 
 
 TaskEvent = TaskPrepares | TaskStarted | TaskOutput | TaskFinished

@@ -27,6 +27,7 @@ from gitml.execute.process import NONE, NOW, Ended, StoppedError, Watch, run
 from gitml.execute.sandbox import BadInputError, Sandbox
 from gitml.execute.variables import command_line, find_program, search_path, variables_of
 
+_NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
 
 
@@ -74,8 +75,9 @@ _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, er
 def _masked(finished: TaskFinished, mask: Mask) -> TaskFinished:
     """The end of an attempt without what is secret in its words."""
     error, hint = (None if text is None else mask.text(text) for text in (finished.error, finished.hint))
-    warnings, missing = (tuple([mask.text(text) for text in texts]) for texts in (finished.warnings, finished.missing))
-    return finished._replace(error=error, hint=hint, warnings=warnings, missing=missing)
+    lists = (finished.warnings, finished.missing, finished.left)
+    warnings, missing, left = (tuple([mask.text(text) for text in texts]) for texts in lists)
+    return finished._replace(error=error, hint=hint, warnings=warnings, missing=missing, left=left)
 
 
 def _outcome(
@@ -243,8 +245,20 @@ def _conclude(
         measured = take_outputs(job.action.outputs, sandbox.work, services.store, taken)
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
+        finished = finished._replace(left=_left_behind(job, sandbox))
         return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint, log=kept)
+    finished = finished._replace(left=_left_behind(job, sandbox))
     return finished._replace(outputs=tuple(taken), metrics=measured.numbers, log=kept, warnings=measured.remarks)
+
+
+def _left_behind(job: Job, sandbox: Sandbox) -> tuple[str, ...]:
+    """A few names of what the step made beside its outputs; nothing where it left its folder unreadable."""
+    try:
+        names = sandbox.left_behind(job.action)
+    except OSError:
+        return ()
+    told = tuple([neutral(name, 60) for name in names[:_NAMED]])
+    return told if len(names) <= _NAMED else (*told, f"{len(names) - _NAMED:,} more")
 
 
 def _makes_outputs(job: Job) -> bool:

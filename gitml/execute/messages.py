@@ -107,7 +107,7 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
 def finished_from_json(raw: list[Any]) -> TaskFinished:
     """A TaskFinished that went over the wire as the list it is."""
     attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, *rest = raw
-    lacking, notes, partial, warnings, missing, retry, unprepared = rest
+    lacking, notes, partial, warnings, missing, retry, unprepared, left = rest
     return TaskFinished(
         attempt,
         outcome,
@@ -127,4 +127,5 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
         tuple(missing),
         retry,
         unprepared,
+        tuple(left),
     )

@@ -53,6 +53,7 @@ class Sandbox:
         self._contents = services.contents
         self._lfs_object = services.lfs_object
         self._memory = memory
+        self._laid: frozenset[str] = frozenset()
         self._directories = {""}
         self._links: set[str] = set()
         self._git: dict[str, Entry] = {}
@@ -95,10 +96,21 @@ class Sandbox:
         self._write_from_git()
         for mount in sorted(outputs):
             self._parents(mount)
+        self._laid = frozenset(os.listdir(self.work))
 
     def path_of(self, mount: str) -> str:
         """Where `mount` is on this machine."""
         return f"{self.work}/{mount}" if mount not in ("", ".") else self.work
+
+    def left_behind(self, action: Action) -> tuple[str, ...]:
+        """Names directly in the folder of the step that it made and that are no output; a folder's ends in ``/``.
+
+        One look at one folder. What is hidden is a tool's own, and byte code is nobody's.
+        """
+        known = self._laid | {output.mount.partition("/")[0] for output in action.outputs} | {"__pycache__"}
+        with os.scandir(self.work) as entries:
+            found = [entry for entry in entries if entry.name not in known and not entry.name.startswith(".")]
+            return tuple(sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found))
 
     def places(self) -> tuple[str, ...]:
         """The folder the step runs in, by every path that a program may print for it."""

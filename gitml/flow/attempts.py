@@ -87,6 +87,7 @@ class Attempts:
         self._lacking: dict[str, Active] = {}  # by step: the next attempt, once its inputs are here
         self._again: dict[str, Active] = {}  # by step: the next attempt, once there is room
         self._noted: set[str] = set()
+        self._left: set[tuple[str, tuple[str, ...]]] = set()
 
     def __bool__(self) -> bool:
         return bool(self._active)
@@ -213,6 +214,10 @@ class Attempts:
                 self.emit(Note("warning", note))
         for warning in event.warnings:
             self.emit(Note("warning", f"step {step.name}: {warning}"))
+        if event.left and (step.base, event.left) not in self._left:  # once for all combinations of a matrix
+            self._left.add((step.base, event.left))
+            names = " and ".join(filter(None, (", ".join(event.left[:-1]), event.left[-1])))
+            self.emit(Note("note", f"step {step.name} made {names}, which is no output: it goes with the sandbox"))
         if event.lacking and not stopped:
             self._lacking[step.name] = active._replace(number=active.number + 1)
             return Lacks(step, active.decision)

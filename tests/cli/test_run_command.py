@@ -269,3 +269,14 @@ def test_a_piped_run_tells_that_an_environment_is_built_once(project: Project) -
     told = project.gitml("run", "built").err
     assert told.count("  building the environment\n") == 1
     assert told.index("run    t") < told.index("wait   t  building the environment") < told.index("done   t")
+
+
+def test_what_no_output_holds_is_named_once_for_a_matrix(project: Project) -> None:
+    pipeline = (
+        "steps:\n  t:\n    matrix: {n: [1, 2, 3]}\n    shell: sh\n"
+        "    run: mkdir mlruns; echo ${{ matrix.n }} > ${{ outputs.o }}\n    outputs: {o: file}\n"
+    )
+    (project.root / "pipelines/left.yaml").write_text(pipeline)
+    told = project.gitml("run", "left").err
+    assert told.count("made mlruns/, which is no output: it goes with the sandbox") == 1
+    assert "mlruns" not in project.gitml("run", "left").err

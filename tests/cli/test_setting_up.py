@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,18 @@ def test_doctor_names_what_works(project: Project) -> None:
     assert re.search(r"^ok    git +git version ", answer.out, re.M)
     assert re.search(r"^ok    records +1 run recorded", answer.out, re.M)
     assert project.gitml("doctor", cwd=project.root.parent).out.count("not a Git repository") == 1
+
+
+def test_doctor_names_the_fsync_setting_of_a_remote_in_a_folder(project: Project, tmp_path: Path) -> None:
+    hub = tmp_path / "a hub.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(hub)], check=True)
+    subprocess.run(["git", "remote", "add", "origin", str(hub)], cwd=project.root, check=True)
+    subprocess.run(["git", "remote", "add", "host", "ssh://nowhere.invalid/x"], cwd=project.root, check=True)
+    told = project.gitml("doctor", "--json").data
+    (found,) = [row for row in told if row["what"].startswith("remote ")]
+    assert (found["what"], found["state"]) == ("remote origin", "note")
+    subprocess.run(["sh", "-c", found["hint"]], check=True)
+    assert "ok    remote origin" in project.gitml("doctor").out
 
 
 def test_doctor_without_git_says_so_and_exits_with_1(project: Project, tmp_path: Path) -> None:

@@ -303,6 +303,19 @@ def test_metrics_that_are_no_finite_numbers_come_back_as_they_are_and_are_told(
     assert len(finished.warnings) == 1
 
 
+def test_what_a_step_made_beside_its_outputs_is_named(bench: Bench) -> None:
+    made = "mkdir mlruns .cache __pycache__ out; echo a > out/b; echo a > o.txt; touch loss.csv; "
+    outputs = [("o", "o.txt", "file"), ("d", "out/sub", "directory")]
+    done = bench.run("sh", "-c", f"{made} mkdir -p out/sub; touch out/sub/x", outputs=outputs)
+    assert (done.outcome, done.left) == ("done", ("loss.csv", "mlruns/"))
+    missing = bench.run("sh", "-c", "touch modle.bin", outputs=[("o", "model.bin", "file")])
+    assert (missing.outcome, missing.left) == ("failed", ("modle.bin",))
+    many = bench.run("sh", "-c", "touch 1 2 3 4 5 o", outputs=[("o", "o", "file")])
+    assert many.left == ("1", "2", "3", "2 more")
+    assert bench.run("sh", "-c", "touch x; exit 1", outputs=[("o", "o", "file")]).left == ()
+    assert bench.run("sh", "-c", "echo a > o; chmod 0 .", outputs=[("o", "o", "file")]).outcome == "done"
+
+
 @pytest.mark.parametrize("text", ["[1]", "nonsense", '{"a": [1]}', '{"a": 1, "a": 1}'])
 def test_what_is_not_metrics_fails_the_step(bench: Bench, text: str) -> None:
     finished = bench.run("sh", "-c", f"echo '{text}' > m.json", outputs=[("m", "m.json", "metrics")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import sqlite3
 from pathlib import Path
@@ -108,3 +109,17 @@ def test_a_disk_that_is_full_when_records_are_pulled_is_this_ones(tmp_path: Path
         ann.do("push")
         done = bob.do("pull", code=None)
         assert done.code == 5, done
+
+
+def test_a_remote_folder_that_can_not_be_synced_is_the_remotes_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gitml.repo.farside import FarSide
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    side = FarSide(Location(str(tmp_path), str(tmp_path), None, "sha1", bare=True))
+    with pytest.raises(RemoteError, match=r"the remote refused: .*No space left"):
+        side.sync(["refs/gitml/runs"])

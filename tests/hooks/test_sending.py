@@ -34,6 +34,19 @@ def test_records_go_along_once_and_a_clone_reuses_what_they_tell(hooked: Hooked,
     assert hooked.do("run", "--json", cwd=clone).json["steps"][0]["outcome"] == "reused"
 
 
+def test_what_stays_here_is_named(hooked: Hooked, origin: Path) -> None:
+    hooked.stage({"gitml.yaml": "records: {inline_file: 0}\n", "data/raw.txt": "other words\n"})
+    hooked.git("commit", "-q", "-m", "nothing in records")
+    hooked.run()
+    said = hooked.git("push", "-q", "-u", "origin", "main").err.splitlines()
+    assert said[0] == "gitml: origin: 2 runs sent"
+    assert said[1].startswith("gitml: 2 artifacts (")
+    assert "stay here: upper.text of run" in said[1]
+    assert "no remote store in gitml.yaml" in said[1]
+    hooked.git("commit", "-q", "--allow-empty", "-m", "x")
+    assert hooked.git("push", "-q").err == ""
+
+
 @pytest.mark.slow
 def test_records_of_others_are_taken_in_on_the_way_and_none_are_lost(
     hooked: Hooked, origin: Path, tmp_path: Path

@@ -75,6 +75,12 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
         moved = push(ws, remote)
         if moved.runs_sent or moved.events_sent or moved.runs_received or moved.events_received:
             say(sentence(moved))
+        if moved.runs_sent:
+            from gitml.cli.transfers import stays_lines
+            from gitml.flow.staying import staying
+
+            for line in stays_lines(session, staying(ws)):
+                say(line)
         for refused in moved.refused:
             say(safe(f"a record is refused: {refused.why} ({refused.path})"))
         for withdrawn in moved.withdrawn:
