@@ -2,7 +2,7 @@
 #   make demo    install gitml and watch it at work on real data
 #   make test    install everything and run the tests       (ARGS="-k name" is handed to pytest)
 #   make test-root        those of them that need root, or are about it
-#   make test-campaigns   the tests of many tries, files or records: a minute or two
+#   make test-campaigns   the tests of many tries, files or records: several minutes
 #   make test-shuffled    the tests in random order     (SEED=n repeats one)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
