@@ -21,6 +21,10 @@ from gitml.repo.quarantine import move_aside
 
 _CHUNK = 1 << 20
 _MISSING = re.compile(r"^missing (\w+) ([0-9a-f]{40,64})$", re.MULTILINE)
+_EMPTY_TREES = (
+    "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+)
 
 
 class SourceFault(NamedTuple):
@@ -71,7 +75,9 @@ def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFaul
     out, _, _ = git_status(
         location, "fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress", *cached, *tips
     )
-    found.update({oid: f"the {kind} is missing" for kind, oid in _MISSING.findall(out.decode("utf-8", "replace"))})
+    listed = _MISSING.findall(out.decode("utf-8", "replace"))
+    # Git has the empty tree without an object, and every log begins with it; its fsck asks for one all the same
+    found.update({oid: f"the {kind} is missing" for kind, oid in listed if oid not in _EMPTY_TREES})
     return [SourceFault(oid, what) for oid, what in found.items()]
 
 

@@ -126,3 +126,20 @@ def test_a_killed_run_is_no_obstacle_to_the_repair_of_the_packs_that_its_record_
     assert "fsck --repair" in packed.do("run", code=3).err
     packed.do("fsck", "--repair")
     assert live.name in {run["run"] for run in packed.do("log", "--json", "--all").json}
+
+
+def test_a_lost_empty_tree_is_nothing_missing(packed: Project) -> None:
+    (path,) = (packed.path / ".git/objects/pack").glob("*.pack")
+    content = path.read_bytes()
+    lose_all(packed)
+    packed.repo.git("unpack-objects", "-q", input=content)
+    (packed.path / ".git/objects/4b/825dc642cb6eb9a060e54bf8d69288fbee4904").unlink()  # with which the log begins
+    lost = packed.repo.git_bytes("hash-object", "-t", "blob", "-w", "--stdin", input=b"lost").decode().strip()
+    packed.repo.git("update-ref", "refs/gitml/lost", packed.repo.git("commit-tree", "-m", "x", tree_of(packed, lost)))
+    (packed.path / f".git/objects/{lost[:2]}/{lost[2:]}").unlink()
+    named = [fault["name"] for fault in packed.do("fsck", "--json", code=3).json["faults"]]
+    assert named == [lost]
+
+
+def tree_of(project: Project, blob: str) -> str:
+    return project.repo.git("mktree", input=f"100644 blob {blob}\tfile\n".encode())
