@@ -207,7 +207,8 @@ class Workspace:
             forget(*log, self.tell_of_many)
             return
         runs = take_back(*log, RUNS_REF, ahead, self.tell_of_many)
-        did = "the index is made anew" if runs is None else f"{runs} run{'s' * (runs != 1)} put back"
+        back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
+        did = "the index is made anew" if runs is None else back
         durability.announce(f"{RUNS_REF} had lost records that the index knows: {did}")
 
     def _tip(self) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.protocols import Entry
@@ -158,12 +159,13 @@ class WorkTree:
         return {*self._source().top(), *(path.partition("/")[0] for path in self._look().untracked)}
 
     def names_in(self, folder: str) -> Collection[str]:
-        """The names in a folder, untracked ones too. Marks nothing as used."""
+        """The names in a folder, untracked ones too; none in what is no folder. Marks nothing as used."""
         below = folder + "/"
         untracked = [path[len(below) :] for path in self._look().untracked if path.startswith(below)]
         found = {*self._source().names_in(folder), *(path.partition("/")[0] for path in untracked)}
         if any(below.startswith(path) for path in self._look().untracked if path.endswith("/")):
-            found.update(os.listdir(os.path.join(self._location.folder, folder)))
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found.update(os.listdir(os.path.join(self._location.folder, folder)))
         return found
 
     def read(self, oid: str) -> bytes:

@@ -313,7 +313,7 @@ def test_what_a_step_made_beside_its_outputs_is_named(bench: Bench) -> None:
     many = bench.run("sh", "-c", "touch 1 2 3 4 5 o", outputs=[("o", "o", "file")])
     assert many.left == ("1", "2", "3", "2 more")
     assert bench.run("sh", "-c", "touch x; exit 1", outputs=[("o", "o", "file")]).left == ()
-    assert bench.run("sh", "-c", "echo a > o; chmod 0 .", outputs=[("o", "o", "file")]).outcome == "done"
+    assert bench.run("sh", "-c", "echo a > o; chmod 333 .", outputs=[("o", "o", "file")]).outcome == "done"
 
 
 @pytest.mark.parametrize("text", ["[1]", "nonsense", '{"a": [1]}', '{"a": 1, "a": 1}'])

@@ -60,5 +60,6 @@ def test_the_gate_asks_for_a_run_and_names_the_command(nested: Hooked) -> None:
 
 
 def test_the_lock_names_the_modules_of_all(nested: Hooked) -> None:
+    nested.repo.write({"tried/notes.txt": "an untracked folder, which git names as a whole", "tried/a/b": "x"})
     nested.repo.write({"team/ml/pipelines/other.yaml": MODULE})
     assert "ann/count" in nested.do("lock", code=2).err
