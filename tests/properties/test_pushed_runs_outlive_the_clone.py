@@ -245,6 +245,7 @@ def test_what_a_push_did_not_name_is_had_without_the_clone_that_pushed(world: Wo
     see_that_all_is_had(world)
 
 
+@pytest.mark.slow
 @pytest.mark.campaign
 @settings(max_examples=int(os.environ.get("PUSHES", "30")), phases=QUICK)
 @given(worlds())
