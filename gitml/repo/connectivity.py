@@ -6,15 +6,15 @@ So every commit is compared with its first parent, some at a time; of a commit w
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import IO
 
-from gitml.repo.git import Location, git_status, popen, stderr_file
+from gitml.repo.git import Location, ended_by_nul, git_status, popen, stderr_file
 from gitml.repo.objects import SPARING
+from gitml.repo.partial import is_partial
 
 _PAGE = 20_000  # commits that one git compares
 _ASKED = 50_000  # objects that one git is asked for
@@ -28,16 +28,9 @@ def is_connected(location: Location, tips: Iterable[str]) -> bool:
 
     False also where that can't be told this way: for a partial clone, for a tip that is no commit, where Git fails.
     """
-    if _is_partial(location):
+    if is_partial(location):
         return False
     return _index_is_connected(location) and _commits_are_connected(location, list(tips))
-
-
-def _is_partial(location: Location) -> bool:
-    try:
-        return any(name.endswith(".promisor") for name in os.listdir(f"{location.common_dir}/objects/pack"))
-    except OSError:
-        return True
 
 
 def _index_is_connected(location: Location) -> bool:
@@ -79,19 +72,12 @@ def _page_is_connected(location: Location, pairs: list[bytes]) -> bool:
 def _new_objects(stream: IO[bytes] | None) -> Iterator[bytes]:
     """The object ids that entries of ``diff-tree --raw -z`` have on their newer side."""
     assert stream is not None
-    fields = _fields(stream)
+    fields = ended_by_nul(stream)
     for about in fields:
         next(fields, None)  # its path
         _, mode, _, oid, _ = about.split(b" ")
         if mode.decode() not in _NO_FILE:
             yield oid
-
-
-def _fields(stream: IO[bytes]) -> Iterator[bytes]:
-    rest = b""
-    while chunk := stream.read(1 << 20):
-        *fields, rest = (rest + chunk).split(b"\0")
-        yield from fields
 
 
 def _are_here(location: Location, oids: list[bytes]) -> bool:

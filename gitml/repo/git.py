@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 from gitml.errors import (
@@ -208,6 +208,14 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` without what a calling git says of its repository, index and quarantine."""
     return {name: value for name, value in environ.items() if name not in _DROPPED}
+
+
+def ended_by_nul(stream: IO[bytes]) -> Iterator[bytes]:
+    """The fields that a git with ``-z`` writes, as they come."""
+    rest = b""
+    while chunk := stream.read(1 << 20):
+        *fields, rest = (rest + chunk).split(b"\0")
+        yield from fields
 
 
 def stderr_file() -> IO[bytes]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gitml.core.protocols import Entry
 from gitml.errors import IntegrityError
-from gitml.repo.git import popen, stderr_file, translate
-from gitml.repo.objects import SPARING, Objects, parse_tree
+from gitml.repo.git import ended_by_nul, popen, stderr_file, translate
+from gitml.repo.objects import EMPTY_TREES, SPARING, Objects, parse_tree
 
 _DEPTH = 4  # runs/<yyyy>/<mm>/<dd>
 _WIDE = 200  # entries of a day's folder from which on its 256 folders are looked at one by one
@@ -93,7 +93,7 @@ def _expanded(objects: Objects, items: list[_Page | Change], size: int) -> Itera
     if not pages:
         yield from (item for item in items if isinstance(item, Change))
         return
-    none = _EMPTY[size]
+    none = EMPTY_TREES[size]
     request = "".join(f"{page.ours or none} {page.theirs or none}\n" for page in pages)
     number = -1
     answers = _answers(objects, request.encode("ascii"))
@@ -110,12 +110,6 @@ def _expanded(objects: Objects, items: list[_Page | Change], size: int) -> Itera
         raise AssertionError("git compared more than it was asked to")
 
 
-_EMPTY = {
-    40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-    64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
-}
-
-
 def _answers(objects: Objects, request: bytes) -> Iterator[tuple[int, Change]]:
     """(number of the page, what differs in it) of each file; a page begins with a line that names its trees."""
     location = objects.location
@@ -125,19 +119,16 @@ def _answers(objects: Objects, request: bytes) -> Iterator[tuple[int, Change]]:
         assert process.stdout is not None
         process.stdin.write(request)
         process.stdin.close()
-        rest = b""
         meta: str | None = None
-        while chunk := process.stdout.read(1 << 20):
-            *fields, rest = (rest + chunk).split(b"\0")
-            for raw in fields:
-                field = os.fsdecode(raw)
-                if meta is None:
-                    *heads, meta = field.split("\n")
-                    number += len(heads)
-                    continue
-                old_mode, mode, old, new, _ = meta[1:].split(" ")
-                meta = None
-                yield number, Change(field, _entry(old_mode, old), _entry(mode, new))
+        for raw in ended_by_nul(process.stdout):
+            field = os.fsdecode(raw)
+            if meta is None:
+                *heads, meta = field.split("\n")
+                number += len(heads)
+                continue
+            old_mode, mode, old, new, _ = meta[1:].split(" ")
+            meta = None
+            yield number, Change(field, _entry(old_mode, old), _entry(mode, new))
         if process.wait():
             errors.seek(0)
             raise translate(location.folder, _DIFF, process.returncode, errors.read())

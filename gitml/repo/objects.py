@@ -19,6 +19,11 @@ _WINDOW = 512
 _MEMO = 20_000
 SPARING = ("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m", "-c", "core.packedGitWindowSize=1m")
 """For a git that reads many objects once each: what it keeps of them for later, and maps of packs, stays small."""
+EMPTY_TREES = {
+    40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
+"""The tree without entries by the length of object ids: Git has it without an object."""
 _HEX = frozenset("0123456789abcdef")
 
 

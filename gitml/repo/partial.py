@@ -11,16 +11,20 @@ from gitml.repo.refusals import explain
 _FETCH = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--stdin")
 
 
+def is_partial(location: Location) -> bool:
+    """Whether a remote promised objects that are not here."""
+    try:
+        return any(name.endswith(".promisor") for name in os.listdir(f"{location.common_dir}/objects/pack"))
+    except OSError:
+        return False
+
+
 def complete(location: Location, known: str | None, tip: str) -> None:
     """Brings what the tree of the record `tip` has beyond that of `known` and is not here. RemoteError when it can't be had.
 
     Git would bring each blob by itself when it is read. Costs a look at a folder where the clone is whole.
     """
-    try:
-        names = os.listdir(os.path.join(location.common_dir, "objects", "pack"))
-    except OSError:
-        return
-    if not any(name.endswith(".promisor") for name in names):
+    if not is_partial(location):
         return
     limits = [f"{tip}^{{tree}}"] + (["--not", f"{known}^{{tree}}"] if known else [])
     walked = git(location, "rev-list", "--objects", "--no-object-names", "--missing=print", *limits, check=False)

@@ -17,14 +17,11 @@ from gitml.errors import GitmlError, MachineError
 from gitml.repo.connectivity import is_connected
 from gitml.repo.durability import sync_objects
 from gitml.repo.git import Location, git, git_status
+from gitml.repo.objects import EMPTY_TREES
 from gitml.repo.quarantine import move_aside
 
 _CHUNK = 1 << 20
 _MISSING = re.compile(r"^missing (\w+) ([0-9a-f]{40,64})$", re.MULTILINE)
-_EMPTY_TREES = (
-    "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-    "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
-)
 
 
 class SourceFault(NamedTuple):
@@ -77,7 +74,7 @@ def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFaul
     )
     listed = _MISSING.findall(out.decode("utf-8", "replace"))
     # Git has the empty tree without an object, and every log begins with it; its fsck asks for one all the same
-    found.update({oid: f"the {kind} is missing" for kind, oid in listed if oid not in _EMPTY_TREES})
+    found.update({oid: f"the {kind} is missing" for kind, oid in listed if oid not in EMPTY_TREES.values()})
     return [SourceFault(oid, what) for oid, what in found.items()]
 
 
