@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput, CodeFile
 from gitml.core.digest import Digest
+from gitml.core.environment import description_or_none
 from gitml.core.graph import GraphStep
 from gitml.core.protocols import ActionCache
 from gitml.core.result import ActionResult, OutputRef
@@ -272,8 +272,10 @@ def _changed(
         if nearest is None:
             return "not tried again" + since
     descriptions = dict(described)
-    if nearest.environment not in descriptions and (text := cached.environment(nearest.environment)) is not None:
-        descriptions[nearest.environment] = json.loads(text)
+    if nearest.environment not in descriptions:
+        told = description_or_none(cached.environment(nearest.environment))
+        if told is not None:
+            descriptions[nearest.environment] = told
     module = nearest.module
     if module is not None and module not in descriptions and (called := cached.module(module)) is not None:
         descriptions[module] = called

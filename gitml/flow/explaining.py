@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action
 from gitml.core.digest import Digest
+from gitml.core.environment import description_or_none
 from gitml.core.explain import Change, CodeChange, changed_code
 from gitml.core.graph import GraphStep
 from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem, known_changes, open_action
@@ -132,9 +132,7 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
     for action in actions:
         digest: Digest = action.environment
         here = side.planner.finder.by_digest.get(digest)
-        description: Any = here.told() if here else ws.index.environment(digest)
-        if isinstance(description, bytes):
-            description = json.loads(description)
+        description = here.told() if here else description_or_none(ws.index.environment(digest))
         if description is not None:
             found[digest] = description
         called = action.module and (side.planner.finder.modules.get(action.module) or ws.index.module(action.module))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from gitml.core.digest import Digest, hex_of
 from gitml.core.events import RunFinished, RunStarted, StepFinished, StepStarted
-from gitml.core.record import Run, decode_run
+from gitml.core.record import Run
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
 from gitml.execute.ray.cluster import Cluster
 from gitml.execute.ray.hauling import discard, haul
@@ -21,14 +22,15 @@ from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
 from gitml.history.following import RUNNING as STEP_RUNS
 from gitml.history.following import WAITING, Standing, ended
 from gitml.history.submissions import Submission, forget, submissions
-from gitml.ledger.layout import parse_path, steps_path
 from gitml.ledger.sync import sync
+from gitml.ledger.verifying import run_in
 from gitml.store.incoming import Incoming
 from gitml.workspace import Workspace
 
 _SOON, _LATER = 0.3, 3.0  # seconds between two questions
 _PATIENCE = 60.0
 _ENDING = 30.0  # seconds that a job may go on after all is said
+_HOME = re.compile(r"/[0-9a-f]{16}\Z")  # the folder of a run on a cluster's machine
 
 
 class Home(NamedTuple):
@@ -187,7 +189,9 @@ def give_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission)
 
 def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission, kept: Kept | None) -> None:
     """Removes what is kept of a run on the cluster, and the note of it here once the cluster has no more of it."""
-    if kept is not None:
+    if kept is not None and _HOME.search(
+        os.path.dirname(kept.folder)
+    ):  # nothing else of a machine, whatever a job says
         with suppress(RemoteError):  # goes by itself after two weeks
             discard(cluster, kept.node, os.path.dirname(kept.folder))
     with suppress(RemoteError):  # by its note the next `gitml collect` does it
@@ -197,15 +201,13 @@ def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissio
 
 def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> Run | None:
     """Appends the record unless it is there already; None when the run made none."""
-    told = next((path for path in files if path.endswith("/run.json")), None)
-    if told is None:
+    try:
+        run = run_in(files)
+    except ValueError as error:
+        what = f"the cluster sent a record of run {submission.run[:8]} that is refused: {error}"
+        raise IntegrityError(what, where=submission.target) from error
+    if run is None:
         return None
-    folder = told.removesuffix("/run.json")
-    run = decode_run(files[told], lambda name: files.get(steps_path(folder, name), b""))
-    for path in files:
-        file = parse_path(path)
-        if file is None or file.run != submission.run:
-            raise IntegrityError(f"the cluster sent what is no part of the run: {path[:80]!r}", where=submission.target)
     if run.id != submission.run:
         raise IntegrityError("the cluster sent the record of another run", where=submission.target)
     if ws.index.run_row(run.id) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from gitml.core.environment import description_or_none
 from gitml.core.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.flow.availability import Availability
@@ -129,7 +130,7 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     if one is None or two is None:
         return "what it was is not recorded"
     descriptions: dict[str, Any] = {
-        d: json.loads(kept) for d in (one.environment, two.environment) if (kept := ws.index.environment(d))
+        d: told for d in (one.environment, two.environment) if (told := description_or_none(ws.index.environment(d)))
     }
     descriptions |= {m: called for m in (one.module, two.module) if m and (called := ws.index.module(m))}
     changes = changes_between(one, two, descriptions)

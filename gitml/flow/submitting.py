@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from contextlib import closing, suppress
@@ -32,6 +33,7 @@ from gitml.workspace import Workspace
 _PROGRAM = "exec python3 -m gitml.cli.onjob"
 NEW_PLACE = "gitml.flow.onjob:new_place"
 _BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
+_RUN = re.compile(r"[0-9a-f]{16}\Z")
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
 
 
@@ -207,14 +209,9 @@ def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
     found = []
     for job in jobs.list(PREFIX):
         told = job.metadata
-        if "run" in told:
-            submission = Submission(
-                told["run"],
-                target,
-                told.get("pipeline", "?"),
-                told.get("commit", ""),
-                job.submitted,
-                told.get("by", "?"),
-            )
-            found.append((submission, job.state))
+        run = told.get("run")
+        if isinstance(run, str) and _RUN.match(run):  # it names folders here, and a cluster may say what it likes
+            texts = (str(told.get(name, unknown)) for name, unknown in (("pipeline", "?"), ("commit", ""), ("by", "?")))
+            pipeline, commit, by = texts
+            found.append((Submission(run, target, pipeline, commit, job.submitted, by), job.state))
     return found

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, get_args
 
-from gitml.core import events
 from gitml.core.digest import Digest, parse_digest
+from gitml.core.environment import is_plain
 from gitml.core.events import Event
 from gitml.core.record import Run, StepRun, decode_run, encode_run, step_as_json, step_from_json
+from gitml.core.result import size_from_json
 
 _SIGN = '{"gitml": 1, '
 _PART = '{"gitml": 1, "Part": '
@@ -63,7 +65,7 @@ def as_lines(saying: Saying) -> list[str]:
 
 
 def sayings(lines: Iterable[str]) -> Iterator[Saying]:
-    """What lines say; others than ours, and what a newer gitml says, are passed over."""
+    """What lines say; others than ours, what a newer gitml says, and what no gitml would say are passed over."""
     pieces: list[str] = []
     for line in lines:
         if not line.startswith(_SIGN):
@@ -78,27 +80,70 @@ def sayings(lines: Iterable[str]) -> Iterator[Saying]:
             else:
                 whole = line
             saying = _read(json.loads(whole))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             continue
         if saying is not None:
             yield saying
 
 
 def _read(raw: dict[str, Any]) -> Saying | None:
-    name, values = next((name, value) for name, value in raw.items() if name != "gitml")
-    if name == "LogText":
-        return LogText(values[0], values[1], base64.b64decode(values[2]))
-    if name == "RecordFile":
-        return RecordFile(values[0], base64.b64decode(values[1]))
-    if name == "Kept":
-        return Kept(values[0], values[1], tuple([(parse_digest(digest), int(size)) for digest, size in values[2]]))
-    if name == "Ended":
-        return Ended(*values)
-    kind = getattr(events, name, None)
-    if kind is None:
+    name = next((name for name in raw if name != "gitml"), "")
+    values = raw.get(name)
+    if not isinstance(values, list) or name not in _SAYINGS:
         return None
-    event: Event = kind(*[_typed(value) for value in values])
+    if name == "LogText":
+        step, attempt, content = values
+        if not _is_file_name(attempt):
+            raise ValueError("an attempt of no name")
+        return LogText(_text(step), attempt, base64.b64decode(content))
+    if name == "RecordFile":
+        return RecordFile(_text(values[0]), base64.b64decode(values[1]))
+    if name == "Kept":
+        node, folder, objects = values
+        return Kept(
+            _text(node),
+            _text(folder),
+            tuple([(parse_digest(digest), size_from_json(size)) for digest, size in objects]),
+        )
+    if name == "Ended":
+        code, error = values
+        told = error or {}
+        if type(code) is not int or not isinstance(told, dict) or not is_plain(told, 2):
+            raise ValueError("an end that is none")
+        if not isinstance(told.get("message", ""), str) or not isinstance(told.get("hint") or "", str):
+            raise ValueError("an error without words")
+        return Ended(code, error)
+    kind = _EVENTS[name]
+    typed = [_typed(value) for value in values]
+    for value, wanted in zip(typed, kind.__annotations__.values(), strict=True):
+        if not _IS[wanted.__forward_arg__](value):
+            raise ValueError(f"{name} with a part of another type")
+    event: Event = kind(*typed)
     return event
+
+
+_EVENTS: Mapping[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
+_SAYINGS = frozenset((*_EVENTS, "LogText", "RecordFile", "Kept", "Ended"))
+_IS: Mapping[str, Callable[[Any], bool]] = {  # by the annotations of the events' parts
+    "str": lambda value: type(value) is str,
+    "int": lambda value: type(value) is int,
+    "float": lambda value: type(value) in (int, float) and value - value == 0,
+    "float | None": lambda value: value is None or (type(value) in (int, float) and value - value == 0),
+    "tuple[str, ...]": lambda value: type(value) is tuple and all(type(item) is str for item in value),
+    "Run": lambda value: isinstance(value, Run),
+    "StepRun": lambda value: isinstance(value, StepRun),
+}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _is_file_name(value: Any) -> bool:
+    """Whether it may name a file here: what was heard of an attempt is kept under its name."""
+    return isinstance(value, str) and re.match(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\Z", value) is not None
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +158,15 @@ def _plain(value: Any) -> Any:
 
 def _typed(value: Any) -> Any:
     if isinstance(value, dict) and "Run" in value:
-        return decode_run(json.dumps(value["Run"]).encode())
+        from gitml.core.recordrules import check_run
+
+        run = decode_run(json.dumps(value["Run"]).encode())
+        check_run(run)
+        return run
     if isinstance(value, dict) and "StepRun" in value:
-        return step_from_json(value["StepRun"])
+        from gitml.core.recordrules import check_step
+
+        step = step_from_json(value["StepRun"])
+        check_step(step)
+        return step
     return tuple(value) if isinstance(value, list) else value

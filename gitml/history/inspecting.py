@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput
 from gitml.core.digest import Digest
+from gitml.core.environment import description_or_none
 from gitml.core.graph import Binding
 from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
@@ -99,11 +99,4 @@ def _is_here(ws: Workspace, ref: OutputRef) -> bool:
 
 
 def _environment(ws: Workspace, digest: Digest) -> Mapping[str, Any] | None:
-    kept = ws.index.environment(digest)
-    if kept is None:
-        return None
-    try:
-        found = json.loads(kept)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+    return description_or_none(ws.index.environment(digest))

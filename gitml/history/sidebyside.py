@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gitml.core.action import Action, Scalar
+from gitml.core.environment import description_or_none
 from gitml.core.record import Run, StepRun
 from gitml.history.metrics import change_of, same_value
 from gitml.history.runs import get_run
@@ -174,8 +174,7 @@ class _Known:
         """Every part of the environments; where the steps' differ, all values of it."""
         parts: dict[str, dict[str, None]] = {}
         for digest in dict.fromkeys(action.environment for action in self.actions):
-            kept = self.ws.index.environment(digest)
-            described: Any = json.loads(kept) if kept is not None else {"environment": digest[7:19]}
+            described = description_or_none(self.ws.index.environment(digest)) or {"environment": digest[7:19]}
             for name, value in described.items():
                 if name == "distributions":
                     for item in value:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby, tee
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gitml.core.action import Action, decode_action
+from gitml.core.action import decode_action
 from gitml.core.digest import Digest, digest_of, from_hex
-from gitml.core.paths import clean, problem_with, problem_with_output
+from gitml.core.environment import FORMAT, decode_description
 from gitml.core.record import NewerFormatError, Run, StepRun, decode_run
 from gitml.core.steprows import ReadRows, rows_of
 from gitml.ledger.layout import LARGEST, LARGEST_DESCRIPTION, RecordFile, folder_of, parse_path, record_folder
@@ -74,6 +74,28 @@ def verified(
         yield Refused(folder, why)
     for folder, why in bad.items():
         yield Refused(folder, why)
+
+
+def run_in(files: Mapping[str, bytes]) -> Run | None:
+    """The run of one record, which is in no log yet, by the paths of its files; None when these have no ``run.json``.
+
+    ValueError saying what is wrong with it, as of a record of a remote.
+    """
+    folder = next((folder_of(path) for path in files if path.endswith("/run.json")), None)
+    if folder is None:
+        return None
+    bad: dict[str, str] = {}
+    record = _Record(folder)
+    for item in _possible([Offered(path, "100644", "") for path in sorted(files)], bad):
+        content = files[item.path]
+        if folder_of(item.path) != folder:
+            raise ValueError(f"{item.path[:100]!r} is no part of it")
+        why = _checked(record, _File(item, parse_path(item.path), Header("", "blob", len(content)), content))
+        if why is not None:
+            raise ValueError(why)
+    for path, why in bad.items():
+        raise ValueError(f"{path[:100]!r}: {why}")
+    return record.whole(False).run
 
 
 def is_beside(path: str) -> bool:
@@ -180,9 +202,9 @@ class _Record:
         if self.size > LARGEST_DESCRIPTION:
             raise ValueError(f"what it says of the run is more than {LARGEST_DESCRIPTION >> 20} MiB")
         if not kind:
-            self.head = (item.content, len(item.offered.oid))
+            self.head = (item.content, len(item.offered.oid))  # no id: it is in no log yet
         elif kind == "reproductions":
-            json.loads(item.content)
+            _json_of(item.content)
         elif kind == "steps":
             self.steps[name.removesuffix(".jsonl")] = item.content
         else:
@@ -193,10 +215,13 @@ class _Record:
         if name != f"{digest[7:]}.json":
             raise ValueError(f"{kind}/{name} holds other bytes than its name says")
         if kind == "actions":
+            from gitml.core.recordrules import check_action  # only where there is something to take in
+
             action = decode_action(content)
-            _check_mounts(action)
+            check_action(action)
             self.found.actions[digest] = Preimage(content, action)
         else:
+            _check_environment(content)
             self.found.environments[digest] = content
 
     def whole(self, is_known: bool) -> Accepted:
@@ -244,22 +269,31 @@ def _run(folder: str, content: bytes, oid_length: int, read: ReadRows) -> Run:
         raise ValueError("it started on another day than its path says")
     if run.status == "running":
         raise ValueError("it tells of a run that goes on")
-    if len(run.commit) != oid_length or (run.base is not None and len(run.base) != oid_length):
+    if oid_length and (len(run.commit) != oid_length or (run.base is not None and len(run.base) != oid_length)):
         raise ValueError("it names a commit that can be none")
     if len({step.name for step in run.steps}) != len(run.steps):
         raise ValueError("it has two steps of one name")
+    from gitml.core.recordrules import check_run  # only where there is something to take in
+
+    check_run(run)
     return run
 
 
-def _check_mounts(action: Action) -> None:
-    """ValueError for a place in a sandbox that no pipeline file can name: a checkout would write there."""
-    inputs = [(item.name, item.mount, problem_with(item.mount)) for item in action.inputs]
-    outputs = [(item.name, item.mount, problem_with_output(item.mount)) for item in action.outputs]
-    for name, mount, problem in (*inputs, *outputs):
-        if problem is None and clean(mount) != mount:
-            problem = "a path in no normal form"
-        if problem is not None:
-            raise ValueError(f"{name[:60]!r} of an action lies at {mount[:200]!r}: {problem}")
+def _json_of(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _check_environment(content: bytes) -> None:
+    """ValueError for a description that this gitml can't read, unless a newer one wrote it."""
+    try:
+        decode_description(content)
+    except ValueError:
+        raw = _json_of(content)
+        if not isinstance(raw, dict) or type(raw.get("format")) is not int or raw["format"] <= FORMAT:
+            raise
 
 
 def _check_outputs(step: StepRun, preimage: Preimage) -> None:

@@ -28,7 +28,7 @@ from gitml.flow.planning import Planner
 from gitml.flow.request import Origin, RunRequest
 from gitml.flow.run import head_of
 from gitml.flow.stop import StopSignal
-from gitml.flow.telling import Ended, Kept, LogText, Saying, as_lines
+from gitml.flow.telling import Ended, Kept, LogText, RecordFile, Saying, as_lines, sayings
 from gitml.history.runs import read_run
 from gitml.history.submissions import Submission, note, submissions
 from gitml.repo.recordlog import GitRecordLog
@@ -395,3 +395,56 @@ def test_cancelling_takes_no_longer_than_it_may_when_the_head_does_not_answer(
     assert gitml(["cancel", "aaaa", "--timeout", "0"]) == 6
     assert "gave no answer in time" in capfd.readouterr().err
     assert time.monotonic() < begun + PATIENCE
+
+
+def lying(far: Far, run: str, change: dict[str, Any]) -> list[str]:
+    """What the job of `run` wrote, with a record that says something else."""
+    record = next(one for one in sayings(far.head.jobs[f"gitml-{run}"]["output"].split("\n")) if is_run_json(one))
+    said = json.loads(record.content) | change
+    lines = [line for line in far.head.jobs[f"gitml-{run}"]["output"].split("\n") if "/run.json" not in line]
+    return [*as_lines(RecordFile(record.path, json.dumps(said).encode())), *lines]
+
+
+def is_run_json(saying: Saying) -> bool:
+    return isinstance(saying, RecordFile) and saying.path.endswith("/run.json")
+
+
+@pytest.mark.parametrize(
+    "change", [{"pipeline": "../../x:p"}, {"commit": "HEAD"}, {"params": {"a b": 1}}, {"run": "f" * 16}]
+)
+def test_a_record_that_no_gitml_would_have_written_does_not_come_home(
+    far: Far, capfd: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
+    run = far.performed(1)
+    far.head.jobs[f"gitml-{run}"]["output"] = "\n".join(lying(far, run, change))
+    assert gitml(["collect"]) == 3
+    assert f"a record of run {run[:8]} that is refused" in capfd.readouterr().err
+    with far.project.workspace() as ws:
+        assert ws.index.run_row(run) is None
+
+
+@pytest.mark.parametrize("path", ["hooks/x", "runs/../../x", "runs/2026/01/01/aa/aa00000000000000/run.json"])
+def test_a_record_with_a_file_that_is_no_part_of_it_does_not_come_home(
+    far: Far, capfd: pytest.CaptureFixture[str], path: str
+) -> None:
+    run = far.performed(1)
+    far.head.jobs[f"gitml-{run}"]["output"] += "\n".join(as_lines(RecordFile(path, b"{}")))
+    assert gitml(["collect"]) == 3
+    assert "that is refused" in capfd.readouterr().err
+
+
+def test_a_run_that_a_cluster_names_by_what_is_no_id_is_none(far: Far, capfd: pytest.CaptureFixture[str]) -> None:
+    for run in ("../elsewhere", "\x1b[2J", "-f", "A" * 16):
+        far.head.add(f"gitml-{run}", "SUCCEEDED")["metadata"] = {"run": run}
+    assert gitml(["log", "--on", "big", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == []
+
+
+def test_nothing_but_the_folder_of_a_run_is_removed_on_a_machine_of_the_cluster(far: Far) -> None:
+    run = far.performed(1)
+    (far.path / "precious/objects").mkdir(parents=True)
+    lines = far.head.jobs[f"gitml-{run}"]["output"].split("\n")
+    kept = as_lines(Kept("here", str(far.path / "precious/objects"), ()))
+    far.head.jobs[f"gitml-{run}"]["output"] = "\n".join([line for line in lines if '"Kept"' not in line] + kept)
+    assert gitml(["collect"]) == 0
+    assert (far.path / "precious/objects").is_dir()
