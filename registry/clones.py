@@ -7,17 +7,22 @@ import os
 import shutil
 
 from gitml.errors import machine_error
+from gitml.repo.allowedurls import refuse_inner_place
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
-from gitml.repo.remotes import check_remote
+from gitml.repo.remotes import REGISTRIES, check_remote
 from registry.journal import Journal
 from registry.rows import REF
 from registry.sharing import pull, tip_at
 
 
 def clone_of(home: Location, url: str) -> Location:
-    """The clone of the registry at `url` (a URL, or a path from the root of the repository), made when there is none yet."""
+    """The clone of the registry at `url` (a URL, or a path from the root of the repository), made when there is none yet.
+
+    InputError for a place inside the repository.
+    """
     check_remote(url)
+    refuse_inner_place(home, url, "a registry")
     url, folder = absolute(home, url), folder_of(home, url)
     if not os.path.isdir(folder):
         _clone(home, url, folder)
@@ -27,7 +32,7 @@ def clone_of(home: Location, url: str) -> Location:
 def folder_of(home: Location, url: str) -> str:
     """Where that clone is, or would be."""
     name = hashlib.sha256(os.fsencode(absolute(home, url))).hexdigest()[:16]
-    return os.path.join(home.common_dir, "gitml", "registries", name)
+    return os.path.join(home.common_dir, REGISTRIES, name)
 
 
 def absolute(home: Location, url: str) -> str:

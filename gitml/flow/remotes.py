@@ -156,8 +156,11 @@ class Remotes:
             from gitml.flow.lfs import open_lfs
 
             return open_lfs(self.ws, spec)
+        from gitml.repo.allowedurls import refuse_inner_place
         from gitml.store.remote.opening import open_remote
 
+        if spec.scheme == "file":
+            refuse_inner_place(self.ws.location, f"file://{spec.path}", "a remote store")
         return open_remote(spec)
 
 

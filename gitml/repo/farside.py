@@ -19,10 +19,14 @@ RECEIVE = " ".join(["git", *DURABLE, "-c", "receive.unpackLimit=1", "receive-pac
 
 
 class FarSide:
-    """The repository in a folder that `remote` (a name, path or file URL) stands for."""
+    """The repository in a folder that `remote` (a name, path or file URL) stands for.
 
-    def __init__(self, location: Location) -> None:
+    No git of ours obeys its settings, and so nothing of it is mended, unless it is `trusted`.
+    """
+
+    def __init__(self, location: Location, *, trusted: bool = True) -> None:
         self.location = location
+        self.trusted = trusted
 
     @property
     def options(self) -> Sequence[str]:
@@ -39,6 +43,8 @@ class FarSide:
     def mend(self, refs: Iterable[str], *, objects: bool) -> bool:
         """Removes stale locks, and moves aside refs that name nothing and damaged `objects`; whether there were any."""
         mended = False
+        if not self.trusted:
+            return mended
         with _of_remote():
             for lock in lock_files(self.location):
                 mended = (lock.stale and clear(lock)) or mended
@@ -80,6 +86,26 @@ def _of_remote() -> Iterator[None]:
         raise RemoteError(f"the remote refused: {error.message}", where=error.where, hint=error.hint) from error
 
 
+def _is_trusted(location: Location, folder: str) -> bool:
+    """Whether git would obey the settings of a repository, which it is not asked where it is told outright that one is there."""
+    owners = {os.geteuid()}
+    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():
+        owners.add(int(os.environ["SUDO_UID"]))
+    if os.stat(folder).st_uid in owners:
+        return True
+    safe: set[str] = set()
+    for scope in ("--system", "--global"):  # git heeds no other
+        said = os.fsdecode(git(location, "config", scope, "-z", "--path", "--get-all", "safe.directory", check=False))
+        for value in said.split("\0")[:-1]:
+            safe = safe | {value} if value else set()
+    return any(
+        value == "*"
+        or value in (folder, os.path.dirname(folder))
+        or (value.endswith("/*") and folder.startswith(value[:-1]))
+        for value in safe
+    )
+
+
 def far_side(location: Location, remote: str) -> FarSide | None:
     """The folder that a push to `remote` goes to; None for a host, and where the user chose another receive-pack."""
     if git(location, "config", "--get", f"remote.{remote}.receivepack", check=False).strip():
@@ -94,5 +120,6 @@ def far_side(location: Location, remote: str) -> FarSide | None:
     for place in (os.path.join(folder, ".git"), folder):
         if os.path.isdir(os.path.join(place, "objects")) and os.path.exists(os.path.join(place, "HEAD")):
             real = os.path.realpath(place)
-            return FarSide(Location(real, real, None, location.object_format, bare=True, explicit=True))
+            there = Location(real, real, None, location.object_format, bare=True, explicit=True)
+            return FarSide(there, trusted=_is_trusted(location, real))
     return None

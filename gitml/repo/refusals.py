@@ -48,7 +48,13 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         "the host's certificate is not trusted: {told}",
         "git config http.sslCAInfo names a certificate to trust",
     ),
-    (r"transport '.*' not allowed|protocol .* not allowed", TrustError, "{told}", "git config protocol.allow"),
+    (
+        r"transport '.*' not allowed|protocol .* not allowed",
+        TrustError,
+        "{told}",
+        "gitml speaks file, git, http, https and ssh with a place that a file names, and what you allow by its name:"
+        " git config --global protocol.NAME.allow always (ext and fd never)",
+    ),
     (
         r"Could not resolve|Name or service not known|Temporary failure in name resolution|Connection refused|timed out|No route"
         r"|Network is unreachable|Failed to connect|Couldn't connect",

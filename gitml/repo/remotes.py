@@ -20,6 +20,8 @@ LOGS = (RUNS, REGISTRY)
 TRACKING = "refs/gitml/remotes"
 TAKEN = "refs/gitml/taken"
 REFUSED = "refs/gitml/refused"
+REGISTRIES = "gitml/registries"
+"""Where, in the Git folder, the clones of registries are that `gitml.yaml` names."""
 # Patterns, because a plain `git fetch` fails when a ref that is named exactly is not there (yet).
 _PATTERNS = {RUNS: "run*", REGISTRY: "registr*"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")

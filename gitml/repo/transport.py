@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gitml.errors import BusyError
+from gitml.errors import BusyError, RemoteError
+from gitml.repo.allowedurls import is_registry, protocol_environment
 from gitml.repo.durability import move_refs, sync_objects, sync_refs
 from gitml.repo.farside import far_side
 from gitml.repo.git import BASE, DURABLE, Location, git, popen, stderr_file
@@ -31,6 +32,7 @@ from gitml.repo.remotes import (
     taken_ref,
     tip_of,
     tracking_ref,
+    without_secrets,
 )
 
 _FETCH = (
@@ -67,6 +69,10 @@ _LEFT_BROKEN = re.compile(
     r"valid object|unable to read|is empty|corrupt|cannot read existing|unpack|missing (blob|tree|commit)|bad object"
 )
 _BLOCKED = 15.0
+# Seconds without a word of git after which a remote counts as gone. Hooks of a remote may take long over a push.
+_SILENCE = {"ls-remote": 60.0, "fetch": 300.0, "push": 3600.0, "clone": None}
+_REGISTRY = 600.0  # seconds for a question to a registry that `gitml.yaml` names, however it drips
+_ANSWER = 4 << 20
 
 
 class Line(NamedTuple):
@@ -262,11 +268,19 @@ def _status(told: str, ref: str) -> tuple[str, str] | None:
 
 
 def _asked(
-    location: Location, command: Iterable[str], values: Iterable[str], line: Line, base: Sequence[str] = BASE
+    location: Location, command: Sequence[str], values: Sequence[str], line: Line, base: Sequence[str] = BASE
 ) -> tuple[str, str, int]:
-    """(stdout, stderr without progress, exit status) of a git that speaks with a remote."""
-    show = () if line.watch is None else ("--progress",)
+    """(stdout, stderr without progress, exit status) of a git that speaks with a remote.
+
+    RemoteError when nobody sits at a terminal and the remote says nothing for long; when it is a registry, also in all.
+    """
+    what, remote = next(word for word in command if word in _SILENCE), next(iter(values))
+    show = () if line.watch is None and what != "fetch" else ("--progress",)
     environment = {"GIT_TERMINAL_PROMPT": "1" if line.terminal else "0"}
+    if what != "clone":
+        environment |= protocol_environment(location, remote, os.environ)
+    silence = None if line.terminal else _SILENCE[what]
+    end = None if line.terminal or not is_registry(location) else time.monotonic() + _REGISTRY
     with stderr_file() as out:
         args = (*command, *show, "--end-of-options", *values)
         nothing, answer = subprocess.DEVNULL, out.fileno()
@@ -276,8 +290,15 @@ def _asked(
         with process:
             assert process.stderr is not None
             try:
-                said = read_stderr(process.stderr, line.watch)
+                said = read_stderr(process.stderr, line.watch, silence, end)
                 code = process.wait()
+            except TimeoutError as error:
+                os.killpg(process.pid, signal.SIGTERM)
+                raise RemoteError(
+                    f"the remote can't be reached: {error}",
+                    where=without_secrets(remote),
+                    hint="see the network and the URL, then try again",
+                ) from error
             except BaseException:
                 # Told, not killed, git takes its locks and unfinished packs away.
                 if line.terminal:
@@ -286,4 +307,4 @@ def _asked(
                     os.killpg(process.pid, signal.SIGTERM)
                 raise
         out.seek(0)
-        return out.read().decode("utf-8", "replace"), said, code
+        return out.read(_ANSWER).decode("utf-8", "replace"), said, code
