@@ -96,7 +96,33 @@ def _sandboxes() -> Iterator[Finding]:
     if not works:
         yield Finding("strict sandbox", "note", told, "sandbox: strict can't be kept to here")
     else:
-        yield Finding("strict sandbox", "ok", "Landlock is there")
+        yield _strict()
+    yield _network()
+
+
+def _strict() -> Finding:
+    from gitml.execute import isolation, landlock
+
+    lacks = [] if isolation.private_folders() else ["temporary folders of its own (its TMPDIR is, /dev/shm is shared)"]
+    lacks += [] if landlock.scopes() else ["a bar to signals and abstract sockets (Linux 6.12)"]
+    if lacks:
+        return Finding(
+            "strict sandbox", "note", f"Landlock is there, but a strict step does not get {', nor '.join(lacks)}"
+        )
+    return Finding("strict sandbox", "ok", "Landlock is there, and a strict step has temporary folders of its own")
+
+
+def _network() -> Finding:
+    from gitml.core.guarantees import CUT, LOOPBACK
+    from gitml.execute.isolation import refusal
+
+    refused = {network: why for network in (LOOPBACK, CUT) if (why := refusal(network))}
+    if refused:
+        told = f"network: {' and '.join(refused)} can't be kept here: {next(iter(refused.values()))}"
+        return Finding(
+            "network of steps", "note", told, "let this user make network namespaces: docs/pipelines.md, Network"
+        )
+    return Finding("network of steps", "ok", "network: loopback and none can be kept")
 
 
 def _repository(session: Session) -> Iterator[Finding]:

@@ -138,6 +138,7 @@ class _Renderer:
             module=module.content if module else None,
             target=step.target,
             gang=step.gang,
+            network=step.network,
         )
 
     def module_params(self, step: Step, module: Module, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:

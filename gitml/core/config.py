@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.diagnostics import nearest
+from gitml.core.guarantees import FULL, Network
 from gitml.core.remotes import RemoteSpec
 from gitml.core.resources import Resources
 from gitml.errors import InputError
@@ -22,6 +23,7 @@ class Defaults(NamedTuple):
 
     environment: str = HOST
     strict: bool = False
+    network: Network = FULL
 
 
 class Target(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gitml.core.action import ALONE, ActionOutput, Scalar
 from gitml.core.config import HOST
 from gitml.core.diagnostics import nearest
+from gitml.core.guarantees import FULL, Network
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.errors import InputError
 
@@ -53,6 +54,7 @@ class GraphStep(NamedTuple):
     module: str | None = None
     target: str = ""
     gang: tuple[int, int] = ALONE
+    network: Network = FULL
 
 
 class Graph(NamedTuple):

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.action import ALONE, ActionOutput
 from gitml.core.graph import Binding, Graph, GraphStep
+from gitml.core.guarantees import FULL, network_of
 from gitml.core.params import Param
 from gitml.core.resources import ONE_CPU, Resources
 
 if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
-FORMAT = 4  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 5  # raised whenever reading a pipeline file, or these shapes, changes
+_USUAL = ("", ALONE, FULL)  # the placing of most steps
 
 
 class Head(NamedTuple):
@@ -53,7 +55,7 @@ def graph_as_json(graph: Graph) -> Any:
             [step.env, step.code, step.parents, step.environment, step.reuse, step.strict, step.retries, step.timeout],
             None if step.resources == ONE_CPU else _resources_as_json(step.resources),
             step.module,
-            [step.target, *step.gang] if step.target or step.gang != ALONE else None,
+            [step.target, *step.gang, step.network] if (step.target, step.gang, step.network) != _USUAL else None,
         ]
         for step in graph.steps.values()
     ]
@@ -65,7 +67,7 @@ def graph_from_json(raw: Any) -> Graph:
     pipeline, path, experiment, params, rows = raw
     steps = {}
     for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module, placing in rows:
-        target, *gang = placing or ("", *ALONE)
+        target, nodes, processes, network = placing or ("", *ALONE, FULL)
         env, code, parents, environment, reuse, strict, retries, timeout = rest
         steps[name] = GraphStep(
             name,
@@ -87,7 +89,8 @@ def graph_from_json(raw: Any) -> Graph:
             ONE_CPU if resources is None else Resources(*resources),
             module,
             target,
-            (gang[0], gang[1]),
+            (nodes, processes),
+            network_of(network),
         )
     return Graph(pipeline, path, experiment, params, steps)
 

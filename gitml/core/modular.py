@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gitml.core.action import Scalar
+from gitml.core.action import ALONE, Scalar
 from gitml.core.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.expression import Ref, Template, refs_in
+from gitml.core.guarantees import CUT, stricter
 from gitml.core.params import Param, problem_with_value
 from gitml.core.spec import Module, Pipeline, Step
 from gitml.core.wiring import used_by
@@ -38,6 +39,8 @@ def _with_ports(step: Step, modules: Mapping[str, Module]) -> Step:
         env=module.env,
         environment=module.environment,
         resources=step.use.resources or module.resources,
+        strict=step.strict or module.strict,
+        network=stricter(step.network, module.network),
     )
 
 
@@ -66,6 +69,8 @@ def _misfits(step: Step, pipeline: Pipeline, modules: Mapping[str, Module]) -> l
     for param, declared_param in module.params.items():
         if param not in given_params and declared_param.default is None:
             found.append(f"module {name} needs parameter {param!r} ({declared_param.type})")
+    if module.network == CUT and step.gang != ALONE:
+        found.append(f"module {name} says network: none, without which several processes can't reach each other")
     return found
 
 

@@ -7,13 +7,15 @@ import re
 from typing import Any
 
 from gitml.core import matrix, othertools, paths
-from gitml.core.action import PORT_KINDS, Scalar
+from gitml.core.action import ALONE, PORT_KINDS, Scalar
 from gitml.core.config import Defaults
 from gitml.core.diagnostics import SpecError, nearest
 from gitml.core.expression import NAME, Ref, Template
 from gitml.core.fields import Fields
+from gitml.core.guarantees import CUT
 from gitml.core.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.parsecommand import words_of
+from gitml.core.parseconfinement import network_in, sandbox_in
 from gitml.core.parseenvironment import environment_in
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Pipeline, Place, Port, Step, Use
@@ -22,10 +24,11 @@ from gitml.core.yamldoc import Node, read_yaml
 
 _PIPELINE_KEYS = frozenset(
     ("name", "help", "experiment", "params", "inputs", "env", "environment", "sandbox", "steps", "code", "target")
+    + ("network",)
 )
 _STEP_KEYS = frozenset(
     ("run", "shell", "outputs", "after", "code", "env", "environment", "retries", "timeout", "reuse", "sandbox")
-    + ("resources", "matrix", "help", "module", "inputs", "params", "target", "nodes", "processes")
+    + ("resources", "matrix", "help", "module", "inputs", "params", "target", "nodes", "processes", "network")
 )
 _OF_THE_MODULE = ("run", "shell", "outputs", "code", "env", "environment")
 _OF_A_USE = ("inputs", "params")
@@ -56,6 +59,7 @@ class PipelineReader(Fields):
         super().__init__(path, text)
         self.environment = defaults.environment
         self.strict = defaults.strict
+        self.network = defaults.network
         self.target = ""
         self.env: tuple[tuple[str, Template | None], ...] = ()
         self.code: tuple[Template, ...] = ()
@@ -82,7 +86,9 @@ class PipelineReader(Fields):
         if "environment" in top:
             self.environment = self.environment_of(top["environment"][1])
         if "sandbox" in top:
-            self.strict = self.sandbox(top["sandbox"][1])
+            self.strict = sandbox_in(self, top["sandbox"][1])
+        if "network" in top:
+            self.network = network_in(self, top["network"][1])
         if "target" in top:
             self.target = self.target_of(top["target"][1])
         if "env" in top:
@@ -172,9 +178,6 @@ class PipelineReader(Fields):
 
     def environment_of(self, node: Node) -> str:
         return environment_in(self, node)
-
-    def sandbox(self, node: Node) -> bool:
-        return self.one_of(node, "sandbox", ("strict", "normal")) == "strict"
 
     def target_of(self, node: Node) -> str:
         """The name of a target; whether there is one is known where `gitml.yaml` is."""
@@ -295,6 +298,11 @@ class PipelineReader(Fields):
 
     def common(self, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
         """What every step can say."""
+        network = network_in(self, pairs["network"][1]) if "network" in pairs else self.network
+        gang = (self.how_many(pairs, "nodes"), self.how_many(pairs, "processes"))
+        if network == CUT and gang != ALONE:
+            key = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
+            self.report(key, "several processes reach each other by the loopback: network: loopback, or full")
         return {
             "after": self.after(pairs["after"][1]) if "after" in pairs else (),
             "retries": int(self.number(pairs["retries"][1], "retries", least=0, whole=True) or 0)
@@ -302,9 +310,10 @@ class PipelineReader(Fields):
             else 0,
             "timeout": self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
             "reuse": self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
-            "strict": self.sandbox(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
+            "strict": sandbox_in(self, pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
             "target": self.target_of(pairs["target"][1]) if "target" in pairs else self.target,
-            "gang": (self.how_many(pairs, "nodes"), self.how_many(pairs, "processes")),
+            "network": network,
+            "gang": gang,
             "matrix": self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
             "help": self.help_of(pairs),
         }

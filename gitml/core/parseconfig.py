@@ -7,6 +7,8 @@ from typing import Any
 from gitml.core.config import HOST, PATH, Config, Defaults
 from gitml.core.diagnostics import SpecError
 from gitml.core.fields import Fields
+from gitml.core.guarantees import FULL
+from gitml.core.parseconfinement import network_in, sandbox_in
 from gitml.core.parseenvironment import environment_in
 from gitml.core.parsehooks import read_hooks
 from gitml.core.parseremotes import read_remotes
@@ -15,7 +17,7 @@ from gitml.core.yamldoc import Node, read_yaml
 
 # `registry` and `registries` are read where registries are (gitml.modules.places)
 _KEYS = frozenset(("defaults", "targets", "records", "registry", "registries", "hooks", "remotes"))
-_DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox"))
+_DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox", "network"))
 _RECORD_KEYS = frozenset(("inline_file", "inline_run"))
 
 
@@ -48,10 +50,10 @@ def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
     for name in ("pipeline", "experiment"):
         if name in pairs:
             given[name] = fields.text_of(pairs[name][1], name)
-    environment, strict = HOST, False
+    environment = HOST
     if "environment" in pairs:
         environment = environment_in(fields, pairs["environment"][1])
-    if "sandbox" in pairs:
-        strict = fields.one_of(pairs["sandbox"][1], "sandbox", ("strict", "normal")) == "strict"
-    given["defaults"] = Defaults(environment, strict)
+    strict = sandbox_in(fields, pairs["sandbox"][1]) if "sandbox" in pairs else False
+    network = network_in(fields, pairs["network"][1]) if "network" in pairs else FULL
+    given["defaults"] = Defaults(environment, strict, network)
     return given

@@ -12,6 +12,7 @@ from gitml.core.action import Action, ActionInput, CodeFile
 from gitml.core.digest import Digest
 from gitml.core.environment import description_or_none
 from gitml.core.graph import GraphStep
+from gitml.core.guarantees import shortfall
 from gitml.core.protocols import ActionCache
 from gitml.core.result import ActionResult, OutputRef
 
@@ -145,9 +146,8 @@ def decide(
 
 def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
     """Why a step does not reuse a result of its own Action: it asks for a guarantee under which that was not made."""
-    if step.strict and result.guarantees.get("sandbox") != "strict":
-        return f"run {result.run[:8]} made it in a normal sandbox, and the step asks for a strict one"
-    return None
+    lacks = shortfall(result.guarantees, strict=step.strict, network=step.network)
+    return None if lacks is None else f"run {result.run[:8]} made it {lacks}"
 
 
 def last_steps(steps: Mapping[str, GraphStep], names: Iterable[str]) -> frozenset[str]:

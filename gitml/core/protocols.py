@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from gitml.core.action import Action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment
+from gitml.core.guarantees import FULL, Network
 from gitml.core.record import LogRef
 from gitml.core.remotes import Stored
 from gitml.core.resources import Resources
@@ -212,7 +213,8 @@ class Task(NamedTuple):
     """One attempt to be performed.
 
     `attempt` is unique among all attempts and names its sandbox; `log` is the file its output goes to while it runs.
-    `strict` denies every file beyond what the Action declares, its environment and the system. `lent` are environment
+    `strict` denies every file beyond what the Action declares, its environment and the system, `network` all of the network
+    beyond what it says. `lent` are environment
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
     `stored` are inputs that a remote store is known to have, from which the machine it runs on may bring them.
     """
@@ -226,6 +228,7 @@ class Task(NamedTuple):
     log: str
     lent: Mapping[str, str] = {}
     stored: tuple[OutputRef, ...] = ()
+    network: Network = FULL
 
 
 class TaskStarted(NamedTuple):

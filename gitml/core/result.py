@@ -37,10 +37,6 @@ class Cost(NamedTuple):
     peak_memory: int = 0
 
 
-STRICT: Mapping[str, str] = {"sandbox": "strict"}
-"""The guarantees of a result that was made in a strict sandbox."""
-
-
 class ActionResult(NamedTuple):
     """Outputs in the order declared, metrics by name, the cost, and the run and time (seconds since 1970) that made it.
 

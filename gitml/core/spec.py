@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from gitml.core.action import ALONE, Scalar
 from gitml.core.config import HOST
 from gitml.core.expression import Template
+from gitml.core.guarantees import FULL, Network
 from gitml.core.params import Param
 from gitml.core.resources import Resources
 
@@ -87,6 +88,14 @@ class Module(Protocol):
     def resources(self) -> Resources:
         """What it asks of a machine."""
 
+    @property
+    def strict(self) -> bool:
+        """Whether it wants a strict sandbox wherever it is used."""
+
+    @property
+    def network(self) -> Network:
+        """The most of the network that it sees wherever it is used."""
+
 
 class ResolvedModule(NamedTuple):
     """A module that a use means: the Git id of the tree that holds it, and what it says."""
@@ -116,6 +125,7 @@ class Step:
     timeout: float | None = None
     reuse: bool = True
     strict: bool = False
+    network: Network = FULL
     resources: Resources = field(default_factory=Resources)
     target: str = ""
     gang: tuple[int, int] = ALONE

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from gitml.core.action import ALONE, Action
+from gitml.core.guarantees import FULL
 from gitml.core.protocols import TaskFinished
 from gitml.core.record import MACHINE, LogRef
 from gitml.core.result import Cost, OutputRef
@@ -23,7 +24,7 @@ from gitml.execute.messages import Job
 from gitml.execute.missing import missing_names, relative_to
 from gitml.execute.outputs import take_outputs
 from gitml.execute.partial import keep_partial
-from gitml.execute.process import NONE, NOW, Ended, StoppedError, Watch, run
+from gitml.execute.process import NONE, NOW, Ended, NotConfinedError, StoppedError, Watch, run
 from gitml.execute.sandbox import BadInputError, Sandbox
 from gitml.execute.variables import command_line, find_program, search_path, variables_of
 
@@ -174,12 +175,11 @@ def _perform(
         if program is None:
             raise InputError(f"command not found: {neutral(argv[0])}", hint=how_to_find(argv[0], env["PATH"]))
         confine = None
-        if job.strict:
-            from gitml.execute.landlock import Confinement, machine_roots
+        if job.strict or job.network != FULL:
+            from gitml.execute.isolation import Isolation
 
-            roots = [*machine_roots(), *realised.read_roots, *_own_roots(program)]
-            confinement = Confinement(readable=roots, writable=[sandbox.seen])
-            confine = confinement.enter
+            roots = (*realised.read_roots, *_own_roots(program))
+            confine = Isolation(job.strict, job.network, roots, sandbox.seen, sandbox.root).enter
         try:
             ended = run(
                 program,
@@ -193,11 +193,10 @@ def _perform(
                 confine=confine,
                 lead=_leader(program, argv, env, action),
             )
+        except NotConfinedError as error:
+            raise InputError(str(error.strerror), hint="run it elsewhere, or ask for less: network, sandbox") from error
         except (OSError, ValueError) as error:
             raise _cannot_start(argv, error) from error
-        finally:
-            if confine is not None:
-                confinement.close()
         if rest := mask.end():
             keep(rest)
     finally:
@@ -284,6 +283,9 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tupl
         denied = denied_name(end.decode("utf-8", "replace"), sandbox.seen + "/work")
         if denied is not None and not denied.startswith(sandbox.seen + "/"):
             return f"the step used {neutral(denied)}, which it does not declare", _UNDECLARED
+        hidden = _hidden(end) if denied is None else None
+        if hidden is not None:
+            return f"the step used {neutral(hidden)}, which it does not declare", _UNDECLARED
         if denied is None and is_denial(end.decode("utf-8", "replace")):
             hint = f"`sandbox: strict` denies a step what it does not declare. {_UNDECLARED}"
     if code < 0:
@@ -295,6 +297,16 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tupl
     if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:
         hint = how_to_find(name, path) if other_python(name, path) else None
     return f"exit status {code}" + (f": {said}" if said else ""), hint
+
+
+def _hidden(log_tail: bytes) -> str | None:
+    """The file that the end of a log says is not there, and that is: a strict step sees folders of its own in its place."""
+    from gitml.execute.isolation import HIDDEN
+
+    for name in missing_names(log_tail.decode("utf-8", "replace"), ()):
+        if any(name.startswith(folder + "/") for folder in HIDDEN) and os.path.lexists(name):
+            return name
+    return None
 
 
 def _killed_by(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gitml.core.action import Action, decode_action
 from gitml.core.digest import Digest
 from gitml.core.environment import Environment
+from gitml.core.guarantees import FULL, Network, network_of
 from gitml.core.protocols import Task, TaskFinished
 from gitml.core.record import LogRef
 from gitml.core.result import Cost, OutputRef
@@ -28,6 +29,7 @@ class Job(NamedTuple):
     log: str
     devices: str | None
     lent: Mapping[str, str] = {}
+    network: Network = FULL
 
 
 def frame(message: Any) -> bytes:
@@ -79,6 +81,7 @@ def task_message(task: Task, devices: str | None, *, with_environment: bool) -> 
         "action": task.action.preimage().decode("ascii"),
         "timeout": task.timeout,
         "strict": task.strict,
+        "network": task.network,
         "log": task.log,
         "devices": devices,
         "lent": dict(task.lent),
@@ -101,6 +104,7 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
         message["log"],
         message["devices"],
         message["lent"],
+        network_of(message["network"]),
     )
 
 

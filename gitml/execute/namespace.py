@@ -6,7 +6,8 @@ above its own finds nothing, and no folder that a step could see before is hidde
 
 Root needs CAP_SYS_ADMIN for it, any other user a kernel that lets them make user namespaces. The namespaces are built by a
 child of the keeper, which then joins them: where something fails the keeper is as it was before. In a user namespace the
-kernel gives every capability over the user's own files; all but the one to mount are given up, so that permissions count.
+kernel gives every capability over the user's own files; all are given up but the two to make namespaces, mounts and a
+network for steps (`isolation`), so that permissions count.
 """
 
 from __future__ import annotations
@@ -14,20 +15,33 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-if TYPE_CHECKING:
-    import ctypes
+from gitml.execute.kernel import (
+    BIND,
+    NET_ADMIN,
+    NEWNS,
+    NEWUSER,
+    NODEV,
+    NOSUID,
+    RDONLY,
+    REC,
+    REMOUNT,
+    SLAVE,
+    SYS_ADMIN,
+    keep_capabilities,
+    map_own_ids,
+    mount,
+    pivot_root,
+    set_dumpable,
+    setns,
+    umount,
+    unshare,
+)
 
 MOUNTED = "/gitml-sandbox"
 
 _SHOWN_FILES = (".dockerenv", ".containerenv")  # how programs know that they run in a container
-
-_NEWNS, _NEWUSER = 0x00020000, 0x10000000
-_RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _REC, _SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
-_DETACH = 2
-_CAP_SYS_ADMIN = 1 << 21
-_CAPABILITY_VERSION = 0x20080522  # capset(2): two words of 32 bits each for effective, permitted, inheritable
 
 
 class Unavailable(NamedTuple):
@@ -74,13 +88,13 @@ def enter(needed: str, hidden: Collection[str]) -> Unavailable | None:
 
 def leave_shared() -> None:
     """Gives this process, a worker within the keeper's view, mounts of its own. OSError when the kernel refuses."""
-    _check("unshare", _libc().unshare(_NEWNS))
+    unshare(NEWNS)
 
 
 def mount_sandbox(folder: str) -> None:
     """Shows `folder` at the fixed path, in place of what was there before."""
-    _libc().umount2(MOUNTED.encode(), _DETACH)  # none is there before the first
-    _mount(folder, MOUNTED, None, _BIND)
+    umount(MOUNTED)  # none is there before the first
+    mount(folder, MOUNTED, None, BIND)
 
 
 def mounted_in(pid: int) -> tuple[int, int] | None:
@@ -131,36 +145,31 @@ def _build(built: int, joined: int, needed: str, hidden: Collection[str]) -> NoR
 
 def _unshare() -> None:
     uid, gid = os.geteuid(), os.getegid()
+    set_dumpable(dumpable=True)  # else its own files in /proc are root's, and the keeper may not join it
     if uid == 0:
-        _check("unshare", _libc().unshare(_NEWNS))
+        unshare(NEWNS)
         return
-    _check("unshare", _libc().unshare(_NEWUSER | _NEWNS))
-    # the same ids inside as outside; groups beyond these keep their rights, though they have no name there
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
+    unshare(NEWUSER | NEWNS)
+    map_own_ids(uid, gid)
 
 
 def _new_root(hidden: Collection[str]) -> None:
     """Makes the root a file system of its own with every folder of the old one in it that is not `hidden`."""
-    _mount(None, "/", None, _REC | _SLAVE)
+    mount(None, "/", None, REC | SLAVE)
     stage = next(folder for folder in ("/tmp", "/proc", "/dev") if os.path.isdir(folder))  # noqa: S108  covered, then moved
-    _mount("gitml", stage, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m")
+    mount("gitml", stage, "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
     old = f"{stage}/.old"
     os.mkdir(old)
-    _check("pivot_root", _libc().pivot_root(stage.encode(), old.encode()))
+    pivot_root(stage, old)
     os.chdir("/")
     with os.scandir("/.old") as entries:
         for entry in entries:
             if entry.name not in hidden:
                 _show(entry)
     os.mkdir(MOUNTED)
-    _check("umount", _libc().umount2(b"/.old", _DETACH))
+    umount("/.old")
     os.rmdir("/.old")
-    _mount(None, "/", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
+    mount(None, "/", None, REMOUNT | BIND | RDONLY | NOSUID | NODEV)
 
 
 def _show(entry: os.DirEntry[str]) -> None:
@@ -169,7 +178,7 @@ def _show(entry: os.DirEntry[str]) -> None:
         os.symlink(os.readlink(entry.path), path)
     elif entry.is_dir(follow_symlinks=False):
         os.mkdir(path)
-        _mount(entry.path, path, None, _BIND | _REC)
+        mount(entry.path, path, None, BIND | REC)
     elif entry.name in _SHOWN_FILES and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
 
@@ -180,45 +189,14 @@ def _join(pid: int) -> None:
     fds = [os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("ns/user", "ns/mnt", "root")]
     try:
         if is_new:
-            _check("setns", _libc().setns(fds[0], _NEWUSER))
-        _check("setns", _libc().setns(fds[1], _NEWNS))
+            setns(fds[0], NEWUSER)
+        setns(fds[1], NEWNS)
         # the namespace's own root is another one where this machine is a chroot
         os.fchdir(fds[2])
         os.chroot(".")
         os.chdir("/")
         if is_new:
-            _keep_only_mounting()
+            keep_capabilities((SYS_ADMIN, NET_ADMIN))
     finally:
         for fd in fds:
             os.close(fd)
-
-
-def _keep_only_mounting() -> None:
-    import ctypes
-
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    kept = (ctypes.c_uint32 * 6)(_CAP_SYS_ADMIN, _CAP_SYS_ADMIN, 0, 0, 0, 0)
-    _check("capset", _libc().capset(header, kept))
-
-
-def _libc() -> ctypes.CDLL:
-    import ctypes
-
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    import ctypes
-
-    words = [None if word is None else os.fsencode(word) for word in (source, target, kind)]
-    _check(
-        f"mount {target}", _libc().mount(*words, ctypes.c_ulong(flags), None if options is None else options.encode())
-    )
-
-
-def _check(what: str, result: int) -> None:
-    if result != 0:
-        import ctypes
-
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")

@@ -32,6 +32,10 @@ class Ended(NamedTuple):
     cost: Cost
 
 
+class NotConfinedError(OSError):
+    """This machine can't confine a process as was asked; its text is a whole sentence."""
+
+
 class StoppedError(Exception):
     """A `Watch` asked to stop before there was a process to end."""
 
@@ -68,7 +72,7 @@ def run(
     Its input is empty, its output and errors are one stream, its umask is UMASK. When it ends, or is stopped after `timeout`
     seconds or because `watch` asks, everything below this process is ended too. `confine` is called in the new process before the
     program; `lead` in the program's place, to start it in its own way: it gives the exit status.
-    OSError or ValueError when it can't be started.
+    OSError or ValueError when it can't be started, NotConfinedError when that is what `confine` raised.
     """
     reader, writer = os.pipe()
     try:
@@ -227,9 +231,10 @@ def _fork(
                 os.close(error_writer)
                 os._exit(_led(lead))
         except OSError as error:
-            os.write(error_writer, b"%d" % (error.errno or 0))
+            told = str(error.strerror) if isinstance(error, NotConfinedError) else ""
+            os.write(error_writer, b"%d %s" % (error.errno or 0, told.encode("utf-8", "replace")))
         except BaseException:
-            os.write(error_writer, b"0")
+            os.write(error_writer, b"0 ")
         finally:
             os._exit(127)
     os.close(error_writer)
@@ -237,7 +242,10 @@ def _fork(
         said = pipe.read()
     if said:
         os.waitpid(pid, 0)
-        raise OSError(int(said), os.strerror(int(said)), path)
+        code, _, text = said.partition(b" ")
+        if text:
+            raise NotConfinedError(int(code), text.decode("utf-8", "replace"))
+        raise OSError(int(code), os.strerror(int(code)), path)
     return pid
 
 

@@ -10,10 +10,11 @@ from gitml.core.digest import Digest
 from gitml.core.environment import Environment, encode_description
 from gitml.core.events import Note, StepOutput, StepPrepares, StepRetried, StepStarted
 from gitml.core.graph import GraphStep
+from gitml.core.guarantees import guarantees
 from gitml.core.plan import Decision
 from gitml.core.protocols import Source, Task, TaskEvent, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.record import MACHINE, Attempt, StepRun
-from gitml.core.result import STRICT, ActionResult, Cost, OutputRef
+from gitml.core.result import ActionResult, Cost, OutputRef
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.hints import Failed, hint_for
 from gitml.flow.journal import Journal
@@ -202,7 +203,10 @@ class Attempts:
         log = self.journal.log_path(name)
         asked = self.planner.asked(step)
         lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
-        task = Task(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored)
+        task = Task(
+            *(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored),
+            network=step.network,
+        )
         self.executors.submit(active.target, task)
 
     def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | Again | None:
@@ -271,7 +275,7 @@ class Attempts:
             attempts=attempts,
             cost=cost,
             error=error,
-            guarantees=STRICT if step.strict and outcome == "executed" else {},
+            guarantees=guarantees(strict=step.strict, network=step.network) if outcome == "executed" else {},
         )
         environment = self.environments[decision.action.environment]
         self.ws.index.put_environment(environment.digest, encode_description(environment.told()))

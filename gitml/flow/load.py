@@ -124,7 +124,9 @@ def load(
 
 def _memo(entry: Entry, path: str, config: Config) -> str:
     """Under what a pipeline file that was read is remembered: all that its meaning depends on."""
-    return f"{entry.oid} {path} {config.defaults.environment} {config.defaults.strict} {config.experiment}"
+    defaults = config.defaults
+    confined = f"{defaults.strict} {defaults.network}"
+    return f"{entry.oid} {path} {defaults.environment} {confined} {config.experiment}"
 
 
 def _head(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from gitml.core import paths
 from gitml.core.environment import Environment
 from gitml.core.graph import GraphStep
+from gitml.core.guarantees import FULL, Network
 from gitml.core.plan import Problem
 from gitml.core.protocols import Source
 from gitml.execute.environments import how_to_find
@@ -43,6 +44,7 @@ class Obstacles:
             or self._program(step, environment, files)
             or self._script(step, files)
             or (self._sandbox() if step.strict else None)
+            or (_network(step.network) if step.network != FULL else None)
         )
 
     def _variables(self, step: GraphStep) -> Problem | None:
@@ -143,6 +145,15 @@ class Obstacles:
         if step.module is not None:
             return "publish a version of the module that has it"
         return self.why_missing(path)
+
+
+def _network(network: Network) -> Problem | None:
+    from gitml.execute.isolation import refusal  # only who asks for it waits for it to be tried
+
+    why = refusal(network)
+    if not why:
+        return None
+    return Problem(f"network: {network} can't be kept here: {why}", "run it elsewhere, or with network: full")
 
 
 def _not_found(program: str, path: str | None) -> Problem:

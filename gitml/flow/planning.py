@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gitml.core.config import LOCAL
 from gitml.core.digest import Digest
 from gitml.core.graph import Graph, GraphStep
+from gitml.core.guarantees import FULL, guarantees, shortfall
 from gitml.core.plan import (
     BLOCKED,
     NEEDED,
@@ -109,6 +110,11 @@ class Planner:
         """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""
         target = self.config.target(self.target(step))
         if target is not None:
+            if step.gang[0] > 1 and step.network != FULL:
+                return Problem(
+                    f"its nodes are on several machines, which network: {step.network} keeps apart",
+                    "say network: full, or run it on this machine",
+                )
             return self.clusters.obstacle(target, (self.asked(step), step.gang[0]), remembered=foresee)
         missing = self.asked(step).missing_from(self.capacity)
         if missing:
@@ -246,7 +252,9 @@ def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
     for name, decision in plan.decisions.items():
         if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
             twin = first.setdefault(decision.key, name)
-            if graph.steps[name].strict and not graph.steps[twin].strict:
+            one, other = graph.steps[name], graph.steps[twin]
+            made = guarantees(strict=other.strict, network=other.network)
+            if shortfall(made, strict=one.strict, network=one.network) is not None:
                 first[decision.key] = name  # what the other makes is not made as this one asks
             elif twin != name:
                 decisions[name] = decision._replace(kind=UNKNOWN, reason=f"the same as {twin}: one of the two runs")

@@ -74,5 +74,6 @@ def full_name(project: str, stem: str) -> str:
 def config_of(config: Config, own: Config | None) -> Config:
     """What holds for a project in a subfolder: defaults of its `own`; machines, stores and hooks are those of the top."""
     if own is None:
-        return config._replace(pipeline=None, experiment=None, defaults=Defaults(strict=config.defaults.strict))
+        confined = Defaults(strict=config.defaults.strict, network=config.defaults.network)
+        return config._replace(pipeline=None, experiment=None, defaults=confined)
     return config._replace(pipeline=own.pipeline, experiment=own.experiment, defaults=own.defaults)

@@ -9,8 +9,10 @@ from gitml.core.action import PORT_KINDS
 from gitml.core.config import HOST, Defaults
 from gitml.core.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.expression import Ref, Template
+from gitml.core.guarantees import FULL, Network
 from gitml.core.params import Param
 from gitml.core.parse import SHELLS, PipelineReader
+from gitml.core.parseconfinement import network_in, sandbox_in
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Port
 from gitml.core.yamldoc import Node, read_yaml
@@ -29,7 +31,7 @@ MAX_TAGS = 50
 
 _KEYS = frozenset(
     ("name", "version", "description", "category", "tags", "inputs", "outputs", "params", "run", "shell", "code", "env")
-    + ("environment", "resources")
+    + ("environment", "resources", "sandbox", "network")
 )
 _INPUT_KEYS = frozenset(("type", "optional", "help"))
 
@@ -59,6 +61,8 @@ class ModuleSpec(NamedTuple):
     env: tuple[tuple[str, Template | None], ...] = ()
     environment: str = HOST
     resources: Resources = ONE_CPU
+    strict: bool = False
+    network: Network = FULL
     version: str | None = None
     description: str = ""
     category: str = ""
@@ -122,6 +126,8 @@ class _ModuleReader(PipelineReader):
             env=self.env_of(given["env"]) if "env" in given else (),
             environment=self.environment_of(given["environment"]) if "environment" in given else HOST,
             resources=self.resources(given["resources"]) if "resources" in given else ONE_CPU,
+            strict=sandbox_in(self, given["sandbox"]) if "sandbox" in given else False,
+            network=network_in(self, given["network"]) if "network" in given else FULL,
             version=version,
             description=self.prose(given, "description"),
             category=self.prose(given, "category"),

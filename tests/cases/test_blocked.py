@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,6 +41,30 @@ BLOCKED: dict[str, tuple[str, str]] = {
     "an environment without a lock": ("run: echo hi\nenvironment: loose.txt", "not pinned"),
     "an environment that is not there": ("run: echo hi\nenvironment: lost.txt", "lost.txt' is not in the commit"),
 }
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+@pytest.mark.parametrize("network", ["none", "loopback"])
+def test_a_network_that_this_machine_can_not_keep_blocks_the_run_with_a_hint(tmp_path: Path, network: str) -> None:
+    """A user namespace in which no network namespace may be made stands for the machine."""
+    project = project_with(tmp_path, f"run: echo hi\nnetwork: {network}")
+    without = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$0" "$@"'
+    call = ("unshare", "--user", "--map-root-user", "sh", "-c", without, sys.executable, "-m", "gitml")
+
+    def gitml(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*call, *words], cwd=project.path, env=project.env, capture_output=True, text=True, check=False
+        )
+
+    ran = gitml("run")
+    if "unshare" in ran.stderr or "max_net_namespaces: " in ran.stderr:
+        pytest.skip(f"no user namespaces here: {ran.stderr}")
+    told = f"network: {network} can't be kept here: no more namespaces may be made (sysctl user.max_net_namespaces)"
+    assert ran.returncode == 2, ran
+    assert told in ran.stderr
+    assert "or with network: full" in ran.stderr
+    assert not (tmp_path / "marker").exists()
+    assert f"network: loopback and none can't be kept here: {told.partition('here: ')[2]}" in gitml("doctor").stdout
 
 
 @pytest.mark.parametrize("case", BLOCKED)

@@ -233,7 +233,7 @@ def test_a_user_without_rights_sees_a_sandbox_at_the_fixed_path(tmp_path: Path) 
         pytest.skip(f"users can't make namespaces here: {seen.stdout}")
     # of all the capabilities of its namespace only the one to mount: a file's permissions count
     assert (
-        seen.stdout == "['0000000000200000']\n/gitml-sandbox\n4242\nread by its group\nCapEff:\t0000000000000000\n"
+        seen.stdout == "['0000000000201000']\n/gitml-sandbox\n4242\nread by its group\nCapEff:\t0000000000000000\n"
     ), seen.stderr
 
 

@@ -120,7 +120,9 @@ class Bench:
         self.number += 1
         attempt = f"a{self.number}"
         said = {
-            name: more.pop(name) for name in ("timeout", "strict", "resources", "log", "environment") if name in more
+            name: more.pop(name)
+            for name in ("timeout", "strict", "network", "resources", "log", "environment")
+            if name in more
         }
         return Task(
             attempt=attempt,
@@ -130,6 +132,7 @@ class Bench:
             timeout=said.get("timeout"),
             strict=said.get("strict", False),
             log=said.get("log", f"{self.live}/{attempt}.log"),
+            network=said.get("network", "full"),
         )
 
     def run(self, *argv: str, **more: Any) -> TaskFinished:

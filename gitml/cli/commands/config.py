@@ -26,6 +26,7 @@ def command(session: Session, rev: str | None) -> int:
         "defaults.experiment": config.experiment,
         "defaults.environment": config.defaults.environment,
         "defaults.sandbox": "strict" if config.defaults.strict else "normal",
+        "defaults.network": config.defaults.network,
         **{f"targets.local.{name}": value for name, value in config.local.items()},
         "records.inline_file": config.inline_file,
         "records.inline_run": config.inline_run,

@@ -121,7 +121,8 @@ def _perform(
     shown = 0
     with Stopping(quiet=session.quiet) as stopping:
         try:
-            executor.submit(Task("try", decision.action, environment, step.resources, step.timeout, step.strict, log))
+            said = ("try", decision.action, environment, step.resources, step.timeout, step.strict, log)
+            executor.submit(Task(*said, network=step.network))
             asked = 0
             while True:
                 for event in executor.wait(0.1):

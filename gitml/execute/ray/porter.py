@@ -272,7 +272,10 @@ class Errand:
 def _task_of(order: Order) -> Task:
     job = job_of(order.task, {})
     resources = Resources(gpus=order.gpus)
-    return Task(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent)
+    return Task(
+        *(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent),
+        network=job.network,
+    )
 
 
 def _lacks(attempt: str, lacking: tuple[Digest, ...], notes: tuple[str, ...]) -> TaskFinished:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gitml.core.graph import GraphStep
+from gitml.core.guarantees import FULL
 from gitml.core.record import Attempt, StepRun
 from gitml.core.resources import Resources
 from gitml.core.words import cost, duration, number, safe, size
@@ -127,6 +128,7 @@ def _resources(step: GraphStep) -> str:
     told.append(f"retries {step.retries}" if step.retries else "")
     told.append(f"timeout {duration(step.timeout)}" if step.timeout else "")
     told.append("strict sandbox" if step.strict else "")
+    told.append(f"network: {step.network}" if step.network != FULL else "")
     told.append("" if step.reuse else "reuse: false")
     return ", ".join(part for part in told if part)
 

@@ -1,4 +1,4 @@
-"""A result that was made in a normal sandbox is not reused by a step that asks for a strict one."""
+"""A result that was made in a laxer sandbox, or with more of the network, is not reused by a step that asks for a stricter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 
 from gitml.core.plan import REUSE, RUN
 from gitml.core.record import Run, decode_run, encode_record, encode_run, step_from_json
-from gitml.core.result import STRICT
+from gitml.execute.isolation import refusal
 from gitml.execute.landlock import available
 from tests.kit.project import Project
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
 
+STRICT = {"sandbox": "strict"}
 STEP = "    run: sh -c 'date +%s%N > ${{ outputs.o }}'\n    outputs: {o: {type: file}}\n"
 NORMAL = f"steps:\n  t:\n{STEP}"
 
@@ -55,6 +56,31 @@ def test_a_guarantee_is_known_from_the_record_alone(project: Project) -> None:
     project.run()
     (Path(project.repo.path) / ".git/gitml/index.db").unlink()
     assert project.plan().decisions["t"].kind == REUSE
+
+
+@pytest.mark.skipif(refusal("none") != "", reason="this machine gives no network namespaces")
+def test_what_was_made_with_more_of_the_network_runs_again_with_less_and_serves_both_from_then_on(
+    project: Project,
+) -> None:
+    def asking(word: str) -> None:
+        project.repo.commit("asked", {"pipelines/p.yaml": f"network: {word}\n{NORMAL}"})
+
+    first = project.run()
+    asking("loopback")
+    told = "made it with network: {}, and the step asks for network: {}"
+    assert project.plan().decisions["t"].reason == f"run {first.id[:8]} {told.format('full', 'loopback')}"
+    second = project.run()
+    assert outcome(second) == ("executed", {"network": "loopback"})
+    assert second.steps[0].key == first.steps[0].key, "it is no part of the key"
+    asking("none")
+    assert project.plan().decisions["t"].reason == f"run {second.id[:8]} {told.format('loopback', 'none')}"
+    assert outcome(project.run()) == ("executed", {"network": "none"})
+    for word in ("none", "loopback", "full"):
+        asking(word)
+        assert outcome(project.run()) == ("reused", {"network": "none"})
+    (Path(project.repo.path) / ".git/gitml/index.db").unlink()
+    asking("none")
+    assert project.plan().decisions["t"].kind == REUSE, "the record says it"
 
 
 def test_of_two_equal_steps_the_strict_one_is_made_strictly(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Guarantees: under what confinement a result was made, and whether that is enough for a step that asks for one.
+
+They are no part of a key: the same Action gives the same result, and who asks for more wants to know that nothing else went in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Network = Literal["full", "loopback", "none"]
+
+FULL: Final = "full"
+LOOPBACK: Final = "loopback"
+CUT: Final = "none"
+NETWORKS: tuple[Network, ...] = (FULL, LOOPBACK, CUT)
+"""How much of the network a step sees, each stricter than the one before: all, this machine's own processes, nothing."""
+
+
+def network_of(text: str) -> Network:
+    """The Network called so; what another version of gitml may call otherwise guarantees nothing."""
+    return next((network for network in NETWORKS if network == text), FULL)
+
+
+def stricter(one: Network, other: Network) -> Network:
+    """The stricter of two networks."""
+    return max(one, other, key=NETWORKS.index)
+
+
+def guarantees(*, strict: bool, network: Network) -> dict[str, str]:
+    """What the record says of a result that was made so; nothing of what every step is given."""
+    found = {"sandbox": "strict"} if strict else {}
+    return found if network == FULL else {**found, "network": network}
+
+
+def shortfall(given: Mapping[str, str], *, strict: bool, network: Network) -> str | None:
+    """How a result made under the guarantees `given` falls short of what is asked, in words; None when it does not."""
+    if strict and given.get("sandbox") != "strict":
+        return "in a normal sandbox, and the step asks for a strict one"
+    had = network_of(given.get("network", FULL))
+    if stricter(had, network) != had:
+        return f"with network: {had}, and the step asks for network: {network}"
+    return None

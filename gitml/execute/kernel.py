@@ -1,0 +1,100 @@
+"""The kernel's calls that Python has no function for: namespaces, mounts, capabilities, and who may look into a process."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes  # a few milliseconds, which only what calls the kernel need wait for
+
+NEWNS, NEWUSER, NEWIPC, NEWNET = 0x00020000, 0x10000000, 0x08000000, 0x40000000
+RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
+
+CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP = 0, 1, 3, 4, 5, 6, 7, 8
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_CHROOT, SYS_ADMIN, SETFCAP = 10, 12, 13, 18, 21, 31
+
+_DETACH = 2
+_SET_DUMPABLE, _SET_NO_NEW_PRIVS = 4, 38
+_CAPABILITY_VERSION = 0x20080522  # capset(2): two words of 32 bits each for effective, permitted, inheritable
+
+
+@cache
+def libc() -> ctypes.CDLL:
+    """The C library of this process."""
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def unshare(flags: int) -> None:
+    """Gives this process namespaces of its own. OSError when the kernel refuses, here and below."""
+    _check("unshare", libc().unshare(flags))
+
+
+def setns(fd: int, kind: int) -> None:
+    """Moves this process into the namespace that `fd` stands for."""
+    _check("setns", libc().setns(fd, kind))
+
+
+def map_own_ids(uid: int, gid: int) -> None:
+    """Keeps the ids in a fresh user namespace; groups beyond these keep their rights, though they have no name there."""
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """As mount(2)."""
+    import ctypes
+
+    words = [None if word is None else os.fsencode(word) for word in (source, target, kind)]
+    done = libc().mount(*words, ctypes.c_ulong(flags), None if options is None else options.encode())
+    _check(f"mount {target}", done)
+
+
+def umount(target: str) -> None:
+    """Takes off what is mounted at `target`, though it may be in use; nothing happens where nothing is."""
+    libc().umount2(os.fsencode(target), _DETACH)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """As pivot_root(2)."""
+    _check("pivot_root", libc().pivot_root(os.fsencode(new), os.fsencode(old)))
+
+
+def keep_capabilities(kept: tuple[int, ...]) -> None:
+    """Gives up all capabilities but those of `kept` that this process has.
+
+    A program that it becomes as root has all of them again, unless `deny_privileges` was called.
+    """
+    import ctypes
+
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    held = (ctypes.c_uint32 * 6)()
+    _check("capget", libc().capget(header, held))
+    wanted = sum(1 << number for number in kept)
+    low, high = held[1] & wanted & 0xFFFFFFFF, held[4] & wanted >> 32
+    _check("capset", libc().capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)))
+
+
+def deny_privileges() -> None:
+    """No program that this process becomes gets more rights than it has, as by a setuid bit."""
+    _check("prctl", libc().prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def set_dumpable(*, dumpable: bool) -> None:
+    """Whether processes of the same user may look into this one and its copies, until they run another program."""
+    _check("prctl", libc().prctl(_SET_DUMPABLE, int(dumpable), 0, 0, 0))
+
+
+def _check(what: str, result: int) -> None:
+    if result != 0:
+        import ctypes
+
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
