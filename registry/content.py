@@ -14,6 +14,7 @@ from gitml.errors import InputError, IntegrityError, machine_error
 from gitml.repo.git import Location, git
 from gitml.repo.lfs import pointer
 from gitml.repo.objects import Objects, parse_tree
+from gitml.repo.protected import problem_with_names
 from gitml.repo.revisions import resolve_commit
 from gitml.repo.source import CommitSource
 
@@ -119,6 +120,9 @@ def walk(objects: Objects, tree: str, name: str) -> Iterator[ContentFile]:
             entries = parse_tree(read_checked(objects, oid, "tree"), raw_size)
         except ValueError as error:
             raise IntegrityError(f"not a tree: {oid}", where=objects.location.git_dir) from error
+        problem = problem_with_names(entries)
+        if problem is not None:
+            raise InputError(problem[1], where=ascii(f"{name}/{folder}{problem[0]}")[1:-1], hint="leave it out")
         lower: dict[str, str] = {}
         for leaf, entry in entries.items():
             path = f"{folder}{leaf}"
@@ -188,7 +192,7 @@ def _check_leaf(leaf: str, path: str, where: str) -> None:
         raw = leaf.encode("utf-8")
     except UnicodeEncodeError:
         raise InputError("a name that is not UTF-8", where=ascii(where)) from None
-    if not leaf.isprintable() or "\\" in leaf or leaf in ("", ".", "..") or leaf.casefold() == ".git" or "/" in leaf:
+    if not leaf.isprintable() or "\\" in leaf or leaf in ("", ".", "..") or "/" in leaf:
         raise InputError("a name that not every machine can keep", where=ascii(where)[1:-1])
     if len(raw) > 255 or len(path) > MAX_PATH:
         raise InputError(f"a path of more than {MAX_PATH} characters", where=where[:100] + "…")

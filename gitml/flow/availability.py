@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from gitml.core.digest import Digest, digest_of
 from gitml.core.result import ActionResult, OutputRef
-from gitml.core.tree import decode_tree
+from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
+from gitml.store.objects import MAX_DEPTH
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -116,30 +117,39 @@ class Availability:
 
     def in_records(self, digest: Digest, *, tree: bool) -> bool:
         """Whether records hold all of some content, so that every clone has it. What the Store has counts for nothing."""
+        return self._is_in_records(digest, tree, 0)
+
+    def _is_in_records(self, digest: Digest, tree: bool, deep: int) -> bool:
         known = self._in_records.get(digest)
         if known is None:
             oid = self.index.inline(digest)
-            known = self._in_records[digest] = oid is not None and (
-                not tree
-                or all(
-                    self.in_records(entry.digest, tree=entry.kind == "d")
-                    for entry in decode_tree(self._content(digest, oid))
-                )
+            entries = self._listing(digest, oid, deep) if tree and oid is not None else ()
+            known = self._in_records[digest] = (
+                oid is not None
+                and entries is not None
+                and all(self._is_in_records(entry.digest, entry.kind == "d", deep + 1) for entry in entries)
             )
         return known
 
     def holds(self, digest: Digest, size: int, *, tree: bool) -> bool:
         """Whether all of some content can be had on this machine, from the Store or from records."""
-        if self.store.has(digest, size, tree=tree):
+        return self._holds(digest, size, tree, set(), 0)
+
+    def _holds(self, digest: Digest, size: int, tree: bool, seen: set[tuple[Digest, int, bool]], deep: int) -> bool:
+        if (digest, size, tree) in seen or self.store.has(digest, size, tree=tree):
             return True
         # Content that went bad here is made again by running, which also shows whether it can be; see docs/architecture.md.
         oid = self.index.inline(digest)
         if oid is None or self.store.is_quarantined(digest):
             return False
-        return not tree or all(
-            self.holds(entry.digest, entry.size, tree=entry.kind == "d")
-            for entry in decode_tree(self._content(digest, oid))
-        )
+        entries = self._listing(digest, oid, deep) if tree else ()
+        if entries is None:
+            return False
+        for entry in entries:
+            if not self._holds(entry.digest, entry.size, entry.kind == "d", seen, deep + 1):
+                return False
+        seen.add((digest, size, tree))  # a listing may name another many times
+        return True
 
     def bring_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
         """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""
@@ -152,19 +162,34 @@ class Availability:
 
         A listing comes last: of a Tree whose content is not all to be had here it would tell of files that are missing.
         """
+        return self._fetched(digest, tree, {}, 0)
+
+    def _fetched(self, digest: Digest, tree: bool, seen: dict[tuple[Digest, bool], bool], deep: int) -> bool:
+        if (digest, tree) in seen:
+            return seen[digest, tree]
         oid = self.index.inline(digest)
         if oid is None:
             return False
         content = self._content(digest, oid)
-        whole = True
-        if tree:
-            for entry in decode_tree(content):
-                is_tree = entry.kind == "d"
-                if not self.fetch_digest(entry.digest, tree=is_tree):
-                    whole = self.store.has(entry.digest, entry.size, tree=is_tree) and whole
+        entries = self._listing(digest, oid, deep) if tree else ()
+        whole = entries is not None
+        for entry in entries or ():
+            is_tree = entry.kind == "d"
+            if not self._fetched(entry.digest, is_tree, seen, deep + 1):
+                whole = self.store.has(entry.digest, entry.size, tree=is_tree) and whole
         if whole and not self.store.has(digest, len(content), tree=False):
             self.store.put(content)
+        seen[digest, tree] = whole
         return whole
+
+    def _listing(self, digest: Digest, oid: str, deep: int) -> Sequence[TreeEntry] | None:
+        """The entries of a Tree that a record holds; None for what is none, or lies deeper than gitml keeps anything."""
+        if deep > MAX_DEPTH:
+            return None
+        try:
+            return decode_tree(self._content(digest, oid))
+        except ValueError:
+            return None
 
     def _content(self, digest: Digest, oid: str) -> bytes:
         content = self.records.read(oid)

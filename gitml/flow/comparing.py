@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.digest import Digest
 from gitml.core.result import OutputRef
-from gitml.core.tree import TreeEntry, decode_tree
+from gitml.core.tree import TreeEntry
 from gitml.errors import IntegrityError
 from gitml.flow.availability import Availability
 from gitml.store.objects import LocalStore
@@ -47,8 +47,8 @@ def _brought(available: Availability, output: OutputRef) -> bool:
 
 
 def _trees(store: LocalStore, one: Digest, two: Digest, prefix: str) -> Iterator[FileDifference]:
-    before = {entry.name: entry for entry in decode_tree(store.read(one))}
-    after = {entry.name: entry for entry in decode_tree(store.read(two))}
+    before = {entry.name: entry for entry in store.listing(one)}
+    after = {entry.name: entry for entry in store.listing(two)}
     for name in sorted({*before, *after}):
         path = prefix + name.decode("utf-8", "surrogateescape")
         old, new = before.get(name), after.get(name)

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gitml.core.digest import Digest
+from gitml.core.obeyed import Remarks, is_bare_repository
 from gitml.core.paths import is_git_name, problem_with_output
 from gitml.core.record import DAYS_PARTIAL_STAYS
-from gitml.core.tree import encode_tree, link_stays_inside
+from gitml.core.tree import encode_tree
 from gitml.errors import InputError
 from gitml.history import contents
+from gitml.history.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
 from gitml.history.onfile import tree_of_folder
 from gitml.history.selecting import Output, Selection
 from gitml.repo.durability import sync_path, sync_tree
+from gitml.store.objects import MAX_DEPTH, MOST_NAMES
 from gitml.workspace import Workspace
 
 
 class Written(NamedTuple):
-    """One output and where it lies now. `state` is written, replaced, or unchanged (it was there already)."""
+    """One output and where it lies now. `state` is written, replaced, or unchanged (it was there already).
+
+    `notes` say what of it is obeyed without being asked for, or has a name that shows as another.
+    """
 
     step: str
     port: str
     path: str
     size: int
     state: str
+    notes: tuple[str, ...] = ()
+
+
+def as_json(written: Written) -> dict[str, Any]:
+    """As ``--json`` shows it; `notes` are there only where there are any."""
+    return {name: value for name, value in written._asdict().items() if name != "notes" or value}
 
 
 class _Job(NamedTuple):
@@ -39,8 +51,9 @@ def checkout(
     """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
 
     InputError before anything is written when a file is in the way that differs (unless `force`), when content is not on this
-    machine (`absence` is why, in words), or when the way leads through a link out of the destination. Nothing called ``.git``
-    is ever written or replaced, whatever a record says: git runs commands that the settings in it name.
+    machine (`absence` is why, in words), when the way leads through a link, or when an output is or holds a bare repository
+    (unless `force`). Nothing called ``.git`` is ever written or replaced, whatever a record says, and no link is replaced: git
+    runs commands that the settings in a repository name.
     """
     jobs = _in_worktree(ws, selection) if dest is None else _below(selection, dest)
     _check_apart(jobs)
@@ -60,11 +73,10 @@ def checkout(
                 where=f"run {run.id[:8]}",
                 hint=f"make it again: gitml run {run.pipeline} {job.output.step.name} --at {run.commit[:12]}",
             )
-    for job in jobs:
-        if job.output.ref.is_tree:
-            _check_tree(ws, job.output, job.output.ref.digest, "", set())
+    looks = [_Look(ws, job, force) for job in jobs]
+    _check_together(jobs, force)
     states = [_state(ws, job, force) for job in jobs]
-    return [_write(ws, job, state) for job, state in zip(jobs, states, strict=True)]
+    return [_write(ws, job, state, look.notes()) for job, state, look in zip(jobs, states, looks, strict=True)]
 
 
 def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
@@ -125,70 +137,138 @@ def _check_apart(jobs: list[_Job]) -> None:
 
 
 def _check_way(job: _Job) -> None:
-    """InputError when a folder between the root and the path is a link that leads out, or no folder."""
-    real_root = os.path.realpath(job.root)
-    parent = os.path.dirname(job.path)
-    real = os.path.realpath(parent)
-    if real != real_root and not real.startswith(real_root.rstrip("/") + "/"):
-        raise InputError("the way leads through a link out of the destination", where=job.path, hint="remove the link")
+    """InputError when what lies between the root and the path is no folder, or a link; nothing is written into a repository."""
     name = os.path.basename(job.path)
     if name in ("", ".", ".."):
         raise InputError("the output has no name to be written under", where=job.path, hint="name a new file or folder")
-    below = [*real[len(real_root) :].split("/"), name]
-    if ".git" in real_root.lower().split("/") or any(map(is_git_name, below)):
+    real_root = os.path.realpath(job.root)
+    parent = os.path.dirname(job.path)
+    real = os.path.realpath(parent)
+    if ".git" in real.lower().split("/") or any(map(is_git_name, [*real[len(real_root) :].split("/"), name])):
         raise InputError("outputs are never written into .git", where=job.path, hint="name another place")
-    while not os.path.lexists(parent):
-        parent = os.path.dirname(parent)
-    if not os.path.isdir(parent):
-        raise InputError(
-            "a file is where a folder is needed", where=parent, hint="move it away, or choose another place"
-        )
+    place = job.root
+    for part in [part for part in os.path.relpath(parent, job.root).split("/") if part != "."]:
+        place = os.path.join(place, part)
+        if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
+            raise in_the_way(place)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise in_the_way(place)
+    while True:
+        if all(os.path.exists(os.path.join(real, name)) for name in ("HEAD", "objects", "refs")):
+            raise InputError("outputs are never written into a repository", where=real, hint="name another place")
+        if real == os.path.dirname(real):
+            return
+        real = os.path.dirname(real)
 
 
-def _check_tree(ws: Workspace, output: Output, digest: Digest, inside: str, seen: set[Digest]) -> None:
-    """InputError when a directory holds what is called ``.git``: a step's would not have been taken in."""
-    if digest in seen:
-        return
-    seen.add(digest)
-    for entry in contents.listing(ws, digest):
-        name = os.path.join(inside, os.fsdecode(entry.name))
-        if is_git_name(os.fsdecode(entry.name)):
+class _Look:
+    """Looks through an output before anything of it is written: InputError for what is not to be written, notes on the rest."""
+
+    def __init__(self, ws: Workspace, job: _Job, force: bool) -> None:
+        self.ws = ws
+        self.output = job.output
+        self.force = force
+        self.top = os.path.relpath(job.path)
+        self.remarks = Remarks()
+        self.sizes: dict[Digest, tuple[int, int]] = {}  # (names, folders in folders) below each directory
+        for name in os.path.relpath(job.path, job.root).split("/"):
+            self.remarks.look(self.top, name)
+        if job.output.ref.is_tree:
+            self._tree(job.output.ref.digest, "", 0)
+
+    def notes(self) -> tuple[str, ...]:
+        return self.remarks.lines()
+
+    def _tree(self, digest: Digest, inside: str, depth: int) -> tuple[int, int]:
+        """How many names a directory brings, and folders in folders. What was looked at before is not looked at again."""
+        count, height = self.sizes.get(digest, (0, 0))
+        if depth + height > MAX_DEPTH:
+            raise self._refusal(f"has folders more than {MAX_DEPTH} deep", inside[:200], "no gitml made it")
+        if digest in self.sizes:
+            return count, height
+        entries = contents.listing(self.ws, digest)
+        names = [os.fsdecode(entry.name) for entry in entries]
+        count = len(names)
+        if is_bare_repository(names):
+            if not self.force:
+                raise self._refusal(
+                    "is or holds a bare Git repository, which is not written",
+                    inside,
+                    "git would run commands that its settings name; --force writes it all the same",
+                )
+            self.remarks.bare(os.path.join(self.top, inside).rstrip("/"))
+        for entry, name in zip(entries, names, strict=True):
+            if is_git_name(name):
+                raise self._refusal(
+                    "holds a Git repository, which is not written",
+                    os.path.join(inside, name),
+                    "git would run commands that its settings name; make the output again without it",
+                )
+            self.remarks.look(os.path.join(self.top, inside, name), name)
+            if entry.kind == "d":
+                below, deep = self._tree(entry.digest, os.path.join(inside, name), depth + 1)
+                count, height = count + below, max(height, deep + 1)
+        if count > MOST_NAMES:
+            raise self._refusal(f"has more than {MOST_NAMES:,} files and folders", inside, "no gitml made it")
+        self.sizes[digest] = count, height
+        return count, height
+
+    def _refusal(self, what: str, where: str, hint: str) -> InputError:
+        output = f"output {self.output.ref.name!r} of step {self.output.step.name!r}"
+        return InputError(f"{output} {what}", where=where or self.top, hint=hint)
+
+
+def _check_together(jobs: list[_Job], force: bool) -> None:
+    """InputError when outputs that each are harmless would make a bare repository of a folder."""
+    folders: dict[str, set[str]] = {}
+    for job in jobs:
+        place = job.root
+        for name in os.path.relpath(job.path, job.root).split("/"):
+            folders.setdefault(place, set()).add(name)
+            place = os.path.join(place, name)
+    for folder, names in folders.items():
+        there = os.listdir(folder) if os.path.isdir(folder) else []
+        if not force and is_bare_repository([*there, *names]):
             raise InputError(
-                f"output {output.ref.name!r} of step {output.step.name!r} holds a Git repository, which is not written",
-                where=name,
-                hint="git would run commands that its settings name; make the output again without it",
+                "these outputs would make a bare Git repository of a folder",
+                where=folder,
+                hint="check them out one at a time, each into a folder of its own",
             )
-        if entry.kind == "d":
-            _check_tree(ws, output, entry.digest, name, seen)
 
 
 def _state(ws: Workspace, job: _Job, force: bool) -> str:
     """What writing will be; InputError for something else in the way."""
     if not os.path.lexists(job.path):
         return "written"
+    if os.path.islink(job.path):
+        raise InputError(
+            "a link is in the way, which is never replaced",
+            where=job.path,
+            hint="remove the link, or name another place",
+        )
     if _is_same(ws, job):
         return "unchanged"
     if not force and not (job.output.ref.is_tree and _is_empty(job.path)):
         raise InputError(
             "another file is in the way", where=job.path, hint="move it away, or overwrite it with --force"
         )
-    found = _repository_in(job.path)
-    if found is not None:
-        raise InputError(
-            "a Git repository is in the way, which is never replaced",
-            where=found,
-            hint="move it away, or choose another place",
-        )
+    _refuse_repository(job.path)
     return "replaced"
 
 
-def _repository_in(path: str) -> str | None:
-    """A ``.git`` at or below `path`, links not followed."""
+def _refuse_repository(path: str, shown: str | None = None) -> None:
+    """InputError for a repository, whether bare or called ``.git``, at or below `path`; links are not followed."""
     for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            if name.lower() == ".git":
-                return os.path.join(folder, name)
-    return None
+        found = next((name for name in (*folders, *files) if is_git_name(name)), None)
+        if found is not None or is_bare_repository([*folders, *files]):
+            place = os.path.join(folder, found or "")
+            raise InputError(
+                "a Git repository is in the way, which is never replaced",
+                where=place if shown is None else shown + place[len(path) :],
+                hint="move it away, or choose another place",
+            )
 
 
 def _is_empty(path: str) -> bool:
@@ -197,8 +277,6 @@ def _is_empty(path: str) -> bool:
 
 def _is_same(ws: Workspace, job: _Job) -> bool:
     ref = job.output.ref
-    if os.path.islink(job.path):
-        return False
     if ref.is_tree:
         if not os.path.isdir(job.path):
             return False
@@ -220,80 +298,22 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _write(ws: Workspace, job: _Job, state: str) -> Written:
+def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> Written:
     output = job.output
     if state != "unchanged":
-        folder = os.path.dirname(job.path)
-        above = _made(folder)
-        fresh = os.path.join(folder, f".gitml-{os.urandom(6).hex()}")
+        folder, name = os.path.split(job.path)
+        fd, changed = open_folder(job.root, folder)
+        fresh = f".gitml-{os.urandom(6).hex()}"
         try:
             if output.ref.is_tree:
-                _make_tree(ws, output.ref.digest, fresh, "")
+                write_tree(ws, output.ref.digest, fd, fresh)
             else:
-                _make_file(ws, output.ref.digest, fresh, executable=output.ref.executable)
-            sync_tree(fresh)
-            _move_in(fresh, job.path)
-            for place in above:
+                write_file(ws, output.ref.digest, fd, fresh, executable=output.ref.executable)
+            sync_tree(os.path.join(folder, fresh))
+            move_in(fd, fresh, name, lambda aside: _refuse_repository(os.path.join(folder, aside), job.path))
+            for place in changed:
                 sync_path(place)
         finally:
-            _remove(fresh)
-    return Written(output.step.name, output.ref.name, job.path, output.ref.size, state)
-
-
-def _made(folder: str) -> list[str]:
-    """Makes a folder and those above it; every folder whose names this changed, and itself."""
-    changed = [folder]
-    while not os.path.isdir(changed[-1]):
-        changed.append(os.path.dirname(changed[-1]))
-    os.makedirs(folder, exist_ok=True)
-    return changed
-
-
-def _move_in(fresh: str, path: str) -> None:
-    """Puts what is complete in its place. A folder, or a file in a folder's place, moves aside what was there first."""
-    both_plain = not os.path.isdir(fresh) and (os.path.islink(path) or not os.path.isdir(path))
-    if both_plain or not os.path.lexists(path):
-        os.rename(fresh, path)
-        return
-    aside = f"{fresh}.old"
-    os.rename(path, aside)
-    try:
-        os.rename(fresh, path)
-    except BaseException:
-        os.rename(aside, path)
-        raise
-    _remove(aside)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        import shutil
-
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
-def _make_file(ws: Workspace, digest: Digest, path: str, *, executable: bool) -> None:
-    mode = 0o777 if executable else 0o666
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(fd, "wb") as file:
-        for chunk in contents.chunks(ws, digest):
-            file.write(chunk)
-
-
-def _make_tree(ws: Workspace, digest: Digest, path: str, inside: str) -> None:
-    """A folder at `path`; links that lead out of the output are refused."""
-    os.mkdir(path)
-    for entry in contents.listing(ws, digest):
-        name = os.fsdecode(entry.name)
-        place = os.path.join(path, name)
-        if entry.kind == "d":
-            _make_tree(ws, entry.digest, place, os.path.join(inside, name))
-        elif entry.kind == "l":
-            target = os.fsdecode(contents.read(ws, entry.digest))
-            if not link_stays_inside(inside, target):
-                raise InputError(f"the output holds a link that leads out of it: {name!r} -> {target!r}")
-            os.symlink(target, place)
-        else:
-            _make_file(ws, entry.digest, place, executable=entry.kind == "x")
+            remove(fd, fresh)
+            os.close(fd)
+    return Written(output.step.name, output.ref.name, job.path, output.ref.size, state, notes)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gitml.core.digest import Digest, digest_of
 from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
+from gitml.store.objects import MAX_DEPTH
 from gitml.workspace import Workspace
 
 _CHUNK = 1 << 20
@@ -65,14 +66,22 @@ def listing(ws: Workspace, digest: Digest) -> list[TreeEntry]:
 
 
 def is_here(ws: Workspace, digest: Digest, size: int, *, tree: bool) -> bool:
-    """Whether the content can be had on this machine."""
-    if ws.store.has(digest, size, tree=tree):
+    """Whether the content can be had on this machine. Folders more than MAX_DEPTH deep, which no gitml makes, are not."""
+    return _is_here(ws, digest, size, tree, set(), 0)
+
+
+def _is_here(
+    ws: Workspace, digest: Digest, size: int, tree: bool, seen: set[tuple[Digest, int, bool]], deep: int
+) -> bool:
+    if (digest, size, tree) in seen or ws.store.has(digest, size, tree=tree):
         return True
-    if ws.index.inline(digest) is None:
+    if deep > MAX_DEPTH or ws.index.inline(digest) is None:
         return False
-    if not tree:
-        return True
-    return all(is_here(ws, entry.digest, entry.size, tree=entry.kind == "d") for entry in listing(ws, digest))
+    for entry in listing(ws, digest) if tree else ():
+        if not _is_here(ws, entry.digest, entry.size, entry.kind == "d", seen, deep + 1):
+            return False
+    seen.add((digest, size, tree))  # a listing may name another many times
+    return True
 
 
 def _inline(ws: Workspace, digest: Digest) -> bytes | None:

@@ -7,6 +7,7 @@ import os
 import stat
 
 from gitml.core.digest import PREFIX, Digest
+from gitml.core.obeyed import Remarks
 from gitml.core.tree import TreeEntry, encode_tree, tree_size
 
 
@@ -41,3 +42,12 @@ def _entry(item: os.DirEntry[bytes]) -> TreeEntry | None:
 
 def _named(found: hashlib._Hash) -> Digest:
     return Digest(PREFIX + found.hexdigest())
+
+
+def notes_on(folder: str) -> tuple[str, ...]:
+    """What a person should hear of the names below a folder that others filled."""
+    remarks = Remarks()
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            remarks.look(os.path.join(place, name), name)
+    return remarks.lines()

@@ -63,6 +63,9 @@ class ObjectFolder:
         self.temporaries = os.path.join(self.objects, "tmp")
         self.quarantined = os.path.join(root, "quarantine")
         self.sound_trees: dict[Digest, int] = {}  # Trees found whole by this process, with their size
+        self.tree_bounds: dict[
+            Digest, tuple[int, int]
+        ] = {}  # (names, folders in folders) of each Tree: they can't change
         self.linked: dict[Digest, Linked] = {}
         self.stats = StatCache(root, sharing)
 

@@ -19,6 +19,7 @@ from gitml.store.disk import Guard
 from gitml.store.folder import ObjectFolder
 
 STILL_RUNS = "let every process of the step end before the step does"
+MOST_NAMES = 10_000_000  # files and folders of a directory
 MAX_DEPTH = 256  # folders in folders; deeper ones exhaust descriptors before they serve anyone
 
 
@@ -58,6 +59,28 @@ class LocalStore(ObjectFolder):
         """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
         return self._has_tree(digest, size, 0) if tree else self.is_sound(digest, size)
 
+    def has_bounds(self, digest: Digest) -> bool:
+        """Whether a Tree that is here has at most MOST_NAMES names, in folders at most MAX_DEPTH deep. IntegrityError.
+
+        A listing may name another again and again, so a few kilobytes can stand for a tree without end.
+        """
+        count, height = self._bounds(digest, 0)
+        return count <= MOST_NAMES and height <= MAX_DEPTH
+
+    def _bounds(self, digest: Digest, depth: int) -> tuple[int, int]:
+        """(names, folders in folders) below a Tree."""
+        known = self.tree_bounds.get(digest)
+        if known is not None or depth > MAX_DEPTH:
+            return known or (0, MAX_DEPTH + 1)
+        entries = self.listing(digest)
+        count, height = len(entries), 0
+        for entry in entries:
+            if entry.kind == "d":
+                below, deep = self._bounds(entry.digest, depth + 1)
+                count, height = count + below, max(height, deep + 1)
+        self.tree_bounds[digest] = count, height
+        return count, height
+
     def _has_tree(self, digest: Digest, size: int, depth: int) -> bool:
         known = self.sound_trees.get(digest)
         if known is not None:
@@ -75,6 +98,14 @@ class LocalStore(ObjectFolder):
             elif not self.is_sound(entry.digest, entry.size):
                 return False
         self.sound_trees[digest] = tree_size(entries)
+        below = [
+            self.tree_bounds[entry.digest] for entry in entries if entry.kind == "d"
+        ]  # all were looked at just now, or before
+        count, height = (
+            len(entries) + sum([names for names, _ in below]),
+            max([deep + 1 for _, deep in below], default=0),
+        )
+        self.tree_bounds[digest] = count, height
         return self.sound_trees[digest] == size
 
     def doubt(self) -> None:
@@ -261,7 +292,7 @@ class LocalStore(ObjectFolder):
         """Puts a Tree at `path`, a new directory."""
         from gitml.store.placing import place_tree
 
-        place_tree(self, digest, path, 0)
+        place_tree(self, digest, path)
 
     def verify_placed(self, digest: Digest, *, tree: bool) -> list[Digest]:
         """The objects behind what was placed that were changed in place since; they are quarantined already.

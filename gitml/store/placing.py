@@ -18,7 +18,7 @@ from gitml.store import disk
 from gitml.store.disk import Guard
 from gitml.store.folder import Linked
 from gitml.store.intake import is_safe_link
-from gitml.store.objects import MAX_DEPTH, LocalStore
+from gitml.store.objects import MAX_DEPTH, MOST_NAMES, LocalStore
 
 _LINK_REFUSED = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -33,11 +33,19 @@ def place_file(store: LocalStore, digest: Digest, path: str, executable: bool) -
             _copy(store, digest, path, small, disk.OBJECT_MODE)
 
 
-def place_tree(store: LocalStore, digest: Digest, path: str, depth: int, inside: str = "") -> None:
+def place_tree(store: LocalStore, digest: Digest, path: str) -> None:
     """Puts a Tree at `path`, a new directory that may be written to."""
+    if not store.has_bounds(digest):
+        raise IntegrityError(
+            f"a tree more than {MAX_DEPTH} folders deep, or of more than {MOST_NAMES:,} files and folders",
+            where=digest,
+            hint="it was not made by gitml",
+        )
+    _place(store, digest, path, "")
+
+
+def _place(store: LocalStore, digest: Digest, path: str, inside: str) -> None:
     entries = store.listing(digest)
-    if depth > MAX_DEPTH:
-        raise IntegrityError(f"a tree more than {MAX_DEPTH} folders deep", where=path, hint="it was not made by gitml")
     with Guard(path):
         os.mkdir(path, 0o755)
     for entry in entries:
@@ -50,7 +58,7 @@ def place_tree(store: LocalStore, digest: Digest, path: str, depth: int, inside:
                 hint="let the step that makes it leave .git out, and run it again with --force",
             )
         if entry.kind == "d":
-            place_tree(store, entry.digest, target, depth + 1, f"{inside}/{name}" if inside else name)
+            _place(store, entry.digest, target, f"{inside}/{name}" if inside else name)
         elif entry.kind == "l":
             leads_to = os.fsdecode(store.read(entry.digest))
             if not is_safe_link(inside, leads_to):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ from gitml.core.digest import Digest, digest_of
 from gitml.core.record import Run, StepRun
 from gitml.core.result import OutputRef
 from gitml.core.tree import TreeEntry, encode_tree
-from gitml.errors import InputError
+from gitml.core.words import safe
+from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.history.checkout import checkout
 from gitml.history.selecting import Output, Selection
 from gitml.ledger.layout import record_folder
 from gitml.store.objects import LocalStore
+from gitml.store.placing import place_tree
 from gitml.workspace import Workspace, open_workspace
 from tests.kit.commandline import Project
 from tests.kit.forging import forge, record_of, with_action
@@ -192,6 +196,153 @@ def test_a_repository_in_the_way_is_never_replaced(ws: Workspace, tmp_path: Path
     with pytest.raises(InputError, match="never replaced"):
         checkout(ws, chosen(ws, "vendor", {"a": b"a"}), None, force=True)
     assert everything(tmp_path / "w") == before
+
+
+BARE = {"HEAD": b"ref: refs/heads/main\n", "config": CONFIG, "objects/a": b"", "refs/a": b"", "hooks/pre-commit": b"x"}
+
+
+@pytest.mark.parametrize("inside", ["", "deep/er/"])
+def test_a_bare_repository_is_written_only_by_force_and_with_a_word(
+    ws: Workspace, tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    selection = chosen(ws, "results", {f"{inside}{name}": content for name, content in BARE.items()})
+    with pytest.raises(InputError, match="bare Git repository"):
+        checkout(ws, selection, "there")
+    assert not (tmp_path / "there").exists()
+    (written,) = checkout(ws, selection, "there", force=True)
+    assert written.notes == ("git obeys the settings of the repository " + f"there/{inside}".rstrip("/"),)
+    assert (tmp_path / "there" / inside / "HEAD").exists()
+    checkout(ws, selection, None, force=True)
+    (tmp_path / "w/results" / inside / "more").write_text("more")
+    with pytest.raises(InputError, match="never replaced"):
+        checkout(ws, selection, None, force=True)
+
+
+def test_outputs_that_only_together_are_a_bare_repository_are_not_written(ws: Workspace, tmp_path: Path) -> None:
+    parts = [chosen(ws, f"x/{name.partition('/')[0]}", {"a": b"a"}, f"p{number}") for number, name in enumerate(BARE)]
+    selection = parts[0]._replace(outputs=tuple([part.outputs[0] for part in parts]), port=None)
+    for dest in (None, str(tmp_path / "there")):
+        with pytest.raises(InputError, match="would make a bare Git repository"):
+            checkout(ws, selection, dest)
+    assert not (tmp_path / "w/x").exists()
+    assert not (tmp_path / "there").exists()
+    (tmp_path / "half/objects").mkdir(parents=True)
+    (tmp_path / "half/refs").mkdir()
+    with pytest.raises(InputError, match="would make a bare Git repository"):
+        checkout(ws, parts[0], str(tmp_path / "half/HEAD"))
+
+
+def test_nothing_is_written_into_a_bare_repository(ws: Workspace, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "team")], check=True)
+    before = everything(tmp_path / "team")
+    for place in ("team/hooks/x", "team/x", "team/refs/heads/x/y"):
+        with pytest.raises(InputError, match="never written into a repository"):
+            checkout(ws, chosen(ws, "results", {"a": b"a"}), str(tmp_path / place), force=True)
+    assert everything(tmp_path / "team") == before
+
+
+OBEYED = [
+    ".envrc",
+    ".ENVRC",
+    ".mise.toml",
+    ".tool-versions",
+    ".gitattributes",
+    ".gitmodules",
+    ".lfsconfig",
+    ".vscode",
+    ".exrc",
+]
+ODD = ["-rf", "a\nb", "a\x1b[2Jb", "a\u202eb", "a\u200bb", "a\udcffb", " a", "a ", "\x7f"]
+
+
+@pytest.mark.parametrize("inside", ["", "deep/er/"])
+@pytest.mark.parametrize("name", [*OBEYED, *ODD])
+def test_what_is_obeyed_or_shows_as_another_name_is_not_written_without_a_word(
+    ws: Workspace, tmp_path: Path, name: str, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (written,) = checkout(ws, chosen(ws, "results", {"a": b"a", f"{inside}{name}": b"x", "Makefile": b""}), "there")
+    (note,) = written.notes
+    assert ("obeys" in note) == (name in OBEYED)
+    assert note.endswith(f"there/{inside}{safe(name)}")
+    assert note.isprintable()
+    assert (tmp_path / "there" / inside / name).read_bytes() == b"x"
+    assert checkout(ws, chosen(ws, "results", {"plain": b"x", ".hidden": b"y", "é b": b"z"}), "plain")[0].notes == ()
+
+
+@pytest.mark.parametrize("mount", [".envrc", "a/.vscode", ".GITATTRIBUTES"])
+def test_a_place_that_is_obeyed_is_told_too(ws: Workspace, mount: str) -> None:
+    (written,) = checkout(ws, chosen(ws, mount, {"a": b"a"}), None)
+    assert "obeys" in written.notes[0]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_link_is_gone_through_or_replaced(ws: Workspace, tmp_path: Path, force: bool) -> None:
+    (tmp_path / "outside/kept").mkdir(parents=True)
+    (tmp_path / "w/real").mkdir()
+    for link, target in {"out": tmp_path / "outside", "in": "real", "gone": "nowhere", "file": "kept"}.items():
+        (tmp_path / "w" / link).symlink_to(target)
+        for mount in (link, f"{link}/x", f"{link}/deep/x"):
+            with pytest.raises(InputError, match="link"):
+                checkout(ws, chosen(ws, mount, {"a": b"a"}), None, force=force)
+        assert (tmp_path / "w" / link).is_symlink()
+    assert everything(tmp_path / "outside") == {}
+    assert list((tmp_path / "w/real").iterdir()) == []
+
+
+SWAP = """\
+import ctypes, os, sys
+one, two = map(os.fsencode, sys.argv[1:])
+exchange = ctypes.CDLL(None).renameat2
+while True:
+    exchange(-100, one, -100, two, 2)
+"""
+
+
+def test_a_folder_that_another_process_makes_a_link_meanwhile_is_never_gone_through(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    outside, place, link = tmp_path / "outside", tmp_path / "w/sub", tmp_path / "w/link"
+    outside.mkdir()
+    place.mkdir()
+    link.symlink_to(outside)
+    other = subprocess.Popen([sys.executable, "-c", SWAP, str(place), str(link)])
+    became = {True: 0, False: 0}
+    try:
+        for number in range(10_000):
+            try:
+                checkout(ws, chosen(ws, f"sub/x{number % 3}", {"a": b"%d" % (number % 7)}), None, force=True)
+                became[True] += 1
+            except (InputError, MachineError, OSError):
+                became[False] += 1
+            assert list(outside.iterdir()) == []
+            if min(became.values()) >= 30:
+                break
+    finally:
+        other.kill()
+        other.wait()
+    assert min(became.values()) > 0
+
+
+@pytest.mark.parametrize("shape", ["wide", "deep", "again and again"])
+def test_a_few_listings_that_are_a_tree_without_end_are_refused_at_once(
+    ws: Workspace, tmp_path: Path, shape: str
+) -> None:
+    digest, size = ws.store.put(encode_tree([])), 0
+    for _ in range({"wide": 12, "deep": 300, "again and again": 200}[shape]):
+        names = {"wide": 30, "deep": 1, "again and again": 2}[shape]
+        digest = ws.store.put(encode_tree([TreeEntry(b"%02d" % name, "d", digest, size) for name in range(names)]))
+    ref = OutputRef("d", "directory", digest, size)
+    step = StepRun("made", "executed", "", 0.0, outputs=(ref,))
+    run = Run("0" * 16, "p", "", "p", "succeeded", "", 0.0, 0.0, "", "", "", steps=(step,))
+    begun = time.process_time()
+    with pytest.raises(InputError):
+        checkout(ws, Selection(run, (Output(run, step, ref, "results"),), "made", "d"), None)
+    with pytest.raises((InputError, IntegrityError)):
+        place_tree(ws.store, digest, str(tmp_path / "placed"))
+    assert time.process_time() - begun < 1
+    assert not (tmp_path / "w/results").exists()
 
 
 def test_a_small_object_of_a_record_that_is_such_a_tree_brings_nothing_into_a_clone(tmp_path: Path) -> None:

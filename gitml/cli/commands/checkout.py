@@ -28,7 +28,7 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
     the run. Without DEST it is written into the folder failed-RUN of the current folder.
     """
     from gitml.cli.transfers import bring_outputs
-    from gitml.history.checkout import checkout
+    from gitml.history.checkout import as_json, checkout
     from gitml.history.selecting import select
 
     recover_killed(session.ws)
@@ -40,8 +40,10 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
         absence = bring_outputs(session, [output.ref for output in selection.outputs])
     written = checkout(session.ws, selection, dest, force=force, absence=absence)
     if session.json:
-        session.show_json({"run": selection.run.id, "written": [item._asdict() for item in written]})
+        session.show_json({"run": selection.run.id, "written": [as_json(item) for item in written]})
         return 0
     for item in written:
+        for note in item.notes:
+            session.warn(safe(note))
         session.show(f"{item.state:<9}  {safe(os.path.relpath(item.path))}  {size(item.size)}")
     return 0

@@ -241,14 +241,17 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
 @click.argument("destination", metavar="[DEST]", required=False)
 def get(session: Session, module: str, destination: str | None) -> int:
     """Write the files of a version into DEST, a new or empty folder; default: a folder of the module's name."""
+    from gitml.history.onfile import notes_on
+
     with named(session, module) as of:
         version = of.registry.resolve(f"{of.name}@{of.requirement}" if of.requirement else of.name, None, True)
         place = destination or of.name.rpartition("/")[2]
         files = of.registry.get(of.name, version.version, place)
+        notes = notes_on(place)
     if session.json:
         session.show_json({"name": of.name, "version": version.version, "destination": place, "files": files})
     else:
-        for warning in version.warnings:
+        for warning in (*version.warnings, *notes):
             session.warn(safe(warning))
         session.note(f"{of.name}@{version.version}: {count(files, 'file')} in {safe(place)}")
     return 0

@@ -50,7 +50,7 @@ def run(session: Session, folder: str, inputs: tuple[str, ...], given: tuple[str
             hint = hint_for(loaded.source, Failed(step, decision.action, finished.missing))
         session.note(f"{safe(step.name)} {finished.outcome}: {safe(error)}" + (f" ({safe(hint)})" if hint else ""))
     destination = out or f"{step.name.rpartition('/')[2]}-out"
-    written = _write(ws, step, finished, destination) if finished.outcome == "done" else {}
+    written = _write(session, ws, step, finished, destination) if finished.outcome == "done" else {}
     _show(session, finished, written)
     if finished.outcome == "cancelled":
         return 130
@@ -153,7 +153,9 @@ def _print_log(session: Session, path: str, shown: int) -> int:
     return shown + len(whole)
 
 
-def _write(ws: Workspace, step: GraphStep, finished: TaskFinished, destination: str) -> dict[str, str]:
+def _write(
+    session: Session, ws: Workspace, step: GraphStep, finished: TaskFinished, destination: str
+) -> dict[str, str]:
     """The outputs as files of the user's own: port -> path."""
     from gitml.core.record import Run, StepRun
     from gitml.history.checkout import checkout
@@ -162,11 +164,16 @@ def _write(ws: Workspace, step: GraphStep, finished: TaskFinished, destination: 
     made = StepRun(step.name, "executed", "", 0.0, outputs=finished.outputs)
     run = Run("0" * 16, step.name, "", step.name, "succeeded", "", 0.0, 0.0, "", "", "", steps=(made,))
     written = {}
+    notes: dict[str, None] = {}
     for ref in finished.outputs:
         mount = next(output.mount for output in step.outputs if output.name == ref.name)
         place = os.path.join(destination, os.path.basename(mount))
         chosen = Selection(run, (Output(run, made, ref, mount),), step.name, ref.name)
-        written[ref.name] = os.path.relpath(checkout(ws, chosen, place, force=True)[0].path)
+        (done,) = checkout(ws, chosen, place, force=True)
+        written[ref.name] = os.path.relpath(done.path)
+        notes |= dict.fromkeys(done.notes)
+    for note in notes:
+        session.warn(safe(note))
     return written
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from gitml.core.words import count, size
+from gitml.core.words import count, safe, size
 from gitml.errors import InputError
 from gitml.flow.freeing import Freed, Freeing, consider, free
 from gitml.history.checkout import Written, checkout
@@ -82,6 +82,8 @@ class ArtifactActingPage(Page):
         def then(done: list[Written]) -> None:
             for written in done:
                 self.ui.say(f"{written.state}: {written.path}, {size(written.size)}")
+                for note in written.notes:
+                    self.notify(safe(note), severity="warning", markup=False, timeout=10)
 
         self.ask("write", question, then, alone=True)
 

@@ -54,6 +54,27 @@ def test_too_many_files_and_too_many_bytes_are_refused(here):
     assert "10,000 files" in refusal(here, at=commit)
 
 
+def committed(repo, names):
+    """A commit with these names in folders of the folder ``m``: no porcelain of Git would add some of them."""
+    blob = repo.git("hash-object", "-w", "--stdin", input=b"x")
+    folder = repo.git("mktree", input=f"100644 blob {blob}\tx\n".encode())
+    listing = "".join(sorted(f"040000 tree {folder}\t{name}\n" for name in names))
+    inner = repo.git("mktree", input=listing.encode())
+    deep = repo.git("mktree", input=f"040000 tree {inner}\tdeep\n".encode())
+    top = repo.git("mktree", input=f"040000 tree {deep}\tm\n".encode())
+    return repo.git("commit-tree", "-m", "names", top)
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", ".git.", "git~1", ".g\u200cit", ".git:x"])
+def test_a_folder_that_a_file_system_takes_for_git_is_refused(here, name):
+    commit = committed(here.repo, [name])
+    assert "takes it for the settings of a repository" in refusal(here, at=commit)
+
+
+def test_a_bare_repository_is_refused(here):
+    assert "a bare repository" in refusal(here, at=committed(here.repo, ["HEAD", "config", "objects", "refs"]))
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a\tb", "back\\slash", "\u202etxt.exe"])
 def test_a_name_that_acts_on_a_terminal_or_is_none_elsewhere_is_refused(here, name):
     here.repo.commit("x", {f"m/{name}": "a"})
