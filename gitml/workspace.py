@@ -89,6 +89,7 @@ class Workspace:
         self.live = os.path.join(self.root, "live")
         self.trees: list[WorkTree] = []
         self._united: tuple[United, ...] = ()
+        self.secrets: dict[str, str] = {}  # values of secret parameters by their seals, in memory only
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
     def listen(self, hear: Callable[[str], None]) -> None:
@@ -240,6 +241,21 @@ class Workspace:
         home = self.environ.get("XDG_CACHE_HOME") or os.path.join(self.environ.get("HOME", self.root), ".cache")
         place = os.path.join(home, "gitml")
         return place if os.path.isdir(place) or can_be_written(place) else os.path.join(self.root, "cache")
+
+    @cached_property
+    def salt(self) -> bytes:
+        """What keys the seals of secret parameters in this clone."""
+        from gitml.store.salt import salt_in
+
+        self.make_folders()
+        return salt_in(self.root, looking=self.looking)
+
+    def keep_secret(self, seal: str, value: str) -> None:
+        """Remembers the value that a seal stands for, and has it masked in all that is said."""
+        from gitml.redaction import keep_declared
+
+        self.secrets[seal] = value
+        keep_declared(value)
 
     def worktree(self) -> WorkTree:
         """The files as they are now, as a Source."""

@@ -21,7 +21,10 @@ class Port(NamedTuple):
 
 
 class Param(NamedTuple):
-    """A parameter of type str, int, float or bool. `default` None: it must be given. Bounds are inclusive."""
+    """A parameter of type str, int, float or bool. `default` None: it must be given. Bounds are inclusive.
+
+    The value of a `secret` one is never recorded.
+    """
 
     name: str
     type: str
@@ -30,6 +33,7 @@ class Param(NamedTuple):
     max: float | None = None
     choices: tuple[Scalar, ...] = ()
     help: str = ""
+    secret: bool = False
 
 
 class Interface(NamedTuple):
@@ -66,7 +70,7 @@ def _said(item: Port | Param) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in item._asdict().items()
-        if name != "name" and value not in empty and not (name == "optional" and value is False)
+        if name != "name" and value not in empty and not (name in ("optional", "secret") and value is False)
     }
 
 
@@ -81,12 +85,14 @@ def _param(name: str, raw: Mapping[str, Any]) -> Param:
     kind = raw["type"]
     choices = tuple(raw.get("choices", ()))
     param = Param(name, kind, raw.get("default"), raw.get("min"), raw.get("max"), choices, raw.get("help", ""))
+    param = param._replace(secret=raw.get("secret", False))
     bounds_good = all(bound is None or isinstance(bound, (int, float)) for bound in (param.min, param.max))
     values = [value for value in (param.default, *choices) if value is not None]
     if (
         kind not in PARAM_TYPES
         or not bounds_good
         or not isinstance(param.help, str)
+        or not isinstance(param.secret, bool)
         or not all(isinstance(value, (str, int, float, bool)) for value in values)
     ):
         raise ValueError(f"not a parameter: {name!r}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from gitml.cli.bundle import bundle
-from gitml.cli.loading import Asked, at_option, load_words, parse_given, set_option
+from gitml.cli.loading import Asked, at_option, load_words, parse_given, refuse_credential, secret_option, set_option
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """``[PIPELINE] [STEP]...``, ``--at REV`` and ``-S name=value``."""
+    """``[PIPELINE] [STEP]...``, ``--at REV``, ``-S name=value`` and ``--secret NAME``."""
 
     words: tuple[str, ...]
     rev: str | None
     given: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
 
     def load(self, ws: Workspace, *, allow_disabled: bool = False) -> Asked:
         """The pipeline and the steps that are meant."""
-        return load_words(ws, self.words, self.rev, parse_given(self.given), allow_disabled=allow_disabled)
+        given = parse_given(self.given)
+        return load_words(ws, self.words, self.rev, given, allow_disabled=allow_disabled, secrets=self.secrets)
 
 
 class Manner(NamedTuple):
@@ -58,11 +60,14 @@ class Manner(NamedTuple):
 
 
 def check_to_run(wanted: Wanted, manner: Manner, on: str | None) -> None:
-    """InputError for a value of ``-S`` without a name, and for names that are empty."""
+    """InputError for a value of ``-S`` without a name, for names that are empty, and for credentials, which would be recorded."""
     parse_given(wanted.given)
     for option, names in (("--experiment", (manner.experiment,)), ("--tag", manner.tags), ("--on", (on,))):
         if "" in names:
             raise InputError("an empty name", where=option, hint="give one, or leave the option out")
+        for name in names:
+            refuse_credential(option, name or "")
+    refuse_credential("--message", manner.message)
 
 
 def load_to_run(ws: Workspace, wanted: Wanted, manner: Manner, on: str | None) -> Asked:
@@ -77,6 +82,7 @@ wanted_options = bundle(
     click.argument("words", metavar="[PIPELINE] [STEP]...", nargs=-1),
     at_option,
     set_option,
+    secret_option,
 )
 
 manner_options = bundle(

@@ -43,7 +43,7 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     if told.exit_code == BUG and verbose:
         import traceback
 
-        traceback.print_exception(error)
+        print(_redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     write_told(told, as_json=as_json)
     return told.exit_code
 
@@ -64,7 +64,20 @@ def write_told(told: Told, *, as_json: bool) -> None:
 
 
 def translate(error: BaseException) -> Told:
-    """What `error` is to a person."""
+    """What `error` is to a person, without what is secret."""
+    told = _translated(error)
+    message, where, hint = (text and _redacted(text) for text in (told.message, told.where, told.hint))
+    lines = tuple([_redacted(line) for line in told.lines])
+    return told._replace(message=message or "", where=where, hint=hint, lines=lines)
+
+
+def _redacted(text: str) -> str:
+    from gitml.redaction import redacted  # what goes well does without
+
+    return redacted(text)
+
+
+def _translated(error: BaseException) -> Told:
     if isinstance(error, GitmlError):
         lines = tuple(str(item) for item in getattr(error, "diagnostics", ()))
         return Told(error.code, error.message, error.where, error.hint, error.exit_code, lines)

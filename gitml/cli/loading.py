@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ import click
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.flow.load import Loaded, UnknownPipelineError
+    from gitml.flow.load import Asking, Loaded, UnknownPipelineError
     from gitml.workspace import Workspace
 
 
@@ -32,8 +33,33 @@ def parse_given(values: Sequence[str]) -> list[tuple[str, str]]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"not name=value: {text[:80]!r}", where="-S")
+        refuse_credential(f"-S {name}=…", value)
         given.append((name, value))
     return given
+
+
+def refuse_credential(option: str, text: str) -> None:
+    """InputError where `text`, which is recorded, gives a credential away."""
+    if len(text) < 6:
+        return
+    from gitml.redaction import exposed
+
+    what = exposed(text)
+    if what is not None:
+        hint = "declare a parameter secret: true and give it by --secret NAME, or have env pass a variable on"
+        raise InputError(f"{what} would be recorded", where=option, hint=hint)
+
+
+def ask_person(name: str) -> str | None:
+    """The value of a secret parameter, as a person types it without an echo; None where there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+    import getpass
+
+    try:
+        return getpass.getpass(f"value of the secret parameter {name}: ")
+    except EOFError:
+        return None
 
 
 def load_words(
@@ -43,20 +69,23 @@ def load_words(
     given: Sequence[tuple[str, str]],
     *,
     allow_disabled: bool = False,
+    secrets: Sequence[str] = (),
 ) -> Asked:
     """The pipeline and steps that ``[PIPELINE] [STEP…]`` means.
 
     A first word that is no pipeline may be a step of the default one.
     """
     recover_killed(ws)  # what it had finished is reused
-    from gitml.flow.load import UnknownPipelineError, load
+    from gitml.flow.load import Asking, UnknownPipelineError, load
 
+    asking = Asking(secrets, ask_person)
     if not words:
-        return Asked(load(ws, None, rev, given, allow_disabled=allow_disabled), ())
+        return Asked(load(ws, None, rev, given, allow_disabled=allow_disabled, asking=asking), ())
     try:
-        return Asked(load(ws, words[0], rev, given, allow_disabled=allow_disabled), tuple(words[1:]))
+        loaded = load(ws, words[0], rev, given, allow_disabled=allow_disabled, asking=asking)
+        return Asked(loaded, tuple(words[1:]))
     except UnknownPipelineError as error:
-        asked = _steps_of_default(ws, words, rev, given, error, allow_disabled)
+        asked = _steps_of_default(ws, words, rev, given, error, allow_disabled, asking)
         if asked is None:
             raise
         return asked
@@ -69,6 +98,7 @@ def _steps_of_default(
     given: Sequence[tuple[str, str]],
     error: UnknownPipelineError,
     allow_disabled: bool,
+    asking: Asking,
 ) -> Asked | None:
     """All words as steps of the default pipeline; None when there is no default.
 
@@ -79,7 +109,7 @@ def _steps_of_default(
 
     fault: InputError | None = None
     try:
-        loaded = load(ws, None, rev, given, allow_disabled=allow_disabled)
+        loaded = load(ws, None, rev, given, allow_disabled=allow_disabled, asking=asking)
     except UnknownPipelineError:
         return None
     except InputError as wrong:
@@ -121,6 +151,18 @@ def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``-S name=value``."""
     option = click.option(
         "-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter a value; may be repeated."
+    )
+    return option(function)
+
+
+def secret_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--secret NAME``."""
+    option = click.option(
+        "--secret",
+        "secrets",
+        metavar="NAME",
+        multiple=True,
+        help="Ask for a secret parameter where GITML_SECRET_<NAME> does not say it; may be repeated.",
     )
     return option(function)
 

@@ -75,7 +75,9 @@ class Session:
 
     def warn(self, line: str) -> None:
         """A line that matters though nothing failed; it is safe for a terminal already."""
-        self.note(f"{paint('warning:', 'yellow', sys.stderr)} {line}")
+        from gitml.redaction import redacted
+
+        self.note(f"{paint('warning:', 'yellow', sys.stderr)} {redacted(line)}")
 
     def show_json(self, data: Any) -> None:
         """The result as one JSON document; numbers that JSON lacks are ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``."""

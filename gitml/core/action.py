@@ -57,6 +57,7 @@ class Action(NamedTuple):
     `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
     from the machine and only its name counts. `environment` is the Digest of an environment's description. `gang` is on how
     many nodes it runs and how many processes on each: a program that learns with others computes other numbers than one alone.
+    `secrets` are the secret parameters among what is rendered, by name, with the seals that stand for their values in it.
     `format` is the version of the pre-image: what a step is given besides its Action may differ from version to version.
     """
 
@@ -71,6 +72,7 @@ class Action(NamedTuple):
     module: str | None = None
     gang: tuple[int, int] = ALONE
     format: int = FORMAT
+    secrets: tuple[tuple[str, str], ...] = ()
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
@@ -88,6 +90,8 @@ class Action(NamedTuple):
         }
         if self.gang != ALONE:
             parts["gang"] = self.gang
+        if self.secrets:
+            parts["secrets"] = self.secrets
         return _ENCODE(parts).encode("ascii")
 
     def key(self) -> Digest:
@@ -118,6 +122,7 @@ def decode_action(preimage: bytes) -> Action:
             module=raw["module"],
             gang=_gang(raw.get("gang", ALONE)),
             format=raw["format"],
+            secrets=tuple((name, seal) for name, seal in raw.get("secrets", ())),
         )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error
@@ -140,6 +145,7 @@ def _check_types(action: Action) -> None:
     for part in (*action.code, *action.inputs, *action.outputs):
         texts += part
     texts += [name for name, _ in (*action.params, *action.env)]
+    texts += [text for pair in action.secrets for text in pair]
     maybe = [action.shell, action.module, *(value for _, value in action.env)]
     if (
         not all(isinstance(text, str) for text in texts)

@@ -15,11 +15,11 @@ from typing import NoReturn
 from gitml.core import paths
 from gitml.core.action import ActionOutput, Scalar
 from gitml.core.diagnostics import Diagnostic, SpecError
-from gitml.core.expression import Ref, Template
+from gitml.core.expression import Ref, Template, refs_in
 from gitml.core.graph import Binding, Graph, GraphStep
 from gitml.core.matrix import combinations, label_of
 from gitml.core.modular import words_without
-from gitml.core.params import normalised, problem_with_value, text_of
+from gitml.core.params import Param, normalised, problem_with_value, text_of
 from gitml.core.shell import script_with_variables
 from gitml.core.spec import Module, Pipeline, ResolvedModule, Step
 from gitml.core.wiring import overlap, parents_of
@@ -66,6 +66,14 @@ def _in_order(pipeline: Pipeline) -> list[str]:
     return list(done)
 
 
+def _secrets_in(
+    templates: tuple[Template, ...], declared: Mapping[str, Param], params: Mapping[str, Scalar]
+) -> tuple[tuple[str, str], ...]:
+    """The secret parameters that templates use, with their seals."""
+    used = {ref.name for ref in refs_in(templates) if ref.space == "params" and declared[ref.name].secret}
+    return tuple((name, str(params[name])) for name in sorted(used))
+
+
 def _text(template: Template, params: Mapping[str, Scalar], matrix: Mapping[str, Scalar]) -> str:
     return "".join(
         part if isinstance(part, str) else text_of((params if part.space == "params" else matrix)[part.name])
@@ -96,6 +104,7 @@ class _Renderer:
         params = self.params if module is None else self.module_params(step, module.spec, matrix)
         inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in
         words = step.words if module is None else self.module_words(step, module.spec)
+        declared = self.pipeline.params if module is None else module.spec.params
         outputs = tuple(
             ActionOutput(port.name, self.output_path(step, port.name, port.path, params, inner), port.kind)
             for port in step.outputs
@@ -114,6 +123,7 @@ class _Renderer:
         if any("\0" in word for word in argv):
             self.fail(step, "a word of the command holds a NUL character")
         env = tuple((key, None if template is None else _text(template, params, inner)) for key, template in step.env)
+        secrets = _secrets_in((*words, *(template or () for _, template in step.env)), declared, params)
         data_parents = [binding.step for binding in scope.bindings if binding.step]
         order_parents = [full for parent in step.after for _, full in self.names[parent]]
         self.check_overlap(step, outputs, scope.bindings)
@@ -139,6 +149,7 @@ class _Renderer:
             target=step.target,
             gang=step.gang,
             network=step.network,
+            secrets=secrets,
         )
 
     def module_params(self, step: Step, module: Module, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action, ActionInput
+from gitml.core.secrets import seals_shown
 
 
 class Change(NamedTuple):
@@ -324,7 +325,7 @@ def _shown(value: Any) -> str | None:
 def _named(kind: str, before: Sequence[tuple[str, Any]], after: Sequence[tuple[str, Any]]) -> list[Change]:
     def shown(pairs: Iterable[tuple[str, Any]]) -> dict[str, str]:
         return {
-            name: "(from the machine)" if value is None else repr(value) if value == "" else str(value)
+            name: "(from the machine)" if value is None else repr(value) if value == "" else seals_shown(str(value))
             for name, value in pairs
         }
 

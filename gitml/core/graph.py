@@ -31,7 +31,8 @@ class GraphStep(NamedTuple):
     """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file.
 
     `module` is the Git id of the tree of the module that it uses; its code and environment are there. `target` is where the
-    pipeline wants it to run, empty when it does not say; `gang` is (nodes, processes on each).
+    pipeline wants it to run, empty when it does not say; `gang` is (nodes, processes on each). `secrets` are the secret
+    parameters that it uses, with their seals.
     """
 
     name: str
@@ -55,6 +56,7 @@ class GraphStep(NamedTuple):
     target: str = ""
     gang: tuple[int, int] = ALONE
     network: Network = FULL
+    secrets: tuple[tuple[str, str], ...] = ()
 
 
 class Graph(NamedTuple):

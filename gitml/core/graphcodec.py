@@ -14,7 +14,7 @@ from gitml.core.resources import ONE_CPU, Resources
 if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
-FORMAT = 5  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 6  # raised whenever reading a pipeline file, or these shapes, changes
 _USUAL = ("", ALONE, FULL)  # the placing of most steps
 
 
@@ -56,6 +56,7 @@ def graph_as_json(graph: Graph) -> Any:
             None if step.resources == ONE_CPU else _resources_as_json(step.resources),
             step.module,
             [step.target, *step.gang, step.network] if (step.target, step.gang, step.network) != _USUAL else None,
+            step.secrets or None,
         ]
         for step in graph.steps.values()
     ]
@@ -66,7 +67,7 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows = raw
     steps = {}
-    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module, placing in rows:
+    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module, placing, secrets in rows:
         target, nodes, processes, network = placing or ("", *ALONE, FULL)
         env, code, parents, environment, reuse, strict, retries, timeout = rest
         steps[name] = GraphStep(
@@ -91,6 +92,7 @@ def graph_from_json(raw: Any) -> Graph:
             target,
             (nodes, processes),
             network_of(network),
+            tuple([(key, value) for key, value in secrets or ()]),
         )
     return Graph(pipeline, path, experiment, params, steps)
 

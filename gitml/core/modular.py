@@ -109,7 +109,22 @@ def _kind_of(template: Template, pipeline: Pipeline) -> str:
 
 
 def _param_problem(param: Param, value: Scalar | Template, pipeline: Pipeline) -> str | None:
-    return _type_problem(param, value, pipeline) if isinstance(value, tuple) else problem_with_value(param, value)
+    if not isinstance(value, tuple):
+        return problem_with_value(param, value)
+    return _secret_problem(param, value, pipeline) or _type_problem(param, value, pipeline)
+
+
+def _secret_problem(param: Param, template: Template, pipeline: Pipeline) -> str | None:
+    """A secret is handed on whole, and only to what keeps it one."""
+    used = [ref.name for ref in refs_in((template,)) if ref.space == "params" and ref.name in pipeline.params]
+    secret = [name for name in used if pipeline.params[name].secret]
+    if param.secret and not (len(template) == 1 and secret):
+        return f"parameter {param.name!r} is secret: give it a secret parameter of the pipeline, ${{{{ params.NAME }}}}"
+    if secret and not param.secret:
+        return (
+            f"params.{secret[0]} is secret, and parameter {param.name!r} is not: say secret: true of it in module.yaml"
+        )
+    return None
 
 
 def _type_problem(param: Param, template: Template, pipeline: Pipeline) -> str | None:

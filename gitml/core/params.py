@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from gitml.core.action import Scalar
 from gitml.core.diagnostics import nearest
+from gitml.core.secrets import is_seal, not_given
 from gitml.errors import InputError
 
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 TYPES = ("str", "int", "float", "bool")
+_NONE: Mapping[str, str] = {}
 
 
 class ParamError(InputError):
@@ -20,7 +22,10 @@ class ParamError(InputError):
 
 
 class Param(NamedTuple):
-    """A named parameter. `default` None: it must be given. `type` is str, int, float or bool; bounds are inclusive."""
+    """A named parameter. `default` None: it must be given. `type` is str, int, float or bool; bounds are inclusive.
+
+    Of a `secret` one only seals are known here, never the value.
+    """
 
     name: str
     type: str
@@ -29,6 +34,7 @@ class Param(NamedTuple):
     max: float | None = None
     choices: tuple[Scalar, ...] = ()
     help: str = ""
+    secret: bool = False
 
 
 def type_name(value: object) -> str:
@@ -43,6 +49,10 @@ def problem_with_value(param: Param, value: object) -> str | None:
         return f"parameter {param.name!r} must be {param.type}, not {str(value)[:60]!r}"
     if isinstance(value, float) and not math.isfinite(value):
         return f"parameter {param.name!r} must be finite"
+    if is_seal(value) != param.secret:
+        if param.secret:
+            return f"parameter {param.name!r} is secret: its value is never written down"
+        return f"parameter {param.name!r} can't be the seal of a secret parameter: only one that is secret holds it"
     if isinstance(value, str) and "\0" in value:
         return f"parameter {param.name!r} holds a NUL character"
     if isinstance(value, (int, float)):
@@ -61,12 +71,23 @@ def normalised(param: Param, value: Scalar) -> Scalar:
     return float(value) if param.type == "float" else value
 
 
-def bind_params(params: Mapping[str, Param], given: Sequence[tuple[str, str]]) -> dict[str, Scalar]:
-    """Every parameter's value, those given as text overriding; InputError naming what is unknown, missing or wrong."""
+def bind_params(
+    params: Mapping[str, Param], given: Sequence[tuple[str, str]], seals: Mapping[str, str] = _NONE
+) -> dict[str, Scalar]:
+    """Every parameter's value, those given as text overriding; InputError naming what is unknown, missing or wrong.
+
+    Of secret parameters those of `seals`; one that has none there is not given.
+    """
     values: dict[str, Scalar] = {name: param.default for name, param in params.items() if param.default is not None}
+    values |= {name: seals.get(name, not_given(name)) for name, param in params.items() if param.secret}
     for name, text in given:
         if name not in params:
             raise ParamError(f"unknown parameter {name!r}{nearest(name, params)}", where=f"-S {name}=…")
+        if params[name].secret:
+            hint = (
+                f"others may see a command line, and shells keep it: --secret {name} takes it from a variable or asks"
+            )
+            raise ParamError(f"parameter {name!r} is secret", where=f"-S {name}=…", hint=hint)
         value = _from_text(params[name], text)
         problem = problem_with_value(params[name], value)
         if problem:

@@ -32,7 +32,7 @@ _STEP_KEYS = frozenset(
 )
 _OF_THE_MODULE = ("run", "shell", "outputs", "code", "env", "environment")
 _OF_A_USE = ("inputs", "params")
-_PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help"))
+_PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help", "secret"))
 _PORT_KEYS = frozenset(("type", "path"))
 _RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -124,6 +124,8 @@ class PipelineReader(Fields):
                 return Param(name, "str", None)
             return self.checked(node, Param(name, kind, node.value))
         pairs = self.mapping(node, f"parameter {name!r}", _PARAM_KEYS)
+        if "secret" in pairs and self.truth(pairs["secret"][1], "secret"):
+            return self.secret(name, pairs)
         default: Scalar | None = pairs["default"][1].value if "default" in pairs else None
         kind = type_name(default) or "str"
         if "type" in pairs:
@@ -145,6 +147,19 @@ class PipelineReader(Fields):
                 return bare
         param = bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
         return self.checked(pairs["default"][1] if "default" in pairs else node, param)
+
+    def secret(self, name: str, pairs: dict[str, tuple[Node, Node]]) -> Param:
+        for key, (place, node) in pairs.items():
+            if key == "default":
+                self.report(
+                    place,
+                    f"parameter {name!r} is secret, so it has no default: a file of the repository is read by many",
+                )
+            elif key == "type" and node.value != "str":
+                self.report(node, f"parameter {name!r} is secret, so it is text: type str")
+            elif key in ("min", "max", "choices"):
+                self.report(place, f"parameter {name!r} is secret: {key} would tell of its value")
+        return Param(name, "str", None, help=self.help_of(pairs), secret=True)
 
     def checked(self, node: Node, param: Param) -> Param:
         if param.default is None:

@@ -15,6 +15,7 @@ from gitml.core.graph import GraphStep
 from gitml.core.guarantees import shortfall
 from gitml.core.protocols import ActionCache
 from gitml.core.result import ActionResult, OutputRef
+from gitml.core.secrets import told
 
 if TYPE_CHECKING:
     from gitml.core.explain import Change
@@ -130,8 +131,10 @@ def decide(
     if must:
         return Decision(RUN, must, action, key)
     result = cached.result(key)
+    only_here = f"; {told(name for name, _ in step.secrets)}" if step.secrets else ""
     if result is None:
-        return Decision(RUN, _why(action, key, parts.described, cached, pipeline, step.name), action, key)
+        why = _why(action, key, parts.described, cached, pipeline, step.name)
+        return Decision(RUN, why + only_here, action, key)
     lacks = lacking_guarantee(step, result)
     if lacks is not None:
         return Decision(RUN, lacks, action, key)
@@ -141,7 +144,7 @@ def decide(
         if need == NEEDED:
             return Decision(RUN, why, action, key, absent=absent)
         return Decision(UNKNOWN, f"{why}: runs if a step needs it", action, key, result, absent=absent)
-    return Decision(REUSE, f"same as in run {result.run[:8]}", action, key, result, absent=absent)
+    return Decision(REUSE, f"same as in run {result.run[:8]}{only_here}", action, key, result, absent=absent)
 
 
 def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
@@ -191,6 +194,7 @@ def action_of(step: GraphStep, parts: Parts) -> Action:
         environment=parts.environment,
         module=f"git:{step.module}" if step.module else None,
         gang=step.gang,
+        secrets=step.secrets,
     )
 
 

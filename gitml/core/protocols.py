@@ -216,6 +216,7 @@ class Task(NamedTuple):
     `strict` denies every file beyond what the Action declares, its environment and the system, `network` all of the network
     beyond what it says. `lent` are environment
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
+    `secrets` are the values of its secret parameters by their seals, and `masked` what must not be seen in its log beside them.
     `stored` are inputs that a remote store is known to have, from which the machine it runs on may bring them.
     """
 
@@ -229,6 +230,8 @@ class Task(NamedTuple):
     lent: Mapping[str, str] = {}
     stored: tuple[OutputRef, ...] = ()
     network: Network = FULL
+    secrets: Mapping[str, str] = {}
+    masked: tuple[str, ...] = ()
 
 
 class TaskStarted(NamedTuple):

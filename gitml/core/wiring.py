@@ -48,9 +48,22 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
                 reader.report(
                     first, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
                 )
+            elif _is_secret(ref, pipeline):
+                reader.report(Node("", 1, 1, 0, 0), f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
     _check_cycles(pipeline, reader)
     _check_outputs_in_inputs(pipeline, reader)
     _check_shared_outputs(pipeline, reader)
+
+
+NOT_IN_WORDS = (
+    "{ref} is secret, and everybody on the machine can read the words of a command: "
+    "env: {{{name}: ${{{{ {ref} }}}}}}, or a script (shell: bash)"
+)
+NOT_IN_PATHS = "{ref} is secret, and paths are recorded"
+
+
+def _is_secret(ref: Ref, pipeline: Pipeline) -> bool:
+    return ref.space == "params" and ref.name in pipeline.params and pipeline.params[ref.name].secret
 
 
 def parents_of(step: Step) -> list[str]:
@@ -64,6 +77,8 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: No
     run = reader.runs.get(step.name) or place
     for number, ref in enumerate(refs_in(step.words)):
         problem = _problem(ref, step, pipeline)
+        if not problem and step.shell is None and _is_secret(ref, pipeline):
+            problem = NOT_IN_WORDS.format(ref=ref, name=ref.name.upper())
         if problem:
             reader.report(reader.expression_place(run, number), problem)
     for name, template in step.env:
@@ -75,6 +90,8 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: No
     for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
         if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
             reader.report(place, problem)
+        elif _is_secret(ref, pipeline):
+            reader.report(place, NOT_IN_PATHS.format(ref=ref))
 
 
 def _check_outputs(step: Step, reader: Reader, place: Node) -> None:

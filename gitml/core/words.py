@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gitml.core.secrets import seals_shown
+
 
 def safe(text: str) -> str:
     """`text` as one line on which nothing acts: control, bidirectional and invisible characters and stray bytes are escaped."""
@@ -58,12 +60,15 @@ def count(number: int, thing: str) -> str:
 
 
 def number(value: object) -> str:
-    """A metric or parameter: floats to six significant digits (``NaN``, ``inf``), others as they are; safe for a terminal."""
+    """A metric or parameter: floats to six significant digits (``NaN``, ``inf``), others as they are; safe for a terminal.
+
+    Of the seal of a secret parameter its first digits.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.6g}" if value == value else "NaN"
-    return safe(str(value))
+    return safe(seals_shown(str(value)))
 
 
 def columns(rows: list[list[str]], *, gap: str = "  ", right: frozenset[int] = frozenset()) -> list[str]:

@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 from gitml.core.action import ALONE, Action
 from gitml.core.guarantees import FULL
+from gitml.core.masking import Mask
 from gitml.core.protocols import TaskFinished
 from gitml.core.record import MACHINE, LogRef
 from gitml.core.result import Cost, OutputRef
+from gitml.core.secrets import opened
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.contents import Services
 from gitml.execute.environments import Realised, how_to_find, other_python
 from gitml.execute.lines import denied_name, error_line, is_denial, missing_command, neutral
 from gitml.execute.logs import Log
-from gitml.execute.masking import Mask, secrets_of
+from gitml.execute.masking import mask_of
 from gitml.execute.messages import Job
 from gitml.execute.missing import missing_names, relative_to
 from gitml.execute.outputs import take_outputs
@@ -154,7 +156,9 @@ def _perform(
         first = write_redirect(realised.redirect, sandbox.seen)
         env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
     argv = command_line(action)
-    mask = so_far.mask = Mask(secrets_of(action, env))
+    if job.secrets:
+        env = {name: opened(value, job.secrets) for name, value in env.items()}
+    mask = so_far.mask = mask_of(action, env, environments.machine, (*job.secrets.values(), *job.masked))
 
     def write(chunk: bytes) -> None:
         chunk = mask.feed(chunk)

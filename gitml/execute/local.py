@@ -17,6 +17,7 @@ from gitml.core.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
 from gitml.execute.messages import Frames, finished_from_json, frame, send_all, task_message
+from gitml.redaction import kept_secret
 
 if TYPE_CHECKING:
     import socket
@@ -119,6 +120,7 @@ class LocalExecutor:
             seat = self._start_worker()
         devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
+        task = task._replace(masked=(*task.masked, *kept_secret()))
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)
         seat.attempt, seat.outputs = task.attempt, task.action.outputs

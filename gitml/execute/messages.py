@@ -30,6 +30,8 @@ class Job(NamedTuple):
     devices: str | None
     lent: Mapping[str, str] = {}
     network: Network = FULL
+    secrets: Mapping[str, str] = {}
+    masked: tuple[str, ...] = ()
 
 
 def frame(message: Any) -> bytes:
@@ -85,6 +87,8 @@ def task_message(task: Task, devices: str | None, *, with_environment: bool) -> 
         "log": task.log,
         "devices": devices,
         "lent": dict(task.lent),
+        "secrets": dict(task.secrets),
+        "masked": list(task.masked),
         "environment": environment,
     }
 
@@ -105,6 +109,8 @@ def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> 
         message["devices"],
         message["lent"],
         network_of(message["network"]),
+        message["secrets"],
+        tuple(message["masked"]),
     )
 
 

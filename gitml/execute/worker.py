@@ -17,6 +17,7 @@ from gitml.execute.attempt import Report, perform, sandbox_of
 from gitml.execute.blobs import BlobMemory
 from gitml.execute.contents import Services
 from gitml.execute.descendants import become_subreaper, end_all
+from gitml.execute.masking import mask_of
 from gitml.execute.messages import Frames, Job, frame, job_of, send_all
 from gitml.execute.namespace import leave_shared
 from gitml.execute.places import Site
@@ -129,7 +130,9 @@ class Worker(Watch):
             what = (
                 f"internal error: {type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
             )
-            finished = _failed(job.attempt, what)
+            hidden = (*job.secrets.values(), *job.masked)
+            mask = mask_of(job.action, {}, services.environments.machine, hidden)
+            finished = _failed(job.attempt, mask.text(what))
         # told first: the executor can go on while the sandbox is removed
         self.say(["finished", finished])
         try:

@@ -20,6 +20,7 @@ from gitml.flow.hints import Failed, hint_for
 from gitml.flow.journal import Journal
 from gitml.flow.planning import Planner
 from gitml.flow.request import Emit
+from gitml.redaction import redacted
 from gitml.workspace import Workspace
 
 LOSSES = 2
@@ -186,7 +187,7 @@ class Attempts:
             active.decision.key,
             attempts=active.attempts,
             cost=Cost(sum(attempt.cost.wall for attempt in active.attempts)),
-            error=error,
+            error=error and redacted(error),
         )
 
     def _attempt(self, active: Active) -> None:
@@ -207,6 +208,10 @@ class Attempts:
             *(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored),
             network=step.network,
         )
+        if decision.action.secrets:
+            from gitml.flow.secrets import values_for
+
+            task = task._replace(secrets=values_for(self.ws, decision.action.secrets))
         self.executors.submit(active.target, task)
 
     def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | Again | None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gitml.core.action import Scalar
 from gitml.core.record import Run
+from gitml.core.secrets import is_seal
 from gitml.workspace import Workspace
 
 _PATIENCE = 60.0  # seconds for the run to begin; planning a huge pipeline takes a few
@@ -72,6 +73,8 @@ def words_for(
     if rev is not None:
         words += ["--at", rev]
     for name, value in (params or {}).items():
+        if is_seal(value):
+            continue  # a variable says it, or nothing
         words += ["-S", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return [*words, "--", pipeline, *steps]
 

@@ -12,7 +12,7 @@ from gitml.core.explain import Change, CodeChange, changed_code
 from gitml.core.graph import GraphStep
 from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem, known_changes, open_action
 from gitml.errors import InputError
-from gitml.flow.load import Loaded, load
+from gitml.flow.load import NOBODY, Asking, Loaded, load
 from gitml.flow.planning import Planner
 from gitml.repo.git import git
 from gitml.workspace import Workspace
@@ -40,14 +40,15 @@ def explain(
     pipeline: str | None = None,
     revisions: str | None = None,
     given: Sequence[tuple[str, str]] = (),
+    asking: Asking = NOBODY,
 ) -> list[Explanation]:
     """Explains a step (each of its combinations), at ``A..B`` from A to B, at ``REV`` there, else as the files are now."""
     if revisions and ".." in revisions:
         before_rev, _, after_rev = revisions.partition("..")
-        before = _Side(ws, load(ws, pipeline, before_rev or "HEAD", given))
-        after = _Side(ws, load(ws, pipeline, after_rev or "HEAD", given))
+        before = _Side(ws, load(ws, pipeline, before_rev or "HEAD", given, asking=asking))
+        after = _Side(ws, load(ws, pipeline, after_rev or "HEAD", given, asking=asking))
         return [_between(ws, name, before, after, before_rev or "HEAD") for name in after.named(step)]
-    side = _Side(ws, load(ws, pipeline, revisions, given))
+    side = _Side(ws, load(ws, pipeline, revisions, given, asking=asking))
     return [_from_nearest(ws, name, side) for name in side.named(step)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core import config as configuration
@@ -14,7 +14,7 @@ from gitml.core.config import Config
 from gitml.core.diagnostics import nearest
 from gitml.core.graph import Graph
 from gitml.core.graphcodec import FORMAT, Head, graph_as_json, graph_from_json, head_as_json, head_from_json, head_of
-from gitml.core.params import bind_params
+from gitml.core.params import Param, bind_params
 from gitml.core.protocols import Entry, Source
 from gitml.core.record import Run
 from gitml.errors import InputError
@@ -37,10 +37,21 @@ if TYPE_CHECKING:
     from gitml.core.spec import Pipeline
 
 SUFFIXES = (".yaml", ".yml")
+_NONE: Mapping[str, str] = {}
 
 
 class UnknownPipelineError(InputError):
     """No pipeline is called so, or none is meant when no name is given."""
+
+
+class Asking(NamedTuple):
+    """The secret parameters that a person is to be asked for, and how; `ask` gives None where there is nobody."""
+
+    names: Sequence[str] = ()
+    ask: Callable[[str], str | None] = lambda name: None
+
+
+NOBODY = Asking()
 
 
 class Loaded(NamedTuple):
@@ -85,8 +96,14 @@ def load(
     source: CommitSource | WorkTree | None = None,
     *,
     allow_disabled: bool = False,
+    sealed: Mapping[str, str] = _NONE,
+    asking: Asking = NOBODY,
 ) -> Loaded:
-    """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound."""
+    """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound.
+
+    Secret parameters have the seals of the values that are given here, else those in `sealed`, with which they can be planned.
+    Those that `asking` names are asked for.
+    """
     ws.objects.start()
     source = source or open_source(ws, rev)
     here = project_here(ws, source)
@@ -96,7 +113,7 @@ def load(
     memo = _memo(entry, path, config)
     graph_kind = f"graph-{FORMAT}"
     head, parsed = _head(ws, source, entry, path, config, memo)
-    params = bind_params(head.params, given)
+    params = bind_params(head.params, given, _seals(ws, head.params, sealed, asking))
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
     warnings: tuple[str, ...] = ()
@@ -120,6 +137,16 @@ def load(
     else:
         graph = graph_from_json(kept)
     return Loaded(graph, head, config, source, recorded, warnings, project)
+
+
+def _seals(ws: Workspace, params: Mapping[str, Param], known: Mapping[str, str], asking: Asking) -> Mapping[str, str]:
+    """The seals of secret parameters, as far as there are any."""
+    if not asking.names and not any(param.secret for param in params.values()):
+        return _NONE
+    from gitml.flow.secrets import ask_for, seals_of  # which few pipelines need
+
+    ask_for(ws, params, *asking)
+    return {**known, **seals_of(ws, params)}
 
 
 def _memo(entry: Entry, path: str, config: Config) -> str:
@@ -176,7 +203,7 @@ def offers(ws: Workspace, rev: str | None) -> list[Offer]:
     return found
 
 
-def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> Loaded:
+def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False, asking: Asking = NOBODY) -> Loaded:
     """What a run ran, again: the pipeline at its commit, with the parameter values and modules that its record has.
 
     InputError for a module that was disabled since, unless that is allowed.
@@ -185,11 +212,11 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False) -> L
         from gitml.flow.using import check_recorded
 
         check_recorded(ws, CommitSource(ws.objects, run.commit), run.modules, allow_disabled=allow_disabled)
-    return load_run(ws, run)
+    return load_run(ws, run, asking)
 
 
-def load_run(ws: Workspace, run: Run) -> Loaded:
-    """What a run runs, its modules as it has them, whatever became of them."""
+def load_run(ws: Workspace, run: Run, asking: Asking = NOBODY) -> Loaded:
+    """What a run runs, its modules as it has them, whatever became of them; secret parameters as given here, else their seals."""
     source = CommitSource(ws.objects, run.commit)
     entry = source.lookup(run.path)
     if entry is None:
@@ -201,7 +228,8 @@ def load_run(ws: Workspace, run: Run) -> Loaded:
         parsed = _renamed(parsed, run.pipeline)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
-    graph = graph_of(ws, parsed, {**defaults, **run.params}, contents)
+    params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, asking)}
+    graph = graph_of(ws, parsed, params, contents)
     return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules, project=project)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 from gitml.core.protocols import Executor
 from gitml.core.record import Run
 from gitml.errors import BusyError, RemoteError
 from gitml.flow.executors import Executors, is_local
 from gitml.flow.journal import Journal
 from gitml.flow.local import make_executor
+from gitml.flow.planning import Planner
 from gitml.flow.recording import Evidence, record_run
 from gitml.flow.recovery import recover
 from gitml.flow.schedule import Assignment, Scheduler
+from gitml.redaction import keep_secret, redacted, secret_in_file
 from gitml.store.locks import Locks
 
 
@@ -42,6 +46,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         assert cluster is not None
         return planner.clusters.executor(cluster, task.run.id)
 
+    _hide_tokens(planner)
     executors = Executors(make)
     scheduler = Scheduler(task, executors, journal, indices)
     try:
@@ -55,7 +60,10 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         planner.clusters.forsake()
         # what was made is kept and recorded, so that the same command goes on from there
         run = task.run._replace(
-            status="failed", ended=ws.now(), steps=tuple(scheduler.give_up(error.message)), error=error.message
+            status="failed",
+            ended=ws.now(),
+            steps=tuple(scheduler.give_up(error.message)),
+            error=redacted(error.message),
         )
         record_run(ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config)
         journal.close()
@@ -65,3 +73,12 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         scheduler.release()
     journal.close()
     return run, recorded
+
+
+def _hide_tokens(planner: Planner) -> None:
+    """Has the tokens of clusters masked wherever steps write them: their files can be read by steps of this machine."""
+    for target in planner.config.targets.values():
+        if target.token is not None:
+            token = secret_in_file(os.path.expanduser(target.token))
+            if token is not None:
+                keep_secret(token)

@@ -108,6 +108,12 @@ class Planner:
 
     def _obstacle(self, step: GraphStep, *, foresee: bool) -> Problem | None:
         """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""
+        if step.secrets:
+            from gitml.flow.secrets import problem_with_step
+
+            problem = problem_with_step(self.ws, self.graph, step)
+            if problem is not None:
+                return problem
         target = self.config.target(self.target(step))
         if target is not None:
             if step.gang[0] > 1 and step.network != FULL:

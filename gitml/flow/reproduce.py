@@ -6,11 +6,13 @@ import json
 from typing import Any, NamedTuple
 
 from gitml.core.environment import description_or_none
+from gitml.core.events import Note
 from gitml.core.record import Run, StepRun
+from gitml.core.secrets import is_seal
 from gitml.errors import InputError
 from gitml.flow.availability import Availability
 from gitml.flow.comparing import compare_outputs
-from gitml.flow.load import load_recorded
+from gitml.flow.load import NOBODY, Asking, load_recorded
 from gitml.flow.request import Emit, RunRequest
 from gitml.flow.run import run_pipeline
 from gitml.flow.stop import StopSignal
@@ -18,6 +20,7 @@ from gitml.history.runs import LATEST, Found, find_run
 from gitml.ledger.layout import record_folder
 from gitml.workspace import Workspace
 
+_OTHERWISE = "is not known to have the value of the run: its digest differs, as with another value or in another clone"
 TAG = "reproduction"  # of runs that reproduce another
 
 
@@ -57,10 +60,19 @@ def find_original(ws: Workspace, text: str) -> Found:
 
 
 def reproduce(
-    ws: Workspace, original: Run, emit: Emit, stop: StopSignal, *, allow_disabled: bool = False
+    ws: Workspace,
+    original: Run,
+    emit: Emit,
+    stop: StopSignal,
+    *,
+    allow_disabled: bool = False,
+    asking: Asking = NOBODY,
 ) -> Reproduction:
     """Runs what `original` recorded again, every step, and records the verdict beside it."""
-    loaded = load_recorded(ws, original, allow_disabled=allow_disabled)
+    loaded = load_recorded(ws, original, allow_disabled=allow_disabled, asking=asking)
+    others = [name for name, value in loaded.graph.params.items() if is_seal(value) and value != original.params[name]]
+    for name in others:
+        emit(Note("warning", f"secret parameter {name} {_OTHERWISE}"))
     request = RunRequest(
         wanted=original.selected,
         reuse=False,
@@ -73,6 +85,7 @@ def reproduce(
     if run.status == "cancelled":
         raise InputError("the reproduction was cancelled, so there is no verdict")
     differences, notes = _compared(ws, original, run)
+    notes = [*(f"secret parameter {name} {_OTHERWISE}" for name in others), *notes]
     identical = not differences and run.status == original.status
     verdict = {
         "run": run.id,

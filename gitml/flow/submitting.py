@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 
 from gitml import __version__
@@ -80,6 +81,7 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
     if not plan.runs_something():
         ident.answer()
         return None
+    _refuse_secrets(loaded, names, target)
     with closing(connect(target, ws.environ)) as cluster:
         _refuse_unsatisfiable(cluster, loaded, plan, request.on)
         jobs = Jobs(cluster)
@@ -104,6 +106,17 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
                             discard(cluster, *ahead)
                     raise
     return submission
+
+
+def _refuse_secrets(loaded: Loaded, names: Sequence[str], target: Target) -> None:
+    """InputError for secret parameters: what is submitted lies on the disk of the head, and Ray shows it to all who may ask."""
+    secret = [step for step in names if loaded.graph.steps[step].secrets]
+    if secret:
+        param = loaded.graph.steps[secret[0]].secrets[0][0]
+        raise InputError(
+            f"step {secret[0]!r} uses the secret parameter {param!r}, and a run that is submitted keeps no secrets",
+            hint=f"gitml run --on {target.name} sends it in memory; or have env pass a variable of the cluster's machines on",
+        )
 
 
 def _has_taken(jobs: Jobs, submission: Submission, error: UnsureError) -> bool:

@@ -14,6 +14,7 @@ from gitml.core.action import Action
 from gitml.core.building import IN
 from gitml.core.digest import Digest
 from gitml.core.record import Run
+from gitml.core.secrets import seals_shown
 from gitml.history.runs import read_run
 from gitml.history.things import (
     Thing,
@@ -117,7 +118,9 @@ class _Walk:
             found.append(module_thing(action.module, module_name(action.module, run)))
         else:
             found += [file_thing(code.path, code.oid, thing.commit) for code in action.code]
-        found += [Thing(f"param:{name}={value!r}", "param", name, str(value)) for name, value in action.params]
+        found += [
+            Thing(f"param:{name}={value!r}", "param", name, seals_shown(str(value))) for name, value in action.params
+        ]
         return found
 
     def input_artifact(self, digest: Digest, run: Run | None) -> Thing:

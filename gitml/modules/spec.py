@@ -15,6 +15,7 @@ from gitml.core.parse import SHELLS, PipelineReader
 from gitml.core.parseconfinement import network_in, sandbox_in
 from gitml.core.resources import ONE_CPU, Resources
 from gitml.core.spec import Port
+from gitml.core.wiring import NOT_IN_PATHS, NOT_IN_WORDS
 from gitml.core.yamldoc import Node, read_yaml
 from gitml.errors import InputError
 from gitml.modules.places import MODULE_FILE
@@ -91,6 +92,10 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
     if reader.diagnostics:
         raise SpecError(reader.diagnostics)
     return spec
+
+
+def _is_secret(ref: Ref, spec: ModuleSpec) -> bool:
+    return ref.space == "params" and ref.name in spec.params and spec.params[ref.name].secret
 
 
 class _ModuleReader(PipelineReader):
@@ -189,7 +194,10 @@ class _ModuleReader(PipelineReader):
             for ref in word:
                 if isinstance(ref, Ref):
                     used.add((ref.space, ref.name))
-                    self.check_ref(ref, self.expression_place(given["run"], number), spaces)
+                    place = self.expression_place(given["run"], number)
+                    self.check_ref(ref, place, spaces)
+                    if not spec.shell and _is_secret(ref, spec):
+                        self.report(place, NOT_IN_WORDS.format(ref=ref, name=ref.name.upper()))
                     number += 1
         only_params: dict[str, Mapping[str, object]] = {"params": spec.params}
         elsewhere = [(port.path, "outputs") for port in spec.outputs] + [(t or (), "env") for _, t in spec.env]
@@ -197,6 +205,8 @@ class _ModuleReader(PipelineReader):
             for ref in template:
                 if isinstance(ref, Ref):
                     self.check_ref(ref, given[key], only_params)
+                    if key != "env" and _is_secret(ref, spec):
+                        self.report(given[key], NOT_IN_PATHS.format(ref=ref))
         if self.diagnostics or spec.shell:
             return  # a script may use the variables GITML_INPUT_… and GITML_OUTPUT_…
         for space, ports in (("inputs", spec.inputs), ("outputs", outputs)):

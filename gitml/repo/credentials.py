@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gitml.errors import TrustError
+from gitml.redaction import keep_secret
 from gitml.repo.git import Location, git, git_status
 
 
@@ -33,6 +34,7 @@ def ask(location: Location, url: str) -> Credential:
     parts = urlsplit(url)
     host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     if parts.username is not None and parts.password is not None:
+        keep_secret(unquote(parts.password))
         return Credential(parts.scheme, host, unquote(parts.username), unquote(parts.password))
     question = {"protocol": parts.scheme, "host": host, "path": parts.path.lstrip("/")}
     if parts.username is not None:
@@ -45,6 +47,7 @@ def ask(location: Location, url: str) -> Credential:
             where=f"{parts.scheme}://{host}",
             hint="let Git keep them: git config credential.helper store, then git fetch once",
         )
+    keep_secret(answer["password"])
     return Credential(parts.scheme, host, answer["username"], answer["password"])
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gitml.core.words import safe
 from gitml.errors import GitmlError
+from gitml.redaction import redacted
 
 
 class Told(NamedTuple):
@@ -33,7 +34,12 @@ _TITLES = {
 
 
 def told(error: Exception) -> Told:
-    """The words for an error: of gitml's own with where and how to mend it, of others as what they are."""
+    """The words for an error, without secrets: of gitml's own with where and how to mend it, of others as what they are."""
+    found = _told(error)
+    return found._replace(message=redacted(found.message), hint=redacted(found.hint))
+
+
+def _told(error: Exception) -> Told:
     if isinstance(error, GitmlError):
         where = f" ({safe(error.where)})" if error.where else ""
         return Told(_TITLES.get(error.code, "Error"), f"{safe(error.message)}{where}", safe(error.hint or ""))

@@ -65,9 +65,11 @@ class Project:
         assert code is None or done.code == code, f"gitml {' '.join(args)} gave {done.code}\n{done.out}\n{done.err}"
         return done
 
-    def run(self, *args: str, code: int | None = 0, cwd: Path | None = None) -> dict[str, Any]:
+    def run(
+        self, *args: str, code: int | None = 0, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """``gitml run --json``."""
-        result: dict[str, Any] = self.do("run", "--json", *args, code=code, cwd=cwd).json
+        result: dict[str, Any] = self.do("run", "--json", *args, code=code, cwd=cwd, env=env).json
         return result
 
     def outcomes(self, *args: str, code: int | None = 0, cwd: Path | None = None) -> dict[str, str]:

@@ -73,6 +73,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "an empty module": {"module": ""},
     "more nodes": {"gang": (2, 1)},
     "more processes": {"gang": (1, 2)},
+    "a secret parameter": {"secrets": (("token", "secret:hmac-sha256:" + "5" * 64),)},
     "what an older gitml made": {"format": 1},
 }
 

@@ -42,7 +42,7 @@ OWNERS = {
 # What core may import besides itself, gitml.errors and yaml: computing and notation; no files, processes, clocks or chance.
 PURE = frozenset(
     """__future__ abc ast base64 binascii bisect collections contextlib copy csv dataclasses decimal difflib enum fnmatch fractions functools
-    graphlib hashlib heapq itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
+    graphlib hashlib heapq hmac itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
     textwrap tokenize types typing unicodedata zlib""".split()
 )
 # Of os, core may use what computes on strings.
@@ -163,7 +163,7 @@ def test_core_imports_nothing_that_touches_the_world() -> None:
         for imported in imports(module)
         if imported.split(".")[0] not in PURE | {"os", "yaml"}
         and not within(imported, "gitml.core")
-        and imported != "gitml.errors"
+        and imported not in ("gitml.errors", "urllib.parse")
     ]
     assert wrong == []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from gitml.cli.loading import parse_given, set_option
+from gitml.cli.loading import ask_person, parse_given, secret_option, set_option
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe, safe_line
 from gitml.errors import InputError
@@ -25,15 +25,26 @@ _WORDS = {"reuse": "is reused", "run": "runs", "unknown": "may run", "blocked": 
 @click.option("-p", "--pipeline", metavar="NAME", help="The pipeline; default: the project's.")
 @click.option("--diff", is_flag=True, help="Show how each file of code changed, line by line.")
 @set_option
-def command(session: Session, words: tuple[str, ...], pipeline: str | None, diff: bool, given: tuple[str, ...]) -> int:
+@secret_option
+def command(
+    session: Session,
+    words: tuple[str, ...],
+    pipeline: str | None,
+    diff: bool,
+    given: tuple[str, ...],
+    secrets: tuple[str, ...],
+) -> int:
     """Tell what makes STEP run again: the files, parameters, inputs, packages and words that differ, by name and value.
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
     """
     from gitml.flow.explaining import explain
+    from gitml.flow.load import Asking
 
     asked = _meant(session.ws, words, pipeline)
-    found = explain(session.ws, asked.step, asked.pipeline, asked.revisions, parse_given(given))
+    found = explain(
+        session.ws, asked.step, asked.pipeline, asked.revisions, parse_given(given), Asking(secrets, ask_person)
+    )
     if session.json:
         session.show_json({"steps": [_as_data(item) for item in found]})
         return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.loading import parse_given
+from gitml.cli.loading import ask_person, parse_given, secret_option
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import safe, safe_line
 from gitml.cli.words import columns, duration, number
@@ -28,16 +29,24 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="DIR")
 @click.option("-I", "--input", "inputs", metavar="PORT=PATH", multiple=True, help="Bind an input; may be repeated.")
 @click.option("-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter; may be repeated.")
+@secret_option
 @click.option(
     "--out", metavar="DEST", help="The folder for the outputs; default: NAME-out. What it has of them is replaced."
 )
-def run(session: Session, folder: str, inputs: tuple[str, ...], given: tuple[str, ...], out: str | None) -> int:
+def run(
+    session: Session,
+    folder: str,
+    inputs: tuple[str, ...],
+    given: tuple[str, ...],
+    secrets: tuple[str, ...],
+    out: str | None,
+) -> int:
     """Try the module in DIR alone, as it lies there: in a sandbox, with files from anywhere as its inputs.
 
     Nothing is recorded and nothing is reused.
     """
     ws = session.ws
-    loaded = _load(ws, folder, dict(parse_given(inputs)), parse_given(given))
+    loaded = _load(ws, folder, dict(parse_given(inputs)), parse_given(given), secrets)
     (step,) = loaded.graph.steps.values()
     decision, environment = _decide(ws, loaded, step)
     finished = _perform(session, ws, loaded, step, decision, environment)
@@ -57,7 +66,9 @@ def run(session: Session, folder: str, inputs: tuple[str, ...], given: tuple[str
     return DONE if finished.outcome == "done" else FAILED
 
 
-def _load(ws: Workspace, folder: str, inputs: dict[str, str], given: list[tuple[str, str]]) -> Loaded:
+def _load(
+    ws: Workspace, folder: str, inputs: dict[str, str], given: list[tuple[str, str]], secrets: Sequence[str]
+) -> Loaded:
     """A pipeline of one step that uses the module."""
     from gitml.core.building import build_graph
     from gitml.core.expression import Ref
@@ -66,6 +77,7 @@ def _load(ws: Workspace, folder: str, inputs: dict[str, str], given: list[tuple[
     from gitml.core.params import bind_params
     from gitml.core.spec import Pipeline, Place, ResolvedModule, Step, Use
     from gitml.flow.load import Loaded, read_config
+    from gitml.flow.secrets import ask_for, seals_of
     from gitml.modules.bench import lay_out
     from gitml.modules.spec import FILE
     from gitml.repo.source import CommitSource
@@ -77,13 +89,18 @@ def _load(ws: Workspace, folder: str, inputs: dict[str, str], given: list[tuple[
     finally:
         worktree.close()
     name = laid.spec.name
-    params = tuple(bind_params(laid.spec.params, given).items())
+    ask_for(ws, laid.spec.params, secrets, ask_person)
+    values = bind_params(laid.spec.params, given, seals_of(ws, laid.spec.params))
+    secret = {param: declared for param, declared in laid.spec.params.items() if declared.secret}
+    params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
     use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params, None)
     places = {port: (place,) for port, place in laid.inputs.items()}
     step = Step(name=name, place=Place(1, 1), words=(), use=use)
-    pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params={}, inputs=places, steps={name: step})
+    pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params=secret, inputs=places, steps={name: step})
     pipeline = with_modules(pipeline, {name: laid.spec})
-    graph = build_graph(pipeline, {}, {name: ResolvedModule(laid.content, laid.spec)})
+    graph = build_graph(
+        pipeline, {param: values[param] for param in secret}, {name: ResolvedModule(laid.content, laid.spec)}
+    )
     return Loaded(graph, head_of(pipeline), config, CommitSource(ws.objects, laid.commit))
 
 
@@ -105,6 +122,7 @@ def _perform(
     from gitml.core.protocols import Task, TaskFinished
     from gitml.execute.removal import remove_tree
     from gitml.flow.local import local_capacity, make_executor
+    from gitml.flow.secrets import values_for
     from gitml.store.locks import Locks
 
     capacity = local_capacity(ws, loaded.config, 1)
@@ -122,7 +140,7 @@ def _perform(
     with Stopping(quiet=session.quiet) as stopping:
         try:
             said = ("try", decision.action, environment, step.resources, step.timeout, step.strict, log)
-            executor.submit(Task(*said, network=step.network))
+            executor.submit(Task(*said, network=step.network, secrets=values_for(ws, step.secrets)))
             asked = 0
             while True:
                 for event in executor.wait(0.1):

@@ -7,7 +7,7 @@ import sys
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.loading import recover_killed
+from gitml.cli.loading import ask_person, recover_killed, secret_option
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
 
@@ -15,7 +15,8 @@ from gitml.cli.terminal import paint, safe
 @verb("reproduce", json=True)
 @click.argument("run", required=False, default="latest")
 @click.option("--allow-disabled", is_flag=True, help="Use modules that were disabled since; it is recorded.")
-def command(session: Session, run: str, allow_disabled: bool) -> int:
+@secret_option
+def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str, ...]) -> int:
     """Run what RUN recorded again, every step in a clean sandbox, and compare output by output.
 
     Exits with 0 when all is identical and with 1 where something differs; the verdict is recorded beside the run.
@@ -23,6 +24,7 @@ def command(session: Session, run: str, allow_disabled: bool) -> int:
     from gitml.cli.narrating import narrator_for
     from gitml.cli.stopping import Stopping
     from gitml.errors import InputError
+    from gitml.flow.load import Asking
     from gitml.flow.reproduce import find_original, reproduce
 
     recover_killed(session.ws)
@@ -32,7 +34,14 @@ def command(session: Session, run: str, allow_disabled: bool) -> int:
     narrator = narrator_for(session)
     with Stopping(quiet=session.quiet) as stopping:
         try:
-            verdict = reproduce(session.ws, found.run, narrator, stopping.stop, allow_disabled=allow_disabled)
+            verdict = reproduce(
+                session.ws,
+                found.run,
+                narrator,
+                stopping.stop,
+                allow_disabled=allow_disabled,
+                asking=Asking(secrets, ask_person),
+            )
         except InputError:
             if stopping.stop.level:
                 return stopping.exit_code

@@ -38,6 +38,9 @@ def command(
         raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
     if detach and not dry_run:
         check_to_run(wanted, manner, on)
+        if wanted.secrets:
+            load_to_run(session.ws, wanted, manner, on)  # what it asks for the other process finds in its environment
+            session.ws.leave()
         from gitml.cli.detaching import detach as start_detached
 
         return start_detached(session)

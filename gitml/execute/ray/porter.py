@@ -275,6 +275,8 @@ def _task_of(order: Order) -> Task:
     return Task(
         *(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent),
         network=job.network,
+        secrets=job.secrets,
+        masked=job.masked,
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.diagnostics import SpecError
 from gitml.core.params import ParamError, text_of
+from gitml.core.secrets import is_seal
 from gitml.errors import GitmlError
 from gitml.flow.hooks.proof import proof_of
 from gitml.flow.hooks.pushed import Update, new_commits, tip_of
@@ -80,11 +81,20 @@ def _has_run(ws: Workspace, commit: str, pipeline: str) -> bool:
 def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | None, str] | None:
     """(step, why) of the first step without a result; None when every step has one."""
     try:
-        return proof_of(ws, load(ws, name, None, source=source)).missing
+        loaded = load(ws, name, None, source=source)
+        missing = proof_of(ws, loaded).missing
+        if missing is not None and any(is_seal(value) for value in loaded.graph.params.values()):
+            # those of this clone show what is known, without the values
+            tried = [
+                proof_of(ws, load(ws, name, None, given, source=source, sealed=seals)).missing
+                for given, seals in _given_before(ws, name)
+            ]
+            return None if None in tried else next(iter(tried), missing)
+        return missing
     except ParamError as error:
-        for given in _given_before(ws, name):
+        for given, seals in _given_before(ws, name):
             try:
-                if proof_of(ws, load(ws, name, None, given, source=source)).missing is None:
+                if proof_of(ws, load(ws, name, None, given, source=source, sealed=seals)).missing is None:
                     return None
             except GitmlError:
                 continue
@@ -93,8 +103,11 @@ def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | 
         return None, f"{error.where}: {error.message}" if error.where else error.message
 
 
-def _given_before(ws: Workspace, pipeline: str) -> Iterator[list[tuple[str, str]]]:
+def _given_before(ws: Workspace, pipeline: str) -> Iterator[tuple[list[tuple[str, str]], dict[str, str]]]:
+    """The values that recorded runs were given, and the seals of secret ones."""
     from gitml.history.runs import read_run
 
     for row in ws.index.runs(pipeline=pipeline, status="succeeded", limit=_TRIED):
-        yield [(name, text_of(value)) for name, value in read_run(ws, row.id).params.items()]
+        params = read_run(ws, row.id).params
+        given = [(name, text_of(value)) for name, value in params.items() if not is_seal(value)]
+        yield given, {name: str(value) for name, value in params.items() if is_seal(value)}

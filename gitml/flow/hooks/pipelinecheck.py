@@ -13,7 +13,7 @@ from gitml.core.config import HOST, Config
 from gitml.core.diagnostics import Diagnostic, SpecError
 from gitml.core.graph import Graph, GraphStep
 from gitml.core.graphcodec import head_of
-from gitml.core.params import Param
+from gitml.core.params import Param, bind_params
 from gitml.core.parse import parse_pipeline
 from gitml.core.protocols import Source
 from gitml.core.spec import Pipeline
@@ -82,7 +82,7 @@ def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config
         return Checked((Diagnostic(path, 1, 1, error.message),))
     project = project_of_file(path)
     files = FolderSource(source, project) if project else source
-    if all(param.default is not None for param in pipeline.params.values()):
+    if all(param.default is not None or param.secret for param in pipeline.params.values()):
         missing = tuple(_missing(ws, files, graph, pipeline, text))
     else:
         missing = ()  # paths may depend on a value that only a run is given
@@ -90,8 +90,10 @@ def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config
 
 
 def _values(pipeline: Pipeline) -> dict[str, Scalar]:
-    return {
-        name: _stand_in(param) if param.default is None else param.default for name, param in pipeline.params.items()
+    return bind_params({name: param for name, param in pipeline.params.items() if param.secret}, ()) | {
+        name: _stand_in(param) if param.default is None else param.default
+        for name, param in pipeline.params.items()
+        if not param.secret
     }
 
 

@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from gitml.core.action import Action
-from gitml.core.words import count, duration, size
+from gitml.core.words import count, duration, number, size
 from gitml.history.facts import Facts
 from gitml.history.things import Thing
 from gitml.history.when import moment
@@ -59,6 +59,6 @@ def _tell_action(text: Text, action: Action, inks: Mapping[str, Style]) -> None:
         text.append("\nparameters\n", style=inks["head"])
         for name, value in action.params:
             text.append(f"{plain(name)}", style=inks["plain"])
-            text.append(f" = {plain(str(value))}\n", style=inks["held"])
+            text.append(f" = {plain(number(value))}\n", style=inks["held"])
     taken = count(len(action.inputs), "input")
     text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", style=inks["dim"])

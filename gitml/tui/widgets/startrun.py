@@ -122,6 +122,15 @@ class StartRun(ModalScreen[list[str] | None]):
         box = self.query_one("#fields", VerticalScroll)
         await box.remove_children()
         for param in offer.head.params.values():
+            if param.secret:
+                box.mount(
+                    Horizontal(
+                        Label(Text(plain(param.name)), classes="field-name"),
+                        Label(Text(f"secret: from GITML_SECRET_{param.name.upper()}"), classes="field-help"),
+                        classes="field",
+                    )
+                )
+                continue
             value = self.params.get(param.name, param.default)
             told = "" if value is None else _written(value)
             box.mount(
