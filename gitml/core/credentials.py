@@ -35,6 +35,8 @@ def credentials_in(environ: Mapping[str, str]) -> dict[str, str]:
 def has_credential_name(name: str) -> bool:
     """Whether a variable of this name holds a credential, whatever it looks like."""
     upper = name.upper()
+    if upper.startswith("GITML_SECRET_"):
+        return True
     return _NAME.search(upper) is not None and _ABOUT.search(upper) is None
 
 

@@ -202,7 +202,7 @@ class _SeenFromAfar(Clusters):
         try:
             return super().environment(target, wish, name, text, programs)
         except RemoteError:
-            return environment_of({"kind": "not known here", "target": target.name, "programs": list(programs)}, text)
+            return environment_of({"kind": "not known here", "target": target.name, "asked": list(programs)}, text)
 
 
 def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:

@@ -146,7 +146,7 @@ class Hoard:
             "GITML_TRUST": "places,run",
         }
         git = self.project.repo.git
-        git("init", "-q", "--bare", str(self.bare))
+        git("init", "-q", "--bare", "--initial-branch=main", str(self.bare))
         git("remote", "add", "origin", str(self.bare))
         git("remote", "add", "far", f"https://user:{GIT['remote']}@{NOWHERE}/far.git")
         git("config", "lfs.url", f"https://user:{GIT['lfs']}@{NOWHERE}/lfs")
@@ -160,6 +160,7 @@ class Hoard:
         self.used.add(next(word for word in words if not word.startswith("-")))
         assert shown(LINES, done.out) == [], f"{name}: on stdout"
         assert shown(LINES, done.err) == [], f"{name}: on stderr"
+        assert done.code != 70, f"{name}: {done.err}"
         if "-v" not in words:
             assert "Traceback" not in done.err, f"{name}: {done.err}"
         self.said.append((name, done))
@@ -226,14 +227,15 @@ def test_none_is_found_after_every_command(hoard: Hoard) -> None:
         "module.yaml": "name: lab/tell\nversion: 1.0.0\nrun: python3 tell.py\ncode: [tell.py]\n",
         "tell.py": "print(1)\n",
     }
-    hoard.project.repo.write({f"mod/{name}": text for name, text in module.items()})
+    hoard.project.repo.commit("a module", {f"mod/{name}": text for name, text in module.items()})
+    hoard.project.repo.git("push", "-q", "origin", "main")
     url = f"https://user:{GIT['clone']}@{NOWHERE}/x.git"
     commands: Sequence[Sequence[str]] = (
         *((word, "main") for word in ("plan", "status", "dag")),
         *(("explain", "main", "told", *more) for more in ((), ("--diff",), ("--json",))),
         *(("run", "main", *more) for more in (("-n",), ("--no-reuse",), ("--detach", "--no-reuse"), ("-S", "exit=x"), ("-S", "no=1"))),
         *(("run", "main", option, BY_NAME["GITHUB_TOKEN"]) for option in ("-m", "--tag", "--experiment")),
-        *(("run", "main", "-S", f"exit={value}") for value in ALL if "\n" not in value),
+        *(("run", "main", "-S", f"exit={value}") for value in (*BY_NAME.values(), *BY_URL.values(), *BY_SHAPE.values())),
         ("run", "main", "-S", f"token={SECRET_PARAMS['GITML_SECRET_TOKEN']}"),
         ("run", "main", "--secret", f"token={SECRET_PARAMS['GITML_SECRET_TOKEN']}"),
         ("run", "main", "--secret", "token"), ("run", "far"), ("run", "main", "--on", "big"), ("-v", "submit", "far"),
@@ -245,7 +247,7 @@ def test_none_is_found_after_every_command(hoard: Hoard) -> None:
         ("push", "origin"), ("push", "far"), ("push", url), ("-v", "push", url, "--json"), ("fetch", "origin"), ("fetch", "far"), ("fetch", url), ("pull", "origin"),
         ("pull", "far"), ("-v", "pull", url), ("module", "publish", "mod"), ("module", "list"), ("module", "show", "lab/tell"), ("module", "push"),
         ("module", "run", "mod", "--out", str(hoard.folder / "out")), ("module", "pull"), ("remotes",), ("remotes", "--json"),
-        ("du",), ("gc", "-n"), ("gc",), ("fsck",), ("fsck", "--deep"), ("fsck", "--repair"), ("fsck", "--remote"), ("init",), ("init", "--remote", "far"), ("init", "--remote", url),
+        ("du",), ("gc", "-n"), ("gc",), ("fsck",), ("fsck", "--deep"), ("fsck", "--repair"), ("fsck", "--remote", "file"), ("init",), ("init", "--remote", "far"), ("init", "--remote", url),
         ("clone", url, str(hoard.folder / "no")), ("clone", str(hoard.bare), str(clone)), ("doctor",), ("doctor", "--json"), ("config",), ("config", "--json"),
         ("hooks", "status"), ("hooks", "install"), ("hooks", "run", "pre-commit"), ("hooks", "run", "post-merge", "0"), ("hooks", "uninstall"), ("completion", "bash"),
         ("demo", str(hoard.folder / "demo")), ("-v", "nonsense"), ("nonsense", "--json"),

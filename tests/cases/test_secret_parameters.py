@@ -45,6 +45,19 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "p", FILES)
 
 
+LOOK = """
+import glob, hashlib, os, sys
+value = os.environ["API_TOKEN"].encode()
+found = 0
+for name in glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        found += value in open(name, "rb").read()
+    except OSError:
+        continue
+open(sys.argv[1], "w").write(f"{found} {hashlib.sha256(value).hexdigest()}")
+"""
+
+
 def digest_of(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
@@ -217,6 +230,21 @@ def test_a_secret_is_no_word_of_a_command_and_no_part_of_a_path(tmp_path: Path, 
     assert VALUE not in done.err
 
 
+def test_no_process_has_it_among_its_arguments(tmp_path: Path) -> None:
+    text = """
+params: {token: {secret: true}}
+steps:
+  s:
+    shell: sh
+    env: {API_TOKEN: "${{ params.token }}"}
+    run: true ${{ params.token }}; python3 look.py ${{ outputs.o }}
+    outputs: {o: file}
+"""
+    project = Project(tmp_path / "p", {"pipelines/p.yaml": text, "look.py": LOOK})
+    run = project.run(env=GIVEN)
+    assert project.content(run, "s", "o").decode() == f"0 {digest_of(VALUE)}"
+
+
 def test_names_that_fold_to_one_variable_get_numbers(tmp_path: Path) -> None:
     text = """
 params: {api-key: {secret: true}, api_key: {secret: true}}
@@ -298,3 +326,17 @@ def test_the_gate_of_a_push_knows_what_was_run_without_the_value(project: Projec
     project.repo.git("commit", "-qam", "another step", env=project.env)
     with pytest.raises(AssertionError, match=r"has not run: p, step fetch \(command "):
         project.repo.git("push", "-q", "origin", "main", env=project.env)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+@pytest.mark.timeout(300)
+def test_a_machine_of_a_cluster_gets_it_in_memory_alone(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p", {**FILES, "gitml.yaml": "targets:\n  own: {ray: local, cpus: 2}\n"})
+    ray = tmp_path / "ray"
+    ray.mkdir()
+    env = {**GIVEN, "TMPDIR": str(ray), "HOME": str(tmp_path / "home")}
+    run = project.run("--on", "own", env=env)
+    assert project.content(run, "fetch", "o").decode().split()[0] == digest_of(VALUE)
+    assert "*** and Bearer *** and *** and ***" in project.do("logs", run["run"], "fetch").out
+    assert holders([VALUE], tmp_path) == {}
