@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gitml.consent.consent import Consent
 from gitml.core.protocols import Facts
 from gitml.errors import GitmlError, MachineError, machine_error
 from gitml.execute.environments import Environments
@@ -105,6 +106,11 @@ class Workspace:
     def sharing(self) -> Sharing:
         """Whom Git's settings let into the repository."""
         return sharing_at(self.location, self.environ)
+
+    @cached_property
+    def consent(self) -> Consent:
+        """What this user lets the repository do: use places that its files name, run its steps."""
+        return Consent(self.location, self.environ, self.sharing)
 
     @cached_property
     def locks(self) -> Locks:
@@ -232,9 +238,15 @@ class Workspace:
     @cached_property
     def environments(self) -> Environments:
         """What the programs of steps are."""
+        # A version manager's `python` chooses one by files where it is called, which here would be a stranger's.
+        cwd = None if self.consent.may_run() else "/"
         return Environments(
-            self.machine_facts, self.environments_folder(), self.environ, tops=self.location.worktrees()
+            self.machine_facts, self.environments_folder(), self.environ, cwd, tops=self.location.worktrees()
         )
+
+    def forget_environments(self) -> None:
+        """Has what the programs of steps are be looked at anew."""
+        self.__dict__.pop("environments", None)
 
     def environments_folder(self) -> str:
         """Where built environments are kept: for all repositories of this user, or here for one without a home to write to."""

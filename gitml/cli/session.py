@@ -12,8 +12,10 @@ import click
 
 from gitml.cli.table import LOOKING
 from gitml.cli.terminal import paint, safe
+from gitml.core.places import PLACES, RUN
 
 if TYPE_CHECKING:
+    from gitml.consent.consent import Consent
     from gitml.ledger.verifying import Refused
     from gitml.workspace import Workspace
 
@@ -21,13 +23,23 @@ if TYPE_CHECKING:
 class Session:
     """One invocation of a command. Results go to stdout, everything else to stderr, and nothing else when `quiet`.
 
-    A command that is only `looking` works in a repository that can't be written.
+    A command that is only `looking` works in a repository that can't be written. Unless it is `reaching` it uses no place that
+    the files of the repository name; see `gitml.consent`. With `trusting` nothing is asked about these.
     """
 
     def __init__(
-        self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False, looking: bool = False
+        self,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        looking: bool = False,
+        reaching: bool = False,
+        trusting: bool = False,
     ) -> None:
         self.looking = looking
+        self.reaching = reaching
+        self.trusting = trusting
         self.json = as_json
         self.quiet = quiet
         self.verbose = verbose
@@ -48,7 +60,24 @@ class Session:
         workspace.tell_of_many = self._tell_of_many
         workspace.tell_of_refused = self._tell_of_refused
         workspace.listen(lambda text: self.warn(safe(text)))
+        self.prepare(workspace.consent)
         self._workspace = workspace
+
+    def prepare(self, consent: Consent) -> None:
+        """Has it know what this command may do, and whether there is a person to ask."""
+        consent.offline = not self.reaching
+        if self.trusting:
+            consent.allow_once(PLACES, RUN)
+        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+            from gitml.cli.consenting import ask
+
+            consent.ask = ask
+
+    def reach(self) -> None:
+        """The command was told to use a place: a cluster it was given by name, remote stores it is to ask."""
+        self.reaching = True
+        if self._workspace is not None:
+            self._workspace.consent.offline = False
 
     def _tell_of_many(self, records: int) -> None:
         if not self.json:
@@ -106,16 +135,27 @@ Body = Callable[..., Any]
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def verb(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
+ALWAYS, WHEN_TOLD = "always", "when told"
+"""Whether a command may use places that the repository's files name: by itself, or when an option says so (`Session.reach`)."""
+
+
+def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body], click.Command]:
     """Makes a function a command: it gets a Session first, then its own options; what it returns is the exit code.
 
-    Adds ``-C``, ``-q`` and ``-v``, and ``--json`` where `json`. The help is the function's docstring.
+    Adds ``-C``, ``-q`` and ``-v``, ``--json`` where `json`, and ``--trust`` where it `reaches` anything. The help is the
+    function's docstring.
     """
 
     def made(body: Body) -> click.Command:
         @functools.wraps(body)
         def callback(
-            *args: Any, directory: str | None, quiet: bool, verbose: bool, as_json: bool = False, **options: Any
+            *args: Any,
+            directory: str | None,
+            quiet: bool,
+            verbose: bool,
+            as_json: bool = False,
+            trusting: bool = False,
+            **options: Any,
         ) -> Any:
             if directory is not None:
                 from gitml.cli.main import change_directory
@@ -124,7 +164,14 @@ def verb(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
             context = click.get_current_context()
             before = context.obj or (False, False)  # what stood before the command's name
             looking = context.command_path.partition(" ")[2] in LOOKING
-            session = Session(as_json=as_json, quiet=quiet or before[0], verbose=verbose or before[1], looking=looking)
+            session = Session(
+                as_json=as_json,
+                quiet=quiet or before[0],
+                verbose=verbose or before[1],
+                looking=looking,
+                reaching=reaches == ALWAYS,
+                trusting=trusting,
+            )
             try:
                 return body(session, *args, **options)
             finally:
@@ -138,6 +185,9 @@ def verb(name: str, *, json: bool = False) -> Callable[[Body], click.Command]:
         ]
         if json:
             common.append(click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."))
+        if reaches:
+            told = "Allow this command all that the repository names, and ask nothing."
+            common.append(click.option("--trust", "trusting", is_flag=True, help=told))
         # What is applied first stands last in the help: the common options come after the command's own.
         own = list(getattr(wrapped, "__click_params__", ()))
         wrapped.__click_params__ = []  # type: ignore[attr-defined]

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "demo": Entry("demo", "Make a small repository and walk through it"),
         "doctor": Entry("doctor", "Tell what works on this machine"),
         "config": Entry("config", "Show the settings in force"),
+        "trust": Entry("trust", "Allow a repository to use the places it names and to run its steps"),
         "hooks": Entry("hooks", "Let Git call gitml: check commits, send runs along"),
         "completion": Entry("completion", "Print the completion script of a shell"),
     },
@@ -64,10 +65,10 @@ COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for n
 # A command of a group with a dot between.
 _LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion
     metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list module.show
-    module.versions module.history module.resolve module.diff module.verify module.get module.check"""
+    module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list"""
 _CHANGING = """run submit collect cancel reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall hooks.run
     module.publish module.deprecate module.disable module.enable module.set-default module.pull module.push module.rebuild
-    module.init module.run"""
+    module.init module.run trust.allow trust.revoke"""
 
 LOOKING = frozenset(name.replace(".", " ") for name in _LOOKING.split())
 """What only looks at the repository, and works where it can't be written. So does `run -n`; not so `fsck --repair`."""

@@ -38,12 +38,19 @@ class Problem(NamedTuple):
     hint: str | None = None
 
 
+class Unasked(NamedTuple):
+    """Why a part of the Action is not known to who only looks, and what finds it out."""
+
+    message: str
+    hint: str | None = None
+
+
 class Parts(NamedTuple):
     """The content of a step's Action: each part, or the Problem that keeps it from being known."""
 
     inputs: Sequence[ActionInput | Pending | Problem]
     code: tuple[CodeFile, ...] | Problem
-    environment: Digest | Problem
+    environment: Digest | Problem | Unasked
     described: Mapping[
         str, Mapping[str, Any]
     ] = {}  # what environment and module are, to tell how they differ from others
@@ -116,6 +123,8 @@ def decide(
         if isinstance(part, Problem):
             return Decision(BLOCKED, part.message, hint=part.hint)
     must = forced(step, policy)
+    if isinstance(parts.environment, Unasked):
+        return Decision(UNKNOWN, parts.environment.message, hint=parts.environment.hint)
     pending = [part for part in parts.inputs if isinstance(part, Pending)]
     if pending:
         if must:
@@ -182,7 +191,7 @@ def needed_by(steps: Mapping[str, GraphStep], decisions: Mapping[str, Decision],
 def action_of(step: GraphStep, parts: Parts) -> Action:
     """The Action of a step whose parts are all known."""
     assert not isinstance(parts.code, Problem)
-    assert not isinstance(parts.environment, Problem)
+    assert not isinstance(parts.environment, (Problem, Unasked))
     return Action(
         argv=step.argv,
         shell=step.shell,

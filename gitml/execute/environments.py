@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.digest import Digest, digest_of
@@ -235,6 +236,8 @@ class Environments:
 
     def _hash_of(self, path: str) -> str:
         stat = os.stat(path)
+        if not S_ISREG(stat.st_mode):
+            raise InputError(f"{path} is no program: it is not a file", hint="mend the path")
         id = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_ctime_ns}"
         known = self._facts.fact("program", id)
         if known is None:

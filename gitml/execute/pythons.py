@@ -87,8 +87,13 @@ def _probe(path: str, machine: Mapping[str, str], cwd: str) -> list[Any]:
     if ran.returncode != 0:
         said = ran.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {ran.returncode}"]
         raise InputError(f"this Python can't be started: {said[-1]}", where=path)
-    raw: list[Any] = json.loads(ran.stdout)
-    return raw
+    try:
+        raw = json.loads(ran.stdout)
+        if [type(item) for item in raw] != [str, str, str, str, list, list]:
+            raise ValueError
+    except ValueError:
+        raise InputError("this is no Python: it does not say what it is", where=path) from None
+    return list(raw)
 
 
 def _is_script(path: str) -> bool:

@@ -21,6 +21,7 @@ class Availability:
     """Answers for one plan or run; what was found once is not looked at again.
 
     Remote stores are asked only about what is neither here nor in a record. `warnings` tell of those that could not be asked.
+    A command that only looks asks none: what a store is not known to have can't be had, and is in `unasked`.
     """
 
     def __init__(self, ws: Workspace) -> None:
@@ -29,6 +30,7 @@ class Availability:
         self.index = ws.index
         self.records = ws.records
         self.warnings: list[str] = []
+        self.unasked: set[Digest] = set()
         self._remotes: Remotes | None = None
         self._answers: dict[Digest, bool] = {}
         self._questions: list[OutputRef] | None = None
@@ -91,7 +93,10 @@ class Availability:
 
     def on_machines(self, output: OutputRef) -> bool:
         """Whether machines of a cluster may bring an output by themselves: from a remote store that is known to have it."""
-        return self._answers.get(output.digest) is not False and self.remotes.opened_says(output)
+        if self._answers.get(output.digest) is False or not self.remotes.opened_says(output):
+            return False
+        self.remotes.need_consent()
+        return True
 
     def lost(self, output: OutputRef) -> None:
         """Says that an output could not be brought after all."""
@@ -102,7 +107,12 @@ class Availability:
         if answer is None:
             if not self.remotes.specs:
                 answer = False
+            elif self.remotes.offline:
+                answer = self.remotes.says(output)
+                if not answer:
+                    self.unasked.add(output.digest)
             elif self.remotes.says(output):
+                self.remotes.need_consent()
                 answer = True
             elif self._questions is not None:
                 self._questions.append(output)

@@ -15,7 +15,7 @@ from gitml.core.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.record import Run, decode_run
 from gitml.core.result import OutputRef
 from gitml.core.steprows import rows_of
-from gitml.errors import GitmlError, IntegrityError, MachineError
+from gitml.errors import GitmlError, IntegrityError, MachineError, TrustError
 from gitml.flow.availability import Availability
 from gitml.flow.faults import Fault as Fault
 from gitml.flow.load import load_recorded
@@ -29,6 +29,7 @@ from gitml.ledger.layout import LARGEST, folder_of, parse_path, record_folder, s
 from gitml.ledger.pointers import parse_pointer
 from gitml.ledger.runs import read_run
 from gitml.ledger.verifying import is_beside
+from gitml.repo.durability import announce
 from gitml.repo.objects import Header
 from gitml.store import fsck
 from gitml.store.locks import Locks
@@ -304,7 +305,11 @@ def _brought(ws: Workspace, digest: Digest) -> str | None:
         return None
     from gitml.flow.downloading import bring
 
-    brought = bring(ws, outputs, lambda _: None, StopSignal())
+    try:
+        brought = bring(ws, outputs, lambda _: None, StopSignal())
+    except TrustError as error:
+        announce(f"{error.message}: {error.hint}")
+        return None
     if ws.store.check(digest) is not None:
         return None
     return "fetched from a remote store" if brought.here else "taken from a record"

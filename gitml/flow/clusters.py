@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import FORMAT, Environment, environment_of
+from gitml.core.places import place_of_target
 from gitml.core.plan import Problem
 from gitml.core.resources import Resources
 from gitml.errors import InputError, RemoteError
@@ -29,6 +30,23 @@ FACT = "ray-environment"
 MEANT = "ray-auto"
 LACK = "ray-lack"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
+
+
+class UnaskedError(InputError):
+    """What must be asked of a place, or looked at on this machine, is not known, and this command does not ask or look."""
+
+
+def connect_to(ws: Workspace, target: Target) -> Cluster:
+    """The cluster of a target, with the token file that the user's own settings name for it, where they do.
+
+    TrustError when this user did not allow this repository to use it, else what `execute.ray.cluster.connect` raises.
+    """
+    from gitml.execute.ray.cluster import connect
+
+    token = ws.consent.settings_of(target.ray.removeprefix("ray://")).get("token")
+    tracked = target if token is None else target._replace(token=None)
+    ws.consent.need_places([place_of_target(tracked)])
+    return connect(target if token is None else target._replace(token=token), ws.environ)
 
 
 class Clusters:
@@ -53,14 +71,15 @@ class Clusters:
             if known is not None:
                 self._asked[id] = question
                 return environment_of(known, text)
+        if self.ws.consent.offline and target.ray != LOCAL:
+            what = f"what target {target.name} has installed is not known here"
+            raise UnaskedError(what, hint="`gitml run` asks it")
         return self._ask(id, *question)
 
     def connect(self, target: Target) -> Cluster:
         """The cluster of a target, which answers what there is, and need not be joined for that."""
         if self.cluster is None:
-            from gitml.execute.ray.cluster import connect
-
-            self.cluster = connect(target, self.ws.environ)
+            self.cluster = connect_to(self.ws, target)
             self.ws.leaving.append(self.close)
             self._name = target.name
         elif target.name != self._name:

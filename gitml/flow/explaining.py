@@ -10,7 +10,7 @@ from gitml.core.digest import Digest
 from gitml.core.environment import description_or_none
 from gitml.core.explain import Change, CodeChange, changed_code
 from gitml.core.graph import GraphStep
-from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem, known_changes, open_action
+from gitml.core.plan import REUSE, Decision, Parts, Pending, Policy, Problem, Unasked, known_changes, open_action
 from gitml.errors import InputError
 from gitml.flow.load import NOBODY, Asking, Loaded, load
 from gitml.flow.planning import Planner
@@ -65,6 +65,10 @@ class _Side:
         self.graph.select([step])
         return [s.name for s in self.graph.steps.values() if step in (s.name, s.base)]
 
+    def is_unasked(self, name: str) -> bool:
+        """Whether the step's environment is not known to a command that only looks."""
+        return isinstance(self.planner.finder.environment(self.graph.steps[name]), Unasked)
+
     def action(self, name: str) -> tuple[Action, tuple[str, ...]]:
         """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
         step = self.graph.steps[name]
@@ -88,6 +92,8 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     if decision.kind == REUSE:
         assert decision.result is not None
         return Explanation(name, decision, f"run {decision.result.run[:8]}", [])
+    if side.is_unasked(name):
+        return Explanation(name, decision, None, [])
     action, waits = side.action(name)
     best: tuple[int, list[Change], str, Action] | None = None
     known = [(key, f"run {run[:8]}") for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF)]
@@ -110,6 +116,8 @@ def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) ->
     decision = after.plan.decisions[name]
     if name not in before.graph.steps:
         return Explanation(name, decision, f"{rev}, which has no step of this name", [])
+    if before.is_unasked(name) or after.is_unasked(name):
+        return Explanation(name, decision, None, [])
     old, old_waits = before.action(name)
     new, new_waits = after.action(name)
     sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}

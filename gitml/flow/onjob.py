@@ -13,6 +13,7 @@ from contextlib import suppress
 from gitml.core.config import Config
 from gitml.core.digest import Digest, hex_of
 from gitml.core.events import Event, RunFinished, StepFinished
+from gitml.core.places import PLACES, RUN
 from gitml.core.record import Run
 from gitml.core.tree import decode_tree
 from gitml.errors import MachineError
@@ -106,6 +107,7 @@ def _perform(
     for name in os.listdir(parcel):  # Ray would keep its copy for long
         remove_tree(os.path.join(parcel, name))
     try:
+        ws.consent.allow_once(PLACES, RUN)  # whoever submitted it was asked
         loaded = load_run(ws, asked.run)
         loaded = loaded._replace(config=_seen_from_here(loaded.config, asked.target))
         request = asked.request._replace(experiment=asked.run.experiment)

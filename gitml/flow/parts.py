@@ -13,12 +13,12 @@ from gitml.core.config import HOST, Target
 from gitml.core.environment import Environment
 from gitml.core.graph import Binding, GraphStep
 from gitml.core.links import LinkError, find
-from gitml.core.plan import Parts, Pending, Problem
+from gitml.core.plan import Parts, Pending, Problem, Unasked
 from gitml.core.protocols import Entry, Source
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult
 from gitml.errors import InputError
-from gitml.flow.clusters import Clusters
+from gitml.flow.clusters import Clusters, UnaskedError
 from gitml.flow.load import Loaded
 from gitml.flow.targets import target_name
 from gitml.repo.snapshot import WorkTree, WorkTreeFolder
@@ -42,7 +42,7 @@ class PartsFinder:
         self.on = on
         self.config = loaded.config
         self.modules = {module["content"]: module for module in loaded.modules.values()}
-        self.environments: dict[Any, Environment | Problem] = {}
+        self.environments: dict[Any, Environment | Problem | Unasked] = {}
         self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | Problem] = {}
         self.by_digest: dict[str, Environment] = {}
         self.imports: dict[str, Imports | Problem] = {}
@@ -64,7 +64,7 @@ class PartsFinder:
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         environment = self.environment(step)
         code = self._with_links(step, self._code(step, environment))
-        if isinstance(environment, Problem):
+        if isinstance(environment, (Problem, Unasked)):
             return Parts(inputs, code, environment)
         described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
         if step.module is not None:
@@ -76,6 +76,8 @@ class PartsFinder:
     def obstacle(self, step: GraphStep) -> Problem | None:
         """What would keep a step, all of whose parts are known, from starting on this machine."""
         environment = self.environment(step)
+        if isinstance(environment, Unasked):
+            return None
         if isinstance(environment, Problem):
             return environment
         return self.obstacles.of(step, environment, self._files(step.module))
@@ -90,8 +92,11 @@ class PartsFinder:
     def _files(self, module: str | None) -> Source:
         return self.source if module is None else TreeSource(self.ws.objects, module)
 
-    def environment(self, step: GraphStep) -> Environment | Problem:
-        """The Environment a step's programs come from."""
+    def environment(self, step: GraphStep) -> Environment | Problem | Unasked:
+        """The Environment a step's programs come from.
+
+        A program that a file of the repository names by a whole path is neither read nor started before its steps may run.
+        """
         program = step.shell or step.argv[0]
         programs: tuple[str, ...] = ()
         if not _is_among(self._files(step.module), program):
@@ -103,9 +108,18 @@ class PartsFinder:
         question = (step.module, step.environment, programs, path)
         known = (question, target and (target.name, repr(wish)))
         if known not in self.environments:
-            answer = self._told(lambda: self._find_environment(*question, target, wish))
+            answer: Environment | Problem | Unasked
+            try:
+                if target is None and program.startswith("/") and not self.ws.consent.may_run():
+                    raise UnaskedError(
+                        f"{program} is not looked at before this repository's steps may run",
+                        hint="gitml trust allow run",
+                    )
+                answer = self._told(lambda: self._find_environment(*question, target, wish))
+            except UnaskedError as error:
+                answer = Unasked(error.message, error.hint)
             self.environments[known] = answer
-            if not isinstance(answer, Problem):
+            if not isinstance(answer, (Problem, Unasked)):
                 self.by_digest[answer.digest] = answer
         return self.environments[known]
 
@@ -130,8 +144,8 @@ class PartsFinder:
             return self.clusters.environment(target, wish, name, text, programs)
         return self.ws.environments.locked(name, text, programs)
 
-    def _code(self, step: GraphStep, environment: Environment | Problem) -> tuple[CodeFile, ...] | Problem:
-        repository = None if isinstance(environment, Problem) else environment.description.get("repository")
+    def _code(self, step: GraphStep, environment: Environment | Problem | Unasked) -> tuple[CodeFile, ...] | Problem:
+        repository = None if isinstance(environment, (Problem, Unasked)) else environment.description.get("repository")
         if repository is None or step.module is not None:
             return self._told(lambda: self.code.find(step))
         imports = self._imports_of(repository)
@@ -240,6 +254,8 @@ class PartsFinder:
     def _told(self, find: Callable[[], T]) -> T | Problem:
         try:
             return find()
+        except UnaskedError:
+            raise
         except InputError as error:
             where = f" ({error.where})" if error.where else ""
             return Problem(error.message + where, error.hint)

@@ -100,11 +100,23 @@ class Planner:
         # What went bad here is made again at once, which also shows whether it can be.
         if need != NEEDED and decision.absent and decision.result is not None and here.is_spoilt(decision.result):
             decision = decided(NEEDED)
+        if decision.kind == RUN and decision.absent:
+            decision = self._unless_asked(decision)
         if decision.kind in (RUN, UNKNOWN):
             obstacle = self._obstacle(step, foresee=foresee)
             if obstacle is not None:
                 return Decision(BLOCKED, obstacle.message, hint=obstacle.hint)
         return decision
+
+    def _unless_asked(self, decision: Decision) -> Decision:
+        """Unknown where a result serves if a remote store has what is not here, and this is a command that asks none."""
+        result = self.index.result(decision.key) if decision.key is not None else None
+        absent = () if result is None else [o for o in result.outputs if o.name in decision.absent]
+        if result is None or not absent or not all(output.digest in self.availability.unasked for output in absent):
+            return decision
+        names = ", ".join(output.name for output in absent[:3])
+        reason = f"same as in run {result.run[:8]} if a remote store has {names}, else runs: `gitml run -n` asks"
+        return decision._replace(kind=UNKNOWN, reason=reason, result=result)
 
     def _obstacle(self, step: GraphStep, *, foresee: bool) -> Problem | None:
         """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""
@@ -143,6 +155,11 @@ class Planner:
         """
         target = self.config.target(self.target(step))
         return step.resources.times(step.gang[0]) if target is None else target.wanted(step.resources)
+
+    def look_again(self) -> None:
+        """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""
+        self.finder.environments.clear()
+        self.ws.forget_environments()
 
     def prepare(self, plan: Plan) -> Plan:
         """Joins the cluster that the plan needs. InputError when it can never run the plan's steps.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gitml.core.config import PATH
 from gitml.core.diagnostics import nearest
 from gitml.core.digest import Digest
+from gitml.core.places import Place, place_of_store
 from gitml.core.protocols import RemoteStore
 from gitml.core.remotes import LFS, RemoteSpec, Stored
 from gitml.core.result import OutputRef
@@ -21,6 +22,7 @@ from gitml.store.locks import Locks
 from gitml.store.remote.known import Known, PackIndexes, Source
 from gitml.workspace import Workspace
 
+_OPTIONS = ("endpoint", "account")
 _SPECS = "remotes-1"  # kind of fact: sha256 of a gitml.yaml -> its remotes
 
 
@@ -38,6 +40,7 @@ class Remotes:
         self.ws = ws
         self.troubles: list[Trouble] = []
         self._open: dict[str, RemoteStore] = {}
+        self._places: dict[str, Place | None] = {}
 
     @cached_property
     def specs(self) -> tuple[RemoteSpec, ...]:
@@ -86,9 +89,26 @@ class Remotes:
         """What is remembered of a remote."""
         return Known(self.ws.index, spec.identity)
 
+    @property
+    def offline(self) -> bool:
+        """Whether this is for a command that only looks, so that no store is asked."""
+        return self.ws.consent.offline
+
+    def need_consent(self, specs: Iterable[RemoteSpec] | None = None) -> None:
+        """TrustError unless the user lets this repository use these stores (all of them by default); see `consent`."""
+        self.ws.consent.need_places([self.place(spec) for spec in (self.specs if specs is None else specs)])
+
+    def place(self, spec: RemoteSpec) -> Place | None:
+        """What a person is asked about before a store is used; None for one that the user's own Git settings name."""
+        return self._places[spec.name] if spec.name in self._places else place_of_store(spec)
+
     def open(self, spec: RemoteSpec) -> RemoteStore:
-        """The remote store itself; InputError when a package for it is missing, RemoteError when it can't be found."""
+        """The remote store itself; InputError when a package for it is missing, RemoteError when it can't be found.
+
+        TrustError for one that this user did not allow.
+        """
         if spec.name not in self._open:
+            self.need_consent([spec])
             self._open[spec.name] = self._opened(spec)
         return self._open[spec.name]
 
@@ -97,8 +117,10 @@ class Remotes:
         return Source(self.open(spec), self.known(spec))
 
     def usable(self, specs: Iterable[RemoteSpec] | None = None) -> Iterator[tuple[RemoteSpec, Source]]:
-        """Every remote that can be opened; the others are noted as troubles."""
-        for spec in self.specs if specs is None else specs:
+        """Every remote that can be opened; the others are noted as troubles. TrustError for one that is not allowed."""
+        specs = self.specs if specs is None else tuple(specs)
+        self.need_consent(specs)
+        for spec in specs:
             if any(trouble.remote == spec.name for trouble in self.troubles):
                 continue
             try:
@@ -142,8 +164,12 @@ class Remotes:
             self._open.popitem()[1].close()
 
     def _resolved(self, spec: RemoteSpec) -> RemoteSpec:
+        """With what only this machine tells: the place of Git LFS, and what the user's own settings say of a store."""
         if spec.scheme != LFS:
-            return spec
+            own = {word: value for word, value in self.ws.consent.settings_of(spec.url).items() if word in _OPTIONS}
+            tracked = {word: value for word, value in spec.options.items() if word not in own}
+            self._places[spec.name] = place_of_store(spec._replace(options=tracked))
+            return spec._replace(options={**spec.options, **own}) if own else spec
         from gitml.flow.lfs import resolved
 
         try:

@@ -6,7 +6,8 @@ import os
 
 from gitml import __version__
 from gitml.core.events import Note, RunFinished, RunStarted, StepFinished
-from gitml.core.plan import REUSE, Decision, Plan
+from gitml.core.graph import GraphStep
+from gitml.core.plan import REUSE, RUN, UNKNOWN, Decision, Plan
 from gitml.core.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
@@ -45,6 +46,11 @@ def run_pipeline(
         plan = planner.plan(names)
     refuse_blocked(plan)
     if plan.runs_something():
+        with stop.before_anything_runs():
+            if consented(ws, loaded, plan):
+                planner.look_again()
+                plan = planner.plan(names)
+        refuse_blocked(plan)
         plan = planner.prepare(plan)
         refuse_blocked(plan)
     run = head_of(ws, loaded, request, ident, started, run_id)
@@ -70,6 +76,26 @@ def run_pipeline(
     ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
+
+
+def consented(ws: Workspace, loaded: Loaded, plan: Plan) -> bool:
+    """Has this user let the repository's steps run, or raises TrustError; whether that is new, so that more can be looked at."""
+    if ws.consent.may_run():
+        ws.consent.need_run(())
+        return False
+    steps = loaded.graph.steps
+    ws.consent.need_run([(n, command_text(steps[n])) for n, d in plan.decisions.items() if d.kind in (RUN, UNKNOWN)])
+    return True
+
+
+def command_text(step: GraphStep) -> str:
+    """The command line of a step in one line, for a person to judge."""
+    import shlex
+
+    if step.shell is None:
+        return shlex.join(step.argv)
+    lines = [line.strip() for line in step.argv[0].splitlines() if line.strip()]
+    return f"{step.shell}: {'; '.join(lines)}"
 
 
 def head_of(

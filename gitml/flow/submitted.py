@@ -61,12 +61,12 @@ def submitted_run(
 
 @contextmanager
 def reached(ws: Workspace, target: str) -> Iterator[tuple[Cluster, Jobs]]:
-    """The cluster of a target, and its jobs."""
-    from gitml.execute.ray.cluster import connect
+    """The cluster of a target that was named, or that a run was handed to, and its jobs."""
     from gitml.execute.ray.jobs import Jobs
+    from gitml.flow.clusters import connect_to
     from gitml.flow.load import open_source, read_config
     from gitml.flow.submitting import cluster_named
 
     config = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None))
-    with closing(connect(cluster_named(config, target), ws.environ)) as cluster:
+    with ws.consent.online(), closing(connect_to(ws, cluster_named(config, target))) as cluster:
         yield cluster, Jobs(cluster)

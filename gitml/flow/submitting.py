@@ -17,15 +17,15 @@ from gitml.core.plan import REUSE, Plan
 from gitml.core.resources import Resources
 from gitml.core.result import OutputRef
 from gitml.errors import InputError, RemoteError
-from gitml.execute.ray.cluster import CLIENT_PORT, Cluster, connect
+from gitml.execute.ray.cluster import CLIENT_PORT, Cluster
 from gitml.execute.ray.hauling import cart, discard
 from gitml.execute.ray.jobs import Jobs, UnsureError
-from gitml.flow.clusters import Clusters
+from gitml.flow.clusters import Clusters, connect_to
 from gitml.flow.load import Loaded
 from gitml.flow.parcel import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
 from gitml.flow.planning import Planner, policy_for
 from gitml.flow.request import Origin, RunRequest
-from gitml.flow.run import head_of, refuse_blocked
+from gitml.flow.run import consented, head_of, refuse_blocked
 from gitml.flow.targets import targets_of
 from gitml.history.submissions import PREFIX, Submission, forget, note
 from gitml.repo.revisions import IdentQuery
@@ -82,7 +82,8 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
         ident.answer()
         return None
     _refuse_secrets(loaded, names, target)
-    with closing(connect(target, ws.environ)) as cluster:
+    consented(ws, loaded, plan)
+    with closing(connect_to(ws, target)) as cluster:
         _refuse_unsatisfiable(cluster, loaded, plan, request.on)
         jobs = Jobs(cluster)
         run = head_of(ws, loaded, request, ident, ws.now())

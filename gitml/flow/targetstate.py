@@ -12,6 +12,7 @@ from gitml.core.config import LOCAL, Config, Target, said_of
 from gitml.core.resources import Resources
 from gitml.errors import GitmlError
 from gitml.execute.ray.machines import Machine
+from gitml.flow.clusters import connect_to
 from gitml.workspace import Workspace
 
 
@@ -44,10 +45,8 @@ def look_at_targets(ws: Workspace, config: Config, names: Sequence[str] = ()) ->
 
 
 def _look(target: Target, ws: Workspace) -> TargetState:
-    from gitml.execute.ray.cluster import connect
-
     try:
-        with closing(connect(target, ws.environ)) as cluster:
+        with closing(connect_to(ws, target)) as cluster:
             machines, known = cluster.look()
             anybody = cluster.door.token is None
             return TargetState(target.name, cluster.address, cluster.version, anybody, tuple(machines), known)

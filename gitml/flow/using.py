@@ -40,7 +40,7 @@ def read_lock(source: Source) -> dict[str, LockEntry]:
 def open_modules(ws: Workspace, source: Source) -> Modules:
     """The registries that the project names at this source."""
     entry = source.lookup(PATH)
-    return Modules(ws.location, ws.objects, registries_in(source.read(entry.oid)) if entry else {})
+    return Modules(ws.location, ws.objects, registries_in(source.read(entry.oid)) if entry else {}, ws.consent)
 
 
 def with_modules(ws: Workspace, ask: Callable[[Modules], Value], rev: str = "HEAD") -> Value:

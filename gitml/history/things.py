@@ -129,7 +129,7 @@ def _modules(ws: Workspace, text: str) -> list[Thing]:
     registries = registries_here(ws.location)
     if not registries and ws.objects.resolve(REGISTRY_REF) is None:
         return []
-    modules = Modules(ws.location, ws.objects, registries)
+    modules = Modules(ws.location, ws.objects, registries, ws.consent)
     try:
         ref = parse_ref(text)
         found = modules.registry(ref.registry).versions(ref.name)

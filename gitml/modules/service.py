@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml.consent.consent import Consent
+from gitml.core.places import place_of_registry
 from gitml.errors import InputError, IntegrityError
 from gitml.modules.following import follow
 from gitml.modules.lockfile import Lock, LockEntry
 from gitml.repo.durability import move_refs
 from gitml.repo.git import Location
+from gitml.repo.remotes import without_secrets
 from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
 from registry.resolution import Resolution, resolve
@@ -55,13 +58,19 @@ class ResolvedModule(NamedTuple):
 class Modules:
     """The registries of the project at `location`: its own, and those that `registries` names by URL or path.
 
-    The one under the empty name takes the place of the project's own as the default. Each is opened when first used.
+    The one under the empty name takes the place of the project's own as the default. Each is opened when first used. `consent`
+    tells whether it may be copied from where it is; see `gitml.consent`.
     """
 
     def __init__(
-        self, location: Location, objects: Objects | None = None, registries: Mapping[str, str] | None = None
+        self,
+        location: Location,
+        objects: Objects | None = None,
+        registries: Mapping[str, str] | None = None,
+        consent: Consent | None = None,
     ) -> None:
         self.location = location
+        self.consent = consent or Consent(location, os.environ)
         self.registries = dict(registries or {})
         self._given = objects
         self._objects = objects
@@ -88,12 +97,16 @@ class Modules:
             self._objects = None
 
     def registry(self, name: str | None = None) -> Registry:
-        """The registry of that name, the default one for None; cloned when it is of another repository and not here yet."""
+        """The registry of that name, the default one for None; cloned when it is of another repository and not here yet.
+
+        InputError for one that is not here, in a command that only looks; TrustError for one that the user did not allow.
+        """
         from registry.registry import Registry
 
         name = name or ""
         if name not in self._open:
             if name in self.registries:
+                self._need_copy(name)
                 source = (self.location, self.objects)
                 self._open[name] = Registry.shared(self.location, self.registries[name], source)
             elif name:
@@ -109,6 +122,25 @@ class Modules:
                 self._follow()
                 self._open[name] = Registry(self.location, self.objects)
         return self._open[name]
+
+    def reach(self, name: str | None) -> None:
+        """TrustError unless what is to be exchanged with a registry of another repository may be; see `gitml.consent`."""
+        url = self.registries.get(name or "")
+        if url is not None:
+            self.consent.need_places([place_of_registry(name or "", url)])
+
+    def _need_copy(self, name: str) -> None:
+        from registry.clones import folder_of
+
+        url = self.registries[name]
+        if os.path.isdir(folder_of(self.location, url)):
+            return
+        if self.consent.offline:
+            what = f"the registry {name} is not here yet" if name else "the project's registry is not here yet"
+            raise InputError(
+                what, where=without_secrets(url), hint=f"gitml module pull{f' --registry {name}' * bool(name)}"
+            )
+        self.reach(name)
 
     def resolve(self, use: str, lock: Lock | None = None, *, allow_disabled: bool = False) -> ResolvedModule:
         """What ``registry:name@requirement`` means: by the lock where it has an entry, else by the registry.

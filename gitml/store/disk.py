@@ -113,11 +113,11 @@ def write_all(fd: int, content: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_whole(path: str, content: bytes, *, durable: bool = False) -> None:
+def write_whole(path: str, content: bytes, *, durable: bool = False, mode: int = 0o666) -> None:
     """Writes a file whole or not at all, in place of what is there: beside it under a name that nobody else has, then renamed."""
     fresh = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.new"
     try:
-        with open(fresh, "xb") as file:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(content)
             if durable:
                 file.flush()

@@ -38,7 +38,7 @@ def test_every_command_and_option_is_documented(name: str, command: click.Comman
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:
             for spelled in option.opts:
-                where = general if spelled in ("-C", "-q", "--quiet", "-v", "--verbose") else text
+                where = general if spelled in ("-C", "-q", "--quiet", "-v", "--verbose", "--trust") else text
                 assert f"`{spelled}`" in where or f"{spelled}" in where, f"{name} {spelled}"
 
 
@@ -55,5 +55,5 @@ def test_every_command_and_option_has_a_help(name: str, command: click.Command) 
 
 def test_commands_that_list_or_show_have_json() -> None:
     without = {name for name, command in commands() if not any("--json" in option.opts for option in command.params)}
-    groups = {"hooks", "lineage", "metrics", "module", "params"}
+    groups = {"hooks", "lineage", "metrics", "module", "params", "trust"}
     assert without == {"completion", "demo", "ui"} | groups

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from gitml.cli.loading import recover_killed, there_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
 
 
-@verb("cancel", json=True)
+@verb("cancel", json=True, reaches=ALWAYS)
 @click.argument("run", required=False)
 @click.option("--now", is_flag=True, help="Kill the steps at once, without asking them to end first.")
 @there_option

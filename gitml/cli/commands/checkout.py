@@ -7,12 +7,12 @@ import os
 import click
 
 from gitml.cli.loading import recover_killed
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import safe
 from gitml.cli.words import size
 
 
-@verb("checkout", json=True)
+@verb("checkout", json=True, reaches=ALWAYS)
 @click.argument("what", metavar="RUN[:STEP[.PORT]]")
 @click.argument("dest", metavar="[DEST]", required=False)
 @click.option("-f", "--force", is_flag=True, help="Replace files that differ.")

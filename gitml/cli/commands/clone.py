@@ -56,12 +56,13 @@ def _told(cloned: Cloned) -> list[str]:
     ws, folder = cloned.ws, cloned.folder
     into = f"cloned into {safe(folder)}"
     go = f"cd {safe(folder)}" + (f"; git switch {safe(cloned.others[0])}" if cloned.others else "")
+    asks = "" if ws.consent.may_run() else " (which asks first whether its steps may run here: gitml trust)"
     runs = ws.index.count_runs()
     if not runs:
-        return [f"{into}; nobody has recorded a run there yet", f"next: {go}; gitml run"]
+        return [f"{into}; nobody has recorded a run there yet", f"next: {go}; gitml run{asks}"]
     newest = ws.index.runs(limit=1)[0]
     return [
         f"{into}, with {count(runs, 'run')}; the newest is {newest.id[:8]} of {safe(newest.pipeline)},"
         f" {newest.status}, {ago(newest.started, ws.now())}",
-        f"next: {go}; gitml log; gitml run",
+        f"next: {go}; gitml log; gitml run{asks}",
     ]

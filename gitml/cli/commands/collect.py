@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli.errors import DONE, FAILED, Told, as_data, translate, write_told
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import safe
 from gitml.cli.words import count
 from gitml.errors import GitmlError, InputError, IntegrityError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitml.history.submissions import Submission
 
 
-@verb("collect", json=True)
+@verb("collect", json=True, reaches=ALWAYS)
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @click.option("--on", metavar="TARGET", help="Ask this cluster, for runs that were submitted on another machine too.")
 @click.option("--wait", is_flag=True, help="Wait until they have ended.")

@@ -12,6 +12,8 @@ import click
 
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
+from gitml.consent.consent import VARIABLE
+from gitml.core.places import PLACES, RUN
 from gitml.errors import InputError, MachineError
 
 _IDENTITY = ("-c", "user.name=gitml demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
@@ -93,7 +95,8 @@ class _Tour:
 
     def _run(self, shown: list[str], real: list[str]) -> None:
         self._say(*shown)
-        done = subprocess.run(real, cwd=self.root, stdin=subprocess.DEVNULL, check=False)
+        environ = {**os.environ, VARIABLE: f"{PLACES},{RUN}"}  # its own project: nothing is to be noted of it
+        done = subprocess.run(real, cwd=self.root, env=environ, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise MachineError(
                 f"`{shlex.join(shown)}` ended with {done.returncode}", where=self.root, hint="gitml doctor"

@@ -8,13 +8,13 @@ import click
 
 from gitml.cli.errors import DONE
 from gitml.cli.loading import recover_killed
-from gitml.cli.session import Session, verb
+from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import paint, safe
 from gitml.cli.words import count
 from gitml.errors import IntegrityError
 
 
-@verb("fsck", json=True)
+@verb("fsck", json=True, reaches=WHEN_TOLD)
 @click.option("--deep", is_flag=True, help="Hash every object, large ones too.")
 @click.option("--repair", is_flag=True, help="Set bad copies aside and make them again; rebuild the index.")
 @click.option("--remote", metavar="NAME", help="Check this remote store instead of what is here.")
@@ -36,6 +36,8 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     uploads again what is good here.
     """
     session.looking = not repair
+    if repair or remote is not None:
+        session.reach()
     faults = []
     if remote is None:
         from gitml.flow.checking import check

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.session import Session, verb
+from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import safe
 from gitml.cli.words import count, size
 from gitml.errors import InputError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gitml.flow.hygiene import KeepPolicy
 
 
-@verb("gc", json=True)
+@verb("gc", json=True, reaches=WHEN_TOLD)
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what would go, and remove nothing.")
 @click.option(
     "--keep-last", type=click.IntRange(0), metavar="N", help="Keep the outputs of the newest N runs of each pipeline."
@@ -60,6 +60,7 @@ def command(
     stays = partials.STAYS if keep_failed is None else _seconds(session, keep_failed, "--keep-failed")
     policy = KeepPolicy(keep_last, since, outputs, stays)
     if remote is not None:
+        session.reach()
         return _collect_remote(session, remote, policy, grace, dry_run)
     if grace is not None:
         raise InputError("--grace goes with --remote")

@@ -65,6 +65,8 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
 
         runs = runs_pushed(ws, updates, remote)
         if runs is None or runs:
+            session.reach()
+            ws.consent.ask = None  # Git's push is under way: who did not say yes before is not asked in it
             sent = push_artifacts(session, Choice(runs or ()), trusting=True)
             for line in sent_lines([one for one in sent if one.sent or one.refused]):
                 say(line)

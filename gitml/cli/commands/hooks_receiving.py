@@ -6,11 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gitml.cli.commands.hooks_saying import say, told_by_git
 from gitml.cli.errors import DONE, TERMINATED
 from gitml.cli.session import Session
 from gitml.cli.terminal import safe
+from gitml.core.places import RUN
+
+if TYPE_CHECKING:
+    from gitml.workspace import Workspace
 
 
 def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
@@ -54,16 +60,24 @@ def _start_working(folder: str, root: str) -> None:
         )  # fmt: skip
 
 
+def _opened(environ: Mapping[str, str]) -> Workspace:
+    """The repository that was pushed to. Its owner said what of pushed commits may run when the hook was installed."""
+    from gitml.workspace import open_workspace
+
+    ws = open_workspace(os.getcwd(), environ)
+    ws.consent.allow_once(RUN)
+    return ws
+
+
 def work_off() -> int:
     """Works until the queue is empty or another process does."""
     from gitml.cli.stopping import Stopping
     from gitml.flow.hooks.received import end_turn, perform_next, queued, take_turn
-    from gitml.workspace import open_workspace
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `gitml cancel` means one run, never the queue
     environ = dict(os.environ)  # as it is before a run joins a cluster; see Workspace
     while True:
-        ws = open_workspace(os.getcwd(), environ)
+        ws = _opened(environ)
         if not take_turn(ws):
             return DONE
         try:
@@ -76,7 +90,7 @@ def work_off() -> int:
                         ws.close()
                 if stopping.stop.level and stopping.exit_code == TERMINATED:
                     return TERMINATED
-                ws = open_workspace(os.getcwd(), environ)  # what is installed here is looked at anew for each run
+                ws = _opened(environ)  # what is installed here is looked at anew for each run
         finally:
             end_turn(ws)
         if not queued(ws):

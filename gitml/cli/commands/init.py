@@ -54,7 +54,8 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> in
     if not done:
         session.note("nothing to undo" if undo else "there is nothing to write: the pipelines are there already")
     elif not undo:
-        session.note("next: gitml run")
+        asks = "" if ws.consent.may_run() else ", once you allow it: gitml trust allow run"
+        session.note(f"next: gitml run{asks}")
     return 0
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import safe
 
 
-@verb("lock", json=True)
+@verb("lock", json=True, reaches=ALWAYS)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--upgrade", is_flag=True, help="Resolve again: the named modules, or all.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when gitml.lock is not what it should be.")

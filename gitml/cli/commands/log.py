@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from gitml.cli.loading import recover_killed, there_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import safe
 from gitml.cli.words import ago, columns
 from gitml.flow.submitted import reached
 
 
-@verb("log", json=True)
+@verb("log", json=True, reaches=WHEN_TOLD)
 @click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
 @click.option(

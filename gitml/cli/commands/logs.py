@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli.loading import recover_killed, there_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import paint, safe, safe_line
 from gitml.cli.words import size
 from gitml.errors import RemoteError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitml.history.logs import Part
 
 
-@verb("logs", json=True)
+@verb("logs", json=True, reaches=ALWAYS)
 @click.argument("run", required=False, default="latest")
 @click.argument("step", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is written, until the run ends.")

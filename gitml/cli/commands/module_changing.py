@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli.commands.module_session import name_alone, named, opened, registry_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import safe
 
 if TYPE_CHECKING:
     from gitml.modules.registries import Event
 
 
-@verb("publish", json=True)
+@verb("publish", json=True, reaches=ALWAYS)
 @click.argument("folder", metavar="DIR")
 @click.option("--version", metavar="V", help="The version, where module.yaml does not say it.")
 @click.option("--default", "as_default", is_flag=True, help="Make it the default.")
@@ -71,7 +71,7 @@ def _reasons(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@verb("deprecate", json=True)
+@verb("deprecate", json=True, reaches=ALWAYS)
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
 def deprecate(session: Session, module: str, **reasons: Any) -> int:
@@ -81,7 +81,7 @@ def deprecate(session: Session, module: str, **reasons: Any) -> int:
     return _tell(session, event, module, "deprecated")
 
 
-@verb("disable", json=True)
+@verb("disable", json=True, reaches=ALWAYS)
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
 def disable(session: Session, module: str, **reasons: Any) -> int:
@@ -91,7 +91,7 @@ def disable(session: Session, module: str, **reasons: Any) -> int:
     return _tell(session, event, module, "disabled")
 
 
-@verb("enable", json=True)
+@verb("enable", json=True, reaches=ALWAYS)
 @click.argument("module", metavar="NAME[@VERSION]")
 @click.option("--reason", default="", metavar="TEXT", help="Why.")
 def enable(session: Session, module: str, reason: str) -> int:
@@ -101,7 +101,7 @@ def enable(session: Session, module: str, reason: str) -> int:
     return _tell(session, event, module, "active")
 
 
-@verb("set-default", json=True)
+@verb("set-default", json=True, reaches=ALWAYS)
 @click.argument("module", metavar="NAME")
 @click.argument("version", metavar="V")
 @click.option("--reason", default="", metavar="TEXT", help="Why.")

@@ -44,6 +44,7 @@ class Named(NamedTuple):
 def opened(session: Session) -> Iterator[Modules]:
     """The registries of the repository that the current folder lies in; repairs of them are told."""
     from gitml.cli.terminal import safe
+    from gitml.consent.consent import Consent
     from gitml.modules.places import registries_here
     from gitml.modules.service import Modules
     from gitml.repo import durability
@@ -51,7 +52,9 @@ def opened(session: Session) -> Iterator[Modules]:
 
     durability.listen(lambda text: session.warn(safe(text)))
     location = discover(os.getcwd(), os.environ)
-    modules = Modules(location, None, registries_here(location))
+    consent = Consent(location, os.environ)
+    session.prepare(consent)
+    modules = Modules(location, None, registries_here(location), consent)
     try:
         yield modules
     finally:

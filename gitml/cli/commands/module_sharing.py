@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli.commands.module_session import opened, registry_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import paint, safe
 from gitml.cli.words import count
 from gitml.errors import InputError, IntegrityError, TrustError
@@ -24,16 +24,17 @@ remote_option = click.option(
 )
 
 
-@verb("pull", json=True)
+@verb("pull", json=True, reaches=ALWAYS)
 @remote_option
 @registry_option
 def pull(session: Session, remote: str, registry_name: str | None) -> int:
     """Take in what others published. Own events that are nowhere else yet come after theirs."""
     with opened(session) as modules:
+        modules.reach(registry_name)
         return _tell(session, modules.registry(registry_name).pull(remote))
 
 
-@verb("push", json=True)
+@verb("push", json=True, reaches=ALWAYS)
 @remote_option
 @registry_option
 def push(session: Session, remote: str, registry_name: str | None) -> int:
@@ -42,6 +43,7 @@ def push(session: Session, remote: str, registry_name: str | None) -> int:
     Of two different contents under one version the one that arrived first stays; the other is withdrawn here, and said.
     """
     with opened(session) as modules:
+        modules.reach(registry_name)
         return _tell(session, modules.registry(registry_name).push(remote))
 
 

@@ -11,7 +11,7 @@ import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.loading import ask_person, parse_given, secret_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import safe, safe_line
 from gitml.cli.words import columns, duration, number
 from gitml.errors import BusyError, InputError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gitml.workspace import Workspace
 
 
-@verb("run", json=True)
+@verb("run", json=True, reaches=ALWAYS)
 @click.argument("folder", metavar="DIR")
 @click.option("-I", "--input", "inputs", metavar="PORT=PATH", multiple=True, help="Bind an input; may be repeated.")
 @click.option("-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter; may be repeated.")
@@ -48,6 +48,9 @@ def run(
     ws = session.ws
     loaded = _load(ws, folder, dict(parse_given(inputs)), parse_given(given), secrets)
     (step,) = loaded.graph.steps.values()
+    from gitml.flow.run import command_text
+
+    ws.consent.need_run([(step.name, command_text(step))])
     decision, environment = _decide(ws, loaded, step)
     finished = _perform(session, ws, loaded, step, decision, environment)
     from gitml.flow.hints import Failed, hint_for

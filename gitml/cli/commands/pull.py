@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from gitml.cli.commands.sharing_session import as_data, can_ask, remote_argument, sentence, settle, watching
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.transfers import Choosing, came_as_data, came_lines, choice_options, pull_artifacts
 from gitml.errors import RemoteError
 
 
-@verb("pull", json=True)
+@verb("pull", json=True, reaches=ALWAYS)
 @remote_argument
 @choice_options
 @click.option("--artifacts", is_flag=True, help="Artifacts of all runs.")

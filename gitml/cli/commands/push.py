@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gitml.cli.commands.sharing_session import as_data, can_ask, foretold, remote_argument, sentence, settle, watching
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import safe
 from gitml.cli.transfers import (
     Choosing,
@@ -20,7 +20,7 @@ from gitml.cli.transfers import (
 from gitml.errors import IntegrityError
 
 
-@verb("push", json=True)
+@verb("push", json=True, reaches=ALWAYS)
 @remote_argument
 @choice_options
 @click.option("--no-artifacts", is_flag=True, help="Send records only.")

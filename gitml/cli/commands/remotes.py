@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from gitml.cli.errors import DONE
-from gitml.cli.session import Session, verb
+from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import paint, safe
 from gitml.cli.words import columns
 from gitml.errors import GitmlError, RemoteError
 
 
-@verb("remotes", json=True)
+@verb("remotes", json=True, reaches=WHEN_TOLD)
 @click.option("--check", is_flag=True, help="Ask each whether it answers and lets us in.")
 def command(session: Session, check: bool) -> int:
     """List the remote stores that `gitml.yaml` names, in the order in which they are asked.

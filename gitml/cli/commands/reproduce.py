@@ -8,11 +8,11 @@ import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.loading import ask_person, recover_killed, secret_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import paint, safe
 
 
-@verb("reproduce", json=True)
+@verb("reproduce", json=True, reaches=ALWAYS)
 @click.argument("run", required=False, default="latest")
 @click.option("--allow-disabled", is_flag=True, help="Use modules that were disabled since; it is recorded.")
 @secret_option

@@ -7,11 +7,11 @@ import click
 from gitml.cli.asking import Manner, Wanted, check_to_run, load_to_run, manner_options, wanted_options
 from gitml.cli.errors import DONE, FAILED, MACHINE
 from gitml.cli.loading import on_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
 
 
-@verb("run", json=True)
+@verb("run", json=True, reaches=ALWAYS)
 @wanted_options
 @on_option
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what each step would do, and do nothing.")

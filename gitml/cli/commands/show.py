@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli.loading import recover_killed, there_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import safe
 from gitml.flow.submitted import submitted_run
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitml.history.following import Standing
 
 
-@verb("show", json=True)
+@verb("show", json=True, reaches=WHEN_TOLD)
 @click.argument("run", required=False, default="latest")
 @there_option
 def command(session: Session, run: str, on: str | None) -> int:

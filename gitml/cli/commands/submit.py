@@ -6,10 +6,10 @@ import click
 
 from gitml.cli.asking import Manner, Wanted, load_to_run, manner_options, wanted_options
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 
 
-@verb("submit", json=True)
+@verb("submit", json=True, reaches=ALWAYS)
 @wanted_options
 @click.option(
     "--on", metavar="TARGET", help="The cluster; every step runs there. Default: the pipeline's, or the only one."

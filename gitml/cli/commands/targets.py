@@ -9,7 +9,7 @@ import click
 
 from gitml.cli.errors import DONE, as_data, translate
 from gitml.cli.loading import at_option
-from gitml.cli.session import Session, verb
+from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.terminal import paint, safe, width
 from gitml.cli.words import clipped, columns, size
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HEADS = ["", "CPUS", "GPUS", "MEMORY", "OTHERS", "LABELS", "RUNS"]
 
 
-@verb("targets", json=True)
+@verb("targets", json=True, reaches=ALWAYS)
 @click.argument("names", metavar="[TARGET]...", nargs=-1)
 @at_option
 def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:

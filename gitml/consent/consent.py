@@ -1,0 +1,297 @@
+"""Consent: whether this user lets a repository use the places that its files name, and run its steps."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from gitml.consent.origin import is_owners, where_from
+from gitml.consent.userfolder import TrustFile, place_settings
+from gitml.core.places import CLUSTER, PLACES, RUN, STORE, Place
+from gitml.errors import GitmlError, InputError, TrustError, machine_error
+from gitml.permissions import ALONE, Sharing
+from gitml.repo.git import Location
+
+VARIABLE = "GITML_TRUST"
+_KINDS = (PLACES, RUN)
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_ID_FILE = "trust-id"
+_SHOWN = 10  # commands in a question
+
+
+class Question(NamedTuple):
+    """What a person is asked: `kind` is ``places`` or ``run``; `origin` is where the repository came from, as far as Git tells.
+
+    `places` are those that are not allowed yet; `commands` are (step, command line) of what would run.
+    """
+
+    kind: str
+    origin: str | None
+    places: tuple[Place, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+
+
+class Granted(NamedTuple):
+    """What a repository was allowed: `run` is when its steps were, `places` by identity are (Place, when)."""
+
+    path: str
+    run: float | None
+    places: Mapping[str, tuple[Place, float]]
+
+
+class Consent:
+    """That of one repository. Nothing is read before it is asked for.
+
+    While `offline`, which is for commands that only look, no place may be used at all. `ask` shows a Question to a person and
+    gives the answer; without it, and in other threads than the first, what was not allowed before is refused.
+    """
+
+    def __init__(self, location: Location, environ: Mapping[str, str], sharing: Sharing = ALONE) -> None:
+        self._location = location
+        self._environ = environ
+        self._sharing = sharing
+        self._file = TrustFile(environ)
+        self._once: set[str] = set()
+        self._denied: set[tuple[str, ...]] = set()
+        self.offline = False
+        self.ask: Callable[[Question], bool] | None = None
+
+    # -- what is so
+
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """What the environment allows, by ``GITML_TRUST=places,run``; InputError for another word."""
+        words = [word.strip() for word in self._environ.get(VARIABLE, "").split(",") if word.strip()]
+        for word in words:
+            if word not in _KINDS:
+                raise InputError(f"it may say places, run or both, not {word[:40]!r}", where=VARIABLE)
+        return frozenset(words)
+
+    @cached_property
+    def is_owners(self) -> bool:
+        """Whether the repository is its owner's alone; see `consent.origin`."""
+        return is_owners(self._location)
+
+    @property
+    def granted(self) -> Granted:
+        """What the user's file says of this repository."""
+        entry = self._entry(self._file.read())
+        return _granted(self._path, entry or {})
+
+    def may_run(self) -> bool:
+        """Whether the repository's steps may run, and its programs be looked at. Nobody is asked."""
+        return self._may(RUN) or self.is_owners or self.granted.run is not None
+
+    def may_use(self, place: Place) -> bool:
+        """Whether a place may be used by commands that do. Nobody is asked."""
+        return self._may(PLACES) or self.is_owners or place.identity in self.granted.places
+
+    def settings_of(self, url: str) -> Mapping[str, str]:
+        """What the user's own settings say of a place: ``token``, ``endpoint``, ``account``."""
+        return self._settings.get(url.rstrip("/"), {})
+
+    # -- what is asked for
+
+    def allow_once(self, *kinds: str) -> None:
+        """Allows ``places`` or ``run`` for as long as this object lives, as ``--trust`` does."""
+        self._once.update(kinds)
+
+    @contextmanager
+    def online(self) -> Iterator[None]:
+        """Within it places may be used that were allowed: for what a person asked for by name in a command that looks."""
+        before, self.offline = self.offline, False
+        try:
+            yield
+        finally:
+            self.offline = before
+
+    def need_places(self, places: Iterable[Place | None]) -> None:
+        """TrustError unless all of these places may be used now; a person who can be asked is asked about the others at once."""
+        named = [place for place in places if place is not None]
+        if not named:
+            return
+        if self.offline:
+            raise TrustError(f"{named[0].words} is not asked by a command that only looks")
+        if self._may(PLACES):
+            return
+        granted = self.granted.places
+        new = tuple({place.identity: place for place in named if place.identity not in granted}.values())
+        if not new:
+            return
+        if self.is_owners:
+            with suppress(GitmlError):  # so that nothing is asked when it gets a remote one day
+                self.allow(new)
+            return
+        if self._asked(Question(PLACES, where_from(self._location), new)):
+            self.allow(new)
+            return
+        raise TrustError(
+            f"not allowed yet: {new[0].words}{_more(len(new) - 1)}",
+            where=new[0].source,
+            hint="see `gitml trust`, then `gitml trust allow places`; or --trust for this command alone",
+        )
+
+    def need_run(self, commands: Sequence[tuple[str, str]]) -> None:
+        """TrustError unless the steps of this repository may run; `commands` are (step, command line) of those that would."""
+        if self._may(RUN):
+            return
+        if self.granted.run is not None:
+            return
+        if self.is_owners:
+            with suppress(GitmlError):
+                self.allow((), run=True)
+            return
+        origin = where_from(self._location)
+        if self._asked(Question(RUN, origin, (), tuple(commands))):
+            self.allow((), run=True)
+            return
+        raise TrustError(
+            f"the steps of this repository{f', which comes from {origin},' if origin else ''} may not run yet",
+            where=self._location.folder,
+            hint="read what would run (`gitml plan`, `gitml dag`), then `gitml trust allow run`; or --trust for this"
+            " command alone",
+        )
+
+    # -- what is changed
+
+    def allow(self, places: Iterable[Place], *, run: bool = False) -> None:
+        """Notes what the user allows this repository from now on. MachineError when it can't be written."""
+        now = time.time()
+        id = self._id() or self._new_id()
+        with self._file.changing() as entries:
+            entry = entries.get(id)
+            if not isinstance(entry, dict) or entry.get("path") != self._path:
+                for other in [o for o, one in entries.items() if not os.path.isdir(str(one.get("path", "")))]:
+                    del entries[other]  # its repository is gone
+                entry = entries[id] = {"path": self._path, "run": None, "places": {}}
+            for place in places:
+                entry["places"].setdefault(place.identity, {**_as_data(place), "allowed": now})
+            if run and entry["run"] is None:
+                entry["run"] = now
+
+    def revoke(self, kind: str, identities: Iterable[str] | None = None) -> int:
+        """Takes back ``run``, or places: those of `identities`, all when None. How many there were."""
+        id = self._id()
+        with self._file.changing() as entries:
+            entry = self._entry(entries)
+            if id is None or entry is None:
+                return 0
+            if kind == RUN:
+                was, entry["run"] = entry["run"], None
+                return int(was is not None)
+            known = entry["places"]
+            gone = [one for one in (known if identities is None else identities) if one in known]
+            for one in gone:
+                del known[one]
+            return len(gone)
+
+    # -- within
+
+    @cached_property
+    def _path(self) -> str:
+        return os.path.realpath(self._location.common_dir)
+
+    @cached_property
+    def _settings(self) -> dict[str, dict[str, str]]:
+        return place_settings(self._environ)
+
+    def _may(self, kind: str) -> bool:
+        return kind in self._once or kind in self.given
+
+    def _asked(self, question: Question) -> bool:
+        if self.ask is None or threading.current_thread() is not threading.main_thread():
+            return False
+        about = (question.kind, *(place.identity for place in question.places))
+        if about not in self._denied and self.ask(question):
+            return True
+        self._denied.add(about)  # nobody is asked twice
+        return False
+
+    def _entry(self, entries: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What is noted of this repository. A copy of it in another folder is another."""
+        id = self._id()
+        entry = entries.get(id) if id is not None else None
+        return entry if isinstance(entry, dict) and entry.get("path") == self._path else None
+
+    @property
+    def _id_path(self) -> str:
+        return os.path.join(self._location.common_dir, "gitml", _ID_FILE)
+
+    def _id(self) -> str | None:
+        """The repository's own id. No clone brings one along, so what lies at an old path later is another repository."""
+        try:
+            with open(self._id_path, encoding="ascii") as file:
+                id = file.read(64).strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return id if _ID.match(id) else None
+
+    def _new_id(self) -> str:
+        id = os.urandom(16).hex()
+        try:
+            self._sharing.make_folder(os.path.dirname(self._id_path))
+            fd = os.open(self._id_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "w") as file:
+                file.write(id + "\n")
+            self._sharing.open_up(self._id_path)
+        except FileExistsError:
+            found = self._id()
+            if found is not None:  # another process was first
+                return found
+            with suppress(FileNotFoundError):
+                os.unlink(self._id_path)  # one that a crash left empty
+            return self._new_id()
+        except OSError as error:
+            raise machine_error(error, self._id_path) from error
+        return id
+
+
+def _granted(path: str, entry: Mapping[str, Any]) -> Granted:
+    run = entry.get("run")
+    places = {}
+    known = entry.get("places")
+    for identity, one in known.items() if isinstance(known, dict) else ():
+        with suppress(KeyError, TypeError, ValueError):
+            details = tuple([(str(word), str(value)) for word, value in one["details"]])
+            place = Place(str(one["kind"]), str(one["name"]), str(one["url"]), details, str(one["source"]))
+            if place.identity == identity:  # what an older gitml meant by it counts no more
+                places[identity] = (place, float(one["allowed"]))
+    return Granted(path, float(run) if isinstance(run, (int, float)) else None, places)
+
+
+def _as_data(place: Place) -> dict[str, Any]:
+    return {
+        "kind": place.kind,
+        "name": place.name,
+        "url": place.url,
+        "details": [list(one) for one in place.details],
+        "source": place.source,
+    }
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count else ""
+
+
+def question_lines(question: Question) -> list[str]:
+    """A Question in lines, for a terminal or a dialog; they may hold anything that tracked files say."""
+    origin = f", from {question.origin}," if question.origin else ""
+    if question.kind == PLACES:
+        lines = [f"This repository{origin} names places outside of it:"]
+        lines += [f"  {place.words}" for place in question.places]
+        if any(place.kind in (STORE, CLUSTER) for place in question.places):
+            lines.append("gitml would connect to them as you, with the credentials that you have for them.")
+        return lines
+    lines = [f"The steps of this repository{origin} never ran here. gitml would run, as you:"]
+    shown = question.commands[:_SHOWN]
+    wide = max((len(step) for step, _ in shown), default=0)
+    lines += [f"  {step.ljust(min(wide, 24))}  {command}" for step, command in shown]
+    if len(question.commands) > len(shown):
+        lines.append(f"  … and {len(question.commands) - len(shown)} more")
+    return lines

@@ -1,0 +1,68 @@
+"""Places: what a tracked file names outside the repository (a URL, a host, a folder), as a person is to judge it.
+
+A place is allowed by content: one whose URL, endpoint, token file or other detail changes is another place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NamedTuple
+
+from gitml.core.config import PATH, Target
+from gitml.core.remotes import LFS, RemoteSpec
+
+STORE, CLUSTER, REGISTRY = "remote store", "cluster", "registry"
+
+PLACES, RUN = "places", "run"
+"""What a person allows a repository: to use the places that its files name, and to run its steps."""
+
+_WORDS = {"token": "which is sent the token in"}
+
+
+class Place(NamedTuple):
+    """`kind` is one of the words above, `name` what `source`, a tracked file, calls it. `details` are (word, value) pairs."""
+
+    kind: str
+    name: str
+    url: str
+    details: tuple[tuple[str, str], ...] = ()
+    source: str = PATH
+
+    @property
+    def identity(self) -> str:
+        """What it is allowed by: everything about it but its name and the file that names it."""
+        told = json.dumps([self.kind, self.url, sorted(self.details)])
+        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+    @property
+    def words(self) -> str:
+        """As in ``remote store s3 (s3://team/store, endpoint https://minio.example)``."""
+        told = ", ".join((self.url, *(f"{_WORDS.get(word, word)} {value}" for word, value in self.details)))
+        return f"{self.kind} {self.name} ({told})" if self.name and self.name != self.url else f"{self.kind} {told}"
+
+
+def place_of_store(spec: RemoteSpec) -> Place | None:
+    """The place of a remote store; None for the Git LFS of a Git remote, whose address is the user's own setting."""
+    if spec.scheme == LFS:
+        named_by = spec.options.get("from")
+        return None if named_by is None else Place(STORE, spec.name, spec.place, (), named_by)
+    details = tuple([(word, spec.options[word]) for word in ("endpoint", "account") if spec.options.get(word)])
+    return Place(STORE, spec.name, spec.url, details)
+
+
+def place_of_registry(name: str, url: str) -> Place:
+    """The place of a registry; `name` is empty for the default one."""
+    return Place(REGISTRY, name or "default", url)
+
+
+def place_of_target(target: Target) -> Place | None:
+    """The place of a cluster; None for one that this machine alone tells, without a token file named by the repository."""
+    if target.ray == "local" or (target.ray == "auto" and target.token is None):
+        return None
+    details = [("dashboard", target.dashboard)] if target.dashboard else []
+    if target.token is not None:
+        details.append(("token", target.token))
+    if target.insecure:
+        details.append(("insecure", "true"))
+    return Place(CLUSTER, target.name, target.ray, tuple(details))

@@ -1,0 +1,46 @@
+"""The places that the files of a repository name now, for who is to allow them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gitml.core.config import PATH
+from gitml.core.places import Place, place_of_registry, place_of_target
+from gitml.flow.load import open_source, read_config
+from gitml.flow.remotes import Remotes
+from gitml.modules.places import registries_in
+from gitml.workspace import Workspace
+
+
+class Named(NamedTuple):
+    """A place: `allowed` is whether this repository may use it, `named` whether a file still names it."""
+
+    place: Place
+    allowed: bool
+    named: bool = True
+
+
+def named_places(ws: Workspace) -> list[Place]:
+    """Those of the files as they are, of HEAD in a bare repository: remote stores, clusters, registries, each once."""
+    source = open_source(ws, "HEAD" if ws.location.worktree is None else None)
+    entry = source.lookup(PATH)
+    registries = {} if entry is None or entry.is_tree else registries_in(source.read(entry.oid))
+    remotes = Remotes(ws)
+    stores = [*remotes.specs, *(spec for spec in remotes.lfs if spec not in remotes.specs)]
+    found = [
+        *(remotes.place(spec) for spec in stores),
+        *(place_of_target(target) for target in read_config(ws, source).targets.values()),
+        *(place_of_registry(name, url) for name, url in sorted(registries.items())),
+    ]
+    return list({place.identity: place for place in found if place is not None}.values())
+
+
+def places_of(ws: Workspace) -> list[Named]:
+    """The places that are named, and those that were allowed and are named no more."""
+    named = named_places(ws)
+    known = {place.identity for place in named}
+    gone = [place for identity, (place, _) in ws.consent.granted.places.items() if identity not in known]
+    return [
+        *(Named(place, ws.consent.may_use(place)) for place in named),
+        *(Named(place, True, named=False) for place in gone),
+    ]
