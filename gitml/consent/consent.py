@@ -37,6 +37,14 @@ class Question(NamedTuple):
     commands: tuple[tuple[str, str], ...] = ()
 
 
+class ConsentError(TrustError):
+    """This user did not allow it yet: `question` is what to ask a person, by whoever can."""
+
+    def __init__(self, message: str, question: Question, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.question = question
+
+
 class Granted(NamedTuple):
     """What a repository was allowed: `run` is when its steps were, `places` by identity are (Place, when)."""
 
@@ -112,7 +120,7 @@ class Consent:
             self.offline = before
 
     def need_places(self, places: Iterable[Place | None]) -> None:
-        """TrustError unless all of these places may be used now; a person who can be asked is asked about the others at once."""
+        """ConsentError unless all of these places may be used now. A person who can be asked is asked about the others."""
         named = [place for place in places if place is not None]
         if not named:
             return
@@ -128,17 +136,19 @@ class Consent:
             with suppress(GitmlError):  # so that nothing is asked when it gets a remote one day
                 self.allow(new)
             return
-        if self._asked(Question(PLACES, where_from(self._location), new)):
-            self.allow(new)
+        question = Question(PLACES, where_from(self._location), new)
+        if self._asked(question):
+            self.grant(question)
             return
-        raise TrustError(
+        raise ConsentError(
             f"not allowed yet: {new[0].words}{_more(len(new) - 1)}",
+            question,
             where=new[0].source,
             hint="see `gitml trust`, then `gitml trust allow places`; or --trust for this command alone",
         )
 
     def need_run(self, commands: Sequence[tuple[str, str]]) -> None:
-        """TrustError unless the steps of this repository may run; `commands` are (step, command line) of those that would."""
+        """ConsentError unless the steps of this repository may run; `commands` are (step, command line) of those that would."""
         if self._may(RUN):
             return
         if self.granted.run is not None:
@@ -148,11 +158,13 @@ class Consent:
                 self.allow((), run=True)
             return
         origin = where_from(self._location)
-        if self._asked(Question(RUN, origin, (), tuple(commands))):
-            self.allow((), run=True)
+        question = Question(RUN, origin, (), tuple(commands))
+        if self._asked(question):
+            self.grant(question)
             return
-        raise TrustError(
+        raise ConsentError(
             f"the steps of this repository{f', which comes from {origin},' if origin else ''} may not run yet",
+            question,
             where=self._location.folder,
             hint="read what would run (`gitml plan`, `gitml dag`), then `gitml trust allow run`; or --trust for this"
             " command alone",
@@ -174,6 +186,10 @@ class Consent:
                 entry["places"].setdefault(place.identity, {**_as_data(place), "allowed": now})
             if run and entry["run"] is None:
                 entry["run"] = now
+
+    def grant(self, question: Question) -> None:
+        """Notes that a person said yes to a Question."""
+        self.allow(question.places, run=question.kind == RUN)
 
     def revoke(self, kind: str, identities: Iterable[str] | None = None) -> int:
         """Takes back ``run``, or places: those of `identities`, all when None. How many there were."""

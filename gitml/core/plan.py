@@ -60,7 +60,7 @@ class Decision(NamedTuple):
     """What becomes of a step: `kind` is reuse, run, unknown or blocked. `action` and `key` are there once inputs are known.
 
     `result` is what is known of it: of a step that is reused, or that runs only if what it made is needed. `absent` are the
-    outputs of a known result whose bytes can't be had.
+    outputs of a known result whose bytes can't be had. Of an unknown one `unasked` says that a run would ask, and then know.
     """
 
     kind: str
@@ -70,6 +70,7 @@ class Decision(NamedTuple):
     result: ActionResult | None = None
     hint: str | None = None
     absent: tuple[str, ...] = ()
+    unasked: bool = False
 
 
 class Policy(NamedTuple):
@@ -124,7 +125,7 @@ def decide(
             return Decision(BLOCKED, part.message, hint=part.hint)
     must = forced(step, policy)
     if isinstance(parts.environment, Unasked):
-        return Decision(UNKNOWN, parts.environment.message, hint=parts.environment.hint)
+        return Decision(UNKNOWN, parts.environment.message, hint=parts.environment.hint, unasked=True)
     pending = [part for part in parts.inputs if isinstance(part, Pending)]
     if pending:
         if must:

@@ -1,4 +1,4 @@
-"""The places that the files of a repository name now, for who is to allow them."""
+"""The places that the files of a repository name now, and the commands of its steps, for who is to allow them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from gitml.core.config import PATH
 from gitml.core.places import Place, place_of_registry, place_of_target
-from gitml.flow.load import open_source, read_config
+from gitml.errors import GitmlError
+from gitml.flow.load import list_pipelines, load, open_source, read_config
 from gitml.flow.remotes import Remotes
+from gitml.flow.run import command_text
 from gitml.modules.places import registries_in
 from gitml.workspace import Workspace
 
@@ -44,3 +46,16 @@ def places_of(ws: Workspace) -> list[Named]:
         *(Named(place, ws.consent.may_use(place)) for place in named),
         *(Named(place, True, named=False) for place in gone),
     ]
+
+
+def steps_of(ws: Workspace) -> tuple[tuple[str, str], ...]:
+    """(pipeline and step, command line) of every pipeline that can be read."""
+    rev = "HEAD" if ws.location.worktree is None else None
+    found: list[tuple[str, str]] = []
+    for name in list_pipelines(ws, rev):
+        try:
+            steps = load(ws, name, rev).graph.steps
+        except GitmlError:
+            continue
+        found += [(f"{name}: {step.name}", command_text(step)) for step in steps.values()]
+    return tuple(found)

@@ -116,7 +116,7 @@ class Planner:
             return decision
         names = ", ".join(output.name for output in absent[:3])
         reason = f"same as in run {result.run[:8]} if a remote store has {names}, else runs: `gitml run -n` asks"
-        return decision._replace(kind=UNKNOWN, reason=reason, result=result)
+        return decision._replace(kind=UNKNOWN, reason=reason, result=result, unasked=True)
 
     def _obstacle(self, step: GraphStep, *, foresee: bool) -> Problem | None:
         """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from gitml.core.digest import Digest
 from gitml.core.result import OutputRef
+from gitml.errors import RemoteError
 from gitml.flow.downloading import Emit, bring, refuse_lost
 from gitml.flow.remotes import Remotes
 from gitml.flow.stop import StopSignal
@@ -15,27 +15,25 @@ from gitml.store.remote.fetching import Brought
 from gitml.workspace import Workspace
 
 
-class Whereabouts(NamedTuple):
-    """What remote stores have of what was asked for; `troubles` says in words which of them could not be asked."""
-
-    found: frozenset[Digest]
-    troubles: tuple[str, ...]
-
-
-def find_in_remotes(ws: Workspace, artifacts: Iterable[Artifact]) -> Whereabouts:
-    """Which of these a remote store of `gitml.yaml` has: what is remembered of it, else in few requests."""
-    outputs = [output_of(artifact) for artifact in artifacts if artifact.size is not None]
+def known_in_remotes(ws: Workspace, artifacts: Iterable[Artifact]) -> frozenset[Digest]:
+    """Which of these a remote store of `gitml.yaml` is remembered to have; none is asked."""
     remotes = Remotes(ws)
-    if not outputs or not remotes.specs:
-        return Whereabouts(frozenset(), ())
-    try:
-        found = {output.digest for output in outputs if remotes.says(output)}
-        found |= remotes.ask([output for output in outputs if output.digest not in found])
-    finally:
-        remotes.close()
-    return Whereabouts(
-        frozenset(found), tuple(f"remote {trouble.remote}: {trouble.error.message}" for trouble in remotes.troubles)
-    )
+    if not remotes.specs:
+        return frozenset()
+    outputs = [output_of(artifact) for artifact in artifacts if artifact.size is not None]
+    return frozenset([output.digest for output in outputs if remotes.says(output)])
+
+
+def held_anywhere(ws: Workspace, artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Those that can be had, of remote stores too, which are asked. RemoteError when one can't be, and something lacks."""
+    from gitml.flow.availability import Availability
+
+    here = Availability(ws)
+    held = [artifact for artifact in artifacts if here.has(output_of(artifact))]
+    if len(held) < len(artifacts) and here.remotes.troubles:
+        trouble = here.remotes.troubles[0]
+        raise RemoteError(f"remote {trouble.remote}: {trouble.error.message}", where=trouble.error.where)
+    return held
 
 
 def bring_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, stop: StopSignal) -> Brought:

@@ -78,7 +78,7 @@ class ActingPage(Page):
     def start_run(self, words: Sequence[str]) -> None:
         """Starts ``gitml run WORDS`` in the background and opens the run when it goes on or has ended."""
         self.ui.say("starting…")
-        self.ask("start", lambda ws: _started(ws, words), lambda id: self.ui.go("run", run=id))
+        self.reach("start", lambda ws: _started(ws, words), lambda id: self.ui.go("run", run=id))
 
     def action_run_again(self) -> None:
         """Runs the chosen run's pipeline again, with its parameters."""
@@ -124,7 +124,7 @@ class ActingPage(Page):
             from gitml.flow.cancelling import cancel as cancelled
 
             self.ui.say(f"ending run {acted.run[:8]}…")
-            self.ask(
+            self.reach(
                 "cancel",
                 lambda ws: cancelled(ws, acted.run).status,
                 lambda status: self._ended(acted.run, status),
@@ -205,7 +205,9 @@ class ActingPage(Page):
 def _started(ws: Workspace, words: Sequence[str]) -> str:
     """Starts a run; its id. InputError with what its process said when it ended before it began."""
     from gitml.flow.detached import start_detached
+    from gitml.flow.named_places import steps_of
 
+    ws.consent.need_run(() if ws.consent.may_run() else steps_of(ws))
     started = start_detached(ws, (), words, cwd=ws.location.folder)
     if started.was_refused(ws):
         said = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))

@@ -112,6 +112,7 @@ class Feed:
             with self._opening:
                 if ws is None:
                     ws = open_workspace(self.start, self.environ, self.tell_of_many, looking=True)
+                    ws.consent.offline = True  # what is shown asks no place; what a person does may, see Page.reach
                     _open_index(ws)
                 ws.catch_up()
             try:

@@ -16,8 +16,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
+from gitml.consent.consent import ConsentError, Question, question_lines
 from gitml.tui.errors import Told, told
 from gitml.tui.feed import ALONE
+from gitml.tui.text import plain
 from gitml.tui.widgets.keybar import KeyBar
 from gitml.tui.widgets.topbar import TopBar
 from gitml.workspace import Workspace
@@ -119,6 +121,35 @@ class Page(Screen[None]):
             lambda value, error: self._deliver(Answered(key, serial, value, error, then)),
             lane=ALONE if alone else lane,
         )
+
+    def reach(self, key: str, question: Callable[[Workspace], Value], then: Callable[[Value], None]) -> None:
+        """Asks the feed, alone, what uses places that the repository's files name or runs its steps, as a person wants it.
+
+        One who did not allow it yet is asked, and after a yes it is done.
+        """
+
+        def online(ws: Workspace) -> Value | ConsentError:
+            try:
+                with ws.consent.online():
+                    return question(ws)
+            except ConsentError as error:
+                return error
+
+        def taken(value: Value | ConsentError) -> None:
+            if not isinstance(value, ConsentError):
+                then(value)
+                return
+            wish = value.question
+            first, *lines = question_lines(wish)
+            self.confirm(first, [plain(line) for line in lines], lambda: granted(wish), yes="Allow", danger=True)
+
+        def granted(wish: Question) -> None:
+            def grant(ws: Workspace) -> None:
+                ws.consent.grant(wish)
+
+            self.ask(key, grant, lambda _: self.reach(key, question, then), alone=True)
+
+        self.ask(key, online, taken, alone=True)
 
     def unask(self, key: str) -> None:
         """Has the answer to a question dropped."""

@@ -40,7 +40,7 @@ SIGNS: dict[str, Sign] = {
     "here": Sign("●", "here", "good"),
     "record": Sign("◐", "in its record", "reused"),
     "remote": Sign("◌", "in a remote store", "reused"),
-    "gone": Sign("○", "gone", "held"),
+    "gone": Sign("○", "not here", "held"),
     # modules
     "active": Sign("✓", "active", "good"),
     "deprecated": Sign("!", "deprecated", "held"),

@@ -229,6 +229,9 @@ def test_a_shared_registry_is_named_in_the_settings_and_works_without_its_remote
     user = Project(user_root, tmp_path)
     user.git("init", "-q", "-b", "main")
     user.write("gitml.yaml", f"registries: {{team: {project.root}}}\n")
+    missing = user.gitml("module", "resolve", "team:count@^1", code=2)
+    assert "gitml module pull --registry team" in missing.err, "who only looks copies no registry from elsewhere"
+    user.gitml("module", "pull", "--registry", "team")
     assert user.gitml("module", "resolve", "team:count@^1", "--json").data["version"] == "1.0.0"
     publish("1.1.0")
     assert user.gitml("module", "pull", "--registry", "team", "--json").data["received"] == 1

@@ -11,7 +11,9 @@ from gitml.cli.errors import DONE
 from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import paint, safe
 from gitml.cli.words import columns
-from gitml.errors import GitmlError, RemoteError
+from gitml.errors import GitmlError, RemoteError, TrustError
+
+_SHOWN = ("endpoint", "account", "remote")
 
 
 @verb("remotes", json=True, reaches=WHEN_TOLD)
@@ -19,15 +21,25 @@ from gitml.errors import GitmlError, RemoteError
 def command(session: Session, check: bool) -> int:
     """List the remote stores that `gitml.yaml` names, in the order in which they are asked.
 
-    With --check exits with 6 when one doesn't answer.
+    With --check exits with 6 when one doesn't answer, with 7 when one may not be asked.
     """
     from gitml.flow.remotes import Remotes
 
+    if check:
+        session.reach()
     remotes = Remotes(session.ws)
     told: list[dict[str, Any]] = []
     try:
         for spec in remotes.specs:
-            row: dict[str, Any] = {"name": spec.name, "url": spec.url, "push": spec.push, "place": spec.place}
+            place = remotes.place(spec)
+            row: dict[str, Any] = {
+                "name": spec.name,
+                "url": spec.url,
+                "push": spec.push,
+                "place": spec.place,
+                "options": {word: value for word, value in spec.options.items() if word in _SHOWN},
+                "allowed": place is None or session.ws.consent.may_use(place),
+            }
             if check:
                 row["problem"] = _problem(remotes, row)
             told.append(row)
@@ -39,7 +51,7 @@ def command(session: Session, check: bool) -> int:
     elif not told:
         session.note("gitml.yaml names no remote store; see docs/remotes.md")
     else:
-        rows = [[safe(r["name"]), safe(r["place"]), "" if r["push"] else "push: false"] for r in told]
+        rows = [[safe(r["name"]), safe(r["place"]), _more(r)] for r in told]
         lines = columns(rows)
         for row, line in zip(told, lines, strict=True):
             verdict = ""
@@ -47,7 +59,17 @@ def command(session: Session, check: bool) -> int:
                 wrong = row["problem"]
                 verdict = "  " + (paint(safe(wrong), "red", sys.stdout) if wrong else paint("ok", "green", sys.stdout))
             session.show(line + verdict)
+    if any(row.get("denied") for row in told):
+        return TrustError.exit_code
     return RemoteError.exit_code if bad else DONE
+
+
+def _more(row: dict[str, Any]) -> str:
+    """What is special about a remote."""
+    told = [f"{word} {safe(value)}" for word, value in row["options"].items()]
+    told += [] if row["push"] else ["push: false"]
+    told += [] if row["allowed"] else ["not allowed yet: gitml trust"]
+    return ", ".join(told)
 
 
 def _problem(remotes: Any, row: dict[str, Any]) -> str | None:
@@ -61,5 +83,6 @@ def _problem(remotes: Any, row: dict[str, Any]) -> str | None:
         row["place"] = remote.place
         remote.present([Stored(digest_of(b""), 0)])
     except GitmlError as error:
+        row["denied"] = isinstance(error, TrustError) and not row["allowed"]
         return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
     return None

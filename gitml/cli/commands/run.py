@@ -43,6 +43,10 @@ def command(
             session.ws.leave()
         from gitml.cli.detaching import detach as start_detached
 
+        if not session.ws.consent.may_run():  # in the background nobody can be asked
+            from gitml.flow.named_places import steps_of
+
+            session.ws.consent.need_run(steps_of(session.ws))
         return start_detached(session)
     session.looking = dry_run
     asked = load_to_run(session.ws, wanted, manner, on)

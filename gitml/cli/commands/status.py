@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gitml.store.runs import RunRow
 
 _WORDS = {"reuse": "up to date", "run": "to run", "unknown": "after those", "blocked": "blocked"}
+_UNASKED = "not known without asking (gitml run -n)"
 
 
 @verb("status", json=True)
@@ -71,12 +72,20 @@ def _state(session: Session, name: str, rev: str | None, *, asked: bool) -> dict
     from gitml.flow.load import UnknownPipelineError, load
     from gitml.flow.planning import make_plan
 
-    state: dict[str, Any] = {"pipeline": name, "steps": {}, "first": None, "error": None, "last_run": None}
+    state: dict[str, Any] = {
+        "pipeline": name,
+        "steps": {},
+        "unasked": 0,
+        "first": None,
+        "error": None,
+        "last_run": None,
+    }
     try:
         loaded = load(session.ws, name, rev)
         plan = make_plan(session.ws, loaded)
         for step, decision in plan.decisions.items():
             state["steps"][decision.kind] = state["steps"].get(decision.kind, 0) + 1
+            state["unasked"] += decision.unasked
             if decision.kind in ("run", "blocked") and state["first"] is None:
                 state["first"] = {"name": step, "decision": decision.kind, "reason": decision.reason}
         rows = session.ws.index.runs(pipeline=loaded.graph.pipeline, limit=1)
@@ -106,9 +115,11 @@ def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:
     if state["error"]:
         lines = [f"{start}  {paint('wrong', 'red', sys.stdout)}: {safe(state['error'])}"]
     else:
-        counts = state["steps"]
+        counts = {**state["steps"], "unknown": state["steps"].get("unknown", 0) - state["unasked"]}
         told = ", ".join(f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind))
-        colour = "green" if set(counts) <= {"reuse"} else "red" if "blocked" in counts else "yellow"
+        if state["unasked"]:
+            told += f"{', ' if told else ''}{state['unasked']:,} {_UNASKED}"
+        colour = "green" if set(state["steps"]) <= {"reuse"} else "red" if "blocked" in counts else "yellow"
         lines = [f"{start}  {paint(told or 'no steps', colour, sys.stdout)}"]
         if state["first"]:
             lines.append(f"{indent}  first {safe(state['first']['name'])}: {safe(state['first']['reason'])}")

@@ -62,6 +62,7 @@ def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
     """Asks at a terminal about what is not allowed, and says elsewhere how to allow it."""
     from gitml.consent.consent import Question
     from gitml.consent.origin import where_from
+    from gitml.flow.named_places import steps_of
 
     ws = session.ws
     runs = ws.consent.may_run()
@@ -70,7 +71,7 @@ def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
         origin = where_from(ws.location)
         if PLACES in kinds and new and ask(Question(PLACES, origin, tuple(new))):
             ws.consent.allow(new)
-        if RUN in kinds and not runs and ask(Question(RUN, origin, (), _commands(session))):
+        if RUN in kinds and not runs and ask(Question(RUN, origin, (), steps_of(ws))):
             ws.consent.allow((), run=True)
         return
     missing = [*([PLACES] if new else []), *([RUN] if not runs and (RUN in kinds or not kinds) else [])]
@@ -154,24 +155,6 @@ def _chosen(places: list[Named], names: tuple[str, ...]) -> list[Named]:
 
             raise InputError(f"no place is called {name[:60]!r}{nearest(name, known)}", hint="gitml trust places")
     return [item for item in places if not names or item.place.name in names]
-
-
-def _commands(session: Session) -> tuple[tuple[str, str], ...]:
-    """(pipeline:step, command line) of every pipeline that can be read, for a person to judge."""
-    from gitml.errors import GitmlError
-    from gitml.flow.load import list_pipelines, load
-    from gitml.flow.run import command_text
-
-    ws = session.ws
-    found = []
-    rev = "HEAD" if ws.location.worktree is None else None
-    for name in list_pipelines(ws, rev):
-        try:
-            steps = load(ws, name, rev).graph.steps
-        except GitmlError:
-            continue
-        found += [(f"{name}: {step.name}", command_text(step)) for step in steps.values()]
-    return tuple(found)
 
 
 def _run_words(consent: Consent, now: float) -> str:

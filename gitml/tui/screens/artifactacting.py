@@ -57,9 +57,6 @@ class ArtifactActingPage(Page):
         artifact = self.current
         if artifact is None:
             return
-        if artifact.where == GONE:
-            self.ui.fail(_gone(artifact))
-            return
         seen = self.seen_of(artifact)
         name = seen.details.file_name if seen is not None else artifact.port
         self.prompt(
@@ -75,8 +72,8 @@ class ArtifactActingPage(Page):
         full = os.path.join(self.ui.feed.start, os.path.expanduser(place))
 
         def question(ws: Workspace) -> list[Written]:
-            if artifact.where == REMOTE:
-                bring_here(ws, [artifact])
+            if artifact.where in (REMOTE, GONE) and bring_here(ws, [artifact])[1]:
+                raise _gone(artifact)
             return checkout(ws, select(ws, f"{artifact.run}:{artifact.step}.{artifact.port}"), full)
 
         def then(done: list[Written]) -> None:
@@ -85,22 +82,23 @@ class ArtifactActingPage(Page):
                 for note in written.notes:
                     self.notify(safe(note), severity="warning", markup=False, timeout=10)
 
-        self.ask("write", question, then, alone=True)
+        self.reach("write", question, then)
 
     def action_fetch(self) -> None:
         """Brings the marked artifacts, or the one under the cursor, here from a remote store."""
         chosen = self.chosen
-        away = [artifact for artifact in chosen if artifact.where == REMOTE]
+        away = [artifact for artifact in chosen if artifact.where in (REMOTE, GONE)]
         if not away:
             if chosen:
-                gone = any(artifact.where == GONE for artifact in chosen)
-                self.ui.say("no remote store has it" if gone else "it is here already")
+                self.ui.say("it is here already")
             return
         self.ui.say(f"bringing {size(sum(artifact.size or 0 for artifact in away))} …")
-        self.ask("fetch", lambda ws: bring_here(ws, away), self._fetched, alone=True)
+        self.reach("fetch", lambda ws: bring_here(ws, away), self._fetched)
 
-    def _fetched(self, brought: int) -> None:
-        self.ui.say(f"{size(brought)} came")
+    def _fetched(self, brought: tuple[int, int]) -> None:
+        came, lost = brought
+        absent = f"no remote store has {'it' if lost == 1 else f'{lost:,} of them'}"
+        self.ui.say(f"{size(came)} came; {absent}" if came and lost else absent if lost else f"{size(came)} came")
         self.marked.clear()
         self.action_refresh()
 

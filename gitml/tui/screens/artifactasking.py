@@ -14,19 +14,16 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_LOOKED_FOR = 2000  # artifacts that are not here, that remote stores are asked about
+MOST_LOOKED_FOR = 2000  # artifacts that are not here, of which it is looked up whether a remote store has them
 
 
 class Opened(NamedTuple):
-    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are, `troubles` say in words
-    which remote stores could not be asked.
-    """
+    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are."""
 
     listing: ArtifactList
     tip: str | None
     totals: Mapping[str, tuple[int, int]]
     now: float
-    troubles: tuple[str, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -40,26 +37,26 @@ class Seen(NamedTuple):
 
 
 def open_list(ws: Workspace) -> Opened:
-    """Every artifact there is."""
+    """Every artifact there is; of those used last that are not here, whether a remote store is known to have them."""
+    from gitml.flow.whereabouts import known_in_remotes
+
     listing = open_artifacts(ws)
+    if GONE in listing.totals():
+        listing.found_in_remotes(known_in_remotes(ws, listing.gone(MOST_LOOKED_FOR)))
     return Opened(listing, ws.records.tip(), listing.totals(), ws.now())
 
 
-def look_in_remotes(ws: Workspace, opened: Opened) -> Opened:
-    """The list, now knowing which of those that were used last a remote store has."""
-    from gitml.flow.whereabouts import find_in_remotes
+def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
+    """Brings artifacts from remote stores: the bytes that came, and how many artifacts no store has.
 
-    found = find_in_remotes(ws, opened.listing.gone(MOST_LOOKED_FOR))
-    opened.listing.found_in_remotes(found.found)
-    return opened._replace(totals=opened.listing.totals(), troubles=found.troubles)
-
-
-def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> int:
-    """Brings artifacts from remote stores; the bytes that came."""
+    RemoteError when a store that may have one can't be asked.
+    """
     from gitml.flow.stop import StopSignal
-    from gitml.flow.whereabouts import bring_artifacts
+    from gitml.flow.whereabouts import bring_artifacts, held_anywhere
 
-    return bring_artifacts(ws, artifacts, lambda _: None, StopSignal()).bytes
+    held = held_anywhere(ws, artifacts)
+    brought = bring_artifacts(ws, held, lambda _: None, StopSignal())
+    return brought.bytes, len(artifacts) - len(held) + len(brought.lost)
 
 
 def look_into(ws: Workspace, artifact: Artifact) -> Seen:

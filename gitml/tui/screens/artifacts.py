@@ -14,10 +14,10 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from gitml.history.preview import TABLE
-from gitml.store.artifactlist import COLUMNS, GONE, REMOTE, Artifact, Wanted
+from gitml.store.artifactlist import COLUMNS, Artifact, Wanted
 from gitml.tui.errors import Told
 from gitml.tui.screens.artifactacting import ArtifactActingPage
-from gitml.tui.screens.artifactasking import Opened, Seen, look_in_remotes, look_into, open_list
+from gitml.tui.screens.artifactasking import Opened, Seen, look_into, open_list
 from gitml.tui.screens.artifacttext import ARTIFACT_COLUMNS, absence, artifact_text, row_of, totals_text
 from gitml.tui.screens.previewed import PreviewPane
 from gitml.tui.text import plain
@@ -145,17 +145,6 @@ class Artifacts(ArtifactActingPage):
             return
         notice.hush()
         self._list()
-        if GONE in opened.totals:
-            self.ask("look", lambda ws: look_in_remotes(ws, opened), self._located)
-
-    def _located(self, opened: Opened) -> None:
-        """Remote stores were asked about what is not here."""
-        if self._opened is None or opened.listing is not self._opened.listing:
-            return
-        if REMOTE in opened.totals or opened.troubles:
-            self._opened = opened
-            self._rows.clear()
-            self._list()
 
     def _list(self) -> None:
         """Counts what fits, so that the table knows its length; its rows are asked for as they are seen."""
@@ -184,7 +173,7 @@ class Artifacts(ArtifactActingPage):
 
     def _total(self) -> None:
         if self._opened is not None:
-            told = totals_text(self._opened.totals, self._opened.troubles, self.ui.inks)
+            told = totals_text(self._opened.totals, self.ui.inks)
             self.query_one("#artifacts-list").border_subtitle = told
 
     @on(BigTable.Wanted)

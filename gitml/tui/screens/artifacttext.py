@@ -49,11 +49,9 @@ def row_of(artifact: Artifact, now: float) -> Row:
     )
 
 
-def totals_text(totals: Mapping[str, tuple[int, int]], troubles: Sequence[str], inks: Inks) -> Text:
-    """How many there are, and their bytes, by where they are; before that what kept a remote store from being asked."""
+def totals_text(totals: Mapping[str, tuple[int, int]], inks: Inks) -> Text:
+    """How many there are, and their bytes, by where they are."""
     text = Text(end="")
-    for trouble in troubles:
-        text.append(f" {plain(trouble)} ", style=inks["bad"])
     for where in (HERE, RECORD, REMOTE, GONE):
         if where in totals:
             sign = sign_of(where)
@@ -105,7 +103,8 @@ def absence(artifact: Artifact) -> tuple[str, str]:
         return "not here", f"A remote store has its {size(artifact.size or 0)}.\n\nf brings them here."
     return (
         "not here",
-        f"No remote store has it. It can be made again:\n\n  gitml run {plain(artifact.pipeline)} {plain(artifact.step)}",
+        "No remote store is known to have it; f asks them. It can be made again:\n\n"
+        f"  gitml run {plain(artifact.pipeline)} {plain(artifact.step)}",
     )
 
 

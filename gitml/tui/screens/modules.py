@@ -234,11 +234,10 @@ class Modules(ChangingPage):
             return
         name = away[0].name
         self.ui.say(f"fetching {plain(away[0].place)} …")
-        self.ask(
+        self.reach(
             "fetch",
             lambda ws: with_modules(ws, lambda modules: modules.registry(name or None).tip()),
             lambda tip: self.refresh_data(),
-            alone=True,
         )
 
     @property

@@ -41,7 +41,7 @@ class Here:
         cluster: Any = head.cluster()
         cluster.machines = list
         cluster.lack = lambda *_: None
-        monkeypatch.setattr(submitting, "connect", lambda *_: cluster)
+        monkeypatch.setattr(submitting, "connect_to", lambda *_: cluster)
         monkeypatch.setattr(submitting, "_send_ahead", lambda *_: HEAVY)
         monkeypatch.setattr(submitting, "discard", lambda _, *place: self.discarded.append(place))
         monkeypatch.setattr(submitting, "_BEGINNING", 0.5)
