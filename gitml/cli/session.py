@@ -194,7 +194,9 @@ def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body]
         for option in common:
             wrapped = option(wrapped)
         wrapped.__click_params__ += own  # type: ignore[attr-defined]
-        return click.command(name, context_settings=_SETTINGS)(wrapped)
+        command = click.command(name, context_settings=_SETTINGS)(wrapped)
+        command.reaches = reaches  # type: ignore[attr-defined]  # for who checks that the others reach nothing
+        return command
 
     return made
 

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from gitml.consent.consent import ConsentError, Question, question_lines
+from gitml.core.places import PLACES
 from gitml.tui.errors import Told, told
 from gitml.tui.feed import ALONE
 from gitml.tui.text import plain
@@ -140,8 +141,9 @@ class Page(Screen[None]):
                 then(value)
                 return
             wish = value.question
-            first, *lines = question_lines(wish)
-            self.confirm(first, [plain(line) for line in lines], lambda: granted(wish), yes="Allow", danger=True)
+            title = "May these places be used?" if wish.kind == PLACES else "May these steps run?"
+            lines = [plain(line) for line in question_lines(wish)]
+            self.confirm(title, lines, lambda: granted(wish), yes="Allow", danger=True)
 
         def granted(wish: Question) -> None:
             def grant(ws: Workspace) -> None:

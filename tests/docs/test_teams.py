@@ -49,7 +49,9 @@ def test_the_tour_of_two_people_is_what_happens(tmp_path: Path) -> None:
         **environment(),
         "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
     }
+    env.pop("GITML_TRUST", None)  # two people as they are
     told = ""
     for person, command, shown in commands():
         if command.startswith("cd "):
