@@ -25,9 +25,9 @@ def command(
     no_reuse: bool,
     exit_code: bool,
 ) -> int:
-    """Tell for each step what `gitml run` would do, and why: reuse, run, unknown (an input is not made yet) or blocked.
+    """Tell for each step what `gitml run` would do, and why: reuse, run, unknown or blocked.
 
-    `-v` also tells what code each step has, and why.
+    What is unknown depends on a step that comes before, or on what only a run asks. `-v` also tells what code each step has, and why.
     """
     asked = wanted.load(session.ws)
     plan = show_plan(session, asked, force=force, reuse=not no_reuse, on=on)
