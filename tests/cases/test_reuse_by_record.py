@@ -106,7 +106,7 @@ def test_with_a_remote_store_it_is_brought_when_a_step_needs_it(tmp_path: Path) 
     shutil.rmtree(tmp_path / "store")
     (tmp_path / "store").mkdir()
     assert set(eve.outcomes().values()) == {"reused"}
-    row = next(row for row in eve.do("plan", "--json", "-S", "m=3").json["steps"] if row["name"] == "big")
+    row = next(row for row in eve.do("run", "-n", "--json", "-S", "m=3").json["steps"] if row["name"] == "big")
     assert (row["decision"], row["reason"].split(" ", 5)[5]) == ("run", "is not here and no remote store has it")
 
 

@@ -27,7 +27,8 @@ def command(
 ) -> int:
     """Tell for each step what `gitml run` would do, and why: reuse, run, unknown or blocked.
 
-    What is unknown depends on a step that comes before, or on what only a run asks. `-v` also tells what code each step has, and why.
+    What is unknown depends on a step that comes before, or on what only a run asks. `-v` also tells what code each step
+    has, and why.
     """
     asked = wanted.load(session.ws)
     plan = show_plan(session, asked, force=force, reuse=not no_reuse, on=on)
