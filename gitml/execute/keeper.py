@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from gitml.execute.contents import Services
 from gitml.execute.descendants import become_subreaper, end_all, send
+from gitml.execute.inspection import deny_inspection
 from gitml.execute.messages import frame
 from gitml.execute.places import Places, Site, settle
 from gitml.execute.worker import serve
@@ -69,6 +70,7 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._parent_may_be_gone())
         self.site, self.lock = settle(self.places)
+        deny_inspection()
         become_subreaper("gitml-keeper", self.parent, signal.SIGTERM)
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)

@@ -229,7 +229,10 @@ class LocalExecutor:
         self._poll.register(ours.fileno(), select.POLLIN)
 
     def _begin_keeper(self, control: int, places: Places) -> int:
-        """Starts the keeper with its end of the control socket; its process id."""
+        """Starts the keeper with its end of the control socket; its process id. From then on steps can't look in here."""
+        from gitml.execute.inspection import deny_inspection
+
+        deny_inspection()
         pid = os.fork()
         if pid == 0:
             self._become_keeper(control, places)

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO
 
-from gitml.repo.git import Location, ended_by_nul, git_status, popen, stderr_file
+from gitml.repo.git import Location, ended_by_nul, git_status, is_partial, popen, stderr_file
 from gitml.repo.objects import SPARING
-from gitml.repo.partial import is_partial
 
 _PAGE = 20_000  # commits that one git compares
 _ASKED = 50_000  # objects that one git is asked for

@@ -59,6 +59,10 @@ _FIXED = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_PAGER": "cat",
 }
+# What a git that reads and writes this repository alone needs of its caller; of its own variables it gets all that are no secret.
+_LOCAL = frozenset(("HOME", "PATH", "XDG_CONFIG_HOME", "TMPDIR", "LANG", "USER", "LOGNAME"))
+_MAY_BE_SECRET = re.compile(r"TOKEN|PASS|SECRET|AUTH_|PROXY|SSH|HTTP|CREDENTIAL")
+_OF_REMOTES = re.compile(r"(?:http|credential|url|remote|lfs|sendemail|imap)\.", re.IGNORECASE)
 # No hooks, no housekeeping on the side.
 BASE = ("git", "--no-pager", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 # Every object and ref that these write is on the disk when git returns.
@@ -141,13 +145,16 @@ def popen(
     stderr: int | None = subprocess.PIPE,
     terminal: bool | None = None,
     base: Sequence[str] = BASE,
+    local: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Starts git in its own process group, so that a Ctrl-C meant for gitml doesn't end it in the middle.
 
     `base` is how git is called. For a git that may have something to ask: with `terminal` it stays where it can ask the
     person at the terminal, and without it has none at all, so that neither git nor ssh can wait for an answer that nobody gives.
+    One that is `local` runs neither programs of the user nor speaks to a remote, and gets no variable that may be secret: it may
+    last while steps run, which can read what a program was started with.
     """
-    full = clean_environment(os.environ)
+    full = local_environment(os.environ) if local and not is_partial(location) else clean_environment(os.environ)
     if location.explicit:
         full["GIT_DIR"] = location.git_dir
         full["GIT_COMMON_DIR"] = location.common_dir
@@ -182,6 +189,14 @@ def _quoted(path: str) -> str:
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def is_partial(location: Location) -> bool:
+    """Whether a remote promised objects that are not here."""
+    try:
+        return any(name.endswith(".promisor") for name in os.listdir(f"{location.common_dir}/objects/pack"))
+    except OSError:
+        return False
+
+
 def run_plain(folder: str, environ: Mapping[str, str], *args: str) -> bytes:
     """What git says when run in `folder` as the user would, their GIT_DIR included; for finding the repository only."""
     try:
@@ -203,6 +218,33 @@ def run_plain(folder: str, environ: Mapping[str, str], *args: str) -> bytes:
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` for a git of ours: identity and configuration stay, what would point it elsewhere goes."""
     return {**without_repository(environ), **_FIXED}
+
+
+def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a git of ours that needs configuration and nothing to show to a remote."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name in _LOCAL or (name.startswith(("GIT_", "LD_")) and _MAY_BE_SECRET.search(name) is None)
+    }
+    if "GIT_CONFIG_PARAMETERS" in kept:
+        kept["GIT_CONFIG_PARAMETERS"] = _without_remotes(kept["GIT_CONFIG_PARAMETERS"])
+    for name, key in environ.items():
+        if name.startswith("GIT_CONFIG_KEY_") and _OF_REMOTES.match(key) is not None:
+            kept[f"GIT_CONFIG_VALUE_{name.removeprefix('GIT_CONFIG_KEY_')}"] = ""
+    return clean_environment(kept)
+
+
+def _without_remotes(parameters: str) -> str:
+    """What a ``git -c`` that called us passes on, without what concerns remotes, such as a header with a token."""
+    import shlex
+
+    try:
+        given = shlex.split(parameters)
+    except ValueError:  # nothing that git would take
+        return ""
+    quoted = ["'" + item.replace("'", "'\\''") + "'" for item in given if _OF_REMOTES.match(item) is None]
+    return " ".join(quoted)
 
 
 def without_repository(environ: Mapping[str, str]) -> dict[str, str]:

@@ -15,13 +15,15 @@ _BUFFER = 1 << 18
 class Lasting:
     """One git process, started at the first request and again after it ended. Hold `lock` around a request and its answer.
 
+    With `local` it gets none of the user's variables that may be secret, as for `popen`.
     Whoever can't read an answer to its end calls `stop`: the next request then starts a fresh process.
     """
 
-    def __init__(self, location: Location, *args: str) -> None:
+    def __init__(self, location: Location, *args: str, local: bool = False) -> None:
         self.lock = threading.RLock()
         self._location = location
         self._args = args
+        self._local = local
         self._process: subprocess.Popen[bytes] | None = None
         self._out: IO[bytes] | None = None
         self._errors: IO[bytes] | None = None
@@ -33,7 +35,7 @@ class Lasting:
                 return
             self.stop()
         self._errors = stderr_file()
-        self._process = popen(self._location, *self._args, stderr=self._errors.fileno())
+        self._process = popen(self._location, *self._args, stderr=self._errors.fileno(), local=self._local)
         assert self._process.stdout is not None
         # Popen's own buffer is small; many answers fit in one read of ours.
         self._out = open(self._process.stdout.fileno(), "rb", buffering=_BUFFER, closefd=False)  # noqa: SIM115

@@ -41,8 +41,8 @@ class Objects:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._raw_size = 32 if location.object_format == "sha256" else 20
-        self._contents = Lasting(location, "cat-file", "--batch")
-        self._headers = Lasting(location, "cat-file", "--batch-check")
+        self._contents = Lasting(location, "cat-file", "--batch", local=True)
+        self._headers = Lasting(location, "cat-file", "--batch-check", local=True)
         self._trees: dict[str, Mapping[str, Entry]] = {}
 
     def start(self) -> None:
@@ -132,7 +132,7 @@ class Objects:
 
     def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """(oid, content) of each, in order, with requests sent ahead; for thousands of objects. Hold few of them at a time."""
-        process = Lasting(self.location, *SPARING, "cat-file", "--batch")
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
         try:
             for oid, header in self._many(process, oids):
                 if header is None:
@@ -143,7 +143,7 @@ class Objects:
 
     def read_those_here(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """As `read_many`, with None for an object that is missing."""
-        process = Lasting(self.location, *SPARING, "cat-file", "--batch")
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
         try:
             for oid, header in self._many(process, oids):
                 yield oid, header and self._body(process, header)
@@ -155,7 +155,7 @@ class Objects:
 
         None for an object that is missing.
         """
-        process = Lasting(self.location, *SPARING, "cat-file", "--batch")
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
         try:
             for _, header in self._many(process, oids):
                 if header is None or header.size <= most:
@@ -170,7 +170,7 @@ class Objects:
 
     def headers(self, oids: Iterable[str]) -> Iterator[Header]:
         """Kind and size of each, in order, with requests sent ahead."""
-        process = Lasting(self.location, "cat-file", "--batch-check")
+        process = Lasting(self.location, "cat-file", "--batch-check", local=True)
         try:
             for oid, header in self._many(process, oids):
                 if header is None:

@@ -5,18 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 
-from gitml.repo.git import DURABLE, Location, git, popen
+from gitml.repo.git import DURABLE, Location, git, is_partial, popen
 from gitml.repo.refusals import explain
 
 _FETCH = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--stdin")
-
-
-def is_partial(location: Location) -> bool:
-    """Whether a remote promised objects that are not here."""
-    try:
-        return any(name.endswith(".promisor") for name in os.listdir(f"{location.common_dir}/objects/pack"))
-    except OSError:
-        return False
 
 
 def complete(location: Location, known: str | None, tip: str) -> None:

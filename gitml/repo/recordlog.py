@@ -54,7 +54,8 @@ class GitRecordLog:
     def prepare(self) -> None:
         """Starts what the next `append` will need, so that its start overlaps with other work."""
         if not self._ready:
-            self._ready = {"import": popen(self._location, *_IMPORT), "update": popen(self._location, *UPDATE)}
+            asked = {"import": _IMPORT, "update": UPDATE}
+            self._ready = {name: popen(self._location, *args, local=True) for name, args in asked.items()}
 
     def close(self) -> None:
         """Ends what was prepared and not needed."""

@@ -365,10 +365,15 @@ def test_descriptors_do_not_grow_with_the_number_of_steps(bench: Bench) -> None:
     worker = next(seat.pid for seat in executor._seats.values())
 
     def held() -> tuple[int, int]:
-        return len(os.listdir(f"/proc/{worker}/fd")), len(os.listdir("/proc/self/fd"))
+        own = len(os.listdir("/proc/self/fd"))
+        try:
+            return len(os.listdir(f"/proc/{worker}/fd")), own
+        except PermissionError:  # nobody but root looks into a worker: the size of its table is what it shows
+            status = Path(f"/proc/{worker}/status").read_text()
+            return int(status.partition("FDSize:")[2].split()[0]), own
 
     before = held()
-    for _ in range(20):
+    for _ in range(70):
         finish(executor, bench.task("sh", "-c", "echo x; sleep 0 & exit 1"))
     deadline = time.monotonic() + PATIENCE  # the result is told before the sandbox is removed, which opens folders
     while any(now > then for now, then in zip(held(), before, strict=True)):

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,13 +24,20 @@ needs_folders = pytest.mark.skipif(not isolation.private_folders(), reason="this
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what root may do")
 
 
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A folder in one that all users share, and that strict steps don't see."""
+    with tempfile.TemporaryDirectory(prefix="gitml-test-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(params=["mounted", "apart"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A bench whose sandboxes are mounted at the fixed path, or lie in a folder below /tmp, which strict steps don't see."""
+def bench(request: pytest.FixtureRequest, common: Path) -> Iterator[Bench]:
+    """A bench whose sandboxes are mounted at the fixed path, or lie in a folder that steps don't see otherwise."""
     if request.param == "mounted" and not mounts():
         pytest.skip("this machine gives no mount namespaces")
-    (home := tmp_path / "home").mkdir()
-    (root := tmp_path / "user").mkdir()
+    (home := common / "home").mkdir()
+    (root := common / "user").mkdir()
     settings = "" if request.param == "mounted" else "sandboxes: {mount: false}\n"
     machine = {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
@@ -139,8 +147,8 @@ def test_nothing_that_a_strict_step_left_is_found_by_a_later_one_or_outside(benc
 
 @needs_landlock
 @needs_folders
-def test_what_others_left_in_common_folders_is_not_there_for_a_strict_step(bench: Bench, tmp_path: Path) -> None:
-    names = [tmp_path / "there", Path("/dev/shm") / f"gitml-there-{os.getpid()}"]
+def test_what_others_left_in_common_folders_is_not_there_for_a_strict_step(bench: Bench, common: Path) -> None:
+    names = [common / "there", Path("/dev/shm") / f"gitml-there-{os.getpid()}"]
     for name in names:
         name.write_text("of another")
     try:
@@ -169,8 +177,8 @@ def test_shared_memory_and_semaphores_work_in_a_strict_step(bench: Bench) -> Non
 
 @needs_landlock
 @needs_folders
-def test_an_environment_below_a_common_folder_is_still_there_for_a_strict_step(bench: Bench, tmp_path: Path) -> None:
-    venv = tmp_path / "venv"
+def test_an_environment_below_a_common_folder_is_still_there_for_a_strict_step(bench: Bench, common: Path) -> None:
+    venv = common / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     (next(venv.glob("lib/python*/site-packages")) / "inside.py").write_text("print('inside')\n")
     bench.machine["PATH"] = f"{venv}/bin:/usr/bin:/bin"
@@ -179,8 +187,8 @@ def test_an_environment_below_a_common_folder_is_still_there_for_a_strict_step(b
 
 @needs_landlock
 @needs_folders
-def test_a_socket_in_a_common_folder_answers_a_normal_step_and_not_a_strict_one(bench: Bench, tmp_path: Path) -> None:
-    at = tmp_path / "agent"
+def test_a_socket_in_a_common_folder_answers_a_normal_step_and_not_a_strict_one(bench: Bench, common: Path) -> None:
+    at = common / "agent"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(at))
         listening.listen()

@@ -1,0 +1,117 @@
+"""Nobody else of the user may look into gitml, its keeper and its workers, and what they were given is not shown to root either."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gitml.execute.landlock import available
+from tests.kit.commandline import Project
+from tests.kit.otherusers import GROUP, as_user, open_python
+
+DENY = """
+import ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None); libc.getenv.restype = ctypes.c_char_p
+os.environ["LATER"] = "set"; os.environ["CANARY_OVER"] = "set anew"; del os.environ["CANARY_GONE"]
+from gitml.execute.inspection import deny_inspection
+deny_inspection(); deny_inspection()
+print(libc.prctl(3, 0, 0, 0, 0))
+print(b"canary" in open("/proc/self/environ", "rb").read())
+print(libc.getenv(b"CANARY"), libc.getenv(b"HOME"), libc.getenv(b"LATER"), libc.getenv(b"CANARY_GONE"))
+os.putenv("AFTER", "after"); libc.unsetenv(b"CANARY_OVER")
+print(subprocess.run("echo $CANARY $HOME $LATER $AFTER.$CANARY_OVER", shell=True, capture_output=True, text=True).stdout.strip())
+child = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout.strip())
+if os.fork() == 0:
+    print(libc.prctl(3, 0, 0, 0, 0), len(os.listdir("/proc/self/fd")) > 2, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_process_that_denies_inspection_goes_on_as_before_and_so_do_the_programs_it_starts() -> None:
+    env = {**os.environ, "CANARY": "canary-1", "CANARY_OVER": "canary-2", "CANARY_GONE": "canary-3", "HOME": "/h"}
+    env |= {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, "-c", DENY], env=env, capture_output=True, text=True, check=False)
+    assert ran.stdout.splitlines() == [
+        "0",  # no core file, and nothing in /proc for others
+        "False",
+        "b'canary-1' b'/h' b'set' None",
+        "canary-1 /h set after.",
+        "1",  # a program that it starts can be debugged as any other
+        "0 True",
+    ], ran.stderr
+
+
+LOOK = """
+import json, os
+found = {}
+for pid in os.listdir("/proc"):
+    if not pid.isdigit() or int(pid) == os.getpid():
+        continue
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if not file.read():
+                continue
+        name = open(f"/proc/{pid}/comm").read().strip()
+        shown = open(f"/proc/{pid}/environ", "rb").read()
+    except OSError:
+        continue
+    if b"canary-" in shown:
+        found[pid] = name
+    for part in ("mem", "maps", "cwd"):
+        try:
+            os.close(os.open(f"/proc/{pid}/{part}", os.O_RDONLY))
+        except OSError:
+            continue
+        if os.getuid() != 0 and name.startswith(("python", "gitml")):
+            found[f"{pid} {part}"] = name
+print(json.dumps(found))
+"""
+PIPELINE = "steps:\n  look:\n    run: python3 look.py\n    sandbox: {}\n"
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "canary-key",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "http.https://example.org/.extraHeader",
+    "GIT_CONFIG_VALUE_0": "Authorization: canary-header",
+    "GIT_CONFIG_PARAMETERS": "'http.extraheader=canary-parameter' 'core.abbrev'='9'",
+}
+STRICT = pytest.param("strict", marks=pytest.mark.skipif(not available()[0], reason=available()[1]))
+
+
+@pytest.mark.parametrize("sandbox", ["normal", STRICT])
+def test_a_step_reads_no_variable_that_gitml_was_given_from_any_process(tmp_path: Path, sandbox: str) -> None:
+    project = Project(tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK})
+    project.do("run", env=SECRETS)
+    assert json.loads(project.do("logs", "latest", "look").out) == {}
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@pytest.mark.parametrize("sandbox", ["normal", STRICT])
+def test_a_step_of_an_ordinary_user_looks_into_nothing_of_gitml(tmp_path: Path, sandbox: str) -> None:
+    project = Project(tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK})
+    uid = 41_103
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o055 != 0o055:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    subprocess.run(["chown", "-R", f"{uid}:{GROUP}", str(tmp_path)], check=True)
+    (tmp_path / "python-at").mkdir()
+    with open_python(tmp_path / "python-at") as python:
+        env = {**python.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+        def gitml(*words: str, **more: str) -> str:
+            call = [*as_user(uid), python.program, "-m", "gitml", *words]
+            ran = subprocess.run(
+                call, cwd=project.path, env={**env, **more}, capture_output=True, text=True, check=False
+            )
+            assert ran.returncode == 0, ran
+            return ran.stdout
+
+        gitml("run", **SECRETS)
+        assert json.loads(gitml("logs", "latest", "look")) == {}
