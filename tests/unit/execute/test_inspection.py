@@ -13,6 +13,7 @@ import pytest
 from gitml.execute.landlock import available
 from tests.kit.commandline import Project
 from tests.kit.otherusers import GROUP, as_user, open_python
+from tests.kit.settings import with_settings
 
 DENY = """
 import ctypes, os, subprocess, sys
@@ -93,17 +94,19 @@ def test_a_step_reads_no_variable_that_gitml_was_given_from_any_process(tmp_path
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@pytest.mark.parametrize("settings", ["", "sandboxes: {mount: false}\n"], ids=["mounted", "apart"])
 @pytest.mark.parametrize("sandbox", ["normal", STRICT])
-def test_a_step_of_an_ordinary_user_looks_into_nothing_of_gitml(tmp_path: Path, sandbox: str) -> None:
+def test_a_step_of_an_ordinary_user_looks_into_nothing_of_gitml(tmp_path: Path, sandbox: str, settings: str) -> None:
     project = Project(tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK})
     uid = 41_103
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_mode & 0o055 != 0o055:
             folder.chmod(folder.stat().st_mode | 0o055)
+    configured = with_settings(tmp_path, settings)
     subprocess.run(["chown", "-R", f"{uid}:{GROUP}", str(tmp_path)], check=True)
     (tmp_path / "python-at").mkdir()
     with open_python(tmp_path / "python-at") as python:
-        env = {**python.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        env = {**python.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), **configured}
 
         def gitml(*words: str, **more: str) -> str:
             call = [*as_user(uid), python.program, "-m", "gitml", *words]
