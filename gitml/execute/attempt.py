@@ -198,7 +198,8 @@ def _perform(
                 lead=_leader(program, argv, env, action),
             )
         except NotConfinedError as error:
-            raise InputError(str(error.strerror), hint="run it elsewhere, or ask for less: network, sandbox") from error
+            # without its cause: a limit of namespaces reads like a full disk
+            raise InputError(str(error.strerror), hint="run it elsewhere, or ask for less: network, sandbox") from None
         except (OSError, ValueError) as error:
             raise _cannot_start(argv, error) from error
         if rest := mask.end():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gitml.core.guarantees import CUT
+from gitml.execute.isolation import private_folders, refusal
+from gitml.execute.landlock import available
 from tests.kit.commandline import Project, alive, interrupt, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -47,8 +51,28 @@ steps:
 SECONDS = f"7654.{os.getpid()}"  # of this process alone: others may run the tests too
 WAIT = f"steps:\n  wait: {{run: 'sleep {SECONDS}', resources: {{gpus: 0.5}}}}\n"
 GREEDY = "steps:\n  train: {run: sh src/ill.sh, resources: {gpus: 3}}\n"
+CONFINED = """\
+network: none
+steps:
+  cut: {run: "python3 src/reach.py ${{ outputs.o }}", outputs: {o: metrics}}
+  strict: {run: "python3 src/reach.py ${{ outputs.o }}", outputs: {o: metrics}, sandbox: strict, network: loopback}
+  gang: {run: sh src/rank.sh, processes: 2, network: loopback}
+"""
+REACH = """
+import json, os, socket, sys
+lo = socket.socket()
+try:
+    lo.bind(("127.0.0.1", 0)); lo.listen(); socket.create_connection(lo.getsockname(), 5); up = 1
+except OSError:
+    up = 0
+json.dump({"interfaces": len(socket.if_nameindex()), "loopback": up, "in /tmp": len(os.listdir("/tmp"))}, open(sys.argv[1], "w"))
+"""
+APART = "steps:\n  gang: {run: sh src/rank.sh, nodes: 2, network: loopback}\n"
 FILES = {
     "gitml.yaml": OWN,
+    "pipelines/confined.yaml": CONFINED,
+    "pipelines/apart.yaml": APART,
+    "src/reach.py": REACH,
     "pipelines/work.yaml": WORK,
     "pipelines/mixed.yaml": MIXED,
     "pipelines/wait.yaml": WAIT,
@@ -149,3 +173,39 @@ def test_what_this_machine_is_not_said_to_have_is_refused_and_no_ray_is_started(
     assert "3 gpus (the most on one machine is 2)" in error["message"]
     assert not loaded(done) & {"ray", "grpc"}
     assert project.do("log", "--json").json == []
+
+
+@pytest.mark.skipif(refusal(CUT) != "" or not available()[0], reason="this machine can't confine steps")
+def test_steps_on_ray_are_cut_off_as_they_ask_and_their_records_say_so(project: Project) -> None:
+    run = project.run("confined", "--on", "own")
+    steps = {step["name"]: step for step in run["steps"]}
+    assert {name: step.get("guarantees") for name, step in steps.items()} == {
+        "cut": {"network": "none"},
+        "strict": {"network": "loopback", "sandbox": "strict"},
+        "gang": {"network": "loopback"},
+    }
+    assert (steps["cut"]["metrics"]["interfaces"], steps["cut"]["metrics"]["loopback"]) == (1, 0)
+    assert (steps["strict"]["metrics"]["interfaces"], steps["strict"]["metrics"]["loopback"]) == (1, 1)
+    if private_folders():
+        assert steps["strict"]["metrics"]["in /tmp"] == 0
+    told = project.do("run", "apart", "--on", "own", code=2).err
+    assert "its nodes are on several machines, which network: loopback keeps apart" in told
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_a_machine_of_a_cluster_that_can_not_cut_a_step_off_fails_it_and_says_why(project: Project) -> None:
+    """A user namespace in which no network namespace may be made stands for it."""
+    without = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$0" "$@"'
+    call = ("unshare", "--user", "--map-root-user", "sh", "-c", without, sys.executable, "-m", "gitml")
+    ran = subprocess.run(
+        [*call, "run", "confined", "cut", "--on", "own"],
+        cwd=project.path,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in ran.stderr or "max_net_namespaces: " in ran.stderr:
+        pytest.skip(f"no user namespaces here: {ran.stderr}")
+    assert ran.returncode == 1, ran
+    assert "network: none can't be kept here: no more namespaces may be made" in ran.stdout + ran.stderr
