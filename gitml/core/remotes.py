@@ -19,7 +19,22 @@ MANIFEST_LARGEST = 128 << 20
 _MANIFEST_VALUES = 2_000_000  # commas in one: two values for each object, and what else a hostile one holds
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z")
+_HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,20})?\]"
+_SSH = re.compile(rf"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,99}}@)?(?:{_HOST})(?::([0-9]{{1,5}}))?\Z")
+_ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::([0-9]{{1,5}}))?(?:/[A-Za-z0-9_.~/-]*)?\Z")
+# By the rules of each cloud, but for the least length: where one can't be made, none is found.
+_BUCKETS = {
+    "s3": re.compile(
+        r"(?!.*\.\.)(?:[A-Za-z0-9][A-Za-z0-9._-]{0,254}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]*:accesspoint(?::[A-Za-z0-9._-]+)?)\Z"
+    ),
+    "gs": re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,221}\Z"),
+    "az": re.compile(r"(?:[a-z0-9](?:-?[a-z0-9]){0,62}|\$root|\$web)\Z"),
+}
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z")  # of Azure; it becomes part of a host's name
 _SECRET = re.compile(r"[^/@]*:[^/@]*@")
+
+
+_BUCKET_WORDS = {"s3": "bucket of S3", "gs": "bucket of Google Cloud Storage", "az": "container of Azure"}
 
 
 class RemoteSpec(NamedTuple):
@@ -78,19 +93,33 @@ def problem_with_url(url: str) -> str | None:
     host, _, path = rest.partition("/")
     if not host or host.startswith("-"):
         return f"{scheme}:// needs a {'host' if scheme == 'ssh' else 'bucket or container'}"
-    if scheme == "ssh" and not path.strip("/"):
-        return "ssh:// needs a folder, as in ssh://host/srv/store"
-    return None
+    if scheme == "ssh":
+        found = _SSH.match(host)
+        if found is None or (found[1] and not 0 < int(found[1]) < 65536):
+            return "ssh:// needs a host as in user@host:22"
+        return None if path.strip("/") else "ssh:// needs a folder, as in ssh://host/srv/store"
+    return None if _BUCKETS[scheme].match(host) else f"{host[:60]!r} can be no {_BUCKET_WORDS[scheme]}"
 
 
 def problem_with_option(name: str, value: str) -> str | None:
     """What is wrong with an option of a remote store, None when nothing is."""
+    if name == "account":
+        return (
+            None
+            if _ACCOUNT.match(value)
+            else f"account must be one of Azure (3 to 24 small letters and digits), not {value[:60]!r}"
+        )
     if name != "endpoint":
         return None if _NAME.match(value) else f"{name} must be a name, not {value[:60]!r}"
     found = _URL.match(value)
     if found is None or found[1] not in ("http", "https"):
         return "endpoint must be a URL (https://…)"
-    return "credentials don't belong in gitml.yaml" if "@" in value else None
+    if "@" in value:
+        return "credentials don't belong in gitml.yaml"
+    whole = _ENDPOINT.match(value)
+    if whole is None or (whole[1] and not 0 < int(whole[1]) < 65536):
+        return "endpoint must be a host with or without a port and a path (https://minio.example:9000)"
+    return None
 
 
 class NewerManifestError(ValueError):

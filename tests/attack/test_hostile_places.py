@@ -147,14 +147,17 @@ def test_no_setting_of_a_folder_of_another_user_is_obeyed(tmp_path: Path) -> Non
     far.git("config", "remote.origin.promisor", "true")
     far.git("config", "core.sshCommand", f"touch {tmp_path}/RAN; false")
     (tmp_path / "far.git/refs/gitml").mkdir()
-    (tmp_path / "far.git/refs/gitml/registry").write_text("1" * 40 + "\n")
+    for log in ("runs", "registry"):
+        (tmp_path / f"far.git/refs/gitml/{log}").write_text("1" * 40 + "\n")
     subprocess.run(["chown", "-R", "4242", str(tmp_path / "far.git")], check=True)
     here = project(tmp_path, f"{tmp_path}/far.git")
     done = here.do("module", "publish", "count", code=None)
     done = here.do("module", "push", code=None)
     assert "Traceback" not in done.err
+    (here.path / "gitml.yaml").unlink()
+    here.repo.write({"pipelines/t.yaml": PIPELINE.partition("  m:")[0]})
     here.repo.git("remote", "add", "far", f"{tmp_path}/far.git")
-    here.do("run", "s", code=None)
-    here.do("push", "far", code=None)
+    here.do("run")
+    assert "does not trust a folder of another user" in here.do("push", "far", code=7).err
     assert not (tmp_path / "RAN").exists()
     assert environment()["GIT_CONFIG_GLOBAL"] == os.devnull  # else a setting of this machine could allow it

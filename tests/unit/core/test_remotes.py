@@ -89,6 +89,68 @@ def test_what_is_no_place_is_refused(url: str) -> None:
         parse_config(f"remotes: [{{url: {json.dumps(url)}}}]\n".encode())
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "az://evil.com",
+        "az://c@evil.blob.core.windows.net/x",
+        "az://UPPER/x",
+        "az://a--b",
+        "s3://a..b/x",
+        "s3://a b/x",
+        "s3://b:80/x",
+        "gs://Upper/x",
+        "gs://a%2f/x",
+        "ssh://me@-oProxyCommand=x/srv",
+        "ssh://-oProxyCommand=x/srv",
+        "ssh://$(touch x)/srv",
+        "ssh://a;b/srv",
+        "ssh://host:port/srv",
+        "ssh://host:99999/srv",
+        "ssh://host:0/srv",
+        "ssh://`x`@host/srv",
+        "ssh://a@b@c/srv",
+        "ssh://[::1;x]/srv",
+    ],
+)
+def test_hosts_and_buckets_are_held_to_the_rules_of_hosts_and_clouds(url: str) -> None:
+    assert mistakes(f"remotes: [{json.dumps(url)}]\n")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "{url: az://c, account: evil.com/x}",
+        "{url: az://c, account: evil.com}",
+        "{url: az://c, account: Team}",
+        "{url: s3://b, endpoint: 'http://a b'}",
+        "{url: s3://b, endpoint: 'http://a/?x'}",
+        "{url: s3://b, endpoint: 'http://a#x'}",
+        "{url: s3://b, endpoint: 'http://'}",
+        "{url: s3://b, endpoint: 'http://h:0'}",
+        '{url: s3://b, endpoint: "http://h\\r\\nX: y"}',
+    ],
+)
+def test_options_that_would_lead_to_another_host_are_refused(option: str) -> None:
+    assert mistakes(f"remotes: [{option}]\n")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/x",
+        "s3://Old_Bucket.of.minio/x",
+        "az://$root/x",
+        "ssh://a.user@h-1.example.org:2222/srv",
+        "ssh://[fe80::1%eth0]:22/srv",
+        "ssh://[::1]/srv",
+        "gs://team_data.example.org/x",
+    ],
+)
+def test_what_clouds_and_hosts_allow_is_taken(url: str) -> None:
+    assert remotes(f"[{json.dumps(url)}]")[0].url == url
+
+
 def test_another_place_is_another_remote_and_another_name_is_not() -> None:
     one = RemoteSpec("a", "s3://b", {"endpoint": "https://x"})
     assert one.identity == one._replace(name="b", push=False).identity
