@@ -13,6 +13,8 @@ from gitml.core.result import size_from_json
 
 LFS = "lfs"
 SCHEMES = ("s3", "gs", "az", "ssh", "file")
+FROM = "from"
+"""Option of a resolved spec: the tracked file beside `gitml.yaml` that named its place."""
 MANIFEST_FORMAT = 1
 MANIFEST_LARGEST = 128 << 20
 """Bytes of a manifest; of one with more no more than that is read."""
@@ -56,7 +58,7 @@ class RemoteSpec(NamedTuple):
     @property
     def identity(self) -> str:
         """What tells it from others in what is remembered: another place is another remote, another name is not."""
-        place = f"{self.url} {sorted(self.options.items())}"
+        place = f"{self.url} {sorted(item for item in self.options.items() if item[0] != FROM)}"
         return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @property

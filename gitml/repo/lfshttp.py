@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,45 +18,65 @@ from urllib.parse import urlsplit
 import urllib3
 
 from gitml import __version__
-from gitml.errors import RemoteError, TrustError
+from gitml.errors import InputError, RemoteError, TrustError
 from gitml.repo.credentials import Credential, approve, ask, http_settings, reject
-from gitml.repo.git import Location
+from gitml.repo.git import Location, git
+from gitml.repo.httpbounds import Watchdog, bound
+from gitml.repo.lfsanswers import address_in, origin_of
 from gitml.repo.lfsplace import without_secrets
+from gitml.repo.netplaces import Reach
 
 MEDIA = "application/vnd.git-lfs+json"
 CHUNK = 1 << 20
 _TRIES = 4
-_LARGEST = 64 << 20  # bytes of an answer that is not an object
+_HOPS = 5
+_LARGEST = 2 << 20  # bytes of an answer that is not an object: a hundred objects with 20 KiB each
+_LITTLE = 64 << 10  # bytes of an answer that are read for the sake of its connection
+_DRAINING = 5.0
+_PATIENCE = 60.0  # seconds of pauses, all together, that servers which are busy are waited for
 _BUSY = (429, 502, 503, 504)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ONCE = urllib3.Retry(total=0, connect=0, read=0, redirect=0, status=0, other=0, raise_on_redirect=False)
+_HARMLESS = ("Accept", "Content-Type", "Range")
 
 
 class Http:
-    """Requests to servers for one repository. Safe to use from several threads."""
+    """Requests to servers for one repository. Safe to use from several threads.
 
-    def __init__(self, location: Location, url: str, connections: int) -> None:
+    `home` is the host that the place was named by: it, and what is as near as it, is where we may be sent.
+    """
+
+    def __init__(self, location: Location, url: str, connections: int, home: str | None = None) -> None:
         self._location = location
-        self._pool = _pool(location, url, connections)
+        try:
+            self._home = origin_of(url)
+        except ValueError as error:
+            raise InputError("not the URL of an LFS server", where=without_secrets(url)[:200]) from error
+        allowed = git(location, "config", "-z", "--get-all", "gitml.allowHref", check=False)
+        self._reach = Reach(home or urlsplit(url).hostname or "", os.fsdecode(allowed).split("\0")[:-1])
+        self._watchdog = Watchdog(_idle(location))
+        self._pool = _pool(location, url, connections, self._watchdog.idle)
+        bound(self._pool, self._reach, self._watchdog)
         self._extra = _extra_headers(location, url)
-        self._host = urlsplit(url).netloc.rpartition("@")[2]
+        self._host = self._home[1]
         self._url = url
         self._credential: Credential | None = None
         self._approved: Credential | None = None
+        self._waited = 0.0
         self._lock = threading.Lock()
 
     def json(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[int, Any]:
-        """Posts JSON, gives the status and the JSON of the answer (None when it is none). Retries while the server is busy."""
+        """Posts JSON, gives the status and the JSON of the answer (None when it is none). Retries while the server is busy.
+
+        RemoteError for an answer that is larger than any server's.
+        """
         data = json.dumps(body).encode()
         sent = {"Accept": MEDIA, "Content-Type": MEDIA, **headers}
         response = self.request("POST", url, sent, lambda: data)
-        try:
-            content = response.read(_LARGEST)
-        except urllib3.exceptions.HTTPError as error:
-            raise self.unreachable(url, error) from error
-        finally:
-            response.release_conn()
+        content = self._answer(url, response)
         try:
             return response.status, json.loads(content) if content else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return response.status, None
 
     def request(
@@ -71,49 +92,96 @@ class Http:
 
         Without `credentials` they are sent only once it has asked: an address may let us in by itself.
 
-        RemoteError when it can't be reached, TrustError when credentials are missing or refused.
+        RemoteError when it can't be reached, TrustError when credentials are missing or refused, or it sends us where it may not.
         """
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise RemoteError("the server names an address that is not http", where=self._host)
-        tries = 0
+        tries = hops = 0
         while True:
             tries += 1
+            self._check(url)
             sent = self._with_access(url, headers, credentials)
             try:
                 response = self._pool.request(
-                    method, url, body=body(), headers=sent, preload_content=False, retries=_redirects(method),
+                    method, url, body=body(), headers=sent, preload_content=False, redirect=False, retries=_ONCE,
                     decode_content=False,
                 )  # fmt: skip
-            except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 raise self.unreachable(url, error) from error
             if response.status == 401 and "Authorization" not in headers and tries < _TRIES:
-                response.drain_conn()
+                drop(response)
                 if credentials or self._credential is None:
                     self._log_in(url, sent.get("Authorization"))
                 credentials = True
-            elif response.status in _BUSY and tries < _TRIES:
-                response.drain_conn()
-                time.sleep(min(_seconds(response.headers.get("Retry-After")), 30.0) or 0.5 * tries)
+            elif response.status in _BUSY and tries < _TRIES and self._waited < _PATIENCE:
+                drop(response)
+                pause = _seconds(response.headers.get("Retry-After")) or 0.5 * tries
+                with self._lock:
+                    self._waited += pause
+                time.sleep(pause)
+            elif response.status in _REDIRECTS and method != "PUT" and "Location" in response.headers:
+                drop(response)
+                hops += 1
+                if hops > _HOPS:
+                    raise RemoteError("the server sends us from one address to the next", where=self._host)
+                target = _joined(url, response.headers["Location"], self._host)
+                if origin_of(target) != origin_of(url):  # what lets us in at one host is no other's business
+                    headers = {name: value for name, value in headers.items() if name in _HARMLESS}
+                if response.status == 303:
+                    method, body = "GET", lambda: None
+                url = target
             else:
                 return response
 
     def chunks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        """The bytes of an answer; RemoteError when the connection breaks."""
+        """The bytes of an answer; RemoteError when the connection breaks, or gives next to nothing for long."""
+        handle = response.handle  # type: ignore[attr-defined]
+        self._watchdog.arm(handle, 2 * self._watchdog.idle)
+        whole = False
         try:
-            yield from response.stream(CHUNK, decode_content=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise self.unreachable(url, error) from error
+            while chunk := response.read1(CHUNK, decode_content=False):
+                left = self._watchdog.heard(handle, len(chunk))
+                yield chunk
+                self._watchdog.go_on(handle, left)
+            whole = not handle.was_cut
+            if handle.was_cut:
+                raise self.unreachable(url, TimeoutError())
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise self.unreachable(url, TimeoutError() if handle.was_cut else error) from error
         finally:
-            response.close()
+            self._watchdog.disarm(handle)
+            if whole:
+                response.release_conn()
+            else:
+                end(response)
+
+    def _answer(self, url: str, response: urllib3.BaseHTTPResponse) -> bytes:
+        """All of an answer that is no object, which must come in twice the idle time in all."""
+        handle = response.handle  # type: ignore[attr-defined]
+        self._watchdog.arm(handle, 2 * self._watchdog.idle)
+        content = b""
+        try:
+            while chunk := response.read1(CHUNK, decode_content=False):
+                content += chunk
+                if len(content) > _LARGEST:
+                    end(response)
+                    raise RemoteError("the LFS server's answer is too large", where=self._host)
+            if handle.was_cut:
+                raise self.unreachable(url, TimeoutError())
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            end(response)
+            raise self.unreachable(url, TimeoutError() if handle.was_cut else error) from error
+        finally:
+            self._watchdog.disarm(handle)
+        response.release_conn()
+        return content
 
     def unreachable(self, url: str, error: Exception) -> RemoteError:
         """The error for a connection that can't be made, or broke; without what the URL may hold of secrets."""
         parts = urlsplit(url)
         reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
-        kind = type(reason).__name__.removesuffix("Error")
+        kind = "it is too slow" if isinstance(reason, TimeoutError) else type(reason).__name__.removesuffix("Error")
         return RemoteError(
             f"the LFS server can't be reached, or the connection broke: {kind}",
-            where=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+            where=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:200],
             hint="see the network and `git config lfs.url`, then try again: what has arrived is kept",
         )
 
@@ -121,9 +189,21 @@ class Http:
         """Ends connections."""
         self._pool.clear()
 
+    def _check(self, url: str) -> None:
+        """RemoteError or TrustError for an address that we may not be sent to."""
+        scheme, host = origin_of(url)
+        if scheme not in ("http", "https") or not host:
+            raise RemoteError("the server names an address that is not http", where=self._host)
+        if scheme == "http" and self._home[0] == "https":
+            raise TrustError(
+                "the server speaks https and sends us to an address without it", where=host[:100], hint="ask its owner"
+            )
+        if isinstance(self._pool, urllib3.ProxyManager):  # else when the connection is made
+            self._reach.check_name(urlsplit(url).hostname or "")
+
     def _with_access(self, url: str, headers: Mapping[str, str], credentials: bool) -> dict[str, str]:
         sent = {"User-Agent": f"gitml/{__version__}", "Accept-Encoding": "identity"}
-        if urlsplit(url).netloc.rpartition("@")[2] == self._host:  # what lets us in at one host is no other's business
+        if origin_of(url) == self._home:  # what lets us in at one host is no other's business
             sent.update(self._extra)
             if self._credential is not None and "Authorization" not in sent:
                 sent["Authorization"] = self._credential.header
@@ -135,6 +215,10 @@ class Http:
     def _log_in(self, url: str, sent: str | None) -> None:
         """Gets a credential after a 401; TrustError when the one that was sent is refused and there is no other."""
         with self._lock:
+            if origin_of(url) != self._home:
+                raise TrustError(
+                    "the server of the objects wants credentials of its own", where=origin_of(url)[1][:100]
+                )
             if self._credential is not None:
                 if sent != self._credential.header:
                     return  # another thread logged in meanwhile
@@ -147,8 +231,6 @@ class Http:
                 raise TrustError(
                     "the LFS server refuses what http.extraHeader says", where=self._host, hint="mend it, or remove it"
                 )
-            if urlsplit(url).netloc.rpartition("@")[2] != self._host:
-                raise TrustError("the server of the objects wants credentials of its own", where=urlsplit(url).netloc)
             self._credential = ask(self._location, self._url)
 
     def accepted(self) -> None:
@@ -159,16 +241,43 @@ class Http:
                 approve(self._location, self._credential)
 
 
-def _redirects(method: str) -> urllib3.Retry:
-    follow = 5 if method in ("GET", "POST") else 0
-    return urllib3.Retry(total=follow, connect=0, read=0, status=0, other=0, redirect=follow, raise_on_redirect=False)
+def drop(response: urllib3.BaseHTTPResponse) -> None:
+    """Reads what little is left of an answer, so that its connection can be used again; of a longer one it is closed."""
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= _LITTLE:
+        handle = response.handle  # type: ignore[attr-defined]
+        handle.watchdog.arm(handle, _DRAINING)
+        try:
+            response.drain_conn()
+            response.release_conn()
+        finally:
+            handle.watchdog.disarm(handle)
+    else:
+        end(response)
+
+
+def end(response: urllib3.BaseHTTPResponse) -> None:
+    """Closes the connection of an answer, whatever more of it would come."""
+    response.close()
+    response.handle.end()  # type: ignore[attr-defined]
+
+
+def _joined(url: str, target: str, where: str) -> str:
+    try:
+        return address_in(target, url)
+    except ValueError as error:
+        raise RemoteError("the server sends us to an address that is none", where=where) from error
+
+
+def _idle(location: Location) -> float:
+    """Seconds that a server may give nothing: ``lfs.activitytimeout`` of the user, as git-lfs has it, else a minute."""
+    said = os.fsdecode(git(location, "config", "lfs.activitytimeout", check=False)).strip()
+    return float(said) if said.isdecimal() and 0 < int(said) <= 3600 else 60.0
 
 
 def _seconds(text: str | None) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
+    """Seconds of a ``Retry-After``, half a minute at most; 0 for what is none."""
+    return min(float(text), 30.0) if text is not None and re.fullmatch(r"[0-9]{1,6}", text) else 0.0
 
 
 def _extra_headers(location: Location, url: str) -> dict[str, str]:
@@ -180,12 +289,12 @@ def _extra_headers(location: Location, url: str) -> dict[str, str]:
     return found
 
 
-def _pool(location: Location, url: str, connections: int) -> urllib3.PoolManager:
+def _pool(location: Location, url: str, connections: int, idle: float) -> urllib3.PoolManager:
     """Connections by the user's settings for this server."""
     from urllib.request import getproxies, proxy_bypass
 
     settings = {name: values[-1] for name, values in http_settings(location, url).items()}
-    options: dict[str, Any] = {"maxsize": connections, "timeout": urllib3.Timeout(connect=10, read=60)}
+    options: dict[str, Any] = {"maxsize": connections, "timeout": urllib3.Timeout(connect=10, read=idle)}
     if settings.get("sslverify", "").lower() in ("false", "0", "no", "off"):
         urllib3.disable_warnings()
         options["cert_reqs"] = "CERT_NONE"

@@ -10,29 +10,40 @@ from __future__ import annotations
 import json
 import os
 import re
+import selectors
 import shlex
+import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gitml.errors import InputError, RemoteError
 from gitml.repo.git import Location, clean_environment, git
+from gitml.repo.lfsanswers import address_in, headers_in
+from gitml.repo.worktreefile import read_worktree_file
 
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?\[?[A-Za-z0-9_][A-Za-z0-9_.:%-]*\]?\Z")
 _CONFIG = ".lfsconfig"
+_ANSWERED = 60.0  # seconds for git-lfs-authenticate
+_SAID = 64 << 10  # bytes of its answer
 
 
 class Endpoint(NamedTuple):
     """A place of LFS objects: the `url` of a server, or with `folder` a folder of this machine.
 
-    `ssh` is (user@host, port, path) where the server's address and a token are asked for over SSH.
+    `ssh` is (user@host, port, path) where the server's address and a token are asked for over SSH. `source` is the tracked file
+    that named the place, "" when the user's own settings did.
     """
 
     url: str
     folder: str | None = None
     ssh: tuple[str, str, str] | None = None
+    source: str = ""
 
     @property
     def shown(self) -> str:
@@ -54,11 +65,12 @@ def without_secrets(text: str) -> str:
 
 def find_endpoint(location: Location, remote: str | None) -> Endpoint:
     """The place of the LFS objects of a Git remote (None: the usual one). InputError when there is no such remote."""
-    settings = _settings(location)
+    own, tracked = _settings(location)
     name = remote or _usual_remote(location)
-    said = settings.get("lfs.url") or (name and settings.get(f"remote.{name}.lfsurl".lower()))
-    if said:
-        return _from_url(_rewritten(location, said))
+    for setting in ("lfs.url", f"remote.{name}.lfsurl".lower() if name else ""):
+        for settings, source in ((own, ""), (tracked, _CONFIG)):
+            if settings.get(setting):
+                return _from_url(_rewritten(location, settings[setting]))._replace(source=source)
     if name is None:
         raise InputError(
             "there is no Git remote whose LFS could be used",
@@ -82,43 +94,80 @@ def authenticate(ssh: tuple[str, str, str], operation: str, location: Location) 
     words += ["-o", "BatchMode=yes", *(("-p", port) if port else ()), "--", host]
     words.append(f"git-lfs-authenticate {shlex.quote(path)} {operation}")
     try:
-        done = subprocess.run(
-            words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
-        )
+        answered, told, code = _answer_of(words, environ)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RemoteError(
             f"ssh does not get through: {error}", where=host, hint=f"see that `ssh {host}` works"
         ) from error
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:200]
+    if code:
+        said = told.decode("utf-8", "replace").strip().split("\n")[-1][:200]
         raise RemoteError(
-            f"git-lfs-authenticate: {said or f'exit status {done.returncode}'}",
+            f"git-lfs-authenticate: {said or f'exit status {code}'}",
             where=host,
             hint="the host must offer Git LFS over SSH; else set git config lfs.url",
         )
     try:
-        answer = json.loads(done.stdout)
-        return Access(
-            str(answer["href"]).rstrip("/"), {str(k): str(v) for k, v in (answer.get("header") or {}).items()}
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        answer = json.loads(answered)
+        return Access(address_in(answer["href"], "").rstrip("/"), headers_in(answer.get("header")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RemoteError("git-lfs-authenticate gave no address", where=host, hint="set git config lfs.url") from error
 
 
-def _settings(location: Location) -> dict[str, str]:
-    """``lfs.url`` and ``remote.*.lfsurl``: what the user's configuration says comes before what `.lfsconfig` does."""
-    pattern = r"^(lfs\.url|remote\..*\.lfsurl)$"
+def _answer_of(words: Sequence[str], environ: Mapping[str, str]) -> tuple[bytes, bytes, int]:
+    """(stdout, stderr, exit status) of a command that says little, and soon; TimeoutError when it does not."""
+    said = {"out": b"", "err": b""}
+    end = time.monotonic() + _ANSWERED
+    with (
+        subprocess.Popen(
+            words,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+        selectors.DefaultSelector() as waiting,
+    ):
+        try:
+            waiting.register(process.stdout, selectors.EVENT_READ, "out")  # type: ignore[arg-type]
+            waiting.register(process.stderr, selectors.EVENT_READ, "err")  # type: ignore[arg-type]
+            while waiting.get_map():
+                for key, _ in waiting.select(max(0.0, end - time.monotonic())):
+                    chunk = os.read(key.fd, 1 << 16)
+                    said[key.data] += chunk
+                    if not chunk:
+                        waiting.unregister(key.fileobj)
+                if time.monotonic() >= end or max(map(len, said.values())) > _SAID:
+                    raise TimeoutError("it says too much, or nothing for a minute")
+            return said["out"], said["err"], process.wait(max(0.0, end - time.monotonic()))
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def _settings(location: Location) -> tuple[dict[str, str], dict[str, str]]:
+    """``lfs.url`` and ``remote.*.lfsurl``: of the user's configuration, and of `.lfsconfig`, of which nothing else counts."""
+    pattern = ("--get-regexp", r"^(lfs\.url|remote\..*\.lfsurl)$")
+    own = git(location, "config", "-z", *pattern, check=False)
+    content = read_worktree_file(location, _CONFIG)
+    if location.worktree is None:
+        tracked = git(location, "config", "-z", "--no-includes", f"--blob=HEAD:{_CONFIG}", *pattern, check=False)
+    elif content is None:
+        tracked = b""
+    elif len(content) > _SAID:
+        raise InputError(f"more than {_SAID >> 10} KiB", where=_CONFIG, hint="it says where the LFS server is, no more")
+    else:
+        tracked = git(location, "config", "-z", "--no-includes", "-f", "-", *pattern, input=content, check=False)
+    return _pairs(own), _pairs(tracked)
+
+
+def _pairs(said: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
-    sources: list[tuple[str, ...]] = [("config", "-z", "--get-regexp", pattern)]
-    if location.worktree is not None and os.path.isfile(os.path.join(location.worktree, _CONFIG)):
-        sources.insert(0, ("config", "-z", "-f", os.path.join(location.worktree, _CONFIG), "--get-regexp", pattern))
-    elif location.worktree is None:
-        sources.insert(0, ("config", "-z", f"--blob=HEAD:{_CONFIG}", "--get-regexp", pattern))
-    for source in sources:
-        for item in os.fsdecode(git(location, *source, check=False)).split("\0"):
-            name, _, value = item.partition("\n")
-            if value:
-                found[name.lower()] = value.strip()
+    for item in os.fsdecode(said).split("\0"):
+        name, _, value = item.partition("\n")
+        if value:
+            found[name.lower()] = value.strip()
     return found
 
 
@@ -183,6 +232,6 @@ def _ssh(url: str) -> tuple[str, str, str] | None:
         found = f"{user}{match['host']}", "", match["path"].removeprefix("/")
     else:
         return None
-    if not found[0] or found[0].startswith("-") or any(c.isspace() or c == "\0" for c in found[0]):
+    if not _HOST.match(found[0]):
         return None
     return found

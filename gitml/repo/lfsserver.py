@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import urlsplit
 
 from gitml.core.digest import Digest, from_hex, hex_of
 from gitml.core.protocols import Download
 from gitml.core.remotes import RemoteSpec, Stored
 from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, TrustError, machine_error
 from gitml.repo.git import Location
-from gitml.repo.lfshttp import CHUNK, Http
+from gitml.repo.lfsanswers import address_in, headers_in
+from gitml.repo.lfshttp import CHUNK, Http, drop
 from gitml.repo.lfsplace import Endpoint, authenticate, without_secrets
 
 _BATCH = 100
@@ -93,7 +94,7 @@ class LfsServer:
                 moved(size)
 
             response = self._open().request("PUT", actions.main.href, sent, lambda: _body(source, counted))
-            response.drain_conn()
+            drop(response)
             if response.status in (401, 403, 410) and again:
                 moved(-count)
                 actions = self._action("upload", item, renew=True)
@@ -129,7 +130,7 @@ class LfsServer:
             if response.status in (200, 206):
                 begun = start if response.status == 206 else 0
                 return Download(begun, http.chunks(actions.main.href, response))
-            response.drain_conn()
+            drop(response)
             if response.status == 416:
                 return Download(start, iter(()))
             if response.status in _GONE:
@@ -195,19 +196,22 @@ class LfsServer:
         if answer.get("transfer", "basic") != "basic":
             raise RemoteError("the LFS server wants another kind of transfer than 'basic'", where=self.place)
         self._open().accepted()
-        sizes = {item.digest: item.size for item in items}
+        asked = {item.digest for item in items}
         for raw in answer["objects"]:
             try:
                 digest = from_hex(raw["oid"])
+                if digest not in asked:
+                    continue
                 error = raw.get("error")
+                code = int(error.get("code", 0)) if error else 0
                 actions = None if error else self._actions_in(raw.get("actions") or {}, operation)
-            except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as problem:
                 raise RemoteError(
                     f"the LFS server's answer can't be read: {problem!r}"[:200], where=self.place
                 ) from problem
-            if error and not (operation == "download" and error.get("code") in (404, 410, 422)):
-                raise self._refused(int(error.get("code", 0)), error, operation)
-            if actions is not None and digest in sizes:
+            if error and not (operation == "download" and code in (404, 410, 422)):
+                raise self._refused(code, error, operation)
+            if actions is not None:
                 with self._lock:
                     self._actions[operation, digest] = actions
 
@@ -225,8 +229,7 @@ class LfsServer:
             from datetime import datetime
 
             until = datetime.fromisoformat(str(raw["expires_at"]).replace("Z", "+00:00")).timestamp()
-        headers = {str(name): str(value) for name, value in (raw.get("header") or {}).items()}
-        return _Action(urljoin(self._address_known(), str(raw["href"])), headers, until)
+        return _Action(address_in(raw["href"], self._address_known()), headers_in(raw.get("header")), until)
 
     # Where and as whom
 
@@ -246,7 +249,9 @@ class LfsServer:
     def _open(self, base: str | None = None) -> Http:
         with self._lock:
             if self._http is None:
-                self._http = Http(self._location, base or self._endpoint.url, self.parallel + 2)
+                ssh = self._endpoint.ssh
+                home = None if ssh is None else urlsplit(f"//{ssh[0]}").hostname
+                self._http = Http(self._location, base or self._endpoint.url, self.parallel + 2, home)
             return self._http
 
     def _refused(self, status: int, answer: Any, operation: str) -> GitmlError:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError, RemoteError, TrustError
-from gitml.repo import credentials
+from gitml.repo import credentials, lfshttp
 from gitml.repo.discover import discover
 from gitml.repo.git import Location
 from gitml.repo.lfsplace import Endpoint, authenticate, find_endpoint
@@ -58,9 +58,9 @@ def test_over_ssh_the_host_is_asked(repo: Repository, url: str, ssh: tuple[str, 
 def test_settings_come_before_it_and_lfsconfig_comes_last(repo: Repository) -> None:
     repo.git("remote", "add", "origin", "https://host/x.git")
     repo.write({".lfsconfig": "[lfs]\n\turl = https://from/lfsconfig/\n"})
-    assert place(repo).url == "https://from/lfsconfig"
+    assert place(repo) == Endpoint("https://from/lfsconfig", source=".lfsconfig")
     repo.git("config", "lfs.url", "https://from/config")
-    assert place(repo).url == "https://from/config"
+    assert place(repo) == Endpoint("https://from/config")
     repo.git("config", "--unset", "lfs.url")
     repo.write({".lfsconfig": ""})
     repo.git("config", "remote.origin.lfsurl", "https://from/remote")
@@ -138,3 +138,42 @@ def test_without_a_helper_that_knows_it_is_said_how_to_mend_it(repo: Repository)
     with pytest.raises(TrustError) as caught:
         credentials.ask(location(repo), "https://host/x")
     assert "credential.helper" in str(caught.value.hint)
+
+
+def test_of_lfsconfig_nothing_else_is_obeyed(repo: Repository, tmp_path: Path) -> None:
+    repo.git("remote", "add", "origin", "https://host/x.git")
+    other = tmp_path / "other"
+    other.write_text("[lfs]\n\turl = https://included/\n")
+    repo.write(
+        {
+            ".lfsconfig": f"[include]\n\tpath = {other}\n[core]\n\tsshCommand = false\n[lfs]\n\tactivitytimeout = 1\n"
+            "[gitml]\n\tallowHref = *\n[credential]\n\thelper = !false\n"
+        }
+    )
+    assert place(repo) == Endpoint("https://host/x.git/info/lfs")
+    assert lfshttp._idle(location(repo)) == 60.0
+
+
+def test_lfsconfig_that_is_no_file_of_the_repository_is_refused(repo: Repository, tmp_path: Path) -> None:
+    repo.git("remote", "add", "origin", "https://host/x.git")
+    other = tmp_path / "other"
+    other.write_text("[lfs]\n\turl = https://outside/\n")
+    config = Path(repo.path) / ".lfsconfig"
+    for make in (lambda: config.symlink_to(other), lambda: os.mkfifo(config), lambda: config.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(InputError):
+            place(repo)
+        config.unlink()
+    config.write_bytes(b"#" * (1 << 20))
+    with pytest.raises(InputError, match="KiB"):
+        place(repo)
+
+
+@pytest.mark.parametrize(
+    "url", ["ssh://$(touch x)/y", "ssh://-oProxyCommand=x/y", "a;b:c", "ssh://me@-x/y", "`x`@host:y"]
+)
+def test_a_host_that_is_none_is_not_asked(repo: Repository, url: str) -> None:
+    repo.git("remote", "add", "origin", "https://host/x.git")
+    repo.write({".lfsconfig": f'[lfs]\n\turl = "{url}"\n'})
+    with pytest.raises(InputError):
+        place(repo)
