@@ -6,6 +6,7 @@ import os
 import stat
 from typing import NamedTuple
 
+_PRIVATE = "salt"  # what keys the digests of secret parameters is one user's alone
 # a folder called gitml that has one of these is all gitml's
 _WITHIN = ("live", "objects", "envs", "worker", "submitted")
 
@@ -60,13 +61,14 @@ class Sharing(NamedTuple):
             self.open_up(folder)
 
     def open_all(self, folder: str) -> None:
-        """Opens up `folder` and all of this user's below it: what was made before Git was told to share."""
+        """Opens up `folder` and all of this user's below it, but for salts: what was made before Git was told to share."""
         if not self.bits:
             return
         self.open_up(folder)
         for place, folders, files in os.walk(folder):
             for name in (*folders, *files):
-                self.open_up(os.path.join(place, name))
+                if place != folder or not name.startswith(_PRIVATE):
+                    self.open_up(os.path.join(place, name))
 
 
 ALONE = Sharing()

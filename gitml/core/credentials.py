@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 
 SHORTEST = 8  # characters of a value that is taken for a credential because of the name it has
 _NAME = re.compile(
-    r"(?:\A|_)(?:TOKEN|SECRET|SECRETS|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PAT|APIKEY|API_KEY|ACCESS_KEY|SECRET_KEY|"
-    r"PRIVATE_KEY|ACCOUNT_KEY|AUTH_KEY|ENCRYPTION_KEY|SIGNING_KEY|CREDENTIALS?)(?:_[A-Z0-9]+)*\Z"
+    r"(?:\A|_)(?:TOKEN|PASS|PWD|PAT|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|ACCOUNT_KEY|AUTH_KEY|ENCRYPTION_KEY|SIGNING_KEY)(?:_[0-9]+)?\Z"
+    r"|(?:\A|_)(?:SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)(?:_[A-Z0-9_]+)?\Z"
     r"|(?:PASSWORD|SECRET|TOKEN|APIKEY)\Z"  # PGPASSWORD
 )
 # what such a name says that is not the credential itself
@@ -20,6 +20,7 @@ _ABOUT = re.compile(
 )
 _USERINFO = re.compile(r"://[^\s/:@]*:([^\s/]+)@")
 _WORD = re.compile(r"[A-Za-z]{1,10}|[0-9.]{1,8}")  # a word, a number, a version
+_LETTERS = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RANDOM = 3.0  # bits a character, of a value that is no name and no word
 
 
@@ -55,7 +56,7 @@ def _of(name: str, value: str) -> Iterable[str]:
 
 def _is_random(value: str) -> bool:
     """Whether a value looks as if it was drawn by lot."""
-    if len(value) < 16 or value.isalpha() or any(char.isspace() for char in value):
+    if not _LETTERS.fullmatch(value) or not re.search("[0-9]", value) or value.isdigit():
         return False
     shares = [value.count(char) / len(value) for char in set(value)]
     return -sum(share * math.log2(share) for share in shares) >= _RANDOM

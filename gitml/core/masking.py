@@ -42,11 +42,21 @@ class Mask:
     """Replaces what is secret in a stream of bytes that comes in any pieces, with the same outcome for all of them."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._finder = _finder(frozenset(secrets))
+        self._secrets = frozenset(secrets)
+        self._finder = _finder(self._secrets)
         self._held = b""  # what may be the beginning of a secret, after what it must be seen with
         self._done = 0  # bytes of it that are passed on already
         self._covered = 0  # bytes of it that a mask stands for
         self._found: list[tuple[int, int]] = []  # what of it is secret because of what stands before
+
+    def again(self) -> Mask:
+        """A Mask of the same secrets for another stream."""
+        return Mask(self._secrets)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes are held back."""
+        return len(self._held) - self._done
 
     def feed(self, chunk: bytes) -> bytes:
         """What can be passed on: what may be the beginning of a secret is held back until more comes."""

@@ -158,14 +158,9 @@ def _perform(
     argv = command_line(action)
     if job.secrets:
         env = {name: opened(value, job.secrets) for name, value in env.items()}
-    mask = so_far.mask = mask_of(action, env, environments.machine, (*job.secrets.values(), *job.masked))
+    log.mask = so_far.mask = mask_of(action, env, environments.machine, (*job.secrets.values(), *job.masked))
 
     def write(chunk: bytes) -> None:
-        chunk = mask.feed(chunk)
-        if chunk:
-            keep(chunk)
-
-    def keep(chunk: bytes) -> None:
         try:
             line = log.write(chunk)
         except OSError as error:
@@ -202,8 +197,7 @@ def _perform(
             raise InputError(str(error.strerror), hint="run it elsewhere, or ask for less: network, sandbox") from None
         except (OSError, ValueError) as error:
             raise _cannot_start(argv, error) from error
-        if rest := mask.end():
-            keep(rest)
+        log.end()
     finally:
         os.chdir("/")
     return _conclude(job, sandbox, services, log, ended, path, so_far.taken)
@@ -341,14 +335,13 @@ def _unfinished(job: Job, outcome: str, error: str, hint: str | None, log: Log, 
 
 def _keep_log(log: Log, services: Services) -> LogRef | None:
     """The log in the Store. A log that can't be kept (the disk is full) is lost, and no reason to lose the result."""
-    written = log.written
     try:
         if not log.close():
             return None
         digest, size = services.store.take_file(log.path)
     except (OSError, GitmlError):
         return None
-    return LogRef(digest, size, written)
+    return LogRef(digest, size, log.written)
 
 
 def _own_roots(program: str) -> tuple[str, ...]:

@@ -203,6 +203,7 @@ def test_none_is_found_after_runs_that_print_them_all(hoard: Hoard) -> None:
     assert hoard.said[0][1].code == 0, hoard.said[0][1].err
     assert hoard.said[1][1].out.count("***") > 8 * 50
     assert hoard.said[2][1].code == 1
+    assert "keeps no secrets" in hoard.do("submit", "far").err
     for words in (
         ("push", "origin"),
         ("push", "far"),
