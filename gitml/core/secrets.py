@@ -7,14 +7,19 @@ its seal.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
 _SEALED = "secret:hmac-sha256:"
 _NOT_GIVEN = "secret:not-given:"
-_SEAL = re.compile(rf"{_SEALED}([0-9a-f]{{64}})|{_NOT_GIVEN}[A-Za-z_][A-Za-z0-9_-]*")
 SHORTEST = 6
 """Characters of a value: what is shorter could not be masked without masking half of what a step writes."""
+
+
+@functools.cache
+def _pattern() -> re.Pattern[str]:
+    return re.compile(rf"{_SEALED}([0-9a-f]{{64}})|{_NOT_GIVEN}[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def seal(salt: bytes, name: str, value: str) -> str:
@@ -32,21 +37,21 @@ def not_given(name: str) -> str:
 
 def is_seal(value: object) -> bool:
     """Whether a parameter's value is a seal."""
-    return isinstance(value, str) and value.startswith("secret:") and _SEAL.fullmatch(value) is not None
+    return isinstance(value, str) and value.startswith("secret:") and _pattern().fullmatch(value) is not None
 
 
 def opened(text: str, values: Mapping[str, str]) -> str:
     """`text` with values in the place of their seals."""
     if "secret:" not in text:
         return text
-    return _SEAL.sub(lambda match: values.get(match[0], match[0]), text)
+    return _pattern().sub(lambda match: values.get(match[0], match[0]), text)
 
 
 def seals_shown(text: str) -> str:
     """`text` for people: of each seal so much that two can be told apart."""
     if "secret:" not in text:
         return text
-    return _SEAL.sub(lambda match: f"(secret, {match[1][:8]})" if match[1] else "(secret, not given)", text)
+    return _pattern().sub(lambda match: f"(secret, {match[1][:8]})" if match[1] else "(secret, not given)", text)
 
 
 def told(names: Iterable[str]) -> str:

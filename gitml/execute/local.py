@@ -17,7 +17,6 @@ from gitml.core.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
 from gitml.execute.messages import Frames, finished_from_json, frame, send_all, task_message
-from gitml.redaction import kept_secret
 
 if TYPE_CHECKING:
     import socket
@@ -120,6 +119,8 @@ class LocalExecutor:
             seat = self._start_worker()
         devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
+        from gitml.redaction import kept_secret  # what only plans does without
+
         task = task._replace(masked=(*task.masked, *kept_secret()))
         message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
         seat.environments.add(digest)

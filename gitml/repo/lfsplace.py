@@ -21,6 +21,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gitml.errors import InputError, RemoteError
+from gitml.redaction import keep_secret
 from gitml.repo.git import Location, clean_environment, git
 from gitml.repo.lfsanswers import address_in, headers_in
 from gitml.repo.worktreefile import read_worktree_file
@@ -108,7 +109,9 @@ def authenticate(ssh: tuple[str, str, str], operation: str, location: Location) 
         )
     try:
         answer = json.loads(answered)
-        return Access(address_in(answer["href"], "").rstrip("/"), headers_in(answer.get("header")))
+        headers = headers_in(answer.get("header"))
+        keep_secret(*[value.rpartition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"])
+        return Access(address_in(answer["href"], "").rstrip("/"), headers)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RemoteError("git-lfs-authenticate gave no address", where=host, hint="set git config lfs.url") from error
 
