@@ -10,7 +10,7 @@ import json
 from typing import NamedTuple
 
 from gitml.core.config import PATH, Target
-from gitml.core.remotes import LFS, RemoteSpec
+from gitml.core.remotes import FROM, LFS, RemoteSpec
 
 STORE, CLUSTER, REGISTRY = "remote store", "cluster", "registry"
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 def place_of_store(spec: RemoteSpec) -> Place | None:
     """The place of a remote store; None for the Git LFS of a Git remote, whose address is the user's own setting."""
     if spec.scheme == LFS:
-        named_by = spec.options.get("from")
+        named_by = spec.options.get(FROM)
         return None if named_by is None else Place(STORE, spec.name, spec.place, (), named_by)
     details = tuple([(word, spec.options[word]) for word in ("endpoint", "account") if spec.options.get(word)])
     return Place(STORE, spec.name, spec.url, details)

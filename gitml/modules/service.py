@@ -11,6 +11,7 @@ from gitml.core.places import place_of_registry
 from gitml.errors import InputError, IntegrityError
 from gitml.modules.following import follow
 from gitml.modules.lockfile import Lock, LockEntry
+from gitml.repo.allowedurls import refuse_inner_place
 from gitml.repo.durability import move_refs
 from gitml.repo.git import Location
 from gitml.repo.remotes import without_secrets
@@ -127,12 +128,14 @@ class Modules:
         """TrustError unless what is to be exchanged with a registry of another repository may be; see `gitml.consent`."""
         url = self.registries.get(name or "")
         if url is not None:
+            refuse_inner_place(self.location, url, "a registry")
             self.consent.need_places([place_of_registry(name or "", url)])
 
     def _need_copy(self, name: str) -> None:
         from registry.clones import folder_of
 
         url = self.registries[name]
+        refuse_inner_place(self.location, url, "a registry")
         if os.path.isdir(folder_of(self.location, url)):
             return
         if self.consent.offline:

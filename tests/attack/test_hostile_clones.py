@@ -121,6 +121,7 @@ targets:
 defaults: {{pipeline: stores}}
 records: {{inline_file: 0}}
 """,
+        ".lfsconfig": f"[lfs]\n\turl = http://{here}/lfs\n",
         ".gitattributes": "*.bin filter=lfs\n* filter=evil diff=evil merge=evil\n",
         ".gitconfig": f"[core]\n\tfsmonitor = {top}/evil.sh\n",
         ".gitmodules": f'[submodule "x"]\n\tpath = x\n\turl = http://{here}/x.git\n',

@@ -11,9 +11,10 @@ from gitml.cli.errors import DONE
 from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.terminal import paint, safe
 from gitml.cli.words import columns
+from gitml.core.remotes import FROM
 from gitml.errors import GitmlError, RemoteError, TrustError
 
-_SHOWN = ("endpoint", "account", "remote")
+_SHOWN = ("endpoint", "account", "remote", FROM)
 
 
 @verb("remotes", json=True, reaches=WHEN_TOLD)
