@@ -247,7 +247,7 @@ def test_none_is_found_after_every_command(hoard: Hoard) -> None:
         ("lineage", "up", f"{run}:after.o"), ("lineage", "down", "src/tell.py"), ("ui",), ("lock",),
         ("push", "origin"), ("push", "far"), ("push", url), ("-v", "push", url, "--json"), ("fetch", "origin"), ("fetch", "far"), ("fetch", url), ("pull", "origin"),
         ("pull", "far"), ("-v", "pull", url), ("module", "publish", "mod"), ("module", "list"), ("module", "show", "lab/tell"), ("module", "push"),
-        ("module", "run", "mod", "--out", str(hoard.folder / "out")), ("module", "pull"), ("remotes",), ("remotes", "--json"),
+        ("module", "run", "mod", "--out", str(hoard.folder / "out")), ("module", "pull"), ("remotes",), ("remotes", "--json"), ("trust", "list"), ("trust", "list", "--json"), ("trust", "allow", "places"),
         ("du",), ("gc", "-n"), ("gc",), ("fsck",), ("fsck", "--deep"), ("fsck", "--repair"), ("fsck", "--remote", "file"), ("init",), ("init", "--remote", "far"), ("init", "--remote", url),
         ("clone", url, str(hoard.folder / "no")), ("clone", str(hoard.bare), str(clone)), ("doctor",), ("doctor", "--json"), ("config",), ("config", "--json"),
         ("hooks", "status"), ("hooks", "install"), ("hooks", "run", "pre-commit"), ("hooks", "run", "post-merge", "0"), ("hooks", "uninstall"), ("completion", "bash"),
