@@ -22,7 +22,10 @@ os.environ["LATER"] = "set"; os.environ["CANARY_OVER"] = "set anew"; del os.envi
 from gitml.execute.inspection import deny_inspection
 deny_inspection(); deny_inspection()
 print(libc.prctl(3, 0, 0, 0, 0))
-print(b"canary" in open("/proc/self/environ", "rb").read())
+try:
+    print(b"canary" in open("/proc/self/environ", "rb").read())
+except PermissionError:  # its files are root's now
+    print(False)
 print(libc.getenv(b"CANARY"), libc.getenv(b"HOME"), libc.getenv(b"LATER"), libc.getenv(b"CANARY_GONE"))
 os.putenv("AFTER", "after"); libc.unsetenv(b"CANARY_OVER")
 print(subprocess.run("echo $CANARY $HOME $LATER $AFTER.$CANARY_OVER", shell=True, capture_output=True, text=True).stdout.strip())
