@@ -41,7 +41,7 @@ os.wait()
 def test_a_process_that_denies_inspection_goes_on_as_before_and_so_do_the_programs_it_starts() -> None:
     env = {**os.environ, "CANARY": "canary-1", "CANARY_OVER": "canary-2", "CANARY_GONE": "canary-3", "HOME": "/h"}
     env |= {"PYTHONPATH": os.pathsep.join(sys.path)}
-    ran = subprocess.run([sys.executable, "-c", DENY], env=env, capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, "-u", "-c", DENY], env=env, capture_output=True, text=True, check=False)
     assert ran.stdout.splitlines() == [
         "0",  # no core file, and nothing in /proc for others
         "False",
