@@ -3,6 +3,7 @@
 #   make test    install everything and run the tests       (ARGS="-k name" is handed to pytest)
 #   make test-root        those of them that need root, or are about it
 #   make test-campaigns   the tests of many tries, files or records: several minutes
+#   make test-attack      hostile files, records, clones and stores at length    (COUNT=n executions of each parser: 200,000; SEED=n)
 #   make test-shuffled    the tests in random order     (SEED=n repeats one)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
@@ -14,6 +15,7 @@ PYTHON ?= python3
 ARGS ?=
 SEED ?= $(shell date +%s)
 UPGRADE ?=
+COUNT ?= 200000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,7 +40,7 @@ UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export UV_CACHE_DIR
 endif
 
-.PHONY: demo test test-root test-campaigns test-shuffled test-clusters check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-root test-campaigns test-attack test-shuffled test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
@@ -52,6 +54,9 @@ test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
 
 test-campaigns: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(MANY) -m "campaign and not cluster" $(ARGS)
+
+test-attack: $(VENV)/dev.stamp $(VENV)/servers.stamp
+	GITML_ATTACK_COUNT=$(COUNT) GITML_ATTACK_SEED=$(SEED) $(PYTEST) $(MANY) -m "not cluster" tests/attack $(ARGS)
 
 test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	@echo "make test-shuffled SEED=$(SEED)"

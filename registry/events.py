@@ -79,7 +79,7 @@ def event_from_bytes(data: bytes, path: str) -> Event:
     """The event in `data`, found at `path` of the log. IntegrityError when it is not a whole and lawful one."""
     try:
         return _event(data, path)
-    except (ValueError, KeyError, TypeError, RecursionError, InputError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as error:
         what = error.message if isinstance(error, GitmlError) else str(error)
         raise IntegrityError(f"not a registry event: {what}", where=path) from error
 
@@ -94,7 +94,17 @@ def _event(data: bytes, path: str) -> Event:
     raw["kind"] = raw.pop("event")
     raw["tags"] = tuple(raw.get("tags", ()))
     event = Event(**raw)
-    texts = (event.by, event.reason, event.description, event.category, event.commit, event.path, *event.tags)
+    texts = [
+        event.id,
+        event.at,
+        event.by,
+        event.kind,
+        event.module,
+        event.reason,
+        event.replacement or "",
+        event.content,
+    ]
+    texts += [event.description, event.category, event.commit, event.path, *event.tags]
     if not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts):
         raise ValueError("a text in it is none, or too long")
     if not isinstance(event.clear_default, bool) or not isinstance(event.breaking, bool):

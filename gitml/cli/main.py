@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -79,6 +80,7 @@ def change_directory(directory: str) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; its exit code. Nothing but a bug is shown as more than a line."""
     forgive_encoding()
+    warnings.simplefilter("ignore", SyntaxWarning)  # of sources that are looked through: that is for who runs them
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json, verbose = "--json" in own, "-v" in own or "--verbose" in own
     try:

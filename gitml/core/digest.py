@@ -26,9 +26,9 @@ def from_hex(hex_digits: str) -> Digest:
 
 @lru_cache(1 << 14)  # a history names the same contents again and again
 def parse_digest(text: str) -> Digest:
-    """`text` as a Digest; ValueError when it is not one."""
-    if not text.startswith(PREFIX):
-        raise ValueError(f"not a digest (sha256:<hex>): {text[:80]!r}")
+    """`text` as a Digest; ValueError when it is not one, TypeError for a list or a dict."""
+    if not isinstance(text, str) or not text.startswith(PREFIX):
+        raise ValueError(f"not a digest (sha256:<hex>): {str(text)[:80]!r}")
     return from_hex(text[len(PREFIX) :])
 
 

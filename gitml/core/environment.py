@@ -49,7 +49,7 @@ def decode_description(data: bytes | str) -> Mapping[str, Any]:
     if not isinstance(raw, dict) or not is_plain(raw, _DEEPEST) or raw.get("format", FORMAT) not in (1, FORMAT):
         raise ValueError("not the description of an environment")
     _check_parts(raw)
-    for described in _mapping(raw.get("programs")).values():
+    for described in _mapping(raw.get("programs", {})).values():
         if isinstance(described, dict):
             _check_parts(described)
             if "python" not in described or "distributions" not in described:
@@ -87,15 +87,15 @@ def _check_parts(raw: Mapping[str, Any]) -> None:
     distributions = raw.get("distributions", [])
     if not isinstance(distributions, list) or not all(isinstance(item, str) for item in distributions):
         raise ValueError("the description of an environment with distributions that are none")
-    for content in _mapping(raw.get("contents")).values():
+    for content in _mapping(raw.get("contents", {})).values():
         if isinstance(content, dict):
-            files = _mapping(content.get("files"))
+            files = _mapping(content.get("files", {}))
             if not isinstance(content.get("content"), str) or not all(isinstance(f, str) for f in files.values()):
                 raise ValueError("the description of an environment with a package of no content")
         elif not isinstance(content, str):
             raise ValueError("the description of an environment with a package of no content")
-    repository = _mapping(raw.get("repository"))
-    imports, commands = repository.get("imports", []), _mapping(repository.get("commands"))
+    repository = _mapping(raw.get("repository", {}))
+    imports, commands = repository.get("imports", []), _mapping(repository.get("commands", {}))
     pairs = isinstance(imports, list) and all(isinstance(item, list) and len(item) == 2 for item in imports)
     if not pairs or not all(isinstance(text, str) for item in (*imports, commands.values()) for text in item):
         raise ValueError("the description of an environment that imports what is no module")
@@ -104,9 +104,7 @@ def _check_parts(raw: Mapping[str, Any]) -> None:
 
 
 def _mapping(raw: Any) -> Mapping[str, Any]:
-    """A part of a description that may be left out; ValueError unless it is named parts."""
-    if raw is None:
-        return {}
+    """A part of a description; ValueError unless it has parts by name."""
     if not isinstance(raw, dict):
         raise ValueError("the description of an environment with a part of another type")
     return raw

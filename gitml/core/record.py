@@ -31,6 +31,7 @@ LARGEST_WHOLE = 32 << 20
 """Bytes of a ``run.json`` with its steps in it, in a record; with more they take files of their own."""
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+_LARGEST_CODE = 1 << 31
 _LARGEST = 1.7976931348623157e308
 _new = tuple.__new__
 _FREE = Cost()
@@ -426,6 +427,12 @@ def _no_metrics(raw: Any) -> dict[str, float]:
     return {}
 
 
+def _exit_code(raw: Any) -> int | None:
+    if raw is not None and (type(raw) is not int or abs(raw) > _LARGEST_CODE):
+        raise TypeError(f"{str(raw)[:60]!r} is no exit code")
+    return raw
+
+
 def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
     log = raw.get("log")
     return Attempt(
@@ -433,7 +440,7 @@ def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
         outcome=_text(raw["outcome"]),
         started=_number(raw["started"]),
         cost=_cost(raw["cost"]),
-        exit_code=None if raw["exit_code"] is None else int(raw["exit_code"]),
+        exit_code=_exit_code(raw["exit_code"]),
         error=_maybe_text(raw.get("error")),
         log=LogRef(parse_digest(log["digest"]), size_from_json(log["size"]), size_from_json(log["written"]))
         if log

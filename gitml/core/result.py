@@ -73,9 +73,13 @@ def number_word(value: float) -> str:
 
 
 def encode_result(result: ActionResult) -> str:
-    """`result` as JSON text, with ``NaN`` and ``Infinity`` as only Python reads them."""
-    said = [result.outputs, result.metrics, result.cost, result.run, result.at]
-    return json.dumps([*said, result.guarantees] if result.guarantees else said, separators=(",", ":"))
+    """`result` as JSON text; numbers that JSON lacks are text, as in records."""
+    rest = (result.cost, result.run, result.at, *([result.guarantees] if result.guarantees else []))
+    try:
+        return json.dumps([result.outputs, result.metrics, *rest], separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        metrics = {name: value if is_ordinary(value) else number_word(value) for name, value in result.metrics.items()}
+        return json.dumps([result.outputs, metrics, *rest], separators=(",", ":"))
 
 
 def decode_result(text: str | bytes) -> ActionResult:
@@ -83,8 +87,10 @@ def decode_result(text: str | bytes) -> ActionResult:
     try:
         outputs, metrics, cost, run, at, *more = json.loads(text)
         guarantees = more[0] if more else {}
+        if any(type(value) is str for value in metrics.values()):
+            metrics = {name: NUMBER_WORDS.get(value, value) for name, value in metrics.items()}
         return ActionResult(tuple([OutputRef(*item) for item in outputs]), metrics, Cost(*cost), run, at, guarantees)
-    except (TypeError, KeyError, RecursionError) as error:
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a result: {error}") from error
 
 

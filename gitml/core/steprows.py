@@ -136,7 +136,7 @@ def _whole(row: dict[str, Any], change: Mapping[str, Any] | None, run: str) -> d
     if not isinstance(origin, str):
         raise ValueError("a step reused from no run")
     whole = {**row, "saved": row.get("cost"), "outcome": "reused", "reason": reason_of(origin), "seconds": 0.0}
-    del whole["cost"]
+    whole.pop("cost", None)
     return whole if change is None else {**whole, **change}
 
 

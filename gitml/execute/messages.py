@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.action import Action, decode_action
-from gitml.core.digest import Digest
+from gitml.core.digest import Digest, parse_digest
 from gitml.core.environment import Environment
 from gitml.core.guarantees import FULL, Network, network_of
 from gitml.core.protocols import Task, TaskFinished
-from gitml.core.record import LogRef
-from gitml.core.result import Cost, OutputRef
+from gitml.core.record import MACHINE, LogRef
+from gitml.core.result import Cost, OutputRef, size_from_json
 
 LONGEST = 2**28
 
@@ -94,48 +94,91 @@ def task_message(task: Task, devices: str | None, *, with_environment: bool) -> 
 
 
 def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> Job:
-    """The inverse of `task_message`; `environments` is added to."""
-    digest, *rest = message["environment"]
-    if rest:
-        description, text = rest
-        environments[digest] = Environment(digest, description, None if text is None else text.encode("latin-1"))
-    return Job(
-        message["attempt"],
-        decode_action(message["action"].encode("ascii")),
-        environments[digest],
-        message["timeout"],
-        message["strict"],
-        message["log"],
-        message["devices"],
-        message["lent"],
-        network_of(message["network"]),
-        message["secrets"],
-        tuple(message["masked"]),
-    )
+    """The inverse of `task_message`; `environments` is added to. ValueError for what is none."""
+    try:
+        digest, *rest = message["environment"]
+        if rest:
+            description, text = rest
+            environments[digest] = Environment(digest, description, None if text is None else text.encode("latin-1"))
+        return Job(
+            message["attempt"],
+            decode_action(message["action"].encode("ascii")),
+            environments[digest],
+            message["timeout"],
+            message["strict"],
+            message["log"],
+            message["devices"],
+            message["lent"],
+            network_of(message["network"]),
+            message["secrets"],
+            tuple(message["masked"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a task: {error!r}"[:200]) from error
+
+
+OUTCOMES = ("done", "failed", "timeout", "cancelled", "lost", MACHINE)
 
 
 def finished_from_json(raw: list[Any]) -> TaskFinished:
-    """A TaskFinished that went over the wire as the list it is."""
-    attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, *rest = raw
-    lacking, notes, partial, warnings, missing, retry, unprepared, left = rest
-    return TaskFinished(
-        attempt,
-        outcome,
-        code,
-        error,
-        hint,
-        tuple([OutputRef(*item) for item in outputs]),
-        metrics,
-        Cost(*cost),
-        None if log is None else LogRef(*log),
-        tuple(bad),
-        machine,
-        tuple(lacking),
-        tuple(notes),
-        tuple([OutputRef(*item) for item in partial]),
-        tuple(warnings),
-        tuple(missing),
-        retry,
-        unprepared,
-        tuple(left),
-    )
+    """A TaskFinished that went over the wire as the list it is, maybe from another machine; ValueError for what is none."""
+    try:
+        attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, *rest = raw
+        lacking, notes, partial, warnings, missing, retry, unprepared, left = rest
+        wall, cpu, memory = cost
+        return TaskFinished(
+            _text(attempt),
+            OUTCOMES[OUTCOMES.index(outcome)],
+            None if code is None else _whole(code),
+            None if error is None else _text(error),
+            None if hint is None else _text(hint),
+            tuple([output_from_json(item) for item in outputs]),
+            {_text(name): _number(value) for name, value in metrics.items()},
+            Cost(_number(wall), _number(cpu), size_from_json(memory)),
+            None if log is None else _log(*log),
+            tuple([parse_digest(digest) for digest in bad]),
+            _text(machine),
+            tuple([parse_digest(digest) for digest in lacking]),
+            _texts(notes),
+            tuple([output_from_json(item) for item in partial]),
+            _texts(warnings),
+            _texts(missing),
+            bool(retry),
+            bool(unprepared),
+            _texts(left),
+        )
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"not the end of an attempt: {error!r}"[:200]) from error
+
+
+def output_from_json(raw: list[Any]) -> OutputRef:
+    """An OutputRef that went over the wire as the list it is; ValueError or TypeError for what is none."""
+    name, kind, digest, size, executable = raw
+    return OutputRef(_text(name), _text(kind), parse_digest(digest), size_from_json(size), bool(executable))
+
+
+def _log(digest: Any, size: Any, written: Any) -> LogRef:
+    return LogRef(parse_digest(digest), size_from_json(size), size_from_json(written))
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise TypeError(f"{str(raw)[:60]!r} is not text")
+    return raw
+
+
+def _texts(raw: Any) -> tuple[str, ...]:
+    return tuple([_text(item) for item in raw])
+
+
+def _whole(raw: Any) -> int:
+    if type(raw) is not int or abs(raw) > 1 << 31:
+        raise TypeError(f"{str(raw)[:60]!r} is no exit code")
+    return raw
+
+
+def _number(raw: Any) -> float:
+    if type(raw) is not int and type(raw) is not float:
+        raise TypeError(f"{str(raw)[:60]!r} is no number")
+    float(raw)  # an integer may be too large for one
+    return raw

@@ -40,6 +40,14 @@ _ONCE = urllib3.Retry(total=0, connect=0, read=0, redirect=0, status=0, other=0,
 _HARMLESS = ("Accept", "Content-Type", "Range")
 
 
+def json_in(content: bytes) -> Any:
+    """The JSON of an answer, None when it is none."""
+    try:
+        return json.loads(content) if content else None
+    except (ValueError, RecursionError):
+        return None
+
+
 class Http:
     """Requests to servers for one repository. Safe to use from several threads.
 
@@ -74,10 +82,7 @@ class Http:
         sent = {"Accept": MEDIA, "Content-Type": MEDIA, **headers}
         response = self.request("POST", url, sent, lambda: data)
         content = self._answer(url, response)
-        try:
-            return response.status, json.loads(content) if content else None
-        except (ValueError, RecursionError):
-            return response.status, None
+        return response.status, json_in(content)
 
     def request(
         self,

@@ -71,7 +71,7 @@ def find_endpoint(location: Location, remote: str | None) -> Endpoint:
     for setting in ("lfs.url", f"remote.{name}.lfsurl".lower() if name else ""):
         for settings, source in ((own, ""), (tracked, _CONFIG)):
             if settings.get(setting):
-                return _from_url(_rewritten(location, settings[setting]))._replace(source=source)
+                return endpoint_in(_rewritten(location, settings[setting]))._replace(source=source)
     if name is None:
         raise InputError(
             "there is no Git remote whose LFS could be used",
@@ -107,11 +107,17 @@ def authenticate(ssh: tuple[str, str, str], operation: str, location: Location) 
             where=host,
             hint="the host must offer Git LFS over SSH; else set git config lfs.url",
         )
+    access = access_in(answered, host)
+    tokens = [value.rpartition(" ")[2] for name, value in access.headers.items() if name.lower() == "authorization"]
+    keep_secret(*tokens)
+    return access
+
+
+def access_in(said: bytes, host: str) -> Access:
+    """The Access that ``git-lfs-authenticate`` said on `host`; RemoteError when it said none."""
     try:
-        answer = json.loads(answered)
-        headers = headers_in(answer.get("header"))
-        keep_secret(*[value.rpartition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"])
-        return Access(address_in(answer["href"], "").rstrip("/"), headers)
+        answer = json.loads(said)
+        return Access(address_in(answer["href"], "").rstrip("/"), headers_in(answer.get("header")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RemoteError("git-lfs-authenticate gave no address", where=host, hint="set git config lfs.url") from error
 
@@ -191,12 +197,16 @@ def _rewritten(location: Location, url: str) -> str:
     return os.fsdecode(said).strip() or url
 
 
-def _from_url(url: str) -> Endpoint:
-    """An endpoint as it was written."""
-    if url.startswith("file://"):
-        return Endpoint(url, folder=unquote(urlsplit(url).path))
-    if url.startswith(("http://", "https://")):
-        return Endpoint(url.rstrip("/"))
+def endpoint_in(url: str) -> Endpoint:
+    """The endpoint that a setting names, as it was written; InputError for what is no address."""
+    try:
+        parts = urlsplit(url)
+        if url.startswith("file://"):
+            return Endpoint(url, folder=unquote(parts.path))
+        if url.startswith(("http://", "https://")) and parts.hostname and (parts.port is None or parts.port > 0):
+            return Endpoint(url.rstrip("/"))
+    except ValueError:  # a port or an address that is none
+        pass
     ssh = _ssh(url)
     if ssh is None:
         raise InputError(
@@ -226,10 +236,14 @@ def _from_clone_url(location: Location, url: str) -> Endpoint:
 def _ssh(url: str) -> tuple[str, str, str] | None:
     """(user@host, port, path) of an SSH address; None for any other."""
     if url.startswith(("ssh://", "git+ssh://", "ssh+git://")):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = str(parts.port or "")
+        except ValueError:
+            return None
         host = parts.hostname or ""
         user = f"{parts.username}@" if parts.username else ""
-        found = f"{user}{host}", str(parts.port or ""), unquote(parts.path).removeprefix("/~/").removeprefix("/")
+        found = f"{user}{host}", port, unquote(parts.path).removeprefix("/~/").removeprefix("/")
     elif "://" not in url and (match := _SCP.match(url)) is not None:
         user = f"{match['user']}@" if match["user"] else ""
         found = f"{user}{match['host']}", "", match["path"].removeprefix("/")

@@ -124,8 +124,9 @@ class ArtifactList:
 
     def totals(self) -> dict[str, tuple[int, int]]:
         """(how many, bytes) by where they are. Directories that share files count them each."""
-        rows = self._rows("SELECT place, count(*), coalesce(sum(size), 0) FROM artifact GROUP BY place", [])
-        return {place: (count, size) for place, count, size in rows}
+        # `total` takes sizes that add up to more than an integer holds, which records of others may say
+        rows = self._rows("SELECT place, count(*), total(size) FROM artifact GROUP BY place", [])
+        return {place: (count, int(size)) for place, count, size in rows}
 
     def gone(self, limit: int) -> list[Artifact]:
         """Those that are nowhere on this machine, at most `limit`, the last used first."""

@@ -16,10 +16,10 @@ SELECT used.content, count(DISTINCT used.action), max(runs.started)
 FROM used LEFT JOIN steps ON steps.action = used.action LEFT JOIN runs ON runs.id = steps.run
 WHERE used.content >= 'sha256:' AND used.content < 'sha256;' GROUP BY used.content
 """
-# An output in a result is [name, kind, digest, size, executable].
+# An output in a result is [name, kind, digest, size, executable]. A result with NaN that an earlier gitml kept is no JSON.
 _SIZED = """
 SELECT json_extract(value, '$[2]'), json_extract(value, '$[1]'), json_extract(value, '$[3]')
-FROM {table}, json_each({table}.result, '$[0]')
+FROM {table}, json_each(CASE WHEN json_valid({table}.result) THEN {table}.result ELSE '[[]]' END, '$[0]')
 """
 
 

@@ -192,3 +192,10 @@ steps:
     assert project.content(again, "use", "p") == b"good\n2\n"
     assert path.read_bytes() == b"good\n"
     assert list((project.path / ".git/gitml/quarantine").iterdir())
+
+
+def test_what_python_would_warn_of_in_a_source_is_not_said_by_who_only_looks_through_it(tmp_path: Path) -> None:
+    files = {"pipelines/p.yaml": "steps: {a: {run: python3 a.py}}\n", "a.py": "x = 1if 2else 3\ny = '\\d'\nx is 'y'\n"}
+    for command in (["plan"], ["status"]):
+        done = Project(tmp_path / command[0], files).do(*command)
+        assert "Warning" not in done.out + done.err

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml import __version__
-from gitml.core.environment import Environment, encode_description, environment_of
+from gitml.core.environment import Environment, decode_description, encode_description, environment_of
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.execute.ray.folder import Place
 from gitml.execute.ray.machines import Machine
@@ -43,13 +43,30 @@ def environment_at(
     if found:
         # of those that are as frequent the same one every time
         best = max(sorted(found), key=lambda said: found[said])
-        return environment_of(json.loads(best), text)
+        return environment_of(description_in(best), text)
     for kind, said in answers:
         if kind == "input":
-            message, hint = json.loads(said)
-            raise InputError(message, hint=hint)
+            raise refusal_in(said)
     why = answers[0][1] if answers else f"no machine answered for {PATIENCE:g} s"
     raise RemoteError(f"the machines can't say what is installed: {why}", hint="install this gitml on all of them")
+
+
+def description_in(said: str) -> Mapping[str, Any]:
+    """The description of an environment that a machine gave; RemoteError when it is none."""
+    try:
+        return decode_description(said)
+    except ValueError as error:
+        hint = "install this gitml on all of them"
+        raise RemoteError(f"the machines don't say what is installed: {error}", hint=hint) from error
+
+
+def refusal_in(said: str) -> InputError:
+    """The error that a machine says a program's absence with, as `describe` writes it."""
+    try:
+        message, hint = json.loads(said)
+    except (ValueError, TypeError, RecursionError):
+        message, hint = said, None
+    return InputError(str(message)[:1000], hint=None if hint is None else str(hint)[:1000])
 
 
 def describe(version: str, place: Place, name: str, text: bytes | None, programs: tuple[str, ...]) -> tuple[str, str]:

@@ -29,6 +29,34 @@ class Hopeless(NamedTuple):
     labels: frozenset[str]
 
 
+def versions_in(told: bytes) -> tuple[str, str]:
+    """The versions of Ray and of Python in what a head keeps of its cluster; ``?`` for what it does not say."""
+    told_of = _mapping(told)
+    return str(told_of.get("ray_version", "?"))[:100], str(told_of.get("python_version", "?"))[:100]
+
+
+def grows_the_old_way(told: bytes) -> bool:
+    """Whether the report of Ray's first autoscaler names a kind of machine that is not one machine."""
+    report = _mapping(told).get("autoscaler_report")
+    if not isinstance(report, dict):
+        return False
+    kinds = [kind for part in ("active_nodes", "pending_launches") for kind in _listed(report.get(part))]
+    return any(_ONE_MACHINE.match(str(kind)) is None for kind in kinds)
+
+
+def _listed(raw: Any) -> Any:
+    return raw if isinstance(raw, (list, dict)) else ()
+
+
+def _mapping(told: bytes) -> dict[str, Any]:
+    """The JSON object that a head keeps, an empty one where it keeps none."""
+    try:
+        raw = json.loads(told or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
 class Head:
     """A connection to the head that `door` leads to. Errors are RemoteError, or TrustError when it no longer lets us in."""
 
@@ -42,8 +70,7 @@ class Head:
 
     def versions(self) -> tuple[str, str]:
         """The versions of Ray and of Python that the head runs."""
-        told = json.loads(self.kept("CLUSTER_METADATA", "cluster") or b"{}")
-        return told.get("ray_version", "?"), told.get("python_version", "?")
+        return versions_in(self.kept("CLUSTER_METADATA", "cluster") or b"")
 
     def dashboard(self) -> str | None:
         """host:port of its dashboard, which takes submissions; None when there is none."""
@@ -128,9 +155,7 @@ class Head:
 
         It also reports where nothing is ever added; there it calls each machine's kind by that machine's id.
         """
-        report = json.loads(self.kept("__autoscaling_status", "") or b"{}").get("autoscaler_report") or {}
-        kinds = (*report.get("active_nodes", ()), *report.get("pending_launches", ()))
-        return any(_ONE_MACHINE.match(kind) is None for kind in kinds)
+        return grows_the_old_way(self.kept("__autoscaling_status", "") or b"")
 
     def hopeless(self) -> list[Hopeless]:
         """What waits although no machine that the autoscaler can start would have it."""

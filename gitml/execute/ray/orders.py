@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from gitml.core.protocols import TaskFinished
 from gitml.core.remotes import RemoteSpec
-from gitml.core.result import OutputRef
-from gitml.execute.messages import finished_from_json
+from gitml.core.result import OutputRef, size_from_json
+from gitml.execute.messages import finished_from_json, output_from_json
 from gitml.execute.ray.folder import Place
 
 
@@ -47,11 +47,14 @@ def encode_order(order: Order) -> bytes:
 
 
 def decode_order(data: bytes) -> Order:
-    """The inverse of `encode_order`."""
-    version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
-    specs = tuple([RemoteSpec(*spec) for spec in stores])
-    held = tuple([(OutputRef(*output), home) for output, home in stored])
-    return Order(version, run, attempt, Place(*place), grace, gpus, hub, task, specs, held)
+    """The inverse of `encode_order`; ValueError for what is no Order."""
+    try:
+        version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
+        specs = tuple([RemoteSpec(*spec) for spec in stores])
+        held = tuple([(output_from_json(output), bool(home)) for output, home in stored])
+        return Order(version, run, attempt, Place(*place), grace, gpus, hub, task, specs, held)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not an order: {error!r}"[:200]) from error
 
 
 def encode_report(report: Report) -> bytes:
@@ -60,8 +63,12 @@ def encode_report(report: Report) -> bytes:
 
 
 def decode_report(data: bytes) -> Report:
-    """The inverse of `encode_report`."""
-    node, host, finished, away, log_from, refused = json.loads(data)
-    return Report(
-        node, host, finished_from_json(finished), tuple((name, size) for name, size in away), log_from, refused
-    )
+    """The inverse of `encode_report`; ValueError for what is no Report: it comes from another machine."""
+    try:
+        node, host, finished, away, log_from, refused = json.loads(data)
+        sizes = tuple([(name, size_from_json(size)) for name, size in away])
+        if not all(isinstance(text, str) for text in (node, host, *[name for name, _ in sizes])):
+            raise TypeError("a name that is no text")
+        return Report(node, host, finished_from_json(finished), sizes, size_from_json(log_from), bool(refused))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not a report: {error!r}"[:200]) from error

@@ -128,7 +128,14 @@ class Receiver:
         except BaseException as error:
             self._failed(attempt, error)
             return
-        report = self._in_its_gang(attempt, decode_report(data))
+        try:
+            report = decode_report(data)
+            if report.finished.attempt != attempt.task.attempt:
+                raise ValueError("the report of another attempt")
+        except ValueError as error:
+            self._failed(attempt, error)
+            return
+        report = self._in_its_gang(attempt, report)
         if self._goes_again(attempt, report):
             return
         attempt.report, attempt.away = report, True

@@ -48,7 +48,7 @@ def decode_note(content: bytes | None) -> GcNote:
             raise ValueError(f"notes of gc of format {raw['format']!r}; this gitml reads format {NOTE_FORMAT}")
         doomed = {from_hex(name): float(since) for name, since in raw["doomed"].items()}
         return GcNote(int(raw["epoch"]), doomed, str(raw.get("store", "")))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not the notes of gc: {error!r}") from error
 
 

@@ -119,3 +119,23 @@ def test_words_must_all_occur_and_signs_of_patterns_mean_themselves(index: Index
     assert names(listing, Wanted((named("x")[7:20],))) == ["train[svm_1].model"]
     assert listing.count(Wanted(("none such",))) == 0
     assert names(listing, Wanted(("'; DROP TABLE artifact; --",))) == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_the_result_of_a_step_with_a_metric_that_is_no_number_is_read_back_and_its_outputs_have_their_sizes(
+    index: Index, number: float
+) -> None:
+    add(index, "a" * 16, 100.0, "s", "o", "x", 5)
+    outputs = (OutputRef("o", "file", named("x"), 5),)
+    index.put_result(named("s x"), ActionResult(outputs, {"m": number}, Cost(), "a" * 16, 100.0), None, "p", "s")
+    (found,) = ArtifactList(index, []).page(Wanted(), 0, 10)
+    assert found.size == 5
+    kept = index.result(named("s x"))
+    assert kept is not None
+    assert repr(kept.metrics["m"]) == repr(number)
+
+
+def test_sizes_that_add_up_to_more_than_an_integer_holds_are_told(index: Index) -> None:
+    for name in ("x", "y", "z"):
+        add(index, name * 16, 100.0, name, "o", name, 2**62)
+    assert ArtifactList(index, []).totals()[GONE] == (3, 3 * 2**62)
