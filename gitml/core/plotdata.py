@@ -94,10 +94,11 @@ def _from_json(text: str) -> dict[str, list[Any]]:
 
 def _from_csv(text: str) -> dict[str, list[Any]]:
     head = text.partition("\n")[0]
-    rows = list(
-        csv.reader(text.splitlines(keepends=True), delimiter="\t" if head.count("\t") > head.count(",") else ",")
-    )
-    rows = [row for row in rows if row]
+    lines = csv.reader(text.splitlines(keepends=True), delimiter="\t" if head.count("\t") > head.count(",") else ",")
+    try:
+        rows = [row for row in lines if row]
+    except csv.Error:  # a field beyond all bounds
+        return {}
     if len(rows) < 2:
         return {}
     names = rows[0]

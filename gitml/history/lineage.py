@@ -63,20 +63,22 @@ class _Walk:
     def __init__(self, ws: Workspace) -> None:
         self.ws = ws
         self.things: dict[str, Thing] = {}
-        self.edges: dict[str, list[str]] = {}
+        self.edges: dict[str, dict[str, None]] = {}
         self.runs: dict[str, Run | None] = {}
+        self.commits: dict[str, Thing] = {}
 
     def add(self, parent: str | None, thing: Thing) -> bool:
         """Adds a Thing and the edge to it; whether it is new."""
-        if parent is not None and thing.id not in self.edges.setdefault(parent, []):
-            self.edges[parent].append(thing.id)
+        if parent is not None:
+            self.edges.setdefault(parent, {})[thing.id] = None
         if thing.id in self.things:
             return False
         self.things[thing.id] = thing
         return True
 
     def lineage(self, roots: list[Thing]) -> Lineage:
-        return Lineage(tuple(dict.fromkeys(root.id for root in roots)), self.things, self.edges)
+        edges = {parent: list(children) for parent, children in self.edges.items()}
+        return Lineage(tuple(dict.fromkeys(root.id for root in roots)), self.things, edges)
 
     # -- up
 
@@ -94,7 +96,9 @@ class _Walk:
         if thing.kind == "step":
             return self.ingredients(thing)
         if thing.kind == "file" and thing.commit:
-            return [commit_thing(self.ws, thing.commit)]
+            if thing.commit not in self.commits:
+                self.commits[thing.commit] = commit_thing(self.ws, thing.commit)
+            return [self.commits[thing.commit]]
         return []
 
     def maker(self, thing: Thing) -> list[Thing]:
