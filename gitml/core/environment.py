@@ -99,7 +99,7 @@ def _check_parts(raw: Mapping[str, Any]) -> None:
     pairs = isinstance(imports, list) and all(isinstance(item, list) and len(item) == 2 for item in imports)
     if not pairs or not all(isinstance(text, str) for item in (*imports, commands.values()) for text in item):
         raise ValueError("the description of an environment that imports what is no module")
-    if (repository and "imports" not in repository) or not isinstance(raw.get("requirements", ""), str):
+    if ("repository" in raw and "imports" not in repository) or not isinstance(raw.get("requirements", ""), str):
         raise ValueError("the description of an environment that lacks a part")
 
 
