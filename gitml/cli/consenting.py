@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from gitml.cli.terminal import paint, safe
-from gitml.consent.consent import Question, question_lines
-from gitml.core.places import PLACES
+from gitml.consent.kinds import PLACES
+from gitml.consent.questions import Question, question_lines
 
 _ASKED = {PLACES: "Allow this repository to use them? [y/N] "}
 _ASKED_TO_RUN = "Allow this repository to run its steps, now and later? [y/N] "

@@ -12,7 +12,7 @@ import click
 
 from gitml.cli.table import LOOKING
 from gitml.cli.terminal import paint, safe
-from gitml.core.places import PLACES, RUN
+from gitml.consent.kinds import PLACES, RUN
 
 if TYPE_CHECKING:
     from gitml.consent.consent import Consent

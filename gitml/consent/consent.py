@@ -9,48 +9,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from gitml.consent.kinds import KINDS, PLACES, RUN, VARIABLE
 from gitml.consent.origin import is_owners, where_from
-from gitml.consent.userfolder import TrustFile, place_settings
-from gitml.core.places import CLUSTER, PLACES, RUN, STORE, Place
 from gitml.errors import GitmlError, InputError, TrustError, machine_error
 from gitml.permissions import ALONE, Sharing
 from gitml.repo.git import Location
 
-VARIABLE = "GITML_TRUST"
-_KINDS = (PLACES, RUN)
+if TYPE_CHECKING:
+    from gitml.consent.questions import Granted, Question
+    from gitml.consent.userfolder import TrustFile
+    from gitml.core.places import Place
+
+# What asks and what is noted is imported where it is needed: most commands ask nothing.
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _ID_FILE = "trust-id"
-_SHOWN = 10  # commands in a question
-
-
-class Question(NamedTuple):
-    """What a person is asked: `kind` is ``places`` or ``run``; `origin` is where the repository came from, as far as Git tells.
-
-    `places` are those that are not allowed yet; `commands` are (step, command line) of what would run.
-    """
-
-    kind: str
-    origin: str | None
-    places: tuple[Place, ...] = ()
-    commands: tuple[tuple[str, str], ...] = ()
-
-
-class ConsentError(TrustError):
-    """This user did not allow it yet: `question` is what to ask a person, by whoever can."""
-
-    def __init__(self, message: str, question: Question, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, where=where, hint=hint)
-        self.question = question
-
-
-class Granted(NamedTuple):
-    """What a repository was allowed: `run` is when its steps were, `places` by identity are (Place, when)."""
-
-    path: str
-    run: float | None
-    places: Mapping[str, tuple[Place, float]]
 
 
 class Consent:
@@ -64,7 +38,6 @@ class Consent:
         self._location = location
         self._environ = environ
         self._sharing = sharing
-        self._file = TrustFile(environ)
         self._once: set[str] = set()
         self._denied: set[tuple[str, ...]] = set()
         self.offline = False
@@ -77,7 +50,7 @@ class Consent:
         """What the environment allows, by ``GITML_TRUST=places,run``; InputError for another word."""
         words = [word.strip() for word in self._environ.get(VARIABLE, "").split(",") if word.strip()]
         for word in words:
-            if word not in _KINDS:
+            if word not in KINDS:
                 raise InputError(f"it may say places, run or both, not {word[:40]!r}", where=VARIABLE)
         return frozenset(words)
 
@@ -89,8 +62,9 @@ class Consent:
     @property
     def granted(self) -> Granted:
         """What the user's file says of this repository."""
-        entry = self._entry(self._file.read())
-        return _granted(self._path, entry or {})
+        from gitml.consent.questions import granted_in
+
+        return granted_in(self._path, self._entry(self._file.read()) or {})
 
     def may_run(self) -> bool:
         """Whether the repository's steps may run, and its programs be looked at. Nobody is asked."""
@@ -124,6 +98,8 @@ class Consent:
         named = [place for place in places if place is not None]
         if not named:
             return
+        from gitml.consent.questions import ConsentError, Question, more
+
         if self.offline:
             raise TrustError(f"{named[0].words} is not asked by a command that only looks")
         if self._may(PLACES):
@@ -141,7 +117,7 @@ class Consent:
             self.grant(question)
             return
         raise ConsentError(
-            f"not allowed yet: {new[0].words}{_more(len(new) - 1)}",
+            f"not allowed yet: {new[0].words}{more(len(new) - 1)}",
             question,
             where=new[0].source,
             hint="see `gitml trust`, then `gitml trust allow places`; or --trust for this command alone",
@@ -157,6 +133,8 @@ class Consent:
             with suppress(GitmlError):
                 self.allow((), run=True)
             return
+        from gitml.consent.questions import ConsentError, Question
+
         origin = where_from(self._location)
         question = Question(RUN, origin, (), tuple(commands))
         if self._asked(question):
@@ -174,6 +152,8 @@ class Consent:
 
     def allow(self, places: Iterable[Place], *, run: bool = False) -> None:
         """Notes what the user allows this repository from now on. MachineError when it can't be written."""
+        from gitml.consent.questions import as_data
+
         now = time.time()
         id = self._id() or self._new_id()
         with self._file.changing() as entries:
@@ -183,7 +163,7 @@ class Consent:
                     del entries[other]  # its repository is gone
                 entry = entries[id] = {"path": self._path, "run": None, "places": {}}
             for place in places:
-                entry["places"].setdefault(place.identity, {**_as_data(place), "allowed": now})
+                entry["places"].setdefault(place.identity, {**as_data(place), "allowed": now})
             if run and entry["run"] is None:
                 entry["run"] = now
 
@@ -210,11 +190,19 @@ class Consent:
     # -- within
 
     @cached_property
+    def _file(self) -> TrustFile:
+        from gitml.consent.userfolder import TrustFile
+
+        return TrustFile(self._environ)
+
+    @cached_property
     def _path(self) -> str:
         return os.path.realpath(self._location.common_dir)
 
     @cached_property
     def _settings(self) -> dict[str, dict[str, str]]:
+        from gitml.consent.userfolder import place_settings
+
         return place_settings(self._environ)
 
     def _may(self, kind: str) -> bool:
@@ -266,48 +254,3 @@ class Consent:
         except OSError as error:
             raise machine_error(error, self._id_path) from error
         return id
-
-
-def _granted(path: str, entry: Mapping[str, Any]) -> Granted:
-    run = entry.get("run")
-    places = {}
-    known = entry.get("places")
-    for identity, one in known.items() if isinstance(known, dict) else ():
-        with suppress(KeyError, TypeError, ValueError):
-            details = tuple([(str(word), str(value)) for word, value in one["details"]])
-            place = Place(str(one["kind"]), str(one["name"]), str(one["url"]), details, str(one["source"]))
-            if place.identity == identity:  # what an older gitml meant by it counts no more
-                places[identity] = (place, float(one["allowed"]))
-    return Granted(path, float(run) if isinstance(run, (int, float)) else None, places)
-
-
-def _as_data(place: Place) -> dict[str, Any]:
-    return {
-        "kind": place.kind,
-        "name": place.name,
-        "url": place.url,
-        "details": [list(one) for one in place.details],
-        "source": place.source,
-    }
-
-
-def _more(count: int) -> str:
-    return f" and {count} more" if count else ""
-
-
-def question_lines(question: Question) -> list[str]:
-    """A Question in lines, for a terminal or a dialog; they may hold anything that tracked files say."""
-    origin = f", from {question.origin}," if question.origin else ""
-    if question.kind == PLACES:
-        lines = [f"This repository{origin} names places outside of it:"]
-        lines += [f"  {place.words}" for place in question.places]
-        if any(place.kind in (STORE, CLUSTER) for place in question.places):
-            lines.append("gitml would connect to them as you, with the credentials that you have for them.")
-        return lines
-    lines = [f"The steps of this repository{origin} never ran here. gitml would run, as you:"]
-    shown = question.commands[:_SHOWN]
-    wide = max((len(step) for step, _ in shown), default=0)
-    lines += [f"  {step.ljust(min(wide, 24))}  {command}" for step, command in shown]
-    if len(question.commands) > len(shown):
-        lines.append(f"  … and {len(question.commands) - len(shown)} more")
-    return lines

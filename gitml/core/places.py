@@ -14,9 +14,6 @@ from gitml.core.remotes import FROM, LFS, RemoteSpec
 
 STORE, CLUSTER, REGISTRY = "remote store", "cluster", "registry"
 
-PLACES, RUN = "places", "run"
-"""What a person allows a repository: to use the places that its files name, and to run its steps."""
-
 _WORDS = {"token": "which is sent the token in"}
 
 

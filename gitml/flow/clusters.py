@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import FORMAT, Environment, environment_of
-from gitml.core.places import place_of_target
 from gitml.core.plan import Problem
 from gitml.core.resources import Resources
 from gitml.errors import InputError, RemoteError
@@ -41,6 +40,7 @@ def connect_to(ws: Workspace, target: Target) -> Cluster:
 
     TrustError when this user did not allow this repository to use it, else what `execute.ray.cluster.connect` raises.
     """
+    from gitml.core.places import place_of_target
     from gitml.execute.ray.cluster import connect
 
     token = ws.consent.settings_of(target.ray.removeprefix("ray://")).get("token")

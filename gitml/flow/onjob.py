@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from gitml.consent.kinds import PLACES, RUN
 from gitml.core.config import Config
 from gitml.core.digest import Digest, hex_of
 from gitml.core.events import Event, RunFinished, StepFinished
-from gitml.core.places import PLACES, RUN
 from gitml.core.record import Run
 from gitml.core.tree import decode_tree
 from gitml.errors import MachineError

@@ -16,8 +16,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from gitml.consent.consent import ConsentError, Question, question_lines
-from gitml.core.places import PLACES
+from gitml.consent.kinds import PLACES
+from gitml.consent.questions import ConsentError, Question, question_lines
 from gitml.tui.errors import Told, told
 from gitml.tui.feed import ALONE
 from gitml.tui.text import plain

@@ -12,8 +12,7 @@ import click
 
 from gitml.cli.session import Session, verb
 from gitml.cli.terminal import paint, safe
-from gitml.consent.consent import VARIABLE
-from gitml.core.places import PLACES, RUN
+from gitml.consent.kinds import PLACES, RUN, VARIABLE
 from gitml.errors import InputError, MachineError
 
 _IDENTITY = ("-c", "user.name=gitml demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")

@@ -13,7 +13,7 @@ from gitml.cli.commands.hooks_saying import say, told_by_git
 from gitml.cli.errors import DONE, TERMINATED
 from gitml.cli.session import Session
 from gitml.cli.terminal import safe
-from gitml.core.places import RUN
+from gitml.consent.kinds import RUN
 
 if TYPE_CHECKING:
     from gitml.workspace import Workspace

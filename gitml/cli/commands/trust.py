@@ -10,7 +10,7 @@ import click
 from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.terminal import paint, safe
 from gitml.cli.words import ago, count
-from gitml.core.places import PLACES, RUN
+from gitml.consent.kinds import PLACES, RUN
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def list_(session: Session, kinds: tuple[str, ...]) -> int:
 
 def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
     """Asks at a terminal about what is not allowed, and says elsewhere how to allow it."""
-    from gitml.consent.consent import Question
     from gitml.consent.origin import where_from
+    from gitml.consent.questions import Question
     from gitml.flow.named_places import steps_of
 
     ws = session.ws
