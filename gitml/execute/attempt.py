@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from gitml.core.action import ALONE, Action
+from gitml.core.environment import Environment
 from gitml.core.guarantees import FULL
 from gitml.core.masking import Mask
 from gitml.core.protocols import TaskFinished
@@ -178,7 +179,8 @@ def _perform(
             from gitml.execute.isolation import Isolation
 
             roots = (*realised.read_roots, *_own_roots(program))
-            confine = Isolation(job.strict, job.network, roots, sandbox.seen, sandbox.root).enter
+            named = () if realised.redirect is None else _imported(job.environment, realised.redirect.tops)
+            confine = Isolation(job.strict, job.network, roots, sandbox.seen, sandbox.root, named).enter
         try:
             ended = run(
                 program,
@@ -296,6 +298,12 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tupl
     if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:
         hint = how_to_find(name, path) if other_python(name, path) else None
     return f"exit status {code}" + (f": {said}" if said else ""), hint
+
+
+def _imported(environment: Environment, tops: Iterable[str]) -> tuple[str, ...]:
+    """The folders of work trees that the environment's Python imports code of this repository from."""
+    imports = environment.description.get("repository", {}).get("imports", ())
+    return tuple([os.path.normpath(os.path.join(top, path)) for top in tops for _, path in imports])
 
 
 def _hidden(log_tail: bytes) -> str | None:

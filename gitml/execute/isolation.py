@@ -38,7 +38,8 @@ class Isolation(NamedTuple):
     """What a step is cut off from.
 
     When `strict` it sees the files of the system, those below `readable`, and its sandbox, which lies at `seen`; in `folder`, on
-    the same disk, its own temporary folders are made.
+    the same disk, its own temporary folders are made. The folders `named` are there, empty, where these lie over them: Python
+    passes over a place of imports that is not there, so that nobody could lead it elsewhere.
     """
 
     strict: bool
@@ -46,6 +47,7 @@ class Isolation(NamedTuple):
     readable: tuple[str, ...] = ()
     seen: str = ""
     folder: str = ""
+    named: tuple[str, ...] = ()
 
     def enter(self) -> None:
         """Cuts this process off, which must be the step's own; its working folder stays. NotConfinedError when it can't be."""
@@ -109,6 +111,9 @@ class Isolation(NamedTuple):
         for path, fd in kept:
             _show(path, fd)
             os.close(fd)
+        for path in self.named:
+            if any(path.startswith(folder + "/") for folder in hidden):
+                os.makedirs(path, exist_ok=True)
         os.chdir(work)
         return list(own)
 
