@@ -30,7 +30,7 @@ from gitml.flow.projects import (
 )
 from gitml.repo.revisions import resolve_commit, two_meanings
 from gitml.repo.snapshot import WorkTree, WorkTreeFolder
-from gitml.repo.source import CommitSource, FolderSource, Wider
+from gitml.repo.source import CommitSource, FolderSource, Wider, settings_in
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], cont
 def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
     from gitml.core.parse import parse_pipeline  # with all that reads YAML: 40 ms that a file read before does without
 
-    parsed = parse_pipeline(source.read(entry.oid), path, config.defaults)
+    parsed = parse_pipeline(settings_in(source, entry, path), path, config.defaults)
     return _renamed(parsed, full_name(project_of_file(path), parsed.name))
 
 
@@ -269,7 +269,7 @@ def config_at(ws: Workspace, source: Source, project: str) -> Config:
 
     path = f"{project}/{configuration.PATH}"
     entry = source.lookup(path)
-    return config_of(config, None if entry is None else parse_config(source.read(entry.oid), path))
+    return config_of(config, None if entry is None else parse_config(settings_in(source, entry, path), path))
 
 
 def read_config(ws: Workspace, source: Source) -> Config:
@@ -279,7 +279,7 @@ def read_config(ws: Workspace, source: Source) -> Config:
         return Config()
     from gitml.core.parseconfig import parse_config
 
-    return parse_config(source.read(entry.oid))
+    return parse_config(settings_in(source, entry, configuration.PATH))
 
 
 def list_pipelines(ws: Workspace, rev: str | None = None) -> list[str]:

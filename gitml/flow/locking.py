@@ -15,7 +15,7 @@ from gitml.flow.projects import project_of_file
 from gitml.flow.using import open_modules, read_lock
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
 from gitml.modules.service import Modules, ResolvedModule, parse_ref
-from gitml.repo.source import Wider
+from gitml.repo.source import Wider, settings_in
 from gitml.store import disk
 from gitml.workspace import Workspace
 
@@ -43,7 +43,9 @@ def resolve_lock(
         config = config_at(ws, source, project_of_file(path))
         entry = source.lookup(path)
         assert entry is not None
-        uses.update(dict.fromkeys(head_of(parse_pipeline(source.read(entry.oid), path, config.defaults)).modules))
+        uses.update(
+            dict.fromkeys(head_of(parse_pipeline(settings_in(source, entry, path), path, config.defaults)).modules)
+        )
     had = read_lock(source)
     names = {str(parse_ref(use)): parse_ref(use).name for use in uses}
     for name in upgrade or ():

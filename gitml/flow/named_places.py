@@ -11,6 +11,7 @@ from gitml.flow.load import list_pipelines, load, open_source, read_config
 from gitml.flow.remotes import Remotes
 from gitml.flow.run import command_text
 from gitml.modules.places import registries_in
+from gitml.repo.source import settings_in
 from gitml.workspace import Workspace
 
 
@@ -26,7 +27,7 @@ def named_places(ws: Workspace) -> list[Place]:
     """Those of the files as they are, of HEAD in a bare repository: remote stores, clusters, registries, each once."""
     source = open_source(ws, "HEAD" if ws.location.worktree is None else None)
     entry = source.lookup(PATH)
-    registries = {} if entry is None or entry.is_tree else registries_in(source.read(entry.oid))
+    registries = {} if entry is None else registries_in(settings_in(source, entry, PATH))
     remotes = Remotes(ws)
     stores = [*remotes.specs, *(spec for spec in remotes.lfs if spec not in remotes.specs)]
     found = [

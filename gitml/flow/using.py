@@ -14,7 +14,7 @@ from gitml.modules.places import registries_in
 from gitml.modules.service import Modules, parse_ref
 from gitml.repo.objects import Objects
 from gitml.repo.revisions import resolve_commit
-from gitml.repo.source import CommitSource
+from gitml.repo.source import CommitSource, settings_in
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,13 +34,15 @@ class Meant(NamedTuple):
 def read_lock(source: Source) -> dict[str, LockEntry]:
     """The entries of `gitml.lock` at this source; none when there is no such file."""
     entry = source.lookup(LOCK_PATH)
-    return parse_lock(source.read(entry.oid)) if entry is not None and not entry.is_tree else {}
+    return parse_lock(settings_in(source, entry, LOCK_PATH)) if entry is not None else {}
 
 
 def open_modules(ws: Workspace, source: Source) -> Modules:
     """The registries that the project names at this source."""
     entry = source.lookup(PATH)
-    return Modules(ws.location, ws.objects, registries_in(source.read(entry.oid)) if entry else {}, ws.consent)
+    return Modules(
+        ws.location, ws.objects, registries_in(settings_in(source, entry, PATH)) if entry else {}, ws.consent
+    )
 
 
 def with_modules(ws: Workspace, ask: Callable[[Modules], Value], rev: str = "HEAD") -> Value:

@@ -12,6 +12,7 @@ from gitml.modules.service import Modules
 from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
 from gitml.repo.objects import Objects
 from gitml.repo.source import TreeSource
+from gitml.repo.worktreefile import read_regular_file
 from registry.content import content_at, read_checked
 from registry.names import check_name
 from registry.registry import Publication
@@ -88,15 +89,9 @@ def begin(folder: str, name: str | None = None) -> Begun:
 def check_folder(folder: str) -> ModuleSpec:
     """The module in a folder of the work tree as it lies there; SpecError with every mistake."""
     path = os.path.join(folder, FILE)
-    try:
-        if os.path.lexists(path) and not os.path.isfile(path):  # a pipe would be waited for
-            raise InputError(f"{FILE} is not a regular file", where=folder, hint="put the file itself in its place")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR") from None
-    except OSError as error:
-        raise machine_error(error, path, "can't read it") from error
+    data = read_regular_file(path, path, MAX_BYTES)
+    if data is None:
+        raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR")
     spec = parse_module(data, path)
     if spec.environment != HOST and not os.path.isfile(os.path.join(folder, spec.environment)):
         raise _missing_environment(spec, path)

@@ -14,6 +14,7 @@ from gitml.errors import InputError
 
 PATH = "gitml.lock"
 FORMAT = 1
+MAX_BYTES = 4 << 20  # ten thousand uses
 
 _CONTENT = re.compile(r"git:[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
@@ -55,6 +56,8 @@ def lock_as_bytes(lock: Lock) -> bytes:
 
 def parse_lock(data: bytes, path: str = PATH) -> dict[str, LockEntry]:
     """The entries of a lock file; InputError when it is not one, which a bad merge can make it."""
+    if len(data) > MAX_BYTES:
+        raise InputError(f"larger than {MAX_BYTES >> 20} MiB", where=path, hint="write it again: gitml lock")
     try:
         raw = json.loads(data)
         if type(raw["format"]) is int and raw["format"] > FORMAT:

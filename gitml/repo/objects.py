@@ -73,20 +73,26 @@ class Objects:
         """Whether `text` is a full object id."""
         return len(text) == 2 * self._raw_size and _HEX.issuperset(text)
 
-    def find(self, name: str) -> tuple[Header, bytes] | None:
+    def find(self, name: str, most: int | None = None) -> tuple[Header, bytes] | None:
         """The object that `name` (an id or any revision) stands for, None when there is none.
 
-        InputError when it is not a name or stands for several.
+        InputError when it is not a name or stands for several, or when it is more than `most` bytes.
         """
         request = _request(name)
         with self._contents.lock:
             self._contents.send(request)
             header = _header(name, self._contents.line())
+            if header is not None and most is not None and header.size > most:
+                self._pass_over(self._contents, header)
+                what = f"a file of {header.size >> 20} MiB, which is read whole: larger than {most >> 20} MiB"
+                raise InputError(
+                    what, where=f"Git object {header.oid}", hint=f"git log --all --find-object={header.oid}"
+                )
             return header and (header, self._body(self._contents, header))
 
-    def read(self, oid: str) -> bytes:
-        """The content of the object `oid`. IntegrityError when it is not here."""
-        found = self.find(self._checked(oid))
+    def read(self, oid: str, most: int | None = None) -> bytes:
+        """The content of the object `oid`. IntegrityError when it is not here, InputError when it is more than `most` bytes."""
+        found = self.find(self._checked(oid), most)
         if found is None:
             raise self._missing(oid)
         return found[1]
@@ -161,9 +167,7 @@ class Objects:
                 if header is None or header.size <= most:
                     yield header, self._body(process, header) if header else b""
                     continue
-                left = header.size + 1
-                while left:
-                    left -= len(process.exactly(min(left, _CHUNK)))
+                self._pass_over(process, header)
                 yield header, b""
         finally:
             process.stop()
@@ -210,6 +214,11 @@ class Objects:
             oid = asked[done]
             done += 1
             yield oid, _header(oid, process.line())
+
+    def _pass_over(self, process: Lasting, header: Header) -> None:
+        left = header.size + 1
+        while left:
+            left -= len(process.exactly(min(left, _CHUNK)))
 
     def _body(self, process: Lasting, header: Header) -> bytes:
         content = process.exactly(header.size + 1)

@@ -16,7 +16,7 @@ from gitml.errors import InputError, IntegrityError
 from gitml.repo.durability import sync_objects
 from gitml.repo.git import Location, git
 from gitml.repo.objects import Objects
-from gitml.repo.source import FolderSource, TreeSource, tree_of_commit
+from gitml.repo.source import LARGEST, FolderSource, TreeSource, tree_of_commit
 from gitml.repo.status import PendingStatus, Status
 from gitml.repo.untracked import Untracked
 
@@ -169,8 +169,8 @@ class WorkTree:
         return found
 
     def read(self, oid: str) -> bytes:
-        """The content of the blob `oid`, as Git stores it."""
-        return self._objects.read(oid)
+        """The content of the blob `oid`, as Git stores it. InputError for more than 32 MiB."""
+        return self._objects.read(oid, LARGEST)
 
     def seal(self) -> Sealed:
         """The commit of all that was read: HEAD, or a snapshot commit, durable."""

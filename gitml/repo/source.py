@@ -9,6 +9,9 @@ from gitml.core.protocols import Entry, Source
 from gitml.errors import InputError
 from gitml.repo.objects import Objects
 
+LARGEST = 32 << 20
+"""Bytes of a file of a commit that is read whole: settings have limits of their own, and no code is as large."""
+
 
 class TreeSource:
     """The files of the Git tree `tree`."""
@@ -60,8 +63,8 @@ class TreeSource:
         return self._objects.tree(entry.oid).keys() if entry is not None and entry.is_tree else ()
 
     def read(self, oid: str) -> bytes:
-        """The content of the blob `oid`."""
-        return self._objects.read(oid)
+        """The content of the blob `oid`, text of gitml's or code. InputError for more than 32 MiB."""
+        return self._objects.read(oid, LARGEST)
 
 
 class CommitSource(TreeSource):
@@ -110,6 +113,18 @@ class FolderSource:
 
     def _whole(self, path: str) -> str:
         return f"{self.folder}/{path}" if path else self.folder
+
+
+def settings_in(source: Source, entry: Entry, path: str) -> bytes:
+    """What a file says that gitml obeys. InputError for a link, a folder, a submodule: it must lie there itself."""
+    if entry.is_link or entry.is_tree or entry.is_submodule:
+        what = "a link" if entry.is_link else "a folder" if entry.is_tree else "a submodule"
+        raise InputError(f"{what}, where a file must be", where=path, hint="put the file itself in its place")
+    try:
+        return source.read(entry.oid)
+    except InputError as error:
+        error.where = path
+        raise
 
 
 def tree_of_commit(content: bytes) -> str:

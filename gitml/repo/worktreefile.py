@@ -15,20 +15,26 @@ LARGEST = 8 << 20
 
 def read_worktree_file(location: Location, path: str) -> bytes | None:
     """The bytes of the regular file at `path` in the work tree; None when there is none, or no work tree."""
-    if location.worktree is None:
-        return None
-    full = os.path.join(location.worktree, path)
+    return (
+        None if location.worktree is None else read_regular_file(os.path.join(location.worktree, path), path, LARGEST)
+    )
+
+
+def read_regular_file(full: str, shown: str, most: int) -> bytes | None:
+    """The bytes of a file, of one that is larger than `most` one more than that; None when there is none, or a folder.
+
+    InputError for a link, a pipe, a device: they are not opened.
+    """
     try:
-        if os.path.islink(full):
-            root, real = os.path.realpath(location.worktree), os.path.realpath(full)
-            if not real.startswith(root.rstrip("/") + "/"):
-                raise InputError(f"a link that leads out of the repository, to {real}", where=path, hint=_HINT)
-        if not _is_file(os.stat(full).st_mode, path):
+        mode = os.lstat(full).st_mode
+        if stat.S_ISLNK(mode):
+            raise InputError("a link, where a file must be", where=shown, hint=_HINT)
+        if not _is_file(mode, shown):
             return None
-        fd = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(fd, "rb") as file:
-            return file.read(LARGEST + 1) if _is_file(os.fstat(fd).st_mode, path) else None
-    except FileNotFoundError:
+            return file.read(most + 1) if _is_file(os.fstat(fd).st_mode, shown) else None
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise machine_error(error, full, "can't read it") from error
