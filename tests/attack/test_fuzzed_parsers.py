@@ -11,7 +11,7 @@ from tests.kit.fuzzing import GROWTH, LONGEST, alarmed, fuzz, known, one
 from tests.kit.surfaces import surfaces
 
 SHORT = 2000
-COUNT = int(os.environ.get("GITML_ATTACK_COUNT", "20000"))
+COUNT = int(os.environ.get("GITML_ATTACK_COUNT", "5000"))
 """Executions of the long form; `make test-attack COUNT=n SEED=n` sets them, and which inputs they get."""
 SEED = int(os.environ.get("GITML_ATTACK_SEED", "2"))
 
