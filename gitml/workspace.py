@@ -239,10 +239,13 @@ class Workspace:
     def environments(self) -> Environments:
         """What the programs of steps are."""
         # A version manager's `python` chooses one by files where it is called, which here would be a stranger's.
-        cwd = None if self.consent.may_run() else "/"
-        return Environments(
-            self.machine_facts, self.environments_folder(), self.environ, cwd, tops=self.location.worktrees()
-        )
+        tops = self.location.worktrees()
+        place = (self.machine_facts, self.environments_folder(), self.environ)
+        if self.consent.may_run():
+            return Environments(*place, tops=tops)
+        from gitml.repo.brought import is_brought
+
+        return Environments(*place, "/", tops, lambda path: is_brought(self.location, path))
 
     def forget_environments(self) -> None:
         """Has what the programs of steps are be looked at anew."""

@@ -77,9 +77,17 @@ def change_directory(directory: str) -> None:
         raise InputError("no such folder", where=directory) from None
 
 
+def _search_no_relative_folder() -> None:
+    """Leaves folders out of PATH that are relative to where a program starts: that is where a clone's files lie."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if not all(map(os.path.isabs, folders)):
+        os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, folders)) or os.defpath
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; its exit code. Nothing but a bug is shown as more than a line."""
     forgive_encoding()
+    _search_no_relative_folder()
     warnings.simplefilter("ignore", SyntaxWarning)  # of sources that are looked through: that is for who runs them
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json, verbose = "--json" in own, "-v" in own or "--verbose" in own

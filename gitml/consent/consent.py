@@ -72,7 +72,14 @@ class Consent:
 
     def may_use(self, place: Place) -> bool:
         """Whether a place may be used by commands that do. Nobody is asked."""
-        return self._may(PLACES) or self.is_owners or place.identity in self.granted.places
+        return self.usable([place])[0]
+
+    def usable(self, places: Sequence[Place]) -> list[bool]:
+        """`may_use` of each of these places."""
+        if self._may(PLACES) or self.is_owners:
+            return [True] * len(places)
+        granted = self.granted.places
+        return [place.identity in granted for place in places]
 
     def settings_of(self, url: str) -> Mapping[str, str]:
         """What the user's own settings say of a place: ``token``, ``endpoint``, ``account``."""

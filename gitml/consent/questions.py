@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from gitml.core.places import CLUSTER, STORE, Place
 from gitml.errors import TrustError
 
 _SHOWN = 10  # commands in a question
+_LONGEST = 400  # characters of one
+_BLANKS = re.compile(r"\s{9,}")
 
 
 class Question(NamedTuple):
@@ -71,6 +74,15 @@ def more(count: int) -> str:
     return f" and {count} more" if count else ""
 
 
+def _shortened(command: str) -> str:
+    """A command line in few lines of a terminal: neither many blanks nor a long middle push its end, or its beginning, out."""
+    text = _BLANKS.sub(lambda found: f" [{len(found[0]):,} blanks] ", command)
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]} [… {len(text) - 2 * half:,} more characters …] {text[-half:]}"
+
+
 def question_lines(question: Question) -> list[str]:
     """A Question in lines, for a terminal or a dialog; they may hold anything that tracked files say."""
     origin = f", from {question.origin}," if question.origin else ""
@@ -83,7 +95,7 @@ def question_lines(question: Question) -> list[str]:
     lines = [f"The steps of this repository{origin} never ran here. gitml would run, as you:"]
     shown = question.commands[:_SHOWN]
     wide = max((len(step) for step, _ in shown), default=0)
-    lines += [f"  {step.ljust(min(wide, 24))}  {command}" for step, command in shown]
+    lines += [f"  {step.ljust(min(wide, 24))}  {_shortened(command)}" for step, command in shown]
     if len(question.commands) > len(shown):
         lines.append(f"  … and {len(question.commands) - len(shown)} more")
     return lines

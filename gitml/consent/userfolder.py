@@ -123,6 +123,9 @@ class TrustFile:
             entries = self.read()
             yield entries
             text = json.dumps({"format": 1, "repositories": entries}, indent=1, sort_keys=True)
+            if len(text) >= _LARGEST_TRUST:  # else nothing could read it again
+                what = f"what is allowed would take more than {_LARGEST_TRUST >> 20} MiB"
+                raise InputError(what, where=self.path, hint="allow fewer places, or revoke others")
             with disk.Guard(self.path):
                 disk.write_whole(self.path, text.encode() + b"\n", durable=True, mode=0o600)
         finally:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import NamedTuple
 
-from gitml.core.config import PATH, Target
+from gitml.core.config import LOCAL, PATH, Target
 from gitml.core.remotes import FROM, LFS, RemoteSpec
 
 STORE, CLUSTER, REGISTRY = "remote store", "cluster", "registry"
 
 _WORDS = {"token": "which is sent the token in"}
+_PLAIN = re.compile(r"[^\s(),'\"]*\Z")
 
 
 class Place(NamedTuple):
@@ -35,8 +37,18 @@ class Place(NamedTuple):
     @property
     def words(self) -> str:
         """As in ``remote store s3 (s3://team/store, endpoint https://minio.example)``."""
-        told = ", ".join((self.url, *(f"{_WORDS.get(word, word)} {value}" for word, value in self.details)))
+        details = [f"{_WORDS.get(word, word)} {_distinct(value)}" for word, value in self.details]
+        told = ", ".join((_distinct(self.url), *details))
         return f"{self.kind} {self.name} ({told})" if self.name and self.name != self.url else f"{self.kind} {told}"
+
+
+def _distinct(value: str) -> str:
+    """A value that can be told from the words around it, and its letters from those that look like them."""
+    scheme, _, rest = value.partition("://")
+    host, slash, path = rest.partition("/")
+    if not host.isascii():
+        value = f"{scheme}://{host.encode('ascii', 'backslashreplace').decode()}{slash}{path}"
+    return value if _PLAIN.match(value) else f"'{value}'"
 
 
 def place_of_store(spec: RemoteSpec) -> Place | None:
@@ -54,12 +66,15 @@ def place_of_registry(name: str, url: str) -> Place:
 
 
 def place_of_target(target: Target) -> Place | None:
-    """The place of a cluster; None for one that this machine alone tells, without a token file named by the repository."""
-    if target.ray == "local" or (target.ray == "auto" and target.token is None):
-        return None
+    """The place of a cluster; None for one that this machine alone tells, of which the repository says nothing more.
+
+    One that is started here has a token of its own, and is reached from here alone.
+    """
     details = [("dashboard", target.dashboard)] if target.dashboard else []
-    if target.token is not None:
+    if target.token is not None and target.ray != LOCAL:
         details.append(("token", target.token))
-    if target.insecure:
+    if target.insecure and target.ray != LOCAL:
         details.append(("insecure", "true"))
+    if target.ray in ("auto", LOCAL) and not details:
+        return None
     return Place(CLUSTER, target.name, target.ray, tuple(details))

@@ -29,6 +29,10 @@ _OTHER_NAMES = {"python": "python3", "python3": "python"}
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
 
 
+class UnaskedError(InputError):
+    """What must be asked of a place, or looked at on this machine, is not known, and this command does not ask or look."""
+
+
 class Realised(NamedTuple):
     """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
 
@@ -46,7 +50,7 @@ class Environments:
 
     `machine` is the environment of the gitml process, read once, and `cwd` where it was called. `tops` are the work trees of the
     repository whose steps run: code in them never counts as installed. What is installed is looked at once for each object of
-    this class: make one for each run.
+    this class: make one for each run. A Python of which `is_strange` is true is not started.
     """
 
     def __init__(
@@ -56,11 +60,13 @@ class Environments:
         machine: Mapping[str, str],
         cwd: str | None = None,
         tops: Iterable[str] = (),
+        is_strange: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self.machine = machine
         self._facts = facts
         self._cache_dir = cache_dir
         self._cwd = cwd or os.getcwd()
+        self._is_strange = is_strange
         self._tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
         self._packages: dict[tuple[Interpreter, str], Packages] = {}
         self._python: Interpreter | None = None
@@ -72,7 +78,8 @@ class Environments:
         """What is installed here: the Python first on PATH with its distributions, and each of `programs` (argv[0] of a step).
 
         A program with a relative path is the commit's own and is left out. `path` is the PYTHONPATH of a step that is passed the
-        machine's: what it leads to counts as installed. InputError for a program that is not found.
+        machine's: what it leads to counts as installed. InputError for a program that is not found, UnaskedError for a Python
+        that is not to be started.
         """
         known = self._hosts.get((programs, path))
         if known is None:
@@ -165,7 +172,7 @@ class Environments:
             if not _is_python(program):
                 described[program] = self._hash_of(found)
                 continue
-            other = interpreter_at(found, self.machine, self._cwd, self._facts)
+            other = self._interpreter_at(found)
             if python is None or (other.prefix, other.version) != (python.prefix, python.version):
                 described[program] = {"python": other.name, **self._described(other, path)}
         return environment_of(
@@ -204,9 +211,17 @@ class Environments:
             path = search_path(self.machine)
             found = find_program("python", path) or find_program("python3", path)
             if found is not None:
-                self._python = interpreter_at(found, self.machine, self._cwd, self._facts)
+                self._python = self._interpreter_at(found)
             self._looked = True
         return self._python
+
+    def _interpreter_at(self, path: str) -> Interpreter:
+        if self._is_strange(path):
+            raise UnaskedError(
+                f"{path} comes with this repository, and is not started before its steps may run",
+                hint="gitml trust allow run",
+            )
+        return interpreter_at(path, self.machine, self._cwd, self._facts)
 
     def _interpreter_to_build_with(self) -> Interpreter:
         found = self._default_python()

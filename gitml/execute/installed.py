@@ -6,11 +6,13 @@ remembered by the stats of the folder's entries, so that the steady state costs 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from stat import S_ISREG
 from typing import Any, NamedTuple
 
 from gitml.core.digest import digest_of
@@ -142,10 +144,19 @@ def digest_of_files(files: Mapping[str, str]) -> str:
     )
 
 
+def only_files(path: str, flags: int) -> int:
+    """Opens a file for ``open``; OSError for a device or a pipe, which would never end."""
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a file", path)
+    return fd
+
+
 def hash_of_file(path: str) -> str:
     """The sha256 of a file in hex; empty for one that can't be read."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
@@ -174,7 +185,7 @@ def conda_packages(prefix: str, facts: Facts) -> list[list[Any]]:
 
 def json_of(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             raw = json.load(file)
     except (OSError, ValueError):
         return {}

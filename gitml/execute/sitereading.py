@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml.core.digest import digest_of
-from gitml.execute.installed import ABOUT, INFO, LISTS, OWN_NAME, Editable, Site, hash_of_file, json_of
+from gitml.execute.installed import ABOUT, INFO, LISTS, OWN_NAME, Editable, Site, hash_of_file, json_of, only_files
 
 # what `virtualenv` and `uv venv` leave in every environment, and the paths that editable installs share
 _NOT_CODE = frozenset(("__pycache__", "_virtualenv.py", "_virtualenv.pth", "easy-install.pth"))
@@ -117,7 +117,7 @@ def _record(path: str) -> list[list[str]] | None:
     import csv
 
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape", opener=only_files) as file:
             return [row for row in csv.reader(file) if row]
     except (OSError, csv.Error):
         return None
@@ -143,7 +143,7 @@ def _line(site: str, row: Sequence[str], commands: Mapping[str, str], taken: Map
 def _without_first_line(path: str) -> str:
     """The digest of a script without its ``#!`` line; empty for what is no script."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             if file.read(2) != b"#!":
                 return ""
             file.readline()
@@ -155,7 +155,7 @@ def _without_first_line(path: str) -> str:
 def _commands(path: str) -> dict[str, str]:
     """The commands of an ``entry_points.txt`` with their modules."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace", opener=only_files) as file:
             lines = file.read().splitlines()
     except OSError:
         return {}
@@ -173,7 +173,7 @@ def _commands(path: str) -> dict[str, str]:
 def _top_level(info: str, name: str) -> list[str]:
     """The entries that a package without a RECORD has, as far as they are known."""
     try:
-        with open(f"{info}/top_level.txt", encoding="utf-8", errors="replace") as file:
+        with open(f"{info}/top_level.txt", encoding="utf-8", errors="replace", opener=only_files) as file:
             names = [line.strip() for line in file if line.strip()]
     except OSError:
         names = []
@@ -194,7 +194,7 @@ def _give_out(found: Site) -> None:
 def _lines_of(path: str, entry: str) -> tuple[list[str], list[str]]:
     """(folders, other lines) of a ``.pth`` file, or of an ``.egg-link``, whose first line is a folder."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=only_files) as file:
             lines = [line.strip() for line in file.read().splitlines()]
     except OSError:
         return [], []
@@ -210,7 +210,7 @@ def _mapped(path: str, owner: str) -> list[Editable]:
     import ast
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError):
         return []

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config import LOCAL, Config, Target
 from gitml.core.environment import FORMAT, Environment, environment_of
+from gitml.core.places import place_of_target
 from gitml.core.plan import Problem
 from gitml.core.resources import Resources
-from gitml.errors import InputError, RemoteError
+from gitml.errors import InputError, RemoteError, TrustError
+from gitml.execute.environments import UnaskedError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,18 +33,18 @@ LACK = "ray-lack"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
 
 
-class UnaskedError(InputError):
-    """What must be asked of a place, or looked at on this machine, is not known, and this command does not ask or look."""
-
-
 def connect_to(ws: Workspace, target: Target) -> Cluster:
     """The cluster of a target, with the token file that the user's own settings name for it, where they do.
 
-    TrustError when this user did not allow this repository to use it, else what `execute.ray.cluster.connect` raises.
+    TrustError when this user did not allow this repository to use it, else what `execute.ray.cluster.connect` raises. One that is
+    started on this machine is started for a repository whose steps may run.
     """
-    from gitml.core.places import place_of_target
     from gitml.execute.ray.cluster import connect
 
+    if target.ray == LOCAL and not ws.consent.may_run():
+        raise TrustError(
+            f"target {target.name} is not started before this repository's steps may run", hint="gitml trust allow run"
+        )
     token = ws.consent.settings_of(target.ray.removeprefix("ray://")).get("token")
     tracked = target if token is None else target._replace(token=None)
     ws.consent.need_places([place_of_target(tracked)])
@@ -74,6 +76,9 @@ class Clusters:
         if self.ws.consent.offline and target.ray != LOCAL:
             what = f"what target {target.name} has installed is not known here"
             raise UnaskedError(what, hint="`gitml run` asks it")
+        if place_of_target(target) is None and not self.ws.consent.may_run():
+            what = f"target {target.name} is not asked before this repository's steps may run"
+            raise UnaskedError(what, hint="gitml trust allow run")
         return self._ask(id, *question)
 
     def connect(self, target: Target) -> Cluster:

@@ -44,7 +44,7 @@ def places_of(ws: Workspace) -> list[Named]:
     known = {place.identity for place in named}
     gone = [place for identity, (place, _) in ws.consent.granted.places.items() if identity not in known]
     return [
-        *(Named(place, ws.consent.may_use(place)) for place in named),
+        *(Named(place, allowed) for place, allowed in zip(named, ws.consent.usable(named), strict=True)),
         *(Named(place, True, named=False) for place in gone),
     ]
 

@@ -18,7 +18,8 @@ from gitml.core.protocols import Entry, Source
 from gitml.core.resources import Resources
 from gitml.core.result import ActionResult
 from gitml.errors import InputError
-from gitml.flow.clusters import Clusters, UnaskedError
+from gitml.execute.environments import UnaskedError
+from gitml.flow.clusters import Clusters
 from gitml.flow.load import Loaded
 from gitml.flow.targets import target_name
 from gitml.repo.snapshot import WorkTree, WorkTreeFolder
@@ -110,7 +111,7 @@ class PartsFinder:
         if known not in self.environments:
             answer: Environment | Problem | Unasked
             try:
-                if target is None and program.startswith("/") and not self.ws.consent.may_run():
+                if program.startswith("/") and not self.ws.consent.may_run():  # a cluster may well be this machine
                     raise UnaskedError(
                         f"{program} is not looked at before this repository's steps may run",
                         hint="gitml trust allow run",

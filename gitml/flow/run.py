@@ -9,6 +9,7 @@ from gitml.core.events import Note, RunFinished, RunStarted, StepFinished
 from gitml.core.graph import GraphStep
 from gitml.core.plan import REUSE, RUN, UNKNOWN, Decision, Plan
 from gitml.core.record import Run, StepRun
+from gitml.core.shell import VARIABLE
 from gitml.errors import InputError
 from gitml.flow.load import Loaded
 from gitml.flow.planning import Planner, policy_for
@@ -89,13 +90,22 @@ def consented(ws: Workspace, loaded: Loaded, plan: Plan) -> bool:
 
 
 def command_text(step: GraphStep) -> str:
-    """The command line of a step in one line, for a person to judge."""
+    """The command line of a step in one line, for a person to judge: a script with its values in place and ``↵`` for each end
+    of a line, since what follows a comment is none."""
+    import re
     import shlex
 
     if step.shell is None:
         return shlex.join(step.argv)
-    lines = [line.strip() for line in step.argv[0].splitlines() if line.strip()]
-    return f"{step.shell}: {'; '.join(lines)}"
+    script, *values = step.argv
+
+    def value(found: re.Match[str]) -> str:
+        number = int(found[1])
+        return shlex.quote(values[number]) if number < len(values) else found[0]
+
+    script = re.sub(rf'"?\$\{{{VARIABLE}([0-9]{{1,6}})\}}"?', value, script)
+    lines = [line.strip() for line in script.splitlines() if line.strip()]
+    return f"{step.shell}: {' ↵ '.join(lines)}"
 
 
 def head_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gitml.errors import InputError
+from gitml.errors import InputError, TrustError
 from gitml.repo.git import Location, run_plain
 
 _ODD_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES")
@@ -24,12 +24,37 @@ def discover(start: str, environ: Mapping[str, str]) -> Location:
         dot_git = os.path.join(folder, ".git")
         if os.path.lexists(dot_git):
             return _ordinary(folder, dot_git) or _ask_git(start, environ)
-        if os.path.exists(os.path.join(folder, "HEAD")) and os.path.isdir(os.path.join(folder, "objects")):
+        if _looks_bare(folder):
+            _refuse_tracked(folder, environ)
             return _ask_git(start, environ)
         parent = os.path.dirname(folder)
         if parent == folder:
             raise _not_a_repository(start)
         folder = parent
+
+
+def _looks_bare(folder: str) -> bool:
+    """Whether Git may take a folder itself for a repository."""
+    shared = os.path.lexists(os.path.join(folder, "commondir"))
+    return os.path.lexists(os.path.join(folder, "HEAD")) and (shared or os.path.isdir(os.path.join(folder, "objects")))
+
+
+def _refuse_tracked(folder: str, environ: Mapping[str, str]) -> None:
+    """TrustError for a bare repository that a commit of the repository around it brings: its settings name programs to run."""
+    outer = os.path.dirname(folder)
+    while not os.path.lexists(os.path.join(outer, ".git")):
+        if outer == os.path.dirname(outer):
+            return
+        outer = os.path.dirname(outer)
+    head = os.path.relpath(os.path.join(folder, "HEAD"), outer)
+    if head.startswith(".git/"):
+        return
+    if run_plain(outer, environ, "--literal-pathspecs", "ls-files", "-z", "--", head):
+        raise TrustError(
+            f"a bare repository that {outer} tracks, so that its settings are whoever's committed it",
+            where=folder,
+            hint=f"go to {outer}; or name it with GIT_DIR={folder}",
+        )
 
 
 def _ordinary(worktree: str, dot_git: str) -> Location | None:

@@ -123,7 +123,7 @@ def revoke(session: Session, kind: str, names: tuple[str, ...]) -> int:
         from gitml.flow.named_places import Named
 
         granted = [Named(place, True) for place, _ in consent.granted.places.values()]
-        gone = consent.revoke(PLACES, [item.place.identity for item in _chosen(granted, names)])
+        gone = consent.revoke(PLACES, [item.place.identity for item in _chosen(granted, names, every=True)])
         told = f"{count(gone, 'place')} not allowed any more" if gone else "no place was allowed"
     if session.json:
         session.show_json({"revoked": gone})
@@ -147,14 +147,19 @@ def _refuse_names(names: tuple[str, ...]) -> None:
         raise InputError("steps are allowed to run all together", where=names[0], hint="leave the name out")
 
 
-def _chosen(places: list[Named], names: tuple[str, ...]) -> list[Named]:
+def _chosen(places: list[Named], names: tuple[str, ...], *, every: bool = False) -> list[Named]:
+    """The places of these names or URLs; InputError for a name that several have, unless `every` one of them is meant."""
     known = [item.place.name for item in places]
+    urls = {item.place.url for item in places}
     for name in names:
-        if name not in known:
+        if name not in known and name not in urls:
             from gitml.core.diagnostics import nearest
 
             raise InputError(f"no place is called {name[:60]!r}{nearest(name, known)}", hint="gitml trust places")
-    return [item for item in places if not names or item.place.name in names]
+        if not every and known.count(name) > 1:
+            several = " and ".join(safe(item.place.words) for item in places if item.place.name == name)
+            raise InputError(f"more than one place is called {name}: {several}", hint="name them by their URLs")
+    return [item for item in places if not names or item.place.name in names or item.place.url in names]
 
 
 def _run_words(consent: Consent, now: float) -> str:
