@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -53,6 +54,8 @@ def _load(args: tuple[str, ...]) -> None:
 
 def _be_gitml(args: tuple[str, ...], cwd: str, env: Mapping[str, str], out: int, err: int) -> None:
     """What ``python -m gitml ARGS`` does, in a child that never returns."""
+    # What is garbage of the process that was forked is not collected here: its files would close descriptors that are others' now.
+    gc.freeze()
     try:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for descriptor, number in ((nothing, 0), (out, 1), (err, 2)):
