@@ -22,10 +22,11 @@ def clone_of(home: Location, url: str) -> Location:
     InputError for a place inside the repository.
     """
     check_remote(url)
-    refuse_inner_place(home, url, "a registry")
-    url, folder = absolute(home, url), folder_of(home, url)
-    if not os.path.isdir(folder):
-        _clone(home, url, folder)
+    folder = folder_of(home, url)
+    there = os.path.isdir(folder)
+    refuse_inner_place(home, url, "a registry", follow=not there)  # a copy is read without a look at where it came from
+    if not there:
+        _clone(home, absolute(home, url), folder)
     return _location(folder)
 
 

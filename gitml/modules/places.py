@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gitml.repo.git import Location
@@ -46,6 +47,8 @@ def registries_here(location: Location) -> dict[str, str]:
 
 def _place(fields: Fields, node: Node, what: str) -> str:
     text = fields.text_of(node, what)
-    if text is not None and (not text.strip() or text.startswith("-") or not text.isprintable()):
+    host = (text or "").partition("://")[2].partition("/")[0]
+    confusing = re.search(r"[?#\\]|@.*@", host)  # of which programs disagree where the host begins
+    if text is not None and (not text.strip() or text.startswith("-") or not text.isprintable() or confusing):
         fields.report(node, f"{what} is neither a URL nor a path")
     return text or ""

@@ -128,14 +128,15 @@ class Modules:
         """TrustError unless what is to be exchanged with a registry of another repository may be; see `gitml.consent`."""
         url = self.registries.get(name or "")
         if url is not None:
-            refuse_inner_place(self.location, url, "a registry")
+            refuse_inner_place(self.location, url, "a registry", follow=False)
             self.consent.need_places([place_of_registry(name or "", url)])
+            refuse_inner_place(self.location, url, "a registry")
 
     def _need_copy(self, name: str) -> None:
         from registry.clones import folder_of
 
         url = self.registries[name]
-        refuse_inner_place(self.location, url, "a registry")
+        refuse_inner_place(self.location, url, "a registry", follow=False)
         if os.path.isdir(folder_of(self.location, url)):
             return
         if self.consent.offline:

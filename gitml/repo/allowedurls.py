@@ -38,16 +38,17 @@ def protocol_environment(location: Location, remote: str, environ: Mapping[str, 
     return {"GIT_ALLOW_PROTOCOL": ":".join((*usual, *more))}
 
 
-def refuse_inner_place(location: Location, url: str, what: str) -> None:
+def refuse_inner_place(location: Location, url: str, what: str, *, follow: bool = True) -> None:
     """InputError when `url`, a path or a ``file://`` URL, names a place inside a work tree or the Git folder of the repository.
 
-    Whoever wrote the commit wrote what lies there too: its hooks and settings would run as the user's.
+    Whoever wrote the commit wrote what lies there too: its hooks and settings would run as the user's. Unless `follow` no link on
+    the way is looked at, which already reaches a machine where file systems of others are mounted as they are named.
     """
     path = local_path(location, url)
     if path is None:
         return
     own = (*location.worktrees(), location.common_dir, location.git_dir)
-    for place in {os.path.normpath(path), os.path.realpath(path)}:
+    for place in {os.path.normpath(path), *([os.path.realpath(path)] if follow else [])}:
         for folder in own:
             for root in {os.path.normpath(folder), os.path.realpath(folder)}:
                 if place == root or place.startswith(root.rstrip("/") + "/"):

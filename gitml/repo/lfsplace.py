@@ -29,6 +29,8 @@ from gitml.repo.worktreefile import read_worktree_file
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?\[?[A-Za-z0-9_][A-Za-z0-9_.:%-]*\]?\Z")
+# What nobody reads otherwise than another: where the host begins and ends is plain, and nothing is left out on the way.
+_SERVER = re.compile(r"[a-z+]+://(?:[^\s/?#@\\]*@)?[^\s/?#@\\]+(?:/[^\s?#\\]*)?\Z")
 _CONFIG = ".lfsconfig"
 _ANSWERED = 60.0  # seconds for git-lfs-authenticate
 _SAID = 64 << 10  # bytes of its answer
@@ -203,11 +205,13 @@ def endpoint_in(url: str) -> Endpoint:
         parts = urlsplit(url)
         if url.startswith("file://"):
             return Endpoint(url, folder=unquote(parts.path))
-        if url.startswith(("http://", "https://")) and parts.hostname and (parts.port is None or parts.port > 0):
+        plain = "://" not in url or (_SERVER.match(url) is not None and url.isprintable())
+        of_web = plain and url.startswith(("http://", "https://")) and parts.hostname
+        if of_web and (parts.port is None or parts.port > 0):
             return Endpoint(url.rstrip("/"))
     except ValueError:  # a port or an address that is none
-        pass
-    ssh = _ssh(url)
+        plain = False
+    ssh = _ssh(url) if plain else None
     if ssh is None:
         raise InputError(
             f"not the URL of an LFS server: {without_secrets(url)[:80]!r}", hint="git config lfs.url https://…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -264,6 +265,51 @@ def test_no_place_passes_for_words_around_it_or_for_a_host_that_looks_like_it() 
     assert token.words == "cluster c (h:1, which is sent the token in '~/x), remote store ok (s3://x')"
     assert Place("registry", "r", "https://\u0430pple.example/ä").words == "registry r (https://\\u0430pple.example/ä)"
     assert question_lines(Question("places", None, (token,)))[1] == f"  {token.words}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.example#@ok.example/",
+        "http://evil.example?@ok.example/",
+        "http://evil.example\\\\@ok.example/",
+        "http://ok.example@x@evil.example/",
+        "ssh://evil.example#@ok.example/x",
+        "http://ok.example\\t.evil.example/",
+        "http://ok.example/a?b",
+    ],
+)
+def test_an_lfs_server_or_registry_is_shown_at_the_host_that_is_asked(tmp_path: Path, url: str) -> None:
+    """User and password of a URL are not shown, and what looked like them was where it leads."""
+    bob = victim(tmp_path, {".lfsconfig": f'[lfs]\n\turl = "{url}"\n'})
+    assert "ok.example" not in bob.do("trust", "places").out
+    if "t.evil" not in url and not url.endswith("?b"):
+        bob.repo.commit("registry", {"gitml.yaml": f'registry: "{url}"\n', ".lfsconfig": ""})
+        assert "neither a URL nor a path" in bob.do("trust", "places", code=2).err
+
+
+def test_what_only_looks_touches_no_path_that_names_a_registry(tmp_path: Path) -> None:
+    """Under `/net` and the like a look at a path connects to the host that it names."""
+    place = tmp_path / "net/host"
+    pipeline = "steps:\n  a: {module: 'count@^1'}\n  b: {module: 'c:count@^1'}\n"
+    settings = f"registry: {place}/a\nregistries: {{c: 'file://{place}/c'}}\n"
+    bob = victim(tmp_path, {"gitml.yaml": settings, "pipelines/m.yaml": pipeline})
+    code = (
+        "import os, sys; from gitml.cli.main import run\n"
+        "for name in ('stat', 'lstat', 'readlink', 'open', 'listdir', 'access'):\n"
+        "    def watched(path, *args, _real=getattr(os, name), **words):\n"
+        "        assert '/net/host' not in os.fsdecode(path if not isinstance(path, int) else ''), path\n"
+        "        return _real(path, *args, **words)\n"
+        "    setattr(os, name, watched)\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    for words in (("status",), ("plan", "m"), ("module", "list"), ("hooks", "run", "pre-commit"), ("run", "m")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=bob.path, env=bob.env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "AssertionError" not in done.stderr, (words, done.stderr)
+        assert done.returncode in (0, 1, 2, 7), (words, done.stderr)
 
 
 def test_a_name_that_several_places_have_allows_none_of_them(tmp_path: Path) -> None:
