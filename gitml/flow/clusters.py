@@ -73,7 +73,7 @@ class Clusters:
             if known is not None:
                 self._asked[id] = question
                 return environment_of(known, text)
-        if self.ws.consent.offline and target.ray != LOCAL:
+        if self.ws.consent.offline:  # nor is a Ray of this machine's own started to look
             what = f"what target {target.name} has installed is not known here"
             raise UnaskedError(what, hint="`gitml run` asks it")
         if place_of_target(target) is None and not self.ws.consent.may_run():

@@ -307,3 +307,13 @@ def test_hooks_never_ask_and_push_what_may_be_pushed(tmp_path: Path) -> None:
     assert "not allowed yet: remote store file" in pushed.text
     assert "[y/N]" not in pushed.text
     assert not list((tmp_path / "store").iterdir())
+
+
+def test_what_only_looks_starts_no_ray_of_ones_own(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "gitml.yaml": "targets: {mine: {ray: local}}\n",
+        "pipelines/there.yaml": "target: mine\nsteps:\n  a: {run: uname}\n",
+    }
+    project = own(tmp_path, files)
+    assert "unknown  a  what target mine has installed is not known here" in project.do("plan", "there").out
+    assert "1 not known without asking (gitml run -n)" in project.do("status", "there").out
