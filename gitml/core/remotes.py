@@ -16,9 +16,14 @@ SCHEMES = ("s3", "gs", "az", "ssh", "file")
 FROM = "from"
 """Option of a resolved spec: the tracked file beside `gitml.yaml` that named its place."""
 MANIFEST_FORMAT = 1
-MANIFEST_LARGEST = 128 << 20
+MANIFEST_LARGEST = 32 << 20
 """Bytes of a manifest; of one with more no more than that is read."""
-_MANIFEST_VALUES = 2_000_000  # commas in one: two values for each object, and what else a hostile one holds
+MANIFEST_PARTS = 300_000
+"""Objects that a manifest names: files of 1 MiB and more, packs of 8 MiB of smaller ones, packs of listings."""
+LISTINGS_LARGEST = 128 << 20
+"""Bytes of all listings of a Tree: more than a million files."""
+_ODD = 1 << 20  # bytes of a manifest that was not written as `encode_manifest` does
+_PART = re.compile(rb'\["([0-9a-f]{64})",(0|[1-9][0-9]{0,18})\]([,\]])')
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z")
 _HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,20})?\]"
@@ -166,14 +171,58 @@ def decode_manifest(data: bytes, tree: Digest) -> Manifest:
     """The manifest of `tree` in `data`; ValueError when it is none, or another's, or of a newer format."""
     if not data:
         raise ValueError("an empty manifest, or no ordinary file")
-    if len(data) > MANIFEST_LARGEST or data.count(b",") > _MANIFEST_VALUES:
-        raise ValueError(f"a manifest of more than {MANIFEST_LARGEST >> 20} MiB, or of more than a million objects")
+    if len(data) > MANIFEST_LARGEST:
+        raise ValueError(f"a manifest of more than {MANIFEST_LARGEST >> 20} MiB")
+    found = _as_written(data, tree) or _as_json(data, tree)
+    if sum(map(len, found[2:])) > MANIFEST_PARTS:
+        raise ValueError(f"a manifest of more than {MANIFEST_PARTS} objects")
+    if total(found.listings) > LISTINGS_LARGEST:
+        raise ValueError(f"a directory with more than {LISTINGS_LARGEST >> 20} MiB of listings")
+    return found
+
+
+def _as_written(data: bytes, tree: Digest) -> Manifest | None:
+    """What `encode_manifest` wrote, read without a copy of it in memory; None for anything else."""
+    at = 0
+    parts: dict[bytes, tuple[Stored, ...]] = {}
+    for name in (b"listings", b"objects", b"packs"):
+        start = (b'{"format":%d,' % MANIFEST_FORMAT if not parts else b",") + b'"%s":[' % name
+        if not data.startswith(start, at):
+            return None
+        at += len(start)
+        found: list[Stored] = []
+        if data.startswith(b"]", at):
+            at += 1
+        else:
+            while True:
+                part = _PART.match(data, at)
+                if part is None or len(found) > MANIFEST_PARTS:
+                    return None
+                found.append(Stored(from_hex(part[1].decode("ascii")), size_from_json(int(part[2]))))
+                at = part.end()
+                if part[3] == b"]":
+                    break
+        parts[name] = tuple(found)
+    end = re.fullmatch(rb',"size":(0|[1-9][0-9]{0,18}),"tree":"([0-9a-f]{64})"\}\n?', data[at : at + 200])
+    if end is None or at + len(end[0]) != len(data):
+        return None
+    if from_hex(end[2].decode("ascii")) != tree:
+        raise ValueError("the manifest of another directory")
+    return Manifest(tree, size_from_json(int(end[1])), parts[b"listings"], parts[b"packs"], parts[b"objects"])
+
+
+def _as_json(data: bytes, tree: Digest) -> Manifest:
+    newer = re.match(rb'\{"format":([0-9]{1,9})[,}]', data)
+    if newer is not None and int(newer[1]) > MANIFEST_FORMAT:
+        raise NewerManifestError(f"a manifest of format {int(newer[1])}; this gitml reads format {MANIFEST_FORMAT}")
+    if len(data) > _ODD:
+        raise ValueError(f"not a manifest, or one of more than {MANIFEST_PARTS} objects")
     try:
         raw = json.loads(data)
         if raw["format"] != MANIFEST_FORMAT:
             what = f"a manifest of format {str(raw['format'])[:20]}; this gitml reads format {MANIFEST_FORMAT}"
-            newer = type(raw["format"]) is int and raw["format"] > MANIFEST_FORMAT
-            raise NewerManifestError(what) if newer else ValueError(what)
+            is_newer = type(raw["format"]) is int and raw["format"] > MANIFEST_FORMAT
+            raise NewerManifestError(what) if is_newer else ValueError(what)
         if from_hex(raw["tree"]) != tree:
             raise ValueError("the manifest of another directory")
         return Manifest(

@@ -18,7 +18,7 @@ from gitml.execute.ray.hauling import discard, haul
 from gitml.execute.ray.jobs import RUNNING, Job, Jobs
 from gitml.flow.remotes import using_store
 from gitml.flow.submitting import submissions_on
-from gitml.flow.telling import Ended, Kept, RecordFile, Saying, sayings
+from gitml.flow.telling import Ended, Kept, RecordFile, Saying, lines_of, sayings
 from gitml.history.following import RUNNING as STEP_RUNS
 from gitml.history.following import WAITING, Standing, ended
 from gitml.history.submissions import Submission, forget, submissions
@@ -30,6 +30,7 @@ from gitml.workspace import Workspace
 _SOON, _LATER = 0.3, 3.0  # seconds between two questions
 _PATIENCE = 60.0
 _ENDING = 30.0  # seconds that a job may go on after all is said
+_RECORD = 128 << 20  # bytes of a record with its logs
 _HOME = re.compile(r"/[0-9a-f]{16}\Z")  # the folder of a run on a cluster's machine
 
 
@@ -77,7 +78,7 @@ def follow(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
 def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
     """All that a run has said so far."""
     _job(jobs, submission)
-    return sayings(jobs.output(submission.job).split("\n"))
+    return sayings(lines_of(jobs.output(submission.job)))
 
 
 def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[Standing]]:
@@ -85,7 +86,7 @@ def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[Standing]]:
     job = _job(jobs, submission)
     run: Run | None = None
     steps: dict[str, Standing] = {}
-    for saying in sayings(jobs.output(submission.job).split("\n")):
+    for saying in sayings(lines_of(jobs.output(submission.job))):
         if isinstance(saying, RunFinished):
             return saying.run, [ended(step) for step in saying.run.steps]
         if isinstance(saying, RunStarted):
@@ -119,11 +120,16 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
             f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
         )
     files: dict[str, bytes] = {}
+    size = 0
     kept: Kept | None = None
     begun = False
-    for saying in sayings(jobs.output(submission.job).split("\n")):
+    for saying in sayings(lines_of(jobs.output(submission.job))):
         if isinstance(saying, RecordFile):
             files[saying.path] = saying.content
+            size += len(saying.path) + len(saying.content)
+            if size > _RECORD:
+                what = f"the cluster sent a record of run {submission.run[:8]} that no run has: more than {_RECORD >> 20} MiB"
+                raise IntegrityError(what, where=submission.target)
         elif isinstance(saying, Kept):
             kept = saying
         elif isinstance(saying, RunStarted):
@@ -181,7 +187,7 @@ def give_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission)
             raise GoingOnError(
                 f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
             )
-        for saying in sayings(jobs.output(submission.job).split("\n")):
+        for saying in sayings(lines_of(jobs.output(submission.job))):
             kept = saying if isinstance(saying, Kept) else kept
         _clear_up(ws, cluster, jobs, submission, kept)
     forget(ws, submission.run)
@@ -267,7 +273,7 @@ def _unknown(submission: Submission) -> RemoteError:
 def _not_begun(job: Job, jobs: Jobs, submission: Submission) -> GitmlError:
     """Why there is nothing of a run."""
     output = jobs.output(submission.job)
-    for saying in sayings(output.split("\n")):
+    for saying in sayings(lines_of(output)):
         if isinstance(saying, Ended) and saying.error is not None:
             where = f"run {submission.run[:8]} on {submission.target}"
             return RemoteError(str(saying.error.get("message")), where=where, hint=saying.error.get("hint"))

@@ -27,6 +27,7 @@ from gitml.workspace import Workspace
 
 GRACE = 14 * 86400.0
 _AT_ONCE = 4
+_MANY = 1000  # objects of one directory that are named one by one when they are missing
 
 
 def collect_remote(
@@ -106,20 +107,25 @@ class _Checker:
     def faults(self, sample: int | None) -> list[tuple[Digest, _Bad]]:
         """(object, what is wrong with it)."""
         bad: dict[Digest, _Bad] = {}
-        objects: dict[Digest, Stored] = {}
-        for root in self.roots:
-            for item in self._parts(root, bad):
-                objects[item.digest] = item
-                self.users.setdefault(item.digest, []).append(root)
-        there = self.remote.present(list(objects.values()))
-        for digest in objects.keys() - there:
+        parts = [(root, self._parts(root, bad)) for root in self.roots]
+        there = self.remote.present(list(dict.fromkeys(item for _, items in parts for item in items)))
+        for root, items in parts:
             # A file that was never uploaded is not missing; what a manifest names, or was seen there, is.
-            if any(root.digest != digest for root in self.users[digest]) or self.known.says(digest) is True:
-                bad[digest] = _Bad("missing", "it is not there, or of another size")
+            missing = [item.digest for item in items if item.digest not in there]
+            missing = [digest for digest in missing if digest != root.digest or self.known.says(digest) is True]
+            if len(missing) > _MANY:
+                bad[root.digest] = _Bad("missing", f"its manifest names {len(missing)} objects that are not there")
+            else:
+                bad |= dict.fromkeys(missing, _Bad("missing", "it is not there, or of another size"))
         good = sorted(there - bad.keys())
         chosen = good if sample is None else random.sample(good, min(sample, len(good)))
+        of = set(chosen)
+        objects = {item.digest: item for _, items in parts for item in items if item.digest in of}
         verdicts = in_parallel(lambda digest: self._read(objects[digest]), chosen, _AT_ONCE)
         bad |= {digest: verdict for digest, verdict in zip(chosen, verdicts, strict=True) if verdict is not None}
+        for root, items in parts:
+            for digest in {item.digest for item in items if item.digest in bad} | ({root.digest} & bad.keys()):
+                self.users.setdefault(digest, []).append(root)
         return sorted(bad.items())
 
     def _parts(self, root: Root, bad: dict[Digest, _Bad]) -> Sequence[Stored]:
@@ -129,7 +135,6 @@ class _Checker:
         if content is None:
             if self.known.says(root.digest) is True:
                 bad[root.digest] = _Bad("missing", "its manifest is gone")
-                self.users.setdefault(root.digest, []).append(root)
             return []
         try:
             return decode_manifest(content, root.digest).parts
@@ -137,14 +142,17 @@ class _Checker:
             raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
         except ValueError as error:
             bad[root.digest] = _Bad("corrupt", f"its manifest: {error}")
-            self.users.setdefault(root.digest, []).append(root)
             return []
 
     def _read(self, item: Stored) -> _Bad | None:
         found = hashlib.sha256()
+        size = 0
         try:
             for chunk in self.remote.get(item).chunks:
                 found.update(chunk)
+                size += len(chunk)
+                if size > item.size:
+                    return _Bad("corrupt", "it is longer than it should be")
         except IntegrityError as error:
             return _Bad("missing", error.message)
         if found.hexdigest() != hex_of(item.digest):

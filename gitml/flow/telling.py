@@ -20,6 +20,8 @@ from gitml.core.result import size_from_json
 _SIGN = '{"gitml": 1, '
 _PART = '{"gitml": 1, "Part": '
 _LONGEST = 256 << 10  # characters; who follows a job gets no line of 4 MiB or more, and nothing after one
+_MOST = 4 << 20  # characters of a line that is read: no gitml writes as long ones
+_WHOLE = 128 << 20  # characters of what is said in parts
 
 
 class LogText(NamedTuple):
@@ -67,16 +69,24 @@ def as_lines(saying: Saying) -> list[str]:
 def sayings(lines: Iterable[str]) -> Iterator[Saying]:
     """What lines say; others than ours, what a newer gitml says, and what no gitml would say are passed over."""
     pieces: list[str] = []
+    held = 0
     for line in lines:
-        if not line.startswith(_SIGN):
+        if not line.startswith(_SIGN) or len(line) > _MOST:
             continue
         try:
             if line.startswith(_PART):
                 number, of, piece = json.loads(line)["Part"]
-                pieces = [*(pieces if number else []), piece]
+                if number == 0:
+                    pieces, held = [], 0
+                if number != len(pieces) or held > _WHOLE:  # nobody holds what is no part of a whole
+                    pieces, held = [], 0
+                    continue
+                pieces.append(_text(piece))
+                held += len(piece)
                 if len(pieces) < of:
                     continue
                 whole = "".join(pieces)
+                pieces, held = [], 0
             else:
                 whole = line
             saying = _read(json.loads(whole))
@@ -84,6 +94,16 @@ def sayings(lines: Iterable[str]) -> Iterator[Saying]:
             continue
         if saying is not None:
             yield saying
+
+
+def lines_of(output: str) -> Iterator[str]:
+    """The lines of what a job wrote, without a list of them."""
+    at = 0
+    while at <= len(output):
+        end = output.find("\n", at)
+        end = len(output) if end < 0 else end
+        yield output[at:end]
+        at = end + 1
 
 
 def _read(raw: dict[str, Any]) -> Saying | None:

@@ -188,7 +188,7 @@ class LocalStore(ObjectFolder):
                 disk.sync_paths([self.objects, self.root, os.path.dirname(os.path.abspath(self.root))])
         return f"{self.temporaries}/{os.getpid()}-{os.urandom(8).hex()}"
 
-    def publish_contents(self, contents: Sequence[tuple[Digest, bytes]]) -> None:
+    def publish_contents(self, contents: Sequence[tuple[Digest, bytes | memoryview]]) -> None:
         """Makes these bytes objects."""
         pending: list[Pending] = []
         try:

@@ -149,7 +149,9 @@ def test_a_queued_run_of_a_newer_gitml_is_neither_run_nor_set_aside(tmp_path: Pa
     assert path.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{" + b'"a":1,' * 2_000_001 + b'"b":1}', b" " * ((128 << 20) + 1)])
+@pytest.mark.parametrize(
+    "content", [b"", b"{" + b'"a":1,' * 2_000_001 + b'"b":1}', b" " * ((128 << 20) + 1)], ids=["empty", "many", "large"]
+)
 def test_a_manifest_that_would_take_much_memory_is_refused_unread(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"empty manifest|more than"):
         decode_manifest(content, from_hex("0" * 64))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -158,11 +158,49 @@ def batch(
     return answer(200, body, {"Content-Type": "application/vnd.git-lfs+json"})
 
 
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether a condition comes to hold in that time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+def endless(prefix: bytes, again: bytes) -> Behaviour:
+    def behave(_: Request, connection: Connection) -> None:
+        connection.send(prefix)
+        connection.endlessly(again)
+
+    return behave
+
+
+def dripping(data: bytes) -> Behaviour:
+    return lambda _, connection: connection.drip(data)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ENDS: dict[str, Behaviour] = {
+    "says nothing": lambda _, connection: connection.wait(),
+    "drips a status": dripping(b"HTTP/1.1 200 OK" + b"x" * 1000),
+    "drips headers": dripping(HEAD + b"X: y\r\n" * 1000),
+    "drips a body": dripping(HEAD + b"Content-Length: 8000\r\n\r\n" + b" " * 8000),
+    "drips chunks": dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 8000),
+    "endless headers": endless(HEAD, b"X: y\r\n" * 1000),
+    "an endless header": endless(HEAD, b"X" * 1000),
+    "endless continue": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "an endless body": endless(HEAD + b"\r\n", b" " * 65536),
+    "endless chunks": endless(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"3e8\r\n" + b" " * 1000 + b"\r\n"),
+    "endless trailers": endless(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 1000),
+    "an endless refusal": endless(b"HTTP/1.1 503 No\r\n\r\n", b" " * 65536),
+    "an endless question": endless(b"HTTP/1.1 401 No\r\nContent-Length: 99999999999\r\n\r\n", b" " * 65536),
+    "a huge chunk": lambda _, c: c.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n "),
+    "a negative length": lambda _, c: c.send(HEAD + b"Content-Length: -5\r\n\r\n "),
+    "a length too long": lambda _, c: (c.send(HEAD + b"Content-Length: 50\r\n\r\n{}"), c.sock.close())[0],
+    "no HTTP": lambda _, c: c.send(b"SSH-2.0-x\r\n" * 10),
+    "a bomb": lambda _, c: c.send(
+        answer(200, gzip.compress(b'{"objects": []}' + b" " * (200 << 20)), {"Content-Encoding": "gzip"})
+    ),
+    "deep JSON": lambda _, c: c.send(answer(200, b"[" * 1_000_000)),
+    "many lists": lambda _, c: c.send(answer(200, b'{"objects": [' + b"[]," * 600_000 + b"[]]}")),
+    "odd objects": lambda _, c: c.send(answer(200, b'{"objects": [null, 7, {"oid": 5}]}')),
+    "odd errors": lambda r, c: c.send(
+        answer(200, json.dumps({"objects": [{**item, "error": "x"} for item in r.json["objects"]]}).encode())
+    ),
+    "another transfer": lambda r, c: c.send(answer(200, b'{"objects": [], "transfer": ["tus"]}')),
+    "busy for ever": lambda _, c: c.send(answer(503, headers={"Retry-After": "nan"})),
+    "busy before": lambda _, c: c.send(answer(503, headers={"Retry-After": "-5"})),
+    "around": lambda r, c: c.send(answer(307, headers={"Location": "/again"})),
+    "to another": lambda r, c: c.send(answer(307, headers={"Location": "http://[::1"})),
+}

@@ -19,6 +19,8 @@ _STATES = {"PENDING": RUNNING, "RUNNING": RUNNING, "SUCCEEDED": SUCCEEDED, "FAIL
 SILENCE = 15.0  # seconds without a word from the head after which it is asked whether there is one to come
 _PATIENCE = 30.0  # seconds for an answer
 _SLOWEST = 100_000  # bytes a second that a line takes at least
+_LARGEST = 256 << 20  # bytes of an answer, such as all that a job wrote
+_LINE = 4 << 20  # characters of a line; of longer ones nothing is kept
 _PAUSE = 1.0
 
 
@@ -70,9 +72,13 @@ class Jobs:
                     if method == "POST" and endpoint == "/api/jobs/":
                         jobs._posted = True
                     seconds = jobs.patience if data is None else jobs.patience + len(data) / _SLOWEST
-                    return super()._do_request(method, endpoint, data=data, timeout=seconds, **more)
+                    # a hook, since Ray reads the answer itself at once
+                    hooks = {"response": lambda answer, *_, **__: _whole(answer, seconds)}
+                    return super()._do_request(
+                        method, endpoint, data=data, timeout=seconds, stream=True, hooks=hooks, **more
+                    )
 
-            self.client = Client(address)
+            self.client = Client(address, headers={"Accept-Encoding": "identity"})
 
     @property
     def most(self) -> int:
@@ -131,6 +137,7 @@ class Jobs:
             at, before = 0, heard
             for text in self._stream(id):  # which begins anew each time
                 *whole, rest = (rest + text[max(heard - at, 0) :]).split("\n")
+                rest = rest[-_LINE:]
                 at += len(text)
                 heard = max(heard, at)
                 yield from whole
@@ -225,6 +232,22 @@ class Jobs:
             )
             return RemoteError("the dashboard of the cluster can't be reached", where=self.where, hint=hint)
         return RemoteError(f"the cluster refused: {said[:300]}", where=self.where)
+
+
+def _whole(answer: Any, seconds: float) -> Any:
+    """An answer of `requests` with all its content, which must not be endless, nor drip."""
+    content = bytearray()
+    end = time.monotonic() + max(seconds, _PATIENCE)
+    while piece := answer.raw.read1(1 << 20, decode_content=False):  # which a packed answer would be many times of
+        content += piece
+        if len(content) > _LARGEST:
+            answer.close()
+            raise ValueError(f"an answer of more than {_LARGEST >> 20} MiB")
+        if time.monotonic() > end + len(content) / _SLOWEST:
+            answer.close()
+            raise TimeoutError("the answer comes too slowly")
+    answer._content, answer._content_consumed = bytes(content), True
+    return answer
 
 
 def _status(error: BaseException | None) -> int | None:

@@ -192,27 +192,28 @@ class _Part:
         self.store.set_aside(self.path, f"{hex_of(self.item.digest)}.remote", why)
 
 
-def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytes:
+def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytearray:
     """A pack's bytes. IntegrityError when it is not there or claims to be too large; its content is not verified yet."""
     if item.size > MAX_SIZE:
         raise WrongBytesError(item, remote, f"a pack of {item.size} bytes")
 
-    def receive(moved: Callable[[int], None]) -> bytes:
-        parts, size = [], 0
+    def receive(moved: Callable[[int], None]) -> bytearray:
+        data = bytearray()
         for chunk in remote.get(item).chunks:
-            size += len(chunk)
-            if size > item.size:
+            if len(data) + len(chunk) > item.size:
                 raise WrongBytesError(item, remote, "it is longer than it should be")
-            parts.append(chunk)
+            data += chunk
             moved(len(chunk))
-        if size < item.size:
+        if len(data) < item.size:
             raise WrongBytesError(item, remote, "it is shorter than it should be")
-        return b"".join(parts)
+        return data
 
     return with_retries(receive, meter)
 
 
-def unpack(remote: RemoteStore, item: Stored, data: bytes, store: LocalStore) -> Iterator[tuple[Digest, memoryview]]:
+def unpack(
+    remote: RemoteStore, item: Stored, data: bytearray, store: LocalStore
+) -> Iterator[tuple[Digest, memoryview]]:
     """What a pack holds, each content verified; a bad pack is set aside in the quarantine: WrongBytesError."""
     try:
         yield from contents_of(data)  # all of it verified piece by piece, so the pack as a whole is not hashed too

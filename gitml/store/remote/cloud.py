@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 from gitml.core.digest import Digest, digest_of, hex_of
 from gitml.core.protocols import Download, Listed
-from gitml.core.remotes import RemoteSpec, Stored
-from gitml.errors import RemoteError
+from gitml.core.remotes import MANIFEST_LARGEST, RemoteSpec, Stored
+from gitml.errors import IntegrityError, RemoteError
 from gitml.store import disk
 from gitml.store.remote.cloudparts import drop_stale_uploads, parts_for
 from gitml.store.remote.kinds import KINDS, open_filesystem
-from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
+from gitml.store.remote.layout import NOTE, NOTE_LARGEST, OBJECTS, TREES, digest_in, gone, key_of, spoilt
 from gitml.store.remote.partial import STALE, is_temporary
 from gitml.store.remote.parts import AHEAD, PIECE, put_in_parts
 from gitml.store.remote.refusals import clean, foreign_error, is_beyond, is_missing
@@ -104,7 +104,7 @@ class CloudRemote:
 
     def manifest(self, tree: Digest) -> bytes | None:
         """The manifest of a Tree."""
-        return self._cat(self._path(TREES, tree))
+        return self._cat(self._path(TREES, tree), MANIFEST_LARGEST)
 
     def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
         """Writes manifests."""
@@ -138,7 +138,7 @@ class CloudRemote:
 
     def note(self) -> bytes | None:
         """The notes of gc."""
-        return self._cat(f"{self.root}/{NOTE}")
+        return self._cat(f"{self.root}/{NOTE}", NOTE_LARGEST)
 
     def set_note(self, content: bytes) -> None:
         """Keeps the notes of gc."""
@@ -205,9 +205,19 @@ class CloudRemote:
             return None
         return int(found["size"]) if found.get("type") == "file" else None
 
-    def _cat(self, path: str) -> bytes | None:
+    def _cat(self, path: str, most: int) -> bytes | None:
+        """A small file; of one that is too large more than it may have, of what is no ordinary file nothing."""
         try:
-            return bytes(self._told(lambda: self._fs.cat_file(path)))
+            if not self._kind.ranges:
+                if self._size(path) is None:
+                    self._told(lambda: self._fs.info(path))  # FileNotFoundError, unless it is a pipe or the like
+                    return b""
+                with self._told(lambda: self._fs.open(path, "rb")) as file:
+                    return bytes(self._told(lambda: file.read(most + 1)))
+            size = self._size(path)
+            if size is None:
+                return None
+            return bytes(self._told(lambda: self._within(path, 0, min(size, most + 1)))) if size else b""
         except FileNotFoundError:
             return None
 
@@ -290,6 +300,11 @@ class CloudRemote:
 
     def _stream(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
         try:
+            if self._size(path) is None:
+                self._told(lambda: self._fs.info(path))
+                raise IntegrityError(
+                    f"{item.digest[:19]}… is no ordinary file there", where=path, hint="remove it there"
+                )
             file = self._told(lambda: self._fs.open(path, "rb"))
         except FileNotFoundError:
             raise gone(item.digest, self.place) from None

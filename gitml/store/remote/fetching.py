@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.digest import Digest
 from gitml.core.events import Transferring
-from gitml.core.pack import LARGEST, decode_index
+from gitml.core.pack import LARGEST, length_of_index
 from gitml.core.remotes import Manifest, NewerManifestError, Stored, decode_manifest, total
 from gitml.core.tree import TreeEntry, decode_tree
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
@@ -17,9 +17,10 @@ from gitml.store.objects import LocalStore
 from gitml.store.remote.arriving import WrongBytesError, fetch_object, fetch_pack, unpack
 from gitml.store.remote.known import PackIndexes, Source
 from gitml.store.remote.transfer import Meter, Root
-from gitml.store.remote.workers import Crew
+from gitml.store.remote.workers import Crew, Room
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
+_IN_MEMORY = 64 << 20  # bytes of packs at once; of a larger one as much as it takes, and no other beside it
 _GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 
 
@@ -82,7 +83,7 @@ class Fetcher:
 class _Tree(NamedTuple):
     root: Root
     manifest: Manifest
-    listings: dict[Digest, bytes]  # in the order of their packs: a directory after those below it
+    listings: dict[Digest, memoryview]  # in the order of their packs: a directory after those below it
     packs: tuple[Stored, ...]
     objects: tuple[Stored, ...]
 
@@ -98,6 +99,7 @@ class _Fetching:
         self.here: set[Digest] = set()
         self.problems: list[Problem] = []
         self.failed: set[Digest] = set()
+        self.room = Room(_IN_MEMORY)
 
     def bring(self, roots: Sequence[Root]) -> None:
         """Brings what it can; RemoteError when the remote fails as a whole."""
@@ -133,11 +135,12 @@ class _Fetching:
         manifests: dict[Digest, Manifest] = {}
 
         def read(root: Root) -> Manifest | None:
-            content = self.remote.manifest(root.digest)
-            try:
-                return None if content is None else decode_manifest(content, root.digest)
-            except NewerManifestError as error:
-                raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
+            with self.room.taken(_IN_MEMORY // 3):  # how large it is shows when it is here
+                content = self.remote.manifest(root.digest)
+                try:
+                    return None if content is None else decode_manifest(content, root.digest)
+                except NewerManifestError as error:
+                    raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
 
         for root, manifest, error in self._answers(crew, [(root, partial(read, root)) for root in roots]):
             if isinstance(error, ValueError):
@@ -152,7 +155,7 @@ class _Fetching:
         self.remote.expect(list(packs.values()))
         self.meter.total += total(packs.values())
         self.meter.of += len(packs)
-        read_packs: dict[Digest, dict[Digest, bytes]] = {}
+        read_packs: dict[Digest, dict[Digest, memoryview]] = {}
         for item, value, error in self._answers(
             crew, [(item, partial(self._listings, item)) for item in packs.values()]
         ):
@@ -174,11 +177,12 @@ class _Fetching:
                 trees.append(tree)
         return trees
 
-    def _listings(self, item: Stored) -> dict[Digest, bytes]:
-        data = fetch_pack(self.remote, item, self.meter)
-        return {digest: bytes(content) for digest, content in unpack(self.remote, item, data, self.store)}
+    def _listings(self, item: Stored) -> dict[Digest, memoryview]:
+        with self.room.taken(item.size):
+            data = fetch_pack(self.remote, item, self.meter)
+        return dict(unpack(self.remote, item, data, self.store))
 
-    def _needs(self, root: Root, manifest: Manifest, packs: dict[Digest, dict[Digest, bytes]]) -> _Tree | None:
+    def _needs(self, root: Root, manifest: Manifest, packs: dict[Digest, dict[Digest, memoryview]]) -> _Tree | None:
         """What a Tree lacks here; None, and the manifest noted as wrong, when listings are missing."""
         listings = {digest: data for item in manifest.listings for digest, data in packs[item.digest].items()}
         lacking: dict[Digest, TreeEntry] = {}
@@ -189,7 +193,7 @@ class _Fetching:
                 continue
             seen.add(digest)
             try:
-                entries = decode_tree(listings[digest])
+                entries = decode_tree(bytes(listings[digest]))
             except (KeyError, ValueError):
                 self._wrong(root.digest, root.digest, "its manifest does not bring all its listings")
                 return None
@@ -213,7 +217,10 @@ class _Fetching:
 
     def _pack(self, item: Stored) -> bytes:
         """Fetches a pack and keeps what of it is not here; gives its index."""
-        data = fetch_pack(self.remote, item, self.meter)
+        with self.room.taken(item.size):
+            return self._unpacked(item, fetch_pack(self.remote, item, self.meter))
+
+    def _unpacked(self, item: Stored, data: bytearray) -> bytes:
         pending = []
         try:
             for digest, content in unpack(self.remote, item, data, self.store):
@@ -224,7 +231,7 @@ class _Fetching:
             raise
         if pending:
             self.store.publish(pending)
-        return data[: decode_index(data)[1]]
+        return bytes(data[: length_of_index(data)])
 
     def _all(self, crew: Crew, jobs: Sequence[tuple[Stored, Callable[[], Any]]]) -> None:
         for item, value, error in self._answers(crew, jobs):
@@ -281,13 +288,15 @@ class _Fetching:
             self.known.note([root.digest], good=False)
             return
         for data in tree.listings.values():
-            for entry in decode_tree(data):
+            for entry in decode_tree(bytes(data)):
                 if entry.kind != "d" and not self.store.is_sound(entry.digest, entry.size):
                     self._wrong(root.digest, entry.digest, "its manifest does not bring all its files")
                     return
         last = {root.digest: tree.listings[root.digest]}
         for contents in ({d: c for d, c in tree.listings.items() if d != root.digest}, last):
-            new = [(digest, data) for digest, data in contents.items() if not self.store.is_sound(digest, len(data))]
+            new: list[tuple[Digest, bytes | memoryview]] = [
+                (digest, data) for digest, data in contents.items() if not self.store.is_sound(digest, len(data))
+            ]
             if new:
                 self.store.publish_contents(new)
         if self.store.has(root.digest, root.size, tree=True):

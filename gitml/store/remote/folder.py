@@ -17,7 +17,7 @@ from gitml.core.remotes import MANIFEST_LARGEST, RemoteSpec, Stored
 from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
 from gitml.store import disk
 from gitml.store.remote.copying import copy_hashed
-from gitml.store.remote.layout import NOTE, OBJECTS, TREES, digest_in, gone, key_of, spoilt
+from gitml.store.remote.layout import NOTE, NOTE_LARGEST, OBJECTS, TREES, digest_in, gone, key_of, spoilt
 from gitml.store.remote.partial import KEPT, STALE, is_temporary, kept_name, lock_alone
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -87,7 +87,7 @@ class FolderRemote:
 
     def manifest(self, tree: Digest) -> bytes | None:
         """The manifest of a Tree."""
-        return self._read(self._path(TREES, tree))
+        return self._read(self._path(TREES, tree), MANIFEST_LARGEST)
 
     def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
         """Writes manifests."""
@@ -107,10 +107,10 @@ class FolderRemote:
                     path = os.path.join(place, name)
                     known = digest_in(os.path.relpath(path, self.root))
                     try:
-                        found = os.stat(path)
-                        if known is not None:
+                        found = os.lstat(path)
+                        if known is not None and stat.S_ISREG(found.st_mode):
                             yield Listed(known[1], found.st_size, known[0] == TREES, found.st_mtime)
-                        elif is_temporary(name) and found.st_mtime < time.time() - STALE:
+                        elif known is None and is_temporary(name) and found.st_mtime < time.time() - STALE:
                             os.unlink(path)
                     except FileNotFoundError:
                         continue
@@ -126,7 +126,7 @@ class FolderRemote:
 
     def note(self) -> bytes | None:
         """The notes of gc."""
-        return self._read(os.path.join(self.root, NOTE))
+        return self._read(os.path.join(self.root, NOTE), NOTE_LARGEST)
 
     def set_note(self, content: bytes) -> None:
         """Keeps the notes of gc."""
@@ -148,14 +148,14 @@ class FolderRemote:
 
     def _size(self, path: str) -> int | None:
         try:
-            found = os.stat(path)
+            found = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise self._refused(error) from error
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def _read(self, path: str) -> bytes | None:
+    def _read(self, path: str, most: int) -> bytes | None:
         """A small file; of one that is too large more than it may have, of what is no ordinary file nothing."""
         try:
             fd = self._opened(path)
@@ -166,18 +166,20 @@ class FolderRemote:
             return b""
         with open(fd, "rb") as file:
             try:
-                return file.read(MANIFEST_LARGEST + 1)
+                return file.read(most + 1)
             except OSError as error:
                 raise self._refused(error) from error
 
     def _opened(self, path: str) -> int | None:
-        """A file to be read; None for a pipe, a device or a folder, which could keep a reader waiting for ever."""
+        """A file to be read; None for a pipe, a device, a folder or a link: a reader could wait for ever."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if not stat.S_ISREG(os.lstat(path).st_mode):  # to open some devices does something
+                return None
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise
         except OSError as error:
-            if error.errno == errno.ENXIO:  # a socket
+            if error.errno in (errno.ENXIO, errno.ELOOP):  # it became a socket or a link
                 return None
             raise self._refused(error) from error
         if stat.S_ISREG(os.fstat(fd).st_mode):
@@ -207,6 +209,9 @@ class FolderRemote:
     def _make(self, folder: str) -> None:
         """Makes a folder with the rights of the one it is in, so that whom the store was opened to may write everywhere in it."""
         if os.path.isdir(folder):
+            if os.path.islink(folder) and os.path.dirname(os.path.dirname(folder)) == self.root.rstrip("/"):
+                # objects/ab, which gitml makes itself; the whole of objects may well lie on another disk
+                raise RemoteError("a link is where a folder of the store must be", where=folder, hint="remove it there")
             return
         above = os.path.dirname(folder)
         self._make(above)

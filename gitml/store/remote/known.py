@@ -14,8 +14,10 @@ from gitml.core.remotes import Stored
 from gitml.errors import RemoteError
 from gitml.permissions import ALONE, Sharing
 from gitml.store.disk import Guard
+from gitml.store.remote.layout import NOTE_LARGEST
 
 NOTE_FORMAT = 1
+_MOST_DOOMED = 250_000  # of more the rest is noted another time
 _MARK = "remote-epoch"  # kind of fact: remote -> the mark of what is known of it
 
 
@@ -33,7 +35,7 @@ class GcNote(NamedTuple):
 
 def encode_note(note: GcNote) -> bytes:
     """A note as JSON."""
-    doomed = {hex_of(digest): since for digest, since in sorted(note.doomed.items())}
+    doomed = {hex_of(digest): since for digest, since in sorted(note.doomed.items())[:_MOST_DOOMED]}
     named = {"store": note.store} if note.store else {}
     return json.dumps({"format": NOTE_FORMAT, "epoch": note.epoch, "doomed": doomed, **named}).encode() + b"\n"
 
@@ -42,6 +44,8 @@ def decode_note(content: bytes | None) -> GcNote:
     """The note; an empty one when there is none, ValueError for what is no note of this format."""
     if content is None:
         return GcNote()
+    if len(content) > NOTE_LARGEST or content.count(b",") > _MOST_DOOMED + 10:
+        raise ValueError(f"notes of gc of more than {NOTE_LARGEST >> 20} MiB, or of more than {_MOST_DOOMED} objects")
     try:
         raw = json.loads(content)
         if raw["format"] != NOTE_FORMAT:

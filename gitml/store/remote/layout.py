@@ -11,6 +11,8 @@ from gitml.core.digest import Digest, from_hex, hex_of
 from gitml.errors import IntegrityError
 
 OBJECTS, TREES, NOTE = "objects", "trees", "gc.json"
+NOTE_LARGEST = 24 << 20
+"""Bytes of the notes of gc; of larger ones no more than that is read."""
 CHUNK = 1 << 20
 
 

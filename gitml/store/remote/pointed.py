@@ -69,9 +69,13 @@ class PointedRemote:
         there = self._objects.present(known)
         for item in reversed(known):
             if item.digest in there:
-                content = b"".join(self._objects.get(item).chunks)
-                if digest_of(content) == item.digest:
-                    return content
+                content = bytearray()
+                for chunk in self._objects.get(item).chunks:
+                    content += chunk
+                    if len(content) > item.size:
+                        break
+                if digest_of(memoryview(content)) == item.digest:
+                    return bytes(content)
         return None
 
     def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -76,6 +77,28 @@ class Crew:
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
             job.perform()
+
+
+class Room:
+    """So many bytes of memory for what several threads hold at once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Waits until there is room; what is larger than all of it gets all of it."""
+        share = min(size, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= share)
+            self._left -= share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += share
+                self._changed.notify_all()
 
 
 def in_parallel(ask: Callable[[S], T], items: Sequence[S], count: int) -> list[T]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
 from gitml.core.diagnostics import SpecError
-from gitml.core.digest import digest_of
+from gitml.core.digest import digest_of, hex_of
 from gitml.core.pack import MAX_SIZE, contents_of, decode_index, encode_index, grouped
 from gitml.core.parseconfig import parse_config
-from gitml.core.remotes import Manifest, RemoteSpec, Stored, decode_manifest, encode_manifest
+from gitml.core.remotes import MANIFEST_PARTS, Manifest, RemoteSpec, Stored, decode_manifest, encode_manifest
 
 
 def remotes(text: str) -> tuple[RemoteSpec, ...]:
@@ -211,3 +212,33 @@ def test_manifests_come_back_the_same_and_others_are_refused() -> None:
             decode_manifest(bad, tree)
     with pytest.raises(ValueError, match="another"):
         decode_manifest(data, digest_of(b"other"))
+
+
+def test_a_manifest_that_others_wrote_is_read_too_unless_it_is_large() -> None:
+    tree = digest_of(b"tree")
+    manifest = Manifest(tree, 7, (item(b"l"),), (), (item(b"o"),))
+    spaced = json.dumps(json.loads(encode_manifest(manifest))).encode()
+    assert decode_manifest(spaced, tree) == manifest
+    with pytest.raises(ValueError, match="more than"):
+        decode_manifest(spaced + b" " * (2 << 20), tree)
+
+
+def test_a_manifest_of_very_many_objects_is_read_in_little_memory_and_of_more_refused() -> None:
+    tree = digest_of(b"tree")
+
+    def written(count: int) -> bytes:
+        objects = b",".join([b'["%064x",1048576]' % number for number in range(count)])
+        told = b'{"format":1,"listings":[],"objects":[%s],"packs":[],"size":7,"tree":"%s"}\n'
+        return told % (objects, hex_of(tree).encode())
+
+    data = written(100_000)
+    tracemalloc.start()
+    try:
+        assert len(decode_manifest(data, tree).objects) == 100_000
+        assert tracemalloc.get_traced_memory()[1] < 35 << 20  # as JSON it takes half as much again
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ValueError, match="more than 300000 objects"):
+        decode_manifest(written(MANIFEST_PARTS + 1), tree)
+    with pytest.raises(ValueError, match="listings"):
+        decode_manifest(encode_manifest(Manifest(tree, 7, (Stored(tree, 1 << 40),), (), ())), tree)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from gitml.core.config import Target
 from gitml.errors import RemoteError, TrustError
 from gitml.execute.ray import jobs as module
+from gitml.execute.ray.cluster import Cluster
 from gitml.execute.ray.jobs import Jobs, UnsureError
+from tests.kit.hostileserver import Connection, Request, answer, hostile_server
 from tests.kit.jobshead import JobsHead
 from tests.kit.patience import PATIENCE
 
@@ -161,3 +168,39 @@ def test_only_a_refused_token_is_told_as_one(jobs: Jobs, said: str, kind: type[E
     error = jobs._error(RuntimeError(said))
     assert type(error) is kind
     assert kind is TrustError or "the cluster refused: " in str(error)
+
+
+@pytest.mark.parametrize("kind", ["endless", "drips", "packed"])
+def test_an_answer_that_has_no_end_is_given_up(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray import __version__
+
+    version = {"version": "4", "ray_version": __version__, "ray_commit": "", "session_name": ""}
+
+    def behave(request: Request, connection: Connection) -> None:
+        if request.path == "/api/version":
+            connection.send(answer(200, json.dumps(version).encode(), {"Content-Type": "application/json"}))
+        elif kind == "packed":
+            connection.send(answer(200, gzip.compress(b"[" + b" " * (64 << 20)), {"Content-Encoding": "gzip"}))
+        else:
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[")
+            (connection.endlessly if kind == "endless" else connection.drip)(b" " * 65536)
+
+    monkeypatch.setattr(module, "_LARGEST", 8 << 20)
+    monkeypatch.setattr(module, "_PATIENCE", 1.0)
+    with hostile_server(behave) as server:
+        target = Target("big", "127.0.0.1:1", dashboard=f"127.0.0.1:{server.port}")
+        jobs = Jobs(cast(Cluster, SimpleNamespace(target=target, where="target big")))
+        jobs.patience = 1.0
+        begun = time.monotonic()
+        with pytest.raises(RemoteError):
+            jobs.list("")
+        assert time.monotonic() - begun < PATIENCE / 3
+
+
+def test_a_line_without_an_end_is_not_kept(head: JobsHead, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LINE", 1000)
+    head.add("j", "SUCCEEDED", "x" * 100_000 + "end\nlast")
+    first, last = jobs.follow("j")
+    assert first.endswith("end")
+    assert len(first) < 30_000
+    assert last == "last"

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from gitml.errors import BusyError, RemoteError
 from gitml.execute.ray import cluster as clusters
 from gitml.execute.ray import jobs as jobs_module
 from gitml.execute.removal import remove_tree
-from gitml.flow import cancelling, homecoming
+from gitml.flow import cancelling, homecoming, telling
 from gitml.flow.hygiene import KeepPolicy, collect
 from gitml.flow.load import load
 from gitml.flow.onjob import perform_parcel
@@ -448,3 +449,41 @@ def test_nothing_but_the_folder_of_a_run_is_removed_on_a_machine_of_the_cluster(
     far.head.jobs[f"gitml-{run}"]["output"] = "\n".join([line for line in lines if '"Kept"' not in line] + kept)
     assert gitml(["collect"]) == 0
     assert (far.path / "precious/objects").is_dir()
+
+
+def test_parts_of_what_never_becomes_whole_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_WHOLE", 1 << 20)
+    piece = "x" * 1000
+    tracemalloc.start()
+    try:
+        lines = (f'{{"gitml": 1, "Part": {json.dumps([number, 10**9, piece])}}}' for number in range(5000))
+        assert list(sayings(lines)) == []
+        again = (f'{{"gitml": 1, "Part": {json.dumps([0, 10**9, piece])}}}' for _ in range(5000))
+        assert list(sayings(again)) == []
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_line_is_passed_over_and_the_next_is_read() -> None:
+    long = '{"gitml": 1, "LogText": "' + "x" * (5 << 20)
+    deep = '{"gitml": 1, "LogText": ' + "[" * 100_000
+    assert list(sayings([long, deep, *as_lines(Ended(0, None))])) == [Ended(0, None)]
+
+
+def test_what_is_said_in_parts_is_whole_again() -> None:
+    large = RecordFile("runs/x", b"y" * 2_000_000)
+    assert list(sayings(as_lines(large))) == [large]
+
+
+def test_a_record_that_no_run_has_is_refused(
+    far: Far, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = far.performed(1)
+    job = far.head.jobs[Submission(run, "big", "p", "0" * 40, 1000.0, "me").job]
+    more = [line for number in range(5) for line in as_lines(RecordFile(f"runs/{number}", bytes(500_000)))]
+    job["output"] += "".join(f"{line}\n" for line in more)
+    monkeypatch.setattr(homecoming, "_RECORD", 2 << 20)
+    assert gitml(["collect"]) != 0
+    assert "that no run has" in capfd.readouterr().err
+    assert far.notes() == [run]
