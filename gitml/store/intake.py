@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from gitml.childprocess import Child, can_fork
@@ -97,6 +98,7 @@ class _Intake:
         self.new = 0  # how many in a row were not known
         self.writing: Callable[[], None] | None = _nothing
         self.shared = False  # whether another process takes a part of it in
+        self.copying: str | None = None  # a copy that `files` does not have yet: the end of all may come at any moment
 
     def __enter__(self) -> None:
         return None
@@ -104,6 +106,9 @@ class _Intake:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is not None:
             self.store.drop_temporaries(self.files.values())
+            if self.copying is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(self.copying)
 
     def file(self, name: str, folder: int | None, shown: str, beside: int = 0) -> tuple[Digest, int, bool]:
         """Hashes one file (`name` in the open `folder`) and notes it; gives its Digest, its size, whether it is executable.
@@ -167,6 +172,7 @@ class _Intake:
                 self._write_early(fd, beside)
         elif pending.path != path:
             os.unlink(pending.path)
+        self.copying = None
         return digest, size, executable
 
     def _write_early(self, fd: int, beside: int) -> None:
@@ -316,7 +322,7 @@ class _Intake:
         return True
 
     def _copied(self, fd: int, found: os.stat_result) -> Pending:
-        temporary = self.store.temporary()
+        self.copying = temporary = self.store.temporary()
         target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if found.st_dev == self.device and disk.clone(fd, target):
@@ -326,9 +332,6 @@ class _Intake:
             disk.make_canonical(target)
             copied = os.fstat(target)
             return Pending(digest, temporary, copied.st_ino, disk.changed_if_large(copied))
-        except BaseException:
-            os.unlink(temporary)
-            raise
         finally:
             os.close(target)
 
