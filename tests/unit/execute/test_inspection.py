@@ -38,6 +38,17 @@ os.wait()
 """
 
 
+def test_who_called_gitml_may_allow_to_look_into_it() -> None:
+    deny = "from gitml.execute.inspection import deny_inspection; deny_inspection()"
+    look = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    for told, seen in (({}, "0"), ({"GITML_INSPECTION": "allow"}, "1")):
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told}
+        ran = subprocess.run(
+            [sys.executable, "-c", f"{deny}; {look}"], env=env, capture_output=True, text=True, check=True
+        )
+        assert ran.stdout.strip() == seen
+
+
 def test_a_process_that_denies_inspection_goes_on_as_before_and_so_do_the_programs_it_starts() -> None:
     env = {**os.environ, "CANARY": "canary-1", "CANARY_OVER": "canary-2", "CANARY_GONE": "canary-3", "HOME": "/h"}
     env |= {"PYTHONPATH": os.pathsep.join(sys.path)}
