@@ -65,6 +65,12 @@ def test_a_process_that_denies_inspection_goes_on_as_before_and_so_do_the_progra
 
 LOOK = """
 import json, os
+def above(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[1]
+worker = above("self")
+keeper = above(worker)
+own = (worker, keeper, above(keeper))  # others on this machine are not gitml's
 found = {}
 for pid in os.listdir("/proc"):
     if not pid.isdigit() or int(pid) == os.getpid():
@@ -77,31 +83,34 @@ for pid in os.listdir("/proc"):
         shown = open(f"/proc/{pid}/environ", "rb").read()
     except OSError:
         continue
-    if b"canary-" in shown:
+    if b"CANARY-" in shown:
         found[pid] = name
     for part in ("mem", "maps", "cwd"):
         try:
             os.close(os.open(f"/proc/{pid}/{part}", os.O_RDONLY))
         except OSError:
             continue
-        if os.getuid() != 0 and name.startswith(("python", "gitml")):
+        if os.getuid() != 0 and pid in own:
             found[f"{pid} {part}"] = name
 print(json.dumps(found))
 """
+MARK = f"canary-{os.urandom(8).hex()}-"  # tests that run beside this one have canaries of their own
 PIPELINE = "steps:\n  look:\n    run: python3 look.py\n    sandbox: {}\n"
 SECRETS = {
-    "AWS_SECRET_ACCESS_KEY": "canary-key",
+    "AWS_SECRET_ACCESS_KEY": f"{MARK}key",
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "http.https://example.org/.extraHeader",
-    "GIT_CONFIG_VALUE_0": "Authorization: canary-header",
-    "GIT_CONFIG_PARAMETERS": "'http.extraheader=canary-parameter' 'core.abbrev'='9'",
+    "GIT_CONFIG_VALUE_0": f"Authorization: {MARK}header",
+    "GIT_CONFIG_PARAMETERS": f"'http.extraheader={MARK}parameter' 'core.abbrev'='9'",
 }
 STRICT = pytest.param("strict", marks=pytest.mark.skipif(not available()[0], reason=available()[1]))
 
 
 @pytest.mark.parametrize("sandbox", ["normal", STRICT])
 def test_a_step_reads_no_variable_that_gitml_was_given_from_any_process(tmp_path: Path, sandbox: str) -> None:
-    project = Project(tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK})
+    project = Project(
+        tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK.replace("CANARY-", MARK)}
+    )
     project.do("run", env=SECRETS)
     assert json.loads(project.do("logs", "latest", "look").out) == {}
 
@@ -111,7 +120,9 @@ def test_a_step_reads_no_variable_that_gitml_was_given_from_any_process(tmp_path
 @pytest.mark.parametrize("settings", ["", "sandboxes: {mount: false}\n"], ids=["mounted", "apart"])
 @pytest.mark.parametrize("sandbox", ["normal", STRICT])
 def test_a_step_of_an_ordinary_user_looks_into_nothing_of_gitml(tmp_path: Path, sandbox: str, settings: str) -> None:
-    project = Project(tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK})
+    project = Project(
+        tmp_path / "p", {"pipelines/p.yaml": PIPELINE.format(sandbox), "look.py": LOOK.replace("CANARY-", MARK)}
+    )
     uid = 41_103
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_mode & 0o055 != 0o055:
