@@ -153,19 +153,7 @@ def _tried_apart(what: str) -> str:
             [*words, what], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         return ran.stdout.strip() if ran.returncode == 0 else "it could not be tried"
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(reader)
-            os.write(writer, tried(what).encode("utf-8", "replace"))
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        why = pipe.read().decode("utf-8", "replace")
-    os.waitpid(pid, 0)
-    return why
+    return kernel.answered_apart(lambda: tried(what))
 
 
 def tried(what: str) -> str:

@@ -29,6 +29,7 @@ from gitml.execute.kernel import (
     REMOUNT,
     SLAVE,
     SYS_ADMIN,
+    answered_apart,
     keep_capabilities,
     map_own_ids,
     mount,
@@ -108,19 +109,12 @@ def mounted_in(pid: int) -> tuple[int, int] | None:
 
 def available() -> tuple[bool, str]:
     """Whether sandboxes get a view of their own here, and if not, why. It is tried in a process of its own."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(reader)
-            refused = enter("/usr", ())
-            os.write(writer, b"" if refused is None else refused.why.encode("utf-8", "replace"))
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        why = pipe.read().decode("utf-8", "replace")
-    os.waitpid(pid, 0)
+
+    def refusal() -> str:
+        refused = enter("/usr", ())
+        return "" if refused is None else refused.why
+
+    why = answered_apart(refusal)
     return not why, why
 
 

@@ -23,8 +23,8 @@ from gitml.repo.credentials import Credential, approve, ask, http_settings, reje
 from gitml.repo.git import Location, git
 from gitml.repo.httpbounds import Watchdog, bound
 from gitml.repo.lfsanswers import address_in, origin_of
-from gitml.repo.lfsplace import without_secrets
 from gitml.repo.netplaces import Reach
+from gitml.repo.remotes import without_secrets
 
 MEDIA = "application/vnd.git-lfs+json"
 CHUNK = 1 << 20

@@ -24,10 +24,10 @@ from gitml.errors import InputError, RemoteError
 from gitml.redaction import keep_secret
 from gitml.repo.git import Location, clean_environment, git
 from gitml.repo.lfsanswers import address_in, headers_in
+from gitml.repo.remotes import without_secrets
 from gitml.repo.worktreefile import read_worktree_file
 
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?\[?[A-Za-z0-9_][A-Za-z0-9_.:%-]*\]?\Z")
 # What nobody reads otherwise than another: where the host begins and ends is plain, and nothing is left out on the way.
 _SERVER = re.compile(r"[a-z+]+://(?:[^\s/?#@\\]*@)?[^\s/?#@\\]+(?:/[^\s?#\\]*)?\Z")
@@ -59,11 +59,6 @@ class Access(NamedTuple):
 
     url: str
     headers: Mapping[str, str]
-
-
-def without_secrets(text: str) -> str:
-    """`text` with the user and password of every URL in it left out."""
-    return _CREDENTIALS.sub("", text)
 
 
 def find_endpoint(location: Location, remote: str | None) -> Endpoint:

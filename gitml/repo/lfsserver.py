@@ -17,7 +17,8 @@ from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, 
 from gitml.repo.git import Location
 from gitml.repo.lfsanswers import address_in, headers_in
 from gitml.repo.lfshttp import CHUNK, Http, drop
-from gitml.repo.lfsplace import Endpoint, authenticate, without_secrets
+from gitml.repo.lfsplace import Endpoint, authenticate
+from gitml.repo.remotes import without_secrets
 
 _BATCH = 100
 _EARLY = 30.0  # seconds before an action runs out in which it isn't begun any more

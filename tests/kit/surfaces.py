@@ -55,9 +55,10 @@ from gitml.modules.spec import parse_module
 from gitml.repo.git import Location
 from gitml.repo.lfs import pointer
 from gitml.repo.lfshttp import json_in
-from gitml.repo.lfsplace import Endpoint, access_in, endpoint_in, without_secrets
+from gitml.repo.lfsplace import Endpoint, access_in, endpoint_in
 from gitml.repo.lfsserver import LfsServer
 from gitml.repo.objects import parse_tree
+from gitml.repo.remotes import without_secrets
 from gitml.store.bulk import Preimage, Recorded
 from gitml.store.index import Index
 from gitml.store.remote.known import decode_note
