@@ -96,7 +96,7 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 	$(INSTALL) --editable .
 	@touch $@
 
-# The servers that tests of remote stores talk to, in an environment of their own; tests/kit/servers.py finds it there.
+# The servers that tests of remote stores talk to, in an environment of their own; tests/kit/servers/store_servers.py finds it there.
 
 $(VENV)/servers.stamp: $(VENV)/bootstrap.stamp requirements/servers.txt
 	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/servers

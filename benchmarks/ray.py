@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks.measure import commit_all, environment, fresh, measured, program
 from benchmarks.report import megabytes, save, seconds, table
-from gitml.core.config import Target
-from gitml.execute.ray.cluster import connect
-from gitml.execute.ray.depot import GROUPS, PIECE, Depot
-from gitml.execute.ray.folder import Place
-from gitml.flow.workerfolder import ASSEMBLY
+from gitml.cluster.connect.cluster import connect
+from gitml.cluster.content.blob_server import GROUPS, PIECE, Depot
+from gitml.cluster.worker.folder import ASSEMBLY
+from gitml.cluster.worker.folder_interface import Place
+from gitml.core.config.project import Target
 
 CPUS = 2
 COMMANDS = {

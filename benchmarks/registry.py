@@ -23,8 +23,8 @@ from benchmarks.measure import (
 )
 from benchmarks.measure import quiet as done
 from benchmarks.report import raw, save, seconds, table
-from registry.events import PUBLISH, Event, content_path, event_as_bytes
-from registry.moments import stamp
+from registry.log.events import PUBLISH, Event, content_path, event_as_bytes
+from registry.log.times import stamp
 
 REF = "refs/gitml/registry"
 FIRST = 1_767_225_600  # 2026-01-01

@@ -10,8 +10,8 @@ import re
 import stat
 from collections.abc import Mapping
 
-from gitml.core.credentials import credentials_in
-from gitml.core.masking import SHORTEST, Mask
+from gitml.core.secrets.credential_names import credentials_in
+from gitml.core.secrets.mask import SHORTEST, Mask
 
 _PLAIN = re.compile(r"[A-Za-z]{1,8}|[0-9.]{1,8}")  # a word, a number, a version
 _LARGEST_FILE = 16384

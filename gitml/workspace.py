@@ -9,26 +9,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gitml.consent.consent import Consent
-from gitml.core.protocols import Facts
+from gitml.core.model.protocols import Facts
 from gitml.errors import GitmlError, MachineError, machine_error
-from gitml.execute.environments import Environments
-from gitml.ledger.layout import FETCHED, NEWER, TIP
+from gitml.execute.environments.environments import Environments
+from gitml.git.command import Location
+from gitml.git.discover import discover
+from gitml.git.integrity import durability
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.log.remote_refs import RUNS, tracked
+from gitml.git.objects.reader import Objects
+from gitml.git.shared_repository import sharing_at
+from gitml.git.worktree.snapshot import WorkTree
 from gitml.permissions import Sharing, can_be_written
-from gitml.repo import durability
-from gitml.repo.discover import discover
-from gitml.repo.git import Location
-from gitml.repo.objects import Objects
-from gitml.repo.recordlog import GitRecordLog
-from gitml.repo.remotes import RUNS, tracked
-from gitml.repo.shared import sharing_at
-from gitml.repo.snapshot import WorkTree
-from gitml.store.index import Index
-from gitml.store.locks import Held, Locks
-from gitml.store.objects import LocalStore
+from gitml.records.layout import FETCHED, NEWER, TIP
+from gitml.store.index.index import Index
+from gitml.store.local.locks import Held, Locks
+from gitml.store.local.store import LocalStore
 
 if TYPE_CHECKING:
-    from gitml.ledger.uniting import United
-    from gitml.ledger.verifying import Refused
+    from gitml.records.merge import United
+    from gitml.records.validation import Refused
 
 RUNS_REF = "refs/gitml/runs"
 
@@ -179,7 +179,7 @@ class Workspace:
         seen = " ".join(sorted(fetched.values()))
         news = seen != (index.meta(FETCHED) or "") and not self.frozen
         if news:
-            from gitml.ledger.uniting import unite_all
+            from gitml.records.merge import unite_all
 
             united = unite_all(index, self.records, self.objects, fetched, self.tell_of_many)
             for refused in [item for one in united for item in one.refused]:
@@ -192,7 +192,7 @@ class Workspace:
                 index.forget_unrecorded(run)  # a power cut kept what it made, and took its journal
         newer = index.meta(NEWER)
         if newer is not None:
-            from gitml.ledger.verifying import Refused
+            from gitml.records.validation import Refused
 
             what = "1 record is" if newer == "1" else f"{newer} records are"
             why = f"{what} a newer gitml's, left as they are and not shown"
@@ -202,13 +202,13 @@ class Workspace:
         """Reads what the log has beyond the index. A log that lacks what it had gets it back; else the index forgets it too."""
         if self.records.tip() == index.meta(TIP):
             return
-        from gitml.ledger.sync import sync
+        from gitml.records.index_sync import sync
 
         log = (index, self.records, self.objects)
         ahead = sync(*log, self.tell_of_many).ahead
         if ahead is None:
             return
-        from gitml.ledger.uniting import forget, take_back
+        from gitml.records.merge import forget, take_back
 
         if self.frozen:
             forget(*log, self.tell_of_many)
@@ -243,7 +243,7 @@ class Workspace:
         place = (self.machine_facts, self.environments_folder(), self.environ)
         if self.consent.may_run():
             return Environments(*place, tops=tops)
-        from gitml.repo.brought import is_brought
+        from gitml.git.tracked_programs import is_brought
 
         return Environments(*place, "/", tops, lambda path: is_brought(self.location, path))
 
@@ -260,7 +260,7 @@ class Workspace:
     @cached_property
     def salt(self) -> bytes:
         """What keys the seals of secret parameters in this clone."""
-        from gitml.store.salt import salt_in
+        from gitml.store.local.salt import salt_in
 
         self.make_folders()
         return salt_in(self.root, looking=self.looking)

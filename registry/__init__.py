@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry.compatibility import InterfaceDiff, interface_diff
     from registry.content import Content
-    from registry.events import Event
     from registry.interface import Interface, Param, Port
+    from registry.log.events import Event
+    from registry.log.share import Shared, Withdrawn
+    from registry.log.verification import Verification
     from registry.names import ModuleRef, parse_ref
     from registry.registry import Publication, Registry, VersionDiff
     from registry.resolution import Resolution
-    from registry.sharing import Shared, Withdrawn
     from registry.values import Manifest, Module, ModuleVersion
-    from registry.verifying import Verification
 
 __all__ = [
     "Content",
@@ -46,14 +46,14 @@ __all__ = [
 _HOMES = {
     "compatibility": ("InterfaceDiff", "interface_diff"),
     "content": ("Content",),
-    "events": ("Event",),
+    "log.events": ("Event",),
     "interface": ("Interface", "Param", "Port"),
     "names": ("ModuleRef", "parse_ref"),
     "registry": ("Publication", "Registry", "VersionDiff"),
     "resolution": ("Resolution",),
-    "sharing": ("Shared", "Withdrawn"),
+    "log.share": ("Shared", "Withdrawn"),
     "values": ("Manifest", "Module", "ModuleVersion"),
-    "verifying": ("Verification",),
+    "log.verification": ("Verification",),
 }
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gitml.errors import InputError, IntegrityError, machine_error
-from gitml.repo.git import Location, git
-from gitml.repo.lfs import pointer
-from gitml.repo.objects import Objects, parse_tree
-from gitml.repo.protected import problem_with_names
-from gitml.repo.revisions import resolve_commit
-from gitml.repo.source import CommitSource
+from gitml.git.command import Location, git
+from gitml.git.lfs.pointer import pointer
+from gitml.git.objects.reader import Objects, parse_tree
+from gitml.git.objects.source import CommitSource
+from gitml.git.protected_names import problem_with_names
+from gitml.git.revisions import resolve_commit
 
 MAX_SIZE = 64 << 20
 MAX_FILES = 10_000

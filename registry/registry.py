@@ -8,23 +8,32 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import InputError
-from gitml.repo.discover import discover
-from gitml.repo.git import Location
-from gitml.repo.objects import Objects
-from gitml.repo.revisions import user_ident
+from gitml.git.command import Location
+from gitml.git.discover import discover
+from gitml.git.objects.reader import Objects
+from gitml.git.revisions import user_ident
 from registry.compatibility import InterfaceDiff, interface_diff
 from registry.content import Content, check_content, content_at, write_content
-from registry.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event, content_path
 from registry.interface import interface_as_json
-from registry.journal import Entry, Journal
+from registry.log.events import (
+    CONTENT,
+    DEPRECATE,
+    DISABLE,
+    ENABLE,
+    PUBLISH,
+    SET_DEFAULT,
+    Event,
+    content_path,
+)
+from registry.log.journal import Entry, Journal
 from registry.names import check_name, check_version, parse_ref
 from registry.resolution import Resolution, resolve
 from registry.state import ACTIVE, DEPRECATED, DISABLED, ModuleState, check_event
 from registry.values import Manifest, Module, ModuleVersion, module_of, version_of
 
 if TYPE_CHECKING:
-    from registry.sharing import Shared
-    from registry.verifying import Verification
+    from registry.log.share import Shared
+    from registry.log.verification import Verification
 
 _STATES = {DEPRECATE: DEPRECATED, DISABLE: DISABLED, ENABLE: ACTIVE}
 
@@ -71,7 +80,7 @@ class Registry:
     @classmethod
     def shared(cls, home: Location, url: str, source: tuple[Location, Objects] | None = None) -> Registry:
         """The registry at `url` through a clone beside the repository `home`, made when there is none yet."""
-        from registry.clones import clone_of
+        from registry.log.clones import clone_of
 
         return cls(clone_of(home, url), source=source)
 
@@ -116,10 +125,10 @@ class Registry:
         content = content_at(*self.source, directory, at) if isinstance(directory, str) else directory
         here = self.source[0].common_dir == self.location.common_dir
         if not here:
-            from registry.copying import copy_tree
+            from registry.log.copy import copy_tree
 
             copy_tree(self.source[0], self.location, content.tree)
-        from registry.publishing import check_publication
+        from registry.publication_rules import check_publication
 
         notes: tuple[str, ...] = ()
         event = Event(
@@ -259,7 +268,8 @@ class Registry:
         state: str | None = None,
     ) -> list[Module]:
         """All modules by name, or those that fit."""
-        from registry import asof, queries
+        from registry.log import as_of as asof
+        from registry.projection import queries
 
         if as_of is None:
             projection = self.journal.projection
@@ -298,14 +308,14 @@ class Registry:
         events = self.journal.projection.events(name)
         if as_of is None:
             return events
-        from registry import asof
+        from registry.log import as_of as asof
 
         moment = asof.moment_of(self.journal, as_of)
         return [event for event in events if moment.holds(event)]
 
     def diff(self, name: str, one: str, other: str) -> VersionDiff:
         """What changed from the version `one` to the version `other`."""
-        from registry.copying import changed_files
+        from registry.log.copy import changed_files
 
         old, new = self.version(name, one), self.version(name, other)
         files = changed_files(self.location, old.content[len(CONTENT) :], new.content[len(CONTENT) :])
@@ -332,7 +342,7 @@ class Registry:
 
     def verify(self) -> Verification:
         """Checks every event and content, and tells which records are signed and by whom."""
-        from registry.verifying import verify
+        from registry.log.verification import verify
 
         return verify(self.journal)
 
@@ -342,13 +352,13 @@ class Registry:
 
     def pull(self, remote: str = "origin") -> Shared:
         """Takes in what the remote's registry has. Own events that are not on any remote yet come after it."""
-        from registry.sharing import pull
+        from registry.log.share import pull
 
         return pull(self.journal, remote)
 
     def push(self, remote: str = "origin") -> Shared:
         """Sends own events to the remote's registry, after taking in what it has."""
-        from registry.sharing import push
+        from registry.log.share import push
 
         return push(self.journal, remote)
 
@@ -360,7 +370,7 @@ class Registry:
         if as_of is None:
             found = self.journal.projection.module(name)
         else:
-            from registry import asof
+            from registry.log import as_of as asof
 
             found = asof.state(self.journal, name, asof.moment_of(self.journal, as_of))
         if found is not None:

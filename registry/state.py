@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gitml.errors import InputError
-from registry.events import DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event
+from registry.log.events import DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event
 from registry.versions import newest_first, number_of
 
 ACTIVE, DEPRECATED, DISABLED = "active", "deprecated", "disabled"
@@ -105,7 +105,7 @@ def apply(state: ModuleState, event: Event) -> None:
 
 
 def check_event(state: ModuleState, event: Event) -> None:
-    """InputError when the rules don't let `event` follow. What publishing asks beyond this is in `registry.publishing`."""
+    """InputError when the rules don't let `event` follow. What publishing asks beyond this is in `registry.publication_rules`."""
     version = event.version
     if event.kind != PUBLISH:
         if not state.versions:

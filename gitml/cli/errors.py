@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from gitml.cli.terminal import paint, safe
+from gitml.cli.text.terminal import paint, safe
 from gitml.errors import GitmlError, how_to_mend
 
 DONE, FAILED, INPUT, MACHINE, BUG = 0, 1, 2, 5, 70

@@ -12,7 +12,7 @@ import click
 from gitml import __version__
 from gitml.cli import errors
 from gitml.cli.table import COMMANDS, SECTIONS
-from gitml.cli.terminal import forgive_encoding
+from gitml.cli.text.terminal import forgive_encoding
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments name; a usage error with the nearest name for an unknown one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from gitml.core.diagnostics import nearest
+            from gitml.core.language.diagnostics import nearest
 
             raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli.table import LOOKING
-from gitml.cli.terminal import paint, safe
+from gitml.cli.text.terminal import paint, safe
 from gitml.consent.kinds import PLACES, RUN
 
 if TYPE_CHECKING:
     from gitml.consent.consent import Consent
-    from gitml.ledger.verifying import Refused
+    from gitml.records.validation import Refused
     from gitml.workspace import Workspace
 
 
@@ -69,7 +69,7 @@ class Session:
         if self.trusting:
             consent.allow_once(PLACES, RUN)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            from gitml.cli.consenting import ask
+            from gitml.cli.consent_prompt import ask
 
             consent.ask = ask
 
@@ -122,7 +122,7 @@ class Session:
 
 def _with_words(data: Any) -> Any:
     """`data` with the numbers that JSON lacks as texts."""
-    from gitml.core.result import is_ordinary, number_word
+    from gitml.core.model.result import is_ordinary, number_word
 
     if isinstance(data, float):
         return data if is_ordinary(data) else number_word(data)

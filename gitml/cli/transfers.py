@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gitml.cli.bundle import bundle
+from gitml.cli.interrupts import Stopping
+from gitml.cli.option_bundle import bundle
 from gitml.cli.session import Session
-from gitml.cli.stopping import Stopping
-from gitml.cli.terminal import is_terminal, safe
-from gitml.cli.words import columns, count, duration, size
+from gitml.cli.text.format import columns, count, duration, size
+from gitml.cli.text.terminal import is_terminal, safe
 
 if TYPE_CHECKING:
-    from gitml.core.events import Event
-    from gitml.core.result import OutputRef
-    from gitml.flow.choosing import Choice
-    from gitml.flow.downloading import Downloaded
-    from gitml.flow.staying import Staying
-    from gitml.flow.uploading import Forecast
-    from gitml.store.remote.transfer import Sent
+    from gitml.core.model.events import Event
+    from gitml.core.model.result import OutputRef
+    from gitml.store.remote.transfer.progress import Sent
+    from gitml.transfer.download import Downloaded
+    from gitml.transfer.run_selector import Choice
+    from gitml.transfer.unshared_artifacts import Staying
+    from gitml.transfer.upload import Forecast
 
 _STOPPING = "stopping; what was moved stays"
 _NAMED = 3  # artifacts that stay here which are named in one line
@@ -39,8 +39,8 @@ class Choosing(NamedTuple):
 
     def choice(self, session: Session) -> Choice:
         """What they mean today."""
-        from gitml.flow.choosing import Choice
-        from gitml.history.since import moment_of
+        from gitml.history.time_arguments import moment_of
+        from gitml.transfer.run_selector import Choice
 
         moment = moment_of(self.since, session.ws.now()) if self.since is not None else None
         return Choice(self.runs, moment, self.pipeline, self.outputs, self.stores)
@@ -61,7 +61,7 @@ choice_options = bundle(
 
 def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[Sent]:
     """Uploads, telling how far it is; `trusting` what is remembered of the stores."""
-    from gitml.flow.uploading import upload
+    from gitml.transfer.upload import upload
 
     with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         return upload(session.ws, choice, progress, stopping.stop, trusting=trusting)
@@ -69,7 +69,7 @@ def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) 
 
 def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
     """Downloads, telling how far it is."""
-    from gitml.flow.downloading import download
+    from gitml.transfer.download import download
 
     with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         return download(session.ws, choice, progress, stopping.stop)
@@ -80,13 +80,13 @@ def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
 
     RemoteError when a remote that may have it fails.
     """
-    from gitml.flow.availability import Availability
+    from gitml.transfer.availability import Availability
 
     here = Availability(session.ws)
     lacking = [output for output in outputs if not here.is_here(output)]
     if not lacking:
         return ""
-    from gitml.flow.downloading import bring, refuse_lost
+    from gitml.transfer.download import bring, refuse_lost
 
     with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
         brought = bring(session.ws, lacking, progress, stopping.stop)
@@ -111,7 +111,7 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
-        from gitml.core.events import Transferring
+        from gitml.core.model.events import Transferring
 
         if not self.shown or not isinstance(event, Transferring):
             return
@@ -142,7 +142,7 @@ def stays_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
     """What is on this machine alone after a push, and what would change that: one line, with ``-v`` one for each as well."""
     if not stays:
         return []
-    from gitml.flow.staying import mend_of
+    from gitml.transfer.unshared_artifacts import mend_of
 
     shown = [f"{safe(one.name)} of run {one.run[:8]}" for one in stays]
     named = ", ".join(shown[:_NAMED]) + (
@@ -189,7 +189,7 @@ def came_as_data(done: Downloaded) -> dict[str, Any]:
 
 def came_lines(done: Downloaded) -> list[str]:
     """What became of a download."""
-    from gitml.flow.downloading import told_problems
+    from gitml.transfer.download import told_problems
 
     told = f"{count(len(done.came), 'artifact')} came ({size(done.bytes)})" if done.came else "no artifact came"
     lines = [f"{told}, {done.here:,} here already"]

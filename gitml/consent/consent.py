@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from gitml.consent.kinds import KINDS, PLACES, RUN, VARIABLE
 from gitml.consent.origin import is_owners, where_from
 from gitml.errors import GitmlError, InputError, TrustError, machine_error
+from gitml.git.command import Location
 from gitml.permissions import ALONE, Sharing
-from gitml.repo.git import Location
 
 if TYPE_CHECKING:
     from gitml.consent.questions import Granted, Question
-    from gitml.consent.userfolder import TrustFile
-    from gitml.core.places import Place
+    from gitml.consent.user_folder import TrustFile
+    from gitml.core.config.places import Place
 
 # What asks and what is noted is imported where it is needed: most commands ask nothing.
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -198,7 +198,7 @@ class Consent:
 
     @cached_property
     def _file(self) -> TrustFile:
-        from gitml.consent.userfolder import TrustFile
+        from gitml.consent.user_folder import TrustFile
 
         return TrustFile(self._environ)
 
@@ -208,7 +208,7 @@ class Consent:
 
     @cached_property
     def _settings(self) -> dict[str, dict[str, str]]:
-        from gitml.consent.userfolder import place_settings
+        from gitml.consent.user_folder import place_settings
 
         return place_settings(self._environ)
 

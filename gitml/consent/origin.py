@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from gitml.repo.git import Location, git_status
+from gitml.git.command import Location, git_status
 
 _LARGEST = 1 << 20
 
@@ -20,7 +20,7 @@ def is_owners(location: Location) -> bool:
 
 def where_from(location: Location) -> str | None:
     """The URL of the remote that a repository is likeliest to come from, without secrets; None when there is none."""
-    from gitml.repo.remotes import without_secrets
+    from gitml.git.log.remote_refs import without_secrets
 
     out, _, code = git_status(location, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
     urls = {}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from gitml.consent.kinds import PLACES
-from gitml.core.places import CLUSTER, STORE, Place
+from gitml.core.config.places import CLUSTER, STORE, Place
 from gitml.errors import TrustError
 
 _SHOWN = 10  # commands in a question

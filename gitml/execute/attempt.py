@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from gitml.core.action import ALONE, Action
-from gitml.core.environment import Environment
-from gitml.core.guarantees import FULL
-from gitml.core.masking import Mask
-from gitml.core.protocols import TaskFinished
-from gitml.core.record import MACHINE, LogRef
-from gitml.core.result import Cost, OutputRef
-from gitml.core.secrets import opened
+from gitml.core.model.action import ALONE, Action
+from gitml.core.model.environment import Environment
+from gitml.core.model.guarantees import FULL
+from gitml.core.model.protocols import TaskFinished
+from gitml.core.model.result import Cost, OutputRef
+from gitml.core.records.record import MACHINE, LogRef
+from gitml.core.secrets.mask import Mask
+from gitml.core.secrets.seals import opened
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
-from gitml.execute.contents import Services
-from gitml.execute.environments import Realised, how_to_find, other_python
-from gitml.execute.lines import denied_name, error_line, is_denial, missing_command, neutral
-from gitml.execute.logs import Log
-from gitml.execute.masking import mask_of
+from gitml.execute.environments.environments import Realised, how_to_find, other_python
+from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
+from gitml.execute.interfaces import Services
+from gitml.execute.log import Log
+from gitml.execute.log_mask import mask_of
+from gitml.execute.log_text import denied_name, error_line, is_denial, missing_command, neutral
 from gitml.execute.messages import Job
-from gitml.execute.missing import missing_names, relative_to
-from gitml.execute.outputs import take_outputs
-from gitml.execute.partial import keep_partial
+from gitml.execute.missing_names import missing_names, relative_to
 from gitml.execute.process import NONE, NOW, Ended, NotConfinedError, StoppedError, Watch, run
-from gitml.execute.sandbox import BadInputError, Sandbox
-from gitml.execute.variables import command_line, find_program, search_path, variables_of
+from gitml.execute.sandbox.outputs import take_outputs
+from gitml.execute.sandbox.partial_outputs import keep_partial
+from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
 
 _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
@@ -152,7 +152,7 @@ def _perform(
         lent=job.lent,
     )
     if realised.redirect is not None:
-        from gitml.execute.redirect import write_redirect
+        from gitml.execute.environments.import_redirect import write_redirect
 
         first = write_redirect(realised.redirect, sandbox.seen)
         env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
@@ -176,7 +176,7 @@ def _perform(
             raise InputError(f"command not found: {neutral(argv[0])}", hint=how_to_find(argv[0], env["PATH"]))
         confine = None
         if job.strict or job.network != FULL:
-            from gitml.execute.isolation import Isolation
+            from gitml.execute.sandbox.isolation import Isolation
 
             roots = (*realised.read_roots, *_own_roots(program))
             named = () if realised.redirect is None else _imported(job.environment, realised.redirect.tops)
@@ -209,7 +209,7 @@ def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action:
     """What starts the processes of a gang that are to run here; None for a step of one process."""
     if action.gang == ALONE:
         return None
-    from gitml.execute.crew import VARIABLE, lead, roster_from, roster_here, variables
+    from gitml.execute.process_group import VARIABLE, lead, roster_from, roster_here, variables
 
     roster = roster_from(env[VARIABLE]) if VARIABLE in env else roster_here(*action.gang)
     return partial(lead, program, argv, variables(roster, env))
@@ -265,7 +265,7 @@ def _makes_outputs(job: Job) -> bool:
     """Whether outputs are taken here: of a gang on several machines only where rank 0 is."""
     if job.action.gang == ALONE:
         return True
-    from gitml.execute.crew import VARIABLE, roster_from
+    from gitml.execute.process_group import VARIABLE, roster_from
 
     return VARIABLE not in job.lent or roster_from(job.lent[VARIABLE]).node in (0, None)
 
@@ -308,7 +308,7 @@ def _imported(environment: Environment, tops: Iterable[str]) -> tuple[str, ...]:
 
 def _hidden(log_tail: bytes) -> str | None:
     """The file that the end of a log says is not there, and that is: a strict step sees folders of its own in its place."""
-    from gitml.execute.isolation import HIDDEN
+    from gitml.execute.sandbox.isolation import HIDDEN
 
     for name in missing_names(log_tail.decode("utf-8", "replace"), ()):
         if any(name.startswith(folder + "/") for folder in HIDDEN) and os.path.lexists(name):

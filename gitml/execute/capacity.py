@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gitml.core.resources import Resources
+from gitml.core.model.resources import Resources
 
 _CGROUP = "/sys/fs/cgroup"
 _UNLIMITED = 2**60

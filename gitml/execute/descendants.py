@@ -7,8 +7,8 @@ import signal
 import time
 from collections.abc import Callable, Collection
 
-from gitml.core.result import Cost
-from gitml.execute.namespace import mounted_in
+from gitml.core.model.result import Cost
+from gitml.execute.sandbox.namespace import mounted_in
 
 PATIENCE = 10.0
 _UNSTOPPED = 20  # looks at what is below, in some 0.2 s, before it counts as a tree that forks too fast

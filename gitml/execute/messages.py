@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gitml.core.action import Action, decode_action
-from gitml.core.digest import Digest, parse_digest
-from gitml.core.environment import Environment
-from gitml.core.guarantees import FULL, Network, network_of
-from gitml.core.protocols import Task, TaskFinished
-from gitml.core.record import MACHINE, LogRef
-from gitml.core.result import Cost, OutputRef, size_from_json
+from gitml.core.model.action import Action, decode_action
+from gitml.core.model.digest import Digest, parse_digest
+from gitml.core.model.environment import Environment
+from gitml.core.model.guarantees import FULL, Network, network_of
+from gitml.core.model.protocols import Task, TaskFinished
+from gitml.core.model.result import Cost, OutputRef, size_from_json
+from gitml.core.records.record import MACHINE, LogRef
 
 LONGEST = 2**28
 

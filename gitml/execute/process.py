@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gitml.core.result import Cost
+from gitml.core.model.result import Cost
 from gitml.execute.descendants import below, children, end_all, send
 
 CHUNK = 2**18

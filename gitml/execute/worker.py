@@ -8,21 +8,21 @@ import signal
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from gitml.core.digest import Digest
-from gitml.core.environment import Environment
-from gitml.core.protocols import TaskFinished
-from gitml.core.result import Cost
+from gitml.core.model.digest import Digest
+from gitml.core.model.environment import Environment
+from gitml.core.model.protocols import TaskFinished
+from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.attempt import Report, perform, sandbox_of
-from gitml.execute.blobs import BlobMemory
-from gitml.execute.contents import Services
 from gitml.execute.descendants import become_subreaper, end_all
-from gitml.execute.masking import mask_of
+from gitml.execute.interfaces import Services
+from gitml.execute.log_mask import mask_of
 from gitml.execute.messages import Frames, Job, frame, job_of, send_all
-from gitml.execute.namespace import leave_shared
-from gitml.execute.places import Site
 from gitml.execute.process import NONE, NOW, SOFT, Watch
-from gitml.execute.sandbox import Sandbox
+from gitml.execute.sandbox.git_blobs import BlobMemory
+from gitml.execute.sandbox.location import Site
+from gitml.execute.sandbox.namespace import leave_shared
+from gitml.execute.sandbox.sandbox import Sandbox
 
 
 def serve(fd: int, make_services: Callable[[], Services], site: Site, grace: float, keeper: int) -> NoReturn:

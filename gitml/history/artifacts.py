@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 from typing import NamedTuple
 
-from gitml.core.digest import Digest
-from gitml.history import contents
-from gitml.store.artifactlist import Artifact, ArtifactList
-from gitml.store.lineage import Maker, Use
+from gitml.core.model.digest import Digest
+from gitml.history.files import contents
+from gitml.store.index.artifact_list import Artifact, ArtifactList
+from gitml.store.index.lineage import Maker, Use
 from gitml.workspace import Workspace
 
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.core.diagnostics import nearest
-from gitml.core.record import LogRef, StepRun
+from gitml.core.language.diagnostics import nearest
+from gitml.core.records.record import LogRef, StepRun
 from gitml.errors import InputError
-from gitml.history import contents
+from gitml.history.files import contents
 from gitml.history.runs import Found, get_run, holder_of
 from gitml.workspace import Workspace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from gitml.core.record import Run
-from gitml.core.result import is_ordinary
+from gitml.core.model.result import is_ordinary
+from gitml.core.records.record import Run
 from gitml.errors import InputError
 from gitml.history.runs import read_run, run_or_rev
 from gitml.workspace import Workspace

@@ -6,11 +6,11 @@ import json
 import os
 from typing import NamedTuple
 
-from gitml.core.record import Run, StepRun, decode_run, step_from_json
+from gitml.core.records.record import Run, StepRun, decode_run, step_from_json
 from gitml.errors import InputError
+from gitml.git.revisions import UnknownRevisionError, resolve_commit
 from gitml.history.submissions import mirror_folder, submissions
-from gitml.ledger import runs as ledger
-from gitml.repo.revisions import UnknownRevisionError, resolve_commit
+from gitml.records import runs as ledger
 from gitml.workspace import Workspace
 
 LATEST = "latest"

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.errors import InputError
-from gitml.repo.durability import move_refs
-from gitml.store import disk
+from gitml.git.integrity.durability import move_refs
+from gitml.store.local import disk
 from gitml.workspace import Workspace
 
 PREFIX = "gitml-"
@@ -72,7 +72,7 @@ def forget(ws: Workspace, run: str) -> None:
     """Takes the note of a submission away, and all that is kept for it."""
     move_refs(ws.location, [f"delete {_ref(run)}\0\0"], [_ref(run)])
     if os.path.isdir(mirror_folder(ws, run)):
-        from gitml.execute.removal import remove_tree
+        from gitml.execute.sandbox.removal import remove_tree
 
         remove_tree(mirror_folder(ws, run))
     with suppress(FileNotFoundError):

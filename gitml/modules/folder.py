@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from gitml.core.config import HOST
-from gitml.core.diagnostics import Diagnostic, SpecError
+from gitml.core.config.project import HOST
+from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.errors import InputError, machine_error
+from gitml.git.objects.reader import Objects
+from gitml.git.objects.source import TreeSource
+from gitml.git.worktree.file import read_regular_file
 from gitml.modules.service import Modules
 from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
-from gitml.repo.objects import Objects
-from gitml.repo.source import TreeSource
-from gitml.repo.worktreefile import read_regular_file
 from registry.content import content_at, read_checked
 from registry.names import check_name
 from registry.registry import Publication

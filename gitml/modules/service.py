@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.consent.consent import Consent
-from gitml.core.places import place_of_registry
+from gitml.core.config.places import place_of_registry
 from gitml.errors import InputError, IntegrityError
-from gitml.modules.following import follow
+from gitml.git.command import Location
+from gitml.git.integrity.durability import move_refs
+from gitml.git.log.remote_refs import without_secrets
+from gitml.git.url_policy import refuse_inner_place
+from gitml.modules.auto_merge import follow
 from gitml.modules.lockfile import Lock, LockEntry
-from gitml.repo.allowedurls import refuse_inner_place
-from gitml.repo.durability import move_refs
-from gitml.repo.git import Location
-from gitml.repo.remotes import without_secrets
 from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
+from registry.projection.rows import Current, current
 from registry.resolution import Resolution, resolve
-from registry.rows import Current, current
 from registry.state import DISABLED
 
 if TYPE_CHECKING:
-    from gitml.repo.objects import Objects
+    from gitml.git.objects.reader import Objects
     from registry.registry import Registry
 
 KEEP = "refs/gitml/modules"
@@ -83,7 +83,7 @@ class Modules:
     def objects(self) -> Objects:
         """The objects of the project's repository."""
         if self._objects is None:
-            from gitml.repo.objects import Objects
+            from gitml.git.objects.reader import Objects
 
             self._objects = Objects(self.location)
         return self._objects
@@ -111,7 +111,7 @@ class Modules:
                 source = (self.location, self.objects)
                 self._open[name] = Registry.shared(self.location, self.registries[name], source)
             elif name:
-                from gitml.core.diagnostics import nearest
+                from gitml.core.language.diagnostics import nearest
 
                 known = [known for known in self.registries if known]
                 raise InputError(
@@ -133,7 +133,7 @@ class Modules:
             refuse_inner_place(self.location, url, "a registry")
 
     def _need_copy(self, name: str) -> None:
-        from registry.clones import folder_of
+        from registry.log.clones import folder_of
 
         url = self.registries[name]
         refuse_inner_place(self.location, url, "a registry", follow=False)
@@ -172,7 +172,7 @@ class Modules:
         """A module of a registry, by the shortest way there is."""
         common_dir = self.location.common_dir
         if name in self.registries:
-            from registry.clones import folder_of
+            from registry.log.clones import folder_of
 
             common_dir = folder_of(self.location, self.registries[name])
         elif name:
@@ -222,7 +222,7 @@ class Modules:
         return ResolvedModule(*own, found.state, warnings, tip)
 
     def _unknown(self, name: str) -> InputError:
-        from gitml.core.diagnostics import nearest
+        from gitml.core.language.diagnostics import nearest
 
         near = nearest(name, [known for known in self.registries if known])
         return InputError(f"no registry {name!r}{near}", where="gitml.yaml", hint=f"registries: {{{name}: URL}}")
@@ -233,7 +233,7 @@ class Modules:
         if os.path.exists(os.path.join(self.location.common_dir, ref)) or self.objects.resolve(ref) == oid:
             return
         if self.objects.header(oid) is None:
-            from registry.copying import copy_tree
+            from registry.log.copy import copy_tree
 
             copy_tree(self.registry(name).location, self.location, oid)
         move_refs(self.location, [f"update {ref}\0{oid}\0\0"], [ref])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gitml.repo.git import Location
-from gitml.repo.objects import Objects
-from registry.events import FOLDER
-from registry.journal import Journal
-from registry.sharing import Withdrawn as Withdrawn
-from registry.sharing import take_in as registry_take_in
+from gitml.git.command import Location
+from gitml.git.objects.reader import Objects
+from registry.log.events import FOLDER
+from registry.log.journal import Journal
+from registry.log.share import Withdrawn as Withdrawn
+from registry.log.share import take_in as registry_take_in
 
 
 class Taken(NamedTuple):
@@ -20,7 +20,7 @@ class Taken(NamedTuple):
 
 
 def take_in(location: Location, objects: Objects, remote: str, theirs: str) -> Taken:
-    """Brings the registry to hold what `theirs`, fetched from `remote`, has; see `registry.sharing`."""
+    """Brings the registry to hold what `theirs`, fetched from `remote`, has; see `registry.log.share`."""
     journal = Journal(location, objects)
     try:
         return Taken(*registry_take_in(journal, theirs, remote))
@@ -30,6 +30,6 @@ def take_in(location: Location, objects: Objects, remote: str, theirs: str) -> T
 
 def events_between(location: Location, known: str | None, tip: str) -> int:
     """How many events the registry at `tip` has beyond `known`."""
-    from gitml.repo.logdiff import changes_between
+    from gitml.git.log.diff import changes_between
 
     return len(changes_between(location, known, tip, FOLDER).added)

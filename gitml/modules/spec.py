@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gitml.core.action import PORT_KINDS
-from gitml.core.config import HOST, Defaults
-from gitml.core.diagnostics import Diagnostic, SpecError, nearest
-from gitml.core.expression import Ref, Template
-from gitml.core.guarantees import FULL, Network
-from gitml.core.params import Param
-from gitml.core.parse import SHELLS, PipelineReader
-from gitml.core.parseconfinement import network_in, sandbox_in
-from gitml.core.resources import ONE_CPU, Resources
-from gitml.core.spec import Port
-from gitml.core.wiring import NOT_IN_PATHS, NOT_IN_WORDS
-from gitml.core.yamldoc import Node, read_yaml
+from gitml.core.config.project import HOST, Defaults
+from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
+from gitml.core.language.expression import Ref, Template
+from gitml.core.language.params import Param
+from gitml.core.language.parse import SHELLS, PipelineReader
+from gitml.core.language.parse_confinement import network_in, sandbox_in
+from gitml.core.language.spec import Port
+from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS
+from gitml.core.language.yaml_document import Node, read_yaml
+from gitml.core.model.action import PORT_KINDS
+from gitml.core.model.guarantees import FULL, Network
+from gitml.core.model.resources import ONE_CPU, Resources
 from gitml.errors import InputError
-from gitml.modules.places import MODULE_FILE
+from gitml.modules.registry_places import MODULE_FILE
 from registry.interface import Interface
 from registry.interface import Param as RegistryParam
 from registry.interface import Port as RegistryPort
@@ -47,7 +47,7 @@ class InputPort(NamedTuple):
 
 
 class ModuleSpec(NamedTuple):
-    """A module as its file describes it: a `core.spec.Module`. Paths are relative to the module's folder.
+    """A module as its file describes it: a `core.language.spec.Module`. Paths are relative to the module's folder.
 
     `words` is the command: one Template a word, or with `shell` the one script, over inputs, outputs and params.
     """

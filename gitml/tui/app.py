@@ -16,13 +16,13 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from gitml.core.words import safe
-from gitml.tui import memory
+from gitml.core.text.format import safe
+from gitml.tui import ui_state
+from gitml.tui.change_detector import Pulse, feel
 from gitml.tui.errors import Told, told
-from gitml.tui.feed import ALONE, Feed
 from gitml.tui.page import Page
-from gitml.tui.places import PLACES, TABS
-from gitml.tui.pulse import Pulse, feel
+from gitml.tui.query_runner import ALONE, Feed
+from gitml.tui.routes import PLACES, TABS
 from gitml.tui.themes import DARK, LIGHT, THEMES, Inked, inks
 
 BEAT = 0.5  # seconds between looks at what goes on
@@ -80,7 +80,7 @@ class GitmlApp(App[None]):
         feed.tell_of_many = self._deliver_many
         self.pulse: Pulse | None = None
         self.memory_path = memory_path
-        self.memory: dict[str, Any] = memory.recall(memory_path) if memory_path else {}
+        self.memory: dict[str, Any] = ui_state.recall(memory_path) if memory_path else {}
         self.first = first or (str(self.memory.get("place", TABS[0].name)), {})
         self._feeling = False
         self._felt_once = False
@@ -182,7 +182,7 @@ class GitmlApp(App[None]):
 
     def _recover(self) -> None:
         """Has the runs recorded whose gitml was killed, as every command does; the next pulse tells of it."""
-        from gitml.flow.recovery import recover
+        from gitml.engine.journal.recovery import recover
 
         self.feed.ask("recover", recover, lambda found, error: self._deliver_recovered(error), lane=ALONE)
 
@@ -219,8 +219,8 @@ class GitmlApp(App[None]):
 
     def action_help(self) -> None:
         """The keys of this page and of all pages."""
-        from gitml.tui.widgets.dialogs import Reading
-        from gitml.tui.widgets.keyhelp import key_help
+        from gitml.tui.widgets.dialogs.dialogs import Reading
+        from gitml.tui.widgets.key_help import key_help
 
         if not self._asking:
             self.push_screen(Reading("Keys", key_help(self)))
@@ -285,7 +285,7 @@ class GitmlApp(App[None]):
                 if isinstance(screen, Page) and (kept := screen.remembered()):
                     self.memory[f"page:{screen.place}"] = dict(kept)
         with contextlib.suppress(OSError):  # a repository that can only be read
-            memory.keep(self.memory_path, self.memory)
+            ui_state.keep(self.memory_path, self.memory)
 
     def recalled(self, place: str) -> dict[str, Any]:
         """What a page remembered last time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gitml.core.words import safe
+from gitml.core.text.format import safe
 from gitml.errors import GitmlError
 from gitml.redaction import redacted
 

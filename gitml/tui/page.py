@@ -19,16 +19,16 @@ from textual.screen import Screen
 from gitml.consent.kinds import PLACES
 from gitml.consent.questions import ConsentError, Question, question_lines
 from gitml.tui.errors import Told, told
-from gitml.tui.feed import ALONE
+from gitml.tui.query_runner import ALONE
 from gitml.tui.text import plain
-from gitml.tui.widgets.keybar import KeyBar
-from gitml.tui.widgets.topbar import TopBar
+from gitml.tui.widgets.key_bar import KeyBar
+from gitml.tui.widgets.top_bar import TopBar
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
-    from gitml.tui.pulse import Pulse
-    from gitml.tui.widgets.choices import Choice
+    from gitml.tui.change_detector import Pulse
+    from gitml.tui.widgets.dialogs.choices import Choice
 
 Value = TypeVar("Value")
 Given = TypeVar("Given")
@@ -181,7 +181,7 @@ class Page(Screen[None]):
         self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
     ) -> None:
         """Has a person confirm, with the consequences (plain lines) in view; `then` is called after a yes."""
-        from gitml.tui.widgets.dialogs import Confirm
+        from gitml.tui.widgets.dialogs.dialogs import Confirm
 
         def answered(answer: bool | None) -> None:
             if answer:
@@ -193,7 +193,7 @@ class Page(Screen[None]):
         self, title: str, choices: Sequence[Choice], then: Callable[[str], None], chosen: str | None = None
     ) -> None:
         """Has a person choose one of several; `then` gets its key, and is not called when none was chosen."""
-        from gitml.tui.widgets.dialogs import Choose
+        from gitml.tui.widgets.dialogs.dialogs import Choose
 
         def answered(key: str | None) -> None:
             if key is not None:
@@ -203,7 +203,7 @@ class Page(Screen[None]):
 
     def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
         """Has a person type a line; `then` gets it, and is not called when it was left with Esc."""
-        from gitml.tui.widgets.dialogs import AskText
+        from gitml.tui.widgets.dialogs.dialogs import AskText
 
         def answered(text: str | None) -> None:
             if text is not None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gitml.tui.feed import Feed
+from gitml.tui.query_runner import Feed
 
 First = tuple[str, Mapping[str, Any]]
 _TURN = 0.001  # seconds that the screen and the threads of the feed wait for one another, instead of 0.005
@@ -18,7 +18,7 @@ def memory_path(start: str, environ: Mapping[str, str]) -> str | None:
     import os
 
     from gitml.errors import GitmlError
-    from gitml.repo.discover import discover
+    from gitml.git.discover import discover
 
     try:
         return os.path.join(discover(start, environ).common_dir, "gitml", "ui.json")

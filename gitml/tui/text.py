@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
 
-from gitml.core.words import safe
+from gitml.core.text.format import safe
 
 _DRAWN_ANYHOW = {ord(char): None for char in "\N{VARIATION SELECTOR-15}\N{VARIATION SELECTOR-16}"}
 

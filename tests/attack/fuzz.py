@@ -14,8 +14,8 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.kit.fuzzing import SEEDS, Failure, Outcome, fuzz, limit_memory
-from tests.kit.surfaces import surfaces
+from tests.kit.attacks.fuzzer import SEEDS, Failure, Outcome, fuzz, limit_memory
+from tests.kit.attacks.parsers import surfaces
 
 SLOWEST = 100  # executions a second that a surface has at least, on a machine that others use too
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from gitml.cli.table import COMMANDS
-from tests.kit.commandline import Done, Project
-from tests.kit.leaks import forms, holders, shown
+from tests.kit.attacks.leaks import forms, holders, shown
+from tests.kit.projects.command_line import Done, Project
 
 NOWHERE = "127.0.0.1:9"  # nobody answers there
 _DRAWN = random.Random(20261129)

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from gitml.consent.questions import Question, question_lines
-from gitml.core.config import Target
-from gitml.core.places import Place, place_of_target
-from gitml.execute.installed import hash_of_file, json_of
-from gitml.flow.clusters import connect_to
+from gitml.core.config.places import Place, place_of_target
+from gitml.core.config.project import Target
+from gitml.engine.execution.clusters import connect_to
+from gitml.execute.environments.site_packages import hash_of_file, json_of
 from gitml.workspace import open_workspace
-from tests.kit.canaries import leaves_mark
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
-from tests.kit.terminals import at_terminal
+from tests.kit.attacks.canaries import leaves_mark
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository
+from tests.kit.terminal import at_terminal
 
 STEP = "steps:\n  a:\n    shell: sh\n    run: touch {}\n"
 

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from tests.attack.fuzz import apart, keep
-from tests.kit.fuzzing import GROWTH, LONGEST, alarmed, fuzz, known, one
-from tests.kit.surfaces import surfaces
+from tests.kit.attacks.fuzzer import GROWTH, LONGEST, alarmed, fuzz, known, one
+from tests.kit.attacks.parsers import surfaces
 
 SHORT = 2000
 COUNT = int(os.environ.get("GITML_ATTACK_COUNT", "5000"))

@@ -13,9 +13,9 @@ import pytest
 from gitml.cli.main import gitml
 from gitml.cli.session import ALWAYS
 from gitml.cli.table import COMMANDS, LOOKING
-from tests.kit.canaries import Listener, leaves_mark, listening
-from tests.kit.commandline import Done, Project
-from tests.kit.repository import Repository
+from tests.kit.attacks.canaries import Listener, leaves_mark, listening
+from tests.kit.projects.command_line import Done, Project
+from tests.kit.projects.repository import Repository
 
 pytestmark = pytest.mark.slow
 

@@ -10,15 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of
-from gitml.core.remotes import RemoteSpec, Stored
+from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.model.digest import digest_of
 from gitml.errors import GitmlError, RemoteError, TrustError
-from gitml.repo.discover import discover
-from gitml.repo.lfsplace import Endpoint
-from gitml.repo.lfsserver import LfsServer
-from gitml.repo.netplaces import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, Reach, rank
-from tests.kit.hostileserver import ENDS, Behaviour, Connection, HostileServer, Request, answer, batch
-from tests.kit.repository import Repository, isolate
+from gitml.git.discover import discover
+from gitml.git.lfs.address_policy import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, Reach, rank
+from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.endpoint import Endpoint
+from tests.kit.projects.repository import Repository, isolate
+from tests.kit.servers.hostile_server import (
+    ENDS,
+    Behaviour,
+    Connection,
+    HostileServer,
+    Request,
+    answer,
+    batch,
+)
 
 CONTENT = b"content " * 1000
 ITEM = Stored(digest_of(CONTENT), len(CONTENT))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository, environment
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository, environment
 
 PIPELINE = "steps:\n  s: {run: 'touch ${{ outputs.o }}', outputs: {o: file}}\n  m: {module: 'count@0.1.0'}\n"
 MODULE = "name: count\nversion: 0.1.0\noutputs: {o: file}\nrun: 'touch ${{ outputs.o }}'\n"

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.forging import Files, forge, record_of
-from tests.kit.hostilerecords import CANARY, FILES, Change, by_chance, forged, mutations
-from tests.kit.team import Team
+from tests.kit.attacks.forged_records import Files, forge, record_of
+from tests.kit.attacks.hostile_records import CANARY, FILES, Change, by_chance, forged, mutations
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team import Team
 
 MOST_SECONDS = 1.0
 MOST_MEMORY = 200 << 20
@@ -86,7 +86,7 @@ GENERAL = [
 def performed(project: Project, lines: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """What became of commands, all of one process, and at last the memory it took."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kit.victim"], input=json.dumps(lines).encode(), cwd=project.path,
+        [sys.executable, "-m", "tests.kit.attacks.victim"], input=json.dumps(lines).encode(), cwd=project.path,
         env={**project.env, "GITML_TRUST": "places,run"}, capture_output=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()[-3000:]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Done, Project
+from tests.kit.projects.command_line import Done, Project
 
 FILES = {
     "gitml.yaml": "defaults: {pipeline: t}\n",

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.hostileserver import ENDS, Connection, HostileServer, Request, answer, batch
-from tests.kit.repository import Repository, environment
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository, environment
+from tests.kit.servers.hostile_server import ENDS, Connection, HostileServer, Request, answer, batch
 
 MIB = 1 << 20
 SECONDS = 20.0

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.kit.machines import machines, why_not
+from tests.kit.cluster.cluster_project import RayLab, step_of
+from tests.kit.cluster.machines import machines, why_not
+from tests.kit.cluster.ray_cluster import Has, RayCluster
 from tests.kit.patience import PATIENCE
-from tests.kit.raycluster import Has, RayCluster
-from tests.kit.raylab import RayLab, step_of
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),

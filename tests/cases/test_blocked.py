@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 
 FIRST = "steps:\n  first:\n    run: touch {marker}\n  late:\n    after: [first]\n    retries: 2\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.team import Team
+from tests.kit.projects.team import Team
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.farproject import FarProject
-from tests.kit.machines import NETWORK, Machine, machines, why_not
+from tests.kit.cluster.cluster_project import until
+from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machines import NETWORK, Machine, machines, why_not
+from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster
 from tests.kit.patience import PATIENCE
-from tests.kit.raycluster import TOKEN_FILE, Has, RayCluster
-from tests.kit.raylab import until
-from tests.kit.servers import servers_python
+from tests.kit.servers.store_servers import servers_python
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository
 
 
 def flip(path: Path, at: int) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from gitml import __version__
-from gitml.core.config import Target
-from gitml.core.environment import encode_description
-from gitml.core.record import Run
-from gitml.execute.ray.asking import describe
-from gitml.execute.ray.folder import Place
-from gitml.flow.remote import place_of
-from tests.kit.project import Project, reasons
-from tests.kit.repository import isolate
+from gitml.cluster.environment_probe import describe
+from gitml.cluster.worker.folder_interface import Place
+from gitml.core.config.project import Target
+from gitml.core.model.environment import encode_description
+from gitml.core.records.record import Run
+from gitml.engine.execution.cluster_executor import place_of
+from tests.kit.projects.project import Project, reasons
+from tests.kit.projects.repository import isolate
 
 PIPELINE = "steps:\n  t:\n    run: {run}\n    outputs: {{m: metrics}}\n"
 SCRIPT = "import json, sys\nfrom model.constants import K\njson.dump({'k': K}, open(sys.argv[1], 'w'))\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.farproject import FarProject
-from tests.kit.machines import NETWORK, Machines, machines, why_not
-from tests.kit.raycluster import TOKEN, TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machines import NETWORK, Machines, machines, why_not
+from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, Has, RayCluster
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project, alive, interrupt, wait_until
-from tests.kit.killing import kill
 from tests.kit.patience import PATIENCE
+from tests.kit.processes import kill
+from tests.kit.projects.command_line import Project, alive, interrupt, wait_until
 
 
 def chain(marker: str, seconds: float, steps: int = 4) -> dict[str, str]:

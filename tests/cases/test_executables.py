@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 
 PIPELINE = """\
 params: {bit: {default: +x}}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project, alive, interrupt, wait_until
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project, alive, interrupt, wait_until
 
 SUM = """\
 import os, socket, sys, time
@@ -134,7 +134,7 @@ def test_a_strict_sandbox_holds_a_gang_too(project: Project) -> None:
     secret = project.path.parent / "secret"
     secret.write_text("x")
     project.path.joinpath("tell.py").write_text(f"open({os.fspath(secret)!r})\n")
-    from gitml.execute.landlock import available
+    from gitml.execute.sandbox.landlock import available
 
     if not available()[0]:
         pytest.skip(available()[1])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project, alive
 from tests.kit.patience import in_little_work
+from tests.kit.projects.command_line import Project, alive
 
 PIPELINE = "pipelines/main.yaml"
 

@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.record import Run, StepRun
-from gitml.core.result import OutputRef
-from gitml.core.tree import TreeEntry, encode_tree
-from gitml.core.words import safe
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.result import OutputRef
+from gitml.core.model.tree import TreeEntry, encode_tree
+from gitml.core.records.record import Run, StepRun
+from gitml.core.text.format import safe
 from gitml.errors import InputError, IntegrityError, MachineError
-from gitml.history.checkout import checkout
-from gitml.history.selecting import Output, Selection
-from gitml.ledger.layout import record_folder
-from gitml.store.objects import LocalStore
-from gitml.store.placing import place_tree
+from gitml.history.files.checkout import checkout
+from gitml.history.files.selector import Output, Selection
+from gitml.records.layout import record_folder
+from gitml.store.local.materialize import place_tree
+from gitml.store.local.store import LocalStore
 from gitml.workspace import Workspace, open_workspace
-from tests.kit.commandline import Project
-from tests.kit.forging import forge, record_of, with_action
-from tests.kit.repository import Repository, isolate
-from tests.kit.team import Team
+from tests.kit.attacks.forged_records import forge, record_of, with_action
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository, isolate
+from tests.kit.projects.team import Team
 
 NAMES = [".git", ".GIT", ".Git ", ".git.", "git~1", "GIT~1.", ".g\u200cit", ".git:x"]
 MOUNTS = [

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.farproject import FarProject
-from tests.kit.machines import machines, why_not
-from tests.kit.raycluster import TOKEN, TOKEN_FILE, Has, RayCluster
-from tests.kit.raylab import until
+from tests.kit.cluster.cluster_project import until
+from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machines import machines, why_not
+from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, Has, RayCluster
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.project import Project
-from tests.kit.repository import isolate
+from tests.kit.projects.project import Project
+from tests.kit.projects.repository import isolate
 
 DAY = """\
 import datetime, locale, os, sys

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config import Config
-from gitml.core.record import Run
-from gitml.flow.recording import Evidence, record_run
-from gitml.ledger.layout import LARGEST, record_folder
-from gitml.ledger.runs import read_run, recorded_runs
+from gitml.core.config.project import Config
+from gitml.core.records.record import Run
+from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.records.layout import LARGEST, record_folder
+from gitml.records.runs import read_run, recorded_runs
 from tests.cases.test_sharing_hostile import forge
-from tests.kit.commandline import Project
-from tests.kit.largeruns import again, cold, step_names
-from tests.kit.project import Project as Library
-from tests.kit.repository import Repository
-from tests.kit.team import Team
+from tests.kit.large_runs import again, cold, step_names
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.project import Project as Library
+from tests.kit.projects.repository import Repository
+from tests.kit.projects.team import Team
 
 SECOND, THIRD = "b" * 16, "c" * 16
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 
 MODULE = """
 name: shout

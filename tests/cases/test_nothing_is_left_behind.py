@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gitml.core.result import OutputRef
-from gitml.flow.availability import Availability
-from tests.kit.commandline import Project
-from tests.kit.project import Project as Library
-from tests.kit.team import Team
+from gitml.core.model.result import OutputRef
+from gitml.transfer.availability import Availability
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.project import Project as Library
+from tests.kit.projects.team import Team
 
 MAKE = """\
 import json, os, random, sys

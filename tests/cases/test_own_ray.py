@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.farproject import FarProject
-from tests.kit.machines import machines, why_not
+from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machines import machines, why_not
 from tests.kit.patience import PATIENCE
 
 pytestmark = [
@@ -87,7 +87,7 @@ def test_nothing_of_it_survives_a_killed_run(project: FarProject) -> None:
 
 def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_next_start(project: FarProject) -> None:
     going = begun(project)
-    wardens = list(project.machine.processes("gitml.execute.ray.warden"))
+    wardens = list(project.machine.processes("gitml.cluster.connect.supervisor"))
     assert wardens
     for pid in [*wardens, *project.machine.processes("gitml\0run\0wait")]:
         os.kill(pid, signal.SIGKILL)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.guarantees import CUT
-from gitml.execute.isolation import private_folders, refusal
-from gitml.execute.landlock import available
-from tests.kit.commandline import Project, alive, interrupt, wait_until
+from gitml.core.model.guarantees import CUT
+from gitml.execute.sandbox.isolation import private_folders, refusal
+from gitml.execute.sandbox.landlock import available
+from tests.kit.projects.command_line import Project, alive, interrupt, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
 
@@ -93,7 +93,7 @@ def project(tmp_path: Path) -> Project:
 
 def own_folder(run: subprocess.Popen[bytes]) -> Path:
     """The folder of the Ray that a run has started: others may have theirs at the same time."""
-    for pid in alive("gitml.execute.ray.warden"):
+    for pid in alive("gitml.cluster.connect.supervisor"):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:  # another's, which ended just now

@@ -15,10 +15,10 @@ import pytest
 
 from gitml.cli.main import gitml
 from gitml.cli.table import CHANGING, COMMANDS, LOOKING
-from tests.kit.commandline import Project
-from tests.kit.otherusers import OpenPython, as_user, open_python
-from tests.kit.repository import environment
-from tests.kit.smalldisk import small_disk_at
+from tests.kit.disks.small_disk import small_disk_at
+from tests.kit.other_users import OpenPython, as_user, open_python
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import environment
 
 PIPELINE = """\
 name: p

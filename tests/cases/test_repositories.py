@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.ordinary import ordinary
+from tests.kit.disks.small_disk import small_disk_at
+from tests.kit.ordinary_user import ordinary
 from tests.kit.patience import in_little_work
-from tests.kit.repository import Repository, environment
-from tests.kit.smalldisk import small_disk_at
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository, environment
 
 PIPELINE = """\
 params: {n: 1}

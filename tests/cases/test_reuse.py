@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project
 
 FILES = {
     "README.md": "read me\n",

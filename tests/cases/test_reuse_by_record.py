@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.team import Team
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team import Team
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ def test_with_a_remote_store_it_is_brought_when_a_step_needs_it(tmp_path: Path) 
 def ann_team(ann: Project, tmp_path: Path) -> Team:
     team = Team.__new__(Team)
     team.path, team.people, team.hub = tmp_path, {}, ann.repo
-    from tests.kit.repository import Repository
+    from tests.kit.projects.repository import Repository
 
     team.hub = Repository(tmp_path / "hub.git", bare=True)
     return team

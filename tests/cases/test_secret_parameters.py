@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.leaks import holders
+from tests.kit.attacks.leaks import holders
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project
 
 VALUE = "s3cr3t/Value+of-the-Token"
 OTHER = "another-Value-0123456789"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit.otherusers import GROUP, OpenPython, as_user, open_python
-from tests.kit.repository import Repository
+from tests.kit.other_users import GROUP, OpenPython, as_user, open_python
+from tests.kit.projects.repository import Repository
 
 ANN, BOB = 41_001, 41_002
 PIPELINE = """\

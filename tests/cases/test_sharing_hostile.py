@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gitml.ledger.layout import record_folder
-from tests.kit.forging import RUNS, Files, forge, record_of, with_action
-from tests.kit.team import Team
+from gitml.records.layout import record_folder
+from tests.kit.attacks.forged_records import RUNS, Files, forge, record_of, with_action
+from tests.kit.projects.team import Team
 
 
 @pytest.fixture

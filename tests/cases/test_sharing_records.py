@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project, alive, interrupt, wait_until
 from tests.kit.patience import PATIENCE
-from tests.kit.repository import Repository
-from tests.kit.team import Team
+from tests.kit.projects.command_line import Project, alive, interrupt, wait_until
+from tests.kit.projects.repository import Repository
+from tests.kit.projects.team import Team
 
 MODULE = """\
 name: m

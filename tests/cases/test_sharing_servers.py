@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.gitservers import Http, Ssh, free_port, http_server, ssh_server
-from tests.kit.team import Team
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team import Team
+from tests.kit.servers.git_servers import Http, Ssh, free_port, http_server, ssh_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("git-servers")]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.canaries import leaves_mark, listening
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
-from tests.kit.terminals import Seen, at_terminal
+from tests.kit.attacks.canaries import leaves_mark, listening
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository
+from tests.kit.terminal import Seen, at_terminal
 
 BIG = """\
 steps:

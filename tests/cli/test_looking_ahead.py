@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 
 from tests.cli.conftest import FILES, Project
-from tests.kit.commandline import DURATION
+from tests.kit.projects.command_line import DURATION
 
 
 def test_plan_tells_every_step_and_exits_with_1_only_when_asked(project: Project) -> None:

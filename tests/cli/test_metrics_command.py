@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 
 
 def test_metrics_names_the_run_that_has_none_and_shows_the_newest_that_has_some(tmp_path: Path) -> None:

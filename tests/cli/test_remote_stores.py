@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gitml.flow.choosing import Choice
-from gitml.flow.stop import StopSignal
-from gitml.flow.uploading import upload
+from gitml.core.model.stop_signal import StopSignal
+from gitml.transfer.run_selector import Choice
+from gitml.transfer.upload import upload
 from gitml.workspace import open_workspace
-from tests.kit.artifacts import ArtifactTeam, stored
-from tests.kit.commandline import Project
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team_artifacts import ArtifactTeam, stored
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_mistakes_in_the_command_line_are_one_line_with_the_nearest_name(project
 
 def test_a_bug_of_ours_is_one_line_and_the_traceback_is_for_those_who_ask(project: Project) -> None:
     broken = {"PYTHONPATH": f"{project.root}:{project.env['PYTHONPATH']}"}
-    project.write("sitecustomize.py", "import gitml.flow.load\ngitml.flow.load.load = None\n")
+    project.write("sitecustomize.py", "import gitml.engine.planning.load\ngitml.engine.planning.load.load = None\n")
     answer = project.gitml("plan", env=broken, code=70)
     assert re.fullmatch(
         r"gitml: internal error: TypeError: .*; this is a bug of gitml: run again with -v for the traceback\n",

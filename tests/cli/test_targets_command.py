@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 
 PIPELINE = {"pipelines/main.yaml": "steps: {a: {run: sh src/a.sh}}\n", "src/a.sh": "echo\n"}
 

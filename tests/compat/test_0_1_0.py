@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config import Config
-from gitml.flow.recording import Evidence, record_run
-from tests.kit.commandline import Project
-from tests.kit.largeruns import FIRST, cold, step_names
-from tests.kit.oldgitml import as_0_1_0, unpack_0_1_0
-from tests.kit.project import Project as Library
-from tests.kit.team import Team
+from gitml.core.config.project import Config
+from gitml.engine.journal.recorder import Evidence, record_run
+from tests.kit.large_runs import FIRST, cold, step_names
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.old_release import as_0_1_0, unpack_0_1_0
+from tests.kit.projects.project import Project as Library
+from tests.kit.projects.team import Team
 
 pytestmark = pytest.mark.slow
 RUNS = "refs/gitml/runs"
@@ -39,7 +39,7 @@ def record_made_up(person: Project, steps: int, id: str = FIRST) -> str:
 def test_it_is_that_version(tmp_path: Path, packages: Path) -> None:
     ann = Team(tmp_path).person("ann")
     assert as_0_1_0(ann, packages).do("--version").out.split()[-1] == "0.1.0"
-    assert packages.joinpath("gitml/core/record.py").read_text().count("FORMAT = 1") == 1
+    assert packages.joinpath("gitml/core/records/record.py").read_text().count("FORMAT = 1") == 1
 
 
 def test_what_this_gitml_records_with_nothing_new_in_it_it_reads_and_the_other_way_round(

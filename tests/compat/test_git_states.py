@@ -9,15 +9,15 @@ import subprocess
 import pytest
 
 from gitml.errors import InputError, RemoteError
-from gitml.repo.discover import discover
-from gitml.repo.git import Location
-from gitml.repo.objects import Objects
-from gitml.repo.recordlog import GitRecordLog
-from gitml.repo.revisions import resolve_commit
-from gitml.repo.snapshot import Sealed, WorkTree
-from gitml.repo.source import CommitSource
+from gitml.git.command import Location
+from gitml.git.discover import discover
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
+from gitml.git.objects.source import CommitSource
+from gitml.git.revisions import resolve_commit
+from gitml.git.worktree.snapshot import Sealed, WorkTree
 from tests.kit.patience import in_little_work
-from tests.kit.repository import Repository, environment, isolate
+from tests.kit.projects.repository import Repository, environment, isolate
 
 REF = "refs/gitml/runs"
 

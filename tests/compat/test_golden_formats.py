@@ -12,16 +12,17 @@ import os
 
 import pytest
 
-from gitml.core import action, record
-from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile, decode_action
-from gitml.core.digest import digest_of, from_hex
-from gitml.core.environment import encode_description, environment_of
-from gitml.core.pack import contents_of, decode_index, encode_index
-from gitml.core.record import Attempt, LogRef, decode_run, encode_run
-from gitml.core.remotes import Stored, decode_manifest, encode_manifest
-from gitml.core.result import Cost, OutputRef, decode_result, encode_result
-from gitml.core.tree import HEADER, TreeEntry, decode_tree, encode_tree
-from gitml.store.remote.known import GcNote, decode_note, encode_note
+from gitml.core.config.remotes import Stored, decode_manifest, encode_manifest
+from gitml.core.model import action
+from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile, decode_action
+from gitml.core.model.digest import digest_of, from_hex
+from gitml.core.model.environment import encode_description, environment_of
+from gitml.core.model.pack import contents_of, decode_index, encode_index
+from gitml.core.model.result import Cost, OutputRef, decode_result, encode_result
+from gitml.core.model.tree import HEADER, TreeEntry, decode_tree, encode_tree
+from gitml.core.records import record
+from gitml.core.records.record import Attempt, LogRef, decode_run, encode_run
+from gitml.store.remote.cache import GcNote, decode_note, encode_note
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
 

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import pytest
 
-from gitml.core.digest import from_hex
-from gitml.core.remotes import decode_manifest
-from gitml.ledger.layout import record_folder
+from gitml.core.config.remotes import decode_manifest
+from gitml.core.model.digest import from_hex
+from gitml.records.layout import record_folder
 from tests.cases.test_sharing_hostile import forge
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
-from tests.kit.team import FILES, Team
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository
+from tests.kit.projects.team import FILES, Team
 
 RUNS = "refs/gitml/runs"
 REMOTE = "remotes: [{name: store, url: file://%s}]\n"
@@ -137,8 +137,8 @@ def test_a_record_of_format_3_is_counted_and_left_and_gc_deletes_nothing(tmp_pat
 
 
 def test_a_queued_run_of_a_newer_gitml_is_neither_run_nor_set_aside(tmp_path: Path) -> None:
-    from gitml.flow.hooks.received import queued
-    from tests.kit.project import Project as Library
+    from gitml.hooks.receive_queue import queued
+    from tests.kit.projects.project import Project as Library
 
     library = Library(tmp_path, FILES)
     path = tmp_path / ".git/gitml/queue/0-0-aa.json"

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from gitml.flow.reproduce import reproduce
-from gitml.flow.stop import StopSignal
+from gitml.analysis.reproduce import reproduce
+from gitml.core.model.stop_signal import StopSignal
 from gitml.history.runs import read_run
-from tests.kit.project import Project
-from tests.kit.repository import isolate
+from tests.kit.projects.project import Project
+from tests.kit.projects.repository import isolate
 
 BUNDLE = os.path.join(os.path.dirname(__file__), "golden", "run-0.1.0.bundle")
 RUN = "7db0cddb29d9e1c4"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of
-from gitml.core.protocols import TaskFinished, TaskOutput, TaskStarted
-from gitml.core.resources import Resources
-from tests.kit.executing import Bench, finish, until, until_finished, until_true
+from gitml.core.model.digest import digest_of
+from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
+from gitml.core.model.resources import Resources
+from tests.kit.cluster.local_ray import LocalRay, RayBench, local_ray
+from tests.kit.execution import Bench, finish, until, until_finished, until_true
 from tests.kit.patience import PATIENCE
-from tests.kit.raying import LocalRay, RayBench, local_ray
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import pytest
 
 from gitml.errors import BusyError, InputError, IntegrityError
-from gitml.repo.discover import discover
-from gitml.repo.objects import Objects
-from gitml.repo.packing import MOST_PACKS
-from gitml.repo.recordlog import GitRecordLog
+from gitml.git.discover import discover
+from gitml.git.integrity.repack import MOST_PACKS
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
 from tests.kit.patience import PATIENCE, worked
-from tests.kit.repository import Repository, isolate
+from tests.kit.projects.repository import Repository, isolate
 
 REF = "refs/gitml/runs"
 
@@ -210,7 +210,7 @@ def test_a_ref_moved_between_is_not_lost(repo, log, monkeypatch):
 
 
 def test_a_lock_that_git_left_behind_is_busy_and_said(repo, log, monkeypatch):
-    monkeypatch.setattr("gitml.repo.stalelocks._PATIENCE", 0.2)
+    monkeypatch.setattr("gitml.git.integrity.stale_locks._PATIENCE", 0.2)
     repo.write({f".git/{REF}.lock": ""})
     with pytest.raises(BusyError, match="lock"):
         log.append({path_of(1): b"1"}, "run", None)
@@ -219,9 +219,9 @@ def test_a_lock_that_git_left_behind_is_busy_and_said(repo, log, monkeypatch):
 _WRITER = """
 import sys, fcntl
 from contextlib import contextmanager
-from gitml.repo.discover import discover
-from gitml.repo.objects import Objects
-from gitml.repo.recordlog import GitRecordLog
+from gitml.git.discover import discover
+from gitml.git.objects.reader import Objects
+from gitml.git.log.record_log import GitRecordLog
 path, who, count, lock_file = sys.argv[1:]
 @contextmanager
 def lock():

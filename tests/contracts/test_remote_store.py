@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of, hex_of
-from gitml.core.protocols import Listed, RemoteStore, SweptRemote
-from gitml.core.remotes import Manifest, RemoteSpec, Stored, encode_manifest
+from gitml.core.config.remotes import Manifest, RemoteSpec, Stored, encode_manifest
+from gitml.core.model.digest import Digest, digest_of, hex_of
+from gitml.core.model.protocols import Listed, RemoteStore, SweptRemote
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
-from gitml.repo.discover import discover
-from gitml.repo.lfsplace import find_endpoint
-from gitml.repo.lfsserver import LfsServer
-from gitml.store.remote.folder import FolderRemote
+from gitml.git.discover import discover
+from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.endpoint import find_endpoint
+from gitml.store.remote.backends.digest_only import PointedRemote
+from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.layout import lfs_key_of
-from gitml.store.remote.opening import open_remote
-from gitml.store.remote.pointed import PointedRemote
-from gitml.store.remote.transfer import Meter, with_retries
-from tests.kit.repository import Repository, isolate
-from tests.kit.servers import (
+from gitml.store.remote.open import open_remote
+from gitml.store.remote.transfer.progress import Meter, with_retries
+from tests.kit.projects.repository import Repository, isolate
+from tests.kit.servers.store_servers import (
     S3_ENVIRONMENT,
     Server,
     az_environment,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.protocols import Store
-from gitml.core.tree import TreeEntry, decode_tree, encode_tree
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.protocols import Store
+from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree
 from gitml.errors import InputError, IntegrityError, MachineError
-from gitml.store.objects import LocalStore
+from gitml.store.local.store import LocalStore
 from tests.kit.memory_store import MemoryStore
 
 MAKERS: dict[str, Callable[[Path], Store]] = {

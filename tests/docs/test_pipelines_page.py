@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.diagnostics import SpecError
-from gitml.core.parse import parse_pipeline
+from gitml.core.language.diagnostics import SpecError
+from gitml.core.language.parse import parse_pipeline
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

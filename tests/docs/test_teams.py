@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import DURATION
-from tests.kit.repository import Repository, environment
+from tests.kit.projects.command_line import DURATION
+from tests.kit.projects.repository import Repository, environment
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "teams.md"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.artifacts import ArtifactTeam, bytes_stored, stored
-from tests.kit.commandline import Project
-from tests.kit.servers import (
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team_artifacts import ArtifactTeam, bytes_stored, stored
+from tests.kit.servers.store_servers import (
     S3_ENVIRONMENT,
     az_environment,
     az_server,

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from gitml.core.building import build_graph
-from gitml.core.params import bind_params
-from gitml.core.parse import parse_pipeline
-from gitml.core.parseconfig import parse_config
+from gitml.core.config.parse import parse_config
+from gitml.core.language.expand import build_graph
+from gitml.core.language.params import bind_params
+from gitml.core.language.parse import parse_pipeline
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.building import build_graph
-from gitml.core.modular import with_modules
-from gitml.core.params import bind_params
-from gitml.core.parse import parse_pipeline
-from gitml.core.spec import ResolvedModule
+from gitml.core.language.expand import build_graph
+from gitml.core.language.module_expansion import with_modules
+from gitml.core.language.params import bind_params
+from gitml.core.language.parse import parse_pipeline
+from gitml.core.language.spec import ResolvedModule
 from gitml.modules.folder import check_folder
 
 ROOT = Path(__file__).parents[2]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of
-from gitml.core.remotes import RemoteSpec, Stored
-from gitml.repo.discover import discover
-from gitml.repo.lfsplace import find_endpoint
-from gitml.repo.lfsserver import LfsServer
-from tests.kit.artifacts import stored
-from tests.kit.commandline import Project
-from tests.kit.servers import lfs_server
-from tests.kit.team import Team
+from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.model.digest import digest_of
+from gitml.git.discover import discover
+from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.endpoint import find_endpoint
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team import Team
+from tests.kit.projects.team_artifacts import stored
+from tests.kit.servers.store_servers import lfs_server
 
 pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
 

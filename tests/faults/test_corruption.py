@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit.commandline import Done, Project
-from tests.kit.corruption import damage
-from tests.kit.forked import Forked
-from tests.kit.repository import Repository
+from tests.kit.disks.corruption import damage
+from tests.kit.projects.command_line import Done, Project
+from tests.kit.projects.forked_commands import Forked
+from tests.kit.projects.repository import Repository
 
 COUNT = int(os.environ.get("CORRUPTIONS", "60"))
 FROM = int(os.environ.get("CORRUPTIONS_FROM", "0"))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.flow.checking import check
-from gitml.flow.sharing import fetch, push
-from tests.kit.project import Project, outcomes
+from gitml.maintenance.fsck import check
+from gitml.transfer.records import fetch, push
+from tests.kit.projects.project import Project, outcomes
 
 RUNS = ".git/refs/gitml/runs"
 PIPELINE = (

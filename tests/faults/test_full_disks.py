@@ -13,11 +13,11 @@ from sqlalchemy.exc import OperationalError
 
 from gitml.errors import MachineError, RemoteError
 from gitml.execute.attempt import is_of_disk
-from gitml.repo.git import Location
-from gitml.repo.refusals import explain
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
-from tests.kit.smalldisk import small_disk_at
+from gitml.git.command import Location
+from gitml.git.errors import explain
+from tests.kit.disks.small_disk import small_disk_at
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository
 
 HERE = Location("/r/.git", "/r/.git", "/r", "sha1", bare=False)
 LARGE = random.Random(1).randbytes(2_500_000)
@@ -60,12 +60,12 @@ def test_only_what_disks_and_systems_refuse_counts_as_theirs() -> None:
 def test_a_disk_that_fails_while_the_registrys_index_is_made_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.kit.modulefolders import shelf
+    from tests.kit.projects.module_folders import shelf
 
     def refused(path: str) -> None:
         raise OperationalError("PRAGMA x", (), sqlite3.OperationalError("disk I/O error"))
 
-    monkeypatch.setattr("registry.tables.make", refused)
+    monkeypatch.setattr("registry.projection.tables.make", refused)
     with shelf(tmp_path / "ann") as made, pytest.raises(MachineError, match="disk I/O error"):
         made.publish("1.0.0")
 
@@ -114,7 +114,7 @@ def test_a_disk_that_is_full_when_records_are_pulled_is_this_ones(tmp_path: Path
 def test_a_remote_folder_that_can_not_be_synced_is_the_remotes_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gitml.repo.farside import FarSide
+    from gitml.git.log.local_remote import FarSide
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.record import Run
-from gitml.flow.checking import check
-from gitml.flow.recovery import recover
-from gitml.repo.recordlog import GitRecordLog
-from gitml.store import disk
+from gitml.core.records.record import Run
+from gitml.engine.journal.recovery import recover
+from gitml.git.log.record_log import GitRecordLog
+from gitml.maintenance.fsck import check
+from gitml.store.local import disk
 from tests.kit.patience import PATIENCE
-from tests.kit.project import Project, outcomes
-from tests.kit.repository import isolate
+from tests.kit.projects.project import Project, outcomes
+from tests.kit.projects.repository import isolate
 
 ROOT = Path(__file__).parents[2]
 RUNS = "refs/gitml/runs"
@@ -29,7 +29,7 @@ PIPELINE = (
     "  a: {shell: sh, run: 'echo ${{ params.n }} > ${{ outputs.o }}', outputs: {o: file}}\n"
     "  b: {shell: sh, run: 'cat ${{ steps.a.outputs.o }} > ${{ outputs.o }}; echo b >> ${{ outputs.o }}', outputs: {o: file}}\n"
 )
-BEFORE_RECORD = "before:gitml.repo.recordlog.GitRecordLog.append"
+BEFORE_RECORD = "before:gitml.git.log.record_log.GitRecordLog.append"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def tip(project: Project) -> str:
 def kill(project: Project, point: str = BEFORE_RECORD) -> str:
     """A run that is killed there; its id."""
     process = subprocess.run(
-        [sys.executable, "-m", "tests.kit.run_project", project.repo.path, point],
+        [sys.executable, "-m", "tests.kit.projects.run_project", project.repo.path, point],
         cwd=ROOT, env={**project.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
@@ -260,7 +260,7 @@ def test_a_run_that_goes_on_is_durable_before_another_says_that_it_reused_it(
 
 
 def test_a_step_is_in_the_journal_before_others_can_reuse_it(project: Project) -> None:
-    kill(project, "gitml.store.index.Index.put_unrecorded")
+    kill(project, "gitml.store.index.index.Index.put_unrecorded")
     with project.workspace() as ws:
         (run,) = recover(ws)
         assert outcomes(run)["a"] == "executed"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.powerdisk import PowerDisk
-from tests.kit.replaychecks import remote_runs
+from tests.kit.disks.power_disk import PowerDisk
+from tests.kit.disks.replay_checks import remote_runs
+from tests.kit.projects.command_line import Project
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.needs("mkfs.ext4", "mount")]
 

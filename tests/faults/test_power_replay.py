@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of, from_hex
-from gitml.core.tree import TreeEntry, encode_tree
-from tests.kit.replay import Disk, record, state_after
-from tests.kit.replaychecks import COMMANDS, Recorded, Verdict, base, one_state, recorded
+from gitml.core.model.digest import digest_of, from_hex
+from gitml.core.model.tree import TreeEntry, encode_tree
+from tests.kit.disks.power_cut_replay import Disk, record, state_after
+from tests.kit.disks.replay_checks import COMMANDS, Recorded, Verdict, base, one_state, recorded
 
 pytestmark = pytest.mark.needs("strace")
 
@@ -54,7 +54,7 @@ def test_a_command_replayed_whole_gives_the_disk_as_it_is(begun: Path, tmp_path:
 TAKE_MANY = """
 import os
 from gitml.store import filesystem, intake
-from gitml.store.objects import LocalStore
+from gitml.store.local.store import LocalStore
 
 filesystem._unwritten = lambda: 0  # so that all is written at once, where that is as good
 intake._MANY = 50  # so that two processes do it, where there are two processors

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.protocols import TaskFinished, TaskOutput, TaskStarted
+from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.execute.descendants import below, end_strays
-from gitml.execute.local import LocalExecutor
-from gitml.execute.logs import HEAD, TAIL
-from tests.kit.executing import Bench, finish, gone, processes_with, runs, until, until_finished
+from gitml.execute.local_executor import LocalExecutor
+from gitml.execute.log import HEAD, TAIL
+from tests.kit.execution import Bench, finish, gone, processes_with, runs, until, until_finished
 from tests.kit.patience import PATIENCE
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -288,7 +288,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         script = f": {name}; mkdir d; cd d; seq 4000 | split -l 1 -a 5"
     driver.write_text(
         "import pathlib, sys\n"
-        "from tests.kit.executing import Bench\n"
+        "from tests.kit.execution import Bench\n"
         f"bench = Bench(pathlib.Path({str(tmp_path)!r}))\n"
         "executor = bench.executor()\n"
         f"executor.submit(bench.task('bash', '-c', {script!r}, outputs=[('d', 'd', 'directory')]))\n"

@@ -14,9 +14,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.kit.machines import why_not
-from tests.kit.raycluster import Has
-from tests.kit.raylab import RayLab, ray_lab
+from tests.kit.cluster.cluster_project import RayLab, ray_lab
+from tests.kit.cluster.machines import why_not
+from tests.kit.cluster.ray_cluster import Has
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,7 +72,7 @@ class Chaos:
         if what < 0.35:
             self.kill(number, "ray::gitml run")
         elif what < 0.5:
-            self.kill(number, "gitml.execute.ray.host")
+            self.kill(number, "gitml.cluster.worker.step_host")
         elif what < 0.6:
             self.kill(number, "ray::Depot")
         elif what < 0.65:

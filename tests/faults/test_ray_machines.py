@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.kit.machines import why_not
-from tests.kit.raycluster import Has
-from tests.kit.raylab import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.cluster_project import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.machines import why_not
+from tests.kit.cluster.ray_cluster import Has
 
 pytestmark = [
     pytest.mark.slow,

@@ -28,9 +28,9 @@ from tests.faults.test_ray_machines import (
     hold,
     release,
 )
-from tests.kit.machines import machines, why_not
-from tests.kit.raycluster import Has, RayCluster
-from tests.kit.raylab import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.cluster_project import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.machines import machines, why_not
+from tests.kit.cluster.ray_cluster import Has, RayCluster
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from gitml.repo.discover import discover
+from gitml.git.discover import discover
 from registry.registry import Registry
 from registry.values import Manifest
-from tests.kit.killing import kill
-from tests.kit.modulefolders import INTERFACE
 from tests.kit.patience import PATIENCE
-from tests.kit.repository import Repository, environment, isolate
+from tests.kit.processes import kill
+from tests.kit.projects.module_folders import INTERFACE
+from tests.kit.projects.repository import Repository, environment, isolate
 
 PUBLISHER = """
 import sys

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.execute import namespace
 from gitml.execute.descendants import end_strays, strays_of
-from gitml.execute.landlock import available
-from gitml.execute.places import MARKS, claim, clear, mark_above, places_for, sweep
-from tests.kit.commandline import Project
-from tests.kit.executing import Bench, mounts, until_true
-from tests.kit.settings import with_settings
+from gitml.execute.sandbox import namespace
+from gitml.execute.sandbox.landlock import available
+from gitml.execute.sandbox.location import MARKS, claim, clear, mark_above, places_for, sweep
+from tests.kit.execution import Bench, mounts, until_true
+from tests.kit.projects.command_line import Project
+from tests.kit.user_settings import with_settings
 
 needs_mounts = pytest.mark.skipif(not mounts(), reason="this machine gives no mount namespaces")
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from gitml.repo.discover import discover
-from gitml.repo.objects import Objects
-from gitml.repo.recordlog import GitRecordLog
-from tests.kit.repository import Repository, environment
+from gitml.git.discover import discover
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
+from tests.kit.projects.repository import Repository, environment
 
 pytestmark = pytest.mark.slow
 
 _PUSHER = """
 import os, sys
-from gitml.core.record import Run
-from gitml.core.config import Config
-from gitml.flow.recording import Evidence, record_run
-from gitml.flow.sharing import push
+from gitml.core.records.record import Run
+from gitml.core.config.project import Config
+from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.transfer.records import push
 from gitml.workspace import open_workspace
 path, who, times = sys.argv[1:]
 ws = open_workspace(path, os.environ)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.killing import kill
-from tests.kit.team import Team
+from tests.kit.processes import kill
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.team import Team
 
 pytestmark = pytest.mark.slow
 

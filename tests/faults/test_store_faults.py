@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.tree import TreeEntry, encode_tree
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import InputError, IntegrityError, MachineError
-from gitml.store import disk, fsck, gc
-from gitml.store.objects import LocalStore
-from tests.kit.smalldisk import small_disk_at
+from gitml.store.local import disk, fsck, gc
+from gitml.store.local.store import LocalStore
+from tests.kit.disks.small_disk import small_disk_at
 
 ROOT = Path(__file__).parents[2]
 SMALL = b"small enough to be hashed each time"
@@ -310,7 +310,7 @@ def test_a_limit_on_file_sizes_is_an_error_that_names_the_path_and_leaves_nothin
         """
         import os, resource, sys
         from gitml.errors import MachineError
-        from gitml.store.objects import LocalStore
+        from gitml.store.local.store import LocalStore
         store = LocalStore(sys.argv[1])
         store.put(b"before")
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -355,10 +355,10 @@ def test_a_full_disk_is_an_error_that_names_the_path_and_leaves_nothing(tmp_path
 
 DYING = """
 import os, signal, sys
-from gitml.core.digest import digest_of
-from gitml.core.tree import encode_tree
+from gitml.core.model.digest import digest_of
+from gitml.core.model.tree import encode_tree
 from gitml.store import disk, fsck, gc, intake, objects, placing  # imported before deeds are counted
-from gitml.store.objects import LocalStore
+from gitml.store.local.store import LocalStore
 import shutil
 DEEDS = {"open", "os.rename", "os.remove", "os.chmod", "os.utime", "os.mkdir", "os.rmdir", "os.link", "os.scandir"}
 left = None

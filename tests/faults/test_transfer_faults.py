@@ -13,31 +13,32 @@ from typing import Any
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of, hex_of
-from gitml.core.protocols import Download, RemoteStore
-from gitml.core.remotes import RemoteSpec, Stored
+from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.model.digest import Digest, digest_of, hex_of
+from gitml.core.model.protocols import Download, RemoteStore
 from gitml.errors import GitmlError, MachineError, RemoteError
-from gitml.repo.discover import discover
-from gitml.repo.lfsplace import find_endpoint
-from gitml.repo.lfsserver import LfsServer
-from gitml.store.objects import LocalStore
-from gitml.store.remote.cloud import CloudRemote
-from gitml.store.remote.cloudparts import AzureParts, S3Parts, parts_for
-from gitml.store.remote.fetching import Brought, Fetcher
-from gitml.store.remote.folder import FolderRemote
-from gitml.store.remote.known import Known, PackIndexes, Source
+from gitml.git.discover import discover
+from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.endpoint import find_endpoint
+from gitml.store.local.store import LocalStore
+from gitml.store.remote.backends.digest_only import PointedRemote
+from gitml.store.remote.backends.folder import FolderRemote
+from gitml.store.remote.backends.multipart import AzureParts, S3Parts, parts_for
+from gitml.store.remote.backends.object_storage import CloudRemote
+from gitml.store.remote.backends.upload_parts import PIECE
+from gitml.store.remote.cache import Known, PackIndexes, Source
 from gitml.store.remote.layout import key_of
-from gitml.store.remote.opening import open_remote
-from gitml.store.remote.parts import PIECE
-from gitml.store.remote.pointed import PointedRemote
-from gitml.store.remote.sending import Sender
-from gitml.store.remote.transfer import Root
-from tests.kit.artifacts import ArtifactTeam, stored
-from tests.kit.commandline import Project
-from tests.kit.cutting import Cutting
-from tests.kit.killing import kill
-from tests.kit.repository import Repository, isolate
-from tests.kit.servers import (
+from gitml.store.remote.open import open_remote
+from gitml.store.remote.transfer.download import Brought, Fetcher
+from gitml.store.remote.transfer.progress import Root
+from gitml.store.remote.transfer.upload import Sender
+from tests.kit.disks.small_disk import small_disk_at
+from tests.kit.processes import kill
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository, isolate
+from tests.kit.projects.team_artifacts import ArtifactTeam, stored
+from tests.kit.servers.cutting_proxy import Cutting
+from tests.kit.servers.store_servers import (
     S3_ENVIRONMENT,
     az_environment,
     az_server,
@@ -47,7 +48,6 @@ from tests.kit.servers import (
     s3_server,
     ssh_server,
 )
-from tests.kit.smalldisk import small_disk_at
 
 pytestmark = [pytest.mark.xdist_group("remote-servers"), pytest.mark.slow]
 

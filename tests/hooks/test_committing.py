@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.hooked import PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import PIPELINE, Hooked
 
 MODULE = """\
 name: shout

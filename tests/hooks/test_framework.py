@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.hooked import Hooked
-from tests.kit.repository import Repository
+from tests.kit.projects.project_with_hooks import Hooked
+from tests.kit.projects.repository import Repository
 
 ROOT = Path(__file__).parents[2]
 BROKEN = {"pipelines/words.yaml": "stepss: {}\n"}

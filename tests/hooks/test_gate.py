@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.hooked import FILES, PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import FILES, PIPELINE, Hooked
 
 GATE = "hooks: {gate: true, send: []}\n"
 ANOTHER = 'printf \'{"letters": 0}\' > "$3"\n'

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.hooked import Hooked
+from tests.kit.projects.project_with_hooks import Hooked
 
 BROKEN = {"pipelines/words.yaml": "stepss: {}\n"}
 REFUSED = "pipelines/words.yaml:1:1: unknown key 'stepss'"

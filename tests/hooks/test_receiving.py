@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import alive, wait_until
-from tests.kit.hooked import PIPELINE, Hooked
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import alive, wait_until
+from tests.kit.projects.project_with_hooks import PIPELINE, Hooked
 
 SLOW = """\
 steps:

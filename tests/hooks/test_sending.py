@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.hooked import Hooked
+from tests.kit.projects.project_with_hooks import Hooked
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.hooked import PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import PIPELINE, Hooked
 
 
 def lines(seen: str) -> list[str]:

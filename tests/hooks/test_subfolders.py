@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.hooked import FILES, PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import FILES, PIPELINE, Hooked
 
 BELOW = {f"team/ml/{path}": content for path, content in FILES.items() if path != "README.md"}
 MODULE = "steps:\n  a: {module: ann/count@^1, params: {}}\n"

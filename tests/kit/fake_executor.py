@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gitml.core.digest import Digest
-from gitml.core.protocols import Store, Task, TaskEvent, TaskFinished, TaskStarted
-from gitml.core.resources import Resources
-from gitml.core.result import Cost, OutputRef
+from gitml.core.model.digest import Digest
+from gitml.core.model.protocols import Store, Task, TaskEvent, TaskFinished, TaskStarted
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import Cost, OutputRef
 
 
 class Ending(NamedTuple):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gitml.core.protocols import Entry
+from gitml.core.model.protocols import Entry
 from gitml.errors import InputError
 
 FILE, EXECUTABLE, LINK, SUBMODULE, TREE = "100644", "100755", "120000", "160000", "40000"

@@ -8,9 +8,9 @@ import shutil
 import stat
 from typing import BinaryIO
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.paths import is_git_name
-from gitml.core.tree import TreeEntry, decode_tree, encode_tree, link_stays_inside, tree_size
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.paths import is_git_name
+from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError, IntegrityError, MachineError
 
 

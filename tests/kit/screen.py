@@ -12,7 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from gitml.tui.app import GitmlApp
-from gitml.tui.feed import Feed
+from gitml.tui.query_runner import Feed
 from gitml.tui.start import settle
 from tests.kit.patience import PATIENCE
 

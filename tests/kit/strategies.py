@@ -13,11 +13,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gitml.core.action import PORT_KINDS, READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
-from gitml.core.digest import Digest, from_hex
-from gitml.core.record import OUTCOMES, RUN_STATES, Attempt, LogRef, Run, StepRun
-from gitml.core.result import ActionResult, Cost, OutputRef
-from gitml.core.tree import KINDS, TreeEntry
+from gitml.core.model.action import PORT_KINDS, READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
+from gitml.core.model.digest import Digest, from_hex
+from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.model.tree import KINDS, TreeEntry
+from gitml.core.records.record import OUTCOMES, RUN_STATES, Attempt, LogRef, Run, StepRun
 
 
 def examples(fast: int) -> int:

@@ -10,15 +10,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile, decode_action, key_of_preimage
-from gitml.core.building import build_graph
-from gitml.core.code import CodeFinder
-from gitml.core.digest import digest_of
-from gitml.core.params import bind_params
-from gitml.core.parse import parse_pipeline
-from gitml.core.plan import Parts, action_of
+from gitml.core.language.expand import build_graph
+from gitml.core.language.params import bind_params
+from gitml.core.language.parse import parse_pipeline
+from gitml.core.model.action import (
+    Action,
+    ActionInput,
+    ActionOutput,
+    CodeFile,
+    decode_action,
+    key_of_preimage,
+)
+from gitml.core.model.digest import digest_of
+from gitml.core.planner.code import CodeFinder
+from gitml.core.planner.plan import Parts, action_of
 from tests.kit.memory_source import Content, MemoryFacts, MemorySource
-from tests.kit.project import Project
+from tests.kit.projects.project import Project
 from tests.kit.strategies import actions
 
 BASE = Action(

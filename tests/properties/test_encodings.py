@@ -9,17 +9,24 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gitml.core.action import ActionOutput
-from gitml.core.digest import digest_of, from_hex, hex_of, parse_digest
-from gitml.core.environment import encode_description, environment_of
-from gitml.core.graph import Binding, Graph, GraphStep
-from gitml.core.graphcodec import Head, graph_as_json, graph_from_json, head_as_json, head_from_json
-from gitml.core.params import TYPES, Param
-from gitml.core.record import Run, decode_run, encode_run, step_as_json, step_from_json
-from gitml.core.resources import Resources
-from gitml.core.result import ActionResult, OutputRef, decode_result, encode_result, outputs_as_json, outputs_from_json
-from gitml.core.steprows import joined, split, tables_from_json
-from gitml.core.tree import TreeEntry, decode_tree, encode_tree, tree_size
+from gitml.core.language.params import TYPES, Param
+from gitml.core.model.action import ActionOutput
+from gitml.core.model.digest import digest_of, from_hex, hex_of, parse_digest
+from gitml.core.model.environment import encode_description, environment_of
+from gitml.core.model.graph import Binding, Graph, GraphStep
+from gitml.core.model.graph_codec import Head, graph_as_json, graph_from_json, head_as_json, head_from_json
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import (
+    ActionResult,
+    OutputRef,
+    decode_result,
+    encode_result,
+    outputs_as_json,
+    outputs_from_json,
+)
+from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, tree_size
+from gitml.core.records.record import Run, decode_run, encode_run, step_as_json, step_from_json
+from gitml.core.records.step_rows import joined, split, tables_from_json
 from tests.kit.strategies import (
     digests,
     finite,

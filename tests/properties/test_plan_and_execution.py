@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml.core.plan import BLOCKED, REUSE, RUN, Plan
-from gitml.core.record import Run
-from tests.kit.project import Project
+from gitml.core.planner.plan import BLOCKED, REUSE, RUN, Plan
+from gitml.core.records.record import Run
+from tests.kit.projects.project import Project
 from tests.kit.strategies import Edit, Sketch, edited, edited_files, edits, examples, files_of, sketches
 
 # Edits, and of the run after them: whether it begins with an empty store, as in a fresh clone, or all is forced, or nothing reused;

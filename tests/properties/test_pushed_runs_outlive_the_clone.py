@@ -15,10 +15,10 @@ import pytest
 from hypothesis import Phase, example, given, note, settings
 from hypothesis import strategies as st
 
-from gitml.core.tree import decode_tree
-from tests.kit.allkinds import PORTS, PROGRAM, files_below, made
-from tests.kit.forked import Forked
-from tests.kit.repository import Repository
+from gitml.core.model.tree import decode_tree
+from tests.kit.output_maker import PORTS, PROGRAM, files_below, made
+from tests.kit.projects.forked_commands import Forked
+from tests.kit.projects.repository import Repository
 from tests.kit.strategies import examples
 
 

@@ -23,11 +23,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.core.action import Action, ActionInput, ActionOutput
-from gitml.core.digest import digest_of
-from gitml.execute.landlock import available
-from gitml.execute.variables import variables_of
-from tests.kit.repository import Repository, environment
+from gitml.core.model.action import Action, ActionInput, ActionOutput
+from gitml.core.model.digest import digest_of
+from gitml.execute.environments.variables import variables_of
+from gitml.execute.sandbox.landlock import available
+from tests.kit.projects.repository import Repository, environment
 
 DOCS = Path(__file__).parents[2] / "docs/concepts.md"
 KEY, FIXED, ABSENT, LENT = "key", "fixed", "absent", "lent"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.widgets import Input
 
-from tests.kit.commandline import Project, wait_until
+from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import shown
 
 
@@ -137,7 +137,7 @@ async def test_every_action_is_in_the_palette_and_in_the_help(ran: Project) -> N
 
 
 async def test_the_pager_gets_the_log_and_the_screen_comes_back(ran: Project, tmp_path: Path) -> None:
-    from gitml.tui.acting import Acted, _page_log
+    from gitml.tui.actions import Acted, _page_log
 
     pager = tmp_path / "pager"
     pager.write_text(f"#!/bin/sh\ncat > {tmp_path}/paged\n")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.screens.previewed import PreviewPane
-from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.screens.artifacts.preview_pane import PreviewPane
+from gitml.tui.widgets.tables.big_table import BigTable
 from gitml.workspace import open_workspace
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 from tests.kit.screen import shown
 
 MAKE = """\
@@ -292,9 +292,9 @@ async def test_where_nothing_was_made_it_says_what_to_do(tmp_path: Path) -> None
 
 @pytest.mark.slow
 async def test_many_artifacts_are_paged_filtered_and_sorted(tmp_path: Path) -> None:
-    from gitml.core.digest import digest_of as digest_of_bytes
-    from gitml.core.record import Run, StepRun
-    from gitml.core.result import ActionResult, Cost, OutputRef
+    from gitml.core.model.digest import digest_of as digest_of_bytes
+    from gitml.core.model.result import ActionResult, Cost, OutputRef
+    from gitml.core.records.record import Run, StepRun
 
     project = Project(tmp_path / "p", {"README.md": "x"})
     ws = open_workspace(str(project.path), project.env)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.screens.compare import Compare
-from gitml.tui.screens.run import RunPage
-from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.screens.compare.screen import Compare
+from gitml.tui.screens.run.screen import RunPage
 from gitml.tui.widgets.graph import Graph
-from tests.kit.commandline import Project
+from gitml.tui.widgets.tables.big_table import BigTable
+from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 
 COPYING = """\

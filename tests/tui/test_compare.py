@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 from tests.kit.screen import shown
 
 

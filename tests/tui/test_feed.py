@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gitml.errors import InputError
-from gitml.tui.feed import ALONE, THREADS, Feed
-from tests.kit.commandline import Project, wait_until
+from gitml.tui.query_runner import ALONE, THREADS, Feed
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project, wait_until
 
 
 def test_of_questions_under_one_key_the_newest_that_waits_is_answered(project: Project) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gitml.tui.app import GitmlApp
-from gitml.tui.feed import Feed
-from tests.kit.commandline import Project
+from gitml.tui.query_runner import Feed
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project
 
 
 async def pressed_at_once(project: Project, memory: Path, *keys: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.screens.lineagetree import LineageTree
-from gitml.tui.widgets.bigtable import BigTable
-from gitml.tui.widgets.logpane import EVERY, LogPane
-from tests.kit.commandline import Project, wait_until
+from gitml.tui.screens.lineage.tree import LineageTree
+from gitml.tui.widgets.log.log_pane import EVERY, LogPane
+from gitml.tui.widgets.tables.big_table import BigTable
+from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import Held, Ui, shown
 from tests.tui.test_runs import fake_runs
 

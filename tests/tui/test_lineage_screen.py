@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.history.things import find_things
-from gitml.tui.screens.lineage import LineagePage
-from gitml.tui.screens.lineagetree import LineageTree
+from gitml.history.lineage.nodes import find_things
+from gitml.tui.screens.lineage.screen import LineagePage
+from gitml.tui.screens.lineage.tree import LineageTree
 from gitml.workspace import open_workspace
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 from tests.kit.screen import shown
 
 PIPELINE = """\

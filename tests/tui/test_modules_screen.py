@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gitml.modules.folder import begin
-from gitml.tui.screens.modules import Modules
-from gitml.tui.widgets.bigtable import BigTable
-from tests.kit.commandline import Project
+from gitml.tui.screens.modules.screen import Modules
+from gitml.tui.widgets.tables.big_table import BigTable
+from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 
 PINNED = 'inputs: {t: README.md}\nsteps:\n  c: {module: count@1.0.0, inputs: {text: "${{ inputs.t }}"}}\n'

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gitml.core.record import Run, StepRun
+from gitml.core.records.record import Run, StepRun
 from gitml.tui.app import GitmlApp
-from gitml.tui.feed import Feed
+from gitml.tui.query_runner import Feed
 from gitml.tui.start import settle
 from gitml.workspace import open_workspace
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 
 
 @pytest.fixture

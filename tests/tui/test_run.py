@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute import kernel
+from gitml.execute.sandbox import kernel
 from gitml.tui.app import Felt
-from gitml.tui.screens.run import RunPage
-from gitml.tui.widgets.bigtable import BigTable
+from gitml.tui.screens.run.screen import RunPage
 from gitml.tui.widgets.graph import Graph
-from gitml.tui.widgets.logview import LogView
-from gitml.tui.widgets.topbar import TopBar
-from tests.kit.commandline import Project, wait_until
+from gitml.tui.widgets.log.log_view import LogView
+from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.top_bar import TopBar
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import shown
 
 
@@ -284,9 +284,9 @@ async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(projec
     process = project.start("run", "large", "-q", "s0")
     process.communicate(timeout=PATIENCE)
     run = newest(project)
-    from gitml.core.record import StepRun
-    from gitml.history.following import Standing
-    from gitml.tui.screens.run import RunPage
+    from gitml.core.records.record import StepRun
+    from gitml.history.progress import Standing
+    from gitml.tui.screens.run.screen import RunPage
 
     async with shown(project.path, project.env, "run", run=run) as ui:
         page = ui.app.screen

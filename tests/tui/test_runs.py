@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from gitml.core.record import Run, StepRun
-from gitml.tui.screens.runs import Runs
-from gitml.tui.widgets.bigtable import BigTable
+from gitml.core.records.record import Run, StepRun
+from gitml.tui.screens.runs.screen import Runs
+from gitml.tui.widgets.tables.big_table import BigTable
 from gitml.workspace import open_workspace
-from tests.kit.commandline import Project
-from tests.kit.repository import environment
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import environment
 from tests.kit.screen import shown
 
 

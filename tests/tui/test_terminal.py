@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project
 
 pytestmark = [
     pytest.mark.slow,

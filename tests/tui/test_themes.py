@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitml.tui.themes import DARK, LIGHT
-from tests.kit.commandline import Project
+from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 
 PLACES = ("runs", "time", "lineage", "artifacts", "modules", "run", "compare")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commandline import Project
-from tests.kit.repository import Repository
+from tests.kit.projects.command_line import Project
+from tests.kit.projects.repository import Repository
 from tests.kit.screen import shown
 
 

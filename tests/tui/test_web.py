@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kit.browser import opened
-from tests.kit.commandline import Project, alive, wait_until
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_line import Project, alive, wait_until
+from tests.kit.servers.browser import opened
 
 
 class Served(NamedTuple):

@@ -19,14 +19,14 @@ REGISTRY = ROOT / "registry"
 # Package -> the only modules (with all below them) that may import it, at the top of a file or inside a function.
 OWNERS = {
     "click": ("gitml.cli", "gitml.__main__"),
-    "dulwich": ("gitml.repo",),
+    "dulwich": ("gitml.git",),
     "fastapi": ("gitml.service",),
     "fsspec": ("gitml.store.remote",),
-    "git": ("gitml.repo",),
-    "gitdb": ("gitml.repo",),
-    "grpc": ("gitml.execute.ray",),
+    "git": ("gitml.git",),
+    "gitdb": ("gitml.git",),
+    "grpc": ("gitml.cluster",),
     "pydantic": ("registry", "gitml.service"),
-    "ray": ("gitml.execute.ray",),
+    "ray": ("gitml.cluster",),
     "rich": ("gitml.cli", "gitml.tui"),
     "semver": ("registry",),
     "sqlalchemy": ("registry",),
@@ -34,7 +34,7 @@ OWNERS = {
     "textual": ("gitml.tui",),
     "textual_plotext": ("gitml.tui",),
     "textual_serve": ("gitml.tui",),
-    "urllib3": ("gitml.repo",),
+    "urllib3": ("gitml.git",),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
 }
@@ -100,9 +100,9 @@ def test_every_room_calls_only_rooms_below_it() -> None:
 @pytest.mark.parametrize(
     ("place", "line"),
     [
-        ("core/planted.py", "import gitml.repo"),
+        ("core/planted.py", "import gitml.git"),
         ("store/planted.py", "def f() -> None:\n    from gitml import execute"),
-        ("history/planted.py", "from gitml import flow"),
+        ("history/planted.py", "from gitml import engine"),
         ("history/planted.py", "import gitml.cli"),
         ("errors.py", "import gitml.core"),
         ("nowhere.py", ""),
@@ -120,9 +120,9 @@ def test_a_call_upwards_or_sideways_or_a_room_without_a_layer_is_found(copied: P
 @pytest.mark.parametrize(
     ("place", "line"),
     [
-        ("registry/planted.py", "import gitml.core.spec"),
+        ("registry/planted.py", "import gitml.core.language.spec"),
         ("registry/planted.py", "def f() -> None:\n    from gitml import workspace"),
-        ("gitml/flow/planted.py", "import registry.events"),
+        ("gitml/engine/planted.py", "import registry.log.events"),
         ("gitml/cli/planted.py", "from registry import Registry"),
     ],
 )
@@ -139,7 +139,7 @@ def test_the_registry_uses_of_gitml_only_git_and_errors() -> None:
         for name, module in modules(REGISTRY)
         for imported in imports(module)
         if within(imported, "gitml")
-        and not within(imported, "gitml.repo")
+        and not within(imported, "gitml.git")
         and imported not in ("gitml.errors", "gitml.permissions")
     ]
     assert wrong == []

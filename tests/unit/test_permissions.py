@@ -15,7 +15,7 @@ import pytest
 
 from gitml.errors import how_to_mend, machine_error
 from gitml.permissions import can_be_written, how_to_be_let
-from tests.kit.ordinary import ordinary
+from tests.kit.ordinary_user import ordinary
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

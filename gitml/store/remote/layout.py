@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from gitml.core.digest import Digest, from_hex, hex_of
+from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.errors import IntegrityError
 
 OBJECTS, TREES, NOTE = "objects", "trees", "gc.json"

@@ -1,1 +1,1 @@
-"""The screens, one a place; which there are is in gitml.tui.places."""
+"""The screens, one a place; which there are is in gitml.tui.routes."""

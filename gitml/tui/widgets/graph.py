@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gitml.core.drawing import Box, Drawing, drawn
-from gitml.core.outline import OutlineRow, Parents, outline
-from gitml.tui.signs import Sign
+from gitml.core.text.graph_drawing import Box, Drawing, drawn
+from gitml.core.text.graph_outline import OutlineRow, Parents, outline
+from gitml.tui.state_styles import Sign
 from gitml.tui.text import fitted, plain
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gitml.cli.commands.hooks_run import _limited, _OutOfTimeError
+from gitml.cli.commands.hooks.run import _limited, _OutOfTimeError
 
 
 def test_an_end_that_was_lost_in_what_was_going_on_comes_again() -> None:

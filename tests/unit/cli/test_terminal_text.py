@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.cli.terminal import paint, safe, safe_line, wants_colour
+from gitml.cli.text.terminal import paint, safe, safe_line, wants_colour
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 import gitml
 from gitml.errors import InputError
-from gitml.execute.environments import Environments
-from tests.kit.executing import Bench, MemoryFacts, finish
+from gitml.execute.environments.environments import Environments
+from tests.kit.execution import Bench, MemoryFacts, finish
 from tests.kit.patience import PATIENCE
 
 OLD = time.time() - 1000

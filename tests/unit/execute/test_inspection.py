@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute.landlock import available
-from tests.kit.commandline import Project
-from tests.kit.otherusers import GROUP, as_user, open_python
-from tests.kit.settings import with_settings
+from gitml.execute.sandbox.landlock import available
+from tests.kit.other_users import GROUP, as_user, open_python
+from tests.kit.projects.command_line import Project
+from tests.kit.user_settings import with_settings
 
 DENY = """
 import ctypes, os, subprocess, sys
 libc = ctypes.CDLL(None); libc.getenv.restype = ctypes.c_char_p
 os.environ["LATER"] = "set"; os.environ["CANARY_OVER"] = "set anew"; del os.environ["CANARY_GONE"]
-from gitml.execute.inspection import deny_inspection
+from gitml.execute.sandbox.inspection import deny_inspection
 deny_inspection(); deny_inspection()
 print(libc.prctl(3, 0, 0, 0, 0))
 try:
@@ -39,7 +39,7 @@ os.wait()
 
 
 def test_who_called_gitml_may_allow_to_look_into_it() -> None:
-    deny = "from gitml.execute.inspection import deny_inspection; deny_inspection()"
+    deny = "from gitml.execute.sandbox.inspection import deny_inspection; deny_inspection()"
     look = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     for told, seen in (({}, "0"), ({"GITML_INSPECTION": "allow"}, "1")):
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.guarantees import CUT, LOOPBACK, NETWORKS
-from gitml.execute import isolation, landlock
-from tests.kit.executing import Bench, finish, mounts
-from tests.kit.settings import with_settings
+from gitml.core.model.guarantees import CUT, LOOPBACK, NETWORKS
+from gitml.execute.sandbox import isolation, landlock
+from tests.kit.execution import Bench, finish, mounts
+from tests.kit.user_settings import with_settings
 
 needs_networks = pytest.mark.skipif(isolation.refusal(CUT) != "", reason="this machine gives no network namespaces")
 needs_landlock = pytest.mark.skipif(not landlock.available()[0], reason=landlock.available()[1])
@@ -277,7 +277,7 @@ def test_root_has_no_way_back(bench: Bench, confined: dict[str, object]) -> None
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
 def test_a_machine_that_can_make_no_network_says_why() -> None:
     """A user namespace in which no network namespace may be made stands for it."""
-    script = "from gitml.execute.isolation import refusal; print(refusal('none'), '|', refusal('full'))"
+    script = "from gitml.execute.sandbox.isolation import refusal; print(refusal('none'), '|', refusal('full'))"
     words = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$0" -c "$1"'
     ran = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", words, sys.executable, script],
@@ -295,7 +295,7 @@ def test_what_a_machine_can_do_is_found_out_in_a_process_with_threads_too() -> N
     script = (
         "import threading\n"
         "done = threading.Event(); one = threading.Thread(target=done.wait); one.start()\n"
-        "from gitml.execute.isolation import private_folders, refusal\n"
+        "from gitml.execute.sandbox.isolation import private_folders, refusal\n"
         "print(repr((refusal('none'), private_folders()))); done.set()\n"
     )
     ran = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.masking import Mask
-from gitml.execute import logs
-from gitml.execute.logs import Log
+from gitml.core.secrets.mask import Mask
+from gitml.execute import log as logs
+from gitml.execute.log import Log
 
 SECRET = "tok-0123456789/+abcdef"
 

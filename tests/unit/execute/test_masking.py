@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.core.masking import Mask
+from gitml.core.secrets.mask import Mask
 from gitml.redaction import is_secret
 
 TOKEN = "tok-0123456789/+abcdef"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.execute.outputs import Measured, read_metrics
+from gitml.execute.sandbox.outputs import Measured, read_metrics
 
 
 def read(tmp_path: Path, text: str) -> Measured:

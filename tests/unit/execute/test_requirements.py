@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gitml.errors import InputError
-from gitml.execute.requirements import parse_requirements
+from gitml.execute.environments.requirements import parse_requirements
 
 A, B = "a" * 64, "b" * 64
 

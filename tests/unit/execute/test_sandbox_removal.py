@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute.removal import remove_tree
+from gitml.execute.sandbox.removal import remove_tree
 
 
 def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:

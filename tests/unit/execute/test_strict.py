@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute.landlock import available, scopes
-from tests.kit.executing import Bench
+from gitml.execute.sandbox.landlock import available, scopes
+from tests.kit.execution import Bench
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from gitml.core.action import Action, ActionOutput
-from gitml.core.digest import digest_of
-from gitml.execute.variables import FIXED, variables_of
+from gitml.core.model.action import Action, ActionOutput
+from gitml.core.model.digest import digest_of
+from gitml.execute.environments.variables import FIXED, variables_of
 
 MACHINE = {
     "PATH": "/usr/bin:/bin",

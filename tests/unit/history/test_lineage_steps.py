@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.history.lineage import down, made_from, made_of, up
-from gitml.history.things import Thing, find_things
-from gitml.modules.consequences import publish
+from gitml.history.lineage.lineage import down, made_from, made_of, up
+from gitml.history.lineage.nodes import Thing, find_things
 from gitml.modules.folder import begin
+from gitml.modules.impact import publish
 from gitml.modules.service import Modules
-from tests.kit.project import Project
+from tests.kit.projects.project import Project
 
 pytestmark = pytest.mark.slow  # whole runs, one after another
 

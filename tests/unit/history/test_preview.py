@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest
+from gitml.core.model.digest import Digest
 from gitml.errors import IntegrityError
-from gitml.history.preview import (
+from gitml.history.files.preview import (
     BYTES,
     CELL,
     FIELDS,
@@ -27,7 +27,7 @@ from gitml.history.preview import (
     preview_of,
 )  # fmt: skip
 from gitml.workspace import Workspace
-from tests.kit.project import Project
+from tests.kit.projects.project import Project
 
 
 @pytest.fixture

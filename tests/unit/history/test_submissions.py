@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from gitml.engine.planning.load import load
+from gitml.engine.planning.request import RunRequest
+from gitml.engine.run import head_of
 from gitml.errors import InputError
-from gitml.flow.load import load
-from gitml.flow.request import RunRequest
-from gitml.flow.run import head_of
-from gitml.flow.sharing import fetch, push
-from gitml.history.browsing import view
-from gitml.history.listing import Wanted, list_runs
+from gitml.git.revisions import IdentQuery
+from gitml.history.run_list import Wanted, list_runs
+from gitml.history.run_query import view
 from gitml.history.runs import get_run
 from gitml.history.submissions import HELD, Submission, forget, note, submissions
-from gitml.repo.revisions import IdentQuery
-from tests.kit.project import Project
-from tests.kit.repository import Repository
+from gitml.transfer.records import fetch, push
+from tests.kit.projects.project import Project
+from tests.kit.projects.repository import Repository
 
 FILES = {"pipelines/p.yaml": "steps:\n  s: {run: 'true'}\n"}
 GIVEN = Submission("00aa" * 4, "big", "p", "c" * 40, 1000.0, "ann")

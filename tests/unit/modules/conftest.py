@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.repository import isolate
+from tests.kit.projects.repository import isolate
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,15 @@ import shutil
 
 import pytest
 
-from gitml.core.diagnostics import SpecError
+from gitml.core.language.diagnostics import SpecError
 from gitml.errors import InputError, IntegrityError
+from gitml.git.discover import discover
+from gitml.git.integrity import durability
 from gitml.modules.folder import begin, check_folder, load_spec, publish_folder
 from gitml.modules.lockfile import lock_as_bytes, parse_lock
-from gitml.modules.places import registries_in
+from gitml.modules.registry_places import registries_in
 from gitml.modules.service import Modules
-from gitml.repo import durability
-from gitml.repo.discover import discover
-from tests.kit.repository import Repository
+from tests.kit.projects.repository import Repository
 
 
 class Project:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.core.diagnostics import SpecError
-from gitml.core.expression import Ref
-from gitml.core.modular import words_without
-from gitml.core.params import Param
-from gitml.core.spec import Port
+from gitml.core.language.diagnostics import SpecError
+from gitml.core.language.expression import Ref
+from gitml.core.language.module_expansion import words_without
+from gitml.core.language.params import Param
+from gitml.core.language.spec import Port
 from gitml.modules.spec import InputPort, parse_module
 
 WHOLE = b"""\

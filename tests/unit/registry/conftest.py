@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.modulefolders import shelf
-from tests.kit.repository import isolate
+from tests.kit.projects.module_folders import shelf
+from tests.kit.projects.repository import isolate
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from gitml.errors import InputError
 from registry.interface import Interface, Param, Port
 from registry.values import Manifest
-from tests.kit.modulefolders import INTERFACE, shelf
+from tests.kit.projects.module_folders import INTERFACE, shelf
 
 
 def refusal(action, *args, **options):

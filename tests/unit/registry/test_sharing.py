@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from gitml.errors import InputError, IntegrityError, RemoteError
-from gitml.repo.remotes import tip_of
+from gitml.git.log.remote_refs import tip_of
 from registry.interface import Interface
+from registry.projection.rows import REF
 from registry.registry import Registry
-from registry.rows import REF
-from tests.kit.modulefolders import shelf
-from tests.kit.repository import Repository
+from tests.kit.projects.module_folders import shelf
+from tests.kit.projects.repository import Repository
 
 
 @pytest.fixture

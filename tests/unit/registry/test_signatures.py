@@ -8,7 +8,7 @@ import pytest
 
 from gitml.errors import TrustError
 from registry.registry import Registry
-from tests.kit.repository import Repository
+from tests.kit.projects.repository import Repository
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 
@@ -79,7 +79,7 @@ def test_replayed_records_are_signed_again(here, key, tmp_path):
     other.commit("x", {"m/module.yaml": "other\n"})
     with Registry.open(other.path) as registry:
         from registry.values import Manifest
-        from tests.kit.modulefolders import INTERFACE
+        from tests.kit.projects.module_folders import INTERFACE
 
         registry.publish(other.file("m"), Manifest("n", INTERFACE, "1"))
         registry.push()
@@ -93,7 +93,7 @@ def test_a_key_that_does_not_work_is_a_trust_error_and_nothing_is_recorded(here,
     with fresh(here) as registry:
         here.repo.git("config", "commit.gpgSign", "true")
         from registry.values import Manifest
-        from tests.kit.modulefolders import INTERFACE
+        from tests.kit.projects.module_folders import INTERFACE
 
         with pytest.raises(TrustError, match="can't be signed"):
             registry.publish(here.repo.file("m"), Manifest("m", INTERFACE, "1"))

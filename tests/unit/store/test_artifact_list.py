@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.record import Run, StepRun
-from gitml.core.result import ActionResult, Cost, OutputRef
-from gitml.store.artifactlist import COLUMNS, GONE, HERE, RECORD, ArtifactList, Wanted
-from gitml.store.index import Index
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.records.record import Run, StepRun
+from gitml.store.index.artifact_list import COLUMNS, GONE, HERE, RECORD, ArtifactList, Wanted
+from gitml.store.index.index import Index
 
 
 def named(text: str) -> Digest:
@@ -60,7 +60,7 @@ def test_a_content_made_again_is_one_artifact_with_the_newest_maker(index: Index
 
 
 def test_uses_and_when_it_was_last_used_are_told(index: Index) -> None:
-    from gitml.core.action import Action, ActionInput
+    from gitml.core.model.action import Action, ActionInput
 
     add(index, "a" * 16, 100.0, "make", "o", "x", 5)
     action = Action(("cat",), None, (), (), (ActionInput("i", "in", "file", named("x")),), (), (), named("env"))

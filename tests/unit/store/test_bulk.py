@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.action import Action, ActionOutput, CodeFile
-from gitml.core.digest import Digest, digest_of
-from gitml.core.record import Run, StepRun
-from gitml.core.result import ActionResult, Cost, OutputRef
-from gitml.store.bulk import Preimage, Recorded
-from gitml.store.index import Index
+from gitml.core.model.action import Action, ActionOutput, CodeFile
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.records.record import Run, StepRun
+from gitml.store.index.bulk import Preimage, Recorded
+from gitml.store.index.index import Index
 
 
 def action(number: int) -> Action:

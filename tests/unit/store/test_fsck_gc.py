@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.tree import TreeEntry, encode_tree
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import IntegrityError
-from gitml.store import disk
-from gitml.store.fsck import Fault, check_objects, check_tree, mend
-from gitml.store.gc import Swept, sweep
-from gitml.store.objects import LocalStore
+from gitml.store.local import disk
+from gitml.store.local.fsck import Fault, check_objects, check_tree, mend
+from gitml.store.local.gc import Swept, sweep
+from gitml.store.local.store import LocalStore
 
 LARGE = os.urandom(disk.SMALL + 1)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.action import Action, ActionInput, ActionOutput, CodeFile
-from gitml.core.digest import digest_of
-from gitml.core.record import Run, StepRun
-from gitml.core.result import ActionResult, Cost, OutputRef
+from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile
+from gitml.core.model.digest import digest_of
+from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.records.record import Run, StepRun
 from gitml.errors import IntegrityError
-from gitml.store.browse import Condition, Sort
-from gitml.store.index import Index
+from gitml.store.index.browse import Condition, Sort
+from gitml.store.index.index import Index
 
 ROOT = Path(__file__).parents[3]
 
@@ -388,10 +388,10 @@ def test_a_check_of_the_whole_file_finds_nothing_in_a_good_one(index: Index) -> 
 
 WRITER = """
 import sys
-from gitml.core.digest import digest_of
-from gitml.core.result import ActionResult, Cost
-from gitml.store.browse import Condition, Sort
-from gitml.store.index import Index
+from gitml.core.model.digest import digest_of
+from gitml.core.model.result import ActionResult, Cost
+from gitml.store.index.browse import Condition, Sort
+from gitml.store.index.index import Index
 for turn in range(10):
     index = Index(sys.argv[1])
     for n in range(30):
@@ -423,7 +423,7 @@ def test_processes_that_write_at_once_lose_nothing_and_are_never_refused(tmp_pat
 def test_a_killed_writer_leaves_an_index_that_opens_with_all_that_was_committed(tmp_path: Path) -> None:
     code = """
     import sys
-    from gitml.store.index import Index
+    from gitml.store.index.index import Index
     index = Index(sys.argv[1])
     n = int(index.meta("n") or 0)
     print("open", flush=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of
+from gitml.core.model.digest import digest_of
 from gitml.errors import InputError
-from gitml.store import disk
-from gitml.store.objects import LocalStore
+from gitml.store.local import disk
+from gitml.store.local.store import LocalStore
 
 ROOT = Path(__file__).parents[3]
 
@@ -98,7 +98,7 @@ def test_folders_nested_without_end_are_refused(store: LocalStore, tmp_path: Pat
 def test_a_batch_larger_than_one_flush_arrives_whole(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gitml.store.intake._BATCH", 7)
+    monkeypatch.setattr("gitml.store.local.ingest._BATCH", 7)
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for n in range(40):
         (tmp_path / "in" / f"{n}").write_bytes(b"%d" % (n % 30))
@@ -145,7 +145,7 @@ def test_many_files_are_synced_in_threads_and_a_failure_there_is_raised(tmp_path
 def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path: Path) -> None:
     code = """
 import os, resource, sys
-from gitml.store.objects import LocalStore
+from gitml.store.local.store import LocalStore
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store = LocalStore(sys.argv[1] + "/gitml")
 os.truncate(os.open(sys.argv[1] + "/out", os.O_CREAT | os.O_RDWR), 200 << 20)
@@ -165,8 +165,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_importing_the_store_loads_nothing_heavy() -> None:
     code = """
 import sys
-from gitml.store.objects import LocalStore
-from gitml.store.locks import Locks
+from gitml.store.local.store import LocalStore
+from gitml.store.local.locks import Locks
 heavy = {"tempfile", "shutil", "logging", "asyncio", "ctypes", "subprocess", "threading", "pathlib", "sqlite3"}
 print(sorted(heavy & set(sys.modules)))
 """

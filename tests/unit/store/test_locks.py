@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import BusyError
-from gitml.store.locks import Locks
+from gitml.store.local.locks import Locks
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time
-from gitml.store.locks import Locks
+from gitml.store.local.locks import Locks
 locks = Locks(sys.argv[1])
 assert locks.try_lock(int(sys.argv[2]), shared=sys.argv[3] == "shared")
 print("held", flush=True)
@@ -101,7 +101,7 @@ def test_opening_the_locks_again_drops_none(path: str) -> None:
     assert locks.try_lock(7)
     for _ in range(3):
         Locks(path)
-    code = "import sys; from gitml.store.locks import Locks; sys.exit(0 if Locks(sys.argv[1]).try_lock(7) else 9)"
+    code = "import sys; from gitml.store.local.locks import Locks; sys.exit(0 if Locks(sys.argv[1]).try_lock(7) else 9)"
     command = [sys.executable, "-c", code, path]
     assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 9
     locks.unlock(7)
@@ -119,7 +119,7 @@ def test_a_forked_child_holds_nothing_and_its_end_frees_nothing(path: str) -> No
         own = locks.try_lock(11)
         os._exit(0 if refused and own and not locks.try_lock(4) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    code = "import sys; from gitml.store.locks import Locks; sys.exit(0 if Locks(sys.argv[1]).try_lock(3) else 9)"
+    code = "import sys; from gitml.store.local.locks import Locks; sys.exit(0 if Locks(sys.argv[1]).try_lock(3) else 9)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code, path], env=environment).returncode == 9
     locks.unlock(3)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of
+from gitml.core.model.digest import digest_of
 from gitml.errors import MachineError
-from gitml.store import disk, filesystem, fsck
-from gitml.store.objects import LocalStore
+from gitml.store.local import bulk_sync, disk, fsck
+from gitml.store.local.store import LocalStore
 
 ROOT = Path(__file__).parents[3]
 CODE = """
@@ -21,7 +21,7 @@ import os, sys
 from gitml import childprocess
 from gitml.errors import GitmlError
 from gitml.store import disk, filesystem, fsck, intake
-from gitml.store.objects import LocalStore
+from gitml.store.local.store import LocalStore
 
 forks = []
 os.register_at_fork(after_in_parent=lambda: forks.append(1))
@@ -215,19 +215,19 @@ def test_reading_an_output_is_not_noted_in_it(tmp_path: Path) -> None:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which one request is as good as a sync of each."""
-    monkeypatch.setattr(filesystem, "_reports_failures", lambda: True)
-    monkeypatch.setattr(filesystem, "_kind", lambda folder: 0xEF53)
-    monkeypatch.setattr(filesystem, "_unwritten", lambda: 1 << 20)
+    monkeypatch.setattr(bulk_sync, "_reports_failures", lambda: True)
+    monkeypatch.setattr(bulk_sync, "_kind", lambda folder: 0xEF53)
+    monkeypatch.setattr(bulk_sync, "_unwritten", lambda: 1 << 20)
 
 
 @pytest.mark.usefixtures("plain")
 def test_everything_is_written_at_once_only_for_many_files_where_little_else_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert filesystem.is_worth_one_request(1000, "/")
-    assert not filesystem.is_worth_one_request(filesystem.FEW, "/")
-    monkeypatch.setattr(filesystem, "_unwritten", lambda: 1 << 30)
-    assert not filesystem.is_worth_one_request(1000, "/")
+    assert bulk_sync.is_worth_one_request(1000, "/")
+    assert not bulk_sync.is_worth_one_request(bulk_sync.FEW, "/")
+    monkeypatch.setattr(bulk_sync, "_unwritten", lambda: 1 << 30)
+    assert not bulk_sync.is_worth_one_request(1000, "/")
 
 
 @pytest.mark.usefixtures("plain")
@@ -235,8 +235,8 @@ def test_a_file_system_that_may_not_report_failures_is_not_trusted_to_write_ever
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for kind in (0x794C7630, 0x65735546, 0x6969, 0):  # overlay, FUSE, NFS, one that can't be asked
-        monkeypatch.setattr(filesystem, "_kind", lambda folder, kind=kind: kind)
-        assert not filesystem.is_worth_one_request(1000, "/")
+        monkeypatch.setattr(bulk_sync, "_kind", lambda folder, kind=kind: kind)
+        assert not bulk_sync.is_worth_one_request(1000, "/")
 
 
 @pytest.mark.parametrize(
@@ -248,17 +248,17 @@ def test_the_kernel_must_report_what_could_not_be_written(
     found = os.uname()
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("os.uname", lambda: os.uname_result((found[0], found[1], release, found[3], found[4])))
-    assert filesystem._reports_failures() is reports
+    assert bulk_sync._reports_failures() is reports
 
 
 def test_the_kernel_is_asked_for_the_kind_of_a_file_system_and_for_what_is_unwritten(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("both are Linux's")
-    assert filesystem._kind("/proc") == 0x9FA0
-    assert filesystem._kind(str(tmp_path / "missing")) == 0
-    assert 0 <= filesystem._unwritten() < sys.maxsize
-    filesystem.sync_file_system(str(tmp_path))
-    waiting = filesystem.begin_sync(str(tmp_path / "missing"))
+    assert bulk_sync._kind("/proc") == 0x9FA0
+    assert bulk_sync._kind(str(tmp_path / "missing")) == 0
+    assert 0 <= bulk_sync._unwritten() < sys.maxsize
+    bulk_sync.sync_file_system(str(tmp_path))
+    waiting = bulk_sync.begin_sync(str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError):
         waiting()
 
@@ -270,7 +270,7 @@ def test_a_failure_to_write_everything_fails_the_taking_before_anything_has_its_
     def fails(folder: str) -> None:
         raise OSError(5, "Input/output error", folder)
 
-    monkeypatch.setattr(filesystem, "sync_file_system", fails)
+    monkeypatch.setattr(bulk_sync, "sync_file_system", fails)
     (tmp_path / "in").mkdir()
     for n in range(100):
         (tmp_path / "in" / f"{n}").write_bytes(b"%d" % n)

@@ -12,7 +12,7 @@ import pytest
 
 from gitml.errors import MachineError
 from gitml.permissions import Sharing
-from gitml.store.salt import salt_in
+from gitml.store.local.salt import salt_in
 
 
 def test_it_is_made_once_and_is_the_users_alone(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_it_is_made_once_and_is_the_users_alone(tmp_path: Path) -> None:
 
 
 def test_processes_that_begin_at_once_have_the_same(tmp_path: Path) -> None:
-    code = f"from gitml.store.salt import salt_in; print(salt_in({str(tmp_path)!r}).hex())"
+    code = f"from gitml.store.local.salt import salt_in; print(salt_in({str(tmp_path)!r}).hex())"
     started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(6)]
     assert len({process.communicate()[0] for process in started}) == 1
 

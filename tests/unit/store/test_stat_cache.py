@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of
+from gitml.core.model.digest import Digest, digest_of
 from gitml.errors import IntegrityError
-from gitml.store.objects import LocalStore
+from gitml.store.local.store import LocalStore
 
 LARGE = os.urandom(3 << 20)
 
@@ -86,7 +86,7 @@ def test_what_is_written_after_a_killed_process_placed_it_is_found(
     placed = str(tmp_path / "placed")
     script = (
         "import os, signal, sys\n"
-        "from gitml.store.objects import LocalStore\n"
+        "from gitml.store.local.store import LocalStore\n"
         "LocalStore(sys.argv[1]).place_file(sys.argv[2], sys.argv[3])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

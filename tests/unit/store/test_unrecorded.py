@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of
-from gitml.core.record import Run, StepRun
-from gitml.core.result import ActionResult, Cost, OutputRef
-from gitml.store.bulk import Recorded
-from gitml.store.index import Index
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.records.record import Run, StepRun
+from gitml.store.index.bulk import Recorded
+from gitml.store.index.index import Index
 
 KEY, OTHER = digest_of(b"key"), digest_of(b"other key")
 

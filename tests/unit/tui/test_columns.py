@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.tui.widgets.columns import Column, column_at, widths_of
+from gitml.tui.widgets.tables.columns import Column, column_at, widths_of
 
 NAME = Column("name", "NAME", 10, share=2)
 VALUE = Column("value", "VALUE", 8, share=1)

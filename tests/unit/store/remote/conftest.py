@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.remotes import RemoteSpec
-from gitml.store.objects import LocalStore
-from gitml.store.remote.fetching import Brought, Fetcher
-from gitml.store.remote.folder import FolderRemote
-from gitml.store.remote.known import Known, PackIndexes, Source
-from gitml.store.remote.outgoing import Outgoing
-from gitml.store.remote.sending import Sender
-from gitml.store.remote.transfer import Root, Sent
+from gitml.core.config.remotes import RemoteSpec
+from gitml.store.local.store import LocalStore
+from gitml.store.remote.backends.folder import FolderRemote
+from gitml.store.remote.cache import Known, PackIndexes, Source
+from gitml.store.remote.transfer.download import Brought, Fetcher
+from gitml.store.remote.transfer.progress import Root, Sent
+from gitml.store.remote.transfer.upload import Sender
+from gitml.store.remote.transfer.upload_plan import Outgoing
 
 
 class MemoryFacts:

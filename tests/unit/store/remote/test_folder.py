@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import digest_of
-from gitml.core.remotes import RemoteSpec, Stored, decode_manifest
+from gitml.core.config.remotes import RemoteSpec, Stored, decode_manifest
+from gitml.core.model.digest import digest_of
 from gitml.errors import IntegrityError, RemoteError
-from gitml.store.remote.folder import FolderRemote
+from gitml.store.remote.backends.folder import FolderRemote
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitml.errors import TrustError
-from gitml.store.remote.refusals import clean, foreign_error, is_beyond
+from gitml.store.remote.errors import clean, foreign_error, is_beyond
 
 
 def test_what_azure_adds_for_its_own_log_is_left_out() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import hex_of
+from gitml.core.model.digest import hex_of
 from gitml.errors import IntegrityError, RemoteError
-from gitml.store.remote.folder import FolderRemote
-from gitml.store.remote.known import GcNote, decode_note, encode_note
-from gitml.store.remote.sweeping import RemoteSwept, sweep_remote
-from gitml.store.remote.transfer import Root
+from gitml.store.remote.backends.folder import FolderRemote
+from gitml.store.remote.cache import GcNote, decode_note, encode_note
+from gitml.store.remote.gc import RemoteSwept, sweep_remote
+from gitml.store.remote.transfer.progress import Root
 from tests.unit.store.remote.conftest import Side
 from tests.unit.store.remote.test_transfers import FILES, objects
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.digest import Digest, digest_of, hex_of
-from gitml.core.pack import LARGEST, TARGET, decode_index
-from gitml.core.remotes import Manifest, Stored, decode_manifest, encode_manifest
-from gitml.core.tree import TreeEntry, encode_tree
+from gitml.core.config.remotes import Manifest, Stored, decode_manifest, encode_manifest
+from gitml.core.model.digest import Digest, digest_of, hex_of
+from gitml.core.model.pack import LARGEST, TARGET, decode_index
+from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import RemoteError
-from gitml.store import disk
-from gitml.store.remote.fetching import Fetcher
-from gitml.store.remote.folder import FolderRemote
-from gitml.store.remote.known import Source
-from gitml.store.remote.partial import KEPT, kept_name
-from gitml.store.remote.sending import Sender
-from gitml.store.remote.transfer import Root, TransferStoppedError
+from gitml.store.local import disk
+from gitml.store.remote.backends.folder import FolderRemote
+from gitml.store.remote.backends.partial_uploads import KEPT, kept_name
+from gitml.store.remote.cache import Source
+from gitml.store.remote.transfer.download import Fetcher
+from gitml.store.remote.transfer.progress import Root, TransferStoppedError
+from gitml.store.remote.transfer.upload import Sender
 from tests.unit.store.remote.conftest import Side
 
 LARGE = os.urandom(LARGEST + 100)
@@ -349,7 +349,7 @@ def test_progress_is_told_up_to_the_last_byte(one: Side, remote: FolderRemote) -
 
 
 def test_a_folder_that_is_not_mounted_is_unreachable_not_empty(one: Side, tmp_path: Path) -> None:
-    from gitml.core.remotes import RemoteSpec
+    from gitml.core.config.remotes import RemoteSpec
 
     remote = FolderRemote(RemoteSpec("away", f"file://{tmp_path}/not/mounted/store"), f"{tmp_path}/not/mounted/store")
     blob = one.blob(b"small")

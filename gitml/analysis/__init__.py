@@ -1,0 +1,1 @@
+"""Analysis: explain, reproduce, compare outputs, timeline, lock, module usage."""

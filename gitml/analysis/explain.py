@@ -1,0 +1,160 @@
+"""`explain`: what differs between a step now and the nearest result recorded for it, or between two commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitml.core.model.action import Action
+from gitml.core.model.digest import Digest
+from gitml.core.model.environment import description_or_none
+from gitml.core.model.graph import GraphStep
+from gitml.core.planner.explain import Change, CodeChange, changed_code
+from gitml.core.planner.plan import (
+    REUSE,
+    Decision,
+    Parts,
+    Pending,
+    Policy,
+    Problem,
+    Unasked,
+    known_changes,
+    open_action,
+)
+from gitml.engine.planning.load import NOBODY, Asking, Loaded, load
+from gitml.engine.planning.planner import Planner
+from gitml.errors import InputError
+from gitml.git.command import git
+from gitml.workspace import Workspace
+
+NEAREST_OF = 20  # how many recorded results of a step are looked through for the nearest
+
+
+class Explanation(NamedTuple):
+    """Why a step is decided as it is. `against` says what it was compared with; no changes and a reuse means: the same.
+
+    `waits_for` are the steps whose outputs would have to be made before more can be said; `code` are the files that changed.
+    """
+
+    step: str
+    decision: Decision
+    against: str | None
+    changes: list[Change]
+    waits_for: tuple[str, ...] = ()
+    code: Sequence[CodeChange] = ()
+
+
+def explain(
+    ws: Workspace,
+    step: str,
+    pipeline: str | None = None,
+    revisions: str | None = None,
+    given: Sequence[tuple[str, str]] = (),
+    asking: Asking = NOBODY,
+) -> list[Explanation]:
+    """Explains a step (each of its combinations), at ``A..B`` from A to B, at ``REV`` there, else as the files are now."""
+    if revisions and ".." in revisions:
+        before_rev, _, after_rev = revisions.partition("..")
+        before = _Side(ws, load(ws, pipeline, before_rev or "HEAD", given, asking=asking))
+        after = _Side(ws, load(ws, pipeline, after_rev or "HEAD", given, asking=asking))
+        return [_between(ws, name, before, after, before_rev or "HEAD") for name in after.named(step)]
+    side = _Side(ws, load(ws, pipeline, revisions, given, asking=asking))
+    return [_from_nearest(ws, name, side) for name in side.named(step)]
+
+
+class _Side:
+    """One pipeline at one commit, planned."""
+
+    def __init__(self, ws: Workspace, loaded: Loaded) -> None:
+        self.graph = loaded.graph
+        self.planner = Planner(ws, loaded, Policy())
+        self.plan = self.planner.plan(list(self.graph.steps), foresee=True)
+        self.results = {n: d.result for n, d in self.plan.decisions.items()}
+
+    def named(self, step: str) -> list[str]:
+        self.graph.select([step])
+        return [s.name for s in self.graph.steps.values() if step in (s.name, s.base)]
+
+    def is_unasked(self, name: str) -> bool:
+        """Whether the step's environment is not known to a command that only looks."""
+        return isinstance(self.planner.finder.environment(self.graph.steps[name]), Unasked)
+
+    def action(self, name: str) -> tuple[Action, tuple[str, ...]]:
+        """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
+        step = self.graph.steps[name]
+        decision = self.plan.decisions[name]
+        if decision.action is not None:
+            return decision.action, ()
+        parts = self.planner.finder.parts(step, self.results)
+        return _open_action(step, parts)
+
+
+def _open_action(step: GraphStep, parts: Parts) -> tuple[Action, tuple[str, ...]]:
+    for piece in (*parts.inputs, parts.code, parts.environment):
+        if isinstance(piece, Problem):
+            raise InputError(f"step {step.name!r} can't run: {piece.message}", hint=piece.hint)
+    waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, Pending))
+    return open_action(step, parts), tuple(waits)
+
+
+def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
+    decision = side.plan.decisions[name]
+    if decision.kind == REUSE:
+        assert decision.result is not None
+        return Explanation(name, decision, f"run {decision.result.run[:8]}", [])
+    if side.is_unasked(name):
+        return Explanation(name, decision, None, [])
+    action, waits = side.action(name)
+    best: tuple[int, list[Change], str, Action] | None = None
+    known = [(key, f"run {run[:8]}") for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF)]
+    failure = ws.index.failure(side.graph.pipeline, name)
+    if failure is not None and not known:
+        known = [(failure.key, f"run {failure.run[:8]}, where it failed")]
+    for key, told in known:
+        recorded = ws.index.action(key)
+        if recorded is None:
+            continue
+        changes = known_changes(recorded, action, _descriptions(ws, side, recorded, action))
+        if best is None or len(changes) < best[0]:
+            best = (len(changes), changes, told, recorded)
+    if best is None:
+        return Explanation(name, decision, None, [], waits)
+    return Explanation(name, decision, best[2], best[1], waits, changed_code(best[3], action))
+
+
+def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) -> Explanation:
+    decision = after.plan.decisions[name]
+    if name not in before.graph.steps:
+        return Explanation(name, decision, f"{rev}, which has no step of this name", [])
+    if before.is_unasked(name) or after.is_unasked(name):
+        return Explanation(name, decision, None, [])
+    old, old_waits = before.action(name)
+    new, new_waits = after.action(name)
+    sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}
+    waits = tuple(dict.fromkeys(old_waits + new_waits))
+    return Explanation(name, decision, rev, known_changes(old, new, sides), waits, changed_code(old, new))
+
+
+def diff_of(ws: Workspace, change: CodeChange) -> list[str]:
+    """How a file of code changed, line by line, as ``git diff`` writes it."""
+    ids = (change.before, change.after)
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--end-of-options")
+    told = git(ws.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
+    body = next((at for at, line in enumerate(told) if line.startswith(("@@", "Binary files"))), len(told))
+    if told[body:] and told[body].startswith("Binary"):
+        return [f"--- {change.path}", "binary files differ"]
+    return [f"--- a/{change.path}", f"+++ b/{change.path}", *told[body:]]
+
+
+def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for action in actions:
+        digest: Digest = action.environment
+        here = side.planner.finder.by_digest.get(digest)
+        description = here.told() if here else description_or_none(ws.index.environment(digest))
+        if description is not None:
+            found[digest] = description
+        called = action.module and (side.planner.finder.modules.get(action.module) or ws.index.module(action.module))
+        if action.module and called:
+            found[action.module] = called
+    return found

@@ -1,0 +1,80 @@
+"""Which pipelines of the repository use which modules, at a commit, and what these uses mean now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gitml.engine.planning.load import config_at, every_pipeline, read_head
+from gitml.engine.planning.module_resolution import read_lock, with_modules
+from gitml.engine.planning.projects import project_of_file
+from gitml.errors import GitmlError
+from gitml.git.objects.source import CommitSource
+from gitml.git.revisions import resolve_commit
+from gitml.modules.impact import Meaning, Use, meanings
+from gitml.modules.overview import Surveyed, survey
+from gitml.modules.service import parse_ref
+from gitml.workspace import Workspace
+
+
+class Uses(NamedTuple):
+    """The uses of modules at a commit, and the pipelines that can't be read there with why."""
+
+    commit: str
+    uses: tuple[Use, ...]
+    unread: tuple[tuple[str, str], ...]
+
+
+class Overview(NamedTuple):
+    """The registries of the project, the uses of their modules at HEAD, and what each use of a registry that is here means now.
+
+    `uses` is None where they can't be told; `trouble` says why.
+    """
+
+    registries: list[Surveyed]
+    uses: Uses | None
+    meanings: Mapping[Use, Meaning]
+    trouble: GitmlError | None = None
+
+    def users(self, registry: str, module: str, version: str | None = None) -> list[Use]:
+        """The uses of a module, or those that mean this version of it."""
+        every = self.uses.uses if self.uses is not None else ()
+        ours = [use for use in every if (use.registry, use.module) == (registry, module)]
+        if version is None:
+            return ours
+        return [use for use in ours if use in self.meanings and self.meanings[use].version == version]
+
+
+def overview(ws: Workspace) -> Overview:
+    """Everything that is known of modules here; nothing is fetched for it."""
+    registries = with_modules(ws, survey)
+    try:
+        uses = uses_of_modules(ws)
+    except GitmlError as error:
+        return Overview(registries, None, {}, error)
+    away = {registry.name for registry in registries if not registry.fetched}  # which asking would fetch
+    asked = [use for use in uses.uses if use.registry not in away]
+    return Overview(registries, uses, with_modules(ws, lambda modules: meanings(modules, asked)))
+
+
+def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> Uses:
+    """Every use of a module in the pipelines at `rev`, with what `gitml.lock` pins it to."""
+    commit = resolve_commit(ws.objects, ws.location, rev)
+    source = CommitSource(ws.objects, commit)
+    lock = read_lock(source)
+    uses: list[Use] = []
+    unread: list[tuple[str, str]] = []
+    for name, path in sorted(every_pipeline(source).items()):
+        entry = source.lookup(path)
+        if entry is None or entry.is_tree or entry.is_submodule:
+            continue
+        try:
+            head = read_head(ws, source, config_at(ws, source, project_of_file(path)), path, entry)
+            for use in head.modules:
+                ref = parse_ref(use)
+                entry_of_lock = lock.get(str(ref))
+                locked = entry_of_lock.version if entry_of_lock is not None else None
+                uses.append(Use(name, use, ref.registry or "", ref.name, ref.requirement, locked))
+        except GitmlError as error:
+            unread.append((name, error.message))
+    return Uses(commit, tuple(uses), tuple(unread))

@@ -1,0 +1,154 @@
+"""`gitml lineage`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitml.cli.pipeline_arguments import recover_killed
+from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.text.terminal import paint, safe, speaks_unicode
+
+if TYPE_CHECKING:
+    from gitml.history.lineage.lineage import Lineage
+    from gitml.history.lineage.nodes import Thing
+
+_COLOURS = {
+    "artifact": "cyan",
+    "step": "bold",
+    "file": "green",
+    "param": "yellow",
+    "module": "blue",
+    "commit": "magenta",
+}
+_MANY = 2000  # lines of a tree beyond which it is cut
+
+
+@subgroup("lineage", default="up")
+def command() -> None:
+    """Tell where an artifact, a file or a commit comes from, and what was made of it.
+
+    THING is RUN:STEP.PORT, RUN:STEP or RUN; a digest or its beginning; a path of the commit; a commit; or MODULE@VERSION.
+    """
+
+
+@verb("up", json=True)
+@click.argument("thing")
+@click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
+def up(session: Session, thing: str, rev: str) -> int:
+    """Show all that THING was made from: steps, their inputs, code and parameters, down to files and commits."""
+    from gitml.history.lineage import lineage
+    from gitml.history.lineage.nodes import find_things
+
+    recover_killed(session.ws)
+    return _show(session, lineage.up(session.ws, find_things(session.ws, thing, rev)))
+
+
+@verb("down", json=True)
+@click.argument("thing")
+@click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
+def down(session: Session, thing: str, rev: str) -> int:
+    """Show all that was ever made of THING, in every recorded run."""
+    from gitml.history.lineage import lineage
+    from gitml.history.lineage.nodes import find_things
+
+    recover_killed(session.ws)
+    found = lineage.down(session.ws, find_things(session.ws, thing, rev))
+    if not session.json and not found.edges:
+        session.note("no recorded run made anything of it")
+    return _show(session, found)
+
+
+@verb("show", json=True)
+@click.argument("thing")
+@click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
+def show(session: Session, thing: str, rev: str) -> int:
+    """Show what THING is: its content, the step that made it, and how many steps used it."""
+    from gitml.history.lineage import lineage
+    from gitml.history.lineage.nodes import find_things
+
+    ws = session.ws
+    recover_killed(ws)
+    shown: list[dict[str, Any]] = []
+    for found in find_things(ws, thing, rev):
+        data = _as_data(found)
+        data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.up(ws, [found]), found)))
+        data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.down(ws, [found]), found)))
+        shown.append(data)
+    if session.json:
+        session.show_json(shown)
+        return 0
+    for data in shown:
+        for name, value in data.items():
+            if name != "id" and value not in (None, "", []):
+                told = ", ".join(map(safe, value)) if isinstance(value, list) else safe(str(value))
+                label = name.replace("_", " ")
+                session.show(f"{paint(f'{label:<10}', 'dim', sys.stdout)} {told}")
+    return 0
+
+
+def _next(found: Lineage, thing: Thing) -> list[Thing]:
+    return [found.things[id] for id in found.edges.get(thing.id, [])]
+
+
+def _show(session: Session, found: Lineage) -> int:
+    if session.json:
+        edges = [[source, target] for source, targets in found.edges.items() for target in targets]
+        things = [_as_data(thing) for thing in found.things.values()]
+        session.show_json({"roots": list(found.roots), "things": things, "edges": edges})
+        return 0
+    for number, line in enumerate(_tree(found)):
+        if number == _MANY:
+            session.note(f"cut after {_MANY:,} lines; --json has everything")
+            break
+        session.show(line)
+    return 0
+
+
+def _tree(found: Lineage) -> Iterator[str]:
+    """An indented tree; what has been told in full is named again, not told again."""
+    branch, corner, bar = ("├ ", "└ ", "│ ") if speaks_unicode(sys.stdout) else ("+ ", "' ", "| ")
+    told: set[str] = set()
+    stack = [(root, "", "", "") for root in reversed(found.roots)]
+    while stack:
+        id, lead, turn, below = stack.pop()
+        # A file's commit is told on its own line: a branch for it would double the tree.
+        children = [] if found.things[id].kind == "file" and id not in found.roots else found.edges.get(id, [])
+        again = id in told and bool(children)
+        yield lead + turn + _line(found.things[id]) + (" (above)" if again else "")
+        if again:
+            continue
+        told.add(id)
+        for number, child in enumerate(reversed(children)):
+            last = number == 0
+            stack.append((child, lead + below, corner if last else branch, "  " if last else bar))
+
+
+def _line(thing: Thing) -> str:
+    kind = paint(thing.kind, _COLOURS[thing.kind], sys.stdout)
+    text = f"{kind} {safe(thing.name)}"
+    if thing.kind == "param":
+        return f"{text} = {safe(thing.content)}"
+    if thing.kind == "artifact":
+        return f"{text}  {paint(thing.content[:19], 'dim', sys.stdout)}"
+    if thing.kind == "commit":
+        return f"{kind} {thing.content[:12]}  {safe(thing.name)}"
+    if thing.kind == "file":
+        place = f" at {thing.commit[:12]}" if thing.commit else ""
+        return f"{text}  {paint(thing.content[:12] + place, 'dim', sys.stdout)}"
+    if thing.kind == "module":
+        return f"{text}  {paint(thing.content[:12], 'dim', sys.stdout)}"
+    where = f"run {thing.run[:8]}" if thing.run else ""
+    return f"{text}  {where} of {safe(thing.pipeline or '?')}" + (f" at {thing.commit[:12]}" if thing.commit else "")
+
+
+def _as_data(thing: Thing) -> dict[str, Any]:
+    return dict(thing._asdict())
+
+
+command.add_command(up)
+command.add_command(down)
+command.add_command(show)

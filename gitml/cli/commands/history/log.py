@@ -1,0 +1,88 @@
+"""`gitml log`."""
+
+from __future__ import annotations
+
+import click
+
+from gitml.cli.pipeline_arguments import recover_killed, there_option
+from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.text.format import ago, columns
+from gitml.cli.text.terminal import safe
+from gitml.submission.lookup import reached
+
+
+@verb("log", json=True, reaches=WHEN_TOLD)
+@click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
+@click.option(
+    "--status",
+    type=click.Choice(["succeeded", "failed", "cancelled", "running", "submitted"]),
+    help="Only runs that ended so.",
+)
+@click.option("--commit", metavar="REV", help="Only runs of this commit, or of uncommitted work on it.")
+@click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
+@click.option("--since", metavar="DATE", help="Only runs since: 2026-07-01, 3d, 12h, 2w.")
+@click.option("--tag", metavar="TAG", help="Only runs with this tag.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10**9), default=20, metavar="N", help="At most N runs; default 20."
+)
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@there_option
+@click.option("--metrics", metavar="A,B", help="Show these metrics as columns; a name may leave out the step.")
+def command(
+    session: Session,
+    pipeline: str | None,
+    experiment: str | None,
+    status: str | None,
+    commit: str | None,
+    branch: str | None,
+    since: str | None,
+    tag: str | None,
+    limit: int,
+    everything: bool,
+    on: str | None,
+    metrics: str | None,
+) -> int:
+    """List runs, newest first. A star behind the commit says that there were uncommitted changes on it."""
+    from gitml.cli.text.runs import row_as_json, table
+    from gitml.history.run_list import Wanted, list_runs, metric_columns
+
+    ws = session.ws
+    if on is not None:
+        return _submitted(session, on, None if everything else limit)
+    recover_killed(ws)
+    wanted = Wanted(pipeline, experiment, status, commit, branch, since, tag)
+    rows, more = list_runs(ws, wanted, None if everything else limit)
+    if session.json:
+        session.show_json([row_as_json(row) for row in rows])
+        return 0
+    if not rows:
+        session.note("no runs" + (" that match" if any(value is not None for value in wanted) else " yet: gitml run"))
+        return 0
+    names, rows = metric_columns(rows, [name for name in (metrics or "").split(",") if name])
+    session.show(*table(rows, names, ws.now()))
+    if more:
+        session.note("older runs are left out: -n N shows more, --all all")
+    return 0
+
+
+def _submitted(session: Session, on: str, limit: int | None) -> int:
+    """The runs that were submitted to a cluster and are still known there."""
+    from gitml.submission.submit import submissions_on
+
+    with reached(session.ws, on) as (_, jobs):
+        found = submissions_on(jobs, on)[:limit]
+    if session.json:
+        session.show_json([{**submission._asdict(), "state": state} for submission, state in found])
+        return 0
+    if not found:
+        session.note(f"no submitted runs are on {safe(on)}")
+        return 0
+    now = session.ws.now()
+    rows = [["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "BY"]]
+    for one, state in found:
+        rows.append(
+            [one.run[:8], state, safe(one.pipeline), safe(one.commit[:8]), ago(one.submitted, now), safe(one.by)]
+        )
+    session.show(*columns(rows))
+    return 0

@@ -1,0 +1,94 @@
+"""`gitml ui`: the only command that starts the screens of `gitml.tui`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import click
+
+from gitml.cli.session import Session, verb
+from gitml.errors import InputError
+
+_SIZE = re.compile(r"(\d{2,4})x(\d{1,4})\Z")
+
+
+@verb("ui")
+@click.argument("words", metavar="[SCREEN] [WHAT]...", nargs=-1)
+@click.option("--theme", type=click.Choice(["dark", "light"]), help="Colours; they are remembered.")
+@click.option("--web", is_flag=True, help="Show it in a browser on this machine, behind a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="With --web; default: a free one.")
+@click.option("--screenshot", metavar="FILE", help="Write a picture of SCREEN as SVG and end.")
+@click.option("--size", default="120x36", metavar="WxH", help="Columns and rows of the picture; default 120x36.")
+@click.option("--press", metavar="KEY", multiple=True, help="Press a key before the picture is taken; may be repeated.")
+def command(
+    session: Session,
+    words: tuple[str, ...],
+    theme: str | None,
+    web: bool,
+    port: int,
+    screenshot: str | None,
+    size: str,
+    press: tuple[str, ...],
+) -> int:
+    """Look around in the terminal: runs as they go on, what they were made of, how they differ; start, cancel, run again.
+
+    SCREEN is where to begin: runs [FILTER], run [RUN [STEP]], compare [A..B], time [REV [PIPELINE]], lineage [up|down]
+    [THING], artifacts [FILTER], modules [NAME[@VERSION]]. Without it, where you were last. `?` there tells the keys.
+    """
+    if screenshot is not None:
+        measured = _SIZE.match(size)
+        if measured is None:
+            raise InputError(f"not a size: {size[:20]!r}", where="--size", hint="write columns x rows, as 120x36")
+        return _screenshot(session, words, screenshot, (int(measured[1]), int(measured[2])), theme, press)
+    if press:
+        raise InputError("keys are pressed for a picture only", where="--press", hint="--screenshot FILE")
+    if web:
+        return _web(session, words, theme, port)
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if not all(stream.isatty() for stream in streams) and "TEXTUAL_DRIVER" not in os.environ:
+        raise InputError(
+            "this is no terminal", where="ui", hint="--web shows it in a browser, --screenshot as a picture"
+        )
+    from gitml.tui.open_with import first_of
+    from gitml.tui.start import show
+
+    first = first_of(lambda: session.ws, words) if words else None
+    session.close()
+    return show(os.getcwd(), os.environ, first, theme and f"gitml-{theme}")
+
+
+def _screenshot(
+    session: Session,
+    words: tuple[str, ...],
+    file: str,
+    size: tuple[int, int],
+    theme: str | None,
+    press: tuple[str, ...],
+) -> int:
+    from gitml.tui.open_with import first_of
+    from gitml.tui.start import picture
+
+    first = first_of(lambda: session.ws, words or ("runs",))
+    session.close()
+    svg = picture(os.getcwd(), os.environ, first, size, f"gitml-{theme or 'dark'}", press)
+    with open(file, "w", encoding="utf-8") as out:
+        out.write(svg)
+    session.note(f"wrote {file}")
+    return 0
+
+
+def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int) -> int:
+    from gitml.tui.open_with import first_of
+    from gitml.tui.web import Web
+
+    if words:
+        first_of(lambda: session.ws, words)  # a mistake is told here, not in the browser
+    session.close()
+    server = Web([*(["--theme", theme] if theme else []), "--", *words], port)
+    session.show(server.address)
+    sys.stdout.flush()
+    session.note("open this address in a browser; Ctrl-C ends it")
+    server.serve()
+    return 0

@@ -1,0 +1,1 @@
+"""`gitml hooks`, and gitml's part of each hook."""

@@ -1,0 +1,179 @@
+"""`gitml hooks`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli.commands.hooks.run import run
+from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.text.format import columns, count
+from gitml.cli.text.terminal import safe
+from gitml.errors import InputError
+
+if TYPE_CHECKING:
+    from gitml.git.command import Location
+    from gitml.git.hooks.install import Hook
+    from gitml.git.hooks.script import Interpreter
+
+_STATES = {
+    "installed": "installed",
+    "outdated": "written by another gitml: gitml hooks install",
+    "called": "called by the script that is there",
+    "aside": "put aside by another tool, so it does not run",
+    "absent": "not installed",
+}
+
+
+@subgroup("hooks", default="status")
+def command() -> None:
+    """Let Git call gitml: check commits, say what is cached, send runs along with a push, run what is received."""
+
+
+@verb("install", json=True)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--redirect",
+    is_flag=True,
+    help="Where core.hooksPath leads elsewhere: a folder of this repository's own, whose hooks run those.",
+)
+@click.option(
+    "--branch",
+    "branches",
+    metavar="GLOB",
+    multiple=True,
+    help="post-receive: run what is pushed to these branches; default: the one HEAD names.",
+)
+@click.option(
+    "--pipeline",
+    "pipelines",
+    metavar="GLOB",
+    multiple=True,
+    help="post-receive: run only these pipelines; default: all.",
+)
+def install(
+    session: Session, names: tuple[str, ...], redirect: bool, branches: tuple[str, ...], pipelines: tuple[str, ...]
+) -> int:
+    """Install hooks: pre-commit, post-checkout, post-merge and pre-push, or those named; post-receive in a bare repository.
+
+    A hook that is there runs first, and comes back with uninstall. Tracked files and folders that other repositories use
+    are never touched.
+    """
+    from gitml.git.hooks import install as hooks
+    from gitml.git.hooks.receive_settings import Allowed, problem_with_pattern, read_allowed, write_allowed
+    from gitml.git.revisions import branch_name
+
+    location = session.ws.location
+    if (branches or pipelines) and not location.bare:
+        raise InputError("--branch and --pipeline go with post-receive, in a bare repository")
+    bad = problem_with_pattern([*branches, *pipelines])
+    if bad is not None:
+        raise InputError(f"not a pattern of names: {bad[:60]!r}")
+    wanted = names or (hooks.SERVER if location.bare else hooks.CLIENT)
+    done = hooks.install(location, wanted, this_gitml(), redirected=redirect)
+    allowed = read_allowed(location) if location.bare else Allowed()
+    if location.bare:
+        on = branches or allowed.branches or tuple(filter(None, [branch_name(location)]))
+        allowed = Allowed(on, pipelines or allowed.pipelines)
+        write_allowed(location, allowed)
+    if session.json:
+        session.show_json([{**hook._asdict(), "done": what} for hook, what in done])
+        return 0
+    for hook, what in done:
+        then = f"  (runs {_short(location, hook.before)} first)" if hook.before else ""
+        session.show(f"{what:<9} {hook.name}{then}")
+    if location.bare:
+        session.note(_what_runs(allowed))
+    return 0
+
+
+@verb("uninstall", json=True)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+def uninstall(session: Session, names: tuple[str, ...]) -> int:
+    """Take gitml's hooks away, all or those named; what was there before them is put back, byte for byte."""
+    from gitml.git.hooks import install as hooks
+    from gitml.git.hooks.receive_settings import forget_allowed
+    from gitml.git.hooks.script import HOOKS
+
+    location = session.ws.location
+    gone = hooks.uninstall(location, names or HOOKS)
+    if location.bare and (not names or "post-receive" in names):
+        forget_allowed(location)
+    if session.json:
+        session.show_json([hook._asdict() for hook in gone])
+        return 0
+    for hook in gone:
+        session.show(f"removed   {hook.name}" + ("  (what was there before is back)" if hook.before else ""))
+    if not gone:
+        session.note("no hook of gitml is installed here")
+    return 0
+
+
+@verb("status", json=True)
+def status(session: Session) -> int:
+    """Show which hooks are installed, what runs before them, and in a bare repository what is run and what waits."""
+    from gitml.git.hooks import install as hooks
+    from gitml.git.hooks.location import find_place
+    from gitml.git.hooks.receive_settings import read_allowed
+    from gitml.hooks.receive_queue import queued
+
+    location = session.ws.location
+    found = hooks.hooks_of(location, this_gitml())
+    allowed = read_allowed(location)
+    waiting = queued(session.ws) if location.bare else []
+    if session.json:
+        data = {"folder": find_place(location).folder, "hooks": [hook._asdict() for hook in found]}
+        if location.bare:
+            data |= {**allowed._asdict(), "queue": [job._asdict() for job in waiting]}
+        session.show_json(data)
+        return 0
+    session.show(*columns([[hook.name, _told(location, hook)] for hook in found]))
+    if location.bare and any(hook.state != "absent" for hook in found):
+        session.show(_what_runs(allowed))
+        for job in waiting:
+            session.show(
+                f"waiting or running  {job.run[:8]} {safe(job.pipeline)} at {job.commit[:8]} of {safe(job.branch)}"
+            )
+    if os.environ.get("GITML_HOOKS") == "0":
+        session.note("GITML_HOOKS is 0: the hooks do nothing")
+    return 0
+
+
+for _inner in (install, uninstall, status, run):
+    command.add_command(_inner)
+
+
+def this_gitml() -> Interpreter:
+    """How the gitml that runs now is started from anywhere."""
+    import gitml
+    from gitml.git.hooks.script import Interpreter
+
+    return Interpreter(sys.executable, os.path.join(os.path.dirname(os.path.abspath(gitml.__file__)), "__main__.py"))
+
+
+def _told(location: Location, hook: Hook) -> str:
+    first = (
+        f", after {_short(location, hook.before)}" if hook.before and hook.state in ("installed", "outdated") else ""
+    )
+    where = f" ({_short(location, hook.path)})" if hook.state in ("called", "aside") else ""
+    return _STATES[hook.state] + first + where
+
+
+def _what_runs(allowed: object) -> str:
+    from gitml.git.hooks.receive_settings import Allowed
+
+    assert isinstance(allowed, Allowed)
+    if not allowed.branches:
+        return "no branch is run: gitml hooks install --branch NAME"
+    pipelines = "every pipeline" if allowed.pipelines == ("*",) else count(len(allowed.pipelines), "pipeline")
+    if allowed.pipelines != ("*",):
+        pipelines = "pipelines " + ", ".join(map(safe, allowed.pipelines))
+    return f"runs {pipelines} of what is pushed to {', '.join(map(safe, allowed.branches))}"
+
+
+def _short(location: Location, path: str) -> str:
+    shown = os.path.relpath(path, location.folder)
+    return safe(path if shown.startswith("..") else shown)

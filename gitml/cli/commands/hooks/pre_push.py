@@ -1,0 +1,104 @@
+"""gitml's part of pre-push: the gate, and what goes along."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gitml.cli.commands.hooks.output import say, told_by_git
+from gitml.cli.errors import DONE, FAILED, translate
+from gitml.cli.session import Session
+from gitml.cli.text.terminal import safe
+from gitml.errors import GitmlError
+
+if TYPE_CHECKING:
+    from gitml.hooks.pushed_refs import Update
+
+
+def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
+    from gitml.hooks.gate import is_gated, unproven
+    from gitml.hooks.pushed_refs import updates_of_framework, updates_to_send
+
+    remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
+    updates = updates_of_framework(session.ws, os.environ)
+    if updates is None:
+        updates = updates_to_send(told_by_git("pre-push"))
+    if not updates:
+        return DONE
+    found = list(unproven(session.ws, updates, remote))
+    if session.json:
+        session.show_json([{**item._asdict(), "command": item.command} for item in found])
+    for item in found if not session.json else ():
+        step = f", step {safe(item.step)}" if item.step else ""
+        say(f"{item.commit[:12]} has not run: {safe(item.pipeline)}{step} ({safe(item.reason)}): {safe(item.command)}")
+    if found:
+        say("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
+        return FAILED
+    if session.json or _is_dry_run(os.environ):
+        return DONE
+    try:
+        _send_along(session, updates, remote)
+    except GitmlError as error:
+        told = translate(error)
+        say(
+            safe(
+                f"the runs of these commits don't go along: {told.message}" + (f" ({told.where})" if told.where else "")
+            )
+        )
+        if is_gated(session.ws, updates):
+            say("this project's gate refuses commits without them (git push --no-verify leaves it out)")
+            return FAILED
+        say("gitml push sends them later")
+    return DONE
+
+
+def _send_along(session: Session, updates: Sequence[Update], remote: str) -> None:
+    """Sends artifacts and then the records that tell of them, whatever of both the project sends; says what went."""
+    from gitml.hooks.push_contents import goes_along, has_all_records, has_remote_store, runs_pushed
+
+    ws = session.ws
+    along = goes_along(ws, updates, remote)
+    if "artifacts" in along and has_remote_store(ws):
+        from gitml.cli.transfers import push_artifacts, sent_lines
+        from gitml.transfer.run_selector import Choice
+
+        runs = runs_pushed(ws, updates, remote)
+        if runs is None or runs:
+            session.reach()
+            ws.consent.ask = None  # Git's push is under way: who did not say yes before is not asked in it
+            sent = push_artifacts(session, Choice(runs or ()), trusting=True)
+            for line in sent_lines([one for one in sent if one.sent or one.refused]):
+                say(line)
+    if "records" in along and not has_all_records(ws, remote):
+        from gitml.cli.commands.share.report import sentence
+        from gitml.transfer.records import push
+
+        moved = push(ws, remote)
+        if moved.runs_sent or moved.events_sent or moved.runs_received or moved.events_received:
+            say(sentence(moved))
+        if moved.runs_sent:
+            from gitml.cli.transfers import stays_lines
+            from gitml.transfer.unshared_artifacts import staying
+
+            for line in stays_lines(session, staying(ws)):
+                say(line)
+        for refused in moved.refused:
+            say(safe(f"a record is refused: {refused.why} ({refused.path})"))
+        for withdrawn in moved.withdrawn:
+            say(safe(f"your {withdrawn.event} of {withdrawn.module} is withdrawn: {withdrawn.why}"))
+
+
+def _is_dry_run(environ: Mapping[str, str]) -> bool:
+    """Whether the push that calls is ``git push --dry-run``, which Git tells its hook nothing of."""
+    try:
+        with open(f"/proc/{int(environ['GITML_PUSHED_BY'])}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except (KeyError, ValueError, OSError):
+        return False
+    for word in words[1 : words.index(b"--") if b"--" in words else None]:
+        if len(word) > 3 and b"--dry-run".startswith(word):
+            return True
+        if word[:1] == b"-" and word[1:2] != b"-" and b"n" in word.partition(b"o")[0]:
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""Commands that clean and check what is stored."""

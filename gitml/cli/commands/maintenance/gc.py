@@ -1,0 +1,111 @@
+"""`gitml gc`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.text.format import count, size
+from gitml.cli.text.terminal import safe
+from gitml.errors import InputError
+
+if TYPE_CHECKING:
+    from gitml.maintenance.gc import KeepPolicy
+
+
+@verb("gc", json=True, reaches=WHEN_TOLD)
+@click.option("-n", "--dry-run", is_flag=True, help="Tell what would go, and remove nothing.")
+@click.option(
+    "--keep-last", type=click.IntRange(0), metavar="N", help="Keep the outputs of the newest N runs of each pipeline."
+)
+@click.option("--keep-since", metavar="DATE", help="Keep the outputs of runs since: 2026-07-01, 30d, 8w.")
+@click.option(
+    "--keep-outputs",
+    "outputs",
+    metavar="GLOB",
+    multiple=True,
+    help="Keep outputs that match STEP.PORT; may be repeated.",
+)
+@click.option("--keep-failed", metavar="TIME", help="Keep what failed steps left this long; default 14d, 0 for none.")
+@click.option("--remote", metavar="NAME", help="Remove from this remote store instead of the one here.")
+@click.option(
+    "--grace", metavar="TIME", help="With --remote: how long something must be unneeded before it goes; default 14d."
+)
+def command(
+    session: Session,
+    dry_run: bool,
+    keep_last: int | None,
+    keep_since: str | None,
+    outputs: tuple[str, ...],
+    keep_failed: str | None,
+    remote: str | None,
+    grace: str | None,
+) -> int:
+    """Remove from the store what no kept run needs.
+
+    Without a policy everything that a recorded run names is kept. Runs of commits that a branch or tag names, and runs
+    with the tag `pinned`, always keep their outputs; the records of runs are never removed. What failed and cancelled
+    steps left of their outputs stays 14 days.
+
+    With --remote the same of a remote store, by everyone's records, which are fetched first. What is unneeded is marked
+    there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
+    """
+    from gitml.engine.journal import partial_outputs
+    from gitml.history.time_arguments import moment_of
+    from gitml.maintenance.gc import KeepPolicy, collect
+
+    since = moment_of(keep_since, session.ws.now()) if keep_since is not None else None
+    stays = partial_outputs.STAYS if keep_failed is None else _seconds(session, keep_failed, "--keep-failed")
+    policy = KeepPolicy(keep_last, since, outputs, stays)
+    if remote is not None:
+        session.reach()
+        return _collect_remote(session, remote, policy, grace, dry_run)
+    if grace is not None:
+        raise InputError("--grace goes with --remote")
+    runs = len(partial_outputs.over(session.ws, stays))
+    swept = collect(session.ws, policy, dry_run)
+    if session.json:
+        session.show_json({"dry_run": dry_run, **swept._asdict(), "failed_runs": runs})
+        return 0
+    done = "would remove" if dry_run else "removed"
+    session.show(f"{done} {count(swept.objects, 'object')}, {size(swept.bytes)}")
+    if runs:
+        session.show(f"{done} what steps of {count(runs, 'failed run')} left of their outputs")
+    if swept.temporaries:
+        session.show(f"{done} {count(swept.temporaries, 'temporary file')}, {size(swept.temporary_bytes)}")
+    session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
+    return 0
+
+
+def _seconds(session: Session, text: str, option: str) -> float:
+    """A time such as 14d, 12h or 0."""
+    from gitml.history.time_arguments import moment_of
+
+    now = session.ws.now()
+    try:
+        seconds = 0.0 if text == "0" else now - moment_of(text, now)
+    except InputError:
+        seconds = -1.0
+    if seconds < 0:
+        raise InputError(f"not a time such as 14d or 12h: {text[:40]!r}", where=option)
+    return seconds
+
+
+def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str | None, dry_run: bool) -> int:
+    from gitml.maintenance.remote_gc import GRACE, collect_remote
+
+    seconds = GRACE if grace is None else _seconds(session, grace, "--grace")
+    swept = collect_remote(session.ws, name, policy, grace=seconds, dry_run=dry_run)
+    if session.json:
+        session.show_json({"dry_run": dry_run, "remote": name, **swept._asdict()})
+        return 0
+    done = "would remove" if dry_run else "removed"
+    session.show(f"{done} {count(swept.deleted, 'object')}, {size(swept.deleted_bytes)}, from {safe(name)}")
+    if swept.doomed:
+        told = "would be marked" if dry_run else "are marked"
+        what = f"{count(swept.doomed, 'object')}, {size(swept.doomed_bytes)}"
+        session.show(f"{what}, {told}: they go when gc is run again after the grace and nothing needs them")
+    session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
+    return 0

@@ -1,0 +1,1 @@
+"""`gitml module` and its commands."""

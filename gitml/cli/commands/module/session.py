@@ -1,0 +1,88 @@
+"""What the commands about modules share: the registries opened without the rest of a workspace, and options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from gitml.errors import InputError
+
+if TYPE_CHECKING:
+    from gitml.cli.session import Session
+    from gitml.modules.registry_types import ModuleVersion, Registry
+    from gitml.modules.service import Modules
+
+Body = Callable[..., Any]
+
+as_of_option = click.option(
+    "--as-of",
+    metavar="DATE|REV",
+    help="As it was at the end of a date, at a time (UTC), or at a record of the registry.",
+)
+registry_option = click.option(
+    "--registry",
+    "registry_name",
+    metavar="NAME",
+    help="The registry of that name in gitml.yaml; default: the default one.",
+)
+
+
+class Named(NamedTuple):
+    """A module as an argument names it, in its registry."""
+
+    registry: Registry
+    prefix: str
+    name: str
+    requirement: str | None
+
+
+@contextmanager
+def opened(session: Session) -> Iterator[Modules]:
+    """The registries of the repository that the current folder lies in; repairs of them are told."""
+    from gitml.cli.text.terminal import safe
+    from gitml.consent.consent import Consent
+    from gitml.git.discover import discover
+    from gitml.git.integrity import durability
+    from gitml.modules.registry_places import registries_here
+    from gitml.modules.service import Modules
+
+    durability.listen(lambda text: session.warn(safe(text)))
+    location = discover(os.getcwd(), os.environ)
+    consent = Consent(location, os.environ)
+    session.prepare(consent)
+    modules = Modules(location, None, registries_here(location), consent)
+    try:
+        yield modules
+    finally:
+        modules.close()
+
+
+@contextmanager
+def named(session: Session, text: str) -> Iterator[Named]:
+    """The module that ``registry:name@requirement`` names."""
+    from gitml.modules.service import parse_ref
+
+    ref = parse_ref(text)
+    with opened(session) as modules:
+        prefix = f"{ref.registry}:" if ref.registry else ""
+        yield Named(modules.registry(ref.registry), prefix, ref.name, ref.requirement)
+
+
+def name_alone(of: Named) -> str:
+    """Its name, where no version may be named."""
+    if of.requirement is not None:
+        raise InputError("a version is named where none belongs", where=f"{of.name}@{of.requirement}")
+    return of.name
+
+
+def version_data(version: ModuleVersion) -> dict[str, Any]:
+    """A version as ``--json`` shows it in full."""
+    import json
+
+    data = version._asdict()
+    del data["interface_json"], data["module"]
+    return {**data, "interface": json.loads(version.interface_json)}

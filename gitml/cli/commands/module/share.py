@@ -1,0 +1,120 @@
+"""`gitml module pull`, `push`, `verify` and `rebuild`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli.commands.module.session import opened, registry_option
+from gitml.cli.session import ALWAYS, Session, verb
+from gitml.cli.text.format import count
+from gitml.cli.text.terminal import paint, safe
+from gitml.errors import InputError, IntegrityError, TrustError
+
+if TYPE_CHECKING:
+    from gitml.modules.registry_types import Shared
+
+remote_option = click.option(
+    "--remote",
+    default="origin",
+    metavar="NAME|URL",
+    help="The Git remote; default: origin, where a shared registry is.",
+)
+
+
+@verb("pull", json=True, reaches=ALWAYS)
+@remote_option
+@registry_option
+def pull(session: Session, remote: str, registry_name: str | None) -> int:
+    """Take in what others published. Own events that are nowhere else yet come after theirs."""
+    with opened(session) as modules:
+        modules.reach(registry_name)
+        return _tell(session, modules.registry(registry_name).pull(remote))
+
+
+@verb("push", json=True, reaches=ALWAYS)
+@remote_option
+@registry_option
+def push(session: Session, remote: str, registry_name: str | None) -> int:
+    """Send what was published here, after taking in what others published.
+
+    Of two different contents under one version the one that arrived first stays; the other is withdrawn here, and said.
+    """
+    with opened(session) as modules:
+        modules.reach(registry_name)
+        return _tell(session, modules.registry(registry_name).push(remote))
+
+
+def _tell(session: Session, shared: Shared) -> int:
+    withdrawn = [
+        {"module": w.event.module, "version": w.event.version, "event": w.event.kind, "why": w.why}
+        for w in shared.withdrawn
+    ]
+    if session.json:
+        session.show_json({"received": shared.received, "sent": shared.sent, "withdrawn": withdrawn})
+    else:
+        session.note(f"{count(shared.received, 'event')} received, {count(shared.sent, 'event')} sent")
+    if withdrawn:
+        first = shared.withdrawn[0]
+        what = f"{first.event.module} {first.event.version}" if first.event.version else first.event.module
+        more = f"; {count(len(withdrawn) - 1, 'other event')} withdrawn too" if len(withdrawn) > 1 else ""
+        raise InputError(
+            f"your {first.event.kind} of {what} is withdrawn: {first.why}{more}",
+            where="the registry",
+            hint="publish your content as another version",
+        )
+    return 0
+
+
+@verb("verify", json=True)
+@click.option("--require-signed", is_flag=True, help="Fail unless every record is signed by a known key.")
+@registry_option
+def verify(session: Session, require_signed: bool, registry_name: str | None) -> int:
+    """Check every event and every file of the registry, and tell which records are signed, and by whom."""
+    with opened(session) as modules:
+        found = modules.registry(registry_name).verify()
+    counts: dict[str, int] = {}
+    for record in found.records:
+        counts[record.state] = counts.get(record.state, 0) + 1
+    if session.json:
+        session.show_json(
+            {
+                "events": found.events,
+                "versions": found.versions,
+                "problems": list(found.problems),
+                "signatures": counts,
+                "records": [record._asdict() for record in found.records],
+            }
+        )
+    else:
+        session.show(f"{count(found.events, 'event')}, {count(found.versions, 'version')} checked")
+        session.show(*[f"  {count(number, 'record')} {state}" for state, number in counts.items()])
+        signers = sorted({record.signer for record in found.records if record.signer})
+        session.show(*[f"  signed by {safe(signer)}" for signer in signers])
+        session.show(*[f"{paint('bad', 'red', sys.stdout)} {safe(problem)}" for problem in found.problems])
+    if found.problems:
+        raise IntegrityError(
+            f"{count(len(found.problems), 'thing')} in the registry not as published", where=found.problems[0]
+        )
+    bad = [record for record in found.records if record.state == "bad signature"]
+    if bad:
+        raise TrustError(f"the record {bad[0].commit[:12]} has a bad signature: {bad[0].detail}")
+    missing = [record for record in found.records if record.state != "signed"]
+    if require_signed and missing:
+        raise TrustError(f"{count(len(missing), 'record')} not signed by a known key", where=missing[0].commit[:12])
+    return 0
+
+
+@verb("rebuild", json=True)
+@registry_option
+def rebuild(session: Session, registry_name: str | None) -> int:
+    """Make the registry's index anew from its log. Nothing is lost: the index holds nothing of its own."""
+    with opened(session) as modules:
+        events = modules.registry(registry_name).rebuild()
+    if session.json:
+        session.show_json({"events": events})
+    else:
+        session.note(f"made anew from {count(events, 'event')}")
+    return 0

@@ -1,0 +1,113 @@
+"""`gitml dag`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli.run_options import Wanted, wanted_options
+from gitml.cli.session import Session, verb
+from gitml.cli.text.terminal import safe, speaks_unicode, width
+
+if TYPE_CHECKING:
+    from gitml.core.model.graph import Graph
+
+Parents = dict[str, list[str]]
+_TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@verb("dag", json=True)
+@wanted_options
+@click.option("--expand", is_flag=True, help="Show each combination of a matrix, not each step as written.")
+@click.option("--tree", "as_tree", is_flag=True, help="Draw an indented tree, as is done for large graphs.")
+@click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
+@click.option("--dot", is_flag=True, help="Print a Graphviz file.")
+def command(
+    session: Session,
+    wanted: Wanted,
+    expand: bool,
+    as_tree: bool,
+    mermaid: bool,
+    dot: bool,
+) -> int:
+    """Draw the graph of a pipeline, or of the steps that are named and all they need.
+
+    Lines that longer ways make plain anyway are left out of the drawing; --mermaid, --dot and --json have every one.
+    """
+    asked = wanted.load(session.ws)
+    graph = asked.loaded.graph
+    names = graph.select(asked.wanted) if asked.wanted else list(graph.steps)
+    if session.json:
+        session.show_json(
+            {
+                "pipeline": graph.pipeline,
+                "steps": [{"name": name, "needs": list(graph.steps[name].parents)} for name in names],
+            }
+        )
+        return 0
+    parents, labels = _all(graph, names) if expand else _by_base(graph, names)
+    if mermaid:
+        session.show(*_mermaid(parents, labels))
+    elif dot:
+        session.show(*_dot(graph.pipeline, parents, labels))
+    else:
+        session.show(*_drawn(parents, labels, as_tree))
+    return 0
+
+
+def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
+    from gitml.core.text.graph_drawing import ascii_only, layered
+    from gitml.core.text.graph_outline import tree
+
+    room = width(sys.stdout)
+    lines = None if as_tree else layered(parents, labels, room)
+    lines = tree(parents, labels, room=room) if lines is None else lines
+    return lines if speaks_unicode(sys.stdout) else ascii_only(lines)
+
+
+def _all(graph: Graph, names: list[str]) -> tuple[Parents, dict[str, str]]:
+    return {name: list(graph.steps[name].parents) for name in names}, {name: safe(name) for name in names}
+
+
+def _by_base(graph: Graph, names: list[str]) -> tuple[Parents, dict[str, str]]:
+    """Steps as written: all combinations of a matrix are one."""
+    parents: Parents = {}
+    counts: dict[str, int] = {}
+    for name in names:
+        step = graph.steps[name]
+        known = parents.setdefault(step.base, [])
+        counts[step.base] = counts.get(step.base, 0) + 1
+        for parent in step.parents:
+            base = graph.steps[parent].base
+            if base not in known:
+                known.append(base)
+    labels = {base: safe(base) + (f" {_TIMES}{counts[base]}" if counts[base] > 1 else "") for base in parents}
+    return parents, labels
+
+
+def _mermaid(parents: Parents, labels: dict[str, str]) -> list[str]:
+    ids = {name: f"s{number}" for number, name in enumerate(parents)}
+    lines = ["flowchart TD"]
+    lines += [f'  {ids[name]}["{_entity(labels[name])}"]' for name in parents]
+    lines += [f"  {ids[parent]} --> {ids[name]}" for name, direct in parents.items() for parent in direct]
+    return lines
+
+
+def _entity(text: str) -> str:
+    """Mermaid reads some characters as its own: those are written as entities."""
+    return "".join(char if char.isalnum() or char in f" _-.,=[]{_TIMES}" else f"#{ord(char)};" for char in text)
+
+
+def _dot(pipeline: str, parents: Parents, labels: dict[str, str]) -> list[str]:
+    ids = {name: f"s{number}" for number, name in enumerate(parents)}
+    lines = [f"digraph {_quoted(safe(pipeline))} {{", "  node [shape=box, style=rounded];"]
+    lines += [f"  {ids[name]} [label={_quoted(labels[name])}];" for name in parents]
+    lines += [f"  {ids[parent]} -> {ids[name]};" for name, direct in parents.items() for parent in direct]
+    return [*lines, "}"]
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,71 @@
+"""`gitml reproduce`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gitml.cli.errors import DONE, FAILED
+from gitml.cli.pipeline_arguments import ask_person, recover_killed, secret_option
+from gitml.cli.session import ALWAYS, Session, verb
+from gitml.cli.text.terminal import paint, safe
+
+
+@verb("reproduce", json=True, reaches=ALWAYS)
+@click.argument("run", required=False, default="latest")
+@click.option("--allow-disabled", is_flag=True, help="Use modules that were disabled since; it is recorded.")
+@secret_option
+def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str, ...]) -> int:
+    """Run what RUN recorded again, every step in a clean sandbox, and compare output by output.
+
+    Exits with 0 when all is identical and with 1 where something differs; the verdict is recorded beside the run.
+    """
+    from gitml.analysis.reproduce import find_original, reproduce
+    from gitml.cli.interrupts import Stopping
+    from gitml.cli.reporters.choice import narrator_for
+    from gitml.engine.planning.load import Asking
+    from gitml.errors import InputError
+
+    recover_killed(session.ws)
+    found = find_original(session.ws, run)
+    if found.live is not None:
+        raise InputError(f"run {found.run.id[:8]} is still going on", hint=f"gitml logs {found.run.id[:8]} -f")
+    narrator = narrator_for(session)
+    with Stopping(quiet=session.quiet) as stopping:
+        try:
+            verdict = reproduce(
+                session.ws,
+                found.run,
+                narrator,
+                stopping.stop,
+                allow_disabled=allow_disabled,
+                asking=Asking(secrets, ask_person),
+            )
+        except InputError:
+            if stopping.stop.level:
+                return stopping.exit_code
+            raise
+        finally:
+            narrator.close()
+    if session.json:
+        session.show_json(
+            {
+                "run": verdict.run.id,
+                "original": verdict.original.id,
+                "identical": verdict.identical,
+                "differences": [item._asdict() for item in verdict.differences],
+                "notes": list(verdict.notes),
+            }
+        )
+        return DONE if verdict.identical else FAILED
+    for item in verdict.differences:
+        name = f"{item.step}.{item.port}" if item.port else item.step
+        place = f" {item.path}" if item.path else ""
+        session.show(f"{paint('differs', 'red', sys.stdout)}  {safe(name)}{safe(place)}  {safe(item.what)}")
+    for note in verdict.notes:
+        session.note(safe(note))
+    ids = f"run {verdict.run.id[:8]} gave" if verdict.identical else f"run {verdict.run.id[:8]} did not give"
+    word = paint("identical", "green", sys.stdout) if verdict.identical else paint("not identical", "red", sys.stdout)
+    session.show(f"{word}: {ids} the outputs of run {verdict.original.id[:8]}")
+    return DONE if verdict.identical else FAILED

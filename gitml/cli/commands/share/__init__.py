@@ -1,0 +1,1 @@
+"""Commands that share records and artifacts."""

@@ -1,0 +1,89 @@
+"""`gitml remotes`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from gitml.cli.errors import DONE
+from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.text.format import columns
+from gitml.cli.text.terminal import paint, safe
+from gitml.core.config.remotes import FROM
+from gitml.errors import GitmlError, RemoteError, TrustError
+
+_SHOWN = ("endpoint", "account", "remote", FROM)
+
+
+@verb("remotes", json=True, reaches=WHEN_TOLD)
+@click.option("--check", is_flag=True, help="Ask each whether it answers and lets us in.")
+def command(session: Session, check: bool) -> int:
+    """List the remote stores that `gitml.yaml` names, in the order in which they are asked.
+
+    With --check exits with 6 when one doesn't answer, with 7 when one may not be asked.
+    """
+    from gitml.transfer.remotes import Remotes
+
+    if check:
+        session.reach()
+    remotes = Remotes(session.ws)
+    told: list[dict[str, Any]] = []
+    try:
+        for spec in remotes.specs:
+            place = remotes.place(spec)
+            row: dict[str, Any] = {
+                "name": spec.name,
+                "url": spec.url,
+                "push": spec.push,
+                "place": spec.place,
+                "options": {word: value for word, value in spec.options.items() if word in _SHOWN},
+                "allowed": place is None or session.ws.consent.may_use(place),
+            }
+            if check:
+                row["problem"] = _problem(remotes, row)
+            told.append(row)
+    finally:
+        remotes.close()
+    bad = [row for row in told if row.get("problem")]
+    if session.json:
+        session.show_json(told)
+    elif not told:
+        session.note("gitml.yaml names no remote store; see docs/remotes.md")
+    else:
+        rows = [[safe(r["name"]), safe(r["place"]), _more(r)] for r in told]
+        lines = columns(rows)
+        for row, line in zip(told, lines, strict=True):
+            verdict = ""
+            if check:
+                wrong = row["problem"]
+                verdict = "  " + (paint(safe(wrong), "red", sys.stdout) if wrong else paint("ok", "green", sys.stdout))
+            session.show(line + verdict)
+    if any(row.get("denied") for row in told):
+        return TrustError.exit_code
+    return RemoteError.exit_code if bad else DONE
+
+
+def _more(row: dict[str, Any]) -> str:
+    """What is special about a remote."""
+    told = [f"{word} {safe(value)}" for word, value in row["options"].items()]
+    told += [] if row["push"] else ["push: false"]
+    told += [] if row["allowed"] else ["not allowed yet: gitml trust"]
+    return ", ".join(told)
+
+
+def _problem(remotes: Any, row: dict[str, Any]) -> str | None:
+    """Why a remote can't be used, None when it can."""
+    from gitml.core.config.remotes import Stored
+    from gitml.core.model.digest import digest_of
+
+    spec = remotes.named([row["name"]])[0]
+    try:
+        remote = remotes.open(spec)
+        row["place"] = remote.place
+        remote.present([Stored(digest_of(b""), 0)])
+    except GitmlError as error:
+        row["denied"] = isinstance(error, TrustError) and not row["allowed"]
+        return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
+    return None

@@ -1,0 +1,44 @@
+"""The program of a submitted run's job: ``python -m gitml.cli.job_main`` in the folder of its bundle.
+
+Its output is read by gitml alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from gitml.cli.errors import DONE, FAILED, as_data, translate
+from gitml.cli.interrupts import Stopping
+from gitml.submission.event_stream import Ended, Saying, as_lines
+
+
+def main() -> int:
+    """Performs the parcel in the current folder; how it ended."""
+    from gitml.submission.job_main import perform_parcel
+
+    writing = threading.Lock()
+
+    def say(saying: Saying) -> None:
+        with writing:
+            sys.stdout.write("".join([f"{line}\n" for line in as_lines(saying)]))
+            sys.stdout.flush()
+
+    with Stopping(quiet=True) as stopping:
+        try:
+            run = perform_parcel(os.getcwd(), dict(os.environ), say, stopping.stop)
+        except BaseException as error:
+            told = translate(error)
+            say(Ended(told.exit_code, as_data(told)))
+            return told.exit_code
+    code = {"succeeded": DONE, "cancelled": stopping.exit_code}.get(run.status, FAILED)
+    say(Ended(code, None))
+    return code
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a transfer that is not needed any more may be under way in a thread

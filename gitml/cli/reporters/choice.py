@@ -1,0 +1,86 @@
+"""Chooses how a run is told: not at all, as lines, or as a picture."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from gitml.cli.session import Session
+from gitml.cli.text.terminal import is_terminal
+
+if TYPE_CHECKING:
+    from gitml.core.model.events import Event
+    from gitml.core.records.record import Run, StepRun
+
+_LAST = 20  # lines of a failed step's log that are shown
+
+
+class Narrator(Protocol):
+    """Takes the events of a run."""
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+
+    def close(self) -> None:
+        """Leaves the terminal in order, however the run ended."""
+
+
+class Silent:
+    """With ``--json``: the result says everything, and stderr is for errors in JSON."""
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ErrorsOnly:
+    """With ``-q``: tells the failed steps and nothing else."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.run: Run | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+        if type(event).__name__ == "RunStarted":
+            self.run = event.run  # type: ignore[union-attr]
+        if type(event).__name__ == "StepFinished" and event.step.outcome == "failed":  # type: ignore[union-attr]
+            from gitml.cli.reporters.plain import failure_lines, left_lines
+
+            step = event.step  # type: ignore[union-attr]
+            lines = failure_lines(None, step, _last_lines(self.session, step)) + left_lines(self.run, step)
+            sys.stderr.write("".join([f"{line}\n" for line in lines]))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def narrator_for(session: Session) -> Narrator:
+    """The Narrator for this session."""
+    if session.json:
+        return Silent()
+    if session.quiet:
+        return ErrorsOnly(session)
+
+    def last(step: StepRun) -> list[str]:
+        return _last_lines(session, step)
+
+    if is_terminal(sys.stderr):
+        from gitml.cli.reporters.live import LiveNarrator
+
+        return LiveNarrator(last)
+    from gitml.cli.reporters.plain import PlainNarrator
+
+    return PlainNarrator(last)
+
+
+def _last_lines(session: Session, step: StepRun) -> list[str]:
+    from gitml.errors import GitmlError
+    from gitml.history.logs import lines_at_end
+
+    try:
+        return lines_at_end(session.ws, step, _LAST)
+    except GitmlError:
+        return []  # the failure itself is what counts

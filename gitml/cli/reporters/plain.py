@@ -1,0 +1,169 @@
+"""A run as lines: one an event, for logs and files; and the lines that any way of telling a run ends with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from gitml.cli.reporters.board import Board, waiting_for
+from gitml.cli.reporters.partial_outputs import how_to_have
+from gitml.cli.text.format import count, duration, number, size
+from gitml.cli.text.terminal import paint, safe, safe_line, speaks_unicode
+from gitml.core.model.events import (
+    Event,
+    Note,
+    RunFinished,
+    StepFetches,
+    StepFinished,
+    StepPrepares,
+    StepRetried,
+    StepStarted,
+    StepWaits,
+)
+from gitml.core.records.record import Run, StepRun
+
+WORDS = {"executed": "done", "reused": "reuse", "failed": "failed", "skipped": "skip", "cancelled": "cancel"}
+COLOURS = {"executed": "green", "reused": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "yellow"}
+_SIGNS = {
+    "executed": "✓", "reused": "=", "failed": "✗", "skipped": "-", "cancelled": "-", "running": "▶", "waiting": "·",
+    "elsewhere": "…", "fetching": "↓",
+}  # fmt: skip
+_PLAIN_SIGNS = {
+    **_SIGNS,
+    "executed": "+",
+    "failed": "x",
+    "running": ">",
+    "waiting": ".",
+    "elsewhere": "~",
+    "fetching": "v",
+}
+_HELD = 64  # lines held back at most, so that a thousand reused steps are not a thousand writes
+
+LastLines = Callable[[StepRun], list[str]]
+
+
+def sign(state: str) -> str:
+    """The sign of a state: told by shape as well as by colour."""
+    return (_SIGNS if speaks_unicode(sys.stderr) else _PLAIN_SIGNS)[state]
+
+
+class PlainNarrator:
+    """Tells events as lines on stderr. `last_lines` gives the end of a failed step's log."""
+
+    def __init__(self, last_lines: LastLines) -> None:
+        self.board = Board()
+        self.last_lines = last_lines
+        self.held: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        """Tells one event."""
+        import time
+
+        self.board.take(event, time.time())
+        lines = self._lines(event)
+        self.held += lines
+        urgent = (
+            isinstance(event, (StepStarted, StepPrepares, StepWaits, StepFetches, RunFinished))
+            or len(self.held) >= _HELD
+        )
+        if lines and (urgent or self.board.active):
+            self.close()
+
+    def close(self) -> None:
+        """Writes what is held back."""
+        if self.held:
+            sys.stderr.write("\n".join(self.held) + "\n")
+            sys.stderr.flush()
+            self.held = []
+
+    def _lines(self, event: Event) -> list[str]:
+        if isinstance(event, StepStarted):
+            again = f" (attempt {event.number})" if event.number > 1 else ""
+            return [_line("run", "blue", event.name, safe(event.reason) + again)]
+        if isinstance(event, StepWaits):
+            return [_line("wait", "yellow", event.name, waiting_for(event.twin))]
+        if isinstance(event, StepFetches):
+            return [_line("fetch", "blue", event.name, f"its inputs, {size(event.size)}")]
+        if isinstance(event, StepPrepares):
+            return [_line("wait", "yellow", event.name, safe(event.what))]
+        if isinstance(event, StepRetried):
+            return [_line("retry", "yellow", event.name, safe(event.error))]
+        if isinstance(event, Note):
+            return note_lines(event)
+        if isinstance(event, StepFinished):
+            return self._outcome(event.step)
+        if isinstance(event, RunFinished):
+            return closing_lines(event.run)
+        return []
+
+    def _outcome(self, step: StepRun) -> list[str]:
+        if step.outcome == "failed":
+            return failure_lines(self.board.run, step, self.last_lines(step))
+        told = [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, account_of(step))]
+        return [*told, *left_lines(self.board.run, step)]
+
+
+def account_of(step: StepRun) -> str:
+    """How long a step took, or why it has its outcome."""
+    if step.outcome == "executed":
+        return duration(step.seconds)
+    if step.outcome == "cancelled" and step.attempts:
+        return f"ended after {duration(step.seconds)}"
+    return safe(step.reason)
+
+
+def _line(word: str, colour: str, name: str, what: str) -> str:
+    return f"{paint(f'{word:<6}', colour, sys.stderr)} {safe(name)}  {what}".rstrip()
+
+
+def note_lines(event: Note) -> list[str]:
+    """A note or warning."""
+    colour = "yellow" if event.level == "warning" else "dim"
+    return [f"{paint(event.level, colour, sys.stderr)}: {safe(event.text)}"]
+
+
+def failure_lines(run: Run | None, step: StepRun, last: list[str]) -> list[str]:
+    """Why a step failed, the end of its log, and how to see all of it."""
+    lines = [_line("failed", "red", step.name, safe(step.error or step.reason))]
+    if last:
+        lines += [f"  {paint('|', 'red', sys.stderr)} {safe_line(line)}" for line in last]
+    if run is not None and any(attempt.log is not None and attempt.log.written for attempt in step.attempts):
+        import shlex
+
+        lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(shlex.quote(step.name))}")
+    return lines + left_lines(run, step)
+
+
+def left_lines(run: Run | None, step: StepRun) -> list[str]:
+    """How to have what a step left that did not succeed."""
+    if run is None or step.outcome not in ("failed", "cancelled") or not step.partial():
+        return []
+    return [f"  {how_to_have(run, step)}"]
+
+
+def closing_lines(run: Run) -> list[str]:
+    """The metrics of a run and its summary."""
+    lines = []
+    metrics = run.metrics()
+    if metrics and run.status == "succeeded":
+        shown = [f"{safe(name)} {number(value)}" for name, value in list(metrics.items())[:6]]
+        more = f" and {len(metrics) - 6} more" if len(metrics) > 6 else ""
+        lines.append(f"{paint('result', 'bold', sys.stderr)} {', '.join(shown)}{more}")
+    lines.append(summary(run))
+    return lines
+
+
+def summary(run: Run) -> str:
+    """``run 1a2b3c4d succeeded: 2 executed, 3 reused (saved 12.1s) in 1.4s``."""
+    counts: dict[str, int] = {}
+    for step in run.steps:
+        counts[step.outcome] = counts.get(step.outcome, 0) + 1
+    saved = sum(step.saved.wall for step in run.steps if step.outcome == "reused" and step.saved is not None)
+    told = []
+    for outcome in ("executed", "reused", "failed", "skipped", "cancelled"):
+        if counts.get(outcome):
+            extra = f" (saved {duration(saved)})" if outcome == "reused" and saved >= 0.05 else ""
+            told.append(f"{counts[outcome]:,} {outcome}{extra}")
+    colour = {"succeeded": "green", "failed": "red"}.get(run.status, "yellow")
+    status = paint(run.status, colour, sys.stderr)
+    return f"run {run.id[:8]} {status}: {', '.join(told) or count(0, 'step')} in {duration(run.seconds)}"

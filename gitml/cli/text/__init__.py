@@ -1,0 +1,1 @@
+"""Values, plans and runs as text for the terminal."""

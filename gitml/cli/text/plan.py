@@ -1,0 +1,78 @@
+"""A plan as text and as JSON: for `plan` and `run -n`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gitml.cli.pipeline_arguments import Asked, commit_of
+from gitml.cli.session import Session
+from gitml.cli.text.format import cells
+from gitml.cli.text.terminal import paint, safe
+
+if TYPE_CHECKING:
+    from gitml.core.model.graph import GraphStep
+    from gitml.core.planner.plan import Plan
+
+_NONE: Mapping[str, GraphStep] = {}
+_COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "red"}
+
+
+def show_plan(
+    session: Session, asked: Asked, *, force: bool = False, reuse: bool = True, on: str | None = None
+) -> Plan:
+    """Plans and shows it; nothing is performed or written down."""
+    from gitml.engine.planning.planner import make_plan, policy_for
+
+    loaded, wanted = asked
+    policy = policy_for(loaded, wanted, force=force, reuse=reuse)
+    plan = make_plan(session.ws, loaded, wanted, policy, on)
+    commit, dirty = commit_of(loaded)
+    if not session.json:
+        for warning in plan.warnings:
+            session.warn(safe(warning))
+    if session.json:
+        session.show_json(
+            {
+                "pipeline": loaded.graph.pipeline,
+                "commit": commit,
+                "dirty": dirty,
+                "steps": [
+                    {"name": name, "decision": decision.kind, "reason": decision.reason, "hint": decision.hint}
+                    for name, decision in plan.decisions.items()
+                ],
+            }
+        )
+        return plan
+    session.show(*plan_lines(plan, loaded.graph.steps if session.verbose else {}))
+    session.note(_summary(plan, commit, dirty))
+    return plan
+
+
+def plan_lines(plan: Plan, steps: Mapping[str, GraphStep] = _NONE) -> Sequence[str]:
+    """One line a step; of those in `steps` also what is code of it, and why, where that is known."""
+    names = {name: safe(name) for name in plan.decisions}
+    wide = min(max(map(cells, names.values()), default=0), 40)
+    lines = []
+    for name, decision in plan.decisions.items():
+        word = paint(f"{decision.kind:<7}", _COLOURS[decision.kind], sys.stdout)
+        room = " " * max(0, wide - cells(names[name]))
+        hint = f" ({safe(decision.hint)})" if decision.hint else ""
+        lines.append(f"{word}  {names[name]}{room}  {safe(decision.reason)}{hint}")
+        if name in steps and decision.action is not None and steps[name].module is None:
+            from gitml.core.planner.code import why_code
+
+            code = why_code(steps[name], decision.action.code)
+            lines += [f"         code {safe(path)}: {safe(why)}" for path, why in code]
+    return lines
+
+
+def _summary(plan: Plan, commit: str | None, dirty: bool) -> str:
+    counts: dict[str, int] = {}
+    for decision in plan.decisions.values():
+        counts[decision.kind] = counts.get(decision.kind, 0) + 1
+    words = {"reuse": "reused", "run": "to run", "unknown": "not known yet", "blocked": "blocked"}
+    told = ", ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts.get(kind))
+    where = f"commit {commit[:12]}" if commit else "no commit yet"
+    return f"{told or 'no steps'} at {where}{' with uncommitted changes' if dirty else ''}"

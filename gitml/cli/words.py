@@ -1,8 +1,0 @@
-"""Values and points in time as words for people: all that commands print is put in these."""
-
-from __future__ import annotations
-
-from gitml.core.words import cells, clipped, columns, cost, count, duration, number, size
-from gitml.history.when import ago, moment
-
-__all__ = ["ago", "cells", "clipped", "columns", "cost", "count", "duration", "moment", "number", "size"]

@@ -1,0 +1,1 @@
+"""Connecting to a Ray cluster: address, token, head, machines."""

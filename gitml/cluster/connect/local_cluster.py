@@ -1,0 +1,202 @@
+"""A Ray of gitml's own on this machine: a head that nobody else can enter, and that ends wholly with who started it.
+
+It lives in a folder of its own below /tmp, since the sockets in it must have short names. A warden process holds its lock
+and ends every process of it as soon as its owner is gone. Should the warden be killed too, the next start finds a folder whose
+lock is free, and ends and removes what belongs to it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from gitml.cluster.connect.machines import Machine
+from gitml.cluster.connect.ray_settings import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
+from gitml.core.config.project import Target, said_of
+from gitml.core.model.resources import Resources
+from gitml.errors import MachineError
+from gitml.execute.capacity import machine_capacity
+from gitml.execute.descendants import below, end_strays, send, strays_of
+from gitml.execute.sandbox.removal import remove_tree
+
+PATIENCE = 60.0  # seconds to start
+_STORE = 200 << 20  # bytes of shared memory for objects; files go through it in pieces
+_LEAST_STORE = 80 << 20
+
+
+class OwnRay:
+    """A Ray that was started: where its head is and the file with its token."""
+
+    def __init__(self, folder: str, warden: subprocess.Popen[bytes], address: str) -> None:
+        self.folder = folder
+        self.warden = warden
+        self.address = address
+        self.token_path = token_of(folder)
+        self.ray_dir = ray_dir_of(folder)
+
+    def close(self) -> None:
+        """Ends every process of it and removes its files."""
+        assert self.warden.stdin is not None
+        self.warden.stdin.close()
+        try:
+            self.warden.wait(20)
+        except subprocess.TimeoutExpired:
+            self.warden.kill()
+            self.warden.wait()
+        if self.warden.stdout is not None:
+            self.warden.stdout.close()
+        clear(self.folder)
+
+
+def start_own(target: Target, environ: Mapping[str, str]) -> OwnRay:
+    """Starts a head with what the target says this machine has; first ends what a killed owner left. MachineError if it can't."""
+    base = _base()
+    reap(base)
+    folder = os.path.join(base, secrets.token_hex(4))
+    os.mkdir(folder, 0o700)
+    os.mkdir(os.path.join(folder, "t"), 0o700)
+    _write_secret(token_of(folder))
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # the warden has it from its first moment
+    said = json.dumps({"folder": folder, "options": _options(target, environ)}).encode()
+    log_path = os.path.join(folder, "log")
+    with open(log_path, "wb") as log:
+        warden = subprocess.Popen(
+            [sys.executable, "-m", "gitml.cluster.connect.supervisor", str(lock)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_environment(environ, folder),
+            pass_fds=[lock],
+            start_new_session=True,
+            cwd="/",
+        )
+    os.close(lock)
+    assert warden.stdin is not None
+    assert warden.stdout is not None
+    address = ""
+    try:
+        warden.stdin.write(said + b"\n")
+        warden.stdin.flush()
+        address = _first_line(warden)
+    finally:
+        if not address:
+            warden.kill()
+            warden.communicate()
+            with open(log_path, encoding="utf-8", errors="replace") as log_text:
+                last = (log_text.read().strip().splitlines() or ["it said nothing"])[-1]
+            clear(folder)
+    if not address:
+        raise MachineError(f"Ray did not start on this machine: {last[:300]}", where=f"target {target.name}")
+    return OwnRay(folder, warden, address)
+
+
+def machine_to_be(target: Target, environ: Mapping[str, str]) -> Machine:
+    """This machine as the Ray that `start_own` would start has it."""
+    options = _options(target, environ)
+    has = Resources(
+        options["num_cpus"], options["num_gpus"], options["_memory"], options["labels"], options["resources"]
+    )
+    return Machine("", os.uname().nodename, "127.0.0.1", True, has, has)
+
+
+def reap(base: str) -> int:
+    """Ends and removes what owners that were killed with their wardens left below `base`; how many there were."""
+    count = 0
+    for name in os.listdir(base):
+        folder = os.path.join(base, name)
+        try:
+            lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue  # it is being made, or removed, just now
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        finally:
+            os.close(lock)
+        clear(folder)
+        count += 1
+    return count
+
+
+def clear(folder: str) -> None:
+    """Ends what runs in a folder with all below it, as steps have folders of their own, and removes it."""
+    strays = strays_of(folder)
+    send([other for pid in strays for other in below(pid)], signal.SIGKILL)
+    end_strays(folder)
+    remove_tree(folder)
+
+
+def token_of(folder: str) -> str:
+    """The file with the secret."""
+    return os.path.join(folder, "token")
+
+
+def ray_dir_of(folder: str) -> str:
+    """Where Ray keeps its sockets and logs."""
+    return os.path.join(folder, "r")
+
+
+def _base() -> str:
+    base = f"/tmp/gitml-ray-{os.getuid()}"  # noqa: S108  a socket's path has room for 107 bytes; the folder is checked below
+    try:
+        os.mkdir(base, 0o700)
+    except FileExistsError:
+        found = os.lstat(base)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise MachineError("it is not a folder of yours alone", where=base, hint="remove it") from None
+    return base
+
+
+def _write_secret(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(fd, "w") as file:
+        file.write(secrets.token_hex(32))
+
+
+def _options(target: Target, environ: Mapping[str, str]) -> dict[str, Any]:
+    has = said_of(target.has, machine_capacity(environ))
+    shm = os.statvfs("/dev/shm")  # noqa: S108  where the kernel has shared memory
+    room = shm.f_bavail * shm.f_frsize
+    return {
+        "num_cpus": max(has.cpus, 1.0),
+        "num_gpus": has.gpus,
+        "_memory": max(has.memory - _STORE, 1 << 28),
+        "resources": dict(has.custom),
+        "labels": dict(has.labels),
+        "object_store_memory": max(_LEAST_STORE, min(_STORE, room // 2)),
+    }
+
+
+def _environment(environ: Mapping[str, str], folder: str) -> dict[str, str]:
+    """The user's, with our settings; TMPDIR marks every process as this folder's."""
+    kept = {name: value for name, value in environ.items() if name not in (TOKEN, "RAY_ADDRESS")}
+    path = os.pathsep.join(dict.fromkeys([entry for entry in sys.path if entry]))
+    own = {"TMPDIR": os.path.join(folder, "t"), "PYTHONPATH": path, AUTH_MODE: "token", TOKEN_PATH: token_of(folder)}
+    return {**QUIET, **QUICK, **kept, **own}
+
+
+def _first_line(warden: subprocess.Popen[bytes]) -> str:
+    """The address that the warden says; empty when it ends, or says nothing in time."""
+    import select
+    import time
+
+    assert warden.stdout is not None
+    end = time.monotonic() + PATIENCE
+    said = b""
+    while not said.endswith(b"\n"):
+        ready, _, _ = select.select([warden.stdout], [], [], max(0.0, end - time.monotonic()))
+        chunk = os.read(warden.stdout.fileno(), 4096) if ready else b""
+        if not chunk:
+            return ""
+        said += chunk
+    return said.decode().strip()

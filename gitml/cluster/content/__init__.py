@@ -1,0 +1,1 @@
+"""Contents between machines: ids, messages, transfers."""

@@ -1,0 +1,157 @@
+"""What the driver has for the machines: contents by name, read from its Store and its repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple, Protocol, cast
+
+from gitml.cluster.content.content_ids import (
+    BLOB,
+    GIT_BLOB,
+    GIT_TREE,
+    TREE,
+    digest_named,
+    git_name,
+    parted,
+    stored_name,
+)
+from gitml.core.model.digest import digest_of
+from gitml.core.model.tree import decode_tree
+from gitml.errors import GitmlError, IntegrityError
+from gitml.execute.interfaces import Contents, Services
+from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
+
+RIDES_EACH = 2**18  # bytes; what is larger travels by itself
+RIDES_ALL = 2**21
+_POINTER_LARGEST = 1024
+
+
+class SizedContents(Contents, Protocol):
+    """Objects of Git that tell their size without being read."""
+
+    def kind_size(self, oid: str) -> tuple[str, int]:
+        """Kind and size of the object `oid`."""
+
+
+class Baggage(NamedTuple):
+    """Contents for a machine: small ones as they are, large ones by name and size, and those that can't be had."""
+
+    small: dict[str, bytes]
+    large: dict[str, int]
+    without: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """All that comes."""
+        return [*self.small, *self.large]
+
+
+class Supply:
+    """Reads for one thread. IntegrityError from any method when what was to be here is damaged; it is quarantined then."""
+
+    def __init__(self, services: Services) -> None:
+        self.store = services.store
+        self.contents = cast(SizedContents, services.contents)
+        self.lfs_object = services.lfs_object
+
+    def pack(self, roots: Sequence[str], known: set[str]) -> Baggage:
+        """What a machine needs for `roots` that is not `known` to be there, `roots` in `known` standing for all below them."""
+        baggage = Baggage({}, {}, [])
+        room = RIDES_ALL
+        seen: set[str] = set()
+        stack = list(reversed(roots))
+        while stack:
+            name = stack.pop()
+            if name in known or name in seen:
+                continue
+            seen.add(name)
+            kind, id = parted(name)
+            try:
+                size = self._size(kind, id)
+            except GitmlError:
+                if kind != BLOB:
+                    raise
+                baggage.without.append(name)
+                continue
+            content = None
+            if size <= min(RIDES_EACH, room):
+                content = baggage.small[name] = self.read(name)
+                room -= size
+            else:
+                baggage.large[name] = size
+            stack.extend(self._below(kind, id, size, content))
+        return baggage
+
+    def _size(self, kind: str, id: str) -> int:
+        if kind in (GIT_BLOB, GIT_TREE):
+            found, size = self.contents.kind_size(id)
+            return size + len(_header(found, size))
+        with self._open_stored(kind, id) as file:
+            return file.seek(0, os.SEEK_END)
+
+    def _below(self, kind: str, id: str, size: int, content: bytes | None) -> Iterator[str]:
+        if kind == GIT_TREE:
+            for below in self.contents.tree(id).values():
+                name = git_name(below)
+                if name is not None:
+                    yield name
+        elif kind == TREE:
+            listing = content if content is not None else self.read(f"{kind}:{id}")
+            for entry in decode_tree(listing):
+                yield stored_name(entry.digest, tree=entry.kind == "d")
+        elif kind == GIT_BLOB and size <= _POINTER_LARGEST and content is not None:
+            text = content[content.index(b"\0") + 1 :]
+            if is_pointer(text):
+                yield stored_name(pointed_at(text, id)[0], tree=False)
+
+    def read(self, name: str) -> bytes:
+        """A whole content, as it travels."""
+        kind, id = parted(name)
+        if kind in (GIT_BLOB, GIT_TREE):
+            content = self.contents.read(id)
+            return _header("tree" if kind == GIT_TREE else "blob", len(content)) + content
+        with self._open_stored(kind, id) as file:
+            content = file.read()
+        if digest_of(content) != digest_named(name):
+            raise IntegrityError(
+                "the local Git LFS object is damaged", where=id, hint="remove it and run: git lfs pull"
+            )
+        return content
+
+    def pieces(self, name: str, start: int, each: int) -> Iterator[bytes]:
+        """A content from `start` on, in pieces of `each` bytes; never more than a few in memory."""
+        kind, id = parted(name)
+        if kind in (GIT_BLOB, GIT_TREE):
+            yield from self._git_pieces(kind, id, start, each)
+            return
+        with self._open_stored(kind, id) as file:
+            file.seek(start)
+            while piece := file.read(each):
+                yield piece
+
+    def _git_pieces(self, kind: str, oid: str, start: int, each: int) -> Iterator[bytes]:
+        """From a temporary file: what gives a blob of Git gives it whole."""
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            found, size = self.contents.kind_size(oid)
+            file.write(_header(found, size))
+            self.contents.stream(oid, file.write)
+            file.seek(start)
+            while piece := file.read(each):
+                yield piece
+
+    def _open_stored(self, kind: str, id: str) -> BinaryIO:
+        digest = digest_named(f"{kind}:{id}")
+        try:
+            return self.store.open(digest)
+        except IntegrityError:
+            path = self.lfs_object(digest) if kind == BLOB else None
+            if path is None:
+                raise
+            return open(path, "rb")
+
+
+def _header(kind: str, size: int) -> bytes:
+    return f"{kind} {size}\0".encode("ascii")

@@ -1,0 +1,1 @@
+"""The driver: the Executor of a Ray cluster on the machine of the run."""

@@ -1,0 +1,178 @@
+"""What the parts of a RayExecutor share: the attempts under way, the machines, the hub, and the events that are due."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from gitml.cluster.connect.machines import Machine
+from gitml.cluster.content.source import Supply
+from gitml.cluster.content.transfers import Carrier
+from gitml.cluster.driver.attempt import Attempt
+from gitml.cluster.driver.autoscaling import Growing
+from gitml.cluster.driver.event_queue import News
+from gitml.cluster.driver.node_pool import Berth, Fleet
+from gitml.cluster.worker.folder_interface import Arriving, Place
+from gitml.cluster.worker.message_hub import Hub
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.digest import Digest
+from gitml.core.model.protocols import TaskEvent, TaskFinished, TaskStarted
+from gitml.core.model.resources import Resources
+from gitml.errors import GitmlError
+from gitml.execute.interfaces import Services
+
+DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
+KILLED_AFTER = 2.0  # seconds after which Ray kills what was to end now
+
+
+class Joined(Protocol):
+    """A cluster that this process is a driver of."""
+
+    def machines(self) -> Sequence[Machine]:
+        """The machines that are alive; RemoteError when the head does not answer."""
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        """A wish as the options of a Ray task."""
+
+    def may_grow(self, asked: Resources) -> bool:
+        """Whether an autoscaler may add a machine that fulfils `asked`."""
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
+
+
+class Home(NamedTuple):
+    """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
+    how many small ones are, by name, those below a tree before it. `stores` are the remote stores that machines may ask.
+    """
+
+    services: Services
+    make: Callable[[], Services]
+    arriving: Callable[[Services, str, int], Arriving | None]
+    keep: Callable[[Services, Mapping[str, bytes]], None]
+    stores: tuple[RemoteSpec, ...] = ()
+
+
+class Session:
+    """One run's use of a cluster. `make_hub` starts a Hub of a name, and again when one is lost."""
+
+    def __init__(
+        self,
+        cluster: Joined,
+        home: Home,
+        run: str,
+        place: Place,
+        grace: float,
+        make_hub: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.home = home
+        self.run = run
+        self.place = place
+        self.grace = grace
+        self.supply = Supply(home.services)
+        self.fleet = Fleet()
+        self.looked = time.monotonic()  # when the machines that `fleet` knows were asked for
+        self.fleet.update(cluster.machines())
+        self.growing = Growing(cluster.may_grow)
+        self.carrier = Carrier(place, home.make, home.arriving)
+        self.make_hub = make_hub or new_hub
+        self.open_hub()
+        self.news = News()
+        self.attempts: dict[str, Attempt] = {}
+        self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
+        self.events: list[TaskEvent] = []
+        self.freed = False  # whether there is room again since the last `wait`
+        self.closed = False
+
+    def open_hub(self) -> None:
+        """Begins a new hub. Attempts are told its name alone: to hand a handle to each costs Ray more than a short step takes."""
+        self.hub_name = f"gitml-{os.urandom(8).hex()}"
+        self.hub = self.make_hub(self.hub_name)
+
+    def is_current(self, attempt: Attempt) -> bool:
+        """Whether it is still waited for."""
+        return self.attempts.get(attempt.task.attempt) is attempt
+
+    def started(self, attempt: Attempt) -> None:
+        """The step's process runs."""
+        if not attempt.started:
+            attempt.started = True
+            self.events.append(TaskStarted(attempt.task.attempt))
+
+    def is_on(self, attempt: Attempt, node: str) -> None:
+        """Ray has put it on this machine: books it there, if it was meant for another."""
+        if attempt.node == node:
+            return
+        self.growing.waiting.pop(attempt.task.attempt, None)
+        asked = attempt.task.resources
+        self.fleet.give_back(attempt.node, asked, attempt.ahead, self.fleet.usual)
+        attempt.node, attempt.ahead = node, False
+        berth = self.berth(node)
+        if berth is not None:
+            attempt.ahead = self.fleet.take(berth, asked)
+            attempt.host = berth.machine.name
+
+    def berth(self, node: str) -> Berth | None:
+        """A machine, also one that came just now; None for one that is gone."""
+        if node not in self.fleet.berths:
+            asked = time.monotonic()
+            with suppress(GitmlError):
+                self.update(self.cluster.machines(), asked)
+        return self.fleet.berths.get(node)
+
+    def update(self, machines: Sequence[Machine], asked: float) -> None:
+        """Takes note of the machines that there were at `asked`, unless they were asked for again since."""
+        if asked < self.looked:
+            return
+        self.looked = asked
+        for gone in self.fleet.update(machines):
+            self.carrier.forget(gone)
+            for attempt in self.attempts.values():
+                if attempt.node == gone and attempt.report is None:
+                    attempt.doom(DYING)
+
+    def cancel(self, attempt: Attempt, *, now: bool) -> None:
+        """Asks it to end, and has Ray kill it when it does not."""
+        attempt.cancelled = max(attempt.cancelled, 2 if now else 1)
+        self.end(attempt, now=now)
+
+    def end(self, attempt: Attempt, *, now: bool) -> None:
+        """As `cancel`, when it is not the run that wants it."""
+        if attempt.report is not None:
+            return
+        attempt.call.cancel(force=False)
+        if now:
+            self.hub.tell.remote(attempt.task.attempt, ("stop",))
+        attempt.forced = time.monotonic() + (KILLED_AFTER if now else self.grace + 5.0)
+
+    def finish(self, attempt: Attempt, finished: TaskFinished) -> None:
+        """It is over."""
+        del self.attempts[attempt.task.attempt]
+        attempt.log.close()
+        if finished.outcome == "cancelled" and not attempt.cancelled:
+            # nobody asked: it found the way to its run cut, and ended
+            finished = finished._replace(outcome="lost", error="it lost touch with the run")
+        self.events.append(finished)
+
+    def is_good(self, digest: Digest) -> bool:
+        """Whether the driver's own copy of a Blob or listing is there and sound."""
+        try:
+            self.home.services.store.open(digest).close()
+        except GitmlError:
+            return False
+        return True
+
+
+def new_hub(name: str) -> Any:
+    """A Hub on the driver's own machine, or on the head where Ray's client drives: no other that is lost takes it along."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    # not soft: an actor that asks for no CPUs is then put anywhere
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    hub = ray.remote(Hub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
+    return hub.remote()

@@ -1,0 +1,96 @@
+"""Asks machines what the programs of a step are there: the identity of an environment is that of where it is used."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gitml import __version__
+from gitml.cluster.connect.machines import Machine
+from gitml.cluster.worker.folder_interface import Place
+from gitml.core.model.environment import Environment, decode_description, encode_description, environment_of
+from gitml.errors import GitmlError, InputError, RemoteError
+
+PATIENCE = 60.0  # seconds; a machine may have to start Python a few times
+
+
+def environment_at(
+    machines: Sequence[Machine], place: Place, name: str, text: bytes | None, programs: tuple[str, ...]
+) -> Environment:
+    """The environment that most of `machines` have for `programs`: the host's, or with `text` the locked one of that file.
+
+    InputError when none has one; RemoteError when they can't be asked.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    question = ray.remote(describe)
+    refs = [
+        question.options(
+            num_cpus=0,
+            max_retries=1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False),
+        ).remote(__version__, place, name, text, programs)
+        for machine in machines
+    ]
+    ready, late = ray.wait(refs, num_returns=len(refs), timeout=PATIENCE)
+    for ref in late:
+        ray.cancel(ref, force=True)
+    answers = [_answer(ref) for ref in ready]
+    found = Counter(said for kind, said in answers if kind == "is")
+    if found:
+        # of those that are as frequent the same one every time
+        best = max(sorted(found), key=lambda said: found[said])
+        return environment_of(description_in(best), text)
+    for kind, said in answers:
+        if kind == "input":
+            raise refusal_in(said)
+    why = answers[0][1] if answers else f"no machine answered for {PATIENCE:g} s"
+    raise RemoteError(f"the machines can't say what is installed: {why}", hint="install this gitml on all of them")
+
+
+def description_in(said: str) -> Mapping[str, Any]:
+    """The description of an environment that a machine gave; RemoteError when it is none."""
+    try:
+        return decode_description(said)
+    except ValueError as error:
+        hint = "install this gitml on all of them"
+        raise RemoteError(f"the machines don't say what is installed: {error}", hint=hint) from error
+
+
+def refusal_in(said: str) -> InputError:
+    """The error that a machine says a program's absence with, as `describe` writes it."""
+    try:
+        message, hint = json.loads(said)
+    except (ValueError, TypeError, RecursionError):
+        message, hint = said, None
+    return InputError(str(message)[:1000], hint=None if hint is None else str(hint)[:1000])
+
+
+def describe(version: str, place: Place, name: str, text: bytes | None, programs: tuple[str, ...]) -> tuple[str, str]:
+    """On a machine: (``is``, the description as JSON), (``input``, why a program is not there) or (``error``, why not)."""
+    import os
+
+    if version != __version__:
+        return "error", f"{os.uname().nodename} has gitml {__version__}, this is {version}"
+    try:
+        environments = place.folder(os.environ).services().environments
+        found = environments.host(programs) if text is None else environments.locked(name, text, programs)
+    except InputError as error:
+        return "input", json.dumps([f"{error.message} on {os.uname().nodename}", error.hint])
+    except (GitmlError, OSError) as error:
+        return "error", f"{os.uname().nodename}: {error}"
+    return "is", encode_description(found.description).decode()
+
+
+def _answer(ref: Any) -> tuple[str, str]:
+    import ray
+
+    try:
+        kind, said = ray.get(ref)
+    except ray.exceptions.RayError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return "error", lines[-1].strip()[:300] if lines else type(error).__name__
+    return kind, said

@@ -1,0 +1,1 @@
+"""The worker: what runs on a machine of the cluster for one attempt."""

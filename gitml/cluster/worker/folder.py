@@ -1,0 +1,289 @@
+"""The folder of a worker: a Store and objects of Git by content, for steps that come from elsewhere. It is no repository.
+
+It outlives steps and runs, within a limit: what was used longest ago goes first, and nothing that a step needs that runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
+
+from gitml.cluster.content.content_ids import (
+    BLOB,
+    GIT_BLOB,
+    GIT_TREE,
+    TREE,
+    digest_named,
+    git_name,
+    parted,
+    stored_name,
+)
+from gitml.cluster.worker.folder_interface import Arriving, Place, Trouble
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.result import OutputRef
+from gitml.errors import IntegrityError
+from gitml.execute.environments.environments import Environments
+from gitml.execute.interfaces import Services
+from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
+from gitml.git.objects.loose_objects import GitShelf
+from gitml.store.local.blob_writer import Incoming
+from gitml.store.local.store import LocalStore
+from gitml.workspace import KnownFacts
+
+_POINTER_LARGEST = 1100
+_MANY = 256
+_MUCH = 100 * 2**30
+ASSEMBLY = "gitml.cluster.worker.folder:folder_at"
+
+
+def folder_at(place: Place, machine: Mapping[str, str]) -> WorkerFolder:
+    """The folder at a Place; in the user's cache when it does not say where."""
+    cache = machine.get("XDG_CACHE_HOME") or os.path.join(machine.get("HOME") or os.path.expanduser("~"), ".cache")
+    root = place.root or os.path.join(cache, "gitml", "worker")
+    tops = place.tops.splitlines()
+    return WorkerFolder(os.path.realpath(root), place.limit, machine, os.path.join(cache, "gitml"), tops)
+
+
+class WorkerFolder:
+    """Fulfils `Folder` at `root`; environments are built in `cache`. To be used from one thread."""
+
+    def __init__(
+        self, root: str, limit: int | None, machine: Mapping[str, str], cache: str, tops: Sequence[str] = ()
+    ) -> None:
+        self.tops = tops
+        self.root = root
+        self.limit = limit
+        self.machine = machine
+        self.cache = cache
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        self.store = LocalStore(root, durable=False)
+        self.git = GitShelf(os.path.join(root, "git"))
+        self._doubt_after_a_crash()
+        self._whole: set[str] = set()
+        self._lost = [0, 0]  # when something was last evicted, and when last quarantined
+        self._added = 0
+
+    def services(self) -> Services:
+        """What performs steps on it."""
+        facts = KnownFacts(FactsFile(os.path.join(self.root, "facts.json")))
+        environments = Environments(facts, self.cache, self.machine, cwd=self.root, tops=self.tops)
+        return Services(self.store, self.git, lambda digest: None, environments)
+
+    def keep(self, contents: Mapping[str, bytes]) -> None:
+        """Keeps whole contents."""
+        for name, content in contents.items():
+            kind, id = parted(name)
+            if kind in (GIT_BLOB, GIT_TREE):
+                is_here = self.git.size(id) == len(content)
+            else:
+                is_here = self.store.holds(digest_named(name), len(content))
+            if is_here:
+                continue
+            arriving = self.arriving(name, len(content))
+            try:
+                arriving.write(content)
+                arriving.commit()
+            except BaseException:
+                arriving.abandon()
+                raise
+
+    def lacking(self, roots: Sequence[str]) -> list[str]:
+        """What of `roots`, and of all below the trees among them, is not here."""
+        self._heed_losses()
+        missing: dict[str, None] = {}
+        for root in roots:
+            self._look(root, missing)
+        return list(missing)
+
+    def _look(self, name: str, missing: dict[str, None]) -> int:
+        """Notes what is missing of a content and of all below it; how many were looked at."""
+        if name in self._whole or name in missing:
+            return 1
+        before, count = len(missing), 1
+        try:
+            for below in self._here(name):
+                count += self._look(below, missing)
+        except IntegrityError:
+            missing[name] = None
+        if len(missing) == before and count > _MANY:
+            self._whole.add(name)  # to look at few again costs nothing, and finds what was removed behind our back
+        return count
+
+    def _here(self, name: str) -> list[str]:
+        """What is directly below a content. IntegrityError when it is not here, or damaged."""
+        kind, id = parted(name)
+        if kind == TREE:
+            listing = self.store.listing(digest_named(name))
+            return [stored_name(entry.digest, tree=entry.kind == "d") for entry in listing]
+        if kind == BLOB:
+            if not self.store.is_sound(digest_named(name)):
+                raise IntegrityError("it is not here", where=name)
+            return []
+        size = self.git.size(id)
+        if size is None:
+            raise IntegrityError("it is not here", where=name)
+        return self._below_git(kind, id, size)
+
+    def _below_git(self, kind: str, oid: str, size: int) -> list[str]:
+        if kind == GIT_TREE:
+            return [name for entry in self.git.tree(oid).values() if (name := git_name(entry)) is not None]
+        if size <= _POINTER_LARGEST:
+            content = self.git.read(oid)
+            if is_pointer(content):
+                return [stored_name(pointed_at(content, oid)[0], tree=False)]
+        return []
+
+    def arriving(self, name: str, size: int) -> Arriving:
+        """Takes in a content of `size` bytes piece by piece."""
+        kind, id = parted(name)
+        if kind in (GIT_BLOB, GIT_TREE):
+            return self.git.incoming(id, size)
+        return Incoming(self.store, digest_named(name), size)
+
+    def obtain(
+        self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]
+    ) -> list[Trouble]:
+        """Brings what it can of `outputs` from remote stores; what went wrong."""
+        from gitml.cluster.worker.stores import obtain
+
+        return obtain(self.root, outputs, stores, stopped)
+
+    def open(self, name: str) -> BinaryIO:
+        """The bytes of a content."""
+        kind, id = parted(name)
+        if kind in (BLOB, TREE):
+            return self.store.open(digest_named(name))
+        try:
+            return cast(BinaryIO, open(self.git.path_of(id), "rb"))
+        except FileNotFoundError:
+            raise IntegrityError(f"Git object {id} is not on this machine") from None
+
+    def below(self, root: str) -> list[tuple[str, int]]:
+        """Every Blob and Tree of `root` with its size, those below a Tree before it."""
+        found: dict[str, int] = {}
+        self._list(root, os.lstat(self.store.path_of(digest_named(root))).st_size, found)
+        return list(found.items())
+
+    def _list(self, name: str, size: int, found: dict[str, int]) -> None:
+        if name in found:
+            return
+        if parted(name)[0] == TREE:
+            for entry in self.store.listing(digest_named(name)):
+                below = stored_name(entry.digest, tree=entry.kind == "d")
+                self._list(below, entry.size, found)
+            size = os.lstat(self.store.path_of(digest_named(name))).st_size
+        found[name] = size
+
+    def _doubt_after_a_crash(self) -> None:
+        """Nothing here is synced: after the machine was started anew, large contents are hashed before they are used."""
+        path = os.path.join(self.root, "boot")
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read()
+        try:
+            with open(path) as file:
+                if file.read() == boot:
+                    return
+        except FileNotFoundError:
+            pass
+        self.store.doubt()
+        with open(f"{path}.{os.getpid()}", "w") as file:
+            file.write(boot)
+        os.rename(f"{path}.{os.getpid()}", path)
+
+    # Eviction
+
+    def pin(self, user: str, roots: Sequence[str]) -> int:
+        """Keeps contents from being evicted as long as the descriptor given back is open."""
+        folder = os.path.join(self.root, "pins")
+        gate = self.gate(fcntl.LOCK_SH)
+        try:
+            self._note(roots)
+            os.makedirs(folder, exist_ok=True)
+            fd = os.open(os.path.join(folder, user), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            os.write(fd, json.dumps(list(roots)).encode())
+        finally:
+            os.close(gate)
+        return fd
+
+    def unpin(self, user: str, pin: int) -> None:
+        """Lets go of what `user` pinned."""
+        os.unlink(os.path.join(self.root, "pins", user))
+        os.close(pin)
+
+    def added(self, roots: Sequence[str], size: int) -> None:
+        """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
+        self._note(roots)
+        self._added += size
+        if self._added > (self.limit or _MUCH) // 20:
+            self.tidy(now=True)
+
+    def tidy(self, *, now: bool = False) -> None:
+        """Clears up after attempts that were killed, and evicts beyond the limit; with `now` even if someone did so lately."""
+        from gitml.cluster.worker.folder_gc import tidy
+
+        self._added = 0
+        tidy(self, now=now)
+
+    def _note(self, roots: Sequence[str]) -> None:
+        """Notes a use of contents, which puts off their eviction."""
+        place = os.path.join(self.root, "used")
+        for root in roots:
+            path = os.path.join(place, root.replace(":", "+", 1))
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                os.makedirs(place, exist_ok=True)
+                with open(path, "wb"):
+                    pass
+
+    def gate(self, how: int) -> int:
+        """Sweeping and pinning exclude each other: held until the descriptor is closed."""
+        fd = os.open(os.path.join(self.root, "gate"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, how)
+        return fd
+
+    def _heed_losses(self) -> None:
+        """What was here may have been evicted, or found damaged, by another process since."""
+        lost = [0, 0]
+        for index, path in enumerate((os.path.join(self.root, "swept"), self.store.quarantined)):
+            with suppress(FileNotFoundError):
+                lost[index] = os.stat(path).st_mtime_ns
+        if lost != self._lost:
+            self._lost = lost
+            self._whole.clear()
+            self.store.sound_trees.clear()
+
+
+class FactsFile:
+    """Facts in a file of JSON, for a machine that has no index. Written at once and whole; the last writer wins."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._kept: dict[str, Any] | None = None
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        """The JSON value remembered for (kind, id)."""
+        if self._kept is None:
+            self._kept = self._read()
+        return self._kept.get(f"{kind} {id}")
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        """Keeps a JSON value."""
+        self._kept = {**self._read(), f"{kind} {id}": value}
+        temporary = f"{self.path}.{os.getpid()}"
+        with open(temporary, "w") as file:
+            json.dump(self._kept, file)
+        os.rename(temporary, self.path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            with open(self.path) as file:
+                raw = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return raw if isinstance(raw, dict) else {}

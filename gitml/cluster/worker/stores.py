@@ -1,0 +1,78 @@
+"""Remote stores as a worker uses them: with what its own environment has of credentials, and the memory of one transfer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from gitml.cluster.worker.folder_interface import Trouble
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.events import Transferring
+from gitml.core.model.protocols import SweptRemote
+from gitml.core.model.result import OutputRef
+from gitml.errors import GitmlError, RemoteError
+from gitml.store.local.store import LocalStore
+from gitml.store.remote.cache import Known, PackIndexes, Source
+from gitml.store.remote.open import open_remote
+from gitml.store.remote.transfer.download import Fetcher
+from gitml.store.remote.transfer.progress import Root, TransferStoppedError
+from gitml.workspace import KnownFacts
+
+PATIENCE = 30.0  # seconds without a byte after which a store can't be reached
+
+
+def obtain(
+    root: str, outputs: Sequence[OutputRef], specs: Sequence[RemoteSpec], stopped: Callable[[], bool]
+) -> list[Trouble]:
+    """Brings outputs from remote stores into the Store at `root`, each verified; what went wrong, in words."""
+    troubles: list[Trouble] = []
+    sources: list[Source] = []
+    named = {spec.name: spec for spec in specs}
+    for spec in specs:
+        try:
+            sources.append(Source(_opened(spec), Known(KnownFacts(None), spec.identity)))
+        except GitmlError as error:
+            troubles.append(Trouble(spec, f"remote {spec.name}: {error.message}"))
+    watch = _Progress(stopped)
+    roots = [Root(output.digest, output.size, output.is_tree, output.name) for output in outputs]
+    try:
+        brought = Fetcher(LocalStore(root, durable=False), sources, PackIndexes(root)).fetch(
+            roots, watch.told, watch.stopped
+        )
+    except TransferStoppedError:
+        if not stopped():
+            what = f"nothing came for {PATIENCE:g} s"
+            troubles += [Trouble(spec, f"remote {spec.name}: {what}") for spec in specs]
+        return troubles
+    finally:
+        for source in sources:
+            source.remote.close()
+    for problem in brought.problems:
+        store = named[problem.remote] if problem.digest is None else None
+        troubles.append(Trouble(store, f"remote {problem.remote}: {problem.what}"))
+    return troubles
+
+
+def _opened(spec: RemoteSpec) -> SweptRemote:
+    if spec.scheme == "file" and not os.path.isdir(spec.path):
+        raise RemoteError("no such folder", where=spec.place)
+    return open_remote(spec)
+
+
+class _Progress:
+    """Stops a transfer that gets nowhere."""
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+        self._done = 0
+        self._since = time.monotonic()
+
+    def told(self, event: Transferring) -> None:
+        """Notes how far it is."""
+        if event.done != self._done:
+            self._done, self._since = event.done, time.monotonic()
+
+    def stopped(self) -> bool:
+        """Whether it is to end, for whatever reason."""
+        return self._stopped() or time.monotonic() - self._since > PATIENCE

@@ -1,0 +1,1 @@
+"""`gitml.yaml` and the user settings: values and parsing."""

@@ -1,0 +1,122 @@
+"""`gitml.yaml`: what a project says once for all its pipelines."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.language.diagnostics import nearest
+from gitml.core.model.guarantees import FULL, Network
+from gitml.core.model.resources import Resources
+from gitml.errors import InputError
+
+HOST = "host"
+LOCAL = "local"
+PATH = "gitml.yaml"
+SENT = ("records", "artifacts")
+
+
+class Defaults(NamedTuple):
+    """What `gitml.yaml` says for every pipeline that does not say otherwise."""
+
+    environment: str = HOST
+    strict: bool = False
+    network: Network = FULL
+
+
+class Target(NamedTuple):
+    """A Ray cluster that steps may run on.
+
+    `ray` is its address: ``host:port``, ``ray://host:port``, ``auto`` (the one this machine is part of), or ``local``: one that
+    gitml starts on this machine, with the resources that `has` tells (as those of ``targets.local``). `token` is the path of
+    the file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `cache` is the
+    most bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster does not tell it right.
+    `wishes` has the memory, labels and custom resources for steps that do not say their own.
+    """
+
+    name: str
+    ray: str
+    token: str | None = None
+    insecure: bool = False
+    cache: int | None = None
+    dashboard: str | None = None
+    wishes: Resources = Resources()
+    has: Mapping[str, Any] = {}
+
+    def wanted(self, asked: Resources) -> Resources:
+        """What a step that asks for `asked` asks of this target."""
+        return asked._replace(
+            memory=asked.memory or self.wishes.memory,
+            labels={**self.wishes.labels, **asked.labels},
+            custom={**self.wishes.custom, **asked.custom},
+        )
+
+
+class Hooks(NamedTuple):
+    """`gate`: None, ``tips`` or ``every``: which pushed commits must have run, on branches that match `gate_branches`.
+
+    `large_file` is the size in bytes from which on a file is refused in a commit, but for paths that match `large_files`.
+    `send`: what goes along with a push. `on_push`: pipelines that a server may run, all when None. `skip`: hooks left out.
+    """
+
+    gate: str | None = None
+    gate_branches: tuple[str, ...] = ("*",)
+    large_file: int = 10 << 20
+    large_files: tuple[str, ...] = ()
+    send: tuple[str, ...] = SENT
+    on_push: tuple[str, ...] | None = None
+    skip: tuple[str, ...] = ()
+
+    def gates(self, branch: str) -> bool:
+        """Whether commits pushed to `branch` must have run."""
+        return self.gate is not None and matches(branch, self.gate_branches)
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns (``*``, ``?``, ``[]``, over slashes too) is the name's."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+class Config(NamedTuple):
+    """Defaults for pipelines; what this machine is said to have (``targets.local``); the clusters, by name; sizes kept inline
+    in records, in bytes.
+
+    `remotes` are the remote stores in the order in which they are asked.
+    """
+
+    pipeline: str | None = None
+    experiment: str | None = None
+    defaults: Defaults = Defaults()
+    local: Mapping[str, Any] = {}
+    targets: Mapping[str, Target] = {}
+    inline_file: int = 256 << 10
+    inline_run: int = 8 << 20
+    hooks: Hooks = Hooks()
+    remotes: tuple[RemoteSpec, ...] = ()
+
+    def capacity(self, machine: Resources) -> Resources:
+        """What the local target has: what was said, else what the machine has."""
+        return said_of(self.local, machine)
+
+    def target(self, name: str) -> Target | None:
+        """The cluster of that name, None for ``local``; InputError naming the nearest when there is none."""
+        if name == LOCAL:
+            return None
+        target = self.targets.get(name)
+        if target is None:
+            hint = "say in gitml.yaml where it is: targets: {NAME: {ray: HOST:PORT}}"
+            raise InputError(f"no target {name[:60]!r}{nearest(name, [LOCAL, *self.targets])}", where=PATH, hint=hint)
+        return target
+
+
+def said_of(said: Mapping[str, Any], machine: Resources) -> Resources:
+    """The resources of a machine of which `said` is said: what is said, else what the machine has."""
+    return Resources(
+        said.get("cpus", machine.cpus),
+        said.get("gpus", machine.gpus),
+        said.get("memory", machine.memory),
+        said.get("labels", machine.labels),
+        said.get("custom", machine.custom),
+    )

@@ -1,0 +1,1 @@
+"""The pipeline language: from the bytes of a file to a Graph."""

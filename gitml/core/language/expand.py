@@ -1,0 +1,337 @@
+"""From a checked Pipeline and parameter values to a Graph.
+
+Commands are rendered here, once: where an input will lie in the sandbox follows from the pipeline alone. A commit's files
+keep their path; what steps made lies at ``.gitml/in/<i>/…`` under the name it was given where it was made, so the
+names of steps never reach a command, and so never a key.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+
+from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.language.expression import Ref, Template, refs_in
+from gitml.core.language.matrix import combinations, label_of
+from gitml.core.language.module_expansion import words_without
+from gitml.core.language.params import Param, normalised, problem_with_value, text_of
+from gitml.core.language.shell import script_with_variables
+from gitml.core.language.spec import Module, Pipeline, ResolvedModule, Step
+from gitml.core.language.validate import overlap, parents_of
+from gitml.core.model import paths
+from gitml.core.model.action import ActionOutput, Scalar
+from gitml.core.model.graph import Binding, Graph, GraphStep
+from gitml.errors import InputError
+
+IN, OUT = ".gitml/in", ".gitml/out"
+
+
+def build_graph(
+    pipeline: Pipeline, params: Mapping[str, Scalar], modules: Mapping[str, ResolvedModule] | None = None
+) -> Graph:
+    """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
+    names = {
+        name: [(values, f"{name}[{label_of(values)}]" if step.matrix else name) for values in combinations(step.matrix)]
+        for name, step in pipeline.steps.items()
+    }
+    inputs = {name: paths.clean(_text(template, params, {})) for name, template in pipeline.inputs.items()}
+    for name, path in inputs.items():
+        problem = paths.problem_with(path)
+        if problem:
+            raise InputError(f"input {name!r} is {problem}", where=pipeline.path)
+    made: dict[str, GraphStep] = {}
+    renderer = _Renderer(pipeline, params, inputs, names, made, modules or {})
+    for name in _in_order(pipeline):
+        for values, full_name in names[name]:
+            made[full_name] = renderer.step(pipeline.steps[name], values, full_name)
+    renderer.check_shared_outputs()
+    renderer.check_outputs_in_inputs()
+    return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made)
+
+
+def _in_order(pipeline: Pipeline) -> list[str]:
+    """Steps as written, except that one waits for its parents (written later)."""
+    done: dict[str, None] = {}
+    for start in pipeline.steps:
+        stack = [start]
+        while stack:
+            name = stack[-1]
+            waiting = [parent for parent in parents_of(pipeline.steps[name]) if parent not in done]
+            if waiting and name not in done:
+                stack.extend(reversed(waiting))
+            else:
+                done.setdefault(stack.pop())
+    return list(done)
+
+
+def _secrets_in(
+    templates: tuple[Template, ...], declared: Mapping[str, Param], params: Mapping[str, Scalar]
+) -> tuple[tuple[str, str], ...]:
+    """The secret parameters that templates use, with their seals."""
+    used = {ref.name for ref in refs_in(templates) if ref.space == "params" and declared[ref.name].secret}
+    return tuple((name, str(params[name])) for name in sorted(used))
+
+
+def _text(template: Template, params: Mapping[str, Scalar], matrix: Mapping[str, Scalar]) -> str:
+    return "".join(
+        part if isinstance(part, str) else text_of((params if part.space == "params" else matrix)[part.name])
+        for part in template
+    )
+
+
+class _Renderer:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        params: Mapping[str, Scalar],
+        inputs: Mapping[str, str],
+        names: Mapping[str, list[tuple[tuple[Scalar, ...], str]]],
+        made: Mapping[str, GraphStep],
+        modules: Mapping[str, ResolvedModule],
+    ) -> None:
+        self.pipeline = pipeline
+        self.params = params
+        self.inputs = inputs
+        self.names = names
+        self.made = made
+        self.modules = modules
+
+    def step(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+        matrix = {axis: value for (axis, _), value in zip(step.matrix, values, strict=True)}
+        module = self.modules[step.use.module] if step.use else None
+        params = self.params if module is None else self.module_params(step, module.spec, matrix)
+        inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in
+        words = step.words if module is None else self.module_words(step, module.spec)
+        declared = self.pipeline.params if module is None else module.spec.params
+        outputs = tuple(
+            ActionOutput(port.name, self.output_path(step, port.name, port.path, params, inner), port.kind)
+            for port in step.outputs
+        )
+        mounts = {output.name: output.mount for output in outputs}
+        scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts)
+        if step.shell:
+            try:
+                argv = script_with_variables(words[0], scope.values)
+            except ValueError as error:
+                self.fail(step, str(error))
+        else:
+            argv = tuple([text for word in words for text in scope.word(word)])
+        if not argv or not argv[0]:
+            self.fail(step, "the command is empty once its values are filled in")
+        if any("\0" in word for word in argv):
+            self.fail(step, "a word of the command holds a NUL character")
+        env = tuple((key, None if template is None else _text(template, params, inner)) for key, template in step.env)
+        secrets = _secrets_in((*words, *(template or () for _, template in step.env)), declared, params)
+        data_parents = [binding.step for binding in scope.bindings if binding.step]
+        order_parents = [full for parent in step.after for _, full in self.names[parent]]
+        self.check_overlap(step, outputs, scope.bindings)
+        return GraphStep(
+            name=name,
+            base=step.name,
+            label=label_of(values),
+            argv=argv,
+            shell=step.shell,
+            params=tuple(sorted(scope.used.items())),
+            inputs=tuple(scope.bindings),
+            outputs=outputs,
+            env=env,
+            code=tuple(paths.clean(_text(pattern, self.params, matrix)) for pattern in step.code),
+            parents=tuple(dict.fromkeys(data_parents + order_parents)),
+            environment=step.environment,
+            reuse=step.reuse,
+            strict=step.strict,
+            retries=step.retries,
+            timeout=step.timeout,
+            resources=step.resources,
+            module=module.content if module else None,
+            target=step.target,
+            gang=step.gang,
+            network=step.network,
+            secrets=secrets,
+        )
+
+    def module_params(self, step: Step, module: Module, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The values of a module's parameters in this use."""
+        assert step.use is not None
+        values = {name: param.default for name, param in module.params.items() if param.default is not None}
+        for name, given in step.use.params:
+            value: Scalar
+            if not isinstance(given, tuple):
+                value = given
+            elif len(given) == 1 and isinstance(given[0], Ref):
+                value = (self.params if given[0].space == "params" else matrix)[given[0].name]
+            else:
+                value = _text(given, self.params, matrix)
+            problem = problem_with_value(module.params[name], value)
+            if problem:
+                self.fail(step, f"module {step.use.module}: {problem}")
+            values[name] = normalised(module.params[name], value)
+        return values
+
+    def module_words(self, step: Step, module: Module) -> tuple[Template, ...]:
+        """A module's command without the options whose input is not bound."""
+        assert step.use is not None
+        bound = {port for port, _ in step.use.inputs}
+        return module.words if module.shell else words_without(module.words, frozenset(module.inputs) - bound)
+
+    def output_path(
+        self, step: Step, name: str, template: Template, params: Mapping[str, Scalar], matrix: Mapping[str, Scalar]
+    ) -> str:
+        if not template:
+            return f"{OUT}/{name}"
+        path = paths.clean(_text(template, params, matrix))
+        problem = paths.problem_with_output(path)
+        if problem:
+            self.fail(step, f"output {name!r} is {problem}")
+        if paths.overlaps(path, ".gitml"):
+            self.fail(step, f"output {name!r} can't lie in .gitml")
+        return path
+
+    def check_shared_outputs(self) -> None:
+        """Values and combinations may make one path of two that are written differently."""
+        owners: dict[str, str] = {}  # path -> the step that makes it
+        for whole in (True, False):
+            for step in self.made.values():
+                for output in step.outputs:
+                    path = output.mount
+                    if path.startswith(OUT + "/"):
+                        continue
+                    if whole:
+                        other = owners.setdefault(path, step.name)
+                    else:
+                        folders = [path[:index] for index, char in enumerate(path) if char == "/"]
+                        other = next((owners[folder] for folder in folders if folder in owners), step.name)
+                    if other != step.name:
+                        self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
+
+    def check_outputs_in_inputs(self) -> None:
+        """As `wiring` checks it, with the values in place, and for the outputs of modules."""
+        for step in self.made.values():
+            for output in step.outputs:
+                for name, place in self.inputs.items():
+                    if not output.mount.startswith(OUT + "/") and paths.overlaps(output.mount, place):
+                        self.fail(
+                            self.pipeline.steps[step.base], overlap(step.name, output.name, output.mount, name, place)
+                        )
+
+    def check_overlap(self, step: Step, outputs: tuple[ActionOutput, ...], bindings: list[Binding]) -> None:
+        for output in outputs:
+            for binding in bindings:
+                if paths.overlaps(output.mount, binding.mount):
+                    self.fail(step, f"output {output.name!r} ({output.mount}) overlaps input {binding.mount!r}")
+
+    def fail(self, step: Step, message: str) -> NoReturn:
+        where = Diagnostic(self.pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}")
+        raise SpecError([where])
+
+    def sources(self, ref: Ref, matrix: Mapping[str, Scalar]) -> list[tuple[str, str]]:
+        """(label, full name) of the steps a Ref means; the label is empty unless several are gathered."""
+        found = self.names[ref.name]
+        if ref.selector is None:
+            return [("", found[0][1])]
+        if ref.selector == "*":
+            return [(label_of(values), full) for values, full in found]
+        axes = [axis for axis, _ in self.pipeline.steps[ref.name].matrix]
+        label = label_of([matrix[axis] for axis in axes]) if ref.selector == "matrix" else ref.selector
+        return [("", full) for values, full in found if label_of(values) == label]
+
+
+class _Scope:
+    """One step's expressions and what they have bound so far."""
+
+    def __init__(
+        self,
+        renderer: _Renderer,
+        step: Step,
+        matrix: Mapping[str, Scalar],
+        params: Mapping[str, Scalar],
+        outputs: Mapping[str, str],
+    ) -> None:
+        self.renderer = renderer
+        self.step = step
+        self.matrix = matrix
+        self.params = params
+        self.outputs = outputs
+        self.used: dict[str, Scalar] = {}
+        self.bindings: list[Binding] = []
+        self.bound: dict[Ref, list[str]] = {}
+        self.groups = 0
+
+    def word(self, template: Template) -> list[str]:
+        """The words one written word becomes: several only where it is nothing but a gathering expression."""
+        if len(template) == 1 and isinstance(template[0], Ref):
+            return self.values(template[0])
+        return ["".join(part if isinstance(part, str) else " ".join(self.values(part)) for part in template)]
+
+    def values(self, ref: Ref) -> list[str]:
+        """What an expression stands for."""
+        if ref.space == "params":
+            self.used[ref.name] = self.params[ref.name]
+            return [text_of(self.params[ref.name])]
+        if ref.space == "matrix":
+            return [text_of(self.matrix[ref.name])]
+        if ref.space == "outputs":
+            return [self.outputs[ref.name]]
+        if ref not in self.bound:
+            self.bound[ref] = self.bind(ref)
+        return self.bound[ref]
+
+    def bind(self, ref: Ref) -> list[str]:
+        name = self.free_name(ref.port or ref.name)
+        if ref.space == "inputs":
+            path = self.renderer.inputs[ref.name]
+            self.bindings.append(Binding(name, path, path))
+            return [path]
+        return self.bind_outputs(name, ref)
+
+    def bind_outputs(self, name: str, ref: Ref, kind: str = "") -> list[str]:
+        """Binds what the steps that `ref` means made."""
+        group, self.groups = self.groups, self.groups + 1
+        mounts = []
+        for label, source in self.renderer.sources(ref, self.matrix):
+            made = next(output for output in self.renderer.made[source].outputs if output.name == ref.port)
+            folder = f"{IN}/{group}/{_safe(label)}" if label else f"{IN}/{group}"
+            mount = f"{folder}/{posixpath.basename(made.mount)}"
+            self.bindings.append(Binding(name, mount, None, source, ref.port, kind))
+            mounts.append(mount)
+        return mounts
+
+    def free_name(self, name: str) -> str:
+        taken = {binding.name for binding in self.bindings}
+        candidate, number = name, 2
+        while candidate in taken:
+            candidate, number = f"{name}_{number}", number + 1
+        return candidate
+
+
+class _ModuleScope(_Scope):
+    """A module's expressions: its inputs stand for what the use binds them to. Files of the commit lie apart from its own."""
+
+    def bind(self, ref: Ref) -> list[str]:
+        assert self.step.use is not None
+        outer = dict(self.step.use.inputs).get(ref.name)
+        if outer is None:
+            return []
+        meant = outer[0]
+        assert isinstance(meant, Ref)
+        declared = self.renderer.modules[self.step.use.module].spec.inputs[ref.name]
+        kind = "directory" if declared.kind == "directory" else "file"
+        if meant.space == "steps":
+            return self.bind_outputs(ref.name, meant, kind)
+        path = self.renderer.inputs[meant.name]
+        group, self.groups = self.groups, self.groups + 1
+        mount = f"{IN}/{group}/{posixpath.basename(path)}"
+        self.bindings.append(Binding(ref.name, mount, path, kind=kind))
+        return [mount]
+
+
+def _safe(label: str) -> str:
+    """A label as one file name; labels that differ only in odd characters stay apart by a number of their own."""
+    cleaned = re.sub(r"[^A-Za-z0-9._,=+-]", "_", label)
+    if cleaned == label and cleaned not in (".", ".."):
+        return cleaned
+    import zlib
+
+    return f"{cleaned.lstrip('.')}~{zlib.crc32(label.encode('utf-8', 'surrogateescape')):08x}"

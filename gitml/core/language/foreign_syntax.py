@@ -1,0 +1,175 @@
+"""What hands write that know another tool: its expressions and its keys, and what is meant by them here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from gitml.core.language.expression import parse_ref
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
+_OURS = r"(?:params|inputs|outputs|matrix|steps)"
+_THEIRS = r"(?:params?|parameters|inputs?|outputs?|matrix|steps|wildcards|item|config|vars|threads|log)"
+_INNER = r"[^{}\n]{0,200}?"
+# Where a shell would leave the characters alone, only what is surely meant as an expression is one.
+_SURE = re.compile(
+    rf"\$\{{\s*{_OURS}\.{_INNER}\}}"  # dvc
+    rf"|(?<!\$)\{{\{{-?\s*{_OURS}\.{_INNER}-?\}}\}}"  # Jinja
+    rf"|\$\[\[{_INNER}\]\]"  # Azure
+)
+_BARE = re.compile(
+    rf"\$\{{\s*{_THEIRS}[.\[]{_INNER}\}}|\$\{{item\}}|\$\{{{_NAME}\.{_INNER}\}}"
+    rf"|\$\({_OURS}\.{_INNER}\)|\${_OURS}\.{_NAME}"
+    rf"|(?<!\$)\{{\{{-?\s*[\w.\[\]'\"-]+\s*-?\}}\}}"
+    r"|\$\[\[[^\]\n]{0,200}\]\]"
+    rf"|\{{\s*{_THEIRS}(?:[.\[][\w.\[\]'\"-]+)?\s*\}}"  # Snakemake
+    rf"|%\({_NAME}(?:\.{_NAME})?\)s|%{_OURS}\.{_NAME}%|@{_OURS}\.{_NAME}"
+)
+_SPACES = {
+    "params": "params", "param": "params", "parameters": "params", "config": "params", "vars": "params",
+    "inputs": "inputs", "input": "inputs", "outputs": "outputs", "output": "outputs",
+    "matrix": "matrix", "wildcards": "matrix", "item": "matrix",
+}  # fmt: skip
+_MEMBER = re.compile(rf"({'|'.join(_SPACES)})(?:\.|\[['\"]?)({_NAME})['\"]?\]?\Z")
+_JOB = re.compile(rf"(?:parent\.)?(?:jobs|steps|needs)\.({_NAME})\.outputs?\.({_NAME})\Z")
+
+
+def expression_at(text: str, index: int, *, quoted: bool = False) -> tuple[str, str] | None:
+    """Another tool's expression that begins at `index`: what is written, and what is meant."""
+    match = (_SURE if quoted else _BARE).match(text, index)
+    return (match[0], meant(match[0])) if match else None
+
+
+def expression_in(text: str) -> tuple[str, str, int] | None:
+    """The first thing in a text that can only be another tool's expression: what is written, what is meant, and where."""
+    match = next(expressions_in(text), None)
+    return (match[0], meant(match[0]), match.start()) if match else None
+
+
+def expressions_in(text: str) -> Iterator[re.Match[str]]:
+    """All that can only be another tool's expressions."""
+    return _SURE.finditer(text) if "{" in text or "[[" in text else iter(())
+
+
+def no_expression(written: str, meant: str) -> str:
+    """What to say of another tool's expression."""
+    return f"{' '.join(written.split())[:60]} is no expression here: did you mean {meant}?"
+
+
+def meant(written: str) -> str:
+    """The expression of gitml that another tool's means, as far as it can be guessed."""
+    inner = written.strip("${}[]()%@ \t")
+    if written.startswith("%(") and inner.endswith(")s"):
+        inner = inner[:-2]
+    guess = meant_inside(inner)
+    return f"${{{{ {guess or 'params.NAME'} }}}}"
+
+
+def meant_inside(inner: str) -> str | None:
+    """What could be meant between the braces; None when nothing is near."""
+    inner = inner.strip("- \t")
+    if parse_ref(inner):
+        return inner
+    if match := _JOB.match(inner):
+        return f"steps.{match[1]}.outputs.{match[2]}"
+    inner = inner.removeprefix("parent.")
+    if match := _MEMBER.match(inner):
+        return f"{_SPACES[match[1]]}.{match[2]}"
+    if inner in _SPACES:
+        return f"{_SPACES[inner]}.NAME"
+    if inner.partition(".")[0] in ("env", "github", "secrets", "threads", "log") or not re.match(rf"{_NAME}\Z", inner):
+        return None
+    return f"params.{inner}"
+
+
+_STEP_WORDS: Mapping[str, str] = {
+    "cmd": "write run: the command",
+    "command": "write run: the command",
+    "script": "write run: the command, such as python3 FILE",
+    "deps": "leave it out: the command says what a step depends on, and `code:` adds files that it doesn't name",
+    "depends_on": "use what the other step makes by ${{ steps.NAME.outputs.PORT }}, or wait for it with after",
+    "dependencies": "leave it out: the command says what a step depends on, and `code:` adds files that it doesn't name",
+    "outs": "write outputs: {NAME: {type: file, path: PLACE}}",
+    "output": "did you mean 'outputs'?",
+    "outs_persist": "write outputs; what an earlier run made is no input of the next",
+    "metrics": "write outputs: {NAME: {type: metrics, path: PLACE}}",
+    "plots": "write outputs: {NAME: {type: plot, path: PLACE}}",
+    "input": "a file of the commit stands in the command as it is, or under inputs of the pipeline",
+    "wdir": "commands run at the top of the project: write paths from there, or cd in a script with shell: bash",
+    "workdir": "commands run at the top of the project: write paths from there, or cd in a script with shell: bash",
+    "foreach": "write matrix: {NAME: [values]} and ${{ matrix.NAME }}",
+    "do": "write matrix: {NAME: [values]} beside run",
+    "always_changed": "write reuse: false",
+    "frozen": "leave it out: a step runs only where something it depends on has changed",
+    "cache": "outputs are always kept; reuse: false runs a step every time",
+    "desc": "did you mean 'help'?",
+    "description": "did you mean 'help'?",
+    "meta": "write help: a sentence for people",
+    "needs": "using ${{ steps.NAME.outputs.PORT }} is waiting for it; after waits for a step without using its outputs",
+    "requires": "using ${{ steps.NAME.outputs.PORT }} is waiting for it; after waits for a step without using its outputs",
+    "if": "a step can't be left out by a condition: name the steps to run, gitml run -n PIPELINE STEP",
+    "when": "a step can't be left out by a condition: name the steps to run, gitml run -n PIPELINE STEP",
+    "uses": "write module: NAME for a module of the registry, or run: the command",
+    "with": "write params: and inputs: beside module",
+    "rule": "a step's name is its key under steps",
+    "wildcards": "write matrix: {NAME: [values]} and ${{ matrix.NAME }}",
+    "expand": "write matrix: {NAME: [values]} and ${{ matrix.NAME }}",
+    "threads": "write resources: {cpus: N}",
+    "log": "leave it out: what a step prints is kept (gitml logs)",
+    "conda": "write environment: and a locked requirements file",
+    "container": "containers are not taken yet: write environment: and a locked requirements file",
+    "image": "containers are not taken yet: write environment: and a locked requirements file",
+    "docker": "containers are not taken yet: write environment: and a locked requirements file",
+    "component": "write module: NAME for a module of the registry, or run: the command",
+    "compute": "write target: NAME",
+    "instance_count": "write nodes: N",
+    "schedule": "gitml has no schedules: call gitml run from cron or your CI",
+    "working-directory": "commands run at the top of the project: write paths from there",
+}  # fmt: skip
+_PIPELINE_WORDS: Mapping[str, str] = {
+    "stages": "did you mean 'steps'?",
+    "jobs": "did you mean 'steps'?",
+    "rules": "did you mean 'steps'?",
+    "rule": "did you mean 'steps'?",
+    "tasks": "did you mean 'steps'?",
+    "components": "write steps; a step with module: NAME uses a module of the registry",
+    "outputs": "outputs are made by steps: write them there",
+    "vars": "write params: {NAME: default}",
+    "parameters": "did you mean 'params'?",
+    "config": "write params: {NAME: default}",
+    "configfile": "write params: {NAME: default}",
+    "metrics": "write outputs: {NAME: {type: metrics, path: PLACE}} in the step that makes them",
+    "plots": "write outputs: {NAME: {type: plot, path: PLACE}} in the step that makes them",
+    "artifacts": "outputs of steps are kept; there is no list of artifacts",
+    "datasets": "write inputs: {NAME: path of the commit}",
+    "schedule": "gitml has no schedules: call gitml run from cron or your CI",
+    "on": "gitml has no triggers: call gitml run from cron, your CI or a hook of Git",
+    "triggers": "gitml has no triggers: call gitml run from cron, your CI or a hook of Git",
+    "description": "did you mean 'help'?",
+    "display_name": "the name of the file is the name of the pipeline",
+    "experiment_name": "did you mean 'experiment'?",
+    "settings": "write target and environment, or defaults in gitml.yaml",
+    "compute": "did you mean 'target'?",
+    "type": "leave it out: a file in pipelines/ is a pipeline",
+    "$schema": "leave it out",
+    "include": "a pipeline is one file",
+    "workdir": "commands run at the top of the project: write paths from there",
+    "conda": "write environment: and a locked requirements file",
+    "container": "containers are not taken yet: write environment: and a locked requirements file",
+}  # fmt: skip
+_OUTPUT_WORDS: Mapping[str, str] = {
+    "cache": "outputs are always kept",
+    "persist": "what an earlier run made is no input of the next",
+    "remote": "remotes stand in gitml.yaml",
+    "push": "remotes stand in gitml.yaml",
+    "desc": "leave it out",
+    "x": "leave it out: axes are chosen from the file",
+    "y": "leave it out: axes are chosen from the file",
+    "mode": "leave it out",
+}  # fmt: skip
+
+
+def key_hint(word: str, where: str) -> str | None:
+    """What to write for a key of another tool in a ``step``, a ``pipeline`` or an ``output``; None when it is no known one."""
+    words = {"step": _STEP_WORDS, "pipeline": _PIPELINE_WORDS, "output": _OUTPUT_WORDS}[where]
+    return words.get(word)

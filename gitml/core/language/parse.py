@@ -1,0 +1,416 @@
+"""From the bytes of a pipeline file to a Pipeline, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from gitml.core.config.project import Defaults
+from gitml.core.language import foreign_syntax, matrix
+from gitml.core.language.diagnostics import SpecError, nearest
+from gitml.core.language.expression import NAME, Ref, Template
+from gitml.core.language.fields import Fields
+from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
+from gitml.core.language.parse_command import words_of
+from gitml.core.language.parse_confinement import network_in, sandbox_in
+from gitml.core.language.parse_environment import environment_in
+from gitml.core.language.spec import Pipeline, Place, Port, Step, Use
+from gitml.core.language.validate import check_wiring
+from gitml.core.language.yaml_document import Node, read_yaml
+from gitml.core.model import paths
+from gitml.core.model.action import ALONE, PORT_KINDS, Scalar
+from gitml.core.model.guarantees import CUT
+from gitml.core.model.resources import ONE_CPU, Resources
+
+_PIPELINE_KEYS = frozenset(
+    ("name", "help", "experiment", "params", "inputs", "env", "environment", "sandbox", "steps", "code", "target")
+    + ("network",)
+)
+_STEP_KEYS = frozenset(
+    ("run", "shell", "outputs", "after", "code", "env", "environment", "retries", "timeout", "reuse", "sandbox")
+    + ("resources", "matrix", "help", "module", "inputs", "params", "target", "nodes", "processes", "network")
+)
+_OF_THE_MODULE = ("run", "shell", "outputs", "code", "env", "environment")
+_OF_A_USE = ("inputs", "params")
+_PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help", "secret"))
+_PORT_KEYS = frozenset(("type", "path"))
+_RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+SHELLS = ("bash", "sh")
+MAX_COMBINATIONS = 10_000
+MAX_GANG = 100_000
+
+
+def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> Pipeline:
+    """The Pipeline in `data`; SpecError with all mistakes. `path` is its place in the repository."""
+    root, text = read_yaml(data, path)
+    reader = PipelineReader(path, text, defaults or Defaults())
+    pipeline = reader.pipeline(root)
+    check_wiring(pipeline, reader)
+    if reader.diagnostics:
+        raise SpecError(reader.diagnostics)
+    return pipeline
+
+
+class PipelineReader(Fields):
+    """Reads a pipeline file, or what shares its keys, into values, noting every mistake."""
+
+    def __init__(self, path: str, text: str, defaults: Defaults) -> None:
+        super().__init__(path, text)
+        self.environment = defaults.environment
+        self.strict = defaults.strict
+        self.network = defaults.network
+        self.target = ""
+        self.env: tuple[tuple[str, Template | None], ...] = ()
+        self.code: tuple[Template, ...] = ()
+        self.runs: dict[str, Node] = {}
+        self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output stands
+        self.broken: set[str] = set()  # steps whose command could not be read whole
+
+    def pipeline(self, root: Node) -> Pipeline:
+        top = self.mapping(root, "the pipeline", _PIPELINE_KEYS, "pipeline")
+        stem = posixpath.splitext(posixpath.basename(self.path))[0]
+        name = stem
+        if "name" in top:
+            given = self.text_of(top["name"][1], "name")
+            if given is not None and given != stem:
+                self.report(top["name"][1], f"the name is {given!r} but the file is {stem!r}; make them the same")
+        params = {}
+        if "params" in top:
+            for key, (_, node) in self.named(top["params"][1], "params").items():
+                params[key] = self.param(key, node)
+        inputs = {}
+        if "inputs" in top:
+            for key, (_, node) in self.named(top["inputs"][1], "inputs").items():
+                inputs[key] = self.input(key, node)
+        if "environment" in top:
+            self.environment = self.environment_of(top["environment"][1])
+        if "sandbox" in top:
+            self.strict = sandbox_in(self, top["sandbox"][1])
+        if "network" in top:
+            self.network = network_in(self, top["network"][1])
+        if "target" in top:
+            self.target = self.target_of(top["target"][1])
+        if "env" in top:
+            self.env = self.env_of(top["env"][1])
+        if "code" in top:
+            self.code = self.code_of(top["code"][1])
+        steps = {}
+        if "steps" not in top:
+            self.report(root, "steps is missing: a pipeline has at least one step")
+        else:
+            for key, (place, node) in self.named(top["steps"][1], "steps").items():
+                steps[key] = self.step(key, place, node)
+            if not steps and not self.diagnostics:
+                self.report(top["steps"][1], "a pipeline has at least one step")
+        return Pipeline(
+            name=name,
+            path=self.path,
+            params=params,
+            inputs=inputs,
+            steps=steps,
+            help=self.help_of(top),
+            experiment=self.text_of(top["experiment"][1], "experiment") if "experiment" in top else None,
+        )
+
+    def help_of(self, pairs: dict[str, tuple[Node, Node]]) -> str:
+        return (self.text_of(pairs["help"][1], "help") or "") if "help" in pairs else ""
+
+    def param(self, name: str, node: Node) -> Param:
+        if not node.is_mapping:
+            kind = type_name(node.value)
+            if not kind:
+                self.report(node, f"parameter {name!r} needs a default (text, number, true or false), or a type")
+                return Param(name, "str", None)
+            return self.checked(node, Param(name, kind, node.value))
+        pairs = self.mapping(node, f"parameter {name!r}", _PARAM_KEYS)
+        if "secret" in pairs and self.truth(pairs["secret"][1], "secret"):
+            return self.secret(name, pairs)
+        default: Scalar | None = pairs["default"][1].value if "default" in pairs else None
+        kind = type_name(default) or "str"
+        if "type" in pairs:
+            kind = self.one_of(pairs["type"][1], "type", TYPES) or kind
+        bounds: dict[str, float | None] = {}
+        for bound in ("min", "max"):
+            if bound in pairs:
+                bounds[bound] = self.number(pairs[bound][1], bound)
+                if kind not in ("int", "float"):
+                    self.report(pairs[bound][0], f"{bound} is for numbers; parameter {name!r} is {kind}")
+        choices: tuple[Scalar, ...] = ()
+        if "choices" in pairs:
+            choices = tuple(item.value for item in self.items(pairs["choices"][1], "choices"))
+        bare = Param(name, kind, default, bounds.get("min"), bounds.get("max"), (), self.help_of(pairs))
+        for choice in choices:
+            problem = problem_with_value(bare, choice)
+            if problem:
+                self.report(pairs["choices"][1], f"a choice: {problem}")
+                return bare
+        param = bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
+        return self.checked(pairs["default"][1] if "default" in pairs else node, param)
+
+    def secret(self, name: str, pairs: dict[str, tuple[Node, Node]]) -> Param:
+        for key, (place, node) in pairs.items():
+            if key == "default":
+                self.report(
+                    place,
+                    f"parameter {name!r} is secret, so it has no default: a file of the repository is read by many",
+                )
+            elif key == "type" and node.value != "str":
+                self.report(node, f"parameter {name!r} is secret, so it is text: type str")
+            elif key in ("min", "max", "choices"):
+                self.report(place, f"parameter {name!r} is secret: {key} would tell of its value")
+        return Param(name, "str", None, help=self.help_of(pairs), secret=True)
+
+    def checked(self, node: Node, param: Param) -> Param:
+        if param.default is None:
+            return param
+        problem = problem_with_value(param, param.default)
+        if problem:
+            self.report(node, problem)
+            return param
+        return param._replace(default=normalised(param, param.default))
+
+    def input(self, name: str, node: Node) -> Template:
+        text = self.text_of(node, f"input {name!r}")
+        problem = _no_input(text or "")
+        if problem:
+            self.report(node, f"input {name!r} is {problem}")
+            return ()
+        return self.path_template(node, text, f"input {name!r}", ("params",)) if text is not None else ()
+
+    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
+        template = self.plain_template(node, text)
+        if text and not template:
+            return ()
+        literal = "".join(part if isinstance(part, str) else "x" for part in template)
+        problem = paths.problem_with(literal)
+        if problem:
+            self.report(node, f"{what} is {problem}")
+        for part in template:
+            if isinstance(part, Ref) and part.space not in spaces:
+                self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
+        return template
+
+    def environment_of(self, node: Node) -> str:
+        return environment_in(self, node)
+
+    def target_of(self, node: Node) -> str:
+        """The name of a target; whether there is one is known where `gitml.yaml` is."""
+        text = self.text_of(node, "target") or ""
+        if text and not NAME.match(text):
+            self.report(node, f"target must be the name of a target, not {text[:60]!r}")
+        return text
+
+    def how_many(self, pairs: dict[str, tuple[Node, Node]], key: str) -> int:
+        if key not in pairs:
+            return 1
+        count = self.number(pairs[key][1], key, least=1, whole=True)
+        if count is not None and count > MAX_GANG:
+            self.report(pairs[key][1], f"{key} must be at most {MAX_GANG:,}")
+        return int(count or 1)
+
+    def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
+        found: list[tuple[str, Template | None]] = []
+        for name, (key, value) in self.mapping(node, "env").items():
+            if not name.isidentifier() or name.startswith(("GITML_", "_gitml_")):
+                self.report(key, f"{name[:60]!r} can't be the name of an environment variable here")
+            elif value.value is None:
+                found.append((name, None))
+            elif isinstance(value.value, bool):
+                found.append((name, ("true" if value.value else "false",)))
+            else:
+                text = self.text_of(value, f"env {name!r}")
+                found.append((name, self.plain_template(value, text or "")))
+        return tuple(found)
+
+    def code_of(self, node: Node) -> tuple[Template, ...]:
+        found = []
+        for item in self.items(node, "code"):
+            text = self.text_of(item, "code")
+            if text is not None:
+                found.append(self.path_template(item, text, "code", ("params", "matrix")))
+        return tuple(found)
+
+    def step(self, name: str, key: Node, node: Node) -> Step:
+        place = Place(key.line, key.column)
+        pairs = self.mapping(node, f"step {name!r}", _STEP_KEYS, "step")
+        if not node.is_mapping:
+            if node.value is None:
+                self.report(key, f"step {name!r} is empty: it needs run")
+            self.broken.add(name)
+            return Step(name, place, ())
+        others = pairs.keys() - _STEP_KEYS
+        meant = any("run: " in (foreign_syntax.key_hint(other, "step") or "") for other in others)
+        slips = [nearest(other, ("run", "module")) for other in others]
+        if not ("run" in pairs or "module" in pairs or meant or any("did you mean" in slip for slip in slips)):
+            self.report(key, f"step {name!r} needs run: the command (or module: the module to use)")
+        if "module" in pairs:
+            return self.module_step(name, place, pairs)
+        for word in _OF_A_USE:
+            if word in pairs:
+                self.report(pairs[word][0], f"{word} is for steps with module; in run use ${{{{ {word}.x }}}}")
+        shell = self.one_of(pairs["shell"][1], "shell", SHELLS) if "shell" in pairs else None
+        words: tuple[Template, ...] = ()
+        if "run" in pairs:
+            self.runs[name] = pairs["run"][1]
+            before = len(self.diagnostics)
+            words = self.command(name, pairs["run"][1], shell)
+            if len(self.diagnostics) > before:
+                self.broken.add(name)
+        else:
+            self.broken.add(name)
+        outputs = []
+        if "outputs" in pairs:
+            for port_name, (_, port_node) in self.named(pairs["outputs"][1], "outputs").items():
+                outputs.append(self.port(port_name, port_node))
+                if port_node.is_mapping and "path" in port_node.value:
+                    self.ports[name, port_name] = port_node.value["path"][1]
+        env = dict(self.env)
+        if "env" in pairs:
+            env.update(self.env_of(pairs["env"][1]))
+        return Step(
+            name=name,
+            place=place,
+            words=words,
+            shell=shell,
+            outputs=tuple(outputs),
+            code=self.code + (self.code_of(pairs["code"][1]) if "code" in pairs else ()),
+            env=tuple(sorted(env.items(), key=lambda item: item[0])),
+            environment=self.environment_of(pairs["environment"][1]) if "environment" in pairs else self.environment,
+            resources=self.resources(pairs["resources"][1]) if "resources" in pairs else ONE_CPU,
+            **self.common(pairs),
+        )
+
+    def module_step(self, name: str, place: Place, pairs: dict[str, tuple[Node, Node]]) -> Step:
+        """A step that uses a module: what the module says can't be said again."""
+        for word in _OF_THE_MODULE:
+            if word in pairs:
+                self.report(pairs[word][0], f"step {name!r} uses a module, which says {word} itself")
+        self.broken.add(name)
+        module = self.text_of(pairs["module"][1], "module") or ""
+        inputs = []
+        if "inputs" in pairs:
+            for port, (_, node) in self.named(pairs["inputs"][1], "inputs").items():
+                text = self.text_of(node, f"input {port!r}")
+                template = self.template(node, text or "")
+                if text is not None and not (len(template) == 1 and isinstance(template[0], Ref)):
+                    self.report(node, f"input {port!r} takes one expression, such as ${{{{ steps.x.outputs.y }}}}")
+                inputs.append((port, template))
+        params: list[tuple[str, Scalar | Template]] = []
+        if "params" in pairs:
+            for param, (_, node) in self.named(pairs["params"][1], "params").items():
+                if isinstance(node.value, str) and "${{" in node.value:
+                    params.append((param, self.template(node, node.value)))
+                elif not type_name(node.value):
+                    self.report(node, f"parameter {param!r} must be text, a number, true or false")
+                else:
+                    params.append((param, node.value))
+        resources = self.resources(pairs["resources"][1]) if "resources" in pairs else None
+        common = self.common(pairs)
+        return Step(
+            name=name, place=place, words=(), use=Use(module, tuple(inputs), tuple(params), resources), **common
+        )
+
+    def common(self, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
+        """What every step can say."""
+        network = network_in(self, pairs["network"][1]) if "network" in pairs else self.network
+        gang = (self.how_many(pairs, "nodes"), self.how_many(pairs, "processes"))
+        if network == CUT and gang != ALONE:
+            key = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
+            self.report(key, "several processes reach each other by the loopback: network: loopback, or full")
+        return {
+            "after": self.after(pairs["after"][1]) if "after" in pairs else (),
+            "retries": int(self.number(pairs["retries"][1], "retries", least=0, whole=True) or 0)
+            if "retries" in pairs
+            else 0,
+            "timeout": self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
+            "reuse": self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
+            "strict": sandbox_in(self, pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
+            "target": self.target_of(pairs["target"][1]) if "target" in pairs else self.target,
+            "network": network,
+            "gang": gang,
+            "matrix": self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
+            "help": self.help_of(pairs),
+        }
+
+    def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
+        return words_of(self, f"step {name!r}", node, shell)
+
+    def port(self, name: str, node: Node) -> Port:
+        if not node.is_mapping:
+            return Port(name, self.one_of(node, f"output {name!r}", PORT_KINDS) or "file")
+        pairs = self.mapping(node, f"output {name!r}", _PORT_KEYS, "output")
+        kind = "file"
+        if "type" not in pairs:
+            self.report(node, f"output {name!r} needs a type: {', '.join(PORT_KINDS)}")
+        else:
+            kind = self.one_of(pairs["type"][1], f"type of output {name!r}", PORT_KINDS) or "file"
+        path: Template = ()
+        if "path" in pairs:
+            text = self.text_of(pairs["path"][1], "path")
+            if text is not None:
+                path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
+                if paths.overlaps(paths.clean(text), ".gitml"):
+                    self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
+        return Port(name, kind, path)
+
+    def after(self, node: Node) -> tuple[str, ...]:
+        return tuple(text for item in self.items(node, "after") if (text := self.text_of(item, "after")) is not None)
+
+    def resources(self, node: Node) -> Resources:
+        pairs = self.mapping(node, "resources", _RESOURCE_KEYS)
+        cpus = self.number(pairs["cpus"][1], "cpus", least=0) if "cpus" in pairs else 1.0
+        gpus = self.number(pairs["gpus"][1], "gpus", least=0) if "gpus" in pairs else 0.0
+        labels = {}
+        if "labels" in pairs:
+            for name, (_, value) in self.mapping(pairs["labels"][1], "labels").items():
+                labels[name] = self.text_of(value, f"label {name!r}") or ""
+        custom = {}
+        if "custom" in pairs:
+            for name, (_, value) in self.mapping(pairs["custom"][1], "custom").items():
+                custom[name] = self.number(value, f"custom resource {name!r}", least=0) or 0.0
+        memory = self.bytes(pairs["memory"][1], "memory") if "memory" in pairs else 0
+        return Resources(float(cpus or 0), float(gpus or 0), memory or 0, labels, custom)
+
+    def matrix(self, node: Node) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+        axes = []
+        combinations = 1
+        for name, (key, value) in self.named(node, "matrix").items():
+            values: list[Scalar] = []
+            texts: set[str] = set()  # what a command sees, and a label is made of: 1 and "1" are the same
+            for item in self.items(value, f"matrix {name!r}"):
+                if not type_name(item.value):
+                    self.report(item, f"a value of matrix {name!r} must be text, a number, true or false")
+                elif "\0" in text_of(item.value):
+                    self.report(item, f"a value of matrix {name!r} holds a NUL character")
+                elif text_of(item.value) in texts:
+                    self.report(item, f"matrix {name!r} has {text_of(item.value)!r} twice")
+                else:
+                    values.append(item.value)
+                    texts.add(text_of(item.value))
+            if value.is_list and not value.value:
+                self.report(key, f"matrix {name!r} has no values")
+            combinations *= max(1, len(values))
+            axes.append((name, tuple(values)))
+        if combinations > MAX_COMBINATIONS:
+            self.report(node, f"a matrix of {combinations:,} combinations; at most {MAX_COMBINATIONS:,}")
+        elif len(axes) > 1:
+            labels: set[str] = set()
+            for combination in matrix.combinations(tuple(axes)):
+                label = matrix.label_of(combination)
+                if label in labels:
+                    self.report(node, f"two combinations of the matrix have the label {label!r}")
+                    break
+                labels.add(label)
+        return tuple(axes)
+
+
+def _no_input(text: str) -> str | None:
+    """Why a text is something else than a path of the commit; None when it may be one."""
+    if _URL.match(text):
+        return "a URL, and inputs are files of the commit: commit the file (with Git LFS if it is large), or fetch it in a step"
+    literal = re.sub(r"\$\{\{.*?\}\}", "", text)
+    if "*" in literal or "?" in literal:
+        return "a pattern, and an input is one file or folder: name the folder, or write the pattern under `code:`"
+    return None

@@ -1,0 +1,273 @@
+"""Checks that a pipeline's expressions lead somewhere: names exist, selectors fit, nothing waits for itself."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gitml.core.language.diagnostics import nearest
+from gitml.core.language.expression import Ref, Template, refs_in
+from gitml.core.language.matrix import combinations, label_of
+from gitml.core.language.params import text_of
+from gitml.core.language.spec import Pipeline, Step
+from gitml.core.language.yaml_document import Node
+from gitml.core.model import paths
+
+
+class Reader(Protocol):
+    """What the parser remembers of the file."""
+
+    runs: dict[str, Node]
+    ports: dict[tuple[str, str], Node]
+    broken: set[str]
+
+    def report(self, node: Node, message: str) -> None:
+        """Notes a mistake."""
+
+    def expression_place(self, node: Node, number: int) -> Node:
+        """Where an expression stands."""
+
+
+def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
+    """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
+    for step in pipeline.steps.values():
+        place = Node("", step.place.line, step.place.column, 0, 0)
+        _check_expressions(step, pipeline, reader, place)
+        if step.use is not None:
+            _check_use(step, pipeline, reader, place)
+        for name in step.after:
+            if name not in pipeline.steps:
+                reader.report(
+                    place, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
+                )
+        _check_outputs(step, reader, place)
+        _check_ports(step, reader, place)
+    for name, input_template in pipeline.inputs.items():
+        for ref in refs_in((input_template,)):
+            if ref.name not in pipeline.params:
+                first = Node("", 1, 1, 0, 0)
+                reader.report(
+                    first, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
+                )
+            elif _is_secret(ref, pipeline):
+                reader.report(Node("", 1, 1, 0, 0), f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
+    _check_cycles(pipeline, reader)
+    _check_outputs_in_inputs(pipeline, reader)
+    _check_shared_outputs(pipeline, reader)
+
+
+NOT_IN_WORDS = (
+    "{ref} is secret, and everybody on the machine can read the words of a command: "
+    "env: {{{name}: ${{{{ {ref} }}}}}}, or a script (shell: bash)"
+)
+NOT_IN_PATHS = "{ref} is secret, and paths are recorded"
+
+
+def _is_secret(ref: Ref, pipeline: Pipeline) -> bool:
+    return ref.space == "params" and ref.name in pipeline.params and pipeline.params[ref.name].secret
+
+
+def parents_of(step: Step) -> list[str]:
+    """The steps that `step` waits for, each once, in order of mention."""
+    names = [ref.name for ref in refs_in(step.words + used_by(step)) if ref.space == "steps"]
+    return list(dict.fromkeys([*names, *step.after]))
+
+
+def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
+    """Those of the command, each told where it stands, and those of env, code and paths, told at the step."""
+    run = reader.runs.get(step.name) or place
+    for number, ref in enumerate(refs_in(step.words)):
+        problem = _problem(ref, step, pipeline)
+        if not problem and step.shell is None and _is_secret(ref, pipeline):
+            problem = NOT_IN_WORDS.format(ref=ref, name=ref.name.upper())
+        if problem:
+            reader.report(reader.expression_place(run, number), problem)
+    for name, template in step.env:
+        for ref in refs_in((template or (),)):
+            if ref.space not in ("params", "matrix"):
+                reader.report(place, f"env {name!r} can use params.x and matrix.x, not {ref}")
+            elif problem := _problem(ref, step, pipeline):
+                reader.report(place, problem)
+    for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
+        if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
+            reader.report(place, problem)
+        elif _is_secret(ref, pipeline):
+            reader.report(place, NOT_IN_PATHS.format(ref=ref))
+
+
+def _check_outputs(step: Step, reader: Reader, place: Node) -> None:
+    """Each output is written somewhere."""
+    used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
+    for port in step.outputs:
+        if port.name not in used and not port.path and step.name not in reader.broken:
+            reader.report(
+                place,
+                f"step {step.name!r} never says where to write output {port.name!r}: "
+                f"use ${{{{ outputs.{port.name} }}}} in run, or give it a path",
+            )
+
+
+def _check_use(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
+    assert step.use is not None
+    for port, template in step.use.inputs:
+        for ref in refs_in((template,)):
+            problem = _problem(ref, step, pipeline)
+            if ref.space not in ("steps", "inputs"):
+                problem = f"input {port!r} takes an input of the pipeline or an output of a step, not {ref}"
+            if problem:
+                reader.report(place, problem)
+    for name, value in step.use.params:
+        for ref in refs_in((value,)) if isinstance(value, tuple) else ():
+            problem = _problem(ref, step, pipeline)
+            if ref.space not in ("params", "matrix"):
+                problem = f"parameter {name!r} can use params.x and matrix.x, not {ref}"
+            if problem:
+                reader.report(place, problem)
+
+
+def used_by(step: Step) -> tuple[Template, ...]:
+    """The expressions that a use of a module is given."""
+    if step.use is None:
+        return ()
+    values = tuple(value for _, value in step.use.params if isinstance(value, tuple))
+    return tuple(template for _, template in step.use.inputs) + values
+
+
+def _near_steps(name: str, pipeline: Pipeline) -> str:
+    return nearest(name, pipeline.steps)
+
+
+def _problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
+    if ref.space == "params":
+        return (
+            None
+            if ref.name in pipeline.params
+            else f"unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
+        )
+    if ref.space == "inputs":
+        return (
+            None if ref.name in pipeline.inputs else f"unknown input {ref.name!r}{nearest(ref.name, pipeline.inputs)}"
+        )
+    if ref.space == "outputs":
+        ports = [port.name for port in step.outputs]
+        return None if ref.name in ports else f"step {step.name!r} has no output {ref.name!r}{nearest(ref.name, ports)}"
+    if ref.space == "matrix":
+        axes = [name for name, _ in step.matrix]
+        return (
+            None
+            if ref.name in axes
+            else f"step {step.name!r} has no matrix value {ref.name!r}{nearest(ref.name, axes)}"
+        )
+    return _step_problem(ref, step, pipeline)
+
+
+def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
+    other = pipeline.steps.get(ref.name)
+    if other is None:
+        return f"unknown step {ref.name!r}{_near_steps(ref.name, pipeline)}"
+    if other.port(ref.port) is None and (other.use is None or other.outputs):
+        ports = [port.name for port in other.outputs]
+        return f"step {ref.name!r} has no output {ref.port!r}{nearest(ref.port, ports)}"
+    if not other.matrix:
+        return (
+            None
+            if ref.selector is None
+            else f"step {ref.name!r} has no matrix to choose from: leave [{ref.selector}] out"
+        )
+    if ref.selector is None:
+        return (
+            f"step {ref.name!r} has a matrix: say steps.{ref.name}[*].outputs.{ref.port}, or one label in the brackets"
+        )
+    if ref.selector == "matrix":
+        own = {axis: set(map(text_of, values)) for axis, values in step.matrix}
+        lacking = [
+            axis for axis, values in other.matrix if axis not in own or not set(map(text_of, values)) >= own[axis]
+        ]
+        return f"[matrix] needs step {step.name!r} to have the matrix value {lacking[0]!r} too" if lacking else None
+    if ref.selector != "*":
+        labels = [label_of(values) for values in combinations(other.matrix)]
+        if ref.selector not in labels:
+            return f"step {ref.name!r} has no combination [{ref.selector}]{nearest(ref.selector, labels)}"
+    return None
+
+
+def _check_ports(step: Step, reader: Reader, place: Node) -> None:
+    literal = [(port.name, paths.clean(_skeleton(port.path))) for port in step.outputs if port.path]
+    for index, (name, path) in enumerate(literal):
+        for other, other_path in literal[:index]:
+            if paths.overlaps(path, other_path):
+                reader.report(place, f"outputs {other!r} and {name!r} of step {step.name!r} share the path {path!r}")
+
+
+def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
+    made: dict[str, str] = {}  # path -> step
+    within: dict[str, str] = {}  # folder -> a step that makes something in it
+    for step in pipeline.steps.values():
+        for port in step.outputs:
+            if not port.path:
+                continue
+            path = paths.clean(_skeleton(port.path))
+            folders = [path[:index] for index, char in enumerate(path) if char == "/"]
+            owners = [made.get(path), within.get(path), *map(made.get, folders)]
+            owner = next((owner for owner in owners if owner not in (None, step.name)), None)
+            if owner is not None:
+                place = Node("", step.place.line, step.place.column, 0, 0)
+                reader.report(place, f"steps {owner!r} and {step.name!r} both make {path!r}")
+            made[path] = step.name
+            for folder in folders:
+                within[folder] = step.name
+
+
+def _check_outputs_in_inputs(pipeline: Pipeline, reader: Reader) -> None:
+    """No output lies in an input of the commit, of whatever step: checked out, it would make the input another one."""
+    inputs = {name: paths.clean(_skeleton(template)) for name, template in pipeline.inputs.items() if template}
+    for step in pipeline.steps.values():
+        for port in step.outputs:
+            path = paths.clean(_skeleton(port.path)) if port.path else ""
+            for name, place in inputs.items():
+                if path and paths.overlaps(path, place):
+                    node = reader.ports.get((step.name, port.name)) or Node(
+                        "", step.place.line, step.place.column, 0, 0
+                    )
+                    reader.report(node, overlap(step.name, port.name, path, name, place))
+                    break
+
+
+def overlap(step: str, port: str, path: str, name: str, place: str) -> str:
+    """What to say of an output that lies in an input of the commit, or the other way round."""
+    where = f"is the input {name!r}" if path == place else f"and the input {name!r} ({place}) lie in one another"
+    return f"output {port!r} of step {step!r} ({path}) {where}: give it another path"
+
+
+def _skeleton(template: Template) -> str:
+    return "".join(part if isinstance(part, str) else f"<{part}>" for part in template)
+
+
+def _check_cycles(pipeline: Pipeline, reader: Reader) -> None:
+    """Depth first with a stack of its own: a chain may be longer than Python's recursion allows."""
+    done: set[str] = set()
+    for start in pipeline.steps:
+        if start in done:
+            continue
+        trail: list[str] = []
+        on_trail: set[str] = set()
+        stack: list[tuple[str, bool]] = [(start, False)]
+        while stack:
+            name, leaving = stack.pop()
+            if leaving:
+                trail.pop()
+                on_trail.discard(name)
+                done.add(name)
+                continue
+            if name in on_trail:
+                cycle = [*trail[trail.index(name) :], name]
+                step = pipeline.steps[name]
+                place = Node("", step.place.line, step.place.column, 0, 0)
+                reader.report(place, f"steps wait for each other: {' -> '.join(reversed(cycle))}")
+                done.update(cycle)
+                continue
+            if name in done or name not in pipeline.steps:
+                continue
+            trail.append(name)
+            on_trail.add(name)
+            stack.append((name, True))
+            stack.extend((parent, False) for parent in reversed(parents_of(pipeline.steps[name])))

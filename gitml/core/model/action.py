@@ -1,0 +1,155 @@
+"""Action: everything that determines a step's result, and the ActionKey that names it.
+
+The pre-image of a key is one JSON document: JSON tells ``1``, ``1.0``, ``"1"``, ``true`` and ``null`` apart, keys are sorted,
+nothing outside ASCII is left unescaped, and the format version is in it. Names of steps and pipelines are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+from gitml.core.model.digest import PREFIX, Digest
+
+FORMAT = 2
+READABLE = (1, 2)  # what older gitml recorded is shown, and never reused
+
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+Scalar = str | int | float | bool
+PORT_KINDS = ("file", "directory", "metrics", "plot")
+ALONE = (1, 1)
+
+
+class CodeFile(NamedTuple):
+    """A file or directory of the commit that the step may use: mode as Git writes it (``100644``, ``40000`` …), oid in hex."""
+
+    path: str
+    mode: str
+    oid: str
+
+
+class ActionInput(NamedTuple):
+    """What lies at `mount` in the sandbox; `content` is ``git:<mode>:<oid>`` or a Digest.
+
+    `kind` is file or directory, or executable for a file with that bit that another step made; a file of the commit has its mode
+    in `content`.
+    """
+
+    name: str
+    mount: str
+    kind: str
+    content: str
+
+
+class ActionOutput(NamedTuple):
+    """What the step is to leave at `mount`; kind is one of PORT_KINDS."""
+
+    name: str
+    mount: str
+    kind: str
+
+
+class Action(NamedTuple):
+    """A step ready to be performed: no expression is left in it, and nothing else can change its result.
+
+    `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
+    from the machine and only its name counts. `environment` is the Digest of an environment's description. `gang` is on how
+    many nodes it runs and how many processes on each: a program that learns with others computes other numbers than one alone.
+    `secrets` are the secret parameters among what is rendered, by name, with the seals that stand for their values in it.
+    `format` is the version of the pre-image: what a step is given besides its Action may differ from version to version.
+    """
+
+    argv: tuple[str, ...]
+    shell: str | None
+    params: tuple[tuple[str, Scalar], ...]
+    code: tuple[CodeFile, ...]
+    inputs: tuple[ActionInput, ...]
+    outputs: tuple[ActionOutput, ...]
+    env: tuple[tuple[str, str | None], ...]
+    environment: Digest
+    module: str | None = None
+    gang: tuple[int, int] = ALONE
+    format: int = FORMAT
+    secrets: tuple[tuple[str, str], ...] = ()
+
+    def preimage(self) -> bytes:
+        """The canonical bytes that the ActionKey is the sha256 of."""
+        parts: dict[str, Any] = {
+            "format": self.format,
+            "argv": self.argv,
+            "shell": self.shell,
+            "params": self.params,
+            "code": self.code,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "env": self.env,
+            "environment": self.environment,
+            "module": self.module,
+        }
+        if self.gang != ALONE:
+            parts["gang"] = self.gang
+        if self.secrets:
+            parts["secrets"] = self.secrets
+        return _ENCODE(parts).encode("ascii")
+
+    def key(self) -> Digest:
+        """The ActionKey."""
+        return Digest(PREFIX + hashlib.sha256(self.preimage()).hexdigest())
+
+
+def key_of_preimage(preimage: bytes) -> Digest:
+    """The ActionKey of an Action already encoded."""
+    return Digest(PREFIX + hashlib.sha256(preimage).hexdigest())
+
+
+def decode_action(preimage: bytes) -> Action:
+    """The Action with exactly this pre-image; ValueError when it is none of a format known here."""
+    try:
+        raw: dict[str, Any] = json.loads(preimage)
+        if type(raw["format"]) is not int or raw["format"] not in READABLE:
+            raise ValueError(f"action of format {raw['format']!r}, not {FORMAT}")
+        action = Action(
+            argv=tuple(raw["argv"]),
+            shell=raw["shell"],
+            params=tuple((name, value) for name, value in raw["params"]),
+            code=tuple(CodeFile(*item) for item in raw["code"]),
+            inputs=tuple(ActionInput(*item) for item in raw["inputs"]),
+            outputs=tuple(ActionOutput(*item) for item in raw["outputs"]),
+            env=tuple((name, value) for name, value in raw["env"]),
+            environment=Digest(raw["environment"]),
+            module=raw["module"],
+            gang=_gang(raw.get("gang", ALONE)),
+            format=raw["format"],
+            secrets=tuple((name, seal) for name, seal in raw.get("secrets", ())),
+        )
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not an action: {error}") from error
+    _check_types(action)
+    if action.preimage() != preimage:
+        raise ValueError("not an action: not in canonical form")
+    return action
+
+
+def _gang(raw: Any) -> tuple[int, int]:
+    nodes, processes = raw
+    if type(nodes) is not int or type(processes) is not int or nodes < 1 or processes < 1:
+        raise TypeError(f"{str(raw)[:60]!r} is no gang")
+    return nodes, processes
+
+
+def _check_types(action: Action) -> None:
+    """ValueError unless every part is of its type: pre-images come from other machines too."""
+    texts: list[object] = [*action.argv, action.environment]
+    for part in (*action.code, *action.inputs, *action.outputs):
+        texts += part
+    texts += [name for name, _ in (*action.params, *action.env)]
+    texts += [text for pair in action.secrets for text in pair]
+    maybe = [action.shell, action.module, *(value for _, value in action.env)]
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or not all(text is None or isinstance(text, str) for text in maybe)
+        or not all(isinstance(value, (str, int, float)) for _, value in action.params)
+    ):
+        raise ValueError("not an action: a part of another type")

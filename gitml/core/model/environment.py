@@ -1,0 +1,110 @@
+"""Environment: what a step's programs are, named by content so that it can stand in a key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gitml.core.model.digest import Digest, digest_of
+
+FORMAT = 2  # of a description; those without a format are of version 1
+_DEEPEST = 32  # collections in each other: packages of one name beside each other are
+
+
+class Environment(NamedTuple):
+    """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from.
+
+    `packages` are what that text pins, as ``name version``, where it was read.
+    """
+
+    digest: Digest
+    description: Mapping[str, Any]
+    requirements: bytes | None = None
+    packages: tuple[str, ...] = ()
+
+    def told(self) -> Mapping[str, Any]:
+        """The description with the packages of a requirements file by name, which count by its digest alone."""
+        return {**self.description, "distributions": self.packages} if self.packages else self.description
+
+
+def environment_of(
+    description: Mapping[str, Any], requirements: bytes | None = None, packages: tuple[str, ...] = ()
+) -> Environment:
+    """The Environment with this description."""
+    return Environment(digest_of(encode_description(description)), description, requirements, packages)
+
+
+def encode_description(description: Mapping[str, Any]) -> bytes:
+    """The canonical bytes of a description."""
+    return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def decode_description(data: bytes | str) -> Mapping[str, Any]:
+    """The description in `data`, which another machine may have written; ValueError when it is none that this gitml reads."""
+    try:
+        raw = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("not the description of an environment: nested too deep") from error
+    if not isinstance(raw, dict) or not is_plain(raw, _DEEPEST) or raw.get("format", FORMAT) not in (1, FORMAT):
+        raise ValueError("not the description of an environment")
+    _check_parts(raw)
+    for described in _mapping(raw.get("programs", {})).values():
+        if isinstance(described, dict):
+            _check_parts(described)
+            if "python" not in described or "distributions" not in described:
+                raise ValueError("the description of an environment with a Python that is none")
+        elif not isinstance(described, str):
+            raise ValueError("the description of an environment with a program of no content")
+    return raw
+
+
+def description_or_none(data: bytes | str | None) -> Mapping[str, Any] | None:
+    """The description in `data`, None where there is none that can be read."""
+    if data is None:
+        return None
+    try:
+        return decode_description(data)
+    except ValueError:
+        return None
+
+
+def is_plain(value: Any, deep: int) -> bool:
+    """Whether it is text, a finite number, a truth value, nothing, or collections of these not more than `deep` in each other."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return True
+    if isinstance(value, float):
+        return value - value == 0
+    if not deep:
+        return False
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and is_plain(item, deep - 1) for name, item in value.items())
+    return isinstance(value, (list, tuple)) and all(is_plain(item, deep - 1) for item in value)
+
+
+def _check_parts(raw: Mapping[str, Any]) -> None:
+    """ValueError unless what is compared and shown of a description is of its type."""
+    distributions = raw.get("distributions", [])
+    if not isinstance(distributions, list) or not all(isinstance(item, str) for item in distributions):
+        raise ValueError("the description of an environment with distributions that are none")
+    for content in _mapping(raw.get("contents", {})).values():
+        if isinstance(content, dict):
+            files = _mapping(content.get("files", {}))
+            if not isinstance(content.get("content"), str) or not all(isinstance(f, str) for f in files.values()):
+                raise ValueError("the description of an environment with a package of no content")
+        elif not isinstance(content, str):
+            raise ValueError("the description of an environment with a package of no content")
+    repository = _mapping(raw.get("repository", {}))
+    imports, commands = repository.get("imports", []), _mapping(repository.get("commands", {}))
+    pairs = isinstance(imports, list) and all(isinstance(item, list) and len(item) == 2 for item in imports)
+    if not pairs or not all(isinstance(text, str) for item in (*imports, commands.values()) for text in item):
+        raise ValueError("the description of an environment that imports what is no module")
+    if ("repository" in raw and "imports" not in repository) or not isinstance(raw.get("requirements", ""), str):
+        raise ValueError("the description of an environment that lacks a part")
+
+
+def _mapping(raw: Any) -> Mapping[str, Any]:
+    """A part of a description; ValueError unless it has parts by name."""
+    if not isinstance(raw, dict):
+        raise ValueError("the description of an environment with a part of another type")
+    return raw

@@ -1,0 +1,1 @@
+"""Deciding: what becomes of each step, and why."""

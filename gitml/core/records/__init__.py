@@ -1,0 +1,1 @@
+"""Records of runs: their values, encoding and rules."""

@@ -1,0 +1,1 @@
+"""Secrets: seals, masks, and how credentials are recognised."""

@@ -1,0 +1,1 @@
+"""Values as text and drawings, and text and image formats as values."""

@@ -1,0 +1,86 @@
+"""Runs in a process of their own, which goes on when the one that started it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.core.model.action import Scalar
+from gitml.core.records.record import Run
+from gitml.core.secrets.seals import is_seal
+from gitml.workspace import Workspace
+
+_PATIENCE = 60.0  # seconds for the run to begin; planning a huge pipeline takes a few
+
+
+class Started(NamedTuple):
+    """`code` None: the run goes on. Else how it ended already; `said` is what its process said on stderr."""
+
+    run_id: str
+    code: int | None
+    said: bytes
+
+    def was_refused(self, ws: Workspace) -> bool:
+        """Whether it ended badly before it began, so that no run is recorded."""
+        if not self.code:
+            return False
+        ws.catch_up()
+        return ws.index.run_row(self.run_id) is None
+
+
+def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None) -> Started:
+    """Starts ``gitml BEFORE run WORDS``, under a new id, and waits until the run goes on, or has ended."""
+    from gitml.engine.run import new_run_id
+
+    run_id = new_run_id()
+    command = [sys.executable, "-m", "gitml", *before, "run", "--run-id", run_id, "-q", *words]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(ws.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        live = os.path.join(ws.live, run_id, "run.json")
+        end = time.monotonic() + _PATIENCE
+        while process.poll() is None and not os.path.exists(live) and time.monotonic() < end:
+            time.sleep(0.01)
+        code = process.poll()
+        if code is None:
+            threading.Thread(target=process.wait, daemon=True).start()  # no zombie, however long this process lives
+        said.seek(0)
+        return Started(run_id, code, said.read())
+
+
+def words_for(
+    pipeline: str,
+    steps: Sequence[str] = (),
+    rev: str | None = None,
+    params: Mapping[str, Scalar] | None = None,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """What follows ``gitml run`` for a pipeline, some of its steps, a revision (None: the files as they are) and parameters."""
+    words = [*options]
+    if rev is not None:
+        words += ["--at", rev]
+    for name, value in (params or {}).items():
+        if is_seal(value):
+            continue  # a variable says it, or nothing
+        words += ["-S", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    return [*words, "--", pipeline, *steps]
+
+
+def words_again(run: Run, *, as_it_is: bool = False, options: Sequence[str] = ()) -> list[str]:
+    """What follows ``gitml run`` to run again what `run` ran: at its commit, or with the files as they are now."""
+    pipeline = run.path if "/" in run.path else run.pipeline
+    filed = ["--experiment", run.experiment] if run.experiment != run.pipeline else []
+    return words_for(pipeline, run.selected, None if as_it_is else run.commit, run.params, [*filed, *options])

@@ -1,0 +1,1 @@
+"""Execution: the scheduler, attempts and executors of one run."""

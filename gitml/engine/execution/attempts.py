@@ -1,0 +1,312 @@
+"""The attempts at the steps of a run that are under way: begun, told of, made again, and in the end an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from gitml.core.model.action import Action
+from gitml.core.model.digest import Digest
+from gitml.core.model.environment import Environment, encode_description
+from gitml.core.model.events import Note, StepOutput, StepPrepares, StepRetried, StepStarted
+from gitml.core.model.graph import GraphStep
+from gitml.core.model.guarantees import guarantees
+from gitml.core.model.protocols import (
+    Source,
+    Task,
+    TaskEvent,
+    TaskFinished,
+    TaskOutput,
+    TaskPrepares,
+    TaskStarted,
+)
+from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.planner.plan import Decision
+from gitml.core.records.record import MACHINE, Attempt, StepRun
+from gitml.engine.execution.executors import Executors, is_local
+from gitml.engine.execution.failure_hints import Failed, hint_for
+from gitml.engine.journal.journal import Journal
+from gitml.engine.planning.planner import Planner
+from gitml.engine.planning.request import Emit
+from gitml.redaction import redacted
+from gitml.workspace import Workspace
+
+LOSSES = 2
+"""How often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step."""
+
+
+class Active(NamedTuple):
+    """A step that an attempt is being made for. Times are in seconds."""
+
+    step: GraphStep
+    decision: Decision
+    number: int
+    started: float
+    attempts: tuple[Attempt, ...]
+    target: str
+    stored: tuple[OutputRef, ...]
+    preparing: float = 0.0  # since when something is made before the step can start, 0 when nothing is
+    prepared: float = 0.0  # seconds that this took, of all attempts
+
+
+class Made(NamedTuple):
+    """A step that came to its end, and its result when it was done well."""
+
+    step: StepRun
+    result: ActionResult | None
+
+
+class Lacks(NamedTuple):
+    """A step that could not begin, as its machine could not bring inputs from a remote store by itself."""
+
+    step: GraphStep
+    decision: Decision
+
+
+class Again(NamedTuple):
+    """A step that is to be tried once more, when there is room: that may have gone with its machine."""
+
+    step: GraphStep
+
+
+class Attempts:
+    """Those of the run `run`. What was performed is in `actions` and `environments`, for its record."""
+
+    def __init__(
+        self,
+        ws: Workspace,
+        run: str,
+        planner: Planner,
+        source: Source,
+        executors: Executors,
+        journal: Journal,
+        indices: Mapping[str, int],
+        emit: Emit,
+    ) -> None:
+        self.ws = ws
+        self.run = run
+        self.planner = planner
+        self.source = source
+        self.executors = executors
+        self.journal = journal
+        self.indices = indices
+        self.emit = emit
+        self.actions: dict[Digest, bytes] = {}
+        self.environments: dict[Digest, Environment] = {}
+        self._active: dict[str, Active] = {}  # by attempt
+        self._lacking: dict[str, Active] = {}  # by step: the next attempt, once its inputs are here
+        self._again: dict[str, Active] = {}  # by step: the next attempt, once there is room
+        self._noted: set[str] = set()
+        self._left: set[tuple[str, tuple[str, ...]]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._active)
+
+    def steps(self) -> set[str]:
+        """The names of the steps that are being made, or tried once more."""
+        return {active.step.name for active in self._active.values()} | self._again.keys()
+
+    @property
+    def again(self) -> Collection[str]:
+        """The names of the steps that are to be tried once more."""
+        return self._again.keys()
+
+    def keys(self) -> Iterator[Digest]:
+        """The keys of the Actions that are being performed."""
+        for active in (*self._active.values(), *self._again.values()):
+            assert active.decision.key is not None
+            yield active.decision.key
+
+    def performer_of(self, key: Digest) -> str:
+        """The step of this run that performs the Action with this key; empty when none does."""
+        active = (*self._active.values(), *self._again.values())
+        return next((one.step.name for one in active if one.decision.key == key), "")
+
+    def begin(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
+        """Makes the first attempt at a step, or the next of one that is to be tried again or lacked inputs.
+
+        Its machine may bring `stored` from remote stores by itself.
+        """
+        active = self._again.pop(step.name, None) or self._lacking.pop(step.name, None)
+        if active is None:
+            active = Active(step, decision, 1, 0.0, (), self.planner.target(step), ())
+        # decided anew, maybe, since the last attempt: what it lacked could not be had and was made again
+        self._attempt(active._replace(decision=decision, started=self.ws.now(), stored=stored))
+
+    def cancel(self, *, now: bool) -> None:
+        """Asks all of them to end; `now` without being asked nicely first."""
+        for attempt in self._active:
+            self.executors.cancel(attempt, now=now)
+
+    def abandon(self, why: str) -> list[StepRun]:
+        """The outcomes of all of them when what performs them is lost."""
+        return [self._unfinished(active, "failed", why) for active in (*self._active.values(), *self._again.values())]
+
+    def fail(self, name: str, *, stopped: bool) -> Made:
+        """The outcome of a step that was to be tried again, and is not."""
+        active = self._again.pop(name)
+        error = active.attempts[-1].error if active.attempts else None
+        if stopped:
+            return Made(self._unfinished(active, "cancelled", error), None)
+        if not is_local(active.target):
+            error = "; ".join(filter(None, (error, self._nowhere(active.step))))
+        return Made(self._unfinished(active, "failed", error), None)
+
+    def unplaced(self, step: GraphStep, decision: Decision) -> Made:
+        """The outcome of a step that was never tried, as the machines that could have taken it are gone."""
+        active = Active(step, decision, 1, self.ws.now(), (), self.planner.target(step), ())
+        return Made(self._unfinished(active, "failed", self._nowhere(step)), None)
+
+    def _nowhere(self, step: GraphStep) -> str:
+        from gitml.cluster.connect.machines import words_of
+
+        asked = words_of(self.planner.asked(step))
+        return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
+
+    def take(self, event: TaskEvent, *, stopped: bool) -> Made | Lacks | Again | None:
+        """Tells of what an executor says; gives the outcome when that ends a step, or what is to become of it.
+
+        Nothing is tried again once `stopped`.
+        """
+        active = self._active.get(event.attempt)
+        if active is None:
+            return None
+        if isinstance(event, TaskPrepares):
+            self._active[event.attempt] = active._replace(preparing=active.preparing or self.ws.now())
+            self.emit(StepPrepares(active.step.name, event.what))
+            return None
+        if active.preparing and not isinstance(event, TaskOutput):
+            took = self.ws.now() - active.preparing
+            active = active._replace(preparing=0.0, prepared=active.prepared + took)
+            self._active[event.attempt] = active
+        if isinstance(event, TaskStarted):
+            return None
+        if isinstance(event, TaskOutput):
+            self.emit(StepOutput(active.step.name, event.line))
+            return None
+        return self._finished(active, event, stopped=stopped)
+
+    def _unfinished(self, active: Active, outcome: str, error: str | None) -> StepRun:
+        return StepRun(
+            active.step.name,
+            outcome,
+            active.decision.reason,
+            self.ws.now() - (active.attempts[0].started if active.attempts else active.started),
+            active.decision.key,
+            attempts=active.attempts,
+            cost=Cost(sum(attempt.cost.wall for attempt in active.attempts)),
+            error=error and redacted(error),
+        )
+
+    def _attempt(self, active: Active) -> None:
+        step, decision = active.step, active.decision
+        assert decision.action is not None
+        assert decision.key is not None
+        environment = self.planner.finder.by_digest[decision.action.environment]
+        name = f"{self.indices[step.name]}-{active.number}"
+        self.actions[decision.key] = decision.action.preimage()
+        self.environments[environment.digest] = environment
+        self._active[name] = active
+        self.journal.note_start(step.name, active.number, decision.reason, self.ws.now())
+        self.emit(StepStarted(step.name, decision.reason, active.number))
+        log = self.journal.log_path(name)
+        asked = self.planner.asked(step)
+        lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
+        task = Task(
+            *(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored),
+            network=step.network,
+        )
+        if decision.action.secrets:
+            from gitml.engine.planning.secret_values import values_for
+
+            task = task._replace(secrets=values_for(self.ws, decision.action.secrets))
+        self.executors.submit(active.target, task)
+
+    def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | Again | None:
+        step = active.step
+        del self._active[event.attempt]
+        for note in event.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self.emit(Note("warning", note))
+        for warning in event.warnings:
+            self.emit(Note("warning", f"step {step.name}: {warning}"))
+        if event.left and (step.base, event.left) not in self._left:  # once for all combinations of a matrix
+            self._left.add((step.base, event.left))
+            names = " and ".join(filter(None, (", ".join(event.left[:-1]), event.left[-1])))
+            self.emit(Note("note", f"step {step.name} made {names}, which is no output: it goes with the sandbox"))
+        if event.lacking and not stopped:
+            self._lacking[step.name] = active._replace(number=active.number + 1)
+            return Lacks(step, active.decision)
+        if event.outcome == "cancelled" and not stopped:  # by nobody here: no reason to call the run a success
+            event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
+        error = event.error
+        if error is not None:
+            hint = event.hint or self._hint(active, event)
+            error = f"{error} ({hint})" if hint else error
+        target = "" if is_local(active.target) else active.target
+        ended = Attempt(
+            *(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log),
+            target=target,
+            machine=event.machine,
+            partial=event.partial,
+        )
+        attempts = (*active.attempts, ended)
+        for digest in event.bad_inputs:
+            self.emit(
+                Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
+            )
+        lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
+        again = event.outcome in ("failed", "timeout", "lost", MACHINE) and len(attempts) <= step.retries + min(
+            lost, LOSSES
+        )
+        if again and event.retry and not stopped and not event.bad_inputs:
+            self.emit(StepRetried(step.name, error or event.outcome))
+            self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
+            return Again(step)
+        return self._made(active, event, attempts, error)
+
+    def _hint(self, active: Active, event: TaskFinished) -> str | None:
+        action = active.decision.action
+        if not event.missing or action is None:
+            return None
+        return hint_for(self.source, Failed(active.step, action, event.missing, self.planner.graph.steps))
+
+    def _made(self, active: Active, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None) -> Made:
+        step, decision = active.step, active.decision
+        assert decision.key is not None
+        assert decision.action is not None
+        cost = Cost(
+            sum(a.cost.wall for a in attempts),
+            sum(a.cost.cpu for a in attempts),
+            max(a.cost.peak_memory for a in attempts),
+        )
+        outcome = {"done": "executed", "cancelled": "cancelled"}.get(event.outcome, "failed")
+        seconds = max(0.0, self.ws.now() - attempts[0].started - active.prepared)
+        record = StepRun(
+            *(step.name, outcome, decision.reason, seconds, decision.key, event.outputs, event.metrics),
+            attempts=attempts,
+            cost=cost,
+            error=error,
+            guarantees=guarantees(strict=step.strict, network=step.network) if outcome == "executed" else {},
+        )
+        environment = self.environments[decision.action.environment]
+        self.ws.index.put_environment(environment.digest, encode_description(environment.told()))
+        if outcome == "failed" or record.partial():
+            self.ws.index.put_action(decision.key, self.actions[decision.key])
+        if outcome != "executed":
+            return Made(record, None)
+        return Made(
+            record, ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
+        )
+
+    def publish(self, made: Made) -> None:
+        """Lets other runs reuse what a step made. The journal comes first: who reuses it counts on the record of this run."""
+        if made.result is not None and made.step.key is not None:
+            key, pipeline = made.step.key, self.planner.graph.pipeline
+            self.ws.index.put_unrecorded(key, made.result, self.actions[key], pipeline, made.step.name)
+
+
+def passed_on(action: Action, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an Action passes through from the machine, as they are set where gitml was called."""
+    return {name: environ[name] for name, value in action.env if value is None and name in environ}

@@ -1,0 +1,214 @@
+"""How to mend a failed step, where its log shows that it looked for something that is here but not in its sandbox."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.core.model import paths
+from gitml.core.model.action import Action
+from gitml.core.model.graph import GraphStep
+from gitml.core.model.protocols import Source
+from gitml.execute.missing_names import MODULE
+from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
+
+MOST_LOOKED_AT = 20_000  # names of the commit that a search for a module looks at
+_GENERIC = ("src", "lib", "python", "code", "app", "scripts")
+_ENDINGS = ("", ".py", ".sh", ".R", ".r", ".js", ".pl")
+_CD = re.compile(r"(?:^|[;&|({\n]|\bthen\b|\bdo\b)\s*(?:cd|pushd)\s+(?:--\s+)?[\"']?([^\s;&|\"')}]{1,300})")
+
+
+class Failed(NamedTuple):
+    """A failed attempt: the step, what it was performed as, what it missed (see `TaskFinished.missing`), and the other steps."""
+
+    step: GraphStep
+    action: Action
+    missing: Sequence[str]
+    steps: Mapping[str, GraphStep] = {}
+
+
+def hint_for(source: Source, failed: Failed) -> str | None:
+    """What to declare, in words; None when nothing that it missed is here."""
+    for name in failed.missing:
+        hint = _hint(source, failed, name)
+        if hint is not None:
+            return hint
+    return None
+
+
+def _hint(source: Source, failed: Failed, name: str) -> str | None:
+    step = failed.step
+    if name.startswith(MODULE):
+        module = name.removeprefix(MODULE)
+        return _module_hint(source, failed, module) or _ignored_hint(source, _module_files(module, step))
+    wanted = [one for one in _as_paths(name, step) if paths.problem_with(one) is None]
+    for candidate in wanted:
+        if (hint := _of_its_own(source, failed, candidate)) is not None:
+            return hint
+    for candidate in wanted:
+        entry = source.lookup(candidate)
+        if entry is not None and not _is_code(failed.action, candidate):
+            candidate += "/" if entry.is_tree else ""
+            return f"{candidate} is in the commit but not declared: add it to code: of step {step.base}, or use it as an input"
+        if (hint := _made_by_another(failed, candidate)) is not None:
+            return hint
+    for candidate in wanted:
+        folder = posixpath.dirname(candidate)
+        entry = source.lookup(folder) if folder else None
+        if entry is not None and entry.is_tree and not _is_code(failed.action, folder):
+            return (
+                f"the folder {folder}/ of the commit is not in the sandbox: add {folder}/ to code: of step {step.base},"
+                " or let the program make it"
+            )
+    return _ignored_hint(source, wanted)
+
+
+def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
+    if isinstance(source, (WorkTree, WorkTreeFolder)):
+        for candidate in candidates:
+            restore = source.how_to_restore(candidate)
+            if restore:
+                return f"{candidate}: {restore}"
+            if paths.problem_with(candidate) is None and source.ignored(candidate):
+                return f"{candidate} is there, but Git ignores it, so no step gets it: mend .gitignore or git add -f it"
+    return None
+
+
+def _of_its_own(source: Source, failed: Failed, candidate: str) -> str | None:
+    """Of what the sandbox has, or is to have: the program looked for it from another folder, or too early."""
+    for output in failed.step.outputs:
+        if not paths.overlaps(candidate, output.mount):
+            continue
+        moved = _moved(failed, candidate)
+        if moved is not None:
+            return moved
+        if candidate == output.mount and source.lookup(candidate) is not None:
+            return f"{candidate} is where the step makes an output, so what the commit has there is hidden from it"
+        return None
+    mounts = [item.mount for item in failed.action.inputs]
+    if any(candidate == mount or candidate.startswith(mount + "/") for mount in mounts) or _is_code(
+        failed.action, candidate
+    ):
+        return _moved(failed, candidate)
+    return None
+
+
+def _moved(failed: Failed, candidate: str) -> str | None:
+    """The hint for a step whose shell went to another folder."""
+    folders = _folders_gone_to(failed.step)
+    if not folders:
+        return None
+    return (
+        f"the step went to the folder {folders[0]}, and {candidate} counts from the top of the sandbox:"
+        f' write "$OLDPWD/{candidate}" there, or stay at the top'
+    )
+
+
+def _folders_gone_to(step: GraphStep) -> list[str]:
+    return [] if step.shell is None else [match.group(1) for word in step.argv for match in _CD.finditer(word)]
+
+
+def _made_by_another(failed: Failed, candidate: str) -> str | None:
+    """The hint for what lies at the place of an output of another step."""
+    for other in failed.steps.values():
+        if other.name == failed.step.name:
+            continue
+        for output in other.outputs:
+            if candidate == output.mount or candidate.startswith(output.mount + "/"):
+                rest = candidate[len(output.mount) :]
+                used = f"${{{{ steps.{other.name}.outputs.{output.name} }}}}{rest}"
+                return f"step {other.name} makes {candidate}: use {used}"
+    return None
+
+
+def _as_paths(name: str, step: GraphStep) -> list[str]:
+    """The paths that a missing name may mean, counted from the top: also from a folder that the step went to."""
+    if name.startswith("/") or not name:
+        return []
+    folders = [".", *(folder for folder in _folders_gone_to(step) if not folder.startswith("/"))]
+    plain = [posixpath.normpath(f"{folder}/{name}") for folder in folders]
+    found = [f"{one}{ending}" for one in plain for ending in _ENDINGS]
+    return [one for one in dict.fromkeys(found) if one != "."]
+
+
+def _is_code(action: Action, path: str) -> bool:
+    """Whether the step's code has a path, itself or in a folder that lies in its code."""
+    return any(path == file.path or path.startswith(file.path + "/") for file in action.code)
+
+
+# -- modules of Python
+
+
+def _module_hint(source: Source, failed: Failed, name: str) -> str | None:
+    """The hint for a module that is in the commit, in the sandbox or not, where Python does not look."""
+    step = failed.step
+    for path, entry_is_tree, root in _places_of_module(source, name, step):
+        shown = path + "/" if entry_is_tree else path
+        where = root or "."
+        if _is_code(failed.action, path) or any(file.path.startswith(path + "/") for file in failed.action.code):
+            return f"{shown} is in the sandbox, but Python does not look there: set env: {{PYTHONPATH: {where}}}"
+        declare = f"{shown} is in the commit but not declared: add it to code: of step {step.base}"
+        return f"{declare}, or set env: {{PYTHONPATH: {where}}}"
+    return None
+
+
+def _module_files(name: str, step: GraphStep) -> list[str]:
+    """Where a module would lie that a script of the step imports."""
+    module = name.replace(".", "/")
+    roots = dict.fromkeys([posixpath.dirname(word) for word in step.argv if "/" in word and "\n" not in word] + [""])
+    places = [f"{root}/{module}" if root else module for root in roots if not root.startswith("/")]
+    return [file for place in places for file in (f"{place}.py", f"{place}/__init__.py")]
+
+
+def _places_of_module(source: Source, name: str, step: GraphStep) -> Iterator[tuple[str, bool, str]]:
+    """(path, whether a folder, the folder that would have to be on Python's path) of a module, the likeliest first.
+
+    A dotted name whose own file is not found is looked for by its package.
+    """
+    parts = name.split(".")
+    scripts = [posixpath.dirname(word) for word in step.argv if "/" in word and "\n" not in word and len(word) < 1000]
+    likely = [root for root in dict.fromkeys([*scripts, "", *_GENERIC]) if not root.startswith(("/", ".."))]
+    for count in range(len(parts), 0, -1):
+        module = "/".join(parts[:count])
+        for root in likely:
+            found = _at(source, f"{root}/{module}" if root else module)
+            if found is not None:
+                yield *found, root
+        for path in _search(source, parts[count - 1]):
+            if f"/{path}".endswith(f"/{module}.py"):
+                yield path, False, path[: -len(module) - 4]
+            elif f"/{path}".endswith(f"/{module}/__init__.py"):
+                yield path[: -len("/__init__.py")], True, path[: -len(module) - 13]
+
+
+def _at(source: Source, place: str) -> tuple[str, bool] | None:
+    """The file or package of a module at a place."""
+    if paths.problem_with(place) is not None:
+        return None
+    if source.lookup(f"{place}.py") is not None:
+        return f"{place}.py", False
+    entry = source.lookup(place)
+    if entry is not None and entry.is_tree and any(name.endswith(".py") for name in source.children(entry.oid)):
+        return place, True
+    return None
+
+
+def _search(source: Source, name: str) -> Iterator[str]:
+    """Files ``name.py`` and ``name/__init__.py`` anywhere in the commit, within reason, the highest first."""
+    waiting: list[tuple[str, str]] = []
+    for top in source.top():
+        entry = source.lookup(top)
+        if entry is not None and entry.is_tree:
+            waiting.append((top, entry.oid))
+    looked = 0
+    while waiting and looked < MOST_LOOKED_AT:
+        folder, oid = waiting.pop(0)
+        children = source.children(oid)
+        looked += len(children)
+        if f"{name}.py" in children:
+            yield f"{folder}/{name}.py"
+        if posixpath.basename(folder) == name and "__init__.py" in children:
+            yield f"{folder}/__init__.py"
+        waiting += [(f"{folder}/{child}", entry.oid) for child, entry in children.items() if entry.is_tree]

@@ -1,0 +1,75 @@
+"""The steps of a run that could begin: which of them is begun next where there is room."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gitml.core.model.digest import Digest
+from gitml.core.model.resources import Resources
+
+
+class Wish(NamedTuple):
+    """What a step asks of where: steps of one Wish are begun in order, without looking at each.
+
+    `supplied` says that inputs were brought here for it, and that its Action's lock is held.
+    """
+
+    target: str
+    cpus: float
+    gpus: float
+    memory: int
+    labels: tuple[tuple[str, str], ...]
+    custom: tuple[tuple[str, float], ...]
+    nodes: int
+    environment: Digest
+    supplied: bool
+
+
+def wish_of(target: str, asked: Resources, nodes: int, environment: Digest, supplied: bool) -> Wish:
+    """The Wish of a step that asks `target` for `asked` and an environment, of each of so many machines."""
+    labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
+    return Wish(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, environment, supplied)
+
+
+class ReadySteps:
+    """Names of steps by their expected seconds to the end of the run, longest first; then by `indices`, in the order of the plan.
+
+    They lie in heaps by Wish: the first of one that does not fit speaks for all.
+    """
+
+    def __init__(self, priority: Mapping[str, float], indices: Mapping[str, int]) -> None:
+        self._priority = priority
+        self._indices = indices
+        self._heaps: dict[Wish, list[tuple[float, int, str]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._heaps)
+
+    def push(self, wish: Wish, name: str) -> None:
+        """One more step could begin."""
+        heapq.heappush(self._heaps.setdefault(wish, []), (-self._priority[name], self._indices[name], name))
+
+    def first(self) -> tuple[Wish, str]:
+        """A step that could begin."""
+        wish, heap = next(iter(self._heaps.items()))
+        return wish, heap[0][2]
+
+    def take(self, fits: Callable[[Wish, str], bool]) -> str | None:
+        """Takes out the step that comes first of those that fit; None when none does.
+
+        Something later in the order may fit beside what runs.
+        """
+        for wish in sorted(self._heaps, key=lambda wish: self._heaps[wish][0]):
+            heap = self._heaps[wish]
+            if fits(wish, heap[0][2]):
+                name = heapq.heappop(heap)[2]
+                if not heap:
+                    del self._heaps[wish]
+                return name
+        return None
+
+    def clear(self) -> None:
+        """None of them is to begin."""
+        self._heaps.clear()

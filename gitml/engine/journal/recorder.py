@@ -1,0 +1,126 @@
+"""Writing a finished run down: one durable commit in the log of runs, then the index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Set
+from typing import NamedTuple
+
+from gitml.core.config.project import Config
+from gitml.core.model.digest import Digest, hex_of
+from gitml.core.model.environment import Environment, encode_description
+from gitml.core.model.tree import decode_tree
+from gitml.core.records.record import Run
+from gitml.engine.journal import partial_outputs
+from gitml.engine.journal.record_limits import record_files
+from gitml.errors import IntegrityError, MachineError
+from gitml.git.revisions import commit_info
+from gitml.records.layout import LARGEST, LARGEST_DESCRIPTION, TIP, record_folder
+from gitml.workspace import Workspace
+
+
+class Evidence(NamedTuple):
+    """What goes beside ``run.json``: the pre-images of performed Actions and the environments they name."""
+
+    actions: Mapping[Digest, bytes]
+    environments: Mapping[Digest, Environment]
+
+
+def record_run(ws: Workspace, run: Run, evidence: Evidence, config: Config) -> str:
+    """Appends the record of `run` and brings the index level; gives the record's commit."""
+    unrecorded = ws.index.unrecorded()
+    if unrecorded:
+        _keep_origins(ws, run, unrecorded)
+    folder = record_folder(run.id, run.started)
+    inline = _Inline(ws, config)
+    for step in run.steps:
+        if step.outcome == "reused":
+            continue
+        for output in step.outputs:
+            inline.add(output.digest, output.size, "outputs", tree=output.is_tree)
+        for attempt in step.attempts:
+            if attempt.log is not None:
+                inline.add(attempt.log.digest, attempt.log.size, "logs", tree=False)
+    files = {f"{folder}/{name}": content for name, content in record_files(run).items()}
+    room = LARGEST_DESCRIPTION - sum(map(len, files.values()))
+    for key, preimage in evidence.actions.items():
+        room -= len(preimage)
+        if len(preimage) <= LARGEST and room > 0:  # no clone would take the record in; explanations do without
+            files[f"{folder}/actions/{hex_of(key)}.json"] = preimage
+    for digest, environment in evidence.environments.items():
+        files[f"{folder}/environments/{hex_of(digest)}.json"] = encode_description(environment.description)
+    for name, content in inline.files.items():
+        files[f"{folder}/{name}"] = content
+    partial_outputs.note(ws, run)
+    message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
+    known = ws.index.meta(TIP)
+    commit = ws.records.append(files, message, run.commit)
+    _index(ws, run, commit, known, inline)
+    return commit
+
+
+def _keep_origins(ws: Workspace, run: Run, unrecorded: Set[str]) -> None:
+    """Makes sure that the runs which `run` reused from and which go on will be recorded, whatever comes."""
+    from gitml.engine.journal.journal import make_durable
+
+    for origin in {step.origin for step in run.steps if step.origin in unrecorded}:
+        folder = os.path.join(ws.live, str(origin))
+        try:
+            make_durable(ws, folder)
+        except MachineError:
+            if os.path.isdir(folder):
+                raise  # else its record was written meanwhile
+
+
+def _index(ws: Workspace, run: Run, commit: str, known: str | None, inline: _Inline) -> None:
+    """Level with our own record, unless another process recorded too: then the next look reads both from the log."""
+    with ws.index.batch():
+        ws.index.put_run(run, commit)
+        for digest, content in inline.by_digest.items():
+            ws.index.put_inline(digest, _blob_id(content, ws.location.object_format))
+        before = commit_info(ws.objects, commit).parents[0]
+        if before == known or (known is None and not commit_info(ws.objects, before).parents):  # the root of every log
+            ws.index.set_meta(TIP, commit)
+
+
+class _Inline:
+    """Small outputs and logs that travel with the record itself, within the sizes the project allows."""
+
+    def __init__(self, ws: Workspace, config: Config) -> None:
+        self.store = ws.store
+        self.index = ws.index
+        self.file_limit = min(config.inline_file, LARGEST)
+        self.left = config.inline_run
+        self.files: dict[str, bytes] = {}
+        self.by_digest: dict[Digest, bytes] = {}
+
+    def add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
+        if digest in self.by_digest or self.index.inline(digest) is not None:
+            return
+        try:
+            self._add(digest, size, folder, tree=tree)
+        except IntegrityError:
+            return  # lost or spoiled since it was made; what came of the step is recorded all the same, and `fsck` names it
+
+    def _add(self, digest: Digest, size: int, folder: str, *, tree: bool) -> None:
+        if tree:
+            listing = self.store.read(digest)
+            if size <= self.left and self._take(digest, listing, folder):
+                for entry in decode_tree(listing):
+                    self.add(entry.digest, entry.size, folder, tree=entry.kind == "d")
+        elif size <= self.file_limit:
+            self._take(digest, self.store.read(digest), folder)
+
+    def _take(self, digest: Digest, content: bytes, folder: str) -> bool:
+        if len(content) > self.file_limit or len(content) > self.left:
+            return False
+        self.left -= len(content)
+        self.files[f"{folder}/{hex_of(digest)}"] = content
+        self.by_digest[digest] = content
+        return True
+
+
+def _blob_id(content: bytes, object_format: str) -> str:
+    import hashlib
+
+    return hashlib.new(object_format, b"blob %d\0" % len(content) + content).hexdigest()

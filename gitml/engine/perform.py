@@ -1,0 +1,84 @@
+"""Performing a run: locks, a journal and an executor around the scheduler, and the record at the end."""
+
+from __future__ import annotations
+
+import os
+
+from gitml.core.model.protocols import Executor
+from gitml.core.records.record import Run
+from gitml.engine.execution.executors import Executors, is_local
+from gitml.engine.execution.local_steps import make_executor
+from gitml.engine.execution.scheduler import Assignment, Scheduler
+from gitml.engine.journal.journal import Journal
+from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.engine.journal.recovery import recover
+from gitml.engine.planning.planner import Planner
+from gitml.errors import BusyError, RemoteError
+from gitml.redaction import keep_secret, redacted, secret_in_file
+from gitml.store.local.locks import Locks
+
+
+def perform(task: Assignment) -> tuple[Run, str]:
+    """Performs what the plan does not reuse; gives the finished Run and its record's commit."""
+    locks = task.ws.locks
+    if not locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
+    slot = Locks.slot_for(f"run:{task.run.id}")
+    try:
+        recover(task.ws)
+        locks.try_lock(slot)
+        return _performed(task)
+    finally:
+        locks.unlock(slot)
+        locks.unlock(Locks.GC)
+
+
+def _performed(task: Assignment) -> tuple[Run, str]:
+    ws = task.ws
+    indices = {name: index for index, name in enumerate(task.plan.decisions)}
+    journal = Journal(ws, task.run, indices)
+    planner = task.planner
+
+    def make(target: str) -> Executor:
+        if is_local(target):
+            return make_executor(ws, planner.capacity, journal.folder, task.request.jobs)
+        cluster = planner.config.target(target)
+        assert cluster is not None
+        return planner.clusters.executor(cluster, task.run.id)
+
+    _hide_tokens(planner)
+    executors = Executors(make)
+    scheduler = Scheduler(task, executors, journal, indices)
+    try:
+        steps = scheduler.work()
+        run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        executors.dismiss()  # workers clear up while the record is written
+        recorded = record_run(
+            ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config
+        )
+    except RemoteError as error:
+        planner.clusters.forsake()
+        # what was made is kept and recorded, so that the same command goes on from there
+        run = task.run._replace(
+            status="failed",
+            ended=ws.now(),
+            steps=tuple(scheduler.give_up(error.message)),
+            error=redacted(error.message),
+        )
+        record_run(ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config)
+        journal.close()
+        raise
+    finally:
+        executors.close()
+        scheduler.release()
+    journal.close()
+    return run, recorded
+
+
+def _hide_tokens(planner: Planner) -> None:
+    """Has the tokens of clusters masked wherever steps write them: their files can be read by steps of this machine."""
+    for target in planner.config.targets.values():
+        if target.token is not None:
+            token = secret_in_file(os.path.expanduser(target.token))
+            if token is not None:
+                keep_secret(token)

@@ -1,0 +1,1 @@
+"""Planning: from a name and a revision to a Plan."""

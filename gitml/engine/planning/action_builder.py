@@ -1,0 +1,267 @@
+"""The content of each step's Action at a commit: inputs, code and environment, or why one of them can't be had."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gitml.core.config.project import HOST, Target
+from gitml.core.model.action import ActionInput, CodeFile
+from gitml.core.model.environment import Environment
+from gitml.core.model.graph import Binding, GraphStep
+from gitml.core.model.links import LinkError, find
+from gitml.core.model.protocols import Entry, Source
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import ActionResult
+from gitml.core.planner.code import CodeFinder, Imports, imports_from
+from gitml.core.planner.plan import Parts, Pending, Problem, Unasked
+from gitml.engine.execution.clusters import Clusters
+from gitml.engine.planning.load import Loaded
+from gitml.engine.planning.targets import target_name
+from gitml.errors import InputError
+from gitml.execute.environments.environments import UnaskedError
+from gitml.git.objects.source import TreeSource
+from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.engine.planning.preflight import Obstacles
+
+T = TypeVar("T")
+
+
+class PartsFinder:
+    """Finds Parts for the steps of one Loaded pipeline; each answer that steps share is found once."""
+
+    def __init__(self, ws: Workspace, loaded: Loaded, clusters: Clusters | None = None, on: str | None = None) -> None:
+        self.ws = ws
+        self.source = loaded.files
+        self.code = CodeFinder(loaded.files, ws.index)
+        self.clusters = clusters or Clusters(ws, loaded.config)
+        self.on = on
+        self.config = loaded.config
+        self.modules = {module["content"]: module for module in loaded.modules.values()}
+        self.environments: dict[Any, Environment | Problem | Unasked] = {}
+        self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | Problem] = {}
+        self.by_digest: dict[str, Environment] = {}
+        self.imports: dict[str, Imports | Problem] = {}
+
+    def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> Parts:
+        """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
+        inputs: list[ActionInput | Pending | Problem] = []
+        for binding in step.inputs:
+            if binding.path is not None:
+                inputs.append(self._from_commit(binding, binding.path))
+                continue
+            assert binding.step is not None
+            result = results.get(binding.step)
+            output = result.output(binding.port) if result else None
+            if output is None:
+                inputs.append(Pending(binding.step, binding.port))
+            else:
+                kind = "directory" if output.is_tree else "executable" if output.executable else "file"
+                inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
+        environment = self.environment(step)
+        code = self._with_links(step, self._code(step, environment))
+        if isinstance(environment, (Problem, Unasked)):
+            return Parts(inputs, code, environment)
+        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
+        if step.module is not None:
+            content = f"git:{step.module}"
+            if content in self.modules:
+                described[content] = self.modules[content]
+        return Parts(inputs, code, environment.digest, described)
+
+    def obstacle(self, step: GraphStep) -> Problem | None:
+        """What would keep a step, all of whose parts are known, from starting on this machine."""
+        environment = self.environment(step)
+        if isinstance(environment, Unasked):
+            return None
+        if isinstance(environment, Problem):
+            return environment
+        return self.obstacles.of(step, environment, self._files(step.module))
+
+    @cached_property
+    def obstacles(self) -> Obstacles:
+        """What keeps steps from starting; loaded when one is to run."""
+        from gitml.engine.planning.preflight import Obstacles
+
+        return Obstacles(self.ws, self.source, self._why_missing)
+
+    def _files(self, module: str | None) -> Source:
+        return self.source if module is None else TreeSource(self.ws.objects, module)
+
+    def environment(self, step: GraphStep) -> Environment | Problem | Unasked:
+        """The Environment a step's programs come from.
+
+        A program that a file of the repository names by a whole path is neither read nor started before its steps may run.
+        """
+        program = step.shell or step.argv[0]
+        programs: tuple[str, ...] = ()
+        if not _is_among(self._files(step.module), program):
+            programs = (program,)
+        target = self.config.target(target_name(step, self.on))
+        wish = step.resources if target is None else target.wanted(step.resources)
+        # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
+        path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
+        question = (step.module, step.environment, programs, path)
+        known = (question, target and (target.name, repr(wish)))
+        if known not in self.environments:
+            answer: Environment | Problem | Unasked
+            try:
+                if program.startswith("/") and not self.ws.consent.may_run():  # a cluster may well be this machine
+                    raise UnaskedError(
+                        f"{program} is not looked at before this repository's steps may run",
+                        hint="gitml trust allow run",
+                    )
+                answer = self._told(lambda: self._find_environment(*question, target, wish))
+            except UnaskedError as error:
+                answer = Unasked(error.message, error.hint)
+            self.environments[known] = answer
+            if not isinstance(answer, (Problem, Unasked)):
+                self.by_digest[answer.digest] = answer
+        return self.environments[known]
+
+    def _find_environment(
+        self,
+        module: str | None,
+        name: str,
+        programs: tuple[str, ...],
+        path: str,
+        target: Target | None,
+        wish: Resources,
+    ) -> Environment:
+        if name == HOST:
+            if target is not None:
+                return self.clusters.environment(target, wish, name, None, programs)
+            return self.ws.environments.host(programs, path)
+        entry = self._files(module).lookup(name)
+        if entry is None or entry.is_tree or entry.is_submodule:
+            raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
+        text = self.source.read(entry.oid)
+        if target is not None:
+            return self.clusters.environment(target, wish, name, text, programs)
+        return self.ws.environments.locked(name, text, programs)
+
+    def _code(self, step: GraphStep, environment: Environment | Problem | Unasked) -> tuple[CodeFile, ...] | Problem:
+        repository = None if isinstance(environment, (Problem, Unasked)) else environment.description.get("repository")
+        if repository is None or step.module is not None:
+            return self._told(lambda: self.code.find(step))
+        imports = self._imports_of(repository)
+        if isinstance(imports, Problem):
+            return imports
+        from gitml.execute.environments.import_redirect import isolated
+
+        start = isolated(step.argv if step.shell is None else step.argv[0])
+        if start is not None:
+            return Problem(
+                f"`{start}` would import this repository's code from the work tree, where it is installed from",
+                f"leave {start.rpartition(' ')[2]} out, or install the project without -e",
+            )
+        return self._told(lambda: self.code.find(step, imports))
+
+    def _imports_of(self, repository: Mapping[str, Any]) -> Imports | Problem:
+        """What an environment imports from the repository; a Problem for what no commit can hold."""
+        key = repr(repository)
+        if key not in self.imports:
+            ignored = [
+                path
+                for _, path in repository["imports"]
+                if path != "."
+                and self.source.lookup(path) is None
+                and isinstance(self.source, (WorkTree, WorkTreeFolder))
+                and self.source.ignored(path)
+            ]
+            self.imports[key] = (
+                Problem(
+                    f"a package is installed editable from {ignored[0]}, which Git ignores: no commit holds its code",
+                    "install it without -e, or mend .gitignore",
+                )
+                if ignored
+                else imports_from(repository)
+            )
+        return self.imports[key]
+
+    def _from_commit(self, binding: Binding, path: str) -> ActionInput | Problem:
+        known = self.paths.get(path)
+        if known is None:
+            known = self.paths[path] = self._told(lambda: self._content_at(path))
+        if isinstance(known, Problem):
+            return known
+        kind, content, mount, _ = known
+        if binding.kind and binding.kind != kind:
+            return Problem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
+        return ActionInput(binding.name, mount if binding.mount == path else binding.mount, kind, content)
+
+    def _with_links(self, step: GraphStep, code: tuple[CodeFile, ...] | Problem) -> tuple[CodeFile, ...] | Problem:
+        """The code of a step, and the links to folders through which its inputs are named."""
+        crossed: dict[str, CodeFile] = {}
+        for binding in step.inputs:
+            known = self.paths.get(binding.path or "")
+            if known is not None and not isinstance(known, Problem) and binding.mount == binding.path:
+                crossed.update({link.path: link for link in known[3]})
+        if isinstance(code, Problem) or not crossed:
+            return code
+        for file in code:
+            crossed = {path: link for path, link in crossed.items() if not f"{path}/".startswith(f"{file.path}/")}
+        return tuple(sorted([*code, *crossed.values()]))
+
+    def _content_at(self, path: str) -> tuple[str, str, str, tuple[CodeFile, ...]]:
+        entry = self._followed(path)
+        above = find(self.source, path, last=False)
+        links = tuple(CodeFile(link, at.mode, at.oid) for link, at in above.links.items())
+        if entry.is_tree:
+            from gitml.git.objects.tree_checks import inspect_tree
+
+            facts = inspect_tree(self.ws.objects, entry.oid, self.ws.index)
+            if facts.submodules:
+                raise InputError(
+                    f"input {path!r} holds the submodule {facts.submodules[0]!r}, whose files are not in this repository",
+                    hint="vendor the files, or name the paths beside it",
+                )
+            if facts.escaping_links:
+                raise InputError(
+                    f"input {path!r} holds the link {facts.escaping_links[0][0]!r}, which leads out of it",
+                    hint="replace the link by the file",
+                )
+            return "directory", f"git:40000:{entry.oid}", above.path, links
+        # An LFS pointer keeps its Git name, which its content follows from; the sandbox gets the content.
+        return "file", f"git:{entry.mode}:{entry.oid}", above.path, links
+
+    def _followed(self, path: str) -> Entry:
+        """The file or directory at `path`, links within the tree followed."""
+        try:
+            place = find(self.source, path)
+        except LinkError as error:
+            raise InputError(f"input {path!r}: {error.message}", where=error.where, hint=error.hint) from error
+        if place.entry is None:
+            raise InputError(f"input {path!r} is not in the commit", hint=self._why_missing(place.path))
+        if place.entry.is_submodule:
+            raise InputError(
+                f"input {path!r} is a submodule, whose files are not in this repository", hint="vendor the files"
+            )
+        return place.entry
+
+    def _why_missing(self, path: str) -> str:
+        if isinstance(self.source, (WorkTree, WorkTreeFolder)) and self.source.ignored(path):
+            return "it is there but Git ignores it, so no commit can hold it: mend .gitignore or git add -f it"
+        restore = self.source.how_to_restore(path) if isinstance(self.source, (WorkTree, WorkTreeFolder)) else None
+        if restore:
+            return restore
+        return "commit it, or mend the path"
+
+    def _told(self, find: Callable[[], T]) -> T | Problem:
+        try:
+            return find()
+        except UnaskedError:
+            raise
+        except InputError as error:
+            where = f" ({error.where})" if error.where else ""
+            return Problem(error.message + where, error.hint)
+
+
+def _is_among(files: Source, program: str) -> bool:
+    """Whether a program is the commit's or the module's own (``./tool.sh``): that counts as code, not as environment."""
+    return "/" in program and not program.startswith("/") and files.lookup(posixpath.normpath(program)) is not None

@@ -1,0 +1,372 @@
+"""From a name and a revision to a Graph: finds the pipeline file at the commit, reads it once, binds parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.core.config import project as configuration
+from gitml.core.config.project import Config
+from gitml.core.language.diagnostics import nearest
+from gitml.core.language.params import Param, bind_params
+from gitml.core.model.action import Scalar
+from gitml.core.model.graph import Graph
+from gitml.core.model.graph_codec import (
+    FORMAT,
+    Head,
+    graph_as_json,
+    graph_from_json,
+    head_as_json,
+    head_from_json,
+    head_of,
+)
+from gitml.core.model.protocols import Entry, Source
+from gitml.core.records.record import Run
+from gitml.engine.planning.projects import (
+    FOLDER,
+    config_of,
+    full_name,
+    marked_projects,
+    project_here,
+    project_of_file,
+    project_of_name,
+    projects_below,
+)
+from gitml.errors import InputError
+from gitml.git.objects.source import CommitSource, FolderSource, Wider, settings_in
+from gitml.git.revisions import resolve_commit, two_meanings
+from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.core.language.spec import Pipeline
+
+SUFFIXES = (".yaml", ".yml")
+_NONE: Mapping[str, str] = {}
+
+
+class UnknownPipelineError(InputError):
+    """No pipeline is called so, or none is meant when no name is given."""
+
+
+class Asking(NamedTuple):
+    """The secret parameters that a person is to be asked for, and how; `ask` gives None where there is nobody."""
+
+    names: Sequence[str] = ()
+    ask: Callable[[str], str | None] = lambda name: None
+
+
+NOBODY = Asking()
+
+
+class Loaded(NamedTuple):
+    """A pipeline ready to be planned. `source` is the commit, or the work tree with its snapshot still open.
+
+    `modules` says what each use of a module means, as a run's record has it; `warnings` what a person should know of them.
+    """
+
+    graph: Graph
+    head: Head
+    config: Config
+    source: CommitSource | WorkTree
+    modules: Mapping[str, Mapping[str, str]] = {}
+    warnings: tuple[str, ...] = ()
+    project: str = ""
+
+    @property
+    def files(self) -> Source:
+        """The files of the project."""
+        if not self.project:
+            return self.source
+        folder = WorkTreeFolder if isinstance(self.source, WorkTree) else FolderSource
+        return folder(self.source, self.project)
+
+
+def open_source(ws: Workspace, rev: str | None) -> CommitSource | WorkTree:
+    """The commit `rev`, or the work tree when None; InputError in a bare repository without a revision."""
+    if rev is not None:
+        return CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev))
+    if ws.location.worktree is None:
+        raise InputError("a bare repository has no work tree", hint="name a commit: --at REV")
+    tree = ws.worktree()
+    tree.start()
+    return tree
+
+
+def load(
+    ws: Workspace,
+    pipeline: str | None,
+    rev: str | None,
+    given: Sequence[tuple[str, str]] = (),
+    source: CommitSource | WorkTree | None = None,
+    *,
+    allow_disabled: bool = False,
+    sealed: Mapping[str, str] = _NONE,
+    asking: Asking = NOBODY,
+) -> Loaded:
+    """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound.
+
+    Secret parameters have the seals of the values that are given here, else those in `sealed`, with which they can be planned.
+    Those that `asking` names are asked for.
+    """
+    ws.objects.start()
+    source = source or open_source(ws, rev)
+    here = project_here(ws, source)
+    path, entry = _find(source, pipeline, config_at(ws, source, here), here)
+    project = project_of_file(path)
+    config = config_at(ws, source, project)
+    memo = _memo(entry, path, config)
+    graph_kind = f"graph-{FORMAT}"
+    head, parsed = _head(ws, source, entry, path, config, memo)
+    params = bind_params(head.params, given, _seals(ws, head.params, sealed, asking))
+    contents: Mapping[str, str] = {}
+    recorded: Mapping[str, Mapping[str, str]] = {}
+    warnings: tuple[str, ...] = ()
+    if head.modules:
+        from gitml.engine.planning.module_resolution import meaning_of
+
+        try:
+            contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
+        except InputError as error:
+            error.where = error.where or path
+            raise
+    if rev is not None and (ambiguous := two_meanings(ws.objects, rev)):
+        warnings = (*warnings, ambiguous)
+    told = json.dumps([params, contents], sort_keys=True)
+    graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
+    kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
+    if kept is None:
+        parsed = parsed or _parse(source, entry, path, config)
+        graph = _with_experiment(graph_of(ws, parsed, params, contents), config)
+        ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
+    else:
+        graph = graph_from_json(kept)
+    return Loaded(graph, head, config, source, recorded, warnings, project)
+
+
+def _seals(ws: Workspace, params: Mapping[str, Param], known: Mapping[str, str], asking: Asking) -> Mapping[str, str]:
+    """The seals of secret parameters, as far as there are any."""
+    if not asking.names and not any(param.secret for param in params.values()):
+        return _NONE
+    from gitml.engine.planning.secret_values import ask_for, seals_of  # which few pipelines need
+
+    ask_for(ws, params, *asking)
+    return {**known, **seals_of(ws, params)}
+
+
+def _memo(entry: Entry, path: str, config: Config) -> str:
+    """Under what a pipeline file that was read is remembered: all that its meaning depends on."""
+    defaults = config.defaults
+    confined = f"{defaults.strict} {defaults.network}"
+    return f"{entry.oid} {path} {defaults.environment} {confined} {config.experiment}"
+
+
+def _head(
+    ws: Workspace, source: Source, entry: Entry, path: str, config: Config, memo: str
+) -> tuple[Head, Pipeline | None]:
+    """The Head of a pipeline file, and the Pipeline where the file had to be read for it."""
+    kind = f"pipeline-{FORMAT}"
+    kept = ws.index.fact(kind, memo)
+    if kept is not None:
+        return head_from_json(kept), None
+    parsed = _parse(source, entry, path, config)
+    head = head_of(parsed)
+    ws.index.remember(kind, memo, head_as_json(head))
+    return head, parsed
+
+
+def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> Head:
+    """What the pipeline file at `path` declares; SpecError with every mistake in it."""
+    return _head(ws, source, entry, path, config, _memo(entry, path, config))[0]
+
+
+class Offer(NamedTuple):
+    """A pipeline that can be run. `problem` says why its file can't be read, and then its head has only the name."""
+
+    name: str
+    head: Head
+    default: bool
+    problem: str | None = None
+
+
+def offers(ws: Workspace, rev: str | None) -> list[Offer]:
+    """The pipelines at `rev`, or in the work tree when None, with what must be known to start them."""
+    ws.objects.start()
+    source = open_source(ws, rev)
+    here = project_here(ws, source)
+    config = config_at(ws, source, here)
+    found = []
+    names = sorted(pipelines_in(source, here))
+    for name in names:
+        default = name == full_name(here, config.pipeline or "") or len(names) == 1
+        try:
+            path, entry = _find(source, name, config, here)
+            head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
+            found.append(Offer(name, head, default))
+        except InputError as error:
+            found.append(Offer(name, Head(name, "", {}), default, error.message))
+    return found
+
+
+def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False, asking: Asking = NOBODY) -> Loaded:
+    """What a run ran, again: the pipeline at its commit, with the parameter values and modules that its record has.
+
+    InputError for a module that was disabled since, unless that is allowed.
+    """
+    if run.modules:
+        from gitml.engine.planning.module_resolution import check_recorded
+
+        check_recorded(ws, CommitSource(ws.objects, run.commit), run.modules, allow_disabled=allow_disabled)
+    return load_run(ws, run, asking)
+
+
+def load_run(ws: Workspace, run: Run, asking: Asking = NOBODY) -> Loaded:
+    """What a run runs, its modules as it has them, whatever became of them; secret parameters as given here, else their seals."""
+    source = CommitSource(ws.objects, run.commit)
+    entry = source.lookup(run.path)
+    if entry is None:
+        raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")
+    project = project_of_name(run.pipeline)
+    config = config_at(ws, source, project)
+    parsed = _parse(source, entry, run.path, config)
+    if not project:  # 0.1.0 counted the paths of every pipeline from the top
+        parsed = _renamed(parsed, run.pipeline)
+    defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
+    contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
+    params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, asking)}
+    graph = graph_of(ws, parsed, params, contents)
+    return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules, project=project)
+
+
+def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+    """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses. SpecError for what does not fit."""
+    from gitml.core.language.expand import build_graph
+
+    if not contents:
+        return build_graph(parsed, params)
+    from gitml.core.language.module_expansion import with_modules
+    from gitml.engine.planning.module_resolution import specs_of
+
+    modules = specs_of(ws.objects, contents)
+    return build_graph(with_modules(parsed, {use: module.spec for use, module in modules.items()}), params, modules)
+
+
+def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
+    from gitml.core.language.parse import (
+        parse_pipeline,  # with all that reads YAML: 40 ms that a file read before does without
+    )
+
+    parsed = parse_pipeline(settings_in(source, entry, path), path, config.defaults)
+    return _renamed(parsed, full_name(project_of_file(path), parsed.name))
+
+
+def _renamed(parsed: Pipeline, name: str) -> Pipeline:
+    """The same pipeline under another name."""
+    from dataclasses import replace  # with what a run from cache does without
+
+    return replace(parsed, name=name)
+
+
+def config_at(ws: Workspace, source: Source, project: str) -> Config:
+    """What holds for a project: the top's ``gitml.yaml``, with the defaults of its own in place of the top's."""
+    config = read_config(ws, source)
+    if not project:
+        return config
+    from gitml.core.config.parse import parse_config
+
+    path = f"{project}/{configuration.PATH}"
+    entry = source.lookup(path)
+    return config_of(config, None if entry is None else parse_config(settings_in(source, entry, path), path))
+
+
+def read_config(ws: Workspace, source: Source) -> Config:
+    """The project's `gitml.yaml` at this source; the built-in defaults when there is none."""
+    entry = source.lookup(configuration.PATH)
+    if entry is None:
+        return Config()
+    from gitml.core.config.parse import parse_config
+
+    return parse_config(settings_in(source, entry, configuration.PATH))
+
+
+def list_pipelines(ws: Workspace, rev: str | None = None) -> list[str]:
+    """Names of the pipelines at `rev`, or in the work tree."""
+    source = open_source(ws, rev)
+    return sorted(pipelines_in(source, project_here(ws, source)))
+
+
+def pipelines_in(source: Source, project: str = "") -> dict[str, str]:
+    """Pipeline name -> path, for every file in the folder of pipelines of a project."""
+    place = f"{project}/{FOLDER}" if project else FOLDER
+    folder = source.lookup(place)
+    if folder is None or not folder.is_tree:
+        return {}
+    found = {}
+    for name in source.children(folder.oid):
+        stem, suffix = posixpath.splitext(name)
+        if suffix in SUFFIXES and stem:
+            found[full_name(project, stem)] = f"{place}/{name}"
+    return found
+
+
+def every_pipeline(source: Wider) -> dict[str, str]:
+    """The same of the top and of every project in a subfolder that has a ``gitml.yaml`` of its own."""
+    return {name: path for project in marked_projects(source) for name, path in pipelines_in(source, project).items()}
+
+
+def _with_experiment(graph: Graph, config: Config) -> Graph:
+    if config.experiment and graph.experiment == graph.pipeline:
+        return Graph(graph.pipeline, graph.path, config.experiment, graph.params, graph.steps)
+    return graph
+
+
+def _find(source: CommitSource | WorkTree, pipeline: str | None, config: Config, here: str = "") -> tuple[str, Entry]:
+    name = config.pipeline if pipeline is None else pipeline
+    if name is None:
+        known = pipelines_in(source, here)
+        if len(known) != 1:
+            if not known:
+                below = projects_below(source) if not here else []
+                raise UnknownPipelineError(
+                    "no pipeline here",
+                    where=f"{FOLDER}/*.yaml",
+                    hint=f"go to {' or '.join(below[:3])}, or name one: {below[0]}:NAME"
+                    if below
+                    else "write one, or start with gitml init",
+                )
+            raise UnknownPipelineError(
+                f"which pipeline? there is {', '.join(sorted(known))}",
+                hint="name it, or set defaults.pipeline in gitml.yaml",
+            )
+        name = next(iter(known))
+    candidates = _candidates(name, here)
+    for path in candidates:
+        entry = source.lookup(path)
+        if entry is not None and not entry.is_tree and not entry.is_submodule:
+            return path, entry
+    known = pipelines_in(source, name.rpartition(":")[0] if ":" in name else here)
+    raise UnknownPipelineError(
+        f"no pipeline {name!r}{nearest(name, known)}",
+        where=candidates[0],
+        hint=_why_unseen(source, candidates),
+    )
+
+
+def _candidates(name: str, here: str) -> list[str]:
+    """The paths that a pipeline may have that is called `name` in the project `here`."""
+    project, colon, stem = name.rpartition(":")
+    if not colon and "/" in name:
+        return [f"{here}/{name}", name] if here else [name]
+    project = project.strip("/") if colon else here
+    return [f"{project}/{FOLDER}/{stem}{suffix}".lstrip("/") for suffix in SUFFIXES]
+
+
+def _why_unseen(source: Source, candidates: Sequence[str]) -> str | None:
+    if isinstance(source, WorkTree) and any(source.ignored(path) for path in candidates):
+        return "the file is there but Git ignores it: mend .gitignore"
+    if isinstance(source, WorkTree):
+        return next(filter(None, map(source.how_to_restore, candidates)), None)
+    return None

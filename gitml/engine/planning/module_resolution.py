@@ -1,0 +1,107 @@
+"""The modules that a pipeline uses, at a commit: by `gitml.lock` where it has them, else as the registry says now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from gitml.core.config.project import PATH
+from gitml.core.language.spec import ResolvedModule
+from gitml.core.model.protocols import Source
+from gitml.git.objects.reader import Objects
+from gitml.git.objects.source import CommitSource, settings_in
+from gitml.git.revisions import resolve_commit
+from gitml.modules.lockfile import PATH as LOCK_PATH
+from gitml.modules.lockfile import LockEntry, parse_lock
+from gitml.modules.registry_places import registries_in
+from gitml.modules.service import Modules, parse_ref
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.modules.service import ResolvedModule as Found
+
+Value = TypeVar("Value")
+
+
+class Meant(NamedTuple):
+    """What the uses of a pipeline mean: the Git tree of each, what the record of a run says of it, and warnings."""
+
+    contents: Mapping[str, str]
+    recorded: Mapping[str, Mapping[str, str]]
+    warnings: tuple[str, ...]
+
+
+def read_lock(source: Source) -> dict[str, LockEntry]:
+    """The entries of `gitml.lock` at this source; none when there is no such file."""
+    entry = source.lookup(LOCK_PATH)
+    return parse_lock(settings_in(source, entry, LOCK_PATH)) if entry is not None else {}
+
+
+def open_modules(ws: Workspace, source: Source) -> Modules:
+    """The registries that the project names at this source."""
+    entry = source.lookup(PATH)
+    return Modules(
+        ws.location, ws.objects, registries_in(settings_in(source, entry, PATH)) if entry else {}, ws.consent
+    )
+
+
+def with_modules(ws: Workspace, ask: Callable[[Modules], Value], rev: str = "HEAD") -> Value:
+    """What `ask` finds in the registries that the project names at `rev`; they are closed then."""
+    modules = open_modules(ws, CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev)))
+    try:
+        return ask(modules)
+    finally:
+        modules.close()
+
+
+def meaning_of(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disabled: bool = False) -> Meant:
+    """Resolves uses; InputError for one that means nothing, or a disabled version unless allowed."""
+    modules = open_modules(ws, source)
+    lock = read_lock(source)
+    try:
+        found = {use: modules.resolve(use, lock, allow_disabled=allow_disabled) for use in uses}
+    finally:
+        modules.close()
+    contents = {use: item.content_oid for use, item in found.items()}
+    recorded = {use: _recorded(item) for use, item in found.items()}
+    return Meant(contents, recorded, tuple(warning for item in found.values() for warning in item.warnings))
+
+
+def check_recorded(
+    ws: Workspace, source: Source, recorded: Mapping[str, Mapping[str, str]], *, allow_disabled: bool
+) -> None:
+    """InputError when a module that a run used was disabled since; IntegrityError when the registry has it otherwise."""
+    modules = open_modules(ws, source)
+    try:
+        for use, module in recorded.items():
+            ref = parse_ref(use)
+            entry = LockEntry(
+                module.get("registry", ""),
+                module["name"],
+                ref.requirement,
+                module["version"],
+                module["content"],
+                module.get("registry_state", ""),
+            )
+            modules.resolve(use, {str(ref): entry}, allow_disabled=allow_disabled)
+    finally:
+        modules.close()
+
+
+def specs_of(objects: Objects, contents: Mapping[str, str]) -> dict[str, ResolvedModule]:
+    """What each module says, read from its content; SpecError for a module.yaml with mistakes."""
+    from gitml.modules.folder import load_spec
+
+    return {use: ResolvedModule(oid, load_spec(objects, oid, f"{use}: module.yaml")) for use, oid in contents.items()}
+
+
+def _recorded(item: Found) -> dict[str, str]:
+    shown = {
+        "name": item.name,
+        "version": item.version,
+        "content": f"git:{item.content_oid}",
+        "state": item.state,
+        "registry": item.registry,
+        "registry_state": item.registry_state,
+    }
+    return {name: value for name, value in shown.items() if value}

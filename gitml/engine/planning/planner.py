@@ -1,0 +1,295 @@
+"""Plans: asks `decide` about every wanted step, in order, with what each decision makes known to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gitml.core.config.project import LOCAL
+from gitml.core.model.digest import Digest
+from gitml.core.model.graph import Graph, GraphStep
+from gitml.core.model.guarantees import FULL, guarantees, shortfall
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import ActionResult, OutputRef
+from gitml.core.planner.plan import (
+    BLOCKED,
+    NEEDED,
+    NOT_NEEDED,
+    PERHAPS,
+    REUSE,
+    RUN,
+    UNKNOWN,
+    Decision,
+    Plan,
+    Policy,
+    Problem,
+    decide,
+    forced,
+    lacking_guarantee,
+    last_steps,
+    needed_by,
+)
+from gitml.engine.execution.clusters import Clusters, Wish
+from gitml.engine.planning.action_builder import PartsFinder
+from gitml.engine.planning.load import Loaded
+from gitml.engine.planning.targets import target_name, targets_of
+from gitml.transfer.availability import Availability
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.transfer.lfs_inputs import LfsInputs
+
+
+class Planner:
+    """Decides steps of one Loaded pipeline; `run` keeps asking it as results come in, `plan` asks once."""
+
+    def __init__(
+        self,
+        ws: Workspace,
+        loaded: Loaded,
+        policy: Policy,
+        jobs: int | None = None,
+        on: str | None = None,
+        clusters: Clusters | None = None,
+    ) -> None:
+        self.ws = ws
+        self.on = on
+        self.config = loaded.config
+        self.jobs = jobs
+        self.graph = loaded.graph
+        self.clusters = clusters or Clusters(ws, loaded.config)
+        self.finder = PartsFinder(ws, loaded, self.clusters, self.on)
+        self._source = loaded.source
+        self.availability = Availability(ws)
+        self.policy = policy
+        self.index = ws.index
+        self.needed: set[str] = (
+            set()
+        )  # steps whose outputs must be had: what is known of one without its bytes does not do
+
+    @cached_property
+    def lfs(self) -> LfsInputs:
+        """What steps need of Git LFS; loaded when a step is performed."""
+        from gitml.transfer.lfs_inputs import LfsInputs
+
+        return LfsInputs(self.ws, self._source)
+
+    def decide(
+        self,
+        step: GraphStep,
+        results: dict[str, ActionResult | None],
+        *,
+        foresee: bool = False,
+        need: str | None = None,
+    ) -> Decision:
+        """What becomes of `step` when the steps before it gave `results`; `need` is by default what is in `needed`."""
+        parts = self.finder.parts(step, results)
+        here, pipeline = self.availability, self.graph.pipeline
+        need = need or (NEEDED if step.name in self.needed else NOT_NEEDED)
+
+        def decided(need: str) -> Decision:
+            return decide(
+                *(step, parts, self.index, here.has, pipeline, self.policy),
+                foresee=foresee,
+                need=need,
+                absence=here.absence,
+            )
+
+        decision = decided(need)
+        # What went bad here is made again at once, which also shows whether it can be.
+        if need != NEEDED and decision.absent and decision.result is not None and here.is_spoilt(decision.result):
+            decision = decided(NEEDED)
+        if decision.kind == RUN and decision.absent:
+            decision = self._unless_asked(decision)
+        if decision.kind in (RUN, UNKNOWN):
+            obstacle = self._obstacle(step, foresee=foresee)
+            if obstacle is not None:
+                return Decision(BLOCKED, obstacle.message, hint=obstacle.hint)
+        return decision
+
+    def _unless_asked(self, decision: Decision) -> Decision:
+        """Unknown where a result serves if a remote store has what is not here, and this is a command that asks none."""
+        result = self.index.result(decision.key) if decision.key is not None else None
+        absent = () if result is None else [o for o in result.outputs if o.name in decision.absent]
+        if result is None or not absent or not all(output.digest in self.availability.unasked for output in absent):
+            return decision
+        names = ", ".join(output.name for output in absent[:3])
+        reason = f"same as in run {result.run[:8]} if a remote store has {names}, else runs: `gitml run -n` asks"
+        return decision._replace(kind=UNKNOWN, reason=reason, result=result, unasked=True)
+
+    def _obstacle(self, step: GraphStep, *, foresee: bool) -> Problem | None:
+        """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""
+        if step.secrets:
+            from gitml.engine.planning.secret_values import problem_with_step
+
+            problem = problem_with_step(self.ws, self.graph, step)
+            if problem is not None:
+                return problem
+        target = self.config.target(self.target(step))
+        if target is not None:
+            if step.gang[0] > 1 and step.network != FULL:
+                return Problem(
+                    f"its nodes are on several machines, which network: {step.network} keeps apart",
+                    "say network: full, or run it on this machine",
+                )
+            return self.clusters.obstacle(target, (self.asked(step), step.gang[0]), remembered=foresee)
+        missing = self.asked(step).missing_from(self.capacity)
+        if missing:
+            return Problem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
+        return self.finder.obstacle(step)
+
+    def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
+        """Whether what was decided is of the inputs that `results` give the step now."""
+        assert decision.action is not None
+        return tuple(self.finder.parts(step, results).inputs) == decision.action.inputs
+
+    def target(self, step: GraphStep) -> str:
+        """The name of the target that a step runs on."""
+        return target_name(step, self.on)
+
+    def asked(self, step: GraphStep) -> Resources:
+        """What a step asks of a machine of its target, with what the target says for those that do not.
+
+        On this machine a gang asks for all its nodes at once.
+        """
+        target = self.config.target(self.target(step))
+        return step.resources.times(step.gang[0]) if target is None else target.wanted(step.resources)
+
+    def look_again(self) -> None:
+        """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""
+        self.finder.environments.clear()
+        self.ws.forget_environments()
+
+    def prepare(self, plan: Plan) -> Plan:
+        """Joins the cluster that the plan needs. InputError when it can never run the plan's steps.
+
+        The plan is made again where it was made with what the cluster had installed before.
+        """
+        needed: dict[str, dict[str, Wish]] = {}
+        for name, decision in plan.decisions.items():
+            step = self.graph.steps[name]
+            if decision.kind != REUSE and self.target(step) != LOCAL:
+                needed.setdefault(self.target(step), {})[name] = (self.asked(step), step.gang[0])
+        for called, wishes in needed.items():
+            target = self.config.target(called)
+            assert target is not None
+            if self.clusters.check(target, wishes):
+                self.finder.environments.clear()
+                plan = self.plan(list(plan.decisions))
+        return plan
+
+    @cached_property
+    def capacity(self) -> Resources:
+        """What this machine has for steps."""
+        from gitml.engine.execution.local_steps import (
+            local_capacity,  # with the executor, which a run from cache does without
+        )
+
+        return local_capacity(self.ws, self.config, self.jobs)
+
+    def plan(self, names: Sequence[str], *, foresee: bool = False) -> Plan:
+        """Decisions for `names`, which hold every parent of each; `foresee` as `decide` has it."""
+        targets_of(self.graph, names, self.on, self.config)
+        # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
+        with self.index.looking(), self.availability.gathering() as questions:
+            decisions = self._decisions(names, foresee=foresee)
+        if questions:
+            self.availability.ask(questions)
+            with self.index.looking():
+                decisions = self._decisions(names, foresee=foresee)
+        return Plan(decisions, tuple(self.availability.warnings))
+
+    def _decisions(self, names: Sequence[str], *, foresee: bool) -> dict[str, Decision]:
+        """First as if nobody needed what can't be had; then what steps that run need of it runs too, and before them."""
+        steps = self.graph.steps
+        self.needed = set(self.policy.asked or last_steps(steps, names))
+        decisions, results = self._pass(names, foresee=foresee)
+        needed = needed_by(steps, decisions, RUN)
+        if needed:
+            self.needed |= needed
+            decisions, results = self._pass(names, foresee=foresee)
+        for name in needed_by(steps, decisions, UNKNOWN):
+            decisions[name] = self.decide(steps[name], results, foresee=foresee, need=PERHAPS)
+        return decisions
+
+    def _pass(
+        self, names: Sequence[str], *, foresee: bool
+    ) -> tuple[dict[str, Decision], dict[str, ActionResult | None]]:
+        results: dict[str, ActionResult | None] = {}
+        decisions: dict[str, Decision] = {}
+        for name in names:
+            decision = decisions[name] = self.decide(self.graph.steps[name], results, foresee=foresee)
+            results[name] = decision.result
+        return decisions, results
+
+    def known_result(self, step: GraphStep, key: Digest) -> ActionResult | None:
+        """The result of `key` when all its bytes can be had and the step may reuse it: another process may just have made it."""
+        result = self.index.result(key)
+        if result is None or lacking_guarantee(step, result) is not None:
+            return None
+        return result if all(map(self.availability.has, result.outputs)) else None
+
+    def lacking(
+        self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]
+    ) -> list[OutputRef]:
+        """The inputs of `step` that other steps made and that only a remote store has; those in records are brought here.
+
+        And what Git LFS pointers among its code and inputs stand for, where that is not here.
+        """
+        pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
+        return self.availability.bring_inline([ref for _, ref in inputs_made(step, results)]) + pointed
+
+    def absent(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
+        """The inputs of `step` that other steps made and that can't be had, each with the step that did."""
+        return [(parent, ref) for parent, ref in inputs_made(step, results) if not self.availability.has(ref)]
+
+    def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
+        """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
+        return tuple([ref for _, ref in inputs_made(step, results) if self.availability.on_machines(ref)])
+
+
+def inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
+    """The inputs of `step` that other steps made, as far as `results` has them, each with the step that did."""
+    made = [
+        (binding.step, results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None
+    ]
+    return [
+        (parent, ref)
+        for parent, result, port in made
+        if result is not None and (ref := result.output(port)) is not None
+    ]
+
+
+def make_plan(
+    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None, on: str | None = None
+) -> Plan:
+    """The Plan for the wanted steps and all they need; for every step when none is named."""
+    names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
+    policy = policy or Policy()
+    return _twins_told(Planner(ws, loaded, policy, on=on).plan(names, foresee=True), loaded.graph, policy)
+
+
+def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
+    """The plan where of steps with one Action only the first runs: a run makes a result once, unless it is told to run both."""
+    first: dict[Digest, str] = {}
+    decisions = dict(plan.decisions)
+    for name, decision in plan.decisions.items():
+        if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
+            twin = first.setdefault(decision.key, name)
+            one, other = graph.steps[name], graph.steps[twin]
+            made = guarantees(strict=other.strict, network=other.network)
+            if shortfall(made, strict=one.strict, network=one.network) is not None:
+                first[decision.key] = name  # what the other makes is not made as this one asks
+            elif twin != name:
+                decisions[name] = decision._replace(kind=UNKNOWN, reason=f"the same as {twin}: one of the two runs")
+    return plan._replace(decisions=decisions)
+
+
+def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:
+    """`--force` runs the named steps again, or all when none is named; without `reuse` every step runs."""
+    steps = loaded.graph.steps.values()
+    asked = frozenset([s.name for s in steps if s.name in wanted or s.base in wanted] if wanted else ())
+    if not force:
+        return Policy(reuse=reuse, asked=asked)
+    return Policy(asked if wanted else frozenset(loaded.graph.steps), reuse, asked)

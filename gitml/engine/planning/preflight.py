@@ -1,0 +1,178 @@
+"""What would keep a step from starting on this machine, known before hours of other steps have passed.
+
+Only what is certain counts: a program that another step makes and an expression names, or that an environment brings which is
+not built yet, is no obstacle.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable
+
+from gitml.core.model import paths
+from gitml.core.model.environment import Environment
+from gitml.core.model.graph import GraphStep
+from gitml.core.model.guarantees import FULL, Network
+from gitml.core.model.protocols import Source
+from gitml.core.planner.plan import Problem
+from gitml.execute.environments.environments import how_to_find
+from gitml.execute.environments.variables import find_program, how_to_set
+from gitml.workspace import Workspace
+
+# Programs whose first word that is no option is a script, and those of their options that take no value.
+_INTERPRETER = re.compile(r"(?:python|pypy)[0-9.]*|bash|sh|dash|zsh|perl|ruby|node|Rscript|julia")
+_PLAIN_OPTIONS = {"python": frozenset("-u -B -E -s -S -I -O -OO -v -q -b -d -x -P".split())}
+_FIRST_LINE = 200
+_RUNNABLE = ("100755", "120000")
+
+
+class Obstacles:
+    """Those of the steps at one commit; `why_missing` tells of a path that is not in it how to mend that."""
+
+    def __init__(self, ws: Workspace, source: Source, why_missing: Callable[[str], str]) -> None:
+        self.ws = ws
+        self.source = source
+        self.why_missing = why_missing
+        self._confines: str | None = None  # why this machine can't confine a step, "" when it can
+
+    def of(self, step: GraphStep, environment: Environment, files: Source) -> Problem | None:
+        """The first that there is for a step whose code comes from `files`."""
+        return (
+            self._variables(step)
+            or self._program(step, environment, files)
+            or self._script(step, files)
+            or (self._sandbox() if step.strict else None)
+            or (_network(step.network) if step.network != FULL else None)
+        )
+
+    def _variables(self, step: GraphStep) -> Problem | None:
+        unset = [name for name, value in step.env if value is None and name not in self.ws.environ]
+        if not unset:
+            return None
+        what = f"variable {unset[0]}, which is" if len(unset) == 1 else f"variables {', '.join(unset)}, which are"
+        return Problem(f"the step needs the environment {what} not set here", how_to_set(unset))
+
+    def _program(self, step: GraphStep, environment: Environment, files: Source) -> Problem | None:
+        program = step.shell or step.argv[0]
+        if "/" in program and not program.startswith("/"):
+            return self._program_of_commit(step, environment, files, program)
+        if program.startswith("/"):
+            found = os.path.exists(program)
+        else:
+            path = self._path(step, environment)
+            found = path is None or find_program(program, path) is not None
+        return None if found else _not_found(program, self._path(step, environment))
+
+    def _program_of_commit(
+        self, step: GraphStep, environment: Environment, files: Source, program: str
+    ) -> Problem | None:
+        path = posixpath.normpath(program)
+        if _is_given(step, path):
+            return None
+        entry = files.lookup(path)
+        if entry is None:
+            if _leads_through_link(files, path):
+                return None
+            return Problem(f"command not found: {program} is not in the commit", self._mend(step, path))
+        if entry.is_tree or entry.is_submodule:
+            return Problem(f"can't run {program}: it is a directory", "name a file in it")
+        if entry.mode not in _RUNNABLE:
+            return Problem(f"not executable: {program}", f"git update-index --chmod=+x {path}")
+        return None if entry.is_link else self._first_line(step, environment, program, files.read(entry.oid))
+
+    def _first_line(self, step: GraphStep, environment: Environment, program: str, content: bytes) -> Problem | None:
+        """A script that names on its first line what is not there."""
+        if not content.startswith(b"#!"):
+            return None
+        line = content[2:_FIRST_LINE].partition(b"\n")[0]
+        if line.endswith(b"\r"):
+            hint = "its lines must end as on Unix: *.sh text eol=lf in .gitattributes, git add --renormalize, commit"
+            return Problem(f"the first line of {program} ends in a carriage return, so no program runs it", hint)
+        words = os.fsdecode(line).split()
+        if not words or not words[0].startswith("/"):
+            return None
+        if not os.path.exists(words[0]):
+            return Problem(f"command not found: {words[0]}, which the first line of {program} names", "install it")
+        if posixpath.basename(words[0]) != "env" or len(words) != 2 or "=" in words[1] or words[1].startswith("-"):
+            return None
+        path = self._path(step, environment)
+        if path is None or find_program(words[1], path) is not None:
+            return None
+        wanted = f"command not found: {words[1]}, which the first line of {program} names"
+        return Problem(wanted, how_to_find(words[1], path))
+
+    def _script(self, step: GraphStep, files: Source) -> Problem | None:
+        if step.shell or len(step.argv) < 2:
+            return None
+        program = posixpath.basename(step.argv[0])
+        if _INTERPRETER.fullmatch(program) is None:
+            return None
+        plain = _PLAIN_OPTIONS.get(program.rstrip("0123456789.").replace("pypy", "python"), frozenset())
+        script = next((word for word in step.argv[1:] if word not in plain), "")
+        if not script or script.startswith("-"):
+            return None
+        if script.startswith("/"):
+            if os.path.exists(script):
+                return None
+            return Problem(f"no such file on this machine: {script}", "name a file of the repository")
+        path = paths.clean(script)
+        if paths.problem_with(script) is not None or _is_given(step, path):
+            return None
+        if files.lookup(path) is not None or _leads_through_link(files, path):
+            return None
+        return Problem(f"{script} is not in the commit", self._mend(step, path))
+
+    def _sandbox(self) -> Problem | None:
+        if self._confines is None:
+            from gitml.execute.sandbox.landlock import available  # with ctypes: only what is strict needs it
+
+            can, why = available()
+            self._confines = "" if can else why
+        if not self._confines:
+            return None
+        return Problem(
+            f"sandbox: strict can't be kept here: {self._confines}", "run it elsewhere, or with sandbox: normal"
+        )
+
+    def _path(self, step: GraphStep, environment: Environment) -> str | None:
+        """The PATH of the step; None while it is not known."""
+        own = dict(step.env).get("PATH")
+        return own if own is not None else self.ws.environments.path_of(environment)
+
+    def _mend(self, step: GraphStep, path: str) -> str:
+        if step.module is not None:
+            return "publish a version of the module that has it"
+        return self.why_missing(path)
+
+
+def _network(network: Network) -> Problem | None:
+    from gitml.execute.sandbox.isolation import refusal  # only who asks for it waits for it to be tried
+
+    why = refusal(network)
+    if not why:
+        return None
+    return Problem(f"network: {network} can't be kept here: {why}", "run it elsewhere, or with network: full")
+
+
+def _not_found(program: str, path: str | None) -> Problem:
+    hint = how_to_find(program, path or "") if not program.startswith("/") else "install it, or mend the path"
+    return Problem(f"command not found: {program}", hint)
+
+
+def _is_given(step: GraphStep, path: str) -> bool:
+    """Whether an input, or what the step itself makes, lies at `path`, above or below it."""
+    mounts = [*(binding.mount for binding in step.inputs), *(output.mount for output in step.outputs)]
+    return any(mount in ("", ".") or paths.overlaps(path, mount) for mount in mounts)
+
+
+def _leads_through_link(files: Source, path: str) -> bool:
+    """Whether a folder on the way is a link, which only the sandbox follows."""
+    above = posixpath.dirname(path)
+    while above:
+        entry = files.lookup(above)
+        if entry is not None:
+            return entry.is_link or not entry.is_tree
+        above = posixpath.dirname(above)
+    return False

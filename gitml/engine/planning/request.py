@@ -1,0 +1,60 @@
+"""What is asked of a run, and how its steps are told: shared by what plans a run and what performs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gitml.core.model.events import Event
+from gitml.core.model.result import ActionResult
+from gitml.core.planner.plan import Decision
+from gitml.core.records.record import StepRun
+
+Emit = Callable[[Event], None]
+
+
+class Origin(NamedTuple):
+    """Whose run it is and what it is of, when it was handed over by another machine: fields of Run."""
+
+    by: str
+    dirty: bool
+    base: str | None
+    branch: str | None
+
+
+class RunRequest(NamedTuple):
+    """What is asked of a run beyond the pipeline and its parameters.
+
+    `jobs` None means as many as the machine has CPUs; `on` is the target of every step, None: what the pipeline says.
+    `branch` is that of a commit which is run because it was pushed; of the work tree the one that is checked out counts.
+    `origin` tells what a commit that another machine handed over was there.
+    """
+
+    wanted: Sequence[str] = ()
+    force: bool = False
+    reuse: bool = True
+    keep_going: bool = False
+    jobs: int | None = None
+    experiment: str | None = None
+    tags: tuple[str, ...] = ()
+    message: str = ""
+    allow_disabled: bool = False
+    on: str | None = None
+    branch: str | None = None
+    origin: Origin | None = None
+
+
+def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:
+    """A StepRun with the outputs of `result`."""
+    return StepRun(
+        name=name,
+        outcome=outcome,
+        reason=reason,
+        seconds=0.0,
+        key=decision.key,
+        outputs=result.outputs,
+        metrics=result.metrics,
+        saved=result.cost,
+        origin=result.run,
+        guarantees=result.guarantees,
+    )

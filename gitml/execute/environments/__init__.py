@@ -1,0 +1,1 @@
+"""Environments of steps: how they are identified and built."""

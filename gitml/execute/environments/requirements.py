@@ -1,0 +1,143 @@
+"""A locked requirements file: read strictly, so that what it names is exactly what gets installed."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import NamedTuple
+
+from gitml.core.language.environment_files import how_to_lock, not_taken_by_content
+from gitml.errors import InputError
+
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_REQUIREMENT = re.compile(rf"^({_NAME})\s*(\[[^\]]*\])?\s*(.*)$", re.DOTALL)
+_PIN = re.compile(r"^={2,3}\s*([^\s,;=*]+)$")
+_HASH = re.compile(r"--hash[= ](\S+)")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+
+
+class Locked(NamedTuple):
+    """`lines` are the requirements in canonical form, sorted; `hashed` when each has hashes."""
+
+    lines: tuple[str, ...]
+    hashed: bool
+
+    def packages(self) -> tuple[str, ...]:
+        """``name version`` of each package; several versions, of which markers choose, stand behind one another."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines:
+            name, _, version = line.partition(" --hash=")[0].replace(" @ ", "==", 1).partition("==")
+            found.setdefault(name, []).append(version.removeprefix("="))
+        return tuple(f"{name} {', '.join(versions)}" for name, versions in found.items())
+
+
+def parse_requirements(path: str, text: bytes) -> Locked:
+    """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""
+    decoded = decoded_text(path, text)
+    other = not_taken_by_content(path, decoded)
+    if other is not None:
+        raise InputError(f"this is {other[0]}", where=path, hint=other[1])
+    lines = []
+    hashed = True
+    problems: list[InputError] = []
+    for number, line in _logical_lines(decoded):
+        where = f"{path}:{number}"
+        if line.startswith("-"):
+            problems.append(_option(line, where))
+            continue
+        try:
+            canonical, has_hash = _canonical(line, where)
+        except InputError as error:
+            problems.append(error)
+            continue
+        hashed = hashed and has_hash
+        lines.append(canonical)
+    if problems:
+        first = problems[0]
+        more = len(problems) - 1
+        if more:
+            first.message += f" (and {more} more {'line is' if more == 1 else 'lines are'} not locked)"
+        raise first
+    return Locked(tuple(sorted(set(lines))), hashed and bool(lines))
+
+
+def decoded_text(path: str, text: bytes) -> str:
+    """The text of a requirements file: UTF-8, or by its mark UTF-16, as PowerShell writes what `pip freeze` prints."""
+    encoding = "utf-16" if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return text.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", where=path, hint="save it as UTF-8") from error
+
+
+def _logical_lines(text: str) -> list[tuple[int, str]]:
+    """(number, content) of each line that says something, continuations joined and comments removed."""
+    found = []
+    begun = 0
+    parts: list[str] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        if not parts:
+            begun = number
+        line = _COMMENT.sub("", raw).strip()
+        if line.endswith("\\"):
+            parts.append(line[:-1].strip())
+            continue
+        parts.append(line)
+        joined = " ".join(part for part in parts if part)
+        parts = []
+        if joined:
+            found.append((begun, joined))
+    if parts and any(parts):
+        found.append((begun, " ".join(part for part in parts if part)))
+    return found
+
+
+def _canonical(line: str, where: str) -> tuple[str, bool]:
+    hashes = sorted(_HASH.findall(line))
+    rest = _HASH.sub("", line).strip()
+    if " --" in rest:
+        raise InputError(f"an option gitml does not know: {rest[rest.index(' --') + 1 :]}", where=where)
+    rest, _, marker = rest.partition(";") if " @ " not in rest else rest.partition(" ;")
+    match = _REQUIREMENT.match(rest.strip())
+    if match is None:
+        raise InputError(f"not a requirement: {line[:80]!r}", where=where, hint=_compile(where))
+    name = re.sub(r"[-_.]+", "-", match[1]).lower()
+    extras = ",".join(sorted(part.strip().lower() for part in (match[2] or "[]")[1:-1].split(",") if part.strip()))
+    version = match[3].strip()
+    if version.startswith("@"):
+        url = version[1:].strip()
+        if url.startswith("file:"):
+            raise InputError(
+                f"{name} is a file of one machine ({url[:80]})",
+                where=where,
+                hint="pip list --format=freeze lists versions; or lock it: " + _compile(where),
+            )
+        if not hashes and "#sha256=" not in url and not re.search(r"@[0-9a-f]{40}\b", url):
+            raise InputError(f"{name} is at a URL without a hash", where=where, hint="add --hash=sha256:… to the line")
+        pinned = f" @ {url}"
+    else:
+        if not _PIN.match(version.strip("() ")):
+            raise InputError(f"{name} is not pinned to one version", where=where, hint=_compile(where))
+        pinned = re.sub(r"\s", "", version.strip("() "))
+    canonical = f"{name}[{extras}]{pinned}" if extras else f"{name}{pinned}"
+    if marker.strip():
+        canonical += " ; " + " ".join(marker.replace('"', "'").split())
+    return " ".join([canonical, *[f"--hash={item}" for item in hashes]]), bool(hashes)
+
+
+def _option(line: str, where: str) -> InputError:
+    option = re.split(r"[\s=]", line, maxsplit=1)[0]
+    if option in ("-e", "--editable"):
+        return InputError(
+            "an editable requirement can change under its name", where=where, hint="pin a released version"
+        )
+    if option in ("-r", "--requirement", "-c", "--constraint"):
+        return InputError(f"{option} names another file", where=where, hint=f"compile into one file: {_compile(where)}")
+    if option in ("-i", "--index-url", "--extra-index-url", "--find-links", "-f", "--no-index", "--trusted-host"):
+        hint = "set it where gitml runs, as uv's environment: UV_DEFAULT_INDEX, UV_INDEX, UV_FIND_LINKS …"
+        return InputError(f"{option} says where to download, not what", where=where, hint=hint)
+    return InputError(f"the option {option} is not for a locked file", where=where, hint=_compile(where))
+
+
+def _compile(where: str) -> str:
+    return how_to_lock(where.rpartition(":")[0])

@@ -1,0 +1,53 @@
+"""What an executor needs of Git and of the Store, as small protocols that their real forms fulfil."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from gitml.core.model.digest import Digest
+from gitml.core.model.protocols import Entry, Store
+
+if TYPE_CHECKING:
+    from gitml.execute.environments.environments import Environments
+
+
+class Contents(Protocol):
+    """The objects of a Git repository, by their hex ids."""
+
+    def read(self, oid: str) -> bytes:
+        """The content of the blob `oid`."""
+
+    def tree(self, oid: str) -> Mapping[str, Entry]:
+        """The names directly in the tree `oid`."""
+
+    def stream(self, oid: str, write: Callable[[bytes], object]) -> int:
+        """Gives the content of the blob `oid` to `write` in chunks; its size."""
+
+    def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """(oid, content) of each blob in order; never more than a few in memory."""
+
+
+class PlacingStore(Store, Protocol):
+    """A Store that can tell whether what it placed is still what it was."""
+
+    def verify_placed(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
+        """The objects behind what was placed that were changed in place since; they are quarantined already."""
+
+    def release_placed(self, digest: Digest, *, tree: bool) -> None:
+        """Says that what was placed is removed again; once for each time it was placed."""
+
+    def room(self) -> tuple[int, int]:
+        """(bytes free, bytes in all) where it keeps its content; OSError when the disk does not answer."""
+
+
+class Services(NamedTuple):
+    """What a worker works with; made in the worker, so nothing in it is shared between processes.
+
+    `lfs_object` gives the file that holds a Git LFS object on this machine, None when it was not fetched.
+    """
+
+    store: PlacingStore
+    contents: Contents
+    lfs_object: Callable[[Digest], str | None]
+    environments: Environments

@@ -1,0 +1,248 @@
+"""A step of several processes: starts those of one machine, tells each who it is, and ends all when one fails.
+
+The step's own process leads them. What each writes goes to the one log, every line with the rank of who wrote it in front.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.execute.log_text import last_line
+
+VARIABLE = "GITML_GANG"  # what an executor lends that has made a gang of several machines
+GRACE = 5.0
+_LONGEST = 1 << 16
+_REMEMBERED = 4096
+_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+
+
+class Roster(NamedTuple):
+    """Who belongs to a gang: for each node its address and a port for each of its processes; `port` is for the rendezvous on the
+    first node. `node` is the one that this is, None when all of them are here."""
+
+    node: int | None
+    nodes: tuple[tuple[str, tuple[int, ...]], ...]
+    port: int
+
+
+def roster_from(text: str) -> Roster:
+    """The Roster that `roster_as_text` wrote."""
+    node, nodes, port = json.loads(text)
+    return Roster(node, tuple((str(address), tuple(ports)) for address, ports in nodes), port)
+
+
+def roster_as_text(roster: Roster) -> str:
+    """A Roster as the value of VARIABLE."""
+    return json.dumps(roster, separators=(",", ":"))
+
+
+def roster_here(nodes: int, processes: int) -> Roster:
+    """A gang that is on this machine altogether."""
+    ports = free_ports(nodes * processes + 1)
+    each = [tuple(ports[node * processes : (node + 1) * processes]) for node in range(nodes)]
+    return Roster(None, tuple(("127.0.0.1", own) for own in each), ports[-1])
+
+
+def free_ports(count: int, address: str = "") -> list[int]:
+    """Ports that nobody uses just now."""
+    import socket
+
+    held = []
+    try:
+        for _ in range(count):
+            probe = socket.socket()
+            held.append(probe)
+            probe.bind((address, 0))
+        return [int(probe.getsockname()[1]) for probe in held]
+    finally:
+        for probe in held:
+            probe.close()
+
+
+def variables(roster: Roster, environ: Mapping[str, str]) -> list[tuple[int, dict[str, str]]]:
+    """(rank, environment) of each process that is to run here.
+
+    The names are those of torchrun; of Open MPI, for programs that ask their environment; and TF_CONFIG of TensorFlow.
+    """
+    base = {name: value for name, value in environ.items() if name != VARIABLE}
+    workers = [f"{address}:{port}" for address, ports in roster.nodes for port in ports]
+    processes = len(roster.nodes[0][1])
+    found = []
+    for node in range(len(roster.nodes)) if roster.node is None else [roster.node]:
+        for local in range(processes):
+            rank = node * processes + local
+            own = {
+                "RANK": rank,
+                "WORLD_SIZE": len(workers),
+                "LOCAL_RANK": local,
+                "LOCAL_WORLD_SIZE": processes,
+                "GROUP_RANK": node,
+                "GROUP_WORLD_SIZE": len(roster.nodes),
+                "NODE_RANK": node,
+                "NNODES": len(roster.nodes),
+                "MASTER_ADDR": roster.nodes[0][0],
+                "MASTER_PORT": roster.port,
+                "OMPI_COMM_WORLD_RANK": rank,
+                "OMPI_COMM_WORLD_SIZE": len(workers),
+                "OMPI_COMM_WORLD_LOCAL_RANK": local,
+                "OMPI_COMM_WORLD_LOCAL_SIZE": processes,
+                "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}),
+            }
+            devices = _devices(environ, roster, node)
+            found.append((rank, {**base, **devices, **{name: str(value) for name, value in own.items()}}))
+    return found
+
+
+def _devices(environ: Mapping[str, str], roster: Roster, node: int) -> dict[str, str]:
+    """Where all nodes are one machine, each gets its share of the GPUs."""
+    given = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    nodes = len(roster.nodes)
+    if roster.node is not None or nodes == 1 or len(given) < nodes or not all(given):
+        return {}
+    share = len(given) // nodes
+    return {"CUDA_VISIBLE_DEVICES": ",".join(given[node * share : (node + 1) * share])}
+
+
+class _Member:
+    """One process: what it wrote of a line that is not complete, and its last words."""
+
+    def __init__(self, rank: int, pid: int, pipe: int) -> None:
+        self.rank = rank
+        self.pid = pid
+        self.pipe = pipe
+        self.rest = b""
+        self.recent = b""
+        self.running = True
+        self.handle = os.pidfd_open(pid)
+
+
+def lead(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mapping[str, str]]]) -> int:
+    """Runs the program once for each member, to the end of the last; the exit status of the first that failed, else 0.
+
+    To be called in a process of its own, whose standard output takes what they write. Who asks for an end by SIGTERM asks the
+    whole group.
+    """
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    crew: list[_Member] = []
+    failed: _Member | None = None
+    status = 0
+    try:
+        for rank, env in members:
+            crew.append(_start(rank, path, argv, env))
+        deadline = 0.0
+        while any(member.running for member in crew):
+            _listen(crew)
+            for member, code in _ended(crew):
+                if code and failed is None:
+                    failed, status = member, code
+                    deadline = time.monotonic() + GRACE
+                    _send(crew, signal.SIGTERM)
+            if failed is not None and time.monotonic() > deadline:
+                _send(crew, signal.SIGKILL)
+    except OSError as error:
+        _send(crew, signal.SIGKILL)
+        _say(f"gang: can't start a process: {error.strerror}\n".encode())
+        return 127
+    for member in crew:
+        _drain(member)
+    if failed is not None:
+        if asked:
+            return 128 + signal.SIGTERM
+        last = last_line(failed.recent, limit=250)
+        _say(f"rank {failed.rank} failed first, with {_how(status)}{': ' + last if last else ''}\n".encode())
+        return status if status > 0 else 128 - status
+    return 0
+
+
+def _start(rank: int, path: str, argv: tuple[str, ...], env: Mapping[str, str]) -> _Member:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    try:
+        actions = (
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, writer, 1),
+            (os.POSIX_SPAWN_DUP2, writer, 2),
+        )
+        pid = os.posix_spawn(path, argv, env, file_actions=actions, setsigmask=(), setsigdef=_SIGNALS)
+    finally:
+        os.close(writer)
+    return _Member(rank, pid, reader)
+
+
+def _listen(crew: Sequence[_Member]) -> None:
+    """Passes on what members wrote, waiting a little for it."""
+    poll = select.poll()
+    of_pipe = {member.pipe: member for member in crew if member.pipe >= 0}
+    for fd in [*of_pipe, *(member.handle for member in crew if member.running)]:
+        poll.register(fd, select.POLLIN)
+    for fd, _ in poll.poll(200):
+        if fd in of_pipe:
+            _read(of_pipe[fd])
+
+
+def _read(member: _Member) -> bool:
+    """Passes on what can be read now; False when there is nothing."""
+    try:
+        chunk = os.read(member.pipe, _LONGEST)
+    except BlockingIOError:
+        return False
+    if not chunk:
+        os.close(member.pipe)
+        member.pipe = -1
+    member.recent = (member.recent + chunk)[-_REMEMBERED:]
+    *lines, member.rest = (member.rest + chunk).split(b"\n")
+    if member.rest and (not chunk or len(member.rest) > _LONGEST):
+        lines.append(member.rest)
+        member.rest = b""
+    sign = b"[%d] " % member.rank
+    if lines:
+        _say(b"".join([sign + line + b"\n" for line in lines]))
+    return bool(chunk)
+
+
+def _drain(member: _Member) -> None:
+    """The last of what a member wrote; a process that it left behind may hold its pipe."""
+    while member.pipe >= 0 and _read(member):
+        continue
+    if member.rest:
+        _say(b"[%d] %s\n" % (member.rank, member.rest))
+
+
+def _ended(crew: Sequence[_Member]) -> list[tuple[_Member, int]]:
+    """Members that have ended since, each with its exit status, negative for a signal."""
+    found = []
+    for member in crew:
+        if member.running:
+            pid, status = os.waitpid(member.pid, os.WNOHANG)
+            if pid:
+                member.running = False
+                found.append((member, os.waitstatus_to_exitcode(status)))
+    return found
+
+
+def _send(crew: Sequence[_Member], number: int) -> None:
+    for member in crew:
+        if member.running:
+            os.kill(member.pid, number)
+
+
+def _say(text: bytes) -> None:
+    view = memoryview(text)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def _how(status: int) -> str:
+    if status > 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

@@ -1,0 +1,196 @@
+"""A view of the machine in which a sandbox lies at one path, the same on every machine, with nothing of the user's above it.
+
+The view is a mount namespace whose root is a small file system of its own. It holds every folder of the machine's root by a
+bind mount, and one more folder, on which a worker mounts the sandbox of its attempt. So a program that searches the folders
+above its own finds nothing, and no folder that a step could see before is hidden. The real sandbox stays where it was made.
+
+Root needs CAP_SYS_ADMIN for it, any other user a kernel that lets them make user namespaces. The namespaces are built by a
+child of the keeper, which then joins them: where something fails the keeper is as it was before. In a user namespace the
+kernel gives every capability over the user's own files; all are given up but the two to make namespaces, mounts and a
+network for steps (`isolation`), so that permissions count.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection
+from typing import NamedTuple, NoReturn
+
+from gitml.execute.sandbox.kernel import (
+    BIND,
+    NET_ADMIN,
+    NEWNS,
+    NEWUSER,
+    NODEV,
+    NOSUID,
+    RDONLY,
+    REC,
+    REMOUNT,
+    SLAVE,
+    SYS_ADMIN,
+    answered_apart,
+    keep_capabilities,
+    map_own_ids,
+    mount,
+    pivot_root,
+    set_dumpable,
+    setns,
+    umount,
+    unshare,
+)
+
+MOUNTED = "/gitml-sandbox"
+
+_SHOWN_FILES = (".dockerenv", ".containerenv")  # how programs know that they run in a container
+
+
+class Unavailable(NamedTuple):
+    """Why this machine can't give sandboxes a view of their own."""
+
+    why: str
+
+
+def enter(needed: str, hidden: Collection[str]) -> Unavailable | None:
+    """Moves this process, which must have one thread, into a view of its own; None when that is done.
+
+    `needed` is a folder that must be the same in the view, `hidden` are names that the machine's root must not have there.
+    Where it can't be done nothing has changed.
+    """
+    if os.path.lexists(MOUNTED):
+        return Unavailable(f"{MOUNTED} exists on this machine")
+    ready, built = os.pipe()
+    joined, release = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ready)
+        os.close(release)
+        _build(built, joined, needed, hidden)
+    os.close(built)
+    os.close(joined)
+    try:
+        told = b""
+        while part := os.read(ready, 4096):
+            told += part
+            if part.endswith(b"\n"):
+                break
+        if told != b"built\n":
+            return Unavailable(told.decode("utf-8", "replace").strip() or "its namespaces could not be made")
+        try:
+            _join(pid)
+        except OSError as error:
+            return Unavailable(f"joining the namespaces: {error.strerror}")
+        return None
+    finally:
+        os.close(ready)
+        os.close(release)
+        os.waitpid(pid, 0)
+
+
+def leave_shared() -> None:
+    """Gives this process, a worker within the keeper's view, mounts of its own. OSError when the kernel refuses."""
+    unshare(NEWNS)
+
+
+def mount_sandbox(folder: str) -> None:
+    """Shows `folder` at the fixed path, in place of what was there before."""
+    umount(MOUNTED)  # none is there before the first
+    mount(folder, MOUNTED, None, BIND)
+
+
+def mounted_in(pid: int) -> tuple[int, int] | None:
+    """(device, inode) of the folder that a process sees at the fixed path, None when there is none or it can't be told."""
+    try:
+        found = os.stat(f"/proc/{pid}/root{MOUNTED}")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def available() -> tuple[bool, str]:
+    """Whether sandboxes get a view of their own here, and if not, why. It is tried in a process of its own."""
+
+    def refusal() -> str:
+        refused = enter("/usr", ())
+        return "" if refused is None else refused.why
+
+    why = answered_apart(refusal)
+    return not why, why
+
+
+def _build(built: int, joined: int, needed: str, hidden: Collection[str]) -> NoReturn:
+    """Builds the namespaces in this child, says so, and keeps them until the parent has joined."""
+    try:
+        try:
+            before = os.stat(needed)
+            _unshare()
+            _new_root(hidden)
+            after = os.stat(needed)
+            if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino):
+                raise OSError(0, f"{needed} can't be seen there")
+        except OSError as error:
+            os.write(built, f"{error.strerror}\n".encode("utf-8", "replace"))
+        else:
+            os.write(built, b"built\n")
+            os.read(joined, 1)
+    finally:
+        os._exit(0)
+
+
+def _unshare() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    set_dumpable(dumpable=True)  # else its own files in /proc are root's, and the keeper may not join it
+    if uid == 0:
+        unshare(NEWNS)
+        return
+    unshare(NEWUSER | NEWNS)
+    map_own_ids(uid, gid)
+
+
+def _new_root(hidden: Collection[str]) -> None:
+    """Makes the root a file system of its own with every folder of the old one in it that is not `hidden`."""
+    mount(None, "/", None, REC | SLAVE)
+    stage = next(folder for folder in ("/tmp", "/proc", "/dev") if os.path.isdir(folder))  # noqa: S108  covered, then moved
+    mount("gitml", stage, "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
+    old = f"{stage}/.old"
+    os.mkdir(old)
+    pivot_root(stage, old)
+    os.chdir("/")
+    with os.scandir("/.old") as entries:
+        for entry in entries:
+            if entry.name not in hidden:
+                _show(entry)
+    os.mkdir(MOUNTED)
+    umount("/.old")
+    os.rmdir("/.old")
+    mount(None, "/", None, REMOUNT | BIND | RDONLY | NOSUID | NODEV)
+
+
+def _show(entry: os.DirEntry[str]) -> None:
+    path = f"/{entry.name}"
+    if entry.is_symlink():
+        os.symlink(os.readlink(entry.path), path)
+    elif entry.is_dir(follow_symlinks=False):
+        os.mkdir(path)
+        mount(entry.path, path, None, BIND | REC)
+    elif entry.name in _SHOWN_FILES and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+
+
+def _join(pid: int) -> None:
+    own = os.stat("/proc/self/ns/user").st_ino
+    is_new = os.stat(f"/proc/{pid}/ns/user").st_ino != own
+    fds = [os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("ns/user", "ns/mnt", "root")]
+    try:
+        if is_new:
+            setns(fds[0], NEWUSER)
+        setns(fds[1], NEWNS)
+        # the namespace's own root is another one where this machine is a chroot
+        os.fchdir(fds[2])
+        os.chroot(".")
+        os.chdir("/")
+        if is_new:
+            keep_capabilities((SYS_ADMIN, NET_ADMIN))
+    finally:
+        for fd in fds:
+            os.close(fd)

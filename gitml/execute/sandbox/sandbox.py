@@ -1,0 +1,331 @@
+"""The sandbox of one attempt: a fresh directory with its code and its inputs, and nothing else of the repository.
+
+``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its HOME when strict: outside ``work``, so
+that a step that lists its directory sees what it declared and nothing more. Where the sandbox is mounted, the step sees it at
+the fixed path; it is filled and emptied at its real one, because no link leads from one mount to another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from gitml.core.model.action import Action, ActionInput
+from gitml.core.model.digest import Digest, hex_of, parse_digest
+from gitml.core.model.paths import is_git_name
+from gitml.core.model.protocols import Entry
+from gitml.core.model.tree import link_stays_inside
+from gitml.errors import InputError, IntegrityError
+from gitml.execute.interfaces import Services
+from gitml.execute.process import UMASK
+from gitml.execute.sandbox.git_blobs import (
+    KEPT_EACH,
+    BlobMemory,
+    copy_hashed,
+    is_pointer,
+    pointed_at,
+    write_all,
+)
+from gitml.execute.sandbox.namespace import MOUNTED, mount_sandbox
+from gitml.execute.sandbox.removal import remove_tree
+
+EPOCH = 946684800
+_FILES = ("100644", "100755", "100664")
+_TREE, _LINK = "40000", "120000"
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_MANY = 64  # from here on asking ahead is worth a process of its own
+
+
+class Placed(NamedTuple):
+    """A piece of the Store at `mount` in the sandbox."""
+
+    digest: Digest
+    tree: bool
+    mount: str
+
+
+class Sandbox:
+    """Makes and removes the directories of one attempt below `root`; `placed` is what came from the Store.
+
+    `seen` is the root as the step sees it.
+    """
+
+    def __init__(self, root: str, services: Services, memory: BlobMemory, *, mounted: bool = False) -> None:
+        self.root = root
+        self.work = root + "/work"
+        self.seen = MOUNTED if mounted else root
+        self.placed: list[Placed] = []
+        self._store = services.store
+        self._contents = services.contents
+        self._lfs_object = services.lfs_object
+        self._memory = memory
+        self._laid: frozenset[str] = frozenset()
+        self._directories = {""}
+        self._links: set[str] = set()
+        self._git: dict[str, Entry] = {}
+        self._taken: set[str] = set()
+        self._data: list[str] = []
+
+    def build(self, action: Action, *, strict: bool) -> None:
+        """Fills the sandbox. InputError for what can't be placed as declared, IntegrityError for bad content."""
+        _mkdir(self.root)
+        if self.seen != self.root:
+            mount_sandbox(self.root)
+        umask = os.umask(
+            UMASK
+        )  # the modes of its files are the same everywhere; who may enter is settled by the root's
+        try:
+            self._fill(action, strict)
+        finally:
+            os.umask(umask)
+
+    def _fill(self, action: Action, strict: bool) -> None:
+        os.mkdir(self.work)
+        os.mkdir(self.root + "/tmp")  # noqa: S108  ours alone, in the sandbox
+        if strict:
+            os.mkdir(self.root + "/home", 0o700)
+        outputs = {_checked(output.mount) for output in action.outputs}
+        for item in action.inputs:
+            if not item.content.startswith("git:"):
+                self._place(item)
+        # what the commit has where an output goes would pass for the step's work, what it has in an input would change it
+        hidden = self._taken | outputs
+        for item in action.inputs:
+            if item.content.startswith("git:"):
+                _, mode, oid = item.content.split(":", 2)
+                mount = _checked(item.mount)
+                self._collect(mount, Entry(mode, oid), self._taken)
+                if item.kind != "directory":
+                    self._data.append(mount)
+        for path, mode, oid in action.code:
+            self._collect(_checked(path), Entry(mode, oid), hidden)
+        self._write_from_git()
+        for mount in sorted(outputs):
+            self._parents(mount)
+        self._laid = frozenset(os.listdir(self.work))
+
+    def path_of(self, mount: str) -> str:
+        """Where `mount` is on this machine."""
+        return f"{self.work}/{mount}" if mount not in ("", ".") else self.work
+
+    def left_behind(self, action: Action) -> tuple[str, ...]:
+        """Names directly in the folder of the step that it made and that are no output; a folder's ends in ``/``.
+
+        One look at one folder. What is hidden is a tool's own, and byte code is nobody's.
+        """
+        known = self._laid | {output.mount.partition("/")[0] for output in action.outputs} | {"__pycache__"}
+        with os.scandir(self.work) as entries:
+            found = [entry for entry in entries if entry.name not in known and not entry.name.startswith(".")]
+            return tuple(sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found))
+
+    def places(self) -> tuple[str, ...]:
+        """The folder the step runs in, by every path that a program may print for it."""
+        return (self.seen + "/work", self.work, os.path.realpath(self.work))
+
+    def changed(self) -> list[tuple[Placed, Sequence[Digest]]]:
+        """The inputs from the Store that are no longer what they were, each with the objects that changed."""
+        checked = [(item, self._store.verify_placed(item.digest, tree=item.tree)) for item in self.placed]
+        return [(item, bad) for item, bad in checked if bad]
+
+    def remove(self) -> None:
+        """Removes all of it, whatever the step made of it."""
+        remove_tree(self.root)
+        while self.placed:
+            item = self.placed.pop()
+            self._store.release_placed(item.digest, tree=item.tree)
+
+    def _place(self, item: ActionInput) -> None:
+        digest = parse_digest(item.content)
+        mount = _checked(item.mount)
+        if mount in self._taken:
+            return
+        self._parents(mount)
+        path = self.path_of(mount)
+        tree = item.kind == "directory"
+        try:
+            if tree:
+                self._store.place_tree(digest, path)
+            else:
+                self._store.place_file(digest, path, executable=item.kind == "executable")
+        except FileExistsError as error:
+            raise InputError(f"input {item.name} lies on another one", where=item.mount) from error
+        except IntegrityError as error:
+            raise BadInputError(digest, f"input {item.name} ({item.mount}): {error.message}", error.hint) from error
+        self._taken.add(mount)
+        self.placed.append(Placed(digest, tree, mount))
+
+    def _collect(self, path: str, entry: Entry, hidden: set[str]) -> None:
+        """Adds what `entry` stands for to what is to be written, but for what lies at or below a path in `hidden`."""
+        if path and _covered(path, hidden):
+            return
+        if entry.is_tree:
+            if path:
+                self._directories_for(path)
+            for name, child in self._contents.tree(entry.oid).items():
+                if is_git_name(name):
+                    raise InputError("the commit holds a path that git itself refuses", where=f"{path}/{name}")
+                self._collect(f"{path}/{name}" if path else name, child, hidden)
+        elif entry.is_submodule:
+            raise InputError("a submodule can't be used by a step", where=path, hint="add its files to this repository")
+        elif entry.mode != _LINK and entry.mode not in _FILES:
+            raise InputError(f"Git mode {entry.mode} is not a file, link or directory", where=path)
+        elif self._git.setdefault(path, entry) != entry:
+            raise InputError("two contents for one path", where=path)
+
+    def _write_from_git(self) -> None:
+        for path in self._data:
+            entry = self._git.get(path)
+            if entry is not None and self._memory.get(entry.oid) is None:
+                self._write_streamed(path, entry)
+                del self._git[path]
+        ahead: list[str] = []
+        unread: dict[str, list[str]] = {}
+        for path, entry in self._git.items():
+            oid = entry.oid
+            content = self._memory.get(oid)
+            if content is not None:
+                self._write(path, entry, content)
+            elif oid in unread:
+                unread[oid].append(path)
+            else:
+                unread[oid] = [path]
+                ahead.append(oid)
+        for oid, content in self._contents.read_many(ahead) if len(ahead) > _MANY else self._read_each(ahead):
+            self._memory.put(oid, content)
+            for path in unread.pop(oid, ()):
+                self._write(path, self._git[path], content)
+        for paths in unread.values():
+            raise IntegrityError("a file of the commit is missing from the repository", where=paths[0], hint="git fsck")
+
+    def _read_each(self, oids: list[str]) -> Iterator[tuple[str, bytes]]:
+        for oid in oids:
+            yield oid, self._contents.read(oid)
+
+    def _write_streamed(self, path: str, entry: Entry) -> None:
+        """Data can be large: it is held in memory only when it proves small."""
+        held: list[bytes] = []
+        size = 0
+        fd = -1
+
+        def take(chunk: bytes) -> None:
+            nonlocal size, fd
+            size += len(chunk)
+            if size <= KEPT_EACH:
+                held.append(chunk)
+                return
+            if fd < 0:
+                self._parents(path)
+                fd = os.open(self.path_of(path), _CREATE, _permissions(entry.mode))
+                write_all(fd, b"".join(held))
+            write_all(fd, chunk)
+
+        try:
+            self._contents.stream(entry.oid, take)
+            if fd >= 0:
+                os.utime(fd, (EPOCH, EPOCH))
+                return
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        content = b"".join(held)
+        self._memory.put(entry.oid, content)
+        self._write(path, entry, content)
+
+    def _write(self, path: str, entry: Entry, content: bytes) -> None:
+        mode = entry.mode
+        self._parents(path)
+        full = self.path_of(path)
+        if mode == _LINK:
+            self._link(path, full, content)
+            return
+        if is_pointer(content):
+            self._write_lfs(path, full, content, mode)
+            return
+        fd = os.open(full, _CREATE, _permissions(mode))
+        try:
+            write_all(fd, content)
+            os.utime(fd, (EPOCH, EPOCH))
+        finally:
+            os.close(fd)
+
+    def _link(self, path: str, full: str, content: bytes) -> None:
+        target = os.fsdecode(content)
+        if not link_stays_inside(os.path.dirname(path), target):
+            raise InputError(f"symbolic link leads out of the repository, to {target}", where=path)
+        self._links.add(path)
+        os.symlink(target, full)
+
+    def _write_lfs(self, path: str, full: str, pointer: bytes, mode: str) -> None:
+        digest, size = pointed_at(pointer, path)
+        if self._store.has(digest, size, tree=False):
+            self._store.place_file(digest, full, executable=mode == "100755")
+            self.placed.append(Placed(digest, False, path))
+            return
+        source = self._lfs_object(digest)
+        if source is None:
+            hint = f"git lfs pull --include={path}"
+            raise InputError("the content of this Git LFS file is not on this machine", where=path, hint=hint)
+        fd = os.open(full, _CREATE, _permissions(mode))
+        try:
+            if copy_hashed(source, fd) != hex_of(digest):
+                hint = f"remove {source} and run: git lfs pull --include={path}"
+                raise IntegrityError("the local Git LFS object is damaged", where=path, hint=hint)
+            os.utime(fd, (EPOCH, EPOCH))
+        finally:
+            os.close(fd)
+
+    def _parents(self, path: str) -> None:
+        cut = path.rfind("/")
+        if cut > 0:
+            self._directories_for(path[:cut])
+
+    def _directories_for(self, directory: str) -> None:
+        if directory in self._directories:
+            return
+        self._parents(directory)
+        if directory in self._links:
+            raise InputError("a path of the step leads through a symbolic link", where=directory)
+        try:
+            os.mkdir(self.path_of(directory))
+        except FileExistsError as error:
+            if os.path.islink(self.path_of(directory)) or not os.path.isdir(self.path_of(directory)):
+                raise InputError("both a file and a directory", where=directory) from error
+        self._directories.add(directory)
+
+
+class BadInputError(IntegrityError):
+    """The content of an input is missing or wrong; `digest` is quarantined already."""
+
+    def __init__(self, digest: Digest, message: str, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.digest = digest
+
+
+def _permissions(mode: str) -> int:
+    return 0o755 if mode == "100755" else 0o644
+
+
+def _checked(path: str) -> str:
+    """A relative path in normal form, "" for the root; InputError when it leads out."""
+    if path in ("", "."):
+        return ""
+    if path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise InputError("not a path inside the repository", where=path)
+    return path
+
+
+def _covered(path: str, by: set[str]) -> bool:
+    """Whether `path` or a directory above it is in `by`."""
+    while path:
+        if path in by:
+            return True
+        path = path[: max(path.rfind("/"), 0)]
+    return "" in by
+
+
+def _mkdir(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileNotFoundError:
+        os.makedirs(path)

@@ -1,0 +1,155 @@
+"""The keeper: a small process between gitml and its workers. It starts them and clears up after one that is killed.
+
+Orphans of a killed worker fall to the keeper, which has no other children than workers: so it knows them, and gitml's own
+children are never in doubt. It is in a session of its own, where no signal meant for gitml reaches it, and ends
+everything when gitml is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Collection
+from typing import NoReturn
+
+from gitml.execute.descendants import become_subreaper, end_all, send
+from gitml.execute.interfaces import Services
+from gitml.execute.messages import frame
+from gitml.execute.sandbox.inspection import deny_inspection
+from gitml.execute.sandbox.location import Places, Site, settle
+from gitml.execute.worker import serve
+
+LAST_WAIT = 30.0
+
+
+def detach_from(parent_fds_kept: Collection[int]) -> None:
+    """Makes a fresh fork safe to go on: nothing it inherited is shared, and nothing of it is collected or closed.
+
+    Inherited descriptors are pointed at /dev/null rather than closed: the objects that hold them still will, one day, and must
+    not close a descriptor of ours that has got the same number.
+    """
+    gc.freeze()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd not in parent_fds_kept and fd != null:
+            try:
+                os.dup2(null, fd, inheritable=fd <= 2)
+            except OSError:  # the descriptor of the listing itself
+                continue
+
+
+class Keeper:
+    """Serves the control socket `control`: a message with a descriptor starts a worker on it; deaths are told back."""
+
+    def __init__(self, control: int, make_services: Callable[[], Services], places: Places, grace: float) -> None:
+        import socket
+
+        self.control = socket.socket(fileno=control)
+        self.make_services = make_services
+        self.places = places
+        self.site = Site(None, False)
+        self.lock = -1
+        self.grace = grace
+        self.workers: dict[int, int] = {}
+        self.parent = os.getppid()
+        self.ending = False
+
+    def run(self) -> NoReturn:
+        """Keeps workers until gitml closes the socket or dies."""
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        wake_reader, wake_writer = os.pipe()
+        os.set_blocking(wake_reader, False)
+        os.set_blocking(wake_writer, False)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._parent_may_be_gone())
+        self.site, self.lock = settle(self.places)
+        deny_inspection()
+        become_subreaper("gitml-keeper", self.parent, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(self.control.fileno(), select.POLLIN)
+        poll.register(wake_reader, select.POLLIN)
+        while not self.ending:
+            for fd, _ in poll.poll():
+                if fd == wake_reader:
+                    os.read(wake_reader, 4096)
+                    self._bury()
+                else:
+                    self._obey()
+        self._end()
+
+    def _obey(self) -> None:
+        import socket
+
+        data, fds, _, _ = socket.recv_fds(self.control, 4096, 1)
+        if not data or not fds:
+            self.ending = True
+            return
+        os.set_inheritable(fds[0], False)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                keeper = os.getppid()
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                detach_from([*fds, self.lock])  # whose worker goes on holds its sandboxes, if the keeper is killed
+                serve(fds[0], self.make_services, self.site, self.grace, keeper)
+            finally:
+                os._exit(2)
+        os.close(fds[0])
+        self.workers[pid] = int(data)
+
+    def _bury(self) -> None:
+        """Reaps workers that died, ends what each left behind, and only then says so."""
+        dead: list[tuple[int, int]] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if pid in self.workers:
+                dead.append((pid, status))
+        while dead:
+            told = [(self.workers.pop(pid), status) for pid, status in dead]
+            dead = []
+            end_all(self.workers, lambda pid, status, dead=dead: dead.append((pid, status)))  # type: ignore[misc]
+            for number, status in told:
+                try:
+                    self.control.send(frame([number, status]))
+                except OSError:
+                    self.ending = True
+
+    def _parent_may_be_gone(self) -> None:
+        # the kernel also sends this when only the thread that forked has ended
+        if os.getppid() != self.parent:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """Has the workers clear up, waits for them, kills what is left."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            send(self.workers, signal.SIGTERM)
+            until = time.monotonic() + LAST_WAIT
+            while time.monotonic() < until:
+                try:
+                    pid, _ = os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:
+                    break
+                if pid == 0:
+                    time.sleep(0.002)
+                elif self.workers.pop(pid, None) is not None:
+                    end_all(self.workers, lambda pid, _status: self._forget(pid))
+            end_all()
+        finally:
+            os._exit(0)
+
+    def _forget(self, pid: int) -> None:
+        self.workers.pop(pid, None)

@@ -1,1 +1,0 @@
-"""From a commit to records: read, decide, execute. Emits events; prints nothing."""

@@ -1,0 +1,1 @@
+"""Git: objects, refs, the work tree, and the record logs in refs. Only this package imports dulwich and GitPython."""

@@ -1,0 +1,89 @@
+"""The user's own credentials for a server, by ``git credential``: asked for when a server wants them, kept in memory only."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from gitml.errors import TrustError
+from gitml.git.command import Location, git, git_status
+from gitml.redaction import keep_secret
+
+
+class Credential(NamedTuple):
+    """A user and password for one server. Never shown, written or put into an error."""
+
+    protocol: str
+    host: str
+    username: str
+    password: str
+
+    @property
+    def header(self) -> str:
+        """The value of an ``Authorization`` header."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
+
+    def __repr__(self) -> str:
+        return f"Credential({self.protocol}://{self.host})"
+
+
+def ask(location: Location, url: str) -> Credential:
+    """The credential for a URL: from the URL itself, or from the user's helpers. TrustError when there is none."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
+    if parts.username is not None and parts.password is not None:
+        keep_secret(unquote(parts.password))
+        return Credential(parts.scheme, host, unquote(parts.username), unquote(parts.password))
+    question = {"protocol": parts.scheme, "host": host, "path": parts.path.lstrip("/")}
+    if parts.username is not None:
+        question["username"] = unquote(parts.username)
+    out, _, code = git_status(location, "credential", "fill", input=_lines(question))
+    answer = dict(line.partition("=")[::2] for line in out.decode("utf-8", "replace").split("\n") if "=" in line)
+    if code or "username" not in answer or "password" not in answer:
+        raise TrustError(
+            "the server wants a user and password, and no credential helper of Git has them",
+            where=f"{parts.scheme}://{host}",
+            hint="let Git keep them: git config credential.helper store, then git fetch once",
+        )
+    keep_secret(answer["password"])
+    return Credential(parts.scheme, host, answer["username"], answer["password"])
+
+
+def approve(location: Location, credential: Credential) -> None:
+    """Tells the user's helpers that a credential was good."""
+    git_status(location, "credential", "approve", input=_lines(_told(credential)))
+
+
+def reject(location: Location, credential: Credential) -> None:
+    """Tells the user's helpers that a credential was refused."""
+    git_status(location, "credential", "reject", input=_lines(_told(credential)))
+
+
+def _told(credential: Credential) -> dict[str, str]:
+    return {
+        "protocol": credential.protocol,
+        "host": credential.host,
+        "username": credential.username,
+        "password": credential.password,
+    }
+
+
+def _lines(values: dict[str, str]) -> bytes:
+    # A line break would let one value pass for another.
+    return "".join(f"{k}={v}\n" for k, v in values.items() if v and "\n" not in v and "\0" not in v).encode() + b"\n"
+
+
+def http_settings(location: Location, url: str) -> dict[str, list[str]]:
+    """The user's ``http.*`` settings that hold for `url`, the most specific of each; and GIT_SSL_* of the environment."""
+    found: dict[str, list[str]] = {}
+    for item in os.fsdecode(git(location, "config", "-z", "--get-urlmatch", "http", url, check=False)).split("\0"):
+        name, _, value = item.partition("\n")
+        if name:
+            found.setdefault(name.lower().removeprefix("http."), []).append(value)
+    if os.environ.get("GIT_SSL_NO_VERIFY"):
+        found["sslverify"] = ["false"]
+    if "GIT_SSL_CAINFO" in os.environ:
+        found["sslcainfo"] = [os.environ["GIT_SSL_CAINFO"]]
+    return found

@@ -1,0 +1,1 @@
+"""Git's hook scripts and where they are installed."""

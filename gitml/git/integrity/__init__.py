@@ -1,0 +1,1 @@
+"""Durability of what Git wrote, and the repair of what is damaged."""

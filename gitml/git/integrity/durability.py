@@ -1,0 +1,201 @@
+"""Makes what Git wrote survive a power cut: Git syncs the files it is asked to sync, and never the folders that hold their names.
+
+The order is the contract: first the objects and the folders that name them (`sync_objects`), then the ref moves, then the
+folders that name the ref (`sync_refs`). Whoever moves a ref of gitml goes through `move_refs` or keeps this order.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from gitml.errors import machine_error
+from gitml.git.command import DURABLE, Location, git_status, translate
+from gitml.git.shared_repository import sharing_at
+
+UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
+
+_MARK = "synced"
+_SLACK = 1.0  # seconds by which the time of a folder may lag behind the clock
+_WRITTEN = 3600.0  # seconds after which the kernel wrote everything by itself, many times over
+_MANY = 64  # files from which on one sync of the file system is cheaper than one of each
+_BOOT: list[float] = []
+_listeners: list[Callable[[str], None]] = []
+
+
+def listen(hear: Callable[[str], None]) -> None:
+    """Has `hear` called with each repair that is made on the way, in words."""
+    _listeners[:] = [hear]
+
+
+def announce(text: str) -> None:
+    """Reports a repair to who listens."""
+    for hear in _listeners:
+        hear(text)
+
+
+def boot_time() -> float:
+    """When this machine started, in seconds since 1970; 0 where that can't be known. What is older is on the disk or lost."""
+    if not _BOOT:
+        clock = getattr(time, "CLOCK_BOOTTIME", None) if sys.platform == "linux" else None
+        _BOOT.append(0.0 if clock is None else time.time() - time.clock_gettime(clock))
+    return _BOOT[0]
+
+
+def sync_objects(location: Location) -> None:
+    """Makes every object of the repository durable, with its name.
+
+    Packs are synced by Git itself. Loose objects, which Git does not sync, are looked for by the times of their folders: only
+    what came since the last call is synced, whoever wrote it.
+    """
+    if location.scratch:
+        return  # what git wrote there goes with this process
+    objects = os.path.join(location.common_dir, "objects")
+    try:
+        fresh, begun = _begin(location)
+        since = max(_mark(location) - _SLACK, boot_time() - _SLACK, begun - _WRITTEN)
+        files, folders = _newer(objects, since)
+        if len(files) < _MANY or not _sync_file_system(objects):
+            for path in (*files, *folders):
+                _sync(path)
+        _sync(os.path.join(objects, "pack"))
+        _sync(objects)
+        if fresh:
+            os.rename(fresh, _mark_path(location))
+    except OSError as error:
+        raise machine_error(error, objects, "can't write to disk") from error
+
+
+def sync_refs(location: Location, refs: Iterable[str]) -> None:
+    """Makes the names of `refs` durable: every folder from theirs up to that of the repository."""
+    folders: dict[str, None] = {}
+    if os.path.isdir(os.path.join(location.common_dir, "reftable")):
+        folders["reftable"] = None
+    for ref in refs:
+        above = os.path.dirname(ref)
+        while above:
+            folders[above] = None
+            above = os.path.dirname(above)
+    try:
+        for folder in sorted(folders, key=len, reverse=True):
+            _sync(os.path.join(location.common_dir, folder))
+        _sync(location.common_dir)
+    except OSError as error:
+        raise machine_error(error, location.common_dir, "can't write to disk") from error
+
+
+def move_refs(location: Location, commands: Sequence[str], refs: Sequence[str]) -> None:
+    """Has ``git update-ref`` carry out `commands` (its -z form), which move `refs`, durably; a stale lock is removed."""
+    sync_objects(location)
+    given = os.fsencode("".join(commands))
+    _, said, code = git_status(location, *UPDATE, input=given)
+    if code:
+        from gitml.git.integrity.stale_locks import clear_blocking
+
+        if clear_blocking(location, said):
+            _, said, code = git_status(location, *UPDATE, input=given)
+        if code:
+            raise translate(location.folder, UPDATE, code, said)
+    sync_refs(location, refs)
+
+
+def sync_path(path: str) -> None:
+    """Has one file or folder written to the disk. MachineError when that fails."""
+    try:
+        _sync(path)
+    except OSError as error:
+        raise machine_error(error, path, "can't write to disk") from error
+
+
+def sync_tree(path: str) -> None:
+    """Has a file, or a folder with all below it, written to the disk. MachineError when that fails."""
+    waiting = [path]
+    for place, folders, names in os.walk(path):
+        waiting += [os.path.join(place, name) for name in (*folders, *names)]
+    try:
+        if len(waiting) < _MANY or not _sync_file_system(path):
+            for one in waiting:
+                if not os.path.islink(one):
+                    _sync(one)
+    except OSError as error:
+        raise machine_error(error, path, "can't write to disk") from error
+
+
+def _mark_path(location: Location) -> str:
+    return os.path.join(location.common_dir, "gitml", _MARK)
+
+
+def _mark(location: Location) -> float:
+    """When `sync_objects` last began, by the file system's clock."""
+    try:
+        return os.stat(_mark_path(location)).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _begin(location: Location) -> tuple[str, float]:
+    """A file that becomes the mark once everything is synced, and its time; no file where none may be made."""
+    fresh = f"{_mark_path(location)}.{os.getpid()}-{os.urandom(3).hex()}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(fresh, flags, 0o666)
+    except FileNotFoundError:
+        sharing_at(location, os.environ).make_folder(os.path.dirname(fresh))
+        descriptor = os.open(fresh, flags, 0o666)
+    except PermissionError:
+        return "", time.time()
+    try:
+        return fresh, os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+
+
+def _newer(objects: str, since: float) -> tuple[list[str], list[str]]:
+    """(loose objects that came after `since`, the folders they are in)."""
+    files: list[str] = []
+    folders: list[str] = []
+    with os.scandir(objects) as places:
+        for place in places:
+            if len(place.name) != 2:
+                continue  # pack and info
+            try:
+                if place.stat().st_mtime < since:
+                    continue
+                with os.scandir(place.path) as found:
+                    new = [entry.path for entry in found if entry.stat(follow_symlinks=False).st_ctime >= since]
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            files += [path for path in new if not os.path.basename(path).startswith("tmp_")]
+            folders.append(place.path)
+    return files, folders
+
+
+def _sync(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return  # packed or removed meanwhile; or another user's, who alone can sync it
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file_system(path: str) -> bool:
+    """Has all of the file system of `path` written to the disk; False where there is no such call."""
+    import ctypes
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).syncfs
+    except (AttributeError, OSError):
+        return False
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if call(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+    return True

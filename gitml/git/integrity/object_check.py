@@ -1,0 +1,179 @@
+"""Git's objects checked as far as gitml needs them: what HEAD, the index and the records name, and every loose object whole.
+
+A power cut can leave loose objects that Git itself wrote without a sync empty or cut. Git takes a file of that name for the
+object and never writes it again, so a damaged one is moved aside, and written anew from the work tree where that has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from gitml.errors import GitmlError, MachineError
+from gitml.git.command import Location, git, git_status
+from gitml.git.integrity.connectivity import is_connected
+from gitml.git.integrity.durability import sync_objects
+from gitml.git.integrity.quarantine import move_aside
+from gitml.git.objects.reader import EMPTY_TREES
+
+_CHUNK = 1 << 20
+_MISSING = re.compile(r"^missing (\w+) ([0-9a-f]{40,64})$", re.MULTILINE)
+
+
+class SourceFault(NamedTuple):
+    """An object that is damaged (then `path` is its file) or missing, and what is wrong with it."""
+
+    oid: str
+    what: str
+    path: str | None = None
+
+
+def damaged_objects(location: Location) -> Iterator[SourceFault]:
+    """The loose objects that are not what their names say."""
+    objects = os.path.join(location.common_dir, "objects")
+    rest = 62 if location.object_format == "sha256" else 38
+    for number in range(256):
+        folder = f"{objects}/{number:02x}"
+        try:
+            names = sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name in names:
+            if len(name) == rest and not name.startswith("tmp_"):
+                oid = f"{number:02x}{name}"
+                problem = _problem(f"{folder}/{name}", oid, location.object_format)
+                if problem is not None:
+                    yield SourceFault(oid, problem, f"{folder}/{name}")
+
+
+def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFault]:
+    """Objects that the commits `roots`, HEAD and the index name, directly or not, and can't be read.
+
+    Only where there are some are they listed, by a git that holds every object of the repository.
+    """
+    tips, found = [], {}
+    for root in roots:
+        if is_here(location, root):
+            tips.append(root)
+        else:
+            found[root] = "what a ref names is missing"
+    head, _, code = git_status(location, "rev-parse", "--verify", "--quiet", "HEAD")
+    if code == 0 and is_here(location, commit := head.decode("ascii", "replace").strip()):
+        tips.append("HEAD")
+    elif code == 0:
+        found[commit] = "the commit that HEAD names is missing"
+    if not found and is_connected(location, tips):
+        return []
+    cached = ("--cache",) if location.worktree is not None else ()
+    out, _, _ = git_status(
+        location, "fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress", *cached, *tips
+    )
+    listed = _MISSING.findall(out.decode("utf-8", "replace"))
+    # Git has the empty tree without an object, and every log begins with it; its fsck asks for one all the same
+    found.update({oid: f"the {kind} is missing" for kind, oid in listed if oid not in EMPTY_TREES.values()})
+    return [SourceFault(oid, what) for oid, what in found.items()]
+
+
+def is_damaged(location: Location, oid: str) -> bool:
+    """Whether the loose object `oid` is there and is not what its name says."""
+    path = _path(location, oid)
+    return os.path.lexists(path) and _problem(path, oid, location.object_format) is not None
+
+
+def looks_empty(location: Location, oid: str) -> bool:
+    """Whether the loose object `oid` has lost its beginning or its end, found without reading it: what a power cut does."""
+    try:
+        descriptor = os.open(_path(location, oid), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        size = os.fstat(descriptor).st_size
+        return size < 8 or os.pread(descriptor, 1, 0) != b"\x78" or not any(os.pread(descriptor, 64, max(size - 64, 0)))
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(location: Location, oid: str) -> str:
+    """Moves a damaged loose object into gitml's quarantine, so that Git can write it again; where it is now."""
+    path = _path(location, oid)
+    moved = move_aside(location, path, oid)
+    if moved is None:
+        raise MachineError("can't move it aside: it went away meanwhile", where=path)
+    return moved
+
+
+def write_again(location: Location, wanted: Iterable[str]) -> set[str]:
+    """Writes those of these objects that the work tree or the index holds anew; gives the ones that are there now."""
+    lacking = {oid for oid in wanted if not is_here(location, oid)}
+    if lacking and location.worktree is not None:
+        _from_files(location, lacking)
+        _from_index(location)
+        sync_objects(location)
+    return {oid for oid in lacking if is_here(location, oid)}
+
+
+def is_here(location: Location, oid: str) -> bool:
+    """Whether git can read the object."""
+    return git_status(location, "cat-file", "-e", oid)[2] == 0 and not is_damaged(location, oid)
+
+
+def _from_files(location: Location, lacking: set[str]) -> None:
+    """Hashes the files of the work tree that HEAD or the index says had one of these contents."""
+    assert location.worktree is not None
+    listed = git(location, "ls-files", "--stage", "-z", check=False)
+    listed += git_status(location, "ls-tree", "-r", "-z", "--full-tree", "HEAD")[0]
+    paths: dict[bytes, None] = {}
+    for line in listed.split(b"\0"):
+        head, _, path = line.partition(b"\t")
+        words = head.decode("ascii", "replace").split(" ")
+        if path and not lacking.isdisjoint(words):
+            paths[path] = None
+    for path in paths:
+        full = os.path.join(os.fsencode(location.worktree), path)
+        if os.path.islink(full):
+            git(location, "hash-object", "-w", "--stdin", input=os.readlink(full))
+        elif os.path.isfile(full):
+            given = ("-c", "core.safecrlf=false", "hash-object", "-w", "--", os.fsdecode(path))
+            git_status(location, *given)
+
+
+def _from_index(location: Location) -> None:
+    from gitml.git.worktree.temporary_index import ScratchIndex
+
+    try:
+        index = ScratchIndex(location)
+    except GitmlError:
+        return
+    try:
+        index.write_every_tree()
+    except GitmlError:
+        return  # it names blobs that are nowhere, or files in conflict
+    finally:
+        index.close()
+
+
+def _path(location: Location, oid: str) -> str:
+    return os.path.join(location.common_dir, "objects", oid[:2], oid[2:])
+
+
+def _problem(path: str, oid: str, algorithm: str) -> str | None:
+    """What is wrong with the bytes of a loose object."""
+    try:
+        if not os.path.getsize(path):
+            return "its file is empty"
+        state, inflate = hashlib.new(algorithm), zlib.decompressobj()
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                state.update(inflate.decompress(chunk))
+        state.update(inflate.flush())
+    except FileNotFoundError:
+        return None  # packed meanwhile
+    except zlib.error:
+        return "its file is damaged"
+    except OSError as error:
+        return f"its file can't be read: {error.strerror}"
+    return None if inflate.eof and state.hexdigest() == oid else "its file is damaged"

@@ -1,0 +1,219 @@
+"""Refs of gitml that were damaged, deleted or set to something else: restored from what is known, and nothing recorded is lost.
+
+A power cut leaves an empty file, a mirror push from elsewhere deletes what it does not know. The commits are among Git's objects
+all the same: the ref alone is made anew. What lay in its place is moved into ``gitml/quarantine/``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import NamedTuple
+
+from gitml.errors import GitmlError, IntegrityError
+from gitml.git.command import Location, git
+from gitml.git.integrity import packed_refs as packedrefs
+from gitml.git.integrity.durability import move_refs
+from gitml.git.integrity.quarantine import move_aside
+from gitml.git.log.remote_refs import TRACKING, folder_of_remote, packed_refs
+from gitml.git.objects.reader import Objects
+
+_OWN = b"committer gitml <gitml@localhost> "
+_ROOT = b"\n\ngitml log\n"  # how the commit that every log begins with ends
+
+
+class Healed(NamedTuple):
+    """A ref that was restored: the record it ends at now, and in words what was wrong. None for one that was taken away."""
+
+    ref: str
+    tip: str | None
+    wrong: str
+
+    def words(self) -> str:
+        """What was done, for people."""
+        done = f"was restored to {self.tip[:12]}" if self.tip else "was taken away, for the next fetch to bring it anew"
+        return f"{self.ref} {done}: {self.wrong}"
+
+
+def heal(
+    location: Location,
+    objects: Objects,
+    ref: str,
+    known: str | None,
+    folder: str,
+    lock: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Healed | None:
+    """Restores the log in `ref` when it is not sound; None when it is, or when there is none and never was one.
+
+    `known` is the record that it ended at when it was last looked at, None when nobody remembers; then the newest record among
+    Git's objects counts. The files of its records lie in `folder`. `lock` keeps other writers waiting meanwhile. IntegrityError
+    where the record may be in a pack that can't be read.
+    """
+    if _problem(location, objects, ref, known, folder) is None:
+        return None
+    with lock():
+        wrong = _problem(location, objects, ref, known, folder)
+        if wrong is None:
+            return None  # another process was first
+        if known is not None and _is_record(objects, known, folder):
+            tip: str | None = known
+        else:
+            _check_packs(location, ref, wrong)
+            tip = newest_record(location, objects, folder)
+        if tip is None and (wrong == _GONE or _value(location, objects, ref) is not None):
+            return None  # nothing is left to restore; a commit that is named and missing may come back
+        packedrefs.mend(location)
+        _clear(location, ref)
+        if tip is not None:
+            move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
+        return Healed(ref, tip, wrong)
+
+
+def _check_packs(location: Location, ref: str, wrong: str) -> None:
+    """IntegrityError while a pack can't be read: the record that `ref` should name may be in it."""
+    from gitml.git.integrity.pack_check import damaged_packs
+
+    fault = next(damaged_packs(location, deep=False), None)
+    if fault is not None:
+        raise IntegrityError(
+            f"{ref} can't be read: {wrong}, and a pack of Git is damaged: {fault.what}",
+            where=fault.path,
+            hint="gitml fsck --repair",
+        )
+
+
+def is_gone(location: Location, objects: Objects, ref: str) -> bool:
+    """Whether nothing lies in a ref's place, and nothing that is packed has its name."""
+    lies = os.path.lexists(os.path.join(location.common_dir, ref))
+    return not lies and not packedrefs.names_ref(location, ref) and _value(location, objects, ref) is None
+
+
+def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:
+    """Takes away the tracking refs of a remote that are not sound: the next fetch brings them anew."""
+    place = f"{TRACKING}/{folder_of_remote(remote)}"
+    names = set(packed_refs(location, f"{place}/") or {})
+    with suppress(OSError):
+        names |= {f"{place}/{name}" for name in os.listdir(os.path.join(location.common_dir, place))}
+    found = []
+    for ref in sorted(name for name in names if not name.endswith(".lock")):
+        oid = _value(location, objects, ref)
+        header = objects.header(oid) if oid else None
+        if header is None or header.kind != "commit":
+            packedrefs.mend(location)
+            _clear(location, ref)
+            git(location, "update-ref", "--no-deref", "-d", ref, check=False)
+            found.append(Healed(ref, None, "it names no commit that is here"))
+    return found
+
+
+def broken(location: Location, objects: Objects, below: str) -> list[str]:
+    """The refs in a folder of refs, in files of their own or in ``packed-refs``, that name no object that is here."""
+    found = []
+    for ref, said in (packed_refs(location, f"{below}/") or {}).items():
+        is_packed = not os.path.lexists(os.path.join(location.common_dir, ref))
+        if is_packed and (not objects.is_oid(said) or objects.header(said) is None):
+            found.append(ref)
+    for place, _, names in os.walk(os.path.join(location.common_dir, below)):
+        for name in sorted(names):
+            ref = os.path.relpath(os.path.join(place, name), location.common_dir)
+            if name.endswith(".lock"):
+                continue
+            oid = _value(location, objects, ref)
+            if oid is None or objects.header(oid) is None:
+                found.append(ref)
+    return found
+
+
+def restore(location: Location, objects: Objects, ref: str, oid: str | None) -> None:
+    """Moves what lies in a ref's place into the quarantine and sets the ref to `oid`, if that is here; else it is taken away."""
+    _clear(location, ref)
+    if oid is not None and objects.header(oid) is not None:
+        move_refs(location, [f"update {ref}\0{oid}\0\0"], [ref])
+    elif ref in (packed_refs(location, ref) or {}):
+        git(location, "update-ref", "--no-deref", "-d", ref)
+
+
+_GONE = "it was deleted"
+
+
+def _problem(location: Location, objects: Objects, ref: str, known: str | None, folder: str) -> str | None:
+    """What is wrong with a ref of records; None when nothing is, or there is none."""
+    oid = _value(location, objects, ref)
+    if oid is None:
+        path = os.path.join(location.common_dir, ref)
+        if os.path.lexists(path) or packedrefs.names_ref(location, ref):
+            return "it holds no object id"
+        return None if known is None else _GONE
+    header = objects.header(oid)
+    if header is None:
+        return f"its commit {oid[:12]} is not here"
+    if header.kind != "commit":
+        return f"it names a {header.kind}"
+    if known is not None and not _is_record(objects, oid, folder):
+        return f"its commit {oid[:12]} is no record"
+    return None
+
+
+def _value(location: Location, objects: Objects, ref: str) -> str | None:
+    """The object id that a ref holds, by its file, else by what Git says; None where neither gives one."""
+    try:
+        with open(os.path.join(location.common_dir, ref), "rb") as file:
+            oid = file.read(100).decode("ascii", "replace").strip()
+        if objects.is_oid(oid):
+            return oid
+    except OSError:
+        packed = packed_refs(location, ref)
+        if packed is not None:
+            oid = packed.get(ref, "")
+            return oid if objects.is_oid(oid) else None
+    try:
+        return objects.resolve(ref)
+    except GitmlError:
+        return None
+
+
+def _is_record(objects: Objects, oid: str, folder: str) -> bool:
+    header = objects.header(oid)
+    return header is not None and header.kind == "commit" and objects.header(f"{oid}:{folder}") is not None
+
+
+def newest_record(location: Location, objects: Objects, folder: str) -> str | None:
+    """The newest commit among Git's objects that is a record of the log whose files lie in `folder`, reachable or not."""
+    listed = git(location, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)")
+    commits = [line[7:].decode() for line in listed.splitlines() if line.startswith(b"commit ")]
+    children: dict[str, list[str]] = {}
+    times: dict[str, int] = {}
+    roots: list[str] = []
+    for oid, content in objects.read_those_here(commits):
+        if content is None:
+            continue
+        head = content.partition(b"\n\n")[0].split(b"\n")
+        parents = [line[7:].decode() for line in head if line.startswith(b"parent ")]
+        committer = next((line for line in head if line.startswith(b"committer ")), b"")
+        if not parents and committer.startswith(_OWN) and content.endswith(_ROOT):
+            roots.append(oid)
+        elif parents:
+            with suppress(ValueError, IndexError):
+                times[oid] = int(committer.split()[-2])
+            children.setdefault(parents[0], []).append(oid)
+    records: set[str] = set()
+    todo = roots
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if child not in records:
+                records.add(child)
+                todo.append(child)
+    # The newest that no other follows: of records of one second the last one.
+    ends = [oid for oid in records if not records.intersection(children.get(oid, ()))]
+    for oid in sorted(ends, key=lambda oid: times.get(oid, 0), reverse=True):
+        if _is_record(objects, oid, folder):
+            return oid
+    return None
+
+
+def _clear(location: Location, ref: str) -> None:
+    """Moves whatever lies in a ref's place into the quarantine: Git can't move a ref that it can't read."""
+    path = os.path.join(location.common_dir, ref)
+    if os.path.lexists(path):
+        move_aside(location, path, ref.replace("/", "-"))

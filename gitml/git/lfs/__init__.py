@@ -1,0 +1,1 @@
+"""Git LFS: pointers and the client of a server."""

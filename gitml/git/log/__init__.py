@@ -1,0 +1,1 @@
+"""Record logs in Git refs, and their transport between repositories."""

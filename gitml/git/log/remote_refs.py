@@ -1,0 +1,211 @@
+"""Names of remotes, and the private refs that hold what was fetched of their logs.
+
+What a remote has comes into ``refs/gitml/remotes/<remote>/<log>`` and nowhere else: no fetch, ours or a plain ``git fetch`` by
+the refspecs given here, can touch the records of this repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+
+from gitml.errors import InputError
+from gitml.git.command import Location, git
+
+RUNS = "runs"
+REGISTRY = "registry"
+LOGS = (RUNS, REGISTRY)
+TRACKING = "refs/gitml/remotes"
+TAKEN = "refs/gitml/taken"
+REFUSED = "refs/gitml/refused"
+REGISTRIES = "gitml/registries"
+"""Where, in the Git folder, the clones of registries are that `gitml.yaml` names."""
+# Patterns, because a plain `git fetch` fails when a ref that is named exactly is not there (yet).
+_PATTERNS = {RUNS: "run*", REGISTRY: "registr*"}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_OID = re.compile(r"[0-9a-f]+\Z")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def log_ref(log: str) -> str:
+    """The ref of a log in the repository that it belongs to."""
+    return f"refs/gitml/{log}"
+
+
+def tracking_ref(remote: str, log: str) -> str:
+    """The ref that holds what was last fetched of a remote's log, or sent to it."""
+    return f"{TRACKING}/{folder_of_remote(remote)}/{log}"
+
+
+def taken_ref(remote: str, log: str) -> str:
+    """The ref that holds what was last taken in of a remote's log, whatever a plain ``git fetch`` brought since."""
+    return f"{TAKEN}/{folder_of_remote(remote)}/{log}"
+
+
+def refused_ref(remote: str, log: str) -> str:
+    """The ref that holds what a remote's log was set to and was not taken in."""
+    return f"{REFUSED}/{folder_of_remote(remote)}/{log}"
+
+
+def refspecs(remote: str, logs: Iterable[str] = LOGS) -> tuple[str, ...]:
+    """What fetches logs of `remote` into their tracking refs, where the remote has them."""
+    globs = [_PATTERNS[log] for log in logs]
+    return tuple(f"+refs/gitml/{glob}:{TRACKING}/{folder_of_remote(remote)}/{glob}" for glob in globs)
+
+
+def check_remote(remote: str) -> None:
+    """InputError unless `remote` can be a remote's name, a URL or a path."""
+    if not remote or remote.startswith("-") or any(char < " " or char == "\x7f" for char in remote):
+        raise InputError("not a remote", where=ascii(remote)[:80])
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the user and password of every URL in it left out."""
+    return _CREDENTIALS.sub("", text)
+
+
+def set_refspecs(location: Location, remote: str) -> bool:
+    """Has a plain ``git fetch`` of a configured remote bring its logs too; whether that is new. InputError for no remote."""
+    known = configured(location)
+    if remote not in known:
+        from gitml.core.language.diagnostics import nearest
+
+        where = without_secrets(remote)
+        raise InputError(f"no remote {where!r}{nearest(where, known)}", hint=f"git remote add {where} URL")
+    new = [spec for spec in refspecs(remote) if spec not in _fetched_by(location, remote)]
+    for spec in new:
+        git(location, "config", "--add", f"remote.{remote}.fetch", spec)
+    return bool(new)
+
+
+def unset_refspecs(location: Location) -> list[str]:
+    """Undoes `set_refspecs` wherever it was done; gives the remotes."""
+    found = []
+    for remote in configured(location):
+        there = [spec for spec in refspecs(remote) if spec in _fetched_by(location, remote)]
+        for spec in there:
+            git(location, "config", "--fixed-value", "--unset-all", f"remote.{remote}.fetch", spec)
+        if there:
+            found.append(remote)
+    return found
+
+
+def _fetched_by(location: Location, remote: str) -> list[str]:
+    said = git(location, "config", "--null", "--get-all", f"remote.{remote}.fetch", check=False)
+    return os.fsdecode(said).split("\0")
+
+
+def tip_of(location: Location, ref: str) -> str | None:
+    """The object id that `ref` holds, None when there is no such ref; a look into files where Git keeps it in files."""
+    try:
+        with open(os.path.join(location.common_dir, ref), encoding="ascii", errors="replace") as file:
+            oid = file.read(100).strip()
+        if _is_oid(location, oid):
+            return oid
+    except OSError:
+        found = packed_refs(location, ref)
+        if found is not None:
+            oid = found.get(ref, "")
+            return oid if _is_oid(location, oid) else None
+    said = git(location, "rev-parse", "--verify", "--quiet", "--end-of-options", ref, check=False)
+    return said.decode("ascii", "replace").strip() or None
+
+
+def tracked(location: Location, log: str) -> dict[str, str]:
+    """Tracking ref -> tip, for every remote whose `log` was fetched."""
+    packed = packed_refs(location, TRACKING + "/")
+    if packed is None:
+        said = git(location, "for-each-ref", "--format=%(refname) %(objectname)", TRACKING).decode("utf-8", "replace")
+        return {ref: oid for ref, oid in map(str.split, said.splitlines()) if ref.endswith(f"/{log}")}
+    found = {ref: oid for ref, oid in packed.items() if ref.endswith(f"/{log}") and _is_oid(location, oid)}
+    try:
+        remotes = os.listdir(os.path.join(location.common_dir, TRACKING))
+    except OSError:
+        remotes = []
+    for remote in remotes:
+        ref = f"{TRACKING}/{remote}/{log}"
+        if os.path.exists(os.path.join(location.common_dir, ref)):
+            oid = tip_of(location, ref)
+            if oid is not None:
+                found[ref] = oid
+    return found
+
+
+def _is_oid(location: Location, text: str) -> bool:
+    """Whether a text that was read from a file of refs, which may be damaged, is an id."""
+    return len(text) == (64 if location.object_format == "sha256" else 40) and _OID.match(text) is not None
+
+
+def packed_refs(location: Location, prefix: str) -> dict[str, str] | None:
+    """What ``packed-refs`` says of the refs that begin with `prefix`; None when this repository keeps refs otherwise."""
+    if os.path.isdir(os.path.join(location.common_dir, "reftable")):
+        return None
+    try:
+        with open(os.path.join(location.common_dir, "packed-refs"), "rb") as file:
+            text = file.read()
+    except OSError:
+        return {}
+    found: dict[str, str] = {}
+    wanted = b" " + os.fsencode(prefix)
+    at = text.find(wanted)
+    while at >= 0:
+        start, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+        end = len(text) if end < 0 else end
+        found[os.fsdecode(text[at + 1 : end])] = text[start:at].decode("ascii", "replace")
+        at = text.find(wanted, end)
+    return found
+
+
+def configured(location: Location) -> tuple[str, ...]:
+    """The names of the repository's remotes."""
+    return _settings(location)[0]
+
+
+def default_remote(location: Location) -> str:
+    """The remote that is meant when none is named: that of the current branch, else origin, else the only one.
+
+    InputError when there is none, or several and none of them is called origin.
+    """
+    remotes, of_branch = _settings(location)
+    branch = _current_branch(location)
+    if of_branch.get(branch, ".") != ".":
+        return of_branch[branch]
+    if "origin" in remotes:
+        return "origin"
+    if len(remotes) == 1:
+        return remotes[0]
+    if remotes:
+        raise InputError("which remote?", hint=f"name one of them: {', '.join(remotes)}")
+    raise InputError("this repository has no remote", where=location.folder, hint="git remote add origin URL")
+
+
+def _settings(location: Location) -> tuple[tuple[str, ...], dict[str | None, str]]:
+    """(names of remotes, the remote of each branch that has one)."""
+    wanted = r"^(remote\..*\.url|branch\..*\.remote)$"
+    said = os.fsdecode(git(location, "config", "--null", "--get-regexp", wanted, check=False))
+    remotes: set[str] = set()
+    of_branch: dict[str | None, str] = {}
+    for item in said.split("\0"):
+        key, _, value = item.partition("\n")
+        if key.startswith("remote."):
+            remotes.add(key[len("remote.") : -len(".url")])
+        elif key.startswith("branch."):
+            of_branch[key[len("branch.") : -len(".remote")]] = value
+    return tuple(sorted(remotes)), of_branch
+
+
+def _current_branch(location: Location) -> str | None:
+    try:
+        with open(os.path.join(location.git_dir, "HEAD"), encoding="utf-8", errors="surrogateescape") as file:
+            head = file.read(4096).strip()
+    except OSError:
+        return None
+    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
+
+
+def folder_of_remote(remote: str) -> str:
+    if _NAME.match(remote) and ".." not in remote and not remote.endswith((".", ".lock")):
+        return remote
+    return hashlib.sha256(os.fsencode(without_secrets(remote))).hexdigest()[:16]

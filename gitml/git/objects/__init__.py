@@ -1,0 +1,1 @@
+"""Git objects: reading them, and writing them where there is no repository."""

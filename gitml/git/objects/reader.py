@@ -1,0 +1,281 @@
+"""Git's objects, read through processes that last: `git cat-file` knows packs, alternates, partial clones and SHA-256."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from types import TracebackType
+from typing import NamedTuple
+
+from gitml.core.model.protocols import Entry
+from gitml.errors import InputError, IntegrityError
+from gitml.git.command import Location
+from gitml.git.persistent_process import Lasting
+
+_CHUNK = 1 << 20
+# Requests are 41 or 65 bytes: what is unanswered always fits in the pipe (64 KiB), so neither side can block the other.
+_WINDOW = 512
+_MEMO = 20_000
+SPARING = ("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m", "-c", "core.packedGitWindowSize=1m")
+"""For a git that reads many objects once each: what it keeps of them for later, and maps of packs, stays small."""
+EMPTY_TREES = {
+    40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
+"""The tree without entries by the length of object ids: Git has it without an object."""
+_HEX = frozenset("0123456789abcdef")
+
+
+class Header(NamedTuple):
+    """What Git says of an object: `kind` is ``blob``, ``tree``, ``commit`` or ``tag``, size in bytes."""
+
+    oid: str
+    kind: str
+    size: int
+
+
+class Objects:
+    """The objects of a repository. Safe to use from several threads. Objects written after it started are found too."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._raw_size = 32 if location.object_format == "sha256" else 20
+        self._contents = Lasting(location, "cat-file", "--batch", local=True)
+        self._headers = Lasting(location, "cat-file", "--batch-check", local=True)
+        self._trees: dict[str, Mapping[str, Entry]] = {}
+
+    def start(self) -> None:
+        """Starts reading ahead of need, so that the process's start overlaps with other work."""
+        with self._contents.lock:
+            self._contents.start()
+
+    def __enter__(self) -> Objects:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes; a later request starts them again."""
+        for process in (self._contents, self._headers):
+            with process.lock:
+                process.stop()
+
+    def kill(self) -> None:
+        """Ends the processes at once, whatever other threads do; nothing may be asked afterwards."""
+        for process in (self._contents, self._headers):
+            process.kill()
+
+    def is_oid(self, text: str) -> bool:
+        """Whether `text` is a full object id."""
+        return len(text) == 2 * self._raw_size and _HEX.issuperset(text)
+
+    def find(self, name: str, most: int | None = None) -> tuple[Header, bytes] | None:
+        """The object that `name` (an id or any revision) stands for, None when there is none.
+
+        InputError when it is not a name or stands for several, or when it is more than `most` bytes.
+        """
+        request = _request(name)
+        with self._contents.lock:
+            self._contents.send(request)
+            header = _header(name, self._contents.line())
+            if header is not None and most is not None and header.size > most:
+                self._pass_over(self._contents, header)
+                what = f"a file of {header.size >> 20} MiB, which is read whole: larger than {most >> 20} MiB"
+                raise InputError(
+                    what, where=f"Git object {header.oid}", hint=f"git log --all --find-object={header.oid}"
+                )
+            return header and (header, self._body(self._contents, header))
+
+    def read(self, oid: str, most: int | None = None) -> bytes:
+        """The content of the object `oid`. IntegrityError when it is not here, InputError when it is more than `most` bytes."""
+        found = self.find(self._checked(oid), most)
+        if found is None:
+            raise self._missing(oid)
+        return found[1]
+
+    def header(self, name: str) -> Header | None:
+        """Id, kind and size of what `name` stands for, without its content; None when there is none."""
+        request = _request(name)
+        with self._headers.lock:
+            self._headers.send(request)
+            return _header(name, self._headers.line())
+
+    def kind_size(self, oid: str) -> tuple[str, int]:
+        """Kind and size of the object `oid`. IntegrityError when it is not here."""
+        header = self.header(self._checked(oid))
+        if header is None:
+            raise self._missing(oid)
+        return header.kind, header.size
+
+    def resolve(self, rev: str) -> str | None:
+        """The id that a revision stands for, None when it stands for nothing. InputError when it stands for several."""
+        header = self.header(rev)
+        return header and header.oid
+
+    def stream(self, oid: str, write: Callable[[bytes], object]) -> int:
+        """Gives the content of `oid` to `write` in chunks of at most 1 MiB; its size. IntegrityError when it is not here."""
+        request = _request(self._checked(oid))
+        with self._contents.lock:
+            self._contents.send(request)
+            header = _header(oid, self._contents.line())
+            if header is None:
+                raise self._missing(oid)
+            try:
+                left = header.size
+                while left:
+                    chunk = self._contents.exactly(min(left, _CHUNK))
+                    left -= len(chunk)
+                    write(chunk)
+                self._contents.exactly(1)
+            except BaseException:
+                self._contents.stop()
+                raise
+            return header.size
+
+    def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """(oid, content) of each, in order, with requests sent ahead; for thousands of objects. Hold few of them at a time."""
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
+        try:
+            for oid, header in self._many(process, oids):
+                if header is None:
+                    raise self._missing(oid)
+                yield oid, self._body(process, header)
+        finally:
+            process.stop()
+
+    def read_those_here(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """As `read_many`, with None for an object that is missing."""
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
+        try:
+            for oid, header in self._many(process, oids):
+                yield oid, header and self._body(process, header)
+        finally:
+            process.stop()
+
+    def read_within(self, oids: Iterable[str], most: int) -> Iterator[tuple[Header | None, bytes]]:
+        """(header, content) of each, in order, with requests sent ahead; no content where it is more than `most` bytes.
+
+        None for an object that is missing.
+        """
+        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
+        try:
+            for _, header in self._many(process, oids):
+                if header is None or header.size <= most:
+                    yield header, self._body(process, header) if header else b""
+                    continue
+                self._pass_over(process, header)
+                yield header, b""
+        finally:
+            process.stop()
+
+    def headers(self, oids: Iterable[str]) -> Iterator[Header]:
+        """Kind and size of each, in order, with requests sent ahead."""
+        process = Lasting(self.location, "cat-file", "--batch-check", local=True)
+        try:
+            for oid, header in self._many(process, oids):
+                if header is None:
+                    raise self._missing(oid)
+                yield header
+        finally:
+            process.stop()
+
+    def tree(self, oid: str) -> Mapping[str, Entry]:
+        """What is directly in the tree `oid`, by name, remembered."""
+        known = self._trees.get(oid)
+        if known is None:
+            content = self.read(oid)
+            try:
+                known = parse_tree(content, self._raw_size)
+            except ValueError as error:
+                raise IntegrityError(f"not a tree: {oid}", where=self.location.git_dir, hint="git fsck") from error
+            if len(self._trees) >= _MEMO:
+                self._trees.clear()
+            self._trees[oid] = known
+        return known
+
+    def _many(self, process: Lasting, oids: Iterable[str]) -> Iterator[tuple[str, Header | None]]:
+        source = iter(oids)
+        asked: list[str] = []
+        done = 0
+        while True:
+            if len(asked) - done <= _WINDOW // 2:
+                del asked[:done]
+                done = 0
+                more = [self._checked(oid) for oid in islice(source, _WINDOW - len(asked))]
+                if more:
+                    process.send("".join([f"{oid}\n" for oid in more]).encode("ascii"))
+                    asked += more
+                elif not asked:
+                    return
+            oid = asked[done]
+            done += 1
+            yield oid, _header(oid, process.line())
+
+    def _pass_over(self, process: Lasting, header: Header) -> None:
+        left = header.size + 1
+        while left:
+            left -= len(process.exactly(min(left, _CHUNK)))
+
+    def _body(self, process: Lasting, header: Header) -> bytes:
+        content = process.exactly(header.size + 1)
+        return content[:-1]
+
+    def _checked(self, oid: str) -> str:
+        if not self.is_oid(oid):
+            raise InputError(f"not an object id: {oid[:80]!r}")
+        return oid
+
+    def _missing(self, oid: str) -> IntegrityError:
+        if os.path.exists(os.path.join(self.location.common_dir, "shallow")):
+            where, hint = self.location.git_dir, "this clone is shallow: git fetch --unshallow brings the rest"
+            return IntegrityError(f"Git object {oid} is not here", where=where, hint=hint)
+        return IntegrityError(
+            f"Git object {oid} is missing",
+            where=self.location.git_dir,
+            hint="gitml fsck --repair writes it again where the work tree has it; else fetch it from a clone",
+        )
+
+
+def parse_tree(content: bytes, raw_size: int) -> dict[str, Entry]:
+    """The entries of a Git tree whose ids are of `raw_size` bytes; ValueError when it is not one."""
+    entries = {}
+    at = 0
+    end = len(content)
+    while at < end:
+        space = content.index(b" ", at)
+        nul = content.index(b"\0", space)
+        after = nul + 1 + raw_size
+        if after > end:
+            raise ValueError("truncated tree")
+        mode = content[at:space].decode("ascii").lstrip("0")
+        entries[os.fsdecode(content[space + 1 : nul])] = Entry(mode, content[nul + 1 : after].hex())
+        at = after
+    return entries
+
+
+def check_revision(name: str) -> None:
+    """InputError unless `name` could be a revision: control characters would reach git as something else."""
+    if not name or any(character < " " or character == "\x7f" for character in name):
+        raise InputError(f"not a revision: {name[:80]!r}")
+
+
+def _request(name: str) -> bytes:
+    check_revision(name)
+    return os.fsencode(name) + b"\n"
+
+
+def _header(name: str, line: bytes) -> Header | None:
+    """The answer to a request for `name`."""
+    if line.endswith(b" missing"):
+        return None
+    if line.endswith(b" ambiguous"):
+        raise InputError(f"{name[:80]!r} is the beginning of several object ids", hint="write more of it")
+    try:
+        oid, kind, size = line.split(b" ")
+        return Header(oid.decode("ascii"), kind.decode("ascii"), int(size))
+    except ValueError:
+        raise IntegrityError(f"git cat-file answered {line[:120]!r} for {name[:80]!r}") from None

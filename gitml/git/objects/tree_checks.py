@@ -1,0 +1,120 @@
+"""What a directory of a commit holds that needs care before it can be an input."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gitml.core.model.digest import Digest
+from gitml.core.model.protocols import Facts
+from gitml.errors import IntegrityError
+from gitml.git.lfs.pointer import pointer
+from gitml.git.objects.reader import Objects
+
+_KIND = "git-tree/1"
+_SMALL = 1024
+
+
+class TreeFacts(NamedTuple):
+    """Of a whole directory: how many files, and (paths relative to it) links that lead out, submodules, LFS pointers.
+
+    `escaping_links` are (path, target); `lfs` are (path, Digest, size in bytes of the content pointed to).
+    """
+
+    files: int = 0
+    escaping_links: tuple[tuple[str, str], ...] = ()
+    submodules: tuple[str, ...] = ()
+    lfs: tuple[tuple[str, Digest, int], ...] = ()
+
+
+def inspect_tree(objects: Objects, oid: str, memo: Facts) -> TreeFacts:
+    """The TreeFacts of the tree `oid`, remembered in `memo` for it and each directory in it."""
+    found: dict[str, TreeFacts] = {}
+    fresh = _collect(objects, oid, memo, found)
+    entries = [entry for tree in fresh for entry in objects.tree(tree).values()]
+    links = {entry.oid for entry in entries if entry.is_link}
+    files = {entry.oid for entry in entries if entry.mode.startswith("100")} - links
+    wanted = [header.oid for header in objects.headers(sorted(files)) if header.size < _SMALL] if files else []
+    wanted += sorted(links)
+    contents = dict(objects.read_many(wanted)) if wanted else {}
+    for tree in fresh:
+        found[tree] = _combine(objects, tree, found, contents)
+        memo.remember(_KIND, tree, found[tree])
+    return found[oid]
+
+
+def _collect(objects: Objects, root: str, memo: Facts, found: dict[str, TreeFacts]) -> list[str]:
+    """Fills `found` with what is remembered; the trees still to be looked at, each once, what they hold before them."""
+    fresh: list[str] = []
+    seen: set[str] = set()
+    waiting = [(root, False)]
+    while waiting:
+        tree, below_done = waiting.pop()
+        if below_done:
+            fresh.append(tree)
+        elif tree not in seen:
+            seen.add(tree)
+            known = memo.fact(_KIND, tree)
+            if known is not None:
+                found[tree] = _from_json(known)
+                continue
+            waiting.append((tree, True))
+            waiting += [(entry.oid, False) for entry in objects.tree(tree).values() if entry.is_tree]
+    return fresh
+
+
+def _combine(objects: Objects, tree: str, found: dict[str, TreeFacts], contents: dict[str, bytes]) -> TreeFacts:
+    files = 0
+    links: list[tuple[str, str]] = []
+    submodules: list[str] = []
+    lfs: list[tuple[str, Digest, int]] = []
+    for name, entry in objects.tree(tree).items():
+        if entry.is_tree:
+            below = found[entry.oid]
+            files += below.files
+            links += [
+                (f"{name}/{path}", target)
+                for path, target in below.escaping_links
+                if leads_out(f"{name}/{path}", target)
+            ]
+            submodules += [f"{name}/{path}" for path in below.submodules]
+            lfs += [(f"{name}/{path}", digest, size) for path, digest, size in below.lfs]
+        elif entry.is_submodule:
+            submodules.append(name)
+        elif entry.is_link:
+            files += 1
+            target = contents[entry.oid].decode("utf-8", "surrogateescape")
+            if leads_out(name, target):
+                links.append((name, target))
+        else:
+            files += 1
+            pointed = pointer(contents.get(entry.oid, b""))
+            if pointed:
+                lfs.append((name, *pointed))
+    return TreeFacts(files, tuple(links), tuple(submodules), tuple(lfs))
+
+
+def leads_out(path: str, target: str) -> bool:
+    """Whether a link at `path` may lead out of the root, however the links among its steps resolve.
+
+    A ``..`` after a name counts as leading out: the name may be a link, and then ``..`` is not where it seems to be.
+    """
+    if not target or target.startswith("/") or "\0" in target:
+        return True
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    climb = 0
+    while climb < len(steps) and steps[climb] == "..":
+        climb += 1
+    return climb > path.count("/") or ".." in steps[climb:]
+
+
+def _from_json(raw: Any) -> TreeFacts:
+    try:
+        files, links, submodules, lfs = raw
+        return TreeFacts(
+            int(files),
+            tuple((path, target) for path, target in links),
+            tuple(submodules),
+            tuple((path, Digest(digest), int(size)) for path, digest, size in lfs),
+        )
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(f"bad fact about a tree: {error}", hint="gitml fsck --repair") from error

@@ -1,0 +1,1 @@
+"""The work tree as a Source, and the files in it."""

@@ -1,0 +1,92 @@
+"""What `git status` says of the work tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import IO, NamedTuple
+
+from gitml.errors import IntegrityError
+from gitml.git.command import Location, popen, stderr_file, translate
+
+_ARGS = (
+    "status",
+    "--porcelain=v2",
+    "-z",
+    "--branch",
+    "--no-ahead-behind",
+    "--no-renames",
+    "--untracked-files=normal",
+    # A submodule counts by the commit that is checked out in it; files changed in it can't be recorded from here.
+    "--ignore-submodules=dirty",
+)
+
+
+class Status(NamedTuple):
+    """Paths are relative to the work tree. `head` is None before the first commit, `branch` None when HEAD is detached.
+
+    `changed` are tracked paths that differ from HEAD, in the index or in the work tree, and are there; `removed` are in the
+    index and not there; `dropped` are in HEAD and no longer in the index. `untracked` are files that are not ignored; one
+    that ends in ``/`` is a folder without any tracked file in it.
+    """
+
+    head: str | None
+    branch: str | None
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    dropped: tuple[str, ...]
+    unmerged: tuple[str, ...]
+    untracked: tuple[str, ...]
+
+
+class PendingStatus:
+    """A `git status` that runs beside other work."""
+
+    def __init__(self, location: Location) -> None:
+        self._folder = location.folder
+        self._errors: IO[bytes] = stderr_file()
+        self._process = popen(
+            location, "--no-optional-locks", *_ARGS, stdin=subprocess.DEVNULL, stderr=self._errors.fileno()
+        )
+
+    def finish(self) -> Status:
+        """Waits for the answer; to be called once."""
+        with self._process, self._errors:
+            assert self._process.stdout is not None
+            answer = self._process.stdout.read()
+            code = self._process.wait()
+            if code:
+                self._errors.seek(0)
+                raise translate(self._folder, _ARGS, code, self._errors.read())
+        return parse_status(answer)
+
+    def cancel(self) -> None:
+        """Ends it without an answer."""
+        with self._process, self._errors:
+            self._process.kill()
+
+
+def parse_status(answer: bytes) -> Status:
+    """`answer` of ``git status --porcelain=v2 -z --branch --no-renames``. IntegrityError when it is something else."""
+    head = branch = None
+    changed: list[str] = []
+    removed: list[str] = []
+    dropped: list[str] = []
+    unmerged: list[str] = []
+    untracked: list[str] = []
+    for line in os.fsdecode(answer).split("\0")[:-1]:
+        kind, _, rest = line.partition(" ")
+        if kind == "1":
+            where = dropped if rest[0] == "D" else removed if rest[1] == "D" else changed
+            where.append(rest.split(" ", 7)[7])
+        elif kind == "?":
+            untracked.append(rest)
+        elif kind == "u":
+            unmerged.append(rest.split(" ", 9)[9])
+        elif line.startswith("# branch.oid "):
+            head = None if line.endswith(" (initial)") else line[len("# branch.oid ") :]
+        elif line.startswith("# branch.head "):
+            branch = None if line.endswith(" (detached)") else line[len("# branch.head ") :]
+        elif kind != "#":
+            raise IntegrityError(f"git status answered {line[:120]!r}")
+    return Status(head, branch, tuple(changed), tuple(removed), tuple(dropped), tuple(unmerged), tuple(untracked))

@@ -1,0 +1,215 @@
+"""Runs side by side: what they were given, by whom and on what they ran, and what came out, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gitml.core.model.action import Action, Scalar
+from gitml.core.model.environment import description_or_none
+from gitml.core.records.record import Run, StepRun
+from gitml.git.objects.source import CommitSource
+from gitml.history.metrics import change_of, same_value
+from gitml.history.runs import get_run
+from gitml.workspace import Workspace
+
+SECTIONS = ("run", "parameters", "metrics", "code", "data", "environment", "steps")
+
+
+class Unknown(NamedTuple):
+    """In place of a value that a run doesn't have because a step did not get so far; `why` in a word or two.
+
+    It is no difference: had the step run, the value might be the same.
+    """
+
+    why: str
+
+
+Value = Scalar | Unknown | None
+
+
+class Line(NamedTuple):
+    """One thing in each run, None where it is not there. In the sections code and data values are Git ids or Digests.
+
+    `steps` are those of the last run that it belongs to, where it belongs to some.
+    """
+
+    section: str
+    name: str
+    values: tuple[Value, ...]
+    steps: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the runs that have a value, or are known to have none, differ in it, in type too."""
+        known = [value for value in self.values if not isinstance(value, Unknown)]
+        return not all(same_value(value, known[0]) for value in known[1:])
+
+    @property
+    def change(self) -> float | None:
+        """Of two runs the second one's value less the first's, where both are finite numbers; of more runs None."""
+        return change_of(*self.values) if len(self.values) == 2 else None
+
+
+class SideBySide(NamedTuple):
+    """The runs, in the order asked for, and every line of them in the order of SECTIONS."""
+
+    runs: tuple[Run, ...]
+    lines: tuple[Line, ...]
+
+
+def side_by_side(ws: Workspace, ids: Sequence[str]) -> SideBySide:
+    """Compares runs with these whole ids; InputError for one that there is not."""
+    runs = tuple(get_run(ws, id).run for id in ids)
+    known = [_Known(ws, run) for run in runs]
+    tables: Mapping[str, list[Mapping[str, Scalar | None]]] = {
+        "run": [_facts(run) for run in runs],
+        "parameters": [dict(run.params) for run in runs],
+        "metrics": [dict(run.metrics()) for run in runs],
+        "code": [one.code() for one in known],
+        "data": [one.data() for one in known],
+        "environment": [one.environment() for one in known],
+        "steps": [{step.name: step.outcome for step in run.steps} for run in runs],
+    }
+    lines = []
+    for section in SECTIONS:
+        names: dict[str, None] = {}
+        for table in tables[section]:
+            names.update(dict.fromkeys(table))
+        for name in names:
+            values: list[Value] = [
+                table[name] if name in table else one.instead(section, name)
+                for table, one in zip(tables[section], known, strict=True)
+            ]
+            lines.append(Line(section, name, tuple(values), known[-1].steps(section, name)))
+    return SideBySide(runs, tuple(lines))
+
+
+def _facts(run: Run) -> dict[str, Scalar | None]:
+    return {
+        "status": run.status,
+        "pipeline": run.pipeline,
+        "experiment": run.experiment,
+        "commit": (run.base or run.commit)[:12] + ("*" if run.dirty else ""),
+        "branch": run.branch,
+        "seconds": round(run.seconds, 3),
+        "asked for": ", ".join(run.selected) or None,
+        "options": ", ".join(run.options) or None,
+        "message": run.message or None,
+        "by": run.by,
+        "host": run.host,
+        "gitml": run.version,
+        **{f"module {use}": module.get("version") for use, module in run.modules.items()},
+    }
+
+
+class _Known:
+    """The Actions of a run, and what its commit has beside them."""
+
+    def __init__(self, ws: Workspace, run: Run) -> None:
+        self.ws = ws
+        self.run = run
+        self.by_step: dict[str, Action] = {
+            step.name: action
+            for step in run.steps
+            if step.key is not None and (action := ws.index.action(step.key)) is not None
+        }
+        self.actions = list(self.by_step.values())
+        self.whole = not run.selected and all(step.name in self.by_step for step in run.steps)
+        self._commit: CommitSource | None = None
+
+    def instead(self, section: str, name: str) -> Value:
+        """What stands for something that no Action of this run has: a file as its commit has it, or why it is unknown."""
+        if section == "metrics":
+            return self._no_metric(name)
+        if self.whole:
+            return None
+        if section in ("code", "data"):
+            if self._commit is None:
+                self._commit = CommitSource(self.ws.objects, self.run.commit)
+            entry = self._commit.lookup(name)
+            return entry.oid if entry is not None else None
+        return Unknown("not reached") if section == "environment" else None
+
+    def _no_metric(self, name: str) -> Value:
+        step = _step_of_metric(self.run.steps, name)
+        if step is not None:
+            return None if step.outcome in ("executed", "reused") else Unknown(_WHY.get(step.outcome, step.outcome))
+        return Unknown("not asked for") if self.run.selected else None
+
+    def steps(self, section: str, name: str) -> tuple[str, ...]:
+        """The steps that a line is about."""
+        if section == "steps":
+            return (name,) if any(step.name == name for step in self.run.steps) else ()
+        if section == "metrics":
+            step = _step_of_metric(self.run.steps, name)
+            return (step.name,) if step is not None else ()
+        if section == "parameters":
+            return tuple(step for step, action in self.by_step.items() if any(name == one for one, _ in action.params))
+        if section == "code":
+            return tuple(step for step, action in self.by_step.items() if any(name == one.path for one in action.code))
+        if section == "data":
+            return tuple(
+                step for step, action in self.by_step.items() if any(name == one.mount for one in action.inputs)
+            )
+        return ()
+
+    def code(self) -> dict[str, Scalar | None]:
+        """Git ids of the code by path."""
+        return {file.path: file.oid for action in self.actions for file in action.code}
+
+    def data(self) -> dict[str, Scalar | None]:
+        """What came from the commit or a dataset, by path; not what steps made of it."""
+        made = {output.mount for action in self.actions for output in action.outputs}
+        found: dict[str, Scalar | None] = {}
+        for action in self.actions:
+            for item in action.inputs:
+                if item.content.startswith("git:"):
+                    found[item.mount] = item.content.rpartition(":")[2]
+                elif item.mount not in made and not item.mount.startswith(".gitml/in/"):
+                    found[item.mount] = item.content
+        return found
+
+    def environment(self) -> dict[str, Scalar | None]:
+        """Every part of the environments; where the steps' differ, all values of it."""
+        parts: dict[str, dict[str, None]] = {}
+        for digest in dict.fromkeys(action.environment for action in self.actions):
+            described = description_or_none(self.ws.index.environment(digest)) or {"environment": digest[7:19]}
+            for name, value in described.items():
+                if name == "distributions":
+                    for item in value:
+                        package, _, version = str(item).partition(" ")
+                        parts.setdefault(package, {})[version] = None
+                elif name == "contents" and isinstance(value, dict):
+                    for package, content in value.items():
+                        what = content["content"] if isinstance(content, dict) else content
+                        parts.setdefault(f"files of {package.partition(' ')[0]}", {})[str(what)[7:19]] = None
+                elif name == "programs" and isinstance(value, dict):
+                    for program, content in value.items():
+                        parts.setdefault(f"program {program}", {})[str(content)[7:19]] = None
+                else:
+                    parts.setdefault(name, {})[str(value)[:200]] = None
+        return {name: ", ".join(values) for name, values in parts.items()}
+
+
+_WHY = {"skipped": "not reached"}
+
+
+def _step_of_metric(steps: Sequence[StepRun], name: str) -> StepRun | None:
+    """The step that a metric's full name begins with; of several the one with the longest name."""
+    named = [step for step in steps if name.startswith(f"{step.name}.")]
+    return max(named, key=lambda step: len(step.name), default=None)
+
+
+def difference_of(ws: Workspace, before: str, after: str) -> tuple[str, str] | None:
+    """The texts of two Git blobs; None when either is not text, or too large to be read by a person."""
+    texts = []
+    for oid in (before, after):
+        kind, size = ws.objects.kind_size(oid)
+        if kind != "blob" or size > 1 << 20:
+            return None
+        try:
+            texts.append(ws.objects.read(oid).decode())
+        except UnicodeDecodeError:
+            return None
+    return texts[0], texts[1]

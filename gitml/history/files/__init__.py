@@ -1,0 +1,1 @@
+"""The files of recorded runs: reading, previewing and checking out what steps made."""

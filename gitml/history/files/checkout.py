@@ -1,0 +1,319 @@
+"""Writing the outputs of a past run to files: copies that are the user's own, complete or not there at all."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from gitml.core.model.digest import Digest
+from gitml.core.model.paths import is_git_name, problem_with_output
+from gitml.core.model.tree import encode_tree
+from gitml.core.records.record import DAYS_PARTIAL_STAYS
+from gitml.core.records.special_files import Remarks, is_bare_repository
+from gitml.errors import InputError
+from gitml.git.integrity.durability import sync_path, sync_tree
+from gitml.history.files import contents
+from gitml.history.files.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
+from gitml.history.files.selector import Output, Selection
+from gitml.history.files.tree_hash import tree_of_folder
+from gitml.store.local.store import MAX_DEPTH, MOST_NAMES
+from gitml.workspace import Workspace
+
+
+class Written(NamedTuple):
+    """One output and where it lies now. `state` is written, replaced, or unchanged (it was there already).
+
+    `notes` say what of it is obeyed without being asked for, or has a name that shows as another.
+    """
+
+    step: str
+    port: str
+    path: str
+    size: int
+    state: str
+    notes: tuple[str, ...] = ()
+
+
+def as_json(written: Written) -> dict[str, Any]:
+    """As ``--json`` shows it; `notes` are there only where there are any."""
+    return {name: value for name, value in written._asdict().items() if name != "notes" or value}
+
+
+class _Job(NamedTuple):
+    output: Output
+    root: str
+    path: str
+
+
+def checkout(
+    ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False, absence: str = "is not here"
+) -> list[Written]:
+    """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
+
+    InputError before anything is written when a file is in the way that differs (unless `force`), when content is not on this
+    machine (`absence` is why, in words), when the way leads through a link, or when an output is or holds a bare repository
+    (unless `force`). Nothing called ``.git`` is ever written or replaced, whatever a record says, and no link is replaced: git
+    runs commands that the settings in a repository name.
+    """
+    jobs = _in_worktree(ws, selection) if dest is None else _below(selection, dest)
+    _check_apart(jobs)
+    for job in jobs:
+        ref = job.output.ref
+        _check_way(job)
+        if not contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree):
+            run = selection.run
+            if selection.failed:
+                raise InputError(
+                    f"what step {job.output.step.name!r} left of output {ref.name!r} is not stored here",
+                    where=f"run {run.id[:8]}",
+                    hint=f"it stays {DAYS_PARTIAL_STAYS} days, on the machine that recorded the run",
+                )
+            raise InputError(
+                f"output {ref.name!r} of step {job.output.step.name!r} {absence}",
+                where=f"run {run.id[:8]}",
+                hint=f"make it again: gitml run {run.pipeline} {job.output.step.name} --at {run.commit[:12]}",
+            )
+    looks = [_Look(ws, job, force) for job in jobs]
+    _check_together(jobs, force)
+    states = [_state(ws, job, force) for job in jobs]
+    return [_write(ws, job, state, look.notes()) for job, state, look in zip(jobs, states, looks, strict=True)]
+
+
+def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
+    root = ws.location.worktree
+    if root is None:
+        raise InputError("a bare repository has no work tree", hint="name a folder to write to")
+    placed = [(output, output.place) for output in selection.outputs]
+    for output, place in placed:
+        problem = None if place is None else problem_with_output(place)
+        if problem:
+            raise InputError(
+                f"output {output.ref.name!r} of step {output.step.name!r} belongs to {problem}: no pipeline says that",
+                where=f"run {output.run.id[:8]}",
+                hint="name a folder to write to",
+            )
+    jobs = [
+        _Job(output, root, os.path.join(root, output.run.pipeline.rpartition(":")[0], place))
+        for output, place in placed
+        if place is not None
+    ]
+    if not jobs or (selection.port is not None and len(jobs) < len(placed)):
+        raise InputError(
+            "the pipeline does not say where these outputs belong",
+            where=", ".join(f"{output.step.name}.{output.ref.name}" for output, place in placed[:3] if place is None),
+            hint="name a folder to write to, or give the port a path: in the pipeline",
+        )
+    return jobs
+
+
+def _below(selection: Selection, dest: str) -> list[_Job]:
+    """One output alone becomes DEST itself, as `cp` would have it; several lie in a folder a step."""
+    dest = os.path.abspath(dest)
+    if selection.port is not None and len(selection.outputs) == 1:
+        output = selection.outputs[0]
+        if os.path.isdir(dest) and not (output.ref.is_tree and not os.listdir(dest)):
+            return [_Job(output, dest, os.path.join(dest, output.file_name))]
+        return [_Job(output, os.path.dirname(dest), dest)]
+    jobs = []
+    for output in selection.outputs:
+        folder = os.path.join(dest, _folder_name(output.step.name))
+        jobs.append(_Job(output, dest, os.path.join(folder, output.file_name)))
+    return jobs
+
+
+def _folder_name(step: str) -> str:
+    name = step.replace("/", "_").replace("\0", "_")
+    return f"_{name}" if name in (".", "..") else name
+
+
+def _check_apart(jobs: list[_Job]) -> None:
+    """InputError when two outputs would come to lie at one path: two ports of a step may end in the same name."""
+    seen: dict[str, Output] = {}
+    for job in jobs:
+        other = seen.setdefault(job.path, job.output)
+        if other is not job.output:
+            names = f"{other.step.name}.{other.ref.name} and {job.output.step.name}.{job.output.ref.name}"
+            raise InputError(f"{names} would both be written here", where=job.path, hint="check them out one at a time")
+
+
+def _check_way(job: _Job) -> None:
+    """InputError when what lies between the root and the path is no folder, or a link; nothing is written into a repository."""
+    name = os.path.basename(job.path)
+    if name in ("", ".", ".."):
+        raise InputError("the output has no name to be written under", where=job.path, hint="name a new file or folder")
+    real_root = os.path.realpath(job.root)
+    parent = os.path.dirname(job.path)
+    real = os.path.realpath(parent)
+    if ".git" in real.lower().split("/") or any(map(is_git_name, [*real[len(real_root) :].split("/"), name])):
+        raise InputError("outputs are never written into .git", where=job.path, hint="name another place")
+    place = job.root
+    for part in [part for part in os.path.relpath(parent, job.root).split("/") if part != "."]:
+        place = os.path.join(place, part)
+        if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
+            raise in_the_way(place)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise in_the_way(place)
+    while True:
+        if all(os.path.exists(os.path.join(real, name)) for name in ("HEAD", "objects", "refs")):
+            raise InputError("outputs are never written into a repository", where=real, hint="name another place")
+        if real == os.path.dirname(real):
+            return
+        real = os.path.dirname(real)
+
+
+class _Look:
+    """Looks through an output before anything of it is written: InputError for what is not to be written, notes on the rest."""
+
+    def __init__(self, ws: Workspace, job: _Job, force: bool) -> None:
+        self.ws = ws
+        self.output = job.output
+        self.force = force
+        self.top = os.path.relpath(job.path)
+        self.remarks = Remarks()
+        self.sizes: dict[Digest, tuple[int, int]] = {}  # (names, folders in folders) below each directory
+        for name in os.path.relpath(job.path, job.root).split("/"):
+            self.remarks.look(self.top, name)
+        if job.output.ref.is_tree:
+            self._tree(job.output.ref.digest, "", 0)
+
+    def notes(self) -> tuple[str, ...]:
+        return self.remarks.lines()
+
+    def _tree(self, digest: Digest, inside: str, depth: int) -> tuple[int, int]:
+        """How many names a directory brings, and folders in folders. What was looked at before is not looked at again."""
+        count, height = self.sizes.get(digest, (0, 0))
+        if depth + height > MAX_DEPTH:
+            raise self._refusal(f"has folders more than {MAX_DEPTH} deep", inside[:200], "no gitml made it")
+        if digest in self.sizes:
+            return count, height
+        entries = contents.listing(self.ws, digest)
+        names = [os.fsdecode(entry.name) for entry in entries]
+        count = len(names)
+        if is_bare_repository(names):
+            if not self.force:
+                raise self._refusal(
+                    "is or holds a bare Git repository, which is not written",
+                    inside,
+                    "git would run commands that its settings name; --force writes it all the same",
+                )
+            self.remarks.bare(os.path.join(self.top, inside).rstrip("/"))
+        for entry, name in zip(entries, names, strict=True):
+            if is_git_name(name):
+                raise self._refusal(
+                    "holds a Git repository, which is not written",
+                    os.path.join(inside, name),
+                    "git would run commands that its settings name; make the output again without it",
+                )
+            self.remarks.look(os.path.join(self.top, inside, name), name)
+            if entry.kind == "d":
+                below, deep = self._tree(entry.digest, os.path.join(inside, name), depth + 1)
+                count, height = count + below, max(height, deep + 1)
+        if count > MOST_NAMES:
+            raise self._refusal(f"has more than {MOST_NAMES:,} files and folders", inside, "no gitml made it")
+        self.sizes[digest] = count, height
+        return count, height
+
+    def _refusal(self, what: str, where: str, hint: str) -> InputError:
+        output = f"output {self.output.ref.name!r} of step {self.output.step.name!r}"
+        return InputError(f"{output} {what}", where=where or self.top, hint=hint)
+
+
+def _check_together(jobs: list[_Job], force: bool) -> None:
+    """InputError when outputs that each are harmless would make a bare repository of a folder."""
+    folders: dict[str, set[str]] = {}
+    for job in jobs:
+        place = job.root
+        for name in os.path.relpath(job.path, job.root).split("/"):
+            folders.setdefault(place, set()).add(name)
+            place = os.path.join(place, name)
+    for folder, names in folders.items():
+        there = os.listdir(folder) if os.path.isdir(folder) else []
+        if not force and is_bare_repository([*there, *names]):
+            raise InputError(
+                "these outputs would make a bare Git repository of a folder",
+                where=folder,
+                hint="check them out one at a time, each into a folder of its own",
+            )
+
+
+def _state(ws: Workspace, job: _Job, force: bool) -> str:
+    """What writing will be; InputError for something else in the way."""
+    if not os.path.lexists(job.path):
+        return "written"
+    if os.path.islink(job.path):
+        raise InputError(
+            "a link is in the way, which is never replaced",
+            where=job.path,
+            hint="remove the link, or name another place",
+        )
+    if _is_same(ws, job):
+        return "unchanged"
+    if not force and not (job.output.ref.is_tree and _is_empty(job.path)):
+        raise InputError(
+            "another file is in the way", where=job.path, hint="move it away, or overwrite it with --force"
+        )
+    _refuse_repository(job.path)
+    return "replaced"
+
+
+def _refuse_repository(path: str, shown: str | None = None) -> None:
+    """InputError for a repository, whether bare or called ``.git``, at or below `path`; links are not followed."""
+    for folder, folders, files in os.walk(path):
+        found = next((name for name in (*folders, *files) if is_git_name(name)), None)
+        if found is not None or is_bare_repository([*folders, *files]):
+            place = os.path.join(folder, found or "")
+            raise InputError(
+                "a Git repository is in the way, which is never replaced",
+                where=place if shown is None else shown + place[len(path) :],
+                hint="move it away, or choose another place",
+            )
+
+
+def _is_empty(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
+
+
+def _is_same(ws: Workspace, job: _Job) -> bool:
+    ref = job.output.ref
+    if ref.is_tree:
+        if not os.path.isdir(job.path):
+            return False
+        entries = tree_of_folder(job.path)
+        return entries is not None and _digest(encode_tree(entries)) == ref.digest
+    if not os.path.isfile(job.path) or os.path.getsize(job.path) != ref.size:
+        return False
+    import hashlib
+
+    with open(job.path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != ref.digest[7:]:
+            return False
+    return bool(os.stat(job.path).st_mode & 0o100) == ref.executable
+
+
+def _digest(data: bytes) -> str:
+    import hashlib
+
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> Written:
+    output = job.output
+    if state != "unchanged":
+        folder, name = os.path.split(job.path)
+        fd, changed = open_folder(job.root, folder)
+        fresh = f".gitml-{os.urandom(6).hex()}"
+        try:
+            if output.ref.is_tree:
+                write_tree(ws, output.ref.digest, fd, fresh)
+            else:
+                write_file(ws, output.ref.digest, fd, fresh, executable=output.ref.executable)
+            sync_tree(os.path.join(folder, fresh))
+            move_in(fd, fresh, name, lambda aside: _refuse_repository(os.path.join(folder, aside), job.path))
+            for place in changed:
+                sync_path(place)
+        finally:
+            remove(fd, fresh)
+            os.close(fd)
+    return Written(output.step.name, output.ref.name, job.path, output.ref.size, state, notes)

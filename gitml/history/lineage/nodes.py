@@ -1,0 +1,175 @@
+"""Things, which lineage speaks of: artifacts, steps, files, parameters, modules, commits; and finding one by its name."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from gitml.core.language.expand import IN
+from gitml.core.model.digest import PREFIX, Digest, from_hex
+from gitml.core.records.record import Run, StepRun
+from gitml.errors import InputError
+from gitml.git.objects.source import CommitSource
+from gitml.git.revisions import commit_info, resolve_commit
+from gitml.history.files.selector import select
+from gitml.history.runs import find_run, is_latest, is_run_prefix, live_ids
+from gitml.modules.registry_places import REGISTRY_REF, registries_here
+from gitml.workspace import Workspace
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class Thing(NamedTuple):
+    """A node. `kind` is artifact, step, file, param, module or commit; `id` tells equal ones.
+
+    `name` is ``step.port``, a step's name, a path, a parameter's name, a module with its version, or a commit's subject;
+    `content` a Digest, an ActionKey, a Git id, a value or a commit id; `run`, `pipeline` and `commit` say where it was made or
+    performed.
+    """
+
+    id: str
+    kind: str
+    name: str
+    content: str = ""
+    run: str | None = None
+    pipeline: str | None = None
+    commit: str | None = None
+
+
+def newest_things(ws: Workspace) -> list[Thing]:
+    """The outputs of the newest run that made any, of the last twenty."""
+    for row in ws.index.runs(limit=20):
+        try:
+            return find_things(ws, row.id)
+        except InputError:
+            continue  # it made nothing
+    return []
+
+
+def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
+    """What `text` names.
+
+    That is ``RUN``, ``RUN:STEP``, ``RUN:STEP.PORT``, a digest or its beginning, a path at `rev`, a commit, or a module (all its
+    versions) or ``MODULE@VERSION``; InputError for what is none of them.
+    """
+    head = text.partition(":")[0]
+    if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or is_latest(head):
+        if ":" not in text:
+            find_run(ws, head)  # says so when it is ambiguous
+        return [artifact_of(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
+    digests = _digests(ws, text)
+    if len(digests) > 1:
+        raise InputError(f"several artifacts begin with {text!r}", hint="give more digits")
+    if digests:
+        return [made_artifact(ws, digests[0])]
+    file = _file(ws, text, rev)
+    if file is not None:
+        return [file]
+    try:
+        commit = resolve_commit(ws.objects, ws.location, text)
+    except InputError:
+        modules = _modules(ws, text)
+        if modules:
+            return modules
+        raise InputError(
+            f"nothing here is called {text[:80]!r}",
+            hint="name RUN:STEP.PORT, a digest, a path of the commit, a commit, or MODULE@VERSION",
+        ) from None
+    return [commit_thing(ws, commit)]
+
+
+def artifact_of(digest: Digest, step: StepRun, run: Run) -> Thing:
+    """The artifact as a step of this run gave it."""
+    port = next((output.name for output in step.outputs if output.digest == digest), "")
+    return Thing(
+        f"artifact:{digest}", "artifact", f"{step.name}.{port}", digest, step.origin or run.id, run.pipeline, run.commit
+    )
+
+
+def made_artifact(ws: Workspace, digest: Digest) -> Thing:
+    """The artifact as the newest step that made it did."""
+    makers = ws.index.makers(digest)
+    if not makers:
+        return Thing(f"artifact:{digest}", "artifact", digest[:19], digest)
+    newest = makers[0]
+    row = ws.index.run_row(newest.run)
+    name = f"{newest.step}.{newest.port}"
+    commit = row.commit if row is not None else None
+    return Thing(f"artifact:{digest}", "artifact", name, digest, newest.run, newest.pipeline, commit)
+
+
+def _digests(ws: Workspace, text: str) -> list[Digest]:
+    digits = text.removeprefix("sha256:")
+    if not 8 <= len(digits) <= 64 or not _HEX.issuperset(digits):
+        return []
+    if len(digits) == 64:
+        digest = from_hex(digits)
+        return [digest] if ws.index.makers(digest) else []
+    return ws.index.find_made(PREFIX + digits)
+
+
+def _file(ws: Workspace, text: str, rev: str) -> Thing | None:
+    """The file at this path of the commit: as written from the root, or from the current folder."""
+    try:
+        commit = resolve_commit(ws.objects, ws.location, rev)
+    except InputError:
+        return None
+    source = CommitSource(ws.objects, commit)
+    for path in _paths(ws, text):
+        entry = source.lookup(path)
+        if entry is not None:
+            return file_thing(path, entry.oid, commit)
+    return None
+
+
+def _modules(ws: Workspace, text: str) -> list[Thing]:
+    """The versions of the module that this names, in the project's registries; none when it names none."""
+    from gitml.modules.service import Modules, parse_ref
+
+    registries = registries_here(ws.location)
+    if not registries and ws.objects.resolve(REGISTRY_REF) is None:
+        return []
+    modules = Modules(ws.location, ws.objects, registries, ws.consent)
+    try:
+        ref = parse_ref(text)
+        found = modules.registry(ref.registry).versions(ref.name)
+    except InputError:
+        return []
+    finally:
+        modules.close()
+    wanted = [version for version in found if ref.requirement in (None, version.version)]
+    return [module_thing(version.content, f"{version.module}@{version.version}") for version in wanted]
+
+
+def _paths(ws: Workspace, text: str) -> list[str]:
+    found = [os.path.normpath(text)]
+    root = ws.location.worktree
+    if root is not None:
+        found.insert(0, os.path.relpath(os.path.realpath(os.path.abspath(text)), os.path.realpath(root)))
+    return [path for path in found if path != "." and not path.startswith(("/", ".."))]
+
+
+def file_thing(path: str, oid: str, commit: str | None) -> Thing:
+    """The Thing for a file of a commit. A module gets a copy whose folder tells nothing: of that the name alone is told."""
+    if path.startswith(f"{IN}/"):
+        path = path.split("/", 3)[3]
+    return Thing(f"file:{path}@{oid}", "file", path, oid, commit=commit)
+
+
+def commit_thing(ws: Workspace, commit: str) -> Thing:
+    """A commit by its full id."""
+    return Thing(f"commit:{commit}", "commit", commit_info(ws.objects, commit).subject, commit, commit=commit)
+
+
+def module_thing(content: str, name: str) -> Thing:
+    """The Thing for a module's content (``git:<tree>``), called `name`."""
+    oid = content.removeprefix("git:")
+    return Thing(f"module:{oid}", "module", name, oid)
+
+
+def module_name(content: str, run: Run | None) -> str:
+    """``name@version`` as the run recorded it, else the beginning of the content's id."""
+    for module in run.modules.values() if run is not None else ():
+        if module.get("content") == content:
+            return f"{module.get('name', '?')}@{module.get('version', '?')}"
+    return content.removeprefix("git:")[:12]

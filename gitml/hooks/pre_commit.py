@@ -1,0 +1,186 @@
+"""Before a commit: its pipelines and modules are valid, `gitml.lock` is true, and no large file slipped in."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from gitml.analysis.lock import resolve_lock
+from gitml.core.config.project import PATH as CONFIG
+from gitml.core.config.project import Config, Hooks, matches
+from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.model.protocols import Source
+from gitml.engine.planning.load import config_at, every_pipeline, read_config
+from gitml.engine.planning.module_resolution import read_lock
+from gitml.engine.planning.projects import FOLDER, project_of_file
+from gitml.errors import GitmlError, InputError, RemoteError
+from gitml.git.command import git
+from gitml.git.objects.source import Wider
+from gitml.hooks.pipeline_checks import mistakes_of_pipeline
+from gitml.hooks.staged_changes import Staged, staged
+from gitml.modules.lockfile import PATH as LOCK
+from gitml.modules.spec import FILE as MODULE
+from gitml.modules.spec import parse_module
+from gitml.workspace import Workspace
+
+_MODULE_LIKE = re.compile(rb"^(run|outputs|inputs)\s*:", re.MULTILINE)
+
+
+class Verdict(NamedTuple):
+    """Every mistake, in order of place, and what is worth a word but keeps no commit from being made."""
+
+    mistakes: tuple[Diagnostic, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check_commit(ws: Workspace, index: str | None = None) -> Verdict:
+    """What is wrong with the commit that the index (or the file `index`) makes; of all files when nothing is staged."""
+    made = staged(ws, index)
+    if not made.changed and not made.removed:
+        return _check(ws, made, everything=True)
+    return _check(ws, made, everything=False)
+
+
+def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
+    source = made.source
+    mistakes: list[Diagnostic] = []
+    warnings: list[str] = []
+    try:
+        config = read_config(ws, source)
+    except SpecError as error:
+        config = Config()
+        mistakes += error.diagnostics
+    if "pre-commit" in config.hooks.skip:
+        return Verdict()
+    mistakes += _large(ws, made, config.hooks)
+    pipelines = sorted(every_pipeline(source).values())
+    for project, paths in groupby(pipelines, project_of_file):
+        own = f"{project}/{CONFIG}" if project else CONFIG
+        try:
+            config_here = config_at(ws, source, project) if project else config
+        except SpecError as error:
+            mistakes += error.diagnostics
+            config_here = config
+        for path in paths:
+            if everything or CONFIG in made.changed or own in made.changed or path in made.changed:
+                found = mistakes_of_pipeline(ws, source, path, config_here)
+            elif made.removed:
+                found = mistakes_of_pipeline(ws, source, path, config_here).of(made.removed)
+            else:
+                continue
+            mistakes += found.mistakes
+            warnings += found.warnings
+    for path in sorted(_modules(source, made, everything=everything)):
+        entry = source.lookup(path)
+        assert entry is not None
+        data = source.read(entry.oid)
+        if _MODULE_LIKE.search(data):  # other tools have files of this name too
+            mistakes += _of_module(data, path)
+    touched = any(path in made.changed or path in made.removed for path in (LOCK, CONFIG, *pipelines))
+    if (everything or touched or any(_is_pipeline(path) for path in made.removed)) and not mistakes:
+        wrong, untold = _of_lock(ws, source)
+        mistakes += wrong
+        warnings += untold
+    return Verdict(tuple(sorted(set(mistakes))), tuple(dict.fromkeys(warnings)))
+
+
+def _is_pipeline(path: str) -> bool:
+    return posixpath.basename(posixpath.dirname(path)) == FOLDER
+
+
+def _modules(source: Source, made: Staged, *, everything: bool) -> Iterator[str]:
+    for path in made.changed:
+        if posixpath.basename(path) == MODULE:
+            yield path
+    if everything:
+        folders = [("", "")]
+        while folders:
+            prefix, path = folders.pop()
+            entry = source.lookup(path)
+            for name, found in source.children(entry.oid).items() if entry else ():
+                if found.is_tree:
+                    folders.append((f"{prefix}{name}/", prefix + name))
+                elif name == MODULE and not found.is_link:
+                    yield prefix + name
+
+
+def _of_module(data: bytes, path: str) -> Iterable[Diagnostic]:
+    try:
+        parse_module(data, path)
+    except SpecError as error:
+        return error.diagnostics
+    return ()
+
+
+def _of_lock(ws: Workspace, source: Wider) -> tuple[list[Diagnostic], list[str]]:
+    """How `gitml.lock`, if there is one, differs from what the pipelines use: (mistakes, what could not be told)."""
+    entry = source.lookup(LOCK)
+    if entry is None:
+        return [], []
+    text = source.read(entry.oid).decode("utf-8", "replace")
+    try:
+        locked = resolve_lock(ws, (), source)
+    except RemoteError as error:
+        return [], [f"{LOCK} was not checked: {error.message}"]
+    except SpecError as error:
+        return list(error.diagnostics), []
+    except InputError as error:
+        use = error.where or ""
+        return [_at(LOCK, text, f'"{use}"', _told(error))], []
+    had = read_lock(source)
+    found = []
+    for change in locked.changes:
+        use = next((key for key in {*had, *locked.entries} if change.startswith(f"{key}: ")), "")
+        mistake = f"{change}: gitml lock, then git add {LOCK}"
+        if use in had:
+            found.append(_at(LOCK, text, f'"{use}"', mistake))
+        else:
+            found.append(_where_used(source, use, mistake) or Diagnostic(LOCK, 1, 1, mistake))
+    return found, list(locked.warnings)
+
+
+def _where_used(source: Wider, use: str, mistake: str) -> Diagnostic | None:
+    for path in sorted(every_pipeline(source).values()):
+        entry = source.lookup(path)
+        text = source.read(entry.oid).decode("utf-8", "replace") if entry else ""
+        if re.search(rf"module:\s*[\"']?{re.escape(use)}", text):
+            return _at(path, text, use, mistake)
+    return None
+
+
+def _at(path: str, text: str, words: str, message: str) -> Diagnostic:
+    """A mistake where `words` first stand in the file, else at its beginning."""
+    offset = max(text.find(words), 0) if words.strip('"') else 0
+    return Diagnostic(path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset), message)
+
+
+def _told(error: GitmlError) -> str:
+    return error.message + (f": {error.hint}" if error.hint else "")
+
+
+def _large(ws: Workspace, made: Staged, hooks: Hooks) -> list[Diagnostic]:
+    files = {path: entry for path, entry in made.changed.items() if not entry.is_submodule and not entry.is_link}
+    headers = ws.objects.headers([entry.oid for entry in files.values()])
+    large = {path: header.size for path, header in zip(files, headers, strict=True) if header.size >= hooks.large_file}
+    large = {path: size for path, size in large.items() if not matches(path, hooks.large_files)}
+    in_lfs = _meant_for_lfs(ws, list(large)) if large else set()
+    found = []
+    for path, size in large.items():
+        mend = "Let a step make it and keep it as an output, or track it with Git LFS (git lfs track)"
+        if path in in_lfs:
+            mend = "It is meant for Git LFS, which didn't take it: git lfs install, then git add --renormalize it"
+        shown = f"{size / (1 << 20):.1f} MiB, and from {hooks.large_file / (1 << 20):g} MiB on one is refused"
+        found.append(
+            Diagnostic(path, 1, 1, f"a large file: {shown}. {mend}; or allow it: hooks.large_files in {CONFIG}")
+        )
+    return found
+
+
+def _meant_for_lfs(ws: Workspace, paths: list[str]) -> set[str]:
+    given = "".join(path + "\0" for path in paths).encode("utf-8", "surrogateescape")
+    answer = git(ws.location, "check-attr", "-z", "--cached", "--stdin", "filter", input=given, check=False)
+    fields = answer.decode("utf-8", "surrogateescape").split("\0")
+    return {path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"}

@@ -1,0 +1,1 @@
+"""Maintenance of what is stored: gc, fsck, usage, eviction; here and in remote stores."""

@@ -1,0 +1,145 @@
+"""Keeping house: what is wrong in what is kept, what may go, and what takes the room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+
+from gitml.core.model.digest import Digest
+from gitml.engine.journal import partial_outputs
+from gitml.engine.journal.recovery import recover
+from gitml.errors import BusyError
+from gitml.execute.sandbox.location import sweep as sweep_sandboxes
+from gitml.git.command import git
+from gitml.git.integrity.stale_files import remove_leftovers
+from gitml.records.references import RunHead, Wants, named
+from gitml.store.local.gc import Swept, sweep
+from gitml.store.local.locks import Locks
+from gitml.workspace import Workspace
+
+PIN = "pinned"  # a run with this tag keeps its outputs
+
+
+class KeepPolicy(NamedTuple):
+    """Which runs keep the bytes of their outputs: the newest `last` of each pipeline, those since a time (seconds since 1970).
+
+    Runs of commits that a branch or tag names, and pinned runs, always do; outputs matching a pattern ``step.port`` do in every
+    run. With neither `last` nor `since` all recorded runs do, and only what nothing names goes. What failed steps left stays for
+    `failed` seconds, whatever else the policy says.
+    """
+
+    last: int | None = None
+    since: float | None = None
+    outputs: Sequence[str] = ()
+    failed: float = partial_outputs.STAYS
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether all that a recorded run names is kept."""
+        return self.last is None and self.since is None
+
+
+def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
+    """Deletes from the Store what the policy does not keep, and what a killed git left; BusyError while a run goes on."""
+    recover(ws)
+    if not dry_run:
+        sweep_sandboxes(ws.environ)
+    if not ws.locks.try_lock(Locks.GC):
+        raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
+    try:
+        if not dry_run:
+            partial_outputs.forget(ws, policy.failed)
+        here = {digest for digest, _ in ws.store.iterate()}
+        swept = sweep(ws.store, kept_by(ws, policy, here) | partial_outputs.kept(ws, policy.failed), dry_run)
+        left = remove_leftovers(ws.location, dry_run=dry_run)
+        return swept._replace(
+            temporaries=swept.temporaries + left.files, temporary_bytes=swept.temporary_bytes + left.bytes
+        )
+    finally:
+        ws.locks.unlock(Locks.GC)
+
+
+def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None) -> set[Digest]:
+    """Digests of all that the policy keeps; of those `among` which it is asked, or of all."""
+    keep: set[Digest] = set()
+    for one in named(ws.records, ws.objects, _wants(ws, policy), once=True):
+        if among is None or one.digest in among:
+            keep.add(one.digest)
+    if policy.keeps_everything:
+        keep.update(digest for digest in ws.index.output_digests() if among is None or digest in among)
+    return keep
+
+
+def _wants(ws: Workspace, policy: KeepPolicy) -> Wants:
+    """Which outputs of a run the policy keeps."""
+    if policy.keeps_everything:
+        return lambda run: None
+    commits = named_commits(ws)
+    newest = ws.index.newest_of_pipelines(policy.last) if policy.last else {}
+
+    def wants(run: RunHead) -> Sequence[str] | None:
+        recent = run.pipeline in newest and (run.started, run.id) >= newest[run.pipeline]
+        since = policy.since is not None and run.started >= policy.since
+        if recent or since or PIN in run.tags or run.commit in commits or (run.base or "") in commits:
+            return None
+        return policy.outputs
+
+    return wants
+
+
+def named_commits(ws: Workspace) -> set[str]:
+    """Commits that a branch, a tag or HEAD of the repository names."""
+    listed = git(
+        ws.location, "for-each-ref", "--format=%(objectname) %(*objectname)", "refs/heads", "refs/tags", "refs/remotes"
+    )
+    head = git(ws.location, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
+    return {oid for oid in (listed + b" " + head).decode("ascii", "replace").split() if oid}
+
+
+class Room(NamedTuple):
+    """What takes room: how many and how many bytes."""
+
+    what: str
+    items: int
+    bytes: int
+
+
+def usage(ws: Workspace) -> list[Room]:
+    """What gitml keeps on this machine for this repository."""
+    used = ws.store.usage()
+    return [
+        Room("objects", used.objects, used.bytes),
+        Room("quarantine", used.quarantined, used.quarantined_bytes),
+        Room("temporaries", used.temporaries, used.temporary_bytes),
+        Room("runs in progress", *_measure(ws.live)),
+        Room("index", 1, sum(_size(os.path.join(ws.root, name)) for name in ("index.db", "index.db-wal"))),
+        Room("environments (shared)", *_measure(os.path.join(ws.environments_folder(), "envs"))),
+    ]
+
+
+def _measure(folder: str) -> tuple[int, int]:
+    """(folders directly in a folder, bytes of all files below it, hard links counted once)."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = os.lstat(os.path.join(place, name))
+            except OSError:
+                continue
+            if (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_size
+    try:
+        with os.scandir(folder) as found_here:
+            return sum(1 for entry in found_here if entry.is_dir(follow_symlinks=False)), total
+    except OSError:
+        return 0, 0
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,66 @@
+"""What a plain `git fetch` brought of the project's own registry becomes part of it at the next look, as runs do.
+
+Only where all that is here is there too. Where own events would have to give way, that is left to `gitml fetch`, which tells
+of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from gitml.errors import IntegrityError
+from gitml.git.command import Location
+from gitml.git.log.remote_refs import REGISTRY, TRACKING, log_ref, tip_of, tracked
+from gitml.git.objects.reader import Objects
+from gitml.permissions import can_be_written
+
+_SEEN = "registry.fetched"  # beside the registry: the newest records, own and fetched, that were looked at
+
+
+def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
+    """Takes in what was fetched since it was last looked at; what of it is refused, and why, told once.
+
+    A look at some refs when there is nothing new.
+    """
+    fetched = tracked(location, REGISTRY)
+    ours = tip_of(location, log_ref(REGISTRY)) if fetched else None
+    if all(theirs == ours for theirs in fetched.values()):
+        return None
+    path = os.path.join(location.common_dir, "gitml", _SEEN)
+    if not can_be_written(os.path.dirname(path)):
+        return None
+    if _read(path) == _state(ours, fetched.values()):
+        return None
+    from registry.log.journal import Journal
+    from registry.log.share import take_in_ahead
+
+    refused = None
+    journal = Journal(location, objects())
+    try:
+        for ref, theirs in fetched.items():
+            remote = ref.removeprefix(f"{TRACKING}/").removesuffix(f"/{REGISTRY}")
+            try:
+                take_in_ahead(journal, theirs, remote)
+            except IntegrityError as error:
+                refused = f"what was fetched of the registry of {remote} is refused: {error.message}"
+    finally:
+        journal.close()
+    # Losing it costs another look. In place of the file: it may be another user's, in a folder that both may write to.
+    fresh = f"{path}.{os.getpid()}.new"
+    with open(fresh, "w", encoding="ascii") as file:
+        file.write(_state(tip_of(location, log_ref(REGISTRY)), fetched.values()))
+    os.replace(fresh, path)
+    return refused
+
+
+def _state(ours: str | None, fetched: Iterable[str]) -> str:
+    return " ".join([ours or "none", *sorted(fetched)])
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""

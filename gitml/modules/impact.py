@@ -1,0 +1,226 @@
+"""Changes to a registry before they are made: what the rules say of them, and what each use of the module would mean then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gitml.errors import GitmlError, InputError
+from gitml.modules.folder import load_spec
+from gitml.modules.registry_places import MODULE_FILE
+from gitml.modules.service import Modules
+from gitml.modules.spec import ModuleSpec
+from registry.content import Content, content_at
+from registry.interface import interface_as_json
+from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event
+from registry.names import check_name, check_version
+from registry.publication_rules import check_publication
+from registry.registry import Publication
+from registry.resolution import resolve
+from registry.state import ModuleState, apply, check_event
+
+_KINDS = {"deprecate": DEPRECATE, "disable": DISABLE, "enable": ENABLE, "set-default": SET_DEFAULT}
+CHANGES = tuple(_KINDS)
+
+
+class Change(NamedTuple):
+    """A change to a version of a module, or to the whole module (`version` None). `kind` is one of CHANGES."""
+
+    kind: str
+    registry: str
+    module: str
+    version: str | None
+    reason: str = ""
+    replacement: str | None = None
+    default: str | None = None
+    clear_default: bool = False
+
+
+class Use(NamedTuple):
+    """A use of a module in a pipeline, by its requirement or, where `gitml.lock` has it, by the `locked` version."""
+
+    pipeline: str
+    use: str
+    registry: str
+    module: str
+    requirement: str | None
+    locked: str | None = None
+
+
+class Meaning(NamedTuple):
+    """What a use comes to: a version in some state, or, where `refused` says why, none."""
+
+    version: str
+    state: str
+    refused: str = ""
+
+
+class Consequence(NamedTuple):
+    """What a change does to a use."""
+
+    use: Use
+    before: Meaning
+    after: Meaning
+
+    @property
+    def effect(self) -> str:
+        """In a word: ``nothing``, ``refused``, ``works again``, ``another version``, ``warned`` or ``no longer warned``."""
+        before, after = self.before, self.after
+        if before == after:
+            return "nothing"
+        if after.refused:
+            return "nothing" if before.refused else "refused"
+        if before.refused:
+            return "works again"
+        if before.version != after.version:
+            return "another version"
+        return "warned" if after.state == "deprecated" else "no longer warned"
+
+
+class Prospect(NamedTuple):
+    """A change that the rules allow: what each use of the module would mean, and what there is to know besides.
+
+    `default` is the module's default before and after. `idle` says that it is so already and nothing would be written.
+    """
+
+    consequences: tuple[Consequence, ...]
+    notes: tuple[str, ...]
+    default: tuple[str | None, str | None]
+    idle: bool = False
+
+
+class Publishing(NamedTuple):
+    """A module that could be published from a folder of the commit, and what would come of it."""
+
+    folder: str
+    name: str
+    version: str
+    prospect: Prospect
+
+
+def foresee(modules: Modules, change: Change, uses: Iterable[Use]) -> Prospect:
+    """What a change would do; InputError when the rules refuse it, as making it would."""
+    kind = _KINDS[change.kind]
+    if kind in (DEPRECATE, DISABLE) and not change.reason.strip():
+        raise InputError("no reason", where=f"{change.kind} {change.module}", hint="say why; whoever uses it is told")
+    own = (change.reason, change.replacement, change.default, change.clear_default)
+    event = Event("", "", "", kind, change.module, change.version, *own)
+    before, after = (_state(modules, change.registry, change.module) for _ in range(2))
+    check_event(after, event)
+    idle = kind == SET_DEFAULT and before.default == change.version
+    apply(after, event)
+    return _prospect(before, after, change.registry, uses, (), idle)
+
+
+def make(modules: Modules, change: Change) -> bool:
+    """Makes a change; False when it was so already."""
+    registry = modules.registry(change.registry or None)
+    if change.kind == "enable":
+        return registry.enable(change.module, change.version, reason=change.reason) is not None
+    if change.kind == "set-default":
+        if change.version is None:
+            raise InputError("no version named", where=change.module)
+        return registry.set_default(change.module, change.version, reason=change.reason) is not None
+    act = registry.deprecate if change.kind == "deprecate" else registry.disable
+    event = act(
+        change.module,
+        change.version,
+        reason=change.reason,
+        replacement=change.replacement,
+        default=change.default,
+        clear_default=change.clear_default,
+    )
+    return event is not None
+
+
+def foresee_publishing(
+    modules: Modules,
+    registry: str,
+    folder: str,
+    uses: Iterable[Use],
+    *,
+    version: str | None = None,
+    default: bool = False,
+) -> Publishing:
+    """What publishing a folder (from the root of the repository) as it is at HEAD would do; InputError as doing it would."""
+    content, spec = _content(modules, folder)
+    wanted = version or spec.version
+    if wanted is None:
+        raise InputError("no version", where=spec.name, hint="module.yaml does not say it: give one")
+    check_version(wanted)
+    manifest = spec.manifest()
+    before, after = (_state(modules, registry, check_name(spec.name)) for _ in range(2))
+    verdict = check_publication(before, wanted, content.tree, manifest.interface, allow_breaking=False)
+    if verdict.known:
+        prospect = _prospect(before, after, registry, uses, verdict.notes, idle=True)
+        return Publishing(folder, spec.name, wanted, prospect)
+    event = Event("", "", "", PUBLISH, spec.name, wanted, default=wanted if default else None)
+    event = event._replace(content=CONTENT + content.tree, interface=interface_as_json(manifest.interface))
+    check_event(after, event)
+    apply(after, event)
+    return Publishing(folder, spec.name, wanted, _prospect(before, after, registry, uses, verdict.notes))
+
+
+def publish(
+    modules: Modules,
+    registry: str,
+    folder: str,
+    *,
+    version: str | None = None,
+    default: bool = False,
+    message: str = "",
+) -> Publication:
+    """Publishes a folder (from the root of the repository) as it is at HEAD."""
+    content, spec = _content(modules, folder)
+    return modules.registry(registry or None).publish(
+        content, spec.manifest(), version=version, default=default, message=message
+    )
+
+
+def _content(modules: Modules, folder: str) -> tuple[Content, ModuleSpec]:
+    root = modules.location.worktree
+    place = folder if root is None else os.path.join(root, folder)
+    content = content_at(modules.location, modules.objects, place, None)
+    return content, load_spec(
+        modules.objects, content.tree, f"{content.path}/{MODULE_FILE}" if content.path else MODULE_FILE
+    )
+
+
+def _state(modules: Modules, registry: str, module: str) -> ModuleState:
+    """A module as it is now, for this caller alone."""
+    return modules.registry(registry or None).journal.projection.module(module) or ModuleState(module)
+
+
+def _prospect(
+    before: ModuleState,
+    after: ModuleState,
+    registry: str,
+    uses: Iterable[Use],
+    notes: tuple[str, ...],
+    idle: bool = False,
+) -> Prospect:
+    ours = [use for use in uses if (use.registry, use.module) == (registry, before.name)]
+    found = tuple(Consequence(use, _meaning(before, use), _meaning(after, use)) for use in ours)
+    return Prospect(found, notes, (before.default, after.default), idle)
+
+
+def _meaning(state: ModuleState, use: Use) -> Meaning:
+    if not state.versions:
+        return Meaning("", "", f"there is no module {use.module!r}")
+    try:
+        found = resolve(state, use.locked or use.requirement)
+    except InputError as error:
+        return Meaning(use.locked or "", "", error.message)
+    return Meaning(found.version, found.state)
+
+
+def meanings(modules: Modules, uses: Iterable[Use]) -> dict[Use, Meaning]:
+    """What each use comes to now; of a registry that can't be asked, why."""
+    found = {}
+    for use in uses:
+        try:
+            found[use] = _meaning(_state(modules, use.registry, use.module), use)
+        except GitmlError as error:
+            found[use] = Meaning("", "", error.message)
+    return found

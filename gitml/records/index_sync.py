@@ -1,0 +1,105 @@
+"""Brings the index level with the log of runs: what other clones, other processes or an older index knew."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
+
+from gitml.git.log.diff import Difference, Offered
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
+from gitml.records.layout import NEWER, TIP, TOLD
+from gitml.records.lfs_pointers import parse_pointer, take_pointer
+from gitml.records.validation import Accepted, readable
+from gitml.store.index.bulk import Recorded
+from gitml.store.index.index import Index
+
+MANY = 2000  # records that take a moment to read
+_CHUNK = 500  # records that are put into the index at once
+
+Tell = Callable[[int], None]
+
+
+def tell_nobody(count: int) -> None:
+    """For who does not want to know."""
+
+
+class Synced(NamedTuple):
+    """How many runs were new to the index; the record that it knew last, where that has others before it that the log lacks."""
+
+    runs: int
+    ahead: str | None = None
+
+
+def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> Synced:
+    """Takes in what the log has beyond the index, which forgets all of a log that is not here any more.
+
+    A record that is bad, or that is not here, is left out: `fsck` names it. `tell_of_many` is told the number of records when
+    they are so many that reading them takes a while.
+    """
+    with index.batch():
+        tip = records.tip()
+        known = index.meta(TIP)
+        if tip == known:
+            return Synced(0)
+        if known is not None and objects.header(known) is None:
+            if tip is None and not records.is_gone():
+                return Synced(0)  # Git lost what the ref names: it may come back, from a copy
+            index.forget_records(*TOLD)
+            known = None
+        if tip is None:
+            return Synced(0)
+        difference = records.difference(known, tip)
+        new = offered(difference, tell_of_many)
+        newer: list[str] = []
+        count = sum(1 for item in taken(index, tip, readable(objects, new, newer)) if item.run is not None)
+        if newer:
+            index.set_meta(NEWER, str(len(newer) + int(index.meta(NEWER) or 0)))
+        index.set_meta(TIP, tip)
+    return Synced(count, known if difference.lacking else None)
+
+
+def offered(difference: Difference, tell_of_many: Tell) -> Iterator[Offered]:
+    """The files that the other log adds; `tell_of_many` is told of how many records, when they are many, before the first."""
+    files = difference.added()
+    first = list(islice(files, MANY))
+    if len(first) == MANY:
+        runs = sum(item.path.endswith("/run.json") for item in difference.again().added())
+        if runs >= MANY:
+            tell_of_many(runs)
+    return chain(first, files)
+
+
+def taken(index: Index, commit: str, accepted: Iterable[Accepted]) -> Iterator[Accepted]:
+    """Puts records, which the log has at `commit`, into the index as they pass."""
+    chunk: list[Accepted] = []
+    steps = 0
+    collects = gc.isenabled()
+    gc.disable()  # a fifth of the time would go into looking for circles, and records have none
+    try:
+        for item in accepted:
+            chunk.append(item)
+            steps += len(item.run.steps) if item.run is not None else 0
+            if len(chunk) >= _CHUNK or steps >= 10 * _CHUNK:
+                _take(index, commit, chunk)
+                chunk.clear()
+                steps = 0
+            yield item
+        _take(index, commit, chunk)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _take(index: Index, commit: str, chunk: list[Accepted]) -> None:
+    index.put_contents(
+        [item for one in chunk for item in one.inline],
+        {digest: content for one in chunk for digest, content in one.environments.items()},
+    )
+    index.put_many([Recorded(one.run, commit, one.actions) for one in chunk if one.run is not None])
+    for path in [file.path for one in chunk for file in one.files if "/trees/" in file.path]:
+        pointer = parse_pointer(path)
+        if pointer is not None:
+            take_pointer(index, *pointer)

@@ -1,0 +1,92 @@
+"""Pointers from Trees to their manifests in Git LFS: empty files in the log of runs, beside the run that made the Tree.
+
+``runs/…/<id>/trees/<64 hex of the Tree>-<64 hex of the manifest>-<its size>``
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+
+from gitml.core.config.remotes import Stored
+from gitml.core.model.digest import Digest, from_hex, hex_of
+from gitml.errors import InputError, IntegrityError
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
+from gitml.records.layout import record_folder
+from gitml.store.index.index import Index
+
+_PATH = re.compile(r"runs/(?:[^/]+/){5}trees/([0-9a-f]{64})-([0-9a-f]{64})-(0|[1-9][0-9]{0,18})\Z")
+_KIND = "manifests"  # of facts: Tree -> [[hex, size], …]
+
+
+def parse_pointer(path: str) -> tuple[Digest, Stored] | None:
+    """(Tree, its manifest) of a path of the log; None when it is no pointer."""
+    found = _PATH.match(path) if "/trees/" in path else None
+    return found and (from_hex(found[1]), Stored(from_hex(found[2]), int(found[3])))
+
+
+def take_pointer(index: Index, tree: Digest, manifest: Stored) -> None:
+    """Keeps a pointer in the index."""
+    known = index.fact(_KIND, hex_of(tree)) or []
+    row = [hex_of(manifest.digest), manifest.size]
+    if row not in known:
+        index.remember(_KIND, hex_of(tree), [*known, row])
+
+
+class LogPointers:
+    """The pointers in the log of runs, looked up in the index. They may be looked up from any thread, and added from its own."""
+
+    def __init__(self, index: Index, records: GitRecordLog, objects: Objects) -> None:
+        self._index = index
+        self._thread = threading.get_ident()
+        self._others = threading.local()
+        self._records = records
+        self._objects = objects
+
+    def manifests_of(self, tree: Digest) -> Sequence[Stored]:
+        """The manifests of a Tree that any clone wrote, newest last."""
+        return [Stored(from_hex(name), size) for name, size in self._looked_in().fact(_KIND, hex_of(tree)) or ()]
+
+    def add(self, manifests: Mapping[Digest, Stored]) -> None:
+        """Writes down the pointers that are new, in one commit; InputError when no run is recorded that they could lie with."""
+        new = {tree: item for tree, item in manifests.items() if item not in self.manifests_of(tree)}
+        paths = self._missing([self._place(tree, item) for tree, item in new.items()])
+        while paths:
+            count = len(paths)
+            message = f"{count} {'directory' if count == 1 else 'directories'} in Git LFS\n"
+            try:
+                self._records.append(dict.fromkeys(paths, b""), message, None)
+            except IntegrityError:
+                # another process wrote some of them meanwhile: they say all by their names
+                left = self._missing(paths)
+                if left == paths:
+                    raise
+                paths = left
+            else:
+                break
+        with self._index.batch():
+            for tree, item in new.items():
+                take_pointer(self._index, tree, item)
+
+    def _missing(self, paths: Sequence[str]) -> list[str]:
+        """Those that the log does not have."""
+        tip = self._records.tip()
+        return [path for path in paths if self._objects.find(f"{tip}:{path}") is None]
+
+    def _looked_in(self) -> Index:
+        """The index; a connection of its own for a thread that is not the index's."""
+        if threading.get_ident() == self._thread:
+            return self._index
+        if not hasattr(self._others, "index"):
+            self._others.index = Index(self._index.path)
+        index: Index = self._others.index
+        return index
+
+    def _place(self, tree: Digest, item: Stored) -> str:
+        rows = [self._index.run_row(maker.run) for maker in self._index.makers(tree)[:1]] or self._index.runs(limit=1)
+        if not rows or rows[0] is None:
+            raise InputError("no recorded run made this directory", where=tree, hint="gitml fsck --repair")
+        folder = record_folder(rows[0].id, rows[0].started)
+        return f"{folder}/trees/{hex_of(tree)}-{hex_of(item.digest)}-{item.size}"

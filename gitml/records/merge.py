@@ -1,0 +1,141 @@
+"""What was fetched becomes part of the log of runs: the union of both sides, so that no record is lost and none conflicts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from gitml.errors import BusyError, IntegrityError
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.partial_clone import complete
+from gitml.git.objects.reader import Objects
+from gitml.records.index_sync import Tell, offered, sync, taken, tell_nobody
+from gitml.records.layout import TIP, TOLD
+from gitml.records.validation import Accepted, Refused, verified
+from gitml.store.index.index import Index
+
+_TRIES = 50
+
+
+class United(NamedTuple):
+    """What came of taking in the log behind a tracking ref: how many runs were new, and what was refused."""
+
+    ref: str
+    runs: int
+    refused: tuple[Refused, ...] = ()
+
+
+class _LateError(Exception):
+    """Another process moved the log meanwhile."""
+
+
+def unite_all(
+    index: Index, records: GitRecordLog, objects: Objects, fetched: Mapping[str, str], tell_of_many: Tell = tell_nobody
+) -> tuple[United, ...]:
+    """`unite` for each tracking ref and its tip."""
+    return tuple([unite(index, records, objects, ref, theirs, tell_of_many) for ref, theirs in sorted(fetched.items())])
+
+
+def unite(
+    index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: Tell = tell_nobody
+) -> United:
+    """Takes every sound record that `theirs`, fetched into `ref`, has beyond the log into the log and the index.
+
+    What the log has stays as it is. `tell_of_many` as for `sync`.
+    """
+    for tries in range(_TRIES):
+        try:
+            with index.batch():
+                return _united(index, records, objects, ref, theirs, tell_of_many)
+        except _LateError:
+            time.sleep(0.01 * (1 + tries) * (0.5 + os.urandom(1)[0] / 256))
+    raise BusyError("others keep adding to the log of runs", where=ref, hint="try again")
+
+
+def take_back(
+    index: Index, records: GitRecordLog, objects: Objects, ref: str, ahead: str, tell_of_many: Tell = tell_nobody
+) -> int | None:
+    """Puts the records up to `ahead`, which the index knows, into a log that was set back behind it; how many runs.
+
+    None where they can't be read any more: then the index is made anew from the log.
+    """
+    try:
+        united = unite(index, records, objects, ref, ahead, tell_of_many)
+    except IntegrityError:
+        united = None
+    if united is not None and not united.refused:
+        return united.runs
+    forget(index, records, objects, tell_of_many)
+    return None
+
+
+def forget(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> None:
+    """Has the index know what the log has and nothing else."""
+    with index.batch():
+        index.forget_records(*TOLD)
+        sync(index, records, objects, tell_of_many)
+
+
+def _united(index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: Tell) -> United:
+    sync(index, records, objects, tell_of_many)
+    ours = index.meta(TIP)
+    if ours == theirs:
+        return United(ref, 0)
+    header = objects.header(theirs)
+    if header is None or header.kind != "commit":
+        return United(ref, 0, (Refused(ref, "is no log of records"),))
+    complete(objects.location, ours, theirs)
+    difference = records.difference(ours, theirs)
+    new = offered(difference, tell_of_many)
+    refused: list[Refused] = []
+    files: dict[str, str] = {}
+    runs = 0
+    for record in taken(index, theirs, _accepted(verified(objects, new, _known_to(objects, ours)), refused)):
+        files.update((file.path, file.oid) for file in record.files)
+        runs += record.run is not None
+    refused += [Refused(path, "the record here has something else there") for path in difference.other]
+    if not files:
+        return United(ref, 0, tuple(refused))
+    whole = not refused and not difference.lacking
+    if whole and (ours is None or records.follows(ours, theirs, 2 * len(files) + 64)):
+        tip = theirs
+    else:
+        tip = records.join(ours, theirs, files, f"join {runs} runs\n")
+    if not records.move(ours, tip):
+        raise _LateError
+    index.set_meta(TIP, tip)
+    return United(ref, runs, tuple(refused))
+
+
+def _accepted(verdicts: Iterable[Accepted | Refused], refused: list[Refused]) -> Iterator[Accepted]:
+    for verdict in verdicts:
+        if isinstance(verdict, Refused):
+            refused.append(verdict)
+        else:
+            yield verdict
+
+
+def tie(records: GitRecordLog, theirs: str) -> str | None:
+    """The record to send to a remote whose log, already taken in, ends at `theirs`; None when it has all that the log has."""
+    for tries in range(_TRIES):
+        ours = records.tip()
+        if ours is None or ours == theirs:
+            return None
+        difference = records.difference(ours, theirs)
+        for _ in difference.added():
+            pass
+        if not difference.lacking:
+            return None
+        if records.follows(theirs, ours, 2 * difference.lacking + 64):
+            return ours
+        joined = records.join(ours, theirs, {}, "join\n")
+        if records.move(ours, joined):
+            return joined
+        time.sleep(0.01 * (1 + tries))
+    raise BusyError("others keep adding to the log of runs", hint="try again")
+
+
+def _known_to(objects: Objects, ours: str | None) -> Callable[[str], bool]:
+    return lambda folder: ours is not None and objects.header(f"{ours}:{folder}/run.json") is not None

@@ -1,0 +1,93 @@
+"""Reading recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby, tee
+from typing import NamedTuple
+
+from gitml.core.records.record import Run, decode_run
+from gitml.errors import InputError, IntegrityError
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
+from gitml.records.layout import folder_of, parse_path, record_folder, steps_path
+from gitml.store.index.index import Index
+
+
+def read_run(index: Index, objects: Objects, run_id: str) -> Run:
+    """The recorded run with this whole id. InputError when there is none, IntegrityError when its record is bad."""
+    row = index.run_row(run_id)
+    if row is None:
+        raise InputError(f"no run {run_id[:32]!r}", hint="gitml log lists runs")
+    folder = record_folder(row.id, row.started)
+    path = f"{folder}/run.json"
+    found = objects.find(f"{row.record}:{path}")
+    if found is None:
+        raise IntegrityError(f"the record of run {run_id[:8]} is gone", where=f"{row.record}:{path}", hint="gitml fsck")
+
+    def rows(name: str) -> bytes:
+        there = objects.find(f"{row.record}:{steps_path(folder, name)}")
+        if there is None:
+            raise ValueError(f"steps/{name}.jsonl is gone")
+        return there[1]
+
+    try:
+        run = decode_run(found[1], rows)
+    except ValueError as error:
+        raise IntegrityError(
+            f"the record of run {run_id[:8]} is bad: {error}", where=path, hint="gitml fsck"
+        ) from error
+    if run.id != run_id:
+        raise IntegrityError(f"the record of run {run_id[:8]} tells of another run", where=path, hint="gitml fsck")
+    return run
+
+
+class Head(NamedTuple):
+    """A record as the log lists it: its folder, the blob of its ``run.json``, and those of its step rows by name."""
+
+    folder: str
+    oid: str
+    steps: Mapping[str, str]
+
+
+def heads(files: Iterable[tuple[str, str]]) -> Iterator[Head]:
+    """The records among (path, blob) of files that come in order of path; those without a ``run.json`` are none."""
+    for folder, group in groupby(files, lambda file: folder_of(file[0])):
+        oid = ""
+        steps: dict[str, str] = {}
+        for path, blob in group:
+            file = parse_path(path)
+            if file is not None and not file.folder:
+                oid = blob
+            elif file is not None and file.folder == "steps":
+                steps[file.name.removesuffix(".jsonl")] = blob
+        if oid:
+            yield Head(folder, oid, steps)
+
+
+def recorded_runs(records: GitRecordLog, objects: Objects, known: str | None = None) -> Iterator[Run]:
+    """Every recorded run that can be read, by the day of its start; with `known` those that this record commit lacks."""
+    tip = records.tip()
+    if tip is None or tip == known:
+        return
+    if known is not None and objects.header(known) is None:
+        known = None
+    asked, given = tee(heads((file.path, file.oid) for file in records.difference(known, tip).added()))
+    contents = objects.read_those_here(head.oid for head in asked)
+    for head, (_, content) in zip(given, contents, strict=True):
+        if content is None:
+            continue  # `fsck` names it
+        try:
+            yield decode_run(content, _reader(objects, head))
+        except ValueError:
+            continue  # `fsck` names it
+
+
+def _reader(objects: Objects, head: Head) -> Callable[[str], bytes]:
+    def read(name: str) -> bytes:
+        found = objects.find(head.steps[name]) if name in head.steps else None
+        if found is None:
+            raise ValueError(f"steps/{name}.jsonl is not here")
+        return found[1]
+
+    return read

@@ -1,0 +1,158 @@
+"""Every content that steps made, as a list that is sorted, searched and paged while it is held in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from gitml.core.model.digest import Digest
+from gitml.store.index.artifacts import ArtifactTables
+
+HERE, RECORD, REMOTE, GONE = "here", "record", "remote", "gone"
+"""Where an artifact's bytes are: in the Store, inline in the record alone, in a remote store alone, nowhere that is known."""
+
+
+class Artifact(NamedTuple):
+    """A content that steps made; what names it are the pipeline, step, port and run that made it last.
+
+    `size` is None when no result tells it. `makers` counts the runs that made it, `uses` the Actions that took it in; `used` is
+    when it was last made or taken in by a step that ran (reuse is not counted), `made` when it was last made.
+    """
+
+    digest: Digest
+    pipeline: str
+    step: str
+    port: str
+    run: str
+    kind: str
+    size: int | None
+    made: float
+    makers: int
+    uses: int
+    used: float
+    where: str
+
+    @property
+    def name(self) -> str:
+        """``step.port``."""
+        return f"{self.step}.{self.port}"
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether it is a directory."""
+        return self.kind == "directory"
+
+
+COLUMNS = ("name", "kind", "size", "where", "uses", "used", "made", "run", "pipeline")
+"""What a list can be sorted by."""
+
+
+class Wanted(NamedTuple):
+    """Which artifacts, in what order: each of `words` occurs in name, pipeline, kind, run, place or digest; by one of COLUMNS."""
+
+    words: tuple[str, ...] = ()
+    order: str = "used"
+    descending: bool = True
+
+
+_TABLE = """
+CREATE TABLE artifact (digest TEXT PRIMARY KEY, pipeline TEXT, step TEXT, port TEXT, run TEXT, kind TEXT, size INTEGER,
+                       made REAL, makers INTEGER, uses INTEGER DEFAULT 0, used REAL, place TEXT DEFAULT 'gone');
+"""
+_NAMES = "digest, pipeline, step, port, run, kind, size, made, makers, uses, used, place"
+# Those that are not the column of the name. The digest comes after each, so that equal ones have an order.
+_ORDERS = {"name": "step {0}, port {0}", "where": "place {0}", "size": "coalesce(size, -1) {0}"}
+
+
+class ArtifactList:
+    """The artifacts of an index at one moment. May be asked from any thread."""
+
+    def __init__(self, tables: ArtifactTables, present: Iterable[Digest]) -> None:
+        self._lock = threading.Lock()
+        self._asked: Wanted | None = None
+        self._order = array("q")
+        self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        db = self._db
+        db.execute(_TABLE)
+        db.execute("BEGIN")
+        db.executemany(
+            "INSERT INTO artifact (digest, pipeline, step, port, run, made, used, makers) VALUES (?1,?2,?3,?4,?5,?6,?6,?7)",
+            tables.made_artifacts(),
+        )
+        db.executemany(
+            "UPDATE artifact SET uses = ?2, used = max(used, coalesce(?3, 0)) WHERE digest = ?1",
+            tables.used_artifacts(),
+        )
+        db.executemany("UPDATE artifact SET kind = ?2, size = ?3 WHERE digest = ?1", tables.sized_artifacts())
+        db.execute("UPDATE artifact SET kind = 'file' WHERE kind IS NULL")
+        db.executemany("UPDATE artifact SET place = 'record' WHERE digest = ?", tables.inline_digests())
+        db.executemany("UPDATE artifact SET place = 'here' WHERE digest = ?", ((digest,) for digest in present))
+        db.execute("COMMIT")
+
+    def count(self, wanted: Wanted) -> int:
+        """How many there are that fit."""
+        with self._lock:
+            return len(self._ordered(wanted))
+
+    def page(self, wanted: Wanted, offset: int, limit: int) -> list[Artifact]:
+        """Those that fit, in the order that is wanted, from the one at `offset` on."""
+        with self._lock:
+            places = self._ordered(wanted)[offset : offset + limit]
+            marks = ",".join("?" * len(places))
+            sql = f"SELECT rowid, {_NAMES} FROM artifact WHERE rowid IN ({marks})"  # noqa: S608 - no value in it
+            found = {row[0]: Artifact(*row[1:]) for row in self._db.execute(sql, places)}
+        return [found[place] for place in places]
+
+    def _ordered(self, wanted: Wanted) -> array[int]:
+        """The rows that fit, in order; those last asked for are remembered."""
+        if self._asked != wanted:
+            where, values = _matching(wanted.words)
+            by = _ORDERS.get(wanted.order, f"{wanted.order if wanted.order in COLUMNS else 'used'} {{0}}")
+            by = by.format("DESC" if wanted.descending else "ASC")
+            sql = f"SELECT rowid FROM artifact {where} ORDER BY {by}, digest"  # noqa: S608 - no value in it
+            self._order = array("q", [row[0] for row in self._db.execute(sql, values)])
+            self._asked = wanted
+        return self._order
+
+    def find(self, digest: Digest) -> Artifact | None:
+        """The artifact with this digest."""
+        rows = self._rows(f"SELECT {_NAMES} FROM artifact WHERE digest = ?", [digest])  # noqa: S608 - no value in it
+        return Artifact(*rows[0]) if rows else None
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """(how many, bytes) by where they are. Directories that share files count them each."""
+        # `total` takes sizes that add up to more than an integer holds, which records of others may say
+        rows = self._rows("SELECT place, count(*), total(size) FROM artifact GROUP BY place", [])
+        return {place: (count, int(size)) for place, count, size in rows}
+
+    def gone(self, limit: int) -> list[Artifact]:
+        """Those that are nowhere on this machine, at most `limit`, the last used first."""
+        sql = f"SELECT {_NAMES} FROM artifact WHERE place = 'gone' ORDER BY used DESC, digest LIMIT ?"  # noqa: S608 - no value in it
+        return [Artifact(*row) for row in self._rows(sql, [limit])]
+
+    def found_in_remotes(self, digests: Iterable[Digest]) -> None:
+        """Says which of those that are gone a remote store has."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "UPDATE artifact SET place = 'remote' WHERE digest = ? AND place = 'gone'", ((d,) for d in digests)
+            )
+            self._db.execute("COMMIT")
+            self._asked = None  # the place is searched and sorted by
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+
+def _matching(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The clause, and its values, for rows in which each word occurs."""
+    if not words:
+        return "", []
+    told = " || ' ' || ".join(("step || '.' || port", "pipeline", "kind", "run", "place", "digest"))
+    term = f"{told} LIKE ? ESCAPE '\\'"
+    escaped = [word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for word in words]
+    return f"WHERE {' AND '.join([term] * len(words))}", [f"%{word}%" for word in escaped]

@@ -1,0 +1,1 @@
+"""The Store of this machine: objects by digest, locks, gc."""

@@ -1,0 +1,352 @@
+"""The folder of objects as it lies on the disk: looking at one, reading it verified, setting a bad one aside.
+
+``objects/ab/<62 hex>``  one object; regular, mode 0444, last modified at a fixed time
+``objects/tmp/``         what is being written; garbage once its writer is gone
+``quarantine/<hex>.<n>`` a bad object, and beside it ``<hex>.<n>.txt``: where it was, why and when
+
+Who writes to an object changes its time, so a stat tells; what looks touched is hashed again, and either mended or
+quarantined. Before a large object is used its change time must be the one noted in the stat cache as well: a writer can
+put back the other time, but not this one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple, cast
+
+from gitml.core.model.digest import Digest, digest_of, from_hex, hex_of
+from gitml.core.model.tree import TreeEntry, decode_tree
+from gitml.errors import IntegrityError
+from gitml.permissions import ALONE, Sharing
+from gitml.store.local import disk
+from gitml.store.local.disk import Guard
+from gitml.store.local.stat_cache import StatCache
+
+_DAMAGED = "what was there is damaged and is quarantined now"
+
+
+class Usage(NamedTuple):
+    """Counts and bytes of a store: objects, what is quarantined, and temporaries."""
+
+    objects: int
+    bytes: int
+    quarantined: int
+    quarantined_bytes: int
+    temporaries: int
+    temporary_bytes: int
+
+
+class Linked:
+    """An object that this process placed by `count` hard links: its change time after the last, its names before the first.
+
+    `unchanged` when it was looked at after the step, and nobody had written to it.
+    """
+
+    __slots__ = ("changed", "count", "names", "unchanged")
+
+    def __init__(self, found: os.stat_result) -> None:
+        self.changed = found.st_ctime_ns
+        self.names = found.st_nlink
+        self.count = 0
+        self.unchanged = False
+
+
+class ObjectFolder:
+    """Objects and quarantine below `root`; nothing is made by looking."""
+
+    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
+        self.root = root
+        self.sharing = sharing
+        self.objects = os.path.join(root, "objects")
+        self.temporaries = os.path.join(self.objects, "tmp")
+        self.quarantined = os.path.join(root, "quarantine")
+        self.sound_trees: dict[Digest, int] = {}  # Trees found whole by this process, with their size
+        self.tree_bounds: dict[
+            Digest, tuple[int, int]
+        ] = {}  # (names, folders in folders) of each Tree: they can't change
+        self.linked: dict[Digest, Linked] = {}
+        self.stats = StatCache(root, sharing)
+
+    def path_of(self, digest: Digest) -> str:
+        """Where the object lies or would lie."""
+        name = hex_of(digest)
+        return f"{self.objects}/{name[:2]}/{name[2:]}"
+
+    def is_sound(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether an object is here, of this size, and untouched; a touched one is hashed, and mended or quarantined."""
+        path = self.path_of(digest)
+        with Guard(path):
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                return False
+            if disk.is_untouched(found) and (size is None or found.st_size == size):
+                return True
+            return self.settle(digest) and (size is None or os.lstat(path).st_size == size)
+
+    def size_of(self, digest: Digest) -> int | None:
+        """The bytes of an object as a stat tells them, None when it is not here."""
+        path = self.path_of(digest)
+        with Guard(path):
+            try:
+                return os.lstat(path).st_size
+            except FileNotFoundError:
+                return None
+
+    def settle(self, digest: Digest) -> bool:
+        """Hashes an object in doubt. Good: its mode and time are restored, True. Bad: it is quarantined, False."""
+        why, found = self._examine(digest)
+        path = self.path_of(digest)
+        if why is None:
+            with Guard(path):
+                try:
+                    if found is None or not disk.is_untouched(found):
+                        os.chmod(path, disk.OBJECT_MODE)
+                        os.utime(path, ns=(disk.CANONICAL_NS, disk.CANONICAL_NS))
+                        found = found and os.lstat(path)
+                except PermissionError:
+                    return True  # another user's object: good all the same, and hashed again the next time
+            if found is not None and found.st_size > disk.SMALL:
+                self.stats.note(digest, found)
+            return True
+        self.quarantine(digest, why)
+        return False
+
+    def check(self, digest: Digest) -> str | None:
+        """Hashes an object whole: None when it is good, else what is wrong. Changes nothing."""
+        return self._examine(digest)[0]
+
+    def _examine(self, digest: Digest) -> tuple[str | None, os.stat_result | None]:
+        """As `check`; with the object's stat where it was the same before and after the hash."""
+        path = self.path_of(digest)
+        with Guard(path):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return "missing", None
+            except OSError:
+                if os.path.islink(path):
+                    return "not a regular file", None
+                raise
+            try:
+                before = os.fstat(fd)
+                if not disk.is_regular(before):
+                    return "not a regular file", None
+                found = disk.digest_fd(fd, before.st_size)
+                after = os.fstat(fd)
+            finally:
+                os.close(fd)
+        if found != digest:
+            return f"its content is {found}", None
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            return "it was being written to while it was read", None
+        return None, after if before.st_ctime_ns == after.st_ctime_ns else None
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """A Blob's bytes for reading, verified first where a stat raises doubt. IntegrityError when missing or bad."""
+        while True:
+            small, found = self.verified(digest)
+            if small is not None:
+                import io
+
+                return io.BytesIO(small)
+            path = self.path_of(digest)
+            with Guard(path):
+                file = open(path, "rb")  # noqa: SIM115
+            if os.fstat(file.fileno()).st_ino == found.st_ino:
+                return cast(BinaryIO, file)
+            file.close()  # another process put the same content in its place: that one is to be verified too
+
+    def read(self, digest: Digest) -> bytes:
+        """A Blob's bytes, always verified."""
+        path = self.path_of(digest)
+        with Guard(path):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise self.missing(digest) from None
+            except OSError:
+                if not os.path.islink(path):
+                    raise
+                raise self.lost(digest, "not a regular file") from None
+            try:
+                found = os.fstat(fd)
+                content = disk.read_all(fd, found.st_size) if disk.is_regular(found) else None
+            finally:
+                os.close(fd)
+        if content is None:
+            raise self.lost(digest, "not a regular file")
+        if digest_of(content) != digest:
+            raise self.lost(digest, f"its content is {digest_of(content)}")
+        return content
+
+    def listing(self, digest: Digest) -> list[TreeEntry]:
+        """The entries of a Tree, verified. IntegrityError when it is missing, bad, or not a Tree."""
+        try:
+            return decode_tree(self.read(digest))
+        except ValueError as error:
+            raise IntegrityError(
+                f"{digest} is not a tree: {error}",
+                where=self.path_of(digest),
+                hint="see what named it, with `gitml fsck`",
+            ) from error
+
+    def verified(self, digest: Digest) -> tuple[bytes | None, os.stat_result]:
+        """A small Blob's verified bytes, None for a large one, hashed if its stat raises doubt; and its stat. IntegrityError."""
+        path = self.path_of(digest)
+        with Guard(path):
+            for _ in range(2):
+                try:
+                    found = os.lstat(path)
+                except FileNotFoundError:
+                    break
+                if disk.is_untouched(found):
+                    if found.st_size <= disk.SMALL:
+                        return self.read(digest), found
+                    if self.stats.agrees(digest, found):
+                        return None, found
+                if not self.settle(digest):
+                    raise self.missing(digest, _DAMAGED)
+            else:
+                return (self.read(digest) if found.st_size <= disk.SMALL else None), found
+        raise self.missing(digest)
+
+    def lost(self, digest: Digest, why: str) -> IntegrityError:
+        """Quarantines what was found bad; the error for it."""
+        self.quarantine(digest, why)
+        return self.missing(digest, _DAMAGED)
+
+    def missing(self, digest: Digest, why: str = "it is not in the store") -> IntegrityError:
+        """The error for content that is not here, or not any more."""
+        return IntegrityError(
+            f"{digest[:19]}… is missing: {why}",
+            where=self.path_of(digest),
+            hint="`gitml pull` fetches it where a remote has it; running its step again makes it",
+        )
+
+    def quarantine(self, digest: Digest, why: str) -> None:
+        """Moves a bad object aside, never deleting it; from now on it counts as missing."""
+        self.sound_trees.clear()
+        self.linked.pop(digest, None)
+        self.stats.forget(digest)
+        path = self.path_of(digest)
+        if os.path.lexists(path):
+            self.set_aside(path, hex_of(digest), why)
+
+    def is_quarantined(self, digest: Digest) -> bool:
+        """Whether a copy of this content was found bad here and set aside."""
+        return os.path.lexists(os.path.join(self.quarantined, f"{hex_of(digest)}.1"))
+
+    def set_aside(self, path: str, name: str, why: str) -> None:
+        """Moves whatever is at `path` to ``quarantine/<name>.<n>`` with a note beside it."""
+        with Guard(path):
+            self.sharing.make_folder(self.quarantined)
+            n = 1
+            while True:
+                aside = os.path.join(self.quarantined, f"{name}.{n}")
+                try:
+                    fd = os.open(f"{aside}.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+                    break
+                except FileExistsError:
+                    n += 1
+            try:
+                when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                disk.write_all(fd, f"{path}\n{why}\n{when}\n".encode("utf-8", "surrogateescape"))
+            finally:
+                os.close(fd)
+            self.sharing.open_up(f"{aside}.txt")
+            try:
+                os.rename(path, aside)
+            except FileNotFoundError:  # another process moved it aside
+                os.unlink(f"{aside}.txt")
+                return
+            disk.sync_path(self.quarantined)
+
+    def iterate(self) -> Iterator[tuple[Digest, int]]:
+        """(Digest, size) of every object, in no order; files that are not objects are left out."""
+        for folder in self.folders():
+            with Guard(folder.path), os.scandir(folder.path) as entries:
+                for entry in entries:
+                    if is_object_name(folder.name, entry.name) and entry.is_file(follow_symlinks=False):
+                        try:
+                            size = entry.stat(follow_symlinks=False).st_size
+                        except FileNotFoundError:
+                            continue
+                        yield from_hex(folder.name + entry.name), size
+
+    def folders(self) -> list[os.DirEntry[str]]:
+        """The folders that hold objects, sorted."""
+        with Guard(self.objects):
+            if not os.path.isdir(self.objects):
+                return []
+            with os.scandir(self.objects) as entries:
+                found = [entry for entry in entries if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False)]
+        return sorted(found, key=lambda entry: entry.name)
+
+    def delete(self, digest: Digest) -> None:
+        """Removes an object; nothing happens when it is not there. Only gc may, under the exclusive lock."""
+        self.sound_trees.clear()
+        self.stats.forget(digest)
+        path = self.path_of(digest)
+        with Guard(path):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                return
+
+    def usage(self) -> Usage:
+        """What the store holds."""
+        count = total = 0
+        for _, size in self.iterate():
+            count += 1
+            total += size
+        bad = [item for item in _files_in(self.quarantined) if not item[0].endswith(".txt")]
+        temporary = _files_in(self.temporaries)
+        return Usage(
+            count,
+            total,
+            len(bad),
+            sum(size for _, size, _ in bad),
+            len(temporary),
+            sum(size for _, size, _ in temporary),
+        )
+
+    def sweep_temporaries(self, older_than: float) -> tuple[int, int]:
+        """Removes temporaries last written more than `older_than` seconds ago; gives how many and their bytes."""
+        count = total = 0
+        edge = time.time() - older_than
+        for path, size, changed in _files_in(self.temporaries):
+            if changed <= edge:
+                with Guard(path):
+                    try:
+                        os.unlink(path)
+                    except FileNotFoundError:
+                        continue
+                count += 1
+                total += size
+        return count, total
+
+
+def is_object_name(folder: str, name: str) -> bool:
+    """Whether ``objects/<folder>/<name>`` can be an object."""
+    return len(folder) == 2 and len(name) == 62 and all(letter in "0123456789abcdef" for letter in folder + name)
+
+
+def _files_in(folder: str) -> list[tuple[str, int, float]]:
+    """(path, size, change time) of every file directly in a folder, which may be missing."""
+    found = []
+    with Guard(folder):
+        if not os.path.isdir(folder):
+            return []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_file(follow_symlinks=False):
+                        seen = entry.stat(follow_symlinks=False)
+                        # The change time: the time of last writing is the canonical one already.
+                        found.append((entry.path, seen.st_size, seen.st_ctime))
+                except FileNotFoundError:
+                    continue
+    return found

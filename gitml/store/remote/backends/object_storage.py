@@ -1,0 +1,348 @@
+"""A remote store on what fsspec reaches: S3, Google Cloud Storage, Azure Blob Storage, a folder over SSH.
+
+fsspec and the package for the kind are loaded when the first remote of the kind is opened. They find credentials where the
+usual tools of each service do: the environment, profiles, the machine's own identity, the keys and known hosts of SSH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, Stored
+from gitml.core.model.digest import Digest, digest_of, hex_of
+from gitml.core.model.protocols import Download, Listed
+from gitml.errors import IntegrityError, RemoteError
+from gitml.store.local import disk
+from gitml.store.remote.backends.kinds import KINDS, open_filesystem
+from gitml.store.remote.backends.multipart import drop_stale_uploads, parts_for
+from gitml.store.remote.backends.partial_uploads import STALE, is_temporary
+from gitml.store.remote.backends.sftp import put_over_ssh
+from gitml.store.remote.backends.upload_parts import AHEAD, PIECE, put_in_parts
+from gitml.store.remote.errors import clean, foreign_error, is_beyond, is_missing
+from gitml.store.remote.layout import NOTE, NOTE_LARGEST, OBJECTS, TREES, digest_in, gone, key_of, spoilt
+from gitml.store.remote.transfer.thread_pool import Crew, in_parallel
+
+T = TypeVar("T")
+
+_MANY = 1000  # names; from here on listing is cheaper than asking for each
+_ASKING = 16  # questions at once
+
+
+class CloudRemote:
+    """The remote store that a spec names; InputError when the package for it is not installed."""
+
+    parallel = 6
+
+    def __init__(self, spec: RemoteSpec) -> None:
+        self.name = spec.name
+        self.place = spec.url
+        self.identity = spec.identity
+        self._kind = KINDS[spec.scheme]
+        self._spec = spec
+        self._lock = threading.Lock()
+        self._seen = threading.Lock()
+        self._is_seen = False
+        self._opened: Any = self._told(lambda: open_filesystem(spec))
+        self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
+
+    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these are there in that size."""
+        if len(wanted) >= _MANY:
+            sizes = {item.digest: item.size for item in self.listed() if not item.manifest}
+            return {item.digest for item in wanted if sizes.get(item.digest) == item.size}
+        sizes_found = in_parallel(lambda item: self._size(self._path(OBJECTS, item.digest)), wanted, _ASKING)
+        return {item.digest for item, size in zip(wanted, sizes_found, strict=True) if size == item.size}
+
+    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+        """Which of these an upload has to bring."""
+        return {item.digest for item in wanted} - self.present(wanted)
+
+    def expect(self, wanted: Sequence[Stored]) -> None:
+        """Nothing is gained by knowing."""
+
+    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+        """Uploads a file or bytes. A large file goes on where an upload of it was cut off, where the service lets one."""
+        path = self._path(OBJECTS, item.digest)
+        if isinstance(source, str) and item.size <= PIECE:
+            with disk.Guard(source), open(source, "rb", buffering=0) as file:
+                content = file.read()
+            if digest_of(content) != item.digest:
+                raise spoilt(item.digest, hex_of(digest_of(content)))
+            source = content
+        parts = parts_for(self._spec.scheme)
+        if isinstance(source, bytes):
+            self._pipe(path, source)
+            moved(len(source))
+            return
+        if parts is not None:
+            self._wrote(lambda: put_in_parts(parts(self._fs, path), source, item, moved))
+        elif not self._kind.atomic:
+            self._wrote(lambda: put_over_ssh(self._fs, source, path, item, moved))
+        else:
+            self._put_whole(source, path, item, moved)
+        if self._size(path) != item.size:
+            raise RemoteError(f"{item.digest[:19]}… did not arrive whole", where=self.place, hint="try again")
+
+    def get(self, item: Stored, start: int = 0) -> Download:
+        """The object's bytes from `start` on."""
+        path = self._path(OBJECTS, item.digest)
+        return Download(
+            start, self._ranges(path, item, start) if self._kind.ranges else self._stream(path, item, start)
+        )
+
+    def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
+        """Which of these Trees have a manifest there."""
+        sizes = in_parallel(lambda tree: self._size(self._path(TREES, tree)), trees, _ASKING)
+        return {tree for tree, size in zip(trees, sizes, strict=True) if size is not None}
+
+    def manifest(self, tree: Digest) -> bytes | None:
+        """The manifest of a Tree."""
+        return self._cat(self._path(TREES, tree), MANIFEST_LARGEST)
+
+    def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
+        """Writes manifests."""
+        in_parallel(lambda item: self._pipe(self._path(TREES, item[0]), item[1]), list(manifests.items()), _ASKING)
+
+    def close(self) -> None:
+        """Connections end with the process: fsspec's event loop serves others too."""
+
+    # Keeping house
+
+    def listed(self) -> Iterator[Listed]:
+        """Everything in it; uploads that were given up are cleared away on the way."""
+        if self._spec.scheme == "s3":
+            self._told(lambda: drop_stale_uploads(self._fs, f"{self.root}/{OBJECTS}/"))
+        for folder in (OBJECTS, TREES):
+            top = f"{self.root}/{folder}"
+            try:
+                found = self._told(lambda top=top: self._fs.find(top, detail=True))  # type: ignore[misc]
+            except FileNotFoundError:
+                continue
+            for path, info in found.items():
+                known = digest_in("/".join(path.rsplit("/", 3)[1:]))
+                if known is not None:
+                    yield Listed(known[1], int(info["size"]), folder == TREES, _written(info))
+                elif is_temporary(path.rpartition("/")[2]) and _written(info) < time.time() - STALE:
+                    self._removed(path)
+
+    def delete(self, item: Listed) -> None:
+        """Deletes one."""
+        self._removed(self._path(TREES if item.manifest else OBJECTS, item.digest))
+
+    def note(self) -> bytes | None:
+        """The notes of gc."""
+        return self._cat(f"{self.root}/{NOTE}", NOTE_LARGEST)
+
+    def set_note(self, content: bytes) -> None:
+        """Keeps the notes of gc."""
+        self._pipe(f"{self.root}/{NOTE}", content)
+
+    # What fsspec is asked
+
+    @property
+    def _fs(self) -> Any:
+        """The file system; one over SSH is opened anew when its connection was cut."""
+        with self._lock:
+            if self._spec.scheme == "ssh" and self._opened.client.is_closed():
+                self._opened = open_filesystem(self._spec)
+            return self._opened
+
+    def _path(self, folder: str, digest: Digest) -> str:
+        return f"{self.root}/{key_of(folder, digest)}"
+
+    def _told(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives. FileNotFoundError stays; whatever else goes wrong comes out as an error of gitml."""
+        try:
+            return ask()
+        except Exception as error:
+            if is_missing(error):
+                self._see_top()
+                raise FileNotFoundError(str(error)) from error
+            raise foreign_error(error, self.place, self._spec.scheme) from error
+
+    def _see_top(self) -> None:
+        """RemoteError when the bucket, or over SSH the folder and the one it would be made in, is missing: one that is mistyped
+        must not pass for an empty one. Asked once, when the first thing is missing.
+        """
+        over_ssh = self._spec.scheme == "ssh"
+        with self._seen:
+            if self._is_seen:
+                return
+            for top in (self.root, os.path.dirname(self.root)) if over_ssh else (self.root.partition("/")[0],):
+                try:
+                    self._fs.info(top)
+                except Exception as error:
+                    if is_missing(error):
+                        continue
+                    # Who may use what is in a bucket need not be allowed to look at the bucket.
+                self._is_seen = True
+                return
+        what = "folder" if over_ssh else "bucket or container"
+        raise RemoteError(f"no such {what}", where=self.place, hint="make it, or mend the URL in gitml.yaml")
+
+    def _wrote(self, write: Callable[[], object]) -> None:
+        """Writes; where something that this needs is missing that is an error of the remote."""
+        try:
+            self._told(write)
+        except FileNotFoundError as error:
+            raise RemoteError(
+                f"nothing can be written there: {clean(str(error))}",
+                where=self.place,
+                hint="see that the bucket, container or folder exists, then try again",
+            ) from error
+
+    def _size(self, path: str) -> int | None:
+        try:
+            found = self._told(lambda: self._fs.info(path))
+        except FileNotFoundError:
+            return None
+        return int(found["size"]) if found.get("type") == "file" else None
+
+    def _cat(self, path: str, most: int) -> bytes | None:
+        """A small file; of one that is too large more than it may have, of what is no ordinary file nothing."""
+        try:
+            if not self._kind.ranges:
+                if self._size(path) is None:
+                    self._told(lambda: self._fs.info(path))  # FileNotFoundError, unless it is a pipe or the like
+                    return b""
+                with self._told(lambda: self._fs.open(path, "rb")) as file:
+                    return bytes(self._told(lambda: file.read(most + 1)))
+            size = self._size(path)
+            if size is None:
+                return None
+            return bytes(self._told(lambda: self._within(path, 0, min(size, most + 1)))) if size else b""
+        except FileNotFoundError:
+            return None
+
+    def _pipe(self, path: str, content: bytes) -> None:
+        if self._kind.atomic:
+            self._wrote(lambda: self._fs.pipe_file(path, content))
+        else:
+            self._moved_in(path, lambda fresh: self._fs.pipe_file(fresh, content))
+
+    def _put_whole(self, source: str, path: str, item: Stored, moved: Callable[[int], None]) -> None:
+        """Uploads a file in one go, hashed before."""
+        with disk.Guard(source):
+            before = os.stat(source)
+            with open(source, "rb", buffering=0) as file:
+                found = disk.digest_fd(file.fileno(), before.st_size)
+        if found != item.digest:
+            raise spoilt(item.digest, hex_of(found))
+        self._wrote(lambda: self._fs.put_file(source, path, chunksize=PIECE, callback=_counting(moved)))
+        with disk.Guard(source):
+            after = os.stat(source)
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            self._removed(path)
+            raise spoilt(item.digest, "unknown: it was changed meanwhile")
+
+    def _removed(self, path: str) -> None:
+        try:
+            self._told(lambda: self._fs.rm_file(path))
+        except FileNotFoundError:
+            return
+
+    def _moved_in(self, path: str, write: Callable[[str], object]) -> None:
+        """Writes under another name and renames, where a cut would leave a part under the name itself."""
+        folder, _, name = path.rpartition("/")
+        fresh = f"{folder}/.{name[:12]}-{os.urandom(6).hex()}.tmp"
+
+        def done() -> None:
+            try:
+                write(fresh)
+                self._fs.mv(fresh, path)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the failure itself is what counts
+                    self._fs.rm_file(fresh)
+                raise
+
+        self._wrote(done)
+
+    def _ranges(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
+        """Pieces in order, some of them asked for ahead."""
+        places = deque((at, min(at + PIECE, item.size)) for at in range(start, item.size, PIECE))
+        if len(places) <= 1:
+            for begin, end in places:
+                yield self._piece(path, item.digest, begin, end)
+            return
+        crew = Crew(min(AHEAD, len(places)))
+        try:
+            under_way: deque[Any] = deque()
+            while places or under_way:
+                while places and len(under_way) < AHEAD:
+                    begin, end = places.popleft()
+                    under_way.append(
+                        crew.start(lambda begin=begin, end=end: self._piece(path, item.digest, begin, end))  # type: ignore[misc]
+                    )
+                yield under_way.popleft().result()
+        finally:
+            crew.dismiss()
+
+    def _piece(self, path: str, digest: Digest, begin: int, end: int) -> bytes:
+        try:
+            return bytes(self._told(lambda: self._within(path, begin, end)))
+        except FileNotFoundError:
+            raise gone(digest, self.place) from None
+
+    def _within(self, path: str, begin: int, end: int) -> Any:
+        try:
+            return self._fs.cat_file(path, start=begin, end=end)
+        except Exception as error:
+            if is_beyond(error):
+                return b""  # the object is shorter: whoever receives it finds that out
+            raise
+
+    def _stream(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
+        try:
+            if self._size(path) is None:
+                self._told(lambda: self._fs.info(path))
+                raise IntegrityError(
+                    f"{item.digest[:19]}… is no ordinary file there", where=path, hint="remove it there"
+                )
+            file = self._told(lambda: self._fs.open(path, "rb"))
+        except FileNotFoundError:
+            raise gone(item.digest, self.place) from None
+        try:
+            if start:
+                self._told(lambda: file.seek(start))
+            while chunk := self._told(lambda: file.read(1 << 20)):
+                yield chunk
+        finally:
+            self._told(file.close)
+
+
+def _counting(moved: Callable[[int], None]) -> Any:
+    from fsspec.callbacks import Callback
+
+    class Counting(Callback):  # type: ignore[misc]
+        value: int
+
+        def relative_update(self, inc: int = 1) -> None:
+            moved(inc)
+
+        def absolute_update(self, value: int) -> None:
+            moved(value - self.value)
+            self.value = value
+
+    return Counting()
+
+
+def _written(info: Mapping[str, Any]) -> float:
+    for name in ("LastModified", "last_modified", "mtime", "updated"):
+        found = info.get(name)
+        if isinstance(found, datetime):
+            return found.timestamp()
+        if isinstance(found, (int, float)):
+            return float(found)
+        if isinstance(found, str):
+            try:
+                return datetime.fromisoformat(found.replace("Z", "+00:00")).timestamp()
+            except ValueError:
+                continue
+    return time.time()  # not told: as if it were new, so that it is kept

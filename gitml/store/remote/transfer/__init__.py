@@ -1,0 +1,1 @@
+"""Uploads and downloads between the Store and a remote store."""

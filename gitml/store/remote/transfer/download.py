@@ -1,0 +1,309 @@
+"""Downloading: exactly what is asked for, verified as it arrives, whole or not at all, going on where it was cut off."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from gitml.core.config.remotes import Manifest, NewerManifestError, Stored, decode_manifest, total
+from gitml.core.model.digest import Digest
+from gitml.core.model.events import Transferring
+from gitml.core.model.pack import LARGEST, length_of_index
+from gitml.core.model.tree import TreeEntry, decode_tree
+from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
+from gitml.store.local.store import LocalStore
+from gitml.store.remote.cache import PackIndexes, Source
+from gitml.store.remote.transfer.object_download import WrongBytesError, fetch_object, fetch_pack, unpack
+from gitml.store.remote.transfer.progress import Meter, Root
+from gitml.store.remote.transfer.thread_pool import Crew, Room
+
+_WAIT = 0.1  # seconds between two looks at the stop and at how far it is
+_IN_MEMORY = 64 << 20  # bytes of packs at once; of a larger one as much as it takes, and no other beside it
+_GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
+
+
+class Problem(NamedTuple):
+    """Why a remote did not bring something: `digest` is what was missing or wrong there, None when it failed as a whole."""
+
+    remote: str
+    digest: Digest | None
+    what: str
+
+
+class Brought(NamedTuple):
+    """What became of a download: roots that are here now, and those that no remote could bring."""
+
+    here: tuple[Root, ...]
+    lost: tuple[Root, ...]
+    problems: tuple[Problem, ...]
+    bytes: int
+
+
+class Fetcher:
+    """Downloads into the Store of this machine, from the first remote that has what is wanted."""
+
+    def __init__(self, store: LocalStore, sources: Sequence[Source], indexes: PackIndexes) -> None:
+        self.store = store
+        self.sources = sources
+        self.indexes = indexes
+
+    def fetch(
+        self,
+        roots: Iterable[Root],
+        emit: Callable[[Transferring], None] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Brought:
+        """Brings what is not here. What one remote lacks or gives wrong is asked of the next; the rest is named, nothing raised.
+
+        MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
+        """
+        wanted = list({root.digest: root for root in roots}.values())
+        left = [root for root in wanted if not self.store.has(root.digest, root.size, tree=root.tree)]
+        problems: list[Problem] = []
+        moved = 0
+        for source in self.sources:
+            if not left:
+                break
+            meter = Meter("download", source.remote.name, emit, stopped)
+            one = _Fetching(self, source, meter)
+            try:
+                one.bring(left)
+            except (RemoteError, TrustError) as error:
+                problems.append(Problem(source.remote.name, None, error.message))
+            problems += one.problems
+            moved += meter.done
+            left = [root for root in left if root.digest not in one.here]
+        lost = {root.digest for root in left}
+        here = tuple(root for root in wanted if root.digest not in lost)
+        return Brought(here, tuple(left), tuple(problems), moved)
+
+
+class _Tree(NamedTuple):
+    root: Root
+    manifest: Manifest
+    listings: dict[Digest, memoryview]  # in the order of their packs: a directory after those below it
+    packs: tuple[Stored, ...]
+    objects: tuple[Stored, ...]
+
+
+class _Fetching:
+    """A download from one remote under way."""
+
+    def __init__(self, fetcher: Fetcher, source: Source, meter: Meter) -> None:
+        self.store = fetcher.store
+        self.indexes = fetcher.indexes
+        self.remote, self.known = source
+        self.meter = meter
+        self.here: set[Digest] = set()
+        self.problems: list[Problem] = []
+        self.failed: set[Digest] = set()
+        self.room = Room(_IN_MEMORY)
+
+    def bring(self, roots: Sequence[Root]) -> None:
+        """Brings what it can; RemoteError when the remote fails as a whole."""
+        blobs = {root.digest: Stored(root.digest, root.size) for root in roots if not root.tree}
+        crew = Crew(self.remote.parallel)
+        try:
+            trees = self._trees(crew, [root for root in roots if root.tree])
+            objects = blobs | {item.digest: item for tree in trees for item in tree.objects}
+            packs = {item.digest: item for tree in trees for item in tree.packs}
+            self.meter.total = self.meter.done + total(objects.values()) + total(packs.values())
+            self.meter.of = self.meter.items + len(objects) + len(packs)
+            self.remote.expect([*objects.values(), *packs.values()])
+            jobs: list[tuple[Stored, Callable[[], Any]]] = [
+                *(
+                    (item, lambda item=item: self._object(item))
+                    for item in sorted(objects.values(), key=lambda i: -i.size)
+                ),
+                *((item, partial(self._pack, item)) for item in packs.values()),
+            ]
+            self._all(crew, jobs)
+        finally:
+            self.meter.end()
+            crew.dismiss(_GRACE)
+        for digest in blobs:
+            if digest not in self.failed:
+                self._arrived(digest)
+        for tree in trees:
+            self._finish(tree)
+        self.meter.tell(now=True)
+
+    def _trees(self, crew: Crew, roots: Sequence[Root]) -> list[_Tree]:
+        """Reads manifests and listings, and finds what of each Tree is not here."""
+        manifests: dict[Digest, Manifest] = {}
+
+        def read(root: Root) -> Manifest | None:
+            with self.room.taken(_IN_MEMORY // 3):  # how large it is shows when it is here
+                content = self.remote.manifest(root.digest)
+                try:
+                    return None if content is None else decode_manifest(content, root.digest)
+                except NewerManifestError as error:
+                    raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
+
+        for root, manifest, error in self._answers(crew, [(root, partial(read, root)) for root in roots]):
+            if isinstance(error, ValueError):
+                self._wrong(root.digest, root.digest, str(error))
+            elif error is not None:
+                raise error
+            elif manifest is None:
+                self._wrong(root.digest, root.digest, "it is not there")
+            else:
+                manifests[root.digest] = manifest
+        packs = {item.digest: item for manifest in manifests.values() for item in manifest.listings}
+        self.remote.expect(list(packs.values()))
+        self.meter.total += total(packs.values())
+        self.meter.of += len(packs)
+        read_packs: dict[Digest, dict[Digest, memoryview]] = {}
+        for item, value, error in self._answers(
+            crew, [(item, partial(self._listings, item)) for item in packs.values()]
+        ):
+            self.meter.items += 1
+            if error is None:
+                read_packs[item.digest] = value
+            else:
+                self._failed(item.digest, error)
+        trees = []
+        for root in roots:
+            manifest = manifests.get(root.digest)
+            if manifest is None:
+                continue
+            if any(item.digest in self.failed for item in manifest.listings):
+                self.known.note([root.digest], good=False)
+                continue
+            tree = self._needs(root, manifest, read_packs)
+            if tree is not None:
+                trees.append(tree)
+        return trees
+
+    def _listings(self, item: Stored) -> dict[Digest, memoryview]:
+        with self.room.taken(item.size):
+            data = fetch_pack(self.remote, item, self.meter)
+        return dict(unpack(self.remote, item, data, self.store))
+
+    def _needs(self, root: Root, manifest: Manifest, packs: dict[Digest, dict[Digest, memoryview]]) -> _Tree | None:
+        """What a Tree lacks here; None, and the manifest noted as wrong, when listings are missing."""
+        listings = {digest: data for item in manifest.listings for digest, data in packs[item.digest].items()}
+        lacking: dict[Digest, TreeEntry] = {}
+        waiting, seen = [root.digest], set()
+        while waiting:
+            digest = waiting.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            try:
+                entries = decode_tree(bytes(listings[digest]))
+            except (KeyError, ValueError):
+                self._wrong(root.digest, root.digest, "its manifest does not bring all its listings")
+                return None
+            for entry in entries:
+                if entry.kind == "d":
+                    waiting.append(entry.digest)
+                elif entry.digest not in lacking and not self.store.is_sound(entry.digest, entry.size):
+                    lacking[entry.digest] = entry
+        objects = tuple(item for item in manifest.objects if item.digest in lacking)
+        small = {digest for digest, entry in lacking.items() if entry.size < LARGEST}
+        needed = []
+        for pack in manifest.packs if small else ():
+            items = self.indexes.items(pack.digest)
+            if items is None or any(item.digest in small for item in items):
+                needed.append(pack)
+        mine = {digest: data for digest, data in listings.items() if digest in seen}
+        return _Tree(root, manifest, mine, tuple(needed), objects)
+
+    def _object(self, item: Stored) -> None:
+        fetch_object(self.store, self.remote, item, self.meter)
+
+    def _pack(self, item: Stored) -> bytes:
+        """Fetches a pack and keeps what of it is not here; gives its index."""
+        with self.room.taken(item.size):
+            return self._unpacked(item, fetch_pack(self.remote, item, self.meter))
+
+    def _unpacked(self, item: Stored, data: bytearray) -> bytes:
+        pending = []
+        try:
+            for digest, content in unpack(self.remote, item, data, self.store):
+                if not self.store.is_sound(digest, len(content)):
+                    pending.append(self.store.written(digest, content))
+        except BaseException:
+            self.store.drop_temporaries(pending)
+            raise
+        if pending:
+            self.store.publish(pending)
+        return bytes(data[: length_of_index(data)])
+
+    def _all(self, crew: Crew, jobs: Sequence[tuple[Stored, Callable[[], Any]]]) -> None:
+        for item, value, error in self._answers(crew, jobs):
+            self.meter.items += 1
+            self.meter.tell()
+            if error is not None:
+                self._failed(item.digest, error)
+                continue
+            self.known.note([item.digest])
+            if isinstance(value, bytes):
+                self.indexes.keep(item.digest, value)
+
+    def _answers(self, crew: Crew, jobs: Sequence[tuple[Any, Callable[[], Any]]]) -> Iterable[tuple[Any, Any, Any]]:
+        """(what, its value, or the error) of each job as it ends."""
+        done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
+
+        def perform(what: Any, work: Callable[[], Any]) -> None:
+            try:
+                self.meter.heed_stop()
+                done.put((what, work(), None))
+            except BaseException as error:
+                done.put((what, None, error))
+
+        for what, work in jobs:
+            crew.start(partial(perform, what, work))
+        for _ in jobs:
+            while True:
+                try:
+                    answer = done.get(timeout=_WAIT)
+                    break
+                except queue.Empty:
+                    self.meter.heed_stop()
+                    self.meter.tell()
+            yield answer
+
+    def _failed(self, digest: Digest, error: BaseException) -> None:
+        """One object did not come. What is wrong with it alone is noted; what concerns remote or machine is raised."""
+        if not isinstance(error, IntegrityError):
+            raise error
+        self.failed.add(digest)
+        self.known.note([digest], good=False)
+        what = error.message if isinstance(error, (WrongBytesError, GitmlError)) else str(error)
+        self.problems.append(Problem(self.remote.name, digest, what))
+
+    def _wrong(self, root: Digest, digest: Digest, what: str) -> None:
+        self.failed.add(root)
+        self.known.note([root], good=False)
+        self.problems.append(Problem(self.remote.name, digest, what))
+
+    def _finish(self, tree: _Tree) -> None:
+        """Makes a Tree visible if all of it is here: its listings last, the root's the very last."""
+        root = tree.root
+        if any(item.digest in self.failed for item in (*tree.packs, *tree.objects)):
+            self.known.note([root.digest], good=False)
+            return
+        for data in tree.listings.values():
+            for entry in decode_tree(bytes(data)):
+                if entry.kind != "d" and not self.store.is_sound(entry.digest, entry.size):
+                    self._wrong(root.digest, entry.digest, "its manifest does not bring all its files")
+                    return
+        last = {root.digest: tree.listings[root.digest]}
+        for contents in ({d: c for d, c in tree.listings.items() if d != root.digest}, last):
+            new: list[tuple[Digest, bytes | memoryview]] = [
+                (digest, data) for digest, data in contents.items() if not self.store.is_sound(digest, len(data))
+            ]
+            if new:
+                self.store.publish_contents(new)
+        if self.store.has(root.digest, root.size, tree=True):
+            self._arrived(root.digest)
+        else:
+            self._wrong(root.digest, root.digest, "its listings say another size")
+
+    def _arrived(self, digest: Digest) -> None:
+        self.here.add(digest)
+        self.known.note([digest])

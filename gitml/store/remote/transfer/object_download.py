@@ -1,0 +1,226 @@
+"""One object on its way into the Store: to a temporary that a cut leaves for the next time, verified, synced, renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from gitml.core.config.remotes import Stored
+from gitml.core.model.digest import PREFIX, Digest, hex_of
+from gitml.core.model.pack import MAX_SIZE, contents_of
+from gitml.core.model.protocols import RemoteStore
+from gitml.errors import IntegrityError
+from gitml.store.local import disk
+from gitml.store.local.disk import Guard
+from gitml.store.local.store import LocalStore, Pending
+from gitml.store.remote.backends.hashed_writer import HashedWriter
+from gitml.store.remote.transfer.file_copy import Following, copied_within
+from gitml.store.remote.transfer.progress import Meter, with_retries
+
+
+class WrongBytesError(IntegrityError):
+    """A remote gave other bytes than the name says."""
+
+    def __init__(self, item: Stored, remote: RemoteStore, what: str) -> None:
+        super().__init__(
+            f"{item.digest[:19]}… came wrong from remote {remote.name}: {what}",
+            where=remote.place,
+            hint=f"gitml fsck --remote {remote.name} --repair",
+        )
+
+
+def fetch_object(store: LocalStore, remote: RemoteStore, item: Stored, meter: Meter) -> None:
+    """Brings one object into the Store, going on where an earlier try was cut off. WrongBytesError for other bytes.
+
+    Several processes and threads may ask for one object: one brings it, the others find it.
+    """
+    with _Part(store, item, meter) as part:
+        if store.is_sound(item.digest, item.size):
+            part.drop()
+            meter.moved(item.size)
+            return
+        begun = part.size()
+        found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+        if found != item.digest and begun:
+            part.clear()  # what lay here before may be the bad part
+            found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+        if found != item.digest:
+            part.set_aside(f"from remote {remote.name}, its content is {found}")
+            raise WrongBytesError(item, remote, f"its content is {found[:19]}…")
+        with Guard(part.path):
+            disk.make_canonical(part.fd)
+            os.fsync(part.fd)
+            written = os.fstat(part.fd)
+        store.publish([Pending(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
+
+
+def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[int], None]) -> Digest:
+    """Writes what the part lacks; the Digest of all of it. Remotes raise when they are cut off: a plain end is the end."""
+    have = part.size()
+    if have > item.size:
+        part.clear()
+        have = 0
+    download = remote.get(item, have)
+    if download.file is not None and item.size >= disk.BIG:
+        found = _copied(item, part, download.file, have, moved)
+        if found is not None:
+            return found
+        have = part.size() if part.size() <= item.size else 0
+        download = remote.get(item, have)
+    with Guard(part.path):
+        if download.start != part.size():
+            os.ftruncate(part.fd, download.start)
+        writer = HashedWriter(part.fd, item.size)
+        try:
+            os.lseek(part.fd, 0, os.SEEK_SET)
+            left = download.start
+            while left:
+                chunk = os.read(part.fd, min(disk.CHUNK, left))
+                writer.seen(chunk)
+                left -= len(chunk)
+            moved(download.start)
+            size = download.start
+            for chunk in download.chunks:
+                size += len(chunk)
+                if size > item.size:
+                    raise WrongBytesError(item, remote, "it is longer than it should be")
+                writer.write(chunk)
+                moved(len(chunk))
+        finally:
+            writer.close()
+    if size < item.size:
+        raise WrongBytesError(item, remote, "it is shorter than it should be")
+    return Digest(PREFIX + writer.hexdigest())
+
+
+def _copied(item: Stored, part: _Part, file: int, have: int, moved: Callable[[int], None]) -> Digest | None:
+    """Has the kernel copy what the part lacks; the Digest of all of it. None where it can't, or the size is wrong."""
+    moved(have)
+    at = have
+    hashing = Following(part.fd)
+    try:
+        hashing.upto(at)
+        while at < item.size:
+            with Guard(part.path):
+                count = copied_within(file, part.fd, at)
+            if not count or at + count > item.size:
+                break
+            at += count
+            hashing.upto(at)
+            moved(count)
+        with Guard(part.path):
+            os.fsync(part.fd)  # while the hash of the last pieces is still computed
+            found = hashing.hexdigest()
+    finally:
+        hashing.close()
+        os.close(file)
+    if at == item.size == os.fstat(part.fd).st_size:
+        return Digest(PREFIX + found)
+    moved(-at)
+    return None
+
+
+class _Part:
+    """The temporary of one object, held by one thread of one process at a time."""
+
+    def __init__(self, store: LocalStore, item: Stored, meter: Meter) -> None:
+        self.store = store
+        self.item = item
+        self.meter = meter
+        self.path = f"{store.temporaries}/part-{hex_of(item.digest)}"
+        self.fd = -1
+
+    def __enter__(self) -> _Part:
+        self.store.temporary()  # makes the folder
+        while True:
+            with Guard(self.path):
+                fd = self._opened()
+                if fd is None:
+                    self._wait()
+                    continue
+                try:
+                    self._lock(fd)
+                    if disk.is_at(self.path, fd):
+                        self.fd = fd
+                        return self
+                except BaseException:
+                    os.close(fd)
+                    raise
+                os.close(fd)  # another finished it meanwhile
+
+    def _opened(self) -> int | None:
+        try:
+            return disk.reopen(self.path)
+        except PermissionError:
+            # another user's, who may be at work on it or gone: this one begins its own
+            self.path = f"{self.path}-{os.geteuid()}"
+            return disk.reopen(self.path)
+
+    def _lock(self, fd: int) -> None:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                self._wait()
+
+    def _wait(self) -> None:
+        self.meter.heed_stop()
+        time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def size(self) -> int:
+        """Bytes that are here already."""
+        return os.fstat(self.fd).st_size
+
+    def clear(self) -> None:
+        """Begins anew."""
+        with Guard(self.path):
+            os.ftruncate(self.fd, 0)
+
+    def drop(self) -> None:
+        """Removes it."""
+        with Guard(self.path):
+            os.unlink(self.path)
+
+    def set_aside(self, why: str) -> None:
+        """Moves it to the quarantine, under a name of its own: the object of this machine was not bad."""
+        self.store.set_aside(self.path, f"{hex_of(self.item.digest)}.remote", why)
+
+
+def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytearray:
+    """A pack's bytes. IntegrityError when it is not there or claims to be too large; its content is not verified yet."""
+    if item.size > MAX_SIZE:
+        raise WrongBytesError(item, remote, f"a pack of {item.size} bytes")
+
+    def receive(moved: Callable[[int], None]) -> bytearray:
+        data = bytearray()
+        for chunk in remote.get(item).chunks:
+            if len(data) + len(chunk) > item.size:
+                raise WrongBytesError(item, remote, "it is longer than it should be")
+            data += chunk
+            moved(len(chunk))
+        if len(data) < item.size:
+            raise WrongBytesError(item, remote, "it is shorter than it should be")
+        return data
+
+    return with_retries(receive, meter)
+
+
+def unpack(
+    remote: RemoteStore, item: Stored, data: bytearray, store: LocalStore
+) -> Iterator[tuple[Digest, memoryview]]:
+    """What a pack holds, each content verified; a bad pack is set aside in the quarantine: WrongBytesError."""
+    try:
+        yield from contents_of(data)  # all of it verified piece by piece, so the pack as a whole is not hashed too
+    except ValueError as error:
+        path = store.temporary()
+        with Guard(path):
+            with open(path, "wb") as file:
+                file.write(data)
+            store.set_aside(path, f"{hex_of(item.digest)}.remote", f"from remote {remote.name}: {error}")
+        raise WrongBytesError(item, remote, str(error)) from error

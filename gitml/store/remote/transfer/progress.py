@@ -1,0 +1,139 @@
+"""What uploads and downloads share: how far they are, how they are stopped, and trying again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from gitml.core.model.digest import Digest
+from gitml.core.model.events import Transferring
+from gitml.errors import GitmlError, RemoteError
+
+T = TypeVar("T")
+
+_TELL = 0.2  # seconds between two tellings
+_WINDOW = 5.0  # seconds that the rate is taken over
+_PAUSES = (0.5, 2.0)  # seconds before a second and a third try
+
+
+class TransferStoppedError(GitmlError):
+    """Someone asked for the end of it. What was moved so far stays."""
+
+    code = "stopped"
+    exit_code = 130
+
+
+class Root(NamedTuple):
+    """Content that is wanted as a whole: a Blob, or a Tree with all below it; `name` says what it is (``train.model``)."""
+
+    digest: Digest
+    size: int
+    tree: bool
+    name: str = ""
+
+
+class Sent(NamedTuple):
+    """What became of an upload. `there` counts roots that needed nothing, `missing` names those whose bytes are elsewhere.
+
+    `refused` are (name, why) of roots that are damaged on this machine: nothing of them was made visible. `confirmed`: the remote
+    was asked whether it still is the one that is known.
+    """
+
+    remote: str
+    sent: tuple[Root, ...]
+    there: int
+    missing: tuple[Root, ...]
+    refused: tuple[tuple[str, str], ...]
+    objects: int
+    bytes: int
+    confirmed: bool = False
+
+
+class Meter:
+    """Counts what is moved, from any thread, and tells of it from the one that calls `tell`."""
+
+    def __init__(
+        self,
+        direction: str,
+        remote: str,
+        emit: Callable[[Transferring], None],
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.total = self.of = self.items = 0
+        self.done = 0
+        self._direction, self._remote, self._emit, self._stopped = direction, remote, emit, stopped
+        self._lock = threading.Lock()
+        self._ended = False
+        self._begun = self._told = time.monotonic()
+        self._recent: deque[tuple[float, int]] = deque([(self._begun, 0)])
+
+    def moved(self, count: int) -> None:
+        """So many bytes more. TransferStoppedError when it is to end."""
+        with self._lock:
+            self.done += count
+        self.heed_stop()
+
+    def taken_back(self, count: int) -> None:
+        """So many bytes must be moved again."""
+        with self._lock:
+            self.done -= count
+
+    def heed_stop(self) -> None:
+        """TransferStoppedError when it is to end."""
+        if self._ended or self._stopped():
+            raise TransferStoppedError("stopped", hint="the next time it goes on from here")
+
+    def end(self) -> None:
+        """Says that it is over, well or not: threads that are at it still do nothing more."""
+        self._ended = True
+
+    def tell(self, *, now: bool = False) -> None:
+        """Tells how far it is, if it was not told a moment ago."""
+        at = time.monotonic()
+        if not now and at - self._told < _TELL:
+            return
+        self._told = at
+        self._recent.append((at, self.done))
+        while len(self._recent) > 2 and at - self._recent[0][0] > _WINDOW:
+            self._recent.popleft()
+        began, before = self._recent[0]
+        rate = (self.done - before) / (at - began) if at > began else 0.0
+        left = (self.total - self.done) / rate if rate > 0 and at - self._begun > 1 else None
+        self._emit(
+            Transferring(
+                self._direction, self._remote, self.done, self.total, self.items, self.of, max(rate, 0.0), left
+            )
+        )
+
+
+def with_retries(work: Callable[[Callable[[int], None]], T], meter: Meter) -> T:
+    """``work(moved)``, again after a pause when the remote failed; what the failed try had moved is taken back."""
+    for pause in (*_PAUSES, None):
+        count = 0
+
+        def moved(size: int) -> None:
+            nonlocal count
+            count += size
+            meter.moved(size)
+
+        try:
+            return work(moved)
+        except RemoteError:
+            if pause is None:
+                raise
+        except BaseException:
+            meter.taken_back(count)
+            raise
+        meter.taken_back(count)
+        _pause(pause, meter)
+    raise AssertionError("unreachable")
+
+
+def _pause(seconds: float, meter: Meter) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        meter.heed_stop()
+        time.sleep(min(0.1, left))

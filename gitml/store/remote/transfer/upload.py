@@ -1,0 +1,208 @@
+"""Uploading: what a remote lacks, several transfers at once, each verified here before it can be seen there."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gitml.core.config.remotes import Manifest, Stored, encode_manifest
+from gitml.core.model.digest import Digest
+from gitml.core.model.events import Transferring
+from gitml.core.model.protocols import RemoteStore
+from gitml.errors import IntegrityError
+from gitml.store.local.store import LocalStore
+from gitml.store.remote.cache import Known, PackIndexes, gc_note, name_store
+from gitml.store.remote.transfer.progress import Meter, Root, Sent, with_retries
+from gitml.store.remote.transfer.thread_pool import Crew
+from gitml.store.remote.transfer.upload_plan import (
+    BadHereError,
+    Batch,
+    Outgoing,
+    TreeWork,
+    outgoing,
+    pack_of,
+)
+
+_WAIT = 0.1  # seconds between two looks at the stop and at how far it is
+_GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
+_PUBLISH = 2.0  # seconds between two writings of manifests, since each may be a commit
+
+
+class Sender:
+    """Uploads from the Store of this machine to one remote."""
+
+    def __init__(self, store: LocalStore, remote: RemoteStore, known: Known, indexes: PackIndexes) -> None:
+        self.store = store
+        self.remote = remote
+        self.known = known
+        self.indexes = indexes
+
+    def plan(self, roots: Iterable[Root]) -> Outgoing:
+        """What `send` would move; nothing is changed."""
+        return self._plan(list(roots))
+
+    def send(
+        self,
+        roots: Iterable[Root],
+        emit: Callable[[Transferring], None] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Sent:
+        """Uploads what the remote lacks. What was done when it fails or is stopped stays, and the next time is not done again.
+
+        RemoteError and TrustError of the remote, TransferStoppedError when stopped; damage here refuses its root alone.
+        """
+        work = self._plan(list(roots), named=True)
+        if not work.transfers:
+            return Sent(self.remote.name, (), len(work.there), work.missing, (), 0, 0)
+        meter = Meter("upload", self.remote.name, emit, stopped)
+        meter.total, meter.of = work.bytes, work.transfers
+        return _Sending(self, work, meter).run()
+
+    def _plan(self, wanted: list[Root], *, named: bool = False) -> Outgoing:
+        """What is to be moved; with `named` a store without a name is given one."""
+        doomed: frozenset[Digest] = frozenset()
+        if any(self.known.says(root.digest) is not True for root in wanted):
+            note = gc_note(self.remote, self.known)
+            doomed = frozenset(note.doomed)
+            if named:
+                name_store(self.remote, self.known, note)
+        return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
+
+
+class _Sending:
+    """One upload under way."""
+
+    def __init__(self, sender: Sender, work: Outgoing, meter: Meter) -> None:
+        self.sender = sender
+        self.work = work
+        self.meter = meter
+        self.bad: dict[Digest, str] = {}
+        self.packs: dict[Batch, Stored] = {}
+        self.moved: set[Digest] = set()
+        self.finished: list[Root] = []
+        self.needed: dict[Batch | Stored, list[TreeWork]] = {}
+        self.open: dict[Digest, int] = {}
+        self.ready: dict[Digest, bytes] = {}
+        self.published = time.monotonic()
+        moving = set(work.objects)
+        for tree in work.trees:
+            parts: set[Batch | Stored] = {*tree.batches, *tree.listings, *(moving & set(tree.objects))}
+            self.open[tree.root.digest] = len(parts)
+            for part in parts:
+                self.needed.setdefault(part, []).append(tree)
+
+    def run(self) -> Sent:
+        work, sender = self.work, self.sender
+        crew = Crew(sender.remote.parallel)
+        done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
+
+        def start(what: Batch | Stored) -> None:
+            def job() -> None:
+                try:
+                    done.put((what, self.do(what), None))
+                except BaseException as error:
+                    done.put((what, None, error))
+
+            crew.start(job)
+
+        # The large ones first: at the end several threads then share what is left.
+        jobs: Sequence[Batch | Stored] = [*sorted(work.objects, key=lambda item: -item.size), *work.batches]
+        try:
+            for item in jobs:
+                start(item)
+            for _ in jobs:
+                what, value, error = self._next(done)
+                self.take(what, value, error)
+                self.meter.items += 1
+                self.meter.tell()
+                self.publish()
+        finally:
+            self.meter.end()
+            crew.dismiss(_GRACE)
+        self.publish(now=True)
+        self.meter.tell(now=True)
+        refused = [(tree.root.name, why) for tree in work.trees if (why := self.why_not(tree))]
+        refused += [(root.name, self.bad[root.digest]) for root in work.blobs if root.digest in self.bad]
+        sent = (*self.finished, *(root for root in work.blobs if root.digest in self.moved))
+        return Sent(
+            sender.remote.name, sent, len(work.there), work.missing, tuple(refused), len(self.moved), self.meter.done
+        )
+
+    def _next(self, done: queue.SimpleQueue[Any]) -> Any:
+        while True:
+            try:
+                return done.get(timeout=_WAIT)
+            except queue.Empty:
+                self.meter.heed_stop()
+                self.meter.tell()
+
+    def do(self, what: Batch | Stored) -> tuple[Stored, bytes] | None:
+        """Moves one thing; called in a thread."""
+        self.meter.heed_stop()
+        remote, store = self.sender.remote, self.sender.store
+        if isinstance(what, Batch):
+            pack, index, data = pack_of(store, what)
+            with_retries(lambda moved: remote.put(pack, data, moved), self.meter)
+            return pack, index
+        with_retries(lambda moved: remote.put(what, store.path_of(what.digest), moved), self.meter)
+        return None
+
+    def take(self, what: Batch | Stored, value: tuple[Stored, bytes] | None, error: BaseException | None) -> None:
+        """What came of one thing, in the thread that may write to the index."""
+        if isinstance(error, BadHereError):
+            self.set_aside(error.digest, error.why)
+        elif isinstance(error, IntegrityError) and isinstance(what, Stored):
+            self.set_aside(what.digest, error.message)
+        elif error is not None:
+            raise error
+        elif isinstance(what, Batch):
+            assert value is not None
+            pack, index = value
+            self.packs[what] = pack
+            self.moved.add(pack.digest)
+            self.sender.indexes.keep(pack.digest, index)
+            self.sender.known.note([pack.digest])
+            self.arrived(what)
+        else:
+            self.moved.add(what.digest)
+            self.sender.known.note([what.digest])
+            self.arrived(what)
+
+    def set_aside(self, digest: Digest, why: str) -> None:
+        """Bad here: never to be uploaded, and out of the way of every reader here."""
+        self.bad[digest] = why
+        self.sender.store.quarantine(digest, why)
+
+    def why_not(self, tree: TreeWork) -> str | None:
+        """Why a Tree can't be finished, None when it can or is."""
+        for batch in (*tree.batches, *tree.listings):
+            for item in batch.items if batch not in self.packs else ():
+                if item.digest in self.bad:
+                    return self.bad[item.digest]
+        return next((self.bad[item.digest] for item in tree.objects if item.digest in self.bad), None)
+
+    def arrived(self, part: Batch | Stored) -> None:
+        """Makes the manifests of Trees that this was the last part of."""
+        for tree in self.needed.get(part, ()):
+            self.open[tree.root.digest] -= 1
+            if self.open[tree.root.digest]:
+                continue
+            manifest = Manifest(
+                tree.root.digest,
+                tree.root.size,
+                tuple(self.packs[batch] for batch in tree.listings),
+                (*tree.packs, *(self.packs[batch] for batch in tree.batches)),
+                tree.objects,
+            )
+            self.ready[tree.root.digest] = encode_manifest(manifest)
+            self.finished.append(tree.root)
+
+    def publish(self, *, now: bool = False) -> None:
+        """Writes the manifests that are ready, some at a time."""
+        if self.ready and (now or time.monotonic() - self.published > _PUBLISH):
+            self.sender.remote.put_manifests(self.ready)
+            self.sender.known.note(self.ready)
+            self.ready = {}
+            self.published = time.monotonic()

@@ -1,0 +1,1 @@
+"""Submission: whole runs handed to a cluster, followed, cancelled and collected."""

@@ -1,0 +1,205 @@
+"""A run as it travels to a cluster: a folder with the commit as a Git bundle, what is known of steps that need not run, and
+what was asked. Nothing in it names the machine it was made on, and its content names it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from gitml import __version__
+from gitml.core.model.action import ActionInput
+from gitml.core.model.digest import Digest, from_hex, hex_of
+from gitml.core.model.result import OutputRef, decode_result, encode_result
+from gitml.core.model.stop_signal import StopSignal
+from gitml.core.model.tree import decode_tree
+from gitml.core.planner.plan import REUSE, Plan, Problem
+from gitml.core.records.record import Run, decode_run, encode_run
+from gitml.engine.planning.planner import Planner
+from gitml.engine.planning.request import Origin, RunRequest
+from gitml.errors import InputError, IntegrityError
+from gitml.git.objects.bundle import open_bundle, write_bundle
+from gitml.store.local.blob_writer import Incoming
+from gitml.transfer.download import bring
+from gitml.transfer.lfs_inputs import POINTED, file_of, named_by, pointers
+from gitml.workspace import Workspace, open_workspace
+
+FORMAT = 1
+BUNDLE, REQUEST, KNOWN, OBJECTS, LFS = "repository.bundle", "request.json", "known.jsonl", "objects", "lfs"
+HEAVY = "heavy"  # the file that says where the large files are, if they are elsewhere
+_PIECE = 4 << 20
+
+
+class Asked(NamedTuple):
+    """What a parcel asks for: `run` as it begins, how it is to be performed, and the target it was handed to."""
+
+    run: Run
+    request: RunRequest
+    target: str
+
+
+def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[OutputRef]:
+    """The known outputs that a run is to have with it: not those that are not here while the cluster's machines can fetch them.
+
+    With `few` none of those that they can fetch.
+    """
+    outputs = {
+        output.digest: output
+        for decision in plan.decisions.values()
+        if decision.kind == REUSE and decision.result
+        for output in decision.result.outputs
+        if output.name not in decision.absent
+    }
+    available = planner.availability
+    return [o for o in outputs.values() if not (available.on_machines(o) and (few or not available.is_here(o)))]
+
+
+def make_parcel(
+    ws: Workspace, planner: Planner, plan: Plan, asked: Asked, taken: Iterable[OutputRef], folder: str
+) -> None:
+    """Fills the empty `folder`; of known outputs `taken` go along. InputError for content of Git LFS that is not here.
+
+    IntegrityError or RemoteError for an output that is not here and can't be brought.
+    """
+    trees = sorted({module["content"].removeprefix("git:") for module in asked.run.modules.values()})
+    write_bundle(ws.location, ws.objects, asked.run.commit, trees, os.path.join(folder, BUNDLE))
+    for name in (OBJECTS, LFS):
+        os.mkdir(os.path.join(folder, name))
+    _take_along(ws, planner, list(taken), os.path.join(folder, OBJECTS))
+    with open(os.path.join(folder, KNOWN), "w") as known:
+        for name, decision in plan.decisions.items():
+            if decision.action and decision.key and decision.result:
+                preimage = decision.action.preimage().decode("ascii")
+                known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
+    for digest, source in _lfs_objects(ws, planner, [name for name, d in plan.decisions.items() if d.kind != REUSE]):
+        _copy(source, os.path.join(folder, LFS, hex_of(digest)))
+    request = asked.request._asdict() | {"origin": asked.request.origin}
+    told = {
+        "format": FORMAT,
+        "version": __version__,
+        "target": asked.target,
+        "run": json.loads(encode_run(asked.run)),
+        "request": request,
+    }
+    with open(os.path.join(folder, REQUEST), "w") as file:
+        json.dump(told, file, sort_keys=True)
+
+
+def size_of(folder: str) -> int:
+    """Bytes of all files below a folder."""
+    return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
+
+
+def part_in_two(folder: str, heavy: str) -> None:
+    """Moves all of a parcel that may be large into the new folder `heavy`, which is to travel by itself."""
+    os.mkdir(heavy)
+    for name in (BUNDLE, OBJECTS, LFS):
+        os.rename(os.path.join(folder, name), os.path.join(heavy, name))
+
+
+def note_heavy(folder: str, place: str) -> None:
+    """Notes in a parcel where the other part of it lies on the head's disk."""
+    with open(os.path.join(folder, HEAVY), "w") as file:
+        file.write(place)
+
+
+def heavy_part(folder: str) -> str:
+    """Where the large files of a parcel are: in it, or where it says."""
+    try:
+        with open(os.path.join(folder, HEAVY)) as file:
+            return file.read()
+    except FileNotFoundError:
+        return folder
+
+
+def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, Asked]:
+    """A Workspace in the new folder `home` that holds what the parcel in `folder` does, and what it asks for."""
+    heavy = heavy_part(folder)
+    with open(os.path.join(folder, REQUEST), "rb") as file:
+        told: dict[str, Any] = json.load(file)
+    if told["format"] != FORMAT or told["version"] != __version__:
+        hint = f"install gitml {told['version']} on the machines of the cluster, or {__version__} where it is submitted"
+        raise InputError(f"the run was submitted by gitml {told['version']}, this is {__version__}", hint=hint)
+    run = decode_run(json.dumps(told["run"]).encode())
+    commit = open_bundle(os.path.join(heavy, BUNDLE), home)
+    if commit != run.commit:
+        raise IntegrityError("the bundle holds another commit than is asked for", where=commit)
+    ws = open_workspace(home, environ)
+    for name in sorted(os.listdir(os.path.join(heavy, OBJECTS))):
+        _take_in(ws, os.path.join(heavy, OBJECTS, name), from_hex(name))
+    for name in os.listdir(os.path.join(heavy, LFS)):
+        place = os.path.join(home, "lfs/objects", name[:2], name[2:4])
+        os.makedirs(place, exist_ok=True)
+        _copy(os.path.join(heavy, LFS, name), os.path.join(place, name))
+    with open(os.path.join(folder, KNOWN)) as known:
+        for line in known:
+            step, key, preimage, result = json.loads(line)
+            ws.index.put_result(Digest(key), decode_result(result), preimage.encode(), run.pipeline, step)
+    return ws, Asked(run, _request(told["request"]), told["target"])
+
+
+def _request(raw: Mapping[str, Any]) -> RunRequest:
+    given = dict(raw)
+    origin = given.pop("origin")
+    wanted, tags = tuple(given.pop("wanted")), tuple(given.pop("tags"))
+    return RunRequest(wanted=wanted, tags=tags, origin=Origin(*origin), **given)
+
+
+def _take_in(ws: Workspace, path: str, digest: Digest) -> None:
+    """Keeps a file that came along; IntegrityError when it is not what its name says."""
+    with open(path, "rb") as file:
+        arriving = Incoming(ws.store, digest, os.fstat(file.fileno()).st_size)
+        while piece := file.read(_PIECE):
+            arriving.write(piece)
+        arriving.commit()
+
+
+def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folder: str) -> None:
+    """Puts the objects of outputs, of a Tree with all below it, into `folder`."""
+    absent = planner.availability.bring_inline(outputs)
+    if absent:
+        from gitml.core.model.stop_signal import StopSignal
+        from gitml.transfer.download import bring, refuse_lost
+
+        refuse_lost(bring(ws, absent, lambda _: None, StopSignal()))
+    todo = [(output.digest, output.is_tree) for output in outputs]
+    while todo:
+        digest, tree = todo.pop()
+        path = os.path.join(folder, hex_of(digest))
+        if os.path.exists(path):
+            continue
+        with ws.store.open(digest) as source, open(path, "wb") as file:
+            while piece := source.read(_PIECE):
+                file.write(piece)
+        if tree:
+            todo += [(entry.digest, entry.kind == "d") for entry in decode_tree(ws.store.read(digest))]
+
+
+def _lfs_objects(ws: Workspace, planner: Planner, steps: Iterable[str]) -> Iterator[tuple[Digest, str]]:
+    """What Git LFS pointers among the code and inputs of `steps` stand for, and the files that hold it.
+
+    Those of a step that waits for others too: it has no Action yet, but what it takes of the commit is known.
+    """
+    named: list[tuple[str, str]] = []
+    for name in steps:
+        parts = planner.finder.parts(planner.graph.steps[name], {})
+        inputs = [item for item in parts.inputs if isinstance(item, ActionInput)]
+        named += named_by(() if isinstance(parts.code, Problem) else parts.code, inputs)
+    found = {item.digest: item for item in pointers(ws, dict.fromkeys(named))}
+    absent = [item for item in found.values() if file_of(ws.location, ws.store, item.digest) is None]
+    if absent:
+        bring(
+            ws, [OutputRef(item.path, POINTED, item.digest, item.size) for item in absent], lambda _: None, StopSignal()
+        )
+    for item in found.values():
+        source = file_of(ws.location, ws.store, item.digest)
+        if source is None:
+            raise InputError("its Git LFS content is not on this machine", where=item.path, hint="git lfs pull")
+        yield item.digest, source
+
+
+def _copy(source: str, path: str) -> None:
+    import shutil
+
+    shutil.copyfile(source, path)

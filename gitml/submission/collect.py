@@ -1,0 +1,284 @@
+"""Submitted runs seen from here: how they stand, what they write, and bringing their records and results home."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from gitml.cluster.connect.cluster import Cluster
+from gitml.cluster.content.file_transfer import discard, haul
+from gitml.cluster.jobs import RUNNING, Job, Jobs
+from gitml.core.model.digest import Digest, hex_of
+from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepStarted
+from gitml.core.records.record import Run
+from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
+from gitml.history.progress import RUNNING as STEP_RUNS
+from gitml.history.progress import WAITING, Standing, ended
+from gitml.history.submissions import Submission, forget, submissions
+from gitml.records.index_sync import sync
+from gitml.records.validation import run_in
+from gitml.store.local.blob_writer import Incoming
+from gitml.submission.event_stream import Ended, Kept, RecordFile, Saying, lines_of, sayings
+from gitml.submission.submit import submissions_on
+from gitml.transfer.remotes import using_store
+from gitml.workspace import Workspace
+
+_SOON, _LATER = 0.3, 3.0  # seconds between two questions
+_PATIENCE = 60.0
+_ENDING = 30.0  # seconds that a job may go on after all is said
+_RECORD = 128 << 20  # bytes of a record with its logs
+_HOME = re.compile(r"/[0-9a-f]{16}\Z")  # the folder of a run on a cluster's machine
+
+
+class Home(NamedTuple):
+    """A run that was brought home; of its objects `fetched` came along, `left` stayed there for a reason, and `lost` are gone."""
+
+    run: Run
+    fetched: int
+    left: int
+    lost: int
+    reason: str = ""
+
+
+class GoingOnError(BusyError):
+    """A submitted run has not ended."""
+
+
+def find_submission(
+    ws: Workspace, text: str, jobs: Jobs | None = None, target: str = "", *, newest: bool = False
+) -> Submission | None:
+    """The submission whose run's id begins with `text`: of those noted here, or of those that a cluster knows.
+
+    InputError when it means several, unless the `newest` of them is wanted.
+    """
+    known = submissions(ws) if jobs is None else [submission for submission, _ in submissions_on(jobs, target)]
+    found = [submission for submission in known if submission.run.startswith(text)]
+    if len(found) > 1 and not newest:
+        shown = ", ".join(submission.run[:12] for submission in found[:5])
+        raise InputError(f"several submitted runs begin with {text!r}: {shown}", hint="give more digits")
+    return found[0] if found else None
+
+
+def follow(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
+    """All that a run has said and says, until it ends. RemoteError when the cluster does not know it, or is gone."""
+    _job(jobs, submission)
+    for saying in sayings(jobs.follow(submission.job)):
+        yield saying
+        if isinstance(saying, Ended):  # the last; its job ends too then
+            end = time.monotonic() + _ENDING
+            while time.monotonic() < end and (job := jobs.get(submission.job)) is not None and job.state == RUNNING:
+                time.sleep(_SOON)
+            return
+
+
+def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
+    """All that a run has said so far."""
+    _job(jobs, submission)
+    return sayings(lines_of(jobs.output(submission.job)))
+
+
+def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[Standing]]:
+    """The run as far as it has come, and how each of its steps stands."""
+    job = _job(jobs, submission)
+    run: Run | None = None
+    steps: dict[str, Standing] = {}
+    for saying in sayings(lines_of(jobs.output(submission.job))):
+        if isinstance(saying, RunFinished):
+            return saying.run, [ended(step) for step in saying.run.steps]
+        if isinstance(saying, RunStarted):
+            run, steps = saying.run, {name: Standing(name, WAITING) for name in saying.steps}
+        elif isinstance(saying, StepStarted):
+            steps[saying.name] = Standing(saying.name, STEP_RUNS, saying.reason, saying.number)
+        elif isinstance(saying, StepFinished):
+            steps[saying.step.name] = ended(saying.step)
+    if run is None:
+        raise _not_begun(job, jobs, submission)
+    stand = list(steps.values())
+    return run._replace(steps=tuple([standing.step for standing in stand if standing.step is not None])), stand
+
+
+def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> Home | None:
+    """Puts the record of an ended run into the log of runs and its results into the Store, then clears up on the cluster.
+
+    None when it is home already and the cluster knows it no more. GoingOnError while it goes on; RemoteError when it ended
+    without a record, and then its note is gone too, for there is nothing to wait for. What can't be fetched stays there.
+    """
+    job = jobs.get(submission.job)
+    ours = submission.run in [one.run for one in submissions(ws)]
+    if job is None:
+        if not ours or ws.index.run_row(submission.run) is None:
+            raise _unknown(submission)
+        forget(ws, submission.run)
+        return None
+    if job.state == RUNNING:
+        hint = f"gitml logs {submission.run[:8]} -f follows it"
+        raise GoingOnError(
+            f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
+        )
+    files: dict[str, bytes] = {}
+    size = 0
+    kept: Kept | None = None
+    begun = False
+    for saying in sayings(lines_of(jobs.output(submission.job))):
+        if isinstance(saying, RecordFile):
+            files[saying.path] = saying.content
+            size += len(saying.path) + len(saying.content)
+            if size > _RECORD:
+                what = f"the cluster sent a record of run {submission.run[:8]} that no run has: more than {_RECORD >> 20} MiB"
+                raise IntegrityError(what, where=submission.target)
+        elif isinstance(saying, Kept):
+            kept = saying
+        elif isinstance(saying, RunStarted):
+            begun = True
+    with using_store(ws):  # until it is all here nothing tells gc to leave it
+        run = _record(ws, files, submission)
+        if run is None:
+            error = _not_begun(job, jobs, submission)
+            if ours and begun:  # what its steps wrote may tell why: the cluster keeps that
+                forget(ws, submission.run)
+                error.hint = (
+                    error.hint or f"gitml logs {submission.run[:8]} --on {submission.target} shows what it wrote"
+                )
+            elif ours:
+                _clear_up(ws, cluster, jobs, submission, kept)
+            raise error
+        missing = [] if kept is None else [item for item in kept.objects if not ws.store.holds(*item)]
+        lost, left, reason = 0, 0, ""
+        if kept is not None and missing:
+            try:
+                lost = _fetch(ws, cluster, kept, missing)
+            except RemoteError as error:  # this machine may not drive the cluster; the record is home all the same
+                reason = error.message
+                left = sum(1 for item in missing if not ws.store.holds(*item))
+    if ours and not left:
+        _clear_up(ws, cluster, jobs, submission, kept)
+    return Home(run, len(missing) - left - lost, left, lost, reason)
+
+
+def wait_for(jobs: Jobs, submission: Submission) -> None:
+    """Waits until a run has ended, also through a minute in which its head does not answer."""
+    pause = _SOON
+    heard = time.monotonic()
+    while True:
+        try:
+            job = jobs.get(submission.job)
+        except RemoteError:
+            if time.monotonic() > heard + _PATIENCE:
+                raise
+        else:
+            if job is None or job.state != RUNNING:
+                return
+            heard = time.monotonic()
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LATER)
+
+
+def give_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> None:
+    """Removes what the cluster has of a submitted run, and its note. GoingOnError while it goes on."""
+    job = jobs.get(submission.job)
+    kept: Kept | None = None
+    if job is not None:
+        if job.state == RUNNING:
+            hint = f"gitml cancel {submission.run[:8]} ends it"
+            raise GoingOnError(
+                f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
+            )
+        for saying in sayings(lines_of(jobs.output(submission.job))):
+            kept = saying if isinstance(saying, Kept) else kept
+        _clear_up(ws, cluster, jobs, submission, kept)
+    forget(ws, submission.run)
+
+
+def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission, kept: Kept | None) -> None:
+    """Removes what is kept of a run on the cluster, and the note of it here once the cluster has no more of it."""
+    if kept is not None and _HOME.search(
+        os.path.dirname(kept.folder)
+    ):  # nothing else of a machine, whatever a job says
+        with suppress(RemoteError):  # goes by itself after two weeks
+            discard(cluster, kept.node, os.path.dirname(kept.folder))
+    with suppress(RemoteError):  # by its note the next `gitml collect` does it
+        jobs.forget(submission.job)
+        forget(ws, submission.run)
+
+
+def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> Run | None:
+    """Appends the record unless it is there already; None when the run made none."""
+    try:
+        run = run_in(files)
+    except ValueError as error:
+        what = f"the cluster sent a record of run {submission.run[:8]} that is refused: {error}"
+        raise IntegrityError(what, where=submission.target) from error
+    if run is None:
+        return None
+    if run.id != submission.run:
+        raise IntegrityError("the cluster sent the record of another run", where=submission.target)
+    if ws.index.run_row(run.id) is None:
+        if ws.objects.header(run.commit) is None:
+            hint = "git fetch the commit, or fetch the run where it was submitted"
+            raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
+        message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
+        try:
+            ws.records.append(files, message, run.commit)
+        except IntegrityError:  # another process, or the git of one that was killed, may have written it meanwhile
+            sync(ws.index, ws.records, ws.objects)
+            if ws.index.run_row(run.id) is None:
+                raise
+        sync(ws.index, ws.records, ws.objects)
+    return run
+
+
+def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Digest, int]]) -> int:
+    """Hauls objects into the Store, each verified; how many are gone, or are no longer what they were."""
+    paths = [os.path.join(kept.folder, hex_of(digest)[:2], hex_of(digest)[2:]) for digest, _ in missing]
+    lost = 0
+    arriving: Incoming | None = None
+    try:
+        for number, piece in haul(cluster, kept.node, paths):
+            if piece is None:  # gone, perhaps in the middle
+                lost += 1
+            else:
+                arriving = arriving or Incoming(ws.store, *missing[number])
+                if piece:
+                    arriving.write(piece)
+                    continue
+                try:
+                    arriving.commit()
+                except IntegrityError:
+                    lost += 1
+            if arriving is not None:
+                arriving.abandon()  # of what was kept nothing is left to abandon
+                arriving = None
+    finally:
+        if arriving is not None:
+            arriving.abandon()
+    return lost
+
+
+def _job(jobs: Jobs, submission: Submission) -> Job:
+    job = jobs.get(submission.job)
+    if job is None:
+        raise _unknown(submission)
+    return job
+
+
+def _unknown(submission: Submission) -> RemoteError:
+    hint = f"its head was started again, or the run was fetched elsewhere; gitml collect --forget {submission.run[:8]}"
+    return RemoteError(f"the cluster knows no run {submission.run[:8]}", where=f"target {submission.target}", hint=hint)
+
+
+def _not_begun(job: Job, jobs: Jobs, submission: Submission) -> GitmlError:
+    """Why there is nothing of a run."""
+    output = jobs.output(submission.job)
+    for saying in sayings(lines_of(output)):
+        if isinstance(saying, Ended) and saying.error is not None:
+            where = f"run {submission.run[:8]} on {submission.target}"
+            return RemoteError(str(saying.error.get("message")), where=where, hint=saying.error.get("hint"))
+    if job.state == RUNNING:
+        return BusyError(f"run {submission.run[:8]} has not begun yet", where=f"target {submission.target}")
+    last = (output.strip().splitlines() or [job.message or "it said nothing"])[-1]
+    message = f"run {submission.run[:8]} ended without a record ({job.state}): {last[:300]}"
+    return RemoteError(message, where=f"target {submission.target}")

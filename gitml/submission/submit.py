@@ -1,0 +1,231 @@
+"""Handing a whole run to a cluster, and the notes that are kept of it here."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+
+from gitml import __version__
+from gitml.cluster.connect.cluster import CLIENT_PORT, Cluster
+from gitml.cluster.content.file_transfer import cart, discard
+from gitml.cluster.jobs import Jobs, UnsureError
+from gitml.core.config.project import LOCAL, Config, Target
+from gitml.core.model.environment import Environment, environment_of
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import OutputRef
+from gitml.core.planner.plan import REUSE, Plan
+from gitml.core.text.format import size as size_text
+from gitml.engine.execution.clusters import Clusters, connect_to
+from gitml.engine.planning.load import Loaded
+from gitml.engine.planning.planner import Planner, policy_for
+from gitml.engine.planning.request import Origin, RunRequest
+from gitml.engine.planning.targets import targets_of
+from gitml.engine.run import consented, head_of, refuse_blocked
+from gitml.errors import InputError, RemoteError
+from gitml.git.revisions import IdentQuery
+from gitml.history.submissions import PREFIX, Submission, forget, note
+from gitml.submission.bundle import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
+from gitml.workspace import Workspace
+
+_PROGRAM = "exec python3 -m gitml.cli.job_main"
+NEW_PLACE = "gitml.submission.job_main:new_place"
+_BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
+_RUN = re.compile(r"[0-9a-f]{16}\Z")
+LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
+
+
+def cluster_meant(config: Config, loaded: Loaded, on: str | None) -> Target:
+    """The cluster that a run is to be handed to: the one named, else the one its steps are to run on, else the only one."""
+    names = [on] if on else list(dict.fromkeys(step.target for step in loaded.graph.steps.values() if step.target))
+    clusters = [target for name in names if (target := config.target(name)) is not None]
+    if not clusters and not on:
+        clusters = list(config.targets.values())
+    if len(clusters) != 1:
+        if on == LOCAL or not config.targets:
+            hint = "name one: --on TARGET; gitml.yaml says what there is under targets"
+            raise InputError("this machine takes no submissions, a cluster does", where="--on", hint=hint)
+        raise InputError(f"which cluster? there is {', '.join(config.targets)}", hint="--on TARGET")
+    if clusters[0].ray == LOCAL:
+        hint = "gitml run --detach runs it in the background here"
+        raise InputError("a Ray of one's own ends with its run: it takes no submissions", where="--on", hint=hint)
+    return clusters[0]
+
+
+def cluster_named(config: Config, name: str) -> Target:
+    """The cluster of that name; InputError for what is none that takes submissions."""
+    target = config.target(name)
+    if target is None or target.ray == LOCAL:
+        raise InputError(f"target {name!r} takes no submissions", where="--on", hint="name a cluster")
+    return target
+
+
+def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -> Submission | None:
+    """Hands the run over and returns as soon as the cluster has it; None when nothing is to be performed.
+
+    InputError for steps that can't run, also those that no machine of the cluster can ever perform.
+    """
+    names = loaded.graph.select(request.wanted) if request.wanted else list(loaded.graph.steps)
+    policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
+    clusters = _SeenFromAfar(ws, loaded.config)
+    planner = Planner(ws, loaded, policy, request.jobs, request.on, clusters)
+    ident = IdentQuery(ws.location)
+    try:
+        plan = planner.plan(names)
+    finally:
+        clusters.close()
+    refuse_blocked(plan)
+    if not plan.runs_something():
+        ident.answer()
+        return None
+    _refuse_secrets(loaded, names, target)
+    consented(ws, loaded, plan)
+    with closing(connect_to(ws, target)) as cluster:
+        _refuse_unsatisfiable(cluster, loaded, plan, request.on)
+        jobs = Jobs(cluster)
+        run = head_of(ws, loaded, request, ident, ws.now())
+        origin = Origin(run.by, run.dirty, run.base, run.branch)
+        submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
+        asked = Asked(run, request._replace(origin=origin), target.name)
+        with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as place:
+            folder = os.path.join(place, "parcel")
+            os.mkdir(folder)
+            make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
+            ahead = _send_ahead(cluster, place, folder, jobs.most)
+            note(ws, submission)  # first, so that no run is on the cluster and unknown here
+            told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
+            try:
+                jobs.submit(submission.job, folder, _PROGRAM, {}, told)
+            except BaseException as error:
+                if not (isinstance(error, UnsureError) and _has_taken(jobs, submission, error)):
+                    forget(ws, submission.run)
+                    if ahead is not None:
+                        with suppress(RemoteError):
+                            discard(cluster, *ahead)
+                    raise
+    return submission
+
+
+def _refuse_secrets(loaded: Loaded, names: Sequence[str], target: Target) -> None:
+    """InputError for secret parameters: what is submitted lies on the disk of the head, and Ray shows it to all who may ask."""
+    secret = [step for step in names if loaded.graph.steps[step].secrets]
+    if secret:
+        param = loaded.graph.steps[secret[0]].secrets[0][0]
+        raise InputError(
+            f"step {secret[0]!r} uses the secret parameter {param!r}, and a run that is submitted keeps no secrets",
+            hint=f"gitml run --on {target.name} sends it in memory; or have env pass a variable of the cluster's machines on",
+        )
+
+
+def _has_taken(jobs: Jobs, submission: Submission, error: UnsureError) -> bool:
+    """Whether the cluster has the run all the same. RemoteError, and the note of it stays, when that can't be told.
+
+    Without an answer a run that is not listed can't be told from one that is yet to begin.
+    """
+    short = submission.run[:8]
+    end = time.monotonic() + (0.0 if error.answered else _BEGINNING)
+    taken = sure = False
+    with suppress(RemoteError):
+        while not (taken := jobs.get(submission.job) is not None) and time.monotonic() < end:
+            time.sleep(_ASKING)
+        sure = taken or error.answered
+    if taken and isinstance(error.__cause__, KeyboardInterrupt):
+        message = f"run {short} had been handed over before the interruption, and goes on"
+        raise RemoteError(message, where=error.where, hint=f"gitml cancel {short} ends it") from error
+    if not sure:
+        hint = f"gitml show {short} asks again; gitml collect --forget {short} if it stays unknown there"
+        raise RemoteError(
+            f"run {short} may be on the cluster: {error.message}", where=error.where, hint=hint
+        ) from error
+    return taken
+
+
+def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[OutputRef]:
+    """The known outputs that go along. InputError, before anything is read, for more than can travel."""
+    taken = results_to_take(planner, plan)
+    if sum(output.size for output in taken) < LIGHT:
+        return taken
+    taken = results_to_take(planner, plan, few=True)
+    size = sum(output.size for output in taken)
+    if size >= most:
+        try:
+            cluster.join(from_outside=True)
+        except RemoteError as error:
+            raise _too_large(size, most, error) from error
+    return taken
+
+
+def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[str, str] | None:
+    """Sends what may be large of a parcel to the head's disk; where it is there, None when all goes with the job.
+
+    What is small enough to do so goes with the job too where nothing but the dashboard reaches the cluster.
+    """
+    size = size_of(folder)
+    if size < LIGHT:
+        return None
+    try:
+        cluster.join(from_outside=True)
+    except RemoteError as error:
+        if size >= most:
+            raise _too_large(size, most, error) from error
+        return None
+    heavy = os.path.join(place, "heavy")
+    part_in_two(folder, heavy)
+    node, path = cart(cluster, heavy, NEW_PLACE)
+    note_heavy(folder, path)
+    return node, path
+
+
+def _too_large(size: int, most: int, error: RemoteError) -> InputError:
+    what = f"the run takes {size_text(size)} along; the dashboard takes {size_text(most)}, and by other ways {error.message}"
+    hint = (
+        f"open port {CLIENT_PORT} of the head, submit from one of its machines, or gitml push to a remote store first"
+    )
+    return InputError(what, where=error.where, hint=hint)
+
+
+class _SeenFromAfar(Clusters):
+    """The clusters of a run as who submits it sees them.
+
+    What is installed there can be asked by a machine that may drive the cluster; others submit without knowing, and the cluster
+    then plans by itself.
+    """
+
+    def __init__(self, ws: Workspace, config: Config) -> None:
+        super().__init__(ws, config, from_outside=True)
+
+    def environment(
+        self, target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]
+    ) -> Environment:
+        try:
+            return super().environment(target, wish, name, text, programs)
+        except RemoteError:
+            return environment_of({"kind": "not known here", "target": target.name, "asked": list(programs)}, text)
+
+
+def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:
+    wanted = [name for name, decision in plan.decisions.items() if decision.kind != REUSE]
+    machines = cluster.machines()
+    for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
+        if target is not None and target.name == cluster.target.name:
+            step = loaded.graph.steps[name]
+            lack = cluster.lack(target.wanted(step.resources), step.gang[0], machines)
+            if lack is not None and not lack.may_come:
+                message = f"step {name!r} can never run there: it asks for {lack.words}"
+                raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")
+
+
+def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
+    """All submissions that a cluster knows, newest first, each with the state of its job."""
+    found = []
+    for job in jobs.list(PREFIX):
+        told = job.metadata
+        run = told.get("run")
+        if isinstance(run, str) and _RUN.match(run):  # it names folders here, and a cluster may say what it likes
+            texts = (str(told.get(name, unknown)) for name, unknown in (("pipeline", "?"), ("commit", ""), ("by", "?")))
+            pipeline, commit, by = texts
+            found.append((Submission(run, target, pipeline, commit, job.submitted, by), job.state))
+    return found

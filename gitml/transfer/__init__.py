@@ -1,0 +1,1 @@
+"""Transfer: records and artifacts between this repository and its remotes."""

@@ -1,0 +1,208 @@
+"""Whether the bytes of a known result can be had without running: here in the Store, inline in a record, or in a remote store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.result import ActionResult, OutputRef
+from gitml.core.model.tree import TreeEntry, decode_tree
+from gitml.errors import IntegrityError
+from gitml.store.local.store import MAX_DEPTH
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.transfer.remotes import Remotes
+
+
+class Availability:
+    """Answers for one plan or run; what was found once is not looked at again.
+
+    Remote stores are asked only about what is neither here nor in a record. `warnings` tell of those that could not be asked.
+    A command that only looks asks none: what a store is not known to have can't be had, and is in `unasked`.
+    """
+
+    def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
+        self.store = ws.store
+        self.index = ws.index
+        self.records = ws.records
+        self.warnings: list[str] = []
+        self.unasked: set[Digest] = set()
+        self._remotes: Remotes | None = None
+        self._answers: dict[Digest, bool] = {}
+        self._questions: list[OutputRef] | None = None
+        self._in_records: dict[Digest, bool] = {}
+
+    @property
+    def remotes(self) -> Remotes:
+        """The remote stores; what they need is loaded only when something is neither here nor in a record."""
+        if self._remotes is None:
+            from gitml.transfer.remotes import Remotes
+
+            self._remotes = Remotes(self.ws)
+        return self._remotes
+
+    def has(self, output: OutputRef) -> bool:
+        """Whether all of an output can be had."""
+        return self.is_here(output) or self._is_remote(output)
+
+    def is_here(self, output: OutputRef) -> bool:
+        """Whether all of an output can be had on this machine: from the Store, from records, or some of it from each."""
+        return self.holds(output.digest, output.size, tree=output.is_tree)
+
+    def absence(self) -> str:
+        """In words, of an output that can't be had."""
+        if self.remotes.specs:
+            return "is not here and no remote store has it"
+        return "is not here: it was not pushed to a remote store"
+
+    def is_spoilt(self, result: ActionResult) -> bool:
+        """Whether something of a result that can't be had went bad here: set aside, or a directory with parts missing."""
+        return any(
+            self.store.is_quarantined(output.digest) or (output.is_tree and self.store.is_sound(output.digest))
+            for output in result.outputs
+            if not self.has(output)
+        )
+
+    # Remote stores
+
+    @contextmanager
+    def gathering(self) -> Iterator[list[OutputRef]]:
+        """Within it, what only a remote store could tell is taken to be there, and noted in the list that is given."""
+        questions: list[OutputRef] = []
+        self._questions = questions
+        try:
+            yield questions
+        finally:
+            self._questions = None
+
+    def ask(self, outputs: Sequence[OutputRef]) -> None:
+        """Asks the remote stores about outputs, in few requests; unreachable ones are told in `warnings` and have nothing."""
+        remotes = self.remotes
+        before = len(remotes.troubles)
+        found = remotes.ask(outputs)
+        self._answers |= {output.digest: output.digest in found for output in outputs}
+        for trouble in remotes.troubles[before:]:
+            where = f" ({trouble.error.where})" if trouble.error.where else ""
+            self.warnings.append(
+                f"remote {trouble.remote} can't be asked, so what only it has counts as gone: {trouble.error.message}{where}"
+            )
+
+    def on_machines(self, output: OutputRef) -> bool:
+        """Whether machines of a cluster may bring an output by themselves: from a remote store that is known to have it."""
+        if self._answers.get(output.digest) is False or not self.remotes.opened_says(output):
+            return False
+        self.remotes.need_consent()
+        return True
+
+    def lost(self, output: OutputRef) -> None:
+        """Says that an output could not be brought after all."""
+        self._answers[output.digest] = False
+
+    def _is_remote(self, output: OutputRef) -> bool:
+        answer = self._answers.get(output.digest)
+        if answer is None:
+            if not self.remotes.specs:
+                answer = False
+            elif self.remotes.offline:
+                answer = self.remotes.says(output)
+                if not answer:
+                    self.unasked.add(output.digest)
+            elif self.remotes.says(output):
+                self.remotes.need_consent()
+                answer = True
+            elif self._questions is not None:
+                self._questions.append(output)
+                return True
+            else:
+                self.ask([output])
+                return self._answers[output.digest]
+            self._answers[output.digest] = answer
+        return answer
+
+    # Records
+
+    def in_records(self, digest: Digest, *, tree: bool) -> bool:
+        """Whether records hold all of some content, so that every clone has it. What the Store has counts for nothing."""
+        return self._is_in_records(digest, tree, 0)
+
+    def _is_in_records(self, digest: Digest, tree: bool, deep: int) -> bool:
+        known = self._in_records.get(digest)
+        if known is None:
+            oid = self.index.inline(digest)
+            entries = self._listing(digest, oid, deep) if tree and oid is not None else ()
+            known = self._in_records[digest] = (
+                oid is not None
+                and entries is not None
+                and all(self._is_in_records(entry.digest, entry.kind == "d", deep + 1) for entry in entries)
+            )
+        return known
+
+    def holds(self, digest: Digest, size: int, *, tree: bool) -> bool:
+        """Whether all of some content can be had on this machine, from the Store or from records."""
+        return self._holds(digest, size, tree, set(), 0)
+
+    def _holds(self, digest: Digest, size: int, tree: bool, seen: set[tuple[Digest, int, bool]], deep: int) -> bool:
+        if (digest, size, tree) in seen or self.store.has(digest, size, tree=tree):
+            return True
+        # Content that went bad here is made again by running, which also shows whether it can be; see docs/architecture.md.
+        oid = self.index.inline(digest)
+        if oid is None or self.store.is_quarantined(digest):
+            return False
+        entries = self._listing(digest, oid, deep) if tree else ()
+        if entries is None:
+            return False
+        for entry in entries:
+            if not self._holds(entry.digest, entry.size, entry.kind == "d", seen, deep + 1):
+                return False
+        seen.add((digest, size, tree))  # a listing may name another many times
+        return True
+
+    def bring_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
+        """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""
+        for output in outputs:
+            self.fetch_digest(output.digest, tree=output.is_tree)
+        return [o for o in outputs if not self.store.has(o.digest, o.size, tree=o.is_tree)]
+
+    def fetch_digest(self, digest: Digest, *, tree: bool) -> bool:
+        """Puts one Blob, or a Tree with all below it, into the Store if it is only inline; whether all of it is there then.
+
+        A listing comes last: of a Tree whose content is not all to be had here it would tell of files that are missing.
+        """
+        return self._fetched(digest, tree, {}, 0)
+
+    def _fetched(self, digest: Digest, tree: bool, seen: dict[tuple[Digest, bool], bool], deep: int) -> bool:
+        if (digest, tree) in seen:
+            return seen[digest, tree]
+        oid = self.index.inline(digest)
+        if oid is None:
+            return False
+        content = self._content(digest, oid)
+        entries = self._listing(digest, oid, deep) if tree else ()
+        whole = entries is not None
+        for entry in entries or ():
+            is_tree = entry.kind == "d"
+            if not self._fetched(entry.digest, is_tree, seen, deep + 1):
+                whole = self.store.has(entry.digest, entry.size, tree=is_tree) and whole
+        if whole and not self.store.has(digest, len(content), tree=False):
+            self.store.put(content)
+        seen[digest, tree] = whole
+        return whole
+
+    def _listing(self, digest: Digest, oid: str, deep: int) -> Sequence[TreeEntry] | None:
+        """The entries of a Tree that a record holds; None for what is none, or lies deeper than gitml keeps anything."""
+        if deep > MAX_DEPTH:
+            return None
+        try:
+            return decode_tree(self._content(digest, oid))
+        except ValueError:
+            return None
+
+    def _content(self, digest: Digest, oid: str) -> bytes:
+        content = self.records.read(oid)
+        if digest_of(content) != digest:
+            raise IntegrityError(f"a record holds other bytes than it says for {digest[:19]}", where=oid)
+        return content

@@ -1,0 +1,211 @@
+"""The remote stores that the `gitml.yaml` of a repository names now: opened when they are asked, and what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
+
+from gitml.core.config.places import Place, place_of_store
+from gitml.core.config.project import PATH
+from gitml.core.config.remotes import LFS, RemoteSpec, Stored
+from gitml.core.language.diagnostics import nearest
+from gitml.core.model.digest import Digest
+from gitml.core.model.protocols import RemoteStore
+from gitml.core.model.result import OutputRef
+from gitml.errors import BusyError, GitmlError, InputError
+from gitml.git.worktree.file import read_worktree_file
+from gitml.store.local.locks import Locks
+from gitml.store.remote.cache import Known, PackIndexes, Source
+from gitml.workspace import Workspace
+
+_OPTIONS = ("endpoint", "account")
+_SPECS = "remotes-1"  # kind of fact: sha256 of a gitml.yaml -> its remotes
+
+
+class Trouble(NamedTuple):
+    """A remote that can't be used now, and why."""
+
+    remote: str
+    error: GitmlError
+
+
+class Remotes:
+    """The remote stores of one Workspace. A remote that failed once isn't tried again by the same object."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
+        self.troubles: list[Trouble] = []
+        self._open: dict[str, RemoteStore] = {}
+        self._places: dict[str, Place | None] = {}
+
+    @cached_property
+    def specs(self) -> tuple[RemoteSpec, ...]:
+        """What `gitml.yaml` says, that of the work tree whatever commit is looked at: where content lies now is asked for."""
+        content = _config(self.ws)
+        if content is None or b"remotes" not in content:
+            return ()  # reading YAML takes longer than asking a Git remote
+        memo = hashlib.sha256(content).hexdigest()
+        kept = self.ws.index.fact(_SPECS, memo)
+        if kept is None:
+            from gitml.core.config.parse import parse_config  # with YAML: 40 ms that a file read before does without
+
+            kept = [list(spec) for spec in parse_config(content).remotes]
+            self.ws.index.remember(_SPECS, memo, kept)
+        return tuple([self._resolved(RemoteSpec(*item)) for item in kept])
+
+    @cached_property
+    def open_to_machines(self) -> tuple[RemoteSpec, ...]:
+        """Those that machines of a cluster may ask.
+
+        Not Git LFS: its server, its credentials and the manifests of directories are found by the repository.
+        """
+        return tuple([spec for spec in self.specs if spec.scheme != LFS])
+
+    @cached_property
+    def lfs(self) -> tuple[RemoteSpec, ...]:
+        """Where content of Git LFS is had: what `gitml.yaml` says of it, else the Git LFS of the usual Git remote."""
+        named = tuple(spec for spec in self.specs if spec.scheme == LFS)
+        return named or (self._resolved(RemoteSpec(LFS, LFS, push=False)),)
+
+    @cached_property
+    def indexes(self) -> PackIndexes:
+        """The indexes of packs that are known here."""
+        return PackIndexes(self.ws.root, self.ws.sharing)
+
+    def named(self, names: Sequence[str]) -> list[RemoteSpec]:
+        """The remotes of these names, in the order of `gitml.yaml`; all when none is named. InputError for an unknown one."""
+        known = {spec.name: spec for spec in self.specs}
+        for name in names:
+            if name not in known:
+                told = nearest(name, known) if known else ": gitml.yaml names none"
+                raise InputError(f"no remote store {name[:80]!r}{told}", hint="`gitml remotes` lists them")
+        return [spec for spec in self.specs if not names or spec.name in names]
+
+    def known(self, spec: RemoteSpec) -> Known:
+        """What is remembered of a remote."""
+        return Known(self.ws.index, spec.identity)
+
+    @property
+    def offline(self) -> bool:
+        """Whether this is for a command that only looks, so that no store is asked."""
+        return self.ws.consent.offline
+
+    def need_consent(self, specs: Iterable[RemoteSpec] | None = None) -> None:
+        """TrustError unless the user lets this repository use these stores (all of them by default); see `consent`."""
+        self.ws.consent.need_places([self.place(spec) for spec in (self.specs if specs is None else specs)])
+
+    def place(self, spec: RemoteSpec) -> Place | None:
+        """What a person is asked about before a store is used; None for one that the user's own Git settings name."""
+        return self._places[spec.name] if spec.name in self._places else place_of_store(spec)
+
+    def open(self, spec: RemoteSpec) -> RemoteStore:
+        """The remote store itself; InputError when a package for it is missing, RemoteError when it can't be found.
+
+        TrustError for one that this user did not allow.
+        """
+        if spec.name not in self._open:
+            self.need_consent([spec])
+            self._open[spec.name] = self._opened(spec)
+        return self._open[spec.name]
+
+    def source(self, spec: RemoteSpec) -> Source:
+        """A remote to download from."""
+        return Source(self.open(spec), self.known(spec))
+
+    def usable(self, specs: Iterable[RemoteSpec] | None = None) -> Iterator[tuple[RemoteSpec, Source]]:
+        """Every remote that can be opened; the others are noted as troubles. TrustError for one that is not allowed."""
+        specs = self.specs if specs is None else tuple(specs)
+        self.need_consent(specs)
+        for spec in specs:
+            if any(trouble.remote == spec.name for trouble in self.troubles):
+                continue
+            try:
+                yield spec, self.source(spec)
+            except GitmlError as error:
+                self.troubles.append(Trouble(spec.name, error))
+
+    def says(self, output: OutputRef) -> bool:
+        """Whether a remote is known to have an output."""
+        return any(self.known(spec).says(output.digest) is True for spec in self.specs)
+
+    def opened_says(self, output: OutputRef) -> bool:
+        """Whether a remote that machines of a cluster may ask is known to have an output."""
+        return any(self.known(spec).says(output.digest) is True for spec in self.open_to_machines)
+
+    def ask(self, outputs: Sequence[OutputRef]) -> set[Digest]:
+        """Which of these a remote has, asked of one after the other in few requests, and remembered."""
+        left = {output.digest: output for output in outputs}
+        found: set[Digest] = set()
+        for spec, source in self.usable():
+            known = source.known
+            asked = {digest: output for digest, output in left.items() if known.says(digest) is not False}
+            if not asked:
+                continue
+            try:
+                blobs = [Stored(digest, output.size) for digest, output in asked.items() if not output.is_tree]
+                there = source.remote.present(blobs) if blobs else set()
+                trees = [digest for digest, output in asked.items() if output.is_tree]
+                there |= source.remote.with_manifest(trees) if trees else set()
+            except GitmlError as error:
+                self.troubles.append(Trouble(spec.name, error))
+                continue
+            known.note(there)
+            found |= there
+            left = {digest: output for digest, output in left.items() if digest not in there}
+        return found
+
+    def close(self) -> None:
+        """Ends connections."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _resolved(self, spec: RemoteSpec) -> RemoteSpec:
+        """With what only this machine tells: the place of Git LFS, and what the user's own settings say of a store."""
+        if spec.scheme != LFS:
+            own = {word: value for word, value in self.ws.consent.settings_of(spec.url).items() if word in _OPTIONS}
+            tracked = {word: value for word, value in spec.options.items() if word not in own}
+            self._places[spec.name] = place_of_store(spec._replace(options=tracked))
+            return spec._replace(options={**spec.options, **own}) if own else spec
+        from gitml.transfer.lfs_store import resolved
+
+        try:
+            return resolved(self.ws, spec)
+        except InputError:
+            return spec  # there is no Git remote yet: opening it says so
+
+    def _opened(self, spec: RemoteSpec) -> RemoteStore:
+        if spec.scheme == LFS:
+            from gitml.transfer.lfs_store import open_lfs
+
+            return open_lfs(self.ws, spec)
+        from gitml.git.url_policy import refuse_inner_place
+        from gitml.store.remote.open import open_remote
+
+        if spec.scheme == "file":
+            refuse_inner_place(self.ws.location, f"file://{spec.path}", "a remote store")
+        return open_remote(spec)
+
+
+@contextmanager
+def using_store(ws: Workspace) -> Iterator[None]:
+    """Keeps gc away from what is being moved; BusyError when one goes on for ten minutes."""
+    if ws.locks.holder(Locks.GC) == os.getpid():  # a run of this process keeps it away already
+        yield
+        return
+    if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
+    try:
+        yield
+    finally:
+        ws.locks.unlock(Locks.GC)
+
+
+def _config(ws: Workspace) -> bytes | None:
+    if ws.location.worktree is None:
+        found = ws.objects.find(f"HEAD:{PATH}")
+        return None if found is None else found[1]
+    return read_worktree_file(ws.location, PATH)

@@ -1,0 +1,144 @@
+"""Uploading what recorded runs made to remote stores: only what they lack, and nothing that travels with the records anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.events import Event
+from gitml.core.model.stop_signal import StopSignal
+from gitml.errors import InputError
+from gitml.store.remote.transfer.progress import Root, Sent
+from gitml.transfer.remotes import Remotes, using_store
+from gitml.transfer.run_selector import Choice
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.store.remote.transfer.upload import Sender
+
+# Kind of fact: remote -> the record up to which all was looked at. What 0.1.0 remembered as "uploaded" counts no more: it had
+# left out directories whose listing alone is in a record.
+_UPLOADED = "uploaded-2"
+
+
+class Forecast(NamedTuple):
+    """What an upload to one remote would move: objects (a pack of small files is one) and bytes, and the roots that need them.
+
+    `missing` counts what is neither here nor there.
+    """
+
+    remote: str
+    objects: int
+    bytes: int
+    roots: tuple[Root, ...]
+    missing: int
+
+
+def upload(
+    ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: StopSignal, *, trusting: bool = False
+) -> list[Sent]:
+    """Uploads to every remote store that is to have it, one after the other; what became of it for each.
+
+    Each store is asked whether it still is the one that is known, unless `trusting`: one that was emptied is filled again.
+    InputError when a run or a remote is unknown, RemoteError or TrustError of the first remote that fails,
+    TransferStoppedError when stopped. What was moved stays, and isn't moved again.
+    """
+    remotes = Remotes(ws)
+    sent = []
+    tip = ws.records.tip()  # before anything is chosen: what others record meanwhile counts as not looked at
+    try:
+        for spec, roots, is_confirmed in _wanted(ws, remotes, choice, trusting=trusting):
+            about = _uploaded(remotes, spec)
+            if roots:
+                with using_store(ws):
+                    one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
+            else:
+                one = Sent(spec.name, (), 0, (), (), 0, 0)
+            sent.append(one._replace(confirmed=is_confirmed))
+            # A store that proved to be another one meanwhile has what was sent now, and not what was given to that before it.
+            is_same = about == _uploaded(remotes, spec)
+            if choice.is_everything and is_same and not one.refused and tip is not None:
+                ws.index.remember(*about, tip)
+    finally:
+        remotes.close()
+    return sent
+
+
+def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
+    """What `upload` would do; nothing is moved."""
+    remotes = Remotes(ws)
+    told = []
+    try:
+        for spec, roots, _ in _wanted(ws, remotes, choice, named=False):
+            if not roots:
+                told.append(Forecast(spec.name, 0, 0, (), 0))
+                continue
+            work = _sender(ws, remotes, spec).plan(roots)
+            needing = (*work.blobs, *(tree.root for tree in work.trees))
+            told.append(Forecast(spec.name, work.transfers, work.bytes, needing, len(work.missing)))
+    finally:
+        remotes.close()
+    return told
+
+
+def _wanted(
+    ws: Workspace, remotes: Remotes, choice: Choice, *, trusting: bool = False, named: bool = True
+) -> Iterator[tuple[RemoteSpec, list[Root], bool]]:
+    """What each remote is to have beyond what it was given before, and whether it was asked if it still is the one that is known.
+
+    With `named` a store without a name is given one.
+    """
+    specs = remotes.named(choice.remotes)
+    if choice.remotes:
+        for spec in specs:
+            if not spec.push:
+                raise InputError(f"gitml.yaml says push: false of remote {spec.name!r}", hint="say push: true there")
+    for spec in specs:
+        if not spec.push:
+            continue
+        roots, is_given = _lacked(ws, remotes, choice, spec)
+        is_confirmed = not trusting and (bool(roots) or is_given)
+        if is_confirmed:
+            from gitml.transfer.remote_freshness import confirmed
+
+            if not confirmed(ws, remotes, spec, named=named):
+                roots, _ = _lacked(ws, remotes, choice, spec)
+        yield spec, roots, is_confirmed
+
+
+def _lacked(ws: Workspace, remotes: Remotes, choice: Choice, spec: RemoteSpec) -> tuple[list[Root], bool]:
+    """What a remote is to have as far as is remembered, and whether it was given anything before."""
+    before = ws.index.fact(*_uploaded(remotes, spec)) if choice.is_everything else None
+    if before is not None and before == ws.records.tip():
+        return [], True
+    return _travelling(ws, choice, before), before is not None
+
+
+def _uploaded(remotes: Remotes, spec: RemoteSpec) -> tuple[str, str]:
+    """The name of the fact up to which record a remote was given all."""
+    return _UPLOADED, f"{spec.identity} {remotes.known(spec).mark}"
+
+
+def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]:
+    """What is chosen of what was recorded after `before`, without what is in records anyway.
+
+    Of what is partly in records and partly in the Store, all is in the Store then, where it is uploaded from.
+    """
+    from gitml.transfer.availability import Availability
+    from gitml.transfer.run_selector import chosen_roots
+
+    here = Availability(ws)
+    roots = [root for root in chosen_roots(ws, choice, before) if not here.in_records(root.digest, tree=root.tree)]
+    for root in roots:
+        if root.tree and not ws.store.has(root.digest, root.size, tree=True):
+            here.fetch_digest(root.digest, tree=True)
+    return roots
+
+
+def _sender(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> Sender:
+    from gitml.store.remote.transfer.upload import (
+        Sender,  # with what transfers need, which a push of nothing does without
+    )
+
+    return Sender(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes)

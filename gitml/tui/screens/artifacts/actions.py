@@ -1,0 +1,154 @@
+"""What can be done with artifacts: written out, brought here, freed, traced to what they came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from gitml.core.text.format import count, safe, size
+from gitml.errors import InputError
+from gitml.history.files.checkout import Written, checkout
+from gitml.history.files.selector import select
+from gitml.maintenance.evict import Freed, Freeing, consider, free
+from gitml.store.index.artifact_list import GONE, HERE, REMOTE, Artifact
+from gitml.tui.page import Page
+from gitml.tui.screens.artifacts.queries import Seen, bring_here
+from gitml.tui.screens.artifacts.text import freeing_lines
+from gitml.tui.text import plain
+from gitml.workspace import Workspace
+
+
+class ArtifactActingPage(Page):
+    """A page with an artifact under its cursor, and some that are marked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "write", "Write out"),
+        Binding("f", "fetch", "Fetch", show=False),
+        Binding("x", "free", "Free"),
+        Binding("L", "lineage", "Lineage"),
+        Binding("o", "open_run", "Run"),
+        Binding("y", "copy", "Copy digest", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked: dict[str, Artifact] = {}
+
+    @property
+    def current(self) -> Artifact | None:
+        """The artifact under the cursor."""
+        return None
+
+    @property
+    def chosen(self) -> list[Artifact]:
+        """Those that are marked, else the one under the cursor."""
+        return list(self.marked.values()) or [artifact for artifact in [self.current] if artifact is not None]
+
+    def seen_of(self, artifact: Artifact | None) -> Seen | None:
+        """What was found in an artifact, when it was looked into."""
+        return None
+
+    def action_write(self) -> None:
+        """Writes the artifact into a folder as a copy of one's own."""
+        artifact = self.current
+        if artifact is None:
+            return
+        seen = self.seen_of(artifact)
+        name = seen.details.file_name if seen is not None else artifact.port
+        self.prompt(
+            f"Write {plain(artifact.name)} where?",
+            "A folder that exists gets it under its own name; a new path becomes the copy itself.",
+            os.path.join(self.ui.feed.start, name or artifact.port),
+            lambda text: self._write(artifact, text.strip()),
+        )
+
+    def _write(self, artifact: Artifact, place: str) -> None:
+        if not place:
+            return
+        full = os.path.join(self.ui.feed.start, os.path.expanduser(place))
+
+        def question(ws: Workspace) -> list[Written]:
+            if artifact.where in (REMOTE, GONE) and bring_here(ws, [artifact])[1]:
+                raise _gone(artifact)
+            return checkout(ws, select(ws, f"{artifact.run}:{artifact.step}.{artifact.port}"), full)
+
+        def then(done: list[Written]) -> None:
+            for written in done:
+                self.ui.say(f"{written.state}: {written.path}, {size(written.size)}")
+                for note in written.notes:
+                    self.notify(safe(note), severity="warning", markup=False, timeout=10)
+
+        self.reach("write", question, then)
+
+    def action_fetch(self) -> None:
+        """Brings the marked artifacts, or the one under the cursor, here from a remote store."""
+        chosen = self.chosen
+        away = [artifact for artifact in chosen if artifact.where in (REMOTE, GONE)]
+        if not away:
+            if chosen:
+                self.ui.say("it is here already")
+            return
+        self.ui.say(f"bringing {size(sum(artifact.size or 0 for artifact in away))} …")
+        self.reach("fetch", lambda ws: bring_here(ws, away), self._fetched)
+
+    def _fetched(self, brought: tuple[int, int]) -> None:
+        came, lost = brought
+        absent = f"no remote store has {'it' if lost == 1 else f'{lost:,} of them'}"
+        self.ui.say(f"{size(came)} came; {absent}" if came and lost else absent if lost else f"{size(came)} came")
+        self.marked.clear()
+        self.action_refresh()
+
+    def action_free(self) -> None:
+        """Deletes the marked artifacts, or the one under the cursor, once it was said what that means."""
+        chosen = self.chosen
+        here = [artifact for artifact in chosen if artifact.where == HERE]
+        if not here:
+            if chosen:
+                self.ui.say("its bytes are not in the store" if len(chosen) == 1 else "none of them is in the store")
+            return
+        digests = [artifact.digest for artifact in here]
+        self.ui.say("looking at what keeps it …")
+        self.ask("consider", lambda ws: consider(ws, digests), partial(self._confirm_free, here), alone=True)
+
+    def _confirm_free(self, chosen: Sequence[Artifact], freeing: Freeing) -> None:
+        name = plain(chosen[0].name) if len(chosen) == 1 else count(len(chosen), "artifact")
+
+        def then() -> None:
+            self.ask("free", lambda ws: free(ws, freeing.digests, though_kept=True), self._freed, alone=True)
+
+        self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=freeing.kept)
+
+    def _freed(self, freed: Freed) -> None:
+        self.ui.say(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
+        self.marked.clear()
+        self.action_refresh()
+
+    def action_lineage(self) -> None:
+        """What it was made from."""
+        artifact = self.current
+        if artifact is not None:
+            self.ui.go("lineage", thing=artifact.digest, direction="up")
+
+    def action_open_run(self) -> None:
+        """The run that made it last."""
+        artifact = self.current
+        if artifact is not None:
+            self.ui.go("run", run=artifact.run, step=artifact.step)
+
+    def action_copy(self) -> None:
+        """Its digest."""
+        artifact = self.current
+        if artifact is not None:
+            self.ui.copy(artifact.digest, "digest")
+
+
+def _gone(artifact: Artifact) -> InputError:
+    return InputError(
+        f"{artifact.name} is not here and no remote store has it",
+        where=f"run {artifact.run[:8]}",
+        hint=f"make it again: gitml run {artifact.pipeline} {artifact.step}",
+    )

@@ -1,0 +1,75 @@
+"""What the screen Artifacts asks of the repository: the list, what one of it is, and where those are that are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.history.artifacts import Details, details, open_artifacts
+from gitml.history.files.preview import PICTURE, Preview, preview
+from gitml.store.index.artifact_list import GONE, REMOTE, Artifact, ArtifactList
+from gitml.tui.errors import Told, told
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_LOOKED_FOR = 2000  # artifacts that are not here, of which it is looked up whether a remote store has them
+
+
+class Opened(NamedTuple):
+    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are."""
+
+    listing: ArtifactList
+    tip: str | None
+    totals: Mapping[str, tuple[int, int]]
+    now: float
+
+
+class Seen(NamedTuple):
+    """An artifact looked into. `note` says why there is no picture where there should be one; `error` why no preview."""
+
+    details: Details
+    preview: Preview | None
+    image: Image | None
+    note: str
+    error: Told | None
+
+
+def open_list(ws: Workspace) -> Opened:
+    """Every artifact there is; of those used last that are not here, whether a remote store is known to have them."""
+    from gitml.transfer.remote_lookup import known_in_remotes
+
+    listing = open_artifacts(ws)
+    if GONE in listing.totals():
+        listing.found_in_remotes(known_in_remotes(ws, listing.gone(MOST_LOOKED_FOR)))
+    return Opened(listing, ws.records.tip(), listing.totals(), ws.now())
+
+
+def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
+    """Brings artifacts from remote stores: the bytes that came, and how many artifacts no store has.
+
+    RemoteError when a store that may have one can't be asked.
+    """
+    from gitml.core.model.stop_signal import StopSignal
+    from gitml.transfer.remote_lookup import bring_artifacts, held_anywhere
+
+    held = held_anywhere(ws, artifacts)
+    brought = bring_artifacts(ws, held, lambda _: None, StopSignal())
+    return brought.bytes, len(artifacts) - len(held) + len(brought.lost)
+
+
+def look_into(ws: Workspace, artifact: Artifact) -> Seen:
+    """What is known of an artifact, and what is in it when it is here."""
+    known = details(ws, artifact)
+    if artifact.where in (GONE, REMOTE):
+        return Seen(known, None, None, "", None)
+    try:
+        found = preview(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
+    except Exception as error:  # whatever it is, it is told where the preview was to be
+        return Seen(known, None, None, "", told(error))
+    if found.kind != PICTURE:
+        return Seen(known, found, None, "", None)
+    from gitml.tui.widgets.plots.pictures import decoded
+
+    return Seen(known, found, *decoded(found), None)

@@ -1,0 +1,1 @@
+"""The screen Compare: runs side by side."""

@@ -1,0 +1,277 @@
+"""Lineage: from any thing upstream to what it was made from, downstream to all that was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static, Tree
+from textual.widgets.tree import TreeNode
+
+from gitml.history.lineage.lineage import made_from, made_of
+from gitml.history.lineage.node_details import Facts, facts_of
+from gitml.history.lineage.nodes import Thing, find_things, newest_things
+from gitml.tui.errors import Told
+from gitml.tui.page import Page
+from gitml.tui.screens.lineage.text import thing_text
+from gitml.tui.screens.lineage.tree import SIGNS, Branch, LineageTree, label_of
+from gitml.tui.text import plain
+from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.notice import Notice
+
+UP, DOWN = "up", "down"
+
+
+class LineagePage(Page):
+    """A tree that grows where it is opened, and what the thing under the cursor is."""
+
+    place = "lineage"
+    CSS_PATH = "lineage.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "turn('up')", "Made from"),
+        Binding("d", "turn('down')", "Made of it"),
+        Binding("slash", "find", "Find", key_display="/"),
+        Binding("backspace", "back", "Back", key_display="⌫"),
+        Binding("o", "open", "Open"),
+        Binding("f", "forward", "Forward", show=False),
+        Binding("y", "copy", "Copy id", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direction = UP
+        self.thing: Thing | None = None
+        self._before: list[tuple[Thing, str]] = []
+        self._after: list[tuple[Thing, str]] = []
+        self._text: str | None = None
+        self._seeking = False  # a thing was named, and is looked for
+        self._told: tuple[Thing, Facts] | None = None  # what is told beside the tree
+
+    def body(self) -> ComposeResult:
+        """The tree, and beside it what the thing is."""
+        yield Notice()
+        with Horizontal(id="lineage"):
+            with Vertical(id="lineage-tree-panel", classes="panel"):
+                yield LineageTree(id="lineage-tree")
+            yield Static(id="lineage-thing", classes="panel")
+
+    def on_mount(self) -> None:
+        """Where one was last time."""
+        kept = self.ui.recalled(self.place)
+        self.direction = kept.get("direction", UP) if kept.get("direction") in (UP, DOWN) else UP
+        self._text = kept.get("thing")
+
+    def remembered(self) -> Mapping[str, Any]:
+        """The thing that the tree is of."""
+        if self.thing is None:
+            return {}
+        return {"thing": _reference(self.thing), "direction": self.direction}
+
+    def arrive(self, **what: Any) -> None:
+        """A thing, as `history.lineage.nodes.find_things` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
+        if what.get("direction") in (UP, DOWN):
+            self.direction = what["direction"]
+        if self._text is None and not self._before:
+            self.thing = None  # what the page began with by itself is nothing to go back to
+        self._find(str(what["thing"]), what.get("rev", "HEAD"))
+
+    def refresh_data(self) -> None:
+        """The tree, when there is none yet and none is looked for."""
+        if self.thing is not None or self._seeking:
+            return
+        text = self._text
+        self.ask("begin", lambda ws: find_things(ws, text) if text else newest_things(ws), self._begin)
+
+    def wrong(self, key: str, error: Told) -> None:
+        """In place of the tree when there is none."""
+        if key == "begin" and self._text is not None:
+            self._text = None  # what it was last time is gone
+            self.refresh_data()
+        elif key == "begin":
+            self._empty(error)
+        else:
+            super().wrong(key, error)
+        if key == "find":
+            self._seeking = False
+            self.refresh_data()
+
+    def _empty(self, error: Told | None = None) -> None:
+        self.query_one("#lineage").display = False
+        notice = self.query_one(Notice)
+        if error is not None:
+            notice.tell(error)
+            return
+        notice.say(
+            "Nothing was made here yet",
+            "Lineage is worked out from what runs recorded: what each step took in, and what it gave.",
+            next=[("gitml run", "run a pipeline"), ("/", "look for a file, a commit or a module")],
+        )
+
+    # -- where the tree begins
+
+    def _begin(self, found: list[Thing]) -> None:
+        if found:
+            self._several(found)
+        else:
+            self._empty()
+
+    def _find(self, text: str, rev: str = "HEAD") -> None:
+        self._seeking = True
+        self.unask("begin")
+        self.ask("find", lambda ws: find_things(ws, text, rev), self._several)
+
+    def _several(self, found: list[Thing]) -> None:
+        """One is shown; of several one is chosen, but when the page is only opened."""
+        self._seeking = False
+        if len(found) == 1 or self.thing is None:
+            self._show(found[-1] if self.thing is None else found[0])
+            return
+        things = {thing.id: thing for thing in found}
+        choices = [Choice(id, label_of(thing, self.ui.inks).plain) for id, thing in things.items()]
+        self.choose("Which one?", choices, lambda id: self._show(things[id]))
+
+    def _show(self, thing: Thing, *, remember: bool = True) -> None:
+        if remember and self.thing is not None:
+            self._before.append((self.thing, self.direction))
+            self._after.clear()
+        self.thing = thing
+        self.query_one(Notice).hush()
+        self.query_one("#lineage").display = True
+        tree = self.query_one(LineageTree)
+        self._titles()
+        tree.start(thing, self.ui.inks)
+        tree.focus()
+        self._about(thing)
+
+    def _titles(self) -> None:
+        panel = self.query_one("#lineage-tree-panel")
+        assert self.thing is not None
+        name = plain(self.thing.name)
+        panel.border_title = f"What {name} was made from" if self.direction == UP else f"What was made of {name}"
+        panel.border_subtitle = f"{len(self._before)} back" if self._before else ""
+
+    @on(LineageTree.Wanted)
+    def _wanted(self, event: LineageTree.Wanted) -> None:
+        event.stop()
+        node, branch = event.node, event.node.data
+        assert branch is not None
+        ask = made_from if self.direction == UP else made_of
+        self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), lambda found: self._grow(node, found))
+
+    def _grow(self, node: TreeNode[Branch], found: list[Thing]) -> None:
+        tree = self.query_one(LineageTree)
+        tree.put(node, found, self.ui.inks)
+        # What has no choice needs no key: the step behind an artifact, the outputs of a step.
+        if len(node.children) == 1 and node.children[0].allow_expand and found[0].kind in ("step", "artifact"):
+            node.children[0].expand()
+
+    # -- what the thing under the cursor is
+
+    @on(LineageTree.Chosen)
+    def _chosen(self) -> None:
+        self.action_go_there()
+
+    @on(Tree.NodeHighlighted)
+    def _highlighted(self, event: Tree.NodeHighlighted[Branch]) -> None:
+        branch = event.node.data
+        if branch is not None and branch.thing.kind != "more":
+            self._about(branch.thing)
+
+    def _about(self, thing: Thing) -> None:
+        self.ask("facts", lambda ws: facts_of(ws, thing), lambda facts: self._tell(thing, facts))
+
+    def redraw(self) -> None:
+        """The tree, and what is told beside it."""
+        self.query_one(LineageTree).repaint(self.ui.inks)
+        if self._told is not None:
+            self._tell(*self._told)
+
+    def _tell(self, thing: Thing, facts: Facts) -> None:
+        self._told = thing, facts
+        panel = self.query_one("#lineage-thing", Static)
+        panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
+        panel.update(thing_text(thing, facts, self.ui.inks))
+
+    # -- what can be done
+
+    def action_go_there(self) -> None:
+        """The tree of the thing under the cursor."""
+        thing = self.query_one(LineageTree).current
+        if thing is not None and self.thing is not None and thing.id != self.thing.id and thing.kind != "param":
+            self._show(thing)
+
+    def action_turn(self, direction: str) -> None:
+        """Up or down from the thing under the cursor."""
+        thing = self.query_one(LineageTree).current or self.thing
+        if thing is None or thing.kind == "param":
+            return
+        if thing.kind == "commit" and direction == UP:
+            self.ui.say("nothing comes before a commit here: d shows what was made of it")
+            return
+        before = self.direction
+        if self.thing is not None:
+            self._before.append((self.thing, before))
+            self._after.clear()
+        self.direction = direction
+        self._show(thing, remember=False)
+
+    def action_back(self) -> None:
+        """The tree before this one."""
+        if self._before and self.thing is not None:
+            self._after.append((self.thing, self.direction))
+            thing, self.direction = self._before.pop()
+            self._show(thing, remember=False)
+
+    def action_forward(self) -> None:
+        """The tree that one came back from."""
+        if self._after and self.thing is not None:
+            self._before.append((self.thing, self.direction))
+            thing, self.direction = self._after.pop()
+            self._show(thing, remember=False)
+
+    def action_leave(self) -> None:
+        """Back through the trees first."""
+        if self._before:
+            self.action_back()
+        else:
+            super().action_leave()
+
+    def action_find(self) -> None:
+        """Another thing, by name."""
+        explained = "RUN:STEP.PORT, a digest, a path of the commit, a commit, or MODULE@VERSION"
+        self.prompt(
+            "The lineage of what?", explained, "", lambda text: self._find(text.strip()) if text.strip() else None
+        )
+
+    def action_open(self) -> None:
+        """The screen that shows the thing itself."""
+        thing = self.query_one(LineageTree).current
+        if thing is None:
+            return
+        if thing.kind == "artifact":
+            self.ui.go("artifacts", digest=thing.content)
+        elif thing.kind == "module":
+            self.ui.go("modules", module=thing.name)
+        elif thing.kind == "step" and thing.run:
+            self.ui.go("run", run=thing.run, step=thing.name)
+        elif thing.kind == "commit":
+            self.ui.go("time", rev=thing.content)
+        else:
+            self.ui.say(f"a {thing.kind} has no screen of its own")
+
+    def action_copy(self) -> None:
+        """The id of the thing under the cursor."""
+        thing = self.query_one(LineageTree).current
+        if thing is not None:
+            self.ui.copy(thing.content, thing.kind)
+
+
+def _reference(thing: Thing) -> str:
+    """What finds the thing again."""
+    if thing.kind == "step" and thing.run:
+        return f"{thing.run}:{thing.name}"
+    return thing.name if thing.kind in ("file", "module") else thing.content

@@ -1,0 +1,161 @@
+"""Lineage as a tree whose branches are asked for when they are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+from rich.style import Style
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Tree
+from textual.widgets.tree import TreeNode
+
+from gitml.history.lineage.nodes import Thing
+from gitml.tui.text import plain
+
+SIGNS = {"artifact": "◆", "step": "»", "file": "▪", "param": "=", "module": "◇", "commit": "●", "more": "…"}
+INKS = {
+    "artifact": "link", "step": "bold", "file": "good", "param": "held", "module": "reused", "commit": "accent", "more": "dim",
+}  # fmt: skip
+MOST = 500  # branches of one thing
+
+
+class Branch(NamedTuple):
+    """A thing in the tree. `again` says that it stands above already, where its branches are."""
+
+    thing: Thing
+    again: bool = False
+
+
+class LineageTree(Tree[Branch]):
+    """A thing and what it was made from, or what was made of it. Asks with Wanted for the branches of an opened node."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Go there", key_display="⏎"),
+        Binding("right,l", "open", "Open", show=False),
+        Binding("left,h", "shut", "Close", show=False),
+        Binding("up,k", "cursor_up", "Up", show=False),
+        Binding("down,j", "cursor_down", "Down", show=False),
+    ]
+
+    class Chosen(Message):
+        """The thing under the cursor is to be the root."""
+
+    class Wanted(Message):
+        """The branches of `node` are to be shown."""
+
+        def __init__(self, node: TreeNode[Branch]) -> None:
+            self.node = node
+            super().__init__()
+
+    def __init__(self, id: str) -> None:
+        super().__init__("", id=id)
+        self.show_root = True
+        self.auto_expand = False  # a click on a name only moves the cursor; the sign before it opens
+        self.guide_depth = 3
+        self._told: dict[str, int] = {}  # by the thing's id: the node that has its branches
+
+    def start(self, thing: Thing, inks: Mapping[str, Style]) -> None:
+        """Shows the tree of this thing, its first branches opened."""
+        self._told = {}
+        self.clear()
+        self.root.data = Branch(thing)
+        self.root.set_label(label_of(thing, inks))
+        self.root.allow_expand = True
+        self.move_cursor(self.root)
+        self.root.expand()
+
+    def put(self, node: TreeNode[Branch], found: list[Thing], inks: Mapping[str, Style]) -> None:
+        """Answers Wanted; an answer for a tree that was there before is left out."""
+        assert node.data is not None
+        if node.children or not self._has(node):
+            return
+        self._told[node.data.thing.id] = node.id
+        for thing in found[:MOST]:
+            again = thing.id in self._told or thing.kind == "param"
+            node.add(label_of(thing, inks, again=thing.id in self._told), Branch(thing, again), allow_expand=not again)
+        if len(found) > MOST:
+            more = Thing("", "more", f"and {len(found) - MOST:,} more")
+            node.add_leaf(label_of(more, inks), Branch(more, again=True))
+        if not found:
+            node.allow_expand = False
+            if node is self.root:
+                node.add_leaf(Text("nothing is recorded in this direction", style=inks["dim"]))
+
+    def repaint(self, inks: Mapping[str, Style]) -> None:
+        """Writes every line anew in these inks."""
+        nodes = [self.root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children
+            if node.data is not None:
+                above = node.data.again and node.data.thing.kind not in ("param", "more")
+                node.set_label(label_of(node.data.thing, inks, again=above))
+
+    def on_tree_node_expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
+        """Asks for what is below, once."""
+        event.stop()
+        node = event.node
+        if node.data is not None and not node.children and not node.data.again and self._has(node):
+            self.post_message(self.Wanted(node))
+
+    def _has(self, node: TreeNode[Branch]) -> bool:
+        """Whether the node is in this tree, and not in one that was there before: what was said of that may come late."""
+        top = node
+        while top.parent is not None:
+            top = top.parent
+        return top is self.root
+
+    def action_choose(self) -> None:
+        """Makes the thing under the cursor the root."""
+        self.post_message(self.Chosen())
+
+    def action_open(self) -> None:
+        """Opens the node under the cursor; of an open one, goes to its first branch."""
+        node = self.cursor_node
+        if node is None:
+            return
+        if node.is_expanded and node.children:
+            self.action_cursor_down()
+        elif node.allow_expand:
+            node.expand()
+
+    def action_shut(self) -> None:
+        """Closes the node under the cursor; of a closed one, goes to where it hangs."""
+        node = self.cursor_node
+        if node is None:
+            return
+        if node.is_expanded and node.allow_expand and node.children:
+            node.collapse()
+        elif node.parent is not None:
+            self.move_cursor(node.parent)
+
+    @property
+    def current(self) -> Thing | None:
+        """The thing the cursor is on."""
+        node = self.cursor_node
+        return (
+            node.data.thing if node is not None and node.data is not None and node.data.thing.kind != "more" else None
+        )
+
+
+def label_of(thing: Thing, inks: Mapping[str, Style], *, again: bool = False) -> Text:
+    """A line of the tree."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{SIGNS.get(thing.kind, '?')} ", style=inks[INKS.get(thing.kind, "dim")])
+    if thing.kind == "commit":
+        text.append(f"{thing.content[:8]} ", style=inks["accent"])
+    text.append(plain(thing.name), style=inks["dim" if again else "bold" if thing.kind == "step" else "plain"])
+    if thing.kind == "param":
+        text.append(f" = {plain(thing.content)}", style=inks["held"])
+    elif thing.kind == "artifact":
+        text.append(f"  {thing.content[7:15]}", style=inks["dim"])
+    elif thing.kind == "file":
+        text.append(f"  {thing.content[:8]}", style=inks["dim"])
+    elif thing.kind == "step" and thing.run:
+        text.append(f"  run {thing.run[:8]} of {plain(thing.pipeline or '?')}", style=inks["dim"])
+    if again:
+        text.append("  above", style=inks["dim"])
+    return text

@@ -1,0 +1,190 @@
+"""Changing modules: what a change needs is asked for, what it would do is shown, and it is made after a yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from gitml.analysis.module_usage import Overview
+from gitml.engine.planning.module_resolution import with_modules
+from gitml.errors import InputError
+from gitml.modules.impact import (
+    Change,
+    Prospect,
+    Publishing,
+    Use,
+    foresee,
+    foresee_publishing,
+    make,
+    publish,
+)
+from gitml.modules.overview import folders_with_modules
+from gitml.modules.registry_types import ModuleVersion
+from gitml.tui.page import Page
+from gitml.tui.screens.modules.list import Item
+from gitml.tui.screens.modules.text import consequence_lines
+from gitml.tui.text import plain
+from gitml.tui.widgets.dialogs.choices import Choice
+
+_VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
+_NO_DEFAULT = "\0"
+LANE = "registry"  # another process may hold it for a while
+
+
+class ChangingPage(Page):
+    """A page with a module, or a version of one, that can be changed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "publish", "Publish"),
+        Binding("d", "change('deprecate')", "Deprecate"),
+        Binding("x", "change('disable')", "Disable"),
+        Binding("a", "change('enable')", "Enable"),
+        Binding("t", "change('set-default')", "Default"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: Overview | None = None
+
+    @property
+    def item(self) -> Item | None:
+        """What the keys act on now."""
+        return None
+
+    def keep(self, key: str) -> None:
+        """Has an Item be the one that is acted on, once it is there."""
+
+    # -- states and the default
+
+    def action_change(self, kind: str) -> None:
+        """Asks for what the change needs, shows what it would do, and makes it after a yes."""
+        item = self.item
+        if item is None:
+            return
+        if kind == "set-default":
+            version = item.version or self._highest(item)
+            if version is None:
+                self.ui.say("it has no version that could be the default")
+                return
+            self._foresee(Change(kind, item.registry, item.module.name, version.version))
+            return
+        change = Change(kind, item.registry, item.module.name, item.version.version if item.version else None)
+        if kind == "enable":
+            self._foresee(change)
+            return
+        title = f"{_VERBS[kind]} {plain(item.title)}: why?"
+        self.prompt(title, "Whoever uses it is told.", "", lambda reason: self._with_reason(item, change, reason))
+
+    def _highest(self, item: Item) -> ModuleVersion | None:
+        return next((version for version in item.module.versions if version.state == "active"), None)
+
+    def _with_reason(self, item: Item, change: Change, reason: str) -> None:
+        change = change._replace(reason=reason.strip())
+        if not change.reason:
+            self.ui.fail(InputError("no reason was given", hint="whoever uses it must be told why"))
+            return
+        if change.version is None or change.version != item.module.default:
+            self._foresee(change)
+            return
+        others = [v.version for v in item.module.versions if v.state == "active" and v.version != change.version]
+        choices = [*(Choice(version, version) for version in others), Choice(_NO_DEFAULT, "no default")]
+
+        def then(default: str) -> None:
+            none = default == _NO_DEFAULT
+            self._foresee(change._replace(default=None if none else default, clear_default=none))
+
+        self.choose(f"{change.version} is the default. Which shall it be instead?", choices, then)
+
+    def _foresee(self, change: Change) -> None:
+        uses = self._uses()
+        self.ask(
+            "foresee",
+            lambda ws: with_modules(ws, lambda modules: foresee(modules, change, uses)),
+            lambda prospect: self._confirm(change, prospect),
+            lane=LANE,
+        )
+
+    def _confirm(self, change: Change, prospect: Prospect) -> None:
+        name = plain(change.module) + (f"@{plain(change.version)}" if change.version else "")
+        if prospect.idle:
+            self.ui.say(f"{name} is that already")
+            return
+        lines = consequence_lines(prospect, self._unread())
+        if change.reason:
+            lines = [f"Reason: {plain(change.reason)}", "", *lines]
+        verb = _VERBS[change.kind]
+        bad = any(item.effect == "refused" for item in prospect.consequences)
+        title = f"{verb}: {name}?" if change.kind == "set-default" else f"{verb} {name}?"
+        self.confirm(title, lines, partial(self._make, change, name), yes=verb.split(" ", 1)[0], danger=bad)
+
+    def _make(self, change: Change, name: str) -> None:
+        def then(done: bool) -> None:
+            self.ui.say(f"{name}: {change.kind} is recorded" if done else f"{name} was that already")
+            self.refresh_data()
+
+        self.ui.say("recording …")
+        self.ask("make", lambda ws: with_modules(ws, lambda modules: make(modules, change)), then, alone=True)
+
+    # -- publishing
+
+    def action_publish(self) -> None:
+        """Publishes a folder with a module, as it is committed."""
+
+        def then(folders: list[str]) -> None:
+            if not folders:
+                self.ui.fail(
+                    InputError("no committed folder holds a module.yaml", hint="gitml module init DIR, commit")
+                )
+                return
+            choices = [Choice(folder, plain(folder)) for folder in folders]
+            self.choose("Publish which folder, as it is committed?", choices, self._foresee_publishing)
+
+        self.ask("folders", lambda ws: with_modules(ws, folders_with_modules), then, lane=LANE)
+
+    def _foresee_publishing(self, folder: str) -> None:
+        uses = self._uses()
+        item = self.item
+        registry = item.registry if item is not None else ""
+        self.ask(
+            "foresee",
+            lambda ws: with_modules(ws, lambda m: foresee_publishing(m, registry, folder, uses)),
+            lambda found: self._confirm_publishing(registry, found),
+            lane=LANE,
+        )
+
+    def _confirm_publishing(self, registry: str, found: Publishing) -> None:
+        name = f"{plain(found.name)}@{plain(found.version)}"
+        if found.prospect.idle:
+            self.ui.say("; ".join(plain(note) for note in found.prospect.notes))
+            return
+        lines = [
+            f"from {plain(found.folder)} as it is committed",
+            "",
+            *consequence_lines(found.prospect, self._unread()),
+        ]
+        lines += ["", "A version never changes once it is published."]
+
+        def then() -> None:
+            self.ui.say("publishing …")
+            self.ask(
+                "publish",
+                lambda ws: with_modules(ws, lambda modules: publish(modules, registry, found.folder).notes),
+                lambda notes: self._published(registry, found, notes),
+                alone=True,
+            )
+
+        self.confirm(f"Publish {name}?", lines, then, yes="Publish")
+
+    def _published(self, registry: str, found: Publishing, notes: Sequence[str]) -> None:
+        self.keep(f"{registry}:{found.name}@{found.version}")
+        self.ui.say("; ".join([f"published {found.name}@{found.version}", *notes]))
+        self.refresh_data()
+
+    def _uses(self) -> Sequence[Use]:
+        return self.opened.uses.uses if self.opened is not None and self.opened.uses is not None else ()
+
+    def _unread(self) -> Sequence[tuple[str, str]]:
+        return self.opened.uses.unread if self.opened is not None and self.opened.uses is not None else ()

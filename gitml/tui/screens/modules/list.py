@@ -1,0 +1,105 @@
+"""The list of modules: its rows, and what there is to say of the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rich.style import Style
+from rich.text import Text
+
+from gitml.analysis.module_usage import Overview
+from gitml.core.text.format import count
+from gitml.modules.impact import Use
+from gitml.modules.overview import Surveyed
+from gitml.modules.registry_types import Module, ModuleVersion
+from gitml.tui.errors import told
+from gitml.tui.state_styles import sign_of
+from gitml.tui.text import plain
+from gitml.tui.widgets.tables.columns import Cell, Column, Row
+
+COLUMNS = (
+    Column("state", "", 1),
+    Column("name", "MODULE", 14, share=2),
+    Column("version", "VERSION", 10, share=1),
+    Column("default", "", 7),
+    Column("users", "USED BY", 12, share=2, rank=1),
+    Column("about", "ABOUT", 12, share=3, rank=2),
+)
+
+
+class Item(NamedTuple):
+    """A row: a module (`version` None) or one of its versions."""
+
+    registry: str
+    module: Module
+    version: ModuleVersion | None
+
+    @property
+    def key(self) -> str:
+        """What tells it from other rows."""
+        return f"{self.registry}:{self.module.name}@{self.version.version if self.version else ''}"
+
+    @property
+    def title(self) -> str:
+        """As pipelines name it."""
+        prefix = f"{self.registry}:" if self.registry else ""
+        return f"{prefix}{self.module.name}" + (f"@{self.version.version}" if self.version else "")
+
+
+def items_of(registry: Surveyed) -> list[Item]:
+    """Its modules, each with its versions below it."""
+    items = []
+    for module in registry.modules:
+        items.append(Item(registry.name, module, None))
+        items += [Item(registry.name, module, version) for version in module.versions]
+    return items
+
+
+def trouble_lines(opened: Overview) -> list[str]:
+    """What can't be told, a line each."""
+    lines = []
+    for registry in opened.registries:
+        name = f"registry {plain(registry.name)}" if registry.name else "the registry"
+        if registry.error is not None:
+            lines.append(f"! {name}: {told(registry.error).message}")
+        elif not registry.fetched:
+            lines.append(f"! {name} at {plain(registry.place)} is not here yet: f fetches it")
+    if opened.trouble is not None:
+        lines.append(f"! which pipelines use them can't be told: {told(opened.trouble).message}")
+    elif opened.uses is not None:
+        lines += [f"! pipeline {plain(name)} can't be read: {plain(why)}" for name, why in opened.uses.unread]
+    return lines
+
+
+def row_of(item: Item, users: Sequence[Use]) -> Row:
+    """A module, or one of its versions, with who uses it."""
+    module, version = item.module, item.version
+    state = version.state if version is not None else module.state
+    sign = sign_of(state)
+    names = ", ".join(dict.fromkeys(plain(use.pipeline) for use in users))
+    prefix = f"{plain(item.registry)}:" if item.registry else ""
+    if version is None:
+        why = module.reason if module.state != "active" else module.description.partition("\n")[0]
+        told_name = Cell(f"{prefix}{plain(module.name)}", "bold")
+        second = Cell(count(len(module.versions), "version"), "dim")
+        third = Cell("" if module.default else "none", "dim")
+    else:
+        why = version.reason if version.state != "active" else ""
+        told_name = Cell("", "dim")
+        second = Cell(plain(version.version), "link" if state == "active" else "dim")
+        third = Cell("default" if version.version == module.default else "", "good")
+    cells = (Cell(sign.mark, sign.ink), told_name, second, third, Cell(names), Cell(plain(why), "dim"))
+    return Row(item.key, cells)
+
+
+def legend(opened: Overview, inks: Mapping[str, Style]) -> Text:
+    """What the signs mean, and at which commit uses were looked for."""
+    text = Text(end="")
+    for state in ("active", "deprecated", "disabled"):
+        sign = sign_of(state)
+        text.append(f" {sign.mark} ", style=inks[sign.ink])
+        text.append(f"{sign.word} ", style=inks["dim"])
+    if opened.uses is not None:
+        text.append(f"  used at {opened.uses.commit[:8]} ", style=inks["dim"])
+    return text

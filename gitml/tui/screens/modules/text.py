@@ -1,0 +1,156 @@
+"""Modules, their histories and what a change would do, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.style import Style
+from rich.text import Text
+
+from gitml.core.text.format import number
+from gitml.modules.impact import Consequence, Prospect, Use
+from gitml.modules.registry_types import Event, Module, ModuleVersion
+from gitml.tui.state_styles import sign_of
+from gitml.tui.text import plain
+
+Inks = Mapping[str, Style]
+
+
+def module_text(module: Module, version: ModuleVersion | None, users: Sequence[Use], inks: Inks) -> Text:
+    """A module, with the interface of its default (else of its highest version); or one of its versions."""
+    text = Text()
+    state, reason, replacement = (
+        (version.state, version.reason, version.replacement)
+        if version is not None
+        else (module.state, module.reason, module.replacement)
+    )
+    sign = sign_of(state)
+    text.append(f"{sign.mark} {sign.word}", style=inks[sign.ink])
+    if version is not None and version.version == module.default:
+        text.append("  the default", style=inks["good"])
+    elif version is None:
+        text.append(f"  default {plain(module.default)}" if module.default else "  no default", style=inks["dim"])
+    text.append("\n")
+    if reason:
+        text.append(f"  why: {plain(reason)}\n", style=inks["held"])
+    if replacement:
+        text.append(f"  use {plain(replacement)} instead\n", style=inks["held"])
+    description = version.description if version is not None else module.description
+    if description:
+        text.append(f"\n{_lines(description)}\n", style=inks["plain"])
+    about = [plain(module.category)] if module.category else []
+    about += [f"#{plain(tag)}" for tag in module.tags]
+    if about:
+        text.append("  ".join(about) + "\n", style=inks["dim"])
+    shown = version or next((v for v in module.versions if v.version == module.default), None)
+    shown = shown or (module.versions[0] if module.versions else None)
+    if shown is not None:
+        _interface(text, shown, inks, named=version is None)
+    _users(text, users, inks)
+    if shown is not None:
+        text.append("\npublished ", style=inks["dim"])
+        text.append(f"{shown.published[:16].replace('T', ' ')}", style=inks["plain"])
+        text.append(f" by {plain(shown.by.partition(' <')[0])}", style=inks["dim"])
+        text.append(f"\nfrom {plain(shown.path or '.')} at {shown.commit[:12]}", style=inks["dim"])
+        text.append(f"\ncontent {shown.content[:24]}…", style=inks["dim"])
+    return text
+
+
+def _interface(text: Text, version: ModuleVersion, inks: Inks, *, named: bool) -> None:
+    interface = version.interface
+    if named:
+        text.append(f"\nthe interface of {plain(version.version)}\n", style=inks["dim"])
+    for title, ports in (("inputs", interface.inputs), ("outputs", interface.outputs)):
+        if ports:
+            text.append(f"\n{title}\n", style=inks["head"])
+        for port in ports:
+            text.append(f"  {plain(port.name)}", style=inks["bold"])
+            text.append(f"  {port.type}" + (", optional" if port.optional else ""), style=inks["link"])
+            text.append(f"  {plain(port.help)}\n" if port.help else "\n", style=inks["dim"])
+    if interface.params:
+        text.append("\nparameters\n", style=inks["head"])
+    for param in interface.params:
+        text.append(f"  {plain(param.name)}", style=inks["bold"])
+        text.append(f"  {param.type}", style=inks["link"])
+        if param.default is None:
+            text.append("  must be given", style=inks["held"])
+        else:
+            text.append(f" = {number(param.default)}", style=inks["held"])
+        limits = []
+        if param.min is not None or param.max is not None:
+            low = "" if param.min is None else number(param.min)
+            high = "" if param.max is None else number(param.max)
+            limits.append(f"{low} … {high}")
+        if param.choices:
+            limits.append(" | ".join(number(choice) for choice in param.choices))
+        text.append(f"  {'  '.join(limits)}" if limits else "", style=inks["dim"])
+        text.append(f"  {plain(param.help)}\n" if param.help else "\n", style=inks["dim"])
+
+
+def _users(text: Text, users: Sequence[Use], inks: Inks) -> None:
+    text.append("\nused by\n", style=inks["head"])
+    if not users:
+        text.append("  no pipeline at HEAD\n", style=inks["dim"])
+    for use in users:
+        text.append(f"  {plain(use.pipeline)}", style=inks["bold"])
+        text.append(f"  {plain(use.use)}", style=inks["link"])
+        text.append(f"  locked to {plain(use.locked)}\n" if use.locked else "  not locked\n", style=inks["dim"])
+
+
+def history_text(events: Sequence[Event], inks: Inks) -> Text:
+    """Everything that happened, the newest first."""
+    text = Text()
+    for event in reversed(events):
+        text.append(f"{event.at[:16].replace('T', ' ')}  ", style=inks["dim"])
+        text.append(f"{event.kind:<12}", style=inks["link"])
+        text.append(f"{plain(event.version or 'the module')}", style=inks["bold"])
+        if event.default:
+            text.append(f"  default: {plain(event.default)}", style=inks["good"])
+        if event.clear_default:
+            text.append("  no default", style=inks["held"])
+        text.append(f"  {plain(event.by.partition(' <')[0])}\n", style=inks["dim"])
+        if event.reason:
+            text.append(f"{' ' * 18}{plain(event.reason)}\n", style=inks["plain"])
+        if event.replacement:
+            text.append(f"{' ' * 18}use {plain(event.replacement)} instead\n", style=inks["held"])
+    text.rstrip()
+    return text
+
+
+def consequence_lines(prospect: Prospect, unread: Sequence[tuple[str, str]]) -> list[str]:
+    """What a change would do to defaults and pipelines, as plain lines for a dialog."""
+    lines = [plain(note) for note in prospect.notes]
+    before, after = prospect.default
+    if before != after:
+        lines.append(f"Default: {plain(before or 'none')} → {plain(after or 'none')}")
+    touched = [item for item in prospect.consequences if item.effect != "nothing"]
+    untouched = len(prospect.consequences) - len(touched)
+    if lines and prospect.consequences:
+        lines.append("")
+    if touched:
+        lines.append("Pipelines that it touches:")
+        lines += [f"  {_told(item)}" for item in touched]
+    if untouched:
+        stay = "use of it at HEAD stays" if untouched == 1 else "uses of it at HEAD stay"
+        lines.append(f"{untouched:,} {stay} as before.")
+    if not prospect.consequences:
+        lines.append("No pipeline at HEAD uses it.")
+    lines += [f"Pipeline {plain(name)} can't be read, so nothing can be said of it." for name, _ in unread]
+    return lines
+
+
+def _told(item: Consequence) -> str:
+    use = f"{plain(item.use.pipeline)}, {plain(item.use.use)}"
+    locked = " (locked)" if item.use.locked else ""
+    before, after = item.before, item.after
+    return {
+        "refused": f"✗ {use}{locked} will be refused",
+        "works again": f"✓ {use}{locked} will work again, with {plain(after.version)}",
+        "another version": f"→ {use} will mean {plain(after.version)} instead of {plain(before.version)}",
+        "warned": f"! {use}{locked} will go on with {plain(after.version)}, and warn",
+        "no longer warned": f"✓ {use}{locked} will go on with {plain(after.version)}, without a warning",
+    }[item.effect]
+
+
+def _lines(text: str) -> str:
+    return "\n".join(plain(line) for line in text.splitlines())

@@ -1,0 +1,1 @@
+"""The screen Run: one run and its steps."""

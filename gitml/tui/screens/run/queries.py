@@ -1,0 +1,46 @@
+"""What the screen Run asks of the repository: a run as it stands, and how its steps hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gitml.core.model.graph import GraphStep
+from gitml.core.records.record import Run
+from gitml.history.progress import Standing, standings
+from gitml.history.runs import get_run
+from gitml.history.submissions import target_of
+from gitml.workspace import Workspace
+
+
+class Seen(NamedTuple):
+    """A run as it stands; `before` is the one of the same pipeline that was recorded before it.
+
+    `target` is the cluster that a submitted run is on, empty once it is home.
+    """
+
+    run: Run
+    steps: tuple[Standing, ...]
+    live: bool
+    before: str | None
+    target: str = ""
+
+
+def look_at(ws: Workspace, id: str) -> Seen:
+    """The run as it stands now; of one on a cluster that is not home, as that says."""
+    target = target_of(ws, id)
+    if target:
+        from gitml.submission.mirror import mirror
+
+        mirror(ws, id)
+    found = get_run(ws, id)
+    live = found.live is not None and (not target or found.run.status == "running")
+    rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
+    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None, target)
+
+
+def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
+    """The steps as the run's pipeline has them at its commit."""
+    from gitml.engine.planning.load import load_run
+
+    return load_run(ws, run).graph.steps

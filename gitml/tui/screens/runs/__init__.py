@@ -1,0 +1,1 @@
+"""The screen Runs: the list of runs."""

@@ -1,0 +1,328 @@
+"""Runs: what runs and what ran, newest first; filtered as one types, sorted by any column, however many there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.timer import Timer
+from textual.widgets import Input
+
+from gitml.history.run_query import View, rows_in, view
+from gitml.store.index.browse import Sort
+from gitml.store.index.runs import RunRow
+from gitml.tui.actions import Acted, ActingPage
+from gitml.tui.errors import Told
+from gitml.tui.screens.runs.table import RISING, SORTABLE, columns, table_row
+from gitml.tui.text import plain
+from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.notice import Notice
+from gitml.tui.widgets.tables.big_table import BigTable
+
+METRICS = 4  # columns, unless others are chosen
+TYPING = 0.06  # seconds without a key after which a filter is tried
+MARKED = 6  # runs at once side by side
+
+
+class Runs(ActingPage):
+    """The list of runs."""
+
+    place = "runs"
+    CSS_PATH = "runs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("space", "mark", "Mark"),
+        Binding("c", "compare", "Compare"),
+        Binding("s", "sort", "Sort"),
+        Binding("S", "turn", "Turn the order", show=False),
+        Binding("m", "metrics", "Metrics"),
+        Binding("escape", "clear", "Clear filter", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter = ""
+        self.order = Sort()
+        self.chosen: list[str] | None = None  # metrics; None: those the newest runs have
+        self.marked: dict[str, None] = {}
+        self.view: View | None = None
+        self.shown: list[str] = []  # metrics that are columns now
+        self.rows: dict[str, RunRow] = {}  # those seen lately
+        self._typing: Timer | None = None
+        self.keep: str | None = None  # the run the cursor is to stay on
+
+    def body(self) -> ComposeResult:
+        """The filter, the table, and what to say where there is none."""
+        with Vertical(classes="panel", id="runs"):
+            yield Input(placeholder="words, status:failed, branch:main, since:2d, accuracy>0.9", id="filter")
+            yield Notice()
+            yield BigTable(id="table")
+
+    def on_mount(self) -> None:
+        """Where one was, in the usual order and without a filter: a list that leaves runs out unasked misleads."""
+        kept = self.ui.recalled(self.place)
+        self.chosen = [str(name) for name in kept["metrics"]] if isinstance(kept.get("metrics"), list) else None
+        self.keep = kept.get("run")
+        table = self.query_one(BigTable)
+        table.is_marked = self.marked.__contains__
+        field = self.query_one(Input)
+        field.cursor_blink = False  # a screen at rest writes nothing
+        field.display = False
+        table.focus()
+        self.set_interval(1.0, self._tick)
+
+    def remembered(self) -> Mapping[str, Any]:
+        """The metrics that were chosen, and the run under the cursor."""
+        return {
+            "metrics": self.chosen,
+            "run": self._current_id() if self.query_one(BigTable).cursor else None,
+        }
+
+    def arrive(self, **what: Any) -> None:
+        """Shows what a filter leaves: ``go("runs", filter="commit:1a2b3c")``."""
+        self.query_one(Input).value = str(what.get("filter", ""))
+        self.query_one(Input).display = True
+
+    # -- what is shown
+
+    def refresh_data(self) -> None:
+        """The order of all runs; the rows follow where they are seen."""
+        self.busy = False
+        text, order, keep = self.filter, self.order, self.keep or self._current_id()
+        self.ask("view", lambda ws: view(ws, text, order, keep), self._show)
+
+    def wrong(self, key: str, error: Told) -> None:
+        """In place of the table where there is none yet, else as a message beside it."""
+        if key in ("view", "rows") and (self.view is None or not len(self.view)):
+            self._say_instead(lambda notice: notice.tell(error))
+        elif key == "view":
+            self.query_one("#runs").border_subtitle = Text(plain(error.message))
+        else:
+            super().wrong(key, error)
+
+    def _show(self, found: View) -> None:
+        followed = self.view is not None and self.query_one(BigTable).cursor == 0 and self.keep is None
+        self.view = found
+        self.query_one("#runs").border_title = "Runs"
+        self._count(found)
+        if not len(found):
+            self._say_why_empty(found)
+            return
+        self.query_one(Notice).hush()
+        table = self.query_one(BigTable)
+        if not table.display:
+            table.display = True
+            if self.focused is None:  # a widget that is not seen loses the keys
+                table.focus()
+        self._lay_out_columns(table, found)
+        table.sorted_by = (self.order.key, self.order.descending)
+        table.show(len(found))
+        if found.position is not None and not followed:
+            table.move_to(found.position)
+        self.keep = None
+
+    def _count(self, found: View) -> None:
+        filtered = f"{len(found):,} of {found.of + len(found.live):,}" if self.filter else f"{len(found):,}"
+        marked = f" · {len(self.marked)} marked" if self.marked else ""
+        order = self.order.key.removeprefix("metric:")
+        sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != Sort() else ""
+        self.query_one("#runs").border_subtitle = Text(f"{filtered}{sorted_by}{marked}")
+
+    def _lay_out_columns(self, table: BigTable, found: View) -> None:
+        shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
+        if table.columns and shown == self.shown:
+            return
+        self.shown = shown
+        table.set_columns(columns(shown))
+
+    @on(BigTable.Wanted)
+    def _wanted(self, event: BigTable.Wanted) -> None:
+        if self.view is None:
+            return
+        listed, first, count = self.view, event.first, event.count
+
+        def put(rows: list[RunRow]) -> None:
+            if self.view is not listed:  # its rows are others, and are asked for where they are seen
+                return
+            self.rows.update({row.id: row for row in rows})
+            if len(self.rows) > 20_000:
+                self.rows = {row.id: row for row in rows}
+            now = time.time()
+            self.query_one(BigTable).put(first, [table_row(row, self.shown, now) for row in rows])
+
+        self.ask(f"rows{first}", lambda ws: rows_in(ws, listed.live, listed.order, first, count), put)
+
+    def _tick(self) -> None:
+        """Times of runs in progress go on."""
+        if self.view is not None and self.view.live and self.is_current:
+            self.refresh_data()
+
+    def age(self, now: float) -> None:
+        """How long ago the runs began."""
+        if self.view is not None:
+            self.query_one(BigTable).rewrite(
+                lambda row: table_row(self.rows[row.key], self.shown, now) if row.key in self.rows else row
+            )
+
+    def _say_why_empty(self, found: View) -> None:
+        if found.of or self.filter:
+            self._say_instead(
+                lambda notice: notice.say(
+                    "No run matches", f"{found.of:,} runs are recorded.", next=(("Esc", "clear the filter"),)
+                )
+            )
+            return
+        from gitml.engine.planning.load import list_pipelines
+
+        self.ask("pipelines", list_pipelines, self._say_how_to_begin)
+
+    def _say_how_to_begin(self, pipelines: Sequence[str]) -> None:
+        if pipelines:
+            names = ", ".join(plain(name) for name in pipelines[:6])
+            self._say_instead(
+                lambda notice: notice.say(
+                    "Nothing has run here yet",
+                    f"Pipelines: {names}",
+                    next=(("n", "start a run"), ("gitml run", "the same, outside")),
+                )
+            )
+            return
+        self._say_instead(
+            lambda notice: notice.say(
+                "There is no pipeline here yet",
+                "A pipeline is a file pipelines/NAME.yaml.",
+                next=(("gitml init", "write a first one"), ("gitml demo", "make a small repository to look around in")),
+            )
+        )
+
+    def _say_instead(self, how: Any) -> None:
+        self.query_one(BigTable).display = False
+        how(self.query_one(Notice))
+
+    # -- filter and order
+
+    def action_filter(self) -> None:
+        """Types a filter."""
+        field = self.query_one(Input)
+        field.display = True
+        field.focus()
+
+    def action_clear(self) -> None:
+        """Leaves the filter as it is, or clears it from the table."""
+        field = self.query_one(Input)
+        if field.has_focus and field.value:
+            self.query_one(BigTable).focus()
+            return
+        field.value = ""
+        field.display = False
+        self.query_one(BigTable).focus()
+
+    @on(Input.Changed, "#filter")
+    def _typed(self, event: Input.Changed) -> None:
+        self.filter = event.value
+        if self._typing is not None:
+            self._typing.stop()
+        self.busy = True
+        self._typing = self.set_timer(TYPING, self.refresh_data)
+
+    @on(Input.Submitted, "#filter")
+    def _entered(self) -> None:
+        self.query_one(BigTable).focus()
+
+    def action_sort(self) -> None:
+        """Chooses the column to sort by."""
+        offered = [
+            Choice(column.key, column.title.strip() or "STATE")
+            for column in columns(self.shown)
+            if column.key in SORTABLE
+        ]
+        names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
+        offered += [Choice(f"metric:{name}", plain(name), "metric") for name in names]
+        self.choose("Sort by", offered, self._sort, self.order.key)
+
+    def _sort(self, key: str) -> None:
+        self._order(Sort(key, not self.order.descending if key == self.order.key else key not in RISING))
+
+    def _order(self, order: Sort) -> None:
+        """Another order is looked at from its top."""
+        self.order = order
+        self.query_one(BigTable).move_to(0)
+        self.refresh_data()
+
+    def action_turn(self) -> None:
+        """The other way round."""
+        self._order(self.order._replace(descending=not self.order.descending))
+
+    @on(BigTable.HeadClicked)
+    def _head_clicked(self, event: BigTable.HeadClicked) -> None:
+        if event.column.key in SORTABLE or event.column.key.startswith("metric:"):
+            self._sort(event.column.key)
+
+    def action_metrics(self) -> None:
+        """Chooses the metrics that are columns."""
+        from gitml.tui.widgets.dialogs.multi_select import Several
+
+        names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
+
+        def chosen(picked: list[str] | None) -> None:
+            if picked is not None:
+                self.chosen = picked
+                self.refresh_data()
+
+        offered = [Choice(name, plain(name)) for name in names]
+        self.put(Several("Metrics as columns", offered, self.shown), chosen)
+
+    # -- one run, and several
+
+    @on(BigTable.Chosen)
+    def _open(self, event: BigTable.Chosen) -> None:
+        self.ui.go("run", run=event.row.key)
+
+    def acted_on(self) -> Acted | None:
+        """The run under the cursor."""
+        id = self._current_id()
+        row = self.rows.get(id) if id is not None else None
+        return Acted(row.id, row.pipeline, row.status == "running") if row is not None else None
+
+    def action_mark(self) -> None:
+        """Marks the run under the cursor to be compared, or takes the mark away; goes on to the next."""
+        table, id = self.query_one(BigTable), self._current_id()
+        if id is None:
+            return
+        if id in self.marked:
+            del self.marked[id]
+        elif len(self.marked) >= MARKED:
+            self.ui.say(f"{MARKED} runs are marked already")
+            return
+        else:
+            self.marked[id] = None
+        table.refresh()
+        table.action_move(1)
+        if self.view is not None:
+            self._count(self.view)
+
+    def action_compare(self) -> None:
+        """Puts the marked runs side by side; with one marked, that and the one under the cursor."""
+        ids = dict(self.marked)
+        current = self._current_id()
+        if len(ids) < 2 and current is not None:
+            ids[current] = None
+        if len(ids) == 1 and current is not None:
+            below = self.query_one(BigTable).row(self.query_one(BigTable).cursor + 1)
+            if below is not None:
+                ids = {below.key: None, current: None}
+        if len(ids) < 2:
+            self.ui.say("mark two runs with the space bar first")
+            return
+        ordered = sorted(ids, key=lambda id: self.rows[id].started if id in self.rows else 0.0)
+        self.ui.go("compare", runs=tuple(ordered))
+
+    def _current_id(self) -> str | None:
+        row = self.query_one(BigTable).current if self.is_mounted else None
+        return row.key if row is not None else None

@@ -1,0 +1,1 @@
+"""The screen Time: commits and steps."""

@@ -1,0 +1,290 @@
+"""The grid of commits and steps: a row a commit, a column a step, a sign in each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+
+from rich.cells import set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+
+from gitml.analysis.timeline import Row, steps_of
+from gitml.core.text.format import number
+from gitml.history.time_format import ago
+from gitml.tui.screens.time.layout import COMMIT, Plan, grouped, lay_out, title_of
+from gitml.tui.state_styles import sign_of
+from gitml.tui.text import fitted, plain
+from gitml.tui.widgets.tables.rows_view import RowsView, RowsWanted
+
+if TYPE_CHECKING:
+    from gitml.tui.app import GitmlApp
+
+KEPT = 2000  # rows
+
+
+class Place(NamedTuple):
+    """A cell: the number of the commit and the step."""
+
+    row: int
+    step: str
+
+
+class TimeGrid(RowsView):
+    """Shows `commits`; asks with Wanted for the rows that are seen, and is answered with `put`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1, 0)", "Newer", show=False),
+        Binding("down,j", "move(1, 0)", "Older", show=False),
+        Binding("left,h", "move(0, -1)", "Step before", show=False),
+        Binding("right,l", "move(0, 1)", "Step after", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "jump(0)", "Newest", show=False),
+        Binding("end,G", "jump(-1)", "Oldest", show=False),
+        Binding("enter", "choose", "Open run", key_display="⏎"),
+    ]
+
+    class Wanted(RowsWanted):
+        """As RowsWanted says."""
+
+    class Moved(Message):
+        """The cursor stands on another cell."""
+
+    class Chosen(Message):
+        """The cell under the cursor was chosen."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.commits: Sequence[str] = ()
+        self.steps: list[str] = []
+        self.column = 0
+        self.metric: str | None = None
+        self.marked: Place | None = None
+        self.now = 0.0
+        self._rows: dict[int, Row] = {}
+        self._plan = Plan()
+        self._wanted: tuple[int, int] | None = None
+
+    # -- what is shown
+
+    def show(self, commits: Sequence[str], now: float) -> None:
+        """Another history, or the same one to be asked for again; the cursor stays on its commit where that is still there."""
+        before = self.commits[self.cursor] if self.cursor < len(self.commits) else None
+        known = {row.commit: row for row in self._rows.values()}
+        self.commits, self.now = commits, now
+        self._rows = {place: known[commit] for place, commit in enumerate(commits) if commit in known} if known else {}
+        if before is not None and before in commits:
+            self.cursor = commits.index(before)
+        self.cursor = max(0, min(self.cursor, len(commits) - 1))
+        self._wanted = None
+        self.lay_out()
+        self.follow()
+        self.want(anew=True)
+
+    def age(self, now: float) -> None:
+        """Draws the rows that are seen anew where their age reads otherwise by now."""
+        first = int(self.scroll_offset.y)
+        for index in range(first, first + self.size.height):
+            row = self._rows.get(index)
+            if row is not None and ago(row.info.time, now) != ago(row.info.time, self.now):
+                self.refresh(Region(0, self.heads + index - first, self.size.width, 1))
+        self.now = now
+
+    def forget(self) -> None:
+        """Drops steps and rows: they are of another pipeline."""
+        self._rows, self.steps, self.column, self.marked = {}, [], 0, None
+        self._plan = self._plan._replace(first=0)
+
+    def put(self, first: int, rows: Sequence[Row]) -> None:
+        """Rows that were wanted."""
+        at = self.step
+        self._rows |= dict(enumerate(rows, first))
+        if len(self._rows) > KEPT:
+            near = sorted(self._rows, key=lambda place: abs(place - self.cursor))[:KEPT]
+            self._rows = {place: self._rows[place] for place in near}
+        steps = steps_of(rows, self.steps)
+        if steps != self.steps:
+            self.steps = steps
+            self.column = steps.index(at) if at in steps else 0
+        self.lay_out()
+        self.post_message(self.Moved())
+
+    def row(self, index: int) -> Row | None:
+        """A row, None while it is not known."""
+        return self._rows.get(index)
+
+    @property
+    def current(self) -> Row | None:
+        """The row the cursor is on."""
+        return self.row(self.cursor)
+
+    @property
+    def step(self) -> str | None:
+        """The step the cursor is on."""
+        return self.steps[self.column] if self.column < len(self.steps) else None
+
+    def mark(self) -> None:
+        """Marks the cell under the cursor, or takes the mark from it."""
+        here = Place(self.cursor, self.step) if self.step else None
+        self.marked = None if here == self.marked else here
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def move_to(self, index: int, column: int | None = None) -> None:
+        """Puts the cursor on a cell and brings it into view."""
+        before, above = self.cursor, self.scroll_offset.y
+        self.cursor = max(0, min(index, len(self.commits) - 1))
+        if column is not None and column != self.column:
+            self.column = max(0, min(column, len(self.steps) - 1))
+            if self.step not in [step for step, _, _ in self._plan.steps]:
+                self.lay_out()
+            self.refresh(Region(0, 0, self.size.width, self.heads))
+        self.follow()
+        if self.scroll_offset.y == above:
+            for place in {before, self.cursor}:
+                self.refresh(Region(0, place + self.heads - int(above), self.size.width, 1))
+        self.post_message(self.Moved())
+
+    # -- keys and mouse
+
+    def action_move(self, rows: int, columns: int) -> None:
+        """One cell on."""
+        self.move_to(self.cursor + rows, self.column + columns)
+
+    def action_page(self, by: int) -> None:
+        """One screenful up or down."""
+        self.move_to(self.cursor + by * max(1, self.size.height - self.heads - 1))
+
+    def action_jump(self, to: int) -> None:
+        """The newest or the oldest commit."""
+        self.move_to(to if to >= 0 else len(self.commits) - 1)
+
+    def action_choose(self) -> None:
+        """Chooses the cell under the cursor."""
+        self.post_message(self.Chosen())
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor, a second one chooses."""
+        index = event.y - self.heads + int(self.scroll_offset.y)
+        if event.y < self.heads or not 0 <= index < len(self.commits):
+            return
+        column = next((n for n, (_, at, room) in enumerate(self._plan.steps) if at <= event.x < at + room + 1), None)
+        chosen = None if column is None else column + self._plan.first
+        again = event.chain > 1 and index == self.cursor and chosen in (None, self.column)
+        self.move_to(index, chosen)
+        if again:
+            self.action_choose()
+
+    # -- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: titles, or a commit."""
+        inks = cast("GitmlApp", self.app).inks
+        width = self.size.width
+        ground = self.rich_style
+        if y < self.heads:
+            return self._head(y, inks, ground).extend_cell_length(width, ground).crop(0, width)
+        index = y - self.heads + int(self.scroll_offset.y)
+        if index >= len(self.commits):
+            return Strip.blank(width, ground)
+        here = index == self.cursor
+        base = inks["cursor-blurred"] if here else ground
+        row = self.row(index)
+        segments = self._left(index, row, base, inks)
+        segments += self._cells(index, row, base, inks)
+        return Strip(segments).extend_cell_length(width, base).crop(0, width)
+
+    def _head(self, y: int, inks: Mapping[str, Style], ground: Style) -> Strip:
+        style = ground + inks["head"]
+        plan = self._plan
+        last = y == self.heads - 1
+        texts = ["  ", fitted("COMMIT" if last else "", COMMIT), "  ", fitted("SUBJECT" if last else "", plan.subject)]
+        if plan.when:
+            texts += ["  ", fitted("WHEN" if last else "", plan.when)]
+        if plan.metric:
+            texts += [
+                "  ",
+                fitted(plain(self.metric or "").rpartition(".")[2] if last else "", plan.metric, right=True),
+            ]
+        segments = [Segment("".join(texts) + "  ", style)]
+        if last:
+            for step, _, room in plan.steps:  # cut without a sign for it: of so few columns each letter counts
+                ink = "link" if step == self.step else "head"
+                segments.append(Segment(set_cell_size(plain(title_of(step)), room) + " ", ground + inks[ink]))
+            return Strip(segments)
+        for base, room in grouped(plan.steps):
+            segments.append(Segment(set_cell_size(plain(base), room - 1) + " ", style))
+        return Strip(segments)
+
+    def _left(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+        plan = self._plan
+        mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.cursor else " "
+        segments = [
+            Segment(f"{mark} ", base + inks["accent"]),
+            Segment(self.commits[index][:COMMIT], base + inks["link"]),
+            Segment("  ", base),
+        ]
+        if row is None:
+            return [*segments, Segment(fitted("·", plan.subject), base + inks["dim"])]
+        names = "".join(f"{plain(name)} " for name in row.names[:2])
+        chip = fitted(names, min(len(names), plan.subject // 2)) if names else ""
+        segments.append(Segment(chip, base + inks["accent"]))
+        segments.append(Segment(fitted(plain(row.info.subject), plan.subject - len(chip)), base + inks["plain"]))
+        if plan.when:
+            segments.append(Segment("  " + fitted(ago(row.info.time, self.now), plan.when), base + inks["dim"]))
+        if plan.metric:
+            value = row.metrics.get(self.metric or "")
+            text = "-" if value is None else number(value)
+            ink = "dim" if value is None else "plain"
+            segments.append(Segment("  " + fitted(text, plan.metric, right=True), base + inks[ink]))
+        return segments
+
+    def _cells(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+        segments = [Segment("  ", base)]
+        if row is None:
+            return segments
+        if row.problem and not row.cells:
+            return [*segments, Segment(f"! {plain(row.problem)}", base + inks["held"])]
+        for step, _, room in self._plan.steps:
+            cell = row.cells.get(step)
+            sign = sign_of(cell.state) if cell is not None else None
+            here = index == self.cursor and step == self.step
+            ground = inks["cursor" if self.has_focus else "cursor-blurred"] if here else base
+            mark = sign.mark if sign is not None else " "
+            marked = self.marked == (index, step)
+            text = f"◆{mark}◆" if marked else f"[{mark}]" if here else f" {mark} "
+            style = ground + inks[sign.ink if sign is not None else "dim"]
+            segments.append(Segment(fitted(text, room), style))
+            segments.append(Segment(" ", base))
+        return segments
+
+    # -- where things are
+
+    def lay_out(self) -> None:
+        """Gives each part its width."""
+        width = self.size.width
+        self._plan = lay_out(width, self.steps, self.column, self._plan.first, metric=self.metric is not None)
+        self.heads = self._plan.heads
+        self.virtual_size = Size(width, len(self.commits) + self.heads)
+        self.refresh()
+
+    def want(self, *, anew: bool = False) -> None:
+        """Asks for what is seen, from the first row that is not known; all of it when what is known may be old."""
+        if not self.commits or not self.size.height:
+            return
+        first = int(self.scroll_offset.y)
+        end = min(len(self.commits), first + self.size.height)
+        if not anew:
+            unknown = [place for place in range(first, end) if place not in self._rows]
+            if not unknown:
+                return
+            first, end = unknown[0], unknown[-1] + 1
+        if (first, end) != self._wanted:
+            self._wanted = (first, end)
+            self.post_message(self.Wanted(self, first, end - first))

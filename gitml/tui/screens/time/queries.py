@@ -1,0 +1,39 @@
+"""What the screen Time asks of the repository: a history, of the pipeline that is meant."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gitml.analysis.timeline import Timeline, meant_pipeline, open_timeline
+from gitml.engine.planning.load import list_pipelines
+from gitml.git.revisions import branch_name
+from gitml.workspace import Workspace
+
+
+class Asked(NamedTuple):
+    """What the screen shows: a pipeline (None: the default), a revision, whether merged commits too."""
+
+    pipeline: str | None = None
+    rev: str = "HEAD"
+    merged: bool = False
+
+
+class Opened(NamedTuple):
+    """A history; the pipelines there are at its newest commit, and the metrics that runs of this one have."""
+
+    timeline: Timeline
+    branch: str
+    pipelines: tuple[str, ...]
+    metrics: tuple[str, ...]
+    now: float
+
+
+def open_history(ws: Workspace, asked: Asked) -> Opened:
+    """The history that is asked for."""
+    pipelines = tuple(list_pipelines(ws, asked.rev))
+    pipeline = asked.pipeline
+    if pipeline is None or (pipeline not in pipelines and not ws.index.runs(pipeline=pipeline, limit=1)):
+        pipeline = meant_pipeline(ws, asked.rev)
+    timeline = open_timeline(ws, pipeline, asked.rev, merged=asked.merged)
+    branch = asked.rev if asked.rev != "HEAD" else branch_name(ws.location) or "HEAD"
+    return Opened(timeline, branch, pipelines, tuple(ws.index.metric_names(pipeline)), ws.now())

@@ -1,0 +1,172 @@
+"""Dialogs: to confirm with the consequences shown, to choose from a list, to type a line, to read a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
+
+from gitml.tui.widgets.dialogs.choices import Choice
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks before something is done. `lines` say what will come of it; `danger` colours what can't be undone."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "answer(False)", "No"),
+        Binding("y", "answer(True)", "Yes"),
+        Binding("left,right", "other", "Other button", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[str], yes: str = "Yes", *, danger: bool = False) -> None:
+        super().__init__()
+        self.heading, self.lines, self.yes, self.danger = title, lines, yes, danger
+
+    def compose(self) -> ComposeResult:
+        """The question, the consequences, the buttons."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = Text(self.heading)
+            with VerticalScroll(classes="dialog-text"):
+                yield Static(Text("\n".join(self.lines)))
+            with Horizontal(classes="dialog-buttons"):
+                yield Button(Text(f"{self.yes} (y)"), id="yes", variant="error" if self.danger else "primary")
+                yield Button("No (Esc)", id="no")
+
+    def on_mount(self) -> None:
+        """What can be undone is one Enter away, what can't is not."""
+        self.query_one("#no" if self.danger else "#yes", Button).focus()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, answer: bool) -> None:
+        """Yes or no."""
+        self.dismiss(answer)
+
+    def action_other(self) -> None:
+        """The other button."""
+        self.focus_next()
+
+
+LISTED = 500  # choices shown at once: each costs time to lay out
+
+
+class Choose(ModalScreen[str | None]):
+    """One of several, found by typing; gives its key, None when none was chosen."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel"),
+        Binding("down", "move(1)", "Down", show=False, priority=True),
+        Binding("up", "move(-1)", "Up", show=False, priority=True),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[Choice], chosen: str | None = None) -> None:
+        super().__init__()
+        self.heading, self.choices, self.chosen = title, choices, chosen
+
+    def compose(self) -> ComposeResult:
+        """A line to type in, the list."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = Text(self.heading)
+            yield Input(placeholder="type to find", compact=True)
+            yield OptionList(classes="dialog-list", compact=True)
+
+    def on_mount(self) -> None:
+        """All of them, the chosen one first."""
+        self._list("")
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        self._list(event.value)
+
+    @on(Input.Submitted)
+    def _entered(self) -> None:
+        listed = self.query_one(OptionList)
+        if listed.highlighted is not None:
+            self.dismiss(listed.get_option_at_index(listed.highlighted).id)
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)
+
+    def action_move(self, by: int) -> None:
+        """The list's cursor, while the keys go to the line."""
+        listed = self.query_one(OptionList)
+        if by > 0:
+            listed.action_cursor_down()
+        else:
+            listed.action_cursor_up()
+
+    def _list(self, typed: str) -> None:
+        listed = self.query_one(OptionList)
+        listed.clear_options()
+        words = typed.casefold().split()
+        at = 0
+        for choice in self.choices:
+            if listed.option_count == LISTED:
+                listed.add_option(Option(Text("… type to find the rest", "dim"), disabled=True))
+                break
+            if all(word in f"{choice.label} {choice.remark}".casefold() for word in words):
+                if choice.key == self.chosen:
+                    at = listed.option_count
+                shown = Text.assemble(choice.label, (f"  {choice.remark}" if choice.remark else "", "dim"))
+                listed.add_option(Option(shown, id=choice.key))
+        listed.highlighted = at if listed.option_count else None
+
+
+class AskText(ModalScreen[str | None]):
+    """A line of text; None when it was not given."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, title: str, explained: str = "", value: str = "") -> None:
+        super().__init__()
+        self.heading, self.explained, self.value = title, explained, value
+
+    def compose(self) -> ComposeResult:
+        """What is asked, and a line to type in."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = Text(self.heading)
+            if self.explained:
+                yield Label(Text(self.explained))
+            yield Input(self.value)
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+
+class Reading(ModalScreen[None]):
+    """A text to read; Esc closes it."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close")]
+
+    def __init__(self, title: str, text: Text) -> None:
+        super().__init__()
+        self.heading, self.text = title, text
+
+    def compose(self) -> ComposeResult:
+        """The text, in a box that scrolls."""
+        with Vertical(classes="dialog wide") as box:
+            box.border_title = Text(self.heading)
+            box.border_subtitle = "Esc closes"
+            with VerticalScroll(classes="dialog-text"):
+                yield Static(self.text)
+
+    def on_mount(self) -> None:
+        """The keys scroll."""
+        self.query_one(VerticalScroll).focus()

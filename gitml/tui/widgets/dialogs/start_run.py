@@ -1,0 +1,193 @@
+"""The dialog that starts a run: a pipeline, its parameters, how it is run, and the command that does the same."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Checkbox, Input, Label, Select, Static
+
+from gitml.core.language.params import Param, bind_params
+from gitml.core.model.action import Scalar
+from gitml.engine.detached import words_for
+from gitml.engine.planning.load import Offer
+from gitml.errors import InputError
+from gitml.tui.text import plain
+from gitml.tui.widgets.dialogs.multi_select import Tick
+
+_OPTIONS = (
+    ("force", "-f", "run every step again, whatever is known"),
+    ("keep-going", "-k", "after a failure go on with what does not depend on it"),
+)
+
+
+class StartRun(ModalScreen[list[str] | None]):
+    """Gives the words that follow ``gitml run``, None when it was left."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel"),
+        Binding("ctrl+s", "start", "Start", priority=True),
+    ]
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Screen declares it
+
+    def __init__(
+        self, offers: Sequence[Offer], pipeline: str | None, rev: str | None, params: Mapping[str, Scalar]
+    ) -> None:
+        super().__init__()
+        self.offers = {offer.name: offer for offer in offers}
+        default = next((offer.name for offer in offers if offer.default), offers[0].name)
+        self.pipeline = pipeline if pipeline in self.offers else default
+        self.rev = rev
+        self.params = params
+
+    def compose(self) -> ComposeResult:
+        """The pipeline, a line for each parameter, the options, the command."""
+        with Vertical(classes="dialog wide", id="start") as box:
+            box.border_title = "New run"
+            box.border_subtitle = Text(f"at {plain(self.rev)}" if self.rev else "of the files as they are now")
+            choices = [(Text(plain(name)), name) for name in self.offers]
+            yield Select(choices, value=self.pipeline, allow_blank=False, compact=True)
+            yield Static(id="about")
+            with VerticalScroll(id="fields"):
+                yield from ()
+            with Vertical(id="options"):
+                for name, _, what in _OPTIONS:
+                    yield Tick(what, id=name, compact=True)
+            yield Input(placeholder="what the run is for (optional)", id="message")
+            yield Static(id="command")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Start (Ctrl+S)", id="go", variant="primary")
+                yield Button("Cancel (Esc)", id="leave")
+
+    async def on_mount(self) -> None:
+        """The parameters of the chosen pipeline."""
+        await self._fields()
+        self._focus_first()
+
+    def _focus_first(self) -> None:
+        """The list of pipelines, or the first field where there is one pipeline: Enter starts nothing by mistake."""
+        fields = self.query("#fields Input")
+        if len(self.offers) > 1:
+            self.query_one(Select).focus()
+        elif fields:
+            fields.first().focus()
+        else:
+            self.query_one("#go", Button).focus()
+
+    @on(Select.Changed)
+    async def _chosen(self, event: Select.Changed) -> None:
+        if event.value != self.pipeline:
+            self.pipeline = str(event.value)
+            self.params = {}
+            await self._fields()
+
+    @on(Input.Changed)
+    @on(Checkbox.Changed)
+    def _typed(self) -> None:
+        self._show_command()
+
+    @on(Input.Submitted)
+    def _entered(self) -> None:
+        self.focus_next()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        if event.button.id == "go":
+            self.action_start()
+        else:
+            self.dismiss(None)
+
+    def action_start(self) -> None:
+        """Gives the words, if every parameter has a value that it can have."""
+        if self._problem() is None:
+            self.dismiss(self._words())
+        else:
+            self.app.bell()
+
+    async def _fields(self) -> None:
+        offer = self.offers[self.pipeline]
+        about = self.query_one("#about", Static)
+        about.update(Text(plain(offer.problem or offer.head.help)))
+        about.display = bool(offer.problem or offer.head.help)
+        box = self.query_one("#fields", VerticalScroll)
+        await box.remove_children()
+        for param in offer.head.params.values():
+            if param.secret:
+                box.mount(
+                    Horizontal(
+                        Label(Text(plain(param.name)), classes="field-name"),
+                        Label(Text(f"secret: from GITML_SECRET_{param.name.upper()}"), classes="field-help"),
+                        classes="field",
+                    )
+                )
+                continue
+            value = self.params.get(param.name, param.default)
+            told = "" if value is None else _written(value)
+            box.mount(
+                Horizontal(
+                    Label(Text(plain(param.name)), classes="field-name"),
+                    Input(told, name=param.name, placeholder="needed" if param.default is None else ""),
+                    Label(Text(_about(param)), classes="field-help"),
+                    classes="field",
+                )
+            )
+        self._show_command()
+
+    def _given(self) -> list[tuple[str, str]]:
+        """What differs from the defaults, as written."""
+        params = self.offers[self.pipeline].head.params
+        given = []
+        for field in self.query("#fields Input").results(Input):
+            param = params.get(field.name or "")
+            if param is not None and not (param.default is not None and field.value == _written(param.default)):
+                given.append((param.name, field.value))
+        return [(name, value) for name, value in given if value or params[name].default is not None]
+
+    def _problem(self) -> str | None:
+        offer = self.offers[self.pipeline]
+        if offer.problem:
+            return offer.problem
+        try:
+            bind_params(offer.head.params, self._given())
+        except InputError as error:
+            return error.message
+        return None
+
+    def _words(self) -> list[str]:
+        options = [flag for name, flag, _ in _OPTIONS if self.query_one(f"#{name}", Checkbox).value]
+        message = self.query_one("#message", Input).value.strip()
+        if message:
+            options += ["-m", message]
+        return words_for(self.pipeline, (), self.rev, dict(self._given()), options)
+
+    def _show_command(self) -> None:
+        problem = self._problem()
+        line = self.query_one("#command", Static)
+        line.set_class(problem is not None, "wrong")
+        words = [word for word in self._words() if word != "--"]
+        line.update(Text(f"✗ {plain(problem)}" if problem else f"$ gitml run {plain(shlex.join(words))}"))
+
+
+def _written(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _about(param: Param) -> str:
+    bounds = ""
+    if param.choices:
+        bounds = " | ".join(_written(choice) for choice in param.choices)
+    elif param.min is not None or param.max is not None:
+        low = "" if param.min is None else f"{param.min:g}"
+        high = "" if param.max is None else f"{param.max:g}"
+        bounds = f"{low}..{high}"
+    return plain("  ".join(part for part in (param.type, bounds, param.help) if part))

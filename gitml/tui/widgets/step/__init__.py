@@ -1,0 +1,1 @@
+"""Widgets that show one step of a run."""

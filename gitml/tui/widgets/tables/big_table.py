@@ -1,0 +1,277 @@
+"""BigTable: a table of any length that holds only the rows near those seen.
+
+Who uses it says how many rows there are (`show`) and answers `BigTable.Wanted` with `put`; until then rows show as dots. Tables
+that are short and known whole are filled with `fill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+
+from gitml.tui.text import fitted
+from gitml.tui.widgets.tables.columns import GUTTER, Cell, Column, Row, column_at, widths_of
+from gitml.tui.widgets.tables.rows_view import RowsView, RowsWanted
+
+if TYPE_CHECKING:
+    from gitml.tui.app import GitmlApp
+
+CHUNK = 128
+KEPT = 64  # chunks
+
+
+class _OfTable(Message):
+    """Something happened in a table."""
+
+    def __init__(self, table: BigTable) -> None:
+        self.table = table
+        super().__init__()
+
+    @property
+    def control(self) -> BigTable:
+        """The table, by which handlers tell several apart."""
+        return self.table
+
+
+class BigTable(RowsView):
+    """A table over a window of data. The keys move a cursor; Enter or a double click chooses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "jump(0)", "First", show=False),
+        Binding("end,G", "jump(-1)", "Last", show=False),
+        Binding("enter", "choose", "Open", show=False),
+    ]
+
+    class Wanted(RowsWanted):
+        """As RowsWanted says."""
+
+    class Moved(_OfTable):
+        """The cursor stands on another row; `row` is None while that is not known."""
+
+        def __init__(self, table: BigTable, index: int, row: Row | None) -> None:
+            self.index, self.row = index, row
+            super().__init__(table)
+
+    class Chosen(_OfTable):
+        """A row was chosen."""
+
+        def __init__(self, table: BigTable, index: int, row: Row) -> None:
+            self.index, self.row = index, row
+            super().__init__(table)
+
+    class HeadClicked(_OfTable):
+        """A column's title was clicked."""
+
+        def __init__(self, table: BigTable, column: Column) -> None:
+            self.column = column
+            super().__init__(table)
+
+    def __init__(self, columns: Sequence[Column] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.columns = tuple(columns)
+        self.count = 0
+        self.is_marked: Callable[[str], bool] = lambda key: False
+        self.sorted_by: tuple[str, bool] | None = None  # a column's key and whether the largest comes first
+        self._rows: dict[int, list[Row]] = {}  # by chunk
+        self._asked: set[int] = set()
+        self._old: dict[int, list[Row]] = {}  # shown until the new ones have come
+        self._widths: list[int] = []
+        self._told: tuple[int, str | None] | None = None
+
+    # -- what is shown
+
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Other columns; the rows are to be given again."""
+        self.columns = tuple(columns)
+        self._rows, self._old, self._asked = {}, {}, set()
+        self.lay_out()
+
+    def show(self, count: int) -> None:
+        """There are `count` rows now, all to be asked for again; what was known stays seen until they come."""
+        self._old = {**self._old, **self._rows}
+        self._rows, self._asked = {}, set()
+        self.count = count
+        self.cursor = min(self.cursor, max(0, count - 1))
+        self.lay_out()
+        self.want()
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Exactly these rows."""
+        self.count = len(rows)
+        self._old, self._asked = {}, set()
+        self._rows = {at // CHUNK: list(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)}
+        self._asked = set(self._rows)
+        self.cursor = min(self.cursor, max(0, self.count - 1))
+        self.lay_out()
+        self._tell()
+
+    def put(self, first: int, rows: Sequence[Row]) -> None:
+        """Rows that were wanted; `first` is as it was asked."""
+        for at in range(0, len(rows), CHUNK):
+            chunk = (first + at) // CHUNK
+            self._rows[chunk] = list(rows[at : at + CHUNK])
+            self._old.pop(chunk, None)
+        if len(self._rows) > KEPT:
+            seen = int(self.scroll_offset.y) // CHUNK
+            for chunk in sorted(self._rows, key=lambda one: -abs(one - seen))[: len(self._rows) - KEPT]:
+                del self._rows[chunk]
+                self._asked.discard(chunk)
+        self.refresh()
+        self._tell()
+
+    def rewrite(self, make: Callable[[Row], Row]) -> None:
+        """Has the rows that are seen made again, such as for the time that has passed; draws those that come out otherwise."""
+        first = int(self.scroll_offset.y)
+        for index in range(first, min(self.count, first + self.size.height)):
+            chunk, at = divmod(index, CHUNK)
+            rows = self._rows.get(chunk)
+            if rows is None or at >= len(rows):
+                continue
+            made = make(rows[at])
+            if made != rows[at]:
+                rows[at] = made
+                self.refresh_row(index)
+
+    def row(self, index: int) -> Row | None:
+        """A row, None when it is not known (yet)."""
+        chunk, at = divmod(index, CHUNK)
+        rows = self._rows.get(chunk) or self._old.get(chunk) or ()
+        return rows[at] if 0 <= at < len(rows) and index < self.count else None
+
+    @property
+    def current(self) -> Row | None:
+        """The row the cursor is on."""
+        return self.row(self.cursor)
+
+    def move_to(self, index: int) -> None:
+        """Puts the cursor on a row and brings it into view."""
+        self.cursor = max(0, min(index, self.count - 1))
+        self.follow()
+        self.refresh()
+        self._tell()
+
+    # -- keys and mouse
+
+    def action_move(self, by: int) -> None:
+        """One row up or down."""
+        self.move_to(self.cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """One screenful up or down."""
+        self.move_to(self.cursor + by * max(1, self.size.height - 2))
+
+    def action_jump(self, to: int) -> None:
+        """The first or the last row."""
+        self.move_to(to if to >= 0 else self.count - 1)
+
+    def action_choose(self) -> None:
+        """Chooses the row under the cursor."""
+        row = self.current
+        if row is not None:
+            self.post_message(self.Chosen(self, self.cursor, row))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor, a second one chooses; on a title it tells which."""
+        if event.y == 0:
+            column = column_at(self.columns, self._widths, event.x)
+            if column is not None:
+                self.post_message(self.HeadClicked(self, column))
+            return
+        index = event.y - 1 + int(self.scroll_offset.y)
+        if 0 <= index < self.count:
+            again = event.chain > 1 and index == self.cursor
+            self.move_to(index)
+            if again:
+                self.action_choose()
+
+    # -- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: the titles, or a row."""
+        width = self.size.width
+        inks = cast("GitmlApp", self.app).inks
+        if y == 0:
+            return self._strip([self._title(column) for column in self.columns], " ", "head", None, inks, width)
+        index = y - 1 + int(self.scroll_offset.y)
+        if index >= self.count:
+            return Strip.blank(width, self.rich_style)
+        row = self.row(index)
+        base = None
+        if index == self.cursor:
+            base = inks["cursor" if self.has_focus else "cursor-blurred"]
+        if row is None:
+            return Strip([Segment("  ·".ljust(width), base or inks["dim"])], width)
+        gutter = "◆" if self.is_marked(row.key) else "▸" if index == self.cursor else " "
+        return self._strip(row.cells, gutter, None, base, inks, width)
+
+    def _strip(
+        self,
+        cells: Sequence[Cell],
+        gutter: str,
+        ink: str | None,
+        base: Style | None,
+        inks: dict[str, Style],
+        width: int,
+    ) -> Strip:
+        ground = self.rich_style if base is None else base
+        segments = [Segment(gutter.ljust(GUTTER), ground + inks["accent"])]
+        used = GUTTER
+        for column, room, cell in zip(self.columns, self._widths, cells, strict=False):
+            if room <= 0:
+                continue
+            text = fitted(cell.text, room, right=column.right)
+            segments.append(Segment(text, ground + inks[ink or cell.ink]))
+            segments.append(Segment("  ", ground))
+            used += room + 2
+        segments.append(Segment(" " * max(0, width - used), ground))
+        return Strip(segments, max(used, width)).crop(0, width)
+
+    def _title(self, column: Column) -> Cell:
+        if self.sorted_by is not None and self.sorted_by[0] == column.key:
+            return Cell(
+                f"{'▼' if self.sorted_by[1] else '▲'} {column.title}"
+            )  # in front: a long title is cut at its end
+        return Cell(column.title)
+
+    def lay_out(self) -> None:
+        """Gives each column its width, leaving out what does not fit, but never the column that the rows are sorted by."""
+        order = self.sorted_by[0] if self.sorted_by is not None else None
+        kept = [column._replace(rank=0) if column.key == order else column for column in self.columns]
+        self._widths = widths_of(kept, self.size.width)
+        self.virtual_size = Size(self.size.width, self.count + 1)
+        self.refresh()
+
+    def want(self) -> None:
+        """Asks for the rows that are seen, and a screenful around them, where they are not known."""
+        if not self.count or not self.size.height:
+            return
+        top = int(self.scroll_offset.y)
+        first = max(0, top - self.size.height) // CHUNK
+        last = min(self.count - 1, top + 2 * self.size.height) // CHUNK
+        for chunk in range(first, last + 1):
+            if chunk not in self._rows and chunk not in self._asked:
+                self._asked.add(chunk)
+                self.post_message(self.Wanted(self, chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
+
+    def _tell(self) -> None:
+        row = self.current
+        told = (self.cursor, row.key if row else None)
+        if told != self._told and self.count:
+            self._told = told
+            self.post_message(self.Moved(self, self.cursor, row))
+
+    def refresh_row(self, index: int) -> None:
+        """Draws one row anew."""
+        self.refresh(Region(0, index + 1 - int(self.scroll_offset.y), self.size.width, 1))

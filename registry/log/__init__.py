@@ -1,0 +1,1 @@
+"""The log of a registry: events in a Git ref, its journal, verification and sharing."""

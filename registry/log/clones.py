@@ -1,0 +1,81 @@
+"""Registries of other repositories: cloned once beside the project's own, and read without a network from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+
+from gitml.errors import machine_error
+from gitml.git.command import Location, git
+from gitml.git.log.remote_refs import REGISTRIES, check_remote
+from gitml.git.objects.reader import Objects
+from gitml.git.url_policy import refuse_inner_place
+from registry.log.journal import Journal
+from registry.log.share import pull, tip_at
+from registry.projection.rows import REF
+
+
+def clone_of(home: Location, url: str) -> Location:
+    """The clone of the registry at `url` (a URL, or a path from the root of the repository), made when there is none yet.
+
+    InputError for a place inside the repository.
+    """
+    check_remote(url)
+    folder = folder_of(home, url)
+    there = os.path.isdir(folder)
+    refuse_inner_place(home, url, "a registry", follow=not there)  # a copy is read without a look at where it came from
+    if not there:
+        _clone(home, absolute(home, url), folder)
+    return _location(folder)
+
+
+def folder_of(home: Location, url: str) -> str:
+    """Where that clone is, or would be."""
+    name = hashlib.sha256(os.fsencode(absolute(home, url))).hexdigest()[:16]
+    return os.path.join(home.common_dir, REGISTRIES, name)
+
+
+def absolute(home: Location, url: str) -> str:
+    """A path made absolute; a URL as it is."""
+    if "://" in url or os.path.isabs(url):
+        return url
+    path = os.path.normpath(os.path.join(home.folder, os.path.expanduser(url)))
+    return url if ":" in url.split("/", 1)[0] and not os.path.exists(path) else path
+
+
+def _clone(home: Location, url: str, folder: str) -> None:
+    tip = tip_at(home, url)
+    object_format = home.object_format if tip is None else "sha1" if len(tip) == 40 else "sha256"
+    scratch = f"{folder}.new-{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        git(
+            home._replace(explicit=False),
+            "init",
+            "--quiet",
+            "--bare",
+            f"--object-format={object_format}",
+            "--template=",
+            "--",
+            scratch,
+        )
+        location = _location(scratch)
+        git(location, "config", "remote.origin.url", url)
+        with Objects(location) as objects:
+            journal = Journal(location, objects)
+            pull(journal, "origin")
+            journal.close()
+        if not os.path.isdir(folder):
+            os.rename(scratch, folder)
+    except OSError as error:
+        raise machine_error(error, folder, f"can't keep a copy of {REF}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _location(folder: str) -> Location:
+    """A clone that `_clone` made. It is named to git explicitly: some users forbid finding bare repositories."""
+    with open(os.path.join(folder, "config"), encoding="utf-8") as file:
+        object_format = "sha256" if "objectformat = sha256" in file.read().lower() else "sha1"
+    return Location(folder, folder, None, object_format, bare=True, explicit=True)

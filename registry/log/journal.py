@@ -1,0 +1,118 @@
+"""Journal: the log of a registry with its projection, and the one way in which an event enters it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from gitml.errors import BusyError
+from gitml.git.command import Location, git
+from gitml.git.log.record_log import GitRecordLog
+from gitml.git.objects.reader import Objects
+from registry.log.events import Event, event_as_bytes
+from registry.log.times import after, stamp
+from registry.projection.projection import Projection
+from registry.projection.rows import REF
+
+_PATIENCE = 90.0
+
+
+class Entry(NamedTuple):
+    """An event about to be recorded, the Git trees it brings (path in the log -> tree), and the commits it keeps."""
+
+    event: Event
+    trees: Mapping[str, str] = {}
+    parents: Sequence[str] = ()
+
+
+class Journal:
+    """The events of the registry in one repository. `clock` gives seconds since 1970."""
+
+    def __init__(self, location: Location, objects: Objects, clock: Callable[[], float] = time.time) -> None:
+        self.location = location
+        self.objects = objects
+        self.log = GitRecordLog(location, objects, REF)
+        self.folder = os.path.join(location.common_dir, "gitml")
+        self.projection = Projection(os.path.join(self.folder, "registry.db"), self.log, objects)
+        self._clock = clock
+        self._signs: bool | None = None
+
+    def record(self, decide: Callable[[], Entry | None]) -> Event | None:
+        """Appends what `decide` makes of the registry as it is, in one durable commit; None when it finds nothing to do.
+
+        `decide` is asked again when a writer on another machine came first. The event's time is set here: now, and later than
+        every event before it. BusyError after a minute and a half.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            with self.alone():
+                tip = self.projection.tip()
+                entry = decide()
+                if entry is None:
+                    return None
+                event = entry.event._replace(at=self.next_stamp(self.projection.newest()))
+                commit = self.compose(tip, entry._replace(event=event))
+                moved = self.log.move(tip, commit)
+                if moved:
+                    self.projection.level()
+            if moved:
+                self.log.maintain()
+                return event
+            if time.monotonic() > deadline:
+                raise BusyError("other writers keep moving the registry", where=self.location.folder, hint="try again")
+            time.sleep(0.02 * (0.5 + os.urandom(1)[0] / 256))
+
+    def compose(self, tip: str | None, entry: Entry) -> str:
+        """The record of an entry behind `tip`, not yet part of the log."""
+        event = entry.event
+        what = f"{event.module} {event.version}" if event.version else event.module
+        files = {event.file: event_as_bytes(event)}
+        message = f"{event.kind} {what}"
+        return self.log.compose(tip, files, message, entry.parents, trees=entry.trees, sign=self.signs())
+
+    def next_stamp(self, newest: str) -> str:
+        """Now, or a microsecond after `newest` where a clock was ahead."""
+        now = stamp(self._clock())
+        return now if now > newest else after(newest)
+
+    def now(self) -> str:
+        """The time as the log writes it."""
+        return stamp(self._clock())
+
+    def signs(self) -> bool:
+        """Whether Git is configured to sign what this user commits."""
+        if self._signs is None:
+            said = git(self.location, "config", "--type=bool", "--get", "commit.gpgSign", check=False)
+            self._signs = said.strip() == b"true"
+        return self._signs
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other writers of this machine waiting; freed by the kernel when the process ends."""
+        import fcntl
+
+        self.projection.sharing.make_folder(self.folder)
+        path = os.path.join(self.folder, "registry.lock")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.projection.sharing.open_up(path)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        hint = "wait for it to end, then try again"
+                        raise BusyError("another process is writing to the registry", where=path, hint=hint) from None
+                    time.sleep(0.01 * (0.5 + os.urandom(1)[0] / 256))
+            yield
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Lets go of the projection's file."""
+        self.projection.close()

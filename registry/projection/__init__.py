@@ -1,0 +1,1 @@
+"""The projection of a registry: its log in an SQLite file that can be rebuilt."""

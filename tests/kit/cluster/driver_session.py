@@ -1,0 +1,215 @@
+"""What a run on a cluster is to the driver, without Ray: real stores, a real Hub in a loop of its own, machines that are only told of."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from gitml.cluster.connect.machines import Machine
+from gitml.cluster.content.messages import Report, encode_report
+from gitml.cluster.driver.attempt import Attempt
+from gitml.cluster.driver.placement_group import Reserved
+from gitml.cluster.driver.session import Home, Session
+from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.message_hub import Hub
+from gitml.core.model.protocols import Task, TaskFinished
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import Cost
+from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
+from gitml.errors import GitmlError, RemoteError
+from tests.kit.execution import Bench
+from tests.kit.patience import PATIENCE
+
+
+class LoopHub:
+    """A Hub that answers as the actor does, by `method.remote(…).future()`; a call fails once it was `lost`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._calls: list[Any] = []
+        self._gone = False
+        self.hub = Hub()
+
+    def __getattr__(self, name: str) -> Any:
+        return _Method(self, name)
+
+    def call(self, name: str, *args: Any) -> Future[Any]:
+        """Of one method what it will give."""
+        if self._gone:
+            failed: Future[Any] = Future()
+            failed.set_exception(ConnectionError("the actor died"))
+            return failed
+        called = asyncio.run_coroutine_threadsafe(getattr(self.hub, name)(*args), self._loop)
+        self._calls.append(called)
+        return called
+
+    def lose(self) -> None:
+        """What is asked of it fails from now on."""
+        self._gone = True
+        for called in self._calls:
+            called.cancel()
+
+    def close(self) -> None:
+        """Ends its loop."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+
+class _Method:
+    def __init__(self, hub: LoopHub, name: str) -> None:
+        self._hub = hub
+        self._name = name
+
+    def remote(self, *args: Any) -> _Answer:
+        return _Answer(self._hub.call(self._name, *args))
+
+
+class _Answer:
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def future(self) -> Future[Any]:
+        return self._future
+
+
+class RecordedCall:
+    """A Ray task that never runs; `cancels` are the `force` of each cancel."""
+
+    def __init__(self) -> None:
+        self.cancels: list[bool] = []
+
+    def cancel(self, *, force: bool) -> None:
+        self.cancels.append(force)
+
+
+class ToldMachines:
+    """A cluster that has the machines it is said to have; fulfils `session.Joined`."""
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self.told = list(machines)
+        self.answers = True
+
+    def machines(self) -> Sequence[Machine]:
+        if not self.answers:
+            raise RemoteError("no Ray cluster answers")
+        return self.told
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        return {"num_cpus": asked.cpus, "num_gpus": asked.gpus}
+
+    def may_grow(self, asked: Resources) -> bool:
+        return False
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        return []
+
+
+class RecordedCarrier:
+    """Transfers that are only noted: (machine, content, size, machines that hold it); `ends` are to be called when they end."""
+
+    def __init__(self) -> None:
+        self.brought: list[tuple[str, str, int, list[str]]] = []
+        self.fetched: list[tuple[str, list[tuple[str, int]]]] = []
+        self.ends: list[Callable[[GitmlError | None], None]] = []
+
+    def forget(self, node: str) -> None:
+        """The machine is gone."""
+
+    def bring(self, node: str, name: str, size: int, sources: Sequence[str], done: Any) -> None:
+        self.brought.append((node, name, size, list(sources)))
+        self.ends.append(done)
+
+    def fetch(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Any) -> None:
+        self.fetched.append((node, list(contents)))
+        self.ends.append(done)
+
+
+class SessionBench(Bench):
+    """A Bench with a Session of machines a and b."""
+
+    def __init__(self, root: Path, *machines: Machine) -> None:
+        super().__init__(root)
+        self.hubs: list[LoopHub] = []
+        home = Home(self.services(), self.services, arriving_home, keep_at_home)
+        told = ToldMachines(machines or (machine("a"), machine("b")))
+        self.cluster = told
+        self.session = Session(told, home, "r1", Place("x:y", str(root)), 1.0, self._new_hub)
+        self.carrier = RecordedCarrier()
+        self.session.carrier.close()
+        self.session.carrier = self.carrier  # type: ignore[assignment]
+
+    def _new_hub(self, name: str) -> LoopHub:
+        self.hubs.append(LoopHub())
+        return self.hubs[-1]
+
+    def close(self) -> None:
+        super().close()
+        for hub in self.hubs:
+            hub.lose()
+            hub.close()
+        self.session.news.close()
+
+    def attempt(self, task: Task | None = None, node: str = "a", reserved: Reserved | None = None) -> Attempt:
+        """An attempt under way on a machine."""
+        task = task or self.task("true")
+        ahead = self.session.fleet.take(self.session.fleet.berths[node], task.resources)
+        attempt = Attempt(task, RecordedCall(), node, ahead, reserved)
+        self.session.attempts[task.attempt] = attempt
+        return attempt
+
+    def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        """Does what the session is told until something holds."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, self.session.events
+            self.session.news.wait(0.1)
+            for item in self.session.news.take():
+                item()
+
+    def told(self, attempt: Attempt) -> list[Any]:
+        """What the hub has for an attempt."""
+        return list(self.hubs[-1].call("say", attempt.task.attempt, []).result(10))
+
+    def finished(self) -> TaskFinished:
+        """How the attempt ended, once it has."""
+        found: list[TaskFinished] = []
+
+        def look() -> bool:
+            found[:] = [event for event in self.session.events if isinstance(event, TaskFinished)]
+            return bool(found)
+
+        self.until(look)
+        (finished,) = found
+        return finished
+
+
+def machine(id: str, cpus: float = 2, gpus: float = 0) -> Machine:
+    """A machine of that name."""
+    has = Resources(cpus, gpus, 1 << 30)
+    return Machine(id, f"node-{id}", "127.0.0.1", False, has, has)
+
+
+def done(attempt: Attempt, **more: Any) -> TaskFinished:
+    """The end of an attempt that went well, but for what is said."""
+    finished = TaskFinished(attempt.task.attempt, "done", 0, None, None, (), {}, Cost(1.0), None)
+    return finished._replace(**more)
+
+
+def reported(
+    finished: TaskFinished, contents: dict[str, bytes] | None = None, node: str = "a", **more: Any
+) -> Future[Any]:
+    """What the Ray task of an attempt gave."""
+    future: Future[Any] = Future()
+    future.set_result((encode_report(Report(node, f"node-{node}", finished, **more)), contents or {}))
+    return future

@@ -1,0 +1,126 @@
+"""Ray for tests: a Ray of their own on this machine, and a Bench whose Tasks are performed by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gitml.cluster.connect.machines import Machine, label_selector, resources_of
+from gitml.cluster.driver.executor import RayExecutor
+from gitml.cluster.driver.session import Home
+from gitml.cluster.worker.folder import ASSEMBLY
+from gitml.cluster.worker.folder_interface import Place
+from gitml.core.model.environment import Environment
+from gitml.core.model.protocols import Task
+from gitml.core.model.resources import Resources
+from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
+from gitml.errors import InputError
+from gitml.execute.environments.environments import Environments
+from gitml.store.local.store import LocalStore
+from tests.kit.execution import Bench, MemoryFacts
+
+
+class LocalRay:
+    """A Ray that was started in this process or joined by it; fulfils `cluster.driver.executor.Joined`."""
+
+    def machines(self) -> Sequence[Machine]:
+        import ray
+
+        found = []
+        for node in ray.nodes():
+            if node["Alive"]:
+                total = resources_of(node["Resources"], node["Labels"])
+                found.append(Machine(node["NodeID"], node["NodeName"], node["NodeManagerAddress"], False, total, total))
+        return found
+
+    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
+        options: dict[str, Any] = {"num_cpus": asked.cpus, "num_gpus": asked.gpus}
+        if asked.memory:
+            options["memory"] = asked.memory
+        if asked.custom:
+            options["resources"] = dict(asked.custom)
+        if asked.labels:
+            options["label_selector"] = label_selector(asked.labels, known or [])
+        return options
+
+    def may_grow(self, asked: Resources) -> bool:
+        return False
+
+    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+        return []
+
+
+@contextmanager
+def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = None) -> Iterator[LocalRay]:
+    """A Ray on this machine alone, whose steps see `environ`."""
+    import pytest
+
+    place = tempfile.mkdtemp(prefix="gr", dir="/tmp")
+    repository = str(Path(__file__).resolve().parents[3])
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": repository}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**settings, **(environ or {})}.items():
+            patch.setenv(name, value)
+        import ray
+
+        terminated = signal.getsignal(signal.SIGTERM)
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=200 * 2**20,
+            _temp_dir=place,
+        )
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield LocalRay()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class RayBench(Bench):
+    """A Bench whose executors are of Ray."""
+
+    def __init__(self, root: Path, cluster: LocalRay) -> None:
+        super().__init__(root)
+        self.cluster = cluster
+        self.worker = str(root / "worker")
+        self.sandboxes = self.worker + "/live"
+        self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
+
+    def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
+        home = Home(self.services(), self.services, arriving_home, keep_at_home)
+        place = Place(ASSEMBLY, self.worker)
+        executor = RayExecutor(self.cluster, home, f"r{os.getpid()}{len(self.executors)}", place, **more)
+        self.executors.append(executor)  # type: ignore[arg-type]
+        return executor
+
+    def task(self, *argv: str, **more: Any) -> Task:
+        """A Task whose environment is that of this machine, as workers take it."""
+        environment = more.get("environment") or self.environment(more.get("shell") or argv[0])
+        task = super().task(*argv, **{**more, "environment": environment})
+        return task._replace(action=task.action._replace(environment=environment.digest))
+
+    def environment(self, program: str) -> Environment:
+        try:
+            return self.environments.host((program,))
+        except InputError:
+            return self.environments.host(())
+
+    def left(self) -> list[str]:
+        """Sandboxes that are still there."""
+        live = self.sandboxes
+        return [name for name in os.listdir(live) if not name.endswith(".log")] if os.path.isdir(live) else []
+
+    def stores(self) -> list[LocalStore]:
+        return [self.store, LocalStore(self.worker)]

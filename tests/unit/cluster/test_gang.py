@@ -1,0 +1,255 @@
+"""A gang from the wish for its places to one verdict and one log, whatever becomes of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gitml.cluster.driver import gang as gangs
+from gitml.cluster.driver.gang import Gangs
+from gitml.cluster.driver.node_pool import Fleet
+from gitml.cluster.driver.placement_group import PlaceHad, Reserved, bundle_of
+from gitml.core.model.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
+from gitml.core.model.result import Cost
+from gitml.errors import InputError
+from gitml.execute.process_group import VARIABLE, roster_from
+from gitml.store.local.store import LocalStore
+from tests.kit.cluster.driver_session import machine
+from tests.kit.execution import HOST, action_of
+
+
+class ToldPlaces:
+    """Places that are had when they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[PlaceHad] | Exception | None = None
+        self.given_back = 0
+
+    def had(self) -> Sequence[PlaceHad] | None:
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+    def give_back(self) -> None:
+        self.given_back += 1
+
+
+class Inner:
+    """Notes what a gang asks of single attempts."""
+
+    def __init__(self) -> None:
+        self.submitted: list[tuple[Task, Reserved | None]] = []
+        self.cancelled: list[tuple[str, bool]] = []
+        self.fails_at: str | None = None
+
+    def submit(self, task: Task, reserved: Reserved | None = None) -> None:
+        if task.attempt == self.fails_at:
+            raise ValueError("no machine has room")
+        self.submitted.append((task, reserved))
+
+    def cancel(self, attempt: str, *, now: bool = False) -> None:
+        self.cancelled.append((attempt, now))
+
+
+class Play:
+    """One gang of two nodes on machines a and b."""
+
+    def __init__(self, root: Path) -> None:
+        self.fleet = Fleet()
+        self.fleet.update([machine("a"), machine("b")])
+        self.inner = Inner()
+        self.grows = False
+        self.store = LocalStore(str(root / "store"))
+        self.gangs = Gangs(self.inner, self.fleet, self.store, lambda asked: self.grows)
+        self.places = ToldPlaces()
+        action = action_of(["train"])._replace(gang=(2, 2))
+        asked = machine("a").total._replace(cpus=1, memory=0)
+        self.task = Task("0-1", action, HOST, asked, None, False, str(root / "log"))
+        self.gangs.begin(self.task, self.places)
+
+    def had(self) -> None:
+        self.places.told = [
+            PlaceHad(Reserved(node, None), f"10.0.0.{number}", [number * 100, number * 100 + 1, number * 100 + 2])
+            for number, node in enumerate("ab", 1)
+        ]
+
+    def ended(self, node: int, outcome: str = "done", error: str | None = None, log: bytes = b"") -> list[TaskEvent]:
+        """What the scheduler has of the end of one member."""
+        kept = None
+        if log:
+            from gitml.core.records.record import LogRef
+
+            kept = LogRef(self.store.put(log), len(log), len(log))
+        cost = Cost(1.0 + node, 2.0, 100 * (node + 1))
+        return self.gangs.sort(
+            [TaskFinished(f"0-1.{node}", outcome, None if error else 0, error, None, (), {}, cost, kept)]
+        )
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return Play(tmp_path)
+
+
+def test_nothing_begins_before_all_places_are_had_and_they_are_booked_meanwhile(play: Play) -> None:
+    assert play.gangs.look() == []
+    assert not play.inner.submitted
+    assert [play.fleet.berths[id].free.cpus for id in "ab"] == [1, 1]
+    play.had()
+    play.gangs.look()
+    assert [(task.attempt, reserved.node) for task, reserved in play.inner.submitted if reserved] == [
+        ("0-1.0", "a"),
+        ("0-1.1", "b"),
+    ]
+    assert [play.fleet.berths[id].free.cpus for id in "ab"] == [2, 2], "each member books for itself"
+
+
+def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
+    play.had()
+    play.gangs.look()
+    for node, (task, _) in enumerate(play.inner.submitted):
+        roster = roster_from(task.lent[VARIABLE])
+        assert roster.node == node
+        assert roster.nodes == (("10.0.0.1", (101, 102)), ("10.0.0.2", (201, 202)))
+        assert roster.port == 100, "of the first node, and no process's own"
+
+
+def test_members_stand_for_one_attempt_that_begins_once_and_is_done_when_all_are(play: Play) -> None:
+    play.had()
+    play.gangs.look()
+    assert play.gangs.sort([TaskStarted("0-1.0"), TaskStarted("0-1.1"), TaskStarted("9-1")]) == [
+        TaskStarted("0-1"),
+        TaskStarted("9-1"),
+    ]
+    assert play.gangs.sort([TaskOutput("0-1.1", "x")]) == [TaskOutput("0-1", "x")]
+    assert play.ended(1, log=b"[2] two\n[3] no end of line") == []
+    (finished,) = play.ended(0, log=b"[0] zero\n")
+    assert isinstance(finished, TaskFinished)
+    assert (finished.attempt, finished.outcome, finished.exit_code) == ("0-1", "done", 0)
+    assert finished.cost == Cost(2.0, 4.0, 200), "the longest, the sum, the largest"
+    assert finished.log is not None
+    assert play.store.read(finished.log.digest) == b"[2] two\n[3] no end of line\n[0] zero\n"
+    assert play.places.given_back == 1
+    assert not play.gangs
+
+
+def test_the_first_that_fails_ends_the_others_and_is_the_verdict(play: Play) -> None:
+    play.had()
+    play.gangs.look()
+    assert play.ended(1, "failed", "exit status 3") == []
+    assert play.inner.cancelled == [("0-1.0", False)]
+    (finished,) = play.ended(0, "cancelled", "cancelled")
+    assert isinstance(finished, TaskFinished)
+    assert (finished.outcome, finished.error) == ("failed", "exit status 3")
+
+
+def test_a_lost_member_is_a_lost_gang_and_its_node_is_named(play: Play) -> None:
+    play.had()
+    play.gangs.look()
+    play.ended(1, "lost", "its machine was lost")
+    (finished,) = play.ended(0, "cancelled", "cancelled")
+    assert isinstance(finished, TaskFinished)
+    assert (finished.outcome, finished.error) == ("lost", "node 1 of its gang: its machine was lost")
+
+
+def test_a_member_that_cannot_be_submitted_ends_the_gang(play: Play) -> None:
+    play.inner.fails_at = "0-1.1"
+    play.had()
+    assert play.gangs.look() == []
+    assert play.inner.cancelled == [("0-1.0", True)], "the one that was"
+    (finished,) = play.ended(0, "cancelled", "cancelled")
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "lost"
+    assert "no machine has room" in (finished.error or "")
+
+
+def test_places_that_cannot_be_had_are_a_loss(play: Play) -> None:
+    play.places.told = InputError("the group is gone")
+    (finished,) = play.gangs.look()
+    assert isinstance(finished, TaskFinished)
+    assert (finished.outcome, finished.error) == ("lost", "its machines could not be had: the group is gone")
+    assert [play.fleet.berths[id].free.cpus for id in "ab"] == [2, 2]
+    assert play.places.given_back == 1
+
+
+def test_a_gang_that_lacks_a_machine_for_long_is_lost(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    play.fleet.update([machine("a")])
+    assert play.gangs.look() == [], "it may come back"
+    monkeypatch.setattr(gangs, "PATIENCE", -1.0)
+    (finished,) = play.gangs.look()
+    assert isinstance(finished, TaskFinished)
+    assert "of 2 that it needs there is 1" in (finished.error or "")
+
+
+def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gangs, "PATIENCE", -1.0)
+    play.grows = True
+    play.fleet.update([machine("a")])
+    assert play.gangs.look() == []
+    assert play.gangs
+
+
+def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gangs, "PATIENCE", -1.0)
+    assert play.gangs.look() == []
+    play.fleet.berths["b"].refuses[HOST.digest] = "another python"
+    (finished,) = play.gangs.look()
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "lost"
+
+
+def test_cancelling_before_and_after_it_began(play: Play) -> None:
+    assert not play.gangs.cancel("other", now=True)
+    assert play.gangs.cancel("0-1", now=False)
+    (finished,) = play.gangs.look()
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "cancelled"
+
+    play.gangs.begin(play.task, play.places)
+    play.had()
+    play.gangs.look()
+    play.gangs.cancel("0-1", now=True)
+    assert play.inner.cancelled == [("0-1.0", True), ("0-1.1", True)]
+    assert play.ended(0, "cancelled", "cancelled") == []
+    (finished,) = play.ended(1, "cancelled", "cancelled")
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "cancelled"
+
+
+def test_the_log_grows_in_whole_lines_while_members_write(play: Play) -> None:
+    play.had()
+    play.gangs.look()
+    one, two = (Path(task.log) for task, _ in play.inner.submitted)
+    one.write_bytes(b"[0] a\n[0] b")
+    two.write_bytes(b"[2] c\n")
+    play.gangs.look()
+    assert Path(play.task.log).read_bytes() == b"[0] a\n[2] c\n"
+    with open(one, "ab") as file:
+        file.write(b"b\n")
+    play.gangs.look()
+    assert Path(play.task.log).read_bytes() == b"[0] a\n[2] c\n[0] bb\n"
+    play.ended(0, log=b"[0] a\n[0] bb\n[0] end\n")
+    (finished,) = play.ended(1, log=b"[2] c\n")
+    assert isinstance(finished, TaskFinished)
+    assert finished.log is not None
+    assert play.store.read(finished.log.digest) == b"[0] a\n[2] c\n[0] bb\n[0] end\n"
+    assert not one.exists()
+    assert not two.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "bundle"),
+    [
+        ({"num_cpus": 0.0, "num_gpus": 0.0}, {"CPU": 0.001}),
+        (
+            {"num_cpus": 2.0, "num_gpus": 1.0, "memory": 7, "resources": {"licence": 1}},
+            {"CPU": 2.0, "GPU": 1.0, "memory": 7, "licence": 1},
+        ),
+    ],
+)
+def test_a_place_holds_all_that_a_step_asks_for_and_something_at_least(
+    options: dict[str, float], bundle: dict[str, float]
+) -> None:
+    assert bundle_of(options) == bundle

@@ -1,0 +1,96 @@
+"""How an attempt speaks with its run, and what it reports when the run is out of reach."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gitml import __version__
+from gitml.cluster.content.messages import Order, decode_report, encode_order
+from gitml.cluster.worker import hub_client as lines
+from gitml.cluster.worker import task_runner
+from gitml.cluster.worker.folder import ASSEMBLY
+from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.hub_client import Line
+from gitml.core.model.digest import digest_of
+from gitml.execute.messages import task_message
+from tests.kit.execution import Bench
+
+
+class Answering:
+    """A hub whose answers tests give."""
+
+    def __init__(self) -> None:
+        self.said: list[list[Any]] = []
+        self.answers: list[Future[Any]] = []
+
+    @property
+    def say(self) -> Any:
+        """The method of an actor."""
+        return self
+
+    def remote(self, attempt: str, said: list[Any]) -> Any:
+        """A call of it."""
+        self.said.append(said)
+        self.answers.append(Future())
+        answer = self.answers[-1]
+        return type("Ref", (), {"future": lambda self: answer})()
+
+
+def line() -> tuple[Line, Answering]:
+    """A line, and the hub at its other end."""
+    made, hub = Line("hub", "a"), Answering()
+    made._hub = hub
+    return made, hub
+
+
+def test_what_was_said_counts_as_heard_when_it_was_answered() -> None:
+    made, hub = line()
+    made.to_say += ["one"]
+    made.exchange()
+    made.to_say += ["two"]
+    assert made.exchange() == []
+    assert (hub.said, made.unheard()) == ([["one"]], ["one", "two"])
+    hub.answers[0].set_result(["stop"])
+    assert made.exchange() == ["stop"]
+    assert (hub.said, made.unheard()) == ([["one"], ["two"]], ["two"])
+
+
+def test_a_hub_is_deaf_when_a_call_is_not_answered_not_when_there_was_nothing_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(lines, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    made, _ = line()
+    now[0] += 2 * lines.DEAF  # the machine looks through what it has
+    made.to_say += ["one"]
+    made.exchange()
+    now[0] += 0.9 * lines.DEAF
+    assert made.exchange() == []
+    now[0] += 0.2 * lines.DEAF
+    with pytest.raises(ConnectionError, match="can't be reached"):
+        made.exchange()
+
+
+def test_a_run_that_is_out_of_reach_is_no_refusal_by_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(Line):
+        def exchange(self) -> list[Any]:
+            raise ConnectionError("the run is gone")
+
+    monkeypatch.setattr(task_runner, "Line", Gone)
+    monkeypatch.setattr(task_runner, "where", lambda: ("node1", "host1"))
+    bench = Bench(tmp_path)
+    task = bench.task("cat", "i", inputs=[("i", "i", "file", digest_of(b"on its way"))])
+    message = task_message(task, None, with_environment=True)
+    place = Place(ASSEMBLY, str(tmp_path / "worker"))
+    order = Order(__version__, "r", task.attempt, place, 1.0, 0.0, "hub", message)
+    data, _ = task_runner.perform(encode_order(order), {})
+    report = decode_report(data)
+    assert (report.refused, report.finished.outcome) == (False, "cancelled"), "which nobody asked for: it is lost"
+    bench.close()

@@ -1,0 +1,382 @@
+"""Where attempts are sent and what they take along; and bringing what a machine lacks there once, from the nearest that has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitml import __version__
+from gitml.cluster.content import source
+from gitml.cluster.content.messages import decode_order
+from gitml.cluster.content.source import Supply
+from gitml.cluster.driver import autoscaling, submitter
+from gitml.cluster.driver.attempt import Attempt
+from gitml.cluster.driver.autoscaling import Growing
+from gitml.cluster.driver.content_provider import Provider
+from gitml.cluster.driver.executor import RayExecutor
+from gitml.cluster.driver.placement_group import Reserved
+from gitml.cluster.driver.results import Receiver
+from gitml.cluster.driver.submitter import Sender
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.digest import Digest, digest_of, hex_of
+from gitml.core.model.environment import environment_of
+from gitml.core.model.resources import Resources
+from gitml.core.model.result import OutputRef
+from gitml.core.model.tree import TreeEntry, encode_tree
+from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError
+from tests.kit.cluster.driver_session import RecordedCall, SessionBench, done, machine, reported
+
+
+class Remote:
+    """`perform` as Ray knows it, that is only noted: (options, order, contents)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[dict[str, Any], Any, dict[str, bytes]]] = []
+        self.futures: list[Future[Any]] = []
+
+    def options(self, **options: Any) -> Any:
+        def remote(order: bytes, contents: dict[str, bytes]) -> Any:
+            self.sent.append((options, decode_order(order), dict(contents)))
+            self.futures.append(Future())
+            return _Ref(self.futures[-1])
+
+        return type("Function", (), {"remote": staticmethod(remote)})
+
+
+class _Ref:
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def future(self) -> Future[Any]:
+        return self._future
+
+
+A, B, C = "aa" * 28, "bb" * 28, "cc" * 28  # as Ray names machines
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[SessionBench]:
+    bench = SessionBench(tmp_path, machine(A), machine(B))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> Remote:
+    made = Remote()
+    monkeypatch.setattr(submitter, "_remote", lambda: made)
+    return made
+
+
+ENDED: list[tuple[Attempt, Any]] = []
+
+
+@pytest.fixture
+def sender(bench: SessionBench, remote: Remote) -> Sender:
+    ENDED.clear()
+    return Sender(bench.session, lambda attempt, future: ENDED.append((attempt, future)))
+
+
+def chosen(options: dict[str, Any]) -> str:
+    """The machine that Ray is told to prefer."""
+    return str(options["scheduling_strategy"].node_id)
+
+
+def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_own(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    task = bench.task("true", resources=Resources(1, 1))
+    bench.session.fleet.berths[B].machine = machine(B, gpus=2)
+    bench.session.fleet.berths[B].free = machine(B, gpus=2).total
+    sender.send(task)
+    ((options, order, contents),) = remote.sent
+    assert (order.version, order.run, order.attempt, order.gpus) == (__version__, "r1", task.attempt, 1)
+    assert contents == {}
+    assert options["max_retries"] == 0
+    assert options["name"].startswith("gitml run "), "as it is told where people look what runs"
+    assert chosen(options) == B
+    assert bench.session.attempts[task.attempt].node == B
+    assert bench.session.fleet.berths[B].free.gpus == 1
+
+
+def test_what_a_machine_is_known_to_hold_does_not_travel_again(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    bench.session.fleet.update([machine(A)])
+    tree = bench.tree({"a.py": "A", "deep/b.py": "B"})
+    task = bench.task("true", code=[("src", "40000", tree)])
+    sender.send(task)
+    sender.send(bench.task("true", code=[("src", "40000", tree)]))
+    assert [len(contents) for _, _, contents in remote.sent] == [4, 0]
+    assert set(remote.sent[0][2]) >= {f"git-tree:{tree}"}
+
+
+def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    sender.send(bench.task("true"))
+    remote.futures[0].set_result("report")
+    assert not ENDED
+    bench.until(lambda: bool(ENDED))
+    assert ENDED[0][1].result() == "report"
+
+
+def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    task = bench.task("true")
+    bench.session.fleet.berths[B].refuses[task.environment.digest] = "another python"
+    sender.send(task)
+    other = environment_of({"kind": "host", "python": "3.12"})
+    sender.send(bench.task("true", environment=other))
+    first, second = (options for options, _, _ in remote.sent)
+    assert first["label_selector"] == {"ray.io/node-id": f"!in({B})"}
+    assert chosen(first) == A
+    assert "label_selector" not in second
+
+
+def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_is_idle(tmp_path: Path) -> None:
+    bench = SessionBench(tmp_path, machine(A, 1), machine(B, 1))
+    executor = object.__new__(RayExecutor)  # only what decides about room
+    executor._session = bench.session
+    fleet, task = bench.session.fleet, bench.task("true")
+    fleet.take(fleet.berths[A], task.resources)
+    fleet.berths[B].refuses[task.environment.digest] = "machine b: another python"
+    assert executor.takes(task.resources)
+    assert not executor.takes(task.resources, 1, task.environment.digest)
+    assert not executor.takes(task.resources, 2), "not both"
+    fleet.berths[A].refuses[task.environment.digest] = "machine a: another python"
+    assert executor.takes(task.resources, 1, task.environment.digest), "to fail at once, with the reason"
+    receiver = Receiver(bench.session)
+    try:
+        with pytest.raises(MachineError, match="machine a: another python; machine b: another python"):
+            receiver.sender.send(task)
+    finally:
+        bench.session.closed = True
+        receiver.close()
+        bench.close()
+
+
+def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    task = bench.task("true")
+    sender.send(task, reserved=Reserved(B, "there"))
+    sender.send(task, bench.session.attempts[task.attempt])
+    assert [options["scheduling_strategy"] for options, _, _ in remote.sent] == ["there", "there"]
+    with pytest.raises(RemoteError, match="its machine was lost"):
+        sender.send(bench.task("true"), reserved=Reserved("gone", "there"))
+
+
+def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_booked_where_they_come_to(
+    bench: SessionBench, sender: Sender, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoscaling, "MOST", 2)
+    session, big = bench.session, Resources(8, 1)
+    assert not session.growing.takes(big)
+    with pytest.raises(RemoteError, match="the machines that could take it were lost"):
+        sender.send(bench.task("true", resources=big))
+    session.growing = Growing(lambda asked: asked.gpus <= 1)
+    assert not session.growing.takes(Resources(8, 2))
+    tasks = []
+    while session.growing.takes(big):
+        tasks.append(bench.task("true", resources=big))
+        sender.send(tasks[-1])
+    assert len(tasks) == 2
+    assert all("scheduling_strategy" not in options for options, _, _ in remote.sent), "Ray chooses"
+    attempt = session.attempts[tasks[0].attempt]
+    bench.cluster.told.append(machine(C, cpus=8, gpus=1))
+    session.is_on(attempt, C)
+    assert attempt.node == C
+    assert session.fleet.berths[C].free == Resources(0, 0, 1 << 30)
+    assert session.growing.takes(big), "one less waits"
+
+
+def test_what_an_autoscaler_can_never_add_is_waited_for_no_longer(bench: SessionBench, remote: Remote) -> None:
+    session, big, other = bench.session, Resources(8, 1), Resources(9, 1)
+    session.growing = Growing(lambda asked: True)
+    receiver = Receiver(session)
+    waits = [bench.task("true", resources=asked) for asked in (big, other)]
+    for task in waits:
+        receiver.sender.send(task)
+    session.attempts[waits[0].attempt].call = call = RecordedCall()
+    receiver.give_up_waiting([big])
+    finished = bench.finished()
+    assert (finished.attempt, finished.outcome) == (waits[0].attempt, "failed")
+    assert finished.error == "no machine has, and the autoscaler can add none with 8 cpus, 1 gpu"
+    assert call.cancels == [False]
+    assert list(session.attempts) == [waits[1].attempt]
+    assert not session.growing.takes(big)
+    receiver.close()
+    session.closed = True
+
+
+# -- what a machine lacks
+
+
+@pytest.fixture
+def small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has more than ten bytes travels by itself."""
+    monkeypatch.setattr(source, "RIDES_EACH", 10)
+
+
+def named(digest: Digest, kind: str = "blob") -> str:
+    return f"{kind}:{hex_of(digest)}"
+
+
+def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_are_told(
+    bench: SessionBench, small_ones: None
+) -> None:
+    small, large = bench.store.put(b"small"), bench.store.put(b"large" * 10)
+    missing = digest_of(b"nobody has it")
+    attempt = bench.attempt(node=A)
+    bench.session.fleet.berths[B].holds.add(named(large))
+    Provider(bench.session).provide(attempt, A, [named(small), named(large), named(missing)])
+    assert bench.told(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
+    assert bench.carrier.brought == [(A, named(large), 50, [B])], "from the machine that has it"
+
+
+def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
+    bench: SessionBench, small_ones: None, remote: Remote
+) -> None:
+    receiver = Receiver(bench.session)
+    name = named(bench.store.put(b"large" * 10))
+    full = MachineError("the disk refused: No space left on device")
+    first = bench.attempt(node=A)
+    receiver._provider.provide(first, A, [name])
+    bench.carrier.ends[0](full)
+    bench.until(lambda: first.moves)
+    assert isinstance(first.call, RecordedCall)
+    assert first.call.cancels == [False]
+    receiver.ended(first, reported(done(first, outcome="cancelled", exit_code=None), node=A))
+    second = bench.session.attempts[first.task.attempt]
+    assert (second.node, bench.session.events) == (B, [])
+    second.call = RecordedCall()
+    receiver._provider.provide(second, B, [name])
+    bench.carrier.ends[1](full)
+    bench.until(lambda: second.why is not None)
+    receiver.ended(second, reported(done(second, outcome="cancelled", exit_code=None), node=B))
+    finished = bench.finished()
+    assert finished.outcome == "failed"
+    assert "No space left" in (finished.error or "")
+    bench.session.closed = True
+    receiver.close()
+
+
+def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(
+    bench: SessionBench, small_ones: None
+) -> None:
+    large = bench.store.put(b"large" * 10)
+    provider = Provider(bench.session)
+    one, two, elsewhere = bench.attempt(node=A), bench.attempt(node=A), bench.attempt(node=B)
+    for attempt, node in ((one, A), (two, A), (elsewhere, B)):
+        provider.provide(attempt, node, [named(large)])
+    assert [node for node, *_ in bench.carrier.brought] == [A, B]
+    bench.carrier.ends[0](RemoteError("the network was cut"))
+    bench.until(lambda: two.why is not None)
+    assert isinstance(one.call, RecordedCall)
+    assert one.why is two.why
+    assert one.call.cancels
+    assert elsewhere.why is None
+    bench.carrier.ends[1](None)
+    bench.until(lambda: named(large) in bench.session.fleet.berths[B].holds)
+    provider.provide(one, A, [named(large)])
+    assert len(bench.carrier.brought) == 3, "one that failed is tried again when it is lacking again"
+    assert bench.carrier.brought[-1][3] == [B]
+
+
+def test_an_attempt_whose_input_is_damaged_here_fails_and_says_so(bench: SessionBench) -> None:
+    digest = bench.store.put(b"an input")
+    path = f"{bench.repo}/.git/gitml/objects/{hex_of(digest)[:2]}/{hex_of(digest)[2:]}"
+    os.chmod(path, 0o644)
+    Path(path).write_bytes(b"ANOTHER!")
+    listing = encode_tree([TreeEntry(b"f", "f", digest, 8)])
+    tree = bench.store.put(listing)
+    attempt = bench.attempt(node=A)
+    Provider(bench.session).provide(attempt, A, [named(tree, "tree")])
+    # the file counts as missing: the machine is told, and the step says which input it lacks
+    assert ("without", [named(digest)]) in bench.told(attempt)
+    os.remove(f"{bench.repo}/.git/gitml/objects/{hex_of(tree)[:2]}/{hex_of(tree)[2:]}")
+    Provider(bench.session).provide(attempt, A, [named(tree, "tree")])
+    assert isinstance(attempt.why, GitmlError)
+
+
+# -- what the driver has
+
+
+def test_a_tree_stands_for_all_below_it_and_what_is_known_is_left_out(bench: SessionBench) -> None:
+    tree = bench.tree({"a": "A", "deep/b": "B", "deep/same": "A"})
+    store = Supply(bench.services())
+    all_of_it = store.pack([f"git-tree:{tree}"], set())
+    assert len(all_of_it.small) == 4, "two trees, and two contents, one of which is there twice"
+    deep = bench.git("rev-parse", f"{tree}:deep")
+    rest = store.pack([f"git-tree:{tree}"], {f"git-tree:{deep}"})
+    assert set(rest.small) == {f"git-tree:{tree}", f"git-blob:{bench.blob('A')}"}
+
+
+def test_no_more_rides_along_than_there_is_room_for(bench: SessionBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "RIDES_ALL", 12)
+    names = [named(bench.store.put(b"%d" % n * 5)) for n in range(5)]
+    baggage = Supply(bench.services()).pack(names, set())
+    assert list(baggage.small) == names[:2]
+    assert baggage.large == dict.fromkeys(names[2:], 5)
+    assert baggage.names == names
+
+
+def test_an_lfs_pointer_brings_its_content_along(bench: SessionBench) -> None:
+    content = b"the large file"
+    digest = digest_of(content)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{hex_of(digest)}\nsize {len(content)}\n"
+    oid = bench.blob(pointer)
+    lacking = Supply(bench.services()).pack([f"git-blob:{oid}"], set())
+    assert lacking.without == [named(digest)]
+    bench.store.put(content)
+    assert Supply(bench.services()).pack([f"git-blob:{oid}"], set()).small[named(digest)] == content
+
+
+@pytest.mark.parametrize("start", [0, 7, 40])
+def test_pieces_go_on_where_a_transfer_was_cut(bench: SessionBench, start: int) -> None:
+    content = bytes(range(256)) * 4
+    oid = bench.blob(content)
+    store = Supply(bench.services())
+    for name, whole in (
+        (named(bench.store.put(content)), content),
+        (f"git-blob:{oid}", b"blob %d\0" % len(content) + content),
+    ):
+        pieces = list(store.pieces(name, start, 100))
+        assert b"".join(pieces) == whole[start:]
+        assert max(map(len, pieces)) <= 100
+
+
+def test_a_damaged_content_is_never_given(bench: SessionBench) -> None:
+    digest = bench.store.put(b"an input")
+    path = f"{bench.repo}/.git/gitml/objects/{hex_of(digest)[:2]}/{hex_of(digest)[2:]}"
+    os.chmod(path, 0o644)
+    Path(path).write_bytes(b"ANOTHER!")
+    with pytest.raises(IntegrityError):
+        Supply(bench.services()).read(named(digest))
+
+
+def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they_are_small_and_here(
+    bench: SessionBench, sender: Sender, remote: Remote
+) -> None:
+    store = bench.session.home.services.store
+    small = OutputRef("s", "file", store.put(b"small"), 5)
+    large = OutputRef("l", "file", store.put(b"l" * 2**20), 2**20)
+    gone = OutputRef("g", "file", digest_of(b"not here"), 8)
+    spec = RemoteSpec("lab", "s3://lab/x")
+    bench.session.home = bench.session.home._replace(stores=(spec,))
+    inputs = [
+        (name, "file", f".gitml/in/{name}", output.digest) for name, output in (("s", small), ("l", large), ("g", gone))
+    ]
+    sender.send(bench.task("true", inputs=inputs)._replace(stored=(small, large, gone)))
+    ((_, order, contents),) = remote.sent
+    assert order.stored == ((large, True), (gone, False))
+    assert order.stores == (spec,)
+    assert list(contents) == [f"blob:{hex_of(small.digest)}"]
+    assert bench.session.sizes[f"blob:{hex_of(large.digest)}"] == 2**20

@@ -1,0 +1,57 @@
+"""Comparing values, and points in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from gitml.errors import InputError
+from gitml.history.metrics import differences
+from gitml.history.time_arguments import moment_of
+
+
+def test_every_name_of_both_sides_is_told() -> None:
+    found = {item.name: item for item in differences({"a": 1, "b": 2.0, "c": 3}, {"a": 1, "b": 2.5, "d": 4})}
+    assert [name for name, item in found.items() if item.changed] == ["b", "d", "c"]
+    assert found["b"].delta == 0.5
+    assert (found["c"].after, found["d"].before, found["c"].delta) == (None, None, None)
+
+
+def test_a_change_of_type_is_a_change() -> None:
+    (item,) = differences({"a": 1}, {"a": 1.0})
+    assert item.changed
+    (item,) = differences({"a": True}, {"a": 1})
+    assert item.changed
+    assert item.delta is None
+
+
+def test_nan_is_the_same_as_nan_and_no_change_of_it_has_a_size() -> None:
+    nan, inf = float("nan"), float("inf")
+    found = differences({"a": nan, "b": nan, "c": 1.0, "d": inf}, {"a": float("nan"), "b": 1.0, "c": inf, "d": inf})
+    assert [(item.changed, item.delta) for item in found] == [(False, None), (True, None), (True, None), (False, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "past"),
+    [("90s", 90), ("5m", 300), ("12h", 43200), ("3d", 259200), ("2 weeks ago", 1209600), ("1 day", 86400)],
+)
+def test_spans_count_back_from_now(text: str, past: int) -> None:
+    assert moment_of(text, 10_000_000.0) == 10_000_000.0 - past
+
+
+def test_dates_are_local_unless_they_name_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "Etc/GMT-2")
+    time.tzset()
+    try:
+        assert moment_of("1970-01-02", 0.0) == 86400 - 7200
+        assert moment_of("1970-01-02T00:00:00+00:00", 0.0) == 86400
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("text", ["", "tomorrow", "3x", "2026-13-01", "9999999d x"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        moment_of(text, 0.0)
