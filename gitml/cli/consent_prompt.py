@@ -12,7 +12,7 @@ _ASKED = {PLACES: "Allow this repository to use them? [y/N] "}
 _ASKED_TO_RUN = "Allow this repository to run its steps, now and later? [y/N] "
 
 
-def ask(question: Question) -> bool:
+def prompt_consent(question: Question) -> bool:
     """Shows a Question and reads the answer; anything but yes is no."""
     first, *others = question_lines(question)
     sys.stderr.write(f"{paint(safe(first), 'bold', sys.stderr)}\n" + "".join([f"{safe(line)}\n" for line in others]))

@@ -92,9 +92,9 @@ def _sandboxes() -> Iterator[Finding]:
         else:
             hint = "name a folder for sandboxes in your own settings: sandboxes: /scratch/me"
             yield Finding("sandbox", "bad", f"every folder for sandboxes lies in a project: {places.trouble}", hint)
-    works, told = landlock.available()
+    works, phrase = landlock.available()
     if not works:
-        yield Finding("strict sandbox", "note", told, "sandbox: strict can't be kept to here")
+        yield Finding("strict sandbox", "note", phrase, "sandbox: strict can't be kept to here")
     else:
         yield _strict()
     yield _network()
@@ -118,9 +118,9 @@ def _network() -> Finding:
 
     refused = {network: why for network in (LOOPBACK, CUT) if (why := refusal(network))}
     if refused:
-        told = f"network: {' and '.join(refused)} can't be kept here: {next(iter(refused.values()))}"
+        phrase = f"network: {' and '.join(refused)} can't be kept here: {next(iter(refused.values()))}"
         return Finding(
-            "network of steps", "note", told, "let this user make network namespaces: docs/pipelines.md, Network"
+            "network of steps", "note", phrase, "let this user make network namespaces: docs/pipelines.md, Network"
         )
     return Finding("network of steps", "ok", "network: loopback and none can be kept")
 

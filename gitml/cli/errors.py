@@ -19,7 +19,7 @@ DONE, FAILED, INPUT, MACHINE, BUG = 0, 1, 2, 5, 70
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 
 
-class Told(NamedTuple):
+class ErrorReport(NamedTuple):
     """An error in the parts in which it is shown. `lines` replace the message where there are several."""
 
     code: str
@@ -37,38 +37,40 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     if isinstance(error, BrokenPipeError):
         return _close_quietly()
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
-        told = Told("interrupted", "interrupted", None, None, INTERRUPTED)
+        error_report = ErrorReport("interrupted", "interrupted", None, None, INTERRUPTED)
     else:
-        told = translate(error)
-    if told.exit_code == BUG and verbose:
+        error_report = translate(error)
+    if error_report.exit_code == BUG and verbose:
         import traceback
 
         print(_redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    write_told(told, as_json=as_json)
-    return told.exit_code
+    write_error(error_report, as_json=as_json)
+    return error_report.exit_code
 
 
-def write_told(told: Told, *, as_json: bool) -> None:
-    """`told` on stderr."""
+def write_error(error_report: ErrorReport, *, as_json: bool) -> None:
+    """`error_report` on stderr."""
     try:
         if as_json:
             import json
 
-            print(json.dumps({"error": as_data(told)}), file=sys.stderr)
+            print(json.dumps({"error": error_as_json(error_report)}), file=sys.stderr)
         else:
-            for line in told.lines or (_line(told),):
+            for line in error_report.lines or (_line(error_report),):
                 print(f"{paint('gitml:', 'red', sys.stderr)} {safe(line)}", file=sys.stderr)
         sys.stderr.flush()
     except (BrokenPipeError, ValueError):
         pass
 
 
-def translate(error: BaseException) -> Told:
+def translate(error: BaseException) -> ErrorReport:
     """What `error` is to a person, without what is secret."""
-    told = _translated(error)
-    message, where, hint = (text and _redacted(text) for text in (told.message, told.where, told.hint))
-    lines = tuple([_redacted(line) for line in told.lines])
-    return told._replace(message=message or "", where=where, hint=hint, lines=lines)
+    error_report = _translated(error)
+    message, where, hint = (
+        text and _redacted(text) for text in (error_report.message, error_report.where, error_report.hint)
+    )
+    lines = tuple([_redacted(line) for line in error_report.lines])
+    return error_report._replace(message=message or "", where=where, hint=hint, lines=lines)
 
 
 def _redacted(text: str) -> str:
@@ -77,10 +79,10 @@ def _redacted(text: str) -> str:
     return redacted(text)
 
 
-def _translated(error: BaseException) -> Told:
+def _translated(error: BaseException) -> ErrorReport:
     if isinstance(error, GitmlError):
         lines = tuple(str(item) for item in getattr(error, "diagnostics", ()))
-        return Told(error.code, error.message, error.where, error.hint, error.exit_code, lines)
+        return ErrorReport(error.code, error.message, error.where, error.hint, error.exit_code, lines)
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, OSError) and error.errno is not None:
@@ -89,21 +91,26 @@ def _translated(error: BaseException) -> Told:
         )
         what = error.strerror or os.strerror(error.errno)
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "."
-        return Told("machine", what, where or None, how_to_mend(error, path), MACHINE)
+        return ErrorReport("machine", what, where or None, how_to_mend(error, path), MACHINE)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "this is a bug of gitml: run again with -v for the traceback"
-    return Told("internal", f"internal error: {what}", None, hint, BUG)
+    return ErrorReport("internal", f"internal error: {what}", None, hint, BUG)
 
 
-def as_data(told: Told) -> dict[str, Any]:
+def error_as_json(report: ErrorReport) -> dict[str, Any]:
     """The object under ``error`` that scripts rely on."""
-    data: dict[str, Any] = {"code": told.code, "message": told.message, "where": told.where, "hint": told.hint}
-    if told.lines:
-        data["diagnostics"] = list(told.lines)
+    data: dict[str, Any] = {
+        "code": report.code,
+        "message": report.message,
+        "where": report.where,
+        "hint": report.hint,
+    }
+    if report.lines:
+        data["diagnostics"] = list(report.lines)
     return data
 
 
-def _usage(error: click.ClickException) -> Told:
+def _usage(error: click.ClickException) -> ErrorReport:
     message = (
         " ".join(error.format_message().split())
         .rstrip(".")
@@ -113,14 +120,14 @@ def _usage(error: click.ClickException) -> Told:
     message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gitml"
-    return Told("usage", message, None if path == "gitml" else path, f"see {path} --help", INPUT)
+    return ErrorReport("usage", message, None if path == "gitml" else path, f"see {path} --help", INPUT)
 
 
-def _line(told: Told) -> str:
-    where = f" ({told.where})" if told.where else ""
-    if told.exit_code == BUG:
-        return f"{told.message}{where}; {told.hint}"
-    return f"{told.message}{where}" + (f": {told.hint}" if told.hint else "")
+def _line(error_report: ErrorReport) -> str:
+    where = f" ({error_report.where})" if error_report.where else ""
+    if error_report.exit_code == BUG:
+        return f"{error_report.message}{where}; {error_report.hint}"
+    return f"{error_report.message}{where}" + (f": {error_report.hint}" if error_report.hint else "")
 
 
 def _close_quietly() -> int:

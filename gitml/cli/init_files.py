@@ -45,14 +45,14 @@ else:
 FIRST = {"pipelines/hello.yaml": PIPELINE, "pipelines/hello.py": SCRIPT}
 
 
-class Done(NamedTuple):
+class FileOutcome(NamedTuple):
     """A file and what became of it: written, kept, removed or changed (so it stays)."""
 
     path: str
     state: str
 
 
-def write(root: str) -> list[Done]:
+def write(root: str) -> list[FileOutcome]:
     """Writes `gitml.yaml`, and a first pipeline where there is none; whatever is there stays as it is."""
     named = _pipelines(root)
     files = {} if named else dict(FIRST)
@@ -63,17 +63,17 @@ def write(root: str) -> list[Done]:
     for path, content in sorted(files.items()):
         full = os.path.join(root, path)
         if os.path.lexists(full):
-            done.append(Done(path, "kept"))
+            done.append(FileOutcome(path, "kept"))
             continue
         _refuse_links(root, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
         with open(full, "x", encoding="utf-8") as file:
             file.write(content)
-        done.append(Done(path, "written"))
+        done.append(FileOutcome(path, "written"))
     return done
 
 
-def undo(root: str) -> list[Done]:
+def undo(root: str) -> list[FileOutcome]:
     """Removes what `write` wrote wherever it is unchanged, and a folder that it leaves empty."""
     done = []
     for path in sorted({*FIRST, "gitml.yaml"}, reverse=True):
@@ -84,7 +84,7 @@ def undo(root: str) -> list[Done]:
             unchanged = _is_ours(path, file.read())
         if unchanged:
             os.unlink(full)
-        done.append(Done(path, "removed" if unchanged else "changed"))
+        done.append(FileOutcome(path, "removed" if unchanged else "changed"))
     folder = os.path.join(root, "pipelines")
     if os.path.isdir(folder) and not os.path.islink(folder) and not os.listdir(folder):
         os.rmdir(folder)

@@ -10,7 +10,7 @@ from gitml.cli.errors import INTERRUPTED, TERMINATED
 from gitml.core.model.stop_signal import StopSignal
 
 
-class Stopping:
+class InterruptHandler:
     """Within a ``with``, SIGINT and SIGTERM ask `stop`; afterwards `exit_code` says how a cancelled run ends.
 
     With `patience`, what has not heeded it after so many seconds is left by KeyboardInterrupt, and by a second Ctrl-C at once:
@@ -21,16 +21,16 @@ class Stopping:
         self,
         *,
         quiet: bool,
-        told: str = "stopping; Ctrl-C again ends the steps at once",
+        message: str = "stopping; Ctrl-C again ends the steps at once",
         patience: float | None = None,
     ) -> None:
         self.stop = StopSignal()
         self.quiet = quiet
-        self.told = told
+        self.message = message
         self.patience = patience
         self.exit_code = INTERRUPTED
 
-    def __enter__(self) -> Stopping:
+    def __enter__(self) -> InterruptHandler:
         self._before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
         signal.signal(signal.SIGINT, self._asked)
         signal.signal(signal.SIGTERM, self._asked)
@@ -58,6 +58,6 @@ class Stopping:
             signal.setitimer(signal.ITIMER_REAL, self.patience)
         if not self.quiet and self.stop.level == 1:
             try:
-                sys.stderr.write(f"{self.told}\n")
+                sys.stderr.write(f"{self.message}\n")
             except (OSError, RuntimeError):
                 return  # the signal came while stderr was being written to; nothing is lost but the line

@@ -9,8 +9,8 @@ import os
 import sys
 import threading
 
-from gitml.cli.errors import DONE, FAILED, as_data, translate
-from gitml.cli.interrupts import Stopping
+from gitml.cli.errors import DONE, FAILED, error_as_json, translate
+from gitml.cli.interrupts import InterruptHandler
 from gitml.submission.event_stream import Ended, Saying, as_lines
 
 
@@ -25,14 +25,14 @@ def main() -> int:
             sys.stdout.write("".join([f"{line}\n" for line in as_lines(saying)]))
             sys.stdout.flush()
 
-    with Stopping(quiet=True) as stopping:
+    with InterruptHandler(quiet=True) as handler:
         try:
-            run = perform_parcel(os.getcwd(), dict(os.environ), say, stopping.stop)
+            run = perform_parcel(os.getcwd(), dict(os.environ), say, handler.stop)
         except BaseException as error:
-            told = translate(error)
-            say(Ended(told.exit_code, as_data(told)))
-            return told.exit_code
-    code = {"succeeded": DONE, "cancelled": stopping.exit_code}.get(run.status, FAILED)
+            report = translate(error)
+            say(Ended(report.exit_code, error_as_json(report)))
+            return report.exit_code
+    code = {"succeeded": DONE, "cancelled": handler.exit_code}.get(run.status, FAILED)
     say(Ended(code, None))
     return code
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import click
 
 from gitml.errors import InputError
 
@@ -19,14 +17,14 @@ if TYPE_CHECKING:
 _MEANT = " (did you mean "
 
 
-class Asked(NamedTuple):
+class SelectedSteps(NamedTuple):
     """A loaded pipeline and the steps of it that were named."""
 
     loaded: Loaded
     wanted: tuple[str, ...]
 
 
-def parse_given(values: Sequence[str]) -> list[tuple[str, str]]:
+def parse_assignments(values: Sequence[str]) -> list[tuple[str, str]]:
     """``name=value`` of each ``-S``; InputError for one without a name."""
     given = []
     for text in values:
@@ -50,7 +48,7 @@ def refuse_credential(option: str, text: str) -> None:
         raise InputError(f"{what} would be recorded", where=option, hint=hint)
 
 
-def ask_person(name: str) -> str | None:
+def prompt_secret(name: str) -> str | None:
     """The value of a secret parameter, as a person types it without an echo; None where there is no terminal."""
     if not sys.stdin.isatty():
         return None
@@ -62,7 +60,7 @@ def ask_person(name: str) -> str | None:
         return None
 
 
-def load_words(
+def load_selection(
     ws: Workspace,
     words: Sequence[str],
     rev: str | None,
@@ -70,7 +68,7 @@ def load_words(
     *,
     allow_disabled: bool = False,
     secrets: Sequence[str] = (),
-) -> Asked:
+) -> SelectedSteps:
     """The pipeline and steps that ``[PIPELINE] [STEP…]`` means.
 
     A first word that is no pipeline may be a step of the default one.
@@ -78,17 +76,17 @@ def load_words(
     recover_killed(ws)  # what it had finished is reused
     from gitml.engine.planning.load import Asking, UnknownPipelineError, load
 
-    asking = Asking(secrets, ask_person)
+    asking = Asking(secrets, prompt_secret)
     if not words:
-        return Asked(load(ws, None, rev, given, allow_disabled=allow_disabled, asking=asking), ())
+        return SelectedSteps(load(ws, None, rev, given, allow_disabled=allow_disabled, asking=asking), ())
     try:
         loaded = load(ws, words[0], rev, given, allow_disabled=allow_disabled, asking=asking)
-        return Asked(loaded, tuple(words[1:]))
+        return SelectedSteps(loaded, tuple(words[1:]))
     except UnknownPipelineError as error:
-        asked = _steps_of_default(ws, words, rev, given, error, allow_disabled, asking)
-        if asked is None:
+        selection = _steps_of_default(ws, words, rev, given, error, allow_disabled, asking)
+        if selection is None:
             raise
-        return asked
+        return selection
 
 
 def _steps_of_default(
@@ -99,7 +97,7 @@ def _steps_of_default(
     error: UnknownPipelineError,
     allow_disabled: bool,
     asking: Asking,
-) -> Asked | None:
+) -> SelectedSteps | None:
     """All words as steps of the default pipeline; None when there is no default.
 
     InputError where the first word is nearer to a step's name than to that of any pipeline, as `error` tells it.
@@ -122,7 +120,7 @@ def _steps_of_default(
     if words[0] in names:
         if fault is not None:
             raise fault
-        return Asked(loaded, tuple(words))
+        return SelectedSteps(loaded, tuple(words))
     near = nearest(words[0], names)
     if near.startswith(_MEANT) and _MEANT not in error.message:
         of = f"step of {loaded.graph.pipeline!r}"
@@ -137,47 +135,6 @@ def commit_of(loaded: Loaded) -> tuple[str | None, bool]:
     if commit is not None:
         return commit, False
     return source.head, bool(source.dirty)
-
-
-def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--at REV``."""
-    option = click.option(
-        "--at", "-r", "--rev", "rev", metavar="REV", help="The commit, branch, tag or HEAD~3 to look at, not the files."
-    )
-    return option(function)
-
-
-def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``-S name=value``."""
-    option = click.option(
-        "-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter a value; may be repeated."
-    )
-    return option(function)
-
-
-def secret_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--secret NAME``."""
-    option = click.option(
-        "--secret",
-        "secrets",
-        metavar="NAME",
-        multiple=True,
-        help="Ask for a secret parameter where GITML_SECRET_<NAME> does not say it; may be repeated.",
-    )
-    return option(function)
-
-
-def on_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--on TARGET``."""
-    option = click.option(
-        "--on", "on", metavar="TARGET", help="Run every step on this target, whatever the pipeline says."
-    )
-    return option(function)
-
-
-def there_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--on TARGET`` of commands that look at runs."""
-    return click.option("--on", metavar="TARGET", help="Ask this cluster for runs that were submitted to it.")(function)
 
 
 def has_live_runs(ws: Workspace) -> bool:

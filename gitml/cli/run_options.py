@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from gitml.cli.option_bundle import bundle
-from gitml.cli.pipeline_arguments import (
-    Asked,
-    at_option,
-    load_words,
-    parse_given,
-    refuse_credential,
-    secret_option,
-    set_option,
-)
+from gitml.cli.options import at_option, bundle, secret_option, set_option
+from gitml.cli.pipeline_arguments import SelectedSteps, load_selection, parse_assignments, refuse_credential
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +15,7 @@ if TYPE_CHECKING:
     from gitml.workspace import Workspace
 
 
-class Wanted(NamedTuple):
+class PipelineArguments(NamedTuple):
     """``[PIPELINE] [STEP]...``, ``--at REV``, ``-S name=value`` and ``--secret NAME``."""
 
     words: tuple[str, ...]
@@ -31,13 +23,13 @@ class Wanted(NamedTuple):
     given: tuple[str, ...]
     secrets: tuple[str, ...] = ()
 
-    def load(self, ws: Workspace, *, allow_disabled: bool = False) -> Asked:
+    def load(self, ws: Workspace, *, allow_disabled: bool = False) -> SelectedSteps:
         """The pipeline and the steps that are meant."""
-        given = parse_given(self.given)
-        return load_words(ws, self.words, self.rev, given, allow_disabled=allow_disabled, secrets=self.secrets)
+        given = parse_assignments(self.given)
+        return load_selection(ws, self.words, self.rev, given, allow_disabled=allow_disabled, secrets=self.secrets)
 
 
-class Manner(NamedTuple):
+class RunOptions(NamedTuple):
     """How a run is to be: what RunRequest says, but for the steps."""
 
     jobs: int | None
@@ -67,35 +59,35 @@ class Manner(NamedTuple):
         )
 
 
-def check_to_run(wanted: Wanted, manner: Manner, on: str | None) -> None:
+def check_run_options(wanted: PipelineArguments, options: RunOptions, on: str | None) -> None:
     """InputError for a value of ``-S`` without a name, for names that are empty, and for credentials, which would be recorded."""
-    parse_given(wanted.given)
-    for option, names in (("--experiment", (manner.experiment,)), ("--tag", manner.tags), ("--on", (on,))):
+    parse_assignments(wanted.given)
+    for option, names in (("--experiment", (options.experiment,)), ("--tag", options.tags), ("--on", (on,))):
         if "" in names:
             raise InputError("an empty name", where=option, hint="give one, or leave the option out")
         for name in names:
             refuse_credential(option, name or "")
-    refuse_credential("--message", manner.message)
+    refuse_credential("--message", options.message)
 
 
-def load_to_run(ws: Workspace, wanted: Wanted, manner: Manner, on: str | None) -> Asked:
-    """The pipeline and the steps to run, once `check_to_run` has nothing against it."""
-    check_to_run(wanted, manner, on)
-    return wanted.load(ws, allow_disabled=manner.allow_disabled)
+def load_for_run(ws: Workspace, wanted: PipelineArguments, options: RunOptions, on: str | None) -> SelectedSteps:
+    """The pipeline and the steps to run, once `check_run_options` has nothing against it."""
+    check_run_options(wanted, options, on)
+    return wanted.load(ws, allow_disabled=options.allow_disabled)
 
 
-wanted_options = bundle(
+pipeline_arguments = bundle(
     "wanted",
-    Wanted,
+    PipelineArguments,
     click.argument("words", metavar="[PIPELINE] [STEP]...", nargs=-1),
     at_option,
     set_option,
     secret_option,
 )
 
-manner_options = bundle(
-    "manner",
-    Manner,
+run_options = bundle(
+    "options",
+    RunOptions,
     click.option(
         "-j",
         "--jobs",

@@ -69,9 +69,9 @@ class Session:
         if self.trusting:
             consent.allow_once(PLACES, RUN)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            from gitml.cli.consent_prompt import ask
+            from gitml.cli.consent_prompt import prompt_consent
 
-            consent.ask = ask
+            consent.ask = prompt_consent
 
     def reach(self) -> None:
         """The command was told to use a place: a cluster it was given by name, remote stores it is to ask."""
@@ -186,8 +186,8 @@ def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body]
         if json:
             common.append(click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."))
         if reaches:
-            told = "Allow this command all that the repository names, and ask nothing."
-            common.append(click.option("--trust", "trusting", is_flag=True, help=told))
+            phrase = "Allow this command all that the repository names, and ask nothing."
+            common.append(click.option("--trust", "trusting", is_flag=True, help=phrase))
         # What is applied first stands last in the help: the common options come after the command's own.
         own = list(getattr(wrapped, "__click_params__", ()))
         wrapped.__click_params__ = []  # type: ignore[attr-defined]

@@ -5,62 +5,62 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A command: its module below `gitml.cli.commands`, and the line that `gitml --help` shows for it."""
 
     module: str
     help: str
 
 
-SECTIONS: dict[str, dict[str, Entry]] = {
+SECTIONS: dict[str, dict[str, CommandEntry]] = {
     "Run": {
-        "run": Entry("run.run", "Run a pipeline, reusing every step that did not change"),
-        "submit": Entry("run.submit", "Hand a whole run to a cluster and leave"),
-        "collect": Entry("run.collect", "Bring submitted runs home"),
-        "plan": Entry("run.plan", "Tell what each step of a pipeline would do, and why"),
-        "explain": Entry("run.explain", "Tell what makes a step run again"),
-        "status": Entry("run.status", "Show what is up to date, what runs now, and the last runs"),
-        "dag": Entry("run.dag", "Draw the graph of a pipeline"),
-        "targets": Entry("run.targets", "Show where steps can run: machines, what they have, what is free"),
-        "cancel": Entry("run.cancel", "Stop a run that is going on"),
-        "reproduce": Entry("run.reproduce", "Run a recorded run again and compare its outputs"),
+        "run": CommandEntry("run.run", "Run a pipeline, reusing every step that did not change"),
+        "submit": CommandEntry("run.submit", "Hand a whole run to a cluster and leave"),
+        "collect": CommandEntry("run.collect", "Bring submitted runs home"),
+        "plan": CommandEntry("run.plan", "Tell what each step of a pipeline would do, and why"),
+        "explain": CommandEntry("run.explain", "Tell what makes a step run again"),
+        "status": CommandEntry("run.status", "Show what is up to date, what runs now, and the last runs"),
+        "dag": CommandEntry("run.dag", "Draw the graph of a pipeline"),
+        "targets": CommandEntry("run.targets", "Show where steps can run: machines, what they have, what is free"),
+        "cancel": CommandEntry("run.cancel", "Stop a run that is going on"),
+        "reproduce": CommandEntry("run.reproduce", "Run a recorded run again and compare its outputs"),
     },
     "Look back": {
-        "log": Entry("history.log", "List runs, newest first"),
-        "show": Entry("history.show", "Show one run"),
-        "logs": Entry("history.logs", "Print what the steps of a run wrote"),
-        "metrics": Entry("history.metrics", "Show and compare the metrics of runs"),
-        "params": Entry("history.params", "Show and compare the parameters of runs"),
-        "checkout": Entry("history.checkout", "Write the outputs of a run to files"),
-        "ui": Entry("history.ui", "Look around in the terminal or a browser, and act from there"),
-        "lineage": Entry("history.lineage", "Tell where an artifact comes from, and what was made of it"),
+        "log": CommandEntry("history.log", "List runs, newest first"),
+        "show": CommandEntry("history.show", "Show one run"),
+        "logs": CommandEntry("history.logs", "Print what the steps of a run wrote"),
+        "metrics": CommandEntry("history.metrics", "Show and compare the metrics of runs"),
+        "params": CommandEntry("history.params", "Show and compare the parameters of runs"),
+        "checkout": CommandEntry("history.checkout", "Write the outputs of a run to files"),
+        "ui": CommandEntry("history.ui", "Look around in the terminal or a browser, and act from there"),
+        "lineage": CommandEntry("history.lineage", "Tell where an artifact comes from, and what was made of it"),
     },
     "Share": {
-        "push": Entry("share.push", "Send records of runs to a Git remote"),
-        "fetch": Entry("share.fetch", "Take in the records that a Git remote has"),
-        "pull": Entry("share.pull", "Take in what a Git remote has"),
-        "lock": Entry("share.lock", "Write down which version of each module the pipelines use"),
-        "module": Entry("module.group", "Publish, find and look after reusable steps"),
-        "remotes": Entry("share.remotes", "List the remote stores, and see whether they answer"),
+        "push": CommandEntry("share.push", "Send records of runs to a Git remote"),
+        "fetch": CommandEntry("share.fetch", "Take in the records that a Git remote has"),
+        "pull": CommandEntry("share.pull", "Take in what a Git remote has"),
+        "lock": CommandEntry("share.lock", "Write down which version of each module the pipelines use"),
+        "module": CommandEntry("module.group", "Publish, find and look after reusable steps"),
+        "remotes": CommandEntry("share.remotes", "List the remote stores, and see whether they answer"),
     },
     "Look after": {
-        "du": Entry("maintenance.du", "Tell how much room gitml takes"),
-        "gc": Entry("maintenance.gc", "Remove what no kept run needs"),
-        "fsck": Entry("maintenance.fsck", "Check everything that is stored"),
+        "du": CommandEntry("maintenance.du", "Tell how much room gitml takes"),
+        "gc": CommandEntry("maintenance.gc", "Remove what no kept run needs"),
+        "fsck": CommandEntry("maintenance.fsck", "Check everything that is stored"),
     },
     "Set up": {
-        "init": Entry("setup.init", "Start using gitml in a repository"),
-        "clone": Entry("share.clone", "Clone a repository with the records of its runs"),
-        "demo": Entry("setup.demo", "Make a small repository and walk through it"),
-        "doctor": Entry("setup.doctor", "Tell what works on this machine"),
-        "config": Entry("setup.config", "Show the settings in force"),
-        "trust": Entry("setup.trust", "Allow a repository to use the places it names and to run its steps"),
-        "hooks": Entry("hooks.group", "Let Git call gitml: check commits, send runs along"),
-        "completion": Entry("setup.completion", "Print the completion script of a shell"),
+        "init": CommandEntry("setup.init", "Start using gitml in a repository"),
+        "clone": CommandEntry("share.clone", "Clone a repository with the records of its runs"),
+        "demo": CommandEntry("setup.demo", "Make a small repository and walk through it"),
+        "doctor": CommandEntry("setup.doctor", "Tell what works on this machine"),
+        "config": CommandEntry("setup.config", "Show the settings in force"),
+        "trust": CommandEntry("setup.trust", "Allow a repository to use the places it names and to run its steps"),
+        "hooks": CommandEntry("hooks.group", "Let Git call gitml: check commits, send runs along"),
+        "completion": CommandEntry("setup.completion", "Print the completion script of a shell"),
     },
 }
 
-COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+COMMANDS: dict[str, CommandEntry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 # A command of a group with a dot between.
 _LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gitml.cli.interrupts import Stopping
-from gitml.cli.option_bundle import bundle
+from gitml.cli.interrupts import InterruptHandler
+from gitml.cli.options import bundle
 from gitml.cli.session import Session
 from gitml.cli.text.format import columns, count, duration, size
 from gitml.cli.text.terminal import is_terminal, safe
@@ -17,6 +18,7 @@ from gitml.cli.text.terminal import is_terminal, safe
 if TYPE_CHECKING:
     from gitml.core.model.events import Event
     from gitml.core.model.result import OutputRef
+    from gitml.core.model.stop_signal import StopSignal
     from gitml.store.remote.transfer.progress import Sent
     from gitml.transfer.download import Downloaded
     from gitml.transfer.run_selector import Choice
@@ -28,7 +30,7 @@ _NAMED = 3  # artifacts that stay here which are named in one line
 _PATIENCE = 5.0  # seconds from Ctrl-C until a remote that doesn't answer is waited for no more
 
 
-class Choosing(NamedTuple):
+class RunFilterOptions(NamedTuple):
     """Of which runs what is moved, and between where, as words of a command line."""
 
     runs: tuple[str, ...]
@@ -46,9 +48,9 @@ class Choosing(NamedTuple):
         return Choice(self.runs, moment, self.pipeline, self.outputs, self.stores)
 
 
-choice_options = bundle(
+run_filter_options = bundle(
     "choosing",
-    Choosing,
+    RunFilterOptions,
     click.option("--runs", "runs", metavar="RUN", multiple=True, help="Artifacts of this run; may be repeated."),
     click.option("--since", metavar="DATE", help="Artifacts of runs since: 2026-07-01, 30d, 8w."),
     click.option("--pipeline", metavar="NAME", help="Artifacts of this pipeline's runs."),
@@ -59,23 +61,33 @@ choice_options = bundle(
 )
 
 
+@contextmanager
+def _transfer(session: Session) -> Iterator[tuple[TransferProgress, StopSignal]]:
+    """The progress of a transfer on the terminal, and the signal by which Ctrl-C stops it."""
+    with (
+        InterruptHandler(quiet=session.quiet, message=_STOPPING, patience=_PATIENCE) as interrupts,
+        TransferProgress(session) as progress,
+    ):
+        yield progress, interrupts.stop
+
+
 def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[Sent]:
     """Uploads, telling how far it is; `trusting` what is remembered of the stores."""
     from gitml.transfer.upload import upload
 
-    with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
-        return upload(session.ws, choice, progress, stopping.stop, trusting=trusting)
+    with _transfer(session) as (progress, stop):
+        return upload(session.ws, choice, progress, stop, trusting=trusting)
 
 
 def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
     """Downloads, telling how far it is."""
     from gitml.transfer.download import download
 
-    with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
-        return download(session.ws, choice, progress, stopping.stop)
+    with _transfer(session) as (progress, stop):
+        return download(session.ws, choice, progress, stop)
 
 
-def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
+def fetch_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
     """Brings to this machine what of these is only in a remote store; why, in words, those are not here that it could not bring.
 
     RemoteError when a remote that may have it fails.
@@ -88,20 +100,20 @@ def bring_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
         return ""
     from gitml.transfer.download import bring, refuse_lost
 
-    with Stopping(quiet=session.quiet, told=_STOPPING, patience=_PATIENCE) as stopping, Progress(session) as progress:
-        brought = bring(session.ws, lacking, progress, stopping.stop)
+    with _transfer(session) as (progress, stop):
+        brought = bring(session.ws, lacking, progress, stop)
     refuse_lost(brought)
     return here.absence()
 
 
-class Progress:
+class TransferProgress:
     """Tells a transfer: one line that changes at a terminal, nothing elsewhere but warnings."""
 
     def __init__(self, session: Session) -> None:
         self.shown = not session.quiet and not session.json and is_terminal(sys.stderr)
         self.width = 0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TransferProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,19 +138,19 @@ class Progress:
         self.width = max(self.width, len(line))
 
 
-def sent_lines(sent: Sequence[Sent]) -> list[str]:
+def upload_lines(sent: Sequence[Sent]) -> list[str]:
     """What became of uploads, a line a remote, and a line for each thing that was refused."""
     lines = []
     for one in sent:
-        told = [count(len(one.sent), "artifact") + f" sent ({size(one.bytes)})" if one.sent else "nothing to send"]
+        phrase = [count(len(one.sent), "artifact") + f" sent ({size(one.bytes)})" if one.sent else "nothing to send"]
         if one.missing:
-            told.append(f"{count(len(one.missing), 'artifact')} neither here nor there")
-        lines.append(f"{safe(one.remote)}: {', '.join(told)}")
+            phrase.append(f"{count(len(one.missing), 'artifact')} neither here nor there")
+        lines.append(f"{safe(one.remote)}: {', '.join(phrase)}")
         lines += [f"{safe(one.remote)}: refused {safe(name)}: {safe(why)}" for name, why in one.refused]
     return lines
 
 
-def stays_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
+def unshared_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
     """What is on this machine alone after a push, and what would change that: one line, with ``-v`` one for each as well."""
     if not stays:
         return []
@@ -158,12 +170,12 @@ def stays_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
     return lines
 
 
-def stays_as_data(stays: Sequence[Staying]) -> list[dict[str, Any]]:
+def unshared_as_json(stays: Sequence[Staying]) -> list[dict[str, Any]]:
     """What ``--json`` shows of it."""
     return [one._asdict() for one in stays]
 
 
-def sent_as_data(one: Sent) -> dict[str, Any]:
+def upload_as_json(one: Sent) -> dict[str, Any]:
     """What ``--json`` shows of an upload."""
     return {
         "remote": one.remote,
@@ -176,7 +188,7 @@ def sent_as_data(one: Sent) -> dict[str, Any]:
     }
 
 
-def came_as_data(done: Downloaded) -> dict[str, Any]:
+def download_as_json(done: Downloaded) -> dict[str, Any]:
     """What ``--json`` shows of a download."""
     return {
         "here": done.here,
@@ -187,12 +199,12 @@ def came_as_data(done: Downloaded) -> dict[str, Any]:
     }
 
 
-def came_lines(done: Downloaded) -> list[str]:
+def download_lines(done: Downloaded) -> list[str]:
     """What became of a download."""
     from gitml.transfer.download import told_problems
 
-    told = f"{count(len(done.came), 'artifact')} came ({size(done.bytes)})" if done.came else "no artifact came"
-    lines = [f"{told}, {done.here:,} here already"]
+    phrase = f"{count(len(done.came), 'artifact')} came ({size(done.bytes)})" if done.came else "no artifact came"
+    lines = [f"{phrase}, {done.here:,} here already"]
     lines += [safe(line) for line in told_problems(done.problems)]
     if done.lost:
         names = ", ".join(safe(root.name) for root in done.lost[:5])
@@ -207,8 +219,8 @@ def forecast_lines(forecasts: Sequence[Forecast]) -> list[str]:
         if not one.roots:
             lines.append(f"{safe(one.remote)}: nothing to send")
             continue
-        told = f"would send {count(len(one.roots), 'artifact')}, {size(one.bytes)} in {count(one.objects, 'object')}"
-        lines.append(f"{safe(one.remote)}: {told}")
+        phrase = f"would send {count(len(one.roots), 'artifact')}, {size(one.bytes)} in {count(one.objects, 'object')}"
+        lines.append(f"{safe(one.remote)}: {phrase}")
         lines += columns([[f"  {safe(root.name)}", size(root.size)] for root in one.roots[:50]], right=frozenset({1}))
         if len(one.roots) > 50:
             lines.append(f"  … and {len(one.roots) - 50:,} more")

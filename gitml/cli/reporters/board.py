@@ -27,7 +27,7 @@ def waiting_for(twin: str) -> str:
     return f"step {safe(twin)} does the same" if twin else "another gitml is performing it"
 
 
-class Row:
+class StepRow:
     """One step: `state` is one of the above or its outcome, `since` when it began to run (seconds since 1970)."""
 
     __slots__ = ("attempt", "line", "name", "reason", "since", "state", "step")
@@ -42,13 +42,13 @@ class Row:
         self.step: StepRun | None = None
 
 
-class Board:
+class RunBoard:
     """All steps of one run, in the order of the plan, and how many have which outcome."""
 
     def __init__(self) -> None:
         self.run: Run | None = None
-        self.rows: dict[str, Row] = {}
-        self.active: dict[str, Row] = {}
+        self.rows: dict[str, StepRow] = {}
+        self.active: dict[str, StepRow] = {}
         self.counts: dict[str, int] = {}
         self.saved = 0.0
         self.finished: list[StepRun] = []
@@ -57,7 +57,7 @@ class Board:
         """Brings the state up to date with `event`."""
         if isinstance(event, RunStarted):
             self.run = event.run
-            self.rows = {name: Row(name) for name in event.steps}
+            self.rows = {name: StepRow(name) for name in event.steps}
         elif isinstance(event, StepStarted):
             row = self.row(event.name)
             row.state, row.reason, row.since, row.attempt = RUNNING, event.reason, now, event.number
@@ -81,11 +81,11 @@ class Board:
         elif isinstance(event, RunFinished):
             self.run = event.run
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> StepRow:
         """The row of a step; one that was not announced is added."""
         row = self.rows.get(name)
         if row is None:
-            row = self.rows[name] = Row(name)
+            row = self.rows[name] = StepRow(name)
         return row
 
     def _finish(self, step: StepRun) -> None:
@@ -100,7 +100,7 @@ class Board:
         if step.outcome == "reused" and step.saved is not None:
             self.saved += step.saved.wall
 
-    def chosen(self, room: int) -> tuple[list[Row], int]:
+    def chosen(self, room: int) -> tuple[list[StepRow], int]:
         """The `room` rows that matter most, in the order of the plan, and how many are left out.
 
         First what runs, then what failed, what finished last, and what comes next.

@@ -6,15 +6,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from gitml.cli.reporters.board import ELSEWHERE, FETCHING, RUNNING, WAITING, Board, Row
+from gitml.cli.reporters.board import ELSEWHERE, FETCHING, RUNNING, WAITING, RunBoard, StepRow
 from gitml.cli.reporters.plain import (
     COLOURS,
     LastLines,
-    account_of,
     closing_lines,
     failure_lines,
-    left_lines,
     note_lines,
+    outcome_text,
+    partial_lines,
     sign,
 )
 from gitml.cli.text.format import cells, clipped, duration
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 _FEW = 12  # steps of one outcome up to which each has a line of its own at the end
 
 
-class LiveNarrator:
+class LiveReporter:
     """Shows the steps of a run on a terminal (stderr) while they go on, and leaves a compact account."""
 
     def __init__(self, last_lines: LastLines) -> None:
-        self.board = Board()
+        self.board = RunBoard()
         self.last_lines = last_lines
         self.live: Live | None = None
 
@@ -71,7 +71,7 @@ class LiveNarrator:
         for row in self.board.rows.values():
             step = row.step
             if step is not None and step.outcome != "failed" and counts[step.outcome] <= _FEW:
-                lines += [_told(step), *left_lines(self.board.run, step)]
+                lines += [_told(step), *partial_lines(self.board.run, step)]
         for outcome, colour in COLOURS.items():
             if outcome != "failed" and counts.get(outcome, 0) > _FEW:
                 lines.append(f"{paint(sign(outcome), colour, sys.stderr)} {counts[outcome]:,} steps {outcome}")
@@ -105,13 +105,13 @@ class LiveNarrator:
 
 def _told(step: StepRun) -> str:
     colour = COLOURS[step.outcome]
-    what = account_of(step)
+    what = outcome_text(step)
     if step.outcome == "executed":
         what += f"  {safe(step.reason)}"
     return f"{paint(sign(step.outcome), colour, sys.stderr)} {safe(step.name)}  {paint(what, 'dim', sys.stderr)}"
 
 
-def _picture(board: Board, width: int, height: int, now: float) -> Text:
+def _picture(board: RunBoard, width: int, height: int, now: float) -> Text:
     from rich.text import Text
 
     picture = Text(no_wrap=True, overflow="ellipsis", end="")
@@ -122,7 +122,7 @@ def _picture(board: Board, width: int, height: int, now: float) -> Text:
     return picture
 
 
-def picture_lines(board: Board, width: int, height: int, now: float) -> list[tuple[str, str]]:
+def picture_lines(board: RunBoard, width: int, height: int, now: float) -> list[tuple[str, str]]:
     """The picture as (line, style): each line fits `width`, all of them `height` with a line to spare."""
     rows, hidden = board.chosen(max(1, height - 3))
     names = min(max((cells(safe(row.name)) for row in rows), default=0), max(12, width // 3))
@@ -133,7 +133,7 @@ def picture_lines(board: Board, width: int, height: int, now: float) -> list[tup
     return lines
 
 
-def _row_line(row: Row, names: int, width: int, now: float) -> str:
+def _row_line(row: StepRow, names: int, width: int, now: float) -> str:
     name = clipped(safe(row.name), names)
     name += " " * (names - cells(name))
     state = {RUNNING: "run", WAITING: "wait", ELSEWHERE: "other", FETCHING: "fetch"}.get(row.state, "")
@@ -155,17 +155,17 @@ def _row_line(row: Row, names: int, width: int, now: float) -> str:
     return clipped(f"{sign(row.state)} {state:<5} {name} {elapsed:>6}  {rest}".rstrip(), width - 1)
 
 
-def _style(row: Row) -> str:
+def _style(row: StepRow) -> str:
     return COLOURS.get(row.state) or {RUNNING: "blue", FETCHING: "blue", ELSEWHERE: "yellow"}.get(row.state, "dim")
 
 
-def _totals(board: Board, now: float) -> str:
+def _totals(board: RunBoard, now: float) -> str:
     done = sum(board.counts.values())
-    told = [f"{done:,} of {len(board.rows):,} steps"]
+    phrase = [f"{done:,} of {len(board.rows):,} steps"]
     for outcome in ("reused", "executed", "failed", "skipped", "cancelled"):
         if board.counts.get(outcome):
             extra = f" (saved {duration(board.saved)})" if outcome == "reused" and board.saved >= 0.05 else ""
-            told.append(f"{board.counts[outcome]:,} {outcome}{extra}")
+            phrase.append(f"{board.counts[outcome]:,} {outcome}{extra}")
     if board.run is not None:
-        told.append(duration(now - board.run.started))
-    return "  ".join(told)
+        phrase.append(duration(now - board.run.started))
+    return "  ".join(phrase)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 
-from gitml.cli.reporters.board import Board, waiting_for
-from gitml.cli.reporters.partial_outputs import how_to_have
+from gitml.cli.reporters.board import RunBoard, waiting_for
 from gitml.cli.text.format import count, duration, number, size
 from gitml.cli.text.terminal import paint, safe, safe_line, speaks_unicode
 from gitml.core.model.events import (
@@ -20,7 +20,7 @@ from gitml.core.model.events import (
     StepStarted,
     StepWaits,
 )
-from gitml.core.records.record import Run, StepRun
+from gitml.core.records.record import DAYS_PARTIAL_STAYS, Run, StepRun
 
 WORDS = {"executed": "done", "reused": "reuse", "failed": "failed", "skipped": "skip", "cancelled": "cancel"}
 COLOURS = {"executed": "green", "reused": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "yellow"}
@@ -47,11 +47,11 @@ def sign(state: str) -> str:
     return (_SIGNS if speaks_unicode(sys.stderr) else _PLAIN_SIGNS)[state]
 
 
-class PlainNarrator:
+class PlainReporter:
     """Tells events as lines on stderr. `last_lines` gives the end of a failed step's log."""
 
     def __init__(self, last_lines: LastLines) -> None:
-        self.board = Board()
+        self.board = RunBoard()
         self.last_lines = last_lines
         self.held: list[str] = []
 
@@ -99,11 +99,11 @@ class PlainNarrator:
     def _outcome(self, step: StepRun) -> list[str]:
         if step.outcome == "failed":
             return failure_lines(self.board.run, step, self.last_lines(step))
-        told = [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, account_of(step))]
-        return [*told, *left_lines(self.board.run, step)]
+        phrase = [_line(WORDS[step.outcome], COLOURS[step.outcome], step.name, outcome_text(step))]
+        return [*phrase, *partial_lines(self.board.run, step)]
 
 
-def account_of(step: StepRun) -> str:
+def outcome_text(step: StepRun) -> str:
     """How long a step took, or why it has its outcome."""
     if step.outcome == "executed":
         return duration(step.seconds)
@@ -128,17 +128,22 @@ def failure_lines(run: Run | None, step: StepRun, last: list[str]) -> list[str]:
     if last:
         lines += [f"  {paint('|', 'red', sys.stderr)} {safe_line(line)}" for line in last]
     if run is not None and any(attempt.log is not None and attempt.log.written for attempt in step.attempts):
-        import shlex
-
         lines.append(f"  all it wrote: gitml logs {run.id[:8]} {safe(shlex.quote(step.name))}")
-    return lines + left_lines(run, step)
+    return lines + partial_lines(run, step)
 
 
-def left_lines(run: Run | None, step: StepRun) -> list[str]:
+def partial_lines(run: Run | None, step: StepRun) -> list[str]:
     """How to have what a step left that did not succeed."""
     if run is None or step.outcome not in ("failed", "cancelled") or not step.partial():
         return []
-    return [f"  {how_to_have(run, step)}"]
+    return [f"  {checkout_hint(run, step)}"]
+
+
+def checkout_hint(run: Run, step: StepRun) -> str:
+    """``what it made stays 14 days: gitml checkout 1a2b3c4d:train.model --failed``, for one port or for all of them."""
+    ports = list(step.partial())
+    what = f"{run.id[:8]}:{step.name}" + (f".{ports[0]}" if len(ports) == 1 else "")
+    return f"what it made stays {DAYS_PARTIAL_STAYS} days: gitml checkout {safe(shlex.quote(what))} --failed"
 
 
 def closing_lines(run: Run) -> list[str]:
@@ -159,11 +164,11 @@ def summary(run: Run) -> str:
     for step in run.steps:
         counts[step.outcome] = counts.get(step.outcome, 0) + 1
     saved = sum(step.saved.wall for step in run.steps if step.outcome == "reused" and step.saved is not None)
-    told = []
+    phrase = []
     for outcome in ("executed", "reused", "failed", "skipped", "cancelled"):
         if counts.get(outcome):
             extra = f" (saved {duration(saved)})" if outcome == "reused" and saved >= 0.05 else ""
-            told.append(f"{counts[outcome]:,} {outcome}{extra}")
+            phrase.append(f"{counts[outcome]:,} {outcome}{extra}")
     colour = {"succeeded": "green", "failed": "red"}.get(run.status, "yellow")
     status = paint(run.status, colour, sys.stderr)
-    return f"run {run.id[:8]} {status}: {', '.join(told) or count(0, 'step')} in {duration(run.seconds)}"
+    return f"run {run.id[:8]} {status}: {', '.join(phrase) or count(0, 'step')} in {duration(run.seconds)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.option_bundle import bundle
+from gitml.cli.options import bundle
 from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session
 from gitml.cli.text.format import columns, number
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gitml.core.records.record import Run
 
 
-class Compared(NamedTuple):
+class DifferenceOptions(NamedTuple):
     """What is compared, and how it is told."""
 
     sides: str | None
@@ -29,7 +29,7 @@ class Compared(NamedTuple):
 
 difference_options = bundle(
     "compared",
-    Compared,
+    DifferenceOptions,
     click.argument("sides", metavar="[A..B]", required=False),
     click.option("-p", "--pipeline", metavar="NAME", help="The pipeline, where a revision was run with several."),
     click.option("--all", "everything", is_flag=True, help="Show what is the same, too."),
@@ -38,7 +38,7 @@ difference_options = bundle(
 
 
 def show_differences(
-    session: Session, compared: Compared, values: Callable[[Run], Mapping[str, Any]], what: str
+    session: Session, compared: DifferenceOptions, values: Callable[[Run], Mapping[str, Any]], what: str
 ) -> int:
     """Shows how `values` of two runs differ; the exit code."""
     from gitml.history.metrics import differences, sides_of
@@ -64,8 +64,8 @@ def show_differences(
     rows = []
     for item in found if compared.everything else changed:
         delta = item.delta
-        told = "" if delta is None or not item.changed else f"{delta:+.6g}"
-        rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), told])
+        phrase = "" if delta is None or not item.changed else f"{delta:+.6g}"
+        rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), phrase])
     session.show(*columns(rows, right=frozenset((1, 3, 4))))
     if not rows:
         same = f"all {len(found)} {what} are the same" if len(found) > 1 else f"the one {what[:-1]} is the same"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gitml.cli.pipeline_arguments import Asked, commit_of
+from gitml.cli.pipeline_arguments import SelectedSteps, commit_of
 from gitml.cli.session import Session
 from gitml.cli.text.format import cells
 from gitml.cli.text.terminal import paint, safe
@@ -20,12 +20,12 @@ _COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "re
 
 
 def show_plan(
-    session: Session, asked: Asked, *, force: bool = False, reuse: bool = True, on: str | None = None
+    session: Session, selection: SelectedSteps, *, force: bool = False, reuse: bool = True, on: str | None = None
 ) -> Plan:
     """Plans and shows it; nothing is performed or written down."""
     from gitml.engine.planning.planner import make_plan, policy_for
 
-    loaded, wanted = asked
+    loaded, wanted = selection
     policy = policy_for(loaded, wanted, force=force, reuse=reuse)
     plan = make_plan(session.ws, loaded, wanted, policy, on)
     commit, dirty = commit_of(loaded)
@@ -73,6 +73,6 @@ def _summary(plan: Plan, commit: str | None, dirty: bool) -> str:
     for decision in plan.decisions.values():
         counts[decision.kind] = counts.get(decision.kind, 0) + 1
     words = {"reuse": "reused", "run": "to run", "unknown": "not known yet", "blocked": "blocked"}
-    told = ", ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts.get(kind))
+    phrase = ", ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts.get(kind))
     where = f"commit {commit[:12]}" if commit else "no commit yet"
-    return f"{told or 'no steps'} at {where}{' with uncommitted changes' if dirty else ''}"
+    return f"{phrase or 'no steps'} at {where}{' with uncommitted changes' if dirty else ''}"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitml.cli.reporters.partial_outputs import how_to_have
+from gitml.cli.reporters.plain import checkout_hint
 from gitml.cli.text.format import ago, cells, clipped, columns, cost, duration, moment, number, size
 from gitml.cli.text.terminal import paint, safe, width
 from gitml.history.progress import RUNNING, WAITING
@@ -105,11 +105,11 @@ def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str
     for step in run.steps:
         lines += ["", *_step_lines(step, elsewhere)]
         if step.partial():
-            lines += [f"  left     {line}" for line in left_lines(run, step)]
+            lines += [f"  left     {line}" for line in partial_lines(run, step)]
     return lines
 
 
-def standing_lines(standings: Sequence[Standing], now: float) -> list[str]:
+def progress_lines(standings: Sequence[Standing], now: float) -> list[str]:
     """What runs of a run in progress, and what waits."""
     lines = []
     for step in standings:
@@ -134,10 +134,10 @@ def in_progress_as_json(run: Run, standings: Sequence[Standing]) -> dict[str, An
     return {**run_as_json(run), **named}
 
 
-def left_lines(run: Run, step: StepRun) -> list[str]:
+def partial_lines(run: Run, step: StepRun) -> list[str]:
     """What failed attempts of a step left, and how to have it."""
     lines = [f"{safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}" for ref in step.partial().values()]
-    return [*lines, how_to_have(run, step)]
+    return [*lines, checkout_hint(run, step)]
 
 
 def _step_lines(step: StepRun, elsewhere: Mapping[Digest, str]) -> list[str]:
@@ -155,6 +155,6 @@ def _step_lines(step: StepRun, elsewhere: Mapping[Digest, str]) -> list[str]:
         absent = f"  {safe(elsewhere[ref.digest])}" if ref.digest in elsewhere else ""
         lines.append(f"  output   {safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}{absent}")
     if step.metrics:
-        told = ", ".join(f"{safe(name)} {number(value)}" for name, value in step.metrics.items())
-        lines.append(f"  metrics  {told}")
+        phrase = ", ".join(f"{safe(name)} {number(value)}" for name, value in step.metrics.items())
+        lines.append(f"  metrics  {phrase}")
     return lines

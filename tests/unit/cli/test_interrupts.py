@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from gitml.cli.interrupts import Stopping
+from gitml.cli.interrupts import InterruptHandler
 from tests.kit.patience import PATIENCE
 
 
-def press(times: int, patience: float) -> Stopping:
+def press(times: int, patience: float) -> InterruptHandler:
     """Ctrl-C so often, in something that doesn't heed it."""
-    with Stopping(quiet=True, patience=patience) as stopping:
+    with InterruptHandler(quiet=True, patience=patience) as stopping:
         for _ in range(times):
             os.kill(os.getpid(), signal.SIGINT)
         assert times == stopping.stop.level == 1
@@ -35,14 +35,14 @@ def test_a_second_ctrl_c_does_not_wait_for_that() -> None:
 
 
 def test_what_heeds_a_stop_is_not_interrupted_later() -> None:
-    with Stopping(quiet=True, patience=0.05):
+    with InterruptHandler(quiet=True, patience=0.05):
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     threading.Event().wait(0.1)
 
 
 def test_without_patience_only_what_asks_for_it_is_stopped() -> None:
-    with Stopping(quiet=True) as stopping:
+    with InterruptHandler(quiet=True) as stopping:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
     assert stopping.stop.level == 2

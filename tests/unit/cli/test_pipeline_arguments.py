@@ -9,16 +9,16 @@ import pytest
 
 from gitml.cli.detach import _without_directory
 from gitml.cli.errors import report, translate
-from gitml.cli.pipeline_arguments import parse_given
+from gitml.cli.pipeline_arguments import parse_assignments
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.errors import BusyError, InputError, IntegrityError, MachineError, RemoteError, TrustError
 
 
 def test_values_may_hold_equal_signs_and_be_empty() -> None:
-    assert parse_given(["a=b=c", "d="]) == [("a", "b=c"), ("d", "")]
+    assert parse_assignments(["a=b=c", "d="]) == [("a", "b=c"), ("d", "")]
     for wrong in ("a", "=b", ""):
         with pytest.raises(InputError):
-            parse_given([wrong])
+            parse_assignments([wrong])
 
 
 def test_dash_c_is_taken_out_of_a_detached_command_but_not_from_behind_two_dashes() -> None:

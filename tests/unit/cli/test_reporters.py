@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.cli.reporters.board import RUNNING, Board
-from gitml.cli.reporters.live import LiveNarrator, picture_lines
-from gitml.cli.reporters.plain import PlainNarrator, summary
+from gitml.cli.reporters.board import RUNNING, RunBoard
+from gitml.cli.reporters.live import LiveReporter, picture_lines
+from gitml.cli.reporters.plain import PlainReporter, summary
 from gitml.cli.text.format import cells
 from gitml.core.model.events import (
     Note,
@@ -41,7 +41,7 @@ def test_the_summary_counts_outcomes_and_what_was_saved() -> None:
 
 
 def test_each_event_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = PlainNarrator(lambda _: ["last words"])
+    tell = PlainReporter(lambda _: ["last words"])
     run = a_run()
     for event in (
         RunStarted(run, ("a", "b", "c", "d")),
@@ -73,8 +73,8 @@ def test_each_event_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def board_of(count: int) -> Board:
-    board = Board()
+def board_of(count: int) -> RunBoard:
+    board = RunBoard()
     board.take(RunStarted(a_run(), tuple(f"step-{n}" for n in range(count))), 100.0)
     return board
 
@@ -118,7 +118,7 @@ def test_a_row_is_told_by_its_sign_and_word_not_by_colour_alone() -> None:
 
 
 def test_the_account_has_a_line_a_step_or_a_line_an_outcome_when_there_are_many() -> None:
-    tell = LiveNarrator(lambda _: [])
+    tell = LiveReporter(lambda _: [])
     tell.board = board_of(32)
     for n in range(30):
         tell.board.take(StepFinished(StepRun(f"step-{n}", "executed", "never ran", 1.0)), 101.0)

@@ -27,7 +27,7 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
     With --failed what a step left that failed, timed out or was cancelled: it stays 14 days on the machine that recorded
     the run. Without DEST it is written into the folder failed-RUN of the current folder.
     """
-    from gitml.cli.transfers import bring_outputs
+    from gitml.cli.transfers import fetch_outputs
     from gitml.history.files.checkout import as_json, checkout
     from gitml.history.files.selector import select
 
@@ -37,7 +37,7 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
     if failed:
         dest = dest or os.path.join(f"failed-{selection.run.id[:8]}", "")
     else:
-        absence = bring_outputs(session, [output.ref for output in selection.outputs])
+        absence = fetch_outputs(session, [output.ref for output in selection.outputs])
     written = checkout(session.ws, selection, dest, force=force, absence=absence)
     if session.json:
         session.show_json({"run": selection.run.id, "written": [as_json(item) for item in written]})

@@ -84,9 +84,9 @@ def show(session: Session, thing: str, rev: str) -> int:
     for data in shown:
         for name, value in data.items():
             if name != "id" and value not in (None, "", []):
-                told = ", ".join(map(safe, value)) if isinstance(value, list) else safe(str(value))
+                phrase = ", ".join(map(safe, value)) if isinstance(value, list) else safe(str(value))
                 label = name.replace("_", " ")
-                session.show(f"{paint(f'{label:<10}', 'dim', sys.stdout)} {told}")
+                session.show(f"{paint(f'{label:<10}', 'dim', sys.stdout)} {phrase}")
     return 0
 
 
@@ -111,17 +111,17 @@ def _show(session: Session, found: Lineage) -> int:
 def _tree(found: Lineage) -> Iterator[str]:
     """An indented tree; what has been told in full is named again, not told again."""
     branch, corner, bar = ("├ ", "└ ", "│ ") if speaks_unicode(sys.stdout) else ("+ ", "' ", "| ")
-    told: set[str] = set()
+    phrase: set[str] = set()
     stack = [(root, "", "", "") for root in reversed(found.roots)]
     while stack:
         id, lead, turn, below = stack.pop()
         # A file's commit is told on its own line: a branch for it would double the tree.
         children = [] if found.things[id].kind == "file" and id not in found.roots else found.edges.get(id, [])
-        again = id in told and bool(children)
+        again = id in phrase and bool(children)
         yield lead + turn + _line(found.things[id]) + (" (above)" if again else "")
         if again:
             continue
-        told.add(id)
+        phrase.add(id)
         for number, child in enumerate(reversed(children)):
             last = number == 0
             stack.append((child, lead + below, corner if last else branch, "  " if last else bar))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.pipeline_arguments import recover_killed, there_option
+from gitml.cli.options import cluster_option
+from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.text.format import ago, columns
 from gitml.cli.text.terminal import safe
@@ -27,7 +28,7 @@ from gitml.submission.lookup import reached
     "-n", "--limit", type=click.IntRange(1, 10**9), default=20, metavar="N", help="At most N runs; default 20."
 )
 @click.option("--all", "everything", is_flag=True, help="All of them.")
-@there_option
+@cluster_option
 @click.option("--metrics", metavar="A,B", help="Show these metrics as columns; a name may leave out the step.")
 def command(
     session: Session,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.pipeline_arguments import recover_killed, there_option
+from gitml.cli.options import cluster_option
+from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import size
 from gitml.cli.text.terminal import paint, safe, safe_line
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("run", required=False, default="latest")
 @click.argument("step", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is written, until the run ends.")
-@there_option
+@cluster_option
 def command(session: Session, run: str, step: str | None, follow: bool, on: str | None) -> int:
     """Print what the steps of a run wrote, each attempt of each; of a run in progress what they wrote so far.
 
@@ -68,10 +69,10 @@ def _bring(session: Session, logs: list[Part]) -> None:
         part for part in logs if part.log is not None and not is_here(ws, part.log.digest, part.log.size, tree=False)
     ]
     if absent:
-        from gitml.cli.transfers import bring_outputs
+        from gitml.cli.transfers import fetch_outputs
 
         named = [(f"the log of {part.step}", part.log) for part in absent]
-        bring_outputs(
+        fetch_outputs(
             session, [OutputRef(name, "file", log.digest, log.size) for name, log in named if log is not None]
         )
 

@@ -6,7 +6,7 @@ import click
 
 from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session, subgroup, verb
-from gitml.cli.text.differences import Compared, difference_options, show_differences
+from gitml.cli.text.differences import DifferenceOptions, difference_options, show_differences
 from gitml.cli.text.format import columns, number
 from gitml.cli.text.terminal import safe
 
@@ -36,7 +36,7 @@ def show(session: Session, run: str, pipeline: str | None) -> int:
 
 @verb("diff", json=True)
 @difference_options
-def diff(session: Session, compared: Compared) -> int:
+def diff(session: Session, compared: DifferenceOptions) -> int:
     """Show how the parameters of B differ from those of A: runs, or Git revisions (their newest runs).
 
     Without A..B the two newest runs of one pipeline are compared.

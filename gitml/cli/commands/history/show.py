@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.pipeline_arguments import recover_killed, there_option
+from gitml.cli.options import cluster_option
+from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.text.terminal import safe
 from gitml.submission.lookup import submitted_run
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @verb("show", json=True, reaches=WHEN_TOLD)
 @click.argument("run", required=False, default="latest")
-@there_option
+@cluster_option
 def command(session: Session, run: str, on: str | None) -> int:
     """Show one run: its commit and parameters, and of each step the outcome, reason, cost, outputs and metrics.
 
@@ -47,7 +48,7 @@ def command(session: Session, run: str, on: str | None) -> int:
 
 
 def _show(session: Session, run: Run, steps: Sequence[Standing], note: str | None, *, is_there: bool = False) -> None:
-    from gitml.cli.text.runs import in_progress_as_json, run_lines, standing_lines
+    from gitml.cli.text.runs import in_progress_as_json, progress_lines, run_lines
     from gitml.core.records.record import run_as_json
 
     if session.json:
@@ -57,6 +58,6 @@ def _show(session: Session, run: Run, steps: Sequence[Standing], note: str | Non
 
     now = session.ws.now()
     made = [] if is_there else [output for step in run.steps for output in step.outputs]
-    session.show(*run_lines(run, now, where_else(session.ws, made)), *standing_lines(steps, now))
+    session.show(*run_lines(run, now, where_else(session.ws, made)), *progress_lines(steps, now))
     if note:
         session.note(note)

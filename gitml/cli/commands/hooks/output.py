@@ -8,13 +8,13 @@ from gitml.cli.text.terminal import paint
 from gitml.errors import InputError
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """A line for whoever called Git; it is safe for a terminal already."""
     sys.stderr.write(f"{paint('gitml:', 'bold', sys.stderr)} {line}\n")
     sys.stderr.flush()
 
 
-def told_by_git(hook: str) -> bytes:
+def read_stdin(hook: str) -> bytes:
     """What Git tells the hook on stdin; InputError at a terminal, where nobody would know what to type."""
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gitml.cli.commands.hooks.output import say, told_by_git
+from gitml.cli.commands.hooks.output import print_line, read_stdin
 from gitml.cli.errors import DONE, TERMINATED
 from gitml.cli.session import Session
 from gitml.cli.text.terminal import safe
@@ -26,12 +26,12 @@ def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
 
     ws = session.ws
     allowed = read_allowed(ws.location)
-    updates = updates_received(told_by_git("post-receive"))
+    updates = updates_received(read_stdin("post-receive"))
     if not allowed.branches or not updates:
         return DONE
     wanted = jobs_of(ws, updates, allowed)
     for refused in wanted.refused:
-        say(safe(refused))
+        print_line(safe(refused))
     before = len(queued(ws))
     jobs = enqueue(ws, wanted.jobs)
     if jobs:
@@ -41,7 +41,7 @@ def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
         return DONE
     for job in jobs:
         behind = f", behind {before}" if before else ""
-        say(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
+        print_line(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
     return DONE
 
 
@@ -71,7 +71,7 @@ def _opened(environ: Mapping[str, str]) -> Workspace:
 
 def work_off() -> int:
     """Works until the queue is empty or another process does."""
-    from gitml.cli.interrupts import Stopping
+    from gitml.cli.interrupts import InterruptHandler
     from gitml.hooks.receive_queue import end_turn, perform_next, queued, take_turn
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `gitml cancel` means one run, never the queue
@@ -83,12 +83,12 @@ def work_off() -> int:
         try:
             going = True
             while going:
-                with Stopping(quiet=True) as stopping:
+                with InterruptHandler(quiet=True) as handler:
                     try:
-                        going = perform_next(ws, lambda _: None, stopping.stop)
+                        going = perform_next(ws, lambda _: None, handler.stop)
                     finally:
                         ws.close()
-                if stopping.stop.level and stopping.exit_code == TERMINATED:
+                if handler.stop.level and handler.exit_code == TERMINATED:
                     return TERMINATED
                 ws = _opened(environ)  # what is installed here is looked at anew for each run
         finally:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gitml.cli.commands.hooks.output import say, told_by_git
+from gitml.cli.commands.hooks.output import print_line, read_stdin
 from gitml.cli.errors import DONE, FAILED, translate
 from gitml.cli.session import Session
 from gitml.cli.text.terminal import safe
@@ -23,7 +23,7 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
     updates = updates_of_framework(session.ws, os.environ)
     if updates is None:
-        updates = updates_to_send(told_by_git("pre-push"))
+        updates = updates_to_send(read_stdin("pre-push"))
     if not updates:
         return DONE
     found = list(unproven(session.ws, updates, remote))
@@ -31,25 +31,28 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
         session.show_json([{**item._asdict(), "command": item.command} for item in found])
     for item in found if not session.json else ():
         step = f", step {safe(item.step)}" if item.step else ""
-        say(f"{item.commit[:12]} has not run: {safe(item.pipeline)}{step} ({safe(item.reason)}): {safe(item.command)}")
+        print_line(
+            f"{item.commit[:12]} has not run: {safe(item.pipeline)}{step} ({safe(item.reason)}): {safe(item.command)}"
+        )
     if found:
-        say("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
+        print_line("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
         return FAILED
     if session.json or _is_dry_run(os.environ):
         return DONE
     try:
         _send_along(session, updates, remote)
     except GitmlError as error:
-        told = translate(error)
-        say(
+        phrase = translate(error)
+        print_line(
             safe(
-                f"the runs of these commits don't go along: {told.message}" + (f" ({told.where})" if told.where else "")
+                f"the runs of these commits don't go along: {phrase.message}"
+                + (f" ({phrase.where})" if phrase.where else "")
             )
         )
         if is_gated(session.ws, updates):
-            say("this project's gate refuses commits without them (git push --no-verify leaves it out)")
+            print_line("this project's gate refuses commits without them (git push --no-verify leaves it out)")
             return FAILED
-        say("gitml push sends them later")
+        print_line("gitml push sends them later")
     return DONE
 
 
@@ -60,7 +63,7 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
     ws = session.ws
     along = goes_along(ws, updates, remote)
     if "artifacts" in along and has_remote_store(ws):
-        from gitml.cli.transfers import push_artifacts, sent_lines
+        from gitml.cli.transfers import push_artifacts, upload_lines
         from gitml.transfer.run_selector import Choice
 
         runs = runs_pushed(ws, updates, remote)
@@ -68,25 +71,25 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
             session.reach()
             ws.consent.ask = None  # Git's push is under way: who did not say yes before is not asked in it
             sent = push_artifacts(session, Choice(runs or ()), trusting=True)
-            for line in sent_lines([one for one in sent if one.sent or one.refused]):
-                say(line)
+            for line in upload_lines([one for one in sent if one.sent or one.refused]):
+                print_line(line)
     if "records" in along and not has_all_records(ws, remote):
-        from gitml.cli.commands.share.report import sentence
+        from gitml.cli.commands.share.report import sharing_line
         from gitml.transfer.records import push
 
         moved = push(ws, remote)
         if moved.runs_sent or moved.events_sent or moved.runs_received or moved.events_received:
-            say(sentence(moved))
+            print_line(sharing_line(moved))
         if moved.runs_sent:
-            from gitml.cli.transfers import stays_lines
+            from gitml.cli.transfers import unshared_lines
             from gitml.transfer.unshared_artifacts import staying
 
-            for line in stays_lines(session, staying(ws)):
-                say(line)
+            for line in unshared_lines(session, staying(ws)):
+                print_line(line)
         for refused in moved.refused:
-            say(safe(f"a record is refused: {refused.why} ({refused.path})"))
+            print_line(safe(f"a record is refused: {refused.why} ({refused.path})"))
         for withdrawn in moved.withdrawn:
-            say(safe(f"your {withdrawn.event} of {withdrawn.module} is withdrawn: {withdrawn.why}"))
+            print_line(safe(f"your {withdrawn.event} of {withdrawn.module} is withdrawn: {withdrawn.why}"))
 
 
 def _is_dry_run(environ: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.commands.hooks.output import say
+from gitml.cli.commands.hooks.output import print_line
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import count
@@ -80,9 +80,9 @@ def _pre_commit(session: Session, _: tuple[str, ...], index: str | None) -> int:
     for warning in verdict.warnings:
         session.warn(safe(warning))
     for diagnostic in verdict.mistakes:
-        say(safe(str(diagnostic)))
+        print_line(safe(str(diagnostic)))
     if verdict.mistakes:
-        say(
+        print_line(
             f"{count(len(verdict.mistakes), 'mistake')} in what is staged (git commit --no-verify leaves this check out)"
         )
     return FAILED if verdict.mistakes else DONE
@@ -120,13 +120,13 @@ def _stand(session: Session, hook: str) -> int:
     if session.json:
         session.show_json([{**item._asdict(), "others": dict(item.others)} for item in found])
         return DONE
-    told = [_standing(item) for item in found[:_NAMED]]
+    phrase = [_standing(item) for item in found[:_NAMED]]
     if len(found) > _NAMED:
-        told.append(f"and {count(len(found) - _NAMED, 'pipeline')} more")
+        phrase.append(f"and {count(len(found) - _NAMED, 'pipeline')} more")
     if late:
-        told.append(f"{'more ' if found else ''}after more than {_PATIENCE:g} s: gitml status")
-    if told:
-        say(" · ".join(told) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(told))
+        phrase.append(f"{'more ' if found else ''}after more than {_PATIENCE:g} s: gitml status")
+    if phrase:
+        print_line(" · ".join(phrase) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(phrase))
     return DONE
 
 

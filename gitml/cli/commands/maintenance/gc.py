@@ -104,8 +104,8 @@ def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str 
     done = "would remove" if dry_run else "removed"
     session.show(f"{done} {count(swept.deleted, 'object')}, {size(swept.deleted_bytes)}, from {safe(name)}")
     if swept.doomed:
-        told = "would be marked" if dry_run else "are marked"
+        phrase = "would be marked" if dry_run else "are marked"
         what = f"{count(swept.doomed, 'object')}, {size(swept.doomed_bytes)}"
-        session.show(f"{what}, {told}: they go when gc is run again after the grace and nothing needs them")
+        session.show(f"{what}, {phrase}: they go when gc is run again after the grace and nothing needs them")
     session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.commands.module.session import name_alone, named, opened, registry_option
+from gitml.cli.commands.module.session import name_without_version, open_module, open_registries, registry_option
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.terminal import safe
 
@@ -36,7 +36,7 @@ def publish(
     """Publish the module in DIR as it is committed. A version never changes: other content needs another version."""
     from gitml.modules.folder import publish_folder
 
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         done = publish_folder(
             modules,
             folder,
@@ -76,7 +76,7 @@ def _reasons(function: Callable[..., Any]) -> Callable[..., Any]:
 @_reasons
 def deprecate(session: Session, module: str, **reasons: Any) -> int:
     """Deprecate a version, or the whole module: it goes on working, and warns whoever uses it."""
-    with named(session, module) as of:
+    with open_module(session, module) as of:
         event = of.registry.deprecate(of.name, of.requirement, **reasons)
     return _tell(session, event, module, "deprecated")
 
@@ -86,7 +86,7 @@ def deprecate(session: Session, module: str, **reasons: Any) -> int:
 @_reasons
 def disable(session: Session, module: str, **reasons: Any) -> int:
     """Disable a version, or the whole module: nothing can use it any more, unless it says --allow-disabled."""
-    with named(session, module) as of:
+    with open_module(session, module) as of:
         event = of.registry.disable(of.name, of.requirement, **reasons)
     return _tell(session, event, module, "disabled")
 
@@ -96,7 +96,7 @@ def disable(session: Session, module: str, **reasons: Any) -> int:
 @click.option("--reason", default="", metavar="TEXT", help="Why.")
 def enable(session: Session, module: str, reason: str) -> int:
     """Make a version, or the whole module, active again."""
-    with named(session, module) as of:
+    with open_module(session, module) as of:
         event = of.registry.enable(of.name, of.requirement, reason=reason)
     return _tell(session, event, module, "active")
 
@@ -107,8 +107,8 @@ def enable(session: Session, module: str, reason: str) -> int:
 @click.option("--reason", default="", metavar="TEXT", help="Why.")
 def set_default(session: Session, module: str, version: str, reason: str) -> int:
     """Make V the version that is meant where no other is asked for."""
-    with named(session, module) as of:
-        event = of.registry.set_default(name_alone(of), version, reason=reason)
+    with open_module(session, module) as of:
+        event = of.registry.set_default(name_without_version(of), version, reason=reason)
     return _tell(session, event, module, f"{version} by default")
 
 

@@ -10,9 +10,9 @@ import click
 
 from gitml.cli.commands.module.session import (
     as_of_option,
-    name_alone,
-    named,
-    opened,
+    name_without_version,
+    open_module,
+    open_registries,
     registry_option,
     version_data,
 )
@@ -44,7 +44,7 @@ def list_modules(
     registry_name: str | None,
 ) -> int:
     """List modules: all, or those with TEXT in their name or description."""
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         found = modules.registry(registry_name).modules(as_of, text=text, category=category, tag=tag, state=state)
     if session.json:
         session.show_json([_listed(module) for module in found])
@@ -75,7 +75,7 @@ def _listed(module: Module) -> dict[str, Any]:
 @as_of_option
 def show(session: Session, module: str, as_of: str | None) -> int:
     """Show a module, or one of its versions: what it is for, its ports and parameters, its state and why."""
-    with named(session, module) as of:
+    with open_module(session, module) as of:
         found = of.registry.module(of.name, as_of)
         chosen = of.registry.version(of.name, of.requirement, as_of) if of.requirement else _shown_version(found)
     if session.json:
@@ -140,8 +140,8 @@ def _with_state(version: ModuleVersion) -> str:
 @as_of_option
 def versions(session: Session, module: str, as_of: str | None) -> int:
     """List the versions of a module, the highest first; those without an order come last."""
-    with named(session, module) as of:
-        found = of.registry.module(name_alone(of), as_of)
+    with open_module(session, module) as of:
+        found = of.registry.module(name_without_version(of), as_of)
     if session.json:
         session.show_json([version_data(version) for version in found.versions])
         return 0
@@ -159,8 +159,8 @@ def versions(session: Session, module: str, as_of: str | None) -> int:
 @as_of_option
 def history(session: Session, module: str, as_of: str | None) -> int:
     """Tell everything that happened to a module, oldest first: what, when, by whom, why."""
-    with named(session, module) as of:
-        events = of.registry.history(name_alone(of), as_of)
+    with open_module(session, module) as of:
+        events = of.registry.history(name_without_version(of), as_of)
     if session.json:
         session.show_json(
             [{"at": e.at, "by": e.by, "event": e.kind, "version": e.version, "reason": e.reason} for e in events]
@@ -186,7 +186,7 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
     """Tell which version a requirement means: 1.2.0, ^1.2, ~1.2, '>=1,<3', latest, or none for the default."""
     if locked and as_of is not None:
         raise InputError("gitml.lock tells of now", where="--locked, --as-of")
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         if as_of is None:
             lock = _lock(modules.location.worktree) if locked else None
             found: Any = modules.resolve(use, lock, allow_disabled=allow_disabled)
@@ -223,8 +223,8 @@ def _lock(worktree: str | None) -> Any:
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs.")
 def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -> int:
     """Show what changed from version V1 to V2: ports and parameters, and files."""
-    with named(session, module) as of:
-        found = of.registry.diff(name_alone(of), one, other)
+    with open_module(session, module) as of:
+        found = of.registry.diff(name_without_version(of), one, other)
     if session.json:
         session.show_json(
             {
@@ -250,7 +250,7 @@ def get(session: Session, module: str, destination: str | None) -> int:
     """Write the files of a version into DEST, a new or empty folder; default: a folder of the module's name."""
     from gitml.history.files.tree_hash import notes_on
 
-    with named(session, module) as of:
+    with open_module(session, module) as of:
         version = of.registry.resolve(f"{of.name}@{of.requirement}" if of.requirement else of.name, None, True)
         place = destination or of.name.rpartition("/")[2]
         files = of.registry.get(of.name, version.version, place)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.pipeline_arguments import ask_person, parse_given, secret_option
+from gitml.cli.options import secret_option
+from gitml.cli.pipeline_arguments import parse_assignments, prompt_secret
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import columns, duration, number
 from gitml.cli.text.terminal import safe, safe_line
@@ -46,7 +47,7 @@ def run(
     Nothing is recorded and nothing is reused.
     """
     ws = session.ws
-    loaded = _load(ws, folder, dict(parse_given(inputs)), parse_given(given), secrets)
+    loaded = _load(ws, folder, dict(parse_assignments(inputs)), parse_assignments(given), secrets)
     (step,) = loaded.graph.steps.values()
     from gitml.engine.run import command_text
 
@@ -92,7 +93,7 @@ def _load(
     finally:
         worktree.close()
     name = laid.spec.name
-    ask_for(ws, laid.spec.params, secrets, ask_person)
+    ask_for(ws, laid.spec.params, secrets, prompt_secret)
     values = bind_params(laid.spec.params, given, seals_of(ws, laid.spec.params))
     secret = {param: declared for param, declared in laid.spec.params.items() if declared.secret}
     params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
@@ -121,7 +122,7 @@ def _decide(ws: Workspace, loaded: Loaded, step: GraphStep) -> tuple[Decision, E
 def _perform(
     session: Session, ws: Workspace, loaded: Loaded, step: GraphStep, decision: Decision, environment: Environment
 ) -> TaskFinished:
-    from gitml.cli.interrupts import Stopping
+    from gitml.cli.interrupts import InterruptHandler
     from gitml.core.model.protocols import Task, TaskFinished
     from gitml.engine.execution.local_steps import local_capacity, make_executor
     from gitml.engine.planning.secret_values import values_for
@@ -140,20 +141,20 @@ def _perform(
     log = os.path.join(scratch, "log")
     executor = make_executor(ws, capacity, scratch, 1)
     shown = 0
-    with Stopping(quiet=session.quiet) as stopping:
+    with InterruptHandler(quiet=session.quiet) as handler:
         try:
             said = ("try", decision.action, environment, step.resources, step.timeout, step.strict, log)
             executor.submit(Task(*said, network=step.network, secrets=values_for(ws, step.secrets)))
-            asked = 0
+            selection = 0
             while True:
                 for event in executor.wait(0.1):
                     if isinstance(event, TaskFinished):
                         _print_log(session, log, shown)
                         return event
                 shown = _print_log(session, log, shown)
-                if stopping.stop.level > asked:
-                    asked = stopping.stop.level
-                    executor.cancel("try", now=asked > 1)
+                if handler.stop.level > selection:
+                    selection = handler.stop.level
+                    executor.cancel("try", now=selection > 1)
         finally:
             executor.close()
             ws.locks.unlock(Locks.GC)

@@ -31,7 +31,7 @@ registry_option = click.option(
 )
 
 
-class Named(NamedTuple):
+class ModuleReference(NamedTuple):
     """A module as an argument names it, in its registry."""
 
     registry: Registry
@@ -41,7 +41,7 @@ class Named(NamedTuple):
 
 
 @contextmanager
-def opened(session: Session) -> Iterator[Modules]:
+def open_registries(session: Session) -> Iterator[Modules]:
     """The registries of the repository that the current folder lies in; repairs of them are told."""
     from gitml.cli.text.terminal import safe
     from gitml.consent.consent import Consent
@@ -62,17 +62,17 @@ def opened(session: Session) -> Iterator[Modules]:
 
 
 @contextmanager
-def named(session: Session, text: str) -> Iterator[Named]:
+def open_module(session: Session, text: str) -> Iterator[ModuleReference]:
     """The module that ``registry:name@requirement`` names."""
     from gitml.modules.service import parse_ref
 
     ref = parse_ref(text)
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         prefix = f"{ref.registry}:" if ref.registry else ""
-        yield Named(modules.registry(ref.registry), prefix, ref.name, ref.requirement)
+        yield ModuleReference(modules.registry(ref.registry), prefix, ref.name, ref.requirement)
 
 
-def name_alone(of: Named) -> str:
+def name_without_version(of: ModuleReference) -> str:
     """Its name, where no version may be named."""
     if of.requirement is not None:
         raise InputError("a version is named where none belongs", where=f"{of.name}@{of.requirement}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.commands.module.session import opened, registry_option
+from gitml.cli.commands.module.session import open_registries, registry_option
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import paint, safe
@@ -29,7 +29,7 @@ remote_option = click.option(
 @registry_option
 def pull(session: Session, remote: str, registry_name: str | None) -> int:
     """Take in what others published. Own events that are nowhere else yet come after theirs."""
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         modules.reach(registry_name)
         return _tell(session, modules.registry(registry_name).pull(remote))
 
@@ -42,7 +42,7 @@ def push(session: Session, remote: str, registry_name: str | None) -> int:
 
     Of two different contents under one version the one that arrived first stays; the other is withdrawn here, and said.
     """
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         modules.reach(registry_name)
         return _tell(session, modules.registry(registry_name).push(remote))
 
@@ -73,7 +73,7 @@ def _tell(session: Session, shared: Shared) -> int:
 @registry_option
 def verify(session: Session, require_signed: bool, registry_name: str | None) -> int:
     """Check every event and every file of the registry, and tell which records are signed, and by whom."""
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         found = modules.registry(registry_name).verify()
     counts: dict[str, int] = {}
     for record in found.records:
@@ -111,7 +111,7 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
 @registry_option
 def rebuild(session: Session, registry_name: str | None) -> int:
     """Make the registry's index anew from its log. Nothing is lost: the index holds nothing of its own."""
-    with opened(session) as modules:
+    with open_registries(session) as modules:
         events = modules.registry(registry_name).rebuild()
     if session.json:
         session.show_json({"events": events})

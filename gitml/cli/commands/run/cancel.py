@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.pipeline_arguments import recover_killed, there_option
+from gitml.cli.options import cluster_option
+from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
 
@@ -12,7 +13,7 @@ from gitml.errors import InputError
 @verb("cancel", json=True, reaches=ALWAYS)
 @click.argument("run", required=False)
 @click.option("--now", is_flag=True, help="Kill the steps at once, without asking them to end first.")
-@there_option
+@cluster_option
 @click.option("--timeout", type=click.FloatRange(0), default=60.0, metavar="SECONDS", help="Wait so long; default 60.")
 def command(session: Session, run: str | None, now: bool, on: str | None, timeout: float) -> int:
     """Stop a run that is going on, as Ctrl-C would where it was started, and wait until it has ended.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.errors import DONE, FAILED, Told, as_data, translate, write_told
+from gitml.cli.errors import DONE, FAILED, ErrorReport, error_as_json, translate, write_error
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import safe
@@ -55,7 +55,7 @@ class _Collection:
         self.homes: list[Home] = []
         self.busy: list[str] = []
         self.forgotten: list[str] = []
-        self.failed: list[tuple[str | None, Told]] = []
+        self.failed: list[tuple[str | None, ErrorReport]] = []
 
     @contextmanager
     def trying(self, run: str | None) -> Iterator[None]:
@@ -68,7 +68,7 @@ class _Collection:
     def fail(self, run: str | None, error: GitmlError) -> None:
         """Tells what is wrong."""
         self.failed.append((run, translate(error)))
-        write_told(self.failed[-1][1], as_json=self.session.json)
+        write_error(self.failed[-1][1], as_json=self.session.json)
 
     def bring(self, cluster: Cluster, jobs: Jobs, submission: Submission) -> None:
         """Brings one run home."""
@@ -105,7 +105,7 @@ class _Collection:
                 }
                 for home in self.homes
             ]
-            failed: list[dict[str, Any]] = [{"run": run, "error": as_data(told)} for run, told in self.failed]
+            failed: list[dict[str, Any]] = [{"run": run, "error": error_as_json(phrase)} for run, phrase in self.failed]
             self.session.show_json(
                 {"collected": collected, "running": self.busy, "forgotten": self.forgotten, "failed": failed}
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.run_options import Wanted, wanted_options
+from gitml.cli.run_options import PipelineArguments, pipeline_arguments
 from gitml.cli.session import Session, verb
 from gitml.cli.text.terminal import safe, speaks_unicode, width
 
@@ -19,14 +19,14 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 @verb("dag", json=True)
-@wanted_options
+@pipeline_arguments
 @click.option("--expand", is_flag=True, help="Show each combination of a matrix, not each step as written.")
 @click.option("--tree", "as_tree", is_flag=True, help="Draw an indented tree, as is done for large graphs.")
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
 @click.option("--dot", is_flag=True, help="Print a Graphviz file.")
 def command(
     session: Session,
-    wanted: Wanted,
+    wanted: PipelineArguments,
     expand: bool,
     as_tree: bool,
     mermaid: bool,
@@ -36,9 +36,9 @@ def command(
 
     Lines that longer ways make plain anyway are left out of the drawing; --mermaid, --dot and --json have every one.
     """
-    asked = wanted.load(session.ws)
-    graph = asked.loaded.graph
-    names = graph.select(asked.wanted) if asked.wanted else list(graph.steps)
+    selection = wanted.load(session.ws)
+    graph = selection.loaded.graph
+    names = graph.select(selection.wanted) if selection.wanted else list(graph.steps)
     if session.json:
         session.show_json(
             {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from gitml.cli.pipeline_arguments import ask_person, parse_given, secret_option, set_option
+from gitml.cli.options import secret_option, set_option
+from gitml.cli.pipeline_arguments import parse_assignments, prompt_secret
 from gitml.cli.session import Session, verb
 from gitml.cli.text.terminal import paint, safe, safe_line
 from gitml.errors import InputError
@@ -41,9 +42,14 @@ def command(
     from gitml.analysis.explain import explain
     from gitml.engine.planning.load import Asking
 
-    asked = _meant(session.ws, words, pipeline)
+    selection = _meant(session.ws, words, pipeline)
     found = explain(
-        session.ws, asked.step, asked.pipeline, asked.revisions, parse_given(given), Asking(secrets, ask_person)
+        session.ws,
+        selection.step,
+        selection.pipeline,
+        selection.revisions,
+        parse_assignments(given),
+        Asking(secrets, prompt_secret),
     )
     if session.json:
         session.show_json({"steps": [_as_data(item) for item in found]})

@@ -5,21 +5,21 @@ from __future__ import annotations
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.pipeline_arguments import on_option
-from gitml.cli.run_options import Wanted, wanted_options
+from gitml.cli.options import on_option
+from gitml.cli.run_options import PipelineArguments, pipeline_arguments
 from gitml.cli.session import Session, verb
 from gitml.cli.text.plan import show_plan
 
 
 @verb("plan", json=True)
-@wanted_options
+@pipeline_arguments
 @on_option
 @click.option("-f", "--force", is_flag=True, help="As `run --force` would do.")
 @click.option("--no-reuse", is_flag=True, help="As `run --no-reuse` would do.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something would run.")
 def command(
     session: Session,
-    wanted: Wanted,
+    wanted: PipelineArguments,
     on: str | None,
     force: bool,
     no_reuse: bool,
@@ -30,6 +30,6 @@ def command(
     What is unknown depends on a step that comes before, or on what only a run asks. `-v` also tells what code each step
     has, and why.
     """
-    asked = wanted.load(session.ws)
-    plan = show_plan(session, asked, force=force, reuse=not no_reuse, on=on)
+    selection = wanted.load(session.ws)
+    plan = show_plan(session, selection, force=force, reuse=not no_reuse, on=on)
     return FAILED if exit_code and plan.runs_something() else DONE

@@ -7,7 +7,8 @@ import sys
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.pipeline_arguments import ask_person, recover_killed, secret_option
+from gitml.cli.options import secret_option
+from gitml.cli.pipeline_arguments import prompt_secret, recover_killed
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.terminal import paint, safe
 
@@ -22,8 +23,8 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     Exits with 0 when all is identical and with 1 where something differs; the verdict is recorded beside the run.
     """
     from gitml.analysis.reproduce import find_original, reproduce
-    from gitml.cli.interrupts import Stopping
-    from gitml.cli.reporters.choice import narrator_for
+    from gitml.cli.interrupts import InterruptHandler
+    from gitml.cli.reporters.reporter import reporter_for
     from gitml.engine.planning.load import Asking
     from gitml.errors import InputError
 
@@ -31,23 +32,23 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     found = find_original(session.ws, run)
     if found.live is not None:
         raise InputError(f"run {found.run.id[:8]} is still going on", hint=f"gitml logs {found.run.id[:8]} -f")
-    narrator = narrator_for(session)
-    with Stopping(quiet=session.quiet) as stopping:
+    run_reporter = reporter_for(session)
+    with InterruptHandler(quiet=session.quiet) as handler:
         try:
             verdict = reproduce(
                 session.ws,
                 found.run,
-                narrator,
-                stopping.stop,
+                run_reporter,
+                handler.stop,
                 allow_disabled=allow_disabled,
-                asking=Asking(secrets, ask_person),
+                asking=Asking(secrets, prompt_secret),
             )
         except InputError:
-            if stopping.stop.level:
-                return stopping.exit_code
+            if handler.stop.level:
+                return handler.exit_code
             raise
         finally:
-            narrator.close()
+            run_reporter.close()
     if session.json:
         session.show_json(
             {

@@ -5,27 +5,34 @@ from __future__ import annotations
 import click
 
 from gitml.cli.errors import DONE, FAILED, MACHINE
-from gitml.cli.pipeline_arguments import on_option
-from gitml.cli.run_options import Manner, Wanted, check_to_run, load_to_run, manner_options, wanted_options
+from gitml.cli.options import on_option
+from gitml.cli.run_options import (
+    PipelineArguments,
+    RunOptions,
+    check_run_options,
+    load_for_run,
+    pipeline_arguments,
+    run_options,
+)
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
 
 
 @verb("run", json=True, reaches=ALWAYS)
-@wanted_options
+@pipeline_arguments
 @on_option
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what each step would do, and do nothing.")
 @click.option("--exit-code", is_flag=True, help="With -n: exit with 1 when something would run.")
-@manner_options
+@run_options
 @click.option("--detach", is_flag=True, help="Run in the background and print the run's id.")
 @click.option("--run-id", hidden=True)
 def command(
     session: Session,
-    wanted: Wanted,
+    wanted: PipelineArguments,
     on: str | None,
     dry_run: bool,
     exit_code: bool,
-    manner: Manner,
+    options: RunOptions,
     detach: bool,
     run_id: str | None,
 ) -> int:
@@ -37,9 +44,9 @@ def command(
     if exit_code and not dry_run:
         raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
     if detach and not dry_run:
-        check_to_run(wanted, manner, on)
+        check_run_options(wanted, options, on)
         if wanted.secrets:
-            load_to_run(session.ws, wanted, manner, on)  # what it asks for the other process finds in its environment
+            load_for_run(session.ws, wanted, options, on)  # what it asks for the other process finds in its environment
             session.ws.leave()
         from gitml.cli.detach import detach as start_detached
 
@@ -49,33 +56,33 @@ def command(
             session.ws.consent.need_run(steps_of(session.ws))
         return start_detached(session)
     session.looking = dry_run
-    asked = load_to_run(session.ws, wanted, manner, on)
+    selection = load_for_run(session.ws, wanted, options, on)
     if dry_run:
         from gitml.cli.text.plan import show_plan
 
-        plan = show_plan(session, asked, force=manner.force, reuse=not manner.no_reuse, on=on)
+        plan = show_plan(session, selection, force=options.force, reuse=not options.no_reuse, on=on)
         return FAILED if exit_code and plan.runs_something() else DONE
     if run_id is not None and (len(run_id) != 16 or set(run_id) - set("0123456789abcdef")):
         raise InputError("not a run id", where="--run-id")
 
-    from gitml.cli.interrupts import Stopping
-    from gitml.cli.reporters.choice import narrator_for
+    from gitml.cli.interrupts import InterruptHandler
+    from gitml.cli.reporters.reporter import reporter_for
     from gitml.engine.run import run_pipeline
 
-    narrator = narrator_for(session)
-    with Stopping(quiet=session.quiet) as stopping:
+    run_reporter = reporter_for(session)
+    with InterruptHandler(quiet=session.quiet) as handler:
         try:
             run = run_pipeline(
-                session.ws, asked.loaded, manner.request(asked.wanted, on), narrator, stopping.stop, run_id
+                session.ws, selection.loaded, options.request(selection.wanted, on), run_reporter, handler.stop, run_id
             )
         finally:
-            narrator.close()
+            run_reporter.close()
     if session.json:
         from gitml.core.records.record import run_as_json
 
         session.show_json(run_as_json(run))
     if run.status == "cancelled":
-        return stopping.exit_code
+        return handler.exit_code
     if run.status == "succeeded":
         return DONE
     return MACHINE if run.is_hindered() else FAILED

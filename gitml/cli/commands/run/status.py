@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.pipeline_arguments import at_option, recover_killed
+from gitml.cli.options import at_option
+from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import ago, cells, count, duration
 from gitml.cli.text.terminal import paint, safe
@@ -38,7 +39,7 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
     recover_killed(ws)
     if rev is None and ws.location.worktree is None:
         rev = "HEAD"
-    states = [_state(session, name, rev, asked=bool(pipelines)) for name in pipelines or list_pipelines(ws, rev)]
+    states = [_state(session, name, rev, selection=bool(pipelines)) for name in pipelines or list_pipelines(ws, rev)]
     going, away = live_runs(ws), submissions(ws)
     if session.json:
         session.show_json(
@@ -64,7 +65,7 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
     return 0
 
 
-def _state(session: Session, name: str, rev: str | None, *, asked: bool) -> dict[str, Any]:
+def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> dict[str, Any]:
     """What a pipeline is like now; one whose file is wrong is told with its error, beside the others.
 
     UnknownPipelineError when it was `asked` for by a name that no pipeline has.
@@ -90,7 +91,7 @@ def _state(session: Session, name: str, rev: str | None, *, asked: bool) -> dict
                 state["first"] = {"name": step, "decision": decision.kind, "reason": decision.reason}
         rows = session.ws.index.runs(pipeline=loaded.graph.pipeline, limit=1)
     except GitmlError as error:
-        if asked and isinstance(error, UnknownPipelineError):
+        if selection and isinstance(error, UnknownPipelineError):
             raise
         more = len(getattr(error, "diagnostics", ())) - 1
         state["error"] = f"{error.where}: {error.message}" if error.where else error.message
@@ -116,11 +117,11 @@ def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:
         lines = [f"{start}  {paint('wrong', 'red', sys.stdout)}: {safe(state['error'])}"]
     else:
         counts = {**state["steps"], "unknown": state["steps"].get("unknown", 0) - state["unasked"]}
-        told = ", ".join(f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind))
+        phrase = ", ".join(f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind))
         if state["unasked"]:
-            told += f"{', ' if told else ''}{state['unasked']:,} {_UNASKED}"
+            phrase += f"{', ' if phrase else ''}{state['unasked']:,} {_UNASKED}"
         colour = "green" if set(state["steps"]) <= {"reuse"} else "red" if "blocked" in counts else "yellow"
-        lines = [f"{start}  {paint(told or 'no steps', colour, sys.stdout)}"]
+        lines = [f"{start}  {paint(phrase or 'no steps', colour, sys.stdout)}"]
         if state["first"]:
             lines.append(f"{indent}  first {safe(state['first']['name'])}: {safe(state['first']['reason'])}")
     last = state["last_run"]
@@ -147,5 +148,5 @@ def _going(live: Live, now: float) -> str:
 def _away(one: Submission, now: float) -> str:
     word = paint("submitted", "blue", sys.stdout)
     run = one.run[:8]
-    told = f"run {run} of {safe(one.pipeline)}: handed to {safe(one.target)} {ago(one.submitted, now)}"
-    return f"{word}  {told}; gitml show {run}, gitml collect {run}"
+    phrase = f"run {run} of {safe(one.pipeline)}: handed to {safe(one.target)} {ago(one.submitted, now)}"
+    return f"{word}  {phrase}; gitml show {run}, gitml collect {run}"

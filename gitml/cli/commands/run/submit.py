@@ -5,42 +5,42 @@ from __future__ import annotations
 import click
 
 from gitml.cli.errors import DONE, FAILED
-from gitml.cli.run_options import Manner, Wanted, load_to_run, manner_options, wanted_options
+from gitml.cli.run_options import PipelineArguments, RunOptions, load_for_run, pipeline_arguments, run_options
 from gitml.cli.session import ALWAYS, Session, verb
 
 
 @verb("submit", json=True, reaches=ALWAYS)
-@wanted_options
+@pipeline_arguments
 @click.option(
     "--on", metavar="TARGET", help="The cluster; every step runs there. Default: the pipeline's, or the only one."
 )
-@manner_options
-def command(session: Session, wanted: Wanted, on: str | None, manner: Manner) -> int:
+@run_options
+def command(session: Session, wanted: PipelineArguments, on: str | None, options: RunOptions) -> int:
     """Hand a whole run to a cluster, print its id, and leave: it goes on while this machine is off.
 
     What `gitml run` would run is taken along: the files as they are, or any commit with --at, and known results that it reuses.
     `gitml collect` brings the record and the results home.
     """
-    asked = load_to_run(session.ws, wanted, manner, on)
+    selection = load_for_run(session.ws, wanted, options, on)
 
     from gitml.submission.submit import cluster_meant, submit
 
-    target = cluster_meant(asked.loaded.config, asked.loaded, on)
-    request = manner.request(asked.wanted, on)
-    for warning in asked.loaded.warnings:
+    target = cluster_meant(selection.loaded.config, selection.loaded, on)
+    request = options.request(selection.wanted, on)
+    for warning in selection.loaded.warnings:
         session.warn(warning)
-    submission = submit(session.ws, asked.loaded, request, target)
+    submission = submit(session.ws, selection.loaded, request, target)
     if submission is None:
-        from gitml.cli.reporters.choice import narrator_for
+        from gitml.cli.reporters.reporter import reporter_for
         from gitml.core.model.stop_signal import StopSignal
         from gitml.engine.run import run_pipeline
 
         session.note("everything is known already, so nothing was submitted")
-        narrator = narrator_for(session)
+        run_reporter = reporter_for(session)
         try:
-            run = run_pipeline(session.ws, asked.loaded, request, narrator, StopSignal())
+            run = run_pipeline(session.ws, selection.loaded, request, run_reporter, StopSignal())
         finally:
-            narrator.close()
+            run_reporter.close()
         if session.json:
             session.show_json({"run": run.id, "target": None})
         else:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.errors import DONE, as_data, translate
-from gitml.cli.pipeline_arguments import at_option
+from gitml.cli.errors import DONE, error_as_json, translate
+from gitml.cli.options import at_option
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import clipped, columns, size
 from gitml.cli.text.terminal import paint, safe, width
@@ -59,14 +59,14 @@ def _lines(state: TargetState) -> list[str]:
             f"{name}  {safe(state.address)}",
             f"  {paint('!', 'red', sys.stdout)} {safe(state.error.message)}{where}{hint}",
         ]
-    told = [f"{name}  {_about(state)}"]
+    phrase = [f"{name}  {_about(state)}"]
     rows = [_HEADS, *(_row(machine) for machine in state.machines)]
     filled = [n for n in range(len(_HEADS)) if n == 0 or any(row[n] not in ("", "-") for row in rows[1:])]
     kept = [[row[n] for n in filled] for row in rows]
     lines = [f"  {line}" for line in columns(kept)]
     if sys.stdout.isatty():
         lines = [clipped(line, width(sys.stdout)) for line in lines]
-    return [*told, paint(lines[0], "dim", sys.stdout), *lines[1:]]
+    return [*phrase, paint(lines[0], "dim", sys.stdout), *lines[1:]]
 
 
 def _about(state: TargetState) -> str:
@@ -127,7 +127,7 @@ def _as_data(state: TargetState) -> dict[str, Any]:
             }
             for machine in state.machines
         ],
-        "error": as_data(translate(state.error)) if state.error else None,
+        "error": error_as_json(translate(state.error)) if state.error else None,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gitml.cli.pipeline_arguments import at_option
+from gitml.cli.options import at_option
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import columns, size
 from gitml.cli.text.terminal import safe

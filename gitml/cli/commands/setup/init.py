@@ -35,16 +35,19 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> in
         raise InputError("--undo undoes it for every remote: leave --remote away")
     if remote is not None:
         new = set_refspecs(ws.location, remote)
-        done = [init_files.Done(f"the fetch of {remote}", "extended" if new else "kept"), *init_files.write(root)]
+        done = [
+            init_files.FileOutcome(f"the fetch of {remote}", "extended" if new else "kept"),
+            *init_files.write(root),
+        ]
     elif undo:
         done = init_files.undo(root)
-        done += [init_files.Done(f"the fetch of {name}", "restored") for name in unset_refspecs(ws.location)]
+        done += [init_files.FileOutcome(f"the fetch of {name}", "restored") for name in unset_refspecs(ws.location)]
     else:
         done = init_files.write(root)
     if purge:
         refs = _purge(session)
-        done.append(init_files.Done(os.path.relpath(ws.root, root), "removed"))
-        done += [init_files.Done(ref, "removed") for ref in refs]
+        done.append(init_files.FileOutcome(os.path.relpath(ws.root, root), "removed"))
+        done += [init_files.FileOutcome(ref, "removed") for ref in refs]
     if session.json:
         session.show_json([item._asdict() for item in done])
         return 0

@@ -118,17 +118,17 @@ def revoke(session: Session, kind: str, names: tuple[str, ...]) -> int:
     if kind == RUN:
         _refuse_names(names)
         gone = consent.revoke(RUN)
-        told = "the steps of this repository may not run any more" if gone else "it was not allowed"
+        phrase = "the steps of this repository may not run any more" if gone else "it was not allowed"
     else:
         from gitml.analysis.named_places import Named
 
         granted = [Named(place, True) for place, _ in consent.granted.places.values()]
         gone = consent.revoke(PLACES, [item.place.identity for item in _chosen(granted, names, every=True)])
-        told = f"{count(gone, 'place')} not allowed any more" if gone else "no place was allowed"
+        phrase = f"{count(gone, 'place')} not allowed any more" if gone else "no place was allowed"
     if session.json:
         session.show_json({"revoked": gone})
     else:
-        session.note(told)
+        session.note(phrase)
     if consent.is_owners:
         session.note("this repository has no remote, so it is its owner's: nothing is asked about it")
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.commands.share.report import as_data, can_ask, settle, watching
+from gitml.cli.commands.share.report import can_ask, check_refusals, progress_line, sharing_as_json
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import ago, count
 from gitml.cli.text.terminal import safe
@@ -38,17 +38,17 @@ def command(
         Wish(url, folder, branch, depth, wanted),
         os.environ,
         terminal=can_ask(),
-        watch=watching(session),
+        watch=progress_line(session),
         prepared=session.adopt,
     )
     if session.json:
-        session.show_json({"path": os.path.abspath(cloned.folder), **as_data(cloned.moved)})
+        session.show_json({"path": os.path.abspath(cloned.folder), **sharing_as_json(cloned.moved)})
     else:
         if cloned.others:
             names = ", ".join(safe(name) for name in cloned.others[:4]) + (", …" if len(cloned.others) > 4 else "")
             session.warn(f"nothing is checked out: the remote's own branch has no commit; it has {names}")
         session.show(*_told(cloned))
-    return settle(cloned.moved)
+    return check_refusals(cloned.moved)
 
 
 def _told(cloned: Cloned) -> list[str]:

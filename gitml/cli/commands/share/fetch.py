@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitml.cli.commands.share.report import can_ask, remote_argument, tell, watching
+from gitml.cli.commands.share.report import can_ask, progress_line, remote_argument, report_sharing
 from gitml.cli.session import Session, verb
 
 
@@ -15,4 +15,4 @@ def command(session: Session, remote: str | None) -> int:
     """
     from gitml.transfer.records import fetch
 
-    return tell(session, fetch(session.ws, remote, terminal=can_ask(), watch=watching(session)))
+    return report_sharing(session, fetch(session.ws, remote, terminal=can_ask(), watch=progress_line(session)))

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.commands.share.report import as_data, can_ask, remote_argument, sentence, settle, watching
+from gitml.cli.commands.share.report import (
+    can_ask,
+    check_refusals,
+    progress_line,
+    remote_argument,
+    sharing_as_json,
+    sharing_line,
+)
 from gitml.cli.session import ALWAYS, Session, verb
-from gitml.cli.transfers import Choosing, came_as_data, came_lines, choice_options, pull_artifacts
+from gitml.cli.transfers import RunFilterOptions, download_as_json, download_lines, pull_artifacts, run_filter_options
 from gitml.errors import RemoteError
 
 
 @verb("pull", json=True, reaches=ALWAYS)
 @remote_argument
-@choice_options
+@run_filter_options
 @click.option("--artifacts", is_flag=True, help="Artifacts of all runs.")
 def command(
     session: Session,
     remote: str | None,
-    choosing: Choosing,
+    choosing: RunFilterOptions,
     artifacts: bool,
 ) -> int:
     """Take in the records that a Git remote has, as fetch does, and bring the artifacts that are asked for.
@@ -27,15 +34,15 @@ def command(
     """
     from gitml.transfer.records import pull
 
-    moved = pull(session.ws, remote, terminal=can_ask(), watch=watching(session))
+    moved = pull(session.ws, remote, terminal=can_ask(), watch=progress_line(session))
     if not session.json:
-        session.show(sentence(moved))
+        session.show(sharing_line(moved))
     came = None
     if artifacts or any(choosing):
         came = pull_artifacts(session, choosing.choice(session))
         if not session.json:
-            session.show(*came_lines(came))
+            session.show(*download_lines(came))
     if session.json:
-        session.show_json({**as_data(moved), "artifacts": came_as_data(came) if came is not None else None})
-    code = settle(moved)
+        session.show_json({**sharing_as_json(moved), "artifacts": download_as_json(came) if came is not None else None})
+    code = check_refusals(moved)
     return RemoteError.exit_code if came is not None and came.lost else code

@@ -29,7 +29,7 @@ def command(session: Session, check: bool) -> int:
     if check:
         session.reach()
     remotes = Remotes(session.ws)
-    told: list[dict[str, Any]] = []
+    phrase: list[dict[str, Any]] = []
     try:
         for spec in remotes.specs:
             place = remotes.place(spec)
@@ -43,34 +43,34 @@ def command(session: Session, check: bool) -> int:
             }
             if check:
                 row["problem"] = _problem(remotes, row)
-            told.append(row)
+            phrase.append(row)
     finally:
         remotes.close()
-    bad = [row for row in told if row.get("problem")]
+    bad = [row for row in phrase if row.get("problem")]
     if session.json:
-        session.show_json(told)
-    elif not told:
+        session.show_json(phrase)
+    elif not phrase:
         session.note("gitml.yaml names no remote store; see docs/remotes.md")
     else:
-        rows = [[safe(r["name"]), safe(r["place"]), _more(r)] for r in told]
+        rows = [[safe(r["name"]), safe(r["place"]), _more(r)] for r in phrase]
         lines = columns(rows)
-        for row, line in zip(told, lines, strict=True):
+        for row, line in zip(phrase, lines, strict=True):
             verdict = ""
             if check:
                 wrong = row["problem"]
                 verdict = "  " + (paint(safe(wrong), "red", sys.stdout) if wrong else paint("ok", "green", sys.stdout))
             session.show(line + verdict)
-    if any(row.get("denied") for row in told):
+    if any(row.get("denied") for row in phrase):
         return TrustError.exit_code
     return RemoteError.exit_code if bad else DONE
 
 
 def _more(row: dict[str, Any]) -> str:
     """What is special about a remote."""
-    told = [f"{word} {safe(value)}" for word, value in row["options"].items()]
-    told += [] if row["push"] else ["push: false"]
-    told += [] if row["allowed"] else ["not allowed yet: gitml trust"]
-    return ", ".join(told)
+    phrase = [f"{word} {safe(value)}" for word, value in row["options"].items()]
+    phrase += [] if row["push"] else ["push: false"]
+    phrase += [] if row["allowed"] else ["not allowed yet: gitml trust"]
+    return ", ".join(phrase)
 
 
 def _problem(remotes: Any, row: dict[str, Any]) -> str | None:

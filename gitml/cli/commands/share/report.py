@@ -26,7 +26,7 @@ def can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def watching(session: Session) -> Watch | None:
+def progress_line(session: Session) -> Watch | None:
     """Who draws the progress of a transfer: one line of a terminal, nobody elsewhere."""
     if session.quiet or session.json or not is_terminal(sys.stderr):
         return None
@@ -48,16 +48,16 @@ def watching(session: Session) -> Watch | None:
     return draw
 
 
-def tell(session: Session, moved: Moved) -> int:
+def report_sharing(session: Session, moved: Moved) -> int:
     """Shows what came of sharing. After that IntegrityError when records were refused, InputError when events were withdrawn."""
     if session.json:
-        session.show_json(as_data(moved))
+        session.show_json(sharing_as_json(moved))
     else:
-        session.show(sentence(moved))
-    return settle(moved)
+        session.show(sharing_line(moved))
+    return check_refusals(moved)
 
 
-def settle(moved: Moved) -> int:
+def check_refusals(moved: Moved) -> int:
     """The exit code. IntegrityError when records were refused, InputError when events were withdrawn."""
     if moved.refused:
         first = moved.refused[0]
@@ -78,15 +78,15 @@ def settle(moved: Moved) -> int:
     return 0
 
 
-def foretold(found: Preview) -> str:
+def preview_line(found: Preview) -> str:
     """What a push of records would do, in one line."""
-    told = _things(found.runs, found.events)
-    sent = f"would send {told}, about {size(found.bytes)}" if told else "nothing to send"
+    phrase = _things(found.runs, found.events)
+    sent = f"would send {phrase}, about {size(found.bytes)}" if phrase else "nothing to send"
     before = _things(found.runs_received, found.events_received)
-    return f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if told and before else "")
+    return f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if phrase and before else "")
 
 
-def as_data(moved: Moved) -> dict[str, Any]:
+def sharing_as_json(moved: Moved) -> dict[str, Any]:
     """What ``--json`` shows."""
     return {
         "remote": moved.remote,
@@ -97,14 +97,14 @@ def as_data(moved: Moved) -> dict[str, Any]:
     }
 
 
-def sentence(moved: Moved) -> str:
+def sharing_line(moved: Moved) -> str:
     """What came of it, in one line."""
     received = _things(moved.runs_received, moved.events_received)
     sent = _things(moved.runs_sent, moved.events_sent)
-    told = [f"{received} received" if received else "", f"{sent} sent" if sent else ""]
-    return f"{safe(moved.remote)}: " + (", ".join(filter(None, told)) or "everything is there already")
+    phrase = [f"{received} received" if received else "", f"{sent} sent" if sent else ""]
+    return f"{safe(moved.remote)}: " + (", ".join(filter(None, phrase)) or "everything is there already")
 
 
 def _things(runs: int, events: int) -> str:
-    told = [count(runs, "run") if runs else "", count(events, "registry event") if events else ""]
-    return " and ".join(filter(None, told))
+    phrase = [count(runs, "run") if runs else "", count(events, "registry event") if events else ""]
+    return " and ".join(filter(None, phrase))

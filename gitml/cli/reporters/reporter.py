@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LAST = 20  # lines of a failed step's log that are shown
 
 
-class Narrator(Protocol):
+class Reporter(Protocol):
     """Takes the events of a run."""
 
     def __call__(self, event: Event) -> None:
@@ -25,7 +25,7 @@ class Narrator(Protocol):
         """Leaves the terminal in order, however the run ended."""
 
 
-class Silent:
+class SilentReporter:
     """With ``--json``: the result says everything, and stderr is for errors in JSON."""
 
     def __call__(self, event: Event) -> None:
@@ -35,7 +35,7 @@ class Silent:
         """Nothing is open."""
 
 
-class ErrorsOnly:
+class ErrorReporter:
     """With ``-q``: tells the failed steps and nothing else."""
 
     def __init__(self, session: Session) -> None:
@@ -47,33 +47,33 @@ class ErrorsOnly:
         if type(event).__name__ == "RunStarted":
             self.run = event.run  # type: ignore[union-attr]
         if type(event).__name__ == "StepFinished" and event.step.outcome == "failed":  # type: ignore[union-attr]
-            from gitml.cli.reporters.plain import failure_lines, left_lines
+            from gitml.cli.reporters.plain import failure_lines, partial_lines
 
             step = event.step  # type: ignore[union-attr]
-            lines = failure_lines(None, step, _last_lines(self.session, step)) + left_lines(self.run, step)
+            lines = failure_lines(None, step, _last_lines(self.session, step)) + partial_lines(self.run, step)
             sys.stderr.write("".join([f"{line}\n" for line in lines]))
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def narrator_for(session: Session) -> Narrator:
+def reporter_for(session: Session) -> Reporter:
     """The Narrator for this session."""
     if session.json:
-        return Silent()
+        return SilentReporter()
     if session.quiet:
-        return ErrorsOnly(session)
+        return ErrorReporter(session)
 
     def last(step: StepRun) -> list[str]:
         return _last_lines(session, step)
 
     if is_terminal(sys.stderr):
-        from gitml.cli.reporters.live import LiveNarrator
+        from gitml.cli.reporters.live import LiveReporter
 
-        return LiveNarrator(last)
-    from gitml.cli.reporters.plain import PlainNarrator
+        return LiveReporter(last)
+    from gitml.cli.reporters.plain import PlainReporter
 
-    return PlainNarrator(last)
+    return PlainReporter(last)
 
 
 def _last_lines(session: Session, step: StepRun) -> list[str]:
