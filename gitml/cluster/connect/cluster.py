@@ -106,9 +106,9 @@ class Cluster:
     def lack(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Lack | None:
         """What is missing for a wish that the `machines` there are can't fulfil even when idle; None when they can."""
         missing = matching.unsatisfiable(asked, nodes, self.machines() if machines is None else machines)
-        return None if missing is None else Lack(missing, self.may_grow(asked))
+        return None if missing is None else Lack(missing, self.can_scale_up(asked))
 
-    def may_grow(self, asked: Resources) -> bool:
+    def can_scale_up(self, asked: Resources) -> bool:
         """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not tell)."""
         growth = self._growth
         if growth is None:
@@ -116,9 +116,9 @@ class Cluster:
         plain = asked._replace(labels={})
         return growth.kinds is None or any(plain.missing_from(kind) is None for kind in growth.kinds)
 
-    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
         """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
-        told = self.head.hopeless() if self.head is not None else ask_inside("hopeless") or ()
+        told = self.head.infeasible() if self.head is not None else ask_inside("hopeless") or ()
         return [asked for asked in wishes if any(self._means(one, asked) for one in told)] if told else []
 
     def _means(self, told: Hopeless, asked: Resources) -> bool:

@@ -157,7 +157,7 @@ class Head:
         """
         return grows_the_old_way(self.kept("__autoscaling_status", "") or b"")
 
-    def hopeless(self) -> list[Hopeless]:
+    def infeasible(self) -> list[Hopeless]:
         """What waits although no machine that the autoscaler can start would have it."""
         state = self._autoscaling()
         requests = [*state.infeasible_resource_requests]

@@ -6,8 +6,8 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from gitml.cluster.content.messages import Report
-from gitml.cluster.driver.attempt_log import LogFile
-from gitml.cluster.driver.placement_group import Reserved
+from gitml.cluster.driver.attempt_log import LogAssembler
+from gitml.cluster.driver.placement_group import ReservedBundle
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, RemoteError
@@ -20,10 +20,10 @@ class Call(Protocol):
         """Asks it to end, by a signal that it heeds; with `force` its process is killed."""
 
 
-class Attempt:
+class TaskAttempt:
     """A Task under way, as the Ray task `call` on the machine `node`, as far as is known."""
 
-    def __init__(self, task: Task, call: Call, node: str, ahead: bool, reserved: Reserved | None = None) -> None:
+    def __init__(self, task: Task, call: Call, node: str, ahead: bool, reserved: ReservedBundle | None = None) -> None:
         self.task = task
         self.call = call
         self.node = node
@@ -31,7 +31,7 @@ class Attempt:
         self.ahead = ahead  # whether it was submitted before there was room
         self.reserved = reserved
         self.begun = time.monotonic()
-        self.log = LogFile(task.log)
+        self.log = LogAssembler(task.log)
         self.started = False
         self.spoke = False  # whether it used the hub
         self.cut_off = False  # whether the hub that it spoke by is lost, and with it what it said last
@@ -49,7 +49,7 @@ class Attempt:
         if not self.doomed:
             self.doomed = time.monotonic() + seconds
 
-    def continues(self, before: Attempt) -> None:
+    def continues(self, before: TaskAttempt) -> None:
         """Takes the place of an attempt that its machine could not begin."""
         self.again, self.started, self.log = True, before.started, before.log
 
@@ -64,7 +64,7 @@ class Lost(NamedTuple):
         raise ConnectionError(self.why)
 
 
-def loss_of(error: BaseException) -> str:
+def loss_reason(error: BaseException) -> str:
     """How an attempt was lost, in a line."""
     words = {
         "WorkerCrashedError": "its worker process died",
@@ -80,14 +80,14 @@ def loss_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
 
 
-def hindered(attempt: Attempt, why: GitmlError) -> tuple[str, str]:
+def transfer_failure(attempt: TaskAttempt, why: GitmlError) -> tuple[str, str]:
     """(outcome, error) of an attempt whose contents did not come through."""
     made = attempt.report is not None and attempt.report.finished.outcome == "done"
     what = "what it made could not be brought home" if made else "what it needs could not be brought to its machine"
     return "lost" if isinstance(why, RemoteError) else "failed", f"{what}: {why.message}"
 
 
-def never_began(task: Task, error: GitmlError) -> TaskFinished:
+def submission_failure(task: Task, error: GitmlError) -> TaskFinished:
     """The end of a Task that could not be submitted."""
     outcome = "lost" if isinstance(error, RemoteError) else "failed"
     return TaskFinished(task.attempt, outcome, None, error.message, error.hint, (), {}, Cost(), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-class LogFile:
+class LogAssembler:
     """An attempt's log on the driver. Pieces may come in any order and twice; `size` is how far it is whole."""
 
     def __init__(self, path: str) -> None:

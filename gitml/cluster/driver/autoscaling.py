@@ -9,11 +9,11 @@ from gitml.core.model.resources import Resources
 MOST = 32  # that wait at once: enough to be worth machines, few enough to be cancelled quickly and to keep the order
 
 
-class Growing:
-    """`may_grow` tells whether an autoscaler may add a machine that fulfils a wish; it is asked once for each wish."""
+class AutoscalingQueue:
+    """`can_scale_up` tells whether an autoscaler may add a machine that fulfils a wish; it is asked once for each wish."""
 
-    def __init__(self, may_grow: Callable[[Resources], bool]) -> None:
-        self._may_grow = may_grow
+    def __init__(self, can_scale_up: Callable[[Resources], bool]) -> None:
+        self._can_scale_up = can_scale_up
         self._known: dict[str, bool] = {}
         self.waiting: dict[str, Resources] = {}  # attempts that Ray has put nowhere yet, as far as is known
 
@@ -21,7 +21,7 @@ class Growing:
         """Whether a wish that no machine fulfils now may be fulfilled by one that comes."""
         key = repr(asked)
         if key not in self._known:
-            self._known[key] = self._may_grow(asked)
+            self._known[key] = self._can_scale_up(asked)
         return self._known[key]
 
     def refuse(self, wishes: Iterable[Resources]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 Item = Callable[[], None]
 
 
-class News:
+class EventQueue:
     """Things to be done in the session's own thread, told by any."""
 
     def __init__(self) -> None:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from gitml.cluster.connect.health_check import Watch
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.driver.attempt import Lost, never_began
-from gitml.cluster.driver.gang import LOOK, Gangs
-from gitml.cluster.driver.placement_group import Reserved
-from gitml.cluster.driver.results import Receiver
-from gitml.cluster.driver.session import Home, Joined, Session
+from gitml.cluster.driver.attempt import Lost, submission_failure
+from gitml.cluster.driver.gang import LOOK, GangScheduler
+from gitml.cluster.driver.placement_group import ReservedBundle
+from gitml.cluster.driver.results import ResultHandler
+from gitml.cluster.driver.session import ConnectedCluster, DriverServices, Session
 from gitml.cluster.worker.folder_interface import Place
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
@@ -24,12 +24,12 @@ CLOSE_WAIT = 15.0
 AGAIN = 10.0  # seconds between attempts to have Ray kill one
 
 
-class Seen(NamedTuple):
+class ClusterSnapshot(NamedTuple):
     """A look at a cluster: the machines that there were at `asked`, and which wishes wait in vain."""
 
     asked: float
     machines: Sequence[Machine]
-    hopeless: Sequence[Resources]
+    infeasible: Sequence[Resources]
 
 
 class RayExecutor:
@@ -38,14 +38,16 @@ class RayExecutor:
     Outputs and logs are in the driver's Store when an attempt is said to be finished.
     """
 
-    def __init__(self, cluster: Joined, home: Home, run: str, place: Place, *, grace: float = GRACE) -> None:
+    def __init__(
+        self, cluster: ConnectedCluster, home: DriverServices, run: str, place: Place, *, grace: float = GRACE
+    ) -> None:
         self._session = session = Session(cluster, home, run, place, grace)
-        self._receiver = Receiver(session)
-        self._gangs = Gangs(self, session.fleet, home.services.store, session.growing.serves)
+        self._receiver = ResultHandler(session)
+        self._gangs = GangScheduler(self, session.node_pool, home.services.store, session.autoscaling.serves)
         self._lost: RemoteError | None = None
         self._doubted: list[tuple[float, TaskEvent]] = []  # losses, and when they were heard of
         self._ended = False
-        tell = session.news.tell
+        tell = session.event_queue.tell
         self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(seen)))
 
     def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
@@ -53,16 +55,16 @@ class RayExecutor:
 
         Or would fail at once, as machines that could take it are known to refuse its environment, and too few are left.
         """
-        fleet = self._session.fleet
+        node_pool = self._session.node_pool
         if nodes > 1:
-            room = len(fleet.with_room(resources, environment)) >= nodes
+            room = len(node_pool.with_room(resources, environment)) >= nodes
         else:
-            room = fleet.place(resources, environment) is not None
-        if room or self._session.growing.takes(resources):
+            room = node_pool.place(resources, environment) is not None
+        if room or self._session.autoscaling.takes(resources):
             return True
-        return len(fleet.able(resources, environment)) < nodes <= len(fleet.able(resources))
+        return len(node_pool.feasible(resources, environment)) < nodes <= len(node_pool.feasible(resources))
 
-    def submit(self, task: Task, reserved: Reserved | None = None) -> None:
+    def submit(self, task: Task, reserved: ReservedBundle | None = None) -> None:
         """Starts a Task; where a place is `reserved`, there."""
         session, sender = self._session, self._receiver.sender
         if session.closed:
@@ -75,11 +77,11 @@ class RayExecutor:
             else:
                 sender.send(task, reserved=reserved)
         except GitmlError as error:
-            session.events.append(never_began(task, error))
+            session.events.append(submission_failure(task, error))
 
     def descriptors(self) -> Sequence[int]:
         """One of them becomes readable when `wait` may have something to give."""
-        return [self._session.news.reader]
+        return [self._session.event_queue.reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
         """Events since the last call, in order; waits up to `timeout` seconds for the first.
@@ -89,7 +91,7 @@ class RayExecutor:
         session = self._session
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            for item in session.news.take():
+            for item in session.event_queue.take():
                 item()
             self._look_after()
             looked = self._gangs.look()
@@ -101,7 +103,7 @@ class RayExecutor:
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return ()
-            session.news.wait(min(left, LOOK if self._gangs else 1.0))
+            session.event_queue.wait(min(left, LOOK if self._gangs else 1.0))
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
@@ -137,7 +139,7 @@ class RayExecutor:
             import ray
 
             ray.kill(session.hub)
-        session.news.close()
+        session.event_queue.close()
 
     def _sure(self, events: Sequence[TaskEvent]) -> list[TaskEvent]:
         """Events that can be told; a loss only when the head has answered since: with the head all is lost at once."""
@@ -169,18 +171,20 @@ class RayExecutor:
                 attempt.forced = now + AGAIN
                 attempt.call.cancel(force=True)
 
-    def _look(self) -> Seen:
+    def _look(self) -> ClusterSnapshot:
         """What there is now; in the thread of the watch."""
         session = self._session
-        waiting = list(session.growing.waiting.values()) + self._gangs.waiting()
-        hopeless = session.cluster.hopeless(waiting) if waiting else ()  # may take long, and machines come meanwhile
+        waiting = list(session.autoscaling.waiting.values()) + self._gangs.waiting()
+        infeasible = (
+            session.cluster.infeasible(waiting) if waiting else ()
+        )  # may take long, and machines come meanwhile
         asked = time.monotonic()
-        return Seen(asked, session.cluster.machines(), hopeless)
+        return ClusterSnapshot(asked, session.cluster.machines(), infeasible)
 
-    def _see(self, seen: Seen) -> None:
+    def _see(self, seen: ClusterSnapshot) -> None:
         """Takes note of the machines there are, and of wishes that wait in vain."""
-        if seen.hopeless:
-            self._receiver.give_up_waiting(seen.hopeless)
+        if seen.infeasible:
+            self._receiver.give_up_waiting(seen.infeasible)
         self._session.update(seen.machines, seen.asked)
 
     def _see_that_it_goes_on(self) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gitml.cluster.driver.gang_log import GangLog
-from gitml.cluster.driver.node_pool import Fleet
-from gitml.cluster.driver.placement_group import PlaceHad, Reserved
+from gitml.cluster.driver.node_pool import NodePool
+from gitml.cluster.driver.placement_group import GangPlacement, ReservedBundle
 from gitml.core.model.protocols import (
     Store,
     Task,
@@ -31,20 +31,20 @@ LOOK = 0.1  # seconds between looks at gangs that wait for machines
 PATIENCE = 30.0  # seconds that machines which are lacking may take to come (back)
 
 
-class Places(Protocol):
+class PlacementGroup(Protocol):
     """The places that a gang asked for, one a node."""
 
-    def had(self) -> Sequence[PlaceHad] | None:
+    def had(self) -> Sequence[GangPlacement] | None:
         """All of them, in the order of the nodes; None as long as not all are had. Raises when they can't be."""
 
     def give_back(self) -> None:
         """They are not needed any more."""
 
 
-class Inner(Protocol):
+class AttemptExecutor(Protocol):
     """What performs single attempts; a Task that is `reserved` a place goes there. Otherwise as core's Executor."""
 
-    def submit(self, task: Task, reserved: Reserved | None = None) -> None:
+    def submit(self, task: Task, reserved: ReservedBundle | None = None) -> None:
         """Starts a Task."""
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
@@ -54,7 +54,7 @@ class Inner(Protocol):
 class Gang:
     """One step on several machines, from the wish for them to the end of the last."""
 
-    def __init__(self, task: Task, places: Places, booked: list[tuple[str, bool]]) -> None:
+    def __init__(self, task: Task, places: PlacementGroup, booked: list[tuple[str, bool]]) -> None:
         self.task = task
         self.places = places
         self.booked = booked  # machines that are counted on until its attempts begin
@@ -67,15 +67,17 @@ class Gang:
         self.cancelled = False
 
 
-class Gangs:
-    """The gangs of one executor, `inner`, which performs their parts on machines of `fleet`; logs are kept in `store`.
+class GangScheduler:
+    """The gangs of one executor, `inner`, which performs their parts on machines of `node_pool`; logs are kept in `store`.
 
     `may_come` tells whether a machine may be added that fulfils a wish.
     """
 
-    def __init__(self, inner: Inner, fleet: Fleet, store: Store, may_come: Callable[[Resources], bool]) -> None:
+    def __init__(
+        self, inner: AttemptExecutor, node_pool: NodePool, store: Store, may_come: Callable[[Resources], bool]
+    ) -> None:
         self._inner = inner
-        self._fleet = fleet
+        self._node_pool = node_pool
         self._store = store
         self._may_come = may_come
         self._gangs: dict[str, Gang] = {}
@@ -93,10 +95,10 @@ class Gangs:
         """What the gangs that wait for machines ask of each; from any thread."""
         return [gang.task.resources for gang in list(self._gangs.values()) if not gang.members]
 
-    def begin(self, task: Task, places: Places) -> None:
+    def begin(self, task: Task, places: PlacementGroup) -> None:
         """Begins a Task of several nodes, once its `places` are had."""
-        berths = self._fleet.with_room(task.resources)[: task.action.gang[0]]
-        booked = [(berth.machine.id, self._fleet.take(berth, task.resources)) for berth in berths]
+        nodes = self._node_pool.with_room(task.resources)[: task.action.gang[0]]
+        booked = [(node_state.machine.id, self._node_pool.take(node_state, task.resources)) for node_state in nodes]
         self._gangs[task.attempt] = Gang(task, places, booked)
 
     def cancel(self, attempt: str, *, now: bool) -> bool:
@@ -115,7 +117,7 @@ class Gangs:
     def _unbook(self, gang: Gang) -> None:
         while gang.booked:
             node, ahead = gang.booked.pop()
-            self._fleet.give_back(node, gang.task.resources, ahead, self._fleet.usual)
+            self._node_pool.give_back(node, gang.task.resources, ahead, self._node_pool.usual)
 
     def look(self) -> list[TaskEvent]:
         """Gets on with gangs that wait for machines, reads logs; gives what happened."""
@@ -174,7 +176,7 @@ class Gangs:
     def _see_that_it_can(self, gang: Gang) -> None:
         """RemoteError when machines are gone that it can't do without, and don't come back."""
         task = gang.task
-        count, there = task.action.gang[0], len(self._fleet.able(task.resources, task.environment.digest))
+        count, there = task.action.gang[0], len(self._node_pool.feasible(task.resources, task.environment.digest))
         if there >= count or self._may_come(task.resources):
             gang.short = 0.0
             return

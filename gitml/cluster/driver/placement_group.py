@@ -11,22 +11,22 @@ from gitml.execute.process_group import free_ports
 _LEAST = 0.001  # CPUs: a bundle must ask for something
 
 
-class Reserved(NamedTuple):
+class ReservedBundle(NamedTuple):
     """A place that Ray keeps: the machine's id, and how a Ray task is sent to it."""
 
     node: str
     strategy: Any
 
 
-class PlaceHad(NamedTuple):
+class GangPlacement(NamedTuple):
     """A place with its machine's address and ports that are free there."""
 
-    reserved: Reserved
+    reserved: ReservedBundle
     address: str
     ports: Sequence[int]
 
 
-class RayPlaces:
+class RayPlacementGroup:
     """Asks Ray for `count` places on as many machines, each as `options` (of a Ray task) say, with so many free ports."""
 
     def __init__(self, name: str, options: Mapping[str, Any], count: int, ports: int) -> None:
@@ -35,14 +35,14 @@ class RayPlaces:
         more: dict[str, Any] = {}
         if options.get("label_selector"):
             more["bundle_label_selector"] = [options["label_selector"]] * count
-        bundles = [bundle_of(options)] * count
+        bundles = [bundle_resources(options)] * count
         self._group = placement_group(bundles, strategy="STRICT_SPREAD", name=name, **more)
         self._ready = self._group.ready()
         self._count = count
         self._ports = ports
         self._muster: list[Any] = []
 
-    def had(self) -> Sequence[PlaceHad] | None:
+    def had(self) -> Sequence[GangPlacement] | None:
         """All of them, once Ray has them and each machine has told its address; None before. RayError when one was lost since."""
         import ray
 
@@ -50,13 +50,13 @@ class RayPlaces:
             if not ray.wait([self._ready], timeout=0)[0]:
                 return None
             ray.get(self._ready)
-            call = ray.remote(num_cpus=0, max_retries=0)(_muster)
+            call = ray.remote(num_cpus=0, max_retries=0)(_describe_node)
             there = [call.options(scheduling_strategy=self._at(node)) for node in range(self._count)]
             self._muster = [one.remote(self._ports) for one in there]
         if len(ray.wait(self._muster, num_returns=self._count, timeout=0)[0]) < self._count:
             return None
         return [
-            PlaceHad(Reserved(id, self._at(node)), address, ports)
+            GangPlacement(ReservedBundle(id, self._at(node)), address, ports)
             for node, (id, address, ports) in enumerate(ray.get(self._muster))
         ]
 
@@ -73,7 +73,7 @@ class RayPlaces:
         return PlacementGroupSchedulingStrategy(self._group, node)
 
 
-def bundle_of(options: Mapping[str, Any]) -> dict[str, float]:
+def bundle_resources(options: Mapping[str, Any]) -> dict[str, float]:
     """What a place of a placement group holds for a Ray task with `options`."""
     bundle: dict[str, float] = {"CPU": options["num_cpus"] or _LEAST, **options.get("resources", {})}
     if options["num_gpus"]:
@@ -83,7 +83,7 @@ def bundle_of(options: Mapping[str, Any]) -> dict[str, float]:
     return bundle
 
 
-def _muster(count: int) -> tuple[str, str, list[int]]:
+def _describe_node(count: int) -> tuple[str, str, list[int]]:
     """On a machine of a gang: its id, its address and ports that are free there."""
     import ray
 

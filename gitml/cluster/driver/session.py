@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.source import Supply
 from gitml.cluster.content.transfers import Carrier
-from gitml.cluster.driver.attempt import Attempt
-from gitml.cluster.driver.autoscaling import Growing
-from gitml.cluster.driver.event_queue import News
-from gitml.cluster.driver.node_pool import Berth, Fleet
+from gitml.cluster.driver.attempt import TaskAttempt
+from gitml.cluster.driver.autoscaling import AutoscalingQueue
+from gitml.cluster.driver.event_queue import EventQueue
+from gitml.cluster.driver.node_pool import NodePool, NodeState
 from gitml.cluster.worker.folder_interface import Arriving, Place
 from gitml.cluster.worker.message_hub import Hub
 from gitml.core.config.remotes import RemoteSpec
@@ -28,7 +28,7 @@ DYING = 6.0  # seconds that Ray has to say what became of the attempts of a mach
 KILLED_AFTER = 2.0  # seconds after which Ray kills what was to end now
 
 
-class Joined(Protocol):
+class ConnectedCluster(Protocol):
     """A cluster that this process is a driver of."""
 
     def machines(self) -> Sequence[Machine]:
@@ -37,14 +37,14 @@ class Joined(Protocol):
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A wish as the options of a Ray task."""
 
-    def may_grow(self, asked: Resources) -> bool:
+    def can_scale_up(self, asked: Resources) -> bool:
         """Whether an autoscaler may add a machine that fulfils `asked`."""
 
-    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
         """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
 
 
-class Home(NamedTuple):
+class DriverServices(NamedTuple):
     """The driver's side: its services (`make` makes more of them, for threads), how a large content is taken into its Store, and
     how many small ones are, by name, those below a tree before it. `stores` are the remote stores that machines may ask.
     """
@@ -61,8 +61,8 @@ class Session:
 
     def __init__(
         self,
-        cluster: Joined,
-        home: Home,
+        cluster: ConnectedCluster,
+        home: DriverServices,
         run: str,
         place: Place,
         grace: float,
@@ -74,15 +74,15 @@ class Session:
         self.place = place
         self.grace = grace
         self.supply = Supply(home.services)
-        self.fleet = Fleet()
-        self.looked = time.monotonic()  # when the machines that `fleet` knows were asked for
-        self.fleet.update(cluster.machines())
-        self.growing = Growing(cluster.may_grow)
+        self.node_pool = NodePool()
+        self.looked = time.monotonic()  # when the machines that `node_pool` knows were asked for
+        self.node_pool.update(cluster.machines())
+        self.autoscaling = AutoscalingQueue(cluster.can_scale_up)
         self.carrier = Carrier(place, home.make, home.arriving)
         self.make_hub = make_hub or new_hub
         self.open_hub()
-        self.news = News()
-        self.attempts: dict[str, Attempt] = {}
+        self.event_queue = EventQueue()
+        self.attempts: dict[str, TaskAttempt] = {}
         self.sizes: dict[str, int] = {}  # of large contents, which say where a step should run
         self.events: list[TaskEvent] = []
         self.freed = False  # whether there is room again since the last `wait`
@@ -93,54 +93,54 @@ class Session:
         self.hub_name = f"gitml-{os.urandom(8).hex()}"
         self.hub = self.make_hub(self.hub_name)
 
-    def is_current(self, attempt: Attempt) -> bool:
+    def is_current(self, attempt: TaskAttempt) -> bool:
         """Whether it is still waited for."""
         return self.attempts.get(attempt.task.attempt) is attempt
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: TaskAttempt) -> None:
         """The step's process runs."""
         if not attempt.started:
             attempt.started = True
             self.events.append(TaskStarted(attempt.task.attempt))
 
-    def is_on(self, attempt: Attempt, node: str) -> None:
+    def is_on(self, attempt: TaskAttempt, node: str) -> None:
         """Ray has put it on this machine: books it there, if it was meant for another."""
         if attempt.node == node:
             return
-        self.growing.waiting.pop(attempt.task.attempt, None)
+        self.autoscaling.waiting.pop(attempt.task.attempt, None)
         asked = attempt.task.resources
-        self.fleet.give_back(attempt.node, asked, attempt.ahead, self.fleet.usual)
+        self.node_pool.give_back(attempt.node, asked, attempt.ahead, self.node_pool.usual)
         attempt.node, attempt.ahead = node, False
-        berth = self.berth(node)
-        if berth is not None:
-            attempt.ahead = self.fleet.take(berth, asked)
-            attempt.host = berth.machine.name
+        node_state = self.node_state(node)
+        if node_state is not None:
+            attempt.ahead = self.node_pool.take(node_state, asked)
+            attempt.host = node_state.machine.name
 
-    def berth(self, node: str) -> Berth | None:
+    def node_state(self, node: str) -> NodeState | None:
         """A machine, also one that came just now; None for one that is gone."""
-        if node not in self.fleet.berths:
+        if node not in self.node_pool.nodes:
             asked = time.monotonic()
             with suppress(GitmlError):
                 self.update(self.cluster.machines(), asked)
-        return self.fleet.berths.get(node)
+        return self.node_pool.nodes.get(node)
 
     def update(self, machines: Sequence[Machine], asked: float) -> None:
         """Takes note of the machines that there were at `asked`, unless they were asked for again since."""
         if asked < self.looked:
             return
         self.looked = asked
-        for gone in self.fleet.update(machines):
+        for gone in self.node_pool.update(machines):
             self.carrier.forget(gone)
             for attempt in self.attempts.values():
                 if attempt.node == gone and attempt.report is None:
                     attempt.doom(DYING)
 
-    def cancel(self, attempt: Attempt, *, now: bool) -> None:
+    def cancel(self, attempt: TaskAttempt, *, now: bool) -> None:
         """Asks it to end, and has Ray kill it when it does not."""
         attempt.cancelled = max(attempt.cancelled, 2 if now else 1)
         self.end(attempt, now=now)
 
-    def end(self, attempt: Attempt, *, now: bool) -> None:
+    def end(self, attempt: TaskAttempt, *, now: bool) -> None:
         """As `cancel`, when it is not the run that wants it."""
         if attempt.report is not None:
             return
@@ -149,7 +149,7 @@ class Session:
             self.hub.tell.remote(attempt.task.attempt, ("stop",))
         attempt.forced = time.monotonic() + (KILLED_AFTER if now else self.grace + 5.0)
 
-    def finish(self, attempt: Attempt, finished: TaskFinished) -> None:
+    def finish(self, attempt: TaskAttempt, finished: TaskFinished) -> None:
         """It is over."""
         del self.attempts[attempt.task.attempt]
         attempt.log.close()

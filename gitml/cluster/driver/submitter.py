@@ -11,8 +11,8 @@ from gitml.cluster.connect.machines import NODE_ID, Machine
 from gitml.cluster.content.content_ids import roots_of, stored_name
 from gitml.cluster.content.messages import Order, encode_order
 from gitml.cluster.content.source import RIDES_EACH
-from gitml.cluster.driver.attempt import Attempt
-from gitml.cluster.driver.placement_group import RayPlaces, Reserved
+from gitml.cluster.driver.attempt import TaskAttempt
+from gitml.cluster.driver.placement_group import RayPlacementGroup, ReservedBundle
 from gitml.cluster.driver.session import Session
 from gitml.cluster.worker.task_runner import perform
 from gitml.core.model.protocols import Task
@@ -37,67 +37,69 @@ class RayCall:
         ray.cancel(self._ref, force=force, recursive=False)
 
 
-class Sender:
+class Submitter:
     """Submits attempts of a session; `ended` is told, in the session's thread, of each that Ray is done with."""
 
-    def __init__(self, session: Session, ended: Callable[[Attempt, Any], None]) -> None:
+    def __init__(self, session: Session, ended: Callable[[TaskAttempt, Any], None]) -> None:
         self._session = session
         self._ended = ended
         self._performers: dict[Any, Any] = {}
 
-    def send(self, task: Task, before: Attempt | None = None, reserved: Reserved | None = None) -> None:
+    def send(self, task: Task, before: TaskAttempt | None = None, reserved: ReservedBundle | None = None) -> None:
         """Submits a Task, in place of the attempt `before` if there was one.
 
         MachineError when all machines that could take it refuse it, RemoteError when they or its reserved place are lost.
         """
-        session, fleet = self._session, self._session.fleet
+        session, node_pool = self._session, self._session.node_pool
         roots = roots_of(task.action)
         reserved = before.reserved if before is not None else reserved
         if reserved is not None:
-            berth = session.berth(reserved.node)
+            node_state = session.node_state(reserved.node)
         else:
             soon = before is None
-            berth = fleet.place(task.resources, task.environment.digest, roots, session.sizes, soon=soon)
-        waits = berth is None and reserved is None and session.growing.serves(task.resources)
-        if berth is None and reserved is not None:
+            node_state = node_pool.place(task.resources, task.environment.digest, roots, session.sizes, soon=soon)
+        waits = node_state is None and reserved is None and session.autoscaling.serves(task.resources)
+        if node_state is None and reserved is not None:
             raise RemoteError("its machine was lost")
-        if berth is None and not waits:
-            refused = fleet.why_refused(task.resources, task.environment.digest)
+        if node_state is None and not waits:
+            refused = node_pool.why_refused(task.resources, task.environment.digest)
             raise MachineError(refused) if refused else RemoteError("the machines that could take it were lost")
-        holds = berth.holds if berth is not None else set()
+        holds = node_state.holds if node_state is not None else set()
         stored = self._stored(task)
         theirs = {stored_name(output.digest, tree=output.is_tree): output.size for output, _ in stored}
         roots = [root for root in roots if root not in theirs]
         baggage = session.supply.pack(roots, holds)
         session.sizes.update({name: size for name, size in theirs.items() if size >= LARGE})
         session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
-        machine = berth.machine if berth is not None else None
+        machine = node_state.machine if node_state is not None else None
         performer = self._performer(task, machine) if reserved is None else self._performer_in(task, reserved)
         ref = performer.remote(encode_order(self._order(task, stored)), baggage.small)
-        if berth is not None:
-            attempt = Attempt(task, RayCall(ref), berth.machine.id, fleet.take(berth, task.resources), reserved)
-            attempt.host = berth.machine.name
+        if node_state is not None:
+            attempt = TaskAttempt(
+                task, RayCall(ref), node_state.machine.id, node_pool.take(node_state, task.resources), reserved
+            )
+            attempt.host = node_state.machine.name
         else:
-            attempt = Attempt(task, RayCall(ref), "", False)
-            session.growing.waiting[task.attempt] = task.resources
+            attempt = TaskAttempt(task, RayCall(ref), "", False)
+            session.autoscaling.waiting[task.attempt] = task.resources
         if before is not None:
             attempt.continues(before)
         session.attempts[task.attempt] = attempt
         holds.update(baggage.small)
         if not baggage.large and not baggage.without:
             holds.update(roots)
-        ref.future().add_done_callback(lambda future: session.news.tell(lambda: self._ended(attempt, future)))
+        ref.future().add_done_callback(lambda future: session.event_queue.tell(lambda: self._ended(attempt, future)))
 
-    def places(self, task: Task) -> RayPlaces:
+    def places(self, task: Task) -> RayPlacementGroup:
         """Asks Ray for the places that a Task of several nodes needs; each process gets a port, and there is one more."""
         nodes, processes = task.action.gang
-        return RayPlaces(f"gitml {task.attempt}", self._wish(task), nodes, processes + 1)
+        return RayPlacementGroup(f"gitml {task.attempt}", self._wish(task), nodes, processes + 1)
 
     def _wish(self, task: Task) -> dict[str, Any]:
         """What a Task asks of its machine, as the options of a Ray task."""
-        fleet = self._session.fleet
-        options = self._session.cluster.options(task.resources, fleet.machines())
-        refusing = fleet.refusing(task.environment.digest)
+        node_pool = self._session.node_pool
+        options = self._session.cluster.options(task.resources, node_pool.machines())
+        refusing = node_pool.refusing(task.environment.digest)
         if refusing:
             selector = options.setdefault("label_selector", {})
             selector[NODE_ID] = f"!in({','.join(sorted(refusing))})"
@@ -134,20 +136,20 @@ class Sender:
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        fleet, asked = self._session.fleet, task.resources
-        refusing = fleet.refusing(task.environment.digest)
+        node_pool, asked = self._session.node_pool, task.resources
+        refusing = node_pool.refusing(task.environment.digest)
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
         key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine and machine.id, refusing)
         if key not in self._performers:
             options = self._wish(task)
-            if machine is not None and len(fleet.berths) > 1:
+            if machine is not None and len(node_pool.nodes) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
             self._performers[key] = _remote().options(**options, **self._always())
         return self._performers[key]
 
-    def _performer_in(self, task: Task, reserved: Reserved) -> Any:
+    def _performer_in(self, task: Task, reserved: ReservedBundle) -> Any:
         """The Ray function in a place that is kept for it, which has all that is wished for."""
         options = self._wish(task)
         options.pop("label_selector", None)

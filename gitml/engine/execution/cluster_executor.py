@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gitml.cluster.connect.cluster import Cluster
 from gitml.cluster.content.content_ids import digest_named
 from gitml.cluster.driver.executor import RayExecutor
-from gitml.cluster.driver.session import Home
+from gitml.cluster.driver.session import DriverServices
 from gitml.cluster.worker.folder import ASSEMBLY
 from gitml.cluster.worker.folder_interface import Arriving, Place
 from gitml.core.config.project import Target
@@ -40,7 +40,7 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
         return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
 
     ours = services()._replace(store=ws.store, contents=ws.objects)
-    home = Home(ours, services, arriving_home, keep_at_home, Remotes(ws).open_to_machines)
+    home = DriverServices(ours, services, arriving_home, keep_at_home, Remotes(ws).open_to_machines)
     return RayExecutor(cluster, home, run, place_of(ws, target))
 
 

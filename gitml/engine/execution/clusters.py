@@ -172,7 +172,7 @@ class Clusters:
     def _ask(
         self, id: str, target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]
     ) -> Environment:
-        from gitml.cluster.driver.node_pool import able
+        from gitml.cluster.driver.node_pool import feasible_machines
         from gitml.cluster.environment_probe import environment_at
         from gitml.engine.execution.cluster_executor import place_of
 
@@ -181,7 +181,7 @@ class Clusters:
         machines = cluster.machines()
         _lack(cluster, (wish, 1), machines)
         self.join(target)
-        fitting = able(wish, machines) or machines  # what an autoscaler is to add has, it may be hoped, what these have
+        fitting = feasible_machines(wish, machines) or machines  # an added machine is assumed to have what these have
         place: Place = place_of(self.ws, target)
         found = environment_at(fitting, place, name, text, programs)
         self.ws.index.remember(FACT, id, found.description)

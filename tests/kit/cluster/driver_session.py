@@ -12,9 +12,9 @@ from typing import Any
 
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import Report, encode_report
-from gitml.cluster.driver.attempt import Attempt
-from gitml.cluster.driver.placement_group import Reserved
-from gitml.cluster.driver.session import Home, Session
+from gitml.cluster.driver.attempt import TaskAttempt
+from gitml.cluster.driver.placement_group import ReservedBundle
+from gitml.cluster.driver.session import DriverServices, Session
 from gitml.cluster.worker.folder_interface import Place
 from gitml.cluster.worker.message_hub import Hub
 from gitml.core.model.protocols import Task, TaskFinished
@@ -108,10 +108,10 @@ class ToldMachines:
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         return {"num_cpus": asked.cpus, "num_gpus": asked.gpus}
 
-    def may_grow(self, asked: Resources) -> bool:
+    def can_scale_up(self, asked: Resources) -> bool:
         return False
 
-    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
         return []
 
 
@@ -141,7 +141,7 @@ class SessionBench(Bench):
     def __init__(self, root: Path, *machines: Machine) -> None:
         super().__init__(root)
         self.hubs: list[LoopHub] = []
-        home = Home(self.services(), self.services, arriving_home, keep_at_home)
+        home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
         told = ToldMachines(machines or (machine("a"), machine("b")))
         self.cluster = told
         self.session = Session(told, home, "r1", Place("x:y", str(root)), 1.0, self._new_hub)
@@ -158,13 +158,13 @@ class SessionBench(Bench):
         for hub in self.hubs:
             hub.lose()
             hub.close()
-        self.session.news.close()
+        self.session.event_queue.close()
 
-    def attempt(self, task: Task | None = None, node: str = "a", reserved: Reserved | None = None) -> Attempt:
+    def attempt(self, task: Task | None = None, node: str = "a", reserved: ReservedBundle | None = None) -> TaskAttempt:
         """An attempt under way on a machine."""
         task = task or self.task("true")
-        ahead = self.session.fleet.take(self.session.fleet.berths[node], task.resources)
-        attempt = Attempt(task, RecordedCall(), node, ahead, reserved)
+        ahead = self.session.node_pool.take(self.session.node_pool.nodes[node], task.resources)
+        attempt = TaskAttempt(task, RecordedCall(), node, ahead, reserved)
         self.session.attempts[task.attempt] = attempt
         return attempt
 
@@ -173,11 +173,11 @@ class SessionBench(Bench):
         end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end, self.session.events
-            self.session.news.wait(0.1)
-            for item in self.session.news.take():
+            self.session.event_queue.wait(0.1)
+            for item in self.session.event_queue.take():
                 item()
 
-    def told(self, attempt: Attempt) -> list[Any]:
+    def told(self, attempt: TaskAttempt) -> list[Any]:
         """What the hub has for an attempt."""
         return list(self.hubs[-1].call("say", attempt.task.attempt, []).result(10))
 
@@ -200,7 +200,7 @@ def machine(id: str, cpus: float = 2, gpus: float = 0) -> Machine:
     return Machine(id, f"node-{id}", "127.0.0.1", False, has, has)
 
 
-def done(attempt: Attempt, **more: Any) -> TaskFinished:
+def done(attempt: TaskAttempt, **more: Any) -> TaskFinished:
     """The end of an attempt that went well, but for what is said."""
     finished = TaskFinished(attempt.task.attempt, "done", 0, None, None, (), {}, Cost(1.0), None)
     return finished._replace(**more)

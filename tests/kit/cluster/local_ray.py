@@ -13,7 +13,7 @@ from typing import Any
 
 from gitml.cluster.connect.machines import Machine, label_selector, resources_of
 from gitml.cluster.driver.executor import RayExecutor
-from gitml.cluster.driver.session import Home
+from gitml.cluster.driver.session import DriverServices
 from gitml.cluster.worker.folder import ASSEMBLY
 from gitml.cluster.worker.folder_interface import Place
 from gitml.core.model.environment import Environment
@@ -49,10 +49,10 @@ class LocalRay:
             options["label_selector"] = label_selector(asked.labels, known or [])
         return options
 
-    def may_grow(self, asked: Resources) -> bool:
+    def can_scale_up(self, asked: Resources) -> bool:
         return False
 
-    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
         return []
 
 
@@ -99,7 +99,7 @@ class RayBench(Bench):
         self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
-        home = Home(self.services(), self.services, arriving_home, keep_at_home)
+        home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
         place = Place(ASSEMBLY, self.worker)
         executor = RayExecutor(self.cluster, home, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ import pytest
 from gitml.cluster.connect import health_check
 from gitml.cluster.driver import executor as executors
 from gitml.cluster.driver import session, submitter
-from gitml.cluster.driver.attempt import Attempt
+from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.executor import RayExecutor
-from gitml.cluster.driver.session import Home
+from gitml.cluster.driver.session import DriverServices
 from gitml.cluster.worker.folder_interface import Place
 from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.model.protocols import TaskEvent, TaskFinished
@@ -51,7 +51,7 @@ class Stage(Bench):
         monkeypatch.setattr(session, "DYING", 0.2)
         monkeypatch.setattr(executors, "CLOSE_WAIT", 0.0)
         monkeypatch.setattr(submitter, "_remote", lambda: self)
-        home = Home(self.services(), self.services, arriving_home, keep_at_home)
+        home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
         self.ray = RayExecutor(told, home, "r1", Place("x:y", str(root)))
         self.ray._session.carrier.close()
         self.carrier = RecordedCarrier()
@@ -71,7 +71,7 @@ class Stage(Bench):
         future = self.futures[-1]
         return type("Ref", (), {"future": lambda self: future})()
 
-    def begin(self, resources: Resources | None = None) -> Attempt:
+    def begin(self, resources: Resources | None = None) -> TaskAttempt:
         """Submits a Task."""
         task = self.task("true", resources=resources or Resources())
         self.ray.submit(task)
@@ -79,7 +79,7 @@ class Stage(Bench):
         attempt.call = RecordedCall()
         return attempt
 
-    def say(self, attempt: Attempt, *said: Any) -> None:
+    def say(self, attempt: TaskAttempt, *said: Any) -> None:
         """As the attempt does, by the hub."""
         self.hubs[-1].call("say", attempt.task.attempt, list(said)).result(PATIENCE)
 
@@ -150,10 +150,10 @@ class SlowToSay(ToldMachines):
         super().__init__([machine(A)])
         self.asked, self.answers_now = threading.Event(), threading.Event()
 
-    def may_grow(self, asked: Resources) -> bool:
+    def can_scale_up(self, asked: Resources) -> bool:
         return True
 
-    def hopeless(self, wishes: Iterable[Resources]) -> list[Resources]:
+    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
         self.asked.set()
         self.answers_now.wait(PATIENCE)
         return []
@@ -183,7 +183,7 @@ def test_a_look_that_comes_late_does_not_take_away_a_machine_that_came_since(
         assert attempt.doomed == 0.0
         stage.futures[0].set_result(reported(done(attempt), node=C).result())
         assert stage.finished().outcome == "done"
-        assert stage.ray._session.fleet.berths[C].free.cpus == 8
+        assert stage.ray._session.node_pool.nodes[C].free.cpus == 8
     finally:
         told.answers_now.set()
         stage.close()

@@ -1,4 +1,4 @@
-"""The small parts between a driver and its attempts: news from threads, the hub, the watch, and the words for a loss."""
+"""The small parts between a driver and its attempts: the event queue, the hub, the health check, the reasons of a loss."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gitml.cluster.connect.cluster import _init_client
 from gitml.cluster.connect.health_check import Watch
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import Report
-from gitml.cluster.driver.attempt import Attempt, Lost, hindered, loss_of, never_began
-from gitml.cluster.driver.event_queue import News
+from gitml.cluster.driver.attempt import Lost, TaskAttempt, loss_reason, submission_failure, transfer_failure
+from gitml.cluster.driver.event_queue import EventQueue
 from gitml.cluster.worker import message_hub as hubs
 from gitml.cluster.worker.message_hub import Hub
 from gitml.errors import IntegrityError, MachineError, RemoteError
@@ -27,29 +27,29 @@ from tests.kit.patience import PATIENCE
 
 
 def test_news_of_a_thread_wakes_who_waits_and_is_given_once_in_order() -> None:
-    news = News()
+    event_queue = EventQueue()
     seen: list[int] = []
-    threading.Timer(0.05, lambda: [news.tell(lambda n=n: seen.append(n)) for n in range(3)]).start()  # type: ignore[misc]
+    threading.Timer(0.05, lambda: [event_queue.tell(lambda n=n: seen.append(n)) for n in range(3)]).start()  # type: ignore[misc]
     end = time.monotonic() + PATIENCE
     while len(seen) < 3 and time.monotonic() < end:
-        news.wait(5)
-        for item in news.take():
+        event_queue.wait(5)
+        for item in event_queue.take():
             item()
     assert seen == [0, 1, 2]
-    assert list(news.take()) == []
-    assert not select.select([news.reader], [], [], 0)[0], "nothing is left to wake anybody"
-    news.close()
+    assert list(event_queue.take()) == []
+    assert not select.select([event_queue.reader], [], [], 0)[0], "nothing is left to wake anybody"
+    event_queue.close()
 
 
 def test_news_is_kept_when_the_pipe_is_full_and_dropped_without_harm_when_closed() -> None:
-    news = News()
+    event_queue = EventQueue()
     for _ in range(70_000):  # more than a pipe holds
-        news.tell(lambda: None)
-    assert sum(1 for _ in news.take()) == 70_000
+        event_queue.tell(lambda: None)
+    assert sum(1 for _ in event_queue.take()) == 70_000
     before = len(os.listdir("/proc/self/fd"))
-    news.close()
+    event_queue.close()
     assert len(os.listdir("/proc/self/fd")) == before - 2
-    news.tell(lambda: None)
+    event_queue.tell(lambda: None)
 
 
 def test_the_hub_passes_on_what_is_said_and_told_each_once() -> None:
@@ -166,7 +166,7 @@ def test_the_watch_knows_what_was_answered_since_and_looks_when_it_is_told_to(mo
     ],
 )
 def test_how_an_attempt_was_lost_is_one_line(error: BaseException, words: str) -> None:
-    assert loss_of(error) == words
+    assert loss_reason(error) == words
 
 
 def test_lost_is_a_future_that_fails() -> None:
@@ -200,12 +200,12 @@ def test_contents_that_did_not_come_through_say_in_which_direction(tmp_path: Pat
     attempt = bench.attempt()
     cut, bad = RemoteError("the network was cut"), IntegrityError("other bytes arrived")
     there = "what it needs could not be brought to its machine"
-    assert hindered(attempt, cut) == ("lost", f"{there}: the network was cut")
-    assert hindered(attempt, bad) == ("failed", f"{there}: other bytes arrived")
+    assert transfer_failure(attempt, cut) == ("lost", f"{there}: the network was cut")
+    assert transfer_failure(attempt, bad) == ("failed", f"{there}: other bytes arrived")
     attempt.report = Report("a", "node-a", done(attempt))
-    assert hindered(attempt, cut) == ("lost", "what it made could not be brought home: the network was cut")
-    assert never_began(attempt.task, cut).outcome == "lost"
-    never = never_began(attempt.task, MachineError("no way", hint="mend it"))
+    assert transfer_failure(attempt, cut) == ("lost", "what it made could not be brought home: the network was cut")
+    assert submission_failure(attempt.task, cut).outcome == "lost"
+    never = submission_failure(attempt.task, MachineError("no way", hint="mend it"))
     assert (never.attempt, never.outcome, never.error, never.hint) == (
         attempt.task.attempt,
         "failed",
@@ -223,7 +223,7 @@ def test_an_attempt_is_doomed_once_and_its_follower_keeps_its_log(tmp_path: Path
     attempt.doom(0.0)
     assert attempt.doomed == first
     attempt.log.write(0, b"begun\n")
-    again = Attempt(attempt.task, RecordedCall(), "b", False)
+    again = TaskAttempt(attempt.task, RecordedCall(), "b", False)
     again.continues(attempt)
     again.log.write(6, b"more\n")
     again.log.close()

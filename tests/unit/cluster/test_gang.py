@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gitml.cluster.driver import gang as gangs
-from gitml.cluster.driver.gang import Gangs
-from gitml.cluster.driver.node_pool import Fleet
-from gitml.cluster.driver.placement_group import PlaceHad, Reserved, bundle_of
+from gitml.cluster.driver.gang import GangScheduler
+from gitml.cluster.driver.node_pool import NodePool
+from gitml.cluster.driver.placement_group import GangPlacement, ReservedBundle, bundle_resources
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.model.result import Cost
 from gitml.errors import InputError
@@ -24,10 +24,10 @@ class ToldPlaces:
     """Places that are had when they are told."""
 
     def __init__(self) -> None:
-        self.told: list[PlaceHad] | Exception | None = None
+        self.told: list[GangPlacement] | Exception | None = None
         self.given_back = 0
 
-    def had(self) -> Sequence[PlaceHad] | None:
+    def had(self) -> Sequence[GangPlacement] | None:
         if isinstance(self.told, Exception):
             raise self.told
         return self.told
@@ -40,11 +40,11 @@ class Inner:
     """Notes what a gang asks of single attempts."""
 
     def __init__(self) -> None:
-        self.submitted: list[tuple[Task, Reserved | None]] = []
+        self.submitted: list[tuple[Task, ReservedBundle | None]] = []
         self.cancelled: list[tuple[str, bool]] = []
         self.fails_at: str | None = None
 
-    def submit(self, task: Task, reserved: Reserved | None = None) -> None:
+    def submit(self, task: Task, reserved: ReservedBundle | None = None) -> None:
         if task.attempt == self.fails_at:
             raise ValueError("no machine has room")
         self.submitted.append((task, reserved))
@@ -57,12 +57,12 @@ class Play:
     """One gang of two nodes on machines a and b."""
 
     def __init__(self, root: Path) -> None:
-        self.fleet = Fleet()
-        self.fleet.update([machine("a"), machine("b")])
+        self.node_pool = NodePool()
+        self.node_pool.update([machine("a"), machine("b")])
         self.inner = Inner()
         self.grows = False
         self.store = LocalStore(str(root / "store"))
-        self.gangs = Gangs(self.inner, self.fleet, self.store, lambda asked: self.grows)
+        self.gangs = GangScheduler(self.inner, self.node_pool, self.store, lambda asked: self.grows)
         self.places = ToldPlaces()
         action = action_of(["train"])._replace(gang=(2, 2))
         asked = machine("a").total._replace(cpus=1, memory=0)
@@ -71,7 +71,9 @@ class Play:
 
     def had(self) -> None:
         self.places.told = [
-            PlaceHad(Reserved(node, None), f"10.0.0.{number}", [number * 100, number * 100 + 1, number * 100 + 2])
+            GangPlacement(
+                ReservedBundle(node, None), f"10.0.0.{number}", [number * 100, number * 100 + 1, number * 100 + 2]
+            )
             for number, node in enumerate("ab", 1)
         ]
 
@@ -96,14 +98,14 @@ def play(tmp_path: Path) -> Play:
 def test_nothing_begins_before_all_places_are_had_and_they_are_booked_meanwhile(play: Play) -> None:
     assert play.gangs.look() == []
     assert not play.inner.submitted
-    assert [play.fleet.berths[id].free.cpus for id in "ab"] == [1, 1]
+    assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [1, 1]
     play.had()
     play.gangs.look()
     assert [(task.attempt, reserved.node) for task, reserved in play.inner.submitted if reserved] == [
         ("0-1.0", "a"),
         ("0-1.1", "b"),
     ]
-    assert [play.fleet.berths[id].free.cpus for id in "ab"] == [2, 2], "each member books for itself"
+    assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [2, 2], "each member books for itself"
 
 
 def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
@@ -170,12 +172,12 @@ def test_places_that_cannot_be_had_are_a_loss(play: Play) -> None:
     (finished,) = play.gangs.look()
     assert isinstance(finished, TaskFinished)
     assert (finished.outcome, finished.error) == ("lost", "its machines could not be had: the group is gone")
-    assert [play.fleet.berths[id].free.cpus for id in "ab"] == [2, 2]
+    assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [2, 2]
     assert play.places.given_back == 1
 
 
 def test_a_gang_that_lacks_a_machine_for_long_is_lost(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    play.fleet.update([machine("a")])
+    play.node_pool.update([machine("a")])
     assert play.gangs.look() == [], "it may come back"
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
     (finished,) = play.gangs.look()
@@ -186,7 +188,7 @@ def test_a_gang_that_lacks_a_machine_for_long_is_lost(play: Play, monkeypatch: p
 def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
     play.grows = True
-    play.fleet.update([machine("a")])
+    play.node_pool.update([machine("a")])
     assert play.gangs.look() == []
     assert play.gangs
 
@@ -194,7 +196,7 @@ def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkey
 def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
     assert play.gangs.look() == []
-    play.fleet.berths["b"].refuses[HOST.digest] = "another python"
+    play.node_pool.nodes["b"].refuses[HOST.digest] = "another python"
     (finished,) = play.gangs.look()
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "lost"
@@ -252,4 +254,4 @@ def test_the_log_grows_in_whole_lines_while_members_write(play: Play) -> None:
 def test_a_place_holds_all_that_a_step_asks_for_and_something_at_least(
     options: dict[str, float], bundle: dict[str, float]
 ) -> None:
-    assert bundle_of(options) == bundle
+    assert bundle_resources(options) == bundle

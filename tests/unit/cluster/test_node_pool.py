@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.driver.attempt_log import LogFile
-from gitml.cluster.driver.node_pool import Fleet
+from gitml.cluster.driver.attempt_log import LogAssembler
+from gitml.cluster.driver.node_pool import NodePool
 from gitml.core.model.digest import digest_of
 from gitml.core.model.resources import Resources
 
@@ -14,29 +14,29 @@ def machine(id: str, cpus: float = 2, gpus: float = 0, **labels: str) -> Machine
     return Machine(id, id, "127.0.0.1", False, has, has)
 
 
-def fleet(*machines: Machine) -> Fleet:
-    made = Fleet()
+def node_pool(*machines: Machine) -> NodePool:
+    made = NodePool()
     made.update(machines)
     return made
 
 
 def test_a_step_goes_to_a_machine_that_has_what_it_asks_for() -> None:
-    made = fleet(machine("a", zone="x"), machine("b", gpus=1, zone="y"))
+    made = node_pool(machine("a", zone="x"), machine("b", gpus=1, zone="y"))
     for asked, id in (
         (Resources(gpus=1), "b"),
         (Resources(labels={"zone": "x"}), "a"),
         (Resources(labels={"zone": "!x"}), "b"),
     ):
-        berth = made.place(asked)
-        assert berth is not None
-        assert berth.machine.id == id
+        node_state = made.place(asked)
+        assert node_state is not None
+        assert node_state.machine.id == id
     assert made.place(Resources(gpus=2)) is None
     assert made.place(Resources(labels={"zone": "z"})) is None
 
 
 def test_large_inputs_draw_a_step_and_else_the_freest_machine_does() -> None:
-    made = fleet(machine("a"), machine("b", cpus=8))
-    made.berths["a"].holds.add("tree:1")
+    made = node_pool(machine("a"), machine("b", cpus=8))
+    made.nodes["a"].holds.add("tree:1")
     near, free = (
         made.place(Resources(), None, ["tree:1"], {"tree:1": 1 << 20}),
         made.place(Resources(), None, ["tree:1"]),
@@ -47,45 +47,45 @@ def test_large_inputs_draw_a_step_and_else_the_freest_machine_does() -> None:
 
 
 def test_no_more_is_taken_than_there_is_unless_steps_are_short() -> None:
-    made = fleet(machine("a"))
+    made = node_pool(machine("a"))
     taken = 0
-    while (berth := made.place(Resources())) is not None:
-        made.take(berth, Resources())
+    while (node_state := made.place(Resources())) is not None:
+        made.take(node_state, Resources())
         taken += 1
     assert taken == 2
     for _ in range(20):
         made.give_back("a", Resources(), False, 0.01)
-        berth = made.place(Resources())
-        assert berth is not None
-        made.take(berth, Resources())
+        node_state = made.place(Resources())
+        assert node_state is not None
+        made.take(node_state, Resources())
     ahead = 0
-    while (berth := made.place(Resources())) is not None:
-        assert made.take(berth, Resources())
+    while (node_state := made.place(Resources())) is not None:
+        assert made.take(node_state, Resources())
         ahead += 1
     assert ahead == 4, "two more than it has CPUs"
 
 
 def test_a_machine_that_refused_an_environment_is_passed_over_for_it_alone() -> None:
-    made = fleet(machine("a", cpus=8), machine("b"))
+    made = node_pool(machine("a", cpus=8), machine("b"))
     one, other = digest_of(b"1"), digest_of(b"2")
-    made.berths["a"].refuses[one] = "another python"
+    made.nodes["a"].refuses[one] = "another python"
     places = [made.place(Resources(), environment) for environment in (one, other)]
     assert [place and place.machine.id for place in places] == ["b", "a"]
     assert (made.refusing(one), made.refusing(other)) == (frozenset("a"), frozenset())
-    assert [berth.machine.id for berth in made.with_room(Resources(), one)] == ["b"]
+    assert [node_state.machine.id for node_state in made.with_room(Resources(), one)] == ["b"]
     assert (made.why_refused(Resources(8), one), made.why_refused(Resources(8), other)) == ("another python", None)
 
 
 def test_a_machine_that_went_and_came_back_holds_nothing_that_is_known() -> None:
-    made = fleet(machine("a"), machine("b"))
-    made.berths["a"].holds.add("blob:1")
+    made = node_pool(machine("a"), machine("b"))
+    made.nodes["a"].holds.add("blob:1")
     assert made.update([machine("b")]) == ["a"]
     assert made.update([machine("a"), machine("b")]) == []
-    assert made.berths["a"].holds == set()
+    assert made.nodes["a"].holds == set()
 
 
 def test_pieces_of_a_log_make_one_whole_in_whatever_order_they_come(tmp_path: object) -> None:
-    log = LogFile(f"{tmp_path}/logs/1.log")
+    log = LogAssembler(f"{tmp_path}/logs/1.log")
     for position, piece in ((3, b"def"), (0, b"abc"), (0, b"abc"), (2, b"cdefgh"), (8, b"")):
         log.write(position, piece)
     log.close()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gitml.cluster.driver.attempt import Attempt, Lost
-from gitml.cluster.driver.placement_group import Reserved
-from gitml.cluster.driver.results import Receiver
+from gitml.cluster.driver.attempt import Lost, TaskAttempt
+from gitml.cluster.driver.placement_group import ReservedBundle
+from gitml.cluster.driver.results import ResultHandler
 from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.model.protocols import Task, TaskOutput, TaskStarted
 from gitml.core.model.result import OutputRef
@@ -31,8 +31,8 @@ def bench(tmp_path: Path) -> Iterator[SessionBench]:
 
 
 @pytest.fixture
-def receiver(bench: SessionBench) -> Iterator[Receiver]:
-    receiver = Receiver(bench.session)
+def receiver(bench: SessionBench) -> Iterator[ResultHandler]:
+    receiver = ResultHandler(bench.session)
     yield receiver
     receiver.close()
 
@@ -44,7 +44,7 @@ def file_of(content: bytes) -> tuple[OutputRef, dict[str, bytes]]:
 
 
 def test_small_outputs_are_in_the_store_when_an_attempt_is_said_to_be_finished(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     attempt = bench.attempt()
     output, contents = file_of(b"made there\n")
@@ -52,12 +52,12 @@ def test_small_outputs_are_in_the_store_when_an_attempt_is_said_to_be_finished(
     finished = bench.finished()
     assert (finished.outcome, finished.machine) == ("done", "node-a")
     assert bench.store.read(output.digest) == b"made there\n"
-    assert f"blob:{hex_of(output.digest)}" in bench.session.fleet.berths["a"].holds
-    assert bench.session.fleet.berths["a"].free.cpus == 2, "its place is free again"
+    assert f"blob:{hex_of(output.digest)}" in bench.session.node_pool.nodes["a"].holds
+    assert bench.session.node_pool.nodes["a"].free.cpus == 2, "its place is free again"
     assert isinstance(bench.session.events[0], TaskStarted)
 
 
-def test_large_outputs_are_waited_for(bench: SessionBench, receiver: Receiver) -> None:
+def test_large_outputs_are_waited_for(bench: SessionBench, receiver: ResultHandler) -> None:
     attempt = bench.attempt()
     output, _ = file_of(b"x" * 100)
     away = ((f"blob:{hex_of(output.digest)}", 100),)
@@ -68,7 +68,9 @@ def test_large_outputs_are_waited_for(bench: SessionBench, receiver: Receiver) -
     assert bench.finished().outcome == "done"
 
 
-def test_an_attempt_whose_machine_is_gone_with_what_it_made_is_lost(bench: SessionBench, receiver: Receiver) -> None:
+def test_an_attempt_whose_machine_is_gone_with_what_it_made_is_lost(
+    bench: SessionBench, receiver: ResultHandler
+) -> None:
     attempt = bench.attempt()
     output, _ = file_of(b"x" * 100)
     away = ((f"blob:{hex_of(output.digest)}", 100),)
@@ -79,7 +81,7 @@ def test_an_attempt_whose_machine_is_gone_with_what_it_made_is_lost(bench: Sessi
     assert finished.error == "what it made could not be brought home: the machine is gone"
 
 
-def test_bytes_that_are_not_what_a_report_says_are_no_result(bench: SessionBench, receiver: Receiver) -> None:
+def test_bytes_that_are_not_what_a_report_says_are_no_result(bench: SessionBench, receiver: ResultHandler) -> None:
     attempt = bench.attempt()
     output, contents = file_of(b"made there\n")
     (name,) = contents
@@ -90,7 +92,7 @@ def test_bytes_that_are_not_what_a_report_says_are_no_result(bench: SessionBench
 
 
 def test_the_log_is_whole_before_the_end_in_whatever_order_its_pieces_come(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     attempt = bench.attempt()
     name = attempt.task.attempt
@@ -100,7 +102,7 @@ def test_the_log_is_whole_before_the_end_in_whatever_order_its_pieces_come(
     )
     bench.until(lambda: any(isinstance(event, TaskOutput) for event in bench.session.events))
     receiver.ended(attempt, reported(done(attempt, log=log), {"log": b"three"}, log_from=6))
-    for item in bench.session.news.take():
+    for item in bench.session.event_queue.take():
         item()
     assert attempt.task.attempt in bench.session.attempts, "the first piece is still on its way"
     bench.hubs[0].call("say", name, [("log", 0, b"one")]).result(10)
@@ -109,7 +111,7 @@ def test_the_log_is_whole_before_the_end_in_whatever_order_its_pieces_come(
 
 
 def test_a_lost_hub_is_replaced_and_what_was_reported_is_taken_as_it_is(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     attempt = bench.attempt()
     log = LogRef(digest_of(b"onetwo"), 6, 6)
@@ -123,7 +125,7 @@ def test_a_lost_hub_is_replaced_and_what_was_reported_is_taken_as_it_is(
 
 
 def test_no_hub_is_begun_as_long_as_the_head_does_not_answer(
-    bench: SessionBench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    bench: SessionBench, receiver: ResultHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gitml.cluster.driver.results.HUB_AGAIN", 0.01)
     bench.cluster.answers = False  # to begin one would wait for it
@@ -150,24 +152,25 @@ class Sent:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
 
-    def send(self, task: Task, before: Attempt | None = None) -> None:
+    def send(self, task: Task, before: TaskAttempt | None = None) -> None:
         self.tasks.append(task)
 
 
-def refused(attempt: Attempt, node: str = "a") -> Future[Any]:
+def refused(attempt: TaskAttempt, node: str = "a") -> Future[Any]:
     finished = done(attempt, outcome="failed", exit_code=None, error=f"machine node-{node}: another python")
     return reported(finished, node=node, refused=True)
 
 
 def test_a_step_that_a_machine_refuses_goes_to_another_until_none_is_left(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     receiver.sender = sent = Sent()  # type: ignore[assignment]
     attempt = bench.attempt()
     receiver.ended(attempt, refused(attempt))
     assert sent.tasks == [attempt.task]
     assert [
-        berth.machine.id for berth in bench.session.fleet.able(attempt.task.resources, attempt.task.environment.digest)
+        node_state.machine.id
+        for node_state in bench.session.node_pool.feasible(attempt.task.resources, attempt.task.environment.digest)
     ] == ["b"]
     again = bench.attempt(attempt.task, "b")
     receiver.ended(again, refused(again, "b"))
@@ -176,18 +179,21 @@ def test_a_step_that_a_machine_refuses_goes_to_another_until_none_is_left(
 
 
 def test_an_environment_that_a_machine_cannot_build_is_asked_of_another_and_then_of_any_again(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     receiver.sender = sent = Sent()  # type: ignore[assignment]
     attempt = bench.attempt()
 
-    def unbuilt(attempt: Attempt, node: str) -> Future[Any]:
+    def unbuilt(attempt: TaskAttempt, node: str) -> Future[Any]:
         finished = done(attempt, outcome="failed", exit_code=None, error=f"machine node-{node}: no index")
         return reported(finished._replace(unprepared=True), node=node, refused=True)
 
     def able() -> set[str]:
         task = attempt.task
-        return {berth.machine.id for berth in bench.session.fleet.able(task.resources, task.environment.digest)}
+        return {
+            node_state.machine.id
+            for node_state in bench.session.node_pool.feasible(task.resources, task.environment.digest)
+        }
 
     receiver.ended(attempt, unbuilt(attempt, "a"))
     assert (sent.tasks, able()) == ([attempt.task], {"b"})
@@ -199,7 +205,7 @@ def test_an_environment_that_a_machine_cannot_build_is_asked_of_another_and_then
 
 
 def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_first_words(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     attempt = bench.attempt()  # as it was meant; Ray has put it on the other
     log = LogRef(digest_of(b"one"), 3, 3)
@@ -207,10 +213,10 @@ def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_
     said = [("on", "b", "node-b"), ("started",), ("log", 0, b"one")]
     bench.hubs[0].call("say", attempt.task.attempt, said).result(PATIENCE)
     assert bench.finished().outcome == "done"
-    assert [berth.free.cpus for berth in bench.session.fleet.berths.values()] == [2, 2]
+    assert [node_state.free.cpus for node_state in bench.session.node_pool.nodes.values()] == [2, 2]
 
 
-def test_whatever_keeps_contents_from_being_kept_is_told(bench: SessionBench, receiver: Receiver) -> None:
+def test_whatever_keeps_contents_from_being_kept_is_told(bench: SessionBench, receiver: ResultHandler) -> None:
     def none_left() -> Services:
         raise OSError(24, "Too many open files")
 
@@ -228,11 +234,11 @@ def test_a_refusal_of_one_of_a_gang_is_a_loss_where_others_could_take_it(
     tmp_path: Path, machines: int, outcome: str
 ) -> None:
     bench = SessionBench(tmp_path, *(machine(id) for id in "abc"[:machines]))
-    receiver = Receiver(bench.session)
+    receiver = ResultHandler(bench.session)
     receiver.sender = sent = Sent()  # type: ignore[assignment]
     task = bench.task("true")
     task = task._replace(action=task.action._replace(gang=(2, 1)))
-    attempt = bench.attempt(task, reserved=Reserved("a", None))
+    attempt = bench.attempt(task, reserved=ReservedBundle("a", None))
     receiver.ended(attempt, refused(attempt))
     assert not sent.tasks, "it would come to the same place"
     assert bench.finished().outcome == outcome
@@ -241,16 +247,18 @@ def test_a_refusal_of_one_of_a_gang_is_a_loss_where_others_could_take_it(
     bench.close()
 
 
-def test_a_damaged_copy_on_a_machine_is_replaced_once_if_ours_is_good(bench: SessionBench, receiver: Receiver) -> None:
+def test_a_damaged_copy_on_a_machine_is_replaced_once_if_ours_is_good(
+    bench: SessionBench, receiver: ResultHandler
+) -> None:
     receiver.sender = sent = Sent()  # type: ignore[assignment]
     digest = bench.store.put(b"an input")
     attempt = bench.attempt()
-    berth = bench.session.fleet.berths["a"]
-    berth.holds.add("blob:1")
+    node_state = bench.session.node_pool.nodes["a"]
+    node_state.holds.add("blob:1")
     bad = done(attempt, outcome="failed", exit_code=None, error="damaged", bad_inputs=(digest,))
     receiver.ended(attempt, reported(bad))
     assert sent.tasks == [attempt.task]
-    assert not berth.holds, "all is brought anew"
+    assert not node_state.holds, "all is brought anew"
     again = bench.attempt(attempt.task)
     again.continues(attempt)
     receiver.ended(again, reported(bad))
@@ -260,7 +268,7 @@ def test_a_damaged_copy_on_a_machine_is_replaced_once_if_ours_is_good(bench: Ses
 
 
 def test_an_attempt_that_ends_as_nobody_answered_it_is_lost_and_not_cancelled(
-    bench: SessionBench, receiver: Receiver
+    bench: SessionBench, receiver: ResultHandler
 ) -> None:
     attempt = bench.attempt()
     receiver.ended(attempt, reported(done(attempt, outcome="cancelled", exit_code=None)))
@@ -268,7 +276,7 @@ def test_an_attempt_that_ends_as_nobody_answered_it_is_lost_and_not_cancelled(
     assert (finished.outcome, finished.error) == ("lost", "it lost touch with the run")
 
 
-def test_what_comes_of_an_attempt_that_was_given_up_is_not_heard(bench: SessionBench, receiver: Receiver) -> None:
+def test_what_comes_of_an_attempt_that_was_given_up_is_not_heard(bench: SessionBench, receiver: ResultHandler) -> None:
     attempt = bench.attempt()
     receiver.ended(attempt, Lost("its machine was lost"))  # type: ignore[arg-type]
     assert (bench.finished().outcome, bench.finished().error) == ("lost", "its machine was lost")
@@ -278,7 +286,7 @@ def test_what_comes_of_an_attempt_that_was_given_up_is_not_heard(bench: SessionB
     assert not bench.store.holds(output.digest, 4)
 
 
-def test_a_cancelled_attempt_is_killed_by_its_machine_and_by_ray(bench: SessionBench, receiver: Receiver) -> None:
+def test_a_cancelled_attempt_is_killed_by_its_machine_and_by_ray(bench: SessionBench, receiver: ResultHandler) -> None:
     attempt = bench.attempt()
     assert isinstance(attempt.call, RecordedCall)
     bench.session.cancel(attempt, now=False)
@@ -292,7 +300,7 @@ def test_a_cancelled_attempt_is_killed_by_its_machine_and_by_ray(bench: SessionB
 
 
 def test_a_silent_machine_dooms_its_attempt(
-    bench: SessionBench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    bench: SessionBench, receiver: ResultHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gitml.cluster.driver.results.SILENT", -1.0)
     attempt = bench.attempt()

@@ -15,13 +15,13 @@ from gitml.cluster.content import source
 from gitml.cluster.content.messages import decode_order
 from gitml.cluster.content.source import Supply
 from gitml.cluster.driver import autoscaling, submitter
-from gitml.cluster.driver.attempt import Attempt
-from gitml.cluster.driver.autoscaling import Growing
-from gitml.cluster.driver.content_provider import Provider
+from gitml.cluster.driver.attempt import TaskAttempt
+from gitml.cluster.driver.autoscaling import AutoscalingQueue
+from gitml.cluster.driver.content_provider import ContentProvider
 from gitml.cluster.driver.executor import RayExecutor
-from gitml.cluster.driver.placement_group import Reserved
-from gitml.cluster.driver.results import Receiver
-from gitml.cluster.driver.submitter import Sender
+from gitml.cluster.driver.placement_group import ReservedBundle
+from gitml.cluster.driver.results import ResultHandler
+from gitml.cluster.driver.submitter import Submitter
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.environment import environment_of
@@ -73,13 +73,13 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Remote:
     return made
 
 
-ENDED: list[tuple[Attempt, Any]] = []
+ENDED: list[tuple[TaskAttempt, Any]] = []
 
 
 @pytest.fixture
-def sender(bench: SessionBench, remote: Remote) -> Sender:
+def sender(bench: SessionBench, remote: Remote) -> Submitter:
     ENDED.clear()
-    return Sender(bench.session, lambda attempt, future: ENDED.append((attempt, future)))
+    return Submitter(bench.session, lambda attempt, future: ENDED.append((attempt, future)))
 
 
 def chosen(options: dict[str, Any]) -> str:
@@ -88,11 +88,11 @@ def chosen(options: dict[str, Any]) -> str:
 
 
 def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_own(
-    bench: SessionBench, sender: Sender, remote: Remote
+    bench: SessionBench, sender: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true", resources=Resources(1, 1))
-    bench.session.fleet.berths[B].machine = machine(B, gpus=2)
-    bench.session.fleet.berths[B].free = machine(B, gpus=2).total
+    bench.session.node_pool.nodes[B].machine = machine(B, gpus=2)
+    bench.session.node_pool.nodes[B].free = machine(B, gpus=2).total
     sender.send(task)
     ((options, order, contents),) = remote.sent
     assert (order.version, order.run, order.attempt, order.gpus) == (__version__, "r1", task.attempt, 1)
@@ -101,13 +101,13 @@ def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_ow
     assert options["name"].startswith("gitml run "), "as it is told where people look what runs"
     assert chosen(options) == B
     assert bench.session.attempts[task.attempt].node == B
-    assert bench.session.fleet.berths[B].free.gpus == 1
+    assert bench.session.node_pool.nodes[B].free.gpus == 1
 
 
 def test_what_a_machine_is_known_to_hold_does_not_travel_again(
-    bench: SessionBench, sender: Sender, remote: Remote
+    bench: SessionBench, sender: Submitter, remote: Remote
 ) -> None:
-    bench.session.fleet.update([machine(A)])
+    bench.session.node_pool.update([machine(A)])
     tree = bench.tree({"a.py": "A", "deep/b.py": "B"})
     task = bench.task("true", code=[("src", "40000", tree)])
     sender.send(task)
@@ -117,7 +117,7 @@ def test_what_a_machine_is_known_to_hold_does_not_travel_again(
 
 
 def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
-    bench: SessionBench, sender: Sender, remote: Remote
+    bench: SessionBench, sender: Submitter, remote: Remote
 ) -> None:
     sender.send(bench.task("true"))
     remote.futures[0].set_result("report")
@@ -127,10 +127,10 @@ def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
 
 
 def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
-    bench: SessionBench, sender: Sender, remote: Remote
+    bench: SessionBench, sender: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
-    bench.session.fleet.berths[B].refuses[task.environment.digest] = "another python"
+    bench.session.node_pool.nodes[B].refuses[task.environment.digest] = "another python"
     sender.send(task)
     other = environment_of({"kind": "host", "python": "3.12"})
     sender.send(bench.task("true", environment=other))
@@ -144,15 +144,15 @@ def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_i
     bench = SessionBench(tmp_path, machine(A, 1), machine(B, 1))
     executor = object.__new__(RayExecutor)  # only what decides about room
     executor._session = bench.session
-    fleet, task = bench.session.fleet, bench.task("true")
-    fleet.take(fleet.berths[A], task.resources)
-    fleet.berths[B].refuses[task.environment.digest] = "machine b: another python"
+    node_pool, task = bench.session.node_pool, bench.task("true")
+    node_pool.take(node_pool.nodes[A], task.resources)
+    node_pool.nodes[B].refuses[task.environment.digest] = "machine b: another python"
     assert executor.takes(task.resources)
     assert not executor.takes(task.resources, 1, task.environment.digest)
     assert not executor.takes(task.resources, 2), "not both"
-    fleet.berths[A].refuses[task.environment.digest] = "machine a: another python"
+    node_pool.nodes[A].refuses[task.environment.digest] = "machine a: another python"
     assert executor.takes(task.resources, 1, task.environment.digest), "to fail at once, with the reason"
-    receiver = Receiver(bench.session)
+    receiver = ResultHandler(bench.session)
     try:
         with pytest.raises(MachineError, match="machine a: another python; machine b: another python"):
             receiver.sender.send(task)
@@ -163,28 +163,28 @@ def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_i
 
 
 def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
-    bench: SessionBench, sender: Sender, remote: Remote
+    bench: SessionBench, sender: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
-    sender.send(task, reserved=Reserved(B, "there"))
+    sender.send(task, reserved=ReservedBundle(B, "there"))
     sender.send(task, bench.session.attempts[task.attempt])
     assert [options["scheduling_strategy"] for options, _, _ in remote.sent] == ["there", "there"]
     with pytest.raises(RemoteError, match="its machine was lost"):
-        sender.send(bench.task("true"), reserved=Reserved("gone", "there"))
+        sender.send(bench.task("true"), reserved=ReservedBundle("gone", "there"))
 
 
 def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_booked_where_they_come_to(
-    bench: SessionBench, sender: Sender, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    bench: SessionBench, sender: Submitter, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autoscaling, "MOST", 2)
     session, big = bench.session, Resources(8, 1)
-    assert not session.growing.takes(big)
+    assert not session.autoscaling.takes(big)
     with pytest.raises(RemoteError, match="the machines that could take it were lost"):
         sender.send(bench.task("true", resources=big))
-    session.growing = Growing(lambda asked: asked.gpus <= 1)
-    assert not session.growing.takes(Resources(8, 2))
+    session.autoscaling = AutoscalingQueue(lambda asked: asked.gpus <= 1)
+    assert not session.autoscaling.takes(Resources(8, 2))
     tasks = []
-    while session.growing.takes(big):
+    while session.autoscaling.takes(big):
         tasks.append(bench.task("true", resources=big))
         sender.send(tasks[-1])
     assert len(tasks) == 2
@@ -193,14 +193,14 @@ def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_boo
     bench.cluster.told.append(machine(C, cpus=8, gpus=1))
     session.is_on(attempt, C)
     assert attempt.node == C
-    assert session.fleet.berths[C].free == Resources(0, 0, 1 << 30)
-    assert session.growing.takes(big), "one less waits"
+    assert session.node_pool.nodes[C].free == Resources(0, 0, 1 << 30)
+    assert session.autoscaling.takes(big), "one less waits"
 
 
 def test_what_an_autoscaler_can_never_add_is_waited_for_no_longer(bench: SessionBench, remote: Remote) -> None:
     session, big, other = bench.session, Resources(8, 1), Resources(9, 1)
-    session.growing = Growing(lambda asked: True)
-    receiver = Receiver(session)
+    session.autoscaling = AutoscalingQueue(lambda asked: True)
+    receiver = ResultHandler(session)
     waits = [bench.task("true", resources=asked) for asked in (big, other)]
     for task in waits:
         receiver.sender.send(task)
@@ -211,7 +211,7 @@ def test_what_an_autoscaler_can_never_add_is_waited_for_no_longer(bench: Session
     assert finished.error == "no machine has, and the autoscaler can add none with 8 cpus, 1 gpu"
     assert call.cancels == [False]
     assert list(session.attempts) == [waits[1].attempt]
-    assert not session.growing.takes(big)
+    assert not session.autoscaling.takes(big)
     receiver.close()
     session.closed = True
 
@@ -235,8 +235,8 @@ def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_ar
     small, large = bench.store.put(b"small"), bench.store.put(b"large" * 10)
     missing = digest_of(b"nobody has it")
     attempt = bench.attempt(node=A)
-    bench.session.fleet.berths[B].holds.add(named(large))
-    Provider(bench.session).provide(attempt, A, [named(small), named(large), named(missing)])
+    bench.session.node_pool.nodes[B].holds.add(named(large))
+    ContentProvider(bench.session).provide(attempt, A, [named(small), named(large), named(missing)])
     assert bench.told(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
     assert bench.carrier.brought == [(A, named(large), 50, [B])], "from the machine that has it"
 
@@ -244,7 +244,7 @@ def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_ar
 def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
     bench: SessionBench, small_ones: None, remote: Remote
 ) -> None:
-    receiver = Receiver(bench.session)
+    receiver = ResultHandler(bench.session)
     name = named(bench.store.put(b"large" * 10))
     full = MachineError("the disk refused: No space left on device")
     first = bench.attempt(node=A)
@@ -272,7 +272,7 @@ def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(
     bench: SessionBench, small_ones: None
 ) -> None:
     large = bench.store.put(b"large" * 10)
-    provider = Provider(bench.session)
+    provider = ContentProvider(bench.session)
     one, two, elsewhere = bench.attempt(node=A), bench.attempt(node=A), bench.attempt(node=B)
     for attempt, node in ((one, A), (two, A), (elsewhere, B)):
         provider.provide(attempt, node, [named(large)])
@@ -284,7 +284,7 @@ def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(
     assert one.call.cancels
     assert elsewhere.why is None
     bench.carrier.ends[1](None)
-    bench.until(lambda: named(large) in bench.session.fleet.berths[B].holds)
+    bench.until(lambda: named(large) in bench.session.node_pool.nodes[B].holds)
     provider.provide(one, A, [named(large)])
     assert len(bench.carrier.brought) == 3, "one that failed is tried again when it is lacking again"
     assert bench.carrier.brought[-1][3] == [B]
@@ -298,11 +298,11 @@ def test_an_attempt_whose_input_is_damaged_here_fails_and_says_so(bench: Session
     listing = encode_tree([TreeEntry(b"f", "f", digest, 8)])
     tree = bench.store.put(listing)
     attempt = bench.attempt(node=A)
-    Provider(bench.session).provide(attempt, A, [named(tree, "tree")])
+    ContentProvider(bench.session).provide(attempt, A, [named(tree, "tree")])
     # the file counts as missing: the machine is told, and the step says which input it lacks
     assert ("without", [named(digest)]) in bench.told(attempt)
     os.remove(f"{bench.repo}/.git/gitml/objects/{hex_of(tree)[:2]}/{hex_of(tree)[2:]}")
-    Provider(bench.session).provide(attempt, A, [named(tree, "tree")])
+    ContentProvider(bench.session).provide(attempt, A, [named(tree, "tree")])
     assert isinstance(attempt.why, GitmlError)
 
 
@@ -363,7 +363,7 @@ def test_a_damaged_content_is_never_given(bench: SessionBench) -> None:
 
 
 def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they_are_small_and_here(
-    bench: SessionBench, sender: Sender, remote: Remote
+    bench: SessionBench, sender: Submitter, remote: Remote
 ) -> None:
     store = bench.session.home.services.store
     small = OutputRef("s", "file", store.put(b"small"), 5)
