@@ -12,10 +12,10 @@ import pytest
 from gitml.core.config.remotes import decode_manifest
 from gitml.core.model.digest import from_hex
 from gitml.records.layout import record_folder
-from tests.cases.test_sharing_hostile import forge
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository
 from tests.kit.projects.team import FILES, Team
+from tests.system.transfer.test_sharing_hostile import forge
 
 RUNS = "refs/gitml/runs"
 REMOTE = "remotes: [{name: store, url: file://%s}]\n"

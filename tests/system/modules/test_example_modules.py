@@ -20,7 +20,7 @@ from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import ResolvedModule
 from gitml.modules.folder import check_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples/modules"
 
 

@@ -11,12 +11,12 @@ from gitml.core.records.record import Run
 from gitml.engine.journal.recorder import Evidence, record_run
 from gitml.records.layout import LARGEST, record_folder
 from gitml.records.runs import read_run, recorded_runs
-from tests.cases.test_sharing_hostile import forge
 from tests.kit.large_runs import again, cold, step_names
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.project import Project as Library
 from tests.kit.projects.repository import Repository
 from tests.kit.projects.team import Team
+from tests.system.transfer.test_sharing_hostile import forge
 
 SECOND, THIRD = "b" * 16, "c" * 16
 

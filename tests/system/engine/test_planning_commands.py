@@ -7,8 +7,8 @@ import re
 import subprocess
 from collections.abc import Callable
 
-from tests.cli.conftest import FILES, Project
 from tests.kit.projects.command_line import DURATION
+from tests.system.conftest import FILES, Project
 
 
 def test_plan_tells_every_step_and_exits_with_1_only_when_asked(project: Project) -> None:

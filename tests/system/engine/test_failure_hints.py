@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.cli.conftest import Project
+from tests.system.conftest import Project
 
 FILES = {
     "src/conf.json": "{}\n",

@@ -12,7 +12,7 @@ import pytest
 from tests.kit.projects.project_with_hooks import Hooked
 from tests.kit.projects.repository import Repository
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BROKEN = {"pipelines/words.yaml": "stepss: {}\n"}
 REFUSED = "pipelines/words.yaml:1:1: unknown key 'stepss'"
 ALONE = """\

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.cli.conftest import Project
+from tests.system.conftest import Project
 
 STEP = "steps:\n  a:\n    run: {}\n    outputs: {{o: file}}\n"
 

@@ -10,7 +10,7 @@ import pytest
 
 from gitml.cli.main import gitml
 from gitml.cli.table import COMMANDS
-from tests.cli.conftest import ROOT
+from tests.system.conftest import ROOT
 
 DOCS = (ROOT / "docs/commands.md").read_text()
 

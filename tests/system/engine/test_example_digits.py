@@ -18,7 +18,7 @@ from gitml.core.language.expand import build_graph
 from gitml.core.language.params import bind_params
 from gitml.core.language.parse import parse_pipeline
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits"
 DEMO = ROOT / "gitml" / "demo_project"
 CACHE = Path(sys.prefix) / "cache"  # of built environments, kept for the next time as a user's is

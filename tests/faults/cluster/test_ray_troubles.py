@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_ray_machines import (
+from tests.faults.cluster.test_ray_machines import (
     HEAD,
     MAKE,
     MIB,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Project
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import DURATION
+from tests.system.conftest import Project
 
 
 @pytest.fixture

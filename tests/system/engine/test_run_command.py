@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Project
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import DURATION
+from tests.system.conftest import Project
 
 
 def test_a_first_run_tells_each_step_on_stderr_and_nothing_on_stdout(project: Project) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.test_ray_machines import HEAD, attempts, begin, ended, held, release
+from tests.faults.cluster.test_ray_machines import HEAD, attempts, begin, ended, held, release
 from tests.kit.cluster.cluster_project import RayLab, ray_lab, step_of, until
 from tests.kit.cluster.machines import why_not
 from tests.kit.cluster.ray_cluster import Has

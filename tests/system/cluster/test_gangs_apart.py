@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cases.test_gangs import ILL, SUM, TELL, pipeline
 from tests.kit.cluster.machine_project import FarProject
 from tests.kit.cluster.machines import machines, why_not
 from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster
 from tests.kit.patience import PATIENCE
+from tests.system.cluster.test_gangs import ILL, SUM, TELL, pipeline
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Answer, Project
+from tests.system.conftest import Answer, Project
 
 
 @pytest.fixture

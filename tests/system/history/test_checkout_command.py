@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from tests.cli.conftest import Project
+from tests.system.conftest import Project
 
 
 def test_one_port_becomes_the_file_named(project: Project) -> None:

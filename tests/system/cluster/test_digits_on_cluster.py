@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_example_digits import CACHE, DIGITS, STEPS, TRAINED, Project
 from tests.kit.cluster.machine_project import FarProject
 from tests.kit.cluster.machines import machines, why_not
 from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster
+from tests.system.engine.test_example_digits import CACHE, DIGITS, STEPS, TRAINED, Project
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.cli.conftest import Project
+from tests.system.conftest import Project
 
 
 def test_up_leads_from_an_artifact_to_its_files_parameters_and_commit(project: Project) -> None:

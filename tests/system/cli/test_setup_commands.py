@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitml import __version__
-from tests.cli.conftest import Project
+from tests.system.conftest import Project
 
 
 def test_init_writes_a_first_pipeline_that_runs_and_undo_removes_exactly_that(fresh: Project) -> None:

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from tests.cli.conftest import Project
 from tests.kit.patience import PATIENCE
+from tests.system.conftest import Project
 
 PIPELINE = """\
 steps:
