@@ -12,12 +12,12 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.planner.explain import Change, CodeChange, changed_code
 from gitml.core.planner.plan import (
     REUSE,
+    ActionParts,
     Decision,
-    Parts,
-    Pending,
+    PartProblem,
+    PendingInput,
     Policy,
-    Problem,
-    Unasked,
+    Unconfirmed,
     known_changes,
     open_action,
 )
@@ -77,7 +77,7 @@ class _Side:
 
     def is_unasked(self, name: str) -> bool:
         """Whether the step's environment is not known to a command that only looks."""
-        return isinstance(self.planner.finder.environment(self.graph.steps[name]), Unasked)
+        return isinstance(self.planner.finder.environment(self.graph.steps[name]), Unconfirmed)
 
     def action(self, name: str) -> tuple[Action, tuple[str, ...]]:
         """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
@@ -89,11 +89,11 @@ class _Side:
         return _open_action(step, parts)
 
 
-def _open_action(step: GraphStep, parts: Parts) -> tuple[Action, tuple[str, ...]]:
+def _open_action(step: GraphStep, parts: ActionParts) -> tuple[Action, tuple[str, ...]]:
     for piece in (*parts.inputs, parts.code, parts.environment):
-        if isinstance(piece, Problem):
+        if isinstance(piece, PartProblem):
             raise InputError(f"step {step.name!r} can't run: {piece.message}", hint=piece.hint)
-    waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, Pending))
+    waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, PendingInput))
     return open_action(step, parts), tuple(waits)
 
 
@@ -151,7 +151,7 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
     for action in actions:
         digest: Digest = action.environment
         here = side.planner.finder.by_digest.get(digest)
-        description = here.told() if here else description_or_none(ws.index.environment(digest))
+        description = here.described() if here else description_or_none(ws.index.environment(digest))
         if description is not None:
             found[digest] = description
         called = action.module and (side.planner.finder.modules.get(action.module) or ws.index.module(action.module))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.parse import parse_pipeline
-from gitml.core.model.graph_codec import head_of
+from gitml.core.model.graph import header_of
 from gitml.engine.planning.load import config_at, every_pipeline, open_source
 from gitml.engine.planning.module_resolution import open_modules, read_lock
 from gitml.engine.planning.projects import project_of_file
@@ -44,7 +44,7 @@ def resolve_lock(
         entry = source.lookup(path)
         assert entry is not None
         uses.update(
-            dict.fromkeys(head_of(parse_pipeline(settings_in(source, entry, path), path, config.defaults)).modules)
+            dict.fromkeys(header_of(parse_pipeline(settings_in(source, entry, path), path, config.defaults)).modules)
         )
     had = read_lock(source)
     names = {str(parse_ref(use)): parse_ref(use).name for use in uses}

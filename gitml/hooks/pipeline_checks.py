@@ -13,8 +13,7 @@ from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
-from gitml.core.model.graph import Graph, GraphStep
-from gitml.core.model.graph_codec import head_of
+from gitml.core.model.graph import Graph, GraphStep, header_of
 from gitml.core.model.protocols import Source
 from gitml.core.planner.code import CodeFinder
 from gitml.engine.planning.load import graph_of
@@ -62,7 +61,7 @@ def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config
     contents: dict[str, str] = {}
     wrong: list[Diagnostic] = []
     warnings: list[str] = []
-    for use in head_of(pipeline).modules:
+    for use in header_of(pipeline).modules:
         try:
             meant = meaning_of(ws, source, [use])
         except RemoteError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gitml.core.config.project import SENT
+from gitml.core.config.project import SENT_ON_PUSH
 from gitml.engine.planning.load import every_pipeline, load, read_config
 from gitml.errors import GitmlError, InputError
 from gitml.git.log.remote_refs import LOGS, default_remote, log_ref, tracking_ref
@@ -29,7 +29,7 @@ def goes_along(ws: Workspace, updates: Sequence[Update], remote: str) -> frozens
         try:
             hooks = read_config(ws, CommitSource(ws.objects, tip)).hooks
         except GitmlError:
-            wanted.update(SENT)  # whatever is wrong with gitml.yaml, every other command tells
+            wanted.update(SENT_ON_PUSH)  # whatever is wrong with gitml.yaml, every other command tells
         else:
             wanted.update(() if "pre-push" in hooks.skip else hooks.send)
     return frozenset(wanted)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
-from gitml.core.config.remotes import LFS, NewerManifestError, Stored, decode_manifest
+from gitml.core.config.remotes import LFS, NewerManifestError, StoredObject, decode_manifest
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.protocols import SweptRemote
 from gitml.errors import InputError, IntegrityError, RemoteError
@@ -128,9 +128,9 @@ class _Checker:
                 self.users.setdefault(digest, []).append(root)
         return sorted(bad.items())
 
-    def _parts(self, root: Root, bad: dict[Digest, _Bad]) -> Sequence[Stored]:
+    def _parts(self, root: Root, bad: dict[Digest, _Bad]) -> Sequence[StoredObject]:
         if not root.tree:
-            return [Stored(root.digest, root.size)]
+            return [StoredObject(root.digest, root.size)]
         content = self.remote.manifest(root.digest)
         if content is None:
             if self.known.says(root.digest) is True:
@@ -144,7 +144,7 @@ class _Checker:
             bad[root.digest] = _Bad("corrupt", f"its manifest: {error}")
             return []
 
-    def _read(self, item: Stored) -> _Bad | None:
+    def _read(self, item: StoredObject) -> _Bad | None:
         found = hashlib.sha256()
         size = 0
         try:

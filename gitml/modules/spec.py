@@ -10,7 +10,6 @@ from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template
 from gitml.core.language.params import Param
 from gitml.core.language.parse import SHELLS, PipelineReader
-from gitml.core.language.parse_confinement import network_in, sandbox_in
 from gitml.core.language.spec import Port
 from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS
 from gitml.core.language.yaml_document import Node, read_yaml
@@ -131,8 +130,8 @@ class _ModuleReader(PipelineReader):
             env=self.env_of(given["env"]) if "env" in given else (),
             environment=self.environment_of(given["environment"]) if "environment" in given else HOST,
             resources=self.resources(given["resources"]) if "resources" in given else ONE_CPU,
-            strict=sandbox_in(self, given["sandbox"]) if "sandbox" in given else False,
-            network=network_in(self, given["network"]) if "network" in given else FULL,
+            strict=self.sandbox_of(given["sandbox"]) if "sandbox" in given else False,
+            network=self.network_of(given["network"]) if "network" in given else FULL,
             version=version,
             description=self.prose(given, "description"),
             category=self.prose(given, "category"),

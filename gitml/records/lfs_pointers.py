@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.errors import InputError, IntegrityError
 from gitml.git.log.record_log import GitRecordLog
@@ -21,13 +21,13 @@ _PATH = re.compile(r"runs/(?:[^/]+/){5}trees/([0-9a-f]{64})-([0-9a-f]{64})-(0|[1
 _KIND = "manifests"  # of facts: Tree -> [[hex, size], …]
 
 
-def parse_pointer(path: str) -> tuple[Digest, Stored] | None:
+def parse_pointer(path: str) -> tuple[Digest, StoredObject] | None:
     """(Tree, its manifest) of a path of the log; None when it is no pointer."""
     found = _PATH.match(path) if "/trees/" in path else None
-    return found and (from_hex(found[1]), Stored(from_hex(found[2]), int(found[3])))
+    return found and (from_hex(found[1]), StoredObject(from_hex(found[2]), int(found[3])))
 
 
-def take_pointer(index: Index, tree: Digest, manifest: Stored) -> None:
+def take_pointer(index: Index, tree: Digest, manifest: StoredObject) -> None:
     """Keeps a pointer in the index."""
     known = index.fact(_KIND, hex_of(tree)) or []
     row = [hex_of(manifest.digest), manifest.size]
@@ -45,11 +45,11 @@ class LogPointers:
         self._records = records
         self._objects = objects
 
-    def manifests_of(self, tree: Digest) -> Sequence[Stored]:
+    def manifests_of(self, tree: Digest) -> Sequence[StoredObject]:
         """The manifests of a Tree that any clone wrote, newest last."""
-        return [Stored(from_hex(name), size) for name, size in self._looked_in().fact(_KIND, hex_of(tree)) or ()]
+        return [StoredObject(from_hex(name), size) for name, size in self._looked_in().fact(_KIND, hex_of(tree)) or ()]
 
-    def add(self, manifests: Mapping[Digest, Stored]) -> None:
+    def add(self, manifests: Mapping[Digest, StoredObject]) -> None:
         """Writes down the pointers that are new, in one commit; InputError when no run is recorded that they could lie with."""
         new = {tree: item for tree, item in manifests.items() if item not in self.manifests_of(tree)}
         paths = self._missing([self._place(tree, item) for tree, item in new.items()])
@@ -84,7 +84,7 @@ class LogPointers:
         index: Index = self._others.index
         return index
 
-    def _place(self, tree: Digest, item: Stored) -> str:
+    def _place(self, tree: Digest, item: StoredObject) -> str:
         rows = [self._index.run_row(maker.run) for maker in self._index.makers(tree)[:1]] or self._index.runs(limit=1)
         if not rows or rows[0] is None:
             raise InputError("no recorded run made this directory", where=tree, hint="gitml fsck --repair")

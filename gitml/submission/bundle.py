@@ -14,7 +14,7 @@ from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.result import OutputRef, decode_result, encode_result
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.model.tree import decode_tree
-from gitml.core.planner.plan import REUSE, Plan, Problem
+from gitml.core.planner.plan import REUSE, PartProblem, Plan
 from gitml.core.records.record import Run, decode_run, encode_run
 from gitml.engine.planning.planner import Planner
 from gitml.engine.planning.request import Origin, RunRequest
@@ -185,7 +185,7 @@ def _lfs_objects(ws: Workspace, planner: Planner, steps: Iterable[str]) -> Itera
     for name in steps:
         parts = planner.finder.parts(planner.graph.steps[name], {})
         inputs = [item for item in parts.inputs if isinstance(item, ActionInput)]
-        named += named_by(() if isinstance(parts.code, Problem) else parts.code, inputs)
+        named += named_by(() if isinstance(parts.code, PartProblem) else parts.code, inputs)
     found = {item.digest: item for item in pointers(ws, dict.fromkeys(named))}
     absent = [item for item in found.values() if file_of(ws.location, ws.store, item.digest) is None]
     if absent:

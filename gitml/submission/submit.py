@@ -212,7 +212,7 @@ def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str 
     for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
         if target is not None and target.name == cluster.target.name:
             step = loaded.graph.steps[name]
-            lack = cluster.lack(target.wanted(step.resources), step.gang[0], machines)
+            lack = cluster.lack(target.request(step.resources), step.gang[0], machines)
             if lack is not None and not lack.may_come:
                 message = f"step {name!r} can never run there: it asks for {lack.words}"
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gitml.core.config.remotes import LFS, RemoteSpec, Stored
+from gitml.core.config.remotes import LFS, RemoteSpec, StoredObject
 from gitml.errors import RemoteError
 from gitml.records.runs import read_run
 from gitml.store.remote.cache import gc_note, name_store
@@ -44,7 +44,9 @@ def _has_recent(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> bool:
         for root in roots_of(read_run(ws.index, ws.objects, row.id))
         if known.says(root.digest)
     ]
-    blobs = list({root.digest: Stored(root.digest, root.size) for root in roots if not root.tree}.values())[:_SAMPLE]
+    blobs = list({root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}.values())[
+        :_SAMPLE
+    ]
     trees = list({root.digest: root for root in roots if root.tree})[:_SAMPLE]
     remote = remotes.open(spec)
     # One question: a directory's manifest is another object, and asked for by itself.

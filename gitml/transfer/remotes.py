@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gitml.core.config.places import Place, place_of_store
 from gitml.core.config.project import PATH
-from gitml.core.config.remotes import LFS, RemoteSpec, Stored
+from gitml.core.config.remotes import LFS, RemoteSpec, StoredObject
 from gitml.core.language.diagnostics import nearest
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import RemoteStore
@@ -146,7 +146,7 @@ class Remotes:
             if not asked:
                 continue
             try:
-                blobs = [Stored(digest, output.size) for digest, output in asked.items() if not output.is_tree]
+                blobs = [StoredObject(digest, output.size) for digest, output in asked.items() if not output.is_tree]
                 there = source.remote.present(blobs) if blobs else set()
                 trees = [digest for digest, output in asked.items() if output.is_tree]
                 there |= source.remote.with_manifest(trees) if trees else set()

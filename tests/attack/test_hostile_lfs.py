@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import digest_of
 from gitml.errors import GitmlError, RemoteError, TrustError
 from gitml.git.discover import discover
@@ -29,7 +29,7 @@ from tests.kit.servers.hostile_server import (
 )
 
 CONTENT = b"content " * 1000
-ITEM = Stored(digest_of(CONTENT), len(CONTENT))
+ITEM = StoredObject(digest_of(CONTENT), len(CONTENT))
 
 
 @pytest.fixture

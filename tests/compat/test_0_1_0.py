@@ -39,7 +39,7 @@ def record_made_up(person: Project, steps: int, id: str = FIRST) -> str:
 def test_it_is_that_version(tmp_path: Path, packages: Path) -> None:
     ann = Team(tmp_path).person("ann")
     assert as_0_1_0(ann, packages).do("--version").out.split()[-1] == "0.1.0"
-    assert packages.joinpath("gitml/core/records/record.py").read_text().count("FORMAT = 1") == 1
+    assert packages.joinpath("gitml/core/record.py").read_text().count("FORMAT = 1") == 1
 
 
 def test_what_this_gitml_records_with_nothing_new_in_it_it_reads_and_the_other_way_round(

@@ -12,7 +12,7 @@ import os
 
 import pytest
 
-from gitml.core.config.remotes import Stored, decode_manifest, encode_manifest
+from gitml.core.config.remotes import StoredObject, decode_manifest, encode_manifest
 from gitml.core.model import action
 from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile, decode_action
 from gitml.core.model.digest import digest_of, from_hex
@@ -142,7 +142,7 @@ def test_a_result_is_read_and_written_again_the_same() -> None:
 def test_a_manifest_is_read_and_written_again_the_same() -> None:
     manifest = decode_manifest(golden("manifest.json"), digest_of(b"tree"))
     assert encode_manifest(manifest) == golden("manifest.json")
-    assert (manifest.size, manifest.objects) == (1234567, (Stored(digest_of(b"large"), 5),))
+    assert (manifest.size, manifest.objects) == (1234567, (StoredObject(digest_of(b"large"), 5),))
 
 
 def test_a_pack_is_read_and_its_index_written_again_the_same() -> None:

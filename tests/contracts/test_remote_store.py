@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gitml.core.config.remotes import Manifest, RemoteSpec, Stored, encode_manifest
+from gitml.core.config.remotes import Manifest, RemoteSpec, StoredObject, encode_manifest
 from gitml.core.model.digest import Digest, digest_of, hex_of
-from gitml.core.model.protocols import Listed, RemoteStore, SweptRemote
+from gitml.core.model.protocols import RemoteObject, RemoteStore, SweptRemote
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
@@ -50,12 +50,12 @@ class MemoryPointers:
     """Pointers without a log."""
 
     def __init__(self) -> None:
-        self.known: dict[Digest, list[Stored]] = {}
+        self.known: dict[Digest, list[StoredObject]] = {}
 
-    def manifests_of(self, tree: Digest) -> list[Stored]:
+    def manifests_of(self, tree: Digest) -> list[StoredObject]:
         return self.known.get(tree, [])
 
-    def add(self, manifests: dict[Digest, Stored]) -> None:
+    def add(self, manifests: dict[Digest, StoredObject]) -> None:
         for tree, item in manifests.items():
             self.known.setdefault(tree, []).append(item)
 
@@ -198,22 +198,22 @@ def remote(place: Place) -> RemoteStore:
     return place.open()
 
 
-def item_of(content: bytes) -> Stored:
-    return Stored(digest_of(content), len(content))
+def item_of(content: bytes) -> StoredObject:
+    return StoredObject(digest_of(content), len(content))
 
 
 def nothing(_: int) -> None:
     return None
 
 
-def put(remote: RemoteStore, content: bytes) -> Stored:
+def put(remote: RemoteStore, content: bytes) -> StoredObject:
     item = item_of(content)
     remote.lacking([item])
     remote.put(item, content, nothing)
     return item
 
 
-def read(remote: RemoteStore, item: Stored) -> bytes:
+def read(remote: RemoteStore, item: StoredObject) -> bytes:
     download = remote.get(item)
     assert download.start == 0
     return b"".join(download.chunks)
@@ -249,7 +249,7 @@ def test_what_is_not_there_is_told_as_missing(remote: RemoteStore) -> None:
 
 def test_content_of_another_size_does_not_count_as_there(remote: RemoteStore) -> None:
     item = put(remote, SMALL)
-    assert remote.present([Stored(item.digest, item.size + 1)]) == set()
+    assert remote.present([StoredObject(item.digest, item.size + 1)]) == set()
 
 
 def test_damaged_content_never_gets_there(place: Place, tmp_path: Path) -> None:
@@ -403,6 +403,6 @@ def test_what_can_be_swept_is_listed_with_size_and_time_and_can_be_deleted(place
     for one in found:
         swept.delete(one)
         swept.delete(one)
-    swept.delete(Listed(digest_of(b"never"), 5, False, 0.0))
+    swept.delete(RemoteObject(digest_of(b"never"), 5, False, 0.0))
     assert list(swept.listed()) == []
     assert remote.present([item]) == set()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from gitml.core.config import parse as parseconfig
-from gitml.core.config import parse_hooks, parse_targets, user_settings
+from gitml.core.config import user_settings
 from gitml.core.language import parse
 from gitml.core.language.diagnostics import SpecError
 
@@ -185,8 +185,8 @@ def test_every_key_that_the_parser_knows_is_in_the_docs() -> None:
     keys = (
         parseconfig._KEYS
         | parseconfig._DEFAULT_KEYS
-        | parse_targets._MACHINE_KEYS
-        | parse_targets._CLUSTER_KEYS
+        | parseconfig._MACHINE_KEYS
+        | parseconfig._CLUSTER_KEYS
         | parseconfig._RECORD_KEYS
     )
     assert [key for key in sorted(keys) if f"{key}:" not in text] == []
@@ -195,7 +195,7 @@ def test_every_key_that_the_parser_knows_is_in_the_docs() -> None:
 def test_the_page_about_hooks_shows_every_setting_of_theirs() -> None:
     shown = [yaml for language, yaml in blocks(HOOKS) if language == "yaml" and yaml.startswith("# gitml.yaml")]
     assert [mistakes_in(yaml) for yaml in shown] == [""]
-    assert [key for key in sorted(parse_hooks._KEYS) if f"  {key}:" not in shown[0]] == []
+    assert [key for key in sorted(parseconfig._HOOK_KEYS) if f"  {key}:" not in shown[0]] == []
 
 
 def test_the_readmes_pipeline_has_no_mistakes() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteStore
 from gitml.errors import GitmlError, MachineError, RemoteError
@@ -70,12 +70,12 @@ class Facts:
 
 class Pointers:
     def __init__(self) -> None:
-        self.known: dict[str, list[Stored]] = {}
+        self.known: dict[str, list[StoredObject]] = {}
 
-    def manifests_of(self, tree: str) -> list[Stored]:
+    def manifests_of(self, tree: str) -> list[StoredObject]:
         return self.known.get(tree, [])
 
-    def add(self, manifests: dict[str, Stored]) -> None:
+    def add(self, manifests: dict[str, StoredObject]) -> None:
         for tree, item in manifests.items():
             self.known.setdefault(tree, []).append(item)
 
@@ -145,7 +145,7 @@ class Asked:
     def __getattr__(self, name: str) -> object:
         return getattr(self.remote, name)
 
-    def get(self, item: Stored, start: int = 0) -> Download:
+    def get(self, item: StoredObject, start: int = 0) -> Download:
         self.starts.setdefault(item.digest, []).append(start)
         return self.remote.get(item, start)
 
@@ -156,7 +156,7 @@ def test_a_connection_that_is_cut_midway_costs_a_second_try_that_goes_on(
     network, remote = cut
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
     roots = content(one, tmp_path / "in", LONG)
-    blob = Stored(roots[0].digest, LONG)
+    blob = StoredObject(roots[0].digest, LONG)
     network.limit = network.passed + CUT
     with pytest.raises(RemoteError):
         send(one, remote, *roots)
@@ -186,7 +186,7 @@ def test_a_connection_that_is_cut_midway_costs_a_second_try_that_goes_on(
     assert all(two.check(digest) is None for digest, _ in two.iterate())
 
 
-def parts_there(remote: RemoteStore, blob: Stored) -> set[str]:
+def parts_there(remote: RemoteStore, blob: StoredObject) -> set[str]:
     """The parts of an upload that was cut off, as the service tells them; none where there is no such thing."""
     if not isinstance(remote, CloudRemote) or remote.present([blob]):
         return set()
@@ -222,7 +222,7 @@ def test_a_large_upload_over_ssh_goes_on_where_it_was_cut(tmp_path: Path, monkey
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     data = os.urandom(LONG)
     (tmp_path / "large").write_bytes(data)
-    item = Stored(digest_of(data), LONG)
+    item = StoredObject(digest_of(data), LONG)
     spec = RemoteSpec("r", f"ssh://127.0.0.1:{network.port}{host}")
     remote = open_remote(spec)
 
@@ -263,7 +263,7 @@ def test_a_large_copy_to_a_folder_goes_on_where_it_was_cut_with_what_is_right_of
 
     data = os.urandom(LONG)
     (tmp_path / "large").write_bytes(data)
-    item = Stored(digest_of(data), LONG)
+    item = StoredObject(digest_of(data), LONG)
     remote = FolderRemote(RemoteSpec("hub", f"file://{tmp_path}/hub"), str(tmp_path / "hub"))
 
     def end_at(size: int) -> Callable[[int], None]:
@@ -321,7 +321,7 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
     killed = []
 
     class Killing(LfsServer):
-        def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+        def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
             def killing(size: int) -> None:
                 with turn:
                     if not killed:  # threads that try again must not end the one started anew
@@ -336,9 +336,9 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
         Sender(one, dying, Known(Facts(), "x"), PackIndexes(one.root)).send(roots)
     server.start()
     again = remote()
-    there = again.present([Stored(root.digest, root.size) for root in roots if not root.tree])
+    there = again.present([StoredObject(root.digest, root.size) for root in roots if not root.tree])
     for digest in there:
-        assert digest_of(b"".join(again.get(Stored(digest, SIZE)).chunks)) == digest
+        assert digest_of(b"".join(again.get(StoredObject(digest, SIZE)).chunks)) == digest
     send(one, again, *roots)
     assert fetch(two, again, *roots).lost == ()
     server.kill()

@@ -23,7 +23,7 @@ from gitml.core.model.action import (
 )
 from gitml.core.model.digest import digest_of
 from gitml.core.planner.code import CodeFinder
-from gitml.core.planner.plan import Parts, action_of
+from gitml.core.planner.plan import ActionParts, action_of
 from tests.kit.memory_source import Content, MemoryFacts, MemorySource
 from tests.kit.projects.project import Project
 from tests.kit.strategies import actions
@@ -218,7 +218,7 @@ def keys(text: str, files: Mapping[str, Content] = PROJECT, **given_params: str)
             entry = source.lookup(binding.path) if binding.path else None
             content = f"git:{entry.mode}:{entry.oid}" if entry else digest_of(binding.port.encode())
             inputs.append(ActionInput(binding.name, binding.mount, "file", content))
-        found.append(action_of(step, Parts(inputs, finder.find(step), BASE.environment)).key())
+        found.append(action_of(step, ActionParts(inputs, finder.find(step), BASE.environment)).key())
     return found
 
 

@@ -13,8 +13,16 @@ from gitml.core.language.params import TYPES, Param
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.digest import digest_of, from_hex, hex_of, parse_digest
 from gitml.core.model.environment import encode_description, environment_of
-from gitml.core.model.graph import Binding, Graph, GraphStep
-from gitml.core.model.graph_codec import Head, graph_as_json, graph_from_json, head_as_json, head_from_json
+from gitml.core.model.graph import (
+    Binding,
+    Graph,
+    GraphStep,
+    PipelineHeader,
+    graph_as_json,
+    graph_from_json,
+    header_as_json,
+    header_from_json,
+)
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import (
     ActionResult,
@@ -245,8 +253,8 @@ def test_a_graph_is_read_back_with_the_types_of_its_values(
     ),
 )
 def test_a_head_is_read_back(text: str, params: list[Param]) -> None:
-    head = Head("p", text, {param.name: param for param in params})
-    assert repr(head_from_json(json.loads(json.dumps(head_as_json(head))))) == repr(head)
+    head = PipelineHeader("p", text, {param.name: param for param in params})
+    assert repr(header_from_json(json.loads(json.dumps(header_as_json(head))))) == repr(head)
 
 
 @given(digests)

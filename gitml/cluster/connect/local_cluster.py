@@ -20,7 +20,7 @@ from typing import Any
 
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.connect.ray_settings import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
-from gitml.core.config.project import Target, said_of
+from gitml.core.config.project import Target, machine_resources
 from gitml.core.model.resources import Resources
 from gitml.errors import MachineError
 from gitml.execute.capacity import machine_capacity
@@ -164,7 +164,7 @@ def _write_secret(path: str) -> None:
 
 
 def _options(target: Target, environ: Mapping[str, str]) -> dict[str, Any]:
-    has = said_of(target.has, machine_capacity(environ))
+    has = machine_resources(target.has, machine_capacity(environ))
     shm = os.statvfs("/dev/shm")  # noqa: S108  where the kernel has shared memory
     room = shm.f_bavail * shm.f_frsize
     return {

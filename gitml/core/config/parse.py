@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from gitml.core.config.parse_hooks import read_hooks
-from gitml.core.config.parse_remotes import read_remotes
-from gitml.core.config.parse_targets import read_targets
-from gitml.core.config.project import HOST, PATH, Config, Defaults
-from gitml.core.language.diagnostics import SpecError
+from gitml.core.config.project import HOST, LOCAL, PATH, SENT_ON_PUSH, Config, Defaults, Hooks, Target
+from gitml.core.config.remotes import LFS, RemoteSpec, problem_with_option, problem_with_url
+from gitml.core.language.diagnostics import SpecError, nearest
+from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
-from gitml.core.language.parse_confinement import network_in, sandbox_in
-from gitml.core.language.parse_environment import environment_in
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model.guarantees import FULL
+from gitml.core.model.resources import Resources
 
 # `registry` and `registries` are read where registries are (gitml.modules.registry_places)
 _KEYS = frozenset(("defaults", "targets", "records", "registry", "registries", "hooks", "remotes"))
 _DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox", "network"))
 _RECORD_KEYS = frozenset(("inline_file", "inline_run"))
+_MACHINE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
+_CLUSTER_KEYS = frozenset(("ray", "token", "insecure", "cache", "dashboard", "resources"))
+_REQUEST_KEYS = frozenset(("memory", "labels", "custom"))
+_ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):([0-9]{1,5})\Z")
+_HOOK_NAMES = ("pre-commit", "post-checkout", "post-merge", "pre-push", "post-receive")
+_LEAST_LARGE = 100 << 10
+_HOOK_KEYS = frozenset(("gate", "gate_branches", "large_file", "large_files", "send", "on_push", "skip"))
+_REMOTE_KEYS = frozenset(("name", "url", "push", "endpoint", "account", "remote"))
+_OPTIONS = {"endpoint": "s3", "account": "az", "remote": LFS}  # which kind of remote each is for
 
 
 def parse_config(data: bytes, path: str = PATH) -> Config:
@@ -30,15 +38,15 @@ def parse_config(data: bytes, path: str = PATH) -> Config:
     if "defaults" in top:
         given.update(_defaults(fields, top["defaults"][1]))
     if "targets" in top:
-        given.update(read_targets(fields, top["targets"][1]))
+        given.update(_targets(fields, top["targets"][1]))
     if "records" in top:
         for name, (_, node) in fields.mapping(top["records"][1], "records", _RECORD_KEYS).items():
             if name in _RECORD_KEYS:
                 given[name] = fields.bytes(node, name)
     if "hooks" in top:
-        given["hooks"] = read_hooks(fields, top["hooks"][1])
+        given["hooks"] = _hooks(fields, top["hooks"][1])
     if "remotes" in top:
-        given["remotes"] = read_remotes(fields, top["remotes"][1])
+        given["remotes"] = _remotes(fields, top["remotes"][1])
     if fields.diagnostics:
         raise SpecError(fields.diagnostics)
     return Config(**given)
@@ -52,8 +60,189 @@ def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
             given[name] = fields.text_of(pairs[name][1], name)
     environment = HOST
     if "environment" in pairs:
-        environment = environment_in(fields, pairs["environment"][1])
-    strict = sandbox_in(fields, pairs["sandbox"][1]) if "sandbox" in pairs else False
-    network = network_in(fields, pairs["network"][1]) if "network" in pairs else FULL
+        environment = fields.environment_of(pairs["environment"][1])
+    strict = fields.sandbox_of(pairs["sandbox"][1]) if "sandbox" in pairs else False
+    network = fields.network_of(pairs["network"][1]) if "network" in pairs else FULL
     given["defaults"] = Defaults(environment, strict, network)
     return given
+
+
+def _targets(fields: Fields, node: Node) -> dict[str, Any]:
+    """``local`` and ``targets`` of a Config; every mistake is noted in `fields`."""
+    given: dict[str, Any] = {}
+    clusters = {}
+    for name, (key, value) in fields.named(node, "targets").items():
+        if name == LOCAL:
+            given["local"] = _machine(fields, fields.mapping(value, "target 'local'", _MACHINE_KEYS))
+        elif value.is_mapping and "ray" in value.value:
+            clusters[name] = _cluster(fields, name, value)
+        else:
+            if value.is_mapping:
+                fields.mapping(value, f"target {name!r}", _CLUSTER_KEYS)  # tells of a misspelt key
+            fields.report(key, f"target {name!r} needs ray: host:port, ray://host:port, auto or local")
+    if clusters:
+        given["targets"] = clusters
+    return given
+
+
+def _machine(fields: Fields, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
+    """What a machine is said to have; unknown keys are told already."""
+    given: dict[str, Any] = {}
+    for name, (_, value) in pairs.items():
+        if name in ("cpus", "gpus"):
+            given[name] = fields.number(value, name, least=1 if name == "cpus" else 0)
+        elif name == "memory":
+            given[name] = fields.bytes(value, name)
+        elif name == "labels":
+            given[name] = {k: fields.text_of(v, f"label {k!r}") for k, (_, v) in fields.mapping(value, name).items()}
+        elif name == "custom":
+            given[name] = {
+                k: fields.number(v, f"custom resource {k!r}", least=0)
+                for k, (_, v) in fields.mapping(value, name).items()
+            }
+    return given
+
+
+def _cluster(fields: Fields, name: str, node: Node) -> Target:
+    pairs = fields.mapping(node, f"target {name!r}")
+    address = _address(fields, name, pairs["ray"][1])
+    own = address == "local"
+    known = _CLUSTER_KEYS | (_MACHINE_KEYS if own else frozenset())
+    for word, (key, _) in pairs.items():
+        if word in known:
+            continue
+        if word in _MACHINE_KEYS:
+            where = (
+                "say what steps ask for under resources" if word in _REQUEST_KEYS else "its machines say what they have"
+            )
+            fields.report(key, f"{word} is for ray: local; {where}")
+        else:
+            fields.report(key, f"unknown key {word!r} in target {name!r}{nearest(word, sorted(known))}")
+    has = {word: pair for word, pair in pairs.items() if word in _MACHINE_KEYS} if own else {}
+    return Target(
+        name,
+        address,
+        token=_token(fields, pairs["token"][1]) if "token" in pairs else None,
+        insecure="insecure" in pairs and fields.truth(pairs["insecure"][1], "insecure") is True,
+        cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
+        dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
+        requests=_requests(fields, name, pairs["resources"][1]) if "resources" in pairs else Resources(),
+        has=_machine(fields, has),
+    )
+
+
+def _address(fields: Fields, name: str, node: Node) -> str:
+    text = fields.text_of(node, f"ray of target {name!r}")
+    if text is None or text in ("auto", "local"):
+        return text or ""
+    match = _ADDRESS.match(text)
+    if match is None or not 0 < int(match[1]) < 65536:
+        fields.report(node, f"ray must be host:port, ray://host:port, auto or local, not {text[:60]!r}")
+    return text
+
+
+def _dashboard(fields: Fields, node: Node) -> str | None:
+    text = fields.text_of(node, "dashboard")
+    match = _ADDRESS.match(text or "")
+    if text is not None and (match is None or "/" in text or not 0 < int(match[1]) < 65536):
+        fields.report(node, f"dashboard must be host:port, not {text[:60]!r}")
+    return text
+
+
+def _token(fields: Fields, node: Node) -> str | None:
+    text = fields.text_of(node, "token")
+    if text is not None and not text.startswith(("/", "~/")):
+        what = "token is the path of a file outside the repository: write it with / or ~/ in front"
+        fields.report(node, f"{what}; the token itself never belongs here")
+        return None
+    return text
+
+
+def _requests(fields: Fields, name: str, node: Node) -> Resources:
+    pairs = fields.mapping(node, f"resources of target {name!r}")
+    for word, (key, _) in pairs.items():
+        if word in ("cpus", "gpus"):
+            fields.report(key, f"{word} are said by steps: one that says nothing asks for one CPU and no GPU")
+        elif word not in _REQUEST_KEYS:
+            fields.report(
+                key, f"unknown key {word!r} in resources of target {name!r}{nearest(word, sorted(_REQUEST_KEYS))}"
+            )
+    said = _machine(fields, {word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
+    return Resources(memory=said.get("memory") or 0, labels=said.get("labels", {}), custom=said.get("custom", {}))
+
+
+def _hooks(fields: Fields, node: Node) -> Hooks:
+    """The Hooks in a mapping; mistakes are reported to `fields`."""
+    pairs = {name: value for name, (_, value) in fields.mapping(node, "hooks", _HOOK_KEYS).items()}
+    given: dict[str, Any] = {}
+    if "gate" in pairs:
+        given["gate"] = _gate(fields, pairs["gate"])
+    if "large_file" in pairs:
+        given["large_file"] = fields.bytes(pairs["large_file"], "large_file") or _LEAST_LARGE
+        if given["large_file"] < _LEAST_LARGE:
+            fields.report(pairs["large_file"], "large_file must be at least 100KiB")
+    for key in ("gate_branches", "large_files", "on_push"):
+        if key in pairs:
+            texts = [fields.text_of(item, f"an entry of {key}") for item in fields.items(pairs[key], key)]
+            given[key] = tuple([text for text in texts if text])
+    for key, values in (("send", SENT_ON_PUSH), ("skip", _HOOK_NAMES)):
+        if key in pairs:
+            words = [fields.one_of(item, key, values) for item in fields.items(pairs[key], key)]
+            given[key] = tuple([word for word in words if word])
+    return Hooks(**given)
+
+
+def _gate(fields: Fields, node: Node) -> str | None:
+    if isinstance(node.value, bool):
+        return "tips" if node.value else None
+    if node.value == "every":
+        return "every"
+    fields.report(node, "gate must be true, false or every")
+    return None
+
+
+def _remotes(fields: Fields, node: Node) -> tuple[RemoteSpec, ...]:
+    """Remote stores in order: each ``lfs``, a URL, or a mapping with more to say. A name not given is that of the kind."""
+    found: dict[str, RemoteSpec] = {}
+    for item in fields.items(node, "remotes"):
+        remote = _remote(fields, item)
+        if remote is None:
+            continue
+        if remote.name in found:
+            fields.report(item, f"two remotes are called {remote.name!r}: give one a name of its own (name: …)")
+        found[remote.name] = remote
+    return tuple(found.values())
+
+
+def _remote(fields: Fields, node: Node) -> RemoteSpec | None:
+    pairs = fields.mapping(node, "a remote", _REMOTE_KEYS) if node.is_mapping else {"url": (node, node)}
+    if "url" not in pairs:
+        fields.report(node, "a remote needs a url")
+        return None
+    url = fields.text_of(pairs["url"][1], "url")
+    if url is None:
+        return None
+    problem = problem_with_url(url)
+    if problem is not None:
+        fields.report(pairs["url"][1], problem)
+        return None
+    remote = RemoteSpec(url.partition(":")[0], url.rstrip("/"))
+    if "name" in pairs:
+        name = fields.text_of(pairs["name"][1], "name") or ""
+        if not NAME.match(name) or len(name) > 100:
+            fields.report(
+                pairs["name"][1], f"{name[:60]!r} is not a name (letters, digits, '_' and '-', a letter first)"
+            )
+        remote = remote._replace(name=name)
+    if "push" in pairs:
+        remote = remote._replace(push=fields.truth(pairs["push"][1], "push") is not False)
+    options = {}
+    for option, scheme in _OPTIONS.items():
+        if option in pairs:
+            if remote.scheme != scheme:
+                fields.report(pairs[option][0], f"{option!r} is for {scheme}{'' if scheme == LFS else '://'} only")
+            options[option] = fields.text_of(pairs[option][1], option) or ""
+            problem = problem_with_option(option, options[option])
+            if problem is not None:
+                fields.report(pairs[option][1], problem)
+    return remote._replace(options=options)

@@ -15,7 +15,7 @@ from gitml.errors import InputError
 HOST = "host"
 LOCAL = "local"
 PATH = "gitml.yaml"
-SENT = ("records", "artifacts")
+SENT_ON_PUSH = ("records", "artifacts")
 
 
 class Defaults(NamedTuple):
@@ -33,7 +33,7 @@ class Target(NamedTuple):
     gitml starts on this machine, with the resources that `has` tells (as those of ``targets.local``). `token` is the path of
     the file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `cache` is the
     most bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster does not tell it right.
-    `wishes` has the memory, labels and custom resources for steps that do not say their own.
+    `requests` has the memory, labels and custom resources for steps that do not say their own.
     """
 
     name: str
@@ -42,15 +42,15 @@ class Target(NamedTuple):
     insecure: bool = False
     cache: int | None = None
     dashboard: str | None = None
-    wishes: Resources = Resources()
+    requests: Resources = Resources()
     has: Mapping[str, Any] = {}
 
-    def wanted(self, asked: Resources) -> Resources:
+    def request(self, asked: Resources) -> Resources:
         """What a step that asks for `asked` asks of this target."""
         return asked._replace(
-            memory=asked.memory or self.wishes.memory,
-            labels={**self.wishes.labels, **asked.labels},
-            custom={**self.wishes.custom, **asked.custom},
+            memory=asked.memory or self.requests.memory,
+            labels={**self.requests.labels, **asked.labels},
+            custom={**self.requests.custom, **asked.custom},
         )
 
 
@@ -65,7 +65,7 @@ class Hooks(NamedTuple):
     gate_branches: tuple[str, ...] = ("*",)
     large_file: int = 10 << 20
     large_files: tuple[str, ...] = ()
-    send: tuple[str, ...] = SENT
+    send: tuple[str, ...] = SENT_ON_PUSH
     on_push: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
 
@@ -98,7 +98,7 @@ class Config(NamedTuple):
 
     def capacity(self, machine: Resources) -> Resources:
         """What the local target has: what was said, else what the machine has."""
-        return said_of(self.local, machine)
+        return machine_resources(self.local, machine)
 
     def target(self, name: str) -> Target | None:
         """The cluster of that name, None for ``local``; InputError naming the nearest when there is none."""
@@ -111,7 +111,7 @@ class Config(NamedTuple):
         return target
 
 
-def said_of(said: Mapping[str, Any], machine: Resources) -> Resources:
+def machine_resources(said: Mapping[str, Any], machine: Resources) -> Resources:
     """The resources of a machine of which `said` is said: what is said, else what the machine has."""
     return Resources(
         said.get("cpus", machine.cpus),

@@ -133,7 +133,7 @@ class NewerManifestError(ValueError):
     """A manifest that a newer gitml wrote: it is not damaged, and not to be written anew."""
 
 
-class Stored(NamedTuple):
+class StoredObject(NamedTuple):
     """An object by its Digest, and its size in bytes."""
 
     digest: Digest
@@ -149,12 +149,12 @@ class Manifest(NamedTuple):
 
     tree: Digest
     size: int
-    listings: tuple[Stored, ...]
-    packs: tuple[Stored, ...]
-    objects: tuple[Stored, ...]
+    listings: tuple[StoredObject, ...]
+    packs: tuple[StoredObject, ...]
+    objects: tuple[StoredObject, ...]
 
     @property
-    def parts(self) -> tuple[Stored, ...]:
+    def parts(self) -> tuple[StoredObject, ...]:
         """Every object that it names."""
         return (*self.packs, *self.objects, *self.listings)
 
@@ -184,13 +184,13 @@ def decode_manifest(data: bytes, tree: Digest) -> Manifest:
 def _as_written(data: bytes, tree: Digest) -> Manifest | None:
     """What `encode_manifest` wrote, read without a copy of it in memory; None for anything else."""
     at = 0
-    parts: dict[bytes, tuple[Stored, ...]] = {}
+    parts: dict[bytes, tuple[StoredObject, ...]] = {}
     for name in (b"listings", b"objects", b"packs"):
         start = (b'{"format":%d,' % MANIFEST_FORMAT if not parts else b",") + b'"%s":[' % name
         if not data.startswith(start, at):
             return None
         at += len(start)
-        found: list[Stored] = []
+        found: list[StoredObject] = []
         if data.startswith(b"]", at):
             at += 1
         else:
@@ -198,7 +198,7 @@ def _as_written(data: bytes, tree: Digest) -> Manifest | None:
                 part = _PART.match(data, at)
                 if part is None or len(found) > MANIFEST_PARTS:
                     return None
-                found.append(Stored(from_hex(part[1].decode("ascii")), size_from_json(int(part[2]))))
+                found.append(StoredObject(from_hex(part[1].decode("ascii")), size_from_json(int(part[2]))))
                 at = part.end()
                 if part[3] == b"]":
                     break
@@ -232,10 +232,10 @@ def _as_json(data: bytes, tree: Digest) -> Manifest:
         raise ValueError(f"not a manifest: {error!r}") from error
 
 
-def _items(raw: Sequence[Sequence[Any]]) -> tuple[Stored, ...]:
-    return tuple([Stored(from_hex(name), size_from_json(size)) for name, size in raw])
+def _items(raw: Sequence[Sequence[Any]]) -> tuple[StoredObject, ...]:
+    return tuple([StoredObject(from_hex(name), size_from_json(size)) for name, size in raw])
 
 
-def total(items: Iterable[Stored]) -> int:
+def total(items: Iterable[StoredObject]) -> int:
     """Bytes of all of them."""
     return sum(item.size for item in items)

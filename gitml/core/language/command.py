@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from gitml.core.language import foreign_syntax
 from gitml.core.language.expression import CLOSE, OPEN, Ref, Template, parse_template, refs_in
+from gitml.core.language.fields import Fields
 from gitml.core.language.shell import is_literal_at
+from gitml.core.language.yaml_document import Node
 
 _BLANKS = " \t\r\n"
 _DOLLAR = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[^}\s]*\}?|\([^)]*\)?)")
@@ -38,7 +40,7 @@ _LINES = (
 )
 
 
-class Found(NamedTuple):
+class CommandMistake(NamedTuple):
     """What a shell, or another tool, would act on: the text that stands at `start`, and what to say about it."""
 
     text: str
@@ -50,8 +52,8 @@ class Command(NamedTuple):
     """The words of a command. `foreign` are other tools' expressions, `found` the first thing that only a shell acts on."""
 
     words: tuple[Template, ...]
-    foreign: tuple[Found, ...]
-    found: Found | None
+    foreign: tuple[CommandMistake, ...]
+    found: CommandMistake | None
 
 
 def read_command(text: str, template: Template | None = None, *, folded: bool = False) -> Command:
@@ -73,8 +75,8 @@ class _Reader:
         self.refs = iter(refs_in((template,)))
         self.folded = folded
         self.words: list[Template] = []
-        self.foreign: list[Found] = []
-        self.found: Found | None = None
+        self.foreign: list[CommandMistake] = []
+        self.found: CommandMistake | None = None
         self.index = 0
         self.begun: int | None = None  # where the word begins that is being read
         self.parts: list[str | Ref] = []
@@ -167,7 +169,7 @@ class _Reader:
         other = foreign_syntax.expression_at(self.text, at, quoted=bool(quote))
         if other is not None:
             shown, meant = other
-            self.foreign.append(Found(shown, at, foreign_syntax.no_expression(shown, meant)))
+            self.foreign.append(CommandMistake(shown, at, foreign_syntax.no_expression(shown, meant)))
             self.known_until = at + len(shown)
             return
         match = _DOLLAR.match(self.text, at) or _BACKTICKS.match(self.text, at)
@@ -182,7 +184,7 @@ class _Reader:
 
     def note(self, text: str, start: int, message: str) -> None:
         if self.found is None or start < self.found.start:
-            self.found = Found(text, start, message)
+            self.found = CommandMistake(text, start, message)
 
     def end_word(self) -> None:
         if self.begun is None:
@@ -229,11 +231,55 @@ def _clipped(text: str) -> str:
     return " ".join(text[:60].split())[:40]
 
 
-def foreign_in(script: str) -> list[Found]:
+def foreign_in(script: str) -> list[CommandMistake]:
     """What can only be another tool's expression in a script, where the shell reads it."""
     found = []
     for match in foreign_syntax.expressions_in(script):
         if not is_literal_at(script, match.start()):
-            meant = foreign_syntax.meant(match[0])
-            found.append(Found(match[0], match.start(), foreign_syntax.no_expression(match[0], meant)))
+            meant = foreign_syntax.translation(match[0])
+            found.append(CommandMistake(match[0], match.start(), foreign_syntax.no_expression(match[0], meant)))
     return found
+
+
+def words_of(fields: Fields, what: str, node: Node, shell: str | None) -> tuple[Template, ...]:
+    """The words of a command, or with `shell` the one script; mistakes are reported to `fields`, with `what` in front."""
+    if node.is_list:
+        if shell:
+            fields.report(node, f"{what}: with shell, run is one text")
+        return _listed(fields, what, node)
+    text = fields.text_of(node, f"run of {what}")
+    if text is None:
+        return ()
+    template = fields.template(node, text)
+    if not text.strip() and not shell:
+        fields.report(node, f"{what}: run is empty")
+    if not template:  # nothing, or a mistake was found
+        return (template,) if shell else ()
+    if shell:
+        for other in foreign_in(text):
+            fields.report(fields.place_of(node, text, other.text, other.start), f"{what}: {other.message}")
+        return (template,)
+    try:
+        words, foreign, found = read_command(text, template, folded=node.style == ">")
+    except ValueError as error:
+        fields.report(node, f"{what}: {str(error).lower()} in the command")
+        return ()
+    for mistake in (*foreign, *([found] if found else [])):
+        fields.report(fields.place_of(node, text, mistake.text, mistake.start), f"{what}: {mistake.message}")
+    return words
+
+
+def _listed(fields: Fields, what: str, node: Node) -> tuple[Template, ...]:
+    """A list is the words of one command, each as it stands there."""
+    words = [fields.plain_template(item, fields.text_of(item, "a word of run") or "") for item in node.value]
+    if not words:
+        fields.report(node, f"{what}: run is empty")
+        return ()
+    program = node.value[0].value
+    if isinstance(program, str) and len(program.split()) > 1 and "/" not in program.split()[0] and "${{" not in program:
+        fields.report(
+            node.value[0],
+            f"{what}: a list is the words of one command, and {program[:40]!r} is no program: write each word by itself, "
+            "or several commands as lines of `run: |` with `shell: bash`",
+        )
+    return tuple(words)

@@ -14,11 +14,10 @@ from typing import NoReturn
 
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
-from gitml.core.language.matrix import combinations, label_of
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value, text_of
 from gitml.core.language.shell import script_with_variables
-from gitml.core.language.spec import Module, Pipeline, ResolvedModule, Step
+from gitml.core.language.spec import Module, Pipeline, ResolvedModule, Step, combinations, label_of
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from gitml.core.config.project import HOST
 from gitml.core.language.diagnostics import Diagnostic, nearest
 from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
 from gitml.core.language.yaml_document import Node
+from gitml.core.model import paths
+from gitml.core.model.guarantees import NETWORKS, Network, network_of
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -133,6 +136,36 @@ class Fields:
         self.report(node, f"{what} must be {' or '.join(names)}, not {str(node.value)[:60]!r}")
         return None
 
+    def sandbox_of(self, node: Node) -> bool:
+        """`sandbox`: whether a strict one is asked for."""
+        return self.one_of(node, "sandbox", ("strict", "normal")) == "strict"
+
+    def network_of(self, node: Node) -> Network:
+        """`network`: how much of it is asked for."""
+        return network_of(self.one_of(node, "network", NETWORKS) or "")
+
+    def environment_of(self, node: Node) -> str:
+        """`environment`: ``host``, or the path of a locked requirements file."""
+        if node.is_mapping:
+            kinds = ", ".join(list(node.value)[:3])
+            self.report(node, f"environment is `host` or the path of a locked requirements file, no mapping ({kinds})")
+            return HOST
+        text = self.text_of(node, "environment")
+        if text is None or text == HOST:
+            return HOST
+        problem = paths.problem_with(text)
+        if problem:
+            self.report(node, f"environment is {problem}")
+            return HOST
+        path = paths.clean(text)
+        from gitml.core.language.environment_files import not_taken
+
+        other = not_taken(path)
+        if other is not None:
+            what, mend = other
+            self.report(node, f"environment {path!r} is {what}: {mend}")
+        return path
+
     def template(self, node: Node, text: str) -> Template:
         """`text` with its expressions; mistakes, and what can only be another tool's expression, are told at their place."""
         try:
@@ -140,7 +173,7 @@ class Fields:
         except ExpressionError as error:
             from gitml.core.language import foreign_syntax
 
-            guess = foreign_syntax.meant_inside(error.inner) if error.inner else None
+            guess = foreign_syntax.translation_inside(error.inner) if error.inner else None
             known = "params.x, inputs.x, outputs.x, matrix.x or steps.x.outputs.y"
             mend = f"did you mean {guess}?" if guess and guess != f"params.{error.inner}" else known
             self.report(self.expression_place(node, error.number), f"{error} ({mend})" if error.inner else str(error))

@@ -37,13 +37,13 @@ _JOB = re.compile(rf"(?:parent\.)?(?:jobs|steps|needs)\.({_NAME})\.outputs?\.({_
 def expression_at(text: str, index: int, *, quoted: bool = False) -> tuple[str, str] | None:
     """Another tool's expression that begins at `index`: what is written, and what is meant."""
     match = (_SURE if quoted else _BARE).match(text, index)
-    return (match[0], meant(match[0])) if match else None
+    return (match[0], translation(match[0])) if match else None
 
 
 def expression_in(text: str) -> tuple[str, str, int] | None:
     """The first thing in a text that can only be another tool's expression: what is written, what is meant, and where."""
     match = next(expressions_in(text), None)
-    return (match[0], meant(match[0]), match.start()) if match else None
+    return (match[0], translation(match[0]), match.start()) if match else None
 
 
 def expressions_in(text: str) -> Iterator[re.Match[str]]:
@@ -56,16 +56,16 @@ def no_expression(written: str, meant: str) -> str:
     return f"{' '.join(written.split())[:60]} is no expression here: did you mean {meant}?"
 
 
-def meant(written: str) -> str:
+def translation(written: str) -> str:
     """The expression of gitml that another tool's means, as far as it can be guessed."""
     inner = written.strip("${}[]()%@ \t")
     if written.startswith("%(") and inner.endswith(")s"):
         inner = inner[:-2]
-    guess = meant_inside(inner)
+    guess = translation_inside(inner)
     return f"${{{{ {guess or 'params.NAME'} }}}}"
 
 
-def meant_inside(inner: str) -> str | None:
+def translation_inside(inner: str) -> str | None:
     """What could be meant between the braces; None when nothing is near."""
     inner = inner.strip("- \t")
     if parse_ref(inner):

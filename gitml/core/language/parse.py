@@ -7,15 +7,13 @@ import re
 from typing import Any
 
 from gitml.core.config.project import Defaults
-from gitml.core.language import foreign_syntax, matrix
+from gitml.core.language import foreign_syntax
+from gitml.core.language.command import words_of
 from gitml.core.language.diagnostics import SpecError, nearest
 from gitml.core.language.expression import NAME, Ref, Template
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
-from gitml.core.language.parse_command import words_of
-from gitml.core.language.parse_confinement import network_in, sandbox_in
-from gitml.core.language.parse_environment import environment_in
-from gitml.core.language.spec import Pipeline, Place, Port, Step, Use
+from gitml.core.language.spec import Axes, Pipeline, Port, Position, Step, Use, combinations, label_of
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model import paths
@@ -87,9 +85,9 @@ class PipelineReader(Fields):
         if "environment" in top:
             self.environment = self.environment_of(top["environment"][1])
         if "sandbox" in top:
-            self.strict = sandbox_in(self, top["sandbox"][1])
+            self.strict = self.sandbox_of(top["sandbox"][1])
         if "network" in top:
-            self.network = network_in(self, top["network"][1])
+            self.network = self.network_of(top["network"][1])
         if "target" in top:
             self.target = self.target_of(top["target"][1])
         if "env" in top:
@@ -192,9 +190,6 @@ class PipelineReader(Fields):
                 self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
         return template
 
-    def environment_of(self, node: Node) -> str:
-        return environment_in(self, node)
-
     def target_of(self, node: Node) -> str:
         """The name of a target; whether there is one is known where `gitml.yaml` is."""
         text = self.text_of(node, "target") or ""
@@ -233,7 +228,7 @@ class PipelineReader(Fields):
         return tuple(found)
 
     def step(self, name: str, key: Node, node: Node) -> Step:
-        place = Place(key.line, key.column)
+        place = Position(key.line, key.column)
         pairs = self.mapping(node, f"step {name!r}", _STEP_KEYS, "step")
         if not node.is_mapping:
             if node.value is None:
@@ -282,7 +277,7 @@ class PipelineReader(Fields):
             **self.common(pairs),
         )
 
-    def module_step(self, name: str, place: Place, pairs: dict[str, tuple[Node, Node]]) -> Step:
+    def module_step(self, name: str, place: Position, pairs: dict[str, tuple[Node, Node]]) -> Step:
         """A step that uses a module: what the module says can't be said again."""
         for word in _OF_THE_MODULE:
             if word in pairs:
@@ -314,7 +309,7 @@ class PipelineReader(Fields):
 
     def common(self, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
         """What every step can say."""
-        network = network_in(self, pairs["network"][1]) if "network" in pairs else self.network
+        network = self.network_of(pairs["network"][1]) if "network" in pairs else self.network
         gang = (self.how_many(pairs, "nodes"), self.how_many(pairs, "processes"))
         if network == CUT and gang != ALONE:
             key = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
@@ -326,7 +321,7 @@ class PipelineReader(Fields):
             else 0,
             "timeout": self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
             "reuse": self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
-            "strict": sandbox_in(self, pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
+            "strict": self.sandbox_of(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
             "target": self.target_of(pairs["target"][1]) if "target" in pairs else self.target,
             "network": network,
             "gang": gang,
@@ -373,9 +368,9 @@ class PipelineReader(Fields):
         memory = self.bytes(pairs["memory"][1], "memory") if "memory" in pairs else 0
         return Resources(float(cpus or 0), float(gpus or 0), memory or 0, labels, custom)
 
-    def matrix(self, node: Node) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+    def matrix(self, node: Node) -> Axes:
         axes = []
-        combinations = 1
+        count = 1
         for name, (key, value) in self.named(node, "matrix").items():
             values: list[Scalar] = []
             texts: set[str] = set()  # what a command sees, and a label is made of: 1 and "1" are the same
@@ -391,14 +386,14 @@ class PipelineReader(Fields):
                     texts.add(text_of(item.value))
             if value.is_list and not value.value:
                 self.report(key, f"matrix {name!r} has no values")
-            combinations *= max(1, len(values))
+            count *= max(1, len(values))
             axes.append((name, tuple(values)))
-        if combinations > MAX_COMBINATIONS:
-            self.report(node, f"a matrix of {combinations:,} combinations; at most {MAX_COMBINATIONS:,}")
+        if count > MAX_COMBINATIONS:
+            self.report(node, f"a matrix of {count:,} combinations; at most {MAX_COMBINATIONS:,}")
         elif len(axes) > 1:
             labels: set[str] = set()
-            for combination in matrix.combinations(tuple(axes)):
-                label = matrix.label_of(combination)
+            for combination in combinations(tuple(axes)):
+                label = label_of(combination)
                 if label in labels:
                     self.report(node, f"two combinations of the matrix have the label {label!r}")
                     break

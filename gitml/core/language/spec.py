@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from gitml.core.config.project import HOST
 from gitml.core.language.expression import Template
-from gitml.core.language.params import Param
+from gitml.core.language.params import Param, text_of
 from gitml.core.model.action import ALONE, Scalar
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.resources import Resources
+
+Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
+"""The axes of a matrix by name, each with its values."""
 
 
 class Port(NamedTuple):
@@ -22,7 +26,7 @@ class Port(NamedTuple):
     path: Template = ()
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where something stands in its file; both count from 1."""
 
     line: int
@@ -113,7 +117,7 @@ class Step:
     """
 
     name: str
-    place: Place
+    place: Position
     words: tuple[Template, ...]
     shell: str | None = None
     outputs: tuple[Port, ...] = ()
@@ -129,7 +133,7 @@ class Step:
     resources: Resources = field(default_factory=Resources)
     target: str = ""
     gang: tuple[int, int] = ALONE
-    matrix: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+    matrix: Axes = ()
     help: str = ""
     use: Use | None = None
 
@@ -152,3 +156,13 @@ class Pipeline:
     steps: Mapping[str, Step]
     help: str = ""
     experiment: str | None = None
+
+
+def combinations(axes: Axes) -> list[tuple[Scalar, ...]]:
+    """Every choice of one value an axis, the last axis changing fastest; ``[()]`` without axes."""
+    return list(itertools.product(*(values for _, values in axes)))
+
+
+def label_of(values: Sequence[Scalar]) -> str:
+    """The name of a combination within its step: ``svm`` or ``svm,0.1``."""
+    return ",".join(text_of(value) for value in values)

@@ -6,9 +6,8 @@ from typing import Protocol
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
-from gitml.core.language.matrix import combinations, label_of
 from gitml.core.language.params import text_of
-from gitml.core.language.spec import Pipeline, Step
+from gitml.core.language.spec import Pipeline, Step, combinations, label_of
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 

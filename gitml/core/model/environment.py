@@ -23,7 +23,7 @@ class Environment(NamedTuple):
     requirements: bytes | None = None
     packages: tuple[str, ...] = ()
 
-    def told(self) -> Mapping[str, Any]:
+    def described(self) -> Mapping[str, Any]:
         """The description with the packages of a requirements file by name, which count by its digest alone."""
         return {**self.description, "distributions": self.packages} if self.packages else self.description
 

@@ -21,7 +21,7 @@ class LinkError(InputError):
     """A link that leads nowhere that a step could have."""
 
 
-class Place(NamedTuple):
+class ResolvedPath(NamedTuple):
     """What a path names: where it really lies, the entry there (None: nothing), and the links on the way."""
 
     path: str
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     links: Mapping[str, Entry] = {}
 
 
-def find(source: Source, path: str, *, last: bool = True) -> Place:
+def resolve_path(source: Source, path: str, *, last: bool = True) -> ResolvedPath:
     """What `path` names; a link at its end is followed as well when `last`. LinkError for links that lead out or in a circle."""
     links: dict[str, Entry] = {}
     place = path
@@ -39,10 +39,10 @@ def find(source: Source, path: str, *, last: bool = True) -> Place:
         followed = place if entry is not None and entry.is_link and last else None
         link = source.link_above(place) if entry is None else followed
         if link is None:
-            return Place(place, entry, links)
+            return ResolvedPath(place, entry, links)
         at = entry if link == place and entry is not None else source.lookup(link)
         if at is None or not at.is_link:
-            return Place(place, None, links)
+            return ResolvedPath(place, None, links)
         links[link] = at
         hops += 1
         if hops > MOST:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import Digest, digest_of, from_hex, hex_of
 
 HEADER = b"gitml pack 1\n"
@@ -19,13 +19,13 @@ MAX_SIZE = (
 )  # a pack that claims to be larger is refused: one of a million files of a few bytes each, or of their listing
 
 
-def encode_index(items: Sequence[Stored]) -> bytes:
+def encode_index(items: Sequence[StoredObject]) -> bytes:
     """What a pack of these contents begins with."""
     lines = [b"%s %d\n" % (hex_of(item.digest).encode(), item.size) for item in items]
     return b"".join([HEADER, b"%d\n" % len(items), *lines])
 
 
-def decode_index(data: bytes | bytearray) -> tuple[list[Stored], int]:
+def decode_index(data: bytes | bytearray) -> tuple[list[StoredObject], int]:
     """The contents that a pack says it has, and where the first begins; ValueError when `data` does not begin like a pack."""
     lines = list(_lines(data))
     return [item for item, _ in lines], lines[-1][1] if lines else _begin(data)[1]
@@ -63,7 +63,7 @@ def _begin(data: bytes | bytearray) -> tuple[int, int]:
     return int(data[len(HEADER) : end]), end + 1
 
 
-def _lines(data: bytes | bytearray) -> Iterator[tuple[Stored, int]]:
+def _lines(data: bytes | bytearray) -> Iterator[tuple[StoredObject, int]]:
     """(a content that the index names, where what follows begins), without a list of them: there may be a million."""
     count, place = _begin(data)
     for _ in range(count):
@@ -71,12 +71,12 @@ def _lines(data: bytes | bytearray) -> Iterator[tuple[Stored, int]]:
         if stop < 0 or data[place + 64 : place + 65] != b" " or not data[place + 65 : stop].isdigit():
             raise ValueError("a pack whose index is damaged")
         name = from_hex(data[place : place + 64].decode("ascii", "replace"))
-        item = Stored(name, int(data[place + 65 : stop]))
+        item = StoredObject(name, int(data[place + 65 : stop]))
         place = stop + 1
         yield item, place
 
 
-def grouped(items: Sequence[Stored]) -> Iterator[Sequence[Stored]]:
+def grouped(items: Sequence[StoredObject]) -> Iterator[Sequence[StoredObject]]:
     """`items` in order, cut into what becomes a pack each."""
     cuts, size = [0], 0
     for number, item in enumerate(items):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment
@@ -101,7 +101,7 @@ class Download(NamedTuple):
     file: int | None = None
 
 
-class Listed(NamedTuple):
+class RemoteObject(NamedTuple):
     """What a remote store has under a name: a `manifest` of a Tree or an object; when it was written, in seconds since 1970."""
 
     digest: Digest
@@ -133,22 +133,22 @@ class RemoteStore(Protocol):
     def parallel(self) -> int:
         """How many transfers at once serve it best."""
 
-    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these are there in that size; in as few requests as it can."""
 
-    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these an upload has to bring; may ask for the right to do so."""
 
-    def expect(self, wanted: Sequence[Stored]) -> None:
+    def expect(self, wanted: Sequence[StoredObject]) -> None:
         """Says what `get` will be asked for next, for those that answer many such questions in one request."""
 
-    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+    def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes; IntegrityError, and nothing there, when the source is not what `item` says.
 
         What is there already is replaced. `moved` is told of each piece of so many bytes; what it raises ends the upload.
         """
 
-    def get(self, item: Stored, start: int = 0) -> Download:
+    def get(self, item: StoredObject, start: int = 0) -> Download:
         """The object's bytes, from `start` on if it can. IntegrityError when it is not there. Whoever takes them verifies."""
 
     def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
@@ -173,10 +173,10 @@ class RemoteStore(Protocol):
 class SweptRemote(RemoteStore, Protocol):
     """A remote store that can tell what it has and delete it."""
 
-    def listed(self) -> Iterator[Listed]:
+    def listed(self) -> Iterator[RemoteObject]:
         """Everything in it, in no order; what is not gitml's is left out."""
 
-    def delete(self, item: Listed) -> None:
+    def delete(self, item: RemoteObject) -> None:
         """Deletes one; nothing happens when it is not there."""
 
 

@@ -169,7 +169,7 @@ class CodeFinder:
         self.imports: dict[str, list[Import]] = {}
         self.top: Collection[str] | None = None
         self.crossed: dict[str, Entry] = {}  # links on the way to what was found
-        self.places: dict[tuple[str, bool], links.Place] = {}
+        self.places: dict[tuple[str, bool], links.ResolvedPath] = {}
 
     def find(self, step: GraphStep, imports: Imports = NO_IMPORTS) -> tuple[CodeFile, ...]:
         """The code of `step`, in order of path; InputError for a pattern that matches nothing or a link that leads out.
@@ -228,21 +228,21 @@ class CodeFinder:
             if not any(path != tree and path.startswith(tree + "/") for tree in covered)
         )
 
-    def _find(self, path: str, *, last: bool = True) -> links.Place:
+    def _find(self, path: str, *, last: bool = True) -> links.ResolvedPath:
         """What `path` names. The links on the way count as found."""
         place = self.places.get((path, last))
         if place is None:
-            place = self.places[path, last] = links.find(self.source, path, last=last)
+            place = self.places[path, last] = links.resolve_path(self.source, path, last=last)
         if place.entry is not None and place.links:
             self.crossed.update(place.links)
         return place
 
-    def _looked_up(self, path: str, *, last: bool) -> links.Place:
+    def _looked_up(self, path: str, *, last: bool) -> links.ResolvedPath:
         """As `_find`, for what an import may mean: a link that leads out is nothing then."""
         try:
             return self._find(path, last=last)
         except links.LinkError:
-            return links.Place(path, None)
+            return links.ResolvedPath(path, None)
 
     def _add(self, path: str, found: dict[str, Entry]) -> None:
         place = self._find(path)

@@ -15,7 +15,7 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import shortfall
 from gitml.core.model.protocols import ActionCache
 from gitml.core.model.result import ActionResult, OutputRef
-from gitml.core.secrets.seals import told
+from gitml.core.secrets.seals import reuse_note
 
 if TYPE_CHECKING:
     from gitml.core.planner.explain import Change
@@ -24,33 +24,33 @@ REUSE, RUN, UNKNOWN, BLOCKED = "reuse", "run", "unknown", "blocked"
 UNMADE = "?"
 
 
-class Pending(NamedTuple):
+class PendingInput(NamedTuple):
     """An input that is not made yet: output `port` of the step `step`."""
 
     step: str
     port: str
 
 
-class Problem(NamedTuple):
+class PartProblem(NamedTuple):
     """Why a part of the Action can't be computed, and how to mend it."""
 
     message: str
     hint: str | None = None
 
 
-class Unasked(NamedTuple):
+class Unconfirmed(NamedTuple):
     """Why a part of the Action is not known to who only looks, and what finds it out."""
 
     message: str
     hint: str | None = None
 
 
-class Parts(NamedTuple):
+class ActionParts(NamedTuple):
     """The content of a step's Action: each part, or the Problem that keeps it from being known."""
 
-    inputs: Sequence[ActionInput | Pending | Problem]
-    code: tuple[CodeFile, ...] | Problem
-    environment: Digest | Problem | Unasked
+    inputs: Sequence[ActionInput | PendingInput | PartProblem]
+    code: tuple[CodeFile, ...] | PartProblem
+    environment: Digest | PartProblem | Unconfirmed
     described: Mapping[
         str, Mapping[str, Any]
     ] = {}  # what environment and module are, to tell how they differ from others
@@ -104,7 +104,7 @@ class Plan(NamedTuple):
 
 def decide(
     step: GraphStep,
-    parts: Parts,
+    parts: ActionParts,
     cached: ActionCache,
     available: Callable[[OutputRef], bool],
     pipeline: str,
@@ -121,12 +121,12 @@ def decide(
     With `foresee` the reason of a step that waits also tells what has changed in it already: for people, as it takes a while.
     """
     for part in (*parts.inputs, parts.code, parts.environment):
-        if isinstance(part, Problem):
+        if isinstance(part, PartProblem):
             return Decision(BLOCKED, part.message, hint=part.hint)
     must = forced(step, policy)
-    if isinstance(parts.environment, Unasked):
+    if isinstance(parts.environment, Unconfirmed):
         return Decision(UNKNOWN, parts.environment.message, hint=parts.environment.hint, unasked=True)
-    pending = [part for part in parts.inputs if isinstance(part, Pending)]
+    pending = [part for part in parts.inputs if isinstance(part, PendingInput)]
     if pending:
         if must:
             return Decision(RUN, must)
@@ -141,7 +141,7 @@ def decide(
     if must:
         return Decision(RUN, must, action, key)
     result = cached.result(key)
-    only_here = f"; {told(name for name, _ in step.secrets)}" if step.secrets else ""
+    only_here = f"; {reuse_note(name for name, _ in step.secrets)}" if step.secrets else ""
     if result is None:
         why = _why(action, key, parts.described, cached, pipeline, step.name)
         return Decision(RUN, why + only_here, action, key)
@@ -189,10 +189,10 @@ def needed_by(steps: Mapping[str, GraphStep], decisions: Mapping[str, Decision],
     return found
 
 
-def action_of(step: GraphStep, parts: Parts) -> Action:
+def action_of(step: GraphStep, parts: ActionParts) -> Action:
     """The Action of a step whose parts are all known."""
-    assert not isinstance(parts.code, Problem)
-    assert not isinstance(parts.environment, (Problem, Unasked))
+    assert not isinstance(parts.code, PartProblem)
+    assert not isinstance(parts.environment, (PartProblem, Unconfirmed))
     return Action(
         argv=step.argv,
         shell=step.shell,
@@ -208,10 +208,10 @@ def action_of(step: GraphStep, parts: Parts) -> Action:
     )
 
 
-def open_action(step: GraphStep, parts: Parts) -> Action:
+def open_action(step: GraphStep, parts: ActionParts) -> Action:
     """The Action of a step, with `UNMADE` for the content of inputs that are not made yet."""
     inputs = [
-        ActionInput(binding.name, binding.mount, UNMADE, UNMADE) if isinstance(part, Pending) else part
+        ActionInput(binding.name, binding.mount, UNMADE, UNMADE) if isinstance(part, PendingInput) else part
         for binding, part in zip(step.inputs, parts.inputs, strict=True)
     ]
     return action_of(step, parts._replace(inputs=inputs))
@@ -287,9 +287,9 @@ def _changed(
             return "not tried again" + since
     descriptions = dict(described)
     if nearest.environment not in descriptions:
-        told = description_or_none(cached.environment(nearest.environment))
-        if told is not None:
-            descriptions[nearest.environment] = told
+        description = description_or_none(cached.environment(nearest.environment))
+        if description is not None:
+            descriptions[nearest.environment] = description
     module = nearest.module
     if module is not None and module not in descriptions and (called := cached.module(module)) is not None:
         descriptions[module] = called

@@ -26,8 +26,8 @@ def seal(salt: bytes, name: str, value: str) -> str:
     """The seal of the value of the parameter `name`."""
     import hmac  # with OpenSSL, which few pipelines need
 
-    told = f"{name}\0{value}".encode("utf-8", "surrogateescape")
-    return _SEALED + hmac.new(salt, told, "sha256").hexdigest()
+    reuse_note = f"{name}\0{value}".encode("utf-8", "surrogateescape")
+    return _SEALED + hmac.new(salt, reuse_note, "sha256").hexdigest()
 
 
 def not_given(name: str) -> str:
@@ -54,7 +54,7 @@ def seals_shown(text: str) -> str:
     return _pattern().sub(lambda match: f"(secret, {match[1][:8]})" if match[1] else "(secret, not given)", text)
 
 
-def told(names: Iterable[str]) -> str:
+def reuse_note(names: Iterable[str]) -> str:
     """What the use of secret parameters means for the reuse of a result; empty when there are none."""
     listed = list(dict.fromkeys(names))
     if not listed:

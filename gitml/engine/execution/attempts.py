@@ -291,7 +291,7 @@ class Attempts:
             guarantees=guarantees(strict=step.strict, network=step.network) if outcome == "executed" else {},
         )
         environment = self.environments[decision.action.environment]
-        self.ws.index.put_environment(environment.digest, encode_description(environment.told()))
+        self.ws.index.put_environment(environment.digest, encode_description(environment.described()))
         if outcome == "failed" or record.partial():
             self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":

@@ -14,7 +14,7 @@ from gitml.core.config.places import place_of_target
 from gitml.core.config.project import LOCAL, Config, Target
 from gitml.core.model.environment import FORMAT, Environment, environment_of
 from gitml.core.model.resources import Resources
-from gitml.core.planner.plan import Problem
+from gitml.core.planner.plan import PartProblem
 from gitml.errors import InputError, RemoteError, TrustError
 from gitml.execute.environments.environments import UnaskedError
 from gitml.workspace import Workspace
@@ -127,14 +127,14 @@ class Clusters:
         self._asked.clear()
         return changed
 
-    def obstacle(self, target: Target, wish: Wish, *, remembered: bool) -> Problem | None:
+    def obstacle(self, target: Target, wish: Wish, *, remembered: bool) -> PartProblem | None:
         """What keeps a wish from being fulfilled, without asking the cluster; if `remembered`, as it said last."""
         try:
             self._refuse_unstarted(target, wish)
         except InputError as error:
-            return Problem(f"{error.message} ({error.where})", error.hint)
+            return PartProblem(f"{error.message} ({error.where})", error.hint)
         said = self.ws.index.fact(LACK, self._wish_id(target, wish)) if remembered and self.cluster is None else None
-        return Problem(*said) if said else None
+        return PartProblem(*said) if said else None
 
     @contextmanager
     def _noted(self, target: Target, wish: Wish) -> Iterator[None]:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from gitml.cluster.connect.machines import Machine
-from gitml.core.config.project import LOCAL, Config, Target, said_of
+from gitml.core.config.project import LOCAL, Config, Target, machine_resources
 from gitml.core.model.resources import Resources
 from gitml.engine.execution.clusters import connect_to
 from gitml.errors import GitmlError
@@ -39,7 +39,7 @@ def look_at_targets(ws: Workspace, config: Config, names: Sequence[str] = ()) ->
         if target is None:
             yield TargetState(name, machines=(_this_machine(ws, config.capacity),))
         elif target.ray == LOCAL:
-            yield TargetState(name, machines=(_this_machine(ws, partial(said_of, target.has)),))
+            yield TargetState(name, machines=(_this_machine(ws, partial(machine_resources, target.has)),))
         else:
             yield _look(target, ws)
 

@@ -11,12 +11,12 @@ from gitml.core.config.project import HOST, Target
 from gitml.core.model.action import ActionInput, CodeFile
 from gitml.core.model.environment import Environment
 from gitml.core.model.graph import Binding, GraphStep
-from gitml.core.model.links import LinkError, find
+from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.code import CodeFinder, Imports, imports_from
-from gitml.core.planner.plan import Parts, Pending, Problem, Unasked
+from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unconfirmed
 from gitml.engine.execution.clusters import Clusters
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.targets import target_name
@@ -43,14 +43,14 @@ class PartsFinder:
         self.on = on
         self.config = loaded.config
         self.modules = {module["content"]: module for module in loaded.modules.values()}
-        self.environments: dict[Any, Environment | Problem | Unasked] = {}
-        self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | Problem] = {}
+        self.environments: dict[Any, Environment | PartProblem | Unconfirmed] = {}
+        self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | PartProblem] = {}
         self.by_digest: dict[str, Environment] = {}
-        self.imports: dict[str, Imports | Problem] = {}
+        self.imports: dict[str, Imports | PartProblem] = {}
 
-    def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> Parts:
+    def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> ActionParts:
         """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
-        inputs: list[ActionInput | Pending | Problem] = []
+        inputs: list[ActionInput | PendingInput | PartProblem] = []
         for binding in step.inputs:
             if binding.path is not None:
                 inputs.append(self._from_commit(binding, binding.path))
@@ -59,27 +59,27 @@ class PartsFinder:
             result = results.get(binding.step)
             output = result.output(binding.port) if result else None
             if output is None:
-                inputs.append(Pending(binding.step, binding.port))
+                inputs.append(PendingInput(binding.step, binding.port))
             else:
                 kind = "directory" if output.is_tree else "executable" if output.executable else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         environment = self.environment(step)
         code = self._with_links(step, self._code(step, environment))
-        if isinstance(environment, (Problem, Unasked)):
-            return Parts(inputs, code, environment)
-        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.told()}
+        if isinstance(environment, (PartProblem, Unconfirmed)):
+            return ActionParts(inputs, code, environment)
+        described: dict[str, Mapping[str, Any]] = {environment.digest: environment.described()}
         if step.module is not None:
             content = f"git:{step.module}"
             if content in self.modules:
                 described[content] = self.modules[content]
-        return Parts(inputs, code, environment.digest, described)
+        return ActionParts(inputs, code, environment.digest, described)
 
-    def obstacle(self, step: GraphStep) -> Problem | None:
+    def obstacle(self, step: GraphStep) -> PartProblem | None:
         """What would keep a step, all of whose parts are known, from starting on this machine."""
         environment = self.environment(step)
-        if isinstance(environment, Unasked):
+        if isinstance(environment, Unconfirmed):
             return None
-        if isinstance(environment, Problem):
+        if isinstance(environment, PartProblem):
             return environment
         return self.obstacles.of(step, environment, self._files(step.module))
 
@@ -93,7 +93,7 @@ class PartsFinder:
     def _files(self, module: str | None) -> Source:
         return self.source if module is None else TreeSource(self.ws.objects, module)
 
-    def environment(self, step: GraphStep) -> Environment | Problem | Unasked:
+    def environment(self, step: GraphStep) -> Environment | PartProblem | Unconfirmed:
         """The Environment a step's programs come from.
 
         A program that a file of the repository names by a whole path is neither read nor started before its steps may run.
@@ -103,13 +103,13 @@ class PartsFinder:
         if not _is_among(self._files(step.module), program):
             programs = (program,)
         target = self.config.target(target_name(step, self.on))
-        wish = step.resources if target is None else target.wanted(step.resources)
+        wish = step.resources if target is None else target.request(step.resources)
         # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
         path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
         question = (step.module, step.environment, programs, path)
         known = (question, target and (target.name, repr(wish)))
         if known not in self.environments:
-            answer: Environment | Problem | Unasked
+            answer: Environment | PartProblem | Unconfirmed
             try:
                 if program.startswith("/") and not self.ws.consent.may_run():  # a cluster may well be this machine
                     raise UnaskedError(
@@ -118,9 +118,9 @@ class PartsFinder:
                     )
                 answer = self._told(lambda: self._find_environment(*question, target, wish))
             except UnaskedError as error:
-                answer = Unasked(error.message, error.hint)
+                answer = Unconfirmed(error.message, error.hint)
             self.environments[known] = answer
-            if not isinstance(answer, (Problem, Unasked)):
+            if not isinstance(answer, (PartProblem, Unconfirmed)):
                 self.by_digest[answer.digest] = answer
         return self.environments[known]
 
@@ -145,24 +145,28 @@ class PartsFinder:
             return self.clusters.environment(target, wish, name, text, programs)
         return self.ws.environments.locked(name, text, programs)
 
-    def _code(self, step: GraphStep, environment: Environment | Problem | Unasked) -> tuple[CodeFile, ...] | Problem:
-        repository = None if isinstance(environment, (Problem, Unasked)) else environment.description.get("repository")
+    def _code(
+        self, step: GraphStep, environment: Environment | PartProblem | Unconfirmed
+    ) -> tuple[CodeFile, ...] | PartProblem:
+        repository = (
+            None if isinstance(environment, (PartProblem, Unconfirmed)) else environment.description.get("repository")
+        )
         if repository is None or step.module is not None:
             return self._told(lambda: self.code.find(step))
         imports = self._imports_of(repository)
-        if isinstance(imports, Problem):
+        if isinstance(imports, PartProblem):
             return imports
         from gitml.execute.environments.import_redirect import isolated
 
         start = isolated(step.argv if step.shell is None else step.argv[0])
         if start is not None:
-            return Problem(
+            return PartProblem(
                 f"`{start}` would import this repository's code from the work tree, where it is installed from",
                 f"leave {start.rpartition(' ')[2]} out, or install the project without -e",
             )
         return self._told(lambda: self.code.find(step, imports))
 
-    def _imports_of(self, repository: Mapping[str, Any]) -> Imports | Problem:
+    def _imports_of(self, repository: Mapping[str, Any]) -> Imports | PartProblem:
         """What an environment imports from the repository; a Problem for what no commit can hold."""
         key = repr(repository)
         if key not in self.imports:
@@ -175,7 +179,7 @@ class PartsFinder:
                 and self.source.ignored(path)
             ]
             self.imports[key] = (
-                Problem(
+                PartProblem(
                     f"a package is installed editable from {ignored[0]}, which Git ignores: no commit holds its code",
                     "install it without -e, or mend .gitignore",
                 )
@@ -184,25 +188,27 @@ class PartsFinder:
             )
         return self.imports[key]
 
-    def _from_commit(self, binding: Binding, path: str) -> ActionInput | Problem:
+    def _from_commit(self, binding: Binding, path: str) -> ActionInput | PartProblem:
         known = self.paths.get(path)
         if known is None:
             known = self.paths[path] = self._told(lambda: self._content_at(path))
-        if isinstance(known, Problem):
+        if isinstance(known, PartProblem):
             return known
         kind, content, mount, _ = known
         if binding.kind and binding.kind != kind:
-            return Problem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
+            return PartProblem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
         return ActionInput(binding.name, mount if binding.mount == path else binding.mount, kind, content)
 
-    def _with_links(self, step: GraphStep, code: tuple[CodeFile, ...] | Problem) -> tuple[CodeFile, ...] | Problem:
+    def _with_links(
+        self, step: GraphStep, code: tuple[CodeFile, ...] | PartProblem
+    ) -> tuple[CodeFile, ...] | PartProblem:
         """The code of a step, and the links to folders through which its inputs are named."""
         crossed: dict[str, CodeFile] = {}
         for binding in step.inputs:
             known = self.paths.get(binding.path or "")
-            if known is not None and not isinstance(known, Problem) and binding.mount == binding.path:
+            if known is not None and not isinstance(known, PartProblem) and binding.mount == binding.path:
                 crossed.update({link.path: link for link in known[3]})
-        if isinstance(code, Problem) or not crossed:
+        if isinstance(code, PartProblem) or not crossed:
             return code
         for file in code:
             crossed = {path: link for path, link in crossed.items() if not f"{path}/".startswith(f"{file.path}/")}
@@ -210,7 +216,7 @@ class PartsFinder:
 
     def _content_at(self, path: str) -> tuple[str, str, str, tuple[CodeFile, ...]]:
         entry = self._followed(path)
-        above = find(self.source, path, last=False)
+        above = resolve_path(self.source, path, last=False)
         links = tuple(CodeFile(link, at.mode, at.oid) for link, at in above.links.items())
         if entry.is_tree:
             from gitml.git.objects.tree_checks import inspect_tree
@@ -233,7 +239,7 @@ class PartsFinder:
     def _followed(self, path: str) -> Entry:
         """The file or directory at `path`, links within the tree followed."""
         try:
-            place = find(self.source, path)
+            place = resolve_path(self.source, path)
         except LinkError as error:
             raise InputError(f"input {path!r}: {error.message}", where=error.where, hint=error.hint) from error
         if place.entry is None:
@@ -252,14 +258,14 @@ class PartsFinder:
             return restore
         return "commit it, or mend the path"
 
-    def _told(self, find: Callable[[], T]) -> T | Problem:
+    def _told(self, resolve_path: Callable[[], T]) -> T | PartProblem:
         try:
-            return find()
+            return resolve_path()
         except UnaskedError:
             raise
         except InputError as error:
             where = f" ({error.where})" if error.where else ""
-            return Problem(error.message + where, error.hint)
+            return PartProblem(error.message + where, error.hint)
 
 
 def _is_among(files: Source, program: str) -> bool:

@@ -13,15 +13,15 @@ from gitml.core.config.project import Config
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.params import Param, bind_params
 from gitml.core.model.action import Scalar
-from gitml.core.model.graph import Graph
-from gitml.core.model.graph_codec import (
+from gitml.core.model.graph import (
     FORMAT,
-    Head,
+    Graph,
+    PipelineHeader,
     graph_as_json,
     graph_from_json,
-    head_as_json,
-    head_from_json,
-    head_of,
+    header_as_json,
+    header_from_json,
+    header_of,
 )
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.records.record import Run
@@ -69,7 +69,7 @@ class Loaded(NamedTuple):
     """
 
     graph: Graph
-    head: Head
+    head: PipelineHeader
     config: Config
     source: CommitSource | WorkTree
     modules: Mapping[str, Mapping[str, str]] = {}
@@ -166,19 +166,19 @@ def _memo(entry: Entry, path: str, config: Config) -> str:
 
 def _head(
     ws: Workspace, source: Source, entry: Entry, path: str, config: Config, memo: str
-) -> tuple[Head, Pipeline | None]:
+) -> tuple[PipelineHeader, Pipeline | None]:
     """The Head of a pipeline file, and the Pipeline where the file had to be read for it."""
     kind = f"pipeline-{FORMAT}"
     kept = ws.index.fact(kind, memo)
     if kept is not None:
-        return head_from_json(kept), None
+        return header_from_json(kept), None
     parsed = _parse(source, entry, path, config)
-    head = head_of(parsed)
-    ws.index.remember(kind, memo, head_as_json(head))
+    head = header_of(parsed)
+    ws.index.remember(kind, memo, header_as_json(head))
     return head, parsed
 
 
-def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> Head:
+def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> PipelineHeader:
     """What the pipeline file at `path` declares; SpecError with every mistake in it."""
     return _head(ws, source, entry, path, config, _memo(entry, path, config))[0]
 
@@ -187,7 +187,7 @@ class Offer(NamedTuple):
     """A pipeline that can be run. `problem` says why its file can't be read, and then its head has only the name."""
 
     name: str
-    head: Head
+    head: PipelineHeader
     default: bool
     problem: str | None = None
 
@@ -207,7 +207,7 @@ def offers(ws: Workspace, rev: str | None) -> list[Offer]:
             head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
             found.append(Offer(name, head, default))
         except InputError as error:
-            found.append(Offer(name, Head(name, "", {}), default, error.message))
+            found.append(Offer(name, PipelineHeader(name, "", {}), default, error.message))
     return found
 
 
@@ -238,7 +238,7 @@ def load_run(ws: Workspace, run: Run, asking: Asking = NOBODY) -> Loaded:
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
     params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, asking)}
     graph = graph_of(ws, parsed, params, contents)
-    return Loaded(graph, Head(graph.pipeline, "", {}), config, source, run.modules, project=project)
+    return Loaded(graph, PipelineHeader(graph.pipeline, "", {}), config, source, run.modules, project=project)
 
 
 def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:

@@ -21,9 +21,9 @@ from gitml.core.planner.plan import (
     RUN,
     UNKNOWN,
     Decision,
+    PartProblem,
     Plan,
     Policy,
-    Problem,
     decide,
     forced,
     lacking_guarantee,
@@ -118,7 +118,7 @@ class Planner:
         reason = f"same as in run {result.run[:8]} if a remote store has {names}, else runs: `gitml run -n` asks"
         return decision._replace(kind=UNKNOWN, reason=reason, result=result, unasked=True)
 
-    def _obstacle(self, step: GraphStep, *, foresee: bool) -> Problem | None:
+    def _obstacle(self, step: GraphStep, *, foresee: bool) -> PartProblem | None:
         """What is sure to keep a step from running where it is to; of a cluster a run asks again what a plan remembers."""
         if step.secrets:
             from gitml.engine.planning.secret_values import problem_with_step
@@ -129,14 +129,14 @@ class Planner:
         target = self.config.target(self.target(step))
         if target is not None:
             if step.gang[0] > 1 and step.network != FULL:
-                return Problem(
+                return PartProblem(
                     f"its nodes are on several machines, which network: {step.network} keeps apart",
                     "say network: full, or run it on this machine",
                 )
             return self.clusters.obstacle(target, (self.asked(step), step.gang[0]), remembered=foresee)
         missing = self.asked(step).missing_from(self.capacity)
         if missing:
-            return Problem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
+            return PartProblem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
         return self.finder.obstacle(step)
 
     def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
@@ -154,7 +154,7 @@ class Planner:
         On this machine a gang asks for all its nodes at once.
         """
         target = self.config.target(self.target(step))
-        return step.resources.times(step.gang[0]) if target is None else target.wanted(step.resources)
+        return step.resources.times(step.gang[0]) if target is None else target.request(step.resources)
 
     def look_again(self) -> None:
         """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""

@@ -16,7 +16,7 @@ from gitml.core.model.environment import Environment
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.protocols import Source
-from gitml.core.planner.plan import Problem
+from gitml.core.planner.plan import PartProblem
 from gitml.execute.environments.environments import how_to_find
 from gitml.execute.environments.variables import find_program, how_to_set
 from gitml.workspace import Workspace
@@ -37,7 +37,7 @@ class Obstacles:
         self.why_missing = why_missing
         self._confines: str | None = None  # why this machine can't confine a step, "" when it can
 
-    def of(self, step: GraphStep, environment: Environment, files: Source) -> Problem | None:
+    def of(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
         """The first that there is for a step whose code comes from `files`."""
         return (
             self._variables(step)
@@ -47,14 +47,14 @@ class Obstacles:
             or (_network(step.network) if step.network != FULL else None)
         )
 
-    def _variables(self, step: GraphStep) -> Problem | None:
+    def _variables(self, step: GraphStep) -> PartProblem | None:
         unset = [name for name, value in step.env if value is None and name not in self.ws.environ]
         if not unset:
             return None
         what = f"variable {unset[0]}, which is" if len(unset) == 1 else f"variables {', '.join(unset)}, which are"
-        return Problem(f"the step needs the environment {what} not set here", how_to_set(unset))
+        return PartProblem(f"the step needs the environment {what} not set here", how_to_set(unset))
 
-    def _program(self, step: GraphStep, environment: Environment, files: Source) -> Problem | None:
+    def _program(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
         program = step.shell or step.argv[0]
         if "/" in program and not program.startswith("/"):
             return self._program_of_commit(step, environment, files, program)
@@ -67,7 +67,7 @@ class Obstacles:
 
     def _program_of_commit(
         self, step: GraphStep, environment: Environment, files: Source, program: str
-    ) -> Problem | None:
+    ) -> PartProblem | None:
         path = posixpath.normpath(program)
         if _is_given(step, path):
             return None
@@ -75,35 +75,37 @@ class Obstacles:
         if entry is None:
             if _leads_through_link(files, path):
                 return None
-            return Problem(f"command not found: {program} is not in the commit", self._mend(step, path))
+            return PartProblem(f"command not found: {program} is not in the commit", self._mend(step, path))
         if entry.is_tree or entry.is_submodule:
-            return Problem(f"can't run {program}: it is a directory", "name a file in it")
+            return PartProblem(f"can't run {program}: it is a directory", "name a file in it")
         if entry.mode not in _RUNNABLE:
-            return Problem(f"not executable: {program}", f"git update-index --chmod=+x {path}")
+            return PartProblem(f"not executable: {program}", f"git update-index --chmod=+x {path}")
         return None if entry.is_link else self._first_line(step, environment, program, files.read(entry.oid))
 
-    def _first_line(self, step: GraphStep, environment: Environment, program: str, content: bytes) -> Problem | None:
+    def _first_line(
+        self, step: GraphStep, environment: Environment, program: str, content: bytes
+    ) -> PartProblem | None:
         """A script that names on its first line what is not there."""
         if not content.startswith(b"#!"):
             return None
         line = content[2:_FIRST_LINE].partition(b"\n")[0]
         if line.endswith(b"\r"):
             hint = "its lines must end as on Unix: *.sh text eol=lf in .gitattributes, git add --renormalize, commit"
-            return Problem(f"the first line of {program} ends in a carriage return, so no program runs it", hint)
+            return PartProblem(f"the first line of {program} ends in a carriage return, so no program runs it", hint)
         words = os.fsdecode(line).split()
         if not words or not words[0].startswith("/"):
             return None
         if not os.path.exists(words[0]):
-            return Problem(f"command not found: {words[0]}, which the first line of {program} names", "install it")
+            return PartProblem(f"command not found: {words[0]}, which the first line of {program} names", "install it")
         if posixpath.basename(words[0]) != "env" or len(words) != 2 or "=" in words[1] or words[1].startswith("-"):
             return None
         path = self._path(step, environment)
         if path is None or find_program(words[1], path) is not None:
             return None
         wanted = f"command not found: {words[1]}, which the first line of {program} names"
-        return Problem(wanted, how_to_find(words[1], path))
+        return PartProblem(wanted, how_to_find(words[1], path))
 
-    def _script(self, step: GraphStep, files: Source) -> Problem | None:
+    def _script(self, step: GraphStep, files: Source) -> PartProblem | None:
         if step.shell or len(step.argv) < 2:
             return None
         program = posixpath.basename(step.argv[0])
@@ -116,15 +118,15 @@ class Obstacles:
         if script.startswith("/"):
             if os.path.exists(script):
                 return None
-            return Problem(f"no such file on this machine: {script}", "name a file of the repository")
+            return PartProblem(f"no such file on this machine: {script}", "name a file of the repository")
         path = paths.clean(script)
         if paths.problem_with(script) is not None or _is_given(step, path):
             return None
         if files.lookup(path) is not None or _leads_through_link(files, path):
             return None
-        return Problem(f"{script} is not in the commit", self._mend(step, path))
+        return PartProblem(f"{script} is not in the commit", self._mend(step, path))
 
-    def _sandbox(self) -> Problem | None:
+    def _sandbox(self) -> PartProblem | None:
         if self._confines is None:
             from gitml.execute.sandbox.landlock import available  # with ctypes: only what is strict needs it
 
@@ -132,7 +134,7 @@ class Obstacles:
             self._confines = "" if can else why
         if not self._confines:
             return None
-        return Problem(
+        return PartProblem(
             f"sandbox: strict can't be kept here: {self._confines}", "run it elsewhere, or with sandbox: normal"
         )
 
@@ -147,18 +149,18 @@ class Obstacles:
         return self.why_missing(path)
 
 
-def _network(network: Network) -> Problem | None:
+def _network(network: Network) -> PartProblem | None:
     from gitml.execute.sandbox.isolation import refusal  # only who asks for it waits for it to be tried
 
     why = refusal(network)
     if not why:
         return None
-    return Problem(f"network: {network} can't be kept here: {why}", "run it elsewhere, or with network: full")
+    return PartProblem(f"network: {network} can't be kept here: {why}", "run it elsewhere, or with network: full")
 
 
-def _not_found(program: str, path: str | None) -> Problem:
+def _not_found(program: str, path: str | None) -> PartProblem:
     hint = how_to_find(program, path or "") if not program.startswith("/") else "install it, or mend the path"
-    return Problem(f"command not found: {program}", hint)
+    return PartProblem(f"command not found: {program}", hint)
 
 
 def _is_given(step: GraphStep, path: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.params import Param, ParamError
 from gitml.core.model.graph import Graph, GraphStep
-from gitml.core.planner.plan import Problem
+from gitml.core.planner.plan import PartProblem
 from gitml.core.secrets.seals import is_seal, problem_with_secret, seal
 from gitml.errors import InputError
 from gitml.execute.environments.variables import variables_for
@@ -64,14 +64,14 @@ def ask_for(ws: Workspace, params: Mapping[str, Param], wanted: Sequence[str], a
         ws.environ[variables[name]] = value
 
 
-def problem_with_step(ws: Workspace, graph: Graph, step: GraphStep) -> Problem | None:
+def problem_with_step(ws: Workspace, graph: Graph, step: GraphStep) -> PartProblem | None:
     """What keeps a step from running whose secret parameters are not all given here."""
     for name, sealed in step.secrets:
         if sealed not in ws.secrets:
             outer = next((param for param, value in graph.params.items() if value == sealed), name)
             variable = variables_of([param for param, value in graph.params.items() if is_seal(value)]).get(outer, "")
             hint = f"export {variable} before gitml is called, or --secret {outer} to be asked"
-            return Problem(f"secret parameter {outer!r} is not given", hint)
+            return PartProblem(f"secret parameter {outer!r} is not given", hint)
     return None
 
 

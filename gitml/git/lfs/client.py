@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.protocols import Download
 from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, TrustError, machine_error
@@ -54,26 +54,26 @@ class LfsServer:
         self._actions: dict[tuple[str, Digest], _Actions] = {}
         self._lock = threading.Lock()
 
-    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these are there in that size."""
         self._ask("download", wanted)
         with self._lock:
             return {item.digest for item in wanted if ("download", item.digest) in self._actions}
 
-    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these an upload has to bring."""
         self._ask("upload", wanted)
         with self._lock:
             return {item.digest for item in wanted if ("upload", item.digest) in self._actions}
 
-    def expect(self, wanted: Sequence[Stored]) -> None:
+    def expect(self, wanted: Sequence[StoredObject]) -> None:
         """Asks for the addresses of what will be got, a hundred at once."""
         now = time.time()
         with self._lock:
             asked = [item for item in wanted if not self._is_fresh(self._actions.get(("download", item.digest)), now)]
         self._ask("download", asked)
 
-    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+    def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes, hashed before a byte of it is sent."""
         before = _checked(item, source)
         actions = self._action("upload", item)
@@ -117,7 +117,7 @@ class LfsServer:
         with self._lock:
             self._actions.pop(("upload", item.digest), None)
 
-    def get(self, item: Stored, start: int = 0) -> Download:
+    def get(self, item: StoredObject, start: int = 0) -> Download:
         """The object's bytes, from `start` on where the server can."""
         for renew in (False, True):
             actions = self._action("download", item, renew=renew)
@@ -149,7 +149,7 @@ class LfsServer:
 
     # The batch API
 
-    def _action(self, operation: str, item: Stored, *, renew: bool = False) -> _Actions | None:
+    def _action(self, operation: str, item: StoredObject, *, renew: bool = False) -> _Actions | None:
         """What may be done with one object, asked for unless it is known and lasts; None: nothing needs, or can, be done."""
         with self._lock:
             known = None if renew else self._actions.get((operation, item.digest))
@@ -162,7 +162,7 @@ class LfsServer:
     def _is_fresh(self, actions: _Actions | None, now: float) -> bool:
         return actions is not None and actions.main.until - _EARLY > now
 
-    def _ask(self, operation: str, items: Sequence[Stored]) -> None:
+    def _ask(self, operation: str, items: Sequence[StoredObject]) -> None:
         size = _BATCH
         begin = 0
         while begin < len(items):
@@ -174,7 +174,7 @@ class LfsServer:
             self._take(operation, part, status, answer)
             begin += len(part)
 
-    def _post(self, operation: str, items: Sequence[Stored]) -> tuple[int, Any]:
+    def _post(self, operation: str, items: Sequence[StoredObject]) -> tuple[int, Any]:
         base, headers = self._address(operation)
         body = {
             "operation": operation,
@@ -184,7 +184,7 @@ class LfsServer:
         }
         return self._open(base).json(f"{base}/objects/batch", headers, body)
 
-    def _take(self, operation: str, items: Sequence[Stored], status: int, answer: Any) -> None:
+    def _take(self, operation: str, items: Sequence[StoredObject], status: int, answer: Any) -> None:
         with self._lock:
             for item in items:
                 self._actions.pop((operation, item.digest), None)
@@ -274,7 +274,7 @@ class LfsServer:
         return RemoteError(f"the LFS server answers {status}{words}", where=self.place, hint="try again later")
 
 
-def _checked(item: Stored, source: str | bytes) -> tuple[int, ...]:
+def _checked(item: StoredObject, source: str | bytes) -> tuple[int, ...]:
     """Hashes what is to be sent; IntegrityError when it is not what its name says. Gives what tells a change later."""
     before = _moment(source)
     if isinstance(source, bytes):

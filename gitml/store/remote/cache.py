@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.pack import decode_index
 from gitml.core.model.protocols import Facts, RemoteStore
@@ -126,7 +126,7 @@ class PackIndexes:
             self._sharing.open_up(fresh)
             os.rename(fresh, path)
 
-    def items(self, pack: Digest) -> list[Stored] | None:
+    def items(self, pack: Digest) -> list[StoredObject] | None:
         """What a pack holds, None when that is not known here."""
         try:
             with open(self._path(pack), "rb") as file:

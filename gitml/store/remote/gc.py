@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gitml.core.config.remotes import decode_manifest
 from gitml.core.model.digest import Digest
-from gitml.core.model.protocols import Listed, SweptRemote
+from gitml.core.model.protocols import RemoteObject, SweptRemote
 from gitml.errors import IntegrityError
 from gitml.store.remote.cache import GcNote, Known, encode_note, gc_note
 
@@ -43,9 +43,9 @@ def sweep_remote(
     listed = list(remote.listed())
     needed = _needed(remote, keep, {item.digest for item in listed if item.manifest})
     before = gc_note(remote, known)
-    due: list[Listed] = []
-    waiting: list[Listed] = []
-    kept: list[Listed] = []
+    due: list[RemoteObject] = []
+    waiting: list[RemoteObject] = []
+    kept: list[RemoteObject] = []
     for item in listed:
         if item.digest in (keep if item.manifest else needed) or item.written > now - grace:
             kept.append(item)
@@ -87,5 +87,5 @@ def _needed(remote: SweptRemote, keep: Set[Digest], trees: Set[Digest]) -> set[D
     return needed
 
 
-def _bytes(items: list[Listed]) -> int:
+def _bytes(items: list[RemoteObject]) -> int:
     return sum(item.size for item in items)

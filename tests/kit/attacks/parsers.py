@@ -17,7 +17,7 @@ from gitml.cluster.connect.head_client import grows_the_old_way, versions_in
 from gitml.cluster.content.messages import decode_order, decode_report
 from gitml.cluster.environment_probe import description_in, refusal_in
 from gitml.core.config.parse import parse_config
-from gitml.core.config.remotes import RemoteSpec, Stored, decode_manifest
+from gitml.core.config.remotes import RemoteSpec, StoredObject, decode_manifest
 from gitml.core.language.command import foreign_in, read_command
 from gitml.core.language.expand import build_graph
 from gitml.core.language.expression import parse_template
@@ -26,8 +26,7 @@ from gitml.core.language.parse import parse_pipeline
 from gitml.core.model.action import Action, decode_action
 from gitml.core.model.digest import digest_of, from_hex
 from gitml.core.model.environment import decode_description, encode_description
-from gitml.core.model.graph import Graph, GraphStep
-from gitml.core.model.graph_codec import graph_as_json, graph_from_json
+from gitml.core.model.graph import Graph, GraphStep, graph_as_json, graph_from_json
 from gitml.core.model.pack import contents_of, decode_index, encode_index
 from gitml.core.model.result import decode_result
 from gitml.core.model.tree import decode_tree, encode_tree
@@ -76,7 +75,7 @@ from tests.kit.attacks.mutators import Mutator
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/compat/golden"
 HEX, OID = "ab" * 32, "ab" * 20
-STORED = Stored(from_hex(HEX), 5)
+STORED = StoredObject(from_hex(HEX), 5)
 
 
 def canonical(value: Any) -> bytes:
@@ -387,7 +386,7 @@ def pack(data: bytes) -> None:
 
 def good_pack() -> bytes:
     contents = [b"one", b"two" * 100, b""]
-    return encode_index([Stored(digest_of(content), len(content)) for content in contents]) + b"".join(contents)
+    return encode_index([StoredObject(digest_of(content), len(content)) for content in contents]) + b"".join(contents)
 
 
 # -- what servers and clusters say

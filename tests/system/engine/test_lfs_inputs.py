@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config.remotes import RemoteSpec, Stored
+from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import digest_of
 from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
@@ -80,7 +80,7 @@ def test_it_is_fetched_from_a_server_without_a_word_in_gitml_yaml(tmp_path: Path
     ada.repo.git("config", "lfs.url", url)
     location = discover(str(ada.path), dict(os.environ))
     there = LfsServer(RemoteSpec("lfs", "lfs"), location, find_endpoint(location, None))
-    there.put(Stored(digest_of(DATA), len(DATA)), DATA, lambda _: None)
+    there.put(StoredObject(digest_of(DATA), len(DATA)), DATA, lambda _: None)
     there.close()
     assert sums(ada) == {NAME}
     server.kill()

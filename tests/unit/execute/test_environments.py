@@ -256,7 +256,7 @@ def test_a_locked_environment_is_named_by_its_requirements_and_python(tmp_path: 
     one = look.locked("r.txt", b"leaf==1.0\ntree==2.0\n")
     assert one.digest == look.locked("elsewhere.txt", b"# c\ntree==2.0\nleaf==1.0").digest
     assert one.digest != look.locked("r.txt", b"leaf==1.1\ntree==2.0\n").digest
-    assert one.told()["distributions"] == ("leaf 1.0", "tree 2.0")
+    assert one.described()["distributions"] == ("leaf 1.0", "tree 2.0")
     assert "distributions" not in one.description
     assert one.description["python"] == "CPython {}.{}".format(*sys.version_info[:2])
     assert look.locked("r.txt", b"leaf==1.0", ("bash",)).digest != look.locked("r.txt", b"leaf==1.0").digest

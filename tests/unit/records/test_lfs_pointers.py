@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import digest_of
 from gitml.errors import IntegrityError
 from gitml.records.lfs_pointers import LogPointers
@@ -25,7 +25,7 @@ def test_pointers_that_another_process_wrote_meanwhile_are_not_written_again(pro
     project.run()
     with project.workspace() as ws:
         pointers = LogPointers(ws.index, ws.records, ws.objects)
-        manifests = {digest_of(b"tree %d" % n): Stored(digest_of(b"manifest %d" % n), n) for n in range(3)}
+        manifests = {digest_of(b"tree %d" % n): StoredObject(digest_of(b"manifest %d" % n), n) for n in range(3)}
         append = ws.records.append
         other = iter([1, 2])  # how many of the files another process writes just before each try
 
@@ -52,4 +52,4 @@ def test_a_log_that_refuses_pointers_it_does_not_have_is_told(project: Project) 
 
         ws.records.append = refuse  # type: ignore[assignment, method-assign]
         with pytest.raises(IntegrityError, match="refused"):
-            LogPointers(ws.index, ws.records, ws.objects).add({digest_of(b"t"): Stored(digest_of(b"m"), 1)})
+            LogPointers(ws.index, ws.records, ws.objects).add({digest_of(b"t"): StoredObject(digest_of(b"m"), 1)})

@@ -78,8 +78,8 @@ def _load(
     from gitml.core.language.expression import Ref
     from gitml.core.language.module_expansion import with_modules
     from gitml.core.language.params import bind_params
-    from gitml.core.language.spec import Pipeline, Place, ResolvedModule, Step, Use
-    from gitml.core.model.graph_codec import head_of
+    from gitml.core.language.spec import Pipeline, Position, ResolvedModule, Step, Use
+    from gitml.core.model.graph import header_of
     from gitml.engine.planning.load import Loaded, read_config
     from gitml.engine.planning.secret_values import ask_for, seals_of
     from gitml.git.objects.source import CommitSource
@@ -99,13 +99,13 @@ def _load(
     params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
     use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params, None)
     places = {port: (place,) for port, place in laid.inputs.items()}
-    step = Step(name=name, place=Place(1, 1), words=(), use=use)
+    step = Step(name=name, place=Position(1, 1), words=(), use=use)
     pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params=secret, inputs=places, steps={name: step})
     pipeline = with_modules(pipeline, {name: laid.spec})
     graph = build_graph(
         pipeline, {param: values[param] for param in secret}, {name: ResolvedModule(laid.content, laid.spec)}
     )
-    return Loaded(graph, head_of(pipeline), config, CommitSource(ws.objects, laid.commit))
+    return Loaded(graph, header_of(pipeline), config, CommitSource(ws.objects, laid.commit))
 
 
 def _decide(ws: Workspace, loaded: Loaded, step: GraphStep) -> tuple[Decision, Environment]:

@@ -75,14 +75,14 @@ def _more(row: dict[str, Any]) -> str:
 
 def _problem(remotes: Any, row: dict[str, Any]) -> str | None:
     """Why a remote can't be used, None when it can."""
-    from gitml.core.config.remotes import Stored
+    from gitml.core.config.remotes import StoredObject
     from gitml.core.model.digest import digest_of
 
     spec = remotes.named([row["name"]])[0]
     try:
         remote = remotes.open(spec)
         row["place"] = remote.place
-        remote.present([Stored(digest_of(b""), 0)])
+        remote.present([StoredObject(digest_of(b""), 0)])
     except GitmlError as error:
         row["denied"] = isinstance(error, TrustError) and not row["allowed"]
         return f"{error.message}{f' ({error.hint})' if error.hint else ''}"

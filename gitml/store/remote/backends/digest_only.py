@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from gitml.core.config.remotes import MANIFEST_LARGEST, Stored
+from gitml.core.config.remotes import MANIFEST_LARGEST, StoredObject
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.protocols import Download
 
@@ -22,21 +22,21 @@ class Objects(Protocol):
     identity: str
     parallel: int
 
-    def present(self, wanted: Sequence[Stored]) -> set[Digest]: ...
-    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]: ...
-    def expect(self, wanted: Sequence[Stored]) -> None: ...
-    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None: ...
-    def get(self, item: Stored, start: int = 0) -> Download: ...
+    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]: ...
+    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]: ...
+    def expect(self, wanted: Sequence[StoredObject]) -> None: ...
+    def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None: ...
+    def get(self, item: StoredObject, start: int = 0) -> Download: ...
     def close(self) -> None: ...
 
 
 class Pointers(Protocol):
     """Which objects are manifests of which Trees. Used from the thread that the index belongs to."""
 
-    def manifests_of(self, tree: Digest) -> Sequence[Stored]:
+    def manifests_of(self, tree: Digest) -> Sequence[StoredObject]:
         """The manifests of a Tree that any clone wrote, newest last."""
 
-    def add(self, manifests: Mapping[Digest, Stored]) -> None:
+    def add(self, manifests: Mapping[Digest, StoredObject]) -> None:
         """Writes down that these Trees have these manifests, so that other clones get to know."""
 
 
@@ -80,7 +80,7 @@ class PointedRemote:
 
     def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
         """Writes manifests, as objects and pointers to them."""
-        items = {tree: Stored(digest_of(content), len(content)) for tree, content in manifests.items()}
+        items = {tree: StoredObject(digest_of(content), len(content)) for tree, content in manifests.items()}
         lacking = self._objects.lacking(list(dict.fromkeys(items.values())))
         for tree, item in items.items():
             if item.digest in lacking:

@@ -11,9 +11,9 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, Stored
+from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, hex_of
-from gitml.core.model.protocols import Download, Listed
+from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
 from gitml.store.local import disk
 from gitml.store.remote.backends.partial_uploads import KEPT, STALE, is_temporary, kept_name, lock_alone
@@ -36,19 +36,19 @@ class FolderRemote:
         self._key = key
         self._folders: set[str] = set()
 
-    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these are there in that size."""
         self._reach()
         return {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
 
-    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these an upload has to bring."""
         return {item.digest for item in wanted} - self.present(wanted)
 
-    def expect(self, wanted: Sequence[Stored]) -> None:
+    def expect(self, wanted: Sequence[StoredObject]) -> None:
         """Nothing is gained by knowing."""
 
-    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+    def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Copies a file or bytes there, hashed on the way. A large file goes on where a copy of it was cut off."""
         if isinstance(source, bytes):
             self._write(OBJECTS, item.digest, source)
@@ -68,7 +68,7 @@ class FolderRemote:
                 raise spoilt(item.digest, found)
             self._publish(fresh, fd, path)
 
-    def get(self, item: Stored, start: int = 0) -> Download:
+    def get(self, item: StoredObject, start: int = 0) -> Download:
         """The object's bytes from `start` on."""
         path = self._path(OBJECTS, item.digest)
         try:
@@ -99,7 +99,7 @@ class FolderRemote:
 
     # Keeping house
 
-    def listed(self) -> Iterator[Listed]:
+    def listed(self) -> Iterator[RemoteObject]:
         """Everything in it; temporaries whose writer is gone are removed on the way."""
         for folder in (OBJECTS, TREES):
             for place, _, names in os.walk(os.path.join(self.root, folder)):
@@ -109,13 +109,13 @@ class FolderRemote:
                     try:
                         found = os.lstat(path)
                         if known is not None and stat.S_ISREG(found.st_mode):
-                            yield Listed(known[1], found.st_size, known[0] == TREES, found.st_mtime)
+                            yield RemoteObject(known[1], found.st_size, known[0] == TREES, found.st_mtime)
                         elif known is None and is_temporary(name) and found.st_mtime < time.time() - STALE:
                             os.unlink(path)
                     except FileNotFoundError:
                         continue
 
-    def delete(self, item: Listed) -> None:
+    def delete(self, item: RemoteObject) -> None:
         """Deletes one."""
         try:
             os.unlink(self._path(TREES if item.manifest else OBJECTS, item.digest))

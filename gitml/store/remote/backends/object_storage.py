@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, Stored
+from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, digest_of, hex_of
-from gitml.core.model.protocols import Download, Listed
+from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.local import disk
 from gitml.store.remote.backends.kinds import KINDS, open_filesystem
@@ -52,7 +52,7 @@ class CloudRemote:
         self._opened: Any = self._told(lambda: open_filesystem(spec))
         self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
 
-    def present(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these are there in that size."""
         if len(wanted) >= _MANY:
             sizes = {item.digest: item.size for item in self.listed() if not item.manifest}
@@ -60,14 +60,14 @@ class CloudRemote:
         sizes_found = in_parallel(lambda item: self._size(self._path(OBJECTS, item.digest)), wanted, _ASKING)
         return {item.digest for item, size in zip(wanted, sizes_found, strict=True) if size == item.size}
 
-    def lacking(self, wanted: Sequence[Stored]) -> set[Digest]:
+    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these an upload has to bring."""
         return {item.digest for item in wanted} - self.present(wanted)
 
-    def expect(self, wanted: Sequence[Stored]) -> None:
+    def expect(self, wanted: Sequence[StoredObject]) -> None:
         """Nothing is gained by knowing."""
 
-    def put(self, item: Stored, source: str | bytes, moved: Callable[[int], None]) -> None:
+    def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes. A large file goes on where an upload of it was cut off, where the service lets one."""
         path = self._path(OBJECTS, item.digest)
         if isinstance(source, str) and item.size <= PIECE:
@@ -90,7 +90,7 @@ class CloudRemote:
         if self._size(path) != item.size:
             raise RemoteError(f"{item.digest[:19]}… did not arrive whole", where=self.place, hint="try again")
 
-    def get(self, item: Stored, start: int = 0) -> Download:
+    def get(self, item: StoredObject, start: int = 0) -> Download:
         """The object's bytes from `start` on."""
         path = self._path(OBJECTS, item.digest)
         return Download(
@@ -115,7 +115,7 @@ class CloudRemote:
 
     # Keeping house
 
-    def listed(self) -> Iterator[Listed]:
+    def listed(self) -> Iterator[RemoteObject]:
         """Everything in it; uploads that were given up are cleared away on the way."""
         if self._spec.scheme == "s3":
             self._told(lambda: drop_stale_uploads(self._fs, f"{self.root}/{OBJECTS}/"))
@@ -128,11 +128,11 @@ class CloudRemote:
             for path, info in found.items():
                 known = digest_in("/".join(path.rsplit("/", 3)[1:]))
                 if known is not None:
-                    yield Listed(known[1], int(info["size"]), folder == TREES, _written(info))
+                    yield RemoteObject(known[1], int(info["size"]), folder == TREES, _written(info))
                 elif is_temporary(path.rpartition("/")[2]) and _written(info) < time.time() - STALE:
                     self._removed(path)
 
-    def delete(self, item: Listed) -> None:
+    def delete(self, item: RemoteObject) -> None:
         """Deletes one."""
         self._removed(self._path(TREES if item.manifest else OBJECTS, item.digest))
 
@@ -227,7 +227,7 @@ class CloudRemote:
         else:
             self._moved_in(path, lambda fresh: self._fs.pipe_file(fresh, content))
 
-    def _put_whole(self, source: str, path: str, item: Stored, moved: Callable[[int], None]) -> None:
+    def _put_whole(self, source: str, path: str, item: StoredObject, moved: Callable[[int], None]) -> None:
         """Uploads a file in one go, hashed before."""
         with disk.Guard(source):
             before = os.stat(source)
@@ -264,7 +264,7 @@ class CloudRemote:
 
         self._wrote(done)
 
-    def _ranges(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
+    def _ranges(self, path: str, item: StoredObject, start: int) -> Iterator[bytes]:
         """Pieces in order, some of them asked for ahead."""
         places = deque((at, min(at + PIECE, item.size)) for at in range(start, item.size, PIECE))
         if len(places) <= 1:
@@ -298,7 +298,7 @@ class CloudRemote:
                 return b""  # the object is shorter: whoever receives it finds that out
             raise
 
-    def _stream(self, path: str, item: Stored, start: int) -> Iterator[bytes]:
+    def _stream(self, path: str, item: StoredObject, start: int) -> Iterator[bytes]:
         try:
             if self._size(path) is None:
                 self._told(lambda: self._fs.info(path))

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import hex_of
 from gitml.errors import IntegrityError
 from gitml.store.local import disk
@@ -20,7 +20,7 @@ from gitml.store.remote.layout import spoilt
 _HASHING = 600.0  # seconds that the host may take to hash what lies there
 
 
-def put_over_ssh(fs: Any, source: str, path: str, item: Stored, moved: Callable[[int], None]) -> None:
+def put_over_ssh(fs: Any, source: str, path: str, item: StoredObject, moved: Callable[[int], None]) -> None:
     """Uploads a file by sshfs, hashed on the way: IntegrityError, and nothing there, when it is not what `item` says."""
     folder = path.rpartition("/")[0]
     with disk.Guard(source):

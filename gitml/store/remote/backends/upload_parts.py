@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence, Set
 from typing import Any, Protocol
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import hex_of
 from gitml.store.local import disk
 from gitml.store.remote.layout import spoilt
@@ -42,7 +42,7 @@ class Parts(Protocol):
         """Gives the upload up, with its parts."""
 
 
-def put_in_parts(parts: Parts, source: str, item: Stored, moved: Callable[[int], None]) -> None:
+def put_in_parts(parts: Parts, source: str, item: StoredObject, moved: Callable[[int], None]) -> None:
     """Uploads a file, hashed on the way: IntegrityError, and nothing there, when it is not what `item` says.
 
     What `moved` raises ends it; the parts that arrived stay for the next time.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from gitml.core.config.remotes import Manifest, NewerManifestError, Stored, decode_manifest, total
+from gitml.core.config.remotes import Manifest, NewerManifestError, StoredObject, decode_manifest, total
 from gitml.core.model.digest import Digest
 from gitml.core.model.events import Transferring
 from gitml.core.model.pack import LARGEST, length_of_index
@@ -84,8 +84,8 @@ class _Tree(NamedTuple):
     root: Root
     manifest: Manifest
     listings: dict[Digest, memoryview]  # in the order of their packs: a directory after those below it
-    packs: tuple[Stored, ...]
-    objects: tuple[Stored, ...]
+    packs: tuple[StoredObject, ...]
+    objects: tuple[StoredObject, ...]
 
 
 class _Fetching:
@@ -103,7 +103,7 @@ class _Fetching:
 
     def bring(self, roots: Sequence[Root]) -> None:
         """Brings what it can; RemoteError when the remote fails as a whole."""
-        blobs = {root.digest: Stored(root.digest, root.size) for root in roots if not root.tree}
+        blobs = {root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}
         crew = Crew(self.remote.parallel)
         try:
             trees = self._trees(crew, [root for root in roots if root.tree])
@@ -112,7 +112,7 @@ class _Fetching:
             self.meter.total = self.meter.done + total(objects.values()) + total(packs.values())
             self.meter.of = self.meter.items + len(objects) + len(packs)
             self.remote.expect([*objects.values(), *packs.values()])
-            jobs: list[tuple[Stored, Callable[[], Any]]] = [
+            jobs: list[tuple[StoredObject, Callable[[], Any]]] = [
                 *(
                     (item, lambda item=item: self._object(item))
                     for item in sorted(objects.values(), key=lambda i: -i.size)
@@ -177,7 +177,7 @@ class _Fetching:
                 trees.append(tree)
         return trees
 
-    def _listings(self, item: Stored) -> dict[Digest, memoryview]:
+    def _listings(self, item: StoredObject) -> dict[Digest, memoryview]:
         with self.room.taken(item.size):
             data = fetch_pack(self.remote, item, self.meter)
         return dict(unpack(self.remote, item, data, self.store))
@@ -212,15 +212,15 @@ class _Fetching:
         mine = {digest: data for digest, data in listings.items() if digest in seen}
         return _Tree(root, manifest, mine, tuple(needed), objects)
 
-    def _object(self, item: Stored) -> None:
+    def _object(self, item: StoredObject) -> None:
         fetch_object(self.store, self.remote, item, self.meter)
 
-    def _pack(self, item: Stored) -> bytes:
+    def _pack(self, item: StoredObject) -> bytes:
         """Fetches a pack and keeps what of it is not here; gives its index."""
         with self.room.taken(item.size):
             return self._unpacked(item, fetch_pack(self.remote, item, self.meter))
 
-    def _unpacked(self, item: Stored, data: bytearray) -> bytes:
+    def _unpacked(self, item: StoredObject, data: bytearray) -> bytes:
         pending = []
         try:
             for digest, content in unpack(self.remote, item, data, self.store):
@@ -233,7 +233,7 @@ class _Fetching:
             self.store.publish(pending)
         return bytes(data[: length_of_index(data)])
 
-    def _all(self, crew: Crew, jobs: Sequence[tuple[Stored, Callable[[], Any]]]) -> None:
+    def _all(self, crew: Crew, jobs: Sequence[tuple[StoredObject, Callable[[], Any]]]) -> None:
         for item, value, error in self._answers(crew, jobs):
             self.meter.items += 1
             self.meter.tell()

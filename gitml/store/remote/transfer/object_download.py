@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from gitml.core.config.remotes import Stored
+from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import PREFIX, Digest, hex_of
 from gitml.core.model.pack import MAX_SIZE, contents_of
 from gitml.core.model.protocols import RemoteStore
@@ -23,7 +23,7 @@ from gitml.store.remote.transfer.progress import Meter, with_retries
 class WrongBytesError(IntegrityError):
     """A remote gave other bytes than the name says."""
 
-    def __init__(self, item: Stored, remote: RemoteStore, what: str) -> None:
+    def __init__(self, item: StoredObject, remote: RemoteStore, what: str) -> None:
         super().__init__(
             f"{item.digest[:19]}… came wrong from remote {remote.name}: {what}",
             where=remote.place,
@@ -31,7 +31,7 @@ class WrongBytesError(IntegrityError):
         )
 
 
-def fetch_object(store: LocalStore, remote: RemoteStore, item: Stored, meter: Meter) -> None:
+def fetch_object(store: LocalStore, remote: RemoteStore, item: StoredObject, meter: Meter) -> None:
     """Brings one object into the Store, going on where an earlier try was cut off. WrongBytesError for other bytes.
 
     Several processes and threads may ask for one object: one brings it, the others find it.
@@ -56,7 +56,7 @@ def fetch_object(store: LocalStore, remote: RemoteStore, item: Stored, meter: Me
         store.publish([Pending(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
 
 
-def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[int], None]) -> Digest:
+def _receive(remote: RemoteStore, item: StoredObject, part: _Part, moved: Callable[[int], None]) -> Digest:
     """Writes what the part lacks; the Digest of all of it. Remotes raise when they are cut off: a plain end is the end."""
     have = part.size()
     if have > item.size:
@@ -95,7 +95,7 @@ def _receive(remote: RemoteStore, item: Stored, part: _Part, moved: Callable[[in
     return Digest(PREFIX + writer.hexdigest())
 
 
-def _copied(item: Stored, part: _Part, file: int, have: int, moved: Callable[[int], None]) -> Digest | None:
+def _copied(item: StoredObject, part: _Part, file: int, have: int, moved: Callable[[int], None]) -> Digest | None:
     """Has the kernel copy what the part lacks; the Digest of all of it. None where it can't, or the size is wrong."""
     moved(have)
     at = have
@@ -125,7 +125,7 @@ def _copied(item: Stored, part: _Part, file: int, have: int, moved: Callable[[in
 class _Part:
     """The temporary of one object, held by one thread of one process at a time."""
 
-    def __init__(self, store: LocalStore, item: Stored, meter: Meter) -> None:
+    def __init__(self, store: LocalStore, item: StoredObject, meter: Meter) -> None:
         self.store = store
         self.item = item
         self.meter = meter
@@ -192,7 +192,7 @@ class _Part:
         self.store.set_aside(self.path, f"{hex_of(self.item.digest)}.remote", why)
 
 
-def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytearray:
+def fetch_pack(remote: RemoteStore, item: StoredObject, meter: Meter) -> bytearray:
     """A pack's bytes. IntegrityError when it is not there or claims to be too large; its content is not verified yet."""
     if item.size > MAX_SIZE:
         raise WrongBytesError(item, remote, f"a pack of {item.size} bytes")
@@ -212,7 +212,7 @@ def fetch_pack(remote: RemoteStore, item: Stored, meter: Meter) -> bytearray:
 
 
 def unpack(
-    remote: RemoteStore, item: Stored, data: bytearray, store: LocalStore
+    remote: RemoteStore, item: StoredObject, data: bytearray, store: LocalStore
 ) -> Iterator[tuple[Digest, memoryview]]:
     """What a pack holds, each content verified; a bad pack is set aside in the quarantine: WrongBytesError."""
     try:

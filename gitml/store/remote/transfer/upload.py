@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from gitml.core.config.remotes import Manifest, Stored, encode_manifest
+from gitml.core.config.remotes import Manifest, StoredObject, encode_manifest
 from gitml.core.model.digest import Digest
 from gitml.core.model.events import Transferring
 from gitml.core.model.protocols import RemoteStore
@@ -79,16 +79,16 @@ class _Sending:
         self.work = work
         self.meter = meter
         self.bad: dict[Digest, str] = {}
-        self.packs: dict[Batch, Stored] = {}
+        self.packs: dict[Batch, StoredObject] = {}
         self.moved: set[Digest] = set()
         self.finished: list[Root] = []
-        self.needed: dict[Batch | Stored, list[TreeWork]] = {}
+        self.needed: dict[Batch | StoredObject, list[TreeWork]] = {}
         self.open: dict[Digest, int] = {}
         self.ready: dict[Digest, bytes] = {}
         self.published = time.monotonic()
         moving = set(work.objects)
         for tree in work.trees:
-            parts: set[Batch | Stored] = {*tree.batches, *tree.listings, *(moving & set(tree.objects))}
+            parts: set[Batch | StoredObject] = {*tree.batches, *tree.listings, *(moving & set(tree.objects))}
             self.open[tree.root.digest] = len(parts)
             for part in parts:
                 self.needed.setdefault(part, []).append(tree)
@@ -98,7 +98,7 @@ class _Sending:
         crew = Crew(sender.remote.parallel)
         done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
-        def start(what: Batch | Stored) -> None:
+        def start(what: Batch | StoredObject) -> None:
             def job() -> None:
                 try:
                     done.put((what, self.do(what), None))
@@ -108,7 +108,7 @@ class _Sending:
             crew.start(job)
 
         # The large ones first: at the end several threads then share what is left.
-        jobs: Sequence[Batch | Stored] = [*sorted(work.objects, key=lambda item: -item.size), *work.batches]
+        jobs: Sequence[Batch | StoredObject] = [*sorted(work.objects, key=lambda item: -item.size), *work.batches]
         try:
             for item in jobs:
                 start(item)
@@ -138,7 +138,7 @@ class _Sending:
                 self.meter.heed_stop()
                 self.meter.tell()
 
-    def do(self, what: Batch | Stored) -> tuple[Stored, bytes] | None:
+    def do(self, what: Batch | StoredObject) -> tuple[StoredObject, bytes] | None:
         """Moves one thing; called in a thread."""
         self.meter.heed_stop()
         remote, store = self.sender.remote, self.sender.store
@@ -149,11 +149,13 @@ class _Sending:
         with_retries(lambda moved: remote.put(what, store.path_of(what.digest), moved), self.meter)
         return None
 
-    def take(self, what: Batch | Stored, value: tuple[Stored, bytes] | None, error: BaseException | None) -> None:
+    def take(
+        self, what: Batch | StoredObject, value: tuple[StoredObject, bytes] | None, error: BaseException | None
+    ) -> None:
         """What came of one thing, in the thread that may write to the index."""
         if isinstance(error, BadHereError):
             self.set_aside(error.digest, error.why)
-        elif isinstance(error, IntegrityError) and isinstance(what, Stored):
+        elif isinstance(error, IntegrityError) and isinstance(what, StoredObject):
             self.set_aside(what.digest, error.message)
         elif error is not None:
             raise error
@@ -183,7 +185,7 @@ class _Sending:
                     return self.bad[item.digest]
         return next((self.bad[item.digest] for item in tree.objects if item.digest in self.bad), None)
 
-    def arrived(self, part: Batch | Stored) -> None:
+    def arrived(self, part: Batch | StoredObject) -> None:
         """Makes the manifests of Trees that this was the last part of."""
         for tree in self.needed.get(part, ()):
             self.open[tree.root.digest] -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from gitml.core.config.remotes import Stored, total
+from gitml.core.config.remotes import StoredObject, total
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.pack import LARGEST, encode_index, grouped
 from gitml.core.model.protocols import RemoteStore
@@ -19,7 +19,7 @@ from gitml.store.remote.transfer.progress import Root
 class Batch(NamedTuple):
     """Small contents that become one pack; its name is known once it is made."""
 
-    items: tuple[Stored, ...]
+    items: tuple[StoredObject, ...]
 
 
 class TreeWork(NamedTuple):
@@ -28,8 +28,8 @@ class TreeWork(NamedTuple):
     root: Root
     listings: tuple[Batch, ...]
     batches: tuple[Batch, ...]
-    packs: tuple[Stored, ...]
-    objects: tuple[Stored, ...]
+    packs: tuple[StoredObject, ...]
+    objects: tuple[StoredObject, ...]
 
 
 class Outgoing(NamedTuple):
@@ -39,7 +39,7 @@ class Outgoing(NamedTuple):
     missing: tuple[Root, ...]
     blobs: tuple[Root, ...]
     trees: tuple[TreeWork, ...]
-    objects: tuple[Stored, ...]
+    objects: tuple[StoredObject, ...]
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -73,7 +73,7 @@ def outgoing(
     trees = [root for root in unknown if root.tree]
     distrusted = {root.digest for root in unknown if known.says(root.digest) is False} | doomed
     found = remote.with_manifest([root.digest for root in trees]) - distrusted if trees else set()
-    blobs = [Stored(root.digest, root.size) for root in unknown if not root.tree]
+    blobs = [StoredObject(root.digest, root.size) for root in unknown if not root.tree]
     if blobs:
         found |= {blob.digest for blob in blobs} - remote.lacking(blobs) - distrusted
     known.note(found)
@@ -93,7 +93,7 @@ def outgoing(
         gone |= absent
     single = [root for root in here if not root.tree]
     ready = {root.digest for root in single} | {work.root.digest for work in works}
-    objects = {root.digest: Stored(root.digest, root.size) for root in single}
+    objects = {root.digest: StoredObject(root.digest, root.size) for root in single}
     large = {item.digest: item for work in works for item in work.objects if item.digest not in objects}
     if large:
         lacking = remote.lacking(list(large.values()))
@@ -135,7 +135,7 @@ class _Sorter:
             usable = pack not in self.unusable and self.known.says(pack) is True
             items = self.indexes.items(pack) if usable else None
             if items and serves(items, left):
-                packs.append(Stored(pack, len(encode_index(items)) + total(items)))
+                packs.append(StoredObject(pack, len(encode_index(items)) + total(items)))
         fresh = [Batch(tuple(items)) for items in grouped(list(left.values()))]
         self.batches += fresh
         return TreeWork(
@@ -146,17 +146,17 @@ class _Sorter:
             tuple(large),
         )
 
-    def _contents(self, tree: Digest) -> tuple[list[Stored], dict[Digest, Stored], list[Stored]]:
+    def _contents(self, tree: Digest) -> tuple[list[StoredObject], dict[Digest, StoredObject], list[StoredObject]]:
         """Listings (a directory after those below it), small files by Digest, and large files."""
-        listings: dict[Digest, Stored] = {}
-        small: dict[Digest, Stored] = {}
-        large: dict[Digest, Stored] = {}
+        listings: dict[Digest, StoredObject] = {}
+        small: dict[Digest, StoredObject] = {}
+        large: dict[Digest, StoredObject] = {}
         sizes: dict[Digest, int] = {}
         waiting = [(tree, False)]
         while waiting:
             digest, below_done = waiting.pop()
             if below_done:
-                listings[digest] = Stored(digest, sizes[digest])
+                listings[digest] = StoredObject(digest, sizes[digest])
                 continue
             if digest in sizes:
                 continue
@@ -167,13 +167,13 @@ class _Sorter:
                 if entry.kind == "d":
                     waiting.append((entry.digest, False))
                 elif entry.size < LARGEST:
-                    small[entry.digest] = Stored(entry.digest, entry.size)
+                    small[entry.digest] = StoredObject(entry.digest, entry.size)
                 else:
-                    large[entry.digest] = Stored(entry.digest, entry.size)
+                    large[entry.digest] = StoredObject(entry.digest, entry.size)
         return list(listings.values()), small, list(large.values())
 
 
-def serves(items: Sequence[Stored], left: dict[Digest, Stored]) -> bool:
+def serves(items: Sequence[StoredObject], left: dict[Digest, StoredObject]) -> bool:
     """Whether a pack is worth naming: half of it or more is wanted. Then what it brings is taken out of `left`."""
     used = sum(item.size + 1 for item in items if item.digest in left)
     if not used or 2 * used < sum(item.size + 1 for item in items):
@@ -183,7 +183,7 @@ def serves(items: Sequence[Stored], left: dict[Digest, Stored]) -> bool:
     return True
 
 
-def pack_of(store: LocalStore, batch: Batch) -> tuple[Stored, bytes, bytes]:
+def pack_of(store: LocalStore, batch: Batch) -> tuple[StoredObject, bytes, bytes]:
     """The pack of a batch: its name, its index and its bytes. IntegrityError naming the first content that is bad here."""
     index = encode_index(batch.items)
     parts = [index]
@@ -191,7 +191,7 @@ def pack_of(store: LocalStore, batch: Batch) -> tuple[Stored, bytes, bytes]:
         content = read_verified(store, item)
         parts.append(content)
     data = b"".join(parts)
-    return Stored(digest_of(data), len(data)), index, data
+    return StoredObject(digest_of(data), len(data)), index, data
 
 
 class BadHereError(IntegrityError):
@@ -203,7 +203,7 @@ class BadHereError(IntegrityError):
         self.why = why
 
 
-def read_verified(store: LocalStore, item: Stored) -> bytes:
+def read_verified(store: LocalStore, item: StoredObject) -> bytes:
     """An object's bytes; BadHereError, with nothing moved aside yet, when they are not what its name says."""
     try:
         with open(store.path_of(item.digest), "rb", buffering=0) as file:

@@ -12,7 +12,7 @@ from gitml.core.config.remotes import (
     MANIFEST_PARTS,
     Manifest,
     RemoteSpec,
-    Stored,
+    StoredObject,
     decode_manifest,
     encode_manifest,
 )
@@ -166,8 +166,8 @@ def test_another_place_is_another_remote_and_another_name_is_not() -> None:
     assert one.identity != one._replace(url="s3://c").identity
 
 
-def item(content: bytes) -> Stored:
-    return Stored(digest_of(content), len(content))
+def item(content: bytes) -> StoredObject:
+    return StoredObject(digest_of(content), len(content))
 
 
 def test_packs_are_split_into_what_went_in() -> None:
@@ -200,7 +200,7 @@ def test_what_is_no_pack_is_refused(data: bytes) -> None:
 
 
 def test_grouping_keeps_order_and_leaves_nothing_out() -> None:
-    items = [Stored(digest_of(b"%d" % n), 3 << 20) for n in range(7)]
+    items = [StoredObject(digest_of(b"%d" % n), 3 << 20) for n in range(7)]
     groups = list(grouped(items))
     assert [one for group in groups for one in group] == items
     assert [len(group) for group in groups] == [2, 2, 2, 1]
@@ -248,4 +248,4 @@ def test_a_manifest_of_very_many_objects_is_read_in_little_memory_and_of_more_re
     with pytest.raises(ValueError, match="more than 300000 objects"):
         decode_manifest(written(MANIFEST_PARTS + 1), tree)
     with pytest.raises(ValueError, match="listings"):
-        decode_manifest(encode_manifest(Manifest(tree, 7, (Stored(tree, 1 << 40),), (), ())), tree)
+        decode_manifest(encode_manifest(Manifest(tree, 7, (StoredObject(tree, 1 << 40),), (), ())), tree)

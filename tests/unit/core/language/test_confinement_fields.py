@@ -11,7 +11,7 @@ from gitml.core.language.expand import build_graph
 from gitml.core.language.module_expansion import with_modules
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline, ResolvedModule
-from gitml.core.model.graph_codec import graph_as_json, graph_from_json
+from gitml.core.model.graph import graph_as_json, graph_from_json
 from gitml.core.model.guarantees import NETWORKS, Network, guarantees, shortfall
 from gitml.modules.spec import parse_module
 

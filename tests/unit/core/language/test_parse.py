@@ -571,9 +571,9 @@ targets:
   own: {ray: local, cpus: 4, gpus: 2, custom: {licence: 1}}
 """
     config = parse_config(text.encode())
-    wishes = Resources(memory=4 << 30, labels={"zone": "a"})
+    requests = Resources(memory=4 << 30, labels={"zone": "a"})
     assert config.targets == {
-        "big": Target("big", "10.0.0.1:6379", "~/.token", False, 10 << 30, wishes=wishes),
+        "big": Target("big", "10.0.0.1:6379", "~/.token", False, 10 << 30, requests=requests),
         "far": Target("far", "ray://head.example.com:10001", insecure=True),
         "near": Target("near", "auto"),
         "own": Target("own", "local", has={"cpus": 4, "gpus": 2, "custom": {"licence": 1}}),
@@ -582,10 +582,12 @@ targets:
 
 
 def test_what_a_target_wishes_is_asked_for_by_steps_that_say_nothing_of_it() -> None:
-    target = Target("t", "auto", wishes=Resources(memory=5, labels={"zone": "a", "disk": "ssd"}, custom={"licence": 1}))
+    target = Target(
+        "t", "auto", requests=Resources(memory=5, labels={"zone": "a", "disk": "ssd"}, custom={"licence": 1})
+    )
     asked = Resources(2.0, 1.0, 0, {"zone": "b"}, {"seat": 2})
-    assert target.wanted(asked) == Resources(2.0, 1.0, 5, {"zone": "b", "disk": "ssd"}, {"licence": 1, "seat": 2})
-    assert target.wanted(Resources(memory=7)).memory == 7
+    assert target.request(asked) == Resources(2.0, 1.0, 5, {"zone": "b", "disk": "ssd"}, {"licence": 1, "seat": 2})
+    assert target.request(Resources(memory=7)).memory == 7
 
 
 def test_all_mistakes_of_targets_are_told() -> None:

@@ -19,12 +19,12 @@ from gitml.core.planner.plan import (
     REUSE,
     RUN,
     UNKNOWN,
+    ActionParts,
     Decision,
-    Parts,
-    Pending,
+    PartProblem,
+    PendingInput,
     Plan,
     Policy,
-    Problem,
     action_of,
     decide,
     last_steps,
@@ -47,7 +47,7 @@ STEP = GraphStep(
 RAW = ActionInput("raw", "data", "directory", "git:40000:" + "1" * 40)
 MADE = ActionInput("o", ".gitml/in/0/o", "file", digest_of(b"o"))
 CODE = (CodeFile("train.py", "100644", "2" * 40),)
-PARTS = Parts((RAW, MADE), CODE, digest_of(b"env"))
+PARTS = ActionParts((RAW, MADE), CODE, digest_of(b"env"))
 ACTION = action_of(STEP, PARTS)
 RESULT = ActionResult(
     (OutputRef("model", "file", digest_of(b"m"), 1), OutputRef("scores", "metrics", digest_of(b"s"), 1)),
@@ -89,7 +89,7 @@ class Cache:
 
 def decided(
     cache: Cache,
-    parts: Parts = PARTS,
+    parts: ActionParts = PARTS,
     step: GraphStep = STEP,
     policy: Policy | None = None,
     gone: str = "",
@@ -210,7 +210,7 @@ def test_the_last_steps_are_those_whose_outputs_no_other_takes_in() -> None:
 
 def test_an_input_not_made_yet_leaves_it_unknown() -> None:
     cache = Cache(RESULT, before=ACTION)
-    waiting = PARTS._replace(inputs=(RAW, Pending("make", "o")))
+    waiting = PARTS._replace(inputs=(RAW, PendingInput("make", "o")))
     for foresee in (False, True):
         decision = decided(cache, waiting, foresee=foresee)
         assert decision == Decision(UNKNOWN, "waits for make: runs unless the same bytes come out")
@@ -221,7 +221,7 @@ def test_an_input_not_made_yet_leaves_it_unknown() -> None:
 
 
 def test_a_step_that_waits_and_would_not_be_reused_for_the_same_bytes_says_what_else_differs() -> None:
-    waiting = PARTS._replace(inputs=(RAW, Pending("make", "o")))
+    waiting = PARTS._replace(inputs=(RAW, PendingInput("make", "o")))
 
     def reason(cache: Cache) -> str:
         decision = decided(cache, waiting, foresee=True)
@@ -241,7 +241,7 @@ def test_a_step_that_waits_and_would_not_be_reused_for_the_same_bytes_says_what_
 def test_several_that_are_waited_for_are_named_or_counted() -> None:
     def reason(*names: str) -> str:
         inputs = tuple(Binding(name, f".gitml/in/{name}", None, name, "o") for name in names)
-        parts = PARTS._replace(inputs=tuple(Pending(name, "o") for name in names))
+        parts = PARTS._replace(inputs=tuple(PendingInput(name, "o") for name in names))
         return decided(Cache(), parts, STEP._replace(inputs=inputs), foresee=True).reason
 
     assert reason("a", "b", "a") == "waits for a, b, and never ran"
@@ -251,14 +251,14 @@ def test_several_that_are_waited_for_are_named_or_counted() -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        PARTS._replace(inputs=(Problem("no input", "commit it"), MADE)),
-        PARTS._replace(inputs=(Pending("make", "o"), Problem("no input", "commit it"))),
-        PARTS._replace(code=Problem("no input", "commit it")),
-        PARTS._replace(environment=Problem("no input", "commit it")),
+        PARTS._replace(inputs=(PartProblem("no input", "commit it"), MADE)),
+        PARTS._replace(inputs=(PendingInput("make", "o"), PartProblem("no input", "commit it"))),
+        PARTS._replace(code=PartProblem("no input", "commit it")),
+        PARTS._replace(environment=PartProblem("no input", "commit it")),
     ],
 )
 @pytest.mark.parametrize("policy", [Policy(), Policy(reuse=False), Policy(frozenset([STEP.name]))])
-def test_a_part_that_can_t_be_had_blocks_it_whatever_else(parts: Parts, policy: Policy) -> None:
+def test_a_part_that_can_t_be_had_blocks_it_whatever_else(parts: ActionParts, policy: Policy) -> None:
     decision = decided(Cache(RESULT), parts, policy=policy)
     assert decision == Decision(BLOCKED, "no input", hint="commit it")
 
@@ -275,7 +275,7 @@ def test_what_must_run_runs_though_its_result_is_known_or_its_inputs_are_not(
     step: GraphStep, policy: Policy, reason: str
 ) -> None:
     assert decided(Cache(RESULT), step=step, policy=policy) == Decision(RUN, reason, ACTION, ACTION.key())
-    pending = PARTS._replace(inputs=(RAW, Pending("make", "o")))
+    pending = PARTS._replace(inputs=(RAW, PendingInput("make", "o")))
     assert decided(Cache(RESULT), pending, step, policy) == Decision(RUN, reason)
 
 

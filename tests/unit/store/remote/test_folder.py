@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config.remotes import RemoteSpec, Stored, decode_manifest
+from gitml.core.config.remotes import RemoteSpec, StoredObject, decode_manifest
 from gitml.core.model.digest import digest_of
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.remote.backends.folder import FolderRemote
@@ -28,7 +28,7 @@ def fill(root: Path) -> list[int]:
     remote = FolderRemote(RemoteSpec("r", f"file://{root}"), str(root))
     content = b"content"
     digest = digest_of(content)
-    remote.put(Stored(digest, len(content)), content, lambda _: None)
+    remote.put(StoredObject(digest, len(content)), content, lambda _: None)
     remote.put_manifests({digest: b"manifest"})
     return [os.stat(place).st_mode & 0o7777 for place, _, _ in os.walk(root)]
 
@@ -55,7 +55,7 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     path.touch()
     remote = FolderRemote(RemoteSpec("r", f"file://{path}"), str(path))
     with pytest.raises(RemoteError, match="not a folder"):
-        remote.present([Stored(digest_of(b""), 0)])
+        remote.present([StoredObject(digest_of(b""), 0)])
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
@@ -74,8 +74,8 @@ def test_what_is_no_ordinary_file_is_never_waited_for(tmp_path: Path, kind: str)
         else:
             os.mknod(path, stat.S_IFSOCK | 0o600)
     with pytest.raises(IntegrityError, match="no ordinary file"):
-        remote.get(Stored(digest, 1))
-    assert remote.present([Stored(digest, 0), Stored(digest, 1)]) == set()
+        remote.get(StoredObject(digest, 1))
+    assert remote.present([StoredObject(digest, 0), StoredObject(digest, 1)]) == set()
     assert remote.with_manifest([digest]) == set()
     assert remote.manifest(digest) == b""
     assert remote.note() == b""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config.remotes import Manifest, Stored, decode_manifest, encode_manifest
+from gitml.core.config.remotes import Manifest, StoredObject, decode_manifest, encode_manifest
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.pack import LARGEST, TARGET, decode_index
 from gitml.core.model.tree import TreeEntry, encode_tree
@@ -73,7 +73,7 @@ def test_small_files_of_a_directory_are_few_objects_and_large_ones_their_own(one
     one.send(remote, root)
     manifest = manifest_of(remote, root)
     assert (len(manifest.packs), len(manifest.listings)) == (1, 1)
-    assert manifest.objects == (Stored(digest_of(LARGE), len(LARGE)),)
+    assert manifest.objects == (StoredObject(digest_of(LARGE), len(LARGE)),)
     assert {hex_of(item.digest) for item in manifest.parts} == set(objects(remote))
 
 
@@ -220,8 +220,8 @@ def test_a_manifest_that_lies_is_found_out(one: Side, two: Side, remote: FolderR
             encode_manifest(good._replace(packs=())),
             encode_manifest(good._replace(objects=())),
             encode_manifest(good._replace(listings=())),
-            encode_manifest(good._replace(packs=(Stored(digest_of(b"x"), 1 << 40),))),
-            encode_manifest(good._replace(listings=(Stored(digest_of(listing), len(listing)),))),
+            encode_manifest(good._replace(packs=(StoredObject(digest_of(b"x"), 1 << 40),))),
+            encode_manifest(good._replace(listings=(StoredObject(digest_of(listing), len(listing)),))),
         )
     ):
         remote.put_manifests({root.digest: lie})
