@@ -6,9 +6,10 @@ import os
 import stat
 from typing import NamedTuple
 
-_PRIVATE = "salt"  # what keys the digests of secret parameters is one user's alone
+from gitml import layout
+
 # a folder called gitml that has one of these is all gitml's
-_WITHIN = ("live", "objects", "envs", "worker", "submitted")
+_WITHIN = (layout.LIVE, layout.OBJECTS, layout.ENVIRONMENTS, layout.WORKER, layout.SUBMITTED)
 
 
 class Sharing(NamedTuple):
@@ -61,13 +62,16 @@ class Sharing(NamedTuple):
             self.open_up(folder)
 
     def open_all(self, folder: str) -> None:
-        """Opens up `folder` and all of this user's below it, but for salts: what was made before Git was told to share."""
+        """Opens up `folder` and all of this user's below it, but for salts: what was made before Git was told to share.
+
+        A salt keys the digests of secret parameters, and is one user's alone.
+        """
         if not self.bits:
             return
         self.open_up(folder)
         for place, folders, files in os.walk(folder):
             for name in (*folders, *files):
-                if place != folder or not name.startswith(_PRIVATE):
+                if place != folder or not name.startswith(layout.SALT):
                     self.open_up(os.path.join(place, name))
 
 
@@ -111,7 +115,7 @@ def how_to_be_let(path: str) -> str:
         return f"chmod u+rw{'x' if os.path.isdir(place) else ''} {shlex.quote(place)}"
     if not _is_within_ones_own(place):
         whole = _whole(place)
-        if os.path.basename(whole) == "gitml" and os.stat(os.path.dirname(whole)).st_mode & stat.S_IWGRP:
+        if layout.is_own_folder(whole) and os.stat(os.path.dirname(whole)).st_mode & stat.S_IWGRP:
             folder = shlex.quote(whole)
             return (
                 f"it was {_name(owner)}'s before Git shared the repository: any gitml command of theirs opens it,"
@@ -155,7 +159,7 @@ def _whole(place: str) -> str:
     """`place`, or the folder above that is gitml's as a whole: where one file is another user's, others are too."""
     found = place
     while (above := os.path.dirname(place)) != place:
-        if os.path.basename(place) == "gitml" and any(os.path.isdir(f"{place}/{name}") for name in _WITHIN):
+        if layout.is_own_folder(place) and any(os.path.isdir(f"{place}/{name}") for name in _WITHIN):
             found = place
         place = above
     return found

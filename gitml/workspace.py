@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gitml import layout
 from gitml.consent.consent import Consent
 from gitml.core.model.protocols import Facts
 from gitml.errors import GitmlError, MachineError, machine_error
@@ -29,8 +30,6 @@ from gitml.store.local.store import LocalStore
 if TYPE_CHECKING:
     from gitml.records.merge import United
     from gitml.records.validation import Refused
-
-RUNS_REF = "refs/gitml/runs"
 
 
 class KnownFacts:
@@ -86,8 +85,8 @@ class Workspace:
         self.tell_of_refused: Callable[[Refused], None] = lambda refused: None
         self.location = location
         self.environ = dict(environ)
-        self.root = os.path.join(location.common_dir, "gitml")
-        self.live = os.path.join(self.root, "live")
+        self.root = layout.own_folder(location.common_dir)
+        self.live = os.path.join(self.root, layout.LIVE)
         self.trees: list[WorkTree] = []
         self._united: tuple[United, ...] = ()
         self.secrets: dict[str, str] = {}  # values of secret parameters by their seals, in memory only
@@ -116,7 +115,7 @@ class Workspace:
     def locks(self) -> Locks:
         """The kernel's locks among gitml's processes on this repository."""
         self.make_folders()
-        return Locks(os.path.join(self.root, "locks"), self.sharing, looking=self.looking)
+        return Locks(os.path.join(self.root, layout.LOCKS), self.sharing, looking=self.looking)
 
     @cached_property
     def store(self) -> LocalStore:
@@ -127,13 +126,13 @@ class Workspace:
     @cached_property
     def records(self) -> GitRecordLog:
         """The log of runs."""
-        return GitRecordLog(self.location, self.objects, RUNS_REF, self._records_lock)
+        return GitRecordLog(self.location, self.objects, layout.RUNS_REF, self._records_lock)
 
     @cached_property
     def index(self) -> Index:
         """What can be looked up, level with the log of runs and with what any git fetched of other logs."""
         self.make_folders()
-        index = Index(os.path.join(self.root, "index.db"), self.sharing, looking=self.looking)
+        index = Index(os.path.join(self.root, layout.INDEX), self.sharing, looking=self.looking)
         if index.aside is not None:
             durability.announce(
                 f"the index could not be used and is made anew from the records; it is {index.aside} now"
@@ -196,7 +195,7 @@ class Workspace:
 
             what = "1 record is" if newer == "1" else f"{newer} records are"
             why = f"{what} a newer gitml's, left as they are and not shown"
-            self.tell_of_refused(Refused(RUNS_REF, why))
+            self.tell_of_refused(Refused(layout.RUNS_REF, why))
 
     def _sync(self, index: Index) -> None:
         """Reads what the log has beyond the index. A log that lacks what it had gets it back; else the index forgets it too."""
@@ -213,10 +212,10 @@ class Workspace:
         if self.frozen:
             forget(*log, self.tell_of_many)
             return
-        runs = take_back(*log, RUNS_REF, ahead, self.tell_of_many)
+        runs = take_back(*log, layout.RUNS_REF, ahead, self.tell_of_many)
         back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
         did = "the index is made anew" if runs is None else back
-        durability.announce(f"{RUNS_REF} had lost records that the index knows: {did}")
+        durability.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
 
     def _tip(self) -> str | None:
         try:
@@ -253,9 +252,8 @@ class Workspace:
 
     def environments_folder(self) -> str:
         """Where built environments are kept: for all repositories of this user, or here for one without a home to write to."""
-        home = self.environ.get("XDG_CACHE_HOME") or os.path.join(self.environ.get("HOME", self.root), ".cache")
-        place = os.path.join(home, "gitml")
-        return place if os.path.isdir(place) or can_be_written(place) else os.path.join(self.root, "cache")
+        place = layout.cache_folder(self.environ)
+        return place if os.path.isdir(place) or can_be_written(place) else os.path.join(self.root, layout.CACHE)
 
     @cached_property
     def salt(self) -> bytes:
@@ -324,7 +322,7 @@ class Workspace:
         self.index.close()
         del self.__dict__["index"]
         for suffix in ("", "-wal", "-shm"):
-            path = os.path.join(self.root, "index.db" + suffix)
+            path = os.path.join(self.root, layout.INDEX + suffix)
             if os.path.exists(path):
                 os.unlink(path)
 
@@ -334,7 +332,7 @@ class Workspace:
 
 def _can_be_changed(location: Location) -> bool:
     """Whether this user may write where gitml and Git keep things of this repository."""
-    own = os.path.join(location.common_dir, "gitml")
+    own = layout.own_folder(location.common_dir)
     places = [location.common_dir, os.path.join(location.common_dir, "objects")]
     return all(os.access(place, os.W_OK) for place in (*places, *([own] if os.path.isdir(own) else [])))
 

@@ -21,7 +21,7 @@ from gitml.errors import GitmlError
 from gitml.git.commits import history_of, names_of_commits
 from gitml.git.revisions import CommitInfo, commit_info, resolve_commit
 from gitml.history.runs import live_runs, read_run
-from gitml.modules.registry_places import REGISTRY_REF
+from gitml.layout import REGISTRY_REF
 from gitml.records.layout import TIP
 from gitml.store.index.runs import RunRow
 from gitml.workspace import Workspace

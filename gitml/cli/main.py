@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from gitml import __version__
+from gitml import __version__, layout
 from gitml.cli import errors
 from gitml.cli.table import COMMANDS, SECTIONS
 from gitml.cli.text.terminal import forgive_encoding
@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json, verbose = "--json" in own, "-v" in own or "--verbose" in own
     try:
-        if "_GITML_COMPLETE" in os.environ:
+        if layout.COMPLETE_VARIABLE in os.environ:
             return _complete()
         with gitml.make_context("gitml", list(arguments)) as context:
             code = gitml.invoke(context)
@@ -114,4 +114,4 @@ def run(arguments: Sequence[str]) -> int:
 def _complete() -> int:
     from click.shell_completion import shell_complete
 
-    return shell_complete(gitml, {}, "gitml", "_GITML_COMPLETE", os.environ["_GITML_COMPLETE"])
+    return shell_complete(gitml, {}, "gitml", layout.COMPLETE_VARIABLE, os.environ[layout.COMPLETE_VARIABLE])

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gitml.consent.kinds import KINDS, PLACES, RUN, VARIABLE
+from gitml import layout
+from gitml.consent.kinds import KINDS, PLACES, RUN
 from gitml.consent.origin import is_owners, where_from
 from gitml.errors import GitmlError, InputError, TrustError, machine_error
 from gitml.git.command import Location
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # What asks and what is noted is imported where it is needed: most commands ask nothing.
 _ID = re.compile(r"[0-9a-f]{32}\Z")
-_ID_FILE = "trust-id"
 
 
 class Consent:
@@ -48,10 +48,10 @@ class Consent:
     @cached_property
     def given(self) -> frozenset[str]:
         """What the environment allows, by ``GITML_TRUST=places,run``; InputError for another word."""
-        words = [word.strip() for word in self._environ.get(VARIABLE, "").split(",") if word.strip()]
+        words = [word.strip() for word in self._environ.get(layout.TRUST_VARIABLE, "").split(",") if word.strip()]
         for word in words:
             if word not in KINDS:
-                raise InputError(f"it may say places, run or both, not {word[:40]!r}", where=VARIABLE)
+                raise InputError(f"it may say places, run or both, not {word[:40]!r}", where=layout.TRUST_VARIABLE)
         return frozenset(words)
 
     @cached_property
@@ -232,7 +232,7 @@ class Consent:
 
     @property
     def _id_path(self) -> str:
-        return os.path.join(self._location.common_dir, "gitml", _ID_FILE)
+        return layout.own_folder(self._location.common_dir, layout.TRUST_ID)
 
     def _id(self) -> str | None:
         """The repository's own id. No clone brings one along, so what lies at an old path later is another repository."""

@@ -2,5 +2,3 @@
 
 PLACES, RUN = "places", "run"
 KINDS = (PLACES, RUN)
-VARIABLE = "GITML_TRUST"
-"""The environment variable that allows them where nobody can be asked: ``places``, ``run`` or both, with a comma between."""

@@ -10,25 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from gitml import layout
 from gitml.errors import InputError, machine_error
 from gitml.store.local import disk
 
-_TRUST = "trust.json"
-_SETTINGS = "config.yaml"
 _PLACE_KEYS = ("token", "endpoint", "account")
 _LARGEST_TRUST = 8 << 20
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}\Z")
-
-
-def user_folder(environ: Mapping[str, str]) -> str | None:
-    """Where it is; None for a user without a home."""
-    base = environ.get("XDG_CONFIG_HOME") or ""
-    if not os.path.isabs(base):
-        home = environ.get("HOME") or ""
-        if not os.path.isabs(home):
-            return None
-        base = os.path.join(home, ".config")
-    return os.path.join(base, "gitml")
 
 
 def place_settings(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -36,8 +24,8 @@ def place_settings(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
     InputError for a file that can't be read or says anything else.
     """
-    folder = user_folder(environ)
-    path = "" if folder is None else os.path.join(folder, _SETTINGS)
+    folder = layout.settings_folder(environ)
+    path = "" if folder is None else os.path.join(folder, layout.SETTINGS)
     if not path or not os.path.exists(path):
         return {}
     from gitml.core.language.diagnostics import SpecError
@@ -48,7 +36,7 @@ def place_settings(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
     root, text = read_yaml(content, path)
     fields = Fields(path, text)
-    top = fields.mapping(root, _SETTINGS, frozenset(("places",)))
+    top = fields.mapping(root, layout.SETTINGS, frozenset(("places",)))
     found: dict[str, dict[str, str]] = {}
     if "places" in top:
         for url, (_, node) in fields.mapping(top["places"][1], "places").items():
@@ -81,12 +69,12 @@ class TrustFile:
     """``trust.json``: by the id of a repository what its user allowed it. Changed under a kernel lock, whole or not at all."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._folder = user_folder(environ)
+        self._folder = layout.settings_folder(environ)
 
     @property
     def path(self) -> str:
         """Where it is, for people."""
-        return _TRUST if self._folder is None else os.path.join(self._folder, _TRUST)
+        return layout.TRUST_FILE if self._folder is None else os.path.join(self._folder, layout.TRUST_FILE)
 
     def read(self) -> dict[str, Any]:
         """The entries by repository id; none where there is no file. InputError for a file that is damaged or newer."""
@@ -112,7 +100,9 @@ class TrustFile:
     def changing(self) -> Iterator[dict[str, Any]]:
         """The entries, written when the ``with`` ends well. InputError for a user without a home, MachineError of the disk."""
         if self._folder is None:
-            raise InputError("no home to keep it in", where="HOME", hint="set HOME, or allow it by GITML_TRUST")
+            raise InputError(
+                "no home to keep it in", where="HOME", hint=f"set HOME, or allow it by {layout.TRUST_VARIABLE}"
+            )
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             lock = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -30,6 +30,7 @@ from gitml.execute.process import NONE, NOW, Ended, NotConfinedError, StoppedErr
 from gitml.execute.sandbox.outputs import take_outputs
 from gitml.execute.sandbox.partial_outputs import keep_partial
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
+from gitml.layout import GANG_VARIABLE
 
 _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
@@ -209,9 +210,9 @@ def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action:
     """What starts the processes of a gang that are to run here; None for a step of one process."""
     if action.gang == ALONE:
         return None
-    from gitml.execute.process_group import VARIABLE, lead, roster_from, roster_here, variables
+    from gitml.execute.process_group import lead, roster_from, roster_here, variables
 
-    roster = roster_from(env[VARIABLE]) if VARIABLE in env else roster_here(*action.gang)
+    roster = roster_from(env[GANG_VARIABLE]) if GANG_VARIABLE in env else roster_here(*action.gang)
     return partial(lead, program, argv, variables(roster, env))
 
 
@@ -265,9 +266,9 @@ def _makes_outputs(job: Job) -> bool:
     """Whether outputs are taken here: of a gang on several machines only where rank 0 is."""
     if job.action.gang == ALONE:
         return True
-    from gitml.execute.process_group import VARIABLE, roster_from
+    from gitml.execute.process_group import roster_from
 
-    return VARIABLE not in job.lent or roster_from(job.lent[VARIABLE]).node in (0, None)
+    return GANG_VARIABLE not in job.lent or roster_from(job.lent[GANG_VARIABLE]).node in (0, None)
 
 
 _UNDECLARED = (

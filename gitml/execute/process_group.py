@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.execute.log_text import last_line
+from gitml.layout import GANG_VARIABLE
 
-VARIABLE = "GITML_GANG"  # what an executor lends that has made a gang of several machines
 GRACE = 5.0
 _LONGEST = 1 << 16
 _REMEMBERED = 4096
@@ -38,7 +38,7 @@ def roster_from(text: str) -> Roster:
 
 
 def roster_as_text(roster: Roster) -> str:
-    """A Roster as the value of VARIABLE."""
+    """A Roster as the value of GANG_VARIABLE."""
     return json.dumps(roster, separators=(",", ":"))
 
 
@@ -70,7 +70,7 @@ def variables(roster: Roster, environ: Mapping[str, str]) -> list[tuple[int, dic
 
     The names are those of torchrun; of Open MPI, for programs that ask their environment; and TF_CONFIG of TensorFlow.
     """
-    base = {name: value for name, value in environ.items() if name != VARIABLE}
+    base = {name: value for name, value in environ.items() if name != GANG_VARIABLE}
     workers = [f"{address}:{port}" for address, ports in roster.nodes for port in ports]
     processes = len(roster.nodes[0][1])
     found = []

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
+from gitml import layout
 from gitml.errors import (
     FREE_SPACE,
     BusyError,
@@ -60,7 +61,7 @@ _FIXED = {
     "GIT_PAGER": "cat",
 }
 # What a git that reads and writes this repository alone needs of its caller; of its own variables it gets all that are no secret.
-_LOCAL = frozenset(("HOME", "PATH", "XDG_CONFIG_HOME", "TMPDIR", "LANG", "USER", "LOGNAME"))
+_LOCAL = frozenset(("HOME", "PATH", layout.XDG_CONFIG_HOME, "TMPDIR", "LANG", "USER", "LOGNAME"))
 _MAY_BE_SECRET = re.compile(r"TOKEN|PASS|SECRET|AUTH_|PROXY|SSH|HTTP|CREDENTIAL")
 _OF_REMOTES = re.compile(r"(?:http|credential|url|remote|lfs|sendemail|imap)\.", re.IGNORECASE)
 # No hooks, no housekeeping on the side.

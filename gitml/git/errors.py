@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from gitml import layout
 from gitml.core.language.diagnostics import nearest
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, MachineError, RemoteError, TrustError
 from gitml.git.command import Location
@@ -135,7 +136,7 @@ def refusal_of_ref(remote: str, ref: str, why: str) -> RemoteError:
     return RemoteError(
         f"the remote refuses {ref}: {without_secrets(why)}",
         where=without_secrets(remote),
-        hint="its host must allow refs/gitml/*; where it never does, push records to another repository: gitml push URL",
+        hint=f"its host must allow {layout.REFS}/*; where it never does, push records to another repository: gitml push URL",
     )
 
 

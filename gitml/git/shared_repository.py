@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from gitml import layout
 from gitml.git.command import Location, git
 from gitml.permissions import ALONE, Sharing, sharing_of
 
@@ -32,7 +33,7 @@ def _settings_of_user(environ: Mapping[str, str]) -> list[str]:
         return [*files, environ["GIT_CONFIG_GLOBAL"]]
     return [
         *files,
-        os.path.join(environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "git/config"),
+        os.path.join(environ.get(layout.XDG_CONFIG_HOME) or os.path.join(home, ".config"), "git/config"),
         os.path.join(home, ".gitconfig"),
     ]
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
+from gitml import layout
 from gitml.errors import InputError
 from gitml.git.command import Location, git
-from gitml.git.log.remote_refs import REGISTRIES, configured
+from gitml.git.log.remote_refs import configured
 
 USUAL = ("file", "git", "http", "https", "ssh")
 _NEVER = frozenset(("ext", "fd"))  # not even where a user's setting lets git itself speak them
@@ -73,7 +74,7 @@ def local_path(location: Location, url: str) -> str | None:
 
 def is_registry(location: Location) -> bool:
     """Whether it is the clone of a registry that a tracked file named."""
-    return os.path.dirname(location.common_dir).endswith(f"/{REGISTRIES}")
+    return layout.is_registry_clone(location.common_dir)
 
 
 def _settings(location: Location) -> dict[str, str]:

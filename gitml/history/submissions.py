@@ -7,13 +7,13 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.errors import InputError
 from gitml.git.integrity.durability import move_refs
 from gitml.store.local import disk
 from gitml.workspace import Workspace
 
 PREFIX = "gitml-"
-HELD = "refs/gitml/submissions"  # below it the commit of each run that is not home
 
 
 class Submission(NamedTuple):
@@ -97,8 +97,8 @@ def mirror_folder(ws: Workspace, run: str) -> str:
 
 
 def _ref(run: str) -> str:
-    return f"{HELD}/{run}"
+    return f"{layout.SUBMISSIONS_REF}/{run}"
 
 
 def _folder(ws: Workspace) -> str:
-    return os.path.join(ws.root, "submitted")
+    return os.path.join(ws.root, layout.SUBMITTED)

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.errors import InputError
 from gitml.git.command import git
 from gitml.workspace import Workspace
 
 BRANCHES = "refs/heads/"
-OWN = "refs/gitml/"
 
 
 class Update(NamedTuple):
@@ -35,7 +35,7 @@ def updates_to_send(told: bytes) -> list[Update]:
         if len(words) != 4:
             raise InputError(f"not what Git tells a pre-push hook: {line[:80]!r}")
         found.append(Update(words[2], _oid(words[1]), _oid(words[3])))
-    return [update for update in found if update.new is not None and not update.ref.startswith(OWN)]
+    return [update for update in found if update.new is not None and not update.ref.startswith(f"{layout.REFS}/")]
 
 
 def updates_received(told: bytes) -> list[Update]:
@@ -56,7 +56,7 @@ def updates_of_framework(ws: Workspace, environ: Mapping[str, str]) -> list[Upda
     ref = environ["PRE_COMMIT_REMOTE_BRANCH"]
     # Of a branch without any commit that the other side has it tells the name alone.
     new = environ.get("PRE_COMMIT_TO_REF") or ws.objects.resolve(environ.get("PRE_COMMIT_LOCAL_BRANCH") or "HEAD")
-    if new is None or ref.startswith(OWN):
+    if new is None or ref.startswith(f"{layout.REFS}/"):
         return []
     return [Update(ref, new, _oid(environ.get("PRE_COMMIT_FROM_REF", "0")))]
 

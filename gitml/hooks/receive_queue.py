@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml import __version__
+from gitml import __version__, layout
 from gitml.core.config.project import Config, matches
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.records.record import Run
@@ -30,7 +30,6 @@ from gitml.store.local import disk
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
-FOLDER = "queue"
 TAG = "push"
 _PATIENCE = 60.0  # seconds
 _SLOT = Locks.slot_for("queue of pushed commits")
@@ -191,4 +190,4 @@ def _files(ws: Workspace) -> list[tuple[Job, str]]:
 
 
 def _folder(ws: Workspace) -> str:
-    return os.path.join(ws.root, FOLDER)
+    return os.path.join(ws.root, layout.QUEUE)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby, islice, tee
 
+from gitml import layout
 from gitml.core.model.action import decode_action
 from gitml.core.model.digest import Digest, digest_of, from_hex, parse_digest
 from gitml.core.model.result import OutputRef
@@ -188,7 +189,7 @@ def _refs(ws: Workspace, repair: bool) -> Iterator[Fault]:
     """Refs of gitml that name nothing; those of logs heal before this is asked, and tracking refs at the next fetch."""
     from gitml.git.integrity.ref_recovery import broken, restore
 
-    for ref in broken(ws.location, ws.objects, "refs/gitml"):
+    for ref in broken(ws.location, ws.objects, layout.REFS):
         done = None
         if repair:
             commit = submitted_commit(ws, ref)
@@ -252,7 +253,7 @@ def _index(ws: Workspace, listed: _Listed, repair: bool) -> Iterator[Fault]:
         ws.rebuild_index()
         done = "rebuilt from the records"
     for what in faults:
-        yield Fault("index", "index", os.path.join(ws.root, "index.db"), what, done)
+        yield Fault("index", "index", os.path.join(ws.root, layout.INDEX), what, done)
 
 
 def _unrecorded(ws: Workspace) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.core.model.digest import Digest
 from gitml.engine.journal import partial_outputs
 from gitml.engine.journal.recovery import recover
@@ -113,8 +114,8 @@ def usage(ws: Workspace) -> list[Room]:
         Room("quarantine", used.quarantined, used.quarantined_bytes),
         Room("temporaries", used.temporaries, used.temporary_bytes),
         Room("runs in progress", *_measure(ws.live)),
-        Room("index", 1, sum(_size(os.path.join(ws.root, name)) for name in ("index.db", "index.db-wal"))),
-        Room("environments (shared)", *_measure(os.path.join(ws.environments_folder(), "envs"))),
+        Room("index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))),
+        Room("environments (shared)", *_measure(os.path.join(ws.environments_folder(), layout.ENVIRONMENTS))),
     ]
 
 

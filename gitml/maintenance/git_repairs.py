@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from gitml import layout
 from gitml.errors import GitmlError
 from gitml.git.command import git
 from gitml.git.integrity import object_check, pack_check, packed_refs
@@ -82,7 +83,7 @@ def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
 
 def _roots(ws: Workspace) -> list[str]:
     """The tips of gitml's refs, missing ones too: through them every recorded run names the commit it ran."""
-    listed = git(ws.location, "for-each-ref", "--format=%(objectname)", "refs/gitml", check=False)
+    listed = git(ws.location, "for-each-ref", "--format=%(objectname)", layout.REFS, check=False)
     return [oid for oid in listed.decode("ascii", "replace").splitlines() if ws.objects.is_oid(oid)]
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
+from gitml import layout
 from gitml.errors import IntegrityError
 from gitml.git.command import Location
-from gitml.git.log.remote_refs import REGISTRY, TRACKING, log_ref, tip_of, tracked
+from gitml.git.log.remote_refs import REGISTRY, log_ref, tip_of, tracked
 from gitml.git.objects.reader import Objects
 from gitml.permissions import can_be_written
-
-_SEEN = "registry.fetched"  # beside the registry: the newest records, own and fetched, that were looked at
 
 
 def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
@@ -27,7 +26,7 @@ def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
     ours = tip_of(location, log_ref(REGISTRY)) if fetched else None
     if all(theirs == ours for theirs in fetched.values()):
         return None
-    path = os.path.join(location.common_dir, "gitml", _SEEN)
+    path = layout.own_folder(location.common_dir, layout.REGISTRY_FETCHED)
     if not can_be_written(os.path.dirname(path)):
         return None
     if _read(path) == _state(ours, fetched.values()):
@@ -39,7 +38,7 @@ def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
     journal = Journal(location, objects())
     try:
         for ref, theirs in fetched.items():
-            remote = ref.removeprefix(f"{TRACKING}/").removesuffix(f"/{REGISTRY}")
+            remote = ref.removeprefix(f"{layout.REMOTES_REF}/").removesuffix(f"/{REGISTRY}")
             try:
                 take_in_ahead(journal, theirs, remote)
             except IntegrityError as error:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 PATH = "gitml.yaml"
 MODULE_FILE = "module.yaml"
-REGISTRY_REF = "refs/gitml/registry"  # of the project's own registry
 
 
 def registries_in(data: bytes, path: str = PATH) -> dict[str, str]:

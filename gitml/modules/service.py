@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml import layout
 from gitml.consent.consent import Consent
 from gitml.core.config.places import place_of_registry
 from gitml.errors import InputError, IntegrityError
@@ -24,8 +25,6 @@ from registry.state import DISABLED
 if TYPE_CHECKING:
     from gitml.git.objects.reader import Objects
     from registry.registry import Registry
-
-KEEP = "refs/gitml/modules"
 
 
 class ResolvedModule(NamedTuple):
@@ -229,7 +228,7 @@ class Modules:
 
     def _bring(self, name: str, oid: str) -> None:
         """Puts content of another repository into the project's, kept by a ref so that gc leaves it."""
-        ref = f"{KEEP}/{oid}"
+        ref = f"{layout.MODULES_REF}/{oid}"
         if os.path.exists(os.path.join(self.location.common_dir, ref)) or self.objects.resolve(ref) == oid:
             return
         if self.objects.header(oid) is None:

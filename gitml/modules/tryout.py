@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.core.model.protocols import Source
 from gitml.errors import InputError
 from gitml.git.command import Location, git
@@ -68,7 +69,7 @@ def _entry(location: Location, path: str, port: str, name: str) -> str:
 
 def _tree(location: Location, folder: str) -> str:
     """A folder as a tree, what Git would ignore included."""
-    index = os.path.join(location.common_dir, "gitml", f"try-{os.getpid()}.index")
+    index = layout.own_folder(location.common_dir, f"try-{os.getpid()}.index")
     os.makedirs(os.path.dirname(index), exist_ok=True)
     there = ("-C", folder, f"--git-dir={location.git_dir}", f"--work-tree={folder}", "-c", "core.autocrlf=false")
     env = {"GIT_INDEX_FILE": index}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from gitml import layout
 from gitml.consent.kinds import PLACES, RUN
 from gitml.core.config.project import Config
 from gitml.core.model.digest import Digest, hex_of
@@ -64,11 +65,10 @@ def new_place() -> str:
 
 def submitted_folder(environ: Mapping[str, str]) -> str:
     """Where submitted runs are performed on this machine."""
-    home = environ.get("HOME") or os.path.expanduser("~")
-    cache = environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
-    if not os.path.isabs(cache):  # a user without a home
-        return f"/tmp/gitml-{os.getuid()}-submitted"  # noqa: S108  ours alone, or refused
-    return os.path.join(cache, "gitml/submitted")
+    folder = layout.cache_folder(environ, layout.SUBMITTED)
+    if os.path.isabs(folder):
+        return folder
+    return f"/tmp/gitml-{os.getuid()}-submitted"  # noqa: S108  a user without a home; ours alone, or refused
 
 
 def _base(environ: Mapping[str, str]) -> str:
@@ -77,7 +77,7 @@ def _base(environ: Mapping[str, str]) -> str:
     os.makedirs(base, mode=0o700, exist_ok=True)
     found = os.stat(base)
     if found.st_uid != os.getuid():
-        hint = "set XDG_CACHE_HOME where Ray is started on the head"
+        hint = f"set {layout.XDG_CACHE_HOME} where Ray is started on the head"
         raise MachineError("the folder of submitted runs belongs to another user", where=base, hint=hint)
     if found.st_mode & 0o077:
         os.chmod(base, 0o700)

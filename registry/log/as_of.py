@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from gitml.errors import InputError
 from gitml.git.revisions import commit_info, resolve_commit
+from gitml.layout import REGISTRY_REF
 from registry.log.events import FOLDER, MODULES, Event
 from registry.log.journal import Journal
 from registry.log.times import parse_moment, stamp
-from registry.projection.rows import REF
 from registry.state import ModuleState, folded
 
 
@@ -30,7 +30,9 @@ def moment_of(journal: Journal, text: str) -> Moment:
     if until is not None:
         return Moment(until)
     try:
-        commit = resolve_commit(journal.objects, journal.location, REF + text if text[:1] in ("~", "^") else text)
+        commit = resolve_commit(
+            journal.objects, journal.location, REGISTRY_REF + text if text[:1] in ("~", "^") else text
+        )
     except InputError as error:
         raise InputError(
             f"neither a date nor a revision: {text[:80]!r}", where="--as-of", hint="2026-01-31, or a commit"

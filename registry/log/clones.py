@@ -6,14 +6,14 @@ import hashlib
 import os
 import shutil
 
+from gitml import layout
 from gitml.errors import machine_error
 from gitml.git.command import Location, git
-from gitml.git.log.remote_refs import REGISTRIES, check_remote
+from gitml.git.log.remote_refs import check_remote
 from gitml.git.objects.reader import Objects
 from gitml.git.url_policy import refuse_inner_place
 from registry.log.journal import Journal
 from registry.log.share import pull, tip_at
-from registry.projection.rows import REF
 
 
 def clone_of(home: Location, url: str) -> Location:
@@ -33,7 +33,7 @@ def clone_of(home: Location, url: str) -> Location:
 def folder_of(home: Location, url: str) -> str:
     """Where that clone is, or would be."""
     name = hashlib.sha256(os.fsencode(absolute(home, url))).hexdigest()[:16]
-    return os.path.join(home.common_dir, REGISTRIES, name)
+    return layout.registry_clone(home.common_dir, name)
 
 
 def absolute(home: Location, url: str) -> str:
@@ -69,7 +69,7 @@ def _clone(home: Location, url: str, folder: str) -> None:
         if not os.path.isdir(folder):
             os.rename(scratch, folder)
     except OSError as error:
-        raise machine_error(error, folder, f"can't keep a copy of {REF}") from error
+        raise machine_error(error, folder, f"can't keep a copy of {layout.REGISTRY_REF}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.errors import BusyError
 from gitml.git.command import Location, git
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
+from gitml.layout import REGISTRY_REF
 from registry.log.events import Event, event_as_bytes
 from registry.log.times import after, stamp
 from registry.projection.projection import Projection
-from registry.projection.rows import REF
 
 _PATIENCE = 90.0
 
@@ -34,9 +35,9 @@ class Journal:
     def __init__(self, location: Location, objects: Objects, clock: Callable[[], float] = time.time) -> None:
         self.location = location
         self.objects = objects
-        self.log = GitRecordLog(location, objects, REF)
-        self.folder = os.path.join(location.common_dir, "gitml")
-        self.projection = Projection(os.path.join(self.folder, "registry.db"), self.log, objects)
+        self.log = GitRecordLog(location, objects, REGISTRY_REF)
+        self.folder = layout.own_folder(location.common_dir)
+        self.projection = Projection(os.path.join(self.folder, layout.REGISTRY), self.log, objects)
         self._clock = clock
         self._signs: bool | None = None
 

@@ -24,6 +24,7 @@ from gitml.git.log.remote_refs import (
     without_secrets,
 )
 from gitml.git.log.transport import Patience, fetch, note_taken, peek, send, set_refs
+from gitml.layout import REGISTRY_REF
 from registry.interface import interface_from_json
 from registry.log.events import (
     CONTENT,
@@ -35,7 +36,6 @@ from registry.log.events import (
     event_from_bytes,
 )
 from registry.log.journal import Entry, Journal
-from registry.projection.rows import REF
 from registry.publication_rules import check_publication
 from registry.state import ModuleState, apply, check_event, folded
 
@@ -90,7 +90,7 @@ def push(journal: Journal, remote: str) -> Shared:
 
 def tip_at(location: Location, remote: str) -> str | None:
     """The newest record of the registry at `remote`, None when there is none; nothing is fetched."""
-    return peek(location, remote, REF)
+    return peek(location, remote, REGISTRY_REF)
 
 
 def _fetch(location: Location, remote: str) -> str | None:

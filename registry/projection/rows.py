@@ -11,11 +11,11 @@ import os
 import sqlite3
 from typing import NamedTuple
 
+from gitml import layout
 from registry.state import ModuleState, VersionState
 
 VERSION = 1
 BUSY_SECONDS = 60.0
-REF = "refs/gitml/registry"
 
 READ_VERSIONS = """SELECT version, content, published, author, description, interface, source_commit, source_path, state, reason,
     replacement FROM version WHERE module = ?"""
@@ -38,9 +38,9 @@ class Current(NamedTuple):
 
 def current(common_dir: str, name: str) -> Current | None:
     """The module in the registry of the repository with this folder; None when that takes more than a look into two files."""
-    path = os.path.join(common_dir, "gitml", "registry.db")
+    path = layout.own_folder(common_dir, layout.REGISTRY)
     try:
-        with open(os.path.join(common_dir, REF), "rb") as file:
+        with open(os.path.join(common_dir, layout.REGISTRY_REF), "rb") as file:
             tip = file.read(100).decode("ascii", "replace").strip()
     except OSError:
         return None

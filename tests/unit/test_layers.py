@@ -65,7 +65,10 @@ def imports(module: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute, so that layers can be read off"
-            yield node.module or ""
+            if node.module == "gitml":
+                yield from (f"gitml.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
 
 
 def within(name: str, package: str) -> bool:
@@ -133,14 +136,14 @@ def test_the_registry_knows_no_pipelines_and_only_modules_knows_it(copied: Path,
     assert "planted" in verdict.stdout
 
 
-def test_the_registry_uses_of_gitml_only_git_and_errors() -> None:
+def test_the_registry_uses_of_gitml_only_git_errors_and_the_layout() -> None:
     wrong = [
         f"{name} imports {imported}"
         for name, module in modules(REGISTRY)
         for imported in imports(module)
         if within(imported, "gitml")
         and not within(imported, "gitml.git")
-        and imported not in ("gitml.errors", "gitml.permissions")
+        and imported not in ("gitml.errors", "gitml.layout", "gitml.permissions")
     ]
     assert wrong == []
 
@@ -163,7 +166,7 @@ def test_core_imports_nothing_that_touches_the_world() -> None:
         for imported in imports(module)
         if imported.split(".")[0] not in PURE | {"os", "yaml"}
         and not within(imported, "gitml.core")
-        and imported not in ("gitml.errors", "urllib.parse")
+        and imported not in ("gitml.errors", "gitml.layout", "urllib.parse")
     ]
     assert wrong == []
 

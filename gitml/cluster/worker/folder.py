@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
+from gitml import layout
 from gitml.cluster.content.content_ids import (
     BLOB,
     GIT_BLOB,
@@ -42,10 +43,9 @@ ASSEMBLY = "gitml.cluster.worker.folder:folder_at"
 
 def folder_at(place: Place, machine: Mapping[str, str]) -> WorkerFolder:
     """The folder at a Place; in the user's cache when it does not say where."""
-    cache = machine.get("XDG_CACHE_HOME") or os.path.join(machine.get("HOME") or os.path.expanduser("~"), ".cache")
-    root = place.root or os.path.join(cache, "gitml", "worker")
+    root = place.root or layout.cache_folder(machine, layout.WORKER)
     tops = place.tops.splitlines()
-    return WorkerFolder(os.path.realpath(root), place.limit, machine, os.path.join(cache, "gitml"), tops)
+    return WorkerFolder(os.path.realpath(root), place.limit, machine, layout.cache_folder(machine), tops)
 
 
 class WorkerFolder:

@@ -6,6 +6,7 @@ import posixpath
 import re
 from typing import Any
 
+from gitml import layout
 from gitml.core.config.project import Defaults
 from gitml.core.language import foreign_syntax
 from gitml.core.language.command import words_of
@@ -208,7 +209,7 @@ class PipelineReader(Fields):
     def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
         found: list[tuple[str, Template | None]] = []
         for name, (key, value) in self.mapping(node, "env").items():
-            if not name.isidentifier() or name.startswith(("GITML_", "_gitml_")):
+            if not name.isidentifier() or name.startswith((layout.VARIABLE_PREFIX, "_gitml_")):
                 self.report(key, f"{name[:60]!r} can't be the name of an environment variable here")
             elif value.value is None:
                 found.append((name, None))

@@ -7,6 +7,8 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 
+from gitml import layout
+
 SHORTEST = 8  # characters of a value that is taken for a credential because of the name it has
 _NAME = re.compile(
     r"(?:\A|_)(?:TOKEN|PASS|PWD|PAT|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|ACCOUNT_KEY|AUTH_KEY|ENCRYPTION_KEY|SIGNING_KEY)(?:_[0-9]+)?\Z"
@@ -36,7 +38,7 @@ def credentials_in(environ: Mapping[str, str]) -> dict[str, str]:
 def has_credential_name(name: str) -> bool:
     """Whether a variable of this name holds a credential, whatever it looks like."""
     upper = name.upper()
-    if upper.startswith("GITML_SECRET_"):
+    if upper.startswith(layout.SECRET_PREFIX):
         return True
     return _NAME.search(upper) is not None and _ABOUT.search(upper) is None
 

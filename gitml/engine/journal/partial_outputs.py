@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.core.model.digest import Digest, parse_digest
 from gitml.core.records.record import DAYS_PARTIAL_STAYS, Run
 from gitml.errors import MachineError
@@ -78,4 +79,4 @@ def forget(ws: Workspace, stays: float) -> None:
 
 
 def _folder(ws: Workspace) -> str:
-    return os.path.join(ws.root, "partial")
+    return os.path.join(ws.root, layout.PARTIAL)

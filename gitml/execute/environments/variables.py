@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from gitml import layout
 from gitml.core.model.action import Action, Scalar
 from gitml.errors import InputError
 
@@ -115,7 +116,7 @@ def variables_for(kind: str, names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in dict.fromkeys(names):
-        first = chosen = f"GITML_{kind}_{_UNNAMEABLE.sub('_', name).upper()}"
+        first = chosen = f"{layout.VARIABLE_PREFIX}{kind}_{_UNNAMEABLE.sub('_', name).upper()}"
         number = 2
         while chosen in taken:
             chosen, number = f"{first}_{number}", number + 1

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gitml import layout
 from gitml.errors import InputError
 from gitml.execute.environments.interpreters import Interpreter
 from gitml.execute.environments.requirements import parse_requirements
@@ -73,8 +74,7 @@ def _build(
     env = {name: value for name, value in machine.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON")}
     env = {name: value for name, value in env.items() if not name.startswith(("PYTHON", "GIT_"))}
     env.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never")
-    home = env.get("XDG_CACHE_HOME") or os.path.join(env.get("HOME", "/"), ".cache")
-    if "UV_CACHE_DIR" not in env and not can_be_written(os.path.join(home, "uv")):
+    if "UV_CACHE_DIR" not in env and not can_be_written(os.path.join(layout.user_cache(env), "uv")):
         env["UV_CACHE_DIR"] = os.path.join(os.path.dirname(os.path.dirname(place)), "uv")
     called_from = os.getcwd()
     os.chdir(os.path.dirname(place))

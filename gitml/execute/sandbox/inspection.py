@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import os
 
+from gitml import layout
 from gitml.execute.sandbox import kernel
-
-VARIABLE = "GITML_INSPECTION"
-"""Set to ``allow``, by who wants to look into gitml with a debugger, a profiler or strace, it has all of this left out."""
 
 # what is no secret stays where it is: libraries may hold on to what they once asked for
 _PLAIN = frozenset(
@@ -26,7 +24,7 @@ _ENV_START, _ENV_END = 47, 48  # fields of /proc/PID/stat behind the name: proc(
 
 def deny_inspection() -> None:
     """Has nobody but root look into this process and its copies from now on. Steps are not affected, nor is what is done here."""
-    if os.environ.get(VARIABLE) == "allow":
+    if os.environ.get(layout.INSPECTION_VARIABLE) == "allow":
         return
     kernel.set_dumpable(dumpable=False)
     _move_variables()

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml import layout
 from gitml.errors import InputError, MachineError, machine_error
 from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.namespace import enter
@@ -65,9 +66,9 @@ class Site(NamedTuple):
 
 
 def settings_path(machine: Mapping[str, str]) -> str:
-    """The file of the user's own settings."""
-    home = machine.get("HOME") or os.path.expanduser("~")
-    return os.path.join(machine.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "gitml", "config.yaml")
+    """The file of the user's own settings; empty for a user without a home."""
+    folder = layout.settings_folder({**machine, "HOME": machine.get("HOME") or os.path.expanduser("~")})
+    return "" if folder is None else os.path.join(folder, layout.SETTINGS)
 
 
 def read_settings(machine: Mapping[str, str]) -> Settings | None:
@@ -218,9 +219,8 @@ def _own_folders(place: str) -> Iterator[str]:
 
 
 def _candidates(machine: Mapping[str, str]) -> list[str]:
-    cache = machine.get("XDG_CACHE_HOME") or os.path.join(machine.get("HOME") or os.path.expanduser("~"), ".cache")
     return [
-        os.path.join(cache, "gitml", "sandboxes"),
+        layout.cache_folder(machine, layout.SANDBOXES),
         *(f"{shared}/gitml-{os.geteuid()}/sandboxes" for shared in ("/var/tmp", "/tmp")),  # noqa: S108  owner is checked
     ]
 
@@ -230,7 +230,7 @@ def _is_usable(folder: str) -> bool:
     above = os.path.dirname(folder)
     with suppress(FileNotFoundError, NotADirectoryError):
         found = os.lstat(above)
-        if found.st_uid != os.geteuid() or (os.path.basename(above) != "gitml" and found.st_mode & 0o022):
+        if found.st_uid != os.geteuid() or (not layout.is_own_folder(above) and found.st_mode & 0o022):
             return False
     return can_be_written(folder)
 

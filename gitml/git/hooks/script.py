@@ -10,6 +10,7 @@ import re
 import shlex
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.errors import InputError
 
 MARK = "# gitml hook 1:"
@@ -29,7 +30,7 @@ class Interpreter(NamedTuple):
 _HEAD = """\
 #!/bin/sh
 {mark} {name}. Written by `gitml hooks install`; `gitml hooks uninstall` takes it away.
-# What was here before runs first. --no-verify or GITML_HOOKS=0 leaves gitml out; without gitml Git goes on.
+# What was here before runs first. --no-verify or {skip}=0 leaves gitml out; without gitml Git goes on.
 before={before}
 python={python}
 main={main}
@@ -49,7 +50,7 @@ _INPUT = """\
 input=$(cat; echo .)
 input=${input%.}
 """
-_SKIP = '[ "$GITML_HOOKS" = 0 ] && exit $status\n'
+_SKIP = f'[ "${layout.HOOKS_VARIABLE}" = 0 ] && exit $status\n'
 
 _CHECKS = {
     "pre-commit": """\
@@ -79,11 +80,11 @@ git=$(git rev-parse --git-dir)
 [ -t 2 ] || exit $status
 [ -d pipelines ] || git ls-files -- '*/gitml.yaml' | grep -q . || exit $status
 """,
-    "pre-push": """\
+    "pre-push": f"""\
 [ -n "$input" ] || exit 0
-GITML_PUSHED_BY=$PPID
-export GITML_PUSHED_BY
-[ -d pipelines ] || git rev-parse --quiet --verify refs/gitml/runs >/dev/null ||
+{layout.PUSHED_BY_VARIABLE}=$PPID
+export {layout.PUSHED_BY_VARIABLE}
+[ -d pipelines ] || git rev-parse --quiet --verify {layout.RUNS_REF} >/dev/null ||
     git ls-files -- '*/gitml.yaml' | grep -q . || exit 0
 """,
     "post-receive": """\
@@ -125,7 +126,12 @@ def script_for(name: str, started_by: Interpreter, before: str | None = None) ->
     feed = 'printf %s "$input" | ' if reads else ""
     parts = [
         _HEAD.format(
-            mark=MARK, name=name, before=given, python=shlex.quote(started_by.python), main=shlex.quote(started_by.main)
+            mark=MARK,
+            name=name,
+            skip=layout.HOOKS_VARIABLE,
+            before=given,
+            python=shlex.quote(started_by.python),
+            main=shlex.quote(started_by.main),
         ),
         _INPUT if reads else "",
         _BEFORE.format(feed=feed, otherwise="exit $?" if first else "status=$?"),

@@ -11,13 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from gitml import layout
 from gitml.errors import machine_error
 from gitml.git.command import DURABLE, Location, git_status, translate
 from gitml.git.shared_repository import sharing_at
 
 UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 
-_MARK = "synced"
 _SLACK = 1.0  # seconds by which the time of a folder may lag behind the clock
 _WRITTEN = 3600.0  # seconds after which the kernel wrote everything by itself, many times over
 _MANY = 64  # files from which on one sync of the file system is cheaper than one of each
@@ -124,7 +124,7 @@ def sync_tree(path: str) -> None:
 
 
 def _mark_path(location: Location) -> str:
-    return os.path.join(location.common_dir, "gitml", _MARK)
+    return layout.own_folder(location.common_dir, layout.SYNCED)
 
 
 def _mark(location: Location) -> float:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 
+from gitml import layout
 from gitml.errors import machine_error
 from gitml.git.command import Location
 from gitml.git.integrity.durability import sync_path
 from gitml.git.shared_repository import sharing_at
-
-_ASIDE = os.path.join("gitml", "quarantine")
 
 
 def move_aside(location: Location, path: str, name: str) -> str | None:
@@ -41,7 +40,7 @@ def copy_aside(location: Location, path: str, name: str) -> str:
 
 def _place(location: Location, name: str) -> str:
     """A path in the quarantine that nothing has yet."""
-    folder = os.path.join(location.common_dir, _ASIDE)
+    folder = layout.own_folder(location.common_dir, layout.QUARANTINE)
     sharing_at(location, os.environ).make_folder(folder)
     number = 1
     while os.path.lexists(target := os.path.join(folder, f"git-{name}.{number}")):

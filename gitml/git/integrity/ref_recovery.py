@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.errors import GitmlError, IntegrityError
 from gitml.git.command import Location, git
 from gitml.git.integrity import packed_refs as packedrefs
 from gitml.git.integrity.durability import move_refs
 from gitml.git.integrity.quarantine import move_aside
-from gitml.git.log.remote_refs import TRACKING, folder_of_remote, packed_refs
+from gitml.git.log.remote_refs import folder_of_remote, packed_refs
 from gitml.git.objects.reader import Objects
 
 _OWN = b"committer gitml <gitml@localhost> "
@@ -91,7 +92,7 @@ def is_gone(location: Location, objects: Objects, ref: str) -> bool:
 
 def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:
     """Takes away the tracking refs of a remote that are not sound: the next fetch brings them anew."""
-    place = f"{TRACKING}/{folder_of_remote(remote)}"
+    place = f"{layout.REMOTES_REF}/{folder_of_remote(remote)}"
     names = set(packed_refs(location, f"{place}/") or {})
     with suppress(OSError):
         names |= {f"{place}/{name}" for name in os.listdir(os.path.join(location.common_dir, place))}

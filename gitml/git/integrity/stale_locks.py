@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gitml import layout
 from gitml.errors import BusyError
 from gitml.git.command import Location
 from gitml.git.integrity.durability import announce, boot_time
@@ -106,7 +107,7 @@ def _clear_at(location: Location, path: str) -> bool:
 def _candidates(location: Location) -> Iterator[str]:
     for name in _OTHERS:
         yield os.path.join(location.common_dir, name)
-    for folder, _, names in os.walk(os.path.join(location.common_dir, "refs", "gitml")):
+    for folder, _, names in os.walk(os.path.join(location.common_dir, layout.REFS)):
         for name in names:
             if name.endswith(".lock"):
                 yield os.path.join(folder, name)

@@ -11,17 +11,13 @@ import os
 import re
 from collections.abc import Iterable
 
+from gitml import layout
 from gitml.errors import InputError
 from gitml.git.command import Location, git
 
 RUNS = "runs"
 REGISTRY = "registry"
 LOGS = (RUNS, REGISTRY)
-TRACKING = "refs/gitml/remotes"
-TAKEN = "refs/gitml/taken"
-REFUSED = "refs/gitml/refused"
-REGISTRIES = "gitml/registries"
-"""Where, in the Git folder, the clones of registries are that `gitml.yaml` names."""
 # Patterns, because a plain `git fetch` fails when a ref that is named exactly is not there (yet).
 _PATTERNS = {RUNS: "run*", REGISTRY: "registr*"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
@@ -31,28 +27,28 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 def log_ref(log: str) -> str:
     """The ref of a log in the repository that it belongs to."""
-    return f"refs/gitml/{log}"
+    return f"{layout.REFS}/{log}"
 
 
 def tracking_ref(remote: str, log: str) -> str:
     """The ref that holds what was last fetched of a remote's log, or sent to it."""
-    return f"{TRACKING}/{folder_of_remote(remote)}/{log}"
+    return f"{layout.REMOTES_REF}/{folder_of_remote(remote)}/{log}"
 
 
 def taken_ref(remote: str, log: str) -> str:
     """The ref that holds what was last taken in of a remote's log, whatever a plain ``git fetch`` brought since."""
-    return f"{TAKEN}/{folder_of_remote(remote)}/{log}"
+    return f"{layout.TAKEN_REF}/{folder_of_remote(remote)}/{log}"
 
 
 def refused_ref(remote: str, log: str) -> str:
     """The ref that holds what a remote's log was set to and was not taken in."""
-    return f"{REFUSED}/{folder_of_remote(remote)}/{log}"
+    return f"{layout.REFUSED_REF}/{folder_of_remote(remote)}/{log}"
 
 
 def refspecs(remote: str, logs: Iterable[str] = LOGS) -> tuple[str, ...]:
     """What fetches logs of `remote` into their tracking refs, where the remote has them."""
     globs = [_PATTERNS[log] for log in logs]
-    return tuple(f"+refs/gitml/{glob}:{TRACKING}/{folder_of_remote(remote)}/{glob}" for glob in globs)
+    return tuple(f"+{layout.REFS}/{glob}:{layout.REMOTES_REF}/{folder_of_remote(remote)}/{glob}" for glob in globs)
 
 
 def check_remote(remote: str) -> None:
@@ -115,17 +111,19 @@ def tip_of(location: Location, ref: str) -> str | None:
 
 def tracked(location: Location, log: str) -> dict[str, str]:
     """Tracking ref -> tip, for every remote whose `log` was fetched."""
-    packed = packed_refs(location, TRACKING + "/")
+    packed = packed_refs(location, layout.REMOTES_REF + "/")
     if packed is None:
-        said = git(location, "for-each-ref", "--format=%(refname) %(objectname)", TRACKING).decode("utf-8", "replace")
+        said = git(location, "for-each-ref", "--format=%(refname) %(objectname)", layout.REMOTES_REF).decode(
+            "utf-8", "replace"
+        )
         return {ref: oid for ref, oid in map(str.split, said.splitlines()) if ref.endswith(f"/{log}")}
     found = {ref: oid for ref, oid in packed.items() if ref.endswith(f"/{log}") and _is_oid(location, oid)}
     try:
-        remotes = os.listdir(os.path.join(location.common_dir, TRACKING))
+        remotes = os.listdir(os.path.join(location.common_dir, layout.REMOTES_REF))
     except OSError:
         remotes = []
     for remote in remotes:
-        ref = f"{TRACKING}/{remote}/{log}"
+        ref = f"{layout.REMOTES_REF}/{remote}/{log}"
         if os.path.exists(os.path.join(location.common_dir, ref)):
             oid = tip_of(location, ref)
             if oid is not None:

@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO
 
+from gitml import layout
 from gitml.errors import IntegrityError
 from gitml.git.command import Location, git, popen, translate
 from gitml.git.objects.reader import Objects
 
-REF = "refs/gitml/submitted"
 _PACK = ("pack-objects", "--revs", "--stdout", "--shallow", "--delta-base-offset", "--quiet")
 
 
@@ -26,7 +26,7 @@ def write_bundle(location: Location, objects: Objects, commit: str, trees: Seque
         header = f"# v3 git bundle\n@object-format={location.object_format}\n"
     wanted = f"--shallow {commit}\n{commit}\n" + "".join(f"{tree}\n" for tree in trees)
     with open(path, "wb") as file:
-        file.write(f"{header}{commit} {REF}\n\n".encode())
+        file.write(f"{header}{commit} {layout.SUBMITTED_REF}\n\n".encode())
         file.flush()
         process = popen(location, *_PACK, stdin=subprocess.PIPE, stdout=file.fileno())
         with process:
@@ -50,7 +50,7 @@ def open_bundle(path: str, folder: str) -> str:
             raise translate(folder, ("index-pack",), process.returncode, stderr)
     with open(os.path.join(folder, "shallow"), "w") as shallow:
         shallow.write(f"{commit}\n")
-    git(location, "update-ref", REF, commit)
+    git(location, "update-ref", layout.SUBMITTED_REF, commit)
     git(location, "update-ref", "--no-deref", "HEAD", commit)
     return commit
 
@@ -67,7 +67,7 @@ def _header(file: IO[bytes]) -> tuple[str, str]:
         text = line.decode("ascii", "replace").rstrip("\n")
         if text.startswith("@object-format="):
             object_format = text.partition("=")[2]
-        elif text.endswith(f" {REF}"):
+        elif text.endswith(f" {layout.SUBMITTED_REF}"):
             commit = text.partition(" ")[0]
         else:
             raise IntegrityError(f"not a bundle of ours: {text[:80]!r}")

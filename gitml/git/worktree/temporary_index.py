@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from gitml import layout
 from gitml.core.model.protocols import Entry
 from gitml.errors import machine_error
 from gitml.git.command import Location, git
@@ -31,7 +32,7 @@ class ScratchIndex:
 
     def __init__(self, location: Location, index: str | None = None, *, empty: bool = False) -> None:
         self._location = location
-        folder = location.scratch or os.path.join(location.common_dir, "gitml", "tmp")
+        folder = location.scratch or layout.own_folder(location.common_dir, layout.TMP)
         self._path = os.path.join(folder, f"index-{os.getpid()}-{os.urandom(6).hex()}")
         try:
             if not os.path.isdir(folder):

@@ -13,7 +13,8 @@ from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.history.files.selector import select
 from gitml.history.runs import find_run, is_latest, is_run_prefix, live_ids
-from gitml.modules.registry_places import REGISTRY_REF, registries_here
+from gitml.layout import REGISTRY_REF
+from gitml.modules.registry_places import registries_here
 from gitml.workspace import Workspace
 
 _HEX = frozenset("0123456789abcdef")

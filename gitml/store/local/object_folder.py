@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
+from gitml import layout
 from gitml.core.model.digest import Digest, digest_of, from_hex, hex_of
 from gitml.core.model.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
@@ -59,9 +60,9 @@ class ObjectFolder:
     def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
         self.root = root
         self.sharing = sharing
-        self.objects = os.path.join(root, "objects")
+        self.objects = os.path.join(root, layout.OBJECTS)
         self.temporaries = os.path.join(self.objects, "tmp")
-        self.quarantined = os.path.join(root, "quarantine")
+        self.quarantined = os.path.join(root, layout.QUARANTINE)
         self.sound_trees: dict[Digest, int] = {}  # Trees found whole by this process, with their size
         self.tree_bounds: dict[
             Digest, tuple[int, int]

@@ -6,10 +6,10 @@ import os
 import stat
 from contextlib import suppress
 
+from gitml import layout
 from gitml.errors import machine_error
 
 SIZE = 32
-NAME = "salt"
 
 
 def salt_in(folder: str, *, looking: bool = False) -> bytes:
@@ -18,7 +18,7 @@ def salt_in(folder: str, *, looking: bool = False) -> bytes:
     A file of another user, who may read it, is no salt; each user of a shared repository has one of their own. MachineError when
     it can't be read or written.
     """
-    first = os.path.join(folder, NAME)
+    first = os.path.join(folder, layout.SALT)
     path = first if _is_ours(first) is not False else f"{first}-{os.geteuid()}"
     try:
         found = _read(path)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gitml.execute.sandbox.inspection import VARIABLE
+from gitml.layout import INSPECTION_VARIABLE
 
 _CALLS = (
     "open,openat,creat,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,"
@@ -44,7 +44,7 @@ class Op(NamedTuple):
 def record(command: Sequence[str], watched: Path, env: Mapping[str, str], cwd: Path, log: Path) -> tuple[list[Op], int]:
     """Runs a command; what it and all that it starts did below `watched`, and its exit code."""
     words = ["strace", "-f", "-y", "-xx", "-s", "4000000", "-o", str(log), "-e", f"trace={_CALLS}", *command]
-    seen = {**env, VARIABLE: "allow"}  # who isn't root reads the names in its calls only so
+    seen = {**env, INSPECTION_VARIABLE: "allow"}  # who isn't root reads the names in its calls only so
     done = subprocess.run(words, cwd=cwd, env=seen, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return _parsed(log, str(watched), str(cwd)), done.returncode
 

@@ -14,7 +14,8 @@ from gitml.git.revisions import IdentQuery
 from gitml.history.run_list import Wanted, list_runs
 from gitml.history.run_query import view
 from gitml.history.runs import get_run
-from gitml.history.submissions import HELD, Submission, forget, note, submissions
+from gitml.history.submissions import Submission, forget, note, submissions
+from gitml.layout import SUBMISSIONS_REF
 from gitml.transfer.records import fetch, push
 from tests.kit.projects.project import Project
 from tests.kit.projects.repository import Repository
@@ -68,12 +69,12 @@ def test_the_ref_that_holds_it_is_neither_pushed_nor_fetched(tmp_path: Path) -> 
     run = project.run("p")
     with project.workspace() as ws:
         note(ws, GIVEN._replace(commit=run.commit))
-        assert f"{HELD}/{GIVEN.run}" in project.repo.git("for-each-ref")
+        assert f"{SUBMISSIONS_REF}/{GIVEN.run}" in project.repo.git("for-each-ref")
         push(ws)
     assert hub.git("for-each-ref", "--format=%(refname)").split() == ["refs/gitml/runs", "refs/heads/main"]
-    hub.git("update-ref", f"{HELD}/{GIVEN.run}", run.commit)
+    hub.git("update-ref", f"{SUBMISSIONS_REF}/{GIVEN.run}", run.commit)
     other = Project(tmp_path / "other", FILES)
     other.repo.git("remote", "add", "origin", hub.path)
     with other.workspace() as ws:
         fetch(ws)
-    assert HELD not in other.repo.git("for-each-ref")
+    assert SUBMISSIONS_REF not in other.repo.git("for-each-ref")

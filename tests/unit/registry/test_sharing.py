@@ -8,8 +8,8 @@ import pytest
 
 from gitml.errors import InputError, IntegrityError, RemoteError
 from gitml.git.log.remote_refs import tip_of
+from gitml.layout import REGISTRY_REF
 from registry.interface import Interface
-from registry.projection.rows import REF
 from registry.registry import Registry
 from tests.kit.projects.module_folders import shelf
 from tests.kit.projects.repository import Repository
@@ -238,7 +238,9 @@ def replaced(hub, tmp_path, content="of mallory"):
 
 
 def tips(side):
-    return {ref: tip_of(side.registry.journal.location, ref) for ref in (REF, "refs/gitml/remotes/origin/registry")}
+    return {
+        ref: tip_of(side.registry.journal.location, ref) for ref in (REGISTRY_REF, "refs/gitml/remotes/origin/registry")
+    }
 
 
 @pytest.mark.parametrize("fetched_before", [False, True])
@@ -255,12 +257,12 @@ def test_a_registry_that_was_replaced_is_refused_and_both_tips_are_named(ann, bo
         with pytest.raises(IntegrityError) as error:
             side.registry.pull()
         assert error.value.exit_code == 3
-        assert before[REF][:12] in str(error.value.message)
+        assert before[REGISTRY_REF][:12] in str(error.value.message)
         assert theirs[:12] in str(error.value.message)
         assert tips(side) == before
         assert side.registry.resolve("m") == kept
         (problem,) = side.registry.verify().problems
-        assert before[REF] in problem
+        assert before[REGISTRY_REF] in problem
         assert theirs in problem
     with pytest.raises(IntegrityError):
         bob.registry.push()
@@ -280,7 +282,7 @@ def test_a_registry_that_was_set_back_is_refused_and_mended_by_a_push(ann, bob, 
     assert bob.registry.verify().problems != ()
     bob.registry.push()
     assert bob.registry.verify().problems == ()
-    assert hub.git("rev-parse", "refs/gitml/registry").strip() == tips(bob)[REF]
+    assert hub.git("rev-parse", "refs/gitml/registry").strip() == tips(bob)[REGISTRY_REF]
     ann.registry.pull()
 
 

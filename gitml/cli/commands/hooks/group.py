@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gitml import layout
 from gitml.cli.commands.hooks.run import run
 from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.text.format import columns, count
@@ -137,8 +138,8 @@ def status(session: Session) -> int:
             session.show(
                 f"waiting or running  {job.run[:8]} {safe(job.pipeline)} at {job.commit[:8]} of {safe(job.branch)}"
             )
-    if os.environ.get("GITML_HOOKS") == "0":
-        session.note("GITML_HOOKS is 0: the hooks do nothing")
+    if os.environ.get(layout.HOOKS_VARIABLE) == "0":
+        session.note(f"{layout.HOOKS_VARIABLE} is 0: the hooks do nothing")
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gitml import layout
 from gitml.cli.commands.hooks.output import print_line, read_stdin
 from gitml.cli.errors import DONE, TERMINATED
 from gitml.cli.session import Session
@@ -52,7 +53,7 @@ def _start_working(folder: str, root: str) -> None:
     safely = ["-P"] if sys.flags.safe_path else []
     command = [sys.executable, *safely, "-m", "gitml", "hooks", "run", "post-receive", "--work-off"]
     environ = without_repository(os.environ)
-    environ.pop("GITML_HOOKS", None)
+    environ.pop(layout.HOOKS_VARIABLE, None)
     with open(os.path.join(root, "queue", "errors.log"), "ab") as errors:
         subprocess.Popen(
             command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gitml import layout
 from gitml.cli.commands.hooks.output import print_line, read_stdin
 from gitml.cli.errors import DONE, FAILED, translate
 from gitml.cli.session import Session
@@ -95,7 +96,7 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
 def _is_dry_run(environ: Mapping[str, str]) -> bool:
     """Whether the push that calls is ``git push --dry-run``, which Git tells its hook nothing of."""
     try:
-        with open(f"/proc/{int(environ['GITML_PUSHED_BY'])}/cmdline", "rb") as file:
+        with open(f"/proc/{int(environ[layout.PUSHED_BY_VARIABLE])}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
     except (KeyError, ValueError, OSError):
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitml import layout
 from gitml.cli.commands.hooks.output import print_line
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.session import Session, verb
@@ -41,7 +42,7 @@ def run(session: Session, name: str, args: tuple[str, ...], work_off: bool) -> i
         from gitml.core.language.diagnostics import nearest
 
         raise InputError(f"gitml has no part in a hook {name[:60]!r}{nearest(name, _PARTS)}")
-    if os.environ.get("GITML_HOOKS") == "0":
+    if os.environ.get(layout.HOOKS_VARIABLE) == "0":
         return DONE
     index = _leave_the_hook()
     if work_off:
@@ -65,7 +66,7 @@ def _leave_the_hook() -> str | None:
         environ["PATH"] = os.pathsep.join(
             [folder for folder in environ.get("PATH", "").split(os.pathsep) if folder != own]
         )
-    environ["GITML_HOOKS"] = "0"
+    environ[layout.HOOKS_VARIABLE] = "0"
     return os.path.abspath(index) if index else None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitml import layout
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.options import secret_option
 from gitml.cli.pipeline_arguments import parse_assignments, prompt_secret
@@ -136,7 +137,7 @@ def _perform(
     if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
         raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
     assert decision.action is not None
-    scratch = os.path.join(ws.root, "tmp", f"try-{os.getpid()}-{time.monotonic_ns()}")
+    scratch = os.path.join(ws.root, layout.TMP, f"try-{os.getpid()}-{time.monotonic_ns()}")
     os.makedirs(scratch)
     log = os.path.join(scratch, "log")
     executor = make_executor(ws, capacity, scratch, 1)

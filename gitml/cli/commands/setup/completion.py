@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from gitml import layout
 from gitml.cli.session import Session, verb
 from gitml.cli.text.terminal import is_terminal
 
@@ -26,7 +27,7 @@ def command(session: Session, shell: str) -> int:
 
     made = get_completion_class(shell)
     assert made is not None
-    session.show(made(gitml, {}, "gitml", "_GITML_COMPLETE").source().rstrip("\n"))
+    session.show(made(gitml, {}, "gitml", layout.COMPLETE_VARIABLE).source().rstrip("\n"))
     if is_terminal(sys.stdout):  # not where a shell reads the script each time it starts
         session.note(f"to have it always: {_HOW[shell]}")
     return 0

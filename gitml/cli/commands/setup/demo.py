@@ -10,9 +10,10 @@ import sys
 
 import click
 
+from gitml import layout
 from gitml.cli.session import Session, verb
 from gitml.cli.text.terminal import paint, safe
-from gitml.consent.kinds import PLACES, RUN, VARIABLE
+from gitml.consent.kinds import PLACES, RUN
 from gitml.errors import InputError, MachineError
 
 _IDENTITY = ("-c", "user.name=gitml demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
@@ -94,7 +95,10 @@ class _Tour:
 
     def _run(self, shown: list[str], real: list[str]) -> None:
         self._say(*shown)
-        environ = {**os.environ, VARIABLE: f"{PLACES},{RUN}"}  # its own project: nothing is to be noted of it
+        environ = {
+            **os.environ,
+            layout.TRUST_VARIABLE: f"{PLACES},{RUN}",
+        }  # its own project: nothing is to be noted of it
         done = subprocess.run(real, cwd=self.root, env=environ, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise MachineError(

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from gitml import layout
 from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session, verb
 from gitml.errors import BusyError, InputError
@@ -73,7 +74,7 @@ def _purge(session: Session) -> list[str]:
     recover_killed(ws)
     if live_runs(ws):
         raise BusyError("a run is going on", hint="gitml cancel")
-    listed = git(ws.location, "for-each-ref", "--format=%(refname)", "refs/gitml").decode().split()
+    listed = git(ws.location, "for-each-ref", "--format=%(refname)", layout.REFS).decode().split()
     session.close()
     for ref in listed:
         git(ws.location, "update-ref", "-d", ref)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitml import layout
 from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.text.format import ago, count
 from gitml.cli.text.terminal import paint, safe
@@ -165,7 +166,7 @@ def _chosen(places: list[Named], names: tuple[str, ...], *, every: bool = False)
 def _run_words(consent: Consent, now: float) -> str:
     granted = consent.granted.run
     if RUN in consent.given:
-        return "allowed by GITML_TRUST"
+        return f"allowed by {layout.TRUST_VARIABLE}"
     if granted is not None:
         return f"{paint('allowed', 'green', sys.stdout)} {ago(granted, now)}"
     if consent.is_owners:
