@@ -26,7 +26,7 @@ def can_fork() -> bool:
         return False
 
 
-class Child(Generic[T]):
+class ChildProcess(Generic[T]):
     """Does `work` in a child process, begun at once; OSError when there can't be one. Either `result` or `end` must be called."""
 
     def __init__(self, work: Callable[[], T]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from gitml.permissions import how_to_be_let
+from gitml.permissions import permission_hint
 
 FREE_SPACE = "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without"
 _HINTS = {
@@ -87,7 +87,7 @@ def how_to_mend(error: OSError, path: str) -> str | None:
     """What a person can do about an OSError at `path`, None when there is nothing special about it."""
     if error.errno in _DENIED:
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        return how_to_be_let(named if os.path.isabs(named) else path)
+        return permission_hint(named if os.path.isabs(named) else path)
     return _HINTS.get(error.errno or 0)
 
 
@@ -100,5 +100,5 @@ def how_to_mend_database(code: int, path: str) -> str | None:
     if code == sqlite3.SQLITE_IOERR:
         return f"{FREE_SPACE}; with enough of it the disk fails: look at the system's log"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return how_to_be_let(path)
+        return permission_hint(path)
     return None

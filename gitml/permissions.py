@@ -12,7 +12,7 @@ from gitml import layout
 _WITHIN = (layout.LIVE, layout.OBJECTS, layout.ENVIRONMENTS, layout.WORKER, layout.SUBMITTED)
 
 
-class Sharing(NamedTuple):
+class SharedMode(NamedTuple):
     """Whom ``core.sharedRepository`` lets in, as bits of a file's mode: added to what the umask leaves, or if `exact` instead.
 
     What makes files and folders in the Git folder is handed one, and does with it what Git does with its own.
@@ -75,8 +75,8 @@ class Sharing(NamedTuple):
                     self.open_up(os.path.join(place, name))
 
 
-ALONE = Sharing()
-_GROUP, _ALL = Sharing(0o660), Sharing(0o664)
+ALONE = SharedMode()
+_GROUP, _ALL = SharedMode(0o660), SharedMode(0o664)
 _SHARING = {
     **dict.fromkeys(("umask", "0", "false", "no", "off", ""), ALONE),
     **dict.fromkeys(("group", "1", "true", "yes", "on"), _GROUP),
@@ -84,7 +84,7 @@ _SHARING = {
 }
 
 
-def sharing_of(value: str) -> Sharing:
+def parse_shared_mode(value: str) -> SharedMode:
     """What a value of ``core.sharedRepository`` means; as Git ignores what others might write, so does this."""
     word = value.strip().lower()
     known = _SHARING.get(word)
@@ -95,7 +95,7 @@ def sharing_of(value: str) -> Sharing:
     except ValueError:
         return ALONE  # git itself complains of it
     known = _SHARING.get(str(bits))
-    return known if known is not None else Sharing(bits & 0o666 | 0o600, exact=True)
+    return known if known is not None else SharedMode(bits & 0o666 | 0o600, exact=True)
 
 
 def can_be_written(path: str) -> bool:
@@ -103,7 +103,7 @@ def can_be_written(path: str) -> bool:
     return _denying(os.path.join(os.path.abspath(path), "new")) is None
 
 
-def how_to_be_let(path: str) -> str:
+def permission_hint(path: str) -> str:
     """What to do about `path` that this user may not read or write: whose it is and the command that mends it, in one line."""
     place = _denying(os.path.abspath(path))
     if place is None:

@@ -1,6 +1,6 @@
 """What is secret in this process: credentials in its environment, and what it was told of. None of it is written for people.
 
-Who reads a credential, from a file, a prompt or another program, tells `keep_secret`; who writes for people asks `redacted`.
+Who reads a credential, from a file, a prompt or another program, tells `register_secret`; who writes for people asks `redacted`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _LARGEST_FILE = 16384
 _kept: set[str] = set()
 
 
-def keep_secret(*values: str) -> None:
+def register_secret(*values: str) -> None:
     """Has these values masked from now on, in all that this process says."""
     _kept.update(value for value in values if is_secret(value))
 
 
-def keep_declared(value: str) -> None:
+def register_declared_secret(value: str) -> None:
     """The same of a value that is said to be secret, whatever it looks like."""
     if len(value) >= SHORTEST:
         _kept.add(value)
 
 
-def kept_secret() -> frozenset[str]:
+def registered_secrets() -> frozenset[str]:
     """The values that this process was told of."""
     return frozenset(_kept)
 

@@ -21,7 +21,7 @@ from gitml.git.log.remote_refs import RUNS, tracked
 from gitml.git.objects.reader import Objects
 from gitml.git.shared_repository import sharing_at
 from gitml.git.worktree.snapshot import WorkTree
-from gitml.permissions import Sharing, can_be_written
+from gitml.permissions import SharedMode, can_be_written
 from gitml.records.layout import FETCHED, NEWER, TIP
 from gitml.store.index.index import Index
 from gitml.store.local.locks import Held, Locks
@@ -102,7 +102,7 @@ class Workspace:
         return Objects(self.location)
 
     @cached_property
-    def sharing(self) -> Sharing:
+    def sharing(self) -> SharedMode:
         """Whom Git's settings let into the repository."""
         return sharing_at(self.location, self.environ)
 
@@ -265,10 +265,10 @@ class Workspace:
 
     def keep_secret(self, seal: str, value: str) -> None:
         """Remembers the value that a seal stands for, and has it masked in all that is said."""
-        from gitml.redaction import keep_declared
+        from gitml.redaction import register_declared_secret
 
         self.secrets[seal] = value
-        keep_declared(value)
+        register_declared_secret(value)
 
     def worktree(self) -> WorkTree:
         """The files as they are now, as a Source."""

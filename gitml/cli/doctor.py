@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitml.cli.session import Session
 from gitml.cli.text.format import count, size
 from gitml.errors import GitmlError, InputError
-from gitml.permissions import how_to_be_let
+from gitml.permissions import permission_hint
 
 if TYPE_CHECKING:
     from gitml.workspace import Workspace
@@ -75,10 +75,10 @@ def _uv() -> Finding:
 
 def _sandboxes() -> Iterator[Finding]:
     from gitml.execute.sandbox import landlock, namespace
-    from gitml.execute.sandbox.location import places_for
+    from gitml.execute.sandbox.location import sandbox_roots
 
     try:
-        places = places_for("/", os.environ)
+        places = sandbox_roots("/", os.environ)
     except InputError as error:
         yield Finding("sandbox", "bad", f"{error.message} ({error.where})", error.hint)
     else:
@@ -91,7 +91,7 @@ def _sandboxes() -> Iterator[Finding]:
             yield Finding("sandbox", "note", f"made in {place}, so its path differs between machines: {why}")
         else:
             hint = "name a folder for sandboxes in your own settings: sandboxes: /scratch/me"
-            yield Finding("sandbox", "bad", f"every folder for sandboxes lies in a project: {places.trouble}", hint)
+            yield Finding("sandbox", "bad", f"every folder for sandboxes lies in a project: {places.problem}", hint)
     works, phrase = landlock.available()
     if not works:
         yield Finding("strict sandbox", "note", phrase, "sandbox: strict can't be kept to here")
@@ -146,7 +146,7 @@ def _repository(session: Session) -> Iterator[Finding]:
     yield from _lock_files(ws)
     yield from _remotes_in_folders(ws)
     if not os.access(place, os.W_OK):
-        yield Finding("store", "bad", f"{place} can't be written to", how_to_be_let(place))
+        yield Finding("store", "bad", f"{place} can't be written to", permission_hint(place))
         return
     try:
         yield Finding("records", "ok", f"{count(ws.index.count_runs(), 'run')} recorded")

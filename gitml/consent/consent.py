@@ -16,7 +16,7 @@ from gitml.consent.kinds import KINDS, PLACES, RUN
 from gitml.consent.origin import is_owners, where_from
 from gitml.errors import GitmlError, InputError, TrustError, machine_error
 from gitml.git.command import Location
-from gitml.permissions import ALONE, Sharing
+from gitml.permissions import ALONE, SharedMode
 
 if TYPE_CHECKING:
     from gitml.consent.questions import Granted, Question
@@ -34,7 +34,7 @@ class Consent:
     gives the answer; without it, and in other threads than the first, what was not allowed before is refused.
     """
 
-    def __init__(self, location: Location, environ: Mapping[str, str], sharing: Sharing = ALONE) -> None:
+    def __init__(self, location: Location, environ: Mapping[str, str], sharing: SharedMode = ALONE) -> None:
         self._location = location
         self._environ = environ
         self._sharing = sharing

@@ -14,7 +14,7 @@ from gitml.engine.journal.recorder import Evidence, record_run
 from gitml.engine.journal.recovery import recover
 from gitml.engine.planning.planner import Planner
 from gitml.errors import BusyError, RemoteError
-from gitml.redaction import keep_secret, redacted, secret_in_file
+from gitml.redaction import redacted, register_secret, secret_in_file
 from gitml.store.local.locks import Locks
 
 
@@ -81,4 +81,4 @@ def _hide_tokens(planner: Planner) -> None:
         if target.token is not None:
             token = secret_in_file(os.path.expanduser(target.token))
             if token is not None:
-                keep_secret(token)
+                register_secret(token)

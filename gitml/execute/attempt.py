@@ -18,15 +18,15 @@ from gitml.core.records.record import MACHINE, LogRef
 from gitml.core.secrets.mask import Mask
 from gitml.core.secrets.seals import opened
 from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
-from gitml.execute.environments.environments import Realised, how_to_find, other_python
+from gitml.execute.environments.environments import RealizedEnvironment, missing_program_hint, other_python
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import Log
 from gitml.execute.log_mask import mask_of
 from gitml.execute.log_text import denied_name, error_line, is_denial, missing_command, neutral
-from gitml.execute.messages import Job
+from gitml.execute.messages import WorkerTask
 from gitml.execute.missing_names import missing_names, relative_to
-from gitml.execute.process import NONE, NOW, Ended, NotConfinedError, StoppedError, Watch, run
+from gitml.execute.process import NONE, NOW, NotConfinedError, ProcessExit, StoppedError, StopRequests, run
 from gitml.execute.sandbox.outputs import take_outputs
 from gitml.execute.sandbox.partial_outputs import keep_partial
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
@@ -36,7 +36,7 @@ _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
 
 
-class Report(NamedTuple):
+class AttemptReporter(NamedTuple):
     """What a worker sends of its attempt while it goes on."""
 
     started: Callable[[], None]
@@ -44,7 +44,7 @@ class Report(NamedTuple):
     prepares: Callable[[str], None]
 
 
-class _SoFar:
+class _Progress:
     """What an attempt has come to: outputs that are in the Store, also when others can't be taken; what it must not show."""
 
     def __init__(self) -> None:
@@ -58,14 +58,21 @@ def sandbox_of(live_dir: str, attempt: str) -> str:
     return f"{live_dir}/{attempt}"
 
 
-def perform(job: Job, sandbox: Sandbox, services: Services, watch: Watch, report: Report, grace: float) -> TaskFinished:
-    """Performs `job`. The sandbox is filled here and left for the caller to remove."""
-    so_far = _SoFar()
-    finished = _masked(_outcome(job, sandbox, services, watch, report, grace, so_far), so_far.mask)
-    finished = finished._replace(unprepared=so_far.unprepared)
-    if finished.outcome == "done" or not _makes_outputs(job) or watch.asked() == NOW:
+def perform(
+    task: WorkerTask,
+    sandbox: Sandbox,
+    services: WorkerServices,
+    stop: StopRequests,
+    report: AttemptReporter,
+    grace: float,
+) -> TaskFinished:
+    """Performs `task`. The sandbox is filled here and left for the caller to remove."""
+    progress = _Progress()
+    finished = _masked(_outcome(task, sandbox, services, stop, report, grace, progress), progress.mask)
+    finished = finished._replace(unprepared=progress.unprepared)
+    if finished.outcome == "done" or not _makes_outputs(task) or stop.requested() == NOW:
         return finished
-    kept = keep_partial(job.action.outputs, sandbox.work, services.store, so_far.taken)
+    kept = keep_partial(task.action.outputs, sandbox.work, services.store, progress.taken)
     return finished._replace(partial=kept.outputs, warnings=kept.notes)
 
 
@@ -86,87 +93,87 @@ def _masked(finished: TaskFinished, mask: Mask) -> TaskFinished:
 
 
 def _outcome(
-    job: Job,
+    task: WorkerTask,
     sandbox: Sandbox,
-    services: Services,
-    watch: Watch,
-    report: Report,
+    services: WorkerServices,
+    stop: StopRequests,
+    report: AttemptReporter,
     grace: float,
-    so_far: _SoFar,
+    progress: _Progress,
 ) -> TaskFinished:
     """How the attempt ends, however it does."""
-    log = Log(job.log)
-    realised: Realised | None = None
+    log = Log(task.log)
+    realized: RealizedEnvironment | None = None
     try:
-        if watch.asked() != NONE:
+        if stop.requested() != NONE:
             raise StoppedError
         try:
-            realised = services.environments.realise(job.environment, watch, report.prepares)
+            realized = services.environments.realize(task.environment, stop, report.prepares)
         except GitmlError:
-            so_far.unprepared = True
+            progress.unprepared = True
             raise
-        return _perform(job, sandbox, services, watch, report, grace, log, realised, so_far)
+        return _perform(task, sandbox, services, stop, report, grace, log, realized, progress)
     except StoppedError:
-        return _unfinished(job, "cancelled", "cancelled before it began", None, log, services)
+        return _unfinished(task, "cancelled", "cancelled before it began", None, log, services)
     except BadInputError as error:
-        finished = _unfinished(job, "failed", error.message, error.hint, log, services)
+        finished = _unfinished(task, "failed", error.message, error.hint, log, services)
         return finished._replace(bad_inputs=(error.digest,))
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where else ""
         how = MACHINE if is_of_disk(error.__cause__) else "failed"
-        finished = _unfinished(job, how, neutral(error.message) + where, error.hint, log, services)
+        finished = _unfinished(task, how, neutral(error.message) + where, error.hint, log, services)
         # what a step asks for that is not here is not here the next time; what builds an environment may have been offline
-        return finished._replace(retry=realised is None or not isinstance(error, InputError))
+        return finished._replace(retry=realized is None or not isinstance(error, InputError))
     except OSError as error:
         where = f" ({neutral(str(error.filename))})" if error.filename else ""
         hint = how_to_mend(error, str(error.filename or sandbox.root))
         how = MACHINE if is_of_disk(error) else "failed"
-        finished = _unfinished(job, how, f"{error.strerror or error}{where}", hint, log, services)
+        finished = _unfinished(task, how, f"{error.strerror or error}{where}", hint, log, services)
         return finished._replace(retry=error.errno != errno.ENOSYS)  # no kernel learns to confine a step meanwhile
 
 
 def _perform(
-    job: Job,
+    task: WorkerTask,
     sandbox: Sandbox,
-    services: Services,
-    watch: Watch,
-    report: Report,
+    services: WorkerServices,
+    stop: StopRequests,
+    report: AttemptReporter,
     grace: float,
     log: Log,
-    realised: Realised,
-    so_far: _SoFar,
+    realized: RealizedEnvironment,
+    progress: _Progress,
 ) -> TaskFinished:
     environments = services.environments
-    action = job.action
-    sandbox.build(action, strict=job.strict)
-    if watch.asked() != NONE:
+    action = task.action
+    sandbox.build(action, strict=task.strict)
+    if stop.requested() != NONE:
         raise StoppedError
-    path = search_path(environments.machine, realised.path_prepend)
+    path = search_path(environments.machine, realized.path_prepend)
     env = variables_of(
         action,
         environments.machine,
         path=path,
         tmp=sandbox.seen + "/tmp",  # noqa: S108  the step's alone, in its sandbox
         ceiling=sandbox.seen,
-        home=sandbox.seen + "/home" if job.strict else None,
-        devices=job.devices,
-        lent=job.lent,
+        home=sandbox.seen + "/home" if task.strict else None,
+        devices=task.devices,
+        lent=task.lent,
     )
-    if realised.redirect is not None:
+    if realized.redirect is not None:
         from gitml.execute.environments.import_redirect import write_redirect
 
-        first = write_redirect(realised.redirect, sandbox.seen)
+        first = write_redirect(realized.redirect, sandbox.seen)
         env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
     argv = command_line(action)
-    if job.secrets:
-        env = {name: opened(value, job.secrets) for name, value in env.items()}
-    log.mask = so_far.mask = mask_of(action, env, environments.machine, (*job.secrets.values(), *job.masked))
+    if task.secrets:
+        env = {name: opened(value, task.secrets) for name, value in env.items()}
+    log.mask = progress.mask = mask_of(action, env, environments.machine, (*task.secrets.values(), *task.masked))
 
     def write(chunk: bytes) -> None:
         try:
             line = log.write(chunk)
         except OSError as error:
-            raise machine_error(error, job.log, "its log can't be written") from error
+            raise machine_error(error, task.log, "its log can't be written") from error
         if line is not None:
             report.line(line)
 
@@ -174,26 +181,26 @@ def _perform(
     try:
         program = find_program(argv[0], env["PATH"])
         if program is None:
-            raise InputError(f"command not found: {neutral(argv[0])}", hint=how_to_find(argv[0], env["PATH"]))
+            raise InputError(f"command not found: {neutral(argv[0])}", hint=missing_program_hint(argv[0], env["PATH"]))
         confine = None
-        if job.strict or job.network != FULL:
+        if task.strict or task.network != FULL:
             from gitml.execute.sandbox.isolation import Isolation
 
-            roots = (*realised.read_roots, *_own_roots(program))
-            named = () if realised.redirect is None else _imported(job.environment, realised.redirect.tops)
-            confine = Isolation(job.strict, job.network, roots, sandbox.seen, sandbox.root, named).enter
+            roots = (*realized.read_roots, *_own_roots(program))
+            named = () if realized.redirect is None else _imported(task.environment, realized.redirect.tops)
+            confine = Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named).enter
         try:
             ended = run(
                 program,
                 argv,
                 env,
                 write,
-                watch,
-                timeout=job.timeout,
+                stop,
+                timeout=task.timeout,
                 grace=grace,
                 started=report.started,
                 confine=confine,
-                lead=_leader(program, argv, env, action),
+                launch=_group_launcher(program, argv, env, action),
             )
         except NotConfinedError as error:
             # without its cause: a limit of namespaces reads like a full disk
@@ -203,23 +210,31 @@ def _perform(
         log.end()
     finally:
         os.chdir("/")
-    return _conclude(job, sandbox, services, log, ended, path, so_far.taken)
+    return _conclude(task, sandbox, services, log, ended, path, progress.taken)
 
 
-def _leader(program: str, argv: tuple[str, ...], env: Mapping[str, str], action: Action) -> Callable[[], int] | None:
+def _group_launcher(
+    program: str, argv: tuple[str, ...], env: Mapping[str, str], action: Action
+) -> Callable[[], int] | None:
     """What starts the processes of a gang that are to run here; None for a step of one process."""
     if action.gang == ALONE:
         return None
-    from gitml.execute.process_group import lead, roster_from, roster_here, variables
+    from gitml.execute.process_group import decode_rendezvous, launch, local_rendezvous, variables
 
-    roster = roster_from(env[GANG_VARIABLE]) if GANG_VARIABLE in env else roster_here(*action.gang)
-    return partial(lead, program, argv, variables(roster, env))
+    rendezvous = decode_rendezvous(env[GANG_VARIABLE]) if GANG_VARIABLE in env else local_rendezvous(*action.gang)
+    return partial(launch, program, argv, variables(rendezvous, env))
 
 
 def _conclude(
-    job: Job, sandbox: Sandbox, services: Services, log: Log, ended: Ended, path: str, taken: list[OutputRef]
+    task: WorkerTask,
+    sandbox: Sandbox,
+    services: WorkerServices,
+    log: Log,
+    ended: ProcessExit,
+    path: str,
+    taken: list[OutputRef],
 ) -> TaskFinished:
-    finished = TaskFinished(job.attempt, "done", ended.code, None, None, (), {}, ended.cost, None)
+    finished = TaskFinished(task.attempt, "done", ended.code, None, None, (), {}, ended.cost, None)
     changed = sandbox.changed()
     kept = _keep_log(log, services)
     if changed:
@@ -235,40 +250,40 @@ def _conclude(
     if ended.stopped == "cancelled":
         return finished._replace(outcome="cancelled", error="cancelled", log=kept)
     if ended.stopped == "timeout":
-        return finished._replace(outcome="timeout", error=f"timed out after {duration(job.timeout or 0)}", log=kept)
+        return finished._replace(outcome="timeout", error=f"timed out after {duration(task.timeout or 0)}", log=kept)
     if ended.code != 0:
-        error, hint = _failure(job, sandbox, log, ended.code, path)
-        missing = missing_names(log.tail().decode("utf-8", "replace"), sandbox.places())
+        error, hint = _failure(task, sandbox, log, ended.code, path)
+        missing = missing_names(log.tail().decode("utf-8", "replace"), sandbox.work_paths())
         return finished._replace(outcome="failed", error=error, hint=hint, log=kept, missing=missing)
-    if not _makes_outputs(job):
+    if not _makes_outputs(task):
         return finished._replace(log=kept)
     try:
-        measured = take_outputs(job.action.outputs, sandbox.work, services.store, taken)
+        measured = take_outputs(task.action.outputs, sandbox.work, services.store, taken)
     except GitmlError as error:
         where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
-        finished = finished._replace(left=_left_behind(job, sandbox))
+        finished = finished._replace(left=_left_behind(task, sandbox))
         return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint, log=kept)
-    finished = finished._replace(left=_left_behind(job, sandbox))
+    finished = finished._replace(left=_left_behind(task, sandbox))
     return finished._replace(outputs=tuple(taken), metrics=measured.numbers, log=kept, warnings=measured.remarks)
 
 
-def _left_behind(job: Job, sandbox: Sandbox) -> tuple[str, ...]:
+def _left_behind(task: WorkerTask, sandbox: Sandbox) -> tuple[str, ...]:
     """A few names of what the step made beside its outputs; nothing where it left its folder unreadable."""
     try:
-        names = sandbox.left_behind(job.action)
+        names = sandbox.left_behind(task.action)
     except OSError:
         return ()
     told = tuple([neutral(name, 60) for name in names[:_NAMED]])
     return told if len(names) <= _NAMED else (*told, f"{len(names) - _NAMED:,} more")
 
 
-def _makes_outputs(job: Job) -> bool:
+def _makes_outputs(task: WorkerTask) -> bool:
     """Whether outputs are taken here: of a gang on several machines only where rank 0 is."""
-    if job.action.gang == ALONE:
+    if task.action.gang == ALONE:
         return True
-    from gitml.execute.process_group import roster_from
+    from gitml.execute.process_group import decode_rendezvous
 
-    return GANG_VARIABLE not in job.lent or roster_from(job.lent[GANG_VARIABLE]).node in (0, None)
+    return GANG_VARIABLE not in task.lent or decode_rendezvous(task.lent[GANG_VARIABLE]).node in (0, None)
 
 
 _UNDECLARED = (
@@ -276,10 +291,10 @@ _UNDECLARED = (
 )
 
 
-def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tuple[str, str | None]:
+def _failure(task: WorkerTask, sandbox: Sandbox, log: Log, code: int, path: str) -> tuple[str, str | None]:
     tail = log.tail()
     hint: str | None = None
-    if job.strict:
+    if task.strict:
         # what was denied long before the end may have been borne, and is not what the step died of
         end = b"\n".join(tail.rstrip().split(b"\n")[-20:])
         denied = denied_name(end.decode("utf-8", "replace"), sandbox.seen + "/work")
@@ -292,12 +307,12 @@ def _failure(job: Job, sandbox: Sandbox, log: Log, code: int, path: str) -> tupl
             hint = f"`sandbox: strict` denies a step what it does not declare. {_UNDECLARED}"
     if code < 0:
         return _killed_by(-code), None
-    said = relative_to(sandbox.places(), error_line(tail, limit=300 + 2 * len(sandbox.work)))
+    said = relative_to(sandbox.work_paths(), error_line(tail, limit=300 + 2 * len(sandbox.work)))
     said = neutral(said, 300)
     if code > 128 and code - 128 == signal.SIGKILL:
         return f"exit status {code}: a process of it was {_killed_by(signal.SIGKILL)}", None
     if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:
-        hint = how_to_find(name, path) if other_python(name, path) else None
+        hint = missing_program_hint(name, path) if other_python(name, path) else None
     return f"exit status {code}" + (f": {said}" if said else ""), hint
 
 
@@ -337,12 +352,14 @@ def _cannot_start(argv: tuple[str, ...], error: OSError | ValueError) -> InputEr
     return InputError(f"can't run {name}: {error.strerror}")
 
 
-def _unfinished(job: Job, outcome: str, error: str, hint: str | None, log: Log, services: Services) -> TaskFinished:
+def _unfinished(
+    task: WorkerTask, outcome: str, error: str, hint: str | None, log: Log, services: WorkerServices
+) -> TaskFinished:
     kept = _keep_log(log, services)
-    return TaskFinished(job.attempt, outcome, None, neutral(error), hint, (), {}, Cost(), kept)
+    return TaskFinished(task.attempt, outcome, None, neutral(error), hint, (), {}, Cost(), kept)
 
 
-def _keep_log(log: Log, services: Services) -> LogRef | None:
+def _keep_log(log: Log, services: WorkerServices) -> LogRef | None:
     """The log in the Store. A log that can't be kept (the disk is full) is lost, and no reason to lose the result."""
     try:
         if not log.close():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gitml.execute.environments.environments import Environments
 
 
-class Contents(Protocol):
+class GitObjectReader(Protocol):
     """The objects of a Git repository, by their hex ids."""
 
     def read(self, oid: str) -> bytes:
@@ -28,7 +28,7 @@ class Contents(Protocol):
         """(oid, content) of each blob in order; never more than a few in memory."""
 
 
-class PlacingStore(Store, Protocol):
+class SandboxStore(Store, Protocol):
     """A Store that can tell whether what it placed is still what it was."""
 
     def verify_placed(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
@@ -41,13 +41,13 @@ class PlacingStore(Store, Protocol):
         """(bytes free, bytes in all) where it keeps its content; OSError when the disk does not answer."""
 
 
-class Services(NamedTuple):
+class WorkerServices(NamedTuple):
     """What a worker works with; made in the worker, so nothing in it is shared between processes.
 
     `lfs_object` gives the file that holds a Git LFS object on this machine, None when it was not fetched.
     """
 
-    store: PlacingStore
-    contents: Contents
+    store: SandboxStore
+    git_objects: GitObjectReader
     lfs_object: Callable[[Digest], str | None]
     environments: Environments

@@ -16,20 +16,20 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
-from gitml.execute.messages import Frames, finished_from_json, frame, send_all, task_message
+from gitml.execute.messages import Frames, encode_task, finished_from_json, frame, send_all
 
 if TYPE_CHECKING:
     import socket
 
-    from gitml.execute.interfaces import Services
-    from gitml.execute.sandbox.location import Places
-    from gitml.execute.sandbox.partial_outputs import Kept
+    from gitml.execute.interfaces import WorkerServices
+    from gitml.execute.sandbox.location import SandboxRoots
+    from gitml.execute.sandbox.partial_outputs import PartialOutputs
 
 GRACE = 5.0
 CLOSE_WAIT = 40.0
 
 
-class _Seat:
+class _WorkerHandle:
     """A worker as the executor knows it; `status` is its wait status once it is dead and cleared up after."""
 
     def __init__(self, number: int, fd: int) -> None:
@@ -56,7 +56,7 @@ class LocalExecutor:
 
     def __init__(
         self,
-        make_services: Callable[[], Services],
+        make_services: Callable[[], WorkerServices],
         live_dir: str,
         slots: int,
         capacity: Resources,
@@ -67,7 +67,7 @@ class LocalExecutor:
         self._make_services = make_services
         self._live_dir = os.path.realpath(live_dir)
         self._machine = os.environ if machine is None else machine
-        self._places: Places | None = None
+        self._roots: SandboxRoots | None = None
         self._slots = slots
         self._capacity = capacity
         self._free = capacity
@@ -75,14 +75,14 @@ class LocalExecutor:
         self._grace = grace
         names = gpus(self._machine) if capacity.gpus else []
         self._gpus = GpuShares(names or [str(index) for index in range(int(capacity.gpus))])
-        self._keeper = 0
+        self._supervisor = 0
         self._control: socket.socket | None = None
-        self._seats: dict[int, _Seat] = {}
+        self._workers: dict[int, _WorkerHandle] = {}
         self._next = 0
         self._poll = select.poll()
         self._events: list[TaskEvent] = []
         self._closed = False
-        self._dismissed: list[_Seat] = []
+        self._retiring: list[_WorkerHandle] = []
 
     def capacity(self) -> Resources:
         """All that this target has when idle."""
@@ -94,17 +94,17 @@ class LocalExecutor:
 
     def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether a Task that asks for this may be submitted now."""
-        busy = sum(1 for seat in self._seats.values() if seat.attempt is not None)
+        busy = sum(1 for worker in self._workers.values() if worker.attempt is not None)
         return busy < self._slots and resources.fits(self._free)
 
     def descriptors(self) -> Sequence[int]:
         """One of them becomes readable when `wait` may have something to give."""
-        return [*self._seats, *([] if self._control is None else [self._control.fileno()])]
+        return [*self._workers, *([] if self._control is None else [self._control.fileno()])]
 
     def prepare(self) -> None:
         """Starts what forks, before the process has threads that must not be forked."""
         if self._control is None:
-            self._start_keeper()
+            self._start_supervisor()
 
     def submit(self, task: Task) -> None:
         """Starts a Task; ValueError beyond `slots` or the GPUs that are free, or for a name that is no file name."""
@@ -112,25 +112,27 @@ class LocalExecutor:
             raise ValueError("the executor is closed")
         if not task.attempt or "/" in task.attempt or task.attempt in (".", ".."):
             raise ValueError(f"not an attempt's name: {task.attempt!r}")
-        seat = next((seat for seat in self._seats.values() if seat.attempt is None and not seat.closed), None)
-        if seat is None:
-            if sum(1 for seat in self._seats.values() if seat.attempt is not None) >= self._slots:
+        worker = next(
+            (worker for worker in self._workers.values() if worker.attempt is None and not worker.closed), None
+        )
+        if worker is None:
+            if sum(1 for worker in self._workers.values() if worker.attempt is not None) >= self._slots:
                 raise ValueError(f"more than {self._slots} tasks at once")
-            seat = self._start_worker()
+            worker = self._start_worker()
         devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
-        from gitml.redaction import kept_secret  # what only plans does without
+        from gitml.redaction import registered_secrets  # what only plans does without
 
-        task = task._replace(masked=(*task.masked, *kept_secret()))
-        message = frame(task_message(task, devices, with_environment=digest not in seat.environments))
-        seat.environments.add(digest)
-        seat.attempt, seat.outputs = task.attempt, task.action.outputs
+        task = task._replace(masked=(*task.masked, *registered_secrets()))
+        message = frame(encode_task(task, devices, with_environment=digest not in worker.environments))
+        worker.environments.add(digest)
+        worker.attempt, worker.outputs = task.attempt, task.action.outputs
         self._taken[task.attempt] = task.resources
         self._free = self._free.minus(task.resources)
-        seat.recent = (*seat.recent[-1:], task.attempt)
-        seat.cancelled = False
+        worker.recent = (*worker.recent[-1:], task.attempt)
+        worker.cancelled = False
         try:
-            send_all(seat.fd, message)
+            send_all(worker.fd, message)
         except (BrokenPipeError, ConnectionResetError):
             return  # it died just now: `wait` finds out, and reports the Task lost
 
@@ -143,9 +145,9 @@ class LocalExecutor:
                 left = 0.0
             for fd, _ in self._poll.poll(None if left is None else left * 1000):
                 if self._control is not None and fd == self._control.fileno():
-                    self._hear_keeper()
-                elif fd in self._seats:
-                    self._hear(self._seats[fd])
+                    self._receive_from_supervisor()
+                elif fd in self._workers:
+                    self._receive(self._workers[fd])
             if self._events:
                 events, self._events = self._events, []
                 return events
@@ -157,24 +159,24 @@ class LocalExecutor:
 
         Nothing happens when no such Task runs.
         """
-        for seat in self._seats.values():
-            if seat.attempt != attempt or seat.closed:
+        for worker in self._workers.values():
+            if worker.attempt != attempt or worker.closed:
                 continue
-            seat.cancelled = True
+            worker.cancelled = True
             try:
-                send_all(seat.fd, frame({"op": "cancel", "attempt": attempt, "now": now}))
-                if now and seat.pid:
-                    os.kill(seat.pid, signal.SIGUSR1)
+                send_all(worker.fd, frame({"op": "cancel", "attempt": attempt, "now": now}))
+                if now and worker.pid:
+                    os.kill(worker.pid, signal.SIGUSR1)
             except (BrokenPipeError, ConnectionResetError, ProcessLookupError):
                 continue
 
     def dismiss(self) -> None:
         """Says that nothing more will be asked: what still runs begins to end. Returns at once; `close` waits for it."""
         self._closed = True
-        self._dismissed += self._seats.values()
-        for seat in self._seats.values():
-            os.close(seat.fd)
-        self._seats = {}
+        self._retiring += self._workers.values()
+        for worker in self._workers.values():
+            os.close(worker.fd)
+        self._workers = {}
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -183,92 +185,92 @@ class LocalExecutor:
     def close(self) -> None:
         """Ends everything that still runs, and returns when no process of a step and no sandbox is left."""
         self.dismiss()
-        if self._keeper:
-            pid, self._keeper = self._keeper, 0
+        if self._supervisor:
+            pid, self._supervisor = self._supervisor, 0
             if _wait_for(pid) != 0:
-                self._clear_after(self._dismissed)
+                self._clear_after(self._retiring)
             else:
-                self._remove_recent(self._dismissed)  # of workers that were killed before they could
-            if self._places is not None:
-                from gitml.execute.sandbox.location import clear
+                self._remove_recent(self._retiring)  # of workers that were killed before they could
+            if self._roots is not None:
+                from gitml.execute.sandbox.location import clear_root
 
-                clear(self._places)
+                clear_root(self._roots)
 
-    def _start_worker(self) -> _Seat:
+    def _start_worker(self) -> _WorkerHandle:
         import socket
 
         if self._control is None:
-            self._start_keeper()
+            self._start_supervisor()
         assert self._control is not None
         ours, theirs = socket.socketpair()
         with theirs:
             self._next += 1
             try:
                 socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
-            except (BrokenPipeError, ConnectionResetError):  # the keeper was killed just now
-                self._give_up_keeper()
-                self._start_keeper()
+            except (BrokenPipeError, ConnectionResetError):  # the supervisor was killed just now
+                self._abandon_supervisor()
+                self._start_supervisor()
                 assert self._control is not None
                 socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
-        seat = _Seat(self._next, ours.detach())
-        self._seats[seat.fd] = seat
-        self._poll.register(seat.fd, select.POLLIN)
-        return seat
+        worker = _WorkerHandle(self._next, ours.detach())
+        self._workers[worker.fd] = worker
+        self._poll.register(worker.fd, select.POLLIN)
+        return worker
 
-    def _start_keeper(self) -> None:
+    def _start_supervisor(self) -> None:
         import socket
 
         os.makedirs(self._live_dir, exist_ok=True)
-        if self._places is None:
-            from gitml.execute.sandbox.location import places_for
+        if self._roots is None:
+            from gitml.execute.sandbox.location import sandbox_roots
 
-            self._places = places_for(self._live_dir, self._machine)
+            self._roots = sandbox_roots(self._live_dir, self._machine)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            pid = self._begin_keeper(theirs.fileno(), self._places)
-        self._keeper, self._control = pid, ours
+            pid = self._fork_supervisor(theirs.fileno(), self._roots)
+        self._supervisor, self._control = pid, ours
         self._poll.register(ours.fileno(), select.POLLIN)
 
-    def _begin_keeper(self, control: int, places: Places) -> int:
-        """Starts the keeper with its end of the control socket; its process id. From then on steps can't look in here."""
+    def _fork_supervisor(self, control: int, roots: SandboxRoots) -> int:
+        """Starts the supervisor with its end of the control socket; its process id. From then on steps can't look in here."""
         from gitml.execute.sandbox.inspection import deny_inspection
 
         deny_inspection()
         pid = os.fork()
         if pid == 0:
-            self._become_keeper(control, places)
+            self._become_supervisor(control, roots)
         return pid
 
     def _devices(self, attempt: str, count: float) -> str | None:
         """The GPUs for an attempt, as CUDA_VISIBLE_DEVICES; ValueError when that many are not free."""
         return self._gpus.give(attempt, count)
 
-    def _become_keeper(self, control: int, places: Places) -> NoReturn:
+    def _become_supervisor(self, control: int, roots: SandboxRoots) -> NoReturn:
         try:
-            from gitml.execute.supervisor import Keeper, detach_from
+            from gitml.execute.supervisor import Supervisor, detach_from
 
             detach_from([control])
-            Keeper(control, self._make_services, places, self._grace).run()
+            Supervisor(control, self._make_services, roots, self._grace).run()
         finally:
             os._exit(2)
 
-    def _hear(self, seat: _Seat) -> None:
+    def _receive(self, worker: _WorkerHandle) -> None:
         try:
-            data = os.read(seat.fd, 2**18)
+            data = os.read(worker.fd, 2**18)
         except ConnectionResetError:
             data = b""
         if data:
-            for message in seat.frames.feed(data):
-                self._take_in(seat, message)
+            for message in worker.frames.feed(data):
+                self._handle_message(worker, message)
             return
-        self._poll.unregister(seat.fd)
-        seat.closed = True
-        self._settle(seat)
+        self._poll.unregister(worker.fd)
+        worker.closed = True
+        self._retire(worker)
 
-    def _take_in(self, seat: _Seat, message: list[Any]) -> None:
+    def _handle_message(self, worker: _WorkerHandle, message: list[Any]) -> None:
         kind, content = message[0], message[1]
         if kind == "hello":
-            seat.pid = content
+            worker.pid = content
         elif kind == "started":
             self._events.append(TaskStarted(content))
         elif kind == "prepares":
@@ -276,15 +278,15 @@ class LocalExecutor:
         elif kind == "output":
             self._events.append(TaskOutput(content, message[2]))
         else:
-            self._finish(seat, finished_from_json(content))
+            self._finish(worker, finished_from_json(content))
 
-    def _finish(self, seat: _Seat, finished: TaskFinished) -> None:
-        seat.attempt = None
+    def _finish(self, worker: _WorkerHandle, finished: TaskFinished) -> None:
+        worker.attempt = None
         self._gpus.take_back(finished.attempt)
         self._free = self._free.plus(self._taken.pop(finished.attempt))
         self._events.append(finished)
 
-    def _hear_keeper(self) -> None:
+    def _receive_from_supervisor(self) -> None:
         assert self._control is not None
         try:
             data = self._control.recv(4096)
@@ -292,88 +294,88 @@ class LocalExecutor:
             data = b""
         if data:
             for number, status in Frames().feed(data):
-                for seat in list(self._seats.values()):
-                    if seat.number == number:
-                        seat.status = status
-                        self._settle(seat)
+                for worker in list(self._workers.values()):
+                    if worker.number == number:
+                        worker.status = status
+                        self._retire(worker)
             return
-        self._give_up_keeper()
+        self._abandon_supervisor()
 
-    def _give_up_keeper(self) -> None:
-        """The keeper was killed: its workers are told so by the kernel, clear up and close their sockets."""
+    def _abandon_supervisor(self) -> None:
+        """The supervisor was killed: its workers are told so by the kernel, clear up and close their sockets."""
         assert self._control is not None
         self._poll.unregister(self._control.fileno())
         self._control.close()
         self._control = None
-        _wait_for(self._keeper)
-        self._keeper = 0
-        for seat in list(self._seats.values()):
-            seat.orphaned = True
-            seat.status = signal.SIGKILL
-            self._settle(seat)
+        _wait_for(self._supervisor)
+        self._supervisor = 0
+        for worker in list(self._workers.values()):
+            worker.orphaned = True
+            worker.status = signal.SIGKILL
+            self._retire(worker)
 
-    def _remove_recent(self, seats: Sequence[_Seat]) -> None:
+    def _remove_recent(self, workers: Sequence[_WorkerHandle]) -> None:
         """Removes what workers that are gone may have left of their last sandboxes."""
         from gitml.execute.sandbox.removal import remove_tree
 
-        for sandbox in [sandbox for seat in seats for sandbox in self._recent(seat)]:
+        for sandbox in [sandbox for worker in workers for sandbox in self._recent(worker)]:
             remove_tree(sandbox)
 
-    def _recent(self, seat: _Seat) -> list[str]:
+    def _recent(self, worker: _WorkerHandle) -> list[str]:
         """Where the last sandboxes of a worker may lie."""
-        roots = [] if self._places is None else self._places.roots()
-        return [f"{root}/{attempt}" for attempt in seat.recent for root in roots]
+        roots = [] if self._roots is None else self._roots.roots()
+        return [f"{root}/{attempt}" for attempt in worker.recent for root in roots]
 
-    def _clear_after(self, seats: Sequence[_Seat]) -> None:
-        """Waits for workers without a keeper to end, and does for each what it did not come to do."""
-        self._end_strays(seats)
-        self._remove_recent(seats)
+    def _clear_after(self, workers: Sequence[_WorkerHandle]) -> None:
+        """Waits for workers without a supervisor to end, and does for each what it did not come to do."""
+        self._end_strays(workers)
+        self._remove_recent(workers)
 
-    def _end_strays(self, seats: Sequence[_Seat]) -> None:
+    def _end_strays(self, workers: Sequence[_WorkerHandle]) -> None:
         from gitml.execute.descendants import end_strays
 
-        for seat in seats:
-            if seat.pid:
-                _wait_for_other(seat.pid)
-            for sandbox in self._recent(seat):
+        for worker in workers:
+            if worker.pid:
+                _wait_for_other(worker.pid)
+            for sandbox in self._recent(worker):
                 end_strays(sandbox)
 
-    def _settle(self, seat: _Seat) -> None:
+    def _retire(self, worker: _WorkerHandle) -> None:
         """Gives up a worker once its last word is heard and what it left is ended; its Task was lost, or cancelled."""
-        if not seat.closed or seat.status is None:
+        if not worker.closed or worker.status is None:
             return
-        del self._seats[seat.fd]
-        os.close(seat.fd)
-        if seat.orphaned:
-            self._end_strays([seat])
-        partial = self._salvaged(seat)
-        self._remove_recent([seat])
-        if seat.attempt is None:
+        del self._workers[worker.fd]
+        os.close(worker.fd)
+        if worker.orphaned:
+            self._end_strays([worker])
+        partial = self._partial_outputs(worker)
+        self._remove_recent([worker])
+        if worker.attempt is None:
             return
-        outcome, error = "lost", f"its worker {_death(seat.status)}"
-        if seat.cancelled:
+        outcome, error = "lost", f"its worker {_death(worker.status)}"
+        if worker.cancelled:
             outcome, error = "cancelled", "cancelled"
-        ended = TaskFinished(seat.attempt, outcome, None, error, None, (), {}, Cost(), None)
-        self._finish(seat, ended._replace(partial=partial.outputs, warnings=partial.notes))
+        ended = TaskFinished(worker.attempt, outcome, None, error, None, (), {}, Cost(), None)
+        self._finish(worker, ended._replace(partial=partial.outputs, warnings=partial.notes))
 
-    def _salvaged(self, seat: _Seat) -> Kept:
+    def _partial_outputs(self, worker: _WorkerHandle) -> PartialOutputs:
         """What is left of the outputs of a Task whose worker was lost; nothing where it was to end at once."""
         from gitml.execute.attempt import sandbox_of
-        from gitml.execute.sandbox.partial_outputs import Kept, keep_partial
+        from gitml.execute.sandbox.partial_outputs import PartialOutputs, keep_partial
 
-        if seat.attempt is None or seat.cancelled or not seat.outputs:
-            return Kept()
-        roots = [] if self._places is None else self._places.roots()
-        works = [f"{sandbox_of(root, seat.attempt)}/work" for root in roots]
+        if worker.attempt is None or worker.cancelled or not worker.outputs:
+            return PartialOutputs()
+        roots = [] if self._roots is None else self._roots.roots()
+        works = [f"{sandbox_of(root, worker.attempt)}/work" for root in roots]
         work = next((work for work in works if os.path.isdir(work)), None)
         if work is None:
-            return Kept()
+            return PartialOutputs()
         try:
-            return keep_partial(seat.outputs, work, self._services_here().store)
+            return keep_partial(worker.outputs, work, self._services_here().store)
         except (GitmlError, OSError):
-            return Kept()
+            return PartialOutputs()
 
-    def _services_here(self) -> Services:
+    def _services_here(self) -> WorkerServices:
         """Services of this process."""
         return self._make_services()
 
@@ -401,7 +403,7 @@ def _wait_for_other(pid: int) -> None:
 
 
 def _wait_for(pid: int) -> int:
-    """Waits for the keeper `pid` to end, which it does when its workers have; its status. MachineError when it can't."""
+    """Waits for the supervisor `pid` to end, which it does when its workers have; its status. MachineError when it can't."""
     handle = os.pidfd_open(pid)
     try:
         poll = select.poll()

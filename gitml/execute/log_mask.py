@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from gitml.core.model.action import Action
 from gitml.core.secrets.mask import Mask
-from gitml.redaction import credentials_of, is_secret, kept_secret, secret_in_file
+from gitml.redaction import credentials_of, is_secret, registered_secrets, secret_in_file
 
 
 def mask_of(action: Action, env: Mapping[str, str], machine: Mapping[str, str], more: Iterable[str] = ()) -> Mask:
@@ -18,4 +18,4 @@ def mask_of(action: Action, env: Mapping[str, str], machine: Mapping[str, str], 
     passed = [env[name] for name, value in action.env if value is None and is_secret(env.get(name, ""))]
     usual = secret_in_file(os.path.join(machine.get("HOME") or "/", ".ray/auth_token"))
     own = {**credentials_of(machine), **credentials_of(env)}
-    return Mask([*passed, *own, *kept_secret(), *([usual] if usual else []), *more])
+    return Mask([*passed, *own, *registered_secrets(), *([usual] if usual else []), *more])

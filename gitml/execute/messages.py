@@ -18,7 +18,7 @@ from gitml.core.records.record import MACHINE, LogRef
 LONGEST = 2**28
 
 
-class Job(NamedTuple):
+class WorkerTask(NamedTuple):
     """A Task as a worker gets it; `devices` are the GPUs it may see, None when it was given none."""
 
     attempt: str
@@ -71,7 +71,7 @@ def send_all(fd: int, data: bytes) -> None:
         sent += os.write(fd, memoryview(data)[sent:])
 
 
-def task_message(task: Task, devices: str | None, *, with_environment: bool) -> dict[str, Any]:
+def encode_task(task: Task, devices: str | None, *, with_environment: bool) -> dict[str, Any]:
     """A Task for a worker, that keeps the environments it was sent."""
     environment: list[Any] = [task.environment.digest]
     if with_environment:
@@ -93,14 +93,14 @@ def task_message(task: Task, devices: str | None, *, with_environment: bool) -> 
     }
 
 
-def job_of(message: dict[str, Any], environments: dict[Digest, Environment]) -> Job:
-    """The inverse of `task_message`; `environments` is added to. ValueError for what is none."""
+def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]) -> WorkerTask:
+    """The inverse of `encode_task`; `environments` is added to. ValueError for what is none."""
     try:
         digest, *rest = message["environment"]
         if rest:
             description, text = rest
             environments[digest] = Environment(digest, description, None if text is None else text.encode("latin-1"))
-        return Job(
+        return WorkerTask(
             message["attempt"],
             decode_action(message["action"].encode("ascii")),
             environments[digest],

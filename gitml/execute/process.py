@@ -24,7 +24,7 @@ UMASK = 0o022  # of every step, whatever that of the shell is
 NONE, SOFT, NOW = 0, 1, 2
 
 
-class Ended(NamedTuple):
+class ProcessExit(NamedTuple):
     """`code` is the exit status, negative for a signal; `stopped` is None, ``timeout`` or ``cancelled``."""
 
     code: int
@@ -37,10 +37,10 @@ class NotConfinedError(OSError):
 
 
 class StoppedError(Exception):
-    """A `Watch` asked to stop before there was a process to end."""
+    """A `StopRequests` asked to stop before there was a process to end."""
 
 
-class Watch:
+class StopRequests:
     """What may interrupt a process: `fd` becomes readable when `asked` has something new to say (NONE, SOFT or NOW).
 
     `attending` is set while a process is watched, so that what is asked is heard at once.
@@ -49,7 +49,7 @@ class Watch:
     fd = -1
     attending = False
 
-    def asked(self) -> int:
+    def requested(self) -> int:
         """How the process is to be stopped; may be called at any time."""
         return NONE
 
@@ -59,19 +59,19 @@ def run(
     argv: tuple[str, ...],
     env: Mapping[str, str],
     write: Callable[[bytes], None],
-    watch: Watch,
+    stop: StopRequests,
     *,
     timeout: float | None = None,
     grace: float = GRACE,
     started: Callable[[], None] | None = None,
     confine: Callable[[], None] | None = None,
-    lead: Callable[[], int] | None = None,
-) -> Ended:
+    launch: Callable[[], int] | None = None,
+) -> ProcessExit:
     """Runs the program at `path` in the current directory to its end, all it wrote given to `write` in order.
 
     Its input is empty, its output and errors are one stream, its umask is UMASK. When it ends, or is stopped after `timeout`
-    seconds or because `watch` asks, everything below this process is ended too. `confine` is called in the new process before the
-    program; `lead` in the program's place, to start it in its own way: it gives the exit status.
+    seconds or because `stop` asks, everything below this process is ended too. `confine` is called in the new process before the
+    program; `launch` in the program's place, to start it in its own way: it gives the exit status.
     OSError or ValueError when it can't be started, NotConfinedError when that is what `confine` raised.
     """
     reader, writer = os.pipe()
@@ -82,7 +82,7 @@ def run(
         begun = time.monotonic()
         umask = os.umask(UMASK)  # a worker has one thread, so nothing else is made meanwhile
         try:
-            pid = _spawn(path, argv, env, writer, confine, lead)
+            pid = _spawn(path, argv, env, writer, confine, launch)
         finally:
             os.umask(umask)
     except BaseException:
@@ -95,9 +95,9 @@ def run(
         handle = os.pidfd_open(pid)
         if started:
             started()
-        watch.attending = True
-        stopped = _attend(pid, handle, reader, write, watch, timeout, grace, spare)
-        watch.attending = False
+        stop.attending = True
+        stopped = _attend(pid, handle, reader, write, stop, timeout, grace, spare)
+        stop.attending = False
         _, status, usage = os.wait4(pid, 0)
         rest = end_all(spare)
         while chunk := _read(reader):
@@ -106,7 +106,7 @@ def run(
         end_all(spare)
         raise
     finally:
-        watch.attending = False
+        stop.attending = False
         if handle >= 0:
             os.close(handle)
         os.close(reader)
@@ -115,7 +115,7 @@ def run(
         usage.ru_utime + usage.ru_stime + rest.cpu,
         max(usage.ru_maxrss * 1024, rest.peak_memory),
     )
-    return Ended(os.waitstatus_to_exitcode(status), stopped, cost)
+    return ProcessExit(os.waitstatus_to_exitcode(status), stopped, cost)
 
 
 def _attend(
@@ -123,7 +123,7 @@ def _attend(
     handle: int,
     reader: int,
     write: Callable[[bytes], None],
-    watch: Watch,
+    stop: StopRequests,
     timeout: float | None,
     grace: float,
     spare: set[int],
@@ -132,8 +132,8 @@ def _attend(
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.register(reader, select.POLLIN)
-    if watch.fd >= 0:
-        poll.register(watch.fd, select.POLLIN)
+    if stop.fd >= 0:
+        poll.register(stop.fd, select.POLLIN)
     stopped: str | None = None
     done = NONE
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -149,18 +149,18 @@ def _attend(
                     poll.unregister(reader)
         if any(fd == handle for fd, _ in ready):
             return stopped
-        asked = watch.asked()
-        if asked > done and stopped is None:
+        request = stop.requested()
+        if request > done and stopped is None:
             stopped = "cancelled"
         elif deadline is not None and time.monotonic() >= deadline:
             if stopped is None:
-                stopped, asked = "timeout", SOFT
+                stopped, request = "timeout", SOFT
             else:
-                asked = NOW
-        if asked == NOW and done < NOW:
+                request = NOW
+        if request == NOW and done < NOW:
             done, deadline = NOW, None
             _signal_tree(pid, signal.SIGKILL, spare)
-        elif asked == SOFT and done < SOFT:
+        elif request == SOFT and done < SOFT:
             done, deadline = SOFT, time.monotonic() + grace
             _signal_tree(pid, signal.SIGTERM, spare)
 
@@ -187,10 +187,10 @@ def _spawn(
     env: Mapping[str, str],
     writer: int,
     confine: Callable[[], None] | None,
-    lead: Callable[[], int] | None,
+    launch: Callable[[], int] | None,
 ) -> int:
-    if confine is not None or lead is not None:
-        return _fork(path, argv, env, writer, confine, lead)
+    if confine is not None or launch is not None:
+        return _fork(path, argv, env, writer, confine, launch)
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, writer, 1),
@@ -205,9 +205,9 @@ def _fork(
     env: Mapping[str, str],
     writer: int,
     confine: Callable[[], None] | None,
-    lead: Callable[[], int] | None,
+    launch: Callable[[], int] | None,
 ) -> int:
-    """As `posix_spawn`, with room for `confine` and `lead`.
+    """As `posix_spawn`, with room for `confine` and `launch`.
 
     A worker has one thread, so what runs between fork and exec may be Python.
     """
@@ -225,11 +225,11 @@ def _fork(
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             if confine is not None:
                 confine()
-            if lead is None:
+            if launch is None:
                 os.execve(path, argv, env)  # noqa: S606  no shell is the point
             else:
                 os.close(error_writer)
-                os._exit(_led(lead))
+                os._exit(_led(launch))
         except OSError as error:
             told = str(error.strerror) if isinstance(error, NotConfinedError) else ""
             os.write(error_writer, b"%d %s" % (error.errno or 0, told.encode("utf-8", "replace")))
@@ -249,10 +249,10 @@ def _fork(
     return pid
 
 
-def _led(lead: Callable[[], int]) -> int:
-    """The exit status that `lead` gives; nothing it raises may run on in this copy of the worker."""
+def _led(launch: Callable[[], int]) -> int:
+    """The exit status that `launch` gives; nothing it raises may run on in this copy of the worker."""
     try:
-        return lead()
+        return launch()
     except BaseException as error:
         os.write(2, f"gang: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
         return 70

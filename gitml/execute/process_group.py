@@ -22,7 +22,7 @@ _REMEMBERED = 4096
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 
-class Roster(NamedTuple):
+class Rendezvous(NamedTuple):
     """Who belongs to a gang: for each node its address and a port for each of its processes; `port` is for the rendezvous on the
     first node. `node` is the one that this is, None when all of them are here."""
 
@@ -31,22 +31,22 @@ class Roster(NamedTuple):
     port: int
 
 
-def roster_from(text: str) -> Roster:
-    """The Roster that `roster_as_text` wrote."""
+def decode_rendezvous(text: str) -> Rendezvous:
+    """The Rendezvous that `encode_rendezvous` wrote."""
     node, nodes, port = json.loads(text)
-    return Roster(node, tuple((str(address), tuple(ports)) for address, ports in nodes), port)
+    return Rendezvous(node, tuple((str(address), tuple(ports)) for address, ports in nodes), port)
 
 
-def roster_as_text(roster: Roster) -> str:
-    """A Roster as the value of GANG_VARIABLE."""
-    return json.dumps(roster, separators=(",", ":"))
+def encode_rendezvous(rendezvous: Rendezvous) -> str:
+    """A Rendezvous as the value of GANG_VARIABLE."""
+    return json.dumps(rendezvous, separators=(",", ":"))
 
 
-def roster_here(nodes: int, processes: int) -> Roster:
+def local_rendezvous(nodes: int, processes: int) -> Rendezvous:
     """A gang that is on this machine altogether."""
     ports = free_ports(nodes * processes + 1)
     each = [tuple(ports[node * processes : (node + 1) * processes]) for node in range(nodes)]
-    return Roster(None, tuple(("127.0.0.1", own) for own in each), ports[-1])
+    return Rendezvous(None, tuple(("127.0.0.1", own) for own in each), ports[-1])
 
 
 def free_ports(count: int, address: str = "") -> list[int]:
@@ -65,16 +65,16 @@ def free_ports(count: int, address: str = "") -> list[int]:
             probe.close()
 
 
-def variables(roster: Roster, environ: Mapping[str, str]) -> list[tuple[int, dict[str, str]]]:
+def variables(rendezvous: Rendezvous, environ: Mapping[str, str]) -> list[tuple[int, dict[str, str]]]:
     """(rank, environment) of each process that is to run here.
 
     The names are those of torchrun; of Open MPI, for programs that ask their environment; and TF_CONFIG of TensorFlow.
     """
     base = {name: value for name, value in environ.items() if name != GANG_VARIABLE}
-    workers = [f"{address}:{port}" for address, ports in roster.nodes for port in ports]
-    processes = len(roster.nodes[0][1])
+    workers = [f"{address}:{port}" for address, ports in rendezvous.nodes for port in ports]
+    processes = len(rendezvous.nodes[0][1])
     found = []
-    for node in range(len(roster.nodes)) if roster.node is None else [roster.node]:
+    for node in range(len(rendezvous.nodes)) if rendezvous.node is None else [rendezvous.node]:
         for local in range(processes):
             rank = node * processes + local
             own = {
@@ -83,27 +83,27 @@ def variables(roster: Roster, environ: Mapping[str, str]) -> list[tuple[int, dic
                 "LOCAL_RANK": local,
                 "LOCAL_WORLD_SIZE": processes,
                 "GROUP_RANK": node,
-                "GROUP_WORLD_SIZE": len(roster.nodes),
+                "GROUP_WORLD_SIZE": len(rendezvous.nodes),
                 "NODE_RANK": node,
-                "NNODES": len(roster.nodes),
-                "MASTER_ADDR": roster.nodes[0][0],
-                "MASTER_PORT": roster.port,
+                "NNODES": len(rendezvous.nodes),
+                "MASTER_ADDR": rendezvous.nodes[0][0],
+                "MASTER_PORT": rendezvous.port,
                 "OMPI_COMM_WORLD_RANK": rank,
                 "OMPI_COMM_WORLD_SIZE": len(workers),
                 "OMPI_COMM_WORLD_LOCAL_RANK": local,
                 "OMPI_COMM_WORLD_LOCAL_SIZE": processes,
                 "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}),
             }
-            devices = _devices(environ, roster, node)
+            devices = _devices(environ, rendezvous, node)
             found.append((rank, {**base, **devices, **{name: str(value) for name, value in own.items()}}))
     return found
 
 
-def _devices(environ: Mapping[str, str], roster: Roster, node: int) -> dict[str, str]:
+def _devices(environ: Mapping[str, str], rendezvous: Rendezvous, node: int) -> dict[str, str]:
     """Where all nodes are one machine, each gets its share of the GPUs."""
     given = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    nodes = len(roster.nodes)
-    if roster.node is not None or nodes == 1 or len(given) < nodes or not all(given):
+    nodes = len(rendezvous.nodes)
+    if rendezvous.node is not None or nodes == 1 or len(given) < nodes or not all(given):
         return {}
     share = len(given) // nodes
     return {"CUDA_VISIBLE_DEVICES": ",".join(given[node * share : (node + 1) * share])}
@@ -122,41 +122,43 @@ class _Member:
         self.handle = os.pidfd_open(pid)
 
 
-def lead(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mapping[str, str]]]) -> int:
+def launch(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mapping[str, str]]]) -> int:
     """Runs the program once for each member, to the end of the last; the exit status of the first that failed, else 0.
 
     To be called in a process of its own, whose standard output takes what they write. Who asks for an end by SIGTERM asks the
     whole group.
     """
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    crew: list[_Member] = []
+    stop_requests: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop_requests.append(number))
+    started: list[_Member] = []
     failed: _Member | None = None
     status = 0
     try:
         for rank, env in members:
-            crew.append(_start(rank, path, argv, env))
+            started.append(_start(rank, path, argv, env))
         deadline = 0.0
-        while any(member.running for member in crew):
-            _listen(crew)
-            for member, code in _ended(crew):
+        while any(member.running for member in started):
+            _forward_output(started)
+            for member, code in _reap(started):
                 if code and failed is None:
                     failed, status = member, code
                     deadline = time.monotonic() + GRACE
-                    _send(crew, signal.SIGTERM)
+                    _send(started, signal.SIGTERM)
             if failed is not None and time.monotonic() > deadline:
-                _send(crew, signal.SIGKILL)
+                _send(started, signal.SIGKILL)
     except OSError as error:
-        _send(crew, signal.SIGKILL)
-        _say(f"gang: can't start a process: {error.strerror}\n".encode())
+        _send(started, signal.SIGKILL)
+        _write_log(f"gang: can't start a process: {error.strerror}\n".encode())
         return 127
-    for member in crew:
+    for member in started:
         _drain(member)
     if failed is not None:
-        if asked:
+        if stop_requests:
             return 128 + signal.SIGTERM
         last = last_line(failed.recent, limit=250)
-        _say(f"rank {failed.rank} failed first, with {_how(status)}{': ' + last if last else ''}\n".encode())
+        _write_log(
+            f"rank {failed.rank} failed first, with {_describe_exit(status)}{': ' + last if last else ''}\n".encode()
+        )
         return status if status > 0 else 128 - status
     return 0
 
@@ -176,11 +178,11 @@ def _start(rank: int, path: str, argv: tuple[str, ...], env: Mapping[str, str]) 
     return _Member(rank, pid, reader)
 
 
-def _listen(crew: Sequence[_Member]) -> None:
+def _forward_output(members: Sequence[_Member]) -> None:
     """Passes on what members wrote, waiting a little for it."""
     poll = select.poll()
-    of_pipe = {member.pipe: member for member in crew if member.pipe >= 0}
-    for fd in [*of_pipe, *(member.handle for member in crew if member.running)]:
+    of_pipe = {member.pipe: member for member in members if member.pipe >= 0}
+    for fd in [*of_pipe, *(member.handle for member in members if member.running)]:
         poll.register(fd, select.POLLIN)
     for fd, _ in poll.poll(200):
         if fd in of_pipe:
@@ -203,7 +205,7 @@ def _read(member: _Member) -> bool:
         member.rest = b""
     sign = b"[%d] " % member.rank
     if lines:
-        _say(b"".join([sign + line + b"\n" for line in lines]))
+        _write_log(b"".join([sign + line + b"\n" for line in lines]))
     return bool(chunk)
 
 
@@ -212,13 +214,13 @@ def _drain(member: _Member) -> None:
     while member.pipe >= 0 and _read(member):
         continue
     if member.rest:
-        _say(b"[%d] %s\n" % (member.rank, member.rest))
+        _write_log(b"[%d] %s\n" % (member.rank, member.rest))
 
 
-def _ended(crew: Sequence[_Member]) -> list[tuple[_Member, int]]:
+def _reap(members: Sequence[_Member]) -> list[tuple[_Member, int]]:
     """Members that have ended since, each with its exit status, negative for a signal."""
     found = []
-    for member in crew:
+    for member in members:
         if member.running:
             pid, status = os.waitpid(member.pid, os.WNOHANG)
             if pid:
@@ -227,19 +229,19 @@ def _ended(crew: Sequence[_Member]) -> list[tuple[_Member, int]]:
     return found
 
 
-def _send(crew: Sequence[_Member], number: int) -> None:
-    for member in crew:
+def _send(members: Sequence[_Member], number: int) -> None:
+    for member in members:
         if member.running:
             os.kill(member.pid, number)
 
 
-def _say(text: bytes) -> None:
+def _write_log(text: bytes) -> None:
     view = memoryview(text)
     while view:
         view = view[os.write(1, view) :]
 
 
-def _how(status: int) -> str:
+def _describe_exit(status: int) -> str:
     if status > 0:
         return f"exit status {status}"
     try:

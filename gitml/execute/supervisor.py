@@ -1,6 +1,6 @@
-"""The keeper: a small process between gitml and its workers. It starts them and clears up after one that is killed.
+"""The supervisor: a small process between gitml and its workers. It starts them and clears up after one that is killed.
 
-Orphans of a killed worker fall to the keeper, which has no other children than workers: so it knows them, and gitml's own
+Orphans of a killed worker fall to the supervisor, which has no other children than workers: so it knows them, and gitml's own
 children are never in doubt. It is in a session of its own, where no signal meant for gitml reaches it, and ends
 everything when gitml is gone.
 """
@@ -16,13 +16,13 @@ from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from gitml.execute.descendants import become_subreaper, end_all, send
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.messages import frame
 from gitml.execute.sandbox.inspection import deny_inspection
-from gitml.execute.sandbox.location import Places, Site, settle
+from gitml.execute.sandbox.location import SandboxRoot, SandboxRoots, choose_root
 from gitml.execute.worker import serve
 
-LAST_WAIT = 30.0
+SHUTDOWN_WAIT = 30.0
 
 
 def detach_from(parent_fds_kept: Collection[int]) -> None:
@@ -42,16 +42,18 @@ def detach_from(parent_fds_kept: Collection[int]) -> None:
                 continue
 
 
-class Keeper:
-    """Serves the control socket `control`: a message with a descriptor starts a worker on it; deaths are told back."""
+class Supervisor:
+    """Serves the control socket `control`: a message with a descriptor starts a worker on it; reports the death of a worker."""
 
-    def __init__(self, control: int, make_services: Callable[[], Services], places: Places, grace: float) -> None:
+    def __init__(
+        self, control: int, make_services: Callable[[], WorkerServices], roots: SandboxRoots, grace: float
+    ) -> None:
         import socket
 
         self.control = socket.socket(fileno=control)
         self.make_services = make_services
-        self.places = places
-        self.site = Site(None, False)
+        self.roots = roots
+        self.root = SandboxRoot(None, False)
         self.lock = -1
         self.grace = grace
         self.workers: dict[int, int] = {}
@@ -68,8 +70,8 @@ class Keeper:
         os.set_blocking(wake_writer, False)
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self._parent_may_be_gone())
-        self.site, self.lock = settle(self.places)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._check_parent())
+        self.root, self.lock = choose_root(self.roots)
         deny_inspection()
         become_subreaper("gitml-keeper", self.parent, signal.SIGTERM)
         poll = select.poll()
@@ -79,12 +81,12 @@ class Keeper:
             for fd, _ in poll.poll():
                 if fd == wake_reader:
                     os.read(wake_reader, 4096)
-                    self._bury()
+                    self._reap()
                 else:
-                    self._obey()
+                    self._handle_request()
         self._end()
 
-    def _obey(self) -> None:
+    def _handle_request(self) -> None:
         import socket
 
         data, fds, _, _ = socket.recv_fds(self.control, 4096, 1)
@@ -95,17 +97,17 @@ class Keeper:
         pid = os.fork()
         if pid == 0:
             try:
-                keeper = os.getppid()
+                supervisor = os.getppid()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                detach_from([*fds, self.lock])  # whose worker goes on holds its sandboxes, if the keeper is killed
-                serve(fds[0], self.make_services, self.site, self.grace, keeper)
+                detach_from([*fds, self.lock])  # whose worker goes on holds its sandboxes, if the supervisor is killed
+                serve(fds[0], self.make_services, self.root, self.grace, supervisor)
             finally:
                 os._exit(2)
         os.close(fds[0])
         self.workers[pid] = int(data)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """Reaps workers that died, ends what each left behind, and only then says so."""
         dead: list[tuple[int, int]] = []
         while True:
@@ -118,16 +120,16 @@ class Keeper:
             if pid in self.workers:
                 dead.append((pid, status))
         while dead:
-            told = [(self.workers.pop(pid), status) for pid, status in dead]
+            ended = [(self.workers.pop(pid), status) for pid, status in dead]
             dead = []
             end_all(self.workers, lambda pid, status, dead=dead: dead.append((pid, status)))  # type: ignore[misc]
-            for number, status in told:
+            for number, status in ended:
                 try:
                     self.control.send(frame([number, status]))
                 except OSError:
                     self.ending = True
 
-    def _parent_may_be_gone(self) -> None:
+    def _check_parent(self) -> None:
         # the kernel also sends this when only the thread that forked has ended
         if os.getppid() != self.parent:
             self._end()
@@ -137,7 +139,7 @@ class Keeper:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             send(self.workers, signal.SIGTERM)
-            until = time.monotonic() + LAST_WAIT
+            until = time.monotonic() + SHUTDOWN_WAIT
             while time.monotonic() < until:
                 try:
                     pid, _ = os.waitpid(-1, os.WNOHANG)

@@ -13,57 +13,59 @@ from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import TaskFinished
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
-from gitml.execute.attempt import Report, perform, sandbox_of
+from gitml.execute.attempt import AttemptReporter, perform, sandbox_of
 from gitml.execute.descendants import become_subreaper, end_all
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log_mask import mask_of
-from gitml.execute.messages import Frames, Job, frame, job_of, send_all
-from gitml.execute.process import NONE, NOW, SOFT, Watch
+from gitml.execute.messages import Frames, WorkerTask, decode_task, frame, send_all
+from gitml.execute.process import NONE, NOW, SOFT, StopRequests
 from gitml.execute.sandbox.git_blobs import BlobMemory
-from gitml.execute.sandbox.location import Site
+from gitml.execute.sandbox.location import SandboxRoot
 from gitml.execute.sandbox.namespace import leave_shared
 from gitml.execute.sandbox.sandbox import Sandbox
 
 
-def serve(fd: int, make_services: Callable[[], Services], site: Site, grace: float, keeper: int) -> NoReturn:
-    """Performs what arrives on the socket `fd` until its other end is closed or the process `keeper`, its parent, dies."""
-    worker = Worker(fd, site, grace)
+def serve(
+    fd: int, make_services: Callable[[], WorkerServices], root: SandboxRoot, grace: float, supervisor: int
+) -> NoReturn:
+    """Performs what arrives on the socket `fd` until its other end is closed or the process `supervisor`, its parent, dies."""
+    worker = Worker(fd, root, grace)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.abandon())
     signal.signal(signal.SIGUSR1, lambda _number, _frame: worker.drop())
-    become_subreaper("gitml-worker", keeper, signal.SIGTERM)
-    worker.say(["hello", os.getpid()])
+    become_subreaper("gitml-worker", supervisor, signal.SIGTERM)
+    worker.send(["hello", os.getpid()])
     worker.work(make_services)
 
 
-class Worker(Watch):
-    """What a worker is doing. As a `Watch` it hears, while a step runs, that the attempt is to be stopped."""
+class Worker(StopRequests):
+    """What a worker is doing. As a `StopRequests` it hears, while a step runs, that the attempt is to be stopped."""
 
-    def __init__(self, fd: int, site: Site, grace: float) -> None:
+    def __init__(self, fd: int, root: SandboxRoot, grace: float) -> None:
         self.fd = fd
-        self.site = site
+        self.root = root
         self.grace = grace
         self.attempt = ""
         self.sandbox: Sandbox | None = None
         self._frames = Frames()
-        self._asked = NONE
-        self._jobs: list[Any] = []
-        self._early: dict[str, int] = {}  # what was asked of attempts that have not begun
+        self._requested = NONE
+        self._queue: list[Any] = []
+        self._requested_early: dict[str, int] = {}  # what was requested of attempts that have not begun
         self._can_read = select.poll()
         self._can_read.register(fd, select.POLLIN)
         self._can_write = select.poll()
         self._can_write.register(fd, select.POLLOUT)
 
-    def work(self, make_services: Callable[[], Services]) -> NoReturn:
+    def work(self, make_services: Callable[[], WorkerServices]) -> NoReturn:
         """Performs jobs as they come."""
-        services: Services | None = None
+        services: WorkerServices | None = None
         broken = ""
         try:
-            if self.site.root is None:
+            if self.root.path is None:
                 hint = "name a folder for sandboxes in your own settings: sandboxes: /scratch/me"
-                raise MachineError(f"every folder for sandboxes lies in a project: {self.site.trouble}", hint=hint)
-            if self.site.mounted:
+                raise MachineError(f"every folder for sandboxes lies in a project: {self.root.problem}", hint=hint)
+            if self.root.mounted:
                 leave_shared()
             services = make_services()
         except (GitmlError, OSError) as error:
@@ -71,22 +73,22 @@ class Worker(Watch):
         memory = BlobMemory()
         environments: dict[Digest, Environment] = {}
         while True:
-            while not self._jobs:
-                self._hear()
-            job = job_of(self._jobs.pop(0), environments)
+            while not self._queue:
+                self._receive()
+            task = decode_task(self._queue.pop(0), environments)
             if services is None:
-                self.say(["finished", _failed(job.attempt, f"the worker can't begin: {broken}")])
+                self.send(["finished", _failed(task.attempt, f"the worker can't begin: {broken}")])
                 continue
-            self._perform(job, services, memory)
+            self._perform(task, services, memory)
 
-    def asked(self) -> int:
+    def requested(self) -> int:
         """How the attempt is to be stopped."""
         while self._can_read.poll(0):
-            self._hear()
-        return self._asked
+            self._receive()
+        return self._requested
 
-    def say(self, message: list[Any]) -> None:
-        """Tells the executor."""
+    def send(self, message: list[Any]) -> None:
+        """Sends a message to the executor."""
         try:
             send_all(self.fd, frame(message))
         except (BrokenPipeError, ConnectionResetError):
@@ -105,24 +107,24 @@ class Worker(Watch):
 
     def drop(self) -> None:
         """The attempt is to stop now: a process that runs is killed where it is watched, any other work is abandoned."""
-        if self.sandbox is None:  # none is begun: what is asked is heard when it comes to its turn
+        if self.sandbox is None:  # none is begun: what is requested is heard when it comes to its turn
             return
         if self.attending:
-            self._asked = NOW
+            self._requested = NOW
         else:
             self.abandon()
 
-    def _perform(self, job: Job, services: Services, memory: BlobMemory) -> None:
-        self.attempt, self._asked = job.attempt, self._early.pop(job.attempt, NONE)
-        root = sandbox_of(self.site.root or "", job.attempt)
-        sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.site.mounted)
-        report = Report(
-            lambda: self.say(["started", job.attempt]),
-            self._show,
-            lambda what: self.say(["prepares", job.attempt, what]),
+    def _perform(self, task: WorkerTask, services: WorkerServices, memory: BlobMemory) -> None:
+        self.attempt, self._requested = task.attempt, self._requested_early.pop(task.attempt, NONE)
+        root = sandbox_of(self.root.path or "", task.attempt)
+        sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.root.mounted)
+        report = AttemptReporter(
+            lambda: self.send(["started", task.attempt]),
+            self._send_line,
+            lambda what: self.send(["prepares", task.attempt, what]),
         )
         try:
-            finished = perform(job, sandbox, services, self, report, self.grace)
+            finished = perform(task, sandbox, services, self, report, self.grace)
         except Exception as error:
             import traceback
 
@@ -130,22 +132,22 @@ class Worker(Watch):
             what = (
                 f"internal error: {type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
             )
-            hidden = (*job.secrets.values(), *job.masked)
-            mask = mask_of(job.action, {}, services.environments.machine, hidden)
-            finished = _failed(job.attempt, mask.text(what))
+            hidden = (*task.secrets.values(), *task.masked)
+            mask = mask_of(task.action, {}, services.environments.machine, hidden)
+            finished = _failed(task.attempt, mask.text(what))
         # told first: the executor can go on while the sandbox is removed
-        self.say(["finished", finished])
+        self.send(["finished", finished])
         try:
             sandbox.remove()
         finally:
             self.sandbox = None
 
-    def _show(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         """Sends a line of the log if that does not make the step wait."""
         if self._can_write.poll(0):
-            self.say(["output", self.attempt, line])
+            self.send(["output", self.attempt, line])
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         try:
             data = os.read(self.fd, 2**18)
         except ConnectionResetError:
@@ -154,13 +156,15 @@ class Worker(Watch):
             self.abandon()
         for message in self._frames.feed(data):
             if message["op"] == "run":
-                self._jobs.append(message)
+                self._queue.append(message)
                 continue
-            asked = NOW if message["now"] else SOFT
-            if any(job["attempt"] == message["attempt"] for job in self._jobs):
-                self._early[message["attempt"]] = max(asked, self._early.get(message["attempt"], NONE))
+            requested = NOW if message["now"] else SOFT
+            if any(task["attempt"] == message["attempt"] for task in self._queue):
+                self._requested_early[message["attempt"]] = max(
+                    requested, self._requested_early.get(message["attempt"], NONE)
+                )
             elif message["attempt"] == self.attempt:
-                self._asked = max(self._asked, asked)
+                self._requested = max(self._requested, requested)
 
 
 def _failed(attempt: str, error: str) -> TaskFinished:

@@ -19,7 +19,7 @@ from gitml.errors import (
     RemoteError,
     TrustError,
 )
-from gitml.permissions import how_to_be_let
+from gitml.permissions import permission_hint
 
 # What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.
 _DROPPED = frozenset(
@@ -332,7 +332,7 @@ def _who_denies(folder: str, message: str) -> str | None:
     path = next(name for name in named.groups() if name)
     # of a folder it is what can't be made in it that counts
     full = os.path.join(folder, path)
-    return how_to_be_let(os.path.join(full, "new") if os.path.isdir(full) else full)
+    return permission_hint(os.path.join(full, "new") if os.path.isdir(full) else full)
 
 
 def _cannot_start(folder: str) -> GitmlError:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitml.errors import TrustError
 from gitml.git.command import Location, git, git_status
-from gitml.redaction import keep_secret
+from gitml.redaction import register_secret
 
 
 class Credential(NamedTuple):
@@ -34,7 +34,7 @@ def ask(location: Location, url: str) -> Credential:
     parts = urlsplit(url)
     host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     if parts.username is not None and parts.password is not None:
-        keep_secret(unquote(parts.password))
+        register_secret(unquote(parts.password))
         return Credential(parts.scheme, host, unquote(parts.username), unquote(parts.password))
     question = {"protocol": parts.scheme, "host": host, "path": parts.path.lstrip("/")}
     if parts.username is not None:
@@ -47,7 +47,7 @@ def ask(location: Location, url: str) -> Credential:
             where=f"{parts.scheme}://{host}",
             hint="let Git keep them: git config credential.helper store, then git fetch once",
         )
-    keep_secret(answer["password"])
+    register_secret(answer["password"])
     return Credential(parts.scheme, host, answer["username"], answer["password"])
 
 

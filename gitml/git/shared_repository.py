@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from gitml import layout
 from gitml.git.command import Location, git
-from gitml.permissions import ALONE, Sharing, sharing_of
+from gitml.permissions import ALONE, SharedMode, parse_shared_mode
 
 _SETTING = "core.sharedRepository"
 _LARGEST = 1 << 20
 
 
-def sharing_at(location: Location, environ: Mapping[str, str]) -> Sharing:
+def sharing_at(location: Location, environ: Mapping[str, str]) -> SharedMode:
     """What ``core.sharedRepository`` says here, in whichever of Git's files or variables."""
     word = _SETTING.partition(".")[2].lower().encode()
     own = _read(os.path.join(location.common_dir, "config"))
@@ -23,7 +23,7 @@ def sharing_at(location: Location, environ: Mapping[str, str]) -> Sharing:
     )
     if not said:
         return ALONE
-    return sharing_of(os.fsdecode(git(location, "config", "--get", _SETTING, check=False)))
+    return parse_shared_mode(os.fsdecode(git(location, "config", "--get", _SETTING, check=False)))
 
 
 def _settings_of_user(environ: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from gitml.core.model.digest import Digest
 from gitml.engine.journal import partial_outputs
 from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError
-from gitml.execute.sandbox.location import sweep as sweep_sandboxes
+from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_sandboxes
 from gitml.git.command import git
 from gitml.git.integrity.stale_files import remove_leftovers
 from gitml.records.references import RunHead, Wants, named
@@ -45,7 +45,7 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
     """Deletes from the Store what the policy does not keep, and what a killed git left; BusyError while a run goes on."""
     recover(ws)
     if not dry_run:
-        sweep_sandboxes(ws.environ)
+        remove_abandoned_sandboxes(ws.environ)
     if not ws.locks.try_lock(Locks.GC):
         raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
     try:

@@ -18,7 +18,7 @@ from gitml.git.integrity.durability import announce
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.git.shared_repository import sharing_at
-from gitml.permissions import Sharing, can_be_written
+from gitml.permissions import SharedMode, can_be_written
 from registry.log.events import FOLDER, Event, event_as_bytes, event_from_bytes
 from registry.projection.rows import READ_MODULE, READ_VERSIONS, VERSION, connect, read_module, tip_of
 from registry.state import ModuleState, apply, folded
@@ -42,14 +42,14 @@ class Projection:
 
     def __init__(self, path: str, log: GitRecordLog, objects: Objects) -> None:
         self.path = self._own = path
-        self._sharing: Sharing | None = None
+        self._sharing: SharedMode | None = None
         self._copy: TemporaryDirectory[str] | None = None
         self._log = log
         self._objects = objects
         self._db: sqlite3.Connection | None = None
 
     @property
-    def sharing(self) -> Sharing:
+    def sharing(self) -> SharedMode:
         """Whom Git's settings let into the repository; asked for when something is made."""
         if self._sharing is None:
             self._sharing = sharing_at(self._objects.location, os.environ)
@@ -310,7 +310,7 @@ def _write(db: sqlite3.Connection, state: ModuleState, changed: str, versions: s
 
 
 @contextmanager
-def _alone(path: str, sharing: Sharing) -> Iterator[None]:
+def _alone(path: str, sharing: SharedMode) -> Iterator[None]:
     """Held by one process at a time, and freed by the kernel when it ends."""
     import fcntl
 

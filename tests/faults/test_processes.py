@@ -212,7 +212,7 @@ def test_a_killed_worker_is_told_as_lost_and_replaced(bench: Bench) -> None:
     task = bench.task("bash", "-c", f"setsid env -i /bin/sleep {name} & sleep {name}")
     start(executor, task)
     wait_for_process(name)
-    worker = next(seat.pid for seat in executor._seats.values())
+    worker = next(each.pid for each in executor._workers.values())
     os.kill(worker, signal.SIGKILL)
     finished = until_finished(executor, task.attempt)[-1]
     assert isinstance(finished, TaskFinished)
@@ -228,7 +228,7 @@ def test_what_a_step_had_made_when_its_worker_was_killed_is_kept(bench: Bench) -
     task = bench.task("bash", "-c", f"echo half > o; sleep {name}", outputs=[("o", "o", "file"), ("p", "p", "file")])
     start(executor, task)
     wait_for_process(name)
-    os.kill(next(seat.pid for seat in executor._seats.values()), signal.SIGKILL)
+    os.kill(next(each.pid for each in executor._workers.values()), signal.SIGKILL)
     finished = until_finished(executor, task.attempt)[-1]
     assert isinstance(finished, TaskFinished)
     assert (finished.outcome, finished.outputs) == ("lost", ())
@@ -257,7 +257,7 @@ def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
     lost, kept = bench.task("sleep", "100"), bench.task("sh", "-c", "sleep 1; echo kept")
     start(executor, lost)
     start(executor, kept)
-    os.kill(next(seat.pid for seat in executor._seats.values() if seat.attempt == lost.attempt), signal.SIGKILL)
+    os.kill(next(each.pid for each in executor._workers.values() if each.attempt == lost.attempt), signal.SIGKILL)
     seen: dict[str, TaskFinished] = {}
     while len(seen) < 2:
         seen |= {event.attempt: event for event in executor.wait(PATIENCE) if isinstance(event, TaskFinished)}
@@ -265,13 +265,13 @@ def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
     assert bench.log(seen[kept.attempt]) == b"kept\n"
 
 
-def test_a_killed_keeper_costs_what_runs_and_no_more(bench: Bench) -> None:
+def test_a_killed_supervisor_costs_what_runs_and_no_more(bench: Bench) -> None:
     name = mark()
     executor = bench.executor()
     task = bench.task("sh", "-c", f"setsid sleep {name} & sleep {name}")
     start(executor, task)
     wait_for_process(name)
-    os.kill(executor._keeper, signal.SIGKILL)
+    os.kill(executor._supervisor, signal.SIGKILL)
     finished = until_finished(executor, task.attempt)[-1]
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "lost"
@@ -336,7 +336,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_steps_or_workers(bench: Ben
     executor = bench.executor()
     task = bench.task("sh", "-c", "sleep 0.5; echo on")
     start(executor, task)
-    assert {os.getsid(pid) for pid in below(executor._keeper)}.isdisjoint({os.getsid(0)})
+    assert {os.getsid(pid) for pid in below(executor._supervisor)}.isdisjoint({os.getsid(0)})
     finished = until_finished(executor, task.attempt)[-1]
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "done"
@@ -362,7 +362,7 @@ def test_a_step_starts_with_default_signals_and_no_stray_descriptor(bench: Bench
 def test_descriptors_do_not_grow_with_the_number_of_steps(bench: Bench) -> None:
     executor = bench.executor(slots=1)
     finish(executor, bench.task("true"))
-    worker = next(seat.pid for seat in executor._seats.values())
+    worker = next(each.pid for each in executor._workers.values())
 
     def held() -> tuple[int, int]:
         own = len(os.listdir("/proc/self/fd"))
@@ -421,16 +421,16 @@ def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(b
             if isinstance(event, TaskFinished):
                 assert event.attempt not in ended
                 ended[event.attempt] = event.outcome
-        seats = list(executor._seats.values())
+        workers = list(executor._workers.values())
         drawn = chance.random()
-        if drawn < 0.06 and seats and seats[0].pid:
-            kill(chance.choice(seats).pid)
+        if drawn < 0.06 and workers and workers[0].pid:
+            kill(chance.choice(workers).pid)
         elif drawn < 0.08:
-            kill(executor._keeper)
+            kill(executor._supervisor)
         elif drawn < 0.16:
-            for seat in seats:
-                if seat.attempt:
-                    executor.cancel(seat.attempt, now=chance.random() < 0.5)
+            for each in workers:
+                if each.attempt:
+                    executor.cancel(each.attempt, now=chance.random() < 0.5)
                     break
     executor.close()
     assert set(ended.values()) <= {"done", "lost", "cancelled"}
@@ -444,7 +444,7 @@ def test_a_worker_killed_after_its_last_word_leaves_no_sandbox_though_nothing_is
         "sh", "-c", "mkdir d; cd d; seq 20000 | split -l 1 -a 5; echo > ../o", outputs=[("o", "o", "file")]
     )
     assert finish(executor, task).outcome == "done"
-    kill(next(seat.pid for seat in executor._seats.values()))  # while it removes 20,000 files
+    kill(next(each.pid for each in executor._workers.values()))  # while it removes 20,000 files
     executor.close()
     assert sandboxes(bench) == []
 
@@ -460,9 +460,9 @@ def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_pla
     executor = bench.executor()
     start(executor, bench.task("sh", "-c", f"setsid sh -c 'cd /; exec sleep {name}' & exec sleep {name}"))
     wait_for_process(name)
-    worker = next(seat.pid for seat in executor._seats.values())
-    os.kill(executor._keeper, signal.SIGSTOP)
+    worker = next(each.pid for each in executor._workers.values())
+    os.kill(executor._supervisor, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
-    os.kill(executor._keeper, signal.SIGKILL)
+    os.kill(executor._supervisor, signal.SIGKILL)
     assert end_strays(bench.live) >= 1
     assert gone(name)

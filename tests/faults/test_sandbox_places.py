@@ -15,7 +15,7 @@ from gitml.errors import InputError
 from gitml.execute.descendants import end_strays, strays_of
 from gitml.execute.sandbox import namespace
 from gitml.execute.sandbox.landlock import available
-from gitml.execute.sandbox.location import MARKS, claim, clear, mark_above, places_for, sweep
+from gitml.execute.sandbox.location import MARKS, clear_root, lock_root, mark_above, remove_abandoned, sandbox_roots
 from tests.kit.execution import Bench, mounts, until_true
 from tests.kit.projects.command_line import Project
 from tests.kit.user_settings import with_settings
@@ -61,7 +61,7 @@ def bench(machine: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
     bench.executor(machine=bench.machine)
     yield bench
     bench.close()
-    place = places_for(bench.live, machine).apart
+    place = sandbox_roots(bench.live, machine).apart
     assert place is not None
     assert not os.path.lexists(place), "nothing is left"
 
@@ -120,7 +120,7 @@ def test_an_old_commit_is_run_without_a_look_at_the_files_of_now(machine: dict[s
 
 def test_a_home_that_is_a_repository_holds_no_sandboxes(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    places = places_for(str(tmp_path / "live"), {"HOME": str(tmp_path)})
+    places = sandbox_roots(str(tmp_path / "live"), {"HOME": str(tmp_path)})
     assert places.apart is not None
     assert not places.apart.startswith(str(tmp_path))
     assert mark_above(places.apart) is None
@@ -141,7 +141,7 @@ def test_a_bad_setting_is_named_with_its_file(tmp_path: Path, text: str, where: 
     (tmp_path / "file").write_text("")
     machine = with_settings(tmp_path, text.format(top=tmp_path))
     with pytest.raises(InputError) as raised:
-        places_for(str(tmp_path), machine)
+        sandbox_roots(str(tmp_path), machine)
     assert (raised.value.where or "").endswith(where)
     assert told.format(top=tmp_path) in raised.value.message
 
@@ -162,24 +162,24 @@ def test_a_folder_of_the_users_choice_holds_the_sandboxes(tmp_path: Path) -> Non
 
 def test_what_a_killed_executor_left_is_removed_by_others_and_what_is_used_is_not(tmp_path: Path) -> None:
     machine = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    dead, used = (places_for(str(tmp_path / name), machine).apart for name in ("dead", "used"))
+    dead, used = (sandbox_roots(str(tmp_path / name), machine).apart for name in ("dead", "used"))
     assert dead is not None
     assert used is not None
-    os.close(claim(dead))
+    os.close(lock_root(dead))
     (Path(dead) / "a1/work").mkdir(parents=True)
     stray = subprocess.Popen(["sleep", "600"], cwd=f"{dead}/a1/work", start_new_session=True)
-    lock = claim(used)
+    lock = lock_root(used)
     try:
         shutil.rmtree(tmp_path / "repository", ignore_errors=True)
-        assert sweep(machine) == 1
+        assert remove_abandoned(machine) == 1
         assert stray.wait() < 0
         assert os.path.isdir(used)
         assert not os.path.exists(dead)
-        clear(places_for(str(tmp_path / "used"), machine))
+        clear_root(sandbox_roots(str(tmp_path / "used"), machine))
         assert os.path.isdir(used)
     finally:
         os.close(lock)
-    clear(places_for(str(tmp_path / "used"), machine))
+    clear_root(sandbox_roots(str(tmp_path / "used"), machine))
     assert not os.path.exists(used)
 
 
@@ -212,7 +212,7 @@ def test_a_user_without_rights_sees_a_sandbox_at_the_fixed_path(tmp_path: Path) 
     script = (
         "import ctypes, os, sys\n"
         f"sys.path.insert(0, {os.getcwd()!r})\n"
-        "from gitml.execute import namespace as n\n"
+        "from gitml.execute.sandbox import namespace as n\n"
         "os.setgroups([4243]); os.setgid(4242); os.setuid(4242)\n"
         "ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n"  # a process that changed its user must not look at itself
         f"refused = n.enter({str(tmp_path)!r}, ())\n"
@@ -254,7 +254,7 @@ def test_a_machine_that_is_a_chroot_is_the_one_that_steps_see(tmp_path: Path) ->
     script = (
         "import os, sys\n"
         f"sys.path.insert(0, {os.getcwd()!r})\n"
-        "from gitml.execute import namespace as n\n"
+        "from gitml.execute.sandbox import namespace as n\n"
         f"os.chroot({str(top)!r}); os.chdir('/')\n"
         "refused = n.enter('/only-here', ())\n"
         "if refused: print(refused.why); sys.exit()\n"

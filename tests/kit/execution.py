@@ -16,7 +16,7 @@ from gitml.core.model.environment import Environment, environment_of
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.execute.environments.environments import Environments
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import LocalExecutor
 from gitml.execute.sandbox.namespace import MOUNTED, available
 from gitml.git.discover import discover
@@ -97,9 +97,9 @@ class Bench:
         lines += [f"040000 tree {self.tree(inner)}\t{name}" for name, inner in below.items()]
         return self.git("mktree", data="\n".join(lines).encode() + b"\n")
 
-    def services(self) -> Services:
+    def services(self) -> WorkerServices:
         location = discover(self.repo, {**os.environ, **GIT_ENV})
-        return Services(
+        return WorkerServices(
             LocalStore(self.repo + "/.git/gitml"),
             Objects(location),
             lambda digest: local_object(location, digest),

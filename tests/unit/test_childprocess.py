@@ -26,7 +26,7 @@ def test_what_the_child_gives_comes_back_and_is_of_another_process() -> None:
     said = python(
         """
         import os
-        from gitml.childprocess import Child
+        from gitml.childprocess import ChildProcess
         child = Child(lambda: (os.getpid(), "x" * 3_000_000))
         pid, text = child.result()
         assert pid != os.getpid() and len(text) == 3_000_000
@@ -43,7 +43,7 @@ def test_what_the_child_raises_is_raised_with_its_cause() -> None:
     said = python(
         """
         import errno
-        from gitml.childprocess import Child
+        from gitml.childprocess import ChildProcess
         from gitml.errors import MachineError, machine_error
 
         def work():
@@ -65,7 +65,7 @@ def test_a_child_that_is_killed_is_an_error_and_not_an_empty_result() -> None:
     said = python(
         """
         import os, signal
-        from gitml.childprocess import Child
+        from gitml.childprocess import ChildProcess
         from gitml.errors import MachineError
         try:
             Child(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
@@ -80,7 +80,7 @@ def test_a_child_that_is_not_needed_clears_up_and_ends() -> None:
     said = python(
         """
         import os, tempfile, time
-        from gitml.childprocess import Child
+        from gitml.childprocess import ChildProcess
         folder = tempfile.mkdtemp()
 
         def work():
@@ -105,7 +105,7 @@ def test_a_signal_meant_for_the_parent_is_not_obeyed_by_the_child_as_the_parent_
     said = python(
         """
         import os, signal, sys
-        from gitml.childprocess import Child
+        from gitml.childprocess import ChildProcess
 
         def heard(number, frame):
             os.write(1, b"heard ")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import how_to_mend, machine_error
-from gitml.permissions import can_be_written, how_to_be_let
+from gitml.permissions import can_be_written, permission_hint
 from tests.kit.ordinary_user import ordinary
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def said(path: Path) -> str:
     """The mend as an ordinary user is told it, for whom permissions count."""
-    code = f"from gitml.permissions import how_to_be_let; print(how_to_be_let({str(path)!r}))"
+    code = f"from gitml.permissions import permission_hint; print(permission_hint({str(path)!r}))"
     return ordinary(sys.executable, "-c", code).stdout.strip()
 
 
@@ -83,7 +83,7 @@ def test_a_place_that_is_the_systems_is_never_given_away() -> None:
         try:
             if os.geteuid() == 0:
                 os.setuid(65534)
-            os.write(writing, how_to_be_let("/nonexistent/.cache/gitml").encode())
+            os.write(writing, permission_hint("/nonexistent/.cache/gitml").encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -101,7 +101,7 @@ def test_whether_a_folder_could_be_made_is_told_without_making_it(folder: Path) 
 
 
 def test_what_nothing_denies_gets_no_command(tmp_path: Path) -> None:
-    assert how_to_be_let(str(tmp_path / "x")) == "see who owns it and whether you may write there"
+    assert permission_hint(str(tmp_path / "x")) == "see who owns it and whether you may write there"
 
 
 def test_a_full_disk_and_a_read_only_one_have_mends_of_their_own() -> None:

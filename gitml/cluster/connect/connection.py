@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gitml.cluster.connect.ray_settings import AUTH_MODE, TOKEN, TOKEN_PATH
 from gitml.core.config.project import Target
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
-from gitml.redaction import keep_secret
+from gitml.redaction import register_secret
 
 PATIENCE = 10.0  # seconds for a head to answer, which may stand still for some
 _HEAD = ("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", b"")
@@ -23,7 +23,7 @@ class Token:
     """A cluster's secret, which no representation shows. `source` says where it came from."""
 
     def __init__(self, secret: str, source: str, settings: Mapping[str, str]) -> None:
-        keep_secret(secret)
+        register_secret(secret)
         self.secret = secret
         self.source = source
         self.settings = settings

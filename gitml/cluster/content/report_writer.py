@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gitml.errors import GitmlError, MachineError
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 
-Keep = Callable[[Services, Mapping[str, bytes]], None]
+Keep = Callable[[WorkerServices, Mapping[str, bytes]], None]
 
 
 class Kept(NamedTuple):
@@ -23,10 +23,10 @@ class Kept(NamedTuple):
 class Keeping:
     """The thread. It has services of its own, made when the first content comes."""
 
-    def __init__(self, make_services: Callable[[], Services], keep: Keep) -> None:
+    def __init__(self, make_services: Callable[[], WorkerServices], keep: Keep) -> None:
         self._make = make_services
         self._keep = keep
-        self._services: Services | None = None
+        self._services: WorkerServices | None = None
         self._waiting: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
 

@@ -19,7 +19,7 @@ from gitml.cluster.content.content_ids import (
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import decode_tree
 from gitml.errors import GitmlError, IntegrityError
-from gitml.execute.interfaces import Contents, Services
+from gitml.execute.interfaces import GitObjectReader, WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 
 RIDES_EACH = 2**18  # bytes; what is larger travels by itself
@@ -27,7 +27,7 @@ RIDES_ALL = 2**21
 _POINTER_LARGEST = 1024
 
 
-class SizedContents(Contents, Protocol):
+class SizedContents(GitObjectReader, Protocol):
     """Objects of Git that tell their size without being read."""
 
     def kind_size(self, oid: str) -> tuple[str, int]:
@@ -50,9 +50,9 @@ class Baggage(NamedTuple):
 class Supply:
     """Reads for one thread. IntegrityError from any method when what was to be here is damaged; it is quarantined then."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: WorkerServices) -> None:
         self.store = services.store
-        self.contents = cast(SizedContents, services.contents)
+        self.contents = cast(SizedContents, services.git_objects)
         self.lfs_object = services.lfs_object
 
     def pack(self, roots: Sequence[str], known: set[str]) -> Baggage:

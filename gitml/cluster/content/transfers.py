@@ -13,7 +13,7 @@ from gitml.cluster.content.blob_server import GROUPS, PIECE, UNDER_WAY, Depot, p
 from gitml.cluster.content.source import Supply
 from gitml.cluster.worker.folder_interface import Arriving, Place
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 
 THREADS = 4
 CUTS = 5  # how often a transfer goes on after the network was cut
@@ -26,7 +26,10 @@ class Carrier:
     """Starts transfers. `home` takes in a content of the driver's own; `done` is called in a thread of its own."""
 
     def __init__(
-        self, place: Place, make_services: Callable[[], Services], home: Callable[[Services, str, int], Arriving | None]
+        self,
+        place: Place,
+        make_services: Callable[[], WorkerServices],
+        home: Callable[[WorkerServices, str, int], Arriving | None],
     ) -> None:
         self._place = place
         self._make_services = make_services

@@ -25,7 +25,7 @@ from gitml.core.model.protocols import (
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.process_group import Roster, roster_as_text
+from gitml.execute.process_group import Rendezvous, encode_rendezvous
 from gitml.layout import GANG_VARIABLE
 
 LOOK = 0.1  # seconds between looks at gangs that wait for machines
@@ -166,9 +166,9 @@ class GangScheduler:
         self._unbook(gang)
         nodes = tuple((place.address, tuple(place.ports[1:])) for place in had)
         for node, place in enumerate(had):
-            roster = Roster(node, nodes, had[0].ports[0])
+            roster = Rendezvous(node, nodes, had[0].ports[0])
             name = f"{gang.task.attempt}.{node}"
-            lent = {**gang.task.lent, GANG_VARIABLE: roster_as_text(roster)}
+            lent = {**gang.task.lent, GANG_VARIABLE: encode_rendezvous(roster)}
             member = gang.task._replace(attempt=name, log=gang.log.part(node), lent=lent)
             self._inner.submit(member, place.reserved)
             gang.members[name] = node  # only now: one that can't be submitted never ends

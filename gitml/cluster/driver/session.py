@@ -22,7 +22,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import TaskEvent, TaskFinished, TaskStarted
 from gitml.core.model.resources import Resources
 from gitml.errors import GitmlError
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 
 DYING = 6.0  # seconds that Ray has to say what became of the attempts of a machine that is gone
 KILLED_AFTER = 2.0  # seconds after which Ray kills what was to end now
@@ -49,10 +49,10 @@ class DriverServices(NamedTuple):
     how many small ones are, by name, those below a tree before it. `stores` are the remote stores that machines may ask.
     """
 
-    services: Services
-    make: Callable[[], Services]
-    arriving: Callable[[Services, str, int], Arriving | None]
-    keep: Callable[[Services, Mapping[str, bytes]], None]
+    services: WorkerServices
+    make: Callable[[], WorkerServices]
+    arriving: Callable[[WorkerServices, str, int], Arriving | None]
+    keep: Callable[[WorkerServices, Mapping[str, bytes]], None]
     stores: tuple[RemoteSpec, ...] = ()
 
 

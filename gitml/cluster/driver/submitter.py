@@ -18,7 +18,7 @@ from gitml.cluster.worker.task_runner import perform
 from gitml.core.model.protocols import Task
 from gitml.core.model.result import OutputRef
 from gitml.errors import MachineError, RemoteError
-from gitml.execute.messages import task_message
+from gitml.execute.messages import encode_task
 
 LARGE = 2**20  # bytes from which on an input says where a step should run
 
@@ -115,7 +115,7 @@ class Submitter:
 
     def _order(self, task: Task, stored: tuple[tuple[OutputRef, bool], ...]) -> Order:
         session = self._session
-        message = task_message(task, None, with_environment=True)
+        message = encode_task(task, None, with_environment=True)
         return Order(
             __version__,
             session.run,

@@ -28,7 +28,7 @@ from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
 from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.git.objects.loose_objects import GitShelf
 from gitml.store.local.blob_writer import Incoming
@@ -67,11 +67,11 @@ class WorkerFolder:
         self._lost = [0, 0]  # when something was last evicted, and when last quarantined
         self._added = 0
 
-    def services(self) -> Services:
+    def services(self) -> WorkerServices:
         """What performs steps on it."""
         facts = KnownFacts(FactsFile(os.path.join(self.root, "facts.json")))
         environments = Environments(facts, self.cache, self.machine, cwd=self.root, tops=self.tops)
-        return Services(self.store, self.git, lambda digest: None, environments)
+        return WorkerServices(self.store, self.git, lambda digest: None, environments)
 
     def keep(self, contents: Mapping[str, bytes]) -> None:
         """Keeps whole contents."""

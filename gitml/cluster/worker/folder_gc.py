@@ -24,7 +24,7 @@ from gitml.cluster.content.content_ids import (
 )
 from gitml.errors import GitmlError
 from gitml.execute.descendants import end_strays
-from gitml.execute.sandbox.location import places_for
+from gitml.execute.sandbox.location import sandbox_roots
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.git.objects.loose_objects import is_partial
 
@@ -65,7 +65,7 @@ def _pinned(folder: WorkerFolder) -> list[str]:
     """The roots of attempts that go on; what the others left is ended and removed."""
     place = os.path.join(folder.root, "pins")
     roots: list[str] = []
-    roots_of_sandboxes = places_for(os.path.join(folder.root, "live"), folder.machine).roots()
+    roots_of_sandboxes = sandbox_roots(os.path.join(folder.root, "live"), folder.machine).roots()
     for user in os.listdir(place) if os.path.isdir(place) else ():
         path = os.path.join(place, user)
         with suppress(FileNotFoundError), open(path, "rb") as file:  # it may end now, and take its pin along

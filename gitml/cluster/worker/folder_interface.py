@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 
 
 class Trouble(NamedTuple):
@@ -38,7 +38,7 @@ class Folder(Protocol):
 
     root: str
 
-    def services(self) -> Services:
+    def services(self) -> WorkerServices:
         """What performs steps on it."""
 
     def keep(self, contents: Mapping[str, bytes]) -> None:

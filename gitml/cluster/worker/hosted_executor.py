@@ -1,4 +1,4 @@
-"""A LocalExecutor whose keeper is a program of its own, for a process that has threads, as every one that uses Ray."""
+"""A LocalExecutor whose supervisor is a program of its own, for a process that has threads, as every one that uses Ray."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Mapping
 
 from gitml.cluster.worker.folder_interface import Place
 from gitml.core.model.resources import Resources
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import GRACE, LocalExecutor
-from gitml.execute.sandbox.location import Places
+from gitml.execute.sandbox.location import SandboxRoots
 
 ANYTHING = Resources(1e9, 0, 2**62)
 
 
 class HostedExecutor(LocalExecutor):
-    """As LocalExecutor; `place` tells the keeper how to make what its workers work with."""
+    """As LocalExecutor; `place` tells the supervisor how to make what its workers work with."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class HostedExecutor(LocalExecutor):
         self._environ = dict(os.environ if machine is None else machine)
         self._place = place
 
-    def _services_here(self) -> Services:
+    def _services_here(self) -> WorkerServices:
         return self._place.folder(self._environ).services()
 
-    def _begin_keeper(self, control: int, places: Places) -> int:
+    def _fork_supervisor(self, control: int, roots: SandboxRoots) -> int:
         os.set_inheritable(control, True)
-        words = (str(control), json.dumps(self._place), json.dumps(places), str(self._grace))
+        words = (str(control), json.dumps(self._place), json.dumps(roots), str(self._grace))
         argv = (sys.executable, "-m", "gitml.cluster.worker.step_host", *words)
         return os.posix_spawn(sys.executable, argv, self._environ, setsigmask=())
 
@@ -53,5 +53,5 @@ class RayHosted(HostedExecutor):
         return os.environ.get("CUDA_VISIBLE_DEVICES", "") if count > 0 else None
 
 
-def _no_services() -> Services:
+def _no_services() -> WorkerServices:
     raise AssertionError("the host makes its own")

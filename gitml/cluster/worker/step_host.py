@@ -11,21 +11,21 @@ import os
 import sys
 
 from gitml.cluster.worker.folder_interface import Place
-from gitml.execute.interfaces import Services
-from gitml.execute.sandbox.location import Places
-from gitml.execute.supervisor import Keeper, detach_from
+from gitml.execute.interfaces import WorkerServices
+from gitml.execute.sandbox.location import SandboxRoots
+from gitml.execute.supervisor import Supervisor, detach_from
 
 
-def main(control: int, place: Place, places: Places, grace: float) -> None:
+def main(control: int, place: Place, places: SandboxRoots, grace: float) -> None:
     """Keeps a worker until the other end of the socket `control` is closed."""
 
-    def services() -> Services:
+    def services() -> WorkerServices:
         return place.folder(os.environ).services()
 
     place.folder(os.environ)  # loads what workers need, once for all of them
     detach_from([control])
-    Keeper(control, services, places, grace).run()
+    Supervisor(control, services, places, grace).run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Place(*json.loads(sys.argv[2])), Places(*json.loads(sys.argv[3])), float(sys.argv[4]))
+    main(int(sys.argv[1]), Place(*json.loads(sys.argv[2])), SandboxRoots(*json.loads(sys.argv[3])), float(sys.argv[4]))

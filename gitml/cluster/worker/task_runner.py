@@ -26,7 +26,7 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.core.text.format import size as size_text
 from gitml.errors import GitmlError, InputError
-from gitml.execute.messages import job_of
+from gitml.execute.messages import decode_task
 
 TICK = 0.1  # seconds between looks at what was asked
 ENDING = 5.0  # seconds for the processes of a step to be killed
@@ -270,7 +270,7 @@ class Errand:
 
 
 def _task_of(order: Order) -> Task:
-    job = job_of(order.task, {})
+    job = decode_task(order.task, {})
     resources = Resources(gpus=order.gpus)
     return Task(
         *(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent),

@@ -14,7 +14,7 @@ from gitml.core.config.project import Target
 from gitml.core.model.digest import digest_of
 from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.git.lfs.pointer import local_object
 from gitml.git.objects.reader import Objects
 from gitml.store.local.blob_writer import Incoming
@@ -33,18 +33,20 @@ def place_of(ws: Workspace, target: Target) -> Place:
 def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str) -> RayExecutor:
     """The executor for steps of a run on a cluster that was joined."""
 
-    def services() -> Services:
+    def services() -> WorkerServices:
         objects = Objects(ws.location)
         tops = ws.location.worktrees()
         environments = Environments(KnownFacts(None), ws.environments_folder(), ws.environ, tops=tops)
-        return Services(LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments)
+        return WorkerServices(
+            LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments
+        )
 
-    ours = services()._replace(store=ws.store, contents=ws.objects)
+    ours = services()._replace(store=ws.store, git_objects=ws.objects)
     home = DriverServices(ours, services, arriving_home, keep_at_home, Remotes(ws).open_to_machines)
     return RayExecutor(cluster, home, run, place_of(ws, target))
 
 
-def arriving_home(services: Services, name: str, size: int) -> Arriving | None:
+def arriving_home(services: WorkerServices, name: str, size: int) -> Arriving | None:
     """A content on its way into the driver's Store; None when it is there."""
     store = services.store
     assert isinstance(store, LocalStore)
@@ -52,7 +54,7 @@ def arriving_home(services: Services, name: str, size: int) -> Arriving | None:
     return None if store.holds(digest, size) else Incoming(store, digest, size)
 
 
-def keep_at_home(services: Services, contents: Mapping[str, bytes]) -> None:
+def keep_at_home(services: WorkerServices, contents: Mapping[str, bytes]) -> None:
     """Puts small contents into the driver's Store, in the order given; IntegrityError for one that is not what its name says."""
     store = services.store
     assert isinstance(store, LocalStore)

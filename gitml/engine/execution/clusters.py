@@ -16,7 +16,7 @@ from gitml.core.model.environment import FORMAT, Environment, environment_of
 from gitml.core.model.resources import Resources
 from gitml.core.planner.plan import PartProblem
 from gitml.errors import InputError, RemoteError, TrustError
-from gitml.execute.environments.environments import UnaskedError
+from gitml.execute.environments.environments import NotInspectedError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class Clusters:
                 return environment_of(known, text)
         if self.ws.consent.offline:  # nor is a Ray of this machine's own started to look
             what = f"what target {target.name} has installed is not known here"
-            raise UnaskedError(what, hint="`gitml run` asks it")
+            raise NotInspectedError(what, hint="`gitml run` asks it")
         if place_of_target(target) is None and not self.ws.consent.may_run():
             what = f"target {target.name} is not asked before this repository's steps may run"
-            raise UnaskedError(what, hint="gitml trust allow run")
+            raise NotInspectedError(what, hint="gitml trust allow run")
         return self._ask(id, *question)
 
     def connect(self, target: Target) -> Cluster:

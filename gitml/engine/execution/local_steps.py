@@ -10,7 +10,7 @@ from gitml.core.config.project import Config
 from gitml.core.model.resources import Resources
 from gitml.execute.capacity import machine_capacity
 from gitml.execute.environments.environments import Environments
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import LocalExecutor
 from gitml.git.objects.reader import Objects
 from gitml.store.local.store import LocalStore
@@ -43,11 +43,11 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
 
 
 class WorkspaceHere(NamedTuple):
-    """What a keeper that was started anew makes its workers' services of."""
+    """What a supervisor that was started anew makes its workers' services of."""
 
     ws: Workspace
 
-    def services(self) -> Services:
+    def services(self) -> WorkerServices:
         """For one worker."""
         return _services(self.ws, {})
 
@@ -58,10 +58,10 @@ def workspace_at(place: Place, machine: Mapping[str, str]) -> WorkspaceHere:
     return WorkspaceHere(open_workspace(place.root, machine))
 
 
-def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> Services:
+def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServices:
     """What a worker works with; called in the worker, where nothing of the parent's may be used."""
     objects = Objects(ws.location)
     tops = ws.location.worktrees()
     environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ, tops=tops)
     store = LocalStore(ws.root, ws.sharing)
-    return Services(store, objects, lambda digest: file_of(ws.location, store, digest), environments)
+    return WorkerServices(store, objects, lambda digest: file_of(ws.location, store, digest), environments)

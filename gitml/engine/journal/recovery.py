@@ -54,9 +54,9 @@ def recover(ws: Workspace) -> list[Run]:
 
 def _clear_sandboxes(ws: Workspace, folder: str) -> None:
     """Removes what the run left in a folder for sandboxes apart from the repository."""
-    from gitml.execute.sandbox.location import clear, places_for
+    from gitml.execute.sandbox.location import clear_root, sandbox_roots
 
-    clear(places_for(folder, ws.environ))
+    clear_root(sandbox_roots(folder, ws.environ))
 
 
 def _record(ws: Workspace, run: Run) -> bool:

@@ -21,7 +21,7 @@ from gitml.engine.execution.clusters import Clusters
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.targets import target_name
 from gitml.errors import InputError
-from gitml.execute.environments.environments import UnaskedError
+from gitml.execute.environments.environments import NotInspectedError
 from gitml.git.objects.source import TreeSource
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 from gitml.workspace import Workspace
@@ -112,12 +112,12 @@ class PartsFinder:
             answer: Environment | PartProblem | Unconfirmed
             try:
                 if program.startswith("/") and not self.ws.consent.may_run():  # a cluster may well be this machine
-                    raise UnaskedError(
+                    raise NotInspectedError(
                         f"{program} is not looked at before this repository's steps may run",
                         hint="gitml trust allow run",
                     )
                 answer = self._told(lambda: self._find_environment(*question, target, wish))
-            except UnaskedError as error:
+            except NotInspectedError as error:
                 answer = Unconfirmed(error.message, error.hint)
             self.environments[known] = answer
             if not isinstance(answer, (PartProblem, Unconfirmed)):
@@ -261,7 +261,7 @@ class PartsFinder:
     def _told(self, resolve_path: Callable[[], T]) -> T | PartProblem:
         try:
             return resolve_path()
-        except UnaskedError:
+        except NotInspectedError:
             raise
         except InputError as error:
             where = f" ({error.where})" if error.where else ""

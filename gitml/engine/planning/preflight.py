@@ -17,8 +17,8 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.protocols import Source
 from gitml.core.planner.plan import PartProblem
-from gitml.execute.environments.environments import how_to_find
-from gitml.execute.environments.variables import find_program, how_to_set
+from gitml.execute.environments.environments import missing_program_hint
+from gitml.execute.environments.variables import find_program, missing_variable_hint
 from gitml.workspace import Workspace
 
 # Programs whose first word that is no option is a script, and those of their options that take no value.
@@ -52,7 +52,7 @@ class Obstacles:
         if not unset:
             return None
         what = f"variable {unset[0]}, which is" if len(unset) == 1 else f"variables {', '.join(unset)}, which are"
-        return PartProblem(f"the step needs the environment {what} not set here", how_to_set(unset))
+        return PartProblem(f"the step needs the environment {what} not set here", missing_variable_hint(unset))
 
     def _program(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
         program = step.shell or step.argv[0]
@@ -103,7 +103,7 @@ class Obstacles:
         if path is None or find_program(words[1], path) is not None:
             return None
         wanted = f"command not found: {words[1]}, which the first line of {program} names"
-        return PartProblem(wanted, how_to_find(words[1], path))
+        return PartProblem(wanted, missing_program_hint(words[1], path))
 
     def _script(self, step: GraphStep, files: Source) -> PartProblem | None:
         if step.shell or len(step.argv) < 2:
@@ -159,7 +159,7 @@ def _network(network: Network) -> PartProblem | None:
 
 
 def _not_found(program: str, path: str | None) -> PartProblem:
-    hint = how_to_find(program, path or "") if not program.startswith("/") else "install it, or mend the path"
+    hint = missing_program_hint(program, path or "") if not program.startswith("/") else "install it, or mend the path"
     return PartProblem(f"command not found: {program}", hint)
 
 

@@ -16,11 +16,11 @@ from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect
 from gitml.execute.environments.interpreter_packages import Packages, packages_of
-from gitml.execute.environments.interpreters import Interpreter, interpreter_at
+from gitml.execute.environments.interpreters import PythonInterpreter, interpreter_at
 from gitml.execute.environments.variables import find_program, search_path
 
 if TYPE_CHECKING:
-    from gitml.execute.process import Watch
+    from gitml.execute.process import StopRequests
 
 _BUILTINS = frozenset(
     ("cd", "source", ".", "export", "set", "unset", "alias", "eval", "exec", "umask", "ulimit", "if", "for")
@@ -30,11 +30,11 @@ _OTHER_NAMES = {"python": "python3", "python3": "python"}
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
 
 
-class UnaskedError(InputError):
+class NotInspectedError(InputError):
     """What must be asked of a place, or looked at on this machine, is not known, and this command does not ask or look."""
 
 
-class Realised(NamedTuple):
+class RealizedEnvironment(NamedTuple):
     """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
 
     `redirect` is there when its Python would import code of this repository from a work tree.
@@ -69,18 +69,18 @@ class Environments:
         self._cwd = cwd or os.getcwd()
         self._is_strange = is_strange
         self._tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
-        self._packages: dict[tuple[Interpreter, str], Packages] = {}
-        self._python: Interpreter | None = None
+        self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
+        self._python: PythonInterpreter | None = None
         self._looked = False
         self._hosts: dict[tuple[tuple[str, ...], str], Environment] = {}
-        self._realised: dict[Digest, Realised] = {}
+        self._realised: dict[Digest, RealizedEnvironment] = {}
 
     def host(self, programs: tuple[str, ...] = (), path: str = "") -> Environment:
         """What is installed here: the Python first on PATH with its distributions, and each of `programs` (argv[0] of a step).
 
         A program with a relative path is the commit's own and is left out. `path` is the PYTHONPATH of a step that is passed the
-        machine's: what it leads to counts as installed. InputError for a program that is not found, UnaskedError for a Python
-        that is not to be started.
+        machine's: what it leads to counts as installed. InputError for a program that is not found, NotInspectedError for a
+        Python that is not to be started.
         """
         known = self._hosts.get((programs, path))
         if known is None:
@@ -112,7 +112,7 @@ class Environments:
             description["programs"] = hashes
         return environment_of(description, text, locked.packages())
 
-    def is_realised(self, environment: Environment) -> bool:
+    def is_realized(self, environment: Environment) -> bool:
         """Whether steps can run in it without anything being built."""
         if environment.description["kind"] == "host":
             return True
@@ -124,31 +124,33 @@ class Environments:
         """The PATH of steps in it; None while it is not built, as nobody knows which programs it will have."""
         if environment.description["kind"] == "host":
             return self._path()
-        if not self.is_realised(environment):
+        if not self.is_realized(environment):
             return None
         return search_path(self.machine, (f"{self._place_of(environment)}/bin",))
 
-    def realise(
-        self, environment: Environment, watch: Watch | None = None, say: Callable[[str], None] | None = None
-    ) -> Realised:
-        """Makes `environment` real, building it when no one has; to be called in a worker, which may be stopped by `watch`.
+    def realize(
+        self, environment: Environment, stop: StopRequests | None = None, say: Callable[[str], None] | None = None
+    ) -> RealizedEnvironment:
+        """Makes `environment` real, building it when no one has; to be called in a worker, which may be stopped by `stop`.
 
         `say` is told when there is something to wait for. InputError with the builder's words when it can't be built.
         """
         known = self._realised.get(environment.digest)
         if known is None:
-            known = self._realised[environment.digest] = self._make_real(environment, watch, say)
+            known = self._realised[environment.digest] = self._make_real(environment, stop, say)
         return known
 
-    def _make_real(self, environment: Environment, watch: Watch | None, say: Callable[[str], None] | None) -> Realised:
+    def _make_real(
+        self, environment: Environment, stop: StopRequests | None, say: Callable[[str], None] | None
+    ) -> RealizedEnvironment:
         if environment.description["kind"] == "host":
             python = self._default_python()
             if python is None:
-                return Realised((), (), None)
+                return RealizedEnvironment((), (), None)
             redirect = self._redirect(environment, python)
-            return Realised(self._prepend(), self._readable(python), python.executable, redirect)
+            return RealizedEnvironment(self._prepend(), self._readable(python), python.executable, redirect)
         from gitml.execute.environments.venvs import build
-        from gitml.execute.process import Watch
+        from gitml.execute.process import StopRequests
 
         place = self._place_of(environment)
         base = build(
@@ -156,10 +158,10 @@ class Environments:
             environment.requirements or b"",
             self._interpreter_to_build_with(),
             self.machine,
-            watch or Watch(),
+            stop or StopRequests(),
             say,
         )
-        return Realised((f"{place}/bin",), (place, *base), f"{place}/bin/python")
+        return RealizedEnvironment((f"{place}/bin",), (place, *base), f"{place}/bin/python")
 
     def _describe_host(self, programs: tuple[str, ...], path: str) -> Environment:
         python = self._default_python()
@@ -169,7 +171,7 @@ class Environments:
                 continue
             found = find_program(program, self._path())
             if found is None or not os.path.exists(found):
-                raise InputError(f"command not found: {program}", hint=how_to_find(program, self._path()))
+                raise InputError(f"command not found: {program}", hint=missing_program_hint(program, self._path()))
             if not _is_python(program):
                 described[program] = self._hash_of(found)
                 continue
@@ -187,26 +189,26 @@ class Environments:
             }
         )
 
-    def _described(self, python: Interpreter, path: str) -> dict[str, Any]:
+    def _described(self, python: PythonInterpreter, path: str) -> dict[str, Any]:
         found = self._installed(python, path)
         described: dict[str, Any] = {"distributions": found.distributions, "contents": found.contents}
         if found.repository:
             described["repository"] = {"imports": [list(item) for item in found.repository], "commands": found.scripts}
         return described
 
-    def _installed(self, python: Interpreter, path: str = "") -> Packages:
+    def _installed(self, python: PythonInterpreter, path: str = "") -> Packages:
         known = self._packages.get((python, path))
         if known is None:
             known = self._packages[python, path] = packages_of(python, self._facts, self._tops, path)
         return known
 
-    def _redirect(self, environment: Environment, python: Interpreter) -> Redirect | None:
+    def _redirect(self, environment: Environment, python: PythonInterpreter) -> Redirect | None:
         if not leads_into_repository(environment):
             return None
         found = self._installed(python)
         return Redirect(self._tops, found.outside, found.links)
 
-    def _default_python(self) -> Interpreter | None:
+    def _default_python(self) -> PythonInterpreter | None:
         """The Python that a step's ``python``, or else ``python3``, is; None when there is none."""
         if not self._looked:
             path = search_path(self.machine)
@@ -216,15 +218,15 @@ class Environments:
             self._looked = True
         return self._python
 
-    def _interpreter_at(self, path: str) -> Interpreter:
+    def _interpreter_at(self, path: str) -> PythonInterpreter:
         if self._is_strange(path):
-            raise UnaskedError(
+            raise NotInspectedError(
                 f"{path} comes with this repository, and is not started before its steps may run",
                 hint="gitml trust allow run",
             )
         return interpreter_at(path, self.machine, self._cwd, self._facts)
 
-    def _interpreter_to_build_with(self) -> Interpreter:
+    def _interpreter_to_build_with(self) -> PythonInterpreter:
         found = self._default_python()
         if found is None:
             import sys
@@ -245,7 +247,7 @@ class Environments:
     def _path(self) -> str:
         return search_path(self.machine, self._prepend())
 
-    def _readable(self, python: Interpreter) -> tuple[str, ...]:
+    def _readable(self, python: PythonInterpreter) -> tuple[str, ...]:
         # the system's own prefix would open all of /, and is readable anyway
         roots = [root for root in (*python.roots, *python.sites) if root not in ("/", "/usr", "/usr/local")]
         return (*roots, *self._installed(python).outside, python.executable)
@@ -278,7 +280,7 @@ def leads_into_repository(environment: Environment) -> bool:
     return any("repository" in one for one in described)
 
 
-def how_to_find(program: str, path: str) -> str:
+def missing_program_hint(program: str, path: str) -> str:
     """What to do about a command that is not found on the search path `path`."""
     if program in _BUILTINS:
         return "it is a command of shells: add `shell: bash` to the step"

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
-from gitml.execute.environments.interpreters import Interpreter
+from gitml.execute.environments.interpreters import PythonInterpreter
 from gitml.execute.environments.site_packages import (
-    Editable,
+    EditableInstall,
     conda_packages,
     contents_of,
     digest_of_files,
@@ -44,7 +44,7 @@ class Packages(NamedTuple):
     scripts: Mapping[str, str]
 
 
-def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = (), path: str = "") -> Packages:
+def packages_of(interpreter: PythonInterpreter, facts: Facts, tops: Sequence[str] = (), path: str = "") -> Packages:
     """What is installed for `interpreter`; `tops` are the work trees of this repository, `path` a PYTHONPATH that is passed on.
 
     gitml itself is left out: it is no part of what a step computes. InputError for an editable install of this repository that
@@ -52,7 +52,7 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
     """
     contents: dict[str, Any] = {}
     distributions: list[str] = []
-    leading: list[Editable] = []
+    leading: list[EditableInstall] = []
     scripts: dict[str, str] = {}
     installed = conda_packages(interpreter.prefix, facts)
     sites = list(interpreter.sites)
@@ -60,7 +60,7 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
     repository: set[tuple[str, str]] = set()
     for folder in filter(None, path.split(":")):
         if os.path.isabs(folder):
-            leading.append(Editable("path", "PYTHONPATH", "", os.path.realpath(folder)))
+            leading.append(EditableInstall("path", "PYTHONPATH", "", os.path.realpath(folder)))
         else:
             repository.add(("", os.path.normpath(folder)))  # in the sandbox
     for site in sites:
@@ -77,7 +77,7 @@ def packages_of(interpreter: Interpreter, facts: Facts, tops: Sequence[str] = ()
                 sites += [item.target] if item.target not in sites else []  # a .pth file that joins another environment
             else:
                 leading.append(item)
-        leading += [Editable("unread", name, "", folder) for name, folder in found.unread if folder]
+        leading += [EditableInstall("unread", name, "", folder) for name, folder in found.unread if folder]
         scripts.update(found.scripts)
     for name, version, content, origin in installed:
         distribution = f"{name} {version}".strip()
@@ -140,7 +140,7 @@ def _put(contents: dict[str, Any], name: str, content: str, origin: Mapping[str,
     contents[name] = said
 
 
-def _followed(item: Editable, place: str) -> tuple[str, str]:
+def _followed(item: EditableInstall, place: str) -> tuple[str, str]:
     if item.kind == "unread":
         raise InputError(
             f"package {item.owner} is installed editable from {place} of this repository, in a way that can't be taken from"

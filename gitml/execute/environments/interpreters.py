@@ -28,7 +28,7 @@ print(json.dumps([sys.executable, name, version, sys.prefix, sites, roots]))
 _SELECTORS = (".python-version", ".tool-versions", "mise.toml", ".mise.toml")
 
 
-class Interpreter(NamedTuple):
+class PythonInterpreter(NamedTuple):
     """`executable` is where it is started from, `roots` are the folders it reads beside `sites`, where packages lie."""
 
     executable: str
@@ -44,7 +44,7 @@ class Interpreter(NamedTuple):
         return f"{self.implementation} {self.version}"
 
 
-def interpreter_at(path: str, machine: Mapping[str, str], cwd: str, facts: Facts) -> Interpreter:
+def interpreter_at(path: str, machine: Mapping[str, str], cwd: str, facts: Facts) -> PythonInterpreter:
     """The interpreter that `path` starts in `cwd`; InputError when it starts none.
 
     `path` may be a script that chooses one (pyenv, asdf, mise): what it chooses by is part of what is remembered.
@@ -61,9 +61,9 @@ def interpreter_at(path: str, machine: Mapping[str, str], cwd: str, facts: Facts
     return _interpreter(raw)
 
 
-def _interpreter(raw: list[Any]) -> Interpreter:
+def _interpreter(raw: list[Any]) -> PythonInterpreter:
     executable, implementation, version, prefix, sites, roots = raw
-    return Interpreter(
+    return PythonInterpreter(
         executable, implementation, version, prefix, tuple(dict.fromkeys(sites)), tuple(dict.fromkeys(roots))
     )
 

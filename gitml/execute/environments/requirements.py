@@ -16,7 +16,7 @@ _HASH = re.compile(r"--hash[= ](\S+)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
-class Locked(NamedTuple):
+class LockedRequirements(NamedTuple):
     """`lines` are the requirements in canonical form, sorted; `hashed` when each has hashes."""
 
     lines: tuple[str, ...]
@@ -31,7 +31,7 @@ class Locked(NamedTuple):
         return tuple(f"{name} {', '.join(versions)}" for name, versions in found.items())
 
 
-def parse_requirements(path: str, text: bytes) -> Locked:
+def parse_requirements(path: str, text: bytes) -> LockedRequirements:
     """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""
     decoded = decoded_text(path, text)
     other = not_taken_by_content(path, decoded)
@@ -58,7 +58,7 @@ def parse_requirements(path: str, text: bytes) -> Locked:
         if more:
             first.message += f" (and {more} more {'line is' if more == 1 else 'lines are'} not locked)"
         raise first
-    return Locked(tuple(sorted(set(lines))), hashed and bool(lines))
+    return LockedRequirements(tuple(sorted(set(lines))), hashed and bool(lines))
 
 
 def decoded_text(path: str, text: bytes) -> str:

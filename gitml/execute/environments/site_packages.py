@@ -36,7 +36,7 @@ _MANAGERS = (
 _UNWALKED = frozenset(("__pycache__", "node_modules", "build", "dist", "site-packages"))
 
 
-class Editable(NamedTuple):
+class EditableInstall(NamedTuple):
     """Where an editable install leads: `kind` is path (a folder for ``sys.path``), module, namespace, link or covered link.
 
     `owner` is the package it belongs to, `name` that of the module, empty for a path.
@@ -48,7 +48,7 @@ class Editable(NamedTuple):
     target: str
 
 
-class Site(NamedTuple):
+class SitePackages(NamedTuple):
     """A site folder: `packages` are [name, version, content, origin], `own` the entries of those without a RECORD.
 
     `loose` are entries that belong to no package, `editable` where others lead; `scripts` are commands of editable packages with
@@ -59,24 +59,24 @@ class Site(NamedTuple):
     packages: list[list[Any]]
     own: dict[str, list[str]]
     loose: list[str]
-    editable: list[Editable]
+    editable: list[EditableInstall]
     scripts: dict[str, str]
     unread: list[list[str]]
     managed: str | None = None
 
 
-class Contents(NamedTuple):
+class SiteContents(NamedTuple):
     """What the files of a Site are: the digest of each package without a RECORD, and of each loose entry."""
 
     own: dict[str, str]
     loose: dict[str, str]
 
 
-def site_at(site: str, facts: Facts) -> Site:
+def site_at(site: str, facts: Facts) -> SitePackages:
     """What the site folder `site`, which may be missing, holds."""
     entries = _entries(site)
     if entries is None:
-        return Site([], {}, [], [], {}, [])
+        return SitePackages([], {}, [], [], {}, [])
     names, stats, newest = entries
     id = digest_of(json.dumps([FORMAT, site, stats]).encode())
     known: list[Any] | None = facts.fact("installed", id)
@@ -88,20 +88,20 @@ def site_at(site: str, facts: Facts) -> Site:
         if time.time_ns() - newest > _SETTLED:
             facts.remember("installed", id, known)
     packages, own, loose, editable, scripts, unread = known
-    links = [Editable(*item) for item in editable]
-    return Site(packages, own, loose, links, scripts, unread, id if _managed(site) else None)
+    links = [EditableInstall(*item) for item in editable]
+    return SitePackages(packages, own, loose, links, scripts, unread, id if _managed(site) else None)
 
 
-def contents_of(site: str, found: Site, facts: Facts) -> Contents:
+def contents_of(site: str, found: SitePackages, facts: Facts) -> SiteContents:
     """The digests of what has no RECORD in the Site `found` at `site`."""
     known = facts.fact("installed files", found.managed) if found.managed else None
     if known is not None:
-        return Contents(*known)
+        return SiteContents(*known)
     own = {name: _digest_of_entries(site, entries, facts) for name, entries in found.own.items()}
     loose = {entry: _digest_of_entries(site, [entry], facts) for entry in found.loose}
     if found.managed:
         facts.remember("installed files", found.managed, [own, loose])
-    return Contents(own, loose)
+    return SiteContents(own, loose)
 
 
 def _digest_of_entries(site: str, entries: Iterable[str], facts: Facts) -> str:

@@ -13,8 +13,8 @@ from gitml.execute.environments.site_packages import (
     INFO,
     LISTS,
     OWN_NAME,
-    Editable,
-    Site,
+    EditableInstall,
+    SitePackages,
     hash_of_file,
     json_of,
     only_files,
@@ -26,9 +26,9 @@ _FINDER = re.compile(r"import\s+(__editable___\w+_finder)\b")
 _TAKEN = re.compile(r"[-_.]+")
 
 
-def read_site(site: str, names: Sequence[str]) -> Site:
+def read_site(site: str, names: Sequence[str]) -> SitePackages:
     """The Site at `site`, whose entries are `names`."""
-    found = Site([], {}, [], [], {}, [])
+    found = SitePackages([], {}, [], [], {}, [])
     covered: set[str] = set()
     taken: dict[str, str] = {}  # .pth files and finders of a package that is editable, with its name
     for entry in names:
@@ -43,7 +43,7 @@ def read_site(site: str, names: Sequence[str]) -> Site:
             for folder in folders:
                 target = os.path.realpath(os.path.join(site, folder))
                 if not f"{target}/".startswith(os.path.realpath(site) + "/"):
-                    found.editable.append(Editable("path", owner, "", target))
+                    found.editable.append(EditableInstall("path", owner, "", target))
                     leading.add(owner)
             for line in others:
                 finder = _FINDER.search(line)
@@ -55,7 +55,7 @@ def read_site(site: str, names: Sequence[str]) -> Site:
         elif os.path.islink(path):
             target = os.path.realpath(path)
             kind = "covered link" if entry in covered else "link"  # some installers link what they install
-            found.editable.append(Editable(kind, entry.partition(".")[0], entry, target))
+            found.editable.append(EditableInstall(kind, entry.partition(".")[0], entry, target))
         elif _is_loose(entry, covered, taken):
             found.loose.append(entry)
     _give_out(found)
@@ -75,7 +75,7 @@ def _is_loose(entry: str, covered: set[str], taken: Mapping[str, str]) -> bool:
     )
 
 
-def _read_package(site: str, entry: str, found: Site, taken: dict[str, str]) -> set[str]:
+def _read_package(site: str, entry: str, found: SitePackages, taken: dict[str, str]) -> set[str]:
     """Adds the package of an info folder to `found`; gives the top-level entries that its RECORD covers."""
     raw_name, _, version = entry[: entry.rindex(".")].partition("-")
     name = _TAKEN.sub("-", raw_name).lower()
@@ -191,7 +191,7 @@ def _top_level(info: str, name: str) -> list[str]:
     return [form for top in names for form in (top, f"{top}.py")]
 
 
-def _give_out(found: Site) -> None:
+def _give_out(found: SitePackages) -> None:
     """Takes loose entries that packages without a RECORD own to these."""
     for owner, tops in found.own.items():
         there = [entry for entry in found.loose if entry in tops or any(entry.startswith(f"{top}.") for top in tops)]
@@ -215,7 +215,7 @@ def _lines_of(path: str, entry: str) -> tuple[list[str], list[str]]:
     return [line for line in lines if line not in others], others
 
 
-def _mapped(path: str, owner: str) -> list[Editable]:
+def _mapped(path: str, owner: str) -> list[EditableInstall]:
     """Where the finder that setuptools wrote for an editable package leads: its literals MAPPING and NAMESPACES."""
     import ast
 
@@ -242,5 +242,5 @@ def _mapped(path: str, owner: str) -> list[Editable]:
         for name, places in value.items():
             for place in [places] if isinstance(places, str) else places:
                 kind = "module" if target.id == "MAPPING" else "namespace"
-                found.append(Editable(kind, owner, str(name), os.path.realpath(str(place))))
+                found.append(EditableInstall(kind, owner, str(name), os.path.realpath(str(place))))
     return found

@@ -90,7 +90,7 @@ def variables_of(
             value = lent.get(name, machine.get(name))
             if value is None:
                 message = f"the step needs the environment variable {name}, which is not set here"
-                raise InputError(message, hint=how_to_set([name]))
+                raise InputError(message, hint=missing_variable_hint([name]))
         env[name] = value
     named = variables_for("PARAM", (name for name, _ in action.params))
     env.update({named[name]: text_of(scalar) for name, scalar in action.params})
@@ -102,7 +102,7 @@ def variables_of(
     return env
 
 
-def how_to_set(names: Sequence[str]) -> str:
+def missing_variable_hint(names: Sequence[str]) -> str:
     """What to do about variables that a step passes through and that are not set."""
     them = "it a value" if len(names) == 1 else "them values"
     return f"export {' '.join(names)} before gitml is called, or give {them} under `env:`"

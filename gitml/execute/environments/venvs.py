@@ -10,10 +10,10 @@ from typing import Any
 
 from gitml import layout
 from gitml.errors import InputError
-from gitml.execute.environments.interpreters import Interpreter
+from gitml.execute.environments.interpreters import PythonInterpreter
 from gitml.execute.environments.requirements import parse_requirements
 from gitml.execute.environments.variables import find_program
-from gitml.execute.process import NONE, StoppedError, Watch, run
+from gitml.execute.process import NONE, StoppedError, StopRequests, run
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.permissions import can_be_written
 
@@ -35,15 +35,15 @@ def built_at(place: str) -> tuple[str, ...] | None:
 def build(
     place: str,
     requirements: bytes,
-    python: Interpreter,
+    python: PythonInterpreter,
     machine: Mapping[str, str],
-    watch: Watch,
+    stop: StopRequests,
     say: Callable[[str], None] | None,
 ) -> tuple[str, ...]:
     """The environment at `place`, built if it is not; gives the folders beside it that it reads.
 
     Of processes that need it at once one builds and the others wait. InputError in uv's words when it fails; nothing is left
-    then. StoppedError when `watch` asks.
+    then. StoppedError when `stop` asks.
     """
     roots = built_at(place)
     if roots is not None:
@@ -51,7 +51,7 @@ def build(
     os.makedirs(os.path.dirname(place), exist_ok=True)
     lock = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _lock(lock, watch, say)
+        _lock(lock, stop, say)
         roots = built_at(place)
         if roots is not None:
             return roots
@@ -59,7 +59,7 @@ def build(
             say("building the environment")
         remove_tree(place)
         try:
-            return _build(place, requirements, python, machine, watch)
+            return _build(place, requirements, python, machine, stop)
         except BaseException:
             remove_tree(place)
             raise
@@ -68,7 +68,7 @@ def build(
 
 
 def _build(
-    place: str, requirements: bytes, python: Interpreter, machine: Mapping[str, str], watch: Watch
+    place: str, requirements: bytes, python: PythonInterpreter, machine: Mapping[str, str], stop: StopRequests
 ) -> tuple[str, ...]:
     uv = _uv(machine)
     env = {name: value for name, value in machine.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON")}
@@ -79,7 +79,7 @@ def _build(
     called_from = os.getcwd()
     os.chdir(os.path.dirname(place))
     try:
-        _uv_run((uv, "venv", "--no-project", "--python", python.executable, place), env, watch, "make the environment")
+        _uv_run((uv, "venv", "--no-project", "--python", python.executable, place), env, stop, "make the environment")
         path = f"{place}/requirements.txt"
         with open(path, "wb") as file:
             file.write(requirements)
@@ -90,9 +90,9 @@ def _build(
             sync.append("--require-hashes")
         if not locked.lines:
             sync.append("--allow-empty-requirements")
-        _uv_run(tuple(sync), env, watch, "install the requirements")
-        _uv_run((uv, "pip", "check", *inside), env, watch, "use the requirements: the file is not fully locked")
-        version = _uv_run((uv, "--version"), env, watch, "ask uv for its version").strip()
+        _uv_run(tuple(sync), env, stop, "install the requirements")
+        _uv_run((uv, "pip", "check", *inside), env, stop, "use the requirements: the file is not fully locked")
+        version = _uv_run((uv, "--version"), env, stop, "ask uv for its version").strip()
     finally:
         os.chdir(called_from)
     facts: dict[str, Any] = {"python": python.name, "uv": version, "roots": python.roots}
@@ -109,14 +109,14 @@ _BESIDE = ("Using Python ", "Resolved ", "Prepared ")
 _OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate")
 
 
-def _uv_run(argv: tuple[str, ...], env: Mapping[str, str], watch: Watch, purpose: str) -> str:
+def _uv_run(argv: tuple[str, ...], env: Mapping[str, str], stop: StopRequests, purpose: str) -> str:
     said = bytearray()
 
     def keep(chunk: bytes) -> None:
         said.extend(chunk)
         del said[:-_TAIL]
 
-    ended = run(argv[0], argv, env, keep, watch)
+    ended = run(argv[0], argv, env, keep, stop)
     if ended.stopped:
         raise StoppedError
     text = said.decode("utf-8", "replace")
@@ -142,7 +142,7 @@ def _uv(machine: Mapping[str, str]) -> str:
         return found
 
 
-def _lock(lock: int, watch: Watch, say: Callable[[str], None] | None) -> None:
+def _lock(lock: int, stop: StopRequests, say: Callable[[str], None] | None) -> None:
     import fcntl
 
     told = False
@@ -151,7 +151,7 @@ def _lock(lock: int, watch: Watch, say: Callable[[str], None] | None) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if watch.asked() != NONE:
+            if stop.requested() != NONE:
                 raise StoppedError from None
             if say and not told:
                 say("waiting for another process that builds the environment")

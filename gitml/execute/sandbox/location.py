@@ -21,7 +21,7 @@ from gitml.errors import InputError, MachineError, machine_error
 from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.namespace import enter
 from gitml.execute.sandbox.removal import remove_tree
-from gitml.permissions import can_be_written, how_to_be_let
+from gitml.permissions import can_be_written, permission_hint
 
 if TYPE_CHECKING:
     from gitml.core.config.user_settings import Settings
@@ -39,16 +39,16 @@ _LOCK = "lock"
 _OWN_NAME = re.compile("[0-9a-f]{16}")
 
 
-class Places(NamedTuple):
+class SandboxRoots(NamedTuple):
     """Where the sandboxes of one executor may lie.
 
     `live` is beside the store. `apart` lies outside of every project; None where no such folder was found, for the reason in
-    `trouble`. With `chosen` the user asked for it, and it is used in any case. With `mount` the fixed path may be used.
+    `problem`. With `chosen` the user asked for it, and it is used in any case. With `mount` the fixed path may be used.
     """
 
     live: str
     apart: str | None
-    trouble: str = ""
+    problem: str = ""
     chosen: bool = False
     mount: bool = True
 
@@ -57,12 +57,12 @@ class Places(NamedTuple):
         return [self.live] if self.apart is None else [self.live, self.apart]
 
 
-class Site(NamedTuple):
-    """Where a worker makes its sandboxes: the folder, None for the reason in `trouble`; and whether each is mounted."""
+class SandboxRoot(NamedTuple):
+    """Where a worker makes its sandboxes: the folder, None for the reason in `problem`; and whether each is mounted."""
 
-    root: str | None
+    path: str | None
     mounted: bool
-    trouble: str = ""
+    problem: str = ""
 
 
 def settings_path(machine: Mapping[str, str]) -> str:
@@ -81,28 +81,28 @@ def read_settings(machine: Mapping[str, str]) -> Settings | None:
         return None
     except OSError as error:
         raise InputError(
-            f"the settings can't be read: {error.strerror}", where=path, hint=how_to_be_let(path)
+            f"the settings can't be read: {error.strerror}", where=path, hint=permission_hint(path)
         ) from error
     from gitml.core.config.user_settings import parse_settings  # reads YAML, which most users need not wait for
 
     return parse_settings(data, path)
 
 
-def places_for(live: str, machine: Mapping[str, str]) -> Places:
-    """The places for an executor whose own folder is `live`; InputError when the user's setting can't be used."""
+def sandbox_roots(live: str, machine: Mapping[str, str]) -> SandboxRoots:
+    """The roots for an executor whose own folder is `live`; InputError when the user's setting can't be used."""
     settings = read_settings(machine)
     mount = settings is None or settings.mount
     name = hashlib.sha256(os.fsencode(os.path.realpath(live))).hexdigest()[:16]
     if settings is not None and settings.sandboxes is not None:
         _check_chosen(settings.sandboxes, settings_path(machine))
-        return Places(live, os.path.join(os.path.realpath(settings.sandboxes), name), "", True, mount)
-    trouble = ""
+        return SandboxRoots(live, os.path.join(os.path.realpath(settings.sandboxes), name), "", True, mount)
+    problem = ""
     for folder in _candidates(machine):
         mark = mark_above(folder)
         if mark is None and _is_usable(folder):
-            return Places(live, os.path.join(os.path.realpath(folder), name), "", False, mount)
-        trouble = trouble or (f"{mark} marks a project" if mark else f"{folder} can't be written to")
-    return Places(live, None, trouble, False, mount)
+            return SandboxRoots(live, os.path.join(os.path.realpath(folder), name), "", False, mount)
+        problem = problem or (f"{mark} marks a project" if mark else f"{folder} can't be written to")
+    return SandboxRoots(live, None, problem, False, mount)
 
 
 def mark_above(folder: str) -> str | None:
@@ -119,23 +119,23 @@ def mark_above(folder: str) -> str | None:
         place = above
 
 
-def settle(places: Places) -> tuple[Site, int]:
-    """Moves this process, a keeper that has no worker yet, to where its workers can make sandboxes, and takes the lock it needs.
+def choose_root(roots: SandboxRoots) -> tuple[SandboxRoot, int]:
+    """Moves this process, a supervisor with no worker yet, to where its workers can make sandboxes, and takes the lock it needs.
 
     The descriptor is -1 where there is no lock to hold.
     """
-    mounted = places.mount and enter(places.live, MARKS) is None
-    if mounted and not places.chosen:
-        return Site(places.live, True), -1
-    if places.apart is None:
-        return Site(None, False, places.trouble), -1
+    mounted = roots.mount and enter(roots.live, MARKS) is None
+    if mounted and not roots.chosen:
+        return SandboxRoot(roots.live, True), -1
+    if roots.apart is None:
+        return SandboxRoot(None, False, roots.problem), -1
     try:
-        return Site(places.apart, mounted), claim(places.apart)
+        return SandboxRoot(roots.apart, mounted), lock_root(roots.apart)
     except MachineError as error:
-        return Site(None, mounted, f"{error.message} ({error.where})"), -1
+        return SandboxRoot(None, mounted, f"{error.message} ({error.where})"), -1
 
 
-def claim(folder: str) -> int:
+def lock_root(folder: str) -> int:
     """Makes an executor's own folder and takes its lock, shared; the lock is held until the descriptor is closed everywhere."""
     try:
         while True:
@@ -150,20 +150,22 @@ def claim(folder: str) -> int:
         raise machine_error(error, folder, "a sandbox can't be made") from error
 
 
-def clear(places: Places) -> None:
+def clear_root(roots: SandboxRoots) -> None:
     """Ends and removes what a killed executor left apart from its own folder, unless a process of it lives."""
-    if places.apart is not None:
-        _clear(places.apart)
+    if roots.apart is not None:
+        _remove_unused(roots.apart)
 
 
-def sweep(machine: Mapping[str, str]) -> int:
+def remove_abandoned(machine: Mapping[str, str]) -> int:
     """Ends and removes what killed executors of any repository of this user left; how many there were."""
     settings = read_settings(machine)
     chosen = [] if settings is None or settings.sandboxes is None else [settings.sandboxes]
-    return sum(_clear(folder) for place in [*chosen, *_candidates(machine)] for folder in _own_folders(place))
+    return sum(
+        _remove_unused(folder) for place in [*chosen, *_candidates(machine)] for folder in _executor_folders(place)
+    )
 
 
-def _clear(folder: str) -> bool:
+def _remove_unused(folder: str) -> bool:
     try:
         fd = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError, PermissionError, BlockingIOError):
@@ -207,7 +209,7 @@ def _locked(folder: str, how: int) -> int | None:
     return None
 
 
-def _own_folders(place: str) -> Iterator[str]:
+def _executor_folders(place: str) -> Iterator[str]:
     try:
         names = os.listdir(place)
     except OSError:
@@ -244,4 +246,4 @@ def _check_chosen(folder: str, path: str) -> None:
             hint="name a folder with no repository and no project above it, such as one on a scratch disk",
         )
     if not can_be_written(folder) or (os.path.lexists(folder) and not os.path.isdir(folder)):
-        raise InputError(f"`sandboxes: {folder}` can't be written to", where=path, hint=how_to_be_let(folder))
+        raise InputError(f"`sandboxes: {folder}` can't be written to", where=path, hint=permission_hint(folder))

@@ -5,7 +5,7 @@ bind mount, and one more folder, on which a worker mounts the sandbox of its att
 above its own finds nothing, and no folder that a step could see before is hidden. The real sandbox stays where it was made.
 
 Root needs CAP_SYS_ADMIN for it, any other user a kernel that lets them make user namespaces. The namespaces are built by a
-child of the keeper, which then joins them: where something fails the keeper is as it was before. In a user namespace the
+child of the supervisor, which then joins them: where something fails the supervisor is as it was before. In a user namespace the
 kernel gives every capability over the user's own files; all are given up but the two to make namespaces, mounts and a
 network for steps (`isolation`), so that permissions count.
 """
@@ -88,7 +88,7 @@ def enter(needed: str, hidden: Collection[str]) -> Unavailable | None:
 
 
 def leave_shared() -> None:
-    """Gives this process, a worker within the keeper's view, mounts of its own. OSError when the kernel refuses."""
+    """Gives this process, a worker within the supervisor's view, mounts of its own. OSError when the kernel refuses."""
     unshare(NEWNS)
 
 
@@ -139,7 +139,7 @@ def _build(built: int, joined: int, needed: str, hidden: Collection[str]) -> NoR
 
 def _unshare() -> None:
     uid, gid = os.geteuid(), os.getegid()
-    set_dumpable(dumpable=True)  # else its own files in /proc are root's, and the keeper may not join it
+    set_dumpable(dumpable=True)  # else its own files in /proc are root's, and the supervisor may not join it
     if uid == 0:
         unshare(NEWNS)
         return

@@ -13,7 +13,7 @@ from gitml.core.model.action import ActionOutput
 from gitml.core.model.result import NUMBER_WORDS, OutputRef, number_word
 from gitml.core.text.plot_data import LOOKED_AT, can_be_plot
 from gitml.errors import InputError
-from gitml.execute.interfaces import PlacingStore
+from gitml.execute.interfaces import SandboxStore
 from gitml.execute.log_text import neutral
 
 METRICS_LARGEST = 2**20
@@ -26,14 +26,16 @@ _KINDS = (
 )
 
 
-class Measured(NamedTuple):
+class ParsedMetrics(NamedTuple):
     """The metrics of an attempt by dotted name, and what a person should know of them."""
 
     numbers: dict[str, float]
     remarks: tuple[str, ...] = ()
 
 
-def take_outputs(outputs: Sequence[ActionOutput], work: str, store: PlacingStore, taken: list[OutputRef]) -> Measured:
+def take_outputs(
+    outputs: Sequence[ActionOutput], work: str, store: SandboxStore, taken: list[OutputRef]
+) -> ParsedMetrics:
     """Moves the outputs below `work` into the Store, each added to `taken` once it is there, and reads the metrics.
 
     InputError when one is missing, not of its kind, or a metrics file is not one; all are looked at before any is taken.
@@ -61,7 +63,7 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: PlacingStore
             error.message = f"output {output.name} ({output.mount}): {error.message}"
             raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
-    return Measured(numbers, tuple(remarks))
+    return ParsedMetrics(numbers, tuple(remarks))
 
 
 def _check_plot(output: ActionOutput, path: str) -> None:
@@ -74,7 +76,7 @@ def _check_plot(output: ActionOutput, path: str) -> None:
         raise InputError(f"plot {output.name} ({output.mount}) {what}", hint=hint)
 
 
-def read_metrics(path: str, shown: str) -> Measured:
+def read_metrics(path: str, shown: str) -> ParsedMetrics:
     """The numbers of a metrics file by dotted name, true as 1 and false as 0; NaN and infinities count, and are remarked on.
 
     Text is remarked on and left out, null is left out. InputError for what is not metrics.
@@ -133,13 +135,13 @@ class _Reader:
             raise InputError(f"metric {name} is too large a number", where=self.shown) from None
         return int(value) if isinstance(value, bool) else value
 
-    def measured(self) -> Measured:
+    def measured(self) -> ParsedMetrics:
         """All that was read."""
         odd = [f"{name} is {number_word(value)}" for name, value in self.numbers.items() if not math.isfinite(value)]
         remarks = [f"metric {_listed(odd)}: recorded as such, and never better than a number"] if odd else []
         if self.texts:
             remarks.append(f"metric {_listed(self.texts)}: text is not recorded as a metric; write a number")
-        return Measured(self.numbers, tuple([neutral(remark) for remark in remarks]))
+        return ParsedMetrics(self.numbers, tuple([neutral(remark) for remark in remarks]))
 
 
 def _listed(names: Sequence[str]) -> str:

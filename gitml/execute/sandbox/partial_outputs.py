@@ -16,14 +16,14 @@ from gitml.core.model.paths import is_git_name
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import link_stays_inside
 from gitml.errors import GitmlError
-from gitml.execute.interfaces import PlacingStore
+from gitml.execute.interfaces import SandboxStore
 from gitml.execute.sandbox.removal import remove_tree
 
 FLOOR = 2**30  # bytes that stay free, or a twentieth of the disk where that is less
 NO_ROOM = "what a failed step made of its outputs was not kept: the disk is nearly full"
 
 
-class Kept(NamedTuple):
+class PartialOutputs(NamedTuple):
     """Partial outputs by port, and what to tell a person when they could not be kept."""
 
     outputs: tuple[OutputRef, ...] = ()
@@ -31,8 +31,8 @@ class Kept(NamedTuple):
 
 
 def keep_partial(
-    outputs: Sequence[ActionOutput], work: str, store: PlacingStore, taken: Sequence[OutputRef] = ()
-) -> Kept:
+    outputs: Sequence[ActionOutput], work: str, store: SandboxStore, taken: Sequence[OutputRef] = ()
+) -> PartialOutputs:
     """Moves what lies at the places of `outputs` below `work` into the Store; `taken` are those that it has already.
 
     A file or a directory is kept whatever was declared, without what no Store takes: pipes, devices, links that lead out, what is
@@ -41,9 +41,9 @@ def keep_partial(
     have = {ref.name: ref for ref in taken}
     found = [(output, path) for output in outputs if output.name not in have and (path := _place(output, work))]
     if not found and not have:
-        return Kept()
+        return PartialOutputs()
     if not _has_room(store, work):
-        return Kept(notes=(NO_ROOM,))
+        return PartialOutputs(notes=(NO_ROOM,))
     notes: dict[str, None] = {}
     for output, path in found:
         try:
@@ -53,7 +53,7 @@ def keep_partial(
             continue
         if ref.size:
             have[ref.name] = ref
-    return Kept(tuple([have[output.name] for output in outputs if output.name in have]), tuple(notes))
+    return PartialOutputs(tuple([have[output.name] for output in outputs if output.name in have]), tuple(notes))
 
 
 def _place(output: ActionOutput, work: str) -> str | None:
@@ -69,7 +69,7 @@ def _place(output: ActionOutput, work: str) -> str | None:
     return path if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else None
 
 
-def _take(output: ActionOutput, path: str, store: PlacingStore) -> OutputRef:
+def _take(output: ActionOutput, path: str, store: SandboxStore) -> OutputRef:
     found = os.lstat(path)
     if stat.S_ISDIR(found.st_mode):
         _prune(path)
@@ -113,7 +113,7 @@ def _make_readable(path: str, mode: int) -> None:
         os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)
 
 
-def _has_room(store: PlacingStore, work: str) -> bool:
+def _has_room(store: SandboxStore, work: str) -> bool:
     """Whether enough is free, where the Store is and where the sandbox is."""
     try:
         here = os.statvfs(work)

@@ -68,14 +68,14 @@ def _empty(directory: str) -> list[str]:
 
 def _unlink_by_two(directory: str, files: Sequence[str]) -> bool:
     """As `_unlink`, half of it in a child process: most of the work is to free what a file took. False where that can't be."""
-    from gitml.childprocess import Child, can_fork
+    from gitml.childprocess import ChildProcess, can_fork
     from gitml.errors import MachineError
 
     half = len(files) // 2
     if not can_fork():
         return False
     try:
-        child = Child(lambda: _unlink(directory, files[:half]))
+        child = ChildProcess(lambda: _unlink(directory, files[:half]))
     except OSError:
         return False
     try:

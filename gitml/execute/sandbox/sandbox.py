@@ -17,7 +17,7 @@ from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Entry
 from gitml.core.model.tree import link_stays_inside
 from gitml.errors import InputError, IntegrityError
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.process import UMASK
 from gitml.execute.sandbox.git_blobs import (
     KEPT_EACH,
@@ -37,7 +37,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _MANY = 64  # from here on asking ahead is worth a process of its own
 
 
-class Placed(NamedTuple):
+class MaterializedInput(NamedTuple):
     """A piece of the Store at `mount` in the sandbox."""
 
     digest: Digest
@@ -51,16 +51,16 @@ class Sandbox:
     `seen` is the root as the step sees it.
     """
 
-    def __init__(self, root: str, services: Services, memory: BlobMemory, *, mounted: bool = False) -> None:
+    def __init__(self, root: str, services: WorkerServices, memory: BlobMemory, *, mounted: bool = False) -> None:
         self.root = root
         self.work = root + "/work"
         self.seen = MOUNTED if mounted else root
-        self.placed: list[Placed] = []
+        self.placed: list[MaterializedInput] = []
         self._store = services.store
-        self._contents = services.contents
+        self._git_objects = services.git_objects
         self._lfs_object = services.lfs_object
         self._memory = memory
-        self._laid: frozenset[str] = frozenset()
+        self._initial_names: frozenset[str] = frozenset()
         self._directories = {""}
         self._links: set[str] = set()
         self._git: dict[str, Entry] = {}
@@ -88,7 +88,7 @@ class Sandbox:
         outputs = {_checked(output.mount) for output in action.outputs}
         for item in action.inputs:
             if not item.content.startswith("git:"):
-                self._place(item)
+                self._materialize_input(item)
         # what the commit has where an output goes would pass for the step's work, what it has in an input would change it
         hidden = self._taken | outputs
         for item in action.inputs:
@@ -103,7 +103,7 @@ class Sandbox:
         self._write_from_git()
         for mount in sorted(outputs):
             self._parents(mount)
-        self._laid = frozenset(os.listdir(self.work))
+        self._initial_names = frozenset(os.listdir(self.work))
 
     def path_of(self, mount: str) -> str:
         """Where `mount` is on this machine."""
@@ -114,16 +114,16 @@ class Sandbox:
 
         One look at one folder. What is hidden is a tool's own, and byte code is nobody's.
         """
-        known = self._laid | {output.mount.partition("/")[0] for output in action.outputs} | {"__pycache__"}
+        known = self._initial_names | {output.mount.partition("/")[0] for output in action.outputs} | {"__pycache__"}
         with os.scandir(self.work) as entries:
             found = [entry for entry in entries if entry.name not in known and not entry.name.startswith(".")]
             return tuple(sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found))
 
-    def places(self) -> tuple[str, ...]:
+    def work_paths(self) -> tuple[str, ...]:
         """The folder the step runs in, by every path that a program may print for it."""
         return (self.seen + "/work", self.work, os.path.realpath(self.work))
 
-    def changed(self) -> list[tuple[Placed, Sequence[Digest]]]:
+    def changed(self) -> list[tuple[MaterializedInput, Sequence[Digest]]]:
         """The inputs from the Store that are no longer what they were, each with the objects that changed."""
         checked = [(item, self._store.verify_placed(item.digest, tree=item.tree)) for item in self.placed]
         return [(item, bad) for item, bad in checked if bad]
@@ -135,7 +135,7 @@ class Sandbox:
             item = self.placed.pop()
             self._store.release_placed(item.digest, tree=item.tree)
 
-    def _place(self, item: ActionInput) -> None:
+    def _materialize_input(self, item: ActionInput) -> None:
         digest = parse_digest(item.content)
         mount = _checked(item.mount)
         if mount in self._taken:
@@ -153,7 +153,7 @@ class Sandbox:
         except IntegrityError as error:
             raise BadInputError(digest, f"input {item.name} ({item.mount}): {error.message}", error.hint) from error
         self._taken.add(mount)
-        self.placed.append(Placed(digest, tree, mount))
+        self.placed.append(MaterializedInput(digest, tree, mount))
 
     def _collect(self, path: str, entry: Entry, hidden: set[str]) -> None:
         """Adds what `entry` stands for to what is to be written, but for what lies at or below a path in `hidden`."""
@@ -162,7 +162,7 @@ class Sandbox:
         if entry.is_tree:
             if path:
                 self._directories_for(path)
-            for name, child in self._contents.tree(entry.oid).items():
+            for name, child in self._git_objects.tree(entry.oid).items():
                 if is_git_name(name):
                     raise InputError("the commit holds a path that git itself refuses", where=f"{path}/{name}")
                 self._collect(f"{path}/{name}" if path else name, child, hidden)
@@ -191,7 +191,7 @@ class Sandbox:
             else:
                 unread[oid] = [path]
                 ahead.append(oid)
-        for oid, content in self._contents.read_many(ahead) if len(ahead) > _MANY else self._read_each(ahead):
+        for oid, content in self._git_objects.read_many(ahead) if len(ahead) > _MANY else self._read_each(ahead):
             self._memory.put(oid, content)
             for path in unread.pop(oid, ()):
                 self._write(path, self._git[path], content)
@@ -200,7 +200,7 @@ class Sandbox:
 
     def _read_each(self, oids: list[str]) -> Iterator[tuple[str, bytes]]:
         for oid in oids:
-            yield oid, self._contents.read(oid)
+            yield oid, self._git_objects.read(oid)
 
     def _write_streamed(self, path: str, entry: Entry) -> None:
         """Data can be large: it is held in memory only when it proves small."""
@@ -221,7 +221,7 @@ class Sandbox:
             write_all(fd, chunk)
 
         try:
-            self._contents.stream(entry.oid, take)
+            self._git_objects.stream(entry.oid, take)
             if fd >= 0:
                 os.utime(fd, (EPOCH, EPOCH))
                 return
@@ -260,7 +260,7 @@ class Sandbox:
         digest, size = pointed_at(pointer, path)
         if self._store.has(digest, size, tree=False):
             self._store.place_file(digest, full, executable=mode == "100755")
-            self.placed.append(Placed(digest, False, path))
+            self.placed.append(MaterializedInput(digest, False, path))
             return
         source = self._lfs_object(digest)
         if source is None:

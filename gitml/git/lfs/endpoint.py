@@ -25,7 +25,7 @@ from gitml.git.command import Location, clean_environment, git
 from gitml.git.lfs.responses import address_in, headers_in
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.worktree.file import read_worktree_file
-from gitml.redaction import keep_secret
+from gitml.redaction import register_secret
 
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?\[?[A-Za-z0-9_][A-Za-z0-9_.:%-]*\]?\Z")
@@ -106,7 +106,7 @@ def authenticate(ssh: tuple[str, str, str], operation: str, location: Location) 
         )
     access = access_in(answered, host)
     tokens = [value.rpartition(" ")[2] for name, value in access.headers.items() if name.lower() == "authorization"]
-    keep_secret(*tokens)
+    register_secret(*tokens)
     return access
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError, how_to_mend_database
-from gitml.permissions import ALONE, Sharing
+from gitml.permissions import ALONE, SharedMode
 from gitml.store.index.schema import TABLES, VERSION
 from gitml.store.local.disk import Guard
 
@@ -26,7 +26,7 @@ class Database:
     the process takes the place of a file that can't be written.
     """
 
-    def __init__(self, path: str, sharing: Sharing = ALONE, *, looking: bool = False) -> None:
+    def __init__(self, path: str, sharing: SharedMode = ALONE, *, looking: bool = False) -> None:
         self.path = path
         self.sharing = sharing
         self.only_looks = looking
@@ -245,7 +245,7 @@ def _bindable(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _opening(path: str, sharing: Sharing) -> Iterator[None]:
+def _opening(path: str, sharing: SharedMode) -> Iterator[None]:
     """Held while a database is begun or set aside, so that of two processes one does it."""
     import fcntl
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from gitml.childprocess import Child, can_fork
+from gitml.childprocess import ChildProcess, can_fork
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
@@ -221,7 +221,7 @@ class _Intake:
         with Guard(self.root):
             self.store.temporary()  # the folder, which both need, is made once
         try:
-            child = Child(half)
+            child = ChildProcess(half)
         except OSError:
             return self._entries(items, fd, shown, depth)
         try:

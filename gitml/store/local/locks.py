@@ -18,7 +18,7 @@ import time
 from types import TracebackType
 
 from gitml.errors import BusyError, MachineError, machine_error
-from gitml.permissions import ALONE, Sharing, how_to_be_let
+from gitml.permissions import ALONE, SharedMode, permission_hint
 from gitml.store.local.disk import Guard
 
 _FIRST_NAMED = 1 << 32
@@ -54,7 +54,7 @@ class Locks:
     RECORDS = 1
     """Exclusive for what moves a record ref."""
 
-    def __init__(self, path: str, sharing: Sharing = ALONE, *, looking: bool = False) -> None:
+    def __init__(self, path: str, sharing: SharedMode = ALONE, *, looking: bool = False) -> None:
         self.path = path
         try:
             self._file = _opened(path, sharing)
@@ -73,7 +73,7 @@ class Locks:
             return True
         if file.shares_only and not shared:
             del file.held[slot]
-            raise MachineError("nothing can be changed here", where=self.path, hint=how_to_be_let(self.path))
+            raise MachineError("nothing can be changed here", where=self.path, hint=permission_hint(self.path))
         try:
             fcntl.lockf(file.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, 1, slot)
         except OSError as error:
@@ -136,7 +136,7 @@ class Locks:
         return file
 
 
-def _opened(path: str, sharing: Sharing) -> _File:
+def _opened(path: str, sharing: SharedMode) -> _File:
     """The lock file, made when missing."""
     with Guard(path):
         try:

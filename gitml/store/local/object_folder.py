@@ -20,7 +20,7 @@ from gitml import layout
 from gitml.core.model.digest import Digest, digest_of, from_hex, hex_of
 from gitml.core.model.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
-from gitml.permissions import ALONE, Sharing
+from gitml.permissions import ALONE, SharedMode
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.stat_cache import StatCache
@@ -57,7 +57,7 @@ class Linked:
 class ObjectFolder:
     """Objects and quarantine below `root`; nothing is made by looking."""
 
-    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
+    def __init__(self, root: str, sharing: SharedMode = ALONE) -> None:
         self.root = root
         self.sharing = sharing
         self.objects = os.path.join(root, layout.OBJECTS)

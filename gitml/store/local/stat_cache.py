@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 
 from gitml.core.model.digest import Digest, hex_of
-from gitml.permissions import ALONE, Sharing
+from gitml.permissions import ALONE, SharedMode
 
 _WIDTH = 120  # bytes of an entry: it is written over in place, which costs less than to cut it first
 
@@ -21,7 +21,7 @@ _WIDTH = 120  # bytes of an entry: it is written over in place, which costs less
 class StatCache:
     """The entries below `root`, and what this process noted or read of them."""
 
-    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
+    def __init__(self, root: str, sharing: SharedMode = ALONE) -> None:
         self._sharing = sharing
         self._folder = os.path.join(root, "checked")
         self._known: dict[Digest, str] = {}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.tree import tree_size
 from gitml.errors import InputError, IntegrityError, MachineError, machine_error
-from gitml.permissions import ALONE, Sharing
+from gitml.permissions import ALONE, SharedMode
 from gitml.store.local import bulk_sync, disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import ObjectFolder
@@ -43,7 +43,7 @@ class LocalStore(ObjectFolder):
     One that is not `durable` syncs nothing: what it kept before the machine crashed must be doubted (`doubt`).
     """
 
-    def __init__(self, root: str, sharing: Sharing = ALONE, *, durable: bool = True) -> None:
+    def __init__(self, root: str, sharing: SharedMode = ALONE, *, durable: bool = True) -> None:
         super().__init__(root, sharing)
         self.durable = durable
         self.clones: bool | None = None  # whether the file system can reflink; None until it was tried

@@ -12,7 +12,7 @@ from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.pack import decode_index
 from gitml.core.model.protocols import Facts, RemoteStore
 from gitml.errors import RemoteError
-from gitml.permissions import ALONE, Sharing
+from gitml.permissions import ALONE, SharedMode
 from gitml.store.local.disk import Guard
 from gitml.store.remote.layout import NOTE_LARGEST
 
@@ -111,7 +111,7 @@ class Source(NamedTuple):
 class PackIndexes:
     """The indexes of packs that were made or fetched here, in ``packs/`` below `root`; losing one costs a transfer."""
 
-    def __init__(self, root: str, sharing: Sharing = ALONE) -> None:
+    def __init__(self, root: str, sharing: SharedMode = ALONE) -> None:
         self._folder = os.path.join(root, "packs")
         self._sharing = sharing
 

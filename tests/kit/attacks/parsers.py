@@ -48,7 +48,7 @@ from gitml.core.text.image_header import picture_of
 from gitml.core.text.plot_data import can_be_plot, parse_plot
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.execute.environments.requirements import parse_requirements
-from gitml.execute.messages import Frames, finished_from_json, frame, job_of
+from gitml.execute.messages import Frames, decode_task, finished_from_json, frame
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.execute.sandbox.outputs import read_metrics
 from gitml.git.command import Location
@@ -458,7 +458,7 @@ def frames(data: bytes) -> None:
         Frames().feed(data)
     for message in Frames().feed(frame(plain_json(data))):
         if isinstance(message, dict):
-            job_of(message, {})
+            decode_task(message, {})
         else:
             finished_from_json(message)
 

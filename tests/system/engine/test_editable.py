@@ -225,7 +225,7 @@ def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkey
     answer = describe(__version__, Place(*json.loads(json.dumps(place))), "host", None, ("python",))
     assert answer == ("is", encode_description(here.description).decode())
     services = place.folder(dict(os.environ)).services()
-    redirect = services.environments.realise(here).redirect
+    redirect = services.environments.realize(here).redirect
     assert redirect is not None
     assert machine.repo.path in redirect.tops
 

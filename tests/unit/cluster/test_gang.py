@@ -14,7 +14,7 @@ from gitml.cluster.driver.placement_group import GangPlacement, ReservedBundle, 
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.model.result import Cost
 from gitml.errors import InputError
-from gitml.execute.process_group import roster_from
+from gitml.execute.process_group import decode_rendezvous
 from gitml.layout import GANG_VARIABLE
 from gitml.store.local.store import LocalStore
 from tests.kit.cluster.driver_session import machine
@@ -113,7 +113,7 @@ def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
     play.had()
     play.gangs.look()
     for node, (task, _) in enumerate(play.inner.submitted):
-        roster = roster_from(task.lent[GANG_VARIABLE])
+        roster = decode_rendezvous(task.lent[GANG_VARIABLE])
         assert roster.node == node
         assert roster.nodes == (("10.0.0.1", (101, 102)), ("10.0.0.2", (201, 202)))
         assert roster.port == 100, "of the first node, and no process's own"

@@ -17,7 +17,7 @@ from gitml.cluster.worker.folder import ASSEMBLY
 from gitml.cluster.worker.folder_interface import Place
 from gitml.cluster.worker.hub_client import Line
 from gitml.core.model.digest import digest_of
-from gitml.execute.messages import task_message
+from gitml.execute.messages import encode_task
 from tests.kit.execution import Bench
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_is_out_of_reach_is_no_refusal_by_the_machine(
     monkeypatch.setattr(task_runner, "where", lambda: ("node1", "host1"))
     bench = Bench(tmp_path)
     task = bench.task("cat", "i", inputs=[("i", "i", "file", digest_of(b"on its way"))])
-    message = task_message(task, None, with_environment=True)
+    message = encode_task(task, None, with_environment=True)
     place = Place(ASSEMBLY, str(tmp_path / "worker"))
     order = Order(__version__, "r", task.attempt, place, 1.0, 0.0, "hub", message)
     data, _ = task_runner.perform(encode_order(order), {})

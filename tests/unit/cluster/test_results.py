@@ -17,7 +17,7 @@ from gitml.core.model.protocols import Task, TaskOutput, TaskStarted
 from gitml.core.model.result import OutputRef
 from gitml.core.records.record import LogRef
 from gitml.errors import RemoteError
-from gitml.execute.interfaces import Services
+from gitml.execute.interfaces import WorkerServices
 from tests.kit.cluster.driver_session import RecordedCall, SessionBench, done, machine, reported
 from tests.kit.patience import PATIENCE
 
@@ -217,7 +217,7 @@ def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_
 
 
 def test_whatever_keeps_contents_from_being_kept_is_told(bench: SessionBench, receiver: ResultHandler) -> None:
-    def none_left() -> Services:
+    def none_left() -> WorkerServices:
         raise OSError(24, "Too many open files")
 
     receiver._keeping._make = none_left

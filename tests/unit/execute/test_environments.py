@@ -163,11 +163,11 @@ def test_a_script_that_chooses_a_python_is_replaced_by_what_it_chooses(tmp_path:
 
     first = look().host()
     assert list(first.description["distributions"]) == ["first 1.0"]
-    assert look().realise(first).path_prepend == (str(venv / "bin"),)
+    assert look().realize(first).path_prepend == (str(venv / "bin"),)
     other = tmp_path / "other"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
     (manager / "version").write_text(str(other))
-    assert look().realise(first).path_prepend == (str(other / "bin"),)
+    assert look().realize(first).path_prepend == (str(other / "bin"),)
     assert look().host().digest != first.digest
 
 
@@ -268,7 +268,7 @@ def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: P
     try:
         look = bench.services().environments
         locked = look.locked("r.txt", b"tree==2.0\nleaf==1.0\n")
-        assert not look.is_realised(locked)
+        assert not look.is_realized(locked)
         executor = bench.executor()
         script = "import leaf, tree, sys; print(leaf.VERSION, tree.VERSION, sys.prefix)"
         tasks = [bench.task("python", "-c", script, environment=locked) for _ in range(2)]
@@ -277,7 +277,7 @@ def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: P
         assert first.outcome == "done", first
         assert bench.log(first).startswith(b"1.0 2.0 ")
         assert bench.log(first) == bench.log(second)
-        assert look.is_realised(locked)
+        assert look.is_realized(locked)
         assert len([name for name in os.listdir(bench.root / "cache/envs") if not name.endswith(".lock")]) == 1
         strict = finish(executor, bench.task("python", "-c", script, environment=locked, strict=True))
         assert strict.outcome == "done", bench.log(strict)

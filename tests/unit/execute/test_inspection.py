@@ -1,4 +1,4 @@
-"""Nobody else of the user may look into gitml, its keeper and its workers, and what they were given is not shown to root either."""
+"""Nobody else of the user may look into gitml, its supervisor and its workers, and what they were given is not shown to root either."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def above(pid):
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[1]
 worker = above("self")
-keeper = above(worker)
-own = (worker, keeper, above(keeper))  # others on this machine are not gitml's
+supervisor = above(worker)
+own = (worker, supervisor, above(supervisor))  # others on this machine are not gitml's
 found = {}
 for pid in os.listdir("/proc"):
     if not pid.isdigit() or int(pid) == os.getpid():

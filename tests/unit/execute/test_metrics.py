@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.execute.sandbox.outputs import Measured, read_metrics
+from gitml.execute.sandbox.outputs import ParsedMetrics, read_metrics
 
 
-def read(tmp_path: Path, text: str) -> Measured:
+def read(tmp_path: Path, text: str) -> ParsedMetrics:
     (tmp_path / "m.json").write_text(text)
     return read_metrics(str(tmp_path / "m.json"), "m.json")
 
 
 def test_numbers_come_by_dotted_name(tmp_path: Path) -> None:
     measured = read(tmp_path, '{"a": 1, "b": {"c": 0.5, "d": {"e": true}}, "n": null}')
-    assert measured == Measured({"a": 1, "b.c": 0.5, "b.d.e": 1})
+    assert measured == ParsedMetrics({"a": 1, "b.c": 0.5, "b.d.e": 1})
 
 
 @pytest.mark.parametrize("text", ["NaN", '"NaN"'])

@@ -38,7 +38,7 @@ def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:
 def test_thousands_of_files_are_removed_by_two_processes(tmp_path: Path, killed: bool) -> None:
     code = """
     import os, signal, sys
-    from gitml.execute import removal
+    from gitml.execute.sandbox import removal
 
     os.chdir(sys.argv[1])
     os.makedirs("root/sub")

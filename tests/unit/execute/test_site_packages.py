@@ -17,7 +17,7 @@ from gitml.core.model.action import Action
 from gitml.core.model.digest import digest_of
 from gitml.core.planner.explain import changes_between
 from gitml.execute.environments.interpreter_packages import Packages, packages_of, place_in
-from gitml.execute.environments.interpreters import Interpreter
+from gitml.execute.environments.interpreters import PythonInterpreter
 from tests.kit.execution import MemoryFacts
 
 
@@ -49,7 +49,7 @@ class Place:
 
     def look(self, tops: tuple[str, ...] = ()) -> Packages:
         prefix = str(self.path / "env")
-        python = Interpreter(f"{prefix}/bin/python", "CPython", "3.11.7", prefix, (str(self.site),), ())
+        python = PythonInterpreter(f"{prefix}/bin/python", "CPython", "3.11.7", prefix, (str(self.site),), ())
         return packages_of(python, self.facts, tops)
 
     def changes(self, change: Callable[[], Any]) -> list[str]:

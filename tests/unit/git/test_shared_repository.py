@@ -11,7 +11,7 @@ import pytest
 
 from gitml.git.discover import discover
 from gitml.git.shared_repository import sharing_at
-from gitml.permissions import ALONE, Sharing, sharing_of
+from gitml.permissions import ALONE, SharedMode, parse_shared_mode
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository, environment
@@ -63,9 +63,11 @@ def test_files_and_folders_get_the_modes_that_git_gives_its_own(tmp_path: Path, 
     assert stat.S_IMODE((tmp_path / "made/file").stat().st_mode) == file
 
 
-@pytest.mark.parametrize(("value", "means"), [("", ALONE), ("nonsense", ALONE), ("0", ALONE), ("01", Sharing(0o660))])
-def test_a_value_that_shares_nothing_changes_nothing(value: str, means: Sharing) -> None:
-    assert sharing_of(value) == means
+@pytest.mark.parametrize(
+    ("value", "means"), [("", ALONE), ("nonsense", ALONE), ("0", ALONE), ("01", SharedMode(0o660))]
+)
+def test_a_value_that_shares_nothing_changes_nothing(value: str, means: SharedMode) -> None:
+    assert parse_shared_mode(value) == means
 
 
 @pytest.mark.parametrize("how", ["own", "global", "variable", "included"])
@@ -96,7 +98,7 @@ def test_the_setting_counts_wherever_git_has_it(tmp_path: Path, how: str) -> Non
                 patch.delenv(name)
         for name, text in environ.items():
             patch.setenv(name, text)
-        assert sharing_at(discover(repo.path, environ), environ) == Sharing(0o660)
+        assert sharing_at(discover(repo.path, environ), environ) == SharedMode(0o660)
 
 
 def closed_in(folder: Path) -> list[str]:
@@ -138,4 +140,4 @@ def test_nothing_that_gitml_makes_in_a_shared_repository_is_closed_to_the_group(
         os.umask(before)
     assert closed_in(project.path / ".git/gitml") == []
     ws = open_workspace(str(project.path), project.env)
-    assert ws.sharing == Sharing(0o660)
+    assert ws.sharing == SharedMode(0o660)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import MachineError
-from gitml.permissions import Sharing
+from gitml.permissions import SharedMode
 from gitml.store.local.salt import salt_in
 
 
@@ -51,7 +51,7 @@ def test_sharing_a_repository_does_not_share_it(tmp_path: Path) -> None:
     salt_in(str(tmp_path))
     (tmp_path / "other").write_text("x")
     (tmp_path / "other").chmod(0o600)
-    Sharing(0o660).open_all(str(tmp_path))
+    SharedMode(0o660).open_all(str(tmp_path))
     assert stat.S_IMODE((tmp_path / "salt").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o660
 
