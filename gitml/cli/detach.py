@@ -8,7 +8,7 @@ from gitml.cli.session import Session
 
 
 def detach(session: Session) -> int:
-    """Starts the run, waits until it goes on or has ended, and prints its id; what it says before it begins is passed on."""
+    """Starts the run, waits until it goes on or has ended, and prints its id; its output before it begins is passed on."""
     from gitml.engine.detached import start_detached
 
     ws = session.ws

@@ -24,7 +24,7 @@ _ROOM = 1 << 30
 
 
 class Finding(NamedTuple):
-    """`state` is ok, note (gitml does without) or bad; `hint` says how to mend it."""
+    """`state` is ok, note (gitml does without) or bad; `hint` is how to mend it."""
 
     what: str
     state: str
@@ -82,7 +82,7 @@ def _sandboxes() -> Iterator[Finding]:
     except InputError as error:
         yield Finding("sandbox", "bad", f"{error.message} ({error.where})", error.hint)
     else:
-        works, why = namespace.available() if places.mount else (False, "your own settings say `mount: false`")
+        works, why = namespace.available() if places.mount else (False, "your own settings have `mount: false`")
         place = os.path.dirname(places.apart) if places.apart is not None else None
         if works:
             where = f", made in {place}" if places.chosen else ""
@@ -141,7 +141,7 @@ def _repository(session: Session) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     state = "ok" if free > _ROOM else "note"
     yield Finding(
-        "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n tells what could go"
+        "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n lists what could go"
     )
     yield from _lock_files(ws)
     yield from _remotes_in_folders(ws)
@@ -176,7 +176,7 @@ def _remotes_in_folders(ws: Workspace) -> Iterator[Finding]:
     try:
         sides = {name: far_side(ws.location, name) for name in configured(ws.location)}
     except GitmlError:
-        return  # without git, which is told already
+        return  # without git, which is reported already
     for name, side in sides.items():
         if side is None:
             continue

@@ -131,7 +131,7 @@ def _line(error_report: ErrorReport) -> str:
 
 
 def _close_quietly() -> int:
-    """Who read our output has gone: nothing is left to say, and Python must not try at exit either."""
+    """The reader of our output has gone: nothing more can be written, and Python must not try at exit either."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

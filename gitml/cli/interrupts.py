@@ -13,8 +13,8 @@ from gitml.core.model.stop_signal import StopSignal
 class InterruptHandler:
     """Within a ``with``, SIGINT and SIGTERM ask `stop`; afterwards `exit_code` says how a cancelled run ends.
 
-    With `patience`, what has not heeded it after so many seconds is left by KeyboardInterrupt, and by a second Ctrl-C at once:
-    for what may wait for an answer from afar, and where an end at any moment does no harm.
+    With `patience`, code that has not stopped after so many seconds gets a KeyboardInterrupt, and by a second Ctrl-C at once:
+    for code that may wait for a remote answer, and where an end at any moment does no harm.
     """
 
     def __init__(

@@ -56,8 +56,8 @@ class LazyGroup(click.Group):
     "gitml", cls=LazyGroup, context_settings=_HELP, no_args_is_help=True, subcommand_metavar="COMMAND [ARGS]..."
 )
 @click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the result.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more; show the traceback of an internal error.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors and the result.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more; show the traceback of an internal error.")
 @click.version_option(__version__, prog_name="gitml", message="%(prog)s %(version)s")
 @click.pass_context
 def gitml(context: click.Context, directory: str | None, quiet: bool, verbose: bool) -> None:

@@ -55,7 +55,7 @@ def secret_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "secrets",
         metavar="NAME",
         multiple=True,
-        help="Ask for a secret parameter where GITML_SECRET_<NAME> does not say it; may be repeated.",
+        help="Ask for a secret parameter where GITML_SECRET_<NAME> is not set; may be repeated.",
     )
     return option(function)
 
@@ -63,7 +63,7 @@ def secret_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def on_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--on TARGET``."""
     option = click.option(
-        "--on", "on", metavar="TARGET", help="Run every step on this target, whatever the pipeline says."
+        "--on", "on", metavar="TARGET", help="Run every step on this target, not on those of the pipeline."
     )
     return option(function)
 

@@ -100,7 +100,7 @@ def _steps_of_default(
 ) -> SelectedSteps | None:
     """All words as steps of the default pipeline; None when there is no default.
 
-    InputError where the first word is nearer to a step's name than to that of any pipeline, as `error` tells it.
+    InputError where the first word is nearer to a step's name than to that of any pipeline (`error` names the nearest one).
     """
     from gitml.core.language.diagnostics import nearest
     from gitml.engine.planning.load import UnknownPipelineError, load

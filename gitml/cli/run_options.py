@@ -30,7 +30,7 @@ class PipelineArguments(NamedTuple):
 
 
 class RunOptions(NamedTuple):
-    """How a run is to be: what RunRequest says, but for the steps."""
+    """The options of a run: the fields of RunRequest except the steps."""
 
     jobs: int | None
     force: bool

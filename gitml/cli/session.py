@@ -56,7 +56,7 @@ class Session:
         return self._workspace
 
     def adopt(self, workspace: Workspace) -> None:
-        """Makes this workspace that of the session: it tells here, and is let go at the end."""
+        """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
         workspace.tell_of_many = self._tell_of_many
         workspace.tell_of_refused = self._tell_of_refused
         workspace.listen(lambda text: self.warn(safe(text)))
@@ -74,7 +74,7 @@ class Session:
             consent.ask = prompt_consent
 
     def reach(self) -> None:
-        """The command was told to use a place: a cluster it was given by name, remote stores it is to ask."""
+        """Lets the command use a place: a cluster that an option names, remote stores that an option asks for."""
         self.reaching = True
         if self._workspace is not None:
             self._workspace.consent.offline = False
@@ -136,7 +136,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 ALWAYS, WHEN_TOLD = "always", "when told"
-"""Whether a command may use places that the repository's files name: by itself, or when an option says so (`Session.reach`)."""
+"""Whether a command may use places that the repository's files name: always, or when an option asks for it (`Session.reach`)."""
 
 
 def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body], click.Command]:
@@ -179,8 +179,8 @@ def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body]
 
         wrapped: Callable[..., Any] = callback
         common = [
-            click.option("-v", "--verbose", is_flag=True, help="Say more."),
-            click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the result."),
+            click.option("-v", "--verbose", is_flag=True, help="Print more."),
+            click.option("-q", "--quiet", is_flag=True, help="Print only errors and the result."),
             click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR."),
         ]
         if json:

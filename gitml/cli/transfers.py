@@ -72,7 +72,7 @@ def _transfer(session: Session) -> Iterator[tuple[TransferProgress, StopSignal]]
 
 
 def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[Sent]:
-    """Uploads, telling how far it is; `trusting` what is remembered of the stores."""
+    """Uploads with progress; `trusting`: what is remembered of the stores counts."""
     from gitml.transfer.upload import upload
 
     with _transfer(session) as (progress, stop):
@@ -80,7 +80,7 @@ def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) 
 
 
 def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
-    """Downloads, telling how far it is."""
+    """Downloads with progress."""
     from gitml.transfer.download import download
 
     with _transfer(session) as (progress, stop):
@@ -88,7 +88,7 @@ def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
 
 
 def fetch_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
-    """Brings to this machine what of these is only in a remote store; why, in words, those are not here that it could not bring.
+    """Downloads those of `outputs` that only a remote store has; returns why some could not be downloaded, empty when none.
 
     RemoteError when a remote that may have it fails.
     """
@@ -107,7 +107,7 @@ def fetch_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
 
 
 class TransferProgress:
-    """Tells a transfer: one line that changes at a terminal, nothing elsewhere but warnings."""
+    """Prints the progress of a transfer: one line that changes at a terminal, nothing elsewhere but warnings."""
 
     def __init__(self, session: Session) -> None:
         self.shown = not session.quiet and not session.json and is_terminal(sys.stderr)

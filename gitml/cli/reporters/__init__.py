@@ -1,1 +1,1 @@
-"""Telling a run while it goes on: the state of its steps, plain lines, and a live picture for terminals."""
+"""Reporters print a run while it goes on: as plain lines, or as a live picture for terminals."""

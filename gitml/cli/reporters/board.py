@@ -1,4 +1,4 @@
-"""The state of a run's steps, fed by events: what every way of telling it draws from."""
+"""RunBoard: the state of a run's steps, kept up to date by events; what every reporter prints from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gitml.core.records.record import Run, StepRun
 
 WAITING, RUNNING, ELSEWHERE, FETCHING = "waiting", "running", "elsewhere", "fetching"
 """States of a step before it has an outcome; `elsewhere`: another gitml performs the same Action; `fetching`: its inputs are
-brought from a remote store."""
+downloaded from a remote store."""
 
 
 def waiting_for(twin: str) -> str:
@@ -54,7 +54,7 @@ class RunBoard:
         self.finished: list[StepRun] = []
 
     def take(self, event: Event, now: float) -> None:
-        """Brings the state up to date with `event`."""
+        """Updates the state by `event`."""
         if isinstance(event, RunStarted):
             self.run = event.run
             self.rows = {name: StepRow(name) for name in event.steps}

@@ -1,4 +1,4 @@
-"""A run as lines: one an event, for logs and files; and the lines that any way of telling a run ends with."""
+"""A run as lines: one an event, for logs and files; and the lines that every reporter ends a run with."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ LastLines = Callable[[StepRun], list[str]]
 
 
 def sign(state: str) -> str:
-    """The sign of a state: told by shape as well as by colour."""
+    """The sign of a state, which differs by shape as well as by colour."""
     return (_SIGNS if speaks_unicode(sys.stderr) else _PLAIN_SIGNS)[state]
 
 
 class PlainReporter:
-    """Tells events as lines on stderr. `last_lines` gives the end of a failed step's log."""
+    """Prints events as lines on stderr. `last_lines` gives the end of a failed step's log."""
 
     def __init__(self, last_lines: LastLines) -> None:
         self.board = RunBoard()
@@ -56,7 +56,7 @@ class PlainReporter:
         self.held: list[str] = []
 
     def __call__(self, event: Event) -> None:
-        """Tells one event."""
+        """Prints one event."""
         import time
 
         self.board.take(event, time.time())

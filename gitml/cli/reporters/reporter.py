@@ -1,4 +1,4 @@
-"""Chooses how a run is told: not at all, as lines, or as a picture."""
+"""Chooses the reporter of a run: none, lines, or a live picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reporter(Protocol):
 
 
 class SilentReporter:
-    """With ``--json``: the result says everything, and stderr is for errors in JSON."""
+    """With ``--json``: the result has everything, and stderr is for errors in JSON."""
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
@@ -36,7 +36,7 @@ class SilentReporter:
 
 
 class ErrorReporter:
-    """With ``-q``: tells the failed steps and nothing else."""
+    """With ``-q``: prints the failed steps and nothing else."""
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DifferenceOptions(NamedTuple):
-    """What is compared, and how it is told."""
+    """What is compared, and what is printed of it."""
 
     sides: str | None
     pipeline: str | None

@@ -74,7 +74,7 @@ def _notes(row: RunRow) -> str:
 
 
 def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str]:
-    """One run in full; `elsewhere` says of outputs that are not on this machine where they are."""
+    """One run in full; `elsewhere` is where outputs are that are not on this machine."""
     status = paint(run.status, STATUS_COLOURS.get(run.status, ""), sys.stdout)
     took = duration((now if run.status == "running" else run.ended) - run.started)
     commit = run.commit[:12] + (

@@ -118,7 +118,7 @@ def test_fsck_names_damaged_and_missing_source_objects_and_repair_writes_them_ag
     assert f"object  git  {blob}  its file is damaged" in told.out
     assert f"object  git  {tree}  the tree is missing" in told.out
     mended = project.do("fsck", "--repair")
-    assert mended.out.count("mended: written again") == 2
+    assert mended.out.count("repaired: written again") == 2
     project.do("fsck")
     project.repo.git("fsck", "--strict", "--no-dangling")
     assert list((project.path / ".git/gitml/quarantine").glob(f"git-{blob}.*"))

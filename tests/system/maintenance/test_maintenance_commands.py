@@ -30,9 +30,9 @@ def test_fsck_names_each_fault_and_exits_with_3_and_repair_mends_it(project: Pro
     digest = damage(project, "model")
     answer = project.gitml("fsck", code=3)
     assert f"corrupt  store  {digest}" in answer.out
-    assert answer.err == "1 fault, 1 left; `gitml fsck --repair` mends what can be mended\n"
+    assert answer.err == "1 fault, 1 left; `gitml fsck --repair` repairs what can be repaired\n"
     answer = project.gitml("fsck", "--repair")
-    assert re.search(rf"corrupt  store  {digest} .*mended: taken from a record\n", answer.out)
+    assert re.search(rf"corrupt  store  {digest} .*repaired: taken from a record\n", answer.out)
     project.gitml("fsck", "--deep")
 
 

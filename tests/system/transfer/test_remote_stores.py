@@ -294,7 +294,7 @@ def test_what_is_wrong_in_a_remote_is_mended_by_the_command_that_is_told(team: A
     large = max((tmp_path / "share/store/objects").glob("*/*"), key=lambda path: path.stat().st_size)
     large.unlink()
     told = ada.do("fsck", "--remote", "file", code=3).err
-    assert told == "1 fault, 1 left; `gitml fsck --remote file --repair` mends what can be mended\n"
+    assert told == "1 fault, 1 left; `gitml fsck --remote file --repair` repairs what can be repaired\n"
     ada.do(*told.split("`")[1].split()[1:])
     assert large.exists()
 

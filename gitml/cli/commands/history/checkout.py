@@ -21,10 +21,10 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
     """Write the outputs of a run below DEST, a folder a step; one port alone becomes DEST itself.
 
     Without DEST the outputs that have a `path:` in the pipeline are written there, into the work tree. Files that differ
-    are never replaced without --force, and each output appears complete or not at all. What is not on this machine is
-    brought from a remote store first, and nothing else is.
+    are never replaced without --force, and each output appears complete or not at all. An output that is not on this machine
+    is downloaded from a remote store first, and nothing else is.
 
-    With --failed what a step left that failed, timed out or was cancelled: it stays 14 days on the machine that recorded
+    With --failed: what a step left that failed, timed out or was cancelled. It stays 14 days on the machine that recorded
     the run. Without DEST it is written into the folder failed-RUN of the current folder.
     """
     from gitml.cli.transfers import fetch_outputs

@@ -29,7 +29,7 @@ _MANY = 2000  # lines of a tree beyond which it is cut
 
 @subgroup("lineage", default="up")
 def command() -> None:
-    """Tell where an artifact, a file or a commit comes from, and what was made of it.
+    """Show where an artifact, a file or a commit comes from, and what was made of it.
 
     THING is RUN:STEP.PORT, RUN:STEP or RUN; a digest or its beginning; a path of the commit; a commit; or MODULE@VERSION.
     """
@@ -109,13 +109,13 @@ def _show(session: Session, found: Lineage) -> int:
 
 
 def _tree(found: Lineage) -> Iterator[str]:
-    """An indented tree; what has been told in full is named again, not told again."""
+    """An indented tree; a node that was printed in full is only named when it occurs again."""
     branch, corner, bar = ("├ ", "└ ", "│ ") if speaks_unicode(sys.stdout) else ("+ ", "' ", "| ")
     phrase: set[str] = set()
     stack = [(root, "", "", "") for root in reversed(found.roots)]
     while stack:
         id, lead, turn, below = stack.pop()
-        # A file's commit is told on its own line: a branch for it would double the tree.
+        # A file's commit is printed on the file's line: a branch for it would double the tree.
         children = [] if found.things[id].kind == "file" and id not in found.roots else found.edges.get(id, [])
         again = id in phrase and bool(children)
         yield lead + turn + _line(found.things[id]) + (" (above)" if again else "")

@@ -44,7 +44,7 @@ def command(
     on: str | None,
     metrics: str | None,
 ) -> int:
-    """List runs, newest first. A star behind the commit says that there were uncommitted changes on it."""
+    """List runs, newest first. A star behind the commit marks a run with uncommitted changes."""
     from gitml.cli.text.runs import row_as_json, table
     from gitml.history.run_list import Wanted, list_runs, metric_columns
 

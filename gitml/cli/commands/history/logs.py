@@ -60,7 +60,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
 
 
 def _bring(session: Session, logs: list[Part]) -> None:
-    """Brings the logs that lie in a remote store only."""
+    """Downloads the logs that only a remote store has."""
     from gitml.core.model.result import OutputRef
     from gitml.history.files.contents import is_here
 

@@ -32,10 +32,10 @@ def command(
     size: str,
     press: tuple[str, ...],
 ) -> int:
-    """Look around in the terminal: runs as they go on, what they were made of, how they differ; start, cancel, run again.
+    """Browse runs in the terminal: their progress, lineage, artifacts and differences; start, cancel and repeat runs.
 
     SCREEN is where to begin: runs [FILTER], run [RUN [STEP]], compare [A..B], time [REV [PIPELINE]], lineage [up|down]
-    [THING], artifacts [FILTER], modules [NAME[@VERSION]]. Without it, where you were last. `?` there tells the keys.
+    [THING], artifacts [FILTER], modules [NAME[@VERSION]]. Without it, the screen that was open last. `?` there lists the keys.
     """
     if screenshot is not None:
         measured = _SIZE.match(size)
@@ -84,7 +84,7 @@ def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int)
     from gitml.tui.web import Web
 
     if words:
-        first_of(lambda: session.ws, words)  # a mistake is told here, not in the browser
+        first_of(lambda: session.ws, words)  # an error is printed here, not in the browser
     session.close()
     server = Web([*(["--theme", theme] if theme else []), "--", *words], port)
     session.show(server.address)

@@ -31,7 +31,7 @@ _STATES = {
 
 @subgroup("hooks", default="status")
 def command() -> None:
-    """Let Git call gitml: check commits, say what is cached, send runs along with a push, run what is received."""
+    """Let Git call gitml: check commits, report what is cached, push runs along with commits, run what is received."""
 
 
 @verb("install", json=True)

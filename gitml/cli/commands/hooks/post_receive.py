@@ -62,7 +62,7 @@ def _start_working(folder: str, root: str) -> None:
 
 
 def _opened(environ: Mapping[str, str]) -> Workspace:
-    """The repository that was pushed to. Its owner said what of pushed commits may run when the hook was installed."""
+    """The repository that was pushed to. Its owner decided which pushed commits may run when the hook was installed."""
     from gitml.workspace import open_workspace
 
     ws = open_workspace(os.getcwd(), environ)
@@ -91,7 +91,7 @@ def work_off() -> int:
                         ws.close()
                 if handler.stop.level and handler.exit_code == TERMINATED:
                     return TERMINATED
-                ws = _opened(environ)  # what is installed here is looked at anew for each run
+                ws = _opened(environ)  # the environment is inspected again for each run
         finally:
             end_turn(ws)
         if not queued(ws):

@@ -58,7 +58,7 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
 
 
 def _send_along(session: Session, updates: Sequence[Update], remote: str) -> None:
-    """Sends artifacts and then the records that tell of them, whatever of both the project sends; says what went."""
+    """Uploads artifacts and then pushes the records that name them, as the project's settings ask; prints what was sent."""
     from gitml.hooks.push_contents import goes_along, has_all_records, has_remote_store, runs_pushed
 
     ws = session.ws
@@ -70,7 +70,7 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
         runs = runs_pushed(ws, updates, remote)
         if runs is None or runs:
             session.reach()
-            ws.consent.ask = None  # Git's push is under way: who did not say yes before is not asked in it
+            ws.consent.ask = None  # Git's push is under way: consent that was not given before is not asked for now
             sent = push_artifacts(session, Choice(runs or ()), trusting=True)
             for line in upload_lines([one for one in sent if one.sent or one.refused]):
                 print_line(line)
@@ -94,7 +94,7 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
 
 
 def _is_dry_run(environ: Mapping[str, str]) -> bool:
-    """Whether the push that calls is ``git push --dry-run``, which Git tells its hook nothing of."""
+    """Whether the calling push is ``git push --dry-run``, which Git does not pass to its hook."""
     try:
         with open(f"/proc/{int(environ[layout.PUSHED_BY_VARIABLE])}/cmdline", "rb") as file:
             words = file.read().split(b"\0")

@@ -53,9 +53,9 @@ def run(session: Session, name: str, args: tuple[str, ...], work_off: bool) -> i
 
 
 def _leave_the_hook() -> str | None:
-    """Makes this process's environment that of an ordinary gitml; the index that Git made for the commit, if it told one.
+    """Makes this process's environment that of an ordinary gitml; the index that Git made for the commit, if there is one.
 
-    Where the repository is stays told. Pushes from here call no hook.
+    The variables that locate the repository stay. Pushes from here call no hook.
     """
     environ = os.environ
     index = environ.pop("GIT_INDEX_FILE", None)
@@ -166,7 +166,7 @@ _PARTS: dict[str, _Part] = {
 
 
 class _OutOfTimeError(BaseException):
-    """The time for something nobody asked for is over. No error: whoever handles any Exception isn't meant."""
+    """The time for something nobody asked for is over. Not an Exception, so that no `except Exception` catches it."""
 
 
 @contextmanager

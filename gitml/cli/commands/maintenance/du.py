@@ -8,7 +8,7 @@ from gitml.cli.text.format import columns, size
 
 @verb("du", json=True)
 def command(session: Session) -> int:
-    """Tell how much room gitml takes for this repository, and for what."""
+    """Show how much disk space gitml uses for this repository, and for what."""
     from gitml.maintenance.gc import usage
 
     rooms = usage(session.ws)
@@ -17,5 +17,5 @@ def command(session: Session) -> int:
         return 0
     rows = [[size(room.bytes), f"{room.items:,}", room.what] for room in rooms]
     session.show(*columns(rows, right=frozenset((0, 1))))
-    session.note(f"in {session.ws.root}; `gitml gc -n` tells what could go")
+    session.note(f"in {session.ws.root}; `gitml gc -n` lists what could go")
     return 0

@@ -52,7 +52,7 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
         faults.append(fault)
         if not session.json:
             word = paint(fault.kind, "yellow" if fault.mended else "red", sys.stdout)
-            mended = f"  {paint('mended', 'green', sys.stdout)}: {safe(fault.mended)}" if fault.mended else ""
+            mended = f"  {paint('repaired', 'green', sys.stdout)}: {safe(fault.mended)}" if fault.mended else ""
             session.show(f"{word}  {fault.place}  {safe(fault.name)}  {safe(fault.what)}{mended}")
     left = sum(1 for fault in faults if fault.mended is None)
     if session.json:
@@ -61,6 +61,6 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
         session.note("all is well")
     else:
         there = "" if remote is None else f" --remote {safe(remote)}"
-        hint = "" if repair or not left else f"; `gitml fsck{there} --repair` mends what can be mended"
+        hint = "" if repair or not left else f"; `gitml fsck{there} --repair` repairs what can be repaired"
         session.note(f"{count(len(faults), 'fault')}, {left} left{hint}")
     return DONE if not left else IntegrityError.exit_code

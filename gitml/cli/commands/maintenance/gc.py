@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @verb("gc", json=True, reaches=WHEN_TOLD)
-@click.option("-n", "--dry-run", is_flag=True, help="Tell what would go, and remove nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option(
     "--keep-last", type=click.IntRange(0), metavar="N", help="Keep the outputs of the newest N runs of each pipeline."
 )

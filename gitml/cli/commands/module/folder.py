@@ -31,7 +31,7 @@ def init(session: Session, folder: str, name: str | None) -> int:
 @verb("check", json=True)
 @click.argument("folder", metavar="DIR")
 def check(session: Session, folder: str) -> int:
-    """Check the module.yaml in DIR; every mistake is told, with its line."""
+    """Check the module.yaml in DIR and report every mistake with its line."""
     from gitml.modules.folder import check_folder
 
     spec = check_folder(folder)

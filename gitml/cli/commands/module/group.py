@@ -43,7 +43,7 @@ class ModuleGroup(click.Group):
 
     @commands.setter
     def commands(self, _: MutableMapping[str, click.Command]) -> None:
-        """They are what the table says."""
+        """The table lists them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names."""
@@ -65,12 +65,12 @@ class ModuleGroup(click.Group):
 
 
 def _load(name: str) -> click.Command:
-    home, attribute = _COMMANDS[name]
-    found = getattr(import_module(f"gitml.cli.commands.module.{home}"), attribute)
+    module, attribute = _COMMANDS[name]
+    found = getattr(import_module(f"gitml.cli.commands.module.{module}"), attribute)
     assert isinstance(found, click.Command)
     return found
 
 
 @click.group("module", cls=ModuleGroup, context_settings=_SETTINGS, no_args_is_help=True)
 def command() -> None:
-    """Reusable, versioned steps: write one, publish it, use it in pipelines, and say when it should no longer be used."""
+    """Reusable, versioned steps: write one, publish it, use it in pipelines, deprecate it."""

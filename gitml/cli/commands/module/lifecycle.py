@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @verb("publish", json=True, reaches=ALWAYS)
 @click.argument("folder", metavar="DIR")
-@click.option("--version", metavar="V", help="The version, where module.yaml does not say it.")
+@click.option("--version", metavar="V", help="The version, where module.yaml has none.")
 @click.option("--default", "as_default", is_flag=True, help="Make it the default.")
 @click.option("--at", "rev", metavar="REV", help="Publish the folder as it is at this commit; default: HEAD.")
 @click.option("-m", "--message", default="", metavar="TEXT", help="What is new.")
@@ -65,7 +65,7 @@ def _reasons(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--clear-default", is_flag=True, help="Where it is the default: have none."),
         click.option("--default", metavar="V", help="Where it is the default: make this version the default."),
         click.option("--replacement", metavar="NAME@V", help="What to use in its place."),
-        click.option("--reason", required=True, metavar="TEXT", help="Why; whoever uses it is told."),
+        click.option("--reason", required=True, metavar="TEXT", help="Why; its users see it."),
     ):
         function = option(function)
     return function
@@ -75,7 +75,7 @@ def _reasons(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
 def deprecate(session: Session, module: str, **reasons: Any) -> int:
-    """Deprecate a version, or the whole module: it goes on working, and warns whoever uses it."""
+    """Deprecate a version, or the whole module: it goes on working, and its users are warned."""
     with open_module(session, module) as of:
         event = of.registry.deprecate(of.name, of.requirement, **reasons)
     return _tell(session, event, module, "deprecated")
@@ -85,7 +85,7 @@ def deprecate(session: Session, module: str, **reasons: Any) -> int:
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
 def disable(session: Session, module: str, **reasons: Any) -> int:
-    """Disable a version, or the whole module: nothing can use it any more, unless it says --allow-disabled."""
+    """Disable a version, or the whole module: nothing can use it any more without --allow-disabled."""
     with open_module(session, module) as of:
         event = of.registry.disable(of.name, of.requirement, **reasons)
     return _tell(session, event, module, "disabled")

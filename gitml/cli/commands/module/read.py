@@ -98,7 +98,7 @@ def show(session: Session, module: str, as_of: str | None) -> int:
 
 
 def _shown_version(module: Module) -> ModuleVersion | None:
-    """The version that a page about the module tells of: its default, else the first there is."""
+    """The version that `show` describes: the default, else the first there is."""
     for version in module.versions:
         if version.version == module.default:
             return version
@@ -158,7 +158,7 @@ def versions(session: Session, module: str, as_of: str | None) -> int:
 @click.argument("module", metavar="NAME")
 @as_of_option
 def history(session: Session, module: str, as_of: str | None) -> int:
-    """Tell everything that happened to a module, oldest first: what, when, by whom, why."""
+    """List all events of a module, oldest first: what, when, by whom, why."""
     with open_module(session, module) as of:
         events = of.registry.history(name_without_version(of), as_of)
     if session.json:
@@ -183,9 +183,9 @@ def history(session: Session, module: str, as_of: str | None) -> int:
 @click.option("--locked", is_flag=True, help="Answer as a run would: by gitml.lock where it has an entry.")
 @click.option("--allow-disabled", is_flag=True, help="Take what is disabled, too.")
 def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_disabled: bool) -> int:
-    """Tell which version a requirement means: 1.2.0, ^1.2, ~1.2, '>=1,<3', latest, or none for the default."""
+    """Print the version that a requirement means: 1.2.0, ^1.2, ~1.2, '>=1,<3', latest, or none for the default."""
     if locked and as_of is not None:
-        raise InputError("gitml.lock tells of now", where="--locked, --as-of")
+        raise InputError("gitml.lock holds for now only", where="--locked, --as-of")
     with open_registries(session) as modules:
         if as_of is None:
             lock = _lock(modules.location.worktree) if locked else None

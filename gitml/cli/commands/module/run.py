@@ -133,7 +133,9 @@ def _perform(
     capacity = local_capacity(ws, loaded.config, 1)
     missing = step.resources.missing_from(capacity)
     if missing:
-        raise InputError(f"it asks for {missing}", where=step.name, hint="ask for less, or say what targets.local has")
+        raise InputError(
+            f"it asks for {missing}", where=step.name, hint="request less, or declare more in targets.local"
+        )
     if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
         raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
     assert decision.action is not None

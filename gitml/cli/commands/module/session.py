@@ -42,7 +42,7 @@ class ModuleReference(NamedTuple):
 
 @contextmanager
 def open_registries(session: Session) -> Iterator[Modules]:
-    """The registries of the repository that the current folder lies in; repairs of them are told."""
+    """The registries of the repository that the current folder lies in; repairs of them are reported."""
     from gitml.cli.text.terminal import safe
     from gitml.consent.consent import Consent
     from gitml.git.discover import discover

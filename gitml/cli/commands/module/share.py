@@ -40,7 +40,7 @@ def pull(session: Session, remote: str, registry_name: str | None) -> int:
 def push(session: Session, remote: str, registry_name: str | None) -> int:
     """Send what was published here, after taking in what others published.
 
-    Of two different contents under one version the one that arrived first stays; the other is withdrawn here, and said.
+    Of two different contents under one version the one that arrived first stays; the other is withdrawn here and reported.
     """
     with open_registries(session) as modules:
         modules.reach(registry_name)
@@ -72,7 +72,7 @@ def _tell(session: Session, shared: Shared) -> int:
 @click.option("--require-signed", is_flag=True, help="Fail unless every record is signed by a known key.")
 @registry_option
 def verify(session: Session, require_signed: bool, registry_name: str | None) -> int:
-    """Check every event and every file of the registry, and tell which records are signed, and by whom."""
+    """Check every event and every file of the registry, and show which records are signed, and by whom."""
     with open_registries(session) as modules:
         found = modules.registry(registry_name).verify()
     counts: dict[str, int] = {}
@@ -110,11 +110,11 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
 @verb("rebuild", json=True)
 @registry_option
 def rebuild(session: Session, registry_name: str | None) -> int:
-    """Make the registry's index anew from its log. Nothing is lost: the index holds nothing of its own."""
+    """Rebuild the registry's index from its log. Nothing is lost: the index holds nothing of its own."""
     with open_registries(session) as modules:
         events = modules.registry(registry_name).rebuild()
     if session.json:
         session.show_json({"events": events})
     else:
-        session.note(f"made anew from {count(events, 'event')}")
+        session.note(f"rebuilt from {count(events, 'event')}")
     return 0

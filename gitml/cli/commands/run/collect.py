@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @click.option("--wait", is_flag=True, help="Wait until they have ended.")
 @click.option("--forget", is_flag=True, help="Fetch nothing of RUN: give up what its cluster has, and its note here.")
 def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool, forget: bool) -> int:
-    """Bring submitted runs home: their records, and the results that are still on the cluster.
+    """Collect submitted runs: download their records and the results that are still on the cluster.
 
-    Without RUN, all that were submitted here and have ended. What is wrong with one keeps no other. Exits with 1 when one that is
-    named has failed.
+    Without RUN: all runs that were submitted here and have ended. An error of one run does not stop the others. Exits with 1
+    when a run that is named has failed.
     """
     collection = _Collection(session)
     if forget:
@@ -44,66 +44,66 @@ def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool,
     collection.tell()
     if collection.failed:
         return collection.failed[0][1].exit_code
-    return FAILED if runs and any(home.run.status != "succeeded" for home in collection.homes) else DONE
+    return FAILED if runs and any(outcome.run.status != "succeeded" for outcome in collection.collected) else DONE
 
 
 class _Collection:
-    """What came home, what still goes on, what was given up, and what was wrong. Each is told at once, or as one in JSON."""
+    """What was collected, what still runs, what was given up, and what failed. Printed as it happens, or as one JSON document."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.homes: list[Home] = []
+        self.collected: list[Home] = []
         self.busy: list[str] = []
         self.forgotten: list[str] = []
         self.failed: list[tuple[str | None, ErrorReport]] = []
 
     @contextmanager
     def trying(self, run: str | None) -> Iterator[None]:
-        """Whatever is wrong with `run` (None: with a whole cluster) is told, and the others go on."""
+        """Reports any error of `run` (None: of a whole cluster), so that the others go on."""
         try:
             yield
         except GitmlError as error:
             self.fail(run, error)
 
     def fail(self, run: str | None, error: GitmlError) -> None:
-        """Tells what is wrong."""
+        """Reports an error."""
         self.failed.append((run, translate(error)))
         write_error(self.failed[-1][1], as_json=self.session.json)
 
     def bring(self, cluster: Cluster, jobs: Jobs, submission: Submission) -> None:
-        """Brings one run home."""
+        """Collects one run."""
         from gitml.submission.collect import bring_home
 
-        home = bring_home(self.session.ws, cluster, jobs, submission)
-        if home is None:
+        outcome = bring_home(self.session.ws, cluster, jobs, submission)
+        if outcome is None:
             return
-        self.homes.append(home)
-        short = home.run.id[:8]
+        self.collected.append(outcome)
+        short = outcome.run.id[:8]
         if not self.session.json:
-            along = f", with {count(home.fetched, 'object')}" if home.fetched else ""
-            self.session.show(f"run {short} {safe(home.run.pipeline)} {home.run.status}{along}")
-            if home.left:
+            along = f", with {count(outcome.fetched, 'object')}" if outcome.fetched else ""
+            self.session.show(f"run {short} {safe(outcome.run.pipeline)} {outcome.run.status}{along}")
+            if outcome.left:
                 self.session.warn(
-                    f"{count(home.left, 'object')} stayed on the cluster ({safe(home.reason)}): gitml collect {short} again; "
-                    "where this machine can't drive the cluster, there, or with its target named by ray://HOST:10001"
+                    f"{count(outcome.left, 'object')} stayed on the cluster ({safe(outcome.reason)}): gitml collect {short} "
+                    "again; where this machine can't drive the cluster, there, or with its target named by ray://HOST:10001"
                 )
-        if home.lost:
-            what = f"{count(home.lost, 'object')} of run {short} are no longer on the cluster, or not what they were"
+        if outcome.lost:
+            what = f"{count(outcome.lost, 'object')} of run {short} are no longer on the cluster, or damaged there"
             hint = "gitml run makes them again; the record is here"
-            self.fail(home.run.id, IntegrityError(what, where=f"target {submission.target}", hint=hint))
+            self.fail(outcome.run.id, IntegrityError(what, where=f"target {submission.target}", hint=hint))
 
     def tell(self) -> None:
         """All as JSON, or the rest."""
         if self.session.json:
             collected = [
                 {
-                    "run": home.run.id,
-                    "status": home.run.status,
-                    "objects": home.fetched,
-                    "left": home.left,
-                    "lost": home.lost,
+                    "run": outcome.run.id,
+                    "status": outcome.run.status,
+                    "objects": outcome.fetched,
+                    "left": outcome.left,
+                    "lost": outcome.lost,
                 }
-                for home in self.homes
+                for outcome in self.collected
             ]
             failed: list[dict[str, Any]] = [{"run": run, "error": error_as_json(phrase)} for run, phrase in self.failed]
             self.session.show_json(
@@ -114,7 +114,7 @@ class _Collection:
             self.session.note(f"run {run[:8]} is still going on")
         for run in self.forgotten:
             self.session.note(f"run {run[:8]} is forgotten")
-        if not (self.homes or self.busy or self.forgotten or self.failed):
+        if not (self.collected or self.busy or self.forgotten or self.failed):
             self.session.note("nothing is to be collected")
 
 

@@ -35,7 +35,7 @@ def command(
     given: tuple[str, ...],
     secrets: tuple[str, ...],
 ) -> int:
-    """Tell what makes STEP run again: the files, parameters, inputs, packages and words that differ, by name and value.
+    """Show why STEP runs again: the files, parameters, inputs, packages and words of the command that differ, by name and value.
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
     """
@@ -119,7 +119,7 @@ def _lines(item: Explanation) -> list[str]:
 
 
 def change_line(change: Change) -> str:
-    """One change, with both values where they tell something."""
+    """One change, with both values where they help."""
     line = safe(str(change))
     if change.kind in ("code", "input") and change.before is not None and change.after is not None:
         line += paint(f"  ({safe(_short(change.before))} -> {safe(_short(change.after))})", "dim", sys.stdout)

@@ -25,10 +25,10 @@ def command(
     no_reuse: bool,
     exit_code: bool,
 ) -> int:
-    """Tell for each step what `gitml run` would do, and why: reuse, run, unknown or blocked.
+    """Show for each step what `gitml run` would do, and why: reuse, run, unknown or blocked.
 
-    What is unknown depends on a step that comes before, or on what only a run asks. `-v` also tells what code each step
-    has, and why.
+    An unknown step depends on a step before it, or on what only a run asks for. `-v` also shows the code of each step,
+    and why it counts.
     """
     selection = wanted.load(session.ws)
     plan = show_plan(session, selection, force=force, reuse=not no_reuse, on=on)

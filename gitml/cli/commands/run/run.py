@@ -21,7 +21,7 @@ from gitml.errors import InputError
 @verb("run", json=True, reaches=ALWAYS)
 @pipeline_arguments
 @on_option
-@click.option("-n", "--dry-run", is_flag=True, help="Tell what each step would do, and do nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what each step would do, and do nothing.")
 @click.option("--exit-code", is_flag=True, help="With -n: exit with 1 when something would run.")
 @run_options
 @click.option("--detach", is_flag=True, help="Run in the background and print the run's id.")

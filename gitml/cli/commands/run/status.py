@@ -66,7 +66,7 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
 
 
 def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> dict[str, Any]:
-    """What a pipeline is like now; one whose file is wrong is told with its error, beside the others.
+    """The state of a pipeline now; one whose file is wrong is shown with its error, beside the others.
 
     UnknownPipelineError when it was `asked` for by a name that no pipeline has.
     """

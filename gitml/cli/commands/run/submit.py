@@ -16,10 +16,10 @@ from gitml.cli.session import ALWAYS, Session, verb
 )
 @run_options
 def command(session: Session, wanted: PipelineArguments, on: str | None, options: RunOptions) -> int:
-    """Hand a whole run to a cluster, print its id, and leave: it goes on while this machine is off.
+    """Submit a whole run to a cluster, print its id, and return: the run goes on while this machine is off.
 
-    What `gitml run` would run is taken along: the files as they are, or any commit with --at, and known results that it reuses.
-    `gitml collect` brings the record and the results home.
+    The submission carries what `gitml run` would run: the files as they are, or any commit with --at, and known results that it
+    reuses. `gitml collect` downloads the record and the results.
     """
     selection = load_for_run(session.ws, wanted, options, on)
 

@@ -27,7 +27,7 @@ _HEADS = ["", "CPUS", "GPUS", "MEMORY", "OTHERS", "LABELS", "RUNS"]
 def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:
     """Show where steps can run: each target's machines, what they have, what of it is free, and what runs there.
 
-    Of a cluster that can't be used it tells why, and exits with the code of that error.
+    Of a cluster that can't be used it shows why, and exits with the code of that error.
     """
     from gitml.engine.execution.target_state import look_at_targets
     from gitml.engine.planning.load import open_source, read_config
@@ -77,7 +77,7 @@ def _about(state: TargetState) -> str:
         about.append(f"Ray {safe(state.version)}")
     about.append(paint("anybody may enter", "yellow", sys.stdout) if state.open else "asks for a token")
     if not state.free_is_known:
-        about.append("what is free and what runs there can't be told through ray://")
+        about.append("free resources and running steps are not known through ray://")
     return ", ".join(about)
 
 

@@ -13,7 +13,7 @@ from gitml.cli.text.terminal import safe
 @verb("config", json=True)
 @at_option
 def command(session: Session, rev: str | None) -> int:
-    """Show the settings in force: what `gitml.yaml` says, and the defaults where it says nothing."""
+    """Show the settings in force: those of `gitml.yaml`, and the defaults for the rest."""
     from gitml.engine.planning.load import open_source, read_config
 
     ws = session.ws

@@ -45,7 +45,7 @@ def command(session: Session, folder: str | None) -> int:
     tour.gitml("run")
     tour.tell("Run it again: nothing changed, so nothing runs")
     tour.gitml("run")
-    tour.tell("Change a parameter: the measurements are no longer brought to one scale")
+    tour.tell("Change a parameter: the measurements are no longer scaled")
     tour.change()
     tour.gitml("explain", "prepare")
     tour.git("commit", "-q", "-a", "-m", "Leave the measurements as they are")
@@ -63,7 +63,7 @@ def command(session: Session, folder: str | None) -> int:
 
 
 class _Tour:
-    """Says each command before it runs it, as a person would type it."""
+    """Prints each command before it runs it, as a person would type it."""
 
     def __init__(self, session: Session, root: str) -> None:
         self.session = session

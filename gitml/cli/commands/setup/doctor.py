@@ -14,9 +14,9 @@ _COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
 
 @verb("doctor", json=True)
 def command(session: Session) -> int:
-    """Tell what works on this machine: Git, Python, uv, sandboxes, room on the disk, the store and the records.
+    """Check this machine: Git, Python, uv, sandboxes, disk space, the store and the records.
 
-    Exits with 1 when something that gitml needs is missing; a note is something it does without.
+    Exits with 1 when something that gitml needs is missing; a note is something that gitml can do without.
     """
     from gitml.cli.doctor import examine
 

@@ -17,7 +17,7 @@ from gitml.errors import BusyError, InputError
 @click.option(
     "--purge", is_flag=True, help="With --undo: remove everything gitml keeps here too, the store and all runs."
 )
-@click.option("--remote", metavar="NAME", help="Have a plain git fetch of this remote bring the records of runs too.")
+@click.option("--remote", metavar="NAME", help="Have a plain git fetch of this remote fetch the records of runs too.")
 def command(session: Session, undo: bool, purge: bool, remote: str | None) -> int:
     """Start using gitml in this repository: writes a small gitml.yaml, and a first pipeline where there is none.
 

@@ -29,7 +29,7 @@ def command(
 ) -> int:
     """Clone a repository with the records of all runs: their metrics, lineage, modules and small outputs.
 
-    Git clones, with your own configuration. From then on a plain git fetch brings records too. Large outputs stay where they are
+    Git clones, with your own configuration. From then on a plain git fetch fetches records too. Large outputs stay where they are
     until something needs them.
     """
     from gitml.transfer.clone import Wish, clone

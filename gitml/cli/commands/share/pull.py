@@ -27,10 +27,10 @@ def command(
     choosing: RunFilterOptions,
     artifacts: bool,
 ) -> int:
-    """Take in the records that a Git remote has, as fetch does, and bring the artifacts that are asked for.
+    """Fetch the records of a Git remote, as fetch does, and download the artifacts that are asked for.
 
-    Without such an option no artifact comes: what a step or `gitml checkout` needs is brought when it is needed. Exits with 6
-    when an artifact that was asked for can't be had.
+    Without such an option no artifact is downloaded: what a step or `gitml checkout` needs is fetched when it is needed. Exits
+    with 6 when an artifact that was asked for can't be had.
     """
     from gitml.transfer.records import pull
 

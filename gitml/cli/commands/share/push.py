@@ -32,7 +32,7 @@ from gitml.errors import IntegrityError
 @remote_argument
 @run_filter_options
 @click.option("--no-artifacts", is_flag=True, help="Send records only.")
-@click.option("-n", "--dry-run", is_flag=True, help="Tell what would be sent, with sizes, and send nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be sent, with sizes, and send nothing.")
 def command(
     session: Session,
     remote: str | None,
@@ -43,8 +43,8 @@ def command(
     """Send artifacts to the remote stores of `gitml.yaml`, then the records of runs and of the registry to a Git remote.
 
     The Git remote is by default that of the branch, or origin. Of artifacts only what a store lacks is sent, by default of all
-    runs. Where others were first, their records are taken in before. Nobody's are lost, whoever pushes when. Artifacts that
-    are on this machine alone afterwards are named.
+    runs. Where others pushed first, their records are fetched before. No record is lost, in whatever order people push. Artifacts
+    that only this machine has afterwards are named.
     """
     from gitml.transfer.records import preview, push
     from gitml.transfer.unshared_artifacts import staying
