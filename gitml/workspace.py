@@ -24,7 +24,7 @@ from gitml.git.worktree.snapshot import WorkTree
 from gitml.permissions import SharedMode, can_be_written
 from gitml.records.layout import FETCHED, NEWER, TIP
 from gitml.store.index.index import Index
-from gitml.store.local.locks import Held, Locks
+from gitml.store.local.locks import HeldLock, Locks
 from gitml.store.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ class Workspace:
             if os.path.exists(path):
                 os.unlink(path)
 
-    def _records_lock(self) -> Held:
+    def _records_lock(self) -> HeldLock:
         return self.locks.holding(Locks.RECORDS, 90.0, what="the log of runs")
 
 

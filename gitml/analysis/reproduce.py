@@ -15,7 +15,7 @@ from gitml.engine.planning.load import NOBODY, Asking, load_recorded
 from gitml.engine.planning.request import Emit, RunRequest
 from gitml.engine.run import run_pipeline
 from gitml.errors import InputError
-from gitml.history.runs import LATEST, Found, find_run
+from gitml.history.runs import LATEST, FoundRun, find_run
 from gitml.records.layout import record_folder
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
@@ -43,7 +43,7 @@ class Reproduction(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_original(ws: Workspace, text: str) -> Found:
+def find_original(ws: Workspace, text: str) -> FoundRun:
     """The run that is to be reproduced, as `find_run` finds it; ``latest`` is no run that itself reproduces another.
 
     One that was cut off in the middle is recorded as what it is, a run that failed, and can show nothing.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitml.core.model.events import Event
     from gitml.core.model.result import OutputRef
     from gitml.core.model.stop_signal import StopSignal
-    from gitml.store.remote.transfer.progress import Sent
+    from gitml.store.remote.transfer.progress import UploadResult
     from gitml.transfer.download import Downloaded
     from gitml.transfer.run_selector import Choice
     from gitml.transfer.unshared_artifacts import Staying
@@ -41,10 +41,10 @@ class RunFilterOptions(NamedTuple):
 
     def choice(self, session: Session) -> Choice:
         """What they mean today."""
-        from gitml.history.time_arguments import moment_of
+        from gitml.history.time_arguments import parse_time
         from gitml.transfer.run_selector import Choice
 
-        moment = moment_of(self.since, session.ws.now()) if self.since is not None else None
+        moment = parse_time(self.since, session.ws.now()) if self.since is not None else None
         return Choice(self.runs, moment, self.pipeline, self.outputs, self.stores)
 
 
@@ -71,7 +71,7 @@ def _transfer(session: Session) -> Iterator[tuple[TransferProgress, StopSignal]]
         yield progress, interrupts.stop
 
 
-def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[Sent]:
+def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[UploadResult]:
     """Uploads with progress; `trusting`: what is remembered of the stores counts."""
     from gitml.transfer.upload import upload
 
@@ -138,7 +138,7 @@ class TransferProgress:
         self.width = max(self.width, len(line))
 
 
-def upload_lines(sent: Sequence[Sent]) -> list[str]:
+def upload_lines(sent: Sequence[UploadResult]) -> list[str]:
     """What became of uploads, a line a remote, and a line for each thing that was refused."""
     lines = []
     for one in sent:
@@ -175,7 +175,7 @@ def unshared_as_json(stays: Sequence[Staying]) -> list[dict[str, Any]]:
     return [one._asdict() for one in stays]
 
 
-def upload_as_json(one: Sent) -> dict[str, Any]:
+def upload_as_json(one: UploadResult) -> dict[str, Any]:
     """What ``--json`` shows of an upload."""
     return {
         "remote": one.remote,

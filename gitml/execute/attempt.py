@@ -364,7 +364,7 @@ def _keep_log(log: Log, services: WorkerServices) -> LogRef | None:
     try:
         if not log.close():
             return None
-        digest, size = services.store.take_file(log.path)
+        digest, size = services.store.ingest_file(log.path)
     except (OSError, GitmlError):
         return None
     return LogRef(digest, size, log.written)

@@ -31,10 +31,10 @@ class GitObjectReader(Protocol):
 class SandboxStore(Store, Protocol):
     """A Store that can tell whether what it placed is still what it was."""
 
-    def verify_placed(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
+    def verify_materialized(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
         """The objects behind what was placed that were changed in place since; they are quarantined already."""
 
-    def release_placed(self, digest: Digest, *, tree: bool) -> None:
+    def release_materialized(self, digest: Digest, *, tree: bool) -> None:
         """Says that what was placed is removed again; once for each time it was placed."""
 
     def room(self) -> tuple[int, int]:

@@ -8,19 +8,19 @@ from typing import NamedTuple
 from gitml.core.model.digest import Digest
 from gitml.history.files import contents
 from gitml.store.index.artifact_list import Artifact, ArtifactList
-from gitml.store.index.lineage import Maker, Use
+from gitml.store.index.lineage import ContentMaker, ContentUse
 from gitml.workspace import Workspace
 
 
-class Details(NamedTuple):
+class ArtifactDetails(NamedTuple):
     """What is known of an artifact: who made it and took it in, newest first; whether all its bytes can be had here.
 
     `file_name` is what its file was called when it was made, empty when no record says so.
     """
 
     artifact: Artifact
-    makers: list[Maker]
-    users: list[Use]
+    makers: list[ContentMaker]
+    users: list[ContentUse]
     whole: bool
     file_name: str
 
@@ -30,16 +30,16 @@ def open_artifacts(ws: Workspace) -> ArtifactList:
     return ArtifactList(ws.index, (digest for digest, _ in ws.store.iterate()))
 
 
-def details(ws: Workspace, artifact: Artifact) -> Details:
+def artifact_details(ws: Workspace, artifact: Artifact) -> ArtifactDetails:
     """What is known of it."""
     makers = ws.index.makers(artifact.digest)
     users = [use for use in ws.index.users(artifact.digest) if use.run is not None]
     size = artifact.size or 0
     whole = artifact.size is not None and contents.is_here(ws, artifact.digest, size, tree=artifact.is_tree)
-    return Details(artifact, makers, users, whole, _file_name(ws, artifact.digest, makers))
+    return ArtifactDetails(artifact, makers, users, whole, _file_name(ws, artifact.digest, makers))
 
 
-def _file_name(ws: Workspace, digest: Digest, makers: list[Maker]) -> str:
+def _file_name(ws: Workspace, digest: Digest, makers: list[ContentMaker]) -> str:
     for maker in makers[:1]:
         action = ws.index.action(maker.key)
         for output in action.outputs if action is not None else ():

@@ -16,7 +16,7 @@ from gitml.workspace import Workspace
 SECTIONS = ("run", "parameters", "metrics", "code", "data", "environment", "steps")
 
 
-class Unknown(NamedTuple):
+class UnknownValue(NamedTuple):
     """In place of a value that a run doesn't have because a step did not get so far; `why` in a word or two.
 
     It is no difference: had the step run, the value might be the same.
@@ -25,10 +25,10 @@ class Unknown(NamedTuple):
     why: str
 
 
-Value = Scalar | Unknown | None
+Value = Scalar | UnknownValue | None
 
 
-class Line(NamedTuple):
+class ComparisonLine(NamedTuple):
     """One thing in each run, None where it is not there. In the sections code and data values are Git ids or Digests.
 
     `steps` are those of the last run that it belongs to, where it belongs to some.
@@ -42,7 +42,7 @@ class Line(NamedTuple):
     @property
     def changed(self) -> bool:
         """Whether the runs that have a value, or are known to have none, differ in it, in type too."""
-        known = [value for value in self.values if not isinstance(value, Unknown)]
+        known = [value for value in self.values if not isinstance(value, UnknownValue)]
         return not all(same_value(value, known[0]) for value in known[1:])
 
     @property
@@ -51,14 +51,14 @@ class Line(NamedTuple):
         return change_of(*self.values) if len(self.values) == 2 else None
 
 
-class SideBySide(NamedTuple):
+class RunComparison(NamedTuple):
     """The runs, in the order asked for, and every line of them in the order of SECTIONS."""
 
     runs: tuple[Run, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ComparisonLine, ...]
 
 
-def side_by_side(ws: Workspace, ids: Sequence[str]) -> SideBySide:
+def compare_runs(ws: Workspace, ids: Sequence[str]) -> RunComparison:
     """Compares runs with these whole ids; InputError for one that there is not."""
     runs = tuple(get_run(ws, id).run for id in ids)
     known = [_Known(ws, run) for run in runs]
@@ -81,8 +81,8 @@ def side_by_side(ws: Workspace, ids: Sequence[str]) -> SideBySide:
                 table[name] if name in table else one.instead(section, name)
                 for table, one in zip(tables[section], known, strict=True)
             ]
-            lines.append(Line(section, name, tuple(values), known[-1].steps(section, name)))
-    return SideBySide(runs, tuple(lines))
+            lines.append(ComparisonLine(section, name, tuple(values), known[-1].steps(section, name)))
+    return RunComparison(runs, tuple(lines))
 
 
 def _facts(run: Run) -> dict[str, Scalar | None]:
@@ -129,13 +129,15 @@ class _Known:
                 self._commit = CommitSource(self.ws.objects, self.run.commit)
             entry = self._commit.lookup(name)
             return entry.oid if entry is not None else None
-        return Unknown("not reached") if section == "environment" else None
+        return UnknownValue("not reached") if section == "environment" else None
 
     def _no_metric(self, name: str) -> Value:
         step = _step_of_metric(self.run.steps, name)
         if step is not None:
-            return None if step.outcome in ("executed", "reused") else Unknown(_WHY.get(step.outcome, step.outcome))
-        return Unknown("not asked for") if self.run.selected else None
+            return (
+                None if step.outcome in ("executed", "reused") else UnknownValue(_WHY.get(step.outcome, step.outcome))
+            )
+        return UnknownValue("not asked for") if self.run.selected else None
 
     def steps(self, section: str, name: str) -> tuple[str, ...]:
         """The steps that a line is about."""

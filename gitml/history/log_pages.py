@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.text.format import safe_line
 from gitml.history.files import contents
-from gitml.history.logs import Part
+from gitml.history.logs import AttemptLog
 from gitml.workspace import Workspace
 
 REACH = 256 * 1024  # bytes before and after the place looked at
@@ -27,7 +27,7 @@ class LogPage(NamedTuple):
     offsets: tuple[int, ...]
 
 
-def size_of(part: Part) -> int:
+def size_of(part: AttemptLog) -> int:
     """How many bytes of a log there are now."""
     if part.log is not None:
         return part.log.size
@@ -37,7 +37,7 @@ def size_of(part: Part) -> int:
         return 0
 
 
-def page_at(ws: Workspace, part: Part, offset: int, reach: int = REACH) -> LogPage:
+def page_at(ws: Workspace, part: AttemptLog, offset: int, reach: int = REACH) -> LogPage:
     """The page around `offset`, whole lines as far as they are not longer than the page itself."""
     size = size_of(part)
     offset = max(0, min(offset, size))
@@ -61,7 +61,7 @@ def page_at(ws: Workspace, part: Part, offset: int, reach: int = REACH) -> LogPa
     return LogPage(start, end, size, tuple(lines), tuple(offsets))
 
 
-def find(ws: Workspace, part: Part, wanted: str, offset: int, *, backwards: bool = False) -> int | None:
+def find(ws: Workspace, part: AttemptLog, wanted: str, offset: int, *, backwards: bool = False) -> int | None:
     """Where `wanted` next begins at or after `offset` (before it when `backwards`), letters of ASCII alike in either case."""
     needle = wanted.encode("utf-8", "surrogateescape").lower()
     if not needle:
@@ -86,7 +86,7 @@ def find(ws: Workspace, part: Part, wanted: str, offset: int, *, backwards: bool
     return None
 
 
-def _piece(ws: Workspace, part: Part, start: int, count: int) -> bytes:
+def _piece(ws: Workspace, part: AttemptLog, start: int, count: int) -> bytes:
     if part.log is not None:
         return contents.piece(ws, part.log.digest, start, count)
     if part.path is None:

@@ -11,13 +11,13 @@ from gitml.core.language.diagnostics import nearest
 from gitml.core.records.record import LogRef, StepRun
 from gitml.errors import InputError
 from gitml.history.files import contents
-from gitml.history.runs import Found, get_run, holder_of
+from gitml.history.runs import FoundRun, get_run, holder_of
 from gitml.workspace import Workspace
 
 _CHUNK = 1 << 16
 
 
-class Part(NamedTuple):
+class AttemptLog(NamedTuple):
     """The log of one attempt: a file while it is written, a kept one later. `number` counts a step's attempts from 1."""
 
     step: str
@@ -34,7 +34,7 @@ class Part(NamedTuple):
         return self.log.written - self.log.size if self.log else 0
 
 
-def parts(ws: Workspace, found: Found, step: str | None = None) -> list[Part]:
+def attempt_logs(ws: Workspace, found: FoundRun, step: str | None = None) -> list[AttemptLog]:
     """The logs of a run, or of one step of it (``train`` means all its combinations), in order of steps and attempts.
 
     A reused step has the log of the run that made it, only when it is named. InputError for a step that the run has not.
@@ -48,7 +48,7 @@ def parts(ws: Workspace, found: Found, step: str | None = None) -> list[Part]:
         if not wanted:
             raise InputError(f"run {found.run.id[:8]} has no step {step!r}{nearest(step, names)}")
         names = wanted
-    made: list[Part] = []
+    made: list[AttemptLog] = []
     for name in names:
         item = recorded.get(name)
         if item is not None and item.outcome == "reused":
@@ -74,7 +74,7 @@ def lines_at_end(ws: Workspace, item: StepRun, count: int) -> list[str]:
     return data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")[-count:]
 
 
-def read(ws: Workspace, part: Part) -> Iterator[bytes]:
+def read(ws: Workspace, part: AttemptLog) -> Iterator[bytes]:
     """The bytes of a log as far as they are written now."""
     if part.log is not None:
         yield from contents.chunks(ws, part.log.digest)
@@ -87,28 +87,28 @@ def read(ws: Workspace, part: Part) -> Iterator[bytes]:
             return
 
 
-class Follower:
+class LogFollower:
     """Gives what the steps of a run write as they write it. `poll` until `ended`; it never waits itself."""
 
-    def __init__(self, ws: Workspace, found: Found, step: str | None) -> None:
-        parts(ws, found, step)  # an unknown step is said at once
+    def __init__(self, ws: Workspace, found: FoundRun, step: str | None) -> None:
+        attempt_logs(ws, found, step)  # an unknown step is said at once
         self.ws = ws
         self.id = found.run.id
         self.step = step
         self.read: dict[str, int] = {}  # bytes given, by attempt
         self.ended = False
 
-    def poll(self) -> Iterator[tuple[Part, bytes]]:
+    def poll(self) -> Iterator[tuple[AttemptLog, bytes]]:
         """What was written since the last call. After the run's end this gives what was left, and `ended` is set."""
         gone = holder_of(self.ws, self.id) is None
         found = get_run(self.ws, self.id)
-        for part in parts(self.ws, found, self.step):
+        for part in attempt_logs(self.ws, found, self.step):
             if part.origin is not None:
                 continue
             yield from self._new(part)
         self.ended = found.live is None or gone
 
-    def _new(self, part: Part) -> Iterator[tuple[Part, bytes]]:
+    def _new(self, part: AttemptLog) -> Iterator[tuple[AttemptLog, bytes]]:
         given = self.read.get(part.attempt, 0)
         position = 0
         for chunk in self._from(part, given):
@@ -116,7 +116,7 @@ class Follower:
             self.read[part.attempt] = given + position
             yield part, chunk
 
-    def _from(self, part: Part, start: int) -> Iterator[bytes]:
+    def _from(self, part: AttemptLog, start: int) -> Iterator[bytes]:
         if part.log is not None:
             skipped = 0
             for chunk in contents.chunks(self.ws, part.log.digest) if part.log.size > start else ():
@@ -134,14 +134,15 @@ class Follower:
                 return
 
 
-def _kept_parts(item: StepRun) -> list[Part]:
+def _kept_parts(item: StepRun) -> list[AttemptLog]:
     of = len(item.attempts)
     return [
-        Part(item.name, attempt.id, number, of, attempt.log) for number, attempt in enumerate(item.attempts, start=1)
+        AttemptLog(item.name, attempt.id, number, of, attempt.log)
+        for number, attempt in enumerate(item.attempts, start=1)
     ]
 
 
-def _of_origin(ws: Workspace, item: StepRun) -> list[Part]:
+def _of_origin(ws: Workspace, item: StepRun) -> list[AttemptLog]:
     if item.origin is None or ws.index.run_row(item.origin) is None:
         return []
     for other in get_run(ws, item.origin).run.steps:
@@ -150,7 +151,7 @@ def _of_origin(ws: Workspace, item: StepRun) -> list[Part]:
     return []
 
 
-def _live_parts(folder: str, name: str) -> list[Part]:
+def _live_parts(folder: str, name: str) -> list[AttemptLog]:
     index = _step_numbers(folder).get(name)
     logs = os.path.join(folder, "logs")
     try:
@@ -163,7 +164,7 @@ def _live_parts(folder: str, name: str) -> list[Part]:
         if entry.endswith(".log") and (rest := entry[:-4].removeprefix(f"{index}-")) != entry[:-4] and rest.isdigit()
     )
     return [
-        Part(name, f"{index}-{number}", number, len(numbers), path=os.path.join(logs, f"{index}-{number}.log"))
+        AttemptLog(name, f"{index}-{number}", number, len(numbers), path=os.path.join(logs, f"{index}-{number}.log"))
         for number in numbers
     ]
 

@@ -14,7 +14,7 @@ from gitml.workspace import Workspace
 Value = TypeVar("Value")
 
 
-class Difference(NamedTuple, Generic[Value]):
+class ValueDifference(NamedTuple, Generic[Value]):
     """A named value on both sides, None where it was not there."""
 
     name: str
@@ -32,7 +32,7 @@ class Difference(NamedTuple, Generic[Value]):
         return change_of(self.before, self.after)
 
 
-class Sides(NamedTuple):
+class RunPair(NamedTuple):
     """The two runs that are compared."""
 
     before: Run
@@ -53,13 +53,13 @@ def change_of(before: object, after: object) -> float | None:
     return None
 
 
-def differences(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Difference[Value]]:
+def differences(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[ValueDifference[Value]]:
     """Every name of both sides, in the order of the second, then what only the first has."""
     names = [*after, *(name for name in before if name not in after)]
-    return [Difference(name, before.get(name), after.get(name)) for name in names]
+    return [ValueDifference(name, before.get(name), after.get(name)) for name in names]
 
 
-def sides_of(ws: Workspace, text: str | None, pipeline: str | None) -> Sides:
+def run_pair(ws: Workspace, text: str | None, pipeline: str | None) -> RunPair:
     """The two runs that ``A..B`` names, each by run id or revision (then the newest run of that commit).
 
     One name alone is compared with the newest run of its pipeline; nothing at all means the two newest runs of one pipeline.
@@ -73,8 +73,8 @@ def sides_of(ws: Workspace, text: str | None, pipeline: str | None) -> Sides:
         before, after = before or "HEAD", after or "HEAD"
     first = run_or_rev(ws, before, pipeline)
     if not dots:
-        return Sides(first, _newest_of(ws, pipeline or first.pipeline))
-    return Sides(first, run_or_rev(ws, after, pipeline or first.pipeline))
+        return RunPair(first, _newest_of(ws, pipeline or first.pipeline))
+    return RunPair(first, run_or_rev(ws, after, pipeline or first.pipeline))
 
 
 def _newest_of(ws: Workspace, pipeline: str) -> Run:
@@ -84,9 +84,9 @@ def _newest_of(ws: Workspace, pipeline: str) -> Run:
     return read_run(ws, rows[0].id)
 
 
-def _two_newest(ws: Workspace, pipeline: str | None) -> Sides:
+def _two_newest(ws: Workspace, pipeline: str | None) -> RunPair:
     newest = ws.index.runs(pipeline=pipeline, limit=1)
     rows = ws.index.runs(pipeline=newest[0].pipeline, limit=2) if newest else []
     if len(rows) < 2:
         raise InputError("there are no two runs to compare", hint="name them: A..B")
-    return Sides(read_run(ws, rows[1].id), read_run(ws, rows[0].id))
+    return RunPair(read_run(ws, rows[1].id), read_run(ws, rows[0].id))

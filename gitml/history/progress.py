@@ -7,12 +7,12 @@ import os
 from typing import NamedTuple
 
 from gitml.core.records.record import StepRun
-from gitml.history.runs import Found
+from gitml.history.runs import FoundRun
 
 WAITING, RUNNING = "waiting", "running"
 
 
-class Standing(NamedTuple):
+class StepProgress(NamedTuple):
     """A step of a run. `state` is its outcome, ``running`` or ``waiting``; `since` when the attempt `number` began, in
     seconds since 1970; `step` None until it has ended."""
 
@@ -24,18 +24,20 @@ class Standing(NamedTuple):
     step: StepRun | None = None
 
 
-def ended(step: StepRun) -> Standing:
+def finished_progress(step: StepRun) -> StepProgress:
     """How a step stands that has ended."""
-    return Standing(step.name, step.outcome, step.reason, len(step.attempts), None, step)
+    return StepProgress(step.name, step.outcome, step.reason, len(step.attempts), None, step)
 
 
-def standings(found: Found) -> list[Standing]:
+def run_progress(found: FoundRun) -> list[StepProgress]:
     """Every step of a run in the order of its plan."""
-    done = {step.name: ended(step) for step in found.run.steps}
+    done = {step.name: finished_progress(step) for step in found.run.steps}
     if found.live is None:
         return list(done.values())
     begun = _begun(found.live.folder)
-    return [done.get(name) or begun.get(name) or Standing(name, WAITING) for name in _names(found.live.folder) or done]
+    return [
+        done.get(name) or begun.get(name) or StepProgress(name, WAITING) for name in _names(found.live.folder) or done
+    ]
 
 
 def _names(folder: str) -> list[str]:
@@ -47,7 +49,7 @@ def _names(folder: str) -> list[str]:
     return list(names) if isinstance(names, dict) else []
 
 
-def _begun(folder: str) -> dict[str, Standing]:
+def _begun(folder: str) -> dict[str, StepProgress]:
     """The last attempt of each step that was begun."""
     try:
         with open(os.path.join(folder, "events.jsonl"), "rb") as file:
@@ -60,7 +62,7 @@ def _begun(folder: str) -> dict[str, Standing]:
             continue
         try:
             event = json.loads(line)
-            begun[event["started"]] = Standing(
+            begun[event["started"]] = StepProgress(
                 str(event["started"]), RUNNING, str(event["reason"]), int(event["number"]), float(event["at"])
             )
         except (ValueError, KeyError, TypeError):

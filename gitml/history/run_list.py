@@ -9,16 +9,16 @@ from gitml.errors import InputError
 from gitml.git.revisions import resolve_commit
 from gitml.history.runs import live_runs
 from gitml.history.submissions import submissions
-from gitml.history.time_arguments import moment_of
+from gitml.history.time_arguments import parse_time
 from gitml.store.index.runs import RunRow
 from gitml.workspace import Workspace
 
 SUBMITTED = "submitted"
-GOING = ("running", SUBMITTED)
+UNFINISHED = ("running", SUBMITTED)
 _HEX = frozenset("0123456789abcdef")
 
 
-class Wanted(NamedTuple):
+class RunFilter(NamedTuple):
     """What runs must match, all of it; `commit` (or what uncommitted work lay on) is a revision, `since` a date as written."""
 
     pipeline: str | None = None
@@ -30,13 +30,13 @@ class Wanted(NamedTuple):
     tag: str | None = None
 
 
-def list_runs(ws: Workspace, wanted: Wanted, limit: int | None) -> tuple[list[RunRow], bool]:
+def list_runs(ws: Workspace, wanted: RunFilter, limit: int | None) -> tuple[list[RunRow], bool]:
     """The newest `limit` runs that match (all for None), newest first, and whether there are more."""
     commit = _commit(ws, wanted.commit) if wanted.commit is not None else None
-    since = moment_of(wanted.since, ws.now()) if wanted.since is not None else None
+    since = parse_time(wanted.since, ws.now()) if wanted.since is not None else None
     rows = (
         []
-        if wanted.status in GOING
+        if wanted.status in UNFINISHED
         else ws.index.runs(
             pipeline=wanted.pipeline,
             experiment=wanted.experiment,
@@ -48,7 +48,7 @@ def list_runs(ws: Workspace, wanted: Wanted, limit: int | None) -> tuple[list[Ru
             limit=None if limit is None else limit + 1,
         )
     )
-    if wanted.status is None or wanted.status in GOING:
+    if wanted.status is None or wanted.status in UNFINISHED:
         known = {row.id for row in rows}
         going = [row for row in live_rows(ws) if row.id not in known and _matches(row, wanted, commit, since)]
         if going:
@@ -132,7 +132,7 @@ def submitted_rows(ws: Workspace) -> list[RunRow]:
     ]
 
 
-def _matches(row: RunRow, wanted: Wanted, commit: str | None, since: float | None) -> bool:
+def _matches(row: RunRow, wanted: RunFilter, commit: str | None, since: float | None) -> bool:
     return (
         wanted.status in (None, row.status)
         and wanted.pipeline in (None, row.pipeline)

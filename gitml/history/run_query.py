@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from gitml.core.model.result import is_ordinary
 from gitml.history.run_list import live_rows
-from gitml.history.time_arguments import moment_of
-from gitml.store.index.browse import Condition, Sort
+from gitml.history.time_arguments import parse_time
+from gitml.store.index.browse import RunCondition, RunSort
 from gitml.store.index.runs import RunRow
 from gitml.workspace import Workspace
 
@@ -18,7 +18,7 @@ _METRIC = re.compile(r"([\w.\[\]/-]+)(<=|>=|<|>|=)([-+]?[0-9.]+(?:[eE][-+]?[0-9]
 _FIELDS = ("pipeline", "experiment", "status", "branch")
 
 
-class View(NamedTuple):
+class RunView(NamedTuple):
     """What is to be shown: runs in progress first, then the recorded ones by row number. `position` is where the run
     that was to be kept in sight stands among them, `of` how many runs are recorded at all, `metrics` the names that the
     newest of the runs have."""
@@ -33,7 +33,7 @@ class View(NamedTuple):
         return len(self.live) + len(self.order)
 
 
-def conditions_of(text: str, now: float) -> list[Condition]:
+def conditions_of(text: str, now: float) -> list[RunCondition]:
     """What a filter asks, all of it: words that occur somewhere, ``status:failed``, ``pipeline:``, ``experiment:``, ``branch:``,
     ``tag:``, ``commit:``, ``since:2d``, and metrics as ``accuracy>0.9``. InputError for a ``since:`` that is no date.
     """
@@ -42,23 +42,23 @@ def conditions_of(text: str, now: float) -> list[Condition]:
         key, colon, value = word.partition(":")
         metric = _METRIC.match(word)
         if colon and value and key in _FIELDS:
-            conditions.append(Condition("field", value, key))
+            conditions.append(RunCondition("field", value, key))
         elif colon and value and key == "tag":
-            conditions.append(Condition("tag", value))
+            conditions.append(RunCondition("tag", value))
         elif colon and value and key == "commit":
-            conditions.append(Condition("prefix", value))
+            conditions.append(RunCondition("prefix", value))
         elif colon and value and key == "since":
-            conditions.append(Condition("since", moment_of(value, now)))
+            conditions.append(RunCondition("since", parse_time(value, now)))
         elif colon and not value and key in (*_FIELDS, "tag", "commit", "since"):
             continue  # being typed
         elif metric and _is_number(metric[3]):
-            conditions.append(Condition("metric", float(metric[3]), metric[1], metric[2]))
+            conditions.append(RunCondition("metric", float(metric[3]), metric[1], metric[2]))
         else:
-            conditions.append(Condition("text", word))
+            conditions.append(RunCondition("text", word))
     return conditions
 
 
-def view(ws: Workspace, text: str = "", sort: Sort = Sort(), keep: str | None = None) -> View:  # noqa: B008 - a value
+def run_view(ws: Workspace, text: str = "", sort: RunSort = RunSort(), keep: str | None = None) -> RunView:  # noqa: B008 - a value
     """The list as the filter `text` and `sort` ask for it; `keep` is the id of a run to be found in it."""
     conditions = conditions_of(text, ws.now())
     with ws.index.looking():
@@ -68,7 +68,7 @@ def view(ws: Workspace, text: str = "", sort: Sort = Sort(), keep: str | None = 
         position = _position(ws, live, order, keep)
         newest = ws.index.rows_of(order[:40])
         names = dict.fromkeys(name for row in (*live, *newest) for name in row.metrics)
-        return View(live, order, position, ws.index.count_runs(), tuple(names))
+        return RunView(live, order, position, ws.index.count_runs(), tuple(names))
 
 
 def rows_in(ws: Workspace, live: Sequence[RunRow], order: array[int], first: int, count: int) -> list[RunRow]:
@@ -90,7 +90,7 @@ def _position(ws: Workspace, live: Sequence[RunRow], order: array[int], keep: st
         return None
 
 
-def _meets(row: RunRow, condition: Condition) -> bool:
+def _meets(row: RunRow, condition: RunCondition) -> bool:
     """The same of a run in progress as the index finds of those recorded."""
     value = condition.value
     if condition.kind == "text":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gitml.core.records.record import Run, StepRun, decode_run, step_from_json
 from gitml.errors import InputError
 from gitml.git.revisions import UnknownRevisionError, resolve_commit
-from gitml.history.submissions import mirror_folder, submissions
+from gitml.history.submissions import progress_folder, submissions
 from gitml.records import runs as ledger
 from gitml.workspace import Workspace
 
@@ -27,7 +27,7 @@ def is_run_prefix(text: str) -> bool:
     return 4 <= len(text) <= 16 and _HEX.issuperset(text)
 
 
-class Live(NamedTuple):
+class LiveRun(NamedTuple):
     """A run in progress: what it finished so far, its live folder, and the process that runs it (None: that one is gone)."""
 
     run: Run
@@ -35,14 +35,14 @@ class Live(NamedTuple):
     pid: int | None
 
 
-class Found(NamedTuple):
+class FoundRun(NamedTuple):
     """A Run, and its Live when it has not ended."""
 
     run: Run
-    live: Live | None = None
+    live: LiveRun | None = None
 
 
-def find_run(ws: Workspace, text: str) -> Found:
+def find_run(ws: Workspace, text: str) -> FoundRun:
     """The run whose id begins with `text`; ``latest`` is the newest, ``latest~2`` the one two before it.
 
     InputError when there is none, or several.
@@ -71,23 +71,23 @@ def run_id(ws: Workspace, text: str) -> str:
     return ids[0]
 
 
-def get_run(ws: Workspace, id: str) -> Found:
+def get_run(ws: Workspace, id: str) -> FoundRun:
     """The run with this whole id; one that a cluster has as it was last heard of.
 
     InputError when there is none, or nothing was heard of it.
     """
     live = _live(ws, id)
     if live is not None:
-        return Found(live.run, live)
+        return FoundRun(live.run, live)
     if ws.index.run_row(id) is None:
         there = next((one for one in submissions(ws) if one.run == id), None)
-        heard = _in_progress(mirror_folder(ws, id)) if there is not None else None
+        heard = _in_progress(progress_folder(ws, id)) if there is not None else None
         if heard is not None:
-            return Found(heard.run, heard)
+            return FoundRun(heard.run, heard)
         if there is not None:
             hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} brings it home"
             raise InputError(f"run {id[:8]} was handed to {there.target} and is not here yet", hint=hint)
-    return Found(read_run(ws, id))
+    return FoundRun(read_run(ws, id))
 
 
 def read_run(ws: Workspace, id: str) -> Run:
@@ -126,7 +126,7 @@ def live_ids(ws: Workspace) -> list[str]:
         return []
 
 
-def live_runs(ws: Workspace) -> list[Live]:
+def live_runs(ws: Workspace) -> list[LiveRun]:
     """The runs in progress, oldest first."""
     found = [live for id in live_ids(ws) if (live := _live(ws, id)) is not None]
     return sorted(found, key=lambda live: live.run.started)
@@ -137,19 +137,19 @@ def holder_of(ws: Workspace, id: str) -> int | None:
     return ws.locks.holder(ws.locks.slot_for(f"run:{id}"))
 
 
-def _live(ws: Workspace, id: str) -> Live | None:
+def _live(ws: Workspace, id: str) -> LiveRun | None:
     found = _in_progress(os.path.join(ws.live, id))
     return None if found is None else found._replace(pid=holder_of(ws, id))
 
 
-def _in_progress(folder: str) -> Live | None:
+def _in_progress(folder: str) -> LiveRun | None:
     """What a folder tells of a run in progress, whoever performs it."""
     try:
         with open(os.path.join(folder, "run.json"), "rb") as file:
             run = decode_run(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return Live(run._replace(steps=tuple(_finished(folder))), folder, None)
+    return LiveRun(run._replace(steps=tuple(_finished(folder))), folder, None)
 
 
 def _finished(folder: str) -> list[StepRun]:

@@ -16,7 +16,7 @@ from gitml.history.files import contents
 from gitml.workspace import Workspace
 
 
-class Input(NamedTuple):
+class DetailedInput(NamedTuple):
     """An input of an Action. `size` in bytes where it is known; `made_by` are the steps of the run that it came from.
 
     `made_by` is empty for a file of the commit, and has several names only where the pipeline can't be read and several
@@ -33,7 +33,7 @@ class Input(NamedTuple):
         return self.item.content.rsplit(":", 1)[-1]
 
 
-class Output(NamedTuple):
+class DetailedOutput(NamedTuple):
     """An output, where the step wrote it (None: not recorded), and whether its bytes are on this machine."""
 
     ref: OutputRef
@@ -41,24 +41,26 @@ class Output(NamedTuple):
     here: bool
 
 
-class Detail(NamedTuple):
+class StepDetails(NamedTuple):
     """A step of a run: its Action where one is recorded, and what belongs to it."""
 
     step: StepRun
     action: Action | None
-    inputs: tuple[Input, ...]
-    outputs: tuple[Output, ...]
+    inputs: tuple[DetailedInput, ...]
+    outputs: tuple[DetailedOutput, ...]
     environment: Mapping[str, Any] | None
 
 
-def detail(ws: Workspace, run: Run, step: StepRun, bindings: Iterable[Binding] | None = None) -> Detail:
+def step_details(ws: Workspace, run: Run, step: StepRun, bindings: Iterable[Binding] | None = None) -> StepDetails:
     """What is known of a step of a run; `bindings` are those of the step in the run's Graph, None where it can't be read."""
     action = ws.index.action(step.key) if step.key is not None else None
     sources = _Sources(run, step, bindings)
     inputs = tuple(_input(ws, item, sources) for item in action.inputs) if action is not None else ()
     mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
-    outputs = tuple(Output(ref, mounts.get(ref.name), _is_here(ws, ref)) for ref in step.outputs)
-    return Detail(step, action, inputs, outputs, _environment(ws, action.environment) if action is not None else None)
+    outputs = tuple(DetailedOutput(ref, mounts.get(ref.name), _is_here(ws, ref)) for ref in step.outputs)
+    return StepDetails(
+        step, action, inputs, outputs, _environment(ws, action.environment) if action is not None else None
+    )
 
 
 class _Sources:
@@ -84,11 +86,11 @@ class _Sources:
         return tuple(dict.fromkeys(self._earlier.get(item.content, ())))
 
 
-def _input(ws: Workspace, item: ActionInput, sources: _Sources) -> Input:
+def _input(ws: Workspace, item: ActionInput, sources: _Sources) -> DetailedInput:
     if item.content.startswith("git:"):
         header = ws.objects.header(item.content.rsplit(":", 1)[1]) if item.kind != "directory" else None
-        return Input(item, header.size if header is not None else None)
-    return Input(item, sources.size(item), sources.steps(item))
+        return DetailedInput(item, header.size if header is not None else None)
+    return DetailedInput(item, sources.size(item), sources.steps(item))
 
 
 def _is_here(ws: Workspace, ref: OutputRef) -> bool:

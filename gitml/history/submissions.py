@@ -56,7 +56,7 @@ def _check_format(number: object, path: str) -> None:
         raise InputError(what, where=path, hint="use the newer gitml")
 
 
-def note(ws: Workspace, submission: Submission) -> None:
+def note_submission(ws: Workspace, submission: Submission) -> None:
     """Keeps a note of a submission, and of Git's gc its commit: of uncommitted work nothing else holds it."""
     if ws.objects.header(submission.commit) is not None:
         ref = _ref(submission.run)
@@ -68,13 +68,13 @@ def note(ws: Workspace, submission: Submission) -> None:
     disk.sync_paths([os.path.realpath(place) for place in (ws.root, ws.location.common_dir)])
 
 
-def forget(ws: Workspace, run: str) -> None:
+def forget_submission(ws: Workspace, run: str) -> None:
     """Takes the note of a submission away, and all that is kept for it."""
     move_refs(ws.location, [f"delete {_ref(run)}\0\0"], [_ref(run)])
-    if os.path.isdir(mirror_folder(ws, run)):
+    if os.path.isdir(progress_folder(ws, run)):
         from gitml.execute.sandbox.removal import remove_tree
 
-        remove_tree(mirror_folder(ws, run))
+        remove_tree(progress_folder(ws, run))
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(_folder(ws), f"{run}.json"))  # last: who is cut off here can do it again
 
@@ -91,7 +91,7 @@ def target_of(ws: Workspace, run: str) -> str:
     return next((one.target for one in submissions(ws) if one.run == run), "")
 
 
-def mirror_folder(ws: Workspace, run: str) -> str:
+def progress_folder(ws: Workspace, run: str) -> str:
     """Where it is kept how far a submitted run is, in the form of a run in progress."""
     return os.path.join(_folder(ws), run)
 

@@ -56,7 +56,7 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
             if origin not in listed.bad:  # which is named already
                 yield Fault("records", "origin", f"run {origin}", what)
         yield from _index(ws, listed, repair)
-        lost: list[fsck.Fault] = []
+        lost: list[fsck.ObjectFault] = []
         seen: set[str] = set()
         for fault in fsck.check_objects(ws.store, deep):
             if fault.kind == "touched":
@@ -64,7 +64,7 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
                 with contextlib.suppress(MachineError):  # nothing can be written here: no fault of the object either
                     ws.store.settle(parse_digest(fault.name))
                 continue
-            done = fsck.mend(ws.store, fault) if repair else None
+            done = fsck.repair_object(ws.store, fault) if repair else None
             if fault.kind == "corrupt":
                 seen.add(fault.name)
             if repair and fault.kind == "corrupt" and _is_digest(fault.name):
@@ -102,7 +102,7 @@ def _is_digest(name: str) -> bool:
     return True
 
 
-def _trees(ws: Workspace) -> Iterator[fsck.Fault]:
+def _trees(ws: Workspace) -> Iterator[fsck.ObjectFault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
     for digest, size in ws.index.output_trees():
         if ws.store.check(digest) != "missing":

@@ -15,7 +15,7 @@ from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_
 from gitml.git.command import git
 from gitml.git.integrity.stale_files import remove_leftovers
 from gitml.records.references import RunHead, Wants, named
-from gitml.store.local.gc import Swept, sweep
+from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
@@ -41,7 +41,7 @@ class KeepPolicy(NamedTuple):
         return self.last is None and self.since is None
 
 
-def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> Swept:
+def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> SweepResult:
     """Deletes from the Store what the policy does not keep, and what a killed git left; BusyError while a run goes on."""
     recover(ws)
     if not dry_run:

@@ -14,11 +14,11 @@ from gitml.errors import InputError, IntegrityError, RemoteError
 from gitml.git.command import git
 from gitml.maintenance.fsck import Fault
 from gitml.maintenance.gc import KeepPolicy, kept_by
-from gitml.store.remote.cache import Source
-from gitml.store.remote.gc import RemoteSwept, sweep_remote
-from gitml.store.remote.transfer.progress import Root
+from gitml.store.remote.cache import RemoteSource
+from gitml.store.remote.gc import RemoteSweepResult, sweep_remote
+from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.store.remote.transfer.thread_pool import in_parallel
-from gitml.store.remote.transfer.upload import Sender
+from gitml.store.remote.transfer.upload import Uploader
 from gitml.transfer.availability import Availability
 from gitml.transfer.records import fetch
 from gitml.transfer.remotes import Remotes
@@ -32,7 +32,7 @@ _MANY = 1000  # objects of one directory that are named one by one when they are
 
 def collect_remote(
     ws: Workspace, name: str, policy: KeepPolicy, *, grace: float = GRACE, dry_run: bool = False
-) -> RemoteSwept:
+) -> RemoteSweepResult:
     """Deletes from a remote store what the policy does not keep, by everyone's records: they are fetched first.
 
     InputError for a remote that can't delete, such as Git LFS; RemoteError when the records can't be fetched.
@@ -81,7 +81,7 @@ def check_remote(
         if repair and spoilt:
             source.known.note([digest for digest, _ in faults], good=False)
             source.known.note([root.digest for root in spoilt], good=False)
-            sender = Sender(ws.store, source.remote, source.known, remotes.indexes)
+            sender = Uploader(ws.store, source.remote, source.known, remotes.indexes)
             sent = {root.digest for root in sender.send(spoilt, progress).sent}
             mended = {d for d, _ in faults if all(r.digest in sent for r in checker.roots_with({d}))}
         for digest, bad in faults:
@@ -95,12 +95,12 @@ def check_remote(
 class _Checker:
     """Looks at what roots need in one remote."""
 
-    def __init__(self, source: Source, roots: Sequence[Root]) -> None:
+    def __init__(self, source: RemoteSource, roots: Sequence[TransferRoot]) -> None:
         self.remote, self.known = source
         self.roots = roots
-        self.users: dict[Digest, list[Root]] = {}
+        self.users: dict[Digest, list[TransferRoot]] = {}
 
-    def roots_with(self, digests: set[Digest]) -> list[Root]:
+    def roots_with(self, digests: set[Digest]) -> list[TransferRoot]:
         """The roots that need any of these objects."""
         return list({root.digest: root for digest in digests for root in self.users.get(digest, ())}.values())
 
@@ -128,7 +128,7 @@ class _Checker:
                 self.users.setdefault(digest, []).append(root)
         return sorted(bad.items())
 
-    def _parts(self, root: Root, bad: dict[Digest, _Bad]) -> Sequence[StoredObject]:
+    def _parts(self, root: TransferRoot, bad: dict[Digest, _Bad]) -> Sequence[StoredObject]:
         if not root.tree:
             return [StoredObject(root.digest, root.size)]
         content = self.remote.manifest(root.digest)

@@ -13,7 +13,7 @@ from gitml.git.objects.reader import Objects
 from gitml.records.layout import NEWER, TIP, TOLD
 from gitml.records.lfs_pointers import parse_pointer, take_pointer
 from gitml.records.validation import Accepted, readable
-from gitml.store.index.bulk import Recorded
+from gitml.store.index.bulk import RecordedRun
 from gitml.store.index.index import Index
 
 MANY = 2000  # records that take a moment to read
@@ -98,7 +98,7 @@ def _take(index: Index, commit: str, chunk: list[Accepted]) -> None:
         [item for one in chunk for item in one.inline],
         {digest: content for one in chunk for digest, content in one.environments.items()},
     )
-    index.put_many([Recorded(one.run, commit, one.actions) for one in chunk if one.run is not None])
+    index.put_many([RecordedRun(one.run, commit, one.actions) for one in chunk if one.run is not None])
     for path in [file.path for one in chunk for file in one.files if "/trees/" in file.path]:
         pointer = parse_pointer(path)
         if pointer is not None:

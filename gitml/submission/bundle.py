@@ -20,7 +20,7 @@ from gitml.engine.planning.planner import Planner
 from gitml.engine.planning.request import Origin, RunRequest
 from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.bundle import open_bundle, write_bundle
-from gitml.store.local.blob_writer import Incoming
+from gitml.store.local.blob_writer import BlobWriter
 from gitml.transfer.download import bring
 from gitml.transfer.lfs_inputs import POINTED, file_of, named_by, pointers
 from gitml.workspace import Workspace, open_workspace
@@ -149,7 +149,7 @@ def _request(raw: Mapping[str, Any]) -> RunRequest:
 def _take_in(ws: Workspace, path: str, digest: Digest) -> None:
     """Keeps a file that came along; IntegrityError when it is not what its name says."""
     with open(path, "rb") as file:
-        arriving = Incoming(ws.store, digest, os.fstat(file.fileno()).st_size)
+        arriving = BlobWriter(ws.store, digest, os.fstat(file.fileno()).st_size)
         while piece := file.read(_PIECE):
             arriving.write(piece)
         arriving.commit()

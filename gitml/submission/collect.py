@@ -17,11 +17,11 @@ from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepS
 from gitml.core.records.record import Run
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
 from gitml.history.progress import RUNNING as STEP_RUNS
-from gitml.history.progress import WAITING, Standing, ended
-from gitml.history.submissions import Submission, forget, submissions
+from gitml.history.progress import WAITING, StepProgress, finished_progress
+from gitml.history.submissions import Submission, forget_submission, submissions
 from gitml.records.index_sync import sync
 from gitml.records.validation import run_in
-from gitml.store.local.blob_writer import Incoming
+from gitml.store.local.blob_writer import BlobWriter
 from gitml.submission.event_stream import Ended, Kept, RecordFile, Saying, lines_of, sayings
 from gitml.submission.submit import submissions_on
 from gitml.transfer.remotes import using_store
@@ -81,20 +81,20 @@ def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
     return sayings(lines_of(jobs.output(submission.job)))
 
 
-def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[Standing]]:
+def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[StepProgress]]:
     """The run as far as it has come, and how each of its steps stands."""
     job = _job(jobs, submission)
     run: Run | None = None
-    steps: dict[str, Standing] = {}
+    steps: dict[str, StepProgress] = {}
     for saying in sayings(lines_of(jobs.output(submission.job))):
         if isinstance(saying, RunFinished):
-            return saying.run, [ended(step) for step in saying.run.steps]
+            return saying.run, [finished_progress(step) for step in saying.run.steps]
         if isinstance(saying, RunStarted):
-            run, steps = saying.run, {name: Standing(name, WAITING) for name in saying.steps}
+            run, steps = saying.run, {name: StepProgress(name, WAITING) for name in saying.steps}
         elif isinstance(saying, StepStarted):
-            steps[saying.name] = Standing(saying.name, STEP_RUNS, saying.reason, saying.number)
+            steps[saying.name] = StepProgress(saying.name, STEP_RUNS, saying.reason, saying.number)
         elif isinstance(saying, StepFinished):
-            steps[saying.step.name] = ended(saying.step)
+            steps[saying.step.name] = finished_progress(saying.step)
     if run is None:
         raise _not_begun(job, jobs, submission)
     stand = list(steps.values())
@@ -112,7 +112,7 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
     if job is None:
         if not ours or ws.index.run_row(submission.run) is None:
             raise _unknown(submission)
-        forget(ws, submission.run)
+        forget_submission(ws, submission.run)
         return None
     if job.state == RUNNING:
         hint = f"gitml logs {submission.run[:8]} -f follows it"
@@ -139,7 +139,7 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
         if run is None:
             error = _not_begun(job, jobs, submission)
             if ours and begun:  # what its steps wrote may tell why: the cluster keeps that
-                forget(ws, submission.run)
+                forget_submission(ws, submission.run)
                 error.hint = (
                     error.hint or f"gitml logs {submission.run[:8]} --on {submission.target} shows what it wrote"
                 )
@@ -190,7 +190,7 @@ def give_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission)
         for saying in sayings(lines_of(jobs.output(submission.job))):
             kept = saying if isinstance(saying, Kept) else kept
         _clear_up(ws, cluster, jobs, submission, kept)
-    forget(ws, submission.run)
+    forget_submission(ws, submission.run)
 
 
 def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission, kept: Kept | None) -> None:
@@ -202,7 +202,7 @@ def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissio
             discard(cluster, kept.node, os.path.dirname(kept.folder))
     with suppress(RemoteError):  # by its note the next `gitml collect` does it
         jobs.forget(submission.job)
-        forget(ws, submission.run)
+        forget_submission(ws, submission.run)
 
 
 def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> Run | None:
@@ -235,13 +235,13 @@ def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Dige
     """Hauls objects into the Store, each verified; how many are gone, or are no longer what they were."""
     paths = [os.path.join(kept.folder, hex_of(digest)[:2], hex_of(digest)[2:]) for digest, _ in missing]
     lost = 0
-    arriving: Incoming | None = None
+    arriving: BlobWriter | None = None
     try:
         for number, piece in haul(cluster, kept.node, paths):
             if piece is None:  # gone, perhaps in the middle
                 lost += 1
             else:
-                arriving = arriving or Incoming(ws.store, *missing[number])
+                arriving = arriving or BlobWriter(ws.store, *missing[number])
                 if piece:
                     arriving.write(piece)
                     continue

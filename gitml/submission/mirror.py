@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepStarted
 from gitml.core.records.record import Run, StepRun, encode_run, step_as_json
 from gitml.errors import InputError
-from gitml.history.submissions import mirror_folder, submissions
+from gitml.history.submissions import progress_folder, submissions
 from gitml.store.local import disk
 from gitml.submission.collect import said, seen
 from gitml.submission.event_stream import LogText, Saying
@@ -18,7 +18,7 @@ from gitml.workspace import Workspace
 
 
 def mirror(ws: Workspace, id: str) -> None:
-    """Asks the cluster of the submitted run `id` how far it is, and keeps that in its `mirror_folder`.
+    """Asks the cluster of the submitted run `id` how far it is, and keeps that in its `progress_folder`.
 
     RemoteError when the cluster can't be reached or does not know it, BusyError when it has not begun.
     """
@@ -29,7 +29,7 @@ def mirror(ws: Workspace, id: str) -> None:
         told = list(said(jobs, submission))
         if not any(isinstance(one, RunStarted) for one in told):
             seen(jobs, submission)  # says why there is nothing
-    keep(mirror_folder(ws, id), told, ws.now())
+    keep(progress_folder(ws, id), told, ws.now())
 
 
 def keep(folder: str, told: Iterable[Saying], now: float) -> Run | None:

@@ -27,7 +27,7 @@ from gitml.engine.planning.targets import targets_of
 from gitml.engine.run import consented, head_of, refuse_blocked
 from gitml.errors import InputError, RemoteError
 from gitml.git.revisions import IdentQuery
-from gitml.history.submissions import PREFIX, Submission, forget, note
+from gitml.history.submissions import PREFIX, Submission, forget_submission, note_submission
 from gitml.submission.bundle import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
 from gitml.workspace import Workspace
 
@@ -95,13 +95,13 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
             os.mkdir(folder)
             make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
             ahead = _send_ahead(cluster, place, folder, jobs.most)
-            note(ws, submission)  # first, so that no run is on the cluster and unknown here
+            note_submission(ws, submission)  # first, so that no run is on the cluster and unknown here
             told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
             try:
                 jobs.submit(submission.job, folder, _PROGRAM, {}, told)
             except BaseException as error:
                 if not (isinstance(error, UnsureError) and _has_taken(jobs, submission, error)):
-                    forget(ws, submission.run)
+                    forget_submission(ws, submission.run)
                     if ahead is not None:
                         with suppress(RemoteError):
                             discard(cluster, *ahead)

@@ -62,7 +62,7 @@ class Availability:
     def is_spoilt(self, result: ActionResult) -> bool:
         """Whether something of a result that can't be had went bad here: set aside, or a directory with parts missing."""
         return any(
-            self.store.is_quarantined(output.digest) or (output.is_tree and self.store.is_sound(output.digest))
+            self.store.is_quarantined(output.digest) or (output.is_tree and self.store.is_intact(output.digest))
             for output in result.outputs
             if not self.has(output)
         )

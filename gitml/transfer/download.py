@@ -9,8 +9,8 @@ from gitml.core.model.events import Event
 from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import IntegrityError, RemoteError
-from gitml.store.remote.transfer.download import Brought, Fetcher, Problem
-from gitml.store.remote.transfer.progress import Root
+from gitml.store.remote.transfer.download import Downloader, DownloadProblem, DownloadResult
+from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.transfer.availability import Availability
 from gitml.transfer.lfs_inputs import POINTED
 from gitml.transfer.remotes import Remotes, using_store
@@ -24,9 +24,9 @@ class Downloaded(NamedTuple):
     """What became of a download: how much was here already, what came, and what could not be had anywhere."""
 
     here: int
-    came: tuple[Root, ...]
-    lost: tuple[Root, ...]
-    problems: tuple[Problem, ...]
+    came: tuple[TransferRoot, ...]
+    lost: tuple[TransferRoot, ...]
+    problems: tuple[DownloadProblem, ...]
     bytes: int
 
 
@@ -39,21 +39,21 @@ def download(ws: Workspace, choice: Choice, emit: Emit, stop: StopSignal) -> Dow
     try:
         sources = [source for _, source in remotes.usable(specs)] if absent else []
         with using_store(ws):
-            brought = Fetcher(ws.store, sources, remotes.indexes).fetch(absent, emit, lambda: stop.level > 0)
+            brought = Downloader(ws.store, sources, remotes.indexes).fetch(absent, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
-    troubles = tuple(Problem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
+    troubles = tuple(DownloadProblem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
     return Downloaded(
         len(roots) - len(absent), brought.here, brought.lost, (*troubles, *brought.problems), brought.bytes
     )
 
 
-def absent_roots(ws: Workspace, choice: Choice) -> list[Root]:
+def absent_roots(ws: Workspace, choice: Choice) -> list[TransferRoot]:
     """What `download` would bring, or try to."""
     return _absent(ws, chosen_roots(ws, choice))
 
 
-def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> Brought:
+def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
     """Puts outputs, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
 
     What is lost is told, not raised.
@@ -61,24 +61,24 @@ def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSig
     wanted = list(outputs)
     left = Availability(ws).bring_inline(wanted)
     if not left:
-        return Brought((), (), (), 0)
+        return DownloadResult((), (), (), 0)
     remotes = Remotes(ws)
     made = [root_of(output) for output in left if output.kind != POINTED]
     pointed = [root_of(output) for output in left if output.kind == POINTED]
-    brought = Brought((), (), (), 0)
+    brought = DownloadResult((), (), (), 0)
     try:
         with using_store(ws):
             for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
                 sources = [source for _, source in remotes.usable(specs)] if roots else []
-                one = Fetcher(ws.store, sources, remotes.indexes).fetch(roots, emit, lambda: stop.level > 0)
-                brought = Brought(*[ours + theirs for ours, theirs in zip(brought, one, strict=True)])  # type: ignore[operator]
+                one = Downloader(ws.store, sources, remotes.indexes).fetch(roots, emit, lambda: stop.level > 0)
+                brought = DownloadResult(*[ours + theirs for ours, theirs in zip(brought, one, strict=True)])  # type: ignore[operator]
     finally:
         remotes.close()
-    troubles = tuple(Problem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
+    troubles = tuple(DownloadProblem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
     return brought._replace(problems=(*troubles, *brought.problems))
 
 
-def refuse_lost(brought: Brought) -> None:
+def refuse_lost(brought: DownloadResult) -> None:
     """RemoteError or IntegrityError when something could not be brought and it is known what went wrong where."""
     if not brought.lost or not brought.problems:
         return
@@ -89,16 +89,16 @@ def refuse_lost(brought: Brought) -> None:
     raise kind(f"{names} can't be brought here: {told[0]}", hint="gitml remotes; or make it again by running its step")
 
 
-def told_problems(problems: Sequence[Problem]) -> list[str]:
+def told_problems(problems: Sequence[DownloadProblem]) -> list[str]:
     """Problems in words, each once."""
     return list(dict.fromkeys(f"remote {problem.remote}: {problem.what}" for problem in problems))
 
 
-def root_of(output: OutputRef) -> Root:
+def root_of(output: OutputRef) -> TransferRoot:
     """An output as what is wanted of a remote store."""
-    return Root(output.digest, output.size, output.is_tree, output.name)
+    return TransferRoot(output.digest, output.size, output.is_tree, output.name)
 
 
-def _absent(ws: Workspace, roots: Sequence[Root]) -> list[Root]:
+def _absent(ws: Workspace, roots: Sequence[TransferRoot]) -> list[TransferRoot]:
     here = Availability(ws)
     return [root for root in roots if not here.holds(root.digest, root.size, tree=root.tree)]

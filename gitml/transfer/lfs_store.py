@@ -7,7 +7,7 @@ from gitml.core.model.protocols import RemoteStore
 from gitml.git.lfs.endpoint import Endpoint, find_endpoint
 from gitml.git.url_policy import refuse_inner_place
 from gitml.records.lfs_pointers import LogPointers
-from gitml.store.remote.backends.digest_only import Objects, PointedRemote
+from gitml.store.remote.backends.digest_only import DigestOnlyObjects, DigestOnlyRemote
 from gitml.workspace import Workspace
 
 _PLACE = "place"  # option of a resolved spec, so that another server is another remote in what is remembered
@@ -24,10 +24,10 @@ def open_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteStore:
     """The remote store."""
     endpoint = find_endpoint(ws.location, spec.options.get("remote"))
     pointers = LogPointers(ws.index, ws.records, ws.objects)
-    return PointedRemote(_objects(ws, spec, endpoint), pointers)
+    return DigestOnlyRemote(_objects(ws, spec, endpoint), pointers)
 
 
-def _objects(ws: Workspace, spec: RemoteSpec, endpoint: Endpoint) -> Objects:
+def _objects(ws: Workspace, spec: RemoteSpec, endpoint: Endpoint) -> DigestOnlyObjects:
     if endpoint.folder is not None:
         if endpoint.source:
             refuse_inner_place(ws.location, endpoint.folder, "a remote store")

@@ -9,7 +9,7 @@ from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import RemoteError
 from gitml.store.index.artifact_list import Artifact
-from gitml.store.remote.transfer.download import Brought
+from gitml.store.remote.transfer.download import DownloadResult
 from gitml.transfer.download import Emit, bring, refuse_lost
 from gitml.transfer.remotes import Remotes
 from gitml.workspace import Workspace
@@ -36,7 +36,7 @@ def held_anywhere(ws: Workspace, artifacts: Sequence[Artifact]) -> list[Artifact
     return held
 
 
-def bring_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, stop: StopSignal) -> Brought:
+def bring_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, stop: StopSignal) -> DownloadResult:
     """Puts artifacts into the Store. RemoteError or IntegrityError when one could not be had and it is known why."""
     brought = bring(ws, [output_of(artifact) for artifact in artifacts], emit, stop)
     refuse_lost(brought)

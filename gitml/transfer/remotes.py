@@ -19,7 +19,7 @@ from gitml.core.model.result import OutputRef
 from gitml.errors import BusyError, GitmlError, InputError
 from gitml.git.worktree.file import read_worktree_file
 from gitml.store.local.locks import Locks
-from gitml.store.remote.cache import Known, PackIndexes, Source
+from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
 from gitml.workspace import Workspace
 
 _OPTIONS = ("endpoint", "account")
@@ -85,9 +85,9 @@ class Remotes:
                 raise InputError(f"no remote store {name[:80]!r}{told}", hint="`gitml remotes` lists them")
         return [spec for spec in self.specs if not names or spec.name in names]
 
-    def known(self, spec: RemoteSpec) -> Known:
+    def known(self, spec: RemoteSpec) -> RemoteCache:
         """What is remembered of a remote."""
-        return Known(self.ws.index, spec.identity)
+        return RemoteCache(self.ws.index, spec.identity)
 
     @property
     def offline(self) -> bool:
@@ -112,11 +112,11 @@ class Remotes:
             self._open[spec.name] = self._opened(spec)
         return self._open[spec.name]
 
-    def source(self, spec: RemoteSpec) -> Source:
+    def source(self, spec: RemoteSpec) -> RemoteSource:
         """A remote to download from."""
-        return Source(self.open(spec), self.known(spec))
+        return RemoteSource(self.open(spec), self.known(spec))
 
-    def usable(self, specs: Iterable[RemoteSpec] | None = None) -> Iterator[tuple[RemoteSpec, Source]]:
+    def usable(self, specs: Iterable[RemoteSpec] | None = None) -> Iterator[tuple[RemoteSpec, RemoteSource]]:
         """Every remote that can be opened; the others are noted as troubles. TrustError for one that is not allowed."""
         specs = self.specs if specs is None else tuple(specs)
         self.need_consent(specs)

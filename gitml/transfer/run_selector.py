@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.records.record import Run
 from gitml.records.runs import read_run, recorded_runs
-from gitml.store.remote.transfer.progress import Root
+from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.workspace import Workspace
 
 
@@ -29,26 +29,26 @@ class Choice(NamedTuple):
         return not self.runs and self.since is None and self.pipeline is None and not self.outputs
 
 
-def chosen_roots(ws: Workspace, choice: Choice, known: str | None = None) -> list[Root]:
+def chosen_roots(ws: Workspace, choice: Choice, known: str | None = None) -> list[TransferRoot]:
     """Outputs and logs of the chosen runs, each content once; without a choice only of what was recorded after `known`."""
     runs = recorded_runs(ws.records, ws.objects, known) if choice.is_everything else _chosen(ws, choice)
-    found: dict[str, Root] = {}
+    found: dict[str, TransferRoot] = {}
     for run in runs:
         for root in roots_of(run, choice.outputs):
             found.setdefault(root.digest, root)
     return list(found.values())
 
 
-def roots_of(run: Run, patterns: Sequence[str] = ()) -> Iterator[Root]:
+def roots_of(run: Run, patterns: Sequence[str] = ()) -> Iterator[TransferRoot]:
     """The outputs of a run, whether made or reused, that match, and with no pattern the logs too."""
     for step in run.steps:
         for output in step.outputs:
             name = f"{step.name}.{output.name}"
             if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-                yield Root(output.digest, output.size, output.is_tree, name)
+                yield TransferRoot(output.digest, output.size, output.is_tree, name)
         for attempt in step.attempts if not patterns else ():
             if attempt.log is not None:
-                yield Root(attempt.log.digest, attempt.log.size, False, f"the log of {step.name}")
+                yield TransferRoot(attempt.log.digest, attempt.log.size, False, f"the log of {step.name}")
 
 
 def _chosen(ws: Workspace, choice: Choice) -> Iterator[Run]:

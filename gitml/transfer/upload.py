@@ -9,13 +9,13 @@ from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.events import Event
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import InputError
-from gitml.store.remote.transfer.progress import Root, Sent
+from gitml.store.remote.transfer.progress import TransferRoot, UploadResult
 from gitml.transfer.remotes import Remotes, using_store
 from gitml.transfer.run_selector import Choice
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.store.remote.transfer.upload import Sender
+    from gitml.store.remote.transfer.upload import Uploader
 
 # Kind of fact: remote -> the record up to which all was looked at. What 0.1.0 remembered as "uploaded" counts no more: it had
 # left out directories whose listing alone is in a record.
@@ -31,13 +31,13 @@ class Forecast(NamedTuple):
     remote: str
     objects: int
     bytes: int
-    roots: tuple[Root, ...]
+    roots: tuple[TransferRoot, ...]
     missing: int
 
 
 def upload(
     ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: StopSignal, *, trusting: bool = False
-) -> list[Sent]:
+) -> list[UploadResult]:
     """Uploads to every remote store that is to have it, one after the other; what became of it for each.
 
     Each store is asked whether it still is the one that is known, unless `trusting`: one that was emptied is filled again.
@@ -54,7 +54,7 @@ def upload(
                 with using_store(ws):
                     one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
             else:
-                one = Sent(spec.name, (), 0, (), (), 0, 0)
+                one = UploadResult(spec.name, (), 0, (), (), 0, 0)
             sent.append(one._replace(confirmed=is_confirmed))
             # A store that proved to be another one meanwhile has what was sent now, and not what was given to that before it.
             is_same = about == _uploaded(remotes, spec)
@@ -84,7 +84,7 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
 
 def _wanted(
     ws: Workspace, remotes: Remotes, choice: Choice, *, trusting: bool = False, named: bool = True
-) -> Iterator[tuple[RemoteSpec, list[Root], bool]]:
+) -> Iterator[tuple[RemoteSpec, list[TransferRoot], bool]]:
     """What each remote is to have beyond what it was given before, and whether it was asked if it still is the one that is known.
 
     With `named` a store without a name is given one.
@@ -107,7 +107,7 @@ def _wanted(
         yield spec, roots, is_confirmed
 
 
-def _lacked(ws: Workspace, remotes: Remotes, choice: Choice, spec: RemoteSpec) -> tuple[list[Root], bool]:
+def _lacked(ws: Workspace, remotes: Remotes, choice: Choice, spec: RemoteSpec) -> tuple[list[TransferRoot], bool]:
     """What a remote is to have as far as is remembered, and whether it was given anything before."""
     before = ws.index.fact(*_uploaded(remotes, spec)) if choice.is_everything else None
     if before is not None and before == ws.records.tip():
@@ -120,7 +120,7 @@ def _uploaded(remotes: Remotes, spec: RemoteSpec) -> tuple[str, str]:
     return _UPLOADED, f"{spec.identity} {remotes.known(spec).mark}"
 
 
-def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]:
+def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[TransferRoot]:
     """What is chosen of what was recorded after `before`, without what is in records anyway.
 
     Of what is partly in records and partly in the Store, all is in the Store then, where it is uploaded from.
@@ -136,9 +136,9 @@ def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[Root]
     return roots
 
 
-def _sender(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> Sender:
+def _sender(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> Uploader:
     from gitml.store.remote.transfer.upload import (
-        Sender,  # with what transfers need, which a push of nothing does without
+        Uploader,  # with what transfers need, which a push of nothing does without
     )
 
-    return Sender(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes)
+    return Uploader(ws.store, remotes.open(spec), remotes.known(spec), remotes.indexes)

@@ -232,13 +232,13 @@ def _words_again(ws: Workspace, run: str, how: str) -> list[str]:
 
 def _page_log(start: str, environ: Mapping[str, str], acted: Acted) -> GitmlError | None:
     """Pipes a log into the pager and waits for that; called while the screen is handed over."""
-    from gitml.history.logs import parts, read
+    from gitml.history.logs import attempt_logs, read
     from gitml.history.runs import get_run
 
     command = shlex.split(environ.get("GITML_PAGER") or environ.get("PAGER") or "less")
     ws = open_workspace(start, environ)
     try:
-        logs = parts(ws, get_run(ws, acted.run), acted.step)
+        logs = attempt_logs(ws, get_run(ws, acted.run), acted.step)
         if not logs:
             return InputError("nothing was written, or nothing of it is kept")
         pager = subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": "-S", **os.environ})

@@ -18,7 +18,7 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
 
     `workspace` is asked only where something must be looked up.
     """
-    from gitml.history.metrics import sides_of
+    from gitml.history.metrics import run_pair
     from gitml.history.runs import LATEST, find_run, run_id
 
     name, *rest = words
@@ -36,7 +36,7 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
     if name == "compare":
         if len(rest) > 1:
             return name, {"runs": tuple(find_run(workspace(), word).run.id for word in rest)}
-        sides = sides_of(workspace(), rest[0] if rest else None, None)
+        sides = run_pair(workspace(), rest[0] if rest else None, None)
         return name, {"runs": (sides.before.id, sides.after.id)}
     if name in ("runs", "artifacts"):
         return name, {"filter": " ".join(rest)} if rest else {}
@@ -56,12 +56,12 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
 
 
 def _thing(workspace: Callable[[], Workspace], rest: Sequence[str]) -> dict[str, str]:
-    from gitml.history.lineage.nodes import find_things
+    from gitml.history.lineage.nodes import find_nodes
 
     direction = rest[0] if rest[0] in ("up", "down") and len(rest) > 1 else None
     words = rest[1:] if direction else rest
     _at_most("lineage", words, 1)
-    find_things(workspace(), words[0])
+    find_nodes(workspace(), words[0])
     return {"thing": words[0], **({"direction": direction} if direction else {})}
 
 

@@ -20,11 +20,11 @@ from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
 from gitml.git.lfs.endpoint import find_endpoint
-from gitml.store.remote.backends.digest_only import PointedRemote
+from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.layout import lfs_key_of
 from gitml.store.remote.open import open_remote
-from gitml.store.remote.transfer.progress import Meter, with_retries
+from gitml.store.remote.transfer.progress import TransferMeter, with_retries
 from tests.kit.projects.repository import Repository, isolate
 from tests.kit.servers.store_servers import (
     S3_ENVIRONMENT,
@@ -175,8 +175,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             endpoint = find_endpoint(location, None)
             spec = RemoteSpec("r", "lfs")
             if endpoint.folder is not None:
-                return PointedRemote(FolderRemote(spec, endpoint.folder, lfs_key_of), pointers)
-            return PointedRemote(LfsServer(spec, location, endpoint), pointers)
+                return DigestOnlyRemote(FolderRemote(spec, endpoint.folder, lfs_key_of), pointers)
+            return DigestOnlyRemote(LfsServer(spec, location, endpoint), pointers)
 
         make = opened_lfs
 
@@ -291,7 +291,9 @@ def test_what_two_upload_at_once_is_there_whole(place: Place, tmp_path: Path) ->
     def upload() -> None:
         remote = place.open()
         try:  # one may end what both went on with: the next try finds it there, or brings it
-            with_retries(lambda moved: remote.put(item, str(path), moved), Meter("push", remote.name, lambda _: None))
+            with_retries(
+                lambda moved: remote.put(item, str(path), moved), TransferMeter("push", remote.name, lambda _: None)
+            )
         except RemoteError as error:
             errors.append(error)
 

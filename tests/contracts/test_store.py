@@ -79,8 +79,8 @@ def test_what_was_never_put_is_missing(store: Store, tmp_path: Path) -> None:
     for attempt in (
         lambda: store.read(digest),
         lambda: store.open(digest),
-        lambda: store.place_file(digest, str(tmp_path / "x")),
-        lambda: store.place_tree(digest, str(tmp_path / "y")),
+        lambda: store.materialize_file(digest, str(tmp_path / "x")),
+        lambda: store.materialize_tree(digest, str(tmp_path / "y")),
     ):
         with pytest.raises(IntegrityError):
             attempt()
@@ -91,19 +91,19 @@ def test_a_file_taken_is_moved_in_and_comes_back(store: Store, tmp_path: Path) -
     for n, content in enumerate((b"", b"hello", BIG)):
         source = tmp_path / f"in{n}"
         source.write_bytes(content)
-        assert store.take_file(str(source)) == (digest_of(content), len(content))
+        assert store.ingest_file(str(source)) == (digest_of(content), len(content))
         assert not source.exists()
-        store.place_file(digest_of(content), str(tmp_path / f"out{n}"))
+        store.materialize_file(digest_of(content), str(tmp_path / f"out{n}"))
         assert (tmp_path / f"out{n}").read_bytes() == content
         source.write_bytes(content)
-        assert store.take_file(str(source)) == (digest_of(content), len(content))
+        assert store.ingest_file(str(source)) == (digest_of(content), len(content))
         assert not source.exists()
 
 
 def test_an_executable_is_placed_executable_and_its_content_elsewhere_is_not(store: Store, tmp_path: Path) -> None:
     digest = store.put(b"#!/bin/sh\n")
-    store.place_file(digest, str(tmp_path / "plain"))
-    store.place_file(digest, str(tmp_path / "tool"), executable=True)
+    store.materialize_file(digest, str(tmp_path / "plain"))
+    store.materialize_file(digest, str(tmp_path / "tool"), executable=True)
     assert not (tmp_path / "plain").stat().st_mode & 0o111
     assert (tmp_path / "tool").stat().st_mode & 0o111 == 0o111
     assert store.has(digest, 10, tree=False)
@@ -116,7 +116,7 @@ def test_nothing_is_placed_over_what_is_there(store: Store, tmp_path: Path) -> N
     for name in ("there", "link"):
         for executable in (False, True):
             with pytest.raises(MachineError):
-                store.place_file(digest, str(tmp_path / name), executable=executable)
+                store.materialize_file(digest, str(tmp_path / name), executable=executable)
     assert (tmp_path / "there").read_bytes() == b"old"
     assert not (tmp_path / "elsewhere").exists()
 
@@ -124,12 +124,12 @@ def test_nothing_is_placed_over_what_is_there(store: Store, tmp_path: Path) -> N
 def test_a_tree_taken_comes_back_the_same_and_is_gone_from_where_it_was(store: Store, tmp_path: Path) -> None:
     source = make_tree(tmp_path / "in")
     before = snapshot(source)
-    digest, size = store.take_tree(str(source))
+    digest, size = store.ingest_tree(str(source))
     assert not source.exists()
     assert size == 3 + 3 + 0 + len(BIG) + 10 + 5 + len("../tool.sh") + len("a/not/here")
     assert store.has(digest, size, tree=True)
     assert not store.has(digest, size + 1, tree=True)
-    store.place_tree(digest, str(tmp_path / "out"))
+    store.materialize_tree(digest, str(tmp_path / "out"))
     assert snapshot(tmp_path / "out") == before
 
 
@@ -137,26 +137,26 @@ def test_equal_directories_have_equal_digests_whatever_their_times(store: Store,
     first = make_tree(tmp_path / "one")
     second = make_tree(tmp_path / "two")
     os.utime(second / "none", (5, 5))
-    assert store.take_tree(str(first)) == store.take_tree(str(second))
+    assert store.ingest_tree(str(first)) == store.ingest_tree(str(second))
 
 
 def test_a_directory_placed_can_be_added_to(store: Store, tmp_path: Path) -> None:
-    digest, _ = store.take_tree(str(make_tree(tmp_path / "in")))
-    store.place_tree(digest, str(tmp_path / "out"))
+    digest, _ = store.ingest_tree(str(make_tree(tmp_path / "in")))
+    store.materialize_tree(digest, str(tmp_path / "out"))
     (tmp_path / "out" / "a" / "new").write_bytes(b"made by a step")
     assert stat.S_IMODE((tmp_path / "out" / "a").stat().st_mode) == 0o755
 
 
 def test_an_empty_directory_is_a_tree(store: Store, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    digest, size = store.take_tree(str(tmp_path / "in"))
+    digest, size = store.ingest_tree(str(tmp_path / "in"))
     assert (digest, size) == (digest_of(encode_tree([])), 0)
-    store.place_tree(digest, str(tmp_path / "out"))
+    store.materialize_tree(digest, str(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_tree_is_not_had_when_anything_below_it_is_missing(store: Store, tmp_path: Path) -> None:
-    digest, size = store.take_tree(str(make_tree(tmp_path / "in")))
+    digest, size = store.ingest_tree(str(make_tree(tmp_path / "in")))
     store.quarantine(digest_of(b"one"), "for the test")
     assert not store.has(digest, size, tree=True)
     store.put(b"one")
@@ -191,7 +191,7 @@ def test_what_cannot_be_kept_is_named(store: Store, tmp_path: Path, what: str) -
     (tmp_path / "in" / "sub").mkdir(parents=True)
     UNKEEPABLE[what](tmp_path / "in" / "sub" / "odd")
     with pytest.raises(InputError) as caught:
-        store.take_tree(str(tmp_path / "in"))
+        store.ingest_tree(str(tmp_path / "in"))
     assert caught.value.where == "sub/odd"
 
 
@@ -200,7 +200,7 @@ def test_a_chain_of_links_cannot_lead_out(store: Store, tmp_path: Path) -> None:
     (tmp_path / "in" / "sub" / "root").symlink_to("..")
     (tmp_path / "in" / "zout").symlink_to("sub/root/../secret")
     with pytest.raises(InputError) as caught:
-        store.take_tree(str(tmp_path / "in"))
+        store.ingest_tree(str(tmp_path / "in"))
     assert caught.value.where == "zout"
 
 
@@ -215,13 +215,13 @@ def test_a_git_repository_is_neither_taken_nor_placed(store: Store, tmp_path: Pa
     else:
         place.write_text("gitdir: /elsewhere\n")
     with pytest.raises(InputError) as refused:
-        store.take_tree(str(tmp_path / "tree"))
+        store.ingest_tree(str(tmp_path / "tree"))
     assert refused.value.where == f"below/{name}"
     blob = store.put(b"[core]\n")
     listing = encode_tree([TreeEntry(os.fsencode(name), "f", blob, 7)])
     tree = store.put(encode_tree([TreeEntry(b"below", "d", store.put(listing), 7)]))
     with pytest.raises(InputError):
-        store.place_tree(tree, str(tmp_path / "out"))
+        store.materialize_tree(tree, str(tmp_path / "out"))
     assert not (tmp_path / "out/below" / name).exists()
 
 
@@ -233,10 +233,10 @@ def test_only_regular_files_are_taken_as_files_and_directories_as_trees(store: S
     os.mkfifo(tmp_path / "fifo")
     for name in ("folder", "link", "fifo", "nothing"):
         with pytest.raises(InputError):
-            store.take_file(str(tmp_path / name))
+            store.ingest_file(str(tmp_path / name))
     for name in ("file", "link", "folderlink", "fifo", "nothing"):
         with pytest.raises(InputError):
-            store.take_tree(str(tmp_path / name))
+            store.ingest_tree(str(tmp_path / name))
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
@@ -244,7 +244,7 @@ def test_a_blob_is_not_a_tree(store: Store, tmp_path: Path) -> None:
     digest = store.put(b"no listing")
     assert not store.has(digest, 10, tree=True)
     with pytest.raises(IntegrityError):
-        store.place_tree(digest, str(tmp_path / "out"))
+        store.materialize_tree(digest, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -297,8 +297,8 @@ def test_any_directory_comes_back_byte_for_byte(
 
     write(os.fsencode(home / "in"), tree)
     before = snapshot(home / "in")
-    digest, size = store.take_tree(str(home / "in"))
+    digest, size = store.ingest_tree(str(home / "in"))
     assert (digest, size) == expected(tree)
     assert decode_tree(store.read(digest)) is not None
-    store.place_tree(digest, str(home / "out"))
+    store.materialize_tree(digest, str(home / "out"))
     assert snapshot(home / "out") == before

@@ -244,13 +244,13 @@ def test_fsck_names_a_run_that_another_was_reused_from_and_no_record_has(path: P
 
 
 def test_fsck_restores_a_damaged_ref_of_a_submission(path: Path) -> None:
-    from gitml.history.submissions import Submission, note
+    from gitml.history.submissions import Submission, note_submission
 
     project = Project(path)
     head = project.repo.git("rev-parse", "HEAD").strip()
     ref = path / ".git/refs/gitml/submissions/abcdefabcdefabcd"
     with project.workspace() as ws:
-        note(ws, Submission("abcdefabcdefabcd", "big", "p", head, 0.0, "x"))
+        note_submission(ws, Submission("abcdefabcdefabcd", "big", "p", head, 0.0, "x"))
         ref.write_text("")
         (fault,) = list(check(ws))
         assert fault.name == "refs/gitml/submissions/abcdefabcdefabcd"

@@ -53,11 +53,11 @@ def test_a_command_replayed_whole_gives_the_disk_as_it_is(begun: Path, tmp_path:
 
 TAKE_MANY = """
 import os
-from gitml.store import filesystem, intake
+from gitml.store.local import bulk_sync, ingest
 from gitml.store.local.store import LocalStore
 
-filesystem._unwritten = lambda: 0  # so that all is written at once, where that is as good
-intake._MANY = 50  # so that two processes do it, where there are two processors
+bulk_sync._unwritten = lambda: 0  # so that all is written at once, where that is as good
+ingest._MANY = 50  # so that two processes do it, where there are two processors
 os.makedirs("in/sub")
 for n in range(400):
     with open(f"in/{'sub/' * (n % 2)}{n}", "w") as file:

@@ -64,9 +64,9 @@ def test_a_flipped_bit_is_found_before_use_quarantined_and_healed_by_keeping_aga
         assert not store.has(digest, len(content), tree=False)
     else:
         with pytest.raises(IntegrityError):
-            {"read": store.read, "open": store.open, "place": lambda d: store.place_file(d, str(tmp_path / "x"))}[use](
-                digest
-            )
+            {"read": store.read, "open": store.open, "place": lambda d: store.materialize_file(d, str(tmp_path / "x"))}[
+                use
+            ](digest)
     assert not (tmp_path / "x").exists()
     assert not os.path.exists(store.path_of(digest))
     aside = Path(store.quarantined) / f"{digest[7:]}.1"
@@ -89,7 +89,7 @@ def test_a_second_bad_copy_is_kept_beside_the_first(store: LocalStore) -> None:
 def test_a_flipped_bit_under_an_old_time_is_found_in_small_objects_whenever_they_are_used(
     store: LocalStore, tmp_path: Path
 ) -> None:
-    for n, use in enumerate((store.read, store.open, lambda d: store.place_file(d, str(tmp_path / "x")))):
+    for n, use in enumerate((store.read, store.open, lambda d: store.materialize_file(d, str(tmp_path / "x")))):
         digest = store.put(SMALL + b"%d" % n)
         flip(store, digest, keep_time=True)
         with pytest.raises(IntegrityError):
@@ -100,7 +100,7 @@ def test_keeping_again_heals_a_small_object_that_a_stat_does_not_doubt(store: Lo
     digest = store.put(SMALL)
     flip(store, digest, keep_time=True)
     (tmp_path / "in").write_bytes(SMALL)
-    store.take_file(str(tmp_path / "in"))
+    store.ingest_file(str(tmp_path / "in"))
     assert store.read(digest) == SMALL
 
 
@@ -142,7 +142,7 @@ def test_a_flip_in_a_listing_or_below_it_makes_a_tree_missing(store: LocalStore,
     for n in range(2):
         (tmp_path / "in").mkdir()
         (tmp_path / "in" / "file").write_bytes(SMALL)
-        digest, size = store.take_tree(str(tmp_path / "in"))
+        digest, size = store.ingest_tree(str(tmp_path / "in"))
         flip(store, (digest, digest_of(SMALL))[n])
         assert not LocalStore(store.root).has(digest, size, tree=True)
 
@@ -151,7 +151,7 @@ def test_a_tree_with_a_link_that_leads_out_is_not_placed(store: LocalStore, tmp_
     target = store.put(b"../../outside")
     digest = store.put(encode_tree([TreeEntry(b"way-out", "l", target, 13)]))
     with pytest.raises(IntegrityError, match="leads out"):
-        store.place_tree(digest, str(tmp_path / "out"))
+        store.materialize_tree(digest, str(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -164,8 +164,8 @@ def test_an_input_changed_in_place_is_reported_and_quarantined(
     store: LocalStore, tmp_path: Path, content: bytes, keep_time: bool
 ) -> None:
     digest = store.put(content)
-    store.place_file(digest, str(tmp_path / "input"))
-    assert store.verify_placed(digest, tree=False) == []
+    store.materialize_file(digest, str(tmp_path / "input"))
+    assert store.verify_materialized(digest, tree=False) == []
     before = os.stat(tmp_path / "input")
     os.chmod(tmp_path / "input", 0o644)
     with open(tmp_path / "input", "r+b") as file:
@@ -173,63 +173,63 @@ def test_an_input_changed_in_place_is_reported_and_quarantined(
     os.chmod(tmp_path / "input", 0o444)
     if keep_time:
         os.utime(tmp_path / "input", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.verify_placed(digest, tree=False) == [digest]
+    assert store.verify_materialized(digest, tree=False) == [digest]
     assert not store.has(digest, len(content), tree=False)
-    assert store.verify_placed(digest, tree=False) == [digest]  # another sandbox had the same bytes
+    assert store.verify_materialized(digest, tree=False) == [digest]  # another sandbox had the same bytes
 
 
 def test_a_file_changed_in_place_within_a_placed_tree_is_the_one_reported(store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / "in" / "sub").mkdir(parents=True)
     (tmp_path / "in" / "sub" / "one").write_bytes(b"one")
     (tmp_path / "in" / "two").write_bytes(b"two")
-    digest, _ = store.take_tree(str(tmp_path / "in"))
-    store.place_tree(digest, str(tmp_path / "out"))
+    digest, _ = store.ingest_tree(str(tmp_path / "in"))
+    store.materialize_tree(digest, str(tmp_path / "out"))
     (tmp_path / "out" / "sub" / "one").chmod(0o644)
     (tmp_path / "out" / "sub" / "one").write_bytes(b"ONE")
-    assert store.verify_placed(digest, tree=True) == [digest_of(b"one")]
+    assert store.verify_materialized(digest, tree=True) == [digest_of(b"one")]
 
 
 def test_other_sandboxes_linking_and_unlinking_are_no_false_alarm(store: LocalStore, tmp_path: Path) -> None:
     digest = store.put(LARGE)
-    store.place_file(digest, str(tmp_path / "mine"))
+    store.materialize_file(digest, str(tmp_path / "mine"))
     other = LocalStore(store.root)  # as another process would
     for n in range(3):
-        other.place_file(digest, str(tmp_path / f"other{n}"))
+        other.materialize_file(digest, str(tmp_path / f"other{n}"))
     os.unlink(tmp_path / "other1")
-    assert store.verify_placed(digest, tree=False) == []
+    assert store.verify_materialized(digest, tree=False) == []
     assert store.has(digest, len(LARGE), tree=False)
 
 
 def test_placing_and_releasing_again_does_not_hide_a_change_made_in_between(store: LocalStore, tmp_path: Path) -> None:
     digest = store.put(LARGE)
-    store.place_file(digest, str(tmp_path / "one"))
+    store.materialize_file(digest, str(tmp_path / "one"))
     flip(store, digest, keep_time=True)
     with pytest.raises(IntegrityError):
-        store.place_file(digest, str(tmp_path / "two"))
-    assert store.verify_placed(digest, tree=False) == [digest]
+        store.materialize_file(digest, str(tmp_path / "two"))
+    assert store.verify_materialized(digest, tree=False) == [digest]
 
 
 def test_a_released_input_is_not_hashed_again(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = store.put(LARGE)
-    store.place_file(digest, str(tmp_path / "one"))
-    store.place_file(digest, str(tmp_path / "two"))
-    assert store.verify_placed(digest, tree=False) == []
+    store.materialize_file(digest, str(tmp_path / "one"))
+    store.materialize_file(digest, str(tmp_path / "two"))
+    assert store.verify_materialized(digest, tree=False) == []
     os.unlink(tmp_path / "one")
-    store.release_placed(digest, tree=False)
+    store.release_materialized(digest, tree=False)
     hashed: list[Digest] = []
     monkeypatch.setattr(store, "check", hashed.append)
-    assert store.verify_placed(digest, tree=False) == []
+    assert store.verify_materialized(digest, tree=False) == []
     assert hashed == []
 
 
 def test_an_executable_input_is_a_copy_whose_change_leaves_the_object_good(store: LocalStore, tmp_path: Path) -> None:
     digest = store.put(SMALL)
-    store.place_file(digest, str(tmp_path / "tool"), executable=True)
+    store.materialize_file(digest, str(tmp_path / "tool"), executable=True)
     (tmp_path / "tool").chmod(0o755)
     (tmp_path / "tool").write_bytes(b"changed")
-    assert store.verify_placed(digest, tree=False) == []
+    assert store.verify_materialized(digest, tree=False) == []
     assert store.read(digest) == SMALL
 
 
@@ -241,7 +241,7 @@ def test_a_file_with_another_name_is_copied_so_that_the_other_name_cannot_change
 ) -> None:
     (tmp_path / "out").write_bytes(SMALL)
     os.link(tmp_path / "out", tmp_path / "other-name")
-    digest, _ = store.take_file(str(tmp_path / "out"))
+    digest, _ = store.ingest_file(str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     (tmp_path / "other-name").write_bytes(b"changed")
     assert store.read(digest) == SMALL
@@ -252,7 +252,7 @@ def test_a_file_open_for_writing_elsewhere_is_found_out_when_it_is_written_to(
 ) -> None:
     with open(tmp_path / "out", "wb", buffering=0) as writer:
         writer.write(LARGE)
-        digest, size = store.take_file(str(tmp_path / "out"))
+        digest, size = store.ingest_file(str(tmp_path / "out"))
         assert store.has(digest, size, tree=False)
         writer.seek(0)
         writer.write(b"late")
@@ -269,7 +269,7 @@ def test_a_file_that_changes_while_it_is_taken_is_refused(store: LocalStore, tmp
         assert writer.stdout is not None
         writer.stdout.readline()
         with pytest.raises(InputError, match="changed while it was taken"):
-            store.take_file(str(path))
+            store.ingest_file(str(path))
     finally:
         writer.kill()
         writer.communicate()
@@ -283,16 +283,16 @@ def test_a_file_of_another_file_system_is_copied_in(store: LocalStore) -> None:
     path = f"/dev/shm/gitml-test-{os.getpid()}"
     try:
         Path(path).write_bytes(LARGE)
-        digest, size = store.take_file(path)
+        digest, size = store.ingest_file(path)
         assert not os.path.exists(path)
         assert store.read(digest) == LARGE
-        store.place_file(digest, path)
+        store.materialize_file(digest, path)
         assert Path(path).read_bytes() == LARGE
-        assert store.verify_placed(digest, tree=False) == []
+        assert store.verify_materialized(digest, tree=False) == []
         os.unlink(path)
         os.mkdir(path)
         Path(path, "file").write_bytes(SMALL)
-        digest, size = store.take_tree(path)
+        digest, size = store.ingest_tree(path)
         assert store.has(digest, size, tree=True)
         assert not os.path.exists(path)
     finally:
@@ -343,7 +343,7 @@ def test_a_full_disk_is_an_error_that_names_the_path_and_leaves_nothing(tmp_path
         for n in range(40):
             (tmp_path / "in" / f"{n}").write_bytes(os.urandom(50_000))
         with pytest.raises(MachineError, match="No space left"):
-            store.take_tree(str(tmp_path / "in"))
+            store.ingest_tree(str(tmp_path / "in"))
         assert os.listdir(store.temporaries) == []
         assert list(fsck.check_objects(store, deep=True)) == []
         assert store.read(kept) == SMALL
@@ -357,7 +357,7 @@ DYING = """
 import os, signal, sys
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import encode_tree
-from gitml.store import disk, fsck, gc, intake, objects, placing  # imported before deeds are counted
+from gitml.store.local import disk, fsck, gc, ingest, materialize, store  # imported before deeds are counted
 from gitml.store.local.store import LocalStore
 import shutil
 DEEDS = {"open", "os.rename", "os.remove", "os.chmod", "os.utime", "os.mkdir", "os.rmdir", "os.link", "os.scandir"}
@@ -477,10 +477,10 @@ def take_the_same(root: str, home: str, number: int) -> None:
         (folder / "sub").mkdir(parents=True)
         for n in range(20):
             (folder / "sub" / f"{n}").write_bytes(b"%d %d" % (turn, n) * 100)
-        digest, size = store.take_tree(str(folder))
+        digest, size = store.ingest_tree(str(folder))
         assert store.has(digest, size, tree=True)
-        store.place_tree(digest, f"out-{number}-{turn}")
-        assert store.verify_placed(digest, tree=True) == []
+        store.materialize_tree(digest, f"out-{number}-{turn}")
+        assert store.verify_materialized(digest, tree=True) == []
         store.put(b"the same %d" % turn)
 
 
@@ -526,7 +526,7 @@ def test_an_object_can_be_placed_while_another_process_puts_the_same_content_in_
             pass
         for n in range(3000):
             target = tmp_path / str(n)
-            store.place_file(digest, str(target))
+            store.materialize_file(digest, str(target))
             os.unlink(target)
     finally:
         until.touch()

@@ -21,17 +21,17 @@ from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
 from gitml.git.lfs.endpoint import find_endpoint
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.backends.digest_only import PointedRemote
+from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 from gitml.store.remote.backends.folder import FolderRemote
-from gitml.store.remote.backends.multipart import AzureParts, S3Parts, parts_for
-from gitml.store.remote.backends.object_storage import CloudRemote
+from gitml.store.remote.backends.multipart import AzureUpload, S3Upload, partial_upload_for
+from gitml.store.remote.backends.object_storage import ObjectStorageRemote
 from gitml.store.remote.backends.upload_parts import PIECE
-from gitml.store.remote.cache import Known, PackIndexes, Source
+from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
 from gitml.store.remote.layout import key_of
 from gitml.store.remote.open import open_remote
-from gitml.store.remote.transfer.download import Brought, Fetcher
-from gitml.store.remote.transfer.progress import Root
-from gitml.store.remote.transfer.upload import Sender
+from gitml.store.remote.transfer.download import Downloader, DownloadResult
+from gitml.store.remote.transfer.progress import TransferRoot
+from gitml.store.remote.transfer.upload import Uploader
 from tests.kit.disks.small_disk import small_disk_at
 from tests.kit.processes import kill
 from tests.kit.projects.command_line import Project
@@ -80,23 +80,25 @@ class Pointers:
             self.known.setdefault(tree, []).append(item)
 
 
-def send(store: LocalStore, remote: RemoteStore, *roots: Root) -> None:
-    sent = Sender(store, remote, Known(Facts(), remote.identity), PackIndexes(store.root)).send(roots)
+def send(store: LocalStore, remote: RemoteStore, *roots: TransferRoot) -> None:
+    sent = Uploader(store, remote, RemoteCache(Facts(), remote.identity), PackIndexes(store.root)).send(roots)
     assert sent.refused == sent.missing == ()
 
 
-def fetch(store: LocalStore, remote: RemoteStore, *roots: Root) -> Brought:
-    return Fetcher(store, [Source(remote, Known(Facts(), remote.identity))], PackIndexes(store.root)).fetch(roots)
+def fetch(store: LocalStore, remote: RemoteStore, *roots: TransferRoot) -> DownloadResult:
+    return Downloader(
+        store, [RemoteSource(remote, RemoteCache(Facts(), remote.identity))], PackIndexes(store.root)
+    ).fetch(roots)
 
 
-def content(store: LocalStore, path: Path, length: int = SIZE) -> list[Root]:
+def content(store: LocalStore, path: Path, length: int = SIZE) -> list[TransferRoot]:
     """A large file and a directory, taken in."""
     blob = os.urandom(length)
     path.mkdir(parents=True)
     for number in range(100):
         (path / f"{number}").write_bytes(os.urandom(50_000))
-    digest, size = store.take_tree(str(path))
-    return [Root(store.put(blob), length, False, "blob"), Root(digest, size, True, "tree")]
+    digest, size = store.ingest_tree(str(path))
+    return [TransferRoot(store.put(blob), length, False, "blob"), TransferRoot(digest, size, True, "tree")]
 
 
 @pytest.fixture(params=["s3", "az", "lfs"])
@@ -128,7 +130,7 @@ def cut(
         repo = Repository(tmp_path / "repo")
         repo.git("remote", "add", "origin", f"http://127.0.0.1:{network.port}/org/r.git")
         location = discover(repo.path, dict(os.environ))
-        yield network, PointedRemote(LfsServer(spec, location, find_endpoint(location, None)), Pointers())
+        yield network, DigestOnlyRemote(LfsServer(spec, location, find_endpoint(location, None)), Pointers())
     else:
         yield network, open_remote(spec)
     network.close()
@@ -188,9 +190,9 @@ def test_a_connection_that_is_cut_midway_costs_a_second_try_that_goes_on(
 
 def parts_there(remote: RemoteStore, blob: StoredObject) -> set[str]:
     """The parts of an upload that was cut off, as the service tells them; none where there is no such thing."""
-    if not isinstance(remote, CloudRemote) or remote.present([blob]):
+    if not isinstance(remote, ObjectStorageRemote) or remote.present([blob]):
         return set()
-    parts = parts_for(remote.place.partition(":")[0])
+    parts = partial_upload_for(remote.place.partition(":")[0])
     if parts is None:
         return set()
     there = set(parts(remote._fs, f"{remote.root}/{key_of('objects', blob.digest)}").begin())
@@ -201,7 +203,7 @@ def parts_there(remote: RemoteStore, blob: StoredObject) -> set[str]:
 def record_parts(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The parts that are uploaded from now on."""
     sent: set[str] = set()
-    for kind in (S3Parts, AzureParts):
+    for kind in (S3Upload, AzureUpload):
 
         def put(self: Any, number: int, content: bytes, put: Any = kind.put) -> str:
             tag: str = put(self, number, content)
@@ -313,10 +315,12 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
     pointers = Pointers()
 
     def remote() -> RemoteStore:
-        return PointedRemote(LfsServer(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
+        return DigestOnlyRemote(LfsServer(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
 
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
-    roots = content(one, tmp_path / "in") + [Root(one.put(os.urandom(SIZE)), SIZE, False, f"b{n}") for n in range(4)]
+    roots = content(one, tmp_path / "in") + [
+        TransferRoot(one.put(os.urandom(SIZE)), SIZE, False, f"b{n}") for n in range(4)
+    ]
     turn = threading.Lock()
     killed = []
 
@@ -331,9 +335,9 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
 
             super().put(item, source, killing)
 
-    dying = PointedRemote(Killing(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
+    dying = DigestOnlyRemote(Killing(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
     with pytest.raises(RemoteError):
-        Sender(one, dying, Known(Facts(), "x"), PackIndexes(one.root)).send(roots)
+        Uploader(one, dying, RemoteCache(Facts(), "x"), PackIndexes(one.root)).send(roots)
     server.start()
     again = remote()
     there = again.present([StoredObject(root.digest, root.size) for root in roots if not root.tree])

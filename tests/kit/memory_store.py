@@ -50,7 +50,7 @@ class MemoryStore:
         self.contents[digest] = content
         return digest
 
-    def take_file(self, path: str) -> tuple[Digest, int]:
+    def ingest_file(self, path: str) -> tuple[Digest, int]:
         if not os.path.lexists(path):
             raise InputError("there is no such file", where=path)
         if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -60,14 +60,14 @@ class MemoryStore:
         os.unlink(path)
         return self.put(content), len(content)
 
-    def take_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
+    def ingest_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
         if not os.path.isdir(path) or os.path.islink(path):
             raise InputError("not a directory", where=path)
         taken = self._walk(path, "")
         shutil.rmtree(path)
         return taken
 
-    def place_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
+    def materialize_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
         content = self.read(digest)
         if os.path.lexists(path):
             raise MachineError("something is there already", where=path)
@@ -75,7 +75,7 @@ class MemoryStore:
             file.write(content)
         os.chmod(path, 0o555 if executable else 0o444)
 
-    def place_tree(self, digest: Digest, path: str) -> None:
+    def materialize_tree(self, digest: Digest, path: str) -> None:
         entries = self._entries(digest)
         os.mkdir(path)
         for entry in entries:
@@ -83,21 +83,21 @@ class MemoryStore:
             if is_git_name(os.fsdecode(entry.name)):
                 raise InputError("not placed", where=target)
             if entry.kind == "d":
-                self.place_tree(entry.digest, target)
+                self.materialize_tree(entry.digest, target)
             elif entry.kind == "l":
                 os.symlink(os.fsdecode(self.read(entry.digest)), target)
             else:
-                self.place_file(entry.digest, target, executable=entry.kind == "x")
+                self.materialize_file(entry.digest, target, executable=entry.kind == "x")
 
     def quarantine(self, digest: Digest, why: str) -> None:
         content = self.contents.pop(digest, None)
         if content is not None:
             self.quarantined.append((digest, content, why))
 
-    def verify_placed(self, digest: Digest, *, tree: bool) -> list[Digest]:
+    def verify_materialized(self, digest: Digest, *, tree: bool) -> list[Digest]:
         return []  # what is placed is a copy
 
-    def release_placed(self, digest: Digest, *, tree: bool) -> None:
+    def release_materialized(self, digest: Digest, *, tree: bool) -> None:
         return None
 
     def room(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.history.lineage.nodes import find_things
+from gitml.history.lineage.nodes import find_nodes
 from gitml.tui.screens.lineage.screen import LineagePage
 from gitml.tui.screens.lineage.tree import LineageTree
 from gitml.workspace import open_workspace
@@ -107,7 +107,7 @@ async def test_downstream_of_a_file_is_all_that_was_made_with_it(project: Projec
 async def test_what_is_said_late_of_the_tree_before_leaves_the_next_alone(project: Project) -> None:
     ws = open_workspace(str(project.path), project.env)
     try:
-        [raw] = find_things(ws, "data/raw.txt")
+        [raw] = find_nodes(ws, "data/raw.txt")
     finally:
         ws.close()
     async with shown(project.path, project.env, "lineage") as ui:

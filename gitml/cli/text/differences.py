@@ -41,10 +41,10 @@ def show_differences(
     session: Session, compared: DifferenceOptions, values: Callable[[Run], Mapping[str, Any]], what: str
 ) -> int:
     """Shows how `values` of two runs differ; the exit code."""
-    from gitml.history.metrics import differences, sides_of
+    from gitml.history.metrics import differences, run_pair
 
     recover_killed(session.ws)
-    sides = sides_of(session.ws, compared.sides, compared.pipeline)
+    sides = run_pair(session.ws, compared.sides, compared.pipeline)
     found = differences(values(sides.before), values(sides.after))
     changed = [item for item in found if item.changed]
     if session.json:

@@ -14,7 +14,7 @@ from gitml.history.progress import RUNNING, WAITING
 if TYPE_CHECKING:
     from gitml.core.model.digest import Digest
     from gitml.core.records.record import Run, StepRun
-    from gitml.history.progress import Standing
+    from gitml.history.progress import StepProgress
     from gitml.store.index.runs import RunRow
 
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "blue"}
@@ -109,7 +109,7 @@ def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str
     return lines
 
 
-def progress_lines(standings: Sequence[Standing], now: float) -> list[str]:
+def progress_lines(standings: Sequence[StepProgress], now: float) -> list[str]:
     """What runs of a run in progress, and what waits."""
     lines = []
     for step in standings:
@@ -126,7 +126,7 @@ def progress_lines(standings: Sequence[Standing], now: float) -> list[str]:
     return lines
 
 
-def in_progress_as_json(run: Run, standings: Sequence[Standing]) -> dict[str, Any]:
+def in_progress_as_json(run: Run, standings: Sequence[StepProgress]) -> dict[str, Any]:
     """A run in progress as ``--json`` shows it: as one that has ended, and what runs and waits beside."""
     from gitml.core.records.record import run_as_json
 

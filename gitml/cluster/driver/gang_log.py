@@ -49,7 +49,7 @@ class GangLog:
         if not self._log.close():
             return None
         try:
-            digest, size = store.take_file(self.path)
+            digest, size = store.ingest_file(self.path)
         except (OSError, GitmlError):
             return None
         return LogRef(digest, size, self._log.written)

@@ -301,7 +301,7 @@ class ResultHandler:
         if not attempt.log.size:
             return None
         try:
-            digest, size = self._session.home.services.store.take_file(attempt.task.log)
+            digest, size = self._session.home.services.store.ingest_file(attempt.task.log)
         except (OSError, GitmlError):
             return None
         return LogRef(digest, size, told.written if told is not None else size)

@@ -31,7 +31,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.git.objects.loose_objects import GitShelf
-from gitml.store.local.blob_writer import Incoming
+from gitml.store.local.blob_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts
 
@@ -120,7 +120,7 @@ class WorkerFolder:
             listing = self.store.listing(digest_named(name))
             return [stored_name(entry.digest, tree=entry.kind == "d") for entry in listing]
         if kind == BLOB:
-            if not self.store.is_sound(digest_named(name)):
+            if not self.store.is_intact(digest_named(name)):
                 raise IntegrityError("it is not here", where=name)
             return []
         size = self.git.size(id)
@@ -142,7 +142,7 @@ class WorkerFolder:
         kind, id = parted(name)
         if kind in (GIT_BLOB, GIT_TREE):
             return self.git.incoming(id, size)
-        return Incoming(self.store, digest_named(name), size)
+        return BlobWriter(self.store, digest_named(name), size)
 
     def obtain(
         self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]

@@ -13,10 +13,10 @@ from gitml.core.model.protocols import SweptRemote
 from gitml.core.model.result import OutputRef
 from gitml.errors import GitmlError, RemoteError
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.cache import Known, PackIndexes, Source
+from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
 from gitml.store.remote.open import open_remote
-from gitml.store.remote.transfer.download import Fetcher
-from gitml.store.remote.transfer.progress import Root, TransferStoppedError
+from gitml.store.remote.transfer.download import Downloader
+from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
 from gitml.workspace import KnownFacts
 
 PATIENCE = 30.0  # seconds without a byte after which a store can't be reached
@@ -27,17 +27,17 @@ def obtain(
 ) -> list[Trouble]:
     """Brings outputs from remote stores into the Store at `root`, each verified; what went wrong, in words."""
     troubles: list[Trouble] = []
-    sources: list[Source] = []
+    sources: list[RemoteSource] = []
     named = {spec.name: spec for spec in specs}
     for spec in specs:
         try:
-            sources.append(Source(_opened(spec), Known(KnownFacts(None), spec.identity)))
+            sources.append(RemoteSource(_opened(spec), RemoteCache(KnownFacts(None), spec.identity)))
         except GitmlError as error:
             troubles.append(Trouble(spec, f"remote {spec.name}: {error.message}"))
     watch = _Progress(stopped)
-    roots = [Root(output.digest, output.size, output.is_tree, output.name) for output in outputs]
+    roots = [TransferRoot(output.digest, output.size, output.is_tree, output.name) for output in outputs]
     try:
-        brought = Fetcher(LocalStore(root, durable=False), sources, PackIndexes(root)).fetch(
+        brought = Downloader(LocalStore(root, durable=False), sources, PackIndexes(root)).fetch(
             roots, watch.told, watch.stopped
         )
     except TransferStoppedError:

@@ -71,19 +71,19 @@ class Store(Protocol):
     def put(self, content: bytes) -> Digest:
         """Keeps `content`."""
 
-    def take_file(self, path: str) -> tuple[Digest, int]:
+    def ingest_file(self, path: str) -> tuple[Digest, int]:
         """Moves a regular file in; gives its Digest and size."""
 
-    def take_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
+    def ingest_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
         """Moves a directory in; gives its Digest and the bytes of its files. InputError naming what can't be kept.
 
         With `leave` files that need not be moved may stay where they are, for the caller to remove.
         """
 
-    def place_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
+    def materialize_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
         """Puts a Blob at `path` by reflink, hard link or copy, verified as `open` does. IntegrityError when missing or bad."""
 
-    def place_tree(self, digest: Digest, path: str) -> None:
+    def materialize_tree(self, digest: Digest, path: str) -> None:
         """Puts a Tree at `path`, a new directory."""
 
     def quarantine(self, digest: Digest, why: str) -> None:

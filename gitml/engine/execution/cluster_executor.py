@@ -17,7 +17,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.git.lfs.pointer import local_object
 from gitml.git.objects.reader import Objects
-from gitml.store.local.blob_writer import Incoming
+from gitml.store.local.blob_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.transfer.remotes import Remotes
 from gitml.workspace import KnownFacts, Workspace
@@ -51,7 +51,7 @@ def arriving_home(services: WorkerServices, name: str, size: int) -> Arriving | 
     store = services.store
     assert isinstance(store, LocalStore)
     digest = digest_named(name)
-    return None if store.holds(digest, size) else Incoming(store, digest, size)
+    return None if store.holds(digest, size) else BlobWriter(store, digest, size)
 
 
 def keep_at_home(services: WorkerServices, contents: Mapping[str, bytes]) -> None:

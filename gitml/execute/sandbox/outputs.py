@@ -54,9 +54,9 @@ def take_outputs(
         path = f"{work}/{output.mount}"
         try:
             if output.kind == "directory":  # what is left of it goes with the sandbox, once the step counts as finished
-                digest, size = store.take_tree(path, leave=True)
+                digest, size = store.ingest_tree(path, leave=True)
             else:
-                digest, size = store.take_file(path)
+                digest, size = store.ingest_file(path)
         except FileNotFoundError as error:
             raise InputError(f"output {output.name} ({output.mount}) went away while it was taken") from error
         except InputError as error:

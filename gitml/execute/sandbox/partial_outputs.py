@@ -73,11 +73,11 @@ def _take(output: ActionOutput, path: str, store: SandboxStore) -> OutputRef:
     found = os.lstat(path)
     if stat.S_ISDIR(found.st_mode):
         _prune(path)
-        return OutputRef(output.name, "directory", *store.take_tree(path))
+        return OutputRef(output.name, "directory", *store.ingest_tree(path))
     _make_readable(path, found.st_mode)
     kind = "file" if output.kind == "directory" else output.kind
     executable = bool(found.st_mode & stat.S_IXUSR)
-    return OutputRef(output.name, kind, *store.take_file(path), executable)
+    return OutputRef(output.name, kind, *store.ingest_file(path), executable)
 
 
 def _prune(top: str) -> None:

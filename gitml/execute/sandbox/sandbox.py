@@ -125,7 +125,7 @@ class Sandbox:
 
     def changed(self) -> list[tuple[MaterializedInput, Sequence[Digest]]]:
         """The inputs from the Store that are no longer what they were, each with the objects that changed."""
-        checked = [(item, self._store.verify_placed(item.digest, tree=item.tree)) for item in self.placed]
+        checked = [(item, self._store.verify_materialized(item.digest, tree=item.tree)) for item in self.placed]
         return [(item, bad) for item, bad in checked if bad]
 
     def remove(self) -> None:
@@ -133,7 +133,7 @@ class Sandbox:
         remove_tree(self.root)
         while self.placed:
             item = self.placed.pop()
-            self._store.release_placed(item.digest, tree=item.tree)
+            self._store.release_materialized(item.digest, tree=item.tree)
 
     def _materialize_input(self, item: ActionInput) -> None:
         digest = parse_digest(item.content)
@@ -145,9 +145,9 @@ class Sandbox:
         tree = item.kind == "directory"
         try:
             if tree:
-                self._store.place_tree(digest, path)
+                self._store.materialize_tree(digest, path)
             else:
-                self._store.place_file(digest, path, executable=item.kind == "executable")
+                self._store.materialize_file(digest, path, executable=item.kind == "executable")
         except FileExistsError as error:
             raise InputError(f"input {item.name} lies on another one", where=item.mount) from error
         except IntegrityError as error:
@@ -259,7 +259,7 @@ class Sandbox:
     def _write_lfs(self, path: str, full: str, pointer: bytes, mode: str) -> None:
         digest, size = pointed_at(pointer, path)
         if self._store.has(digest, size, tree=False):
-            self._store.place_file(digest, full, executable=mode == "100755")
+            self._store.materialize_file(digest, full, executable=mode == "100755")
             self.placed.append(MaterializedInput(digest, False, path))
             return
         source = self._lfs_object(digest)

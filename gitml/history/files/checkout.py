@@ -14,13 +14,13 @@ from gitml.errors import InputError
 from gitml.git.integrity.durability import sync_path, sync_tree
 from gitml.history.files import contents
 from gitml.history.files.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
-from gitml.history.files.selector import Output, Selection
+from gitml.history.files.selector import SelectedOutput, Selection
 from gitml.history.files.tree_hash import tree_of_folder
 from gitml.store.local.store import MAX_DEPTH, MOST_NAMES
 from gitml.workspace import Workspace
 
 
-class Written(NamedTuple):
+class WrittenOutput(NamedTuple):
     """One output and where it lies now. `state` is written, replaced, or unchanged (it was there already).
 
     `notes` say what of it is obeyed without being asked for, or has a name that shows as another.
@@ -34,20 +34,20 @@ class Written(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def as_json(written: Written) -> dict[str, Any]:
+def as_json(written: WrittenOutput) -> dict[str, Any]:
     """As ``--json`` shows it; `notes` are there only where there are any."""
     return {name: value for name, value in written._asdict().items() if name != "notes" or value}
 
 
 class _Job(NamedTuple):
-    output: Output
+    output: SelectedOutput
     root: str
     path: str
 
 
 def checkout(
     ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False, absence: str = "is not here"
-) -> list[Written]:
+) -> list[WrittenOutput]:
     """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
 
     InputError before anything is written when a file is in the way that differs (unless `force`), when content is not on this
@@ -128,7 +128,7 @@ def _folder_name(step: str) -> str:
 
 def _check_apart(jobs: list[_Job]) -> None:
     """InputError when two outputs would come to lie at one path: two ports of a step may end in the same name."""
-    seen: dict[str, Output] = {}
+    seen: dict[str, SelectedOutput] = {}
     for job in jobs:
         other = seen.setdefault(job.path, job.output)
         if other is not job.output:
@@ -298,7 +298,7 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> Written:
+def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> WrittenOutput:
     output = job.output
     if state != "unchanged":
         folder, name = os.path.split(job.path)
@@ -316,4 +316,4 @@ def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> Writ
         finally:
             remove(fd, fresh)
             os.close(fd)
-    return Written(output.step.name, output.ref.name, job.path, output.ref.size, state, notes)
+    return WrittenOutput(output.step.name, output.ref.name, job.path, output.ref.size, state, notes)

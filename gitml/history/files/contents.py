@@ -86,7 +86,7 @@ def _is_here(
 
 def _inline(ws: Workspace, digest: Digest) -> bytes | None:
     """The bytes from a record, None when the store has the object or no record does."""
-    if ws.store.is_sound(digest):
+    if ws.store.is_intact(digest):
         return None
     oid = ws.index.inline(digest)
     if oid is None:

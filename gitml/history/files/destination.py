@@ -21,14 +21,14 @@ from gitml.workspace import Workspace
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Place(NamedTuple):
+class OpenFolder(NamedTuple):
     """An open folder, and the folders whose names its making changed, by path: they are to be synced."""
 
     fd: int
     changed: list[str]
 
 
-def open_folder(root: str, path: str) -> Place:
+def open_folder(root: str, path: str) -> OpenFolder:
     """Opens the folder `path`, which is `root` or lies below it, made where it is not there. `root` may lie behind links.
 
     InputError for a link, or no folder, on the way from `root`.
@@ -63,7 +63,7 @@ def open_folder(root: str, path: str) -> Place:
     except BaseException:
         os.close(fd)
         raise
-    return Place(fd, [*changed, place])
+    return OpenFolder(fd, [*changed, place])
 
 
 def in_the_way(path: str) -> InputError:

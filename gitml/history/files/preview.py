@@ -27,7 +27,7 @@ LINES, WIDTH = 500, 2000
 ROWS, FIELDS, CELL = 200, 40, 200
 
 
-class Preview(NamedTuple):
+class ContentPreview(NamedTuple):
     """`about` describes the content in some words; `cut` says that there is more of it than is given.
 
     `lines` of text, JSON or bytes (in hexadecimal); `head` and `rows` of a table or folder; `content` of a picture that is not
@@ -44,7 +44,7 @@ class Preview(NamedTuple):
     content: bytes = b""
 
 
-def preview(ws: Workspace, digest: Digest, size: int | None, *, tree: bool, name: str = "") -> Preview:
+def preview(ws: Workspace, digest: Digest, size: int | None, *, tree: bool, name: str = "") -> ContentPreview:
     """The Preview of a Blob or Tree; `name` (of its file) tells what a table is. IntegrityError when it can't be had."""
     if tree:
         return _folder(ws, digest)
@@ -58,14 +58,14 @@ def preview(ws: Workspace, digest: Digest, size: int | None, *, tree: bool, name
     return preview_of(head, total, cut, name)
 
 
-def preview_of(head: bytes, total: int, cut: bool, name: str = "") -> Preview:
+def preview_of(head: bytes, total: int, cut: bool, name: str = "") -> ContentPreview:
     """The Preview of a file of `total` bytes that begins with `head`."""
     if not head:
-        return Preview(TEXT, "empty")
+        return ContentPreview(TEXT, "empty")
     text = _text(head, cut)
     if text is None:
         shown = _hexadecimal(head[: 16 * 64])
-        return Preview(BYTES, f"binary, {size_in_words(total)}", total > 16 * 64, lines=shown)
+        return ContentPreview(BYTES, f"binary, {size_in_words(total)}", total > 16 * 64, lines=shown)
     suffix = os.path.splitext(name)[1].lower()
     if suffix in (".csv", ".tsv") or (not suffix and _looks_like_table(text)):
         return _table(text, cut, "\t" if suffix == ".tsv" or "\t" in text.partition("\n")[0] else None, total)
@@ -78,28 +78,30 @@ def preview_of(head: bytes, total: int, cut: bool, name: str = "") -> Preview:
         lines.pop()
     more = cut or len(lines) > LINES
     count = f"{len(lines):,} lines, " if not cut else ""
-    return Preview(TEXT, f"text, {count}{size_in_words(total)}", more, tuple(line[:WIDTH] for line in lines[:LINES]))
+    return ContentPreview(
+        TEXT, f"text, {count}{size_in_words(total)}", more, tuple(line[:WIDTH] for line in lines[:LINES])
+    )
 
 
-def _folder(ws: Workspace, digest: Digest) -> Preview:
+def _folder(ws: Workspace, digest: Digest) -> ContentPreview:
     if len(contents.piece(ws, digest, 0, LISTING_BYTES + 1)) > LISTING_BYTES:
-        return Preview(FOLDER, "a directory with too many files to be listed here", True)
+        return ContentPreview(FOLDER, "a directory with too many files to be listed here", True)
     entries = contents.listing(ws, digest)
     kinds = {"d": "directory", "x": "program", "l": "link", "f": "file"}
     shown = sorted(entries, key=lambda entry: (entry.kind != "d", entry.name))[:ROWS]
     rows = tuple((os.fsdecode(entry.name), kinds[entry.kind], size_in_words(entry.size)) for entry in shown)
     total = sum(entry.size for entry in entries)
     about = f"directory, {len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {size_in_words(total)}"
-    return Preview(FOLDER, about, len(entries) > ROWS, head=("name", "kind", "size"), rows=rows)
+    return ContentPreview(FOLDER, about, len(entries) > ROWS, head=("name", "kind", "size"), rows=rows)
 
 
-def _picture(ws: Workspace, digest: Digest, picture: Picture, total: int, head: bytes, cut: bool) -> Preview:
+def _picture(ws: Workspace, digest: Digest, picture: Picture, total: int, head: bytes, cut: bool) -> ContentPreview:
     size = f", {picture.width} x {picture.height}" if picture.width and picture.height else ""
     about = f"{picture.format} {'drawing' if picture.is_drawing else 'picture'}{size}, {size_in_words(total)}"
     if total > PICTURE_BYTES:
-        return Preview(PICTURE, about, True, picture=picture)
+        return ContentPreview(PICTURE, about, True, picture=picture)
     content = contents.piece(ws, digest, 0, PICTURE_BYTES) if cut else head
-    return Preview(PICTURE, about, picture=picture, content=content)
+    return ContentPreview(PICTURE, about, picture=picture, content=content)
 
 
 def _text(head: bytes, cut: bool) -> str | None:
@@ -135,7 +137,7 @@ def _looks_like_table(text: str) -> bool:
     return False
 
 
-def _table(text: str, cut: bool, delimiter: str | None, total: int) -> Preview:
+def _table(text: str, cut: bool, delimiter: str | None, total: int) -> ContentPreview:
     if cut:
         text = text.rpartition("\n")[0]
     first = text.partition("\n")[0]
@@ -153,11 +155,11 @@ def _table(text: str, cut: bool, delimiter: str | None, total: int) -> Preview:
     except csv.Error:  # a field beyond all bounds
         cut = True
     if not rows:
-        return Preview(TABLE, "an empty table")
+        return ContentPreview(TABLE, "an empty table")
     head, body = (rows[0], rows[1:]) if _names_columns(rows) else (tuple(str(n + 1) for n in range(len(rows[0]))), rows)
     known = f"{len(body):,} rows, " if not cut else ""
     about = f"table, {known}{len(head)}{'+' if wide else ''} columns, {size_in_words(total)}"
-    return Preview(TABLE, about, cut or wide, head=head, rows=tuple(body[:ROWS]))
+    return ContentPreview(TABLE, about, cut or wide, head=head, rows=tuple(body[:ROWS]))
 
 
 def _names_columns(rows: Sequence[Sequence[str]]) -> bool:
@@ -173,7 +175,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _json(text: str, total: int) -> Preview | None:
+def _json(text: str, total: int) -> ContentPreview | None:
     try:
         value = json.loads(text)
         if _is_records(value):
@@ -183,7 +185,7 @@ def _json(text: str, total: int) -> Preview | None:
         return None
     lines = shown.split("\n")
     about = f"JSON, {size_in_words(total)}"
-    return Preview(JSON, about, len(lines) > LINES, tuple(line[:WIDTH] for line in lines[:LINES]))
+    return ContentPreview(JSON, about, len(lines) > LINES, tuple(line[:WIDTH] for line in lines[:LINES]))
 
 
 def _is_records(value: Any) -> bool:
@@ -198,11 +200,11 @@ def _is_records(value: Any) -> bool:
     )
 
 
-def _records(value: Sequence[dict[str, Any]], total: int) -> Preview:
+def _records(value: Sequence[dict[str, Any]], total: int) -> ContentPreview:
     names = list(dict.fromkeys(name for item in value[:ROWS] for name in item))
     rows = tuple(tuple(_shown(item.get(name)) for name in names[:FIELDS]) for item in value[:ROWS])
     about = f"JSON, {len(value):,} records, {size_in_words(total)}"
-    return Preview(TABLE, about, len(value) > ROWS or len(names) > FIELDS, head=tuple(names[:FIELDS]), rows=rows)
+    return ContentPreview(TABLE, about, len(value) > ROWS or len(names) > FIELDS, head=tuple(names[:FIELDS]), rows=rows)
 
 
 def _shown(value: Any) -> str:

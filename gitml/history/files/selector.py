@@ -16,7 +16,7 @@ from gitml.history.runs import find_run
 from gitml.workspace import Workspace
 
 
-class Output(NamedTuple):
+class SelectedOutput(NamedTuple):
     """One output of a step in a run. `mount` is where the step wrote it, None when no record says so."""
 
     run: Run
@@ -43,7 +43,7 @@ class Selection(NamedTuple):
     """Outputs asked for; `step` and `port` when one was named; `failed` when they are what failed attempts left."""
 
     run: Run
-    outputs: tuple[Output, ...]
+    outputs: tuple[SelectedOutput, ...]
     step: str | None
     port: str | None
     failed: bool = False
@@ -87,14 +87,14 @@ def _what_is_left(steps: Sequence[StepRun]) -> str | None:
     return "what its failed attempts left of them: --failed" if any(step.partial() for step in steps) else None
 
 
-def outputs_of(ws: Workspace, run: Run, step: StepRun, *, failed: bool = False) -> list[Output]:
+def outputs_of(ws: Workspace, run: Run, step: StepRun, *, failed: bool = False) -> list[SelectedOutput]:
     """The outputs of one step, or what its failed attempts left of them."""
     refs = tuple(step.partial().values()) if failed else step.outputs
     if not refs:
         return []
     action = ws.index.action(step.key) if step.key is not None else None
     mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
-    return [Output(run, step, ref, mounts.get(ref.name)) for ref in refs]
+    return [SelectedOutput(run, step, ref, mounts.get(ref.name)) for ref in refs]
 
 
 def _steps(run: Run, text: str) -> tuple[list[StepRun], str | None]:

@@ -1,7 +1,7 @@
 """Where things come from and what was made of them, derived from what was recorded: nothing of this is stored.
 
-The answer is a graph of Things. ``up`` has edges to what a Thing was made from, ``down`` to what was made of it. Loops of
-Python's own stack are avoided: a chain of steps may be long.
+The answer is a graph of nodes. ``upstream`` has edges to what a node was made from, ``downstream`` to what was made of it.
+Recursion is avoided: a chain of steps may be longer than Python's stack.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from gitml.core.records.record import Run
 from gitml.core.secrets.seals import seals_shown
 from gitml.git.objects.source import CommitSource, TreeSource
 from gitml.history.lineage.nodes import (
-    Thing,
-    artifact_of,
-    commit_thing,
-    file_thing,
-    made_artifact,
+    LineageNode,
+    artifact_node,
+    commit_node,
+    file_node,
     module_name,
-    module_thing,
+    module_node,
+    newest_artifact,
 )
 from gitml.history.runs import read_run
 from gitml.modules.registry_places import MODULE_FILE
-from gitml.store.index.lineage import Use
+from gitml.store.index.lineage import ContentUse
 from gitml.workspace import Workspace
 
 
@@ -35,105 +35,106 @@ class Lineage(NamedTuple):
     """`roots` are the ids of what was asked for; `edges` lead from an id to those it was made from, or that were made of it."""
 
     roots: tuple[str, ...]
-    things: dict[str, Thing]
+    nodes: dict[str, LineageNode]
     edges: dict[str, list[str]]
 
 
-def up(ws: Workspace, things: Iterable[Thing]) -> Lineage:
-    """Everything that `things` were made from, down to files of commits and parameters."""
-    return _Walk(ws).up(list(things))
+def upstream(ws: Workspace, nodes: Iterable[LineageNode]) -> Lineage:
+    """Everything that `nodes` were made from, down to files of commits and parameters."""
+    return _Walk(ws).upstream(list(nodes))
 
 
-def down(ws: Workspace, things: Iterable[Thing]) -> Lineage:
-    """Everything that was made of `things`, in all recorded runs."""
-    return _Walk(ws).down(list(things))
+def downstream(ws: Workspace, nodes: Iterable[LineageNode]) -> Lineage:
+    """Everything that was made of `nodes`, in all recorded runs."""
+    return _Walk(ws).downstream(list(nodes))
 
 
-def made_from(ws: Workspace, thing: Thing) -> list[Thing]:
-    """What `thing` was made from, one step upstream."""
-    return _Walk(ws).above(thing)
+def parents_of(ws: Workspace, node: LineageNode) -> list[LineageNode]:
+    """What `node` was made from, one step upstream."""
+    return _Walk(ws).above(node)
 
 
-def made_of(ws: Workspace, thing: Thing) -> list[Thing]:
-    """What was made of `thing`, one step downstream, in all recorded runs."""
-    return _Walk(ws).below(thing)
+def children_of(ws: Workspace, node: LineageNode) -> list[LineageNode]:
+    """What was made of `node`, one step downstream, in all recorded runs."""
+    return _Walk(ws).below(node)
 
 
 class _Walk:
     def __init__(self, ws: Workspace) -> None:
         self.ws = ws
-        self.things: dict[str, Thing] = {}
+        self.nodes: dict[str, LineageNode] = {}
         self.edges: dict[str, dict[str, None]] = {}
         self.runs: dict[str, Run | None] = {}
-        self.commits: dict[str, Thing] = {}
+        self.commits: dict[str, LineageNode] = {}
 
-    def add(self, parent: str | None, thing: Thing) -> bool:
-        """Adds a Thing and the edge to it; whether it is new."""
+    def add(self, parent: str | None, node: LineageNode) -> bool:
+        """Adds a node and the edge to it; whether it is new."""
         if parent is not None:
-            self.edges.setdefault(parent, {})[thing.id] = None
-        if thing.id in self.things:
+            self.edges.setdefault(parent, {})[node.id] = None
+        if node.id in self.nodes:
             return False
-        self.things[thing.id] = thing
+        self.nodes[node.id] = node
         return True
 
-    def lineage(self, roots: list[Thing]) -> Lineage:
+    def lineage(self, roots: list[LineageNode]) -> Lineage:
         edges = {parent: list(children) for parent, children in self.edges.items()}
-        return Lineage(tuple(dict.fromkeys(root.id for root in roots)), self.things, edges)
+        return Lineage(tuple(dict.fromkeys(root.id for root in roots)), self.nodes, edges)
 
     # -- up
 
-    def up(self, roots: list[Thing]) -> Lineage:
+    def upstream(self, roots: list[LineageNode]) -> Lineage:
         todo = [root for root in roots if self.add(None, root)]
         while todo:
-            thing = todo.pop()
-            todo += [parent for parent in self.above(thing) if self.add(thing.id, parent)]
+            node = todo.pop()
+            todo += [parent for parent in self.above(node) if self.add(node.id, parent)]
         return self.lineage(roots)
 
-    def above(self, thing: Thing) -> list[Thing]:
+    def above(self, node: LineageNode) -> list[LineageNode]:
         """What it was made from."""
-        if thing.kind == "artifact":
-            return self.maker(thing)
-        if thing.kind == "step":
-            return self.ingredients(thing)
-        if thing.kind == "file" and thing.commit:
-            if thing.commit not in self.commits:
-                self.commits[thing.commit] = commit_thing(self.ws, thing.commit)
-            return [self.commits[thing.commit]]
+        if node.kind == "artifact":
+            return self.maker(node)
+        if node.kind == "step":
+            return self.ingredients(node)
+        if node.kind == "file" and node.commit:
+            if node.commit not in self.commits:
+                self.commits[node.commit] = commit_node(self.ws, node.commit)
+            return [self.commits[node.commit]]
         return []
 
-    def maker(self, thing: Thing) -> list[Thing]:
+    def maker(self, node: LineageNode) -> list[LineageNode]:
         """The step that made an artifact: in the run that is told, else the newest that did."""
-        makers = self.ws.index.makers(Digest(thing.content))
-        chosen = [maker for maker in makers if maker.run == thing.run] or makers[:1]
-        return [self.step_thing(maker.key, maker.step, maker.run, maker.pipeline) for maker in chosen[:1]]
+        makers = self.ws.index.makers(Digest(node.content))
+        chosen = [maker for maker in makers if maker.run == node.run] or makers[:1]
+        return [self.step_node(maker.key, maker.step, maker.run, maker.pipeline) for maker in chosen[:1]]
 
-    def ingredients(self, thing: Thing) -> list[Thing]:
-        action = self.ws.index.action(Digest(thing.content))
+    def ingredients(self, node: LineageNode) -> list[LineageNode]:
+        action = self.ws.index.action(Digest(node.content))
         if action is None:
             return []
-        run = self.run(thing.run)
-        found: list[Thing] = []
+        run = self.run(node.run)
+        found: list[LineageNode] = []
         for item in action.inputs:
             if item.content.startswith("git:"):
-                found.append(file_thing(item.mount, item.content.rsplit(":", 1)[1], thing.commit))
+                found.append(file_node(item.mount, item.content.rsplit(":", 1)[1], node.commit))
             else:
                 found.append(self.input_artifact(Digest(item.content), run))
         if action.module is not None:
-            found.append(module_thing(action.module, module_name(action.module, run)))
+            found.append(module_node(action.module, module_name(action.module, run)))
         else:
-            found += [file_thing(code.path, code.oid, thing.commit) for code in action.code]
+            found += [file_node(code.path, code.oid, node.commit) for code in action.code]
         found += [
-            Thing(f"param:{name}={value!r}", "param", name, seals_shown(str(value))) for name, value in action.params
+            LineageNode(f"param:{name}={value!r}", "param", name, seals_shown(str(value)))
+            for name, value in action.params
         ]
         return found
 
-    def input_artifact(self, digest: Digest, run: Run | None) -> Thing:
+    def input_artifact(self, digest: Digest, run: Run | None) -> LineageNode:
         """The artifact as the same run has it, which may have reused it from another."""
         for step in run.steps if run is not None else ():
             if any(output.digest == digest for output in step.outputs):
                 assert run is not None
-                return artifact_of(digest, step, run)
-        return made_artifact(self.ws, digest)
+                return artifact_node(digest, step, run)
+        return newest_artifact(self.ws, digest)
 
     def run(self, id: str | None) -> Run | None:
         if id is None:
@@ -144,101 +145,101 @@ class _Walk:
 
     # -- down
 
-    def down(self, roots: list[Thing]) -> Lineage:
+    def downstream(self, roots: list[LineageNode]) -> Lineage:
         todo = [root for root in roots if self.add(None, root)]
         while todo:
-            thing = todo.pop()
-            todo += [child for child in self.below(thing) if self.add(thing.id, child)]
+            node = todo.pop()
+            todo += [child for child in self.below(node) if self.add(node.id, child)]
         return self.lineage(roots)
 
-    def below(self, thing: Thing) -> list[Thing]:
+    def below(self, node: LineageNode) -> list[LineageNode]:
         """What was made of it."""
-        if thing.kind == "artifact":
-            return self.users([thing.content])
-        if thing.kind == "step":
-            return self.products(thing)
-        if thing.kind == "file":
-            return self.file_users(thing)
-        if thing.kind == "module":
-            return self.module_users(thing)
-        if thing.kind == "commit":
-            return self.performed_at(thing.content)
+        if node.kind == "artifact":
+            return self.users([node.content])
+        if node.kind == "step":
+            return self.products(node)
+        if node.kind == "file":
+            return self.file_users(node)
+        if node.kind == "module":
+            return self.module_users(node)
+        if node.kind == "commit":
+            return self.performed_at(node.content)
         return []
 
-    def users(self, contents: Iterable[str], path: str | None = None) -> list[Thing]:
+    def users(self, contents: Iterable[str], path: str | None = None) -> list[LineageNode]:
         """Steps whose Action names one of the contents."""
         uses = [use for content in contents for use in self.ws.index.users(content)]
         return self.steps_of(use for use in uses if path is None or _covers(use.path, path))
 
-    def steps_of(self, uses: Iterable[Use]) -> list[Thing]:
+    def steps_of(self, uses: Iterable[ContentUse]) -> list[LineageNode]:
         """The steps of the uses; an Action performed several times is told once, the newest."""
-        found: dict[str, Thing] = {}
+        found: dict[str, LineageNode] = {}
         for use in uses:
             if use.step is not None and use.run is not None and use.key not in found:
-                found[use.key] = self.step_thing(use.key, use.step, use.run, use.pipeline)
+                found[use.key] = self.step_node(use.key, use.step, use.run, use.pipeline)
         return list(found.values())
 
-    def file_users(self, thing: Thing) -> list[Thing]:
+    def file_users(self, node: LineageNode) -> list[LineageNode]:
         """Steps that had the file, by itself or in a directory; of a directory also those that had something below it."""
-        contents = [thing.content]
-        below: list[Use] = []
-        if thing.commit is not None:
-            source = CommitSource(self.ws.objects, thing.commit)
-            folder = thing.name
+        contents = [node.content]
+        below: list[ContentUse] = []
+        if node.commit is not None:
+            source = CommitSource(self.ws.objects, node.commit)
+            folder = node.name
             while "/" in folder:
                 folder = folder.rpartition("/")[0]
                 entry = source.lookup(folder)
                 if entry is not None:
                     contents.append(entry.oid)
-            here = source.lookup(thing.name)
+            here = source.lookup(node.name)
             if here is not None and here.is_tree:
-                uses = self.ws.index.uses_below(thing.name)
+                uses = self.ws.index.uses_below(node.name)
                 below = [use for use in uses if (at := source.lookup(use.path)) is not None and at.oid == use.content]
-        users = self.users(contents, thing.name)
+        users = self.users(contents, node.name)
         known = {user.id for user in users}
         return users + [user for user in self.steps_of(below) if user.id not in known]
 
-    def module_users(self, thing: Thing) -> list[Thing]:
+    def module_users(self, node: LineageNode) -> list[LineageNode]:
         """Steps that used just this content of a module. Its description is among the code of each, which the index knows."""
-        entry = TreeSource(self.ws.objects, thing.content).lookup(MODULE_FILE)
+        entry = TreeSource(self.ws.objects, node.content).lookup(MODULE_FILE)
         if entry is None:
             return []
         uses = [use for use in self.ws.index.users(entry.oid) if use.path == MODULE_FILE]
-        named = f"git:{thing.content}"
+        named = f"git:{node.content}"
         keys = {key for key in {use.key for use in uses} if (a := self.ws.index.action(key)) and a.module == named}
         return self.steps_of(use for use in uses if use.key in keys)
 
-    def products(self, thing: Thing) -> list[Thing]:
-        result = self.ws.index.result(Digest(thing.content))
+    def products(self, node: LineageNode) -> list[LineageNode]:
+        result = self.ws.index.result(Digest(node.content))
         if result is None:
             return []
         return [
-            Thing(
-                f"artifact:{ref.digest}", "artifact", f"{thing.name}.{ref.name}", ref.digest, thing.run, thing.pipeline
+            LineageNode(
+                f"artifact:{ref.digest}", "artifact", f"{node.name}.{ref.name}", ref.digest, node.run, node.pipeline
             )
             for ref in result.outputs
         ]
 
-    def performed_at(self, commit: str) -> list[Thing]:
-        found: dict[str, Thing] = {}
+    def performed_at(self, commit: str) -> list[LineageNode]:
+        found: dict[str, LineageNode] = {}
         for row in self.ws.index.runs(commit=commit, limit=None):
             for step in read_run(self.ws, row.id).steps:
                 if step.key is not None and step.outcome in ("executed", "reused"):
                     origin = step.origin or row.id
-                    found.setdefault(step.key, self.step_thing(step.key, step.name, origin, row.pipeline))
+                    found.setdefault(step.key, self.step_node(step.key, step.name, origin, row.pipeline))
         return list(found.values())
 
-    def step_thing(self, key: str, step: str, run: str, pipeline: str | None) -> Thing:
+    def step_node(self, key: str, step: str, run: str, pipeline: str | None) -> LineageNode:
         row = self.ws.index.run_row(run)
-        return Thing(f"step:{key}", "step", step, key, run, pipeline, row.commit if row is not None else None)
+        return LineageNode(f"step:{key}", "step", step, key, run, pipeline, row.commit if row is not None else None)
 
 
-def action_of(ws: Workspace, thing: Thing) -> Action | None:
+def action_of(ws: Workspace, node: LineageNode) -> Action | None:
     """The Action behind a step or an artifact, None when no record has it."""
-    if thing.kind == "step":
-        return ws.index.action(Digest(thing.content))
-    if thing.kind == "artifact":
-        makers = ws.index.makers(Digest(thing.content))
+    if node.kind == "step":
+        return ws.index.action(Digest(node.content))
+    if node.kind == "artifact":
+        makers = ws.index.makers(Digest(node.content))
         return ws.index.action(makers[0].key) if makers else None
     return None
 

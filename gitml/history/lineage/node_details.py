@@ -1,4 +1,4 @@
-"""What is known of a Thing besides its name: its size, whether its bytes are here, in what run and at what commit it was made."""
+"""What is known of a node besides its name: its size, whether its bytes are here, in what run and at what commit it was made."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gitml.core.model.action import Action
 from gitml.git.revisions import CommitInfo, commit_info
 from gitml.history.files import contents
 from gitml.history.lineage.lineage import action_of
-from gitml.history.lineage.nodes import Thing
+from gitml.history.lineage.nodes import LineageNode
 from gitml.store.index.runs import RunRow
 from gitml.workspace import Workspace
 
 
-class Facts(NamedTuple):
+class NodeDetails(NamedTuple):
     """None is what does not apply or is not known. `run` is where it was made; `action` what was performed for it; `size` in
     bytes; `here` whether its bytes are on this machine; `wall` how long its step took, in seconds.
     """
@@ -26,23 +26,23 @@ class Facts(NamedTuple):
     wall: float | None = None
 
 
-def facts_of(ws: Workspace, thing: Thing) -> Facts:
-    """What the index and Git know of a Thing."""
-    run = ws.index.run_row(thing.run) if thing.run else None
-    commit = commit_info(ws.objects, thing.commit) if thing.commit else None
-    if thing.kind == "artifact":
-        action = action_of(ws, thing)
+def node_details(ws: Workspace, node: LineageNode) -> NodeDetails:
+    """What the index and Git know of a node."""
+    run = ws.index.run_row(node.run) if node.run else None
+    commit = commit_info(ws.objects, node.commit) if node.commit else None
+    if node.kind == "artifact":
+        action = action_of(ws, node)
         ref = None
-        for maker in ws.index.makers(thing.content)[:1]:  # type: ignore[arg-type]
+        for maker in ws.index.makers(node.content)[:1]:  # type: ignore[arg-type]
             result = ws.index.result(maker.key)
-            ref = next((one for one in result.outputs if one.digest == thing.content), None) if result else None
+            ref = next((one for one in result.outputs if one.digest == node.content), None) if result else None
         here = contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree) if ref is not None else None
-        return Facts(action, run, commit, ref.size if ref else None, here)
-    if thing.kind == "step":
-        action = action_of(ws, thing)
-        result = ws.index.result(thing.content)  # type: ignore[arg-type]
-        return Facts(action, run, commit, wall=result.cost.wall if result is not None else None)
-    if thing.kind == "file":
-        kind, length = ws.objects.kind_size(thing.content)
-        return Facts(commit=commit, size=length if kind == "blob" else None)
-    return Facts(run=run, commit=commit)
+        return NodeDetails(action, run, commit, ref.size if ref else None, here)
+    if node.kind == "step":
+        action = action_of(ws, node)
+        result = ws.index.result(node.content)  # type: ignore[arg-type]
+        return NodeDetails(action, run, commit, wall=result.cost.wall if result is not None else None)
+    if node.kind == "file":
+        kind, length = ws.objects.kind_size(node.content)
+        return NodeDetails(commit=commit, size=length if kind == "blob" else None)
+    return NodeDetails(run=run, commit=commit)

@@ -1,4 +1,4 @@
-"""Things, which lineage speaks of: artifacts, steps, files, parameters, modules, commits; and finding one by its name."""
+"""The nodes of lineage: artifacts, steps, files, parameters, modules, commits; and finding one by its name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gitml.workspace import Workspace
 _HEX = frozenset("0123456789abcdef")
 
 
-class Thing(NamedTuple):
+class LineageNode(NamedTuple):
     """A node. `kind` is artifact, step, file, param, module or commit; `id` tells equal ones.
 
     `name` is ``step.port``, a step's name, a path, a parameter's name, a module with its version, or a commit's subject;
@@ -37,17 +37,17 @@ class Thing(NamedTuple):
     commit: str | None = None
 
 
-def newest_things(ws: Workspace) -> list[Thing]:
+def newest_nodes(ws: Workspace) -> list[LineageNode]:
     """The outputs of the newest run that made any, of the last twenty."""
     for row in ws.index.runs(limit=20):
         try:
-            return find_things(ws, row.id)
+            return find_nodes(ws, row.id)
         except InputError:
             continue  # it made nothing
     return []
 
 
-def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
+def find_nodes(ws: Workspace, text: str, rev: str = "HEAD") -> list[LineageNode]:
     """What `text` names.
 
     That is ``RUN``, ``RUN:STEP``, ``RUN:STEP.PORT``, a digest or its beginning, a path at `rev`, a commit, or a module (all its
@@ -57,12 +57,12 @@ def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
     if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or is_latest(head):
         if ":" not in text:
             find_run(ws, head)  # says so when it is ambiguous
-        return [artifact_of(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
+        return [artifact_node(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
     digests = _digests(ws, text)
     if len(digests) > 1:
         raise InputError(f"several artifacts begin with {text!r}", hint="give more digits")
     if digests:
-        return [made_artifact(ws, digests[0])]
+        return [newest_artifact(ws, digests[0])]
     file = _file(ws, text, rev)
     if file is not None:
         return [file]
@@ -76,27 +76,27 @@ def find_things(ws: Workspace, text: str, rev: str = "HEAD") -> list[Thing]:
             f"nothing here is called {text[:80]!r}",
             hint="name RUN:STEP.PORT, a digest, a path of the commit, a commit, or MODULE@VERSION",
         ) from None
-    return [commit_thing(ws, commit)]
+    return [commit_node(ws, commit)]
 
 
-def artifact_of(digest: Digest, step: StepRun, run: Run) -> Thing:
+def artifact_node(digest: Digest, step: StepRun, run: Run) -> LineageNode:
     """The artifact as a step of this run gave it."""
     port = next((output.name for output in step.outputs if output.digest == digest), "")
-    return Thing(
+    return LineageNode(
         f"artifact:{digest}", "artifact", f"{step.name}.{port}", digest, step.origin or run.id, run.pipeline, run.commit
     )
 
 
-def made_artifact(ws: Workspace, digest: Digest) -> Thing:
+def newest_artifact(ws: Workspace, digest: Digest) -> LineageNode:
     """The artifact as the newest step that made it did."""
     makers = ws.index.makers(digest)
     if not makers:
-        return Thing(f"artifact:{digest}", "artifact", digest[:19], digest)
+        return LineageNode(f"artifact:{digest}", "artifact", digest[:19], digest)
     newest = makers[0]
     row = ws.index.run_row(newest.run)
     name = f"{newest.step}.{newest.port}"
     commit = row.commit if row is not None else None
-    return Thing(f"artifact:{digest}", "artifact", name, digest, newest.run, newest.pipeline, commit)
+    return LineageNode(f"artifact:{digest}", "artifact", name, digest, newest.run, newest.pipeline, commit)
 
 
 def _digests(ws: Workspace, text: str) -> list[Digest]:
@@ -109,7 +109,7 @@ def _digests(ws: Workspace, text: str) -> list[Digest]:
     return ws.index.find_made(PREFIX + digits)
 
 
-def _file(ws: Workspace, text: str, rev: str) -> Thing | None:
+def _file(ws: Workspace, text: str, rev: str) -> LineageNode | None:
     """The file at this path of the commit: as written from the root, or from the current folder."""
     try:
         commit = resolve_commit(ws.objects, ws.location, rev)
@@ -119,11 +119,11 @@ def _file(ws: Workspace, text: str, rev: str) -> Thing | None:
     for path in _paths(ws, text):
         entry = source.lookup(path)
         if entry is not None:
-            return file_thing(path, entry.oid, commit)
+            return file_node(path, entry.oid, commit)
     return None
 
 
-def _modules(ws: Workspace, text: str) -> list[Thing]:
+def _modules(ws: Workspace, text: str) -> list[LineageNode]:
     """The versions of the module that this names, in the project's registries; none when it names none."""
     from gitml.modules.service import Modules, parse_ref
 
@@ -139,7 +139,7 @@ def _modules(ws: Workspace, text: str) -> list[Thing]:
     finally:
         modules.close()
     wanted = [version for version in found if ref.requirement in (None, version.version)]
-    return [module_thing(version.content, f"{version.module}@{version.version}") for version in wanted]
+    return [module_node(version.content, f"{version.module}@{version.version}") for version in wanted]
 
 
 def _paths(ws: Workspace, text: str) -> list[str]:
@@ -150,22 +150,22 @@ def _paths(ws: Workspace, text: str) -> list[str]:
     return [path for path in found if path != "." and not path.startswith(("/", ".."))]
 
 
-def file_thing(path: str, oid: str, commit: str | None) -> Thing:
-    """The Thing for a file of a commit. A module gets a copy whose folder tells nothing: of that the name alone is told."""
+def file_node(path: str, oid: str, commit: str | None) -> LineageNode:
+    """The node for a file of a commit. A module gets a copy whose folder tells nothing: of that the name alone is told."""
     if path.startswith(f"{IN}/"):
         path = path.split("/", 3)[3]
-    return Thing(f"file:{path}@{oid}", "file", path, oid, commit=commit)
+    return LineageNode(f"file:{path}@{oid}", "file", path, oid, commit=commit)
 
 
-def commit_thing(ws: Workspace, commit: str) -> Thing:
+def commit_node(ws: Workspace, commit: str) -> LineageNode:
     """A commit by its full id."""
-    return Thing(f"commit:{commit}", "commit", commit_info(ws.objects, commit).subject, commit, commit=commit)
+    return LineageNode(f"commit:{commit}", "commit", commit_info(ws.objects, commit).subject, commit, commit=commit)
 
 
-def module_thing(content: str, name: str) -> Thing:
-    """The Thing for a module's content (``git:<tree>``), called `name`."""
+def module_node(content: str, name: str) -> LineageNode:
+    """The node for a module's content (``git:<tree>``), called `name`."""
     oid = content.removeprefix("git:")
-    return Thing(f"module:{oid}", "module", name, oid)
+    return LineageNode(f"module:{oid}", "module", name, oid)
 
 
 def module_name(content: str, run: Run | None) -> str:

@@ -50,7 +50,7 @@ COLUMNS = ("name", "kind", "size", "where", "uses", "used", "made", "run", "pipe
 """What a list can be sorted by."""
 
 
-class Wanted(NamedTuple):
+class ArtifactQuery(NamedTuple):
     """Which artifacts, in what order: each of `words` occurs in name, pipeline, kind, run, place or digest; by one of COLUMNS."""
 
     words: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class ArtifactList:
 
     def __init__(self, tables: ArtifactTables, present: Iterable[Digest]) -> None:
         self._lock = threading.Lock()
-        self._asked: Wanted | None = None
+        self._asked: ArtifactQuery | None = None
         self._order = array("q")
         self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         db = self._db
@@ -92,12 +92,12 @@ class ArtifactList:
         db.executemany("UPDATE artifact SET place = 'here' WHERE digest = ?", ((digest,) for digest in present))
         db.execute("COMMIT")
 
-    def count(self, wanted: Wanted) -> int:
+    def count(self, wanted: ArtifactQuery) -> int:
         """How many there are that fit."""
         with self._lock:
             return len(self._ordered(wanted))
 
-    def page(self, wanted: Wanted, offset: int, limit: int) -> list[Artifact]:
+    def page(self, wanted: ArtifactQuery, offset: int, limit: int) -> list[Artifact]:
         """Those that fit, in the order that is wanted, from the one at `offset` on."""
         with self._lock:
             places = self._ordered(wanted)[offset : offset + limit]
@@ -106,7 +106,7 @@ class ArtifactList:
             found = {row[0]: Artifact(*row[1:]) for row in self._db.execute(sql, places)}
         return [found[place] for place in places]
 
-    def _ordered(self, wanted: Wanted) -> array[int]:
+    def _ordered(self, wanted: ArtifactQuery) -> array[int]:
         """The rows that fit, in order; those last asked for are remembered."""
         if self._asked != wanted:
             where, values = _matching(wanted.words)

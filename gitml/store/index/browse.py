@@ -26,7 +26,7 @@ _SORTS = {
 _SIGNS = frozenset(("<", "<=", ">", ">=", "="))
 
 
-class Condition(NamedTuple):
+class RunCondition(NamedTuple):
     """One thing that a run must have. `kind` says what is compared:
 
     ``text``: the value occurs somewhere in its names, ids, message or tags; ``field``: a column named `name` equals it;
@@ -40,7 +40,7 @@ class Condition(NamedTuple):
     sign: str = "="
 
 
-class Sort(NamedTuple):
+class RunSort(NamedTuple):
     """A column's key, or ``metric:`` and the metric's full name; runs without it, or where it is not finite, come last."""
 
     key: str = "started"
@@ -50,7 +50,7 @@ class Sort(NamedTuple):
 class BrowseTables(RunTables):
     """Looking through all runs."""
 
-    def arrange(self, conditions: Iterable[Condition], sort: Sort) -> array[int]:
+    def arrange(self, conditions: Iterable[RunCondition], sort: RunSort) -> array[int]:
         """The row numbers of all runs that meet the conditions, in order; runs alike in it newest first."""
         terms, values = [], []
         for condition in conditions:
@@ -88,7 +88,7 @@ class BrowseTables(RunTables):
         return int(row[0]) if row else None
 
 
-def _term(condition: Condition) -> tuple[str, list[Any]]:
+def _term(condition: RunCondition) -> tuple[str, list[Any]]:
     value = condition.value
     if condition.kind == "text":
         return f"{_TEXTS} LIKE ? ESCAPE '\\'", [f"%{_escaped(str(value))}%"]

@@ -21,7 +21,7 @@ class Preimage(NamedTuple):
     action: Action
 
 
-class Recorded(NamedTuple):
+class RecordedRun(NamedTuple):
     """A Run, the commit that holds its record, and the Actions that it performed, as far as the record has them."""
 
     run: Run
@@ -32,7 +32,7 @@ class Recorded(NamedTuple):
 class BulkTables(RunTables):
     """Writing in bulk."""
 
-    def put_many(self, recorded: Sequence[Recorded]) -> None:
+    def put_many(self, recorded: Sequence[RecordedRun]) -> None:
         """Keeps runs, what their executed steps gave, and the Actions behind them. A run that is there is replaced."""
         with self.batch():
             self._settle_all([item.run for item in recorded])
@@ -59,7 +59,7 @@ class BulkTables(RunTables):
         self._run_many("INSERT OR REPLACE INTO inline VALUES (?, ?)", inline)
         self._run_many("INSERT OR IGNORE INTO environments VALUES (?, ?)", environments.items())
 
-    def _put_performed(self, performed: Sequence[tuple[Recorded, StepRun, Digest]]) -> None:
+    def _put_performed(self, performed: Sequence[tuple[RecordedRun, StepRun, Digest]]) -> None:
         preimages: dict[Digest, Preimage | None] = {}
         for item, _, key in performed:
             preimages[key] = preimages.get(key) or item.actions.get(key)

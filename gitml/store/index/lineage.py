@@ -8,7 +8,7 @@ from gitml.core.model.digest import Digest
 from gitml.store.index.database import Database
 
 
-class Maker(NamedTuple):
+class ContentMaker(NamedTuple):
     """That a port of a step in a run gave a content; the newest of equals comes first."""
 
     key: Digest
@@ -18,7 +18,7 @@ class Maker(NamedTuple):
     pipeline: str
 
 
-class Use(NamedTuple):
+class ContentUse(NamedTuple):
     """That an Action names a content at a path; run, step and pipeline performed it, None when no record says so."""
 
     key: Digest
@@ -40,7 +40,7 @@ LEFT JOIN runs ON runs.id = steps.run
 class LineageTables(Database):
     """Questions about what the performed steps made and used."""
 
-    def makers(self, digest: Digest) -> list[Maker]:
+    def makers(self, digest: Digest) -> list[ContentMaker]:
         """The performed steps that gave this content, newest first."""
         rows = self._rows(
             "SELECT actions.key, made.port, steps.run, steps.step, runs.pipeline FROM made"
@@ -48,7 +48,7 @@ class LineageTables(Database):
             " JOIN runs ON runs.id = steps.run WHERE made.digest = ? ORDER BY runs.started DESC, steps.id",
             (digest,),
         )
-        return [Maker(*row) for row in rows]
+        return [ContentMaker(*row) for row in rows]
 
     def find_made(self, prefix: str, limit: int = 2) -> list[Digest]:
         """Digests that begin with `prefix` (``sha256:`` and some hex digits) and that performed steps gave."""
@@ -58,21 +58,21 @@ class LineageTables(Database):
         )
         return [Digest(row[0]) for row in rows]
 
-    def users(self, content: str) -> list[Use]:
+    def users(self, content: str) -> list[ContentUse]:
         """The performed steps whose Action names this content (a Digest or a Git object id), newest first."""
         rows = self._rows(f"{_USES} WHERE used.content = ? ORDER BY runs.started DESC, used.path, steps.id", (content,))
-        return [Use(*row) for row in rows]
+        return [ContentUse(*row) for row in rows]
 
-    def uses_below(self, folder: str) -> list[Use]:
+    def uses_below(self, folder: str) -> list[ContentUse]:
         """The performed steps whose Action names a path below this one, newest first."""
         low, high = f"{folder}/", f"{folder}0"  # 0 follows /
         rows = self._rows(
             f"{_USES} WHERE used.path > ? AND used.path < ? ORDER BY runs.started DESC, used.path, steps.id",
             (low, high),
         )
-        return [Use(*row) for row in rows]
+        return [ContentUse(*row) for row in rows]
 
-    def uses_path(self, path: str) -> list[Use]:
+    def uses_path(self, path: str) -> list[ContentUse]:
         """The performed steps whose Action names this path, whatever was there, newest first."""
         rows = self._rows(f"{_USES} WHERE used.path = ? ORDER BY runs.started DESC, steps.id", (path,))
-        return [Use(*row) for row in rows]
+        return [ContentUse(*row) for row in rows]

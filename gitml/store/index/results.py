@@ -25,7 +25,7 @@ _RECORDS = (
 )  # fmt: skip
 
 
-class Performed(NamedTuple):
+class PerformedAction(NamedTuple):
     """That a step's Action was performed: its key, the run, and when (seconds since 1970)."""
 
     key: Digest
@@ -112,13 +112,13 @@ class ResultTables(Database):
         row = self._row("SELECT key, run FROM failures WHERE pipeline = ? AND step = ?", (pipeline, step))
         return Failure(*row) if row else None
 
-    def results_of(self, pipeline: str, step: str, limit: int) -> list[Performed]:
+    def results_of(self, pipeline: str, step: str, limit: int) -> list[PerformedAction]:
         """What was performed for a step of this name, newest first."""
         rows = self._rows(
             "SELECT key, run, at FROM performed WHERE pipeline = ? AND step = ? ORDER BY at DESC LIMIT ?",
             (pipeline, step, limit),
         )
-        return [Performed(*row) for row in rows]
+        return [PerformedAction(*row) for row in rows]
 
     def _put_variant(self, key: Digest, result: ActionResult) -> None:
         row = (key, result.run, result.at, encode_result(result))

@@ -9,10 +9,10 @@ from gitml.core.model.digest import PREFIX, Digest, hex_of
 from gitml.errors import IntegrityError
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
-from gitml.store.local.store import LocalStore, Pending
+from gitml.store.local.store import LocalStore, PendingObject
 
 
-class Incoming:
+class BlobWriter:
     """A Blob of `size` bytes that arrives in pieces, in order. `position` is how much is here: go on there after a cut."""
 
     def __init__(self, store: LocalStore, digest: Digest, size: int) -> None:
@@ -50,7 +50,7 @@ class Incoming:
             disk.make_canonical(self._fd)
             written = os.fstat(self._fd)
             self._close()
-        self._store.publish([Pending(self._digest, self._path, written.st_ino, disk.changed_if_large(written))])
+        self._store.publish([PendingObject(self._digest, self._path, written.st_ino, disk.changed_if_large(written))])
 
     def abandon(self) -> None:
         """Gives it up; nothing is left of it."""

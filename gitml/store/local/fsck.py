@@ -14,7 +14,7 @@ from gitml.store.local.object_folder import is_object_name
 from gitml.store.local.store import MAX_DEPTH, LocalStore
 
 
-class Fault(NamedTuple):
+class ObjectFault(NamedTuple):
     """What is wrong with one thing: `name` is a Digest or, for what is no object, a path; `what` says it in words.
 
     Kinds: ``corrupt`` its bytes are not what its name says; ``touched`` its bytes are right but its mode or time was
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
 def check_objects(
     store: LocalStore, deep: bool = False, report: Callable[[int, int], None] | None = None
-) -> Iterator[Fault]:
+) -> Iterator[ObjectFault]:
     """Faults of the objects themselves. Hashes the small and the touched, with `deep` all.
 
     `report` is called with the objects and bytes looked at so far.
@@ -41,14 +41,14 @@ def check_objects(
         known = {folder.name for folder in store.folders()} | {"tmp"}
         for name in top:
             if name not in known:
-                yield Fault("foreign", f"{store.objects}/{name}", "no folder of objects")
+                yield ObjectFault("foreign", f"{store.objects}/{name}", "no folder of objects")
     for folder in store.folders():
         with Guard(folder.path):
             names = sorted(os.listdir(folder.path))
         for name in names:
             path = f"{folder.path}/{name}"
             if not is_object_name(folder.name, name):
-                yield Fault("foreign", path, "its name is not that of an object")
+                yield ObjectFault("foreign", path, "its name is not that of an object")
                 continue
             digest = from_hex(folder.name + name)
             with Guard(path):
@@ -60,41 +60,41 @@ def check_objects(
                 hash_it = deep or not untouched or found.st_size <= disk.SMALL
                 why = store.check(digest) if hash_it else None
             if why is not None:
-                yield Fault("corrupt", digest, why)
+                yield ObjectFault("corrupt", digest, why)
             elif not untouched:
-                yield Fault("touched", digest, "its content is right, but its mode or time was changed")
+                yield ObjectFault("touched", digest, "its content is right, but its mode or time was changed")
             count += 1
             total += found.st_size
             if report is not None:
                 report(count, total)
 
 
-def check_tree(store: LocalStore, digest: Digest, size: int | None = None) -> Iterator[Fault]:
+def check_tree(store: LocalStore, digest: Digest, size: int | None = None) -> Iterator[ObjectFault]:
     """Faults of a Tree that a record names: listings that are none, and content that is missing or of another size."""
     yield from _check_tree(store, digest, size, "", set(), 0)
 
 
 def _check_tree(
     store: LocalStore, digest: Digest, size: int | None, inside: str, seen: set[Digest], depth: int
-) -> Iterator[Fault]:
+) -> Iterator[ObjectFault]:
     if digest in seen:
         return
     seen.add(digest)
     place = f" (for {inside})" if inside else ""
     why = store.check(digest)
     if why is not None:
-        yield Fault("missing" if why == "missing" else "corrupt", digest, f"a listing{place}: {why}")
+        yield ObjectFault("missing" if why == "missing" else "corrupt", digest, f"a listing{place}: {why}")
         return
     try:
         entries = decode_tree(store.read(digest))
     except ValueError as error:
-        yield Fault("unparsable", digest, f"not a listing{place}: {error}")
+        yield ObjectFault("unparsable", digest, f"not a listing{place}: {error}")
         return
     if depth > MAX_DEPTH:
-        yield Fault("unparsable", digest, f"more than {MAX_DEPTH} folders deep")
+        yield ObjectFault("unparsable", digest, f"more than {MAX_DEPTH} folders deep")
         return
     if size is not None and tree_size(entries) != size:
-        yield Fault("size", digest, f"{tree_size(entries)} bytes, not {size}{place}")
+        yield ObjectFault("size", digest, f"{tree_size(entries)} bytes, not {size}{place}")
     for entry in entries:
         name = os.fsdecode(entry.name)
         path = f"{inside}/{name}" if inside else name
@@ -103,9 +103,9 @@ def _check_tree(
             continue
         found = _size_of(store, entry.digest)
         if found is None:
-            yield Fault("missing", entry.digest, f"for {path}")
+            yield ObjectFault("missing", entry.digest, f"for {path}")
         elif found != entry.size:
-            yield Fault("size", entry.digest, f"{found} bytes, not {entry.size} (for {path})")
+            yield ObjectFault("size", entry.digest, f"{found} bytes, not {entry.size} (for {path})")
 
 
 def _size_of(store: LocalStore, digest: Digest) -> int | None:
@@ -117,7 +117,7 @@ def _size_of(store: LocalStore, digest: Digest) -> int | None:
             return None
 
 
-def mend(store: LocalStore, fault: Fault) -> str:
+def repair_object(store: LocalStore, fault: ObjectFault) -> str:
     """Does what can be done for a fault on the spot; says what was done, in words."""
     if fault.kind == "foreign":
         store.set_aside(fault.name, os.path.basename(fault.name), f"foreign: {fault.what}")

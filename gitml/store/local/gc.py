@@ -13,7 +13,7 @@ from gitml.store.local.disk import Guard, is_untouched
 from gitml.store.local.store import LocalStore
 
 
-class Swept(NamedTuple):
+class SweepResult(NamedTuple):
     """Objects and bytes deleted (or that would be), kept, and temporaries removed with their bytes."""
 
     objects: int
@@ -24,7 +24,7 @@ class Swept(NamedTuple):
     temporary_bytes: int
 
 
-def sweep(store: LocalStore, keep: Set[Digest], dry_run: bool = False) -> Swept:
+def sweep(store: LocalStore, keep: Set[Digest], dry_run: bool = False) -> SweepResult:
     """Deletes every object that `keep` does not name, itself or through a Tree. The quarantine is never touched.
 
     Only under the exclusive gc lock: nothing that runs may be between taking an object and naming it. IntegrityError,
@@ -43,8 +43,8 @@ def sweep(store: LocalStore, keep: Set[Digest], dry_run: bool = False) -> Swept:
             store.delete(digest)
     if dry_run:
         usage = store.usage()
-        return Swept(count, size, kept_count, kept_size, usage.temporaries, usage.temporary_bytes)
-    return Swept(count, size, kept_count, kept_size, *store.sweep_temporaries(older_than=0))
+        return SweepResult(count, size, kept_count, kept_size, usage.temporaries, usage.temporary_bytes)
+    return SweepResult(count, size, kept_count, kept_size, *store.sweep_temporaries(older_than=0))
 
 
 def delete(store: LocalStore, digests: Iterable[Digest]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from gitml.core.model.tree import TreeEntry, encode_tree, link_stays_inside, tre
 from gitml.errors import InputError, machine_error
 from gitml.store.local import bulk_sync, disk
 from gitml.store.local.disk import Guard
-from gitml.store.local.store import MAX_DEPTH, STILL_RUNS, LocalStore, Pending
+from gitml.store.local.store import MAX_DEPTH, STILL_RUNS, LocalStore, PendingObject
 
 _BATCH = 16384  # files; bounds the memory that a large directory takes
 _MANY = 2048  # names from which on half of them are worth a process
@@ -31,7 +31,7 @@ def _nothing() -> None:
     """What to wait for where nothing was begun."""
 
 
-def take_file(store: LocalStore, path: str) -> tuple[Digest, int]:
+def ingest_file(store: LocalStore, path: str) -> tuple[Digest, int]:
     """Moves a regular file in; gives its Digest and size."""
     with Guard(path):
         try:
@@ -50,7 +50,7 @@ def take_file(store: LocalStore, path: str) -> tuple[Digest, int]:
     return digest, size
 
 
-def take_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Digest, int]:
+def ingest_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Digest, int]:
     """Moves a directory in; gives its Digest and the bytes of its files. Nothing is left at `path`, unless it may be.
 
     With `leave` what was copied, or known already, is left there: whoever removes the folders above need not be waited for.
@@ -90,7 +90,7 @@ class _Intake:
         self.store = store
         self.root = root
         self.leave = leave  # whether small files may keep their names there
-        self.files: dict[Digest, Pending] = {}
+        self.files: dict[Digest, PendingObject] = {}
         self.contents: dict[Digest, bytes] = {}  # targets of links
         self.listings: dict[Digest, bytes] = {}
         self.device: int | None = None
@@ -150,7 +150,7 @@ class _Intake:
                 found = os.fstat(fd)
                 size = found.st_size
             digest = disk.digest_while_syncing(fd, size) if store.durable else disk.digest_fd(fd, size)
-            pending = Pending(digest, path, found.st_ino, disk.changed_if_large(found), self.leave and is_small)
+            pending = PendingObject(digest, path, found.st_ino, disk.changed_if_large(found), self.leave and is_small)
             after = os.fstat(fd)
             is_same = after.st_mtime_ns == disk.CANONICAL_NS and after.st_size == size
             is_same = is_same and (is_small or after.st_ctime_ns == found.st_ctime_ns)
@@ -321,7 +321,7 @@ class _Intake:
             return False
         return True
 
-    def _copied(self, fd: int, found: os.stat_result) -> Pending:
+    def _copied(self, fd: int, found: os.stat_result) -> PendingObject:
         self.copying = temporary = self.store.temporary()
         target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -331,7 +331,7 @@ class _Intake:
                 digest = disk.copy_and_digest(fd, target)
             disk.make_canonical(target)
             copied = os.fstat(target)
-            return Pending(digest, temporary, copied.st_ino, disk.changed_if_large(copied))
+            return PendingObject(digest, temporary, copied.st_ino, disk.changed_if_large(copied))
         finally:
             os.close(target)
 

@@ -119,9 +119,9 @@ class Locks:
             answer = struct.unpack(_FLOCK, fcntl.fcntl(file.fd, fcntl.F_GETLK, struct.pack(_FLOCK, *asked)))
         return None if answer[_KIND] == fcntl.F_UNLCK else int(answer[_PID])
 
-    def holding(self, slot: int, timeout: float | None = None, *, shared: bool = False, what: str = "it") -> Held:
+    def holding(self, slot: int, timeout: float | None = None, *, shared: bool = False, what: str = "it") -> HeldLock:
         """``with locks.holding(slot, 10, what="the records"):``. BusyError naming the process that has it on time-out."""
-        return Held(self, slot, timeout, shared, what)
+        return HeldLock(self, slot, timeout, shared, what)
 
     @staticmethod
     def slot_for(name: str) -> int:
@@ -164,7 +164,7 @@ def _opened_to_look(path: str) -> _File:
     return _files[place]
 
 
-class Held:
+class HeldLock:
     """A slot held for the length of a ``with``."""
 
     __slots__ = ("_locks", "_shared", "_slot", "_timeout", "_what")

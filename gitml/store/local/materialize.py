@@ -17,13 +17,13 @@ from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.ingest import is_safe_link
-from gitml.store.local.object_folder import Linked
+from gitml.store.local.object_folder import LinkedObject
 from gitml.store.local.store import MAX_DEPTH, MOST_NAMES, LocalStore
 
 _LINK_REFUSED = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def place_file(store: LocalStore, digest: Digest, path: str, executable: bool) -> None:
+def materialize_file(store: LocalStore, digest: Digest, path: str, executable: bool) -> None:
     """Puts a verified Blob at `path`, where nothing may be. An executable is a copy: links would share its mode."""
     small, found = store.verified(digest)
     with Guard(path):
@@ -33,9 +33,9 @@ def place_file(store: LocalStore, digest: Digest, path: str, executable: bool) -
             _copy(store, digest, path, small, disk.OBJECT_MODE)
 
 
-def place_tree(store: LocalStore, digest: Digest, path: str) -> None:
+def materialize_tree(store: LocalStore, digest: Digest, path: str) -> None:
     """Puts a Tree at `path`, a new directory that may be written to."""
-    if not store.has_bounds(digest):
+    if not store.is_within_limits(digest):
         raise IntegrityError(
             f"a tree more than {MAX_DEPTH} folders deep, or of more than {MOST_NAMES:,} files and folders",
             where=digest,
@@ -70,10 +70,10 @@ def _place(store: LocalStore, digest: Digest, path: str, inside: str) -> None:
             with Guard(target):
                 os.symlink(leads_to, target)
         else:
-            place_file(store, entry.digest, target, entry.kind == "x")
+            materialize_file(store, entry.digest, target, entry.kind == "x")
 
 
-def verify_placed(store: LocalStore, digest: Digest, tree: bool) -> list[Digest]:
+def verify_materialized(store: LocalStore, digest: Digest, tree: bool) -> list[Digest]:
     """The linked objects found changed; they are quarantined."""
     bad = []
     for blob in _blobs(store, digest, tree):
@@ -96,7 +96,7 @@ def verify_placed(store: LocalStore, digest: Digest, tree: bool) -> list[Digest]
     return bad
 
 
-def release_placed(store: LocalStore, digest: Digest, tree: bool) -> None:
+def release_materialized(store: LocalStore, digest: Digest, tree: bool) -> None:
     """Notes the change times that the removal of placed links left, unless somebody may have written since."""
     for blob in _blobs(store, digest, tree):
         noted = store.linked.get(blob)
@@ -159,7 +159,7 @@ def _link(store: LocalStore, digest: Digest, path: str, found: os.stat_result) -
             raise
     noted = store.linked.get(digest)
     if noted is None:
-        noted = store.linked[digest] = Linked(found)
+        noted = store.linked[digest] = LinkedObject(found)
     noted.count += 1
     noted.unchanged = False
     if noted.changed == found.st_ctime_ns:  # else: changed since it was linked before, and verify_placed must see that

@@ -28,7 +28,7 @@ from gitml.store.local.stat_cache import StatCache
 _DAMAGED = "what was there is damaged and is quarantined now"
 
 
-class Usage(NamedTuple):
+class StoreUsage(NamedTuple):
     """Counts and bytes of a store: objects, what is quarantined, and temporaries."""
 
     objects: int
@@ -39,7 +39,7 @@ class Usage(NamedTuple):
     temporary_bytes: int
 
 
-class Linked:
+class LinkedObject:
     """An object that this process placed by `count` hard links: its change time after the last, its names before the first.
 
     `unchanged` when it was looked at after the step, and nobody had written to it.
@@ -67,7 +67,7 @@ class ObjectFolder:
         self.tree_bounds: dict[
             Digest, tuple[int, int]
         ] = {}  # (names, folders in folders) of each Tree: they can't change
-        self.linked: dict[Digest, Linked] = {}
+        self.linked: dict[Digest, LinkedObject] = {}
         self.stats = StatCache(root, sharing)
 
     def path_of(self, digest: Digest) -> str:
@@ -75,7 +75,7 @@ class ObjectFolder:
         name = hex_of(digest)
         return f"{self.objects}/{name[:2]}/{name[2:]}"
 
-    def is_sound(self, digest: Digest, size: int | None = None) -> bool:
+    def is_intact(self, digest: Digest, size: int | None = None) -> bool:
         """Whether an object is here, of this size, and untouched; a touched one is hashed, and mended or quarantined."""
         path = self.path_of(digest)
         with Guard(path):
@@ -297,7 +297,7 @@ class ObjectFolder:
             except FileNotFoundError:
                 return
 
-    def usage(self) -> Usage:
+    def usage(self) -> StoreUsage:
         """What the store holds."""
         count = total = 0
         for _, size in self.iterate():
@@ -305,7 +305,7 @@ class ObjectFolder:
             total += size
         bad = [item for item in _files_in(self.quarantined) if not item[0].endswith(".txt")]
         temporary = _files_in(self.temporaries)
-        return Usage(
+        return StoreUsage(
             count,
             total,
             len(bad),

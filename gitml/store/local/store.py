@@ -23,7 +23,7 @@ MOST_NAMES = 10_000_000  # files and folders of a directory
 MAX_DEPTH = 256  # folders in folders; deeper ones exhaust descriptors before they serve anyone
 
 
-class Pending(NamedTuple):
+class PendingObject(NamedTuple):
     """A complete file at `path`, canonical but not yet synced, that is to become an object; `inode` tells it was not swapped.
 
     `changed` is the change time of a large one after it was hashed, 0 where it is not known. One that `stays` may keep the name
@@ -57,9 +57,9 @@ class LocalStore(ObjectFolder):
 
     def has(self, digest: Digest, size: int, *, tree: bool) -> bool:
         """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
-        return self._has_tree(digest, size, 0) if tree else self.is_sound(digest, size)
+        return self._has_tree(digest, size, 0) if tree else self.is_intact(digest, size)
 
-    def has_bounds(self, digest: Digest) -> bool:
+    def is_within_limits(self, digest: Digest) -> bool:
         """Whether a Tree that is here has at most MOST_NAMES names, in folders at most MAX_DEPTH deep. IntegrityError.
 
         A listing may name another again and again, so a few kilobytes can stand for a tree without end.
@@ -85,7 +85,7 @@ class LocalStore(ObjectFolder):
         known = self.sound_trees.get(digest)
         if known is not None:
             return known == size
-        if depth > MAX_DEPTH or not self.is_sound(digest):
+        if depth > MAX_DEPTH or not self.is_intact(digest):
             return False
         try:
             entries = self.listing(digest)
@@ -95,7 +95,7 @@ class LocalStore(ObjectFolder):
             if entry.kind == "d":
                 if not self._has_tree(entry.digest, entry.size, depth + 1):
                     return False
-            elif not self.is_sound(entry.digest, entry.size):
+            elif not self.is_intact(entry.digest, entry.size):
                 return False
         self.sound_trees[digest] = tree_size(entries)
         below = [
@@ -132,7 +132,7 @@ class LocalStore(ObjectFolder):
     def holds(self, digest: Digest, size: int) -> bool:
         """Whether other copies of the content can be given up: it is here, by a hash where that is cheap."""
         if size > disk.SMALL:
-            return self.is_sound(digest, size)
+            return self.is_intact(digest, size)
         name = hex_of(digest)
         path = f"{self.objects}/{name[:2]}/{name[2:]}"
         fd = -1
@@ -150,7 +150,7 @@ class LocalStore(ObjectFolder):
         finally:
             if fd >= 0:
                 os.close(fd)
-        return self.is_sound(digest, size) and (self.check(digest) is None or self.settle(digest))
+        return self.is_intact(digest, size) and (self.check(digest) is None or self.settle(digest))
 
     def has_bytes(self, digest: Digest, content: bytes) -> bool:
         """Whether the object of this name has just these bytes: as `holds` for a small one, asking less of the disk."""
@@ -168,17 +168,17 @@ class LocalStore(ObjectFolder):
         finally:
             os.close(fd)
 
-    def take_file(self, path: str) -> tuple[Digest, int]:
+    def ingest_file(self, path: str) -> tuple[Digest, int]:
         """Moves a regular file in; gives its Digest and size."""
-        from gitml.store.local.ingest import take_file
+        from gitml.store.local.ingest import ingest_file
 
-        return take_file(self, path)
+        return ingest_file(self, path)
 
-    def take_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
+    def ingest_tree(self, path: str, *, leave: bool = False) -> tuple[Digest, int]:
         """Moves a directory in; gives its Digest and the bytes of its files. InputError naming what can't be kept."""
-        from gitml.store.local.ingest import take_tree
+        from gitml.store.local.ingest import ingest_tree
 
-        return take_tree(self, path, leave)
+        return ingest_tree(self, path, leave)
 
     def temporary(self) -> str:
         """A new path in `objects/tmp`, which is made when missing."""
@@ -190,7 +190,7 @@ class LocalStore(ObjectFolder):
 
     def publish_contents(self, contents: Sequence[tuple[Digest, bytes | memoryview]]) -> None:
         """Makes these bytes objects."""
-        pending: list[Pending] = []
+        pending: list[PendingObject] = []
         try:
             for digest, content in contents:
                 pending.append(self.written(digest, content))
@@ -199,7 +199,7 @@ class LocalStore(ObjectFolder):
             raise
         self.publish(pending)
 
-    def written(self, digest: Digest, content: bytes | memoryview) -> Pending:
+    def written(self, digest: Digest, content: bytes | memoryview) -> PendingObject:
         """A temporary with these bytes, to be published or dropped."""
         path = self.temporary()
         with Guard(path):
@@ -207,14 +207,14 @@ class LocalStore(ObjectFolder):
             try:
                 disk.write_all(fd, content)
                 disk.make_canonical(fd)
-                return Pending(digest, path, os.fstat(fd).st_ino)
+                return PendingObject(digest, path, os.fstat(fd).st_ino)
             except BaseException:
                 os.unlink(path)
                 raise
             finally:
                 os.close(fd)
 
-    def publish(self, pending: Sequence[Pending]) -> None:
+    def publish(self, pending: Sequence[PendingObject]) -> None:
         """Makes files objects: durable first, then under their names, then the names durable. All or a failure said.
 
         A file that is not the one hashed any more when it arrives (swapped under way) is quarantined: IntegrityError.
@@ -247,7 +247,7 @@ class LocalStore(ObjectFolder):
         elif self.durable:
             disk.sync_paths(paths)
 
-    def _name(self, item: Pending, changed: dict[str, None]) -> None:
+    def _name(self, item: PendingObject, changed: dict[str, None]) -> None:
         """Gives one durable file its name; adds the folders that changed by it."""
         digest, path, inode, last_changed, stays = item
         name = hex_of(digest)
@@ -274,7 +274,7 @@ class LocalStore(ObjectFolder):
         elif is_known:
             self.stats.note(digest, found)
 
-    def drop_temporaries(self, pending: Iterable[Pending]) -> None:
+    def drop_temporaries(self, pending: Iterable[PendingObject]) -> None:
         """Removes the temporaries among files that will not be published."""
         for item in pending:
             if os.path.dirname(item.path) == self.temporaries and os.path.lexists(item.path):
@@ -282,33 +282,33 @@ class LocalStore(ObjectFolder):
 
     # Giving back
 
-    def place_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
+    def materialize_file(self, digest: Digest, path: str, *, executable: bool = False) -> None:
         """Puts a Blob at `path` by reflink, hard link or copy, verified as `open` does. IntegrityError when missing or bad."""
-        from gitml.store.local.materialize import place_file
+        from gitml.store.local.materialize import materialize_file
 
-        place_file(self, digest, path, executable)
+        materialize_file(self, digest, path, executable)
 
-    def place_tree(self, digest: Digest, path: str) -> None:
+    def materialize_tree(self, digest: Digest, path: str) -> None:
         """Puts a Tree at `path`, a new directory."""
-        from gitml.store.local.materialize import place_tree
+        from gitml.store.local.materialize import materialize_tree
 
-        place_tree(self, digest, path)
+        materialize_tree(self, digest, path)
 
-    def verify_placed(self, digest: Digest, *, tree: bool) -> list[Digest]:
+    def verify_materialized(self, digest: Digest, *, tree: bool) -> list[Digest]:
         """The objects behind what was placed that were changed in place since; they are quarantined already.
 
         Call it after a step, before its sandbox is removed. Others linking and unlinking the same objects cost a hash,
         never a false alarm.
         """
-        from gitml.store.local.materialize import verify_placed
+        from gitml.store.local.materialize import verify_materialized
 
-        return verify_placed(self, digest, tree)
+        return verify_materialized(self, digest, tree)
 
-    def release_placed(self, digest: Digest, *, tree: bool) -> None:
+    def release_materialized(self, digest: Digest, *, tree: bool) -> None:
         """Call it after `verify_placed` and the sandbox's removal: this unlinking then raises no doubt about the objects."""
-        from gitml.store.local.materialize import release_placed
+        from gitml.store.local.materialize import release_materialized
 
-        release_placed(self, digest, tree)
+        release_materialized(self, digest, tree)
 
 
 def _linked(path: str, target: str) -> bool:

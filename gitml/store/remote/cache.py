@@ -56,7 +56,7 @@ def decode_note(content: bytes | None) -> GcNote:
         raise ValueError(f"not the notes of gc: {error!r}") from error
 
 
-class Known:
+class RemoteCache:
     """What is known to be in one remote, or known to be bad there. Used from one thread, that of the index.
 
     What is there counts as long as the store is the one it was learnt of, and gc deleted nothing since: `mark` tells both. What
@@ -101,11 +101,11 @@ class Known:
             self._facts.remember(_MARK, self._identity, mark)
 
 
-class Source(NamedTuple):
+class RemoteSource(NamedTuple):
     """A remote store and what is known of it."""
 
     remote: RemoteStore
-    known: Known
+    known: RemoteCache
 
 
 class PackIndexes:
@@ -148,7 +148,7 @@ class PackIndexes:
         return f"{self._folder}/{name[:2]}/{name[2:]}"
 
 
-def gc_note(remote: RemoteStore, known: Known) -> GcNote:
+def gc_note(remote: RemoteStore, known: RemoteCache) -> GcNote:
     """The notes of gc in a remote; `known` is brought level with them."""
     try:
         note = decode_note(remote.note())
@@ -158,7 +158,7 @@ def gc_note(remote: RemoteStore, known: Known) -> GcNote:
     return note
 
 
-def name_store(remote: RemoteStore, known: Known, note: GcNote) -> None:
+def name_store(remote: RemoteStore, known: RemoteCache, note: GcNote) -> None:
     """Gives a store that nobody named a name, so that its loss is noticed. Of two who do so at once, one's name stays."""
     if not note.store:
         remote.set_note(encode_note(note._replace(store=os.urandom(8).hex())))

@@ -35,7 +35,7 @@ def is_missing(error: BaseException) -> bool:
     return type(error).__name__ in ("NoSuchKey", "SFTPNoSuchFile", "ResourceNotFoundError", "SFTPNoSuchPath")
 
 
-def is_beyond(error: BaseException) -> bool:
+def is_past_end(error: BaseException) -> bool:
     """Whether a library says that a range begins behind the end of an object.
 
     Numbers in its text mean nothing: an address or a digest may have the digits of the status in it.
@@ -48,12 +48,12 @@ def is_beyond(error: BaseException) -> bool:
     return "InvalidRange" in text or "not satisfiable" in text
 
 
-def foreign_error(error: BaseException, place: str, scheme: str) -> GitmlError:
+def remote_error(error: BaseException, place: str, scheme: str) -> GitmlError:
     """The GitmlError for what a library raised."""
     if isinstance(error, GitmlError):
         return error
     kind = type(error).__name__
-    text = clean(str(error)) or kind
+    text = without_secrets(str(error)) or kind
     if isinstance(error, PermissionError) or _NOT_TRUSTED.search(kind) or _NOT_TRUSTED.search(text):
         return TrustError(f"the remote does not let us in: {text}", where=place, hint=_TOOLS.get(scheme))
     if "NoSuchBucket" in text or "NoSuchBucket" in kind or "ContainerNotFound" in text:
@@ -65,7 +65,7 @@ def foreign_error(error: BaseException, place: str, scheme: str) -> GitmlError:
     return RemoteError(f"the remote refused: {text}", where=place, hint="try again: what has arrived is kept")
 
 
-def clean(text: str) -> str:
+def without_secrets(text: str) -> str:
     """A message in one line, without what may be secret: queries and users of URLs."""
     line = " ".join(_TRACE.sub("", text).split())
     return _USER.sub("//…@", _QUERY.sub("?…", line))[:_LONG]

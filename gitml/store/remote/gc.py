@@ -13,10 +13,10 @@ from gitml.core.config.remotes import decode_manifest
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import RemoteObject, SweptRemote
 from gitml.errors import IntegrityError
-from gitml.store.remote.cache import GcNote, Known, encode_note, gc_note
+from gitml.store.remote.cache import GcNote, RemoteCache, encode_note, gc_note
 
 
-class RemoteSwept(NamedTuple):
+class RemoteSweepResult(NamedTuple):
     """Objects and manifests, and their bytes: deleted (or that would be), newly noted as doomed, and kept."""
 
     deleted: int
@@ -29,13 +29,13 @@ class RemoteSwept(NamedTuple):
 
 def sweep_remote(
     remote: SweptRemote,
-    known: Known,
+    known: RemoteCache,
     keep: Set[Digest],
     *,
     now: float,
     grace: float,
     dry_run: bool = False,
-) -> RemoteSwept:
+) -> RemoteSweepResult:
     """Deletes what `keep` (Blobs and Trees) does not need and was written more than `grace` seconds before `now`.
 
     IntegrityError, with nothing deleted, when a kept Tree's manifest can't be read: what it needs can't be told.
@@ -54,7 +54,7 @@ def sweep_remote(
         else:
             waiting.append(item)
     fresh = [item for item in waiting if item.digest not in before.doomed]
-    told = RemoteSwept(len(due), _bytes(due), len(fresh), _bytes(fresh), len(kept), _bytes(kept))
+    told = RemoteSweepResult(len(due), _bytes(due), len(fresh), _bytes(fresh), len(kept), _bytes(kept))
     if dry_run or not (due or fresh):
         return told
     # Noted before it is done: whoever looks from now on counts neither on what goes nor on what was known before.

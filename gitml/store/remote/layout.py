@@ -39,11 +39,11 @@ def digest_in(key: str) -> tuple[str, Digest] | None:
         return None
 
 
-def gone(digest: Digest, place: str) -> IntegrityError:
+def missing_object(digest: Digest, place: str) -> IntegrityError:
     """The error for an object that a remote does not have."""
     return IntegrityError(f"{digest[:19]}… is not there", where=place, hint="gitml fsck --remote NAME --repair")
 
 
-def spoilt(digest: Digest, found: str) -> IntegrityError:
+def damaged_object(digest: Digest, found: str) -> IntegrityError:
     """The error for an object of this machine whose bytes are not what its name says."""
     return IntegrityError(f"{digest[:19]}… is damaged: its content is sha256:{found}", hint="gitml fsck --repair")

@@ -12,6 +12,6 @@ def open_remote(spec: RemoteSpec) -> SweptRemote:
         from gitml.store.remote.backends.folder import FolderRemote
 
         return FolderRemote(spec, spec.path)
-    from gitml.store.remote.backends.object_storage import CloudRemote
+    from gitml.store.remote.backends.object_storage import ObjectStorageRemote
 
-    return CloudRemote(spec)
+    return ObjectStorageRemote(spec)

@@ -64,7 +64,7 @@ from gitml.modules.registry_places import registries_in
 from gitml.modules.spec import parse_module
 from gitml.records.layout import record_folder
 from gitml.records.validation import run_in
-from gitml.store.index.bulk import Preimage, Recorded
+from gitml.store.index.bulk import Preimage, RecordedRun
 from gitml.store.index.index import Index
 from gitml.store.remote.cache import decode_note
 from gitml.submission.event_stream import sayings
@@ -331,7 +331,7 @@ def into_index(found: Run, files: dict[str, bytes]) -> None:
         if "/actions/" in path
     }
     kept = index()
-    kept.put_many([Recorded(found, OID, actions)])
+    kept.put_many([RecordedRun(found, OID, actions)])
     row = kept.run_row(found.id)
     assert row is not None
     safe(repr(row))

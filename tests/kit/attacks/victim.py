@@ -50,21 +50,21 @@ def looked(run_id: str) -> int:
 def of_run(ws: Workspace, run_id: str) -> Any:
     from gitml.history import log_pages, logs
     from gitml.history.files import plots
-    from gitml.history.run_query import view
-    from gitml.history.step_details import detail
+    from gitml.history.run_query import run_view
+    from gitml.history.step_details import step_details
     from gitml.tui.screens.run.queries import look_at, planned_steps
 
-    yield from view(ws, run_id[:8])
+    yield from run_view(ws, run_id[:8])
     seen = look_at(ws, run_id)
     with contextlib.suppress(GitmlError):
         yield planned_steps(ws, seen.run).keys()
     for step in seen.run.steps[:20]:
-        yield detail(ws, seen.run, step)
+        yield step_details(ws, seen.run, step)
         yield logs.lines_at_end(ws, step, 10)
     from gitml.history.runs import get_run
 
     found = get_run(ws, run_id)
-    for part in logs.parts(ws, found)[:20]:
+    for part in logs.attempt_logs(ws, found)[:20]:
         with contextlib.suppress(GitmlError):
             yield log_pages.page_at(ws, part, 0)
             yield log_pages.find(ws, part, "x", 0)
@@ -84,22 +84,22 @@ def of_artifacts(ws: Workspace, run_id: str) -> Any:
 
 
 def of_lineage(ws: Workspace, run_id: str) -> Any:
-    from gitml.history.lineage.lineage import down, up
-    from gitml.history.lineage.node_details import facts_of
-    from gitml.history.lineage.nodes import find_things
+    from gitml.history.lineage.lineage import downstream, upstream
+    from gitml.history.lineage.node_details import node_details
+    from gitml.history.lineage.nodes import find_nodes
 
-    things = find_things(ws, run_id)
-    yield up(ws, things)
-    yield down(ws, things)
-    for thing in things[:20]:
-        yield facts_of(ws, thing)
+    nodes = find_nodes(ws, run_id)
+    yield upstream(ws, nodes)
+    yield downstream(ws, nodes)
+    for node in nodes[:20]:
+        yield node_details(ws, node)
 
 
 def of_sides(ws: Workspace, run_id: str) -> Any:
-    from gitml.history.compare import side_by_side
+    from gitml.history.compare import compare_runs
 
     newest = [row.id for row in ws.index.runs(limit=2)]
-    yield side_by_side(ws, [run_id, *[id for id in newest if id != run_id][:1]])
+    yield compare_runs(ws, [run_id, *[id for id in newest if id != run_id][:1]])
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from gitml.core.records.record import Run, StepRun
 from gitml.core.text.format import safe
 from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.history.files.checkout import checkout
-from gitml.history.files.selector import Output, Selection
+from gitml.history.files.selector import SelectedOutput, Selection
 from gitml.records.layout import record_folder
-from gitml.store.local.materialize import place_tree
+from gitml.store.local.materialize import materialize_tree
 from gitml.store.local.store import LocalStore
 from gitml.workspace import Workspace, open_workspace
 from tests.kit.attacks.forged_records import forge, record_of, with_action
@@ -124,7 +124,7 @@ def chosen(ws: Workspace, mount: str, files: Mapping[str, bytes], port: str = "d
     ref = OutputRef(port, "directory", digest, size)
     step = StepRun("made", "executed", "", 0.0, outputs=(ref,))
     run = Run("0" * 16, "p", "", "p", "succeeded", "", 0.0, 0.0, "", "", "", steps=(step,))
-    return Selection(run, (Output(run, step, ref, mount),), "made", port)
+    return Selection(run, (SelectedOutput(run, step, ref, mount),), "made", port)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -338,9 +338,9 @@ def test_a_few_listings_that_are_a_tree_without_end_are_refused_at_once(
     run = Run("0" * 16, "p", "", "p", "succeeded", "", 0.0, 0.0, "", "", "", steps=(step,))
     begun = time.process_time()
     with pytest.raises(InputError):
-        checkout(ws, Selection(run, (Output(run, step, ref, "results"),), "made", "d"), None)
+        checkout(ws, Selection(run, (SelectedOutput(run, step, ref, "results"),), "made", "d"), None)
     with pytest.raises((InputError, IntegrityError)):
-        place_tree(ws.store, digest, str(tmp_path / "placed"))
+        materialize_tree(ws.store, digest, str(tmp_path / "placed"))
     assert time.process_time() - begun < 1
     assert not (tmp_path / "w/results").exists()
 

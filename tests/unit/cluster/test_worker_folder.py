@@ -180,14 +180,14 @@ def test_a_file_that_another_process_found_damaged_is_lacking_in_a_tree_known_to
     source.mkdir()
     for number in range(300):  # so many that it is remembered to be whole
         (source / str(number)).write_text(f"content {number}\n")
-    digest, _ = place.store.take_tree(str(source))
+    digest, _ = place.store.ingest_tree(str(source))
     root = stored_name(digest, tree=True)
     assert place.lacking([root]) == []
     bad = other.store.listing(digest)[5].digest
     path = Path(other.store.path_of(bad))
     path.chmod(0o644)
     path.write_text("scribbled")
-    assert not other.store.is_sound(bad)
+    assert not other.store.is_intact(bad)
     assert place.lacking([root]) == [stored_name(bad, tree=False)]
 
 

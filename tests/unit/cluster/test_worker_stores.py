@@ -17,9 +17,9 @@ from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.folder import FolderRemote
-from gitml.store.remote.cache import Known, PackIndexes
-from gitml.store.remote.transfer.progress import Root
-from gitml.store.remote.transfer.upload import Sender
+from gitml.store.remote.cache import PackIndexes, RemoteCache
+from gitml.store.remote.transfer.progress import TransferRoot
+from gitml.store.remote.transfer.upload import Uploader
 from tests.kit.execution import MemoryFacts
 from tests.kit.patience import PATIENCE
 
@@ -35,11 +35,11 @@ class Shared:
         (path / "in/below").mkdir(parents=True)
         (path / "in/below/a").write_bytes(b"a")
         (path / "in/b").write_bytes(b"b" * 300_000)
-        tree, size = store.take_tree(str(path / "in"))
+        tree, size = store.ingest_tree(str(path / "in"))
         self.file = OutputRef("m", "file", store.put(b"x" * 400_000), 400_000)
         self.folder = OutputRef("d", "directory", tree, size)
-        sender = Sender(store, self.remote, Known(MemoryFacts(), self.spec.identity), PackIndexes(store.root))
-        sender.send([Root(o.digest, o.size, o.is_tree, o.name) for o in (self.file, self.folder)])
+        sender = Uploader(store, self.remote, RemoteCache(MemoryFacts(), self.spec.identity), PackIndexes(store.root))
+        sender.send([TransferRoot(o.digest, o.size, o.is_tree, o.name) for o in (self.file, self.folder)])
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_on_a_nearly_full_disk_nothing_is_kept_and_that_is_told(out: Path, tmp_p
 class RefusingStore(LocalStore):
     """A store that can't take files."""
 
-    def take_file(self, path: str) -> tuple[str, int]:  # type: ignore[override]
+    def ingest_file(self, path: str) -> tuple[str, int]:  # type: ignore[override]
         raise MachineError("the disk refused", where=path)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.history.lineage.lineage import down, made_from, made_of, up
-from gitml.history.lineage.nodes import Thing, find_things
+from gitml.history.lineage.lineage import children_of, downstream, parents_of, upstream
+from gitml.history.lineage.nodes import LineageNode, find_nodes
 from gitml.modules.folder import begin
 from gitml.modules.impact import publish
 from gitml.modules.service import Modules
@@ -43,42 +43,45 @@ def project(tmp_path: Path) -> Project:
 
 def test_steps_joined_give_the_whole_in_both_directions(project: Project) -> None:
     with project.workspace() as ws:
-        for whole, step, begin_with in ((up, made_from, "latest:c.counts"), (down, made_of, "data/raw.txt")):
-            roots = find_things(ws, begin_with)
+        for whole, step, begin_with in (
+            (upstream, parents_of, "latest:c.counts"),
+            (downstream, children_of, "data/raw.txt"),
+        ):
+            roots = find_nodes(ws, begin_with)
             expected = whole(ws, roots)
-            things: dict[str, Thing] = {}
+            nodes: dict[str, LineageNode] = {}
             edges: dict[str, list[str]] = {}
             todo = list(roots)
             while todo:
-                thing = todo.pop()
-                if thing.id in things:
+                node = todo.pop()
+                if node.id in nodes:
                     continue
-                things[thing.id] = thing
-                found = step(ws, thing)
+                nodes[node.id] = node
+                found = step(ws, node)
                 if found:
-                    edges[thing.id] = list(dict.fromkeys(one.id for one in found))
+                    edges[node.id] = list(dict.fromkeys(one.id for one in found))
                 todo += found
-            assert (set(things), edges) == (set(expected.things), expected.edges)
+            assert (set(nodes), edges) == (set(expected.nodes), expected.edges)
 
 
 def test_a_step_leads_to_the_module_it_used_and_the_module_to_all_that_was_made_with_it(project: Project) -> None:
     with project.workspace() as ws:
-        (artifact,) = find_things(ws, "latest:c.counts")
-        (step,) = made_from(ws, artifact)
-        (module,) = (thing for thing in made_from(ws, step) if thing.kind == "module")
+        (artifact,) = find_nodes(ws, "latest:c.counts")
+        (step,) = parents_of(ws, artifact)
+        (module,) = (node for node in parents_of(ws, step) if node.kind == "module")
         assert module.name == "count@1.0.0"
-        assert find_things(ws, "count@1.0.0") == find_things(ws, "count") == [module]
-        assert {thing.name for thing in made_of(ws, module)} == {"c", "d"}
+        assert find_nodes(ws, "count@1.0.0") == find_nodes(ws, "count") == [module]
+        assert {node.name for node in children_of(ws, module)} == {"c", "d"}
 
 
 def test_a_file_leads_to_the_steps_whose_modules_got_a_copy_of_it(project: Project) -> None:
     with project.workspace() as ws:
-        (file,) = find_things(ws, "data/raw.txt")
-        assert {thing.name for thing in made_of(ws, file)} == {"a", "d"}
+        (file,) = find_nodes(ws, "data/raw.txt")
+        assert {node.name for node in children_of(ws, file)} == {"a", "d"}
 
 
 @pytest.mark.parametrize("text", ["nosuch", "count@9.9.9", "team:count", "no such"])
 def test_what_is_nothing_is_said_with_what_could_be_named(project: Project, text: str) -> None:
     with project.workspace() as ws, pytest.raises(InputError) as error:
-        find_things(ws, text)
+        find_nodes(ws, text)
     assert "MODULE@VERSION" in str(error.value.hint)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import cast
 
 from gitml.history.log_pages import LONGEST, find, page_at, size_of
-from gitml.history.logs import Part
+from gitml.history.logs import AttemptLog
 from gitml.workspace import Workspace
 
 NOWHERE = cast(Workspace, None)  # a log that is being written is a file, and needs none
 
 
-def part(path: Path) -> Part:
-    return Part("step", "0-1", 1, 1, path=str(path))
+def part(path: Path) -> AttemptLog:
+    return AttemptLog("step", "0-1", 1, 1, path=str(path))
 
 
 def test_a_page_holds_whole_lines_and_where_each_begins(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gitml.errors import InputError
 from gitml.history.metrics import differences
-from gitml.history.time_arguments import moment_of
+from gitml.history.time_arguments import parse_time
 
 
 def test_every_name_of_both_sides_is_told() -> None:
@@ -35,7 +35,7 @@ def test_nan_is_the_same_as_nan_and_no_change_of_it_has_a_size() -> None:
     [("90s", 90), ("5m", 300), ("12h", 43200), ("3d", 259200), ("2 weeks ago", 1209600), ("1 day", 86400)],
 )
 def test_spans_count_back_from_now(text: str, past: int) -> None:
-    assert moment_of(text, 10_000_000.0) == 10_000_000.0 - past
+    assert parse_time(text, 10_000_000.0) == 10_000_000.0 - past
 
 
 def test_dates_are_local_unless_they_name_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,8 +44,8 @@ def test_dates_are_local_unless_they_name_a_zone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TZ", "Etc/GMT-2")
     time.tzset()
     try:
-        assert moment_of("1970-01-02", 0.0) == 86400 - 7200
-        assert moment_of("1970-01-02T00:00:00+00:00", 0.0) == 86400
+        assert parse_time("1970-01-02", 0.0) == 86400 - 7200
+        assert parse_time("1970-01-02T00:00:00+00:00", 0.0) == 86400
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -54,4 +54,4 @@ def test_dates_are_local_unless_they_name_a_zone(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("text", ["", "tomorrow", "3x", "2026-13-01", "9999999d x"])
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(InputError):
-        moment_of(text, 0.0)
+        parse_time(text, 0.0)

@@ -134,7 +134,7 @@ def test_a_folder_lists_its_entries_folders_first(ws: Workspace, tmp_path: Path)
     made = tmp_path / "out"
     (made / "sub").mkdir(parents=True)
     (made / "a\x1b[2J").write_text("x")
-    digest, size = ws.store.take_tree(str(made))
+    digest, size = ws.store.ingest_tree(str(made))
     found = preview(ws, digest, size, tree=True)
     assert (found.kind, [row[:2] for row in found.rows]) == (FOLDER, [("sub", "directory"), ("a\x1b[2J", "file")])
 

@@ -76,7 +76,7 @@ def test_what_nothing_keeps_is_freed_without_a_word(project: Project) -> None:
         orphan = ws.store.put(b"nobody's")
         assert not consider(ws, [orphan]).kept
         assert free(ws, [orphan]).objects == 1
-        assert not ws.store.is_sound(orphan)
+        assert not ws.store.is_intact(orphan)
         assert free(ws, [orphan]).objects == 0
 
 
@@ -89,4 +89,4 @@ def test_nothing_is_freed_while_a_run_goes_on(project: Project) -> None:
                 free(ws, [digest(run, "a")], though_kept=True)
         finally:
             ws.locks.unlock(Locks.GC)
-        assert ws.store.is_sound(digest(run, "a"))
+        assert ws.store.is_intact(digest(run, "a"))

@@ -10,7 +10,7 @@ import pytest
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.records.record import Run, StepRun
-from gitml.store.index.artifact_list import COLUMNS, GONE, HERE, RECORD, ArtifactList, Wanted
+from gitml.store.index.artifact_list import COLUMNS, GONE, HERE, RECORD, ArtifactList, ArtifactQuery
 from gitml.store.index.index import Index
 
 
@@ -48,14 +48,14 @@ def add(
     index.put_result(action, ActionResult(outputs, {}, Cost(), run, at), None, "p", step)
 
 
-def names(listing: ArtifactList, wanted: Wanted = Wanted()) -> list[str]:  # noqa: B008
+def names(listing: ArtifactList, wanted: ArtifactQuery = ArtifactQuery()) -> list[str]:  # noqa: B008
     return [artifact.name for artifact in listing.page(wanted, 0, 100)]
 
 
 def test_a_content_made_again_is_one_artifact_with_the_newest_maker(index: Index) -> None:
     add(index, "a" * 16, 100.0, "old", "o", "x", 5)
     add(index, "b" * 16, 200.0, "new", "o", "x", 5)
-    (found,) = ArtifactList(index, []).page(Wanted(), 0, 10)
+    (found,) = ArtifactList(index, []).page(ArtifactQuery(), 0, 10)
     assert (found.name, found.run, found.makers, found.size, found.made) == ("new.o", "b" * 16, 2, 5, 200.0)
 
 
@@ -69,7 +69,7 @@ def test_uses_and_when_it_was_last_used_are_told(index: Index) -> None:
     index.put_run(
         Run("b" * 16, "p", "p", "p", "succeeded", "0" * 40, 300.0, 301.0, "me", "h", "1", steps=(step,)), "0" * 40
     )
-    (found,) = ArtifactList(index, []).page(Wanted(), 0, 10)
+    (found,) = ArtifactList(index, []).page(ArtifactQuery(), 0, 10)
     assert (found.uses, found.used, found.made) == (1, 300.0, 100.0)
 
 
@@ -79,7 +79,7 @@ def test_where_bytes_are_is_told(index: Index) -> None:
     for content in ("inline", "both"):
         index.put_inline(named(content), "0" * 40)
     listing = ArtifactList(index, [named("here"), named("both")])
-    places = {artifact.step: artifact.where for artifact in listing.page(Wanted(), 0, 10)}
+    places = {artifact.step: artifact.where for artifact in listing.page(ArtifactQuery(), 0, 10)}
     assert places == {"here": HERE, "both": HERE, "inline": RECORD, "gone": GONE}
     assert listing.totals() == {HERE: (2, 2), RECORD: (1, 1), GONE: (1, 3)}
 
@@ -89,8 +89,8 @@ def test_every_column_sorts_both_ways(index: Index, order: str) -> None:
     for number in range(20):
         add(index, f"{number:016x}", 100.0 + number, f"s{number % 7:02}", "o", f"c{number}", number * 3 % 11)
     listing = ArtifactList(index, [named("c3"), named("c7")])
-    rising = listing.page(Wanted((), order, False), 0, 20)
-    falling = listing.page(Wanted((), order, True), 0, 20)
+    rising = listing.page(ArtifactQuery((), order, False), 0, 20)
+    falling = listing.page(ArtifactQuery((), order, True), 0, 20)
 
     def value(artifact: object) -> object:
         return artifact.name if order == "name" else getattr(artifact, order)  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ def test_pages_join_to_the_whole(index: Index) -> None:
     for number in range(25):
         add(index, f"{number:016x}", number, "s", "o", f"c{number}", 1)
     listing = ArtifactList(index, [])
-    wanted = Wanted((), "size", True)
+    wanted = ArtifactQuery((), "size", True)
     paged = [artifact.digest for at in range(0, 30, 7) for artifact in listing.page(wanted, at, 7)]
     assert paged == [artifact.digest for artifact in listing.page(wanted, 0, 100)]
     assert len(set(paged)) == listing.count(wanted) == 25
@@ -113,12 +113,12 @@ def test_words_must_all_occur_and_signs_of_patterns_mean_themselves(index: Index
     add(index, "a" * 16, 1.0, "train[svm_1]", "model", "x", 1)
     add(index, "b" * 16, 2.0, "train[svm%1]", "model", "y", 1)
     listing = ArtifactList(index, [])
-    assert len(names(listing, Wanted(("train", "model")))) == 2
-    assert names(listing, Wanted(("SVM_1",))) == ["train[svm_1].model"]
-    assert names(listing, Wanted(("%",))) == ["train[svm%1].model"]
-    assert names(listing, Wanted((named("x")[7:20],))) == ["train[svm_1].model"]
-    assert listing.count(Wanted(("none such",))) == 0
-    assert names(listing, Wanted(("'; DROP TABLE artifact; --",))) == []
+    assert len(names(listing, ArtifactQuery(("train", "model")))) == 2
+    assert names(listing, ArtifactQuery(("SVM_1",))) == ["train[svm_1].model"]
+    assert names(listing, ArtifactQuery(("%",))) == ["train[svm%1].model"]
+    assert names(listing, ArtifactQuery((named("x")[7:20],))) == ["train[svm_1].model"]
+    assert listing.count(ArtifactQuery(("none such",))) == 0
+    assert names(listing, ArtifactQuery(("'; DROP TABLE artifact; --",))) == []
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
@@ -128,7 +128,7 @@ def test_the_result_of_a_step_with_a_metric_that_is_no_number_is_read_back_and_i
     add(index, "a" * 16, 100.0, "s", "o", "x", 5)
     outputs = (OutputRef("o", "file", named("x"), 5),)
     index.put_result(named("s x"), ActionResult(outputs, {"m": number}, Cost(), "a" * 16, 100.0), None, "p", "s")
-    (found,) = ArtifactList(index, []).page(Wanted(), 0, 10)
+    (found,) = ArtifactList(index, []).page(ArtifactQuery(), 0, 10)
     assert found.size == 5
     kept = index.result(named("s x"))
     assert kept is not None

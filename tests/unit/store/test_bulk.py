@@ -12,7 +12,7 @@ from gitml.core.model.action import Action, ActionOutput, CodeFile
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.records.record import Run, StepRun
-from gitml.store.index.bulk import Preimage, Recorded
+from gitml.store.index.bulk import Preimage, RecordedRun
 from gitml.store.index.index import Index
 
 
@@ -22,7 +22,7 @@ def action(number: int) -> Action:
     return Action(("x", str(number)), None, (), code, (), outputs, (), digest_of(b"environment"))
 
 
-def runs(dice: random.Random, count: int) -> list[Recorded]:
+def runs(dice: random.Random, count: int) -> list[RecordedRun]:
     """Runs that share Actions, disagree on some results, fail, repeat and have tags."""
     made = []
     for number in range(count):
@@ -54,11 +54,11 @@ def runs(dice: random.Random, count: int) -> list[Recorded]:
             f"{dice.randrange(count):016x}", "p", "p.yaml", "e", "succeeded", "c" * 40, at, at + 1, "", "", "", tags=tags, steps=tuple(steps),
             modules={"m@^1": {"name": "m", "version": f"1.{number % 3}", "content": f"git:{number % 3}"}},
         )  # fmt: skip
-        made.append(Recorded(run, f"{number:040x}", actions))
+        made.append(RecordedRun(run, f"{number:040x}", actions))
     return made
 
 
-def one_by_one(index: Index, recorded: Recorded) -> None:
+def one_by_one(index: Index, recorded: RecordedRun) -> None:
     run = recorded.run
     index.put_run(run, recorded.commit)
     for step in run.steps:

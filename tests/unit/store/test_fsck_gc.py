@@ -11,8 +11,8 @@ from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import IntegrityError
 from gitml.store.local import disk
-from gitml.store.local.fsck import Fault, check_objects, check_tree, mend
-from gitml.store.local.gc import Swept, sweep
+from gitml.store.local.fsck import ObjectFault, check_objects, check_tree, repair_object
+from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.store import LocalStore
 
 LARGE = os.urandom(disk.SMALL + 1)
@@ -41,7 +41,7 @@ def make_tree(store: LocalStore, tmp_path: Path) -> tuple[Digest, int]:
     (tmp_path / "in" / "a").write_bytes(b"a")
     (tmp_path / "in" / "sub" / "b").write_bytes(b"bb")
     (tmp_path / "in" / "link").symlink_to("sub/b")
-    return store.take_tree(str(tmp_path / "in"))
+    return store.ingest_tree(str(tmp_path / "in"))
 
 
 def test_a_good_store_has_no_faults(store: LocalStore, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_mending_restores_the_touched_and_sets_the_rest_aside(store: LocalStore)
     overwrite(store, flipped, b"flopped")
     os.utime(store.path_of(touched))
     Path(store.objects, "no-folder").write_bytes(b"")
-    done = {fault.kind: mend(store, fault) for fault in list(check_objects(store))}
+    done = {fault.kind: repair_object(store, fault) for fault in list(check_objects(store))}
     assert done == {
         "corrupt": "moved to the quarantine",
         "foreign": "moved to the quarantine",
@@ -91,14 +91,14 @@ def test_mending_restores_the_touched_and_sets_the_rest_aside(store: LocalStore)
     assert sorted(os.listdir(store.quarantined)) == sorted(
         [f"{flipped[7:]}.1", f"{flipped[7:]}.1.txt", "no-folder.1", "no-folder.1.txt"]
     )
-    assert "run" in mend(store, Fault("missing", flipped, "for a"))
+    assert "run" in repair_object(store, ObjectFault("missing", flipped, "for a"))
 
 
 def test_a_tree_is_checked_down_to_its_files(store: LocalStore, tmp_path: Path) -> None:
     digest, size = make_tree(store, tmp_path)
     assert [fault.kind for fault in check_tree(store, digest, size + 1)] == ["size"]
     store.delete(digest_of(b"bb"))
-    assert list(check_tree(store, digest, size)) == [Fault("missing", digest_of(b"bb"), "for sub/b")]
+    assert list(check_tree(store, digest, size)) == [ObjectFault("missing", digest_of(b"bb"), "for sub/b")]
     sub = digest_of(encode_tree([TreeEntry(b"b", "f", digest_of(b"bb"), 2)]))
     overwrite(store, sub, b"gitml tree 1\n")
     assert [(fault.kind, fault.name) for fault in check_tree(store, digest)] == [("corrupt", sub)]
@@ -107,7 +107,7 @@ def test_a_tree_is_checked_down_to_its_files(store: LocalStore, tmp_path: Path) 
     blob = store.put(b"no listing")
     assert [fault.kind for fault in check_tree(store, blob)] == ["unparsable"]
     lying = store.put(encode_tree([TreeEntry(b"x", "f", digest_of(b"a"), 99)]))
-    assert list(check_tree(store, lying)) == [Fault("size", digest_of(b"a"), "1 bytes, not 99 (for x)")]
+    assert list(check_tree(store, lying)) == [ObjectFault("size", digest_of(b"a"), "1 bytes, not 99 (for x)")]
 
 
 def test_sweeping_keeps_what_is_named_and_all_below_it_and_says_first_what_would_go(
@@ -122,7 +122,7 @@ def test_sweeping_keeps_what_is_named_and_all_below_it_and_says_first_what_would
     before = sorted(store.iterate())
     would = sweep(store, {digest, blob}, dry_run=True)
     assert sorted(store.iterate()) == before
-    assert would == Swept(2, len(LARGE) + 7, 6, would.kept_bytes, 1, 4)
+    assert would == SweepResult(2, len(LARGE) + 7, 6, would.kept_bytes, 1, 4)
     assert sweep(store, {digest, blob}) == would
     fresh = LocalStore(store.root)
     assert fresh.has(digest, size, tree=True)

@@ -17,7 +17,7 @@ from gitml.core.model.digest import digest_of
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.records.record import Run, StepRun
 from gitml.errors import IntegrityError
-from gitml.store.index.browse import Condition, Sort
+from gitml.store.index.browse import RunCondition, RunSort
 from gitml.store.index.index import Index
 
 ROOT = Path(__file__).parents[3]
@@ -210,18 +210,18 @@ def test_all_runs_are_put_in_any_order_and_the_rows_are_found_by_it(index: Index
         changes = {"started": 1000.0 + number // 2, "ended": 1100.0 + number * 7 % 50, "pipeline": f"p{number % 5}"}
         index.put_run(run(number, branch=None if number % 3 else f"b{number % 7}", **changes), "")
 
-    def ids(sort: Sort, *conditions: Condition) -> list[str]:
+    def ids(sort: RunSort, *conditions: RunCondition) -> list[str]:
         order = index.arrange(conditions, sort)
         return [row.id for at in range(0, len(order), 100) for row in index.rows_of(order[at : at + 100])]
 
     newest = [f"r{number:06}" for number in range(299, -1, -1)]
-    assert ids(Sort()) == newest
-    assert ids(Sort(descending=False)) == newest[::-1]
-    assert ids(Sort("pipeline", descending=False)) == sorted(newest, key=lambda id: int(id[1:]) % 5)
-    branches = [int(id[1:]) % 7 if int(id[1:]) % 3 == 0 else -1 for id in ids(Sort("branch"))]
+    assert ids(RunSort()) == newest
+    assert ids(RunSort(descending=False)) == newest[::-1]
+    assert ids(RunSort("pipeline", descending=False)) == sorted(newest, key=lambda id: int(id[1:]) % 5)
+    branches = [int(id[1:]) % 7 if int(id[1:]) % 3 == 0 else -1 for id in ids(RunSort("branch"))]
     assert branches == sorted(branches, reverse=True)
-    assert ids(Sort(), Condition("field", "p2", "pipeline")) == [id for id in newest if int(id[1:]) % 5 == 2]
-    assert ids(Sort(), Condition("text", "nowhere")) == []
+    assert ids(RunSort(), RunCondition("field", "p2", "pipeline")) == [id for id in newest if int(id[1:]) % 5 == 2]
+    assert ids(RunSort(), RunCondition("text", "nowhere")) == []
 
 
 def test_nan_and_infinities_come_last_in_any_order_and_meet_no_condition(index: Index) -> None:
@@ -230,14 +230,14 @@ def test_nan_and_infinities_come_last_in_any_order_and_meet_no_condition(index: 
         metrics = {} if value is None else {"loss": value}
         index.put_run(run(number, steps=(StepRun("s", "executed", "", 1.0, metrics=metrics),)), f"c{number}")
 
-    def found(conditions: list[Condition], sort: Sort) -> list[float | None]:
+    def found(conditions: list[RunCondition], sort: RunSort) -> list[float | None]:
         return [row.metrics.get("s.loss") for row in index.rows_of(index.arrange(conditions, sort))]
 
-    assert found([], Sort("metric:s.loss"))[:2] == [0.9, 0.5]
-    assert found([], Sort("metric:s.loss", descending=False))[:2] == [0.5, 0.9]
-    assert len(found([], Sort("metric:s.loss"))) == len(values)
+    assert found([], RunSort("metric:s.loss"))[:2] == [0.9, 0.5]
+    assert found([], RunSort("metric:s.loss", descending=False))[:2] == [0.5, 0.9]
+    assert len(found([], RunSort("metric:s.loss"))) == len(values)
     for sign, met in ((">", [0.9]), ("<", [0.5]), ("=", []), (">=", [0.9])):
-        assert found([Condition("metric", 0.6, "loss", sign)], Sort()) == met
+        assert found([RunCondition("metric", 0.6, "loss", sign)], RunSort()) == met
     odd = {repr(row.metrics["s.loss"]) for row in index.runs(limit=None) if "s.loss" in row.metrics}
     assert odd == {"0.5", "nan", "0.9", "inf", "-inf"}
     assert set(index.metric_by_commit("train", "s.loss").values()) == {0.5, 0.9}
@@ -390,7 +390,6 @@ WRITER = """
 import sys
 from gitml.core.model.digest import digest_of
 from gitml.core.model.result import ActionResult, Cost
-from gitml.store.index.browse import Condition, Sort
 from gitml.store.index.index import Index
 for turn in range(10):
     index = Index(sys.argv[1])

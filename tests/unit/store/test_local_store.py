@@ -40,8 +40,8 @@ def test_an_object_is_a_read_only_file_of_the_canonical_time_named_by_its_hash(
     (tmp_path / "folder" / "in").write_bytes(b"in a folder")
     (tmp_path / "folder" / "in").chmod(0o755)
     store.put(b"put")
-    store.take_file(str(tmp_path / "out"))
-    store.take_tree(str(tmp_path / "folder"))
+    store.ingest_file(str(tmp_path / "out"))
+    store.ingest_tree(str(tmp_path / "folder"))
     for content in (b"put", b"taken", b"in a folder"):
         digest = digest_of(content)
         path = Path(store.root, "objects", digest[7:9], digest[9:])
@@ -55,13 +55,13 @@ def test_an_object_is_a_read_only_file_of_the_canonical_time_named_by_its_hash(
 def test_a_file_is_moved_in_not_copied(store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"content")
     inode = (tmp_path / "out").stat().st_ino
-    digest, _ = store.take_file(str(tmp_path / "out"))
+    digest, _ = store.ingest_file(str(tmp_path / "out"))
     assert os.stat(store.path_of(digest)).st_ino == inode
 
 
 def test_a_file_placed_shares_the_object_and_can_be_zipped(store: LocalStore, tmp_path: Path) -> None:
     digest = store.put(b"content")
-    store.place_file(digest, str(tmp_path / "input"))
+    store.materialize_file(digest, str(tmp_path / "input"))
     if not store.clones:
         assert os.path.samefile(tmp_path / "input", store.path_of(digest))
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
@@ -73,7 +73,7 @@ def test_keeping_what_is_there_writes_nothing(store: LocalStore, tmp_path: Path)
     inode = os.stat(store.path_of(digest)).st_ino
     store.put(b"content")
     (tmp_path / "out").write_bytes(b"content")
-    store.take_file(str(tmp_path / "out"))
+    store.ingest_file(str(tmp_path / "out"))
     assert os.stat(store.path_of(digest)).st_ino == inode
 
 
@@ -81,7 +81,7 @@ def test_folders_without_permissions_are_taken(store: LocalStore, tmp_path: Path
     (tmp_path / "in" / "sub").mkdir(parents=True)
     (tmp_path / "in" / "sub" / "file").write_bytes(b"x")
     (tmp_path / "in" / "sub").chmod(0o555)
-    digest, size = store.take_tree(str(tmp_path / "in"))
+    digest, size = store.ingest_tree(str(tmp_path / "in"))
     assert store.has(digest, size, tree=True)
     assert not (tmp_path / "in").exists()
 
@@ -92,7 +92,7 @@ def test_folders_nested_without_end_are_refused(store: LocalStore, tmp_path: Pat
         deep /= "d"
     deep.mkdir(parents=True)
     with pytest.raises(InputError, match="deep"):
-        store.take_tree(str(tmp_path / "in"))
+        store.ingest_tree(str(tmp_path / "in"))
 
 
 def test_a_batch_larger_than_one_flush_arrives_whole(
@@ -103,7 +103,7 @@ def test_a_batch_larger_than_one_flush_arrives_whole(
     for n in range(40):
         (tmp_path / "in" / f"{n}").write_bytes(b"%d" % (n % 30))
         (tmp_path / "in" / "sub" / f"{n}").symlink_to(f"../{n}")
-    digest, size = store.take_tree(str(tmp_path / "in"))
+    digest, size = store.ingest_tree(str(tmp_path / "in"))
     assert LocalStore(store.root).has(digest, size, tree=True)
 
 

@@ -20,7 +20,7 @@ CODE = """
 import os, sys
 from gitml import childprocess
 from gitml.errors import GitmlError
-from gitml.store import disk, filesystem, fsck, intake
+from gitml.store.local import bulk_sync, disk, fsck, ingest
 from gitml.store.local.store import LocalStore
 
 forks = []
@@ -64,7 +64,7 @@ def test_two_processes_take_a_directory_in_as_one_does(tmp_path: Path) -> None:
         fill("one"), fill("two")
         together = LocalStore("by-two").take_tree("two", leave=True)
         assert len(forks) == several
-        intake.can_fork = lambda: False
+        ingest.can_fork = lambda: False
         alone = LocalStore("by-one").take_tree("one")
         assert len(forks) == several and together == alone
         by_two, by_one = LocalStore("by-two"), LocalStore("by-one")
@@ -162,8 +162,8 @@ def test_a_child_that_is_killed_fails_the_taking_and_leaves_only_garbage(tmp_pat
         fill("in")
         store = LocalStore("gitml")
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGALRM, signal.SIG_DFL))
-        parent, flush = os.getpid(), intake._Intake.flush
-        intake._Intake.flush = lambda self: flush(self) if os.getpid() == parent else os.kill(os.getpid(), signal.SIGKILL)
+        parent, flush = os.getpid(), ingest._Intake.flush
+        ingest._Intake.flush = lambda self: flush(self) if os.getpid() == parent else os.kill(os.getpid(), signal.SIGKILL)
         try:
             store.take_tree("in", leave=True)
             print("taken", several)
@@ -171,7 +171,7 @@ def test_a_child_that_is_killed_fails_the_taking_and_leaves_only_garbage(tmp_pat
             print(error.code, several)
         assert list(fsck.check_objects(store, deep=True)) == []
         assert not [d for d, _ in store.iterate() if store.read(d).startswith(b"gitml tree")] or not several
-        intake._Intake.flush = flush
+        ingest._Intake.flush = flush
         assert store.has(*store.take_tree("in"), tree=True)
         """,
         tmp_path,
@@ -184,7 +184,7 @@ def test_a_small_file_keeps_its_name_where_it_may_and_is_the_object(tmp_path: Pa
     (tmp_path / "in" / "small").write_bytes(b"small")
     (tmp_path / "in" / "large").write_bytes(os.urandom(disk.SMALL + 1))
     store = LocalStore(str(tmp_path / "gitml"))
-    store.take_tree(str(tmp_path / "in"), leave=True)
+    store.ingest_tree(str(tmp_path / "in"), leave=True)
     assert os.path.samefile(tmp_path / "in" / "small", store.path_of(digest_of(b"small")))
     assert not (tmp_path / "in" / "large").exists()  # a second name would raise doubt about it when it goes
 
@@ -197,7 +197,7 @@ def test_where_no_second_name_can_be_given_a_file_is_moved(tmp_path: Path, monke
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "small").write_bytes(b"small")
     store = LocalStore(str(tmp_path / "gitml"))
-    digest, size = store.take_tree(str(tmp_path / "in"), leave=True)
+    digest, size = store.ingest_tree(str(tmp_path / "in"), leave=True)
     assert store.has(digest, size, tree=True)
     assert not (tmp_path / "in" / "small").exists()
 
@@ -276,6 +276,6 @@ def test_a_failure_to_write_everything_fails_the_taking_before_anything_has_its_
         (tmp_path / "in" / f"{n}").write_bytes(b"%d" % n)
     store = LocalStore(str(tmp_path / "gitml"))
     with pytest.raises(MachineError, match="Input/output error"):
-        store.take_tree(str(tmp_path / "in"), leave=True)
+        store.ingest_tree(str(tmp_path / "in"), leave=True)
     assert list(store.iterate()) == []
     assert list(fsck.check_objects(store, deep=True)) == []

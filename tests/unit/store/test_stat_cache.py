@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> LocalStore:
 def kept(store: LocalStore, tmp_path: Path) -> Digest:
     made = tmp_path / "made"
     made.write_bytes(LARGE)
-    return store.take_file(str(made))[0]
+    return store.ingest_file(str(made))[0]
 
 
 def again(store: LocalStore) -> LocalStore:
@@ -58,12 +58,12 @@ def test_placing_and_removing_leave_it_known(store: LocalStore, kept: Digest, tm
     for number in range(3):
         store = again(store)
         placed = str(tmp_path / f"placed{number}")
-        store.place_file(kept, placed)
+        store.materialize_file(kept, placed)
         assert os.stat(placed).st_nlink == 2, "it is a link here"
         assert is_known(store, kept)
-        assert store.verify_placed(kept, tree=False) == []
+        assert store.verify_materialized(kept, tree=False) == []
         os.unlink(placed)
-        store.release_placed(kept, tree=False)
+        store.release_materialized(kept, tree=False)
         assert is_known(store, kept)
 
 
@@ -73,7 +73,7 @@ def test_a_byte_that_was_changed_with_its_times_kept_is_found(
 ) -> None:
     write_and_hide_it(store.path_of(kept))
     other = again(store)
-    using = {"place": lambda: other.place_file(kept, str(tmp_path / "placed")), "open": lambda: other.open(kept)}
+    using = {"place": lambda: other.materialize_file(kept, str(tmp_path / "placed")), "open": lambda: other.open(kept)}
     with pytest.raises(IntegrityError):
         using[use]()
     assert not os.path.exists(tmp_path / "placed")
@@ -95,31 +95,31 @@ def test_what_is_written_after_a_killed_process_placed_it_is_found(
     write_and_hide_it(placed)
     os.unlink(placed)
     with pytest.raises(IntegrityError):
-        again(store).place_file(kept, placed)
+        again(store).materialize_file(kept, placed)
 
 
 def test_what_a_step_gave_another_name_is_hashed_before_it_is_used_again(
     store: LocalStore, kept: Digest, tmp_path: Path
 ) -> None:
     placed, elsewhere = str(tmp_path / "placed"), str(tmp_path / "elsewhere")
-    store.place_file(kept, placed)
+    store.materialize_file(kept, placed)
     os.link(placed, elsewhere)
-    assert store.verify_placed(kept, tree=False) == []
+    assert store.verify_materialized(kept, tree=False) == []
     os.unlink(placed)
-    store.release_placed(kept, tree=False)
+    store.release_materialized(kept, tree=False)
     assert not is_known(store, kept)
-    again(store).place_file(kept, placed)
+    again(store).materialize_file(kept, placed)
     os.unlink(placed)
     write_and_hide_it(elsewhere)
     with pytest.raises(IntegrityError):
-        again(store).place_file(kept, placed)
+        again(store).materialize_file(kept, placed)
 
 
 def test_what_was_not_looked_at_after_its_step_is_not_known(store: LocalStore, kept: Digest, tmp_path: Path) -> None:
     placed = str(tmp_path / "placed")
-    store.place_file(kept, placed)
+    store.materialize_file(kept, placed)
     os.unlink(placed)
-    store.release_placed(kept, tree=False)
+    store.release_materialized(kept, tree=False)
     assert not is_known(store, kept)
 
 
@@ -153,17 +153,17 @@ def test_a_directory_of_known_files_is_taken_in_again_without_touching_them(stor
             (folder / "deep" / new).write_text(new)
         return str(folder)
 
-    first = store.take_tree(made("first"), leave=True)
+    first = store.ingest_tree(made("first"), leave=True)
     for path in (tmp_path / "first/deep").iterdir():
         assert path.samefile(store.path_of(digest_of(path.read_bytes()))), "new files are the objects"
-    assert again(store).take_tree(made("second"), leave=True) == first
+    assert again(store).ingest_tree(made("second"), leave=True) == first
     left = list((tmp_path / "second/deep").iterdir())
     assert len(left) >= 49, "none but the first is looked at with a view to moving it"
     assert {path.stat().st_nlink for path in left} == {1}
-    digest, _ = again(store).take_tree(made("third", "10a", "40a"), leave=True)
+    digest, _ = again(store).ingest_tree(made("third", "10a", "40a"), leave=True)
     assert [entry.name for entry in store.listing(store.listing(digest)[0].digest)][11] == b"10a"
     assert store.read(store.listing(store.listing(digest)[0].digest)[11].digest) == b"10a"
-    assert again(store).take_tree(made("fourth")) == first
+    assert again(store).ingest_tree(made("fourth")) == first
     assert not (tmp_path / "fourth").exists()
 
 
@@ -172,10 +172,10 @@ def test_a_damaged_object_is_no_reason_to_give_up_a_good_copy_of_it(store: Local
         (tmp_path / name).mkdir()
         for number in range(4):
             (tmp_path / name / str(number)).write_text(f"file {number}")
-    digest, _ = store.take_tree(str(tmp_path / "first"))
+    digest, _ = store.ingest_tree(str(tmp_path / "first"))
     spoilt = store.listing(digest)[2].digest
     write_and_hide_it(store.path_of(spoilt), at=2)
-    assert again(store).take_tree(str(tmp_path / "second"), leave=True)[0] == digest
+    assert again(store).ingest_tree(str(tmp_path / "second"), leave=True)[0] == digest
     assert store.read(spoilt) == b"file 2"
     assert store.is_quarantined(spoilt)
 

@@ -10,7 +10,7 @@ import pytest
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.records.record import Run, StepRun
-from gitml.store.index.bulk import Recorded
+from gitml.store.index.bulk import RecordedRun
 from gitml.store.index.index import Index
 
 KEY, OTHER = digest_of(b"key"), digest_of(b"other key")
@@ -35,7 +35,7 @@ def by_one(index: Index, run: Run) -> None:
 
 
 def by_many(index: Index, run: Run) -> None:
-    index.put_many([Recorded(run, "r" * 40, {})])
+    index.put_many([RecordedRun(run, "r" * 40, {})])
 
 
 def test_a_result_without_a_record_counts_until_it_is_forgotten(index: Index) -> None:

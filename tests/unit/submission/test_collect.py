@@ -28,7 +28,7 @@ from gitml.execute.sandbox.removal import remove_tree
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.revisions import IdentQuery
 from gitml.history.runs import read_run
-from gitml.history.submissions import Submission, note, submissions
+from gitml.history.submissions import Submission, note_submission, submissions
 from gitml.maintenance.gc import KeepPolicy, collect
 from gitml.submission import cancel, event_stream
 from gitml.submission import collect as homecoming
@@ -101,7 +101,7 @@ class Far:
             asked = Asked(run, RunRequest(origin=Origin(run.by, run.dirty, run.base, run.branch)), target)
             make_parcel(ws, planner, plan, asked, [], str(parcel))
             submission = Submission(run.id, target, "p", run.commit, at, run.by)
-            note(ws, submission)
+            note_submission(ws, submission)
         said: list[Saying] = []
         environ = {**self.project.environ, "XDG_CACHE_HOME": str(self.path / "cache")}
         perform_parcel(str(parcel), environ, said.append, StopSignal())
@@ -114,7 +114,7 @@ class Far:
         """The note of a run that its cluster has no record of."""
         with self.project.workspace() as ws:
             submission = Submission(digit * 16, target, "p", "0" * 40, at, "me")
-            note(ws, submission)
+            note_submission(ws, submission)
         return submission
 
     def notes(self) -> list[str]:
@@ -256,7 +256,7 @@ def test_a_note_of_a_run_that_is_home_and_gone_there_goes_without_a_word(
         (submission,) = submissions(ws)
     assert gitml(["collect", run]) == 0
     with far.project.workspace() as ws:
-        note(ws, submission)
+        note_submission(ws, submission)
     capfd.readouterr()
     assert gitml(["collect"]) == 0
     assert capfd.readouterr().err == "nothing is to be collected\n"

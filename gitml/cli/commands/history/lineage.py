@@ -14,7 +14,7 @@ from gitml.cli.text.terminal import paint, safe, speaks_unicode
 
 if TYPE_CHECKING:
     from gitml.history.lineage.lineage import Lineage
-    from gitml.history.lineage.nodes import Thing
+    from gitml.history.lineage.nodes import LineageNode
 
 _COLOURS = {
     "artifact": "cyan",
@@ -41,10 +41,10 @@ def command() -> None:
 def up(session: Session, thing: str, rev: str) -> int:
     """Show all that THING was made from: steps, their inputs, code and parameters, down to files and commits."""
     from gitml.history.lineage import lineage
-    from gitml.history.lineage.nodes import find_things
+    from gitml.history.lineage.nodes import find_nodes
 
     recover_killed(session.ws)
-    return _show(session, lineage.up(session.ws, find_things(session.ws, thing, rev)))
+    return _show(session, lineage.upstream(session.ws, find_nodes(session.ws, thing, rev)))
 
 
 @verb("down", json=True)
@@ -53,10 +53,10 @@ def up(session: Session, thing: str, rev: str) -> int:
 def down(session: Session, thing: str, rev: str) -> int:
     """Show all that was ever made of THING, in every recorded run."""
     from gitml.history.lineage import lineage
-    from gitml.history.lineage.nodes import find_things
+    from gitml.history.lineage.nodes import find_nodes
 
     recover_killed(session.ws)
-    found = lineage.down(session.ws, find_things(session.ws, thing, rev))
+    found = lineage.downstream(session.ws, find_nodes(session.ws, thing, rev))
     if not session.json and not found.edges:
         session.note("no recorded run made anything of it")
     return _show(session, found)
@@ -68,15 +68,15 @@ def down(session: Session, thing: str, rev: str) -> int:
 def show(session: Session, thing: str, rev: str) -> int:
     """Show what THING is: its content, the step that made it, and how many steps used it."""
     from gitml.history.lineage import lineage
-    from gitml.history.lineage.nodes import find_things
+    from gitml.history.lineage.nodes import find_nodes
 
     ws = session.ws
     recover_killed(ws)
     shown: list[dict[str, Any]] = []
-    for found in find_things(ws, thing, rev):
+    for found in find_nodes(ws, thing, rev):
         data = _as_data(found)
-        data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.up(ws, [found]), found)))
-        data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.down(ws, [found]), found)))
+        data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.upstream(ws, [found]), found)))
+        data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.downstream(ws, [found]), found)))
         shown.append(data)
     if session.json:
         session.show_json(shown)
@@ -90,15 +90,15 @@ def show(session: Session, thing: str, rev: str) -> int:
     return 0
 
 
-def _next(found: Lineage, thing: Thing) -> list[Thing]:
-    return [found.things[id] for id in found.edges.get(thing.id, [])]
+def _next(found: Lineage, node: LineageNode) -> list[LineageNode]:
+    return [found.nodes[id] for id in found.edges.get(node.id, [])]
 
 
 def _show(session: Session, found: Lineage) -> int:
     if session.json:
         edges = [[source, target] for source, targets in found.edges.items() for target in targets]
-        things = [_as_data(thing) for thing in found.things.values()]
-        session.show_json({"roots": list(found.roots), "things": things, "edges": edges})
+        nodes = [_as_data(node) for node in found.nodes.values()]
+        session.show_json({"roots": list(found.roots), "things": nodes, "edges": edges})
         return 0
     for number, line in enumerate(_tree(found)):
         if number == _MANY:
@@ -116,9 +116,9 @@ def _tree(found: Lineage) -> Iterator[str]:
     while stack:
         id, lead, turn, below = stack.pop()
         # A file's commit is printed on the file's line: a branch for it would double the tree.
-        children = [] if found.things[id].kind == "file" and id not in found.roots else found.edges.get(id, [])
+        children = [] if found.nodes[id].kind == "file" and id not in found.roots else found.edges.get(id, [])
         again = id in phrase and bool(children)
-        yield lead + turn + _line(found.things[id]) + (" (above)" if again else "")
+        yield lead + turn + _line(found.nodes[id]) + (" (above)" if again else "")
         if again:
             continue
         phrase.add(id)
@@ -127,26 +127,26 @@ def _tree(found: Lineage) -> Iterator[str]:
             stack.append((child, lead + below, corner if last else branch, "  " if last else bar))
 
 
-def _line(thing: Thing) -> str:
-    kind = paint(thing.kind, _COLOURS[thing.kind], sys.stdout)
-    text = f"{kind} {safe(thing.name)}"
-    if thing.kind == "param":
-        return f"{text} = {safe(thing.content)}"
-    if thing.kind == "artifact":
-        return f"{text}  {paint(thing.content[:19], 'dim', sys.stdout)}"
-    if thing.kind == "commit":
-        return f"{kind} {thing.content[:12]}  {safe(thing.name)}"
-    if thing.kind == "file":
-        place = f" at {thing.commit[:12]}" if thing.commit else ""
-        return f"{text}  {paint(thing.content[:12] + place, 'dim', sys.stdout)}"
-    if thing.kind == "module":
-        return f"{text}  {paint(thing.content[:12], 'dim', sys.stdout)}"
-    where = f"run {thing.run[:8]}" if thing.run else ""
-    return f"{text}  {where} of {safe(thing.pipeline or '?')}" + (f" at {thing.commit[:12]}" if thing.commit else "")
+def _line(node: LineageNode) -> str:
+    kind = paint(node.kind, _COLOURS[node.kind], sys.stdout)
+    text = f"{kind} {safe(node.name)}"
+    if node.kind == "param":
+        return f"{text} = {safe(node.content)}"
+    if node.kind == "artifact":
+        return f"{text}  {paint(node.content[:19], 'dim', sys.stdout)}"
+    if node.kind == "commit":
+        return f"{kind} {node.content[:12]}  {safe(node.name)}"
+    if node.kind == "file":
+        place = f" at {node.commit[:12]}" if node.commit else ""
+        return f"{text}  {paint(node.content[:12] + place, 'dim', sys.stdout)}"
+    if node.kind == "module":
+        return f"{text}  {paint(node.content[:12], 'dim', sys.stdout)}"
+    where = f"run {node.run[:8]}" if node.run else ""
+    return f"{text}  {where} of {safe(node.pipeline or '?')}" + (f" at {node.commit[:12]}" if node.commit else "")
 
 
-def _as_data(thing: Thing) -> dict[str, Any]:
-    return dict(thing._asdict())
+def _as_data(node: LineageNode) -> dict[str, Any]:
+    return dict(node._asdict())
 
 
 command.add_command(up)

@@ -46,13 +46,13 @@ def command(
 ) -> int:
     """List runs, newest first. A star behind the commit marks a run with uncommitted changes."""
     from gitml.cli.text.runs import row_as_json, table
-    from gitml.history.run_list import Wanted, list_runs, metric_columns
+    from gitml.history.run_list import RunFilter, list_runs, metric_columns
 
     ws = session.ws
     if on is not None:
         return _submitted(session, on, None if everything else limit)
     recover_killed(ws)
-    wanted = Wanted(pipeline, experiment, status, commit, branch, since, tag)
+    wanted = RunFilter(pipeline, experiment, status, commit, branch, since, tag)
     rows, more = list_runs(ws, wanted, None if everything else limit)
     if session.json:
         session.show_json([row_as_json(row) for row in rows])

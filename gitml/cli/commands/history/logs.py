@@ -17,7 +17,7 @@ from gitml.errors import RemoteError
 from gitml.submission.lookup import There, submitted_run
 
 if TYPE_CHECKING:
-    from gitml.history.logs import Part
+    from gitml.history.logs import AttemptLog
 
 
 @verb("logs", json=True, reaches=ALWAYS)
@@ -32,7 +32,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     from the run that made it. What lies in a remote store only is fetched. To a file or a pipe the bytes go as they are, to a
     terminal as safe text.
     """
-    from gitml.history.logs import parts, read
+    from gitml.history.logs import attempt_logs, read
     from gitml.history.runs import find_run
 
     ws = session.ws
@@ -43,7 +43,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     found = find_run(ws, run)
     if follow:
         return _follow(session, run, step)
-    logs = parts(ws, found, step)
+    logs = attempt_logs(ws, found, step)
     if session.json:
         session.show_json([_as_data(part) for part in logs])
         return 0
@@ -59,7 +59,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     return 0
 
 
-def _bring(session: Session, logs: list[Part]) -> None:
+def _bring(session: Session, logs: list[AttemptLog]) -> None:
     """Downloads the logs that only a remote store has."""
     from gitml.core.model.result import OutputRef
     from gitml.history.files.contents import is_here
@@ -78,10 +78,10 @@ def _bring(session: Session, logs: list[Part]) -> None:
 
 
 def _follow(session: Session, run: str, step: str | None) -> int:
-    from gitml.history.logs import Follower
+    from gitml.history.logs import LogFollower
     from gitml.history.runs import find_run
 
-    follower = Follower(session.ws, find_run(session.ws, run), step)
+    follower = LogFollower(session.ws, find_run(session.ws, run), step)
     printer = _Printer(session, step is None)
     while True:
         for part, chunk in follower.poll():
@@ -95,7 +95,7 @@ def _follow(session: Session, run: str, step: str | None) -> int:
 
 def _print_submitted(session: Session, there: There, step: str | None, follow: bool) -> int:
     """What the steps of a run on a cluster wrote, as it comes."""
-    from gitml.history.logs import Part
+    from gitml.history.logs import AttemptLog
     from gitml.submission.collect import follow as follow_submitted
     from gitml.submission.collect import said
     from gitml.submission.event_stream import Ended, LogText
@@ -106,7 +106,7 @@ def _print_submitted(session: Session, there: There, step: str | None, follow: b
         for saying in (follow_submitted if follow else said)(there.jobs, there.submission):
             if isinstance(saying, LogText) and step in (None, saying.step, saying.step.partition("[")[0]):
                 number = int(saying.attempt.rpartition("-")[2])
-                printer.write(Part(saying.step, saying.attempt, number, number), saying.content)
+                printer.write(AttemptLog(saying.step, saying.attempt, number, number), saying.content)
                 sys.stdout.flush()
             elif isinstance(saying, Ended):
                 error = saying.error
@@ -128,7 +128,7 @@ class _Printer:
         self.rest: dict[str, bytes] = {}  # an unfinished line of each attempt
         self.ends_line = True
 
-    def begin(self, part: Part) -> None:
+    def begin(self, part: AttemptLog) -> None:
         """A heading, when another log begins."""
         if self.current == part.attempt:
             return
@@ -139,7 +139,7 @@ class _Printer:
             gap = "" if self.ends_line else "\n"
             self.session.note(f"{gap}{paint(f'== {safe(part.step)}{attempt}', 'bold', sys.stderr)}")
 
-    def write(self, part: Part, chunk: bytes) -> None:
+    def write(self, part: AttemptLog, chunk: bytes) -> None:
         """Some bytes of a log."""
         self.begin(part)
         if self.raw:
@@ -153,7 +153,7 @@ class _Printer:
             self.rest[part.attempt] = lines[-1]
         self.session.show(*[safe_line(line.decode("utf-8", "surrogateescape")) for line in lines[:-1]])
 
-    def end(self, part: Part) -> None:
+    def end(self, part: AttemptLog) -> None:
         """The last line of a log, and what is not in it."""
         rest = self.rest.pop(part.attempt, b"")
         if rest:
@@ -169,7 +169,7 @@ class _Printer:
         self.rest.clear()
 
 
-def _as_data(part: Part) -> dict[str, object]:
+def _as_data(part: AttemptLog) -> dict[str, object]:
     return {
         "step": part.step,
         "attempt": part.number,

@@ -15,7 +15,7 @@ from gitml.submission.lookup import submitted_run
 
 if TYPE_CHECKING:
     from gitml.core.records.record import Run
-    from gitml.history.progress import Standing
+    from gitml.history.progress import StepProgress
 
 
 @verb("show", json=True, reaches=WHEN_TOLD)
@@ -28,7 +28,7 @@ def command(session: Session, run: str, on: str | None) -> int:
 
     RUN is the beginning of a run's id (4 digits or more); without it, the newest run.
     """
-    from gitml.history.progress import standings
+    from gitml.history.progress import run_progress
     from gitml.history.runs import find_run
 
     recover_killed(session.ws)
@@ -43,11 +43,13 @@ def command(session: Session, run: str, on: str | None) -> int:
             return 0
     found = find_run(session.ws, run)
     going_on = f"it is going on: gitml logs {found.run.id[:8]} -f" if found.live is not None else None
-    _show(session, found.run, standings(found), going_on)
+    _show(session, found.run, run_progress(found), going_on)
     return 0
 
 
-def _show(session: Session, run: Run, steps: Sequence[Standing], note: str | None, *, is_there: bool = False) -> None:
+def _show(
+    session: Session, run: Run, steps: Sequence[StepProgress], note: str | None, *, is_there: bool = False
+) -> None:
     from gitml.cli.text.runs import in_progress_as_json, progress_lines, run_lines
     from gitml.core.records.record import run_as_json
 

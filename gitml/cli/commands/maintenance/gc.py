@@ -53,10 +53,10 @@ def command(
     there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
     """
     from gitml.engine.journal import partial_outputs
-    from gitml.history.time_arguments import moment_of
+    from gitml.history.time_arguments import parse_time
     from gitml.maintenance.gc import KeepPolicy, collect
 
-    since = moment_of(keep_since, session.ws.now()) if keep_since is not None else None
+    since = parse_time(keep_since, session.ws.now()) if keep_since is not None else None
     stays = partial_outputs.STAYS if keep_failed is None else _seconds(session, keep_failed, "--keep-failed")
     policy = KeepPolicy(keep_last, since, outputs, stays)
     if remote is not None:
@@ -81,11 +81,11 @@ def command(
 
 def _seconds(session: Session, text: str, option: str) -> float:
     """A time such as 14d, 12h or 0."""
-    from gitml.history.time_arguments import moment_of
+    from gitml.history.time_arguments import parse_time
 
     now = session.ws.now()
     try:
-        seconds = 0.0 if text == "0" else now - moment_of(text, now)
+        seconds = 0.0 if text == "0" else now - parse_time(text, now)
     except InputError:
         seconds = -1.0
     if seconds < 0:

@@ -184,7 +184,7 @@ def _write(
     """The outputs as files of the user's own: port -> path."""
     from gitml.core.records.record import Run, StepRun
     from gitml.history.files.checkout import checkout
-    from gitml.history.files.selector import Output, Selection
+    from gitml.history.files.selector import SelectedOutput, Selection
 
     made = StepRun(step.name, "executed", "", 0.0, outputs=finished.outputs)
     run = Run("0" * 16, step.name, "", step.name, "succeeded", "", 0.0, 0.0, "", "", "", steps=(made,))
@@ -193,7 +193,7 @@ def _write(
     for ref in finished.outputs:
         mount = next(output.mount for output in step.outputs if output.name == ref.name)
         place = os.path.join(destination, os.path.basename(mount))
-        chosen = Selection(run, (Output(run, made, ref, mount),), step.name, ref.name)
+        chosen = Selection(run, (SelectedOutput(run, made, ref, mount),), step.name, ref.name)
         (done,) = checkout(ws, chosen, place, force=True)
         written[ref.name] = os.path.relpath(done.path)
         notes |= dict.fromkeys(done.notes)

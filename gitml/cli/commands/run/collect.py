@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @click.option("--on", metavar="TARGET", help="Ask this cluster, for runs that were submitted on another machine too.")
 @click.option("--wait", is_flag=True, help="Wait until they have ended.")
 @click.option("--forget", is_flag=True, help="Fetch nothing of RUN: give up what its cluster has, and its note here.")
-def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool, forget: bool) -> int:
+def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool, forget_submission: bool) -> int:
     """Collect submitted runs: download their records and the results that are still on the cluster.
 
     Without RUN: all runs that were submitted here and have ended. An error of one run does not stop the others. Exits with 1
     when a run that is named has failed.
     """
     collection = _Collection(session)
-    if forget:
+    if forget_submission:
         if not runs or on is not None or wait:
             raise click.UsageError("--forget takes runs that were submitted here, and no --on or --wait")
         _give_up(collection, runs)
@@ -155,7 +155,7 @@ def _all(collection: _Collection, on: str | None, wait: bool) -> None:
 
 def _give_up(collection: _Collection, runs: tuple[str, ...]) -> None:
     """Forgets runs; of a cluster that can't be reached, or is no target any more, what it has stays there."""
-    from gitml.history.submissions import forget
+    from gitml.history.submissions import forget_submission
     from gitml.submission.collect import GoingOnError, find_submission, give_up
     from gitml.submission.lookup import reached
 
@@ -172,7 +172,7 @@ def _give_up(collection: _Collection, runs: tuple[str, ...]) -> None:
                 raise
             except GitmlError as error:
                 collection.session.warn(f"{safe(submission.target)} was not asked: {safe(error.message)}")
-                forget(ws, submission.run)
+                forget_submission(ws, submission.run)
             collection.forgotten.append(submission.run)
 
 

@@ -15,7 +15,7 @@ from gitml.cli.text.terminal import paint, safe
 from gitml.errors import GitmlError
 
 if TYPE_CHECKING:
-    from gitml.history.runs import Live
+    from gitml.history.runs import LiveRun
     from gitml.history.submissions import Submission
     from gitml.store.index.runs import RunRow
 
@@ -137,7 +137,7 @@ def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:
     return lines
 
 
-def _going(live: Live, now: float) -> str:
+def _going(live: LiveRun, now: float) -> str:
     run = live.run
     word = paint("running", "blue", sys.stdout)
     by = f"process {live.pid}" if live.pid else "its process is gone"

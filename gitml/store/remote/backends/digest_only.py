@@ -14,7 +14,7 @@ from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.protocols import Download
 
 
-class Objects(Protocol):
+class DigestOnlyObjects(Protocol):
     """What a RemoteStore does with objects, without manifests."""
 
     name: str
@@ -30,7 +30,7 @@ class Objects(Protocol):
     def close(self) -> None: ...
 
 
-class Pointers(Protocol):
+class ManifestPointers(Protocol):
     """Which objects are manifests of which Trees. Used from the thread that the index belongs to."""
 
     def manifests_of(self, tree: Digest) -> Sequence[StoredObject]:
@@ -40,10 +40,10 @@ class Pointers(Protocol):
         """Writes down that these Trees have these manifests, so that other clones get to know."""
 
 
-class PointedRemote:
+class DigestOnlyRemote:
     """A RemoteStore made of Objects and Pointers."""
 
-    def __init__(self, objects: Objects, pointers: Pointers) -> None:
+    def __init__(self, objects: DigestOnlyObjects, pointers: ManifestPointers) -> None:
         self.name = objects.name
         self.place = objects.place
         self.identity = objects.identity

@@ -17,7 +17,16 @@ from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
 from gitml.store.local import disk
 from gitml.store.remote.backends.partial_uploads import KEPT, STALE, is_temporary, kept_name, lock_alone
-from gitml.store.remote.layout import NOTE, NOTE_LARGEST, OBJECTS, TREES, digest_in, gone, key_of, spoilt
+from gitml.store.remote.layout import (
+    NOTE,
+    NOTE_LARGEST,
+    OBJECTS,
+    TREES,
+    damaged_object,
+    digest_in,
+    key_of,
+    missing_object,
+)
 from gitml.store.remote.transfer.file_copy import copy_hashed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -65,7 +74,7 @@ class FolderRemote:
             finally:
                 os.close(reading)
             if found != hex_of(item.digest):
-                raise spoilt(item.digest, found)
+                raise damaged_object(item.digest, found)
             self._publish(fresh, fd, path)
 
     def get(self, item: StoredObject, start: int = 0) -> Download:
@@ -75,7 +84,7 @@ class FolderRemote:
             fd = self._opened(path)
         except FileNotFoundError:
             self._reach()
-            raise gone(item.digest, self.place) from None
+            raise missing_object(item.digest, self.place) from None
         if fd is None:
             raise IntegrityError(f"{item.digest[:19]}… is no ordinary file there", where=path, hint="remove it there")
         return Download(start, self._chunks(fd, start), fd)

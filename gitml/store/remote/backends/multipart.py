@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gitml.store.remote.backends.upload_parts import Parts
+from gitml.store.remote.backends.upload_parts import PartialUpload
 
 _STALE = timedelta(days=1)  # an upload that was begun so long ago was given up
 
 
-def parts_for(scheme: str) -> Callable[[Any, str], Parts] | None:
+def partial_upload_for(scheme: str) -> Callable[[Any, str], PartialUpload] | None:
     """How objects are put in parts, given fsspec's file system and a path there; None for services that can't go on with them."""
     if scheme == "s3":
-        return S3Parts
-    return AzureParts if scheme == "az" else None
+        return S3Upload
+    return AzureUpload if scheme == "az" else None
 
 
-class S3Parts:
+class S3Upload:
     """A multipart upload. A tag is the number and the ETag: the MD5 of the part, unless the bucket encrypts with other keys."""
 
     def __init__(self, fs: Any, path: str) -> None:
@@ -100,7 +100,7 @@ def drop_stale_uploads(fs: Any, prefix: str) -> None:
         return  # it is for those who may
 
 
-class AzureParts:
+class AzureUpload:
     """Blocks that are not committed yet, which Azure keeps for a week. A tag is a block's id, made of number and content."""
 
     def __init__(self, fs: Any, path: str) -> None:

@@ -21,13 +21,22 @@ from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.local import disk
 from gitml.store.remote.backends.kinds import KINDS, open_filesystem
-from gitml.store.remote.backends.multipart import drop_stale_uploads, parts_for
+from gitml.store.remote.backends.multipart import drop_stale_uploads, partial_upload_for
 from gitml.store.remote.backends.partial_uploads import STALE, is_temporary
-from gitml.store.remote.backends.sftp import put_over_ssh
-from gitml.store.remote.backends.upload_parts import AHEAD, PIECE, put_in_parts
-from gitml.store.remote.errors import clean, foreign_error, is_beyond, is_missing
-from gitml.store.remote.layout import NOTE, NOTE_LARGEST, OBJECTS, TREES, digest_in, gone, key_of, spoilt
-from gitml.store.remote.transfer.thread_pool import Crew, in_parallel
+from gitml.store.remote.backends.sftp import upload_over_sftp
+from gitml.store.remote.backends.upload_parts import AHEAD, PIECE, upload_in_parts
+from gitml.store.remote.errors import is_missing, is_past_end, remote_error, without_secrets
+from gitml.store.remote.layout import (
+    NOTE,
+    NOTE_LARGEST,
+    OBJECTS,
+    TREES,
+    damaged_object,
+    digest_in,
+    key_of,
+    missing_object,
+)
+from gitml.store.remote.transfer.thread_pool import ThreadPool, in_parallel
 
 T = TypeVar("T")
 
@@ -35,7 +44,7 @@ _MANY = 1000  # names; from here on listing is cheaper than asking for each
 _ASKING = 16  # questions at once
 
 
-class CloudRemote:
+class ObjectStorageRemote:
     """The remote store that a spec names; InputError when the package for it is not installed."""
 
     parallel = 6
@@ -74,17 +83,17 @@ class CloudRemote:
             with disk.Guard(source), open(source, "rb", buffering=0) as file:
                 content = file.read()
             if digest_of(content) != item.digest:
-                raise spoilt(item.digest, hex_of(digest_of(content)))
+                raise damaged_object(item.digest, hex_of(digest_of(content)))
             source = content
-        parts = parts_for(self._spec.scheme)
+        parts = partial_upload_for(self._spec.scheme)
         if isinstance(source, bytes):
             self._pipe(path, source)
             moved(len(source))
             return
         if parts is not None:
-            self._wrote(lambda: put_in_parts(parts(self._fs, path), source, item, moved))
+            self._wrote(lambda: upload_in_parts(parts(self._fs, path), source, item, moved))
         elif not self._kind.atomic:
-            self._wrote(lambda: put_over_ssh(self._fs, source, path, item, moved))
+            self._wrote(lambda: upload_over_sftp(self._fs, source, path, item, moved))
         else:
             self._put_whole(source, path, item, moved)
         if self._size(path) != item.size:
@@ -165,7 +174,7 @@ class CloudRemote:
             if is_missing(error):
                 self._see_top()
                 raise FileNotFoundError(str(error)) from error
-            raise foreign_error(error, self.place, self._spec.scheme) from error
+            raise remote_error(error, self.place, self._spec.scheme) from error
 
     def _see_top(self) -> None:
         """RemoteError when the bucket, or over SSH the folder and the one it would be made in, is missing: one that is mistyped
@@ -193,7 +202,7 @@ class CloudRemote:
             self._told(write)
         except FileNotFoundError as error:
             raise RemoteError(
-                f"nothing can be written there: {clean(str(error))}",
+                f"nothing can be written there: {without_secrets(str(error))}",
                 where=self.place,
                 hint="see that the bucket, container or folder exists, then try again",
             ) from error
@@ -234,13 +243,13 @@ class CloudRemote:
             with open(source, "rb", buffering=0) as file:
                 found = disk.digest_fd(file.fileno(), before.st_size)
         if found != item.digest:
-            raise spoilt(item.digest, hex_of(found))
+            raise damaged_object(item.digest, hex_of(found))
         self._wrote(lambda: self._fs.put_file(source, path, chunksize=PIECE, callback=_counting(moved)))
         with disk.Guard(source):
             after = os.stat(source)
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
             self._removed(path)
-            raise spoilt(item.digest, "unknown: it was changed meanwhile")
+            raise damaged_object(item.digest, "unknown: it was changed meanwhile")
 
     def _removed(self, path: str) -> None:
         try:
@@ -271,7 +280,7 @@ class CloudRemote:
             for begin, end in places:
                 yield self._piece(path, item.digest, begin, end)
             return
-        crew = Crew(min(AHEAD, len(places)))
+        crew = ThreadPool(min(AHEAD, len(places)))
         try:
             under_way: deque[Any] = deque()
             while places or under_way:
@@ -288,13 +297,13 @@ class CloudRemote:
         try:
             return bytes(self._told(lambda: self._within(path, begin, end)))
         except FileNotFoundError:
-            raise gone(digest, self.place) from None
+            raise missing_object(digest, self.place) from None
 
     def _within(self, path: str, begin: int, end: int) -> Any:
         try:
             return self._fs.cat_file(path, start=begin, end=end)
         except Exception as error:
-            if is_beyond(error):
+            if is_past_end(error):
                 return b""  # the object is shorter: whoever receives it finds that out
             raise
 
@@ -307,7 +316,7 @@ class CloudRemote:
                 )
             file = self._told(lambda: self._fs.open(path, "rb"))
         except FileNotFoundError:
-            raise gone(item.digest, self.place) from None
+            raise missing_object(item.digest, self.place) from None
         try:
             if start:
                 self._told(lambda: file.seek(start))

@@ -15,12 +15,12 @@ from gitml.errors import IntegrityError
 from gitml.store.local import disk
 from gitml.store.remote.backends.partial_uploads import KEPT, fresh_name, kept_name, lock_alone
 from gitml.store.remote.backends.upload_parts import PIECE
-from gitml.store.remote.layout import spoilt
+from gitml.store.remote.layout import damaged_object
 
 _HASHING = 600.0  # seconds that the host may take to hash what lies there
 
 
-def put_over_ssh(fs: Any, source: str, path: str, item: StoredObject, moved: Callable[[int], None]) -> None:
+def upload_over_sftp(fs: Any, source: str, path: str, item: StoredObject, moved: Callable[[int], None]) -> None:
     """Uploads a file by sshfs, hashed on the way: IntegrityError, and nothing there, when it is not what `item` says."""
     folder = path.rpartition("/")[0]
     with disk.Guard(source):
@@ -33,7 +33,7 @@ def put_over_ssh(fs: Any, source: str, path: str, item: StoredObject, moved: Cal
         moved(begun)
         _write(fs, fresh, source, reading, begun, state, moved)
         if state.hexdigest() != hex_of(item.digest):
-            raise spoilt(item.digest, state.hexdigest())
+            raise damaged_object(item.digest, state.hexdigest())
         fs.mv(fresh, path)
     except BaseException as error:
         if not kept or isinstance(error, IntegrityError) or _is_refused(error):

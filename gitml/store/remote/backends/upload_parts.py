@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import hex_of
 from gitml.store.local import disk
-from gitml.store.remote.layout import spoilt
-from gitml.store.remote.transfer.thread_pool import Crew
+from gitml.store.remote.layout import damaged_object
+from gitml.store.remote.transfer.thread_pool import ThreadPool
 
 PIECE = 8 << 20  # bytes of a part, unless the object is so large that they would be too many
 AHEAD = 4  # parts of one object under way at once
@@ -20,7 +20,7 @@ _MOST = 9000  # parts; S3 takes ten thousand
 _MIB = 1 << 20
 
 
-class Parts(Protocol):
+class PartialUpload(Protocol):
     """One object on its way to a remote in numbered parts. It appears there when it is finished, whole.
 
     A tag names a part by its number and what is in it.
@@ -42,7 +42,7 @@ class Parts(Protocol):
         """Gives the upload up, with its parts."""
 
 
-def put_in_parts(parts: Parts, source: str, item: StoredObject, moved: Callable[[int], None]) -> None:
+def upload_in_parts(parts: PartialUpload, source: str, item: StoredObject, moved: Callable[[int], None]) -> None:
     """Uploads a file, hashed on the way: IntegrityError, and nothing there, when it is not what `item` says.
 
     What `moved` raises ends it; the parts that arrived stay for the next time.
@@ -50,7 +50,7 @@ def put_in_parts(parts: Parts, source: str, item: StoredObject, moved: Callable[
     size = part_size(item.size)
     with disk.Guard(source):
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    crew = Crew(AHEAD)
+    crew = ThreadPool(AHEAD)
     try:
         there = parts.begin()
         state = hashlib.sha256()
@@ -82,7 +82,7 @@ def put_in_parts(parts: Parts, source: str, item: StoredObject, moved: Callable[
             ended()
         if state.hexdigest() != hex_of(item.digest):
             parts.drop()
-            raise spoilt(item.digest, state.hexdigest())
+            raise damaged_object(item.digest, state.hexdigest())
         parts.finish(tags)
     finally:
         crew.dismiss()

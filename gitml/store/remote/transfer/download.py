@@ -14,17 +14,17 @@ from gitml.core.model.pack import LARGEST, length_of_index
 from gitml.core.model.tree import TreeEntry, decode_tree
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.cache import PackIndexes, Source
-from gitml.store.remote.transfer.object_download import WrongBytesError, fetch_object, fetch_pack, unpack
-from gitml.store.remote.transfer.progress import Meter, Root
-from gitml.store.remote.transfer.thread_pool import Crew, Room
+from gitml.store.remote.cache import PackIndexes, RemoteSource
+from gitml.store.remote.transfer.object_download import WrongBytesError, download_object, download_pack, unpack
+from gitml.store.remote.transfer.progress import TransferMeter, TransferRoot
+from gitml.store.remote.transfer.thread_pool import MemoryLimit, ThreadPool
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
 _IN_MEMORY = 64 << 20  # bytes of packs at once; of a larger one as much as it takes, and no other beside it
 _GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 
 
-class Problem(NamedTuple):
+class DownloadProblem(NamedTuple):
     """Why a remote did not bring something: `digest` is what was missing or wrong there, None when it failed as a whole."""
 
     remote: str
@@ -32,56 +32,56 @@ class Problem(NamedTuple):
     what: str
 
 
-class Brought(NamedTuple):
+class DownloadResult(NamedTuple):
     """What became of a download: roots that are here now, and those that no remote could bring."""
 
-    here: tuple[Root, ...]
-    lost: tuple[Root, ...]
-    problems: tuple[Problem, ...]
+    here: tuple[TransferRoot, ...]
+    lost: tuple[TransferRoot, ...]
+    problems: tuple[DownloadProblem, ...]
     bytes: int
 
 
-class Fetcher:
+class Downloader:
     """Downloads into the Store of this machine, from the first remote that has what is wanted."""
 
-    def __init__(self, store: LocalStore, sources: Sequence[Source], indexes: PackIndexes) -> None:
+    def __init__(self, store: LocalStore, sources: Sequence[RemoteSource], indexes: PackIndexes) -> None:
         self.store = store
         self.sources = sources
         self.indexes = indexes
 
     def fetch(
         self,
-        roots: Iterable[Root],
+        roots: Iterable[TransferRoot],
         emit: Callable[[Transferring], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Brought:
+    ) -> DownloadResult:
         """Brings what is not here. What one remote lacks or gives wrong is asked of the next; the rest is named, nothing raised.
 
         MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
         """
         wanted = list({root.digest: root for root in roots}.values())
         left = [root for root in wanted if not self.store.has(root.digest, root.size, tree=root.tree)]
-        problems: list[Problem] = []
+        problems: list[DownloadProblem] = []
         moved = 0
         for source in self.sources:
             if not left:
                 break
-            meter = Meter("download", source.remote.name, emit, stopped)
+            meter = TransferMeter("download", source.remote.name, emit, stopped)
             one = _Fetching(self, source, meter)
             try:
                 one.bring(left)
             except (RemoteError, TrustError) as error:
-                problems.append(Problem(source.remote.name, None, error.message))
+                problems.append(DownloadProblem(source.remote.name, None, error.message))
             problems += one.problems
             moved += meter.done
             left = [root for root in left if root.digest not in one.here]
         lost = {root.digest for root in left}
         here = tuple(root for root in wanted if root.digest not in lost)
-        return Brought(here, tuple(left), tuple(problems), moved)
+        return DownloadResult(here, tuple(left), tuple(problems), moved)
 
 
 class _Tree(NamedTuple):
-    root: Root
+    root: TransferRoot
     manifest: Manifest
     listings: dict[Digest, memoryview]  # in the order of their packs: a directory after those below it
     packs: tuple[StoredObject, ...]
@@ -91,20 +91,20 @@ class _Tree(NamedTuple):
 class _Fetching:
     """A download from one remote under way."""
 
-    def __init__(self, fetcher: Fetcher, source: Source, meter: Meter) -> None:
+    def __init__(self, fetcher: Downloader, source: RemoteSource, meter: TransferMeter) -> None:
         self.store = fetcher.store
         self.indexes = fetcher.indexes
         self.remote, self.known = source
         self.meter = meter
         self.here: set[Digest] = set()
-        self.problems: list[Problem] = []
+        self.problems: list[DownloadProblem] = []
         self.failed: set[Digest] = set()
-        self.room = Room(_IN_MEMORY)
+        self.room = MemoryLimit(_IN_MEMORY)
 
-    def bring(self, roots: Sequence[Root]) -> None:
+    def bring(self, roots: Sequence[TransferRoot]) -> None:
         """Brings what it can; RemoteError when the remote fails as a whole."""
         blobs = {root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}
-        crew = Crew(self.remote.parallel)
+        crew = ThreadPool(self.remote.parallel)
         try:
             trees = self._trees(crew, [root for root in roots if root.tree])
             objects = blobs | {item.digest: item for tree in trees for item in tree.objects}
@@ -130,11 +130,11 @@ class _Fetching:
             self._finish(tree)
         self.meter.tell(now=True)
 
-    def _trees(self, crew: Crew, roots: Sequence[Root]) -> list[_Tree]:
+    def _trees(self, crew: ThreadPool, roots: Sequence[TransferRoot]) -> list[_Tree]:
         """Reads manifests and listings, and finds what of each Tree is not here."""
         manifests: dict[Digest, Manifest] = {}
 
-        def read(root: Root) -> Manifest | None:
+        def read(root: TransferRoot) -> Manifest | None:
             with self.room.taken(_IN_MEMORY // 3):  # how large it is shows when it is here
                 content = self.remote.manifest(root.digest)
                 try:
@@ -179,10 +179,12 @@ class _Fetching:
 
     def _listings(self, item: StoredObject) -> dict[Digest, memoryview]:
         with self.room.taken(item.size):
-            data = fetch_pack(self.remote, item, self.meter)
+            data = download_pack(self.remote, item, self.meter)
         return dict(unpack(self.remote, item, data, self.store))
 
-    def _needs(self, root: Root, manifest: Manifest, packs: dict[Digest, dict[Digest, memoryview]]) -> _Tree | None:
+    def _needs(
+        self, root: TransferRoot, manifest: Manifest, packs: dict[Digest, dict[Digest, memoryview]]
+    ) -> _Tree | None:
         """What a Tree lacks here; None, and the manifest noted as wrong, when listings are missing."""
         listings = {digest: data for item in manifest.listings for digest, data in packs[item.digest].items()}
         lacking: dict[Digest, TreeEntry] = {}
@@ -200,7 +202,7 @@ class _Fetching:
             for entry in entries:
                 if entry.kind == "d":
                     waiting.append(entry.digest)
-                elif entry.digest not in lacking and not self.store.is_sound(entry.digest, entry.size):
+                elif entry.digest not in lacking and not self.store.is_intact(entry.digest, entry.size):
                     lacking[entry.digest] = entry
         objects = tuple(item for item in manifest.objects if item.digest in lacking)
         small = {digest for digest, entry in lacking.items() if entry.size < LARGEST}
@@ -213,18 +215,18 @@ class _Fetching:
         return _Tree(root, manifest, mine, tuple(needed), objects)
 
     def _object(self, item: StoredObject) -> None:
-        fetch_object(self.store, self.remote, item, self.meter)
+        download_object(self.store, self.remote, item, self.meter)
 
     def _pack(self, item: StoredObject) -> bytes:
         """Fetches a pack and keeps what of it is not here; gives its index."""
         with self.room.taken(item.size):
-            return self._unpacked(item, fetch_pack(self.remote, item, self.meter))
+            return self._unpacked(item, download_pack(self.remote, item, self.meter))
 
     def _unpacked(self, item: StoredObject, data: bytearray) -> bytes:
         pending = []
         try:
             for digest, content in unpack(self.remote, item, data, self.store):
-                if not self.store.is_sound(digest, len(content)):
+                if not self.store.is_intact(digest, len(content)):
                     pending.append(self.store.written(digest, content))
         except BaseException:
             self.store.drop_temporaries(pending)
@@ -233,7 +235,7 @@ class _Fetching:
             self.store.publish(pending)
         return bytes(data[: length_of_index(data)])
 
-    def _all(self, crew: Crew, jobs: Sequence[tuple[StoredObject, Callable[[], Any]]]) -> None:
+    def _all(self, crew: ThreadPool, jobs: Sequence[tuple[StoredObject, Callable[[], Any]]]) -> None:
         for item, value, error in self._answers(crew, jobs):
             self.meter.items += 1
             self.meter.tell()
@@ -244,13 +246,15 @@ class _Fetching:
             if isinstance(value, bytes):
                 self.indexes.keep(item.digest, value)
 
-    def _answers(self, crew: Crew, jobs: Sequence[tuple[Any, Callable[[], Any]]]) -> Iterable[tuple[Any, Any, Any]]:
+    def _answers(
+        self, crew: ThreadPool, jobs: Sequence[tuple[Any, Callable[[], Any]]]
+    ) -> Iterable[tuple[Any, Any, Any]]:
         """(what, its value, or the error) of each job as it ends."""
         done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
         def perform(what: Any, work: Callable[[], Any]) -> None:
             try:
-                self.meter.heed_stop()
+                self.meter.check_stopped()
                 done.put((what, work(), None))
             except BaseException as error:
                 done.put((what, None, error))
@@ -263,7 +267,7 @@ class _Fetching:
                     answer = done.get(timeout=_WAIT)
                     break
                 except queue.Empty:
-                    self.meter.heed_stop()
+                    self.meter.check_stopped()
                     self.meter.tell()
             yield answer
 
@@ -274,12 +278,12 @@ class _Fetching:
         self.failed.add(digest)
         self.known.note([digest], good=False)
         what = error.message if isinstance(error, (WrongBytesError, GitmlError)) else str(error)
-        self.problems.append(Problem(self.remote.name, digest, what))
+        self.problems.append(DownloadProblem(self.remote.name, digest, what))
 
     def _wrong(self, root: Digest, digest: Digest, what: str) -> None:
         self.failed.add(root)
         self.known.note([root], good=False)
-        self.problems.append(Problem(self.remote.name, digest, what))
+        self.problems.append(DownloadProblem(self.remote.name, digest, what))
 
     def _finish(self, tree: _Tree) -> None:
         """Makes a Tree visible if all of it is here: its listings last, the root's the very last."""
@@ -289,13 +293,13 @@ class _Fetching:
             return
         for data in tree.listings.values():
             for entry in decode_tree(bytes(data)):
-                if entry.kind != "d" and not self.store.is_sound(entry.digest, entry.size):
+                if entry.kind != "d" and not self.store.is_intact(entry.digest, entry.size):
                     self._wrong(root.digest, entry.digest, "its manifest does not bring all its files")
                     return
         last = {root.digest: tree.listings[root.digest]}
         for contents in ({d: c for d, c in tree.listings.items() if d != root.digest}, last):
             new: list[tuple[Digest, bytes | memoryview]] = [
-                (digest, data) for digest, data in contents.items() if not self.store.is_sound(digest, len(data))
+                (digest, data) for digest, data in contents.items() if not self.store.is_intact(digest, len(data))
             ]
             if new:
                 self.store.publish_contents(new)

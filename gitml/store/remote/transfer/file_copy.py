@@ -15,7 +15,7 @@ _PIECE = 8 << 20
 _OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a copy by hand would meet too
 
 
-class Following:
+class GrowingFileHash:
     """The sha256 of a file that grows, or is being copied: in a thread of its own, never ahead of `upto`."""
 
     def __init__(self, fd: int) -> None:
@@ -55,7 +55,7 @@ class Following:
             self._error = error
 
 
-def copied_within(source: int, target: int, at: int) -> int | None:
+def copy_in_kernel(source: int, target: int, at: int) -> int | None:
     """Copies a piece from `at` on to the same place; how many bytes, 0 at the end, None where the kernel can't.
 
     OSError when there is no room, or a disk fails.
@@ -77,11 +77,11 @@ def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], Non
     """
     at = start
     by_hand = False
-    hashing = Following(source)
+    hashing = GrowingFileHash(source)
     try:
         hashing.upto(at)
         while True:
-            count = None if by_hand else copied_within(source, target, at)
+            count = None if by_hand else copy_in_kernel(source, target, at)
             if not count:  # the end; or a file system that says so when it means that it can't
                 by_hand = True
                 piece = os.pread(source, disk.CHUNK, at)

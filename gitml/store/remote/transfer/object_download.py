@@ -14,10 +14,10 @@ from gitml.core.model.protocols import RemoteStore
 from gitml.errors import IntegrityError
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
-from gitml.store.local.store import LocalStore, Pending
+from gitml.store.local.store import LocalStore, PendingObject
 from gitml.store.remote.backends.hashed_writer import HashedWriter
-from gitml.store.remote.transfer.file_copy import Following, copied_within
-from gitml.store.remote.transfer.progress import Meter, with_retries
+from gitml.store.remote.transfer.file_copy import GrowingFileHash, copy_in_kernel
+from gitml.store.remote.transfer.progress import TransferMeter, with_retries
 
 
 class WrongBytesError(IntegrityError):
@@ -31,13 +31,13 @@ class WrongBytesError(IntegrityError):
         )
 
 
-def fetch_object(store: LocalStore, remote: RemoteStore, item: StoredObject, meter: Meter) -> None:
+def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, meter: TransferMeter) -> None:
     """Brings one object into the Store, going on where an earlier try was cut off. WrongBytesError for other bytes.
 
     Several processes and threads may ask for one object: one brings it, the others find it.
     """
     with _Part(store, item, meter) as part:
-        if store.is_sound(item.digest, item.size):
+        if store.is_intact(item.digest, item.size):
             part.drop()
             meter.moved(item.size)
             return
@@ -53,7 +53,7 @@ def fetch_object(store: LocalStore, remote: RemoteStore, item: StoredObject, met
             disk.make_canonical(part.fd)
             os.fsync(part.fd)
             written = os.fstat(part.fd)
-        store.publish([Pending(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
+        store.publish([PendingObject(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
 
 
 def _receive(remote: RemoteStore, item: StoredObject, part: _Part, moved: Callable[[int], None]) -> Digest:
@@ -99,12 +99,12 @@ def _copied(item: StoredObject, part: _Part, file: int, have: int, moved: Callab
     """Has the kernel copy what the part lacks; the Digest of all of it. None where it can't, or the size is wrong."""
     moved(have)
     at = have
-    hashing = Following(part.fd)
+    hashing = GrowingFileHash(part.fd)
     try:
         hashing.upto(at)
         while at < item.size:
             with Guard(part.path):
-                count = copied_within(file, part.fd, at)
+                count = copy_in_kernel(file, part.fd, at)
             if not count or at + count > item.size:
                 break
             at += count
@@ -125,7 +125,7 @@ def _copied(item: StoredObject, part: _Part, file: int, have: int, moved: Callab
 class _Part:
     """The temporary of one object, held by one thread of one process at a time."""
 
-    def __init__(self, store: LocalStore, item: StoredObject, meter: Meter) -> None:
+    def __init__(self, store: LocalStore, item: StoredObject, meter: TransferMeter) -> None:
         self.store = store
         self.item = item
         self.meter = meter
@@ -167,7 +167,7 @@ class _Part:
                 self._wait()
 
     def _wait(self) -> None:
-        self.meter.heed_stop()
+        self.meter.check_stopped()
         time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
@@ -192,7 +192,7 @@ class _Part:
         self.store.set_aside(self.path, f"{hex_of(self.item.digest)}.remote", why)
 
 
-def fetch_pack(remote: RemoteStore, item: StoredObject, meter: Meter) -> bytearray:
+def download_pack(remote: RemoteStore, item: StoredObject, meter: TransferMeter) -> bytearray:
     """A pack's bytes. IntegrityError when it is not there or claims to be too large; its content is not verified yet."""
     if item.size > MAX_SIZE:
         raise WrongBytesError(item, remote, f"a pack of {item.size} bytes")

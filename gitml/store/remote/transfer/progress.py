@@ -26,7 +26,7 @@ class TransferStoppedError(GitmlError):
     exit_code = 130
 
 
-class Root(NamedTuple):
+class TransferRoot(NamedTuple):
     """Content that is wanted as a whole: a Blob, or a Tree with all below it; `name` says what it is (``train.model``)."""
 
     digest: Digest
@@ -35,7 +35,7 @@ class Root(NamedTuple):
     name: str = ""
 
 
-class Sent(NamedTuple):
+class UploadResult(NamedTuple):
     """What became of an upload. `there` counts roots that needed nothing, `missing` names those whose bytes are elsewhere.
 
     `refused` are (name, why) of roots that are damaged on this machine: nothing of them was made visible. `confirmed`: the remote
@@ -43,16 +43,16 @@ class Sent(NamedTuple):
     """
 
     remote: str
-    sent: tuple[Root, ...]
+    sent: tuple[TransferRoot, ...]
     there: int
-    missing: tuple[Root, ...]
+    missing: tuple[TransferRoot, ...]
     refused: tuple[tuple[str, str], ...]
     objects: int
     bytes: int
     confirmed: bool = False
 
 
-class Meter:
+class TransferMeter:
     """Counts what is moved, from any thread, and tells of it from the one that calls `tell`."""
 
     def __init__(
@@ -74,14 +74,14 @@ class Meter:
         """So many bytes more. TransferStoppedError when it is to end."""
         with self._lock:
             self.done += count
-        self.heed_stop()
+        self.check_stopped()
 
-    def taken_back(self, count: int) -> None:
+    def take_back(self, count: int) -> None:
         """So many bytes must be moved again."""
         with self._lock:
             self.done -= count
 
-    def heed_stop(self) -> None:
+    def check_stopped(self) -> None:
         """TransferStoppedError when it is to end."""
         if self._ended or self._stopped():
             raise TransferStoppedError("stopped", hint="the next time it goes on from here")
@@ -109,7 +109,7 @@ class Meter:
         )
 
 
-def with_retries(work: Callable[[Callable[[int], None]], T], meter: Meter) -> T:
+def with_retries(work: Callable[[Callable[[int], None]], T], meter: TransferMeter) -> T:
     """``work(moved)``, again after a pause when the remote failed; what the failed try had moved is taken back."""
     for pause in (*_PAUSES, None):
         count = 0
@@ -125,15 +125,15 @@ def with_retries(work: Callable[[Callable[[int], None]], T], meter: Meter) -> T:
             if pause is None:
                 raise
         except BaseException:
-            meter.taken_back(count)
+            meter.take_back(count)
             raise
-        meter.taken_back(count)
+        meter.take_back(count)
         _pause(pause, meter)
     raise AssertionError("unreachable")
 
 
-def _pause(seconds: float, meter: Meter) -> None:
+def _pause(seconds: float, meter: TransferMeter) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        meter.heed_stop()
+        meter.check_stopped()
         time.sleep(min(0.1, left))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
-class Job(Generic[T]):
+class ThreadPoolFuture(Generic[T]):
     """Something a thread does. `result` waits for it, and raises what it raised."""
 
     def __init__(self, work: Callable[[], T]) -> None:
@@ -44,18 +44,18 @@ class Job(Generic[T]):
         return self._value[0]
 
 
-class Crew:
+class ThreadPool:
     """So many threads, each doing one Job after another in the order in which they were started."""
 
     def __init__(self, count: int) -> None:
-        self._todo: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[ThreadPoolFuture[Any] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(max(1, count))]
         for thread in self._threads:
             thread.start()
 
-    def start(self, work: Callable[[], T]) -> Job[T]:
+    def start(self, work: Callable[[], T]) -> ThreadPoolFuture[T]:
         """Has `work` done."""
-        job = Job(work)
+        job = ThreadPoolFuture(work)
         self._todo.put(job)
         return job
 
@@ -79,7 +79,7 @@ class Crew:
             job.perform()
 
 
-class Room:
+class MemoryLimit:
     """So many bytes of memory for what several threads hold at once."""
 
     def __init__(self, size: int) -> None:
@@ -105,7 +105,7 @@ def in_parallel(ask: Callable[[S], T], items: Sequence[S], count: int) -> list[T
     """``ask(item)`` for every item, some at once; the answers in order, or the first failure."""
     if len(items) <= 1:
         return [ask(item) for item in items]
-    crew = Crew(min(count, len(items)))
+    crew = ThreadPool(min(count, len(items)))
     try:
         jobs = [crew.start(lambda item=item: ask(item)) for item in items]  # type: ignore[misc]
         return [job.result() for job in jobs]

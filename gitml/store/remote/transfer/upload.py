@@ -13,16 +13,16 @@ from gitml.core.model.events import Transferring
 from gitml.core.model.protocols import RemoteStore
 from gitml.errors import IntegrityError
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.cache import Known, PackIndexes, gc_note, name_store
-from gitml.store.remote.transfer.progress import Meter, Root, Sent, with_retries
-from gitml.store.remote.transfer.thread_pool import Crew
+from gitml.store.remote.cache import PackIndexes, RemoteCache, gc_note, name_store
+from gitml.store.remote.transfer.progress import TransferMeter, TransferRoot, UploadResult, with_retries
+from gitml.store.remote.transfer.thread_pool import ThreadPool
 from gitml.store.remote.transfer.upload_plan import (
-    BadHereError,
-    Batch,
-    Outgoing,
-    TreeWork,
-    outgoing,
+    DamagedHereError,
+    PackBatch,
+    TreeUpload,
+    UploadPlan,
     pack_of,
+    plan_upload,
 )
 
 _WAIT = 0.1  # seconds between two looks at the stop and at how far it is
@@ -30,37 +30,37 @@ _GRACE = 2.0  # seconds that threads have to clear up when the transfer ends ear
 _PUBLISH = 2.0  # seconds between two writings of manifests, since each may be a commit
 
 
-class Sender:
+class Uploader:
     """Uploads from the Store of this machine to one remote."""
 
-    def __init__(self, store: LocalStore, remote: RemoteStore, known: Known, indexes: PackIndexes) -> None:
+    def __init__(self, store: LocalStore, remote: RemoteStore, known: RemoteCache, indexes: PackIndexes) -> None:
         self.store = store
         self.remote = remote
         self.known = known
         self.indexes = indexes
 
-    def plan(self, roots: Iterable[Root]) -> Outgoing:
+    def plan(self, roots: Iterable[TransferRoot]) -> UploadPlan:
         """What `send` would move; nothing is changed."""
         return self._plan(list(roots))
 
     def send(
         self,
-        roots: Iterable[Root],
+        roots: Iterable[TransferRoot],
         emit: Callable[[Transferring], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Sent:
+    ) -> UploadResult:
         """Uploads what the remote lacks. What was done when it fails or is stopped stays, and the next time is not done again.
 
         RemoteError and TrustError of the remote, TransferStoppedError when stopped; damage here refuses its root alone.
         """
         work = self._plan(list(roots), named=True)
         if not work.transfers:
-            return Sent(self.remote.name, (), len(work.there), work.missing, (), 0, 0)
-        meter = Meter("upload", self.remote.name, emit, stopped)
+            return UploadResult(self.remote.name, (), len(work.there), work.missing, (), 0, 0)
+        meter = TransferMeter("upload", self.remote.name, emit, stopped)
         meter.total, meter.of = work.bytes, work.transfers
         return _Sending(self, work, meter).run()
 
-    def _plan(self, wanted: list[Root], *, named: bool = False) -> Outgoing:
+    def _plan(self, wanted: list[TransferRoot], *, named: bool = False) -> UploadPlan:
         """What is to be moved; with `named` a store without a name is given one."""
         doomed: frozenset[Digest] = frozenset()
         if any(self.known.says(root.digest) is not True for root in wanted):
@@ -68,37 +68,37 @@ class Sender:
             doomed = frozenset(note.doomed)
             if named:
                 name_store(self.remote, self.known, note)
-        return outgoing(self.store, self.remote, self.known, self.indexes, wanted, doomed)
+        return plan_upload(self.store, self.remote, self.known, self.indexes, wanted, doomed)
 
 
 class _Sending:
     """One upload under way."""
 
-    def __init__(self, sender: Sender, work: Outgoing, meter: Meter) -> None:
+    def __init__(self, sender: Uploader, work: UploadPlan, meter: TransferMeter) -> None:
         self.sender = sender
         self.work = work
         self.meter = meter
         self.bad: dict[Digest, str] = {}
-        self.packs: dict[Batch, StoredObject] = {}
+        self.packs: dict[PackBatch, StoredObject] = {}
         self.moved: set[Digest] = set()
-        self.finished: list[Root] = []
-        self.needed: dict[Batch | StoredObject, list[TreeWork]] = {}
+        self.finished: list[TransferRoot] = []
+        self.needed: dict[PackBatch | StoredObject, list[TreeUpload]] = {}
         self.open: dict[Digest, int] = {}
         self.ready: dict[Digest, bytes] = {}
         self.published = time.monotonic()
         moving = set(work.objects)
         for tree in work.trees:
-            parts: set[Batch | StoredObject] = {*tree.batches, *tree.listings, *(moving & set(tree.objects))}
+            parts: set[PackBatch | StoredObject] = {*tree.batches, *tree.listings, *(moving & set(tree.objects))}
             self.open[tree.root.digest] = len(parts)
             for part in parts:
                 self.needed.setdefault(part, []).append(tree)
 
-    def run(self) -> Sent:
+    def run(self) -> UploadResult:
         work, sender = self.work, self.sender
-        crew = Crew(sender.remote.parallel)
+        crew = ThreadPool(sender.remote.parallel)
         done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
-        def start(what: Batch | StoredObject) -> None:
+        def start(what: PackBatch | StoredObject) -> None:
             def job() -> None:
                 try:
                     done.put((what, self.do(what), None))
@@ -108,7 +108,7 @@ class _Sending:
             crew.start(job)
 
         # The large ones first: at the end several threads then share what is left.
-        jobs: Sequence[Batch | StoredObject] = [*sorted(work.objects, key=lambda item: -item.size), *work.batches]
+        jobs: Sequence[PackBatch | StoredObject] = [*sorted(work.objects, key=lambda item: -item.size), *work.batches]
         try:
             for item in jobs:
                 start(item)
@@ -126,7 +126,7 @@ class _Sending:
         refused = [(tree.root.name, why) for tree in work.trees if (why := self.why_not(tree))]
         refused += [(root.name, self.bad[root.digest]) for root in work.blobs if root.digest in self.bad]
         sent = (*self.finished, *(root for root in work.blobs if root.digest in self.moved))
-        return Sent(
+        return UploadResult(
             sender.remote.name, sent, len(work.there), work.missing, tuple(refused), len(self.moved), self.meter.done
         )
 
@@ -135,14 +135,14 @@ class _Sending:
             try:
                 return done.get(timeout=_WAIT)
             except queue.Empty:
-                self.meter.heed_stop()
+                self.meter.check_stopped()
                 self.meter.tell()
 
-    def do(self, what: Batch | StoredObject) -> tuple[StoredObject, bytes] | None:
+    def do(self, what: PackBatch | StoredObject) -> tuple[StoredObject, bytes] | None:
         """Moves one thing; called in a thread."""
-        self.meter.heed_stop()
+        self.meter.check_stopped()
         remote, store = self.sender.remote, self.sender.store
-        if isinstance(what, Batch):
+        if isinstance(what, PackBatch):
             pack, index, data = pack_of(store, what)
             with_retries(lambda moved: remote.put(pack, data, moved), self.meter)
             return pack, index
@@ -150,16 +150,16 @@ class _Sending:
         return None
 
     def take(
-        self, what: Batch | StoredObject, value: tuple[StoredObject, bytes] | None, error: BaseException | None
+        self, what: PackBatch | StoredObject, value: tuple[StoredObject, bytes] | None, error: BaseException | None
     ) -> None:
         """What came of one thing, in the thread that may write to the index."""
-        if isinstance(error, BadHereError):
+        if isinstance(error, DamagedHereError):
             self.set_aside(error.digest, error.why)
         elif isinstance(error, IntegrityError) and isinstance(what, StoredObject):
             self.set_aside(what.digest, error.message)
         elif error is not None:
             raise error
-        elif isinstance(what, Batch):
+        elif isinstance(what, PackBatch):
             assert value is not None
             pack, index = value
             self.packs[what] = pack
@@ -177,7 +177,7 @@ class _Sending:
         self.bad[digest] = why
         self.sender.store.quarantine(digest, why)
 
-    def why_not(self, tree: TreeWork) -> str | None:
+    def why_not(self, tree: TreeUpload) -> str | None:
         """Why a Tree can't be finished, None when it can or is."""
         for batch in (*tree.batches, *tree.listings):
             for item in batch.items if batch not in self.packs else ():
@@ -185,7 +185,7 @@ class _Sending:
                     return self.bad[item.digest]
         return next((self.bad[item.digest] for item in tree.objects if item.digest in self.bad), None)
 
-    def arrived(self, part: Batch | StoredObject) -> None:
+    def arrived(self, part: PackBatch | StoredObject) -> None:
         """Makes the manifests of Trees that this was the last part of."""
         for tree in self.needed.get(part, ()):
             self.open[tree.root.digest] -= 1

@@ -12,37 +12,37 @@ from gitml.core.model.protocols import RemoteStore
 from gitml.core.model.tree import decode_tree
 from gitml.errors import IntegrityError
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.cache import Known, PackIndexes
-from gitml.store.remote.transfer.progress import Root
+from gitml.store.remote.cache import PackIndexes, RemoteCache
+from gitml.store.remote.transfer.progress import TransferRoot
 
 
-class Batch(NamedTuple):
+class PackBatch(NamedTuple):
     """Small contents that become one pack; its name is known once it is made."""
 
     items: tuple[StoredObject, ...]
 
 
-class TreeWork(NamedTuple):
+class TreeUpload(NamedTuple):
     """A Tree to be uploaded: its listings and new small files in batches, packs that are there already, its large files."""
 
-    root: Root
-    listings: tuple[Batch, ...]
-    batches: tuple[Batch, ...]
+    root: TransferRoot
+    listings: tuple[PackBatch, ...]
+    batches: tuple[PackBatch, ...]
     packs: tuple[StoredObject, ...]
     objects: tuple[StoredObject, ...]
 
 
-class Outgoing(NamedTuple):
+class UploadPlan(NamedTuple):
     """All that one remote lacks of what it is to have. `missing` are roots whose bytes are not on this machine."""
 
-    there: tuple[Root, ...]
-    missing: tuple[Root, ...]
-    blobs: tuple[Root, ...]
-    trees: tuple[TreeWork, ...]
+    there: tuple[TransferRoot, ...]
+    missing: tuple[TransferRoot, ...]
+    blobs: tuple[TransferRoot, ...]
+    trees: tuple[TreeUpload, ...]
     objects: tuple[StoredObject, ...]
 
     @property
-    def batches(self) -> tuple[Batch, ...]:
+    def batches(self) -> tuple[PackBatch, ...]:
         """Every batch once."""
         return tuple(dict.fromkeys(batch for tree in self.trees for batch in (*tree.batches, *tree.listings)))
 
@@ -58,14 +58,14 @@ class Outgoing(NamedTuple):
         return len(self.batches) + len(self.objects)
 
 
-def outgoing(
+def plan_upload(
     store: LocalStore,
     remote: RemoteStore,
-    known: Known,
+    known: RemoteCache,
     indexes: PackIndexes,
-    roots: Iterable[Root],
+    roots: Iterable[TransferRoot],
     doomed: frozenset[Digest],
-) -> Outgoing:
+) -> UploadPlan:
     """Finds out what is to be moved: what is known to be there isn't asked for, the rest is asked for in few requests."""
     wanted = list({root.digest: root for root in roots}.values())
     unknown = [root for root in wanted if known.says(root.digest) is not True or root.digest in doomed]
@@ -100,7 +100,7 @@ def outgoing(
         for digest, item in large.items():
             if digest in lacking or digest in doomed or known.says(digest) is False:
                 objects[digest] = item
-    return Outgoing(
+    return UploadPlan(
         tuple(root for root in wanted if root.digest in there),
         tuple(root for root in lacked if root.digest not in ready),
         tuple(single),
@@ -112,14 +112,14 @@ def outgoing(
 class _Sorter:
     """Sorts the contents of Trees into packs; what went into a batch for one Tree serves the next."""
 
-    def __init__(self, store: LocalStore, known: Known, indexes: PackIndexes, unusable: Set[Digest]) -> None:
+    def __init__(self, store: LocalStore, known: RemoteCache, indexes: PackIndexes, unusable: Set[Digest]) -> None:
         self.store = store
         self.indexes = indexes
-        self.batches: list[Batch] = []
+        self.batches: list[PackBatch] = []
         self.known = known
         self.unusable = unusable
 
-    def work(self, root: Root) -> TreeWork | None:
+    def work(self, root: TransferRoot) -> TreeUpload | None:
         """What is to be done for a Tree; None when a listing can't be read after all."""
         try:
             listings, small, large = self._contents(root.digest)
@@ -136,11 +136,11 @@ class _Sorter:
             items = self.indexes.items(pack) if usable else None
             if items and serves(items, left):
                 packs.append(StoredObject(pack, len(encode_index(items)) + total(items)))
-        fresh = [Batch(tuple(items)) for items in grouped(list(left.values()))]
+        fresh = [PackBatch(tuple(items)) for items in grouped(list(left.values()))]
         self.batches += fresh
-        return TreeWork(
+        return TreeUpload(
             root,
-            tuple(Batch(tuple(items)) for items in grouped(listings)),
+            tuple(PackBatch(tuple(items)) for items in grouped(listings)),
             (*batches, *fresh),
             tuple(packs),
             tuple(large),
@@ -183,7 +183,7 @@ def serves(items: Sequence[StoredObject], left: dict[Digest, StoredObject]) -> b
     return True
 
 
-def pack_of(store: LocalStore, batch: Batch) -> tuple[StoredObject, bytes, bytes]:
+def pack_of(store: LocalStore, batch: PackBatch) -> tuple[StoredObject, bytes, bytes]:
     """The pack of a batch: its name, its index and its bytes. IntegrityError naming the first content that is bad here."""
     index = encode_index(batch.items)
     parts = [index]
@@ -194,7 +194,7 @@ def pack_of(store: LocalStore, batch: Batch) -> tuple[StoredObject, bytes, bytes
     return StoredObject(digest_of(data), len(data)), index, data
 
 
-class BadHereError(IntegrityError):
+class DamagedHereError(IntegrityError):
     """The bytes of `digest` on this machine are not what its name says, or are gone."""
 
     def __init__(self, digest: Digest, why: str) -> None:
@@ -209,7 +209,7 @@ def read_verified(store: LocalStore, item: StoredObject) -> bytes:
         with open(store.path_of(item.digest), "rb", buffering=0) as file:
             content = file.read()
     except FileNotFoundError:
-        raise BadHereError(item.digest, "missing") from None
+        raise DamagedHereError(item.digest, "missing") from None
     if digest_of(content) != item.digest:
-        raise BadHereError(item.digest, f"its content is {digest_of(content)}")
+        raise DamagedHereError(item.digest, f"its content is {digest_of(content)}")
     return content

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 
 from gitml.core.text.format import count, safe, size
 from gitml.errors import InputError
-from gitml.history.files.checkout import Written, checkout
+from gitml.history.files.checkout import WrittenOutput, checkout
 from gitml.history.files.selector import select
 from gitml.maintenance.evict import Freed, Freeing, consider, free
 from gitml.store.index.artifact_list import GONE, HERE, REMOTE, Artifact
@@ -71,12 +71,12 @@ class ArtifactActingPage(Page):
             return
         full = os.path.join(self.ui.feed.start, os.path.expanduser(place))
 
-        def question(ws: Workspace) -> list[Written]:
+        def question(ws: Workspace) -> list[WrittenOutput]:
             if artifact.where in (REMOTE, GONE) and bring_here(ws, [artifact])[1]:
                 raise _gone(artifact)
             return checkout(ws, select(ws, f"{artifact.run}:{artifact.step}.{artifact.port}"), full)
 
-        def then(done: list[Written]) -> None:
+        def then(done: list[WrittenOutput]) -> None:
             for written in done:
                 self.ui.say(f"{written.state}: {written.path}, {size(written.size)}")
                 for note in written.notes:

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from gitml.core.text.format import safe_line
 from gitml.core.text.plot_data import Plot, plot_of
-from gitml.history.files.preview import BYTES, FOLDER, JSON, PICTURE, TABLE, Preview
+from gitml.history.files.preview import BYTES, FOLDER, JSON, PICTURE, TABLE, ContentPreview
 from gitml.tui.text import fitted, plain
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         """What text is written into; pictures and curves come and go beside it."""
         yield Static(id="preview-text")
 
-    def show(self, preview: Preview, image: Image | None = None, note: str = "") -> None:
+    def show(self, preview: ContentPreview, image: Image | None = None, note: str = "") -> None:
         """This preview; `image` is its picture where it could be decoded, `note` says why not where it couldn't."""
         self.border_title = plain(preview.about)
         self.border_subtitle = "there is more" if preview.cut else ""
@@ -53,7 +53,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         self.border_title, self.border_subtitle = title, ""
         self._write(Text(text, style=cast("GitmlApp", self.app).inks[ink]))
 
-    def plot(self, preview: Preview) -> bool:
+    def plot(self, preview: ContentPreview) -> bool:
         """Draws the numbers of a table; False when it has none."""
         found = curves_of(preview)
         if found is None:
@@ -86,7 +86,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
                 widget.remove()
 
 
-def text_of(preview: Preview, inks: Mapping[str, Style]) -> Text:
+def text_of(preview: ContentPreview, inks: Mapping[str, Style]) -> Text:
     """What is text of a preview, neutralised."""
     if preview.kind in (TABLE, FOLDER):
         return _table(preview, inks)
@@ -119,7 +119,7 @@ def _json_line(line: str, inks: Mapping[str, Style]) -> Text:
     return text
 
 
-def _table(preview: Preview, inks: Mapping[str, Style]) -> Text:
+def _table(preview: ContentPreview, inks: Mapping[str, Style]) -> Text:
     head = [plain(name) for name in preview.head]
     rows = [[plain(cell) for cell in row] for row in preview.rows]
     widths = [
@@ -139,7 +139,7 @@ def _table(preview: Preview, inks: Mapping[str, Style]) -> Text:
     return text
 
 
-def curves_of(preview: Preview) -> Plot | None:
+def curves_of(preview: ContentPreview) -> Plot | None:
     """The columns of a table that hold numbers, some of them; None where there are none."""
     if preview.kind != TABLE or len(preview.rows) < 2:
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitml.history.artifacts import Details, details, open_artifacts
-from gitml.history.files.preview import PICTURE, Preview, preview
+from gitml.history.artifacts import ArtifactDetails, artifact_details, open_artifacts
+from gitml.history.files.preview import PICTURE, ContentPreview, preview
 from gitml.store.index.artifact_list import GONE, REMOTE, Artifact, ArtifactList
 from gitml.tui.errors import Told, told
 from gitml.workspace import Workspace
@@ -29,8 +29,8 @@ class Opened(NamedTuple):
 class Seen(NamedTuple):
     """An artifact looked into. `note` says why there is no picture where there should be one; `error` why no preview."""
 
-    details: Details
-    preview: Preview | None
+    details: ArtifactDetails
+    preview: ContentPreview | None
     image: Image | None
     note: str
     error: Told | None
@@ -61,7 +61,7 @@ def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
 
 def look_into(ws: Workspace, artifact: Artifact) -> Seen:
     """What is known of an artifact, and what is in it when it is here."""
-    known = details(ws, artifact)
+    known = artifact_details(ws, artifact)
     if artifact.where in (GONE, REMOTE):
         return Seen(known, None, None, "", None)
     try:

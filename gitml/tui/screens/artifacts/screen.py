@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from gitml.history.files.preview import TABLE
-from gitml.store.index.artifact_list import COLUMNS, Artifact, Wanted
+from gitml.store.index.artifact_list import COLUMNS, Artifact, ArtifactQuery
 from gitml.tui.errors import Told
 from gitml.tui.screens.artifacts.actions import ArtifactActingPage
 from gitml.tui.screens.artifacts.preview_pane import PreviewPane
@@ -57,7 +57,7 @@ class Artifacts(ArtifactActingPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = Wanted()
+        self.wanted = ArtifactQuery()
         self._opened: Opened | None = None
         self._rows: dict[str, Artifact] = {}  # those seen lately
         self._seen: Seen | None = None
@@ -79,7 +79,9 @@ class Artifacts(ArtifactActingPage):
         """Where one was last time."""
         kept = self.ui.recalled(self.place)
         order = kept.get("order") if kept.get("order") in COLUMNS else "used"
-        self.wanted = Wanted(tuple(str(kept.get("filter", "")).split()), str(order), bool(kept.get("descending", True)))
+        self.wanted = ArtifactQuery(
+            tuple(str(kept.get("filter", "")).split()), str(order), bool(kept.get("descending", True))
+        )
         table = self.query_one(BigTable)
         table.is_marked = self.marked.__contains__
         field = self.query_one(Input)
@@ -153,7 +155,7 @@ class Artifacts(ArtifactActingPage):
             return
         self.ask("count", lambda ws: opened.listing.count(wanted), lambda number: self._counted(opened, wanted, number))
 
-    def _counted(self, opened: Opened, wanted: Wanted, number: int) -> None:
+    def _counted(self, opened: Opened, wanted: ArtifactQuery, number: int) -> None:
         if opened is not self._opened or wanted != self.wanted:
             return
         table = self.query_one(BigTable)

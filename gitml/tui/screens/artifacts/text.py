@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from gitml.core.text.format import count, size
-from gitml.history.artifacts import Details
+from gitml.history.artifacts import ArtifactDetails
 from gitml.history.time_format import ago, moment
 from gitml.maintenance.evict import Freeing
 from gitml.store.index.artifact_list import GONE, HERE, RECORD, REMOTE, Artifact
@@ -61,7 +61,7 @@ def totals_text(totals: Mapping[str, tuple[int, int]], inks: Inks) -> Text:
     return text
 
 
-def artifact_text(known: Details, inks: Inks) -> Text:
+def artifact_text(known: ArtifactDetails, inks: Inks) -> Text:
     """Where an artifact is, what it is, who made it and who used it."""
     artifact = known.artifact
     sign = sign_of(artifact.where)

@@ -15,7 +15,7 @@ from textual.containers import Vertical
 from textual.widgets import ContentSwitcher
 
 from gitml.core.text.format import count, number, safe
-from gitml.history.compare import Line, SideBySide, Unknown, difference_of, side_by_side
+from gitml.history.compare import ComparisonLine, RunComparison, UnknownValue, compare_runs, difference_of
 from gitml.history.metrics import same_value
 from gitml.tui.actions import Acted, ActingPage
 from gitml.tui.errors import Told
@@ -45,7 +45,7 @@ class Compare(ActingPage):
     def __init__(self) -> None:
         super().__init__()
         self.ids: tuple[str, ...] = ()
-        self.found: SideBySide | None = None
+        self.found: RunComparison | None = None
         self.everything = False
 
     def body(self) -> ComposeResult:
@@ -71,7 +71,7 @@ class Compare(ActingPage):
         """All of it again: a run in progress goes on."""
         ids = self.ids
         if ids:
-            self.ask("compare", lambda ws: side_by_side(ws, ids), self._show)
+            self.ask("compare", lambda ws: compare_runs(ws, ids), self._show)
 
     def wrong(self, key: str, error: Told) -> None:
         """In place of the table."""
@@ -81,7 +81,7 @@ class Compare(ActingPage):
         else:
             super().wrong(key, error)
 
-    def _show(self, found: SideBySide) -> None:
+    def _show(self, found: RunComparison) -> None:
         self.found = found
         table = self.query_one(BigTable)
         self.query_one(ContentSwitcher).display = True
@@ -137,7 +137,7 @@ class Compare(ActingPage):
         steps = line.steps if line is not None else ()
         return Acted(run.id, run.pipeline, run.status == "running", steps[0] if len(steps) == 1 else None, steps)
 
-    def _line(self, key: str) -> Line | None:
+    def _line(self, key: str) -> ComparisonLine | None:
         section, _, name = key.partition(":")
         lines = self.found.lines if self.found is not None else ()
         return next((line for line in lines if (line.section, line.name) == (section, name)), None)
@@ -159,9 +159,9 @@ class Compare(ActingPage):
         else:
             self.ui.say("there is no more to see of this line")
 
-    def _open_content(self, line: Line) -> None:
+    def _open_content(self, line: ComparisonLine) -> None:
         """How a file changed from the first run to the last; of data that a step made, where it comes from."""
-        known = [str(value) for value in line.values if value is not None and not isinstance(value, Unknown)]
+        known = [str(value) for value in line.values if value is not None and not isinstance(value, UnknownValue)]
         name = line.name
         if any(value.startswith("sha256:") for value in known):
             self.ui.go("lineage", thing=next(value for value in reversed(known) if value.startswith("sha256:")))
@@ -185,7 +185,7 @@ class Compare(ActingPage):
         self.ask("difference", lambda ws: difference_of(ws, before, after), show)
 
 
-def _columns(found: SideBySide, everything: bool) -> list[Column]:
+def _columns(found: RunComparison, everything: bool) -> list[Column]:
     """As wide as what is seen in them, so that values stand near their names."""
     shown = [line for line in found.lines if everything or line.changed]
     runs = []
@@ -199,7 +199,7 @@ def _columns(found: SideBySide, everything: bool) -> list[Column]:
     return [Column("name", "", 20, share=2, most=longest), *runs, *change]
 
 
-def _rows(found: SideBySide, everything: bool) -> list[Row]:
+def _rows(found: RunComparison, everything: bool) -> list[Row]:
     rows: list[Row] = []
     section = ""
     for line in found.lines:
@@ -214,11 +214,11 @@ def _rows(found: SideBySide, everything: bool) -> list[Row]:
     return rows
 
 
-def _row(line: Line) -> Row:
-    first = next((value for value in line.values if not isinstance(value, Unknown)), None)
+def _row(line: ComparisonLine) -> Row:
+    first = next((value for value in line.values if not isinstance(value, UnknownValue)), None)
     cells = [Cell(f"  {plain(line.name)}", "plain" if line.changed else "dim")]
     for value in line.values:
-        if value is None or isinstance(value, Unknown):
+        if value is None or isinstance(value, UnknownValue):
             cells.append(Cell("-" if value is None else value.why, "dim"))
             continue
         other = line.changed and not same_value(value, first)
@@ -229,8 +229,8 @@ def _row(line: Line) -> Row:
     return Row(f"{line.section}:{line.name}", cells)
 
 
-def _told(line: Line, value: Any) -> str:
-    if isinstance(value, Unknown):
+def _told(line: ComparisonLine, value: Any) -> str:
+    if isinstance(value, UnknownValue):
         return value.why
     if line.section in _IDS:
         return str(value).rpartition(":")[2][:12]

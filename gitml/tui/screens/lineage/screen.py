@@ -12,9 +12,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from gitml.history.lineage.lineage import made_from, made_of
-from gitml.history.lineage.node_details import Facts, facts_of
-from gitml.history.lineage.nodes import Thing, find_things, newest_things
+from gitml.history.lineage.lineage import children_of, parents_of
+from gitml.history.lineage.node_details import NodeDetails, node_details
+from gitml.history.lineage.nodes import LineageNode, find_nodes, newest_nodes
 from gitml.tui.errors import Told
 from gitml.tui.page import Page
 from gitml.tui.screens.lineage.text import thing_text
@@ -44,12 +44,12 @@ class LineagePage(Page):
     def __init__(self) -> None:
         super().__init__()
         self.direction = UP
-        self.thing: Thing | None = None
-        self._before: list[tuple[Thing, str]] = []
-        self._after: list[tuple[Thing, str]] = []
+        self.thing: LineageNode | None = None
+        self._before: list[tuple[LineageNode, str]] = []
+        self._after: list[tuple[LineageNode, str]] = []
         self._text: str | None = None
         self._seeking = False  # a thing was named, and is looked for
-        self._told: tuple[Thing, Facts] | None = None  # what is told beside the tree
+        self._told: tuple[LineageNode, NodeDetails] | None = None  # what is told beside the tree
 
     def body(self) -> ComposeResult:
         """The tree, and beside it what the thing is."""
@@ -84,7 +84,7 @@ class LineagePage(Page):
         if self.thing is not None or self._seeking:
             return
         text = self._text
-        self.ask("begin", lambda ws: find_things(ws, text) if text else newest_things(ws), self._begin)
+        self.ask("begin", lambda ws: find_nodes(ws, text) if text else newest_nodes(ws), self._begin)
 
     def wrong(self, key: str, error: Told) -> None:
         """In place of the tree when there is none."""
@@ -113,7 +113,7 @@ class LineagePage(Page):
 
     # -- where the tree begins
 
-    def _begin(self, found: list[Thing]) -> None:
+    def _begin(self, found: list[LineageNode]) -> None:
         if found:
             self._several(found)
         else:
@@ -122,9 +122,9 @@ class LineagePage(Page):
     def _find(self, text: str, rev: str = "HEAD") -> None:
         self._seeking = True
         self.unask("begin")
-        self.ask("find", lambda ws: find_things(ws, text, rev), self._several)
+        self.ask("find", lambda ws: find_nodes(ws, text, rev), self._several)
 
-    def _several(self, found: list[Thing]) -> None:
+    def _several(self, found: list[LineageNode]) -> None:
         """One is shown; of several one is chosen, but when the page is only opened."""
         self._seeking = False
         if len(found) == 1 or self.thing is None:
@@ -134,7 +134,7 @@ class LineagePage(Page):
         choices = [Choice(id, label_of(thing, self.ui.inks).plain) for id, thing in things.items()]
         self.choose("Which one?", choices, lambda id: self._show(things[id]))
 
-    def _show(self, thing: Thing, *, remember: bool = True) -> None:
+    def _show(self, thing: LineageNode, *, remember: bool = True) -> None:
         if remember and self.thing is not None:
             self._before.append((self.thing, self.direction))
             self._after.clear()
@@ -159,10 +159,10 @@ class LineagePage(Page):
         event.stop()
         node, branch = event.node, event.node.data
         assert branch is not None
-        ask = made_from if self.direction == UP else made_of
+        ask = parents_of if self.direction == UP else children_of
         self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), lambda found: self._grow(node, found))
 
-    def _grow(self, node: TreeNode[Branch], found: list[Thing]) -> None:
+    def _grow(self, node: TreeNode[Branch], found: list[LineageNode]) -> None:
         tree = self.query_one(LineageTree)
         tree.put(node, found, self.ui.inks)
         # What has no choice needs no key: the step behind an artifact, the outputs of a step.
@@ -181,8 +181,8 @@ class LineagePage(Page):
         if branch is not None and branch.thing.kind != "more":
             self._about(branch.thing)
 
-    def _about(self, thing: Thing) -> None:
-        self.ask("facts", lambda ws: facts_of(ws, thing), lambda facts: self._tell(thing, facts))
+    def _about(self, thing: LineageNode) -> None:
+        self.ask("facts", lambda ws: node_details(ws, thing), lambda facts: self._tell(thing, facts))
 
     def redraw(self) -> None:
         """The tree, and what is told beside it."""
@@ -190,7 +190,7 @@ class LineagePage(Page):
         if self._told is not None:
             self._tell(*self._told)
 
-    def _tell(self, thing: Thing, facts: Facts) -> None:
+    def _tell(self, thing: LineageNode, facts: NodeDetails) -> None:
         self._told = thing, facts
         panel = self.query_one("#lineage-thing", Static)
         panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
@@ -270,7 +270,7 @@ class LineagePage(Page):
             self.ui.copy(thing.content, thing.kind)
 
 
-def _reference(thing: Thing) -> str:
+def _reference(thing: LineageNode) -> str:
     """What finds the thing again."""
     if thing.kind == "step" and thing.run:
         return f"{thing.run}:{thing.name}"

@@ -9,14 +9,14 @@ from rich.text import Text
 
 from gitml.core.model.action import Action
 from gitml.core.text.format import count, duration, number, size
-from gitml.history.lineage.node_details import Facts
-from gitml.history.lineage.nodes import Thing
+from gitml.history.lineage.node_details import NodeDetails
+from gitml.history.lineage.nodes import LineageNode
 from gitml.history.time_format import moment
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 
 
-def thing_text(thing: Thing, facts: Facts, inks: Mapping[str, Style]) -> Text:
+def thing_text(thing: LineageNode, facts: NodeDetails, inks: Mapping[str, Style]) -> Text:
     """A thing, in what run and at what commit it was made, and what was performed for it."""
     text = Text()
 

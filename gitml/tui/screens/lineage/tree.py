@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
-from gitml.history.lineage.nodes import Thing
+from gitml.history.lineage.nodes import LineageNode
 from gitml.tui.text import plain
 
 SIGNS = {"artifact": "◆", "step": "»", "file": "▪", "param": "=", "module": "◇", "commit": "●", "more": "…"}
@@ -25,7 +25,7 @@ MOST = 500  # branches of one thing
 class Branch(NamedTuple):
     """A thing in the tree. `again` says that it stands above already, where its branches are."""
 
-    thing: Thing
+    thing: LineageNode
     again: bool = False
 
 
@@ -57,7 +57,7 @@ class LineageTree(Tree[Branch]):
         self.guide_depth = 3
         self._told: dict[str, int] = {}  # by the thing's id: the node that has its branches
 
-    def start(self, thing: Thing, inks: Mapping[str, Style]) -> None:
+    def start(self, thing: LineageNode, inks: Mapping[str, Style]) -> None:
         """Shows the tree of this thing, its first branches opened."""
         self._told = {}
         self.clear()
@@ -67,7 +67,7 @@ class LineageTree(Tree[Branch]):
         self.move_cursor(self.root)
         self.root.expand()
 
-    def put(self, node: TreeNode[Branch], found: list[Thing], inks: Mapping[str, Style]) -> None:
+    def put(self, node: TreeNode[Branch], found: list[LineageNode], inks: Mapping[str, Style]) -> None:
         """Answers Wanted; an answer for a tree that was there before is left out."""
         assert node.data is not None
         if node.children or not self._has(node):
@@ -77,7 +77,7 @@ class LineageTree(Tree[Branch]):
             again = thing.id in self._told or thing.kind == "param"
             node.add(label_of(thing, inks, again=thing.id in self._told), Branch(thing, again), allow_expand=not again)
         if len(found) > MOST:
-            more = Thing("", "more", f"and {len(found) - MOST:,} more")
+            more = LineageNode("", "more", f"and {len(found) - MOST:,} more")
             node.add_leaf(label_of(more, inks), Branch(more, again=True))
         if not found:
             node.allow_expand = False
@@ -133,7 +133,7 @@ class LineageTree(Tree[Branch]):
             self.move_cursor(node.parent)
 
     @property
-    def current(self) -> Thing | None:
+    def current(self) -> LineageNode | None:
         """The thing the cursor is on."""
         node = self.cursor_node
         return (
@@ -141,7 +141,7 @@ class LineageTree(Tree[Branch]):
         )
 
 
-def label_of(thing: Thing, inks: Mapping[str, Style], *, again: bool = False) -> Text:
+def label_of(thing: LineageNode, inks: Mapping[str, Style], *, again: bool = False) -> Text:
     """A line of the tree."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{SIGNS.get(thing.kind, '?')} ", style=inks[INKS.get(thing.kind, "dim")])

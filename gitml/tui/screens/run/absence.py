@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.core.model.action import ActionOutput
-from gitml.history.progress import RUNNING, WAITING, Standing
+from gitml.history.progress import RUNNING, WAITING, StepProgress
 from gitml.tui.text import plain
 
 _WORDS = {"metrics": "metrics", "plot": "plots"}
@@ -20,7 +20,7 @@ class Absence(NamedTuple):
     text: str
 
 
-def absence(kind: str, standing: Standing, outputs: Sequence[ActionOutput] | None) -> Absence:
+def absence(kind: str, standing: StepProgress, outputs: Sequence[ActionOutput] | None) -> Absence:
     """Why the step has no output of the port type `kind` to show; `outputs` are declared ones, None when they are unknown."""
     words = _WORDS[kind]
     if outputs is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.model.graph import GraphStep
 from gitml.core.records.record import Run
-from gitml.history.progress import Standing, standings
+from gitml.history.progress import StepProgress, run_progress
 from gitml.history.runs import get_run
 from gitml.history.submissions import target_of
 from gitml.workspace import Workspace
@@ -20,7 +20,7 @@ class Seen(NamedTuple):
     """
 
     run: Run
-    steps: tuple[Standing, ...]
+    steps: tuple[StepProgress, ...]
     live: bool
     before: str | None
     target: str = ""
@@ -36,7 +36,7 @@ def look_at(ws: Workspace, id: str) -> Seen:
     found = get_run(ws, id)
     live = found.live is not None and (not target or found.run.status == "running")
     rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
-    return Seen(found.run, tuple(standings(found)), live, rows[0].id if rows else None, target)
+    return Seen(found.run, tuple(run_progress(found)), live, rows[0].id if rows else None, target)
 
 
 def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:

@@ -14,8 +14,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import ContentSwitcher, Static
 
 from gitml.core.model.graph import GraphStep
-from gitml.history.progress import Standing
-from gitml.history.step_details import Detail, detail
+from gitml.history.progress import StepProgress
+from gitml.history.step_details import StepDetails, step_details
 from gitml.tui.actions import Acted, ActingPage
 from gitml.tui.errors import Told
 from gitml.tui.screens.run.absence import Absence, absence
@@ -60,7 +60,7 @@ class RunPage(ActingPage):
         self.run_id: str | None = None
         self.seen: Seen | None = None
         self.planned: Mapping[str, GraphStep] | None = None  # None: not read yet
-        self.details: dict[str, Detail] = {}
+        self.details: dict[str, StepDetails] = {}
         self.wanted_step: str | None = None
         self._head = ""
         self._asking = False
@@ -113,7 +113,7 @@ class RunPage(ActingPage):
         return self.query_one(ContentSwitcher).current or "details"
 
     @property
-    def step(self) -> Standing | None:
+    def step(self) -> StepProgress | None:
         """The step that is chosen."""
         chosen = self.query_one(Graph).chosen
         return next((item for item in self.seen.steps if item.name == chosen), None) if self.seen else None
@@ -232,37 +232,37 @@ class RunPage(ActingPage):
         self.query_one("#step-panel").border_title = Text(plain(standing.name))
         getattr(self, f"_show_{self.section}")(seen, standing)
 
-    def _show_details(self, seen: Seen, standing: Standing) -> None:
+    def _show_details(self, seen: Seen, standing: StepProgress) -> None:
         known = self.details.get(standing.name)
         planned = (self.planned or {}).get(standing.name)
         text = details(Known(standing, known, planned), self.ui.inks, time.time())
         self.query_one("#details-text", Static).update(text)
         self._want_detail(seen, standing)
 
-    def _want_detail(self, seen: Seen, standing: Standing) -> None:
+    def _want_detail(self, seen: Seen, standing: StepProgress) -> None:
         step = standing.step
         if step is None or standing.name in self.details:
             return
 
-        def take(found: Detail) -> None:
+        def take(found: StepDetails) -> None:
             self.details[found.step.name] = found
             self._show_step()
 
         planned = (self.planned or {}).get(standing.name)
         bindings = planned.inputs if planned is not None else None
-        self.ask("detail", lambda ws: detail(ws, seen.run, step, bindings), take)
+        self.ask("detail", lambda ws: step_details(ws, seen.run, step, bindings), take)
 
-    def _show_files(self, seen: Seen, standing: Standing) -> None:
+    def _show_files(self, seen: Seen, standing: StepProgress) -> None:
         self.query_one(StepFiles).show(self.details.get(standing.name), standing)
         self._want_detail(seen, standing)
 
-    def _show_log(self, seen: Seen, standing: Standing) -> None:
+    def _show_log(self, seen: Seen, standing: StepProgress) -> None:
         self.query_one(LogPane).show(seen.run.id, standing.name, standing.state)
 
-    def _show_metrics(self, seen: Seen, standing: Standing) -> None:
+    def _show_metrics(self, seen: Seen, standing: StepProgress) -> None:
         self.query_one(StepMetrics).show(seen.run, standing.name, seen.before, self._absence("metrics", standing))
 
-    def _show_plots(self, seen: Seen, standing: Standing) -> None:
+    def _show_plots(self, seen: Seen, standing: StepProgress) -> None:
         self.query_one(PlotPane).show(
             [(seen.run.id, "")],
             standing.name,
@@ -270,7 +270,7 @@ class RunPage(ActingPage):
             absent=self._absence("plot", standing),
         )
 
-    def _absence(self, kind: str, standing: Standing) -> Absence:
+    def _absence(self, kind: str, standing: StepProgress) -> Absence:
         planned = (self.planned or {}).get(standing.name)
         return absence(kind, standing, planned.outputs if planned is not None else None)
 

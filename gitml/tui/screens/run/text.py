@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from gitml.core.text.format import count, duration
-from gitml.history.progress import Standing
+from gitml.history.progress import StepProgress
 from gitml.history.time_format import ago
 from gitml.tui.screens.run.queries import Seen
 from gitml.tui.state_styles import sign_of
@@ -44,7 +44,7 @@ def headline(seen: Seen, inks: Mapping[str, Style], now: float) -> Text:
     return text
 
 
-def took_text(item: Standing, now: float) -> str:
+def took_text(item: StepProgress, now: float) -> str:
     """How long a step took or has been taking, else what became of it."""
     if item.since is not None:
         return duration(now - item.since)

@@ -14,8 +14,8 @@ from textual.containers import Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
-from gitml.history.run_query import View, rows_in, view
-from gitml.store.index.browse import Sort
+from gitml.history.run_query import RunView, rows_in, run_view
+from gitml.store.index.browse import RunSort
 from gitml.store.index.runs import RunRow
 from gitml.tui.actions import Acted, ActingPage
 from gitml.tui.errors import Told
@@ -39,7 +39,7 @@ class Runs(ActingPage):
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("space", "mark", "Mark"),
         Binding("c", "compare", "Compare"),
-        Binding("s", "sort", "Sort"),
+        Binding("s", "sort", "RunSort"),
         Binding("S", "turn", "Turn the order", show=False),
         Binding("m", "metrics", "Metrics"),
         Binding("escape", "clear", "Clear filter", show=False),
@@ -48,10 +48,10 @@ class Runs(ActingPage):
     def __init__(self) -> None:
         super().__init__()
         self.filter = ""
-        self.order = Sort()
+        self.order = RunSort()
         self.chosen: list[str] | None = None  # metrics; None: those the newest runs have
         self.marked: dict[str, None] = {}
-        self.view: View | None = None
+        self.view: RunView | None = None
         self.shown: list[str] = []  # metrics that are columns now
         self.rows: dict[str, RunRow] = {}  # those seen lately
         self._typing: Timer | None = None
@@ -95,7 +95,7 @@ class Runs(ActingPage):
         """The order of all runs; the rows follow where they are seen."""
         self.busy = False
         text, order, keep = self.filter, self.order, self.keep or self._current_id()
-        self.ask("view", lambda ws: view(ws, text, order, keep), self._show)
+        self.ask("view", lambda ws: run_view(ws, text, order, keep), self._show)
 
     def wrong(self, key: str, error: Told) -> None:
         """In place of the table where there is none yet, else as a message beside it."""
@@ -106,7 +106,7 @@ class Runs(ActingPage):
         else:
             super().wrong(key, error)
 
-    def _show(self, found: View) -> None:
+    def _show(self, found: RunView) -> None:
         followed = self.view is not None and self.query_one(BigTable).cursor == 0 and self.keep is None
         self.view = found
         self.query_one("#runs").border_title = "Runs"
@@ -127,14 +127,14 @@ class Runs(ActingPage):
             table.move_to(found.position)
         self.keep = None
 
-    def _count(self, found: View) -> None:
+    def _count(self, found: RunView) -> None:
         filtered = f"{len(found):,} of {found.of + len(found.live):,}" if self.filter else f"{len(found):,}"
         marked = f" · {len(self.marked)} marked" if self.marked else ""
         order = self.order.key.removeprefix("metric:")
-        sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != Sort() else ""
+        sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != RunSort() else ""
         self.query_one("#runs").border_subtitle = Text(f"{filtered}{sorted_by}{marked}")
 
-    def _lay_out_columns(self, table: BigTable, found: View) -> None:
+    def _lay_out_columns(self, table: BigTable, found: RunView) -> None:
         shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
         if table.columns and shown == self.shown:
             return
@@ -170,7 +170,7 @@ class Runs(ActingPage):
                 lambda row: table_row(self.rows[row.key], self.shown, now) if row.key in self.rows else row
             )
 
-    def _say_why_empty(self, found: View) -> None:
+    def _say_why_empty(self, found: RunView) -> None:
         if found.of or self.filter:
             self._say_instead(
                 lambda notice: notice.say(
@@ -244,12 +244,12 @@ class Runs(ActingPage):
         ]
         names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
         offered += [Choice(f"metric:{name}", plain(name), "metric") for name in names]
-        self.choose("Sort by", offered, self._sort, self.order.key)
+        self.choose("RunSort by", offered, self._sort, self.order.key)
 
     def _sort(self, key: str) -> None:
-        self._order(Sort(key, not self.order.descending if key == self.order.key else key not in RISING))
+        self._order(RunSort(key, not self.order.descending if key == self.order.key else key not in RISING))
 
-    def _order(self, order: Sort) -> None:
+    def _order(self, order: RunSort) -> None:
         """Another order is looked at from its top."""
         self.order = order
         self.query_one(BigTable).move_to(0)

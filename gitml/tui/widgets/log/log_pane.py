@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from gitml.core.text.format import size
 from gitml.history.log_pages import LogPage, find, page_at, size_of
-from gitml.history.logs import Part, parts
+from gitml.history.logs import AttemptLog, attempt_logs
 from gitml.history.runs import get_run
 from gitml.tui.errors import Told
 from gitml.tui.widgets.log.log_view import LogView
@@ -33,7 +33,7 @@ class LogPane(Vertical):
         super().__init__(id=id)
         self._of: tuple[str, str] | None = None  # run and step
         self._state = ""
-        self._part: Part | None = None
+        self._part: AttemptLog | None = None
         self._last: str | None = None  # the text searched for
         self._busy = False
 
@@ -90,7 +90,7 @@ class LogPane(Vertical):
         self.query_one(LogView).answered()
         self._say(error.message)
 
-    def _take_end(self, found: tuple[Part, LogPage] | None) -> None:
+    def _take_end(self, found: tuple[AttemptLog, LogPage] | None) -> None:
         view = self.query_one(LogView)
         if found is None:
             waits = self._state == "waiting"
@@ -110,15 +110,15 @@ class LogPane(Vertical):
             return
         run, step, known = *self._of, (self._part.attempt if self._part else None, view.page.size)
 
-        def grown(ws: Workspace) -> tuple[Part, LogPage] | bool | None:
-            logs = parts(ws, get_run(ws, run), step)
+        def grown(ws: Workspace) -> tuple[AttemptLog, LogPage] | bool | None:
+            logs = attempt_logs(ws, get_run(ws, run), step)
             if logs and (logs[-1].attempt, size_of(logs[-1])) == known:
                 return False
             return _end(ws, run, step)
 
         self._ask(grown, self._take_grown)
 
-    def _take_grown(self, found: tuple[Part, LogPage] | bool | None) -> None:
+    def _take_grown(self, found: tuple[AttemptLog, LogPage] | bool | None) -> None:
         if not isinstance(found, bool) and found is not None:
             self._take_end(found)
 
@@ -210,8 +210,8 @@ class LogPane(Vertical):
         )
 
 
-def _end(ws: Workspace, run: str, step: str) -> tuple[Part, LogPage] | None:
-    logs = parts(ws, get_run(ws, run), step)
+def _end(ws: Workspace, run: str, step: str) -> tuple[AttemptLog, LogPage] | None:
+    logs = attempt_logs(ws, get_run(ws, run), step)
     if not logs:
         return None
     part = logs[-1]

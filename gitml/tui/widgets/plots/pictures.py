@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.text.image_header import Picture
-from gitml.history.files.preview import Preview
+from gitml.history.files.preview import ContentPreview
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +37,7 @@ class Decoded(NamedTuple):
     note: str = ""
 
 
-def decoded(found: Preview) -> Decoded:
+def decoded(found: ContentPreview) -> Decoded:
     """The picture of a Preview that is one. It takes its time: not for a screen's thread."""
     if found.picture is None or not found.content:
         return Decoded(None, "it is too large to be shown here")

@@ -16,8 +16,8 @@ from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
 from gitml.core.records.record import Attempt, StepRun
 from gitml.core.text.format import cost, duration, number, safe, size
-from gitml.history.progress import Standing
-from gitml.history.step_details import Detail
+from gitml.history.progress import StepProgress
+from gitml.history.step_details import StepDetails
 from gitml.history.time_format import moment
 from gitml.tui.state_styles import sign_of
 
@@ -29,8 +29,8 @@ _PACKAGES = 12  # shown of an environment; all of them are in the file section
 class Known(NamedTuple):
     """What is known of a step: how it stands, its Action (once that is recorded), and what the pipeline says of it."""
 
-    standing: Standing
-    detail: Detail | None
+    standing: StepProgress
+    detail: StepDetails | None
     planned: GraphStep | None
 
 
@@ -77,7 +77,7 @@ def details(known: Known, inks: Inks, now: float) -> Group:
     return Group(head, text)
 
 
-def _took(standing: Standing, now: float) -> str:
+def _took(standing: StepProgress, now: float) -> str:
     if standing.since is not None:
         attempt = f", attempt {standing.number}" if standing.number > 1 else ""
         return f"for {duration(now - standing.since)}{attempt}"

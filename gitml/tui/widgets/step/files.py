@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from gitml.core.text.format import size
-from gitml.history.progress import Standing
-from gitml.history.step_details import Detail
+from gitml.history.progress import StepProgress
+from gitml.history.step_details import StepDetails
 from gitml.tui.routes import PLACES
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
@@ -41,7 +41,7 @@ class StepFiles(Vertical):
         yield Notice()
         yield BigTable(_COLUMNS)
 
-    def show(self, known: Detail | None, standing: Standing) -> None:
+    def show(self, known: StepDetails | None, standing: StepProgress) -> None:
         """The files of a step."""
         table, notice = self.query_one(BigTable), self.query_one(Notice)
         table.display = known is not None
@@ -71,7 +71,7 @@ def _named(name: str, mount: str | None) -> str:
     return plain(name) + (f" ({plain(mount)})" if mount and not mount.startswith(".gitml/") else "")
 
 
-def _outputs(known: Detail) -> list[Row]:
+def _outputs(known: StepDetails) -> list[Row]:
     return [
         Row(
             item.ref.digest,
@@ -88,7 +88,7 @@ def _outputs(known: Detail) -> list[Row]:
     ]
 
 
-def _inputs(known: Detail) -> list[Row]:
+def _inputs(known: StepDetails) -> list[Row]:
     return [
         Row(
             item.item.content.rpartition(":")[2] if item.item.content.startswith("git:") else item.item.content,
@@ -105,7 +105,7 @@ def _inputs(known: Detail) -> list[Row]:
     ]
 
 
-def _code(known: Detail) -> list[Row]:
+def _code(known: StepDetails) -> list[Row]:
     if known.action is None:
         return []
     return [

@@ -11,11 +11,11 @@ import pytest
 from gitml.core.config.remotes import RemoteSpec
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.folder import FolderRemote
-from gitml.store.remote.cache import Known, PackIndexes, Source
-from gitml.store.remote.transfer.download import Brought, Fetcher
-from gitml.store.remote.transfer.progress import Root, Sent
-from gitml.store.remote.transfer.upload import Sender
-from gitml.store.remote.transfer.upload_plan import Outgoing
+from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
+from gitml.store.remote.transfer.download import Downloader, DownloadResult
+from gitml.store.remote.transfer.progress import TransferRoot, UploadResult
+from gitml.store.remote.transfer.upload import Uploader
+from gitml.store.remote.transfer.upload_plan import UploadPlan
 
 
 class MemoryFacts:
@@ -40,36 +40,36 @@ class Side:
         self.facts = MemoryFacts()
         self.indexes = PackIndexes(str(path / "gitml"))
 
-    def known(self, remote: FolderRemote) -> Known:
-        return Known(self.facts, remote.identity)
+    def known(self, remote: FolderRemote) -> RemoteCache:
+        return RemoteCache(self.facts, remote.identity)
 
-    def sender(self, remote: FolderRemote) -> Sender:
-        return Sender(self.store, remote, self.known(remote), self.indexes)
+    def sender(self, remote: FolderRemote) -> Uploader:
+        return Uploader(self.store, remote, self.known(remote), self.indexes)
 
-    def plan(self, remote: FolderRemote, *roots: Root) -> Outgoing:
+    def plan(self, remote: FolderRemote, *roots: TransferRoot) -> UploadPlan:
         return self.sender(remote).plan(roots)
 
-    def send(self, remote: FolderRemote, *roots: Root) -> Sent:
+    def send(self, remote: FolderRemote, *roots: TransferRoot) -> UploadResult:
         return self.sender(remote).send(roots)
 
-    def fetch(self, remotes: list[FolderRemote], *roots: Root) -> Brought:
-        sources = [Source(remote, self.known(remote)) for remote in remotes]
-        return Fetcher(self.store, sources, self.indexes).fetch(roots)
+    def fetch(self, remotes: list[FolderRemote], *roots: TransferRoot) -> DownloadResult:
+        sources = [RemoteSource(remote, self.known(remote)) for remote in remotes]
+        return Downloader(self.store, sources, self.indexes).fetch(roots)
 
-    def has(self, root: Root) -> bool:
+    def has(self, root: TransferRoot) -> bool:
         return LocalStore(self.store.root).has(root.digest, root.size, tree=root.tree)
 
-    def blob(self, content: bytes, name: str = "blob") -> Root:
-        return Root(self.store.put(content), len(content), False, name)
+    def blob(self, content: bytes, name: str = "blob") -> TransferRoot:
+        return TransferRoot(self.store.put(content), len(content), False, name)
 
-    def tree(self, files: dict[str, bytes], name: str = "tree") -> Root:
+    def tree(self, files: dict[str, bytes], name: str = "tree") -> TransferRoot:
         top = self.path / f"in-{os.urandom(4).hex()}"
         top.mkdir(parents=True)
         for place, content in files.items():
             (top / place).parent.mkdir(parents=True, exist_ok=True)
             (top / place).write_bytes(content)
-        digest, size = self.store.take_tree(str(top))
-        return Root(digest, size, True, name)
+        digest, size = self.store.ingest_tree(str(top))
+        return TransferRoot(digest, size, True, name)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from gitml.core.model.digest import hex_of
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.cache import GcNote, decode_note, encode_note
-from gitml.store.remote.gc import RemoteSwept, sweep_remote
-from gitml.store.remote.transfer.progress import Root
+from gitml.store.remote.gc import RemoteSweepResult, sweep_remote
+from gitml.store.remote.transfer.progress import TransferRoot
 from tests.unit.store.remote.conftest import Side
 from tests.unit.store.remote.test_transfers import FILES, objects
 
@@ -28,8 +28,8 @@ def age(remote: FolderRemote, days: float) -> None:
 
 
 def sweep(
-    side: Side, remote: FolderRemote, *keep: Root, days: float = 0.0, dry_run: bool = False, grace: float = DAY
-) -> RemoteSwept:
+    side: Side, remote: FolderRemote, *keep: TransferRoot, days: float = 0.0, dry_run: bool = False, grace: float = DAY
+) -> RemoteSweepResult:
     kept = {root.digest for root in keep}
     return sweep_remote(remote, side.known(remote), kept, now=time.time() + days * DAY, grace=grace, dry_run=dry_run)
 

@@ -18,10 +18,10 @@ from gitml.errors import RemoteError
 from gitml.store.local import disk
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.backends.partial_uploads import KEPT, kept_name
-from gitml.store.remote.cache import Source
-from gitml.store.remote.transfer.download import Fetcher
-from gitml.store.remote.transfer.progress import Root, TransferStoppedError
-from gitml.store.remote.transfer.upload import Sender
+from gitml.store.remote.cache import RemoteSource
+from gitml.store.remote.transfer.download import Downloader
+from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
+from gitml.store.remote.transfer.upload import Uploader
 from tests.unit.store.remote.conftest import Side
 
 LARGE = os.urandom(LARGEST + 100)
@@ -39,7 +39,7 @@ def objects(remote: FolderRemote) -> dict[str, Path]:
     return {path.parent.name + path.name: path for path in Path(remote.root, "objects").glob("*/*")}
 
 
-def part_of(side: Side, blob: Root) -> Path:
+def part_of(side: Side, blob: TransferRoot) -> Path:
     """Where a download of `blob` lies until it is complete and has its name."""
     return Path(side.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
 
@@ -49,7 +49,7 @@ def overwrite(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def manifest_of(remote: FolderRemote, root: Root) -> Manifest:
+def manifest_of(remote: FolderRemote, root: TransferRoot) -> Manifest:
     content = remote.manifest(root.digest)
     assert content is not None
     return decode_manifest(content, root.digest)
@@ -132,7 +132,7 @@ def test_a_file_of_a_directory_that_is_asked_for_by_itself_is_an_object_of_its_o
 
 def test_a_plan_tells_what_would_move_and_moves_nothing(one: Side, remote: FolderRemote) -> None:
     root, blob = one.tree(FILES), one.blob(b"small")
-    gone = Root(digest_of(b"gone"), 4, False, "gone")
+    gone = TransferRoot(digest_of(b"gone"), 4, False, "gone")
     plan = one.plan(remote, root, blob, gone)
     assert plan.missing == (gone,)
     assert not os.path.exists(remote.root)
@@ -355,7 +355,9 @@ def test_a_folder_that_is_not_mounted_is_unreachable_not_empty(one: Side, tmp_pa
     blob = one.blob(b"small")
     with pytest.raises(RemoteError, match="no such folder"):
         one.send(remote, blob)
-    brought = Fetcher(Side(tmp_path / "x").store, [Source(remote, one.known(remote))], one.indexes).fetch([blob])
+    brought = Downloader(Side(tmp_path / "x").store, [RemoteSource(remote, one.known(remote))], one.indexes).fetch(
+        [blob]
+    )
     assert brought.lost == (blob,)
     assert "no such folder" in brought.problems[0].what
 
@@ -375,7 +377,7 @@ def test_facts_of_a_remote_that_lost_its_objects_do_not_make_a_manifest_that_lie
 def test_the_sender_says_what_it_could_not_find(one: Side, remote: FolderRemote) -> None:
     tree = one.tree(FILES)
     one.store.delete(digest_of(FILES["a"]))
-    sent = Sender(one.store, remote, one.known(remote), one.indexes).send([tree])
+    sent = Uploader(one.store, remote, one.known(remote), one.indexes).send([tree])
     assert sent.missing == (tree,)
     assert sent.sent == ()
 
