@@ -24,7 +24,7 @@ from benchmarks.measure import (
 from benchmarks.measure import quiet as done
 from benchmarks.report import raw, save, seconds, table
 from registry.log.events import PUBLISH, Event, content_path, event_as_bytes
-from registry.log.times import stamp
+from registry.log.journal import stamp
 
 REF = "refs/gitml/registry"
 FIRST = 1_767_225_600  # 2026-01-01

@@ -14,12 +14,11 @@ from gitml.core.model.protocols import Facts
 from gitml.errors import GitmlError, MachineError, machine_error
 from gitml.execute.environments.environments import Environments
 from gitml.git.command import Location
-from gitml.git.discover import discover
 from gitml.git.integrity import durability
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.log.remote_refs import RUNS, tracked
 from gitml.git.objects.reader import Objects
-from gitml.git.shared_repository import sharing_at
+from gitml.git.repository import discover, sharing_at
 from gitml.git.worktree.snapshot import WorkTree
 from gitml.permissions import SharedMode, can_be_written
 from gitml.records.layout import FETCHED, NEWER, TIP
@@ -242,7 +241,7 @@ class Workspace:
         place = (self.machine_facts, self.environments_folder(), self.environ)
         if self.consent.may_run():
             return Environments(*place, tops=tops)
-        from gitml.git.tracked_programs import is_brought
+        from gitml.git.repository import is_brought
 
         return Environments(*place, "/", tops, lambda path: is_brought(self.location, path))
 

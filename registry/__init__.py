@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registry.compatibility import InterfaceDiff, interface_diff
     from registry.content import Content
     from registry.interface import Interface, Param, Port
     from registry.log.events import Event
     from registry.log.share import Shared, Withdrawn
     from registry.log.verification import Verification
     from registry.names import ModuleRef, parse_ref
+    from registry.publication_rules import InterfaceDiff, interface_diff
     from registry.registry import Publication, Registry, VersionDiff
     from registry.resolution import Resolution
     from registry.values import Manifest, Module, ModuleVersion

@@ -15,7 +15,7 @@ from gitml.git.command import Location, git
 from gitml.git.lfs.pointer import pointer
 from gitml.git.objects.reader import Objects, parse_tree
 from gitml.git.objects.source import CommitSource
-from gitml.git.protected_names import problem_with_names
+from gitml.git.objects.tree_checks import problem_with_names
 from gitml.git.revisions import resolve_commit
 
 MAX_SIZE = 64 << 20

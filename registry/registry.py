@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import InputError
 from gitml.git.command import Location
-from gitml.git.discover import discover
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from gitml.git.revisions import user_ident
-from registry.compatibility import InterfaceDiff, interface_diff
 from registry.content import Content, check_content, content_at, write_content
 from registry.interface import interface_as_json
 from registry.log.events import (
@@ -27,6 +26,7 @@ from registry.log.events import (
 )
 from registry.log.journal import Entry, Journal
 from registry.names import check_name, check_version, parse_ref
+from registry.publication_rules import InterfaceDiff, interface_diff
 from registry.resolution import Resolution, resolve
 from registry.state import ACTIVE, DEPRECATED, DISABLED, ModuleState, check_event
 from registry.values import Manifest, Module, ModuleVersion, module_of, version_of
@@ -125,7 +125,7 @@ class Registry:
         content = content_at(*self.source, directory, at) if isinstance(directory, str) else directory
         here = self.source[0].common_dir == self.location.common_dir
         if not here:
-            from registry.log.copy import copy_tree
+            from registry.log.clones import copy_tree
 
             copy_tree(self.source[0], self.location, content.tree)
         from registry.publication_rules import check_publication
@@ -269,12 +269,12 @@ class Registry:
     ) -> list[Module]:
         """All modules by name, or those that fit."""
         from registry.log import as_of as asof
-        from registry.projection import queries
+        from registry.projection import tables
 
         if as_of is None:
             projection = self.journal.projection
             found = projection.ask(
-                lambda _: queries.modules(projection.path, text=text, category=category, tag=tag, state=state)
+                lambda _: tables.modules(projection.path, text=text, category=category, tag=tag, state=state)
             )
         else:
             found = [
@@ -315,7 +315,7 @@ class Registry:
 
     def diff(self, name: str, one: str, other: str) -> VersionDiff:
         """What changed from the version `one` to the version `other`."""
-        from registry.log.copy import changed_files
+        from registry.log.clones import changed_files
 
         old, new = self.version(name, one), self.version(name, other)
         files = changed_files(self.location, old.content[len(CONTENT) :], new.content[len(CONTENT) :])

@@ -18,8 +18,7 @@ from gitml.engine.planning.load import UnknownPipelineError, list_pipelines, loa
 from gitml.engine.planning.plan_cache import Answer, Questions, TracedSource
 from gitml.engine.planning.planner import make_plan
 from gitml.errors import GitmlError
-from gitml.git.commits import history_of, names_of_commits
-from gitml.git.revisions import CommitInfo, commit_info, resolve_commit
+from gitml.git.revisions import CommitInfo, commit_info, history_of, names_of_commits, resolve_commit
 from gitml.history.runs import live_runs, read_run
 from gitml.layout import REGISTRY_REF
 from gitml.records.layout import TIP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -12,15 +13,15 @@ from gitml.analysis.lock import resolve_lock
 from gitml.core.config.project import PATH as CONFIG
 from gitml.core.config.project import Config, Hooks, matches
 from gitml.core.language.diagnostics import Diagnostic, SpecError
-from gitml.core.model.protocols import Source
+from gitml.core.model.protocols import Entry, Source
 from gitml.engine.planning.load import config_at, every_pipeline, read_config
 from gitml.engine.planning.module_resolution import read_lock
 from gitml.engine.planning.projects import FOLDER, project_of_file
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.git.command import git
-from gitml.git.objects.source import Wider
+from gitml.git.objects.source import TreeSource, Wider
+from gitml.git.worktree.temporary_index import ScratchIndex
 from gitml.hooks.pipeline_checks import mistakes_of_pipeline
-from gitml.hooks.staged_changes import Staged, staged
 from gitml.modules.lockfile import PATH as LOCK
 from gitml.modules.spec import FILE as MODULE
 from gitml.modules.spec import parse_module
@@ -184,3 +185,35 @@ def _meant_for_lfs(ws: Workspace, paths: list[str]) -> set[str]:
     answer = git(ws.location, "check-attr", "-z", "--cached", "--stdin", "filter", input=given, check=False)
     fields = answer.decode("utf-8", "surrogateescape").split("\0")
     return {path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"}
+
+
+_DIFF = ("diff", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff", "--no-relative")
+
+
+class Staged(NamedTuple):
+    """`source` has all files as staged; `changed` those that are new or differ from HEAD; `removed` paths are gone."""
+
+    source: TreeSource
+    changed: dict[str, Entry]
+    removed: tuple[str, ...]
+
+
+def staged(ws: Workspace, index: str | None) -> Staged:
+    """What the index, or the file `index` that Git made for this one commit, holds."""
+    env = {"GIT_INDEX_FILE": index} if index else {}
+    answer = git(ws.location, *_DIFF, "--ignore-submodules=all", env=env)
+    changed: dict[str, Entry] = {}
+    removed = []
+    fields = os.fsdecode(answer).split("\0")
+    for about, path in zip(fields[::2], fields[1::2], strict=False):
+        _, mode, _, oid, kind = about.split(" ")
+        if kind == "D":
+            removed.append(path)
+        else:
+            changed[path] = Entry(mode, oid)
+    scratch = ScratchIndex(ws.location, index)
+    try:
+        tree = scratch.write_tree()
+    finally:
+        scratch.close()
+    return Staged(TreeSource(ws.objects, tree), changed, tuple(removed))

@@ -22,7 +22,7 @@ from gitml.engine.planning.load import every_pipeline, load, read_config
 from gitml.engine.planning.request import Emit, RunRequest
 from gitml.engine.run import new_run_id, run_pipeline
 from gitml.errors import GitmlError, machine_error
-from gitml.git.hooks.receive_settings import Allowed
+from gitml.git.hooks.settings import Allowed
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import user_ident
 from gitml.hooks.pushed_refs import Update, tip_of

@@ -13,7 +13,7 @@ from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError
 from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_sandboxes
 from gitml.git.command import git
-from gitml.git.integrity.stale_files import remove_leftovers
+from gitml.git.integrity.packs import remove_leftovers
 from gitml.records.references import RunHead, Wants, named
 from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.locks import Locks

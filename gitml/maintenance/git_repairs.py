@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from gitml import layout
 from gitml.errors import GitmlError
 from gitml.git.command import git
-from gitml.git.integrity import object_check, pack_check, packed_refs
-from gitml.git.integrity.refetch import refetch
+from gitml.git.integrity import object_check, packs, ref_recovery
+from gitml.git.integrity.object_check import refetch
 from gitml.git.integrity.stale_locks import clear, lock_files
 from gitml.maintenance.faults import Fault
 from gitml.store.local.locks import Locks
@@ -29,8 +29,8 @@ def lock_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
 
 def packed_ref_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
     """A file ``packed-refs`` that Git can't read; with `repair` written anew with what is whole of it."""
-    if packed_refs.is_damaged(ws.location):
-        done = "its whole lines were kept" if repair and packed_refs.mend(ws.location) else None
+    if ref_recovery.is_damaged(ws.location):
+        done = "its whole lines were kept" if repair and ref_recovery.mend(ws.location) else None
         where = os.path.join(ws.location.common_dir, "packed-refs")
         yield Fault("refs", "packed-refs", where, "it has lines that are no refs", done)
 
@@ -76,8 +76,8 @@ def _done(oid: str, fetched: set[str]) -> str:
 
 def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
     """Each pack of Git that can't be read, by its name; with `repair` mended as far as its bytes allow."""
-    for fault in pack_check.damaged_packs(ws.location, deep=deep):
-        done = pack_check.mend(ws.location, fault) if repair else None
+    for fault in packs.damaged_packs(ws.location, deep=deep):
+        done = packs.mend(ws.location, fault) if repair else None
         yield Fault("git", "pack", os.path.basename(fault.path), fault.what, done)
 
 

@@ -14,8 +14,8 @@ from gitml.git.command import Location
 from gitml.git.integrity.durability import move_refs
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.url_policy import refuse_inner_place
-from gitml.modules.auto_merge import follow
 from gitml.modules.lockfile import Lock, LockEntry
+from gitml.modules.registry_merge import follow
 from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
 from registry.projection.rows import Current, current
@@ -232,7 +232,7 @@ class Modules:
         if os.path.exists(os.path.join(self.location.common_dir, ref)) or self.objects.resolve(ref) == oid:
             return
         if self.objects.header(oid) is None:
-            from registry.log.copy import copy_tree
+            from registry.log.clones import copy_tree
 
             copy_tree(self.registry(name).location, self.location, oid)
         move_refs(self.location, [f"update {ref}\0{oid}\0\0"], [ref])

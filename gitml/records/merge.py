@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
 from gitml.git.log.record_log import GitRecordLog
-from gitml.git.objects.partial_clone import complete
+from gitml.git.log.transport import complete
 from gitml.git.objects.reader import Objects
 from gitml.records.index_sync import Tell, offered, sync, taken, tell_nobody
 from gitml.records.layout import TIP, TOLD

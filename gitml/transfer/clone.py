@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gitml.errors import InputError
-from gitml.git.commits import branches_of
 from gitml.git.log import transport
 from gitml.git.log.remote_refs import check_remote, default_remote, set_refspecs
+from gitml.git.revisions import branches_of
 from gitml.transfer.records import Moved, Watch, fetch
 from gitml.workspace import Workspace, open_workspace
 

@@ -172,7 +172,7 @@ def _taken(ws: Workspace, remote: str) -> Moved:
         ws.records.maintain()
     theirs = tip_of(ws.location, tracking_ref(remote, REGISTRY))
     if theirs is not None and theirs != tip_of(ws.location, log_ref(REGISTRY)):
-        from gitml.modules.sharing import take_in
+        from gitml.modules.registry_merge import take_in
 
         taken = take_in(ws.location, ws.objects, remote, theirs)
         withdrawn = tuple([Withdrawal(w.event.module, w.event.version, w.event.kind, w.why) for w in taken.withdrawn])
@@ -222,7 +222,7 @@ def _count(ws: Workspace, log: str, known: str | None, tip: str | None) -> int:
     if tip is None or tip == known:
         return 0
     if log == REGISTRY:
-        from gitml.modules.sharing import events_between
+        from gitml.modules.registry_merge import events_between
 
         return events_between(ws.location, known, tip)
     return sum(item.path.endswith("/run.json") for item in ws.records.difference(known, tip).added())

@@ -18,7 +18,7 @@ def memory_path(start: str, environ: Mapping[str, str]) -> str | None:
     import os
 
     from gitml.errors import GitmlError
-    from gitml.git.discover import discover
+    from gitml.git.repository import discover
 
     try:
         return os.path.join(discover(start, environ).common_dir, "gitml", "ui.json")

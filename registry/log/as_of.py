@@ -8,8 +8,7 @@ from gitml.errors import InputError
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.layout import REGISTRY_REF
 from registry.log.events import FOLDER, MODULES, Event
-from registry.log.journal import Journal
-from registry.log.times import parse_moment, stamp
+from registry.log.journal import Journal, parse_moment, stamp
 from registry.state import ModuleState, folded
 
 
@@ -52,11 +51,11 @@ def state(journal: Journal, name: str, moment: Moment) -> ModuleState | None:
 
 def states(journal: Journal, moment: Moment) -> list[ModuleState]:
     """All modules then, by name."""
-    from registry.projection import queries
+    from registry.projection import tables
 
     of: dict[str, list[Event]] = {}
     path = journal.projection.path
-    for event in journal.projection.ask(lambda _: queries.events(path, until=moment.until)):
+    for event in journal.projection.ask(lambda _: tables.events(path, until=moment.until)):
         if moment.holds(event):
             of.setdefault(event.module, []).append(event)
     return [folded(name, of[name]) for name in sorted(of)]

@@ -1,4 +1,7 @@
-"""Registries of other repositories: cloned once beside the project's own, and read without a network from then on."""
+"""Registries of other repositories: cloned once beside the project's own, and read without a network from then on.
+
+And the content of modules copied from one repository to another.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import os
 import shutil
 
 from gitml import layout
-from gitml.errors import machine_error
-from gitml.git.command import Location, git
+from gitml.errors import InputError, machine_error
+from gitml.git.command import DURABLE, Location, git
 from gitml.git.log.remote_refs import check_remote
 from gitml.git.objects.reader import Objects
 from gitml.git.url_policy import refuse_inner_place
@@ -79,3 +82,22 @@ def _location(folder: str) -> Location:
     with open(os.path.join(folder, "config"), encoding="utf-8") as file:
         object_format = "sha256" if "objectformat = sha256" in file.read().lower() else "sha1"
     return Location(folder, folder, None, object_format, bare=True, explicit=True)
+
+
+def copy_tree(source: Location, target: Location, tree: str) -> None:
+    """Puts the tree and all below it into `target`. InputError when the two name objects by different hashes."""
+    if source.object_format != target.object_format:
+        raise InputError(
+            f"this repository names objects by {source.object_format}, that one by {target.object_format}",
+            where=target.folder,
+            hint="use a registry with the same object format",
+        )
+    pack = git(source, "pack-objects", "--revs", "--stdout", "-q", input=f"{tree}\n".encode("ascii"))
+    git(target, *DURABLE, "index-pack", "--stdin", input=pack)
+
+
+def changed_files(location: Location, one: str, other: str) -> tuple[tuple[str, str], ...]:
+    """(``A``, ``M`` or ``D``, path) of each file that differs between two trees."""
+    said = git(location, "diff-tree", "-r", "-z", "--no-renames", "--name-status", one, other)
+    fields = os.fsdecode(said).split("\0")[:-1]
+    return tuple(zip(fields[::2], fields[1::2], strict=True))

@@ -17,7 +17,7 @@ from gitml.errors import BusyError, GitmlError, MachineError, how_to_mend_databa
 from gitml.git.integrity.durability import announce
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
-from gitml.git.shared_repository import sharing_at
+from gitml.git.repository import sharing_at
 from gitml.permissions import SharedMode, can_be_written
 from registry.log.events import FOLDER, Event, event_as_bytes, event_from_bytes
 from registry.projection.rows import READ_MODULE, READ_VERSIONS, VERSION, connect, read_module, tip_of

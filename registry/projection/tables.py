@@ -1,16 +1,23 @@
-"""The tables of the projection. SQLModel makes them and answers general questions; `projection` keeps them level with the log.
+"""The tables of the projection as SQLModel classes, and the general questions that SQLModel answers from them.
 
-Importing this costs half a second, so whatever a run needs speaks to the same tables through sqlite3.
+Importing this costs half a second, so whatever a run needs asks the same tables through sqlite3 (`rows`, `projection`).
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine, Index
-from sqlmodel import Field, SQLModel, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Field, Session, SQLModel, col, create_engine, or_, select
 
+from registry.log.events import Event, event_from_bytes
 from registry.projection.rows import VERSION, connect
+from registry.state import ModuleState, VersionState
 
 
 class Meta(SQLModel, table=True):
@@ -88,3 +95,72 @@ def make(path: str) -> None:
 def engine_of(path: str) -> Engine:
     """SQLAlchemy's door to the file, opened as `projection` opens it."""
     return create_engine("sqlite://", creator=lambda: connect(path))
+
+
+def modules(
+    path: str, *, text: str | None = None, category: str | None = None, tag: str | None = None, state: str | None = None
+) -> list[ModuleState]:
+    """The modules as they are now, by name; `text` is looked for in names and descriptions."""
+    wanted = select(ModuleRow).order_by(ModuleRow.name)
+    if text is not None:
+        like = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        wanted = wanted.where(
+            or_(col(ModuleRow.name).like(like, escape="\\"), col(ModuleRow.description).like(like, escape="\\"))
+        )
+    if category is not None:
+        wanted = wanted.where(ModuleRow.category == category)
+    if state is not None:
+        wanted = wanted.where(ModuleRow.state == state)
+    with _session(path) as session:
+        found = {row.name: _state(row) for row in session.exec(wanted)}
+        if tag is not None:
+            found = {name: module for name, module in found.items() if tag in module.tags}
+        # Columns, not objects: a listing has thousands of versions.
+        columns: list[Any] = [getattr(VersionRow, name) for name in ("module", *_COLUMNS)]
+        for name, *values in session.exec(select(*columns)):
+            if name in found:
+                found[name].versions[values[0]] = VersionState(*values)
+    return list(found.values())
+
+
+def events(path: str, *, module: str | None = None, until: str | None = None) -> list[Event]:
+    """Events, oldest first: of one module, up to a time (inclusive)."""
+    columns: list[Any] = [EventRow.file, EventRow.body]
+    wanted: Any = select(*columns).order_by(col(EventRow.at), col(EventRow.id))
+    if module is not None:
+        wanted = wanted.where(EventRow.module == module)
+    if until is not None:
+        wanted = wanted.where(EventRow.at <= until)
+    with _session(path) as session:
+        return decoded(session.exec(wanted))
+
+
+@contextmanager
+def _session(path: str) -> Iterator[Session]:
+    """A session whose errors are sqlite3's own, which the projection knows how to mend."""
+    try:
+        with Session(engine_of(path)) as session:
+            yield session
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise error.orig from error
+        raise
+
+
+def decoded(rows: Iterable[tuple[str, str]]) -> list[Event]:
+    """The events of (file, body) rows."""
+    return [event_from_bytes(body.encode(), file) for file, body in rows]
+
+
+# In the order of VersionState.
+_COLUMNS = (
+    "version content published author description interface source_commit source_path state reason replacement".split()
+)
+
+
+def _state(row: ModuleRow) -> ModuleState:
+    module = ModuleState(row.name)
+    module.state, module.reason, module.replacement = row.state, row.reason, row.replacement
+    module.default, module.description, module.category = row.default_version, row.description, row.category
+    module.tags = tuple(json.loads(row.tags))
+    return module

@@ -13,10 +13,10 @@ import pytest
 from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import digest_of
 from gitml.errors import GitmlError, RemoteError, TrustError
-from gitml.git.discover import discover
-from gitml.git.lfs.address_policy import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, Reach, rank
 from gitml.git.lfs.client import LfsServer
 from gitml.git.lfs.endpoint import Endpoint
+from gitml.git.lfs.http_limits import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, Reach, rank
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 from tests.kit.servers.hostile_server import (
     ENDS,

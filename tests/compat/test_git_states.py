@@ -10,10 +10,10 @@ import pytest
 
 from gitml.errors import InputError, RemoteError
 from gitml.git.command import Location
-from gitml.git.discover import discover
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import CommitSource
+from gitml.git.repository import discover
 from gitml.git.revisions import resolve_commit
 from gitml.git.worktree.snapshot import Sealed, WorkTree
 from tests.kit.patience import in_little_work

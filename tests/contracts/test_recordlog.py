@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from gitml.errors import BusyError, InputError, IntegrityError
-from gitml.git.discover import discover
-from gitml.git.integrity.repack import MOST_PACKS
+from gitml.git.integrity.packs import MOST_PACKS
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from tests.kit.patience import PATIENCE, worked
 from tests.kit.projects.repository import Repository, isolate
 
@@ -219,7 +219,7 @@ def test_a_lock_that_git_left_behind_is_busy_and_said(repo, log, monkeypatch):
 _WRITER = """
 import sys, fcntl
 from contextlib import contextmanager
-from gitml.git.discover import discover
+from gitml.git.repository import discover
 from gitml.git.objects.reader import Objects
 from gitml.git.log.record_log import GitRecordLog
 path, who, count, lock_file = sys.argv[1:]

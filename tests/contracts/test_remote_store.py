@@ -17,9 +17,9 @@ from gitml.core.config.remotes import Manifest, RemoteSpec, StoredObject, encode
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import RemoteObject, RemoteStore, SweptRemote
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
-from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
 from gitml.git.lfs.endpoint import find_endpoint
+from gitml.git.repository import discover
 from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.layout import lfs_key_of

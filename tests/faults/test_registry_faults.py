@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gitml.git.discover import discover
+from gitml.git.repository import discover
 from registry.registry import Registry
 from registry.values import Manifest
 from tests.kit.patience import PATIENCE

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.git.discover import discover
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, environment
 
 pytestmark = pytest.mark.slow

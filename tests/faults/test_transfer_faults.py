@@ -17,9 +17,9 @@ from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteStore
 from gitml.errors import GitmlError, MachineError, RemoteError
-from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
 from gitml.git.lfs.endpoint import find_endpoint
+from gitml.git.repository import discover
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 from gitml.store.remote.backends.folder import FolderRemote

@@ -19,9 +19,9 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import LocalExecutor
 from gitml.execute.sandbox.namespace import MOUNTED, available
-from gitml.git.discover import discover
 from gitml.git.lfs.pointer import local_object
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from gitml.store.local.store import LocalStore
 from tests.kit.patience import PATIENCE
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from gitml.errors import InputError, machine_error
 from gitml.git.command import Location
-from gitml.git.hooks.location import HookPlace, find_place, lead_back, redirect, redirected_folder
 from gitml.git.hooks.script import BEFORE, HOOKS, Interpreter, forwarder, is_ours, script_for
+from gitml.git.hooks.settings import HookPlace, find_place, lead_back, redirect, redirected_folder
 
 SERVER = ("post-receive",)
 CLIENT = tuple(name for name in HOOKS if name not in SERVER)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gitml import layout
 from gitml.errors import machine_error
 from gitml.git.command import DURABLE, Location, git_status, translate
-from gitml.git.shared_repository import sharing_at
+from gitml.git.repository import sharing_at
 
 UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 

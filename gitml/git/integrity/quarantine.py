@@ -9,7 +9,7 @@ from gitml import layout
 from gitml.errors import machine_error
 from gitml.git.command import Location
 from gitml.git.integrity.durability import sync_path
-from gitml.git.shared_repository import sharing_at
+from gitml.git.repository import sharing_at
 
 
 def move_aside(location: Location, path: str, name: str) -> str | None:

@@ -7,16 +7,16 @@ all the same: the ref alone is made anew. What lay in its place is moved into ``
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
 from gitml import layout
-from gitml.errors import GitmlError, IntegrityError
+from gitml.errors import GitmlError, IntegrityError, machine_error
 from gitml.git.command import Location, git
-from gitml.git.integrity import packed_refs as packedrefs
-from gitml.git.integrity.durability import move_refs
-from gitml.git.integrity.quarantine import move_aside
+from gitml.git.integrity.durability import move_refs, sync_path
+from gitml.git.integrity.quarantine import copy_aside, move_aside
 from gitml.git.log.remote_refs import folder_of_remote, packed_refs
 from gitml.git.objects.reader import Objects
 
@@ -64,7 +64,7 @@ def heal(
             tip = newest_record(location, objects, folder)
         if tip is None and (wrong == _GONE or _value(location, objects, ref) is not None):
             return None  # nothing is left to restore; a commit that is named and missing may come back
-        packedrefs.mend(location)
+        mend(location)
         _clear(location, ref)
         if tip is not None:
             move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
@@ -73,7 +73,7 @@ def heal(
 
 def _check_packs(location: Location, ref: str, wrong: str) -> None:
     """IntegrityError while a pack can't be read: the record that `ref` should name may be in it."""
-    from gitml.git.integrity.pack_check import damaged_packs
+    from gitml.git.integrity.packs import damaged_packs
 
     fault = next(damaged_packs(location, deep=False), None)
     if fault is not None:
@@ -87,7 +87,7 @@ def _check_packs(location: Location, ref: str, wrong: str) -> None:
 def is_gone(location: Location, objects: Objects, ref: str) -> bool:
     """Whether nothing lies in a ref's place, and nothing that is packed has its name."""
     lies = os.path.lexists(os.path.join(location.common_dir, ref))
-    return not lies and not packedrefs.names_ref(location, ref) and _value(location, objects, ref) is None
+    return not lies and not names_ref(location, ref) and _value(location, objects, ref) is None
 
 
 def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:
@@ -101,7 +101,7 @@ def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Hea
         oid = _value(location, objects, ref)
         header = objects.header(oid) if oid else None
         if header is None or header.kind != "commit":
-            packedrefs.mend(location)
+            mend(location)
             _clear(location, ref)
             git(location, "update-ref", "--no-deref", "-d", ref, check=False)
             found.append(Healed(ref, None, "it names no commit that is here"))
@@ -143,7 +143,7 @@ def _problem(location: Location, objects: Objects, ref: str, known: str | None, 
     oid = _value(location, objects, ref)
     if oid is None:
         path = os.path.join(location.common_dir, ref)
-        if os.path.lexists(path) or packedrefs.names_ref(location, ref):
+        if os.path.lexists(path) or names_ref(location, ref):
             return "it holds no object id"
         return None if known is None else _GONE
     header = objects.header(oid)
@@ -218,3 +218,73 @@ def _clear(location: Location, ref: str) -> None:
     path = os.path.join(location.common_dir, ref)
     if os.path.lexists(path):
         move_aside(location, path, ref.replace("/", "-"))
+
+
+_ENTRY = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64}) (refs/[^\x00-\x20\x7f]+)\n")
+_PEELED = re.compile(rb"\^(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
+_BEGIN = b"# pack-refs with:"
+_HEADER = _BEGIN + b" peeled fully-peeled sorted \n"
+
+
+def names_ref(location: Location, ref: str) -> bool:
+    """Whether some line, damaged or not, has the name of `ref`."""
+    return ref.encode() in _content(location)
+
+
+def is_damaged(location: Location) -> bool:
+    """Whether the file has a line that Git can't take, or that is cut or out of order."""
+    content = _content(location)
+    return bool(content) and _sound(content) != content
+
+
+def mend(location: Location) -> bool:
+    """Writes a damaged file anew with the lines that are whole; whether it was damaged. A copy of it goes to the quarantine."""
+    content = _content(location)
+    if not content or (sound := _sound(content)) == content:
+        return False
+    path = _path(location)
+    copy_aside(location, path, "packed-refs")
+    lock = f"{path}.lock"
+    try:
+        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb") as file:
+            file.write(sound)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(lock, path)
+    except OSError as error:
+        raise machine_error(error, path) from error
+    sync_path(location.common_dir)
+    return True
+
+
+def _sound(content: bytes) -> bytes:
+    """`content` itself when all of it is as Git writes it, else what is whole of it, in order."""
+    lines = [line + b"\n" for line in content.split(b"\n")]
+    is_whole = content.endswith(b"\n")
+    entries: list[tuple[bytes, bytes]] = []
+    is_open = False
+    for number, line in enumerate(lines[:-1]):
+        entry = _ENTRY.fullmatch(line)
+        if entry:
+            entries.append((entry[1], line))
+        elif is_open and _PEELED.fullmatch(line):
+            entries[-1] = (entries[-1][0], entries[-1][1] + line)
+        elif number or not line.startswith(_BEGIN):
+            is_whole = False
+        is_open = entry is not None
+    if is_whole and (entries == sorted(entries) or b" sorted" not in lines[0]):
+        return content
+    return _HEADER + b"".join(line for _, line in sorted(entries))
+
+
+def _content(location: Location) -> bytes:
+    try:
+        with open(_path(location), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _path(location: Location) -> str:
+    return os.path.join(location.common_dir, "packed-refs")

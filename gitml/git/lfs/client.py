@@ -17,7 +17,7 @@ from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, 
 from gitml.git.command import Location
 from gitml.git.lfs.endpoint import Endpoint, authenticate
 from gitml.git.lfs.http import CHUNK, Http, drop
-from gitml.git.lfs.responses import address_in, headers_in
+from gitml.git.lfs.http_limits import address_in, headers_in
 from gitml.git.log.remote_refs import without_secrets
 
 _BATCH = 100

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitml.errors import InputError, RemoteError
 from gitml.git.command import Location, clean_environment, git
-from gitml.git.lfs.responses import address_in, headers_in
+from gitml.git.lfs.http_limits import address_in, headers_in
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.worktree.file import read_worktree_file
 from gitml.redaction import register_secret

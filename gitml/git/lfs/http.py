@@ -21,9 +21,7 @@ from gitml import __version__
 from gitml.errors import InputError, RemoteError, TrustError
 from gitml.git.command import Location, git
 from gitml.git.credentials import Credential, approve, ask, http_settings, reject
-from gitml.git.lfs.address_policy import Reach
-from gitml.git.lfs.http_limits import Watchdog, bound
-from gitml.git.lfs.responses import address_in, origin_of
+from gitml.git.lfs.http_limits import Reach, Watchdog, address_in, bound, origin_of
 from gitml.git.log.remote_refs import without_secrets
 
 MEDIA = "application/vnd.git-lfs+json"

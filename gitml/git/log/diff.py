@@ -1,4 +1,8 @@
-"""What a record log gained, in the order it gained it."""
+"""How two states of a record log differ, and what the log gained, in the order it gained it.
+
+Trees are compared a folder of a day at a time: git holds all of a difference before it writes any of it. So a first look at a
+million records, or a fetch of as many, takes the memory of a day of them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.git.command import Location, git
-from gitml.git.log.tree_diff import changes
-from gitml.git.objects.reader import Objects
+from gitml.core.model.protocols import Entry
+from gitml.errors import IntegrityError
+from gitml.git.command import Location, ended_by_nul, git, popen, stderr_file, translate
+from gitml.git.objects.reader import EMPTY_TREES, SPARING, Objects, parse_tree
 
 _LOG = (
     "log",
@@ -140,3 +145,127 @@ def _added(location: Location, known: str, tip: str) -> dict[str, str]:
     answer = git(location, "diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", "--diff-filter=A", known, tip)
     fields = os.fsdecode(answer).split("\0")[:-1]
     return {path: meta.split(" ")[3] for meta, path in zip(fields[::2], fields[1::2], strict=True)}
+
+
+_DEPTH = 4  # runs/<yyyy>/<mm>/<dd>
+_WIDE = 200  # entries of a day's folder from which on its 256 folders are looked at one by one
+_PAGES = 400  # folders that one git compares: their names, up to 130 bytes each, fit in a pipe, so that it never waits for us
+_TREE = "40000"
+_DIFF = (*SPARING, "diff-tree", "--stdin", "-r", "-z", "--no-renames", "--no-abbrev")
+
+
+class Change(NamedTuple):
+    """A path that differs; the entry of each side, None where it has none."""
+
+    path: str
+    ours: Entry | None
+    theirs: Entry | None
+
+
+class _Page(NamedTuple):
+    path: str
+    ours: str
+    theirs: str
+
+
+def changes(objects: Objects, ours: str | None, theirs: str) -> Iterator[Change]:
+    """The files that differ between two commits, in Git's order of path; `ours` None is a commit without files."""
+    size = len(theirs)
+    before = "" if ours is None else _tree_of(objects, ours)
+    found: list[_Page | Change] = []
+    pages = 0
+    for item in _compared(objects, "", before, _tree_of(objects, theirs), 0):
+        found.append(item)
+        pages += isinstance(item, _Page)
+        if pages >= _PAGES:
+            yield from _expanded(objects, found, size)
+            found, pages = [], 0
+    yield from _expanded(objects, found, size)
+
+
+def _tree_of(objects: Objects, commit: str) -> str:
+    tree = objects.resolve(f"{commit}^{{tree}}")
+    if tree is None:
+        raise IntegrityError(f"Git object {commit} is missing", where=objects.location.git_dir, hint="git fsck")
+    return tree
+
+
+def _entries(objects: Objects, oid: str) -> dict[bytes, Entry]:
+    """Those of a tree by name, that of a folder with a slash: so Git orders them. Not remembered, there are too many."""
+    if not oid:
+        return {}
+    found = parse_tree(objects.read(oid), len(oid) // 2)
+    return {os.fsencode(name) + b"/" * (entry.mode == _TREE): entry for name, entry in found.items()}
+
+
+def _compared(objects: Objects, prefix: str, ours: str, theirs: str, depth: int) -> Iterator[_Page | Change]:
+    if ours == theirs:
+        return
+    old, new = _entries(objects, ours), _entries(objects, theirs)
+    if depth == _DEPTH and max(len(old), len(new)) < _WIDE:
+        yield _Page(prefix, ours, theirs)
+        return
+    for name in sorted({*old, *new}):
+        one, two = old.get(name), new.get(name)
+        if one == two:
+            continue
+        path = prefix + os.fsdecode(name)
+        if not name.endswith(b"/"):
+            yield Change(path, one, two)
+            continue
+        below = _Page(path, one.oid if one is not None else "", two.oid if two is not None else "")
+        if depth < _DEPTH:
+            yield from _compared(objects, *below, depth + 1)
+        else:
+            yield below
+
+
+def _expanded(objects: Objects, items: list[_Page | Change], size: int) -> Iterator[Change]:
+    """The items in their order, each page as what git says of it."""
+    pages = [item for item in items if isinstance(item, _Page)]
+    if not pages:
+        yield from (item for item in items if isinstance(item, Change))
+        return
+    none = EMPTY_TREES[size]
+    request = "".join(f"{page.ours or none} {page.theirs or none}\n" for page in pages)
+    number = -1
+    answers = _answers(objects, request.encode("ascii"))
+    pending = next(answers, None)
+    for item in items:
+        if isinstance(item, Change):
+            yield item
+            continue
+        number += 1
+        while pending is not None and pending[0] == number:
+            yield pending[1]._replace(path=item.path + pending[1].path)
+            pending = next(answers, None)
+    if pending is not None:
+        raise AssertionError("git compared more than it was asked to")
+
+
+def _answers(objects: Objects, request: bytes) -> Iterator[tuple[int, Change]]:
+    """(number of the page, what differs in it) of each file; a page begins with a line that names its trees."""
+    location = objects.location
+    number = -1
+    with stderr_file() as errors, popen(location, *_DIFF, stderr=errors.fileno()) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(request)
+        process.stdin.close()
+        meta: str | None = None
+        for raw in ended_by_nul(process.stdout):
+            field = os.fsdecode(raw)
+            if meta is None:
+                *heads, meta = field.split("\n")
+                number += len(heads)
+                continue
+            old_mode, mode, old, new, _ = meta[1:].split(" ")
+            meta = None
+            yield number, Change(field, _entry(old_mode, old), _entry(mode, new))
+        if process.wait():
+            errors.seek(0)
+            raise translate(location.folder, _DIFF, process.returncode, errors.read())
+
+
+def _entry(mode: str, oid: str) -> Entry | None:
+    return None if mode == "000000" else Entry(mode, oid)

@@ -185,7 +185,7 @@ class GitRecordLog:
 
     def maintain(self) -> bool:
         """Joins packs in the background when records have left many; cheap to call after every run."""
-        from gitml.git.integrity.repack import tidy
+        from gitml.git.integrity.packs import tidy
 
         return tidy(self._location)
 

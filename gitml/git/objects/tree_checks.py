@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest
+from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Facts
+from gitml.core.records.special_files import is_bare_repository
 from gitml.errors import IntegrityError
 from gitml.git.lfs.pointer import pointer
 from gitml.git.objects.reader import Objects
@@ -118,3 +121,14 @@ def _from_json(raw: Any) -> TreeFacts:
         )
     except (TypeError, ValueError) as error:
         raise IntegrityError(f"bad fact about a tree: {error}", hint="gitml fsck --repair") from error
+
+
+def problem_with_names(names: Iterable[str]) -> tuple[str, str] | None:
+    """(name, why) of the first of the names of a folder that makes a repository of it; None when none does."""
+    names = list(names)
+    for name in names:
+        if is_git_name(name):
+            return name, "git, or a file system, takes it for the settings of a repository"
+    if is_bare_repository(names):
+        return "HEAD", "git takes the folder for a bare repository, and obeys the settings in it"
+    return None

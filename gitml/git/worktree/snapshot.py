@@ -17,8 +17,7 @@ from gitml.git.command import Location, git
 from gitml.git.integrity.durability import sync_objects
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import LARGEST, FolderSource, TreeSource, tree_of_commit
-from gitml.git.worktree.status import PendingStatus, Status
-from gitml.git.worktree.untracked import Untracked
+from gitml.git.worktree.status import PendingStatus, Status, Untracked
 
 if TYPE_CHECKING:
     from gitml.git.worktree.hasher import Hasher

@@ -11,7 +11,7 @@ from gitml import layout
 from gitml.core.model.protocols import Entry
 from gitml.errors import machine_error
 from gitml.git.command import Location, git
-from gitml.git.shared_repository import sharing_at
+from gitml.git.repository import sharing_at
 
 _STALE = 86_400.0
 # The copy stands alone: it must not write shared parts of a split index, nor ask a monitor about the real one.

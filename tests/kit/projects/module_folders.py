@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gitml.git.discover import discover
+from gitml.git.repository import discover
 from registry.interface import Interface, Param, Port
 from registry.registry import Publication, Registry
 from registry.values import Manifest

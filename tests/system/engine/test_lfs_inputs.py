@@ -10,9 +10,9 @@ import pytest
 
 from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import digest_of
-from gitml.git.discover import discover
 from gitml.git.lfs.client import LfsServer
 from gitml.git.lfs.endpoint import find_endpoint
+from gitml.git.repository import discover
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.team import Team
 from tests.kit.projects.team_artifacts import stored

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitml.git.commits import branches_of, history_of, names_of_commits
-from gitml.git.discover import discover
+from gitml.git.repository import discover
+from gitml.git.revisions import branches_of, history_of, names_of_commits
 from tests.kit.projects.repository import Repository
 
 

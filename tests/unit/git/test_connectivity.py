@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gitml.git.command import Location, clean_environment
-from gitml.git.discover import discover
-from gitml.git.integrity import connectivity
-from gitml.git.integrity.connectivity import is_connected
+from gitml.git.integrity import object_check
+from gitml.git.integrity.object_check import is_connected
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository
 
 
@@ -44,8 +44,8 @@ def test_each_object_that_is_missing_is_noticed(repo: Repository, monkeypatch: p
     needed = set(repo.git("rev-list", "--objects", "--no-object-names", "--indexed-objects", "HEAD").split())
     every = set(repo.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split())
     assert len(needed) > 20
-    monkeypatch.setattr(connectivity, "_PAGE", 2)
-    monkeypatch.setattr(connectivity, "_ASKED", 3)
+    monkeypatch.setattr(object_check, "_PAGE", 2)
+    monkeypatch.setattr(object_check, "_ASKED", 3)
     assert is_connected(location, [head])
     for oid in sorted(every):
         path = Path(repo.file(f".git/objects/{oid[:2]}/{oid[2:]}"))

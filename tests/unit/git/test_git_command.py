@@ -6,7 +6,7 @@ import pytest
 
 from gitml.errors import BusyError, InputError, IntegrityError, MachineError, RemoteError, TrustError
 from gitml.git.command import git, translate
-from gitml.git.discover import discover
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gitml.errors import InputError
-from gitml.git.discover import discover
 from gitml.git.errors import explain
 from gitml.git.log.remote_refs import (
     check_remote,
@@ -17,6 +16,7 @@ from gitml.git.log.remote_refs import (
     tracking_ref,
     without_secrets,
 )
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
 

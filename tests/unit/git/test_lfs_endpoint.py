@@ -10,9 +10,9 @@ import pytest
 from gitml.errors import InputError, RemoteError, TrustError
 from gitml.git import credentials
 from gitml.git.command import Location
-from gitml.git.discover import discover
 from gitml.git.lfs import http
 from gitml.git.lfs.endpoint import Endpoint, authenticate, find_endpoint
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
 

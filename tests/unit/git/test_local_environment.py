@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gitml.git.command import clean_environment, local_environment
-from gitml.git.discover import discover
 from gitml.git.persistent_process import Lasting
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, environment
 
 SECRETS = {

@@ -8,9 +8,9 @@ import pytest
 
 from gitml.core.model.protocols import Entry
 from gitml.errors import InputError, IntegrityError
-from gitml.git.discover import discover
 from gitml.git.objects.reader import Objects, parse_tree
 from gitml.git.objects.source import CommitSource
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from gitml.errors import InputError, IntegrityError
-from gitml.git.discover import discover
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from gitml.git.revisions import branch_name, commit_info, resolve_commit, split_range, user_ident
 from tests.kit.projects.repository import DATE, Repository, isolate
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.git.discover import discover
-from gitml.git.shared_repository import sharing_at
+from gitml.git.repository import discover, sharing_at
 from gitml.permissions import ALONE, SharedMode, parse_shared_mode
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project

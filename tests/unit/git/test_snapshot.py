@@ -7,8 +7,8 @@ import time
 import pytest
 
 from gitml.errors import InputError
-from gitml.git.discover import discover
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from gitml.git.worktree.snapshot import WorkTree
 from tests.kit.projects.repository import Repository, isolate
 

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from gitml.core.model.digest import digest_of
-from gitml.git.discover import discover
 from gitml.git.lfs.pointer import local_object, pointer
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.tree_checks import TreeFacts, inspect_tree, leads_out
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
 CONTENT = b"the real content"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.git.discover import discover
 from gitml.git.integrity import durability
+from gitml.git.repository import discover
 from gitml.modules.folder import begin
 from gitml.modules.impact import (
     Change,

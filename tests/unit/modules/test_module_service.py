@@ -10,8 +10,8 @@ import pytest
 
 from gitml.core.language.diagnostics import SpecError
 from gitml.errors import InputError, IntegrityError
-from gitml.git.discover import discover
 from gitml.git.integrity import durability
+from gitml.git.repository import discover
 from gitml.modules.folder import begin, check_folder, load_spec, publish_folder
 from gitml.modules.lockfile import lock_as_bytes, parse_lock
 from gitml.modules.registry_places import registries_in

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from gitml.errors import IntegrityError
-from gitml.git.discover import discover
+from gitml.git.repository import discover
 from registry.registry import Registry
 
 

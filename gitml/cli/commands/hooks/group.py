@@ -64,7 +64,7 @@ def install(
     are never touched.
     """
     from gitml.git.hooks import install as hooks
-    from gitml.git.hooks.receive_settings import Allowed, problem_with_pattern, read_allowed, write_allowed
+    from gitml.git.hooks.settings import Allowed, problem_with_pattern, read_allowed, write_allowed
     from gitml.git.revisions import branch_name
 
     location = session.ws.location
@@ -96,8 +96,8 @@ def install(
 def uninstall(session: Session, names: tuple[str, ...]) -> int:
     """Take gitml's hooks away, all or those named; what was there before them is put back, byte for byte."""
     from gitml.git.hooks import install as hooks
-    from gitml.git.hooks.receive_settings import forget_allowed
     from gitml.git.hooks.script import HOOKS
+    from gitml.git.hooks.settings import forget_allowed
 
     location = session.ws.location
     gone = hooks.uninstall(location, names or HOOKS)
@@ -117,8 +117,7 @@ def uninstall(session: Session, names: tuple[str, ...]) -> int:
 def status(session: Session) -> int:
     """Show which hooks are installed, what runs before them, and in a bare repository what is run and what waits."""
     from gitml.git.hooks import install as hooks
-    from gitml.git.hooks.location import find_place
-    from gitml.git.hooks.receive_settings import read_allowed
+    from gitml.git.hooks.settings import find_place, read_allowed
     from gitml.hooks.receive_queue import queued
 
     location = session.ws.location
@@ -164,7 +163,7 @@ def _told(location: Location, hook: Hook) -> str:
 
 
 def _what_runs(allowed: object) -> str:
-    from gitml.git.hooks.receive_settings import Allowed
+    from gitml.git.hooks.settings import Allowed
 
     assert isinstance(allowed, Allowed)
     if not allowed.branches:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
-    from gitml.git.hooks.receive_settings import read_allowed
+    from gitml.git.hooks.settings import read_allowed
     from gitml.hooks.pushed_refs import updates_received
     from gitml.hooks.receive_queue import enqueue, jobs_of, queued
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
-    from gitml.hooks.gate import is_gated, unproven
+    from gitml.hooks.pre_push import is_gated, unproven
     from gitml.hooks.pushed_refs import updates_of_framework, updates_to_send
 
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
@@ -59,7 +59,7 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
 
 def _send_along(session: Session, updates: Sequence[Update], remote: str) -> None:
     """Uploads artifacts and then pushes the records that name them, as the project's settings ask; prints what was sent."""
-    from gitml.hooks.push_contents import goes_along, has_all_records, has_remote_store, runs_pushed
+    from gitml.hooks.pre_push import goes_along, has_all_records, has_remote_store, runs_pushed
 
     ws = session.ws
     along = goes_along(ws, updates, remote)

@@ -103,7 +103,7 @@ def _post_merge(session: Session, _: tuple[str, ...], __: str | None) -> int:
 
 
 def _stand(session: Session, hook: str) -> int:
-    from gitml.git.hooks.location import in_the_middle
+    from gitml.git.hooks.settings import in_the_middle
     from gitml.hooks.checkout_report import standings
 
     ws = session.ws

@@ -45,8 +45,8 @@ def open_registries(session: Session) -> Iterator[Modules]:
     """The registries of the repository that the current folder lies in; repairs of them are reported."""
     from gitml.cli.text.terminal import safe
     from gitml.consent.consent import Consent
-    from gitml.git.discover import discover
     from gitml.git.integrity import durability
+    from gitml.git.repository import discover
     from gitml.modules.registry_places import registries_here
     from gitml.modules.service import Modules
 

@@ -62,7 +62,7 @@ def list_(session: Session, kinds: tuple[str, ...]) -> int:
 def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
     """Asks at a terminal about what is not allowed; elsewhere prints how to allow it."""
     from gitml.analysis.named_places import steps_of
-    from gitml.consent.origin import where_from
+    from gitml.consent.consent import where_from
     from gitml.consent.questions import Question
 
     ws = session.ws

@@ -15,8 +15,7 @@ from textual.widgets import Static
 from gitml.analysis.timeline import RUNNING, Cell, Row
 from gitml.core.text.format import count
 from gitml.errors import InputError
-from gitml.git.commits import branches_of
-from gitml.git.revisions import resolve_commit
+from gitml.git.revisions import branches_of, resolve_commit
 from gitml.tui.actions import Acted, ActingPage
 from gitml.tui.errors import Told
 from gitml.tui.screens.time.chart_panel import ChartPanel

@@ -1,13 +1,14 @@
-"""What a plain `git fetch` brought of the project's own registry becomes part of it at the next look, as runs do.
+"""The project's own registry merged with what was fetched of it, by `gitml fetch` or by a plain `git fetch`.
 
-Only where all that is here is there too. Where own events would have to give way, that is left to `gitml fetch`, which tells
-of them.
+After a plain fetch it is merged at the next look, as runs are, where all that is here is there too. Where own events would have
+to give way, it is left to `gitml fetch`, which reports them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from gitml import layout
 from gitml.errors import IntegrityError
@@ -15,6 +16,10 @@ from gitml.git.command import Location
 from gitml.git.log.remote_refs import REGISTRY, log_ref, tip_of, tracked
 from gitml.git.objects.reader import Objects
 from gitml.permissions import can_be_written
+from registry.log.events import FOLDER
+from registry.log.journal import Journal
+from registry.log.share import Withdrawn as Withdrawn
+from registry.log.share import take_in as registry_take_in
 
 
 def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
@@ -63,3 +68,26 @@ def _read(path: str) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
+
+
+class Taken(NamedTuple):
+    """What came of taking a remote's registry in: events received, and own ones that could not follow them."""
+
+    events: int
+    withdrawn: tuple[Withdrawn, ...]
+
+
+def take_in(location: Location, objects: Objects, remote: str, theirs: str) -> Taken:
+    """Brings the registry to hold what `theirs`, fetched from `remote`, has; see `registry.log.share`."""
+    journal = Journal(location, objects)
+    try:
+        return Taken(*registry_take_in(journal, theirs, remote))
+    finally:
+        journal.close()
+
+
+def events_between(location: Location, known: str | None, tip: str) -> int:
+    """How many events the registry at `tip` has beyond `known`."""
+    from gitml.git.log.diff import changes_between
+
+    return len(changes_between(location, known, tip, FOLDER).added)

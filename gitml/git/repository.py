@@ -1,12 +1,17 @@
-"""Finding the repository that holds a folder, without starting a process in the ordinary cases."""
+"""The repository that a folder lies in, whom its settings let in, and which programs of this machine its commits contain.
+
+In the ordinary cases no process is started.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 
+from gitml import layout
 from gitml.errors import InputError, TrustError
-from gitml.git.command import Location, run_plain
+from gitml.git.command import Location, git, run_plain
+from gitml.permissions import ALONE, SharedMode, parse_shared_mode
 
 _ODD_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES")
 _ODD_SETTINGS = ("objectformat", "worktree", "include", "refstorage")
@@ -104,3 +109,60 @@ def _read(path: str) -> str:
 
 def _not_a_repository(start: str) -> InputError:
     return InputError("not a Git repository, nor is any folder above it", where=start, hint="git init")
+
+
+_SETTING = "core.sharedRepository"
+_LARGEST = 1 << 20
+
+
+def sharing_at(location: Location, environ: Mapping[str, str]) -> SharedMode:
+    """What ``core.sharedRepository`` says here, in whichever of Git's files or variables."""
+    word = _SETTING.partition(".")[2].lower().encode()
+    own = _read_settings(os.path.join(location.common_dir, "config"))
+    said = word in own or b"include" in own or any(word in _read_settings(path) for path in _settings_of_user(environ))
+    said = said or any(
+        "sharedrepository" in value.lower() for name, value in environ.items() if name.startswith("GIT_CONFIG_")
+    )
+    if not said:
+        return ALONE
+    return parse_shared_mode(os.fsdecode(git(location, "config", "--get", _SETTING, check=False)))
+
+
+def _settings_of_user(environ: Mapping[str, str]) -> list[str]:
+    home = environ.get("HOME", "")
+    files = [environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig")]
+    if "GIT_CONFIG_GLOBAL" in environ:
+        return [*files, environ["GIT_CONFIG_GLOBAL"]]
+    return [
+        *files,
+        os.path.join(environ.get(layout.XDG_CONFIG_HOME) or os.path.join(home, ".config"), "git/config"),
+        os.path.join(home, ".gitconfig"),
+    ]
+
+
+def _read_settings(path: str) -> bytes:
+    """A file of settings in small letters, as Git takes their names; nothing when there is none that can be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LARGEST).lower()
+    except OSError:
+        return b""
+
+
+def is_brought(location: Location, program: str) -> bool:
+    """Whether a program lies in a work tree of the repository, and Git tracks something of the installation that it is part of.
+
+    That is the folder above its ``bin``: what a virtual environment has beside it, a ``.pth`` file say, is run as well.
+    """
+    folder = os.path.dirname(os.path.abspath(program))
+    for place in {folder, os.path.realpath(folder)}:
+        for top in location.worktrees():
+            for root in {os.path.normpath(top), os.path.realpath(top)}:
+                if not f"{place}/".startswith(f"{root}/"):
+                    continue
+                inner = os.path.relpath(os.path.dirname(place), root)
+                if inner in (".", ".."):
+                    return True
+                if git(location, "-C", root, "--literal-pathspecs", "ls-files", "-z", "--", inner):
+                    return True
+    return False

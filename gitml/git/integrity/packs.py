@@ -1,4 +1,7 @@
-"""Git's packs checked and mended: a lost index is made again from its pack, and what is whole in a damaged pack is kept."""
+"""Git's packs checked, repaired and joined, and the temporary files that a killed git left beside them removed.
+
+A lost index is made again from its pack, and what is whole in a damaged pack is kept.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -104,3 +108,73 @@ def _hash_of(file: BinaryIO, count: int, digest: hashlib._Hash) -> bytes:
         digest.update(part)
         left -= len(part)
     return digest.digest()
+
+
+MOST_PACKS = 30
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def tidy(location: Location) -> bool:
+    """Starts joining small packs in the background when there are many; whether it did. Safe beside any other git.
+
+    Packs in a geometric row: the large ones are left alone, and objects nobody refers to stay.
+    """
+    folder = os.path.join(location.common_dir, "objects", "pack")
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    if sum(name.endswith(".pack") for name in names) <= MOST_PACKS or any(name.endswith(".promisor") for name in names):
+        return False
+    args = ("repack", "--geometric=2", "-d", "--quiet", "--no-write-bitmap-index")
+    nowhere = subprocess.DEVNULL
+    # Kept, so that what has ended by the next call is reaped; nobody waits for it.
+    _started[:] = [process for process in _started if process.poll() is None]
+    if not _started:
+        _started.append(popen(location, *args, stdin=nowhere, stdout=nowhere, stderr=nowhere))
+    return True
+
+
+class Removed(NamedTuple):
+    """How many files, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+def remove_leftovers(location: Location, *, dry_run: bool = False) -> Removed:
+    """Removes what is older than ``gc.pruneExpire`` (two weeks when it is not set)."""
+    said = git(
+        location, "config", "--type=expiry-date", "--default=2.weeks.ago", "--get", "gc.pruneExpire", check=False
+    )
+    expiry = int(said) if said.strip().isdigit() else 0
+    files = size = 0
+    for path in _temporaries(os.path.join(location.common_dir, "objects")):
+        try:
+            found = os.lstat(path)
+            if found.st_mtime > expiry:
+                continue
+            if not dry_run:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise machine_error(error, path, "can't remove it") from error
+        files += 1
+        size += found.st_size
+    return Removed(files, size)
+
+
+def _temporaries(objects: str) -> Iterator[str]:
+    for folder in ("", "pack", *[f"{number:02x}" for number in range(256)]):
+        place = os.path.join(objects, folder)
+        try:
+            with os.scandir(place) as found:
+                names = [
+                    entry.path
+                    for entry in found
+                    if entry.name.startswith("tmp_") and entry.is_file(follow_symlinks=False)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        yield from names

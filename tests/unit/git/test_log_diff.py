@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.git.discover import discover
-from gitml.git.log import tree_diff
-from gitml.git.log.tree_diff import changes
+from gitml.git.log import diff
+from gitml.git.log.diff import changes
 from gitml.git.objects.reader import Objects
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository
 
 
@@ -61,8 +61,8 @@ def some_files(rng: random.Random) -> dict[str, bytes]:
 def test_the_pages_are_what_git_says_in_its_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, object_format: str, wide: int, pages: int
 ) -> None:
-    monkeypatch.setattr(tree_diff, "_WIDE", wide)
-    monkeypatch.setattr(tree_diff, "_PAGES", pages)
+    monkeypatch.setattr(diff, "_WIDE", wide)
+    monkeypatch.setattr(diff, "_PAGES", pages)
     repo = Repository(tmp_path, object_format=object_format)
     rng = random.Random(7)
     commits = [commit(repo, some_files(rng)) for _ in range(8)]
@@ -82,5 +82,5 @@ def test_a_day_of_thousands_of_records_is_many_pages(tmp_path: Path) -> None:
     with Objects(discover(repo.path, {})) as objects:
         tree = objects.resolve(f"{tip}^{{tree}}")
         assert tree is not None
-        items = list(tree_diff._compared(objects, "", "", tree, 0))
+        items = list(diff._compared(objects, "", "", tree, 0))
     assert len(items) == 256

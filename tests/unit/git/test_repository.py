@@ -7,7 +7,7 @@ import pytest
 
 from gitml.errors import InputError, TrustError
 from gitml.git.command import git
-from gitml.git.discover import discover
+from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
 
