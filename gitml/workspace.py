@@ -66,7 +66,7 @@ class Workspace:
         self,
         location: Location,
         environ: Mapping[str, str],
-        tell_of_many: Callable[[int], None] = lambda count: None,
+        on_many_records: Callable[[int], None] = lambda count: None,
         *,
         looking: bool = False,
         start: str = "",
@@ -80,8 +80,8 @@ class Workspace:
             self._scratch = tempfile.TemporaryDirectory(prefix="gitml-", ignore_cleanup_errors=True)
             os.mkdir(os.path.join(self._scratch.name, "objects"))
             location = location._replace(scratch=self._scratch.name)
-        self.tell_of_many = tell_of_many
-        self.tell_of_refused: Callable[[Refused], None] = lambda refused: None
+        self.on_many_records = on_many_records
+        self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.location = location
         self.environ = dict(environ)
         self.root = layout.own_folder(location.common_dir)
@@ -160,7 +160,7 @@ class Workspace:
         if "index" in self.__dict__:
             self._level(self.index)
 
-    def take_in(self) -> tuple[United, ...]:
+    def merge_fetched(self) -> tuple[United, ...]:
         """Takes what any git fetched of other logs into the log of runs; what came of each that was not looked at before."""
         self.catch_up()
         self.index  # noqa: B018 - opening it does that too
@@ -179,9 +179,9 @@ class Workspace:
         if news:
             from gitml.records.merge import unite_all
 
-            united = unite_all(index, self.records, self.objects, fetched, self.tell_of_many)
+            united = unite_all(index, self.records, self.objects, fetched, self.on_many_records)
             for refused in [item for one in united for item in one.refused]:
-                self.tell_of_refused(refused)
+                self.on_refused(refused)
             self._united += united
             self._sync(index)
             index.set_meta(FETCHED, seen)
@@ -194,7 +194,7 @@ class Workspace:
 
             what = "1 record is" if newer == "1" else f"{newer} records are"
             why = f"{what} a newer gitml's, left as they are and not shown"
-            self.tell_of_refused(Refused(layout.RUNS_REF, why))
+            self.on_refused(Refused(layout.RUNS_REF, why))
 
     def _sync(self, index: Index) -> None:
         """Reads what the log has beyond the index. A log that lacks what it had gets it back; else the index forgets it too."""
@@ -203,15 +203,15 @@ class Workspace:
         from gitml.records.index_sync import sync
 
         log = (index, self.records, self.objects)
-        ahead = sync(*log, self.tell_of_many).ahead
+        ahead = sync(*log, self.on_many_records).ahead
         if ahead is None:
             return
         from gitml.records.merge import forget, take_back
 
         if self.frozen:
-            forget(*log, self.tell_of_many)
+            forget(*log, self.on_many_records)
             return
-        runs = take_back(*log, layout.RUNS_REF, ahead, self.tell_of_many)
+        runs = take_back(*log, layout.RUNS_REF, ahead, self.on_many_records)
         back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
         did = "the index is made anew" if runs is None else back
         durability.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
@@ -347,12 +347,12 @@ def _within(location: Location, start: str) -> str:
 def open_workspace(
     start: str,
     environ: Mapping[str, str],
-    tell_of_many: Callable[[int], None] = lambda count: None,
+    on_many_records: Callable[[int], None] = lambda count: None,
     *,
     looking: bool = False,
 ) -> Workspace:
     """The Workspace that `start` lies in; InputError outside a repository.
 
-    `tell_of_many` is told how many records are to be read before the first answer, when that takes a while.
+    `on_many_records` is told how many records are to be read before the first answer, when that takes a while.
     """
-    return Workspace(discover(start, environ), environ, tell_of_many, looking=looking, start=start)
+    return Workspace(discover(start, environ), environ, on_many_records, looking=looking, start=start)

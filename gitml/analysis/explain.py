@@ -21,7 +21,7 @@ from gitml.core.planner.plan import (
     known_changes,
     open_action,
 )
-from gitml.engine.planning.load import NOBODY, Asking, Loaded, load
+from gitml.engine.planning.load import NO_PROMPT, Loaded, SecretPrompt, load
 from gitml.engine.planning.planner import Planner
 from gitml.errors import InputError
 from gitml.git.command import git
@@ -50,15 +50,15 @@ def explain(
     pipeline: str | None = None,
     revisions: str | None = None,
     given: Sequence[tuple[str, str]] = (),
-    asking: Asking = NOBODY,
+    prompt: SecretPrompt = NO_PROMPT,
 ) -> list[Explanation]:
     """Explains a step (each of its combinations), at ``A..B`` from A to B, at ``REV`` there, else as the files are now."""
     if revisions and ".." in revisions:
         before_rev, _, after_rev = revisions.partition("..")
-        before = _Side(ws, load(ws, pipeline, before_rev or "HEAD", given, asking=asking))
-        after = _Side(ws, load(ws, pipeline, after_rev or "HEAD", given, asking=asking))
+        before = _Side(ws, load(ws, pipeline, before_rev or "HEAD", given, prompt=prompt))
+        after = _Side(ws, load(ws, pipeline, after_rev or "HEAD", given, prompt=prompt))
         return [_between(ws, name, before, after, before_rev or "HEAD") for name in after.named(step)]
-    side = _Side(ws, load(ws, pipeline, revisions, given, asking=asking))
+    side = _Side(ws, load(ws, pipeline, revisions, given, prompt=prompt))
     return [_from_nearest(ws, name, side) for name in side.named(step)]
 
 
@@ -77,7 +77,7 @@ class _Side:
 
     def is_unasked(self, name: str) -> bool:
         """Whether the step's environment is not known to a command that only looks."""
-        return isinstance(self.planner.finder.environment(self.graph.steps[name]), Unconfirmed)
+        return isinstance(self.planner.builder.environment(self.graph.steps[name]), Unconfirmed)
 
     def action(self, name: str) -> tuple[Action, tuple[str, ...]]:
         """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
@@ -85,7 +85,7 @@ class _Side:
         decision = self.plan.decisions[name]
         if decision.action is not None:
             return decision.action, ()
-        parts = self.planner.finder.parts(step, self.results)
+        parts = self.planner.builder.parts(step, self.results)
         return _open_action(step, parts)
 
 
@@ -150,11 +150,11 @@ def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, 
     found: dict[str, Mapping[str, Any]] = {}
     for action in actions:
         digest: Digest = action.environment
-        here = side.planner.finder.by_digest.get(digest)
+        here = side.planner.builder.by_digest.get(digest)
         description = here.described() if here else description_or_none(ws.index.environment(digest))
         if description is not None:
             found[digest] = description
-        called = action.module and (side.planner.finder.modules.get(action.module) or ws.index.module(action.module))
+        called = action.module and (side.planner.builder.modules.get(action.module) or ws.index.module(action.module))
         if action.module and called:
             found[action.module] = called
     return found

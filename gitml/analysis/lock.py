@@ -20,7 +20,7 @@ from gitml.store.local import disk
 from gitml.workspace import Workspace
 
 
-class Locked(NamedTuple):
+class LockUpdate(NamedTuple):
     """The entries that the lock should have, and how they differ from those it has: words such as ``a@^1: 1.0.0 -> 1.1.0``."""
 
     entries: dict[str, LockEntry]
@@ -30,7 +30,7 @@ class Locked(NamedTuple):
 
 def resolve_lock(
     ws: Workspace, upgrade: Collection[str] | None = (), source: Wider | None = None, *, lenient: bool = False
-) -> Locked:
+) -> LockUpdate:
     """What `gitml.lock` should say of the pipelines of `source`, the work tree when None.
 
     Entries it has stay as they are, but for the modules in `upgrade` (all when None); uses that are gone go. A use that only a
@@ -59,7 +59,7 @@ def resolve_lock(
         modules.close()
     entries = {key: kept.get(key) or item.lock_entry() for key, item in found.items()}
     warnings = tuple(warning for item in found.values() for warning in item.warnings)
-    return Locked(entries, tuple(_changes(had, entries)), warnings)
+    return LockUpdate(entries, tuple(_changes(had, entries)), warnings)
 
 
 def _resolved(modules: Modules, use: str, kept: Lock, fallback: Lock) -> ResolvedModule:

@@ -17,7 +17,7 @@ from gitml.modules.service import parse_ref
 from gitml.workspace import Workspace
 
 
-class Uses(NamedTuple):
+class ModuleUses(NamedTuple):
     """The uses of modules at a commit, and the pipelines that can't be read there with why."""
 
     commit: str
@@ -25,14 +25,14 @@ class Uses(NamedTuple):
     unread: tuple[tuple[str, str], ...]
 
 
-class Overview(NamedTuple):
+class ModuleOverview(NamedTuple):
     """The registries of the project, the uses of their modules at HEAD, and what each use of a registry that is here means now.
 
     `uses` is None where they can't be told; `trouble` says why.
     """
 
     registries: list[Surveyed]
-    uses: Uses | None
+    uses: ModuleUses | None
     meanings: Mapping[Use, Meaning]
     trouble: GitmlError | None = None
 
@@ -45,19 +45,19 @@ class Overview(NamedTuple):
         return [use for use in ours if use in self.meanings and self.meanings[use].version == version]
 
 
-def overview(ws: Workspace) -> Overview:
+def overview(ws: Workspace) -> ModuleOverview:
     """Everything that is known of modules here; nothing is fetched for it."""
     registries = with_modules(ws, survey)
     try:
         uses = uses_of_modules(ws)
     except GitmlError as error:
-        return Overview(registries, None, {}, error)
+        return ModuleOverview(registries, None, {}, error)
     away = {registry.name for registry in registries if not registry.fetched}  # which asking would fetch
     asked = [use for use in uses.uses if use.registry not in away]
-    return Overview(registries, uses, with_modules(ws, lambda modules: meanings(modules, asked)))
+    return ModuleOverview(registries, uses, with_modules(ws, lambda modules: meanings(modules, asked)))
 
 
-def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> Uses:
+def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> ModuleUses:
     """Every use of a module in the pipelines at `rev`, with what `gitml.lock` pins it to."""
     commit = resolve_commit(ws.objects, ws.location, rev)
     source = CommitSource(ws.objects, commit)
@@ -77,4 +77,4 @@ def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> Uses:
                 uses.append(Use(name, use, ref.registry or "", ref.name, ref.requirement, locked))
         except GitmlError as error:
             unread.append((name, error.message))
-    return Uses(commit, tuple(uses), tuple(unread))
+    return ModuleUses(commit, tuple(uses), tuple(unread))

@@ -15,7 +15,7 @@ from gitml.transfer.remotes import Remotes
 from gitml.workspace import Workspace
 
 
-class Named(NamedTuple):
+class PlaceStatus(NamedTuple):
     """A place: `allowed` is whether this repository may use it, `named` whether a file still names it."""
 
     place: Place
@@ -38,14 +38,14 @@ def named_places(ws: Workspace) -> list[Place]:
     return list({place.identity: place for place in found if place is not None}.values())
 
 
-def places_of(ws: Workspace) -> list[Named]:
+def places_of(ws: Workspace) -> list[PlaceStatus]:
     """The places that are named, and those that were allowed and are named no more."""
     named = named_places(ws)
     known = {place.identity for place in named}
     gone = [place for identity, (place, _) in ws.consent.granted.places.items() if identity not in known]
     return [
-        *(Named(place, allowed) for place, allowed in zip(named, ws.consent.usable(named), strict=True)),
-        *(Named(place, True, named=False) for place in gone),
+        *(PlaceStatus(place, allowed) for place, allowed in zip(named, ws.consent.usable(named), strict=True)),
+        *(PlaceStatus(place, True, named=False) for place in gone),
     ]
 
 

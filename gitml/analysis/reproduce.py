@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gitml.analysis.output_comparison import compare_outputs
+from gitml.core.model.digest import Digest
 from gitml.core.model.environment import description_or_none
-from gitml.core.model.events import Note
+from gitml.core.model.events import Emit, Note
+from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
+from gitml.core.model.tree import TreeEntry
 from gitml.core.records.record import Run, StepRun
 from gitml.core.secrets.seals import is_seal
-from gitml.engine.planning.load import NOBODY, Asking, load_recorded
-from gitml.engine.planning.request import Emit, RunRequest
+from gitml.engine.planning.load import NO_PROMPT, SecretPrompt, load_recorded
+from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import run_pipeline
-from gitml.errors import InputError
+from gitml.errors import InputError, IntegrityError
 from gitml.history.runs import LATEST, FoundRun, find_run
 from gitml.records.layout import record_folder
+from gitml.store.local.store import LocalStore
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
@@ -24,7 +28,7 @@ _OTHERWISE = "is not known to have the value of the run: its digest differs, as 
 TAG = "reproduction"  # of runs that reproduce another
 
 
-class Difference(NamedTuple):
+class OutputDifference(NamedTuple):
     """One output, or one file of it, that came out otherwise; `what` says where first, in words."""
 
     step: str
@@ -39,7 +43,7 @@ class Reproduction(NamedTuple):
     original: Run
     run: Run
     identical: bool
-    differences: tuple[Difference, ...]
+    differences: tuple[OutputDifference, ...]
     notes: tuple[str, ...]
 
 
@@ -66,10 +70,10 @@ def reproduce(
     stop: StopSignal,
     *,
     allow_disabled: bool = False,
-    asking: Asking = NOBODY,
+    prompt: SecretPrompt = NO_PROMPT,
 ) -> Reproduction:
     """Runs what `original` recorded again, every step, and records the verdict beside it."""
-    loaded = load_recorded(ws, original, allow_disabled=allow_disabled, asking=asking)
+    loaded = load_recorded(ws, original, allow_disabled=allow_disabled, prompt=prompt)
     others = [name for name, value in loaded.graph.params.items() if is_seal(value) and value != original.params[name]]
     for name in others:
         emit(Note("warning", f"secret parameter {name} {_OTHERWISE}"))
@@ -100,9 +104,9 @@ def reproduce(
     return Reproduction(original, run, identical, tuple(differences), tuple(notes))
 
 
-def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[Difference], list[str]]:
+def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[OutputDifference], list[str]]:
     available = Availability(ws)
-    differences: list[Difference] = []
+    differences: list[OutputDifference] = []
     notes: list[str] = []
     for before in original.steps:
         after = run.step(before.name)
@@ -114,7 +118,7 @@ def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[Difference],
                 if after is None
                 else f"{after.outcome}: {after.error or after.reason}"
             )
-            differences.append(Difference(before.name, "", "", what))
+            differences.append(OutputDifference(before.name, "", "", what))
             continue
         if before.key != after.key and not differences:
             notes.append(f"step {before.name} had another environment or other inputs: {_why(ws, before, after)}")
@@ -122,15 +126,17 @@ def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[Difference],
     return differences, notes
 
 
-def _step_differences(ws: Workspace, available: Availability, before: StepRun, after: StepRun) -> list[Difference]:
+def _step_differences(
+    ws: Workspace, available: Availability, before: StepRun, after: StepRun
+) -> list[OutputDifference]:
     new = {output.name: output for output in after.outputs}
     found = []
     for old in before.outputs:
         if old.name not in new:
-            found.append(Difference(before.name, old.name, "", "is no output any more"))
+            found.append(OutputDifference(before.name, old.name, "", "is no output any more"))
             continue
         for difference in compare_outputs(ws.store, available, old, new[old.name]):
-            found.append(Difference(before.name, old.name, difference.path, difference.what))
+            found.append(OutputDifference(before.name, old.name, difference.path, difference.what))
     return found
 
 
@@ -148,3 +154,85 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     descriptions |= {m: called for m in (one.module, two.module) if m and (called := ws.index.module(m))}
     changes = changes_between(one, two, descriptions)
     return summary_of(changes) if changes else "nothing that can be named"
+
+
+CHUNK = 1 << 20
+
+
+class FileDifference(NamedTuple):
+    """A file (``""``: the output itself) that differs; `what` says how and where first, in words."""
+
+    path: str
+    what: str
+
+
+def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, two: OutputRef) -> list[FileDifference]:
+    """How output `two` differs from `one`; empty when they are the same bytes."""
+    if one.digest == two.digest and one.executable == two.executable:
+        return []
+    if one.is_tree != two.is_tree:
+        return [FileDifference("", f"{one.kind} became {two.kind}")]
+    if not available.has(one) or not _brought(available, one):
+        which = f"{one.digest[7:19]} became {two.digest[7:19]}"
+        return [FileDifference("", f"other bytes ({which}; the first {available.absence()})")]
+    if one.is_tree:
+        return list(_trees(store, one.digest, two.digest, ""))
+    return [FileDifference("", _files(store, one.digest, two.digest))]
+
+
+def _brought(available: Availability, output: OutputRef) -> bool:
+    """Puts an output into the Store, from wherever it is; whether it is there now."""
+    if not available.fetch_inline([output]):
+        return True
+    from gitml.core.model.stop_signal import StopSignal
+    from gitml.transfer.download import fetch_outputs
+
+    return not fetch_outputs(available.ws, [output], lambda _: None, StopSignal()).lost
+
+
+def _trees(store: LocalStore, one: Digest, two: Digest, prefix: str) -> Iterator[FileDifference]:
+    before = {entry.name: entry for entry in store.listing(one)}
+    after = {entry.name: entry for entry in store.listing(two)}
+    for name in sorted({*before, *after}):
+        path = prefix + name.decode("utf-8", "surrogateescape")
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None:
+            yield FileDifference(path, "is new" if old is None else "is missing")
+        elif old != new:
+            yield from _entries(store, old, new, path)
+
+
+def _entries(store: LocalStore, old: TreeEntry, new: TreeEntry, path: str) -> Iterator[FileDifference]:
+    if old.kind == new.kind == "d":
+        yield from _trees(store, old.digest, new.digest, path + "/")
+    elif old.kind != new.kind:
+        yield FileDifference(path, f"kind {old.kind} became {new.kind}")
+    else:
+        yield FileDifference(path, _files(store, old.digest, new.digest))
+
+
+def _files(store: LocalStore, one: Digest, two: Digest) -> str:
+    """Where two different files first differ, by byte and, in text, by line."""
+    if one == two:
+        return "only the executable bit differs"
+    offset, line, text = 0, 1, True
+    try:
+        with store.open(one) as first, store.open(two) as second:
+            while True:
+                a, b = first.read(CHUNK), second.read(CHUNK)
+                text = text and b"\0" not in a
+                if a != b:
+                    shared = next(
+                        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+                    )
+                    line += a[:shared].count(b"\n")
+                    place = f"byte {offset + shared:,}" + (f", line {line:,}" if text else "")
+                    return f"differs first at {place}"
+                if not a:
+                    raise IntegrityError(
+                        "two stored objects of different names hold the same bytes", where=f"{one} {two}"
+                    )
+                offset += len(a)
+                line += a.count(b"\n")
+    except IntegrityError as error:
+        return f"can't be compared: {error.message}"

@@ -1,23 +1,25 @@
 """Commits and steps as a grid: what became of each step at each commit of a history, and what would, from Git objects alone.
 
 A row is worked out when it is asked for. Commits at which planning would see the same are planned once
-(`engine.planning.plan_cache`); what is remembered is bounded, and forgotten when the records or the registry move on.
+(`analysis.timeline`); what is remembered is bounded, and forgotten when the records or the registry move on.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from gitml.core.model.protocols import Entry
 from gitml.core.model.result import is_ordinary
 from gitml.core.planner.plan import BLOCKED, REUSE
 from gitml.core.records.record import StepRun
 from gitml.engine.planning.load import UnknownPipelineError, list_pipelines, load
-from gitml.engine.planning.plan_cache import Answer, Questions, TracedSource
 from gitml.engine.planning.planner import make_plan
 from gitml.errors import GitmlError
+from gitml.git.objects.reader import Objects
+from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import CommitInfo, commit_info, history_of, names_of_commits, resolve_commit
 from gitml.history.runs import live_runs, read_run
 from gitml.layout import REGISTRY_REF
@@ -37,7 +39,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Cell(NamedTuple):
+class TimelineCell(NamedTuple):
     """A step at a commit. `run` is the one that made the result, or the last in which the step had its turn at this commit."""
 
     state: str
@@ -45,10 +47,10 @@ class Cell(NamedTuple):
     run: str | None = None
 
 
-_NOTHING = Cell(NEVER, "")
+_NOTHING = TimelineCell(NEVER, "")
 
 
-class Row(NamedTuple):
+class TimelineRow(NamedTuple):
     """A commit. `problem` says why its pipeline can't be planned, and then there are no cells but what was recorded.
 
     `names` are its branches and tags; `runs` those of this pipeline at it, newest first; `metrics` of its known results.
@@ -57,7 +59,7 @@ class Row(NamedTuple):
     commit: str
     info: CommitInfo
     names: tuple[str, ...]
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, TimelineCell]
     runs: tuple[RunRow, ...]
     metrics: Mapping[str, float]
     problem: str | None = None
@@ -67,7 +69,7 @@ class Row(NamedTuple):
 class _Planned(NamedTuple):
     """A plan without all that a row doesn't show."""
 
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, TimelineCell]
     metrics: Mapping[str, float]
     problem: str | None = None
     hint: str | None = None
@@ -117,11 +119,11 @@ class Timeline:
         self._lock = threading.RLock()
         self._questions: OrderedDict[frozenset[tuple[str, str]], Questions] = OrderedDict()
         self._plans = _Bounded[tuple[int, Answer], _Planned](lambda planned: len(planned.cells) + 1)
-        self._rows = _Bounded[str, Row](lambda row: len(row.cells) + 1)
+        self._rows = _Bounded[str, TimelineRow](lambda row: len(row.cells) + 1)
         self._names: Mapping[str, Sequence[str]] = {}
         self._state: tuple[object, ...] = ()
 
-    def rows(self, ws: Workspace, first: int, count: int) -> list[Row]:
+    def rows(self, ws: Workspace, first: int, count: int) -> list[TimelineRow]:
         """The rows of `count` commits from the `first` on."""
         with self._lock:
             self._keep_up(ws)
@@ -153,7 +155,7 @@ class Timeline:
             self._names = names_of_commits(ws.location)
             self._state = state
 
-    def _row(self, ws: Workspace, commit: str) -> Row:
+    def _row(self, ws: Workspace, commit: str) -> TimelineRow:
         known = self._rows.get(commit)
         if known is not None:
             return known
@@ -165,13 +167,13 @@ class Timeline:
         metrics = planned.metrics or next((row.metrics for row in runs if row.status == "succeeded"), {})
         names = tuple(self._names.get(commit, ()))
         info = commit_info(ws.objects, commit)
-        row = Row(commit, info, names, cells, runs, metrics, planned.problem, planned.hint)
+        row = TimelineRow(commit, info, names, cells, runs, metrics, planned.problem, planned.hint)
         self._rows.put(commit, row)
         return row
 
     def _with_records(
         self, ws: Workspace, commit: str, planned: _Planned, runs: Sequence[RunRow]
-    ) -> Mapping[str, Cell]:
+    ) -> Mapping[str, TimelineCell]:
         """The cells with what the runs of this commit tell of steps that aren't known."""
         last: dict[str, tuple[StepRun, str]] = {}
         for row in runs:
@@ -250,28 +252,28 @@ def _plan(ws: Workspace, pipeline: str, source: TracedSource) -> _Planned:
     metrics: dict[str, float] = {}
     for name, decision in decisions.items():
         if decision.kind == REUSE and decision.result is not None:
-            cells[name] = Cell(CACHED, decision.reason, decision.result.run)
+            cells[name] = TimelineCell(CACHED, decision.reason, decision.result.run)
             metrics |= {f"{name}.{metric}": value for metric, value in decision.result.metrics.items()}
         else:
-            cells[name] = Cell(CANT_RUN if decision.kind == BLOCKED else NEVER, decision.reason)
+            cells[name] = TimelineCell(CANT_RUN if decision.kind == BLOCKED else NEVER, decision.reason)
     return _Planned(cells, metrics)
 
 
-def _told(cell: Cell, recorded: tuple[StepRun, str] | None, running: str | None) -> Cell:
+def _told(cell: TimelineCell, recorded: tuple[StepRun, str] | None, running: str | None) -> TimelineCell:
     """A planned cell with what was recorded of the step at its commit."""
     if cell.state == CACHED:
         return cell
     if running is not None:
-        return Cell(RUNNING, "it runs now, or waits for its turn", running)
+        return TimelineCell(RUNNING, "it runs now, or waits for its turn", running)
     if recorded is None:
         return cell
     step, run = recorded
     if step.outcome == "failed":
-        return Cell(FAILED, step.error or step.reason, run)
-    return Cell(cell.state if cell.state == CANT_RUN else WOULD_RUN, cell.reason, run)
+        return TimelineCell(FAILED, step.error or step.reason, run)
+    return TimelineCell(cell.state if cell.state == CANT_RUN else WOULD_RUN, cell.reason, run)
 
 
-def steps_of(rows: Sequence[Row], known: Sequence[str] = ()) -> list[str]:
+def steps_of(rows: Sequence[TimelineRow], known: Sequence[str] = ()) -> list[str]:
     """The steps of rows as columns: those that are `known`, then what each row has beyond, where it stands among its others."""
     found = list(known)
     there = set(found)
@@ -287,3 +289,72 @@ def steps_of(rows: Sequence[Row], known: Sequence[str] = ()) -> list[str]:
                 there.add(name)
                 place += 1
     return found
+
+
+CONTENT, NAMES = "content", "names"
+"""What was asked of a path: what it is, or (of the root) only which names are in it."""
+
+Answer = str | int
+
+
+class TracedSource(CommitSource):
+    """The files of a commit, with all that was `asked` of them: path -> CONTENT or NAMES."""
+
+    def __init__(self, objects: Objects, commit: str) -> None:
+        super().__init__(objects, commit)
+        self.asked: dict[str, str] = {}
+
+    def lookup(self, path: str) -> Entry | None:
+        """What is at `path`."""
+        self.asked[path] = CONTENT
+        return super().lookup(path)
+
+    def top(self) -> Collection[str]:
+        """The names at the root. All of them count as asked: which words of a command were held against them differs."""
+        self.asked.setdefault("", NAMES)
+        return super().top()
+
+
+class _Node:
+    """A name that was asked for, and the names in it."""
+
+    __slots__ = ("below", "how")
+
+    def __init__(self) -> None:
+        self.how: str | None = None
+        self.below: dict[str, _Node] = {}
+
+
+class Questions:
+    """What was `asked` of one commit, to be asked of others."""
+
+    def __init__(self, asked: Mapping[str, str]) -> None:
+        self._root = _Node()
+        self._numbers: dict[tuple[Answer, ...], int] = {}
+        self._known: dict[tuple[int, str], Answer] = {}
+        for path, how in asked.items():
+            node = self._root
+            for name in path.split("/") if path else ():
+                node = node.below.setdefault(name, _Node())
+            node.how = how
+
+    def ask(self, objects: Objects, tree: str) -> Answer:
+        """A value that two trees share exactly when every question has the same answer in both."""
+        return self._ask(self._root, Entry("40000", tree), objects)
+
+    def _ask(self, node: _Node, entry: Entry | None, objects: Objects) -> Answer:
+        if entry is None:
+            return "-"
+        if node.how == CONTENT:
+            return f"{entry.mode} {entry.oid}"
+        if not entry.is_tree:
+            return entry.mode  # nothing is below it
+        place = (id(node), entry.oid)
+        known = self._known.get(place)
+        if known is None:
+            found = objects.tree(entry.oid)
+            answers = [self._ask(below, found.get(name), objects) for name, below in node.below.items()]
+            if node.how == NAMES:
+                answers += sorted(found)
+            known = self._known[place] = self._numbers.setdefault(tuple(answers), len(self._numbers))
+        return known

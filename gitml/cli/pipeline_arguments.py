@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.engine.planning.load import Asking, Loaded, UnknownPipelineError
+    from gitml.engine.planning.load import Loaded, SecretPrompt, UnknownPipelineError
     from gitml.workspace import Workspace
 
 
@@ -74,16 +74,16 @@ def load_selection(
     A first word that is no pipeline may be a step of the default one.
     """
     recover_killed(ws)  # what it had finished is reused
-    from gitml.engine.planning.load import Asking, UnknownPipelineError, load
+    from gitml.engine.planning.load import SecretPrompt, UnknownPipelineError, load
 
-    asking = Asking(secrets, prompt_secret)
+    prompt = SecretPrompt(secrets, prompt_secret)
     if not words:
-        return SelectedSteps(load(ws, None, rev, given, allow_disabled=allow_disabled, asking=asking), ())
+        return SelectedSteps(load(ws, None, rev, given, allow_disabled=allow_disabled, prompt=prompt), ())
     try:
-        loaded = load(ws, words[0], rev, given, allow_disabled=allow_disabled, asking=asking)
+        loaded = load(ws, words[0], rev, given, allow_disabled=allow_disabled, prompt=prompt)
         return SelectedSteps(loaded, tuple(words[1:]))
     except UnknownPipelineError as error:
-        selection = _steps_of_default(ws, words, rev, given, error, allow_disabled, asking)
+        selection = _steps_of_default(ws, words, rev, given, error, allow_disabled, prompt)
         if selection is None:
             raise
         return selection
@@ -96,7 +96,7 @@ def _steps_of_default(
     given: Sequence[tuple[str, str]],
     error: UnknownPipelineError,
     allow_disabled: bool,
-    asking: Asking,
+    prompt: SecretPrompt,
 ) -> SelectedSteps | None:
     """All words as steps of the default pipeline; None when there is no default.
 
@@ -107,7 +107,7 @@ def _steps_of_default(
 
     fault: InputError | None = None
     try:
-        loaded = load(ws, None, rev, given, allow_disabled=allow_disabled, asking=asking)
+        loaded = load(ws, None, rev, given, allow_disabled=allow_disabled, prompt=prompt)
     except UnknownPipelineError:
         return None
     except InputError as wrong:

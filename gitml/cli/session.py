@@ -57,8 +57,8 @@ class Session:
 
     def adopt(self, workspace: Workspace) -> None:
         """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
-        workspace.tell_of_many = self._tell_of_many
-        workspace.tell_of_refused = self._tell_of_refused
+        workspace.on_many_records = self._tell_of_many
+        workspace.on_refused = self._tell_of_refused
         workspace.listen(lambda text: self.warn(safe(text)))
         self.prepare(workspace.consent)
         self._workspace = workspace

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from gitml.core.model.result import OutputRef
     from gitml.core.model.stop_signal import StopSignal
     from gitml.store.remote.transfer.progress import UploadResult
-    from gitml.transfer.download import Downloaded
-    from gitml.transfer.run_selector import Choice
-    from gitml.transfer.unshared_artifacts import Staying
+    from gitml.transfer.download import DownloadReport
+    from gitml.transfer.run_selector import RunSelection
+    from gitml.transfer.unshared_artifacts import UnsharedArtifact
     from gitml.transfer.upload import Forecast
 
 _STOPPING = "stopping; what was moved stays"
@@ -39,13 +39,13 @@ class RunFilterOptions(NamedTuple):
     outputs: tuple[str, ...]
     stores: tuple[str, ...]
 
-    def choice(self, session: Session) -> Choice:
+    def choice(self, session: Session) -> RunSelection:
         """What they mean today."""
         from gitml.history.time_arguments import parse_time
-        from gitml.transfer.run_selector import Choice
+        from gitml.transfer.run_selector import RunSelection
 
         moment = parse_time(self.since, session.ws.now()) if self.since is not None else None
-        return Choice(self.runs, moment, self.pipeline, self.outputs, self.stores)
+        return RunSelection(self.runs, moment, self.pipeline, self.outputs, self.stores)
 
 
 run_filter_options = bundle(
@@ -71,7 +71,7 @@ def _transfer(session: Session) -> Iterator[tuple[TransferProgress, StopSignal]]
         yield progress, interrupts.stop
 
 
-def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) -> list[UploadResult]:
+def push_artifacts(session: Session, choice: RunSelection, *, trusting: bool = False) -> list[UploadResult]:
     """Uploads with progress; `trusting`: what is remembered of the stores counts."""
     from gitml.transfer.upload import upload
 
@@ -79,7 +79,7 @@ def push_artifacts(session: Session, choice: Choice, *, trusting: bool = False) 
         return upload(session.ws, choice, progress, stop, trusting=trusting)
 
 
-def pull_artifacts(session: Session, choice: Choice) -> Downloaded:
+def pull_artifacts(session: Session, choice: RunSelection) -> DownloadReport:
     """Downloads with progress."""
     from gitml.transfer.download import download
 
@@ -98,10 +98,10 @@ def fetch_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
     lacking = [output for output in outputs if not here.is_here(output)]
     if not lacking:
         return ""
-    from gitml.transfer.download import bring, refuse_lost
+    from gitml.transfer.download import fetch_outputs, refuse_lost
 
     with _transfer(session) as (progress, stop):
-        brought = bring(session.ws, lacking, progress, stop)
+        brought = fetch_outputs(session.ws, lacking, progress, stop)
     refuse_lost(brought)
     return here.absence()
 
@@ -150,11 +150,11 @@ def upload_lines(sent: Sequence[UploadResult]) -> list[str]:
     return lines
 
 
-def unshared_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
+def unshared_lines(session: Session, stays: Sequence[UnsharedArtifact]) -> list[str]:
     """What is on this machine alone after a push, and what would change that: one line, with ``-v`` one for each as well."""
     if not stays:
         return []
-    from gitml.transfer.unshared_artifacts import mend_of
+    from gitml.transfer.unshared_artifacts import why_unshared
 
     shown = [f"{safe(one.name)} of run {one.run[:8]}" for one in stays]
     named = ", ".join(shown[:_NAMED]) + (
@@ -162,7 +162,7 @@ def unshared_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
     )
     total = size(sum(one.size for one in stays))
     verb = "stays" if len(stays) == 1 else "stay"
-    lines = [f"{count(len(stays), 'artifact')} ({total}) {verb} here: {named}; {mend_of(session.ws)}"]
+    lines = [f"{count(len(stays), 'artifact')} ({total}) {verb} here: {named}; {why_unshared(session.ws)}"]
     if session.verbose:
         lines += columns(
             [[f"  {name}", size(one.size)] for name, one in zip(shown, stays, strict=True)], right=frozenset({1})
@@ -170,7 +170,7 @@ def unshared_lines(session: Session, stays: Sequence[Staying]) -> list[str]:
     return lines
 
 
-def unshared_as_json(stays: Sequence[Staying]) -> list[dict[str, Any]]:
+def unshared_as_json(stays: Sequence[UnsharedArtifact]) -> list[dict[str, Any]]:
     """What ``--json`` shows of it."""
     return [one._asdict() for one in stays]
 
@@ -188,7 +188,7 @@ def upload_as_json(one: UploadResult) -> dict[str, Any]:
     }
 
 
-def download_as_json(done: Downloaded) -> dict[str, Any]:
+def download_as_json(done: DownloadReport) -> dict[str, Any]:
     """What ``--json`` shows of a download."""
     return {
         "here": done.here,
@@ -199,13 +199,13 @@ def download_as_json(done: Downloaded) -> dict[str, Any]:
     }
 
 
-def download_lines(done: Downloaded) -> list[str]:
+def download_lines(done: DownloadReport) -> list[str]:
     """What became of a download."""
-    from gitml.transfer.download import told_problems
+    from gitml.transfer.download import problem_texts
 
     phrase = f"{count(len(done.came), 'artifact')} came ({size(done.bytes)})" if done.came else "no artifact came"
     lines = [f"{phrase}, {done.here:,} here already"]
-    lines += [safe(line) for line in told_problems(done.problems)]
+    lines += [safe(line) for line in problem_texts(done.problems)]
     if done.lost:
         names = ", ".join(safe(root.name) for root in done.lost[:5])
         lines.append(f"not to be had: {names}{' …' if len(done.lost) > 5 else ''}")

@@ -19,7 +19,7 @@ from gitml.workspace import Workspace
 _PATIENCE = 60.0  # seconds for the run to begin; planning a huge pipeline takes a few
 
 
-class Started(NamedTuple):
+class DetachedRun(NamedTuple):
     """`code` None: the run goes on. Else how it ended already; `said` is what its process said on stderr."""
 
     run_id: str
@@ -34,7 +34,7 @@ class Started(NamedTuple):
         return ws.index.run_row(self.run_id) is None
 
 
-def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None) -> Started:
+def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None) -> DetachedRun:
     """Starts ``gitml BEFORE run WORDS``, under a new id, and waits until the run goes on, or has ended."""
     from gitml.engine.run import new_run_id
 
@@ -58,10 +58,10 @@ def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], c
         if code is None:
             threading.Thread(target=process.wait, daemon=True).start()  # no zombie, however long this process lives
         said.seek(0)
-        return Started(run_id, code, said.read())
+        return DetachedRun(run_id, code, said.read())
 
 
-def words_for(
+def run_arguments(
     pipeline: str,
     steps: Sequence[str] = (),
     rev: str | None = None,
@@ -79,8 +79,8 @@ def words_for(
     return [*words, "--", pipeline, *steps]
 
 
-def words_again(run: Run, *, as_it_is: bool = False, options: Sequence[str] = ()) -> list[str]:
+def rerun_arguments(run: Run, *, as_it_is: bool = False, options: Sequence[str] = ()) -> list[str]:
     """What follows ``gitml run`` to run again what `run` ran: at its commit, or with the files as they are now."""
     pipeline = run.path if "/" in run.path else run.pipeline
     filed = ["--experiment", run.experiment] if run.experiment != run.pipeline else []
-    return words_for(pipeline, run.selected, None if as_it_is else run.commit, run.params, [*filed, *options])
+    return run_arguments(pipeline, run.selected, None if as_it_is else run.commit, run.params, [*filed, *options])

@@ -10,7 +10,7 @@ from gitml.engine.execution.executors import Executors, is_local
 from gitml.engine.execution.local_steps import make_executor
 from gitml.engine.execution.scheduler import Assignment, Scheduler
 from gitml.engine.journal.journal import Journal
-from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.engine.journal.recorder import Provenance, record_run
 from gitml.engine.journal.recovery import recover
 from gitml.engine.planning.planner import Planner
 from gitml.errors import BusyError, RemoteError
@@ -54,7 +54,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
         executors.dismiss()  # workers clear up while the record is written
         recorded = record_run(
-            ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config
+            ws, run, Provenance(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config
         )
     except RemoteError as error:
         planner.clusters.forsake()
@@ -65,7 +65,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
             steps=tuple(scheduler.give_up(error.message)),
             error=redacted(error.message),
         )
-        record_run(ws, run, Evidence(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config)
+        record_run(ws, run, Provenance(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config)
         journal.close()
         raise
     finally:

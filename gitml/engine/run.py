@@ -6,16 +6,15 @@ import os
 
 from gitml import __version__
 from gitml.core.language.shell import VARIABLE
-from gitml.core.model.events import Note, RunFinished, RunStarted, StepFinished
+from gitml.core.model.events import Emit, Note, RunFinished, RunStarted, StepFinished
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import REUSE, RUN, UNKNOWN, Decision, Plan
 from gitml.core.records.record import Run, StepRun
-from gitml.engine.journal.record_limits import refuse_too_large
-from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.engine.journal.recorder import Provenance, record_run, refuse_too_large
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, policy_for
-from gitml.engine.planning.request import Emit, RunRequest, step_of_result
+from gitml.engine.planning.request import RunRequest, step_of_result
 from gitml.errors import InputError
 from gitml.git.revisions import IdentQuery, branch_name
 from gitml.git.worktree.snapshot import WorkTree
@@ -49,7 +48,7 @@ def run_pipeline(
     if plan.runs_something():
         with stop.before_anything_runs():
             if consented(ws, loaded, plan):
-                planner.look_again()
+                planner.refresh_environments()
                 plan = planner.plan(names)
         refuse_blocked(plan)
         plan = planner.prepare(plan)
@@ -66,7 +65,7 @@ def run_pipeline(
         for step in steps:
             emit(StepFinished(step))
         run = run._replace(status="succeeded", ended=ws.now(), steps=tuple(steps))
-        recorded = record_run(ws, run, Evidence({}, {}), loaded.config)
+        recorded = record_run(ws, run, Provenance({}, {}), loaded.config)
     else:
         # Only what performs steps needs these modules: a run from cache does without.
         from gitml.engine.execution.scheduler import Assignment

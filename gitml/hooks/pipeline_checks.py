@@ -17,7 +17,7 @@ from gitml.core.model.graph import Graph, GraphStep, header_of
 from gitml.core.model.protocols import Source
 from gitml.core.planner.code import CodeFinder
 from gitml.engine.planning.load import graph_of
-from gitml.engine.planning.module_resolution import meaning_of
+from gitml.engine.planning.module_resolution import resolve_uses
 from gitml.engine.planning.projects import project_of_file
 from gitml.errors import InputError, RemoteError
 from gitml.git.objects.source import FolderSource, Wider
@@ -63,7 +63,7 @@ def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config
     warnings: list[str] = []
     for use in header_of(pipeline).modules:
         try:
-            meant = meaning_of(ws, source, [use])
+            meant = resolve_uses(ws, source, [use])
         except RemoteError as error:
             return Checked((), (), (f"{path} was not checked: {error.message}",))
         except InputError as error:

@@ -14,7 +14,7 @@ from gitml.core.language.params import ParamError, text_of
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.plan import decide
 from gitml.core.secrets.seals import is_seal
-from gitml.engine.planning.action_builder import PartsFinder
+from gitml.engine.planning.action_builder import ActionBuilder
 from gitml.engine.planning.load import Loaded, every_pipeline, load, read_config
 from gitml.errors import GitmlError, InputError
 from gitml.git.log.remote_refs import LOGS, default_remote, log_ref, tracking_ref
@@ -130,12 +130,12 @@ class Proof(NamedTuple):
 
 def proof_of(ws: Workspace, loaded: Loaded) -> Proof:
     """Looks each step's Action up, until one is not known or can't be. Needs Git objects and records, no data."""
-    finder = PartsFinder(ws, loaded)
+    builder = ActionBuilder(ws, loaded)
     results: dict[str, ActionResult] = {}
     missing: tuple[str, str] | None = None
     with ws.index.looking():
         for name, step in loaded.graph.steps.items():
-            decision = decide(step, finder.parts(step, results), ws.index, lambda _: True, loaded.graph.pipeline)
+            decision = decide(step, builder.parts(step, results), ws.index, lambda _: True, loaded.graph.pipeline)
             result = decision.result
             if result is None and decision.key is not None:  # it always runs; that it did is what counts here
                 result = ws.index.result(decision.key)

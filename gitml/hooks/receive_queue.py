@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from gitml import __version__, layout
 from gitml.core.config.project import Config, matches
+from gitml.core.model.events import Emit
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.records.record import Run
-from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.engine.journal.recorder import Provenance, record_run
 from gitml.engine.journal.recovery import recover
 from gitml.engine.planning.load import every_pipeline, load, read_config
-from gitml.engine.planning.request import Emit, RunRequest
+from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import new_run_id, run_pipeline
 from gitml.errors import GitmlError, machine_error
 from gitml.git.hooks.settings import Allowed
@@ -136,7 +137,7 @@ def _perform(ws: Workspace, job: Job, emit: Emit, stop: StopSignal) -> None:
         run_pipeline(ws, loaded, request, emit, stop, job.run)
     except Exception as error:
         if ws.index.run_row(job.run) is None:
-            record_run(ws, _never_began(ws, job, begun, _told(error)), Evidence({}, {}), Config())
+            record_run(ws, _never_began(ws, job, begun, _told(error)), Provenance({}, {}), Config())
 
 
 def _never_began(ws: Workspace, job: Job, begun: float, why: str) -> Run:

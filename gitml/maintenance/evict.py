@@ -16,7 +16,7 @@ from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
 
-class Keeper(NamedTuple):
+class RetainingRun(NamedTuple):
     """A run whose record names an artifact. `why` is the rule by which `gitml gc` never drops its outputs, empty for none."""
 
     run: str
@@ -26,44 +26,44 @@ class Keeper(NamedTuple):
     why: str
 
 
-class Freeing(NamedTuple):
-    """What freeing would do. `objects` and `bytes` would go; `shared` bytes stay, since other artifacts hold them too.
+class EvictionPlan(NamedTuple):
+    """What evicting some artifacts would do: `objects` and `bytes` are deleted; `shared` bytes stay: other artifacts hold them.
 
-    `keepers` are the runs that name what is asked for, those that a rule keeps first; `inline` counts artifacts whose bytes stay
-    in a record all the same.
+    `retaining_runs` name what is to be evicted, those that a rule of `gitml gc` keeps first; `inline` counts the artifacts whose
+    bytes stay in a record all the same.
     """
 
     digests: tuple[Digest, ...]
     objects: int
     bytes: int
     shared: int
-    keepers: tuple[Keeper, ...]
+    retaining_runs: tuple[RetainingRun, ...]
     inline: int
 
     @property
-    def kept(self) -> bool:
+    def is_retained(self) -> bool:
         """Whether a run keeps it, so that freeing needs a person's word."""
-        return bool(self.keepers)
+        return bool(self.retaining_runs)
 
 
-class Freed(NamedTuple):
+class Evicted(NamedTuple):
     """Objects and bytes that were deleted."""
 
     objects: int
     bytes: int
 
 
-def consider(ws: Workspace, digests: Collection[Digest]) -> Freeing:
+def plan_eviction(ws: Workspace, digests: Collection[Digest]) -> EvictionPlan:
     """What freeing these artifacts would do; nothing is changed. Reads all records: seconds for 100,000 runs."""
     asked = frozenset(digests)
     look = _look(ws, asked)
     trees, records = {digest for digest, _ in ws.index.output_trees()}, Availability(ws)
     inline = sum(1 for digest in asked if records.in_records(digest, tree=digest in trees))
     gone, stay = (sum(ws.store.size_of(digest) or 0 for digest in some) for some in (look.going, look.shared))
-    return Freeing(tuple(asked), len(look.going), gone, stay, look.keepers, inline)
+    return EvictionPlan(tuple(asked), len(look.going), gone, stay, look.retaining_runs, inline)
 
 
-def free(ws: Workspace, digests: Collection[Digest], *, though_kept: bool = False) -> Freed:
+def evict(ws: Workspace, digests: Collection[Digest], *, though_kept: bool = False) -> Evicted:
     """Deletes these artifacts and what only they hold. InputError for one that a run keeps unless `though_kept`.
 
     BusyError while a run goes on: what it uses must stay.
@@ -73,10 +73,10 @@ def free(ws: Workspace, digests: Collection[Digest], *, though_kept: bool = Fals
         raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
     try:
         look = _look(ws, frozenset(digests))
-        if look.keepers and not though_kept:
-            keeper = look.keepers[0]
+        if look.retaining_runs and not though_kept:
+            keeper = look.retaining_runs[0]
             raise InputError(f"run {keeper.run[:8]} keeps {keeper.name}", hint="confirm that it is to go all the same")
-        return Freed(*delete(ws.store, look.going))
+        return Evicted(*delete(ws.store, look.going))
     finally:
         ws.locks.unlock(Locks.GC)
 
@@ -84,24 +84,24 @@ def free(ws: Workspace, digests: Collection[Digest], *, though_kept: bool = Fals
 class _Look(NamedTuple):
     going: Set[Digest]
     shared: Set[Digest]
-    keepers: tuple[Keeper, ...]
+    retaining_runs: tuple[RetainingRun, ...]
 
 
 def _look(ws: Workspace, asked: Set[Digest]) -> _Look:
     """What would be deleted, what stays of it because something else holds it, and which runs name what is asked for."""
     commits = named_commits(ws)
     here = {digest for digest, _ in ws.store.iterate()}
-    keepers = []
+    retaining_runs = []
     others: set[Digest] = set()
     for run, what, digest in named(ws.records, ws.objects, lambda run: None):
         if digest in asked:
-            keepers.append(Keeper(run.id, what, run.pipeline, run.started, _rule(run, commits)))
+            retaining_runs.append(RetainingRun(run.id, what, run.pipeline, run.started, _rule(run, commits)))
         elif digest in here:
             others.add(digest)
     others.update(digest for digest in ws.index.output_digests() if digest in here and digest not in asked)
     ours = {digest for digest in reachable(ws.store, asked) if ws.store.size_of(digest) is not None}
     held = reachable(ws.store, others)
-    return _Look(ours - held, ours & held, tuple(sorted(keepers, key=lambda one: (not one.why, -one.started))))
+    return _Look(ours - held, ours & held, tuple(sorted(retaining_runs, key=lambda one: (not one.why, -one.started))))
 
 
 def _rule(run: RunHead, commits: Set[str]) -> str:

@@ -25,7 +25,7 @@ from gitml.errors import GitmlError, IntegrityError, MachineError, TrustError
 from gitml.git.integrity.durability import announce
 from gitml.git.objects.reader import Header
 from gitml.history.submissions import submitted_commit
-from gitml.maintenance.faults import Fault as Fault
+from gitml.maintenance.git_repairs import Fault as Fault
 from gitml.maintenance.git_repairs import lock_faults, pack_faults, packed_ref_faults, source_faults
 from gitml.records.layout import LARGEST, folder_of, parse_path, record_folder, steps_path
 from gitml.records.lfs_pointers import parse_pointer
@@ -304,10 +304,10 @@ def _brought(ws: Workspace, digest: Digest) -> str | None:
         outputs.append(OutputRef("", "file", digest, size))
     if not outputs:
         return None
-    from gitml.transfer.download import bring
+    from gitml.transfer.download import fetch_outputs
 
     try:
-        brought = bring(ws, outputs, lambda _: None, StopSignal())
+        brought = fetch_outputs(ws, outputs, lambda _: None, StopSignal())
     except TrustError as error:
         announce(f"{error.message}: {error.hint}")
         return None

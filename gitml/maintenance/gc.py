@@ -50,7 +50,7 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> SweepResult:
         raise BusyError("a run is going on, and what it uses must stay", hint="wait for it: gitml status")
     try:
         if not dry_run:
-            partial_outputs.forget(ws, policy.failed)
+            partial_outputs.drop_expired(ws, policy.failed)
         here = {digest for digest, _ in ws.store.iterate()}
         swept = sweep(ws.store, kept_by(ws, policy, here) | partial_outputs.kept(ws, policy.failed), dry_run)
         left = remove_leftovers(ws.location, dry_run=dry_run)
@@ -98,7 +98,7 @@ def named_commits(ws: Workspace) -> set[str]:
     return {oid for oid in (listed + b" " + head).decode("ascii", "replace").split() if oid}
 
 
-class Room(NamedTuple):
+class DiskUsage(NamedTuple):
     """What takes room: how many and how many bytes."""
 
     what: str
@@ -106,16 +106,18 @@ class Room(NamedTuple):
     bytes: int
 
 
-def usage(ws: Workspace) -> list[Room]:
+def usage(ws: Workspace) -> list[DiskUsage]:
     """What gitml keeps on this machine for this repository."""
     used = ws.store.usage()
     return [
-        Room("objects", used.objects, used.bytes),
-        Room("quarantine", used.quarantined, used.quarantined_bytes),
-        Room("temporaries", used.temporaries, used.temporary_bytes),
-        Room("runs in progress", *_measure(ws.live)),
-        Room("index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))),
-        Room("environments (shared)", *_measure(os.path.join(ws.environments_folder(), layout.ENVIRONMENTS))),
+        DiskUsage("objects", used.objects, used.bytes),
+        DiskUsage("quarantine", used.quarantined, used.quarantined_bytes),
+        DiskUsage("temporaries", used.temporaries, used.temporary_bytes),
+        DiskUsage("runs in progress", *_measure(ws.live)),
+        DiskUsage(
+            "index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))
+        ),
+        DiskUsage("environments (shared)", *_measure(os.path.join(ws.environments_folder(), layout.ENVIRONMENTS))),
     ]
 
 

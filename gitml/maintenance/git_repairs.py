@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gitml import layout
 from gitml.errors import GitmlError
@@ -11,7 +12,6 @@ from gitml.git.command import git
 from gitml.git.integrity import object_check, packs, ref_recovery
 from gitml.git.integrity.object_check import refetch
 from gitml.git.integrity.stale_locks import clear, lock_files
-from gitml.maintenance.faults import Fault
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
@@ -103,3 +103,13 @@ def _written_again(ws: Workspace, wanted: set[str]) -> set[str]:
         if object_check.is_here(ws.location, oid):
             found.add(oid)
     return found
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong. `place` is git, store, records, index or a remote; `mended`: what was done, None: nothing."""
+
+    place: str
+    kind: str
+    name: str
+    what: str
+    mended: str | None = None

@@ -22,7 +22,7 @@ from gitml.store.remote.transfer.upload import Uploader
 from gitml.transfer.availability import Availability
 from gitml.transfer.records import fetch
 from gitml.transfer.remotes import Remotes
-from gitml.transfer.run_selector import Choice, chosen_roots
+from gitml.transfer.run_selector import RunSelection, selected_roots
 from gitml.workspace import Workspace
 
 GRACE = 14 * 86400.0
@@ -73,7 +73,7 @@ def check_remote(
     try:
         source = remotes.source(spec)
         here = Availability(ws)
-        roots = [r for r in chosen_roots(ws, Choice()) if not here.in_records(r.digest, tree=r.tree)]
+        roots = [r for r in selected_roots(ws, RunSelection()) if not here.in_records(r.digest, tree=r.tree)]
         checker = _Checker(source, roots)
         faults = checker.faults(sample)
         spoilt = checker.roots_with({digest for digest, _ in faults})

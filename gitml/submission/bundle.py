@@ -21,7 +21,7 @@ from gitml.engine.planning.request import Origin, RunRequest
 from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.bundle import open_bundle, write_bundle
 from gitml.store.local.blob_writer import BlobWriter
-from gitml.transfer.download import bring
+from gitml.transfer.download import fetch_outputs
 from gitml.transfer.lfs_inputs import POINTED, file_of, named_by, pointers
 from gitml.workspace import Workspace, open_workspace
 
@@ -52,7 +52,9 @@ def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[
         if output.name not in decision.absent
     }
     available = planner.availability
-    return [o for o in outputs.values() if not (available.on_machines(o) and (few or not available.is_here(o)))]
+    return [
+        o for o in outputs.values() if not (available.fetchable_by_workers(o) and (few or not available.is_here(o)))
+    ]
 
 
 def make_parcel(
@@ -157,12 +159,12 @@ def _take_in(ws: Workspace, path: str, digest: Digest) -> None:
 
 def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folder: str) -> None:
     """Puts the objects of outputs, of a Tree with all below it, into `folder`."""
-    absent = planner.availability.bring_inline(outputs)
+    absent = planner.availability.fetch_inline(outputs)
     if absent:
         from gitml.core.model.stop_signal import StopSignal
-        from gitml.transfer.download import bring, refuse_lost
+        from gitml.transfer.download import fetch_outputs, refuse_lost
 
-        refuse_lost(bring(ws, absent, lambda _: None, StopSignal()))
+        refuse_lost(fetch_outputs(ws, absent, lambda _: None, StopSignal()))
     todo = [(output.digest, output.is_tree) for output in outputs]
     while todo:
         digest, tree = todo.pop()
@@ -183,13 +185,13 @@ def _lfs_objects(ws: Workspace, planner: Planner, steps: Iterable[str]) -> Itera
     """
     named: list[tuple[str, str]] = []
     for name in steps:
-        parts = planner.finder.parts(planner.graph.steps[name], {})
+        parts = planner.builder.parts(planner.graph.steps[name], {})
         inputs = [item for item in parts.inputs if isinstance(item, ActionInput)]
         named += named_by(() if isinstance(parts.code, PartProblem) else parts.code, inputs)
     found = {item.digest: item for item in pointers(ws, dict.fromkeys(named))}
     absent = [item for item in found.values() if file_of(ws.location, ws.store, item.digest) is None]
     if absent:
-        bring(
+        fetch_outputs(
             ws, [OutputRef(item.path, POINTED, item.digest, item.size) for item in absent], lambda _: None, StopSignal()
         )
     for item in found.values():

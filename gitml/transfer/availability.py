@@ -59,7 +59,7 @@ class Availability:
             return "is not here and no remote store has it"
         return "is not here: it was not pushed to a remote store"
 
-    def is_spoilt(self, result: ActionResult) -> bool:
+    def is_damaged(self, result: ActionResult) -> bool:
         """Whether something of a result that can't be had went bad here: set aside, or a directory with parts missing."""
         return any(
             self.store.is_quarantined(output.digest) or (output.is_tree and self.store.is_intact(output.digest))
@@ -82,18 +82,18 @@ class Availability:
     def ask(self, outputs: Sequence[OutputRef]) -> None:
         """Asks the remote stores about outputs, in few requests; unreachable ones are told in `warnings` and have nothing."""
         remotes = self.remotes
-        before = len(remotes.troubles)
+        before = len(remotes.failures)
         found = remotes.ask(outputs)
         self._answers |= {output.digest: output.digest in found for output in outputs}
-        for trouble in remotes.troubles[before:]:
-            where = f" ({trouble.error.where})" if trouble.error.where else ""
+        for failure in remotes.failures[before:]:
+            where = f" ({failure.error.where})" if failure.error.where else ""
             self.warnings.append(
-                f"remote {trouble.remote} can't be asked, so what only it has counts as gone: {trouble.error.message}{where}"
+                f"remote {failure.remote} can't be asked, so what only it has counts as gone: {failure.error.message}{where}"
             )
 
-    def on_machines(self, output: OutputRef) -> bool:
+    def fetchable_by_workers(self, output: OutputRef) -> bool:
         """Whether machines of a cluster may bring an output by themselves: from a remote store that is known to have it."""
-        if self._answers.get(output.digest) is False or not self.remotes.opened_says(output):
+        if self._answers.get(output.digest) is False or not self.remotes.worker_accessible_has(output):
             return False
         self.remotes.need_consent()
         return True
@@ -161,7 +161,7 @@ class Availability:
         seen.add((digest, size, tree))  # a listing may name another many times
         return True
 
-    def bring_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
+    def fetch_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
         """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""
         for output in outputs:
             self.fetch_digest(output.digest, tree=output.is_tree)

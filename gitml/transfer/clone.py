@@ -11,11 +11,11 @@ from gitml.errors import InputError
 from gitml.git.log import transport
 from gitml.git.log.remote_refs import check_remote, default_remote, set_refspecs
 from gitml.git.revisions import branches_of
-from gitml.transfer.records import Moved, Watch, fetch
+from gitml.transfer.records import SyncResult, Watch, fetch
 from gitml.workspace import Workspace, open_workspace
 
 
-class Wish(NamedTuple):
+class CloneRequest(NamedTuple):
     """What to clone: the branch to check out, how many commits of it, and which objects to leave out, as git words it."""
 
     url: str
@@ -25,7 +25,7 @@ class Wish(NamedTuple):
     filter: str | None = None
 
 
-class Cloned(NamedTuple):
+class CloneResult(NamedTuple):
     """The folder, its workspace, which the caller closes, and what records came.
 
     `others` are the branches of the remote when its own has no commit, so that nothing was checked out.
@@ -33,18 +33,18 @@ class Cloned(NamedTuple):
 
     folder: str
     ws: Workspace
-    moved: Moved
+    moved: SyncResult
     others: tuple[str, ...] = ()
 
 
 def clone(
-    wish: Wish,
+    wish: CloneRequest,
     environ: Mapping[str, str],
     *,
     terminal: bool = False,
     watch: Watch | None = None,
     prepared: Callable[[Workspace], None] = lambda ws: None,
-) -> Cloned:
+) -> CloneResult:
     """Clones, has plain ``git fetch`` bring records from now on, and takes in those there are.
 
     `prepared` is given the workspace before any record is read. InputError for a folder that is taken.
@@ -63,7 +63,7 @@ def clone(
     except BaseException:
         ws.leave()
         raise
-    return Cloned(folder, ws, moved, _others(ws, remote))
+    return CloneResult(folder, ws, moved, _others(ws, remote))
 
 
 def _others(ws: Workspace, remote: str) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def folder_for(url: str) -> str:
     return name
 
 
-def _options(wish: Wish) -> list[str]:
+def _options(wish: CloneRequest) -> list[str]:
     options = []
     for name in ("branch", "depth", "filter"):
         value = getattr(wish, name)

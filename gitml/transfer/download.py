@@ -1,26 +1,26 @@
-"""Bringing what recorded runs made to this machine: exactly what is asked for, from records and remote stores."""
+"""Downloads: artifacts of recorded runs are fetched into the Store from records and remote stores; which of them can be had."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gitml.core.model.events import Event
+from gitml.core.model.digest import Digest
+from gitml.core.model.events import Emit
 from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import IntegrityError, RemoteError
+from gitml.store.index.artifact_list import Artifact
 from gitml.store.remote.transfer.download import Downloader, DownloadProblem, DownloadResult
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.transfer.availability import Availability
 from gitml.transfer.lfs_inputs import POINTED
 from gitml.transfer.remotes import Remotes, using_store
-from gitml.transfer.run_selector import Choice, chosen_roots
+from gitml.transfer.run_selector import RunSelection, selected_roots
 from gitml.workspace import Workspace
 
-Emit = Callable[[Event], None]
 
-
-class Downloaded(NamedTuple):
+class DownloadReport(NamedTuple):
     """What became of a download: how much was here already, what came, and what could not be had anywhere."""
 
     here: int
@@ -30,11 +30,11 @@ class Downloaded(NamedTuple):
     bytes: int
 
 
-def download(ws: Workspace, choice: Choice, emit: Emit, stop: StopSignal) -> Downloaded:
+def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) -> DownloadReport:
     """Brings the outputs and logs of the chosen runs. InputError for an unknown run or remote, TransferStoppedError."""
     remotes = Remotes(ws)
     specs = remotes.named(choice.remotes)
-    roots = chosen_roots(ws, choice)
+    roots = selected_roots(ws, choice)
     absent = _absent(ws, roots)
     try:
         sources = [source for _, source in remotes.usable(specs)] if absent else []
@@ -42,24 +42,24 @@ def download(ws: Workspace, choice: Choice, emit: Emit, stop: StopSignal) -> Dow
             brought = Downloader(ws.store, sources, remotes.indexes).fetch(absent, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
-    troubles = tuple(DownloadProblem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
-    return Downloaded(
-        len(roots) - len(absent), brought.here, brought.lost, (*troubles, *brought.problems), brought.bytes
+    failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
+    return DownloadReport(
+        len(roots) - len(absent), brought.here, brought.lost, (*failures, *brought.problems), brought.bytes
     )
 
 
-def absent_roots(ws: Workspace, choice: Choice) -> list[TransferRoot]:
+def absent_roots(ws: Workspace, choice: RunSelection) -> list[TransferRoot]:
     """What `download` would bring, or try to."""
-    return _absent(ws, chosen_roots(ws, choice))
+    return _absent(ws, selected_roots(ws, choice))
 
 
-def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
+def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
     """Puts outputs, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
 
     What is lost is told, not raised.
     """
     wanted = list(outputs)
-    left = Availability(ws).bring_inline(wanted)
+    left = Availability(ws).fetch_inline(wanted)
     if not left:
         return DownloadResult((), (), (), 0)
     remotes = Remotes(ws)
@@ -74,22 +74,22 @@ def bring(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSig
                 brought = DownloadResult(*[ours + theirs for ours, theirs in zip(brought, one, strict=True)])  # type: ignore[operator]
     finally:
         remotes.close()
-    troubles = tuple(DownloadProblem(trouble.remote, None, trouble.error.message) for trouble in remotes.troubles)
-    return brought._replace(problems=(*troubles, *brought.problems))
+    failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
+    return brought._replace(problems=(*failures, *brought.problems))
 
 
 def refuse_lost(brought: DownloadResult) -> None:
     """RemoteError or IntegrityError when something could not be brought and it is known what went wrong where."""
     if not brought.lost or not brought.problems:
         return
-    told = told_problems(brought.problems)
+    told = problem_texts(brought.problems)
     wrong = all(problem.digest is not None for problem in brought.problems)
     kind = IntegrityError if wrong else RemoteError
     names = ", ".join(root.name or root.digest[:19] for root in brought.lost[:3])
     raise kind(f"{names} can't be brought here: {told[0]}", hint="gitml remotes; or make it again by running its step")
 
 
-def told_problems(problems: Sequence[DownloadProblem]) -> list[str]:
+def problem_texts(problems: Sequence[DownloadProblem]) -> list[str]:
     """Problems in words, each once."""
     return list(dict.fromkeys(f"remote {problem.remote}: {problem.what}" for problem in problems))
 
@@ -102,3 +102,50 @@ def root_of(output: OutputRef) -> TransferRoot:
 def _absent(ws: Workspace, roots: Sequence[TransferRoot]) -> list[TransferRoot]:
     here = Availability(ws)
     return [root for root in roots if not here.holds(root.digest, root.size, tree=root.tree)]
+
+
+def known_in_remotes(ws: Workspace, artifacts: Iterable[Artifact]) -> frozenset[Digest]:
+    """Which of these a remote store of `gitml.yaml` is remembered to have; none is asked."""
+    remotes = Remotes(ws)
+    if not remotes.specs:
+        return frozenset()
+    outputs = [output_of(artifact) for artifact in artifacts if artifact.size is not None]
+    return frozenset([output.digest for output in outputs if remotes.says(output)])
+
+
+def obtainable(ws: Workspace, artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Those that can be had, of remote stores too, which are asked. RemoteError when one can't be, and something lacks."""
+    here = Availability(ws)
+    held = [artifact for artifact in artifacts if here.has(output_of(artifact))]
+    if len(held) < len(artifacts) and here.remotes.failures:
+        failure = here.remotes.failures[0]
+        raise RemoteError(f"remote {failure.remote}: {failure.error.message}", where=failure.error.where)
+    return held
+
+
+def fetch_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, stop: StopSignal) -> DownloadResult:
+    """Puts artifacts into the Store. RemoteError or IntegrityError when one could not be had and it is known why."""
+    brought = fetch_outputs(ws, [output_of(artifact) for artifact in artifacts], emit, stop)
+    refuse_lost(brought)
+    return brought
+
+
+def locations(ws: Workspace, outputs: Iterable[OutputRef]) -> dict[Digest, str]:
+    """Of outputs that are not on this machine: where they are, in words, as far as is known here; no remote store is asked."""
+    here = Availability(ws)
+    absent = {output.digest: output for output in outputs if not here.is_here(output)}
+    if not absent:
+        return {}
+    remotes, told = here.remotes, here.absence()
+    known = [(spec.name, remotes.known(spec)) for spec in remotes.specs]
+    found = {}
+    for digest in absent:
+        names = [name for name, one in known if one.says(digest)]
+        asked = "not here: `gitml pull` asks the remote stores" if known else told.removeprefix("is ")
+        found[digest] = f"in {', '.join(names)}, not here" if names else asked
+    return found
+
+
+def output_of(artifact: Artifact) -> OutputRef:
+    """An artifact as the output of a step that made it."""
+    return OutputRef(artifact.name, artifact.kind, artifact.digest, artifact.size or 0)

@@ -27,7 +27,7 @@ _LARGEST = 1024  # bytes of a pointer
 _IN_TREE = "lfs-in-tree-1"  # kind of fact: Git tree -> its pointers
 
 
-class Pointed(NamedTuple):
+class LfsPointer(NamedTuple):
     """Content that a pointer at `path` stands for."""
 
     path: str
@@ -68,7 +68,7 @@ def named_by(code: Iterable[CodeFile], inputs: Iterable[ActionInput]) -> list[tu
     return found + [(item.mount, item.content.rpartition(":")[2]) for item in inputs if item.content.startswith("git:")]
 
 
-def pointers(ws: Workspace, items: Iterable[tuple[str, str]]) -> Iterator[Pointed]:
+def pointers(ws: Workspace, items: Iterable[tuple[str, str]]) -> Iterator[LfsPointer]:
     """The pointers among files, and in directories, given as (path, oid)."""
     for path, oid in items:
         kind, size = ws.objects.kind_size(oid)
@@ -80,10 +80,10 @@ def pointers(ws: Workspace, items: Iterable[tuple[str, str]]) -> Iterator[Pointe
                 kept = [list(item) for item in _in_tree(ws.objects, "", oid)]
                 ws.index.remember(_IN_TREE, oid, kept)
             for below, digest, length in kept:
-                yield Pointed(f"{path}/{below}", Digest(digest), length)
+                yield LfsPointer(f"{path}/{below}", Digest(digest), length)
 
 
-def _in_tree(objects: Objects, path: str, oid: str) -> Iterator[Pointed]:
+def _in_tree(objects: Objects, path: str, oid: str) -> Iterator[LfsPointer]:
     for name, entry in objects.tree(oid).items():
         below = f"{path}/{name}" if path else name
         if entry.is_tree:
@@ -92,9 +92,9 @@ def _in_tree(objects: Objects, path: str, oid: str) -> Iterator[Pointed]:
             yield from _in_blob(objects, below, entry.oid, objects.kind_size(entry.oid)[1])
 
 
-def _in_blob(objects: Objects, path: str, oid: str, size: int) -> Iterator[Pointed]:
+def _in_blob(objects: Objects, path: str, oid: str, size: int) -> Iterator[LfsPointer]:
     if size <= _LARGEST and is_pointer(content := objects.read(oid)):
-        yield Pointed(path, *pointed_at(content, path))
+        yield LfsPointer(path, *pointed_at(content, path))
 
 
 def file_of(location: Location, store: LocalStore, digest: Digest) -> str | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gitml.records.validation import Refused
 
 
-class Withdrawal(NamedTuple):
+class WithdrawnEvent(NamedTuple):
     """An own event of the registry that could not follow what the remote has."""
 
     module: str
@@ -35,7 +35,7 @@ class Withdrawal(NamedTuple):
     why: str
 
 
-class Moved(NamedTuple):
+class SyncResult(NamedTuple):
     """What came of sharing with `remote` (never with a password in it): runs and events of the registry, each way."""
 
     remote: str
@@ -44,11 +44,11 @@ class Moved(NamedTuple):
     runs_sent: int = 0
     events_sent: int = 0
     refused: tuple[Refused, ...] = ()
-    withdrawn: tuple[Withdrawal, ...] = ()
+    withdrawn: tuple[WithdrawnEvent, ...] = ()
 
-    def plus(self, other: Moved) -> Moved:
+    def plus(self, other: SyncResult) -> SyncResult:
         """Both together, of the same remote."""
-        return Moved(
+        return SyncResult(
             self.remote,
             self.runs_received + other.runs_received,
             self.events_received + other.events_received,
@@ -59,26 +59,28 @@ class Moved(NamedTuple):
         )
 
 
-def fetch(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> Moved:
+def fetch(
+    ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None
+) -> SyncResult:
     """Brings what `remote` has of runs and registry, and makes it part of what is here.
 
     `remote` is a name, URL or path; None means the usual one. With `terminal` the user may be asked for a password there.
     """
-    remote = chosen(ws, remote)
+    remote = resolve_remote(ws, remote)
     line = transport.Line(terminal, watch)
     _fetched(ws, remote, line)
     return _taken(ws, remote)
 
 
-def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> Moved:
+def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> SyncResult:
     """Sends the records that `remote` lacks; where others came first, takes theirs in before. Nobody's records are lost.
 
     BusyError when others keep coming first for five minutes. Other arguments as for `fetch`.
     """
-    remote = chosen(ws, remote)
+    remote = resolve_remote(ws, remote)
     ws.index  # noqa: B018 - opening it heals the log's ref, which is read here by its file
     line = transport.Line(terminal, watch)
-    result = Moved(without_secrets(remote))
+    result = SyncResult(without_secrets(remote))
     patience = transport.Patience()
     tips = {log: tip for log in LOGS if (tip := tip_of(ws.location, log_ref(log)))}
     if not tips:
@@ -107,7 +109,7 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
             return result
 
 
-class Preview(NamedTuple):
+class PushPreview(NamedTuple):
     """What a push to `remote` would send, and about how many bytes; and what it would take in before."""
 
     remote: str
@@ -118,9 +120,9 @@ class Preview(NamedTuple):
     events_received: int
 
 
-def preview(ws: Workspace, remote: str | None = None, *, terminal: bool = False) -> Preview:
+def preview_push(ws: Workspace, remote: str | None = None, *, terminal: bool = False) -> PushPreview:
     """Looks at what `push` would do. What the remote has is fetched into its private refs, and nothing is sent."""
-    remote = chosen(ws, remote)
+    remote = resolve_remote(ws, remote)
     _fetched(ws, remote, transport.Line(terminal))
     size = 0
     counts: dict[str, tuple[int, int]] = {}
@@ -130,15 +132,15 @@ def preview(ws: Workspace, remote: str | None = None, *, terminal: bool = False)
         if ours is not None and counts[log][0]:
             size += transport.cost(ws.location, remote, log, ours)
     runs, events = counts[RUNS], counts[REGISTRY]
-    return Preview(without_secrets(remote), runs[0], events[0], size, runs[1], events[1])
+    return PushPreview(without_secrets(remote), runs[0], events[0], size, runs[1], events[1])
 
 
-def pull(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> Moved:
+def pull(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> SyncResult:
     """As `fetch`."""
     return fetch(ws, remote, terminal=terminal, watch=watch)
 
 
-def chosen(ws: Workspace, remote: str | None) -> str:
+def resolve_remote(ws: Workspace, remote: str | None) -> str:
     """The remote that is meant; InputError when it can be none, or none is named and none goes without saying."""
     if remote is None:
         return default_remote(ws.location)
@@ -163,20 +165,22 @@ def _fetched(ws: Workspace, remote: str, line: transport.Line) -> None:
         )
 
 
-def _taken(ws: Workspace, remote: str) -> Moved:
+def _taken(ws: Workspace, remote: str) -> SyncResult:
     """What was fetched of `remote`, made part of what is here."""
-    result = Moved(without_secrets(remote))
+    result = SyncResult(without_secrets(remote))
     if tip_of(ws.location, tracking_ref(remote, RUNS)) != ws.records.tip():
-        for united in ws.take_in():
-            result = result.plus(Moved("", runs_received=united.runs, refused=united.refused))
+        for united in ws.merge_fetched():
+            result = result.plus(SyncResult("", runs_received=united.runs, refused=united.refused))
         ws.records.maintain()
     theirs = tip_of(ws.location, tracking_ref(remote, REGISTRY))
     if theirs is not None and theirs != tip_of(ws.location, log_ref(REGISTRY)):
         from gitml.modules.registry_merge import take_in
 
         taken = take_in(ws.location, ws.objects, remote, theirs)
-        withdrawn = tuple([Withdrawal(w.event.module, w.event.version, w.event.kind, w.why) for w in taken.withdrawn])
-        result = result.plus(Moved("", events_received=taken.events, withdrawn=withdrawn))
+        withdrawn = tuple(
+            [WithdrawnEvent(w.event.module, w.event.version, w.event.kind, w.why) for w in taken.withdrawn]
+        )
+        result = result.plus(SyncResult("", events_received=taken.events, withdrawn=withdrawn))
     return result
 
 
@@ -211,10 +215,10 @@ def _refuse_what_none_takes(ws: Workspace, remote: str, tips: Mapping[str, str])
         )
 
 
-def _sent(ws: Workspace, log: str, base: str | None, tip: str) -> Moved:
+def _sent(ws: Workspace, log: str, base: str | None, tip: str) -> SyncResult:
     """What the remote got by the move of a log."""
     number = _count(ws, log, base, tip)
-    return Moved("", runs_sent=number) if log == RUNS else Moved("", events_sent=number)
+    return SyncResult("", runs_sent=number) if log == RUNS else SyncResult("", events_sent=number)
 
 
 def _count(ws: Workspace, log: str, known: str | None, tip: str | None) -> int:

@@ -11,22 +11,28 @@ from typing import NamedTuple
 
 from gitml.core.config.places import Place, place_of_store
 from gitml.core.config.project import PATH
-from gitml.core.config.remotes import LFS, RemoteSpec, StoredObject
+from gitml.core.config.remotes import FROM, LFS, RemoteSpec, StoredObject
 from gitml.core.language.diagnostics import nearest
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import RemoteStore
 from gitml.core.model.result import OutputRef
-from gitml.errors import BusyError, GitmlError, InputError
+from gitml.errors import BusyError, GitmlError, InputError, RemoteError
+from gitml.git.url_policy import refuse_inner_place
 from gitml.git.worktree.file import read_worktree_file
+from gitml.records.runs import read_run
 from gitml.store.local.locks import Locks
-from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
+from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource, gc_note, name_store
+from gitml.transfer.run_selector import roots_of
 from gitml.workspace import Workspace
 
 _OPTIONS = ("endpoint", "account")
+_PLACE = "place"  # option of a resolved spec, so that another server is another remote in what is remembered
+_RECENT = 20  # runs whose artifacts Git LFS is asked for to confirm it
+_SAMPLE = 100  # objects; as many as one question to Git LFS may be about
 _SPECS = "remotes-1"  # kind of fact: sha256 of a gitml.yaml -> its remotes
 
 
-class Trouble(NamedTuple):
+class RemoteFailure(NamedTuple):
     """A remote that can't be used now, and why."""
 
     remote: str
@@ -38,7 +44,7 @@ class Remotes:
 
     def __init__(self, ws: Workspace) -> None:
         self.ws = ws
-        self.troubles: list[Trouble] = []
+        self.failures: list[RemoteFailure] = []
         self._open: dict[str, RemoteStore] = {}
         self._places: dict[str, Place | None] = {}
 
@@ -58,7 +64,7 @@ class Remotes:
         return tuple([self._resolved(RemoteSpec(*item)) for item in kept])
 
     @cached_property
-    def open_to_machines(self) -> tuple[RemoteSpec, ...]:
+    def worker_accessible(self) -> tuple[RemoteSpec, ...]:
         """Those that machines of a cluster may ask.
 
         Not Git LFS: its server, its credentials and the manifests of directories are found by the repository.
@@ -117,24 +123,24 @@ class Remotes:
         return RemoteSource(self.open(spec), self.known(spec))
 
     def usable(self, specs: Iterable[RemoteSpec] | None = None) -> Iterator[tuple[RemoteSpec, RemoteSource]]:
-        """Every remote that can be opened; the others are noted as troubles. TrustError for one that is not allowed."""
+        """Every remote that can be opened; the others are noted as failures. TrustError for one that is not allowed."""
         specs = self.specs if specs is None else tuple(specs)
         self.need_consent(specs)
         for spec in specs:
-            if any(trouble.remote == spec.name for trouble in self.troubles):
+            if any(failure.remote == spec.name for failure in self.failures):
                 continue
             try:
                 yield spec, self.source(spec)
             except GitmlError as error:
-                self.troubles.append(Trouble(spec.name, error))
+                self.failures.append(RemoteFailure(spec.name, error))
 
     def says(self, output: OutputRef) -> bool:
         """Whether a remote is known to have an output."""
         return any(self.known(spec).says(output.digest) is True for spec in self.specs)
 
-    def opened_says(self, output: OutputRef) -> bool:
+    def worker_accessible_has(self, output: OutputRef) -> bool:
         """Whether a remote that machines of a cluster may ask is known to have an output."""
-        return any(self.known(spec).says(output.digest) is True for spec in self.open_to_machines)
+        return any(self.known(spec).says(output.digest) is True for spec in self.worker_accessible)
 
     def ask(self, outputs: Sequence[OutputRef]) -> set[Digest]:
         """Which of these a remote has, asked of one after the other in few requests, and remembered."""
@@ -151,7 +157,7 @@ class Remotes:
                 trees = [digest for digest, output in asked.items() if output.is_tree]
                 there |= source.remote.with_manifest(trees) if trees else set()
             except GitmlError as error:
-                self.troubles.append(Trouble(spec.name, error))
+                self.failures.append(RemoteFailure(spec.name, error))
                 continue
             known.note(there)
             found |= there
@@ -170,19 +176,14 @@ class Remotes:
             tracked = {word: value for word, value in spec.options.items() if word not in own}
             self._places[spec.name] = place_of_store(spec._replace(options=tracked))
             return spec._replace(options={**spec.options, **own}) if own else spec
-        from gitml.transfer.lfs_store import resolved
-
         try:
-            return resolved(self.ws, spec)
+            return _resolved_lfs(self.ws, spec)
         except InputError:
             return spec  # there is no Git remote yet: opening it says so
 
     def _opened(self, spec: RemoteSpec) -> RemoteStore:
         if spec.scheme == LFS:
-            from gitml.transfer.lfs_store import open_lfs
-
-            return open_lfs(self.ws, spec)
-        from gitml.git.url_policy import refuse_inner_place
+            return _open_lfs(self.ws, spec)
         from gitml.store.remote.open import open_remote
 
         if spec.scheme == "file":
@@ -209,3 +210,73 @@ def _config(ws: Workspace) -> bytes | None:
         found = ws.objects.find(f"HEAD:{PATH}")
         return None if found is None else found[1]
     return read_worktree_file(ws.location, PATH)
+
+
+def confirm_remote(ws: Workspace, remotes: Remotes, spec: RemoteSpec, *, named: bool = True) -> bool:
+    """Asks one small question; False when what was known of the store is forgotten now.
+
+    With `named` a store without a name is given one. RemoteError when it can't be reached, and for a folder that is gone.
+    """
+    remote, known = remotes.open(spec), remotes.known(spec)
+    before = known.mark
+    if spec.scheme == LFS:
+        return _has_recent(ws, remotes, spec)
+    note = gc_note(remote, known)
+    if known.mark != before and not note.store and spec.scheme == "file" and not os.path.isdir(spec.path):
+        raise RemoteError(
+            "the folder is gone", where=spec.place, hint="mount it, or make an empty one to have it filled again"
+        )
+    if named:
+        name_store(remote, known, note)
+    return known.mark == before
+
+
+def _has_recent(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> bool:
+    """Whether Git LFS, which can keep no name, still has what the last runs made and it is known to have."""
+    known = remotes.known(spec)
+    roots = [
+        root
+        for row in ws.index.runs(limit=_RECENT)
+        for root in roots_of(read_run(ws.index, ws.objects, row.id))
+        if known.says(root.digest)
+    ]
+    blobs = list({root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}.values())[
+        :_SAMPLE
+    ]
+    trees = list({root.digest: root for root in roots if root.tree})[:_SAMPLE]
+    remote = remotes.open(spec)
+    # One question: a directory's manifest is another object, and asked for by itself.
+    wanted = {item.digest for item in blobs} or set(trees)
+    is_there = wanted == (remote.present(blobs) if blobs else remote.with_manifest(trees))
+    if not is_there:
+        known.forget()
+    return is_there
+
+
+def _resolved_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteSpec:
+    """The spec with the place that its Git remote has now."""
+    from gitml.git.lfs.endpoint import find_endpoint  # with the client of Git LFS, which few repositories need
+
+    endpoint = find_endpoint(ws.location, spec.options.get("remote"))
+    told = {_PLACE: endpoint.shown} | ({FROM: endpoint.source} if endpoint.source else {})
+    return spec._replace(options={**spec.options, **told})
+
+
+def _open_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteStore:
+    """The Git LFS of a Git remote as a remote store: a server's, or that of a remote on this machine."""
+    from gitml.git.lfs.endpoint import find_endpoint
+    from gitml.records.lfs_pointers import LogPointers
+    from gitml.store.remote.backends.digest_only import DigestOnlyRemote
+
+    pointers = LogPointers(ws.index, ws.records, ws.objects)
+    endpoint = find_endpoint(ws.location, spec.options.get("remote"))
+    if endpoint.folder is None:
+        from gitml.git.lfs.client import LfsServer
+
+        return DigestOnlyRemote(LfsServer(spec, ws.location, endpoint), pointers)
+    if endpoint.source:
+        refuse_inner_place(ws.location, endpoint.folder, "a remote store")
+    from gitml.store.remote.backends.folder import FolderRemote
+    from gitml.store.remote.layout import lfs_key_of
+
+    return DigestOnlyRemote(FolderRemote(spec, endpoint.folder, lfs_key_of), pointers)

@@ -12,7 +12,7 @@ from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.workspace import Workspace
 
 
-class Choice(NamedTuple):
+class RunSelection(NamedTuple):
     """What is chosen: `runs` by the beginning of their ids, those that started at `since` or later (seconds since 1970), those of
     a `pipeline`; of these the `outputs` that match a pattern ``step.port``; and which `remotes`. Nothing said means all.
     """
@@ -29,7 +29,7 @@ class Choice(NamedTuple):
         return not self.runs and self.since is None and self.pipeline is None and not self.outputs
 
 
-def chosen_roots(ws: Workspace, choice: Choice, known: str | None = None) -> list[TransferRoot]:
+def selected_roots(ws: Workspace, choice: RunSelection, known: str | None = None) -> list[TransferRoot]:
     """Outputs and logs of the chosen runs, each content once; without a choice only of what was recorded after `known`."""
     runs = recorded_runs(ws.records, ws.objects, known) if choice.is_everything else _chosen(ws, choice)
     found: dict[str, TransferRoot] = {}
@@ -51,7 +51,7 @@ def roots_of(run: Run, patterns: Sequence[str] = ()) -> Iterator[TransferRoot]:
                 yield TransferRoot(attempt.log.digest, attempt.log.size, False, f"the log of {step.name}")
 
 
-def _chosen(ws: Workspace, choice: Choice) -> Iterator[Run]:
+def _chosen(ws: Workspace, choice: RunSelection) -> Iterator[Run]:
     from gitml.history.runs import find_run
 
     if choice.runs:

@@ -20,7 +20,7 @@ _STAYING = (
 )
 
 
-class Staying(NamedTuple):
+class UnsharedArtifact(NamedTuple):
     """An artifact or log that is on this machine alone, and the first run that names it."""
 
     name: str
@@ -30,7 +30,9 @@ class Staying(NamedTuple):
     tree: bool
 
 
-def staying(ws: Workspace, *, confirmed: Collection[str] = (), warn: Warn | None = None) -> list[Staying]:
+def unshared_artifacts(
+    ws: Workspace, *, confirmed: Collection[str] = (), warn: Warn | None = None
+) -> list[UnsharedArtifact]:
     """What is on this machine alone of all recorded runs, in the order of their records.
 
     What was looked at once is remembered, so that only runs recorded since are read. With `warn` each remote store, but for those
@@ -44,10 +46,10 @@ def staying(ws: Workspace, *, confirmed: Collection[str] = (), warn: Warn | None
     tip = ws.records.tip()
     about = " ".join(f"{spec.identity} {one.mark}" for spec, one in zip(remotes.specs, known, strict=True))
     before, rows = ws.index.fact(_STAYING, about) or (None, [])
-    found = {one.digest: one for one in (Staying(*row) for row in rows)}
+    found = {one.digest: one for one in (UnsharedArtifact(*row) for row in rows)}
     for run in recorded_runs(ws.records, ws.objects, before) if tip != before else ():
         for root in roots_of(run):
-            found.setdefault(root.digest, Staying(root.name, run.id, root.digest, root.size, root.tree))
+            found.setdefault(root.digest, UnsharedArtifact(root.name, run.id, root.digest, root.size, root.tree))
     here = Availability(ws)
     stays = [
         one
@@ -65,19 +67,19 @@ def _confirm(ws: Workspace, remotes: Remotes, before: Collection[str], warn: War
     asked = [spec for spec in remotes.specs if spec.name not in before]
     if not asked or ws.records.tip() is None:
         return
-    from gitml.transfer.remote_freshness import confirmed
+    from gitml.transfer.remotes import confirm_remote
 
     try:
         for spec in asked:
             try:
-                confirmed(ws, remotes, spec, named=False)
+                confirm_remote(ws, remotes, spec, named=False)
             except GitmlError as error:
                 warn(f"remote {spec.name} can't be asked, so what it was given before counts as there: {error.message}")
     finally:
         remotes.close()
 
 
-def mend_of(ws: Workspace) -> str:
+def why_unshared(ws: Workspace) -> str:
     """Why artifacts stay here, and what would send them."""
     specs = Remotes(ws).specs
     if not specs:

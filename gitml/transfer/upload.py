@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.config.remotes import RemoteSpec
-from gitml.core.model.events import Event
+from gitml.core.model.events import Emit
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import InputError
 from gitml.store.remote.transfer.progress import TransferRoot, UploadResult
 from gitml.transfer.remotes import Remotes, using_store
-from gitml.transfer.run_selector import Choice
+from gitml.transfer.run_selector import RunSelection
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Forecast(NamedTuple):
 
 
 def upload(
-    ws: Workspace, choice: Choice, emit: Callable[[Event], None], stop: StopSignal, *, trusting: bool = False
+    ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal, *, trusting: bool = False
 ) -> list[UploadResult]:
     """Uploads to every remote store that is to have it, one after the other; what became of it for each.
 
@@ -65,7 +65,7 @@ def upload(
     return sent
 
 
-def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
+def forecast(ws: Workspace, choice: RunSelection) -> list[Forecast]:
     """What `upload` would do; nothing is moved."""
     remotes = Remotes(ws)
     told = []
@@ -83,7 +83,7 @@ def forecast(ws: Workspace, choice: Choice) -> list[Forecast]:
 
 
 def _wanted(
-    ws: Workspace, remotes: Remotes, choice: Choice, *, trusting: bool = False, named: bool = True
+    ws: Workspace, remotes: Remotes, choice: RunSelection, *, trusting: bool = False, named: bool = True
 ) -> Iterator[tuple[RemoteSpec, list[TransferRoot], bool]]:
     """What each remote is to have beyond what it was given before, and whether it was asked if it still is the one that is known.
 
@@ -100,14 +100,14 @@ def _wanted(
         roots, is_given = _lacked(ws, remotes, choice, spec)
         is_confirmed = not trusting and (bool(roots) or is_given)
         if is_confirmed:
-            from gitml.transfer.remote_freshness import confirmed
+            from gitml.transfer.remotes import confirm_remote
 
-            if not confirmed(ws, remotes, spec, named=named):
+            if not confirm_remote(ws, remotes, spec, named=named):
                 roots, _ = _lacked(ws, remotes, choice, spec)
         yield spec, roots, is_confirmed
 
 
-def _lacked(ws: Workspace, remotes: Remotes, choice: Choice, spec: RemoteSpec) -> tuple[list[TransferRoot], bool]:
+def _lacked(ws: Workspace, remotes: Remotes, choice: RunSelection, spec: RemoteSpec) -> tuple[list[TransferRoot], bool]:
     """What a remote is to have as far as is remembered, and whether it was given anything before."""
     before = ws.index.fact(*_uploaded(remotes, spec)) if choice.is_everything else None
     if before is not None and before == ws.records.tip():
@@ -120,16 +120,16 @@ def _uploaded(remotes: Remotes, spec: RemoteSpec) -> tuple[str, str]:
     return _UPLOADED, f"{spec.identity} {remotes.known(spec).mark}"
 
 
-def _travelling(ws: Workspace, choice: Choice, before: str | None) -> list[TransferRoot]:
+def _travelling(ws: Workspace, choice: RunSelection, before: str | None) -> list[TransferRoot]:
     """What is chosen of what was recorded after `before`, without what is in records anyway.
 
     Of what is partly in records and partly in the Store, all is in the Store then, where it is uploaded from.
     """
     from gitml.transfer.availability import Availability
-    from gitml.transfer.run_selector import chosen_roots
+    from gitml.transfer.run_selector import selected_roots
 
     here = Availability(ws)
-    roots = [root for root in chosen_roots(ws, choice, before) if not here.in_records(root.digest, tree=root.tree)]
+    roots = [root for root in selected_roots(ws, choice, before) if not here.in_records(root.digest, tree=root.tree)]
     for root in roots:
         if root.tree and not ws.store.has(root.digest, root.size, tree=True):
             here.fetch_digest(root.digest, tree=True)

@@ -60,7 +60,7 @@ class ActingPage(Page):
         self, pipeline: str | None = None, rev: str | None = None, params: Mapping[str, Scalar] | None = None
     ) -> None:
         """Opens the dialog that starts a run, at a revision or (None) of the files as they are."""
-        from gitml.engine.planning.load import offers
+        from gitml.engine.planning.load import pipeline_summaries
         from gitml.tui.widgets.dialogs.start_run import StartRun
 
         def show(found: Sequence[object]) -> None:
@@ -69,7 +69,7 @@ class ActingPage(Page):
                 return
             self.put(StartRun(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
 
-        self.ask("offers", lambda ws: offers(ws, rev), show)
+        self.ask("offers", lambda ws: pipeline_summaries(ws, rev), show)
 
     def _start(self, words: Sequence[str] | None) -> None:
         if words is not None:
@@ -223,11 +223,11 @@ def _is_submitted(ws: Workspace, run: str) -> bool:
 
 
 def _words_again(ws: Workspace, run: str, how: str) -> list[str]:
-    from gitml.engine.detached import words_again
+    from gitml.engine.detached import rerun_arguments
     from gitml.history.runs import get_run
 
     options = ["--no-reuse"] if how == "afresh" else []
-    return words_again(get_run(ws, run).run, as_it_is=how == "now", options=options)
+    return rerun_arguments(get_run(ws, run).run, as_it_is=how == "now", options=options)
 
 
 def _page_log(start: str, environ: Mapping[str, str], acted: Acted) -> GitmlError | None:

@@ -77,7 +77,7 @@ class GitmlApp(App[None]):
     ) -> None:
         self.few = few  # of colours: 16 or less
         self.feed = feed
-        feed.tell_of_many = self._deliver_many
+        feed.on_many_records = self._deliver_many
         self.pulse: Pulse | None = None
         self.memory_path = memory_path
         self.memory: dict[str, Any] = ui_state.recall(memory_path) if memory_path else {}

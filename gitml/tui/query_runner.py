@@ -36,11 +36,11 @@ class Feed:
     """Answers questions about the repository that `start` lies in until it is closed."""
 
     def __init__(
-        self, start: str, environ: Mapping[str, str], tell_of_many: Callable[[int], None] | None = None
+        self, start: str, environ: Mapping[str, str], on_many_records: Callable[[int], None] | None = None
     ) -> None:
         self.start = start
         self.environ = dict(environ)  # as the user set it; see Workspace
-        self.tell_of_many = tell_of_many or (lambda count: None)
+        self.on_many_records = on_many_records or (lambda count: None)
         self._waiting: OrderedDict[Hashable, _Question] = OrderedDict()
         self._changed = threading.Condition()
         self._opening = threading.Lock()  # the first brings the index level, the others find it so
@@ -111,7 +111,7 @@ class Feed:
         try:
             with self._opening:
                 if ws is None:
-                    ws = open_workspace(self.start, self.environ, self.tell_of_many, looking=True)
+                    ws = open_workspace(self.start, self.environ, self.on_many_records, looking=True)
                     ws.consent.offline = True  # what is shown asks no place; what a person does may, see Page.reach
                     _open_index(ws)
                 ws.catch_up()

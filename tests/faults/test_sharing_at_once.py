@@ -20,7 +20,7 @@ _PUSHER = """
 import os, sys
 from gitml.core.records.record import Run
 from gitml.core.config.project import Config
-from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.engine.journal.recorder import Provenance, record_run
 from gitml.transfer.records import push
 from gitml.workspace import open_workspace
 path, who, times = sys.argv[1:]

@@ -1,7 +1,8 @@
-"""What a run tells while it goes on. `flow` emits these; only user interfaces turn them into text."""
+"""The events of a run and of transfers. The engine emits them; only user interfaces turn them into text."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gitml.core.records.record import Run, StepRun
@@ -108,3 +109,6 @@ Event = (
     | Transferring
     | RunFinished
 )
+
+Emit = Callable[[Event], None]
+"""What an engine or a transfer calls with each of its events."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, encode_description
-from gitml.core.model.events import Note, StepOutput, StepPrepares, StepRetried, StepStarted
+from gitml.core.model.events import Emit, Note, StepOutput, StepPrepares, StepRetried, StepStarted
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import guarantees
 from gitml.core.model.protocols import (
@@ -27,7 +27,6 @@ from gitml.engine.execution.executors import Executors, is_local
 from gitml.engine.execution.failure_hints import Failed, hint_for
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.planner import Planner
-from gitml.engine.planning.request import Emit
 from gitml.redaction import redacted
 from gitml.workspace import Workspace
 
@@ -35,7 +34,7 @@ LOSSES = 2
 """How often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step."""
 
 
-class Active(NamedTuple):
+class ActiveAttempt(NamedTuple):
     """A step that an attempt is being made for. Times are in seconds."""
 
     step: GraphStep
@@ -49,24 +48,27 @@ class Active(NamedTuple):
     prepared: float = 0.0  # seconds that this took, of all attempts
 
 
-class Made(NamedTuple):
+class StepEnded(NamedTuple):
     """A step that came to its end, and its result when it was done well."""
 
     step: StepRun
     result: ActionResult | None
 
 
-class Lacks(NamedTuple):
+class InputsMissing(NamedTuple):
     """A step that could not begin, as its machine could not bring inputs from a remote store by itself."""
 
     step: GraphStep
     decision: Decision
 
 
-class Again(NamedTuple):
+class RetryDue(NamedTuple):
     """A step that is to be tried once more, when there is room: that may have gone with its machine."""
 
     step: GraphStep
+
+
+AttemptResult = StepEnded | InputsMissing | RetryDue
 
 
 class Attempts:
@@ -93,9 +95,9 @@ class Attempts:
         self.emit = emit
         self.actions: dict[Digest, bytes] = {}
         self.environments: dict[Digest, Environment] = {}
-        self._active: dict[str, Active] = {}  # by attempt
-        self._lacking: dict[str, Active] = {}  # by step: the next attempt, once its inputs are here
-        self._again: dict[str, Active] = {}  # by step: the next attempt, once there is room
+        self._active: dict[str, ActiveAttempt] = {}  # by attempt
+        self._lacking: dict[str, ActiveAttempt] = {}  # by step: the next attempt, once its inputs are here
+        self._again: dict[str, ActiveAttempt] = {}  # by step: the next attempt, once there is room
         self._noted: set[str] = set()
         self._left: set[tuple[str, tuple[str, ...]]] = set()
 
@@ -129,7 +131,7 @@ class Attempts:
         """
         active = self._again.pop(step.name, None) or self._lacking.pop(step.name, None)
         if active is None:
-            active = Active(step, decision, 1, 0.0, (), self.planner.target(step), ())
+            active = ActiveAttempt(step, decision, 1, 0.0, (), self.planner.target(step), ())
         # decided anew, maybe, since the last attempt: what it lacked could not be had and was made again
         self._attempt(active._replace(decision=decision, started=self.ws.now(), stored=stored))
 
@@ -142,20 +144,20 @@ class Attempts:
         """The outcomes of all of them when what performs them is lost."""
         return [self._unfinished(active, "failed", why) for active in (*self._active.values(), *self._again.values())]
 
-    def fail(self, name: str, *, stopped: bool) -> Made:
+    def fail(self, name: str, *, stopped: bool) -> StepEnded:
         """The outcome of a step that was to be tried again, and is not."""
         active = self._again.pop(name)
         error = active.attempts[-1].error if active.attempts else None
         if stopped:
-            return Made(self._unfinished(active, "cancelled", error), None)
+            return StepEnded(self._unfinished(active, "cancelled", error), None)
         if not is_local(active.target):
             error = "; ".join(filter(None, (error, self._nowhere(active.step))))
-        return Made(self._unfinished(active, "failed", error), None)
+        return StepEnded(self._unfinished(active, "failed", error), None)
 
-    def unplaced(self, step: GraphStep, decision: Decision) -> Made:
+    def unplaced(self, step: GraphStep, decision: Decision) -> StepEnded:
         """The outcome of a step that was never tried, as the machines that could have taken it are gone."""
-        active = Active(step, decision, 1, self.ws.now(), (), self.planner.target(step), ())
-        return Made(self._unfinished(active, "failed", self._nowhere(step)), None)
+        active = ActiveAttempt(step, decision, 1, self.ws.now(), (), self.planner.target(step), ())
+        return StepEnded(self._unfinished(active, "failed", self._nowhere(step)), None)
 
     def _nowhere(self, step: GraphStep) -> str:
         from gitml.cluster.connect.machines import words_of
@@ -163,7 +165,7 @@ class Attempts:
         asked = words_of(self.planner.asked(step))
         return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
 
-    def take(self, event: TaskEvent, *, stopped: bool) -> Made | Lacks | Again | None:
+    def take(self, event: TaskEvent, *, stopped: bool) -> AttemptResult | None:
         """Tells of what an executor says; gives the outcome when that ends a step, or what is to become of it.
 
         Nothing is tried again once `stopped`.
@@ -186,7 +188,7 @@ class Attempts:
             return None
         return self._finished(active, event, stopped=stopped)
 
-    def _unfinished(self, active: Active, outcome: str, error: str | None) -> StepRun:
+    def _unfinished(self, active: ActiveAttempt, outcome: str, error: str | None) -> StepRun:
         return StepRun(
             active.step.name,
             outcome,
@@ -198,11 +200,11 @@ class Attempts:
             error=error and redacted(error),
         )
 
-    def _attempt(self, active: Active) -> None:
+    def _attempt(self, active: ActiveAttempt) -> None:
         step, decision = active.step, active.decision
         assert decision.action is not None
         assert decision.key is not None
-        environment = self.planner.finder.by_digest[decision.action.environment]
+        environment = self.planner.builder.by_digest[decision.action.environment]
         name = f"{self.indices[step.name]}-{active.number}"
         self.actions[decision.key] = decision.action.preimage()
         self.environments[environment.digest] = environment
@@ -222,7 +224,9 @@ class Attempts:
             task = task._replace(secrets=values_for(self.ws, decision.action.secrets))
         self.executors.submit(active.target, task)
 
-    def _finished(self, active: Active, event: TaskFinished, *, stopped: bool) -> Made | Lacks | Again | None:
+    def _finished(
+        self, active: ActiveAttempt, event: TaskFinished, *, stopped: bool
+    ) -> StepEnded | InputsMissing | RetryDue | None:
         step = active.step
         del self._active[event.attempt]
         for note in event.notes:
@@ -237,7 +241,7 @@ class Attempts:
             self.emit(Note("note", f"step {step.name} made {names}, which is no output: it goes with the sandbox"))
         if event.lacking and not stopped:
             self._lacking[step.name] = active._replace(number=active.number + 1)
-            return Lacks(step, active.decision)
+            return InputsMissing(step, active.decision)
         if event.outcome == "cancelled" and not stopped:  # by nobody here: no reason to call the run a success
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error
@@ -263,16 +267,18 @@ class Attempts:
         if again and event.retry and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
-            return Again(step)
+            return RetryDue(step)
         return self._made(active, event, attempts, error)
 
-    def _hint(self, active: Active, event: TaskFinished) -> str | None:
+    def _hint(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
         action = active.decision.action
         if not event.missing or action is None:
             return None
         return hint_for(self.source, Failed(active.step, action, event.missing, self.planner.graph.steps))
 
-    def _made(self, active: Active, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None) -> Made:
+    def _made(
+        self, active: ActiveAttempt, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None
+    ) -> StepEnded:
         step, decision = active.step, active.decision
         assert decision.key is not None
         assert decision.action is not None
@@ -295,12 +301,12 @@ class Attempts:
         if outcome == "failed" or record.partial():
             self.ws.index.put_action(decision.key, self.actions[decision.key])
         if outcome != "executed":
-            return Made(record, None)
-        return Made(
+            return StepEnded(record, None)
+        return StepEnded(
             record, ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
         )
 
-    def publish(self, made: Made) -> None:
+    def publish(self, made: StepEnded) -> None:
         """Lets other runs reuse what a step made. The journal comes first: who reuses it counts on the record of this run."""
         if made.result is not None and made.step.key is not None:
             key, pipeline = made.step.key, self.planner.graph.pipeline

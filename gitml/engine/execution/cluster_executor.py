@@ -42,7 +42,7 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
         )
 
     ours = services()._replace(store=ws.store, git_objects=ws.objects)
-    home = DriverServices(ours, services, arriving_home, keep_at_home, Remotes(ws).open_to_machines)
+    home = DriverServices(ours, services, arriving_home, keep_at_home, Remotes(ws).worker_accessible)
     return RayExecutor(cluster, home, run, place_of(ws, target))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gitml.cluster.driver.executor import RayExecutor
     from gitml.cluster.worker.folder_interface import Place
 
-Wish = tuple[Resources, int]  # what is asked for on a machine, and of so many machines
+NodeRequest = tuple[Resources, int]  # what is asked for on a machine, and of so many machines
 
 FACT = "ray-environment"
 MEANT = "ray-auto"
@@ -100,13 +100,13 @@ class Clusters:
         cluster.join(from_outside=self.from_outside)
         return cluster
 
-    def check(self, target: Target, wishes: Mapping[str, Wish]) -> bool:
+    def check(self, target: Target, wishes: Mapping[str, NodeRequest]) -> bool:
         """Joins the cluster that the steps with `wishes`, by their names, are to run on.
 
         InputError, before that, for a wish that no machine there can ever fulfil. Whether another environment than was remembered
         is there: then the plan must be made again.
         """
-        distinct: dict[str, tuple[str, Wish]] = {}  # many steps ask for the same
+        distinct: dict[str, tuple[str, NodeRequest]] = {}  # many steps ask for the same
         for name, wish in wishes.items():
             distinct.setdefault(repr(wish), (name, wish))
         for name, wish in distinct.values():
@@ -127,7 +127,7 @@ class Clusters:
         self._asked.clear()
         return changed
 
-    def obstacle(self, target: Target, wish: Wish, *, remembered: bool) -> PartProblem | None:
+    def obstacle(self, target: Target, wish: NodeRequest, *, remembered: bool) -> PartProblem | None:
         """What keeps a wish from being fulfilled, without asking the cluster; if `remembered`, as it said last."""
         try:
             self._refuse_unstarted(target, wish)
@@ -137,7 +137,7 @@ class Clusters:
         return PartProblem(*said) if said else None
 
     @contextmanager
-    def _noted(self, target: Target, wish: Wish) -> Iterator[None]:
+    def _noted(self, target: Target, wish: NodeRequest) -> Iterator[None]:
         """Remembers that the cluster can't fulfil a wish, or that it can again."""
         id = self._wish_id(target, wish)
         try:
@@ -149,7 +149,7 @@ class Clusters:
         if self.ws.index.fact(LACK, id):
             self.ws.index.remember(LACK, id, None)
 
-    def _wish_id(self, target: Target, wish: Wish) -> str:
+    def _wish_id(self, target: Target, wish: NodeRequest) -> str:
         return f"{target.name} {target.ray} {self._meant(target)} {wish!r}"
 
     def executor(self, target: Target, run: str) -> RayExecutor:
@@ -202,7 +202,7 @@ class Clusters:
             self.ws.index.remember(MEANT, target.name, meant)
         return meant
 
-    def _refuse_unstarted(self, target: Target, wish: Wish) -> None:
+    def _refuse_unstarted(self, target: Target, wish: NodeRequest) -> None:
         """InputError for what a Ray of our own can't give, before it is started."""
         if target.ray != LOCAL or self.cluster is not None:
             return
@@ -218,7 +218,7 @@ class Clusters:
             raise InputError(f"target {target.name} can't give {missing}", where="ray: local", hint=_OWN_HINT)
 
 
-def _lack(cluster: Cluster, wish: Wish, machines: list[Machine]) -> Lack | None:
+def _lack(cluster: Cluster, wish: NodeRequest, machines: list[Machine]) -> Lack | None:
     """What an autoscaler must add before a wish is fulfilled; InputError when nobody can."""
     lack = cluster.lack(*wish, machines)
     if lack is None or lack.may_come:

@@ -1,25 +1,30 @@
-"""Inputs of steps that only a remote store has: brought in the background, one thread a step, while other steps run."""
+"""Input prefetch: inputs that only a remote store has are fetched in the background, a thread a step, while others run."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
-from gitml.core.model.events import Event
-from gitml.core.model.result import OutputRef
+from gitml.core.model.events import Emit, Event, StepFetches
+from gitml.core.model.graph import GraphStep
+from gitml.core.model.result import ActionResult, OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision
-from gitml.engine.planning.request import Emit
+from gitml.engine.execution.executors import is_local
+from gitml.engine.planning.planner import Planner
+from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
-MOST = 4  # steps that are brought inputs at once
+MOST = 4  # steps whose inputs are fetched at once
+
+Results = Mapping[str, ActionResult | None]
 
 
-class Arrival(NamedTuple):
-    """What became of the inputs of a step: those that no remote could bring and why, or what went wrong altogether."""
+class PrefetchResult(NamedTuple):
+    """What became of the inputs of a step: those that no remote store could provide and why, or the error that ended it."""
 
     name: str
     decision: Decision
@@ -28,51 +33,86 @@ class Arrival(NamedTuple):
     error: BaseException | None
 
 
-class _Fetch:
-    def __init__(self, name: str, decision: Decision) -> None:
-        self.name = name
-        self.decision = decision
-        self.stop = StopSignal()
+class InputPrefetch:
+    """The prefetch of one run. From `start` until `take`, a step holds its Action's lock."""
 
-
-class InputFetches:
-    """The fetches of one run that are under way."""
-
-    def __init__(self, ws: Workspace) -> None:
+    def __init__(self, ws: Workspace, planner: Planner, emit: Emit) -> None:
         self._ws = ws
-        self._active: dict[str, _Fetch] = {}
-        self._told: queue.SimpleQueue[Event | Arrival] = queue.SimpleQueue()
+        self._planner = planner
+        self._emit = emit
+        self._active: dict[str, tuple[Decision, StopSignal]] = {}  # by step
+        self._queue: queue.SimpleQueue[Event | PrefetchResult] = queue.SimpleQueue()
+        self._ready: dict[str, Digest] = {}  # the keys of steps whose inputs are here, and that have not begun
+        self._executor_fetches = True
 
-    def __len__(self) -> int:
-        return len(self._active)
+    def __bool__(self) -> bool:
+        """Whether inputs are being fetched."""
+        return bool(self._active)
 
-    def start(self, name: str, decision: Decision, outputs: Sequence[OutputRef]) -> None:
-        """Begins to bring `outputs`, inputs of the step `name`."""
-        fetch = self._active[name] = _Fetch(name, decision)
-        threading.Thread(target=self._bring, args=(fetch, outputs), daemon=True).start()
+    def __contains__(self, name: str) -> bool:
+        """Whether all that a step lacked is here."""
+        return name in self._ready
 
-    def arrivals(self, emit: Emit) -> Iterator[Arrival]:
-        """What has come to an end since; `emit` is given what was told meanwhile."""
+    @property
+    def has_room(self) -> bool:
+        """Whether the inputs of one more step may be fetched."""
+        return len(self._active) < MOST
+
+    def is_left_to_executor(self, step: GraphStep, lacking: Sequence[OutputRef], results: Results) -> bool:
+        """Whether the executor of a step is to fetch all that is lacking, so that it need not come here."""
+        return step.gang[0] == 1 and set(lacking) <= set(self.for_executor(step, results))
+
+    def for_executor(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
+        """The inputs that the executor of a step may fetch from remote stores by itself."""
+        if is_local(self._planner.target(step)) or not self._executor_fetches:
+            return ()
+        return self._planner.stored(step, results)
+
+    def stop_leaving_to_executors(self) -> None:
+        """An executor could not reach a remote store: from now on all inputs are fetched here."""
+        self._executor_fetches = False
+
+    def start(self, name: str, decision: Decision, lacking: Sequence[OutputRef]) -> None:
+        """Begins to fetch inputs of the step `name`."""
+        self._emit(StepFetches(name, sum(output.size for output in lacking)))
+        stop = StopSignal()
+        self._active[name] = (decision, stop)
+        threading.Thread(target=self._fetch, args=(name, decision, lacking, stop), daemon=True).start()
+
+    def results(self) -> Iterator[PrefetchResult]:
+        """What ended since the last call; events that were queued meanwhile are emitted."""
         while True:
             try:
-                item = self._told.get_nowait()
+                item = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if not isinstance(item, Arrival):
-                emit(item)
+            if not isinstance(item, PrefetchResult):
+                self._emit(item)
             elif self._active.pop(item.name, None) is not None:
                 yield item
 
-    def cancel(self) -> list[_Fetch]:
-        """Ends all of them; those that were under way."""
-        cancelled = list(self._active.values())
-        self._active = {}
-        for fetch in cancelled:
-            fetch.stop.ask()
-        return cancelled
+    def mark_ready(self, name: str, decision: Decision) -> None:
+        """All that a step lacked is here."""
+        assert decision.key is not None
+        self._ready[name] = decision.key
 
-    def _bring(self, fetch: _Fetch, outputs: Sequence[OutputRef]) -> None:
-        from gitml.transfer.download import bring, told_problems
+    def take(self, name: str) -> bool:
+        """A step begins, or never will: whether its inputs were made ready."""
+        return self._ready.pop(name, None) is not None
+
+    def cancel(self) -> None:
+        """Ends all fetches, and frees the Actions of the steps that waited for them."""
+        keys = [decision.key for decision, _ in self._active.values()]
+        for _, stop in self._active.values():
+            stop.ask()
+        for key in (*keys, *self._ready.values()):
+            assert key is not None
+            self._ws.locks.unlock(Locks.slot_for(key))
+        self._active.clear()
+        self._ready.clear()
+
+    def _fetch(self, name: str, decision: Decision, outputs: Sequence[OutputRef], stop: StopSignal) -> None:
+        from gitml.transfer.download import fetch_outputs, problem_texts
 
         lost: frozenset[Digest] = frozenset()
         problems: Sequence[str] = ()
@@ -80,11 +120,11 @@ class InputFetches:
         # The index and the Store belong to a thread: this one has its own.
         ws = Workspace(self._ws.location, self._ws.environ)
         try:
-            brought = bring(ws, outputs, self._told.put, fetch.stop)
-            lost = frozenset(root.digest for root in brought.lost)
-            problems = told_problems(brought.problems)
+            fetched = fetch_outputs(ws, outputs, self._queue.put, stop)
+            lost = frozenset(root.digest for root in fetched.lost)
+            problems = problem_texts(fetched.problems)
         except BaseException as raised:
             error = raised
         finally:
             ws.close()
-            self._told.put(Arrival(fetch.name, fetch.decision, lost, problems, error))
+            self._queue.put(PrefetchResult(name, decision, lost, problems, error))

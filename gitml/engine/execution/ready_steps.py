@@ -10,10 +10,10 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.resources import Resources
 
 
-class Wish(NamedTuple):
+class ResourceRequest(NamedTuple):
     """What a step asks of where: steps of one Wish are begun in order, without looking at each.
 
-    `supplied` says that inputs were brought here for it, and that its Action's lock is held.
+    `prepared` says that inputs were brought here for it, and that its Action's lock is held.
     """
 
     target: str
@@ -24,13 +24,13 @@ class Wish(NamedTuple):
     custom: tuple[tuple[str, float], ...]
     nodes: int
     environment: Digest
-    supplied: bool
+    prepared: bool
 
 
-def wish_of(target: str, asked: Resources, nodes: int, environment: Digest, supplied: bool) -> Wish:
+def resource_request(target: str, asked: Resources, nodes: int, environment: Digest, prepared: bool) -> ResourceRequest:
     """The Wish of a step that asks `target` for `asked` and an environment, of each of so many machines."""
     labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
-    return Wish(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, environment, supplied)
+    return ResourceRequest(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, environment, prepared)
 
 
 class ReadySteps:
@@ -42,31 +42,31 @@ class ReadySteps:
     def __init__(self, priority: Mapping[str, float], indices: Mapping[str, int]) -> None:
         self._priority = priority
         self._indices = indices
-        self._heaps: dict[Wish, list[tuple[float, int, str]]] = {}
+        self._heaps: dict[ResourceRequest, list[tuple[float, int, str]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._heaps)
 
-    def push(self, wish: Wish, name: str) -> None:
+    def push(self, request: ResourceRequest, name: str) -> None:
         """One more step could begin."""
-        heapq.heappush(self._heaps.setdefault(wish, []), (-self._priority[name], self._indices[name], name))
+        heapq.heappush(self._heaps.setdefault(request, []), (-self._priority[name], self._indices[name], name))
 
-    def first(self) -> tuple[Wish, str]:
+    def first(self) -> tuple[ResourceRequest, str]:
         """A step that could begin."""
-        wish, heap = next(iter(self._heaps.items()))
-        return wish, heap[0][2]
+        request, heap = next(iter(self._heaps.items()))
+        return request, heap[0][2]
 
-    def take(self, fits: Callable[[Wish, str], bool]) -> str | None:
+    def take(self, fits: Callable[[ResourceRequest, str], bool]) -> str | None:
         """Takes out the step that comes first of those that fit; None when none does.
 
         Something later in the order may fit beside what runs.
         """
-        for wish in sorted(self._heaps, key=lambda wish: self._heaps[wish][0]):
-            heap = self._heaps[wish]
-            if fits(wish, heap[0][2]):
+        for request in sorted(self._heaps, key=lambda request: self._heaps[request][0]):
+            heap = self._heaps[request]
+            if fits(request, heap[0][2]):
                 name = heapq.heappop(heap)[2]
                 if not heap:
-                    del self._heaps[wish]
+                    del self._heaps[request]
                 return name
         return None
 

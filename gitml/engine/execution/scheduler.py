@@ -12,23 +12,22 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gitml.core.model.events import Note, StepFinished, StepWaits
+from gitml.core.model.events import Emit, Note, StepFinished, StepWaits
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import TaskEvent
 from gitml.core.model.result import ActionResult
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan, forced
 from gitml.core.records.record import Run, StepRun, step_as_json
-from gitml.engine.execution.attempts import Again, Attempts, Lacks, Made
+from gitml.engine.execution.attempts import Attempts, InputsMissing, RetryDue, StepEnded
 from gitml.engine.execution.executors import Executors, is_local
-from gitml.engine.execution.input_prefetch import Arrival
-from gitml.engine.execution.input_supply import Supplies
+from gitml.engine.execution.input_prefetch import InputPrefetch, PrefetchResult
 from gitml.engine.execution.outcomes import Outcomes
-from gitml.engine.execution.ready_steps import ReadySteps, Wish, wish_of
+from gitml.engine.execution.ready_steps import ReadySteps, ResourceRequest, resource_request
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, inputs_made
-from gitml.engine.planning.request import Emit, RunRequest, step_of_result
+from gitml.engine.planning.request import RunRequest, step_of_result
 from gitml.errors import InputError
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
@@ -81,7 +80,7 @@ class Scheduler:
         self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml, or another step, performs the same Action
-        self.supplies = Supplies(task.ws, task.planner, task.emit)
+        self.prefetch = InputPrefetch(task.ws, task.planner, task.emit)
         self.stopped = 0  # the stop level already acted on
         self.failed = False
         self.remade = False  # whether a step that was reused had to be made again, as its outputs could not be had
@@ -103,14 +102,14 @@ class Scheduler:
             if name not in self.outcomes.done:
                 self.arrive(name)
         while not self.outcomes.complete:
-            self.heed_stop()
+            self.handle_stop()
             self.look_at_waiting()
-            for arrival in self.supplies.arrivals():
-                self.supply(arrival)
+            for result in self.prefetch.results():
+                self.supply(result)
             self.submit_ready()
             if self.outcomes.complete:
                 break
-            idle = not self.attempts and not self.supplies and not self.others_work()
+            idle = not self.attempts and not self.prefetch and not self.others_work()
             if self.ready and idle:
                 self.wait_for_room()
             for event in self.executors.wait(0.0 if idle else POLL):
@@ -133,7 +132,7 @@ class Scheduler:
 
     def release(self) -> None:
         """Frees the Actions of steps that are still being made, when something went wrong on the way."""
-        self.supplies.end()
+        self.prefetch.cancel()
         for key in self.attempts.keys():  # noqa: SIM118 - it is no mapping
             self.ws.locks.unlock(Locks.slot_for(key))
 
@@ -176,9 +175,9 @@ class Scheduler:
         """The step begins when there is room for it."""
         step, action = self.graph.steps[name], self.plan.decisions[name].action
         assert action is not None
-        prepared = name in self.supplies or name in self.attempts.again
+        prepared = name in self.prefetch or name in self.attempts.again
         target, asked = self.planner.target(step), self.planner.asked(step)
-        self.ready.push(wish_of(target, asked, step.gang[0], action.environment, prepared), name)
+        self.ready.push(resource_request(target, asked, step.gang[0], action.environment, prepared), name)
 
     def settle_and_go_on(self, step: StepRun, result: ActionResult) -> None:
         for name in self.outcomes.settle(step, result):
@@ -205,36 +204,36 @@ class Scheduler:
                 self.stuck = 0.0
                 self.begin(self.graph.steps[name], self.plan.decisions[name])
 
-    def can_begin(self, wish: Wish, name: str) -> bool:
+    def can_begin(self, request: ResourceRequest, name: str) -> bool:
         """Whether there is room for a step, which may be one that was settled meanwhile."""
         if name in self.outcomes.done:
             return True
         asked = self.planner.asked(self.graph.steps[name])
-        room = self.executors.takes(wish.target, asked, wish.nodes, wish.environment)
-        return room and (wish.supplied or self.supplies.has_room)
+        room = self.executors.takes(request.target, asked, request.nodes, request.environment)
+        return room and (request.prepared or self.prefetch.has_room)
 
     def wait_for_room(self) -> None:
         """Nothing runs, and what is ready fits nowhere: a machine of a cluster may come back.
 
         When none does, the step failed; InputError for one that this machine never had room for.
         """
-        wish, name = self.ready.first()
-        local = is_local(wish.target)
+        request, name = self.ready.first()
+        local = is_local(request.target)
         if local and name not in self.attempts.again:
             raise InputError(
-                f"step {name!r} fits nowhere", where=f"target {wish.target}", hint="ask for less resources"
+                f"step {name!r} fits nowhere", where=f"target {request.target}", hint="ask for less resources"
             )
         if not self.stuck:
             self.stuck = self.ws.now()
             if not local:
-                text = f"step {name!r} waits up to {PATIENCE:g} s: no machine that is left of target {wish.target} can take it"
+                text = f"step {name!r} waits up to {PATIENCE:g} s: no machine that is left of target {request.target} can take it"
                 self.emit(Note("warning", text))
         if not local and self.ws.now() - self.stuck <= PATIENCE:
             time.sleep(POLL)
         elif name in self.attempts.again:
             self.conclude(self.attempts.fail(name, stopped=self.stopped > 0))
         else:
-            self.supplies.take(name)
+            self.prefetch.take(name)
             self.conclude(self.attempts.unplaced(self.graph.steps[name], self.plan.decisions[name]))
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
@@ -243,7 +242,7 @@ class Scheduler:
         if step.name in self.attempts.again:
             self.attempt(step, decision)
             return
-        supplied = self.supplies.take(step.name)
+        supplied = self.prefetch.take(step.name)
         if self.is_out_of_date(step, decision):
             self.decide_anew(step.name, decision, locked=supplied)
             return
@@ -274,43 +273,43 @@ class Scheduler:
                 self.emit(Note("note", text))
             self.remake([parent for parent, _ in absent], step.name)
             return
-        if lacking and not self.supplies.left_to_machine(step, lacking, self.outcomes.results):
-            self.supplies.bring(step.name, decision, lacking)
+        if lacking and not self.prefetch.is_left_to_executor(step, lacking, self.outcomes.results):
+            self.prefetch.start(step.name, decision, lacking)
             return
         self.attempt(step, decision)
 
     def attempt(self, step: GraphStep, decision: Decision) -> None:
         """Has the step performed; a machine of a cluster is told what it may bring from remote stores by itself."""
-        self.attempts.begin(step, decision, self.supplies.for_machine(step, self.outcomes.results))
+        self.attempts.begin(step, decision, self.prefetch.for_executor(step, self.outcomes.results))
 
-    def supply(self, arrival: Arrival) -> None:
+    def supply(self, result: PrefetchResult) -> None:
         """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
-        name, decision = arrival.name, arrival.decision
+        name, decision = result.name, result.decision
         assert decision.key is not None
-        if arrival.error is not None:
+        if result.error is not None:
             self.ws.locks.unlock(Locks.slot_for(decision.key))
-            raise arrival.error
+            raise result.error
         if self.is_out_of_date(self.graph.steps[name], decision):
             self.decide_anew(name, decision, locked=True)
             return
         made = inputs_made(self.graph.steps[name], self.outcomes.results)
-        if arrival.lost.isdisjoint(output.digest for _, output in made):
-            if arrival.lost:  # content of Git LFS: the step will say what it lacks
-                self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(arrival.problems)}"))
-            self.supplies.have(name, decision)
+        if result.lost.isdisjoint(output.digest for _, output in made):
+            if result.lost:  # content of Git LFS: the step will say what it lacks
+                self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(result.problems)}"))
+            self.prefetch.mark_ready(name, decision)
             self.line_up(name)
             return
         self.ws.locks.unlock(Locks.slot_for(decision.key))
-        self.make_again(name, arrival)
+        self.make_again(name, result)
 
-    def make_again(self, name: str, arrival: Arrival) -> None:
+    def make_again(self, name: str, result: PrefetchResult) -> None:
         """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""
         lost = []
         for parent, output in inputs_made(self.graph.steps[name], self.outcomes.results):
-            if output.digest not in arrival.lost:
+            if output.digest not in result.lost:
                 continue
             self.planner.availability.lost(output)
-            why = "; ".join(arrival.problems) or "no remote has it any more"
+            why = "; ".join(result.problems) or "no remote has it any more"
             self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
             lost.append(parent)
         self.remake(lost, name)
@@ -353,12 +352,12 @@ class Scheduler:
     def on_event(self, event: TaskEvent) -> None:
         """What an executor tells; a step that came to its end is settled."""
         told = self.attempts.take(event, stopped=self.stopped > 0)
-        if isinstance(told, Made):
+        if isinstance(told, StepEnded):
             self.conclude(told)
-        elif isinstance(told, Again):
+        elif isinstance(told, RetryDue):
             self.line_up(told.step.name)
-        elif isinstance(told, Lacks):
-            self.supplies.machines_cannot()
+        elif isinstance(told, InputsMissing):
+            self.prefetch.stop_leaving_to_executors()
             self.bring_lacking(told.step, told.decision)
 
     def bring_lacking(self, step: GraphStep, decision: Decision) -> None:
@@ -368,18 +367,18 @@ class Scheduler:
             return
         lacking = self.planner.lacking(step, decision, self.outcomes.results)
         if lacking:
-            self.supplies.bring(step.name, decision, lacking)
+            self.prefetch.start(step.name, decision, lacking)
         else:
-            self.supplies.have(step.name, decision)
+            self.prefetch.mark_ready(step.name, decision)
             self.line_up(step.name)
 
-    def conclude(self, made: Made) -> None:
+    def conclude(self, made: StepEnded) -> None:
         """A step came to its end."""
         self.end(made)
         if self.failed and not self.request.keep_going:
             self.skip_the_rest()
 
-    def end(self, made: Made) -> None:
+    def end(self, made: StepEnded) -> None:
         """Settles the outcome of a step and frees its Action."""
         assert made.step.key is not None
         if made.step.outcome == "failed":
@@ -392,7 +391,7 @@ class Scheduler:
 
     def skip_the_rest(self) -> None:
         """After a failure nothing new starts; what runs is let finish."""
-        self.supplies.end()
+        self.prefetch.cancel()
         for name in list(self.attempts.again) if self.stopped else ():
             self.end(self.attempts.fail(name, stopped=True))
         running = self.attempts.steps()
@@ -412,7 +411,7 @@ class Scheduler:
                 self.ws.locks.unlock(Locks.slot_for(decision.key))
                 self.decided(name, decision)
 
-    def heed_stop(self) -> None:
+    def handle_stop(self) -> None:
         if self.stop.level <= self.stopped:
             return
         self.stopped = self.stop.level

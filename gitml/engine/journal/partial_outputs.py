@@ -22,7 +22,7 @@ FORMAT = 1
 STAYS = DAYS_PARTIAL_STAYS * 86400.0
 
 
-class Left(NamedTuple):
+class PartialOutputs(NamedTuple):
     """What the steps of one run left: its Digests, since when (seconds since 1970), and the file that says so."""
 
     digests: tuple[Digest, ...]
@@ -43,7 +43,7 @@ def note(ws: Workspace, run: Run) -> None:
         ws.sharing.open_up(path)
 
 
-def left(ws: Workspace) -> Iterator[Left]:
+def all_noted(ws: Workspace) -> Iterator[PartialOutputs]:
     """What is noted, of every run. A note that can't be read keeps nothing."""
     try:
         names = sorted(os.listdir(_folder(ws)))
@@ -56,24 +56,24 @@ def left(ws: Workspace) -> Iterator[Left]:
         try:
             with open(path, "rb") as file:
                 raw = json.load(file)
-            yield Left(tuple([parse_digest(digest) for digest in raw["digests"]]), float(raw["since"]), path)
+            yield PartialOutputs(tuple([parse_digest(digest) for digest in raw["digests"]]), float(raw["since"]), path)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            yield Left((), 0.0, path)
+            yield PartialOutputs((), 0.0, path)
 
 
 def kept(ws: Workspace, stays: float) -> set[Digest]:
     """The Digests of what was left less than `stays` seconds ago."""
-    return {digest for one in left(ws) if ws.now() - one.since < stays for digest in one.digests}
+    return {digest for one in all_noted(ws) if ws.now() - one.since < stays for digest in one.digests}
 
 
-def over(ws: Workspace, stays: float) -> list[Left]:
+def expired(ws: Workspace, stays: float) -> list[PartialOutputs]:
     """What was left longer ago than that."""
-    return [one for one in left(ws) if ws.now() - one.since >= stays]
+    return [one for one in all_noted(ws) if ws.now() - one.since >= stays]
 
 
-def forget(ws: Workspace, stays: float) -> None:
+def drop_expired(ws: Workspace, stays: float) -> None:
     """Removes the notes of what was left longer ago than that."""
-    for one in over(ws, stays):
+    for one in expired(ws, stays):
         with suppress(FileNotFoundError):
             os.unlink(one.path)
 

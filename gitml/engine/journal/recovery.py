@@ -9,7 +9,7 @@ from contextlib import suppress
 from gitml.core.config.project import Config
 from gitml.core.records.record import Run, StepRun, decode_run, step_from_json
 from gitml.engine.journal.journal import remove_folder
-from gitml.engine.journal.recorder import Evidence, record_run
+from gitml.engine.journal.recorder import Provenance, record_run
 from gitml.errors import IntegrityError
 from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.removal import remove_tree
@@ -64,7 +64,7 @@ def _record(ws: Workspace, run: Run) -> bool:
     if _is_recorded(ws, run):
         return False
     try:
-        commit = record_run(ws, run, Evidence({}, {}), Config())
+        commit = record_run(ws, run, Provenance({}, {}), Config())
         # A power cut takes from the index what the journal still has: what finished steps gave.
         ws.index.put_many([RecordedRun(run, commit, {})])
     except IntegrityError:

@@ -27,12 +27,12 @@ from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.engine.planning.preflight import Obstacles
+    from gitml.engine.planning.preflight import Preflight
 
 T = TypeVar("T")
 
 
-class PartsFinder:
+class ActionBuilder:
     """Finds Parts for the steps of one Loaded pipeline; each answer that steps share is found once."""
 
     def __init__(self, ws: Workspace, loaded: Loaded, clusters: Clusters | None = None, on: str | None = None) -> None:
@@ -81,14 +81,14 @@ class PartsFinder:
             return None
         if isinstance(environment, PartProblem):
             return environment
-        return self.obstacles.of(step, environment, self._files(step.module))
+        return self.preflight.check(step, environment, self._files(step.module))
 
     @cached_property
-    def obstacles(self) -> Obstacles:
+    def preflight(self) -> Preflight:
         """What keeps steps from starting; loaded when one is to run."""
-        from gitml.engine.planning.preflight import Obstacles
+        from gitml.engine.planning.preflight import Preflight
 
-        return Obstacles(self.ws, self.source, self._why_missing)
+        return Preflight(self.ws, self.source, self._why_missing)
 
     def _files(self, module: str | None) -> Source:
         return self.source if module is None else TreeSource(self.ws.objects, module)
@@ -116,7 +116,7 @@ class PartsFinder:
                         f"{program} is not looked at before this repository's steps may run",
                         hint="gitml trust allow run",
                     )
-                answer = self._told(lambda: self._find_environment(*question, target, wish))
+                answer = self._problem_or(lambda: self._find_environment(*question, target, wish))
             except NotInspectedError as error:
                 answer = Unconfirmed(error.message, error.hint)
             self.environments[known] = answer
@@ -152,7 +152,7 @@ class PartsFinder:
             None if isinstance(environment, (PartProblem, Unconfirmed)) else environment.description.get("repository")
         )
         if repository is None or step.module is not None:
-            return self._told(lambda: self.code.find(step))
+            return self._problem_or(lambda: self.code.find(step))
         imports = self._imports_of(repository)
         if isinstance(imports, PartProblem):
             return imports
@@ -164,7 +164,7 @@ class PartsFinder:
                 f"`{start}` would import this repository's code from the work tree, where it is installed from",
                 f"leave {start.rpartition(' ')[2]} out, or install the project without -e",
             )
-        return self._told(lambda: self.code.find(step, imports))
+        return self._problem_or(lambda: self.code.find(step, imports))
 
     def _imports_of(self, repository: Mapping[str, Any]) -> Imports | PartProblem:
         """What an environment imports from the repository; a Problem for what no commit can hold."""
@@ -191,7 +191,7 @@ class PartsFinder:
     def _from_commit(self, binding: Binding, path: str) -> ActionInput | PartProblem:
         known = self.paths.get(path)
         if known is None:
-            known = self.paths[path] = self._told(lambda: self._content_at(path))
+            known = self.paths[path] = self._problem_or(lambda: self._content_at(path))
         if isinstance(known, PartProblem):
             return known
         kind, content, mount, _ = known
@@ -258,7 +258,7 @@ class PartsFinder:
             return restore
         return "commit it, or mend the path"
 
-    def _told(self, resolve_path: Callable[[], T]) -> T | PartProblem:
+    def _problem_or(self, resolve_path: Callable[[], T]) -> T | PartProblem:
         try:
             return resolve_path()
         except NotInspectedError:

@@ -52,14 +52,14 @@ class UnknownPipelineError(InputError):
     """No pipeline is called so, or none is meant when no name is given."""
 
 
-class Asking(NamedTuple):
+class SecretPrompt(NamedTuple):
     """The secret parameters that a person is to be asked for, and how; `ask` gives None where there is nobody."""
 
     names: Sequence[str] = ()
     ask: Callable[[str], str | None] = lambda name: None
 
 
-NOBODY = Asking()
+NO_PROMPT = SecretPrompt()
 
 
 class Loaded(NamedTuple):
@@ -105,12 +105,12 @@ def load(
     *,
     allow_disabled: bool = False,
     sealed: Mapping[str, str] = _NONE,
-    asking: Asking = NOBODY,
+    prompt: SecretPrompt = NO_PROMPT,
 ) -> Loaded:
     """The pipeline of that name (the default one when None) at `rev` (the work tree when None), parameters bound.
 
     Secret parameters have the seals of the values that are given here, else those in `sealed`, with which they can be planned.
-    Those that `asking` names are asked for.
+    Those that `prompt` names are asked for.
     """
     ws.objects.start()
     source = source or open_source(ws, rev)
@@ -121,15 +121,15 @@ def load(
     memo = _memo(entry, path, config)
     graph_kind = f"graph-{FORMAT}"
     head, parsed = _head(ws, source, entry, path, config, memo)
-    params = bind_params(head.params, given, _seals(ws, head.params, sealed, asking))
+    params = bind_params(head.params, given, _seals(ws, head.params, sealed, prompt))
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
     warnings: tuple[str, ...] = ()
     if head.modules:
-        from gitml.engine.planning.module_resolution import meaning_of
+        from gitml.engine.planning.module_resolution import resolve_uses
 
         try:
-            contents, recorded, warnings = meaning_of(ws, source, head.modules, allow_disabled=allow_disabled)
+            contents, recorded, warnings = resolve_uses(ws, source, head.modules, allow_disabled=allow_disabled)
         except InputError as error:
             error.where = error.where or path
             raise
@@ -147,13 +147,15 @@ def load(
     return Loaded(graph, head, config, source, recorded, warnings, project)
 
 
-def _seals(ws: Workspace, params: Mapping[str, Param], known: Mapping[str, str], asking: Asking) -> Mapping[str, str]:
+def _seals(
+    ws: Workspace, params: Mapping[str, Param], known: Mapping[str, str], prompt: SecretPrompt
+) -> Mapping[str, str]:
     """The seals of secret parameters, as far as there are any."""
-    if not asking.names and not any(param.secret for param in params.values()):
+    if not prompt.names and not any(param.secret for param in params.values()):
         return _NONE
     from gitml.engine.planning.secret_values import ask_for, seals_of  # which few pipelines need
 
-    ask_for(ws, params, *asking)
+    ask_for(ws, params, *prompt)
     return {**known, **seals_of(ws, params)}
 
 
@@ -183,7 +185,7 @@ def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: E
     return _head(ws, source, entry, path, config, _memo(entry, path, config))[0]
 
 
-class Offer(NamedTuple):
+class PipelineSummary(NamedTuple):
     """A pipeline that can be run. `problem` says why its file can't be read, and then its head has only the name."""
 
     name: str
@@ -192,7 +194,7 @@ class Offer(NamedTuple):
     problem: str | None = None
 
 
-def offers(ws: Workspace, rev: str | None) -> list[Offer]:
+def pipeline_summaries(ws: Workspace, rev: str | None) -> list[PipelineSummary]:
     """The pipelines at `rev`, or in the work tree when None, with what must be known to start them."""
     ws.objects.start()
     source = open_source(ws, rev)
@@ -205,13 +207,13 @@ def offers(ws: Workspace, rev: str | None) -> list[Offer]:
         try:
             path, entry = _find(source, name, config, here)
             head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
-            found.append(Offer(name, head, default))
+            found.append(PipelineSummary(name, head, default))
         except InputError as error:
-            found.append(Offer(name, PipelineHeader(name, "", {}), default, error.message))
+            found.append(PipelineSummary(name, PipelineHeader(name, "", {}), default, error.message))
     return found
 
 
-def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False, asking: Asking = NOBODY) -> Loaded:
+def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False, prompt: SecretPrompt = NO_PROMPT) -> Loaded:
     """What a run ran, again: the pipeline at its commit, with the parameter values and modules that its record has.
 
     InputError for a module that was disabled since, unless that is allowed.
@@ -220,10 +222,10 @@ def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False, aski
         from gitml.engine.planning.module_resolution import check_recorded
 
         check_recorded(ws, CommitSource(ws.objects, run.commit), run.modules, allow_disabled=allow_disabled)
-    return load_run(ws, run, asking)
+    return load_run(ws, run, prompt)
 
 
-def load_run(ws: Workspace, run: Run, asking: Asking = NOBODY) -> Loaded:
+def load_run(ws: Workspace, run: Run, prompt: SecretPrompt = NO_PROMPT) -> Loaded:
     """What a run runs, its modules as it has them, whatever became of them; secret parameters as given here, else their seals."""
     source = CommitSource(ws.objects, run.commit)
     entry = source.lookup(run.path)
@@ -236,7 +238,7 @@ def load_run(ws: Workspace, run: Run, asking: Asking = NOBODY) -> Loaded:
         parsed = _renamed(parsed, run.pipeline)
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
-    params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, asking)}
+    params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, prompt)}
     graph = graph_of(ws, parsed, params, contents)
     return Loaded(graph, PipelineHeader(graph.pipeline, "", {}), config, source, run.modules, project=project)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-class Meant(NamedTuple):
+class ResolvedUses(NamedTuple):
     """What the uses of a pipeline mean: the Git tree of each, what the record of a run says of it, and warnings."""
 
     contents: Mapping[str, str]
@@ -54,7 +54,7 @@ def with_modules(ws: Workspace, ask: Callable[[Modules], Value], rev: str = "HEA
         modules.close()
 
 
-def meaning_of(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disabled: bool = False) -> Meant:
+def resolve_uses(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disabled: bool = False) -> ResolvedUses:
     """Resolves uses; InputError for one that means nothing, or a disabled version unless allowed."""
     modules = open_modules(ws, source)
     lock = read_lock(source)
@@ -64,7 +64,7 @@ def meaning_of(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disa
         modules.close()
     contents = {use: item.content_oid for use, item in found.items()}
     recorded = {use: _recorded(item) for use, item in found.items()}
-    return Meant(contents, recorded, tuple(warning for item in found.values() for warning in item.warnings))
+    return ResolvedUses(contents, recorded, tuple(warning for item in found.values() for warning in item.warnings))
 
 
 def check_recorded(

@@ -30,8 +30,8 @@ from gitml.core.planner.plan import (
     last_steps,
     needed_by,
 )
-from gitml.engine.execution.clusters import Clusters, Wish
-from gitml.engine.planning.action_builder import PartsFinder
+from gitml.engine.execution.clusters import Clusters, NodeRequest
+from gitml.engine.planning.action_builder import ActionBuilder
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.targets import target_name, targets_of
 from gitml.transfer.availability import Availability
@@ -59,7 +59,7 @@ class Planner:
         self.jobs = jobs
         self.graph = loaded.graph
         self.clusters = clusters or Clusters(ws, loaded.config)
-        self.finder = PartsFinder(ws, loaded, self.clusters, self.on)
+        self.builder = ActionBuilder(ws, loaded, self.clusters, self.on)
         self._source = loaded.source
         self.availability = Availability(ws)
         self.policy = policy
@@ -84,7 +84,7 @@ class Planner:
         need: str | None = None,
     ) -> Decision:
         """What becomes of `step` when the steps before it gave `results`; `need` is by default what is in `needed`."""
-        parts = self.finder.parts(step, results)
+        parts = self.builder.parts(step, results)
         here, pipeline = self.availability, self.graph.pipeline
         need = need or (NEEDED if step.name in self.needed else NOT_NEEDED)
 
@@ -98,7 +98,7 @@ class Planner:
 
         decision = decided(need)
         # What went bad here is made again at once, which also shows whether it can be.
-        if need != NEEDED and decision.absent and decision.result is not None and here.is_spoilt(decision.result):
+        if need != NEEDED and decision.absent and decision.result is not None and here.is_damaged(decision.result):
             decision = decided(NEEDED)
         if decision.kind == RUN and decision.absent:
             decision = self._unless_asked(decision)
@@ -137,12 +137,12 @@ class Planner:
         missing = self.asked(step).missing_from(self.capacity)
         if missing:
             return PartProblem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
-        return self.finder.obstacle(step)
+        return self.builder.obstacle(step)
 
     def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
         """Whether what was decided is of the inputs that `results` give the step now."""
         assert decision.action is not None
-        return tuple(self.finder.parts(step, results).inputs) == decision.action.inputs
+        return tuple(self.builder.parts(step, results).inputs) == decision.action.inputs
 
     def target(self, step: GraphStep) -> str:
         """The name of the target that a step runs on."""
@@ -156,9 +156,9 @@ class Planner:
         target = self.config.target(self.target(step))
         return step.resources.times(step.gang[0]) if target is None else target.request(step.resources)
 
-    def look_again(self) -> None:
+    def refresh_environments(self) -> None:
         """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""
-        self.finder.environments.clear()
+        self.builder.environments.clear()
         self.ws.forget_environments()
 
     def prepare(self, plan: Plan) -> Plan:
@@ -166,7 +166,7 @@ class Planner:
 
         The plan is made again where it was made with what the cluster had installed before.
         """
-        needed: dict[str, dict[str, Wish]] = {}
+        needed: dict[str, dict[str, NodeRequest]] = {}
         for name, decision in plan.decisions.items():
             step = self.graph.steps[name]
             if decision.kind != REUSE and self.target(step) != LOCAL:
@@ -175,7 +175,7 @@ class Planner:
             target = self.config.target(called)
             assert target is not None
             if self.clusters.check(target, wishes):
-                self.finder.environments.clear()
+                self.builder.environments.clear()
                 plan = self.plan(list(plan.decisions))
         return plan
 
@@ -238,7 +238,7 @@ class Planner:
         And what Git LFS pointers among its code and inputs stand for, where that is not here.
         """
         pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
-        return self.availability.bring_inline([ref for _, ref in inputs_made(step, results)]) + pointed
+        return self.availability.fetch_inline([ref for _, ref in inputs_made(step, results)]) + pointed
 
     def absent(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
         """The inputs of `step` that other steps made and that can't be had, each with the step that did."""
@@ -246,7 +246,7 @@ class Planner:
 
     def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
-        return tuple([ref for _, ref in inputs_made(step, results) if self.availability.on_machines(ref)])
+        return tuple([ref for _, ref in inputs_made(step, results) if self.availability.fetchable_by_workers(ref)])
 
 
 def inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:

@@ -28,7 +28,7 @@ _FIRST_LINE = 200
 _RUNNABLE = ("100755", "120000")
 
 
-class Obstacles:
+class Preflight:
     """Those of the steps at one commit; `why_missing` tells of a path that is not in it how to mend that."""
 
     def __init__(self, ws: Workspace, source: Source, why_missing: Callable[[str], str]) -> None:
@@ -37,7 +37,7 @@ class Obstacles:
         self.why_missing = why_missing
         self._confines: str | None = None  # why this machine can't confine a step, "" when it can
 
-    def of(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
+    def check(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
         """The first that there is for a step whose code comes from `files`."""
         return (
             self._variables(step)

@@ -1,16 +1,13 @@
-"""What is asked of a run, and how its steps are told: shared by what plans a run and what performs it."""
+"""The request of a run, shared by the planner and the scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.core.model.events import Event
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.plan import Decision
 from gitml.core.records.record import StepRun
-
-Emit = Callable[[Event], None]
 
 
 class Origin(NamedTuple):

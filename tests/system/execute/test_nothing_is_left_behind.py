@@ -124,7 +124,7 @@ def test_with_a_remote_store_the_clone_that_pushed_may_go(tmp_path: Path, record
         available = Availability(ws)
         for name, output in run["steps"][0]["outputs"].items():
             ref = OutputRef(name, output["kind"], output["digest"], output["size"])
-            assert available.bring_inline([ref]) == []
+            assert available.fetch_inline([ref]) == []
             assert ws.store.check(ref.digest) is None
     bob.do("fsck", "--deep")
     assert set(bob.outcomes().values()) == {"reused"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitml.core.model.stop_signal import StopSignal
-from gitml.transfer.run_selector import Choice
+from gitml.transfer.run_selector import RunSelection
 from gitml.transfer.upload import upload
 from gitml.workspace import open_workspace
 from tests.kit.patience import PATIENCE
@@ -243,7 +243,7 @@ def test_what_was_given_to_a_store_that_was_emptied_is_not_taken_as_given_by_a_p
     second = ada.run("big", "-S", "seed=2")
     ws = open_workspace(str(ada.path), ada.env)
     try:
-        upload(ws, Choice(), lambda _: None, StopSignal(), trusting=True)
+        upload(ws, RunSelection(), lambda _: None, StopSignal(), trusting=True)
     finally:
         ws.leave()
     assert outputs_there(team, second) == {"model", "parts"}

@@ -13,13 +13,14 @@ from gitml.analysis.timeline import (
     FAILED,
     NEVER,
     WOULD_RUN,
-    Row,
+    Questions,
     Timeline,
+    TimelineRow,
+    TracedSource,
     open_timeline,
     steps_of,
 )
 from gitml.engine.planning.load import load
-from gitml.engine.planning.plan_cache import Questions, TracedSource
 from gitml.engine.planning.planner import make_plan
 from gitml.maintenance.gc import KeepPolicy, collect
 from tests.kit.projects.project import Project
@@ -44,13 +45,13 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "r", FILES)
 
 
-def rows(project: Project, timeline: Timeline | None = None) -> list[Row]:
+def rows(project: Project, timeline: Timeline | None = None) -> list[TimelineRow]:
     with project.workspace() as ws:
         timeline = timeline or open_timeline(ws, None)
         return timeline.rows(ws, 0, len(timeline.commits))
 
 
-def states(row: Row) -> list[str]:
+def states(row: TimelineRow) -> list[str]:
     return [cell.state for cell in row.cells.values()]
 
 
@@ -230,8 +231,8 @@ def test_questions_that_were_asked_of_one_tree_tell_others_apart(project: Projec
 
 
 def test_columns_keep_their_place_and_new_steps_stand_where_the_pipeline_has_them() -> None:
-    def row(*names: str) -> Row:
-        return Row("", None, (), dict.fromkeys(names), (), {})  # type: ignore[arg-type, misc]
+    def row(*names: str) -> TimelineRow:
+        return TimelineRow("", None, (), dict.fromkeys(names), (), {})  # type: ignore[arg-type, misc]
 
     assert steps_of([row("a", "b", "c")]) == ["a", "b", "c"]
     assert steps_of([row("a", "new", "c"), row("z", "a")], ["a", "b", "c"]) == ["z", "a", "new", "b", "c"]

@@ -10,14 +10,14 @@ from gitml.core.model.events import StepPrepares
 from gitml.core.model.guarantees import FULL
 from gitml.core.model.protocols import Task, TaskFinished, TaskPrepares, TaskStarted
 from gitml.core.model.result import Cost
-from gitml.engine.execution.attempts import Attempts, Lacks, Made
+from gitml.engine.execution.attempts import Attempts, InputsMissing, StepEnded
 from tests.kit.execution import HOST, action_of
 
 
 def attempts(submitted: list[Task]) -> Attempts:
     """Attempts that go nowhere but to `submitted`."""
     planner = SimpleNamespace(
-        target=lambda step: "c", asked=lambda step: None, finder=SimpleNamespace(by_digest={HOST.digest: HOST})
+        target=lambda step: "c", asked=lambda step: None, builder=SimpleNamespace(by_digest={HOST.digest: HOST})
     )
     ws: Any = SimpleNamespace(now=lambda: 1.0, environ={})
     journal: Any = SimpleNamespace(note_start=lambda *_: None, log_path=lambda name: f"/tmp/{name}")
@@ -40,7 +40,7 @@ def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decid
     old, new = decided("sha256:old"), decided("sha256:new")
     made.begin(step, old)
     lacked = TaskFinished("0-1", "failed", None, "it lacks", None, (), {}, Cost(), None, lacking=("sha256:old",))
-    assert isinstance(made.take(lacked, stopped=False), Lacks)
+    assert isinstance(made.take(lacked, stopped=False), InputsMissing)
     made.begin(step, new)
     assert [(task.attempt, task.action) for task in submitted] == [("0-1", old.action), ("0-2", new.action)]
     assert list(made.keys()) == [new.key]
@@ -60,6 +60,6 @@ def test_the_time_in_which_an_environment_is_built_is_told_and_is_no_time_of_the
     made.take(TaskStarted("0-1"), stopped=False)
     ended = TaskFinished("0-1", "cancelled", None, "cancelled", None, (), {}, Cost(), None)
     found = made.take(ended, stopped=True)
-    assert isinstance(found, Made)
+    assert isinstance(found, StepEnded)
     assert found.step.seconds == 3.0
     assert StepPrepares("s", "building the environment") in told

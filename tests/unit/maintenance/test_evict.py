@@ -8,7 +8,7 @@ import pytest
 
 from gitml.core.model.digest import Digest
 from gitml.errors import BusyError, InputError
-from gitml.maintenance.evict import consider, free
+from gitml.maintenance.evict import evict, plan_eviction
 from gitml.store.local.locks import Locks
 from tests.kit.projects.project import Project, outcomes
 
@@ -35,9 +35,9 @@ def test_exactly_what_only_the_artifact_holds_goes(project: Project) -> None:
     run = project.run()
     before = set(project.objects())
     with project.workspace() as ws:
-        foretold = consider(ws, [digest(run, "a")])
+        foretold = plan_eviction(ws, [digest(run, "a")])
         assert set(project.objects()) == before
-        done = free(ws, [digest(run, "a")], though_kept=True)
+        done = evict(ws, [digest(run, "a")], though_kept=True)
         gone = before - set(project.objects())
         assert (done.objects, done.bytes) == (foretold.objects, foretold.bytes)
         assert foretold.shared == len("same\n")
@@ -55,29 +55,33 @@ def test_the_runs_that_keep_it_are_told_and_it_is_not_freed_without_a_word(proje
     project.repo.commit("on")
     with project.workspace() as ws:
         asked = [digest(first, "a")]
-        keepers = consider(ws, asked).keepers
-        assert {keeper.run for keeper in keepers} == {first.id, again.id, pinned.id}
-        assert (keepers[0].run, keepers[0].name, keepers[0].why) == (pinned.id, "a.o", "it is pinned")
-        assert keepers[1].why == ""
+        retaining_runs = plan_eviction(ws, asked).retaining_runs
+        assert {keeper.run for keeper in retaining_runs} == {first.id, again.id, pinned.id}
+        assert (retaining_runs[0].run, retaining_runs[0].name, retaining_runs[0].why) == (
+            pinned.id,
+            "a.o",
+            "it is pinned",
+        )
+        assert retaining_runs[1].why == ""
         before = project.objects()
         with pytest.raises(InputError, match=r"keeps a\.o"):
-            free(ws, asked)
+            evict(ws, asked)
         assert project.objects() == before
 
 
 def test_a_run_at_a_named_commit_keeps_by_rule(project: Project) -> None:
     run = project.run()
     with project.workspace() as ws:
-        assert consider(ws, [digest(run, "b")]).keepers[0].why == "a branch or tag names its commit"
+        assert plan_eviction(ws, [digest(run, "b")]).retaining_runs[0].why == "a branch or tag names its commit"
 
 
 def test_what_nothing_keeps_is_freed_without_a_word(project: Project) -> None:
     with project.workspace() as ws:
         orphan = ws.store.put(b"nobody's")
-        assert not consider(ws, [orphan]).kept
-        assert free(ws, [orphan]).objects == 1
+        assert not plan_eviction(ws, [orphan]).is_retained
+        assert evict(ws, [orphan]).objects == 1
         assert not ws.store.is_intact(orphan)
-        assert free(ws, [orphan]).objects == 0
+        assert evict(ws, [orphan]).objects == 0
 
 
 def test_nothing_is_freed_while_a_run_goes_on(project: Project) -> None:
@@ -86,7 +90,7 @@ def test_nothing_is_freed_while_a_run_goes_on(project: Project) -> None:
         assert ws.locks.try_lock(Locks.GC)
         try:
             with pytest.raises(BusyError):
-                free(ws, [digest(run, "a")], though_kept=True)
+                evict(ws, [digest(run, "a")], though_kept=True)
         finally:
             ws.locks.unlock(Locks.GC)
         assert ws.store.is_intact(digest(run, "a"))

@@ -120,7 +120,7 @@ def test_the_number_of_records_is_told_when_there_are_many(project: Project, mon
     project.run()
     told: list[int] = []
     with project.workspace() as ws:
-        ws.tell_of_many = told.append
+        ws.on_many_records = told.append
         ws.rebuild_index()
         assert ws.index.count_runs() == 2
         assert told == []

@@ -30,7 +30,7 @@ from gitml.submission.bundle import (
     size_of,
 )
 from gitml.submission.event_stream import Ended, Kept, LogText, RecordFile, as_lines, sayings
-from gitml.transfer.run_selector import Choice
+from gitml.transfer.run_selector import RunSelection
 from gitml.transfer.upload import upload
 from tests.kit.projects.project import Project
 
@@ -177,7 +177,7 @@ def test_what_a_remote_store_has_for_all_stays_where_it_is(tmp_path: Path) -> No
     )
     before = project.run("p")
     with project.workspace() as ws:
-        upload(ws, Choice(), lambda _: None, StopSignal())
+        upload(ws, RunSelection(), lambda _: None, StopSignal())
         loaded = load(ws, "p", None, [("n", "2")])
         planner = Planner(ws, loaded, Policy())
         plan = planner.plan(list(loaded.graph.steps))

@@ -56,10 +56,10 @@ def _show(
     if session.json:
         session.show_json(in_progress_as_json(run, steps) if run.status == "running" else run_as_json(run))
         return
-    from gitml.transfer.remote_lookup import where_else
+    from gitml.transfer.download import locations
 
     now = session.ws.now()
     made = [] if is_there else [output for step in run.steps for output in step.outputs]
-    session.show(*run_lines(run, now, where_else(session.ws, made)), *progress_lines(steps, now))
+    session.show(*run_lines(run, now, locations(session.ws, made)), *progress_lines(steps, now))
     if note:
         session.note(note)

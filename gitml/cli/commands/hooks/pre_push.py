@@ -65,13 +65,13 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
     along = goes_along(ws, updates, remote)
     if "artifacts" in along and has_remote_store(ws):
         from gitml.cli.transfers import push_artifacts, upload_lines
-        from gitml.transfer.run_selector import Choice
+        from gitml.transfer.run_selector import RunSelection
 
         runs = runs_pushed(ws, updates, remote)
         if runs is None or runs:
             session.reach()
             ws.consent.ask = None  # Git's push is under way: consent that was not given before is not asked for now
-            sent = push_artifacts(session, Choice(runs or ()), trusting=True)
+            sent = push_artifacts(session, RunSelection(runs or ()), trusting=True)
             for line in upload_lines([one for one in sent if one.sent or one.refused]):
                 print_line(line)
     if "records" in along and not has_all_records(ws, remote):
@@ -83,9 +83,9 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
             print_line(sharing_line(moved))
         if moved.runs_sent:
             from gitml.cli.transfers import unshared_lines
-            from gitml.transfer.unshared_artifacts import staying
+            from gitml.transfer.unshared_artifacts import unshared_artifacts
 
-            for line in unshared_lines(session, staying(ws)):
+            for line in unshared_lines(session, unshared_artifacts(ws)):
                 print_line(line)
         for refused in moved.refused:
             print_line(safe(f"a record is refused: {refused.why} ({refused.path})"))

@@ -64,7 +64,7 @@ def command(
         return _collect_remote(session, remote, policy, grace, dry_run)
     if grace is not None:
         raise InputError("--grace goes with --remote")
-    runs = len(partial_outputs.over(session.ws, stays))
+    runs = len(partial_outputs.expired(session.ws, stays))
     swept = collect(session.ws, policy, dry_run)
     if session.json:
         session.show_json({"dry_run": dry_run, **swept._asdict(), "failed_runs": runs})

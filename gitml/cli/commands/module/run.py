@@ -117,7 +117,7 @@ def _decide(ws: Workspace, loaded: Loaded, step: GraphStep) -> tuple[Decision, E
     decision = planner.decide(step, {})
     if decision.kind == BLOCKED or decision.action is None:
         raise InputError(f"it can't run: {decision.reason}", where=step.name, hint=decision.hint)
-    return decision, planner.finder.by_digest[decision.action.environment]
+    return decision, planner.builder.by_digest[decision.action.environment]
 
 
 def _perform(

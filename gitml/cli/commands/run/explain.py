@@ -40,7 +40,7 @@ def command(
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
     """
     from gitml.analysis.explain import explain
-    from gitml.engine.planning.load import Asking
+    from gitml.engine.planning.load import SecretPrompt
 
     selection = _meant(session.ws, words, pipeline)
     found = explain(
@@ -49,7 +49,7 @@ def command(
         selection.pipeline,
         selection.revisions,
         parse_assignments(given),
-        Asking(secrets, prompt_secret),
+        SecretPrompt(secrets, prompt_secret),
     )
     if session.json:
         session.show_json({"steps": [_as_data(item) for item in found]})

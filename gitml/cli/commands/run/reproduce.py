@@ -25,7 +25,7 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     from gitml.analysis.reproduce import find_original, reproduce
     from gitml.cli.interrupts import InterruptHandler
     from gitml.cli.reporters.reporter import reporter_for
-    from gitml.engine.planning.load import Asking
+    from gitml.engine.planning.load import SecretPrompt
     from gitml.errors import InputError
 
     recover_killed(session.ws)
@@ -41,7 +41,7 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
                 run_reporter,
                 handler.stop,
                 allow_disabled=allow_disabled,
-                asking=Asking(secrets, prompt_secret),
+                prompt=SecretPrompt(secrets, prompt_secret),
             )
         except InputError:
             if handler.stop.level:

@@ -15,7 +15,7 @@ from gitml.consent.kinds import PLACES, RUN
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.analysis.named_places import Named
+    from gitml.analysis.named_places import PlaceStatus
     from gitml.consent.consent import Consent
     from gitml.core.config.places import Place
 
@@ -94,7 +94,7 @@ def allow(session: Session, kind: str, names: tuple[str, ...]) -> int:
         _refuse_names(names)
         consent.allow((), run=True)
         session.note("the steps of this repository may run")
-        places: list[Named] = []
+        places: list[PlaceStatus] = []
     else:
         from gitml.analysis.named_places import places_of
 
@@ -121,9 +121,9 @@ def revoke(session: Session, kind: str, names: tuple[str, ...]) -> int:
         gone = consent.revoke(RUN)
         phrase = "the steps of this repository may not run any more" if gone else "it was not allowed"
     else:
-        from gitml.analysis.named_places import Named
+        from gitml.analysis.named_places import PlaceStatus
 
-        granted = [Named(place, True) for place, _ in consent.granted.places.values()]
+        granted = [PlaceStatus(place, True) for place, _ in consent.granted.places.values()]
         gone = consent.revoke(PLACES, [item.place.identity for item in _chosen(granted, names, every=True)])
         phrase = f"{count(gone, 'place')} not allowed any more" if gone else "no place was allowed"
     if session.json:
@@ -148,7 +148,7 @@ def _refuse_names(names: tuple[str, ...]) -> None:
         raise InputError("steps are allowed to run all together", where=names[0], hint="leave the name out")
 
 
-def _chosen(places: list[Named], names: tuple[str, ...], *, every: bool = False) -> list[Named]:
+def _chosen(places: list[PlaceStatus], names: tuple[str, ...], *, every: bool = False) -> list[PlaceStatus]:
     """The places of these names or URLs; InputError for a name that several have, unless `every` one of them is meant."""
     known = [item.place.name for item in places]
     urls = {item.place.url for item in places}
@@ -174,7 +174,7 @@ def _run_words(consent: Consent, now: float) -> str:
     return paint("not allowed", "yellow", sys.stdout)
 
 
-def _as_data(consent: Consent, places: list[Named]) -> dict[str, Any]:
+def _as_data(consent: Consent, places: list[PlaceStatus]) -> dict[str, Any]:
     granted = consent.granted
     return {
         "repository": granted.path,

@@ -13,7 +13,7 @@ from gitml.cli.text.format import ago, count
 from gitml.cli.text.terminal import safe
 
 if TYPE_CHECKING:
-    from gitml.transfer.clone import Cloned
+    from gitml.transfer.clone import CloneResult
 
 
 @verb("clone", json=True)
@@ -32,10 +32,10 @@ def command(
     Git clones, with your own configuration. From then on a plain git fetch fetches records too. Large outputs stay where they are
     until something needs them.
     """
-    from gitml.transfer.clone import Wish, clone
+    from gitml.transfer.clone import CloneRequest, clone
 
     cloned = clone(
-        Wish(url, folder, branch, depth, wanted),
+        CloneRequest(url, folder, branch, depth, wanted),
         os.environ,
         terminal=can_ask(),
         watch=progress_line(session),
@@ -51,7 +51,7 @@ def command(
     return check_refusals(cloned.moved)
 
 
-def _told(cloned: Cloned) -> list[str]:
+def _told(cloned: CloneResult) -> list[str]:
     """What is there, and what to do next."""
     ws, folder = cloned.ws, cloned.folder
     into = f"cloned into {safe(folder)}"

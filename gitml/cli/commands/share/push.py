@@ -46,8 +46,8 @@ def command(
     runs. Where others pushed first, their records are fetched before. No record is lost, in whatever order people push. Artifacts
     that only this machine has afterwards are named.
     """
-    from gitml.transfer.records import preview, push
-    from gitml.transfer.unshared_artifacts import staying
+    from gitml.transfer.records import preview_push, push
+    from gitml.transfer.unshared_artifacts import unshared_artifacts
 
     def warn(text: str) -> None:
         session.warn(safe(text))
@@ -57,10 +57,12 @@ def command(
         from gitml.transfer.upload import forecast
 
         forecasts = [] if no_artifacts else forecast(session.ws, choice)
-        records = preview(session.ws, remote, terminal=can_ask())
+        records = preview_push(session.ws, remote, terminal=can_ask())
         going = {root.digest for one in forecasts for root in one.roots}
         selection = [one.remote for one in forecasts]
-        stays = [one for one in staying(session.ws, confirmed=selection, warn=warn) if one.digest not in going]
+        stays = [
+            one for one in unshared_artifacts(session.ws, confirmed=selection, warn=warn) if one.digest not in going
+        ]
         if session.json:
             artifacts = [{**one._asdict(), "roots": [root._asdict() for root in one.roots]} for one in forecasts]
             session.show_json({**records._asdict(), "artifacts": artifacts, "stays": unshared_as_json(stays)})
@@ -72,7 +74,7 @@ def command(
     if not session.json:
         session.show(*upload_lines(sent))
     moved = push(session.ws, remote, terminal=can_ask(), watch=progress_line(session))
-    stays = staying(session.ws, confirmed=[one.remote for one in sent if one.confirmed], warn=warn)
+    stays = unshared_artifacts(session.ws, confirmed=[one.remote for one in sent if one.confirmed], warn=warn)
     if session.json:
         artifacts = [upload_as_json(one) for one in sent]
         session.show_json({**sharing_as_json(moved), "artifacts": artifacts, "stays": unshared_as_json(stays)})

@@ -15,7 +15,7 @@ from gitml.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from gitml.git.progress import Progress
-    from gitml.transfer.records import Moved, Preview, Watch
+    from gitml.transfer.records import PushPreview, SyncResult, Watch
 
 remote_argument = click.argument("remote", required=False)
 _PAUSE = 0.1
@@ -48,7 +48,7 @@ def progress_line(session: Session) -> Watch | None:
     return draw
 
 
-def report_sharing(session: Session, moved: Moved) -> int:
+def report_sharing(session: Session, moved: SyncResult) -> int:
     """Shows what came of sharing. After that IntegrityError when records were refused, InputError when events were withdrawn."""
     if session.json:
         session.show_json(sharing_as_json(moved))
@@ -57,7 +57,7 @@ def report_sharing(session: Session, moved: Moved) -> int:
     return check_refusals(moved)
 
 
-def check_refusals(moved: Moved) -> int:
+def check_refusals(moved: SyncResult) -> int:
     """The exit code. IntegrityError when records were refused, InputError when events were withdrawn."""
     if moved.refused:
         first = moved.refused[0]
@@ -78,7 +78,7 @@ def check_refusals(moved: Moved) -> int:
     return 0
 
 
-def preview_line(found: Preview) -> str:
+def preview_line(found: PushPreview) -> str:
     """What a push of records would do, in one line."""
     phrase = _things(found.runs, found.events)
     sent = f"would send {phrase}, about {size(found.bytes)}" if phrase else "nothing to send"
@@ -86,7 +86,7 @@ def preview_line(found: Preview) -> str:
     return f"{safe(found.remote)}: {sent}" + (f", after taking in {before}" if phrase and before else "")
 
 
-def sharing_as_json(moved: Moved) -> dict[str, Any]:
+def sharing_as_json(moved: SyncResult) -> dict[str, Any]:
     """What ``--json`` shows."""
     return {
         "remote": moved.remote,
@@ -97,7 +97,7 @@ def sharing_as_json(moved: Moved) -> dict[str, Any]:
     }
 
 
-def sharing_line(moved: Moved) -> str:
+def sharing_line(moved: SyncResult) -> str:
     """What came of it, in one line."""
     received = _things(moved.runs_received, moved.events_received)
     sent = _things(moved.runs_sent, moved.events_sent)

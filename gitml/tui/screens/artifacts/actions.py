@@ -13,7 +13,7 @@ from gitml.core.text.format import count, safe, size
 from gitml.errors import InputError
 from gitml.history.files.checkout import WrittenOutput, checkout
 from gitml.history.files.selector import select
-from gitml.maintenance.evict import Freed, Freeing, consider, free
+from gitml.maintenance.evict import Evicted, EvictionPlan, evict, plan_eviction
 from gitml.store.index.artifact_list import GONE, HERE, REMOTE, Artifact
 from gitml.tui.page import Page
 from gitml.tui.screens.artifacts.queries import Seen, bring_here
@@ -112,17 +112,17 @@ class ArtifactActingPage(Page):
             return
         digests = [artifact.digest for artifact in here]
         self.ui.say("looking at what keeps it …")
-        self.ask("consider", lambda ws: consider(ws, digests), partial(self._confirm_free, here), alone=True)
+        self.ask("consider", lambda ws: plan_eviction(ws, digests), partial(self._confirm_free, here), alone=True)
 
-    def _confirm_free(self, chosen: Sequence[Artifact], freeing: Freeing) -> None:
+    def _confirm_free(self, chosen: Sequence[Artifact], freeing: EvictionPlan) -> None:
         name = plain(chosen[0].name) if len(chosen) == 1 else count(len(chosen), "artifact")
 
         def then() -> None:
-            self.ask("free", lambda ws: free(ws, freeing.digests, though_kept=True), self._freed, alone=True)
+            self.ask("free", lambda ws: evict(ws, freeing.digests, though_kept=True), self._freed, alone=True)
 
-        self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=freeing.kept)
+        self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=freeing.is_retained)
 
-    def _freed(self, freed: Freed) -> None:
+    def _freed(self, freed: Evicted) -> None:
         self.ui.say(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
         self.marked.clear()
         self.action_refresh()

@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
 def open_list(ws: Workspace) -> Opened:
     """Every artifact there is; of those used last that are not here, whether a remote store is known to have them."""
-    from gitml.transfer.remote_lookup import known_in_remotes
+    from gitml.transfer.download import known_in_remotes
 
     listing = open_artifacts(ws)
     if GONE in listing.totals():
@@ -52,10 +52,10 @@ def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
     RemoteError when a store that may have one can't be asked.
     """
     from gitml.core.model.stop_signal import StopSignal
-    from gitml.transfer.remote_lookup import bring_artifacts, held_anywhere
+    from gitml.transfer.download import fetch_artifacts, obtainable
 
-    held = held_anywhere(ws, artifacts)
-    brought = bring_artifacts(ws, held, lambda _: None, StopSignal())
+    held = obtainable(ws, artifacts)
+    brought = fetch_artifacts(ws, held, lambda _: None, StopSignal())
     return brought.bytes, len(artifacts) - len(held) + len(brought.lost)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from gitml.core.text.format import count, size
 from gitml.history.artifacts import ArtifactDetails
 from gitml.history.time_format import ago, moment
-from gitml.maintenance.evict import Freeing
+from gitml.maintenance.evict import EvictionPlan
 from gitml.store.index.artifact_list import GONE, HERE, RECORD, REMOTE, Artifact
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
@@ -108,19 +108,19 @@ def absence(artifact: Artifact) -> tuple[str, str]:
     )
 
 
-def freeing_lines(freeing: Freeing) -> Sequence[str]:
+def freeing_lines(freeing: EvictionPlan) -> Sequence[str]:
     """What freeing would take, what keeps it, and what stays."""
     lines = [f"{size(freeing.bytes)} would go from the store, {count(freeing.objects, 'object')}."]
     if freeing.shared:
         lines.append(f"{size(freeing.shared)} stay: other artifacts hold them too.")
-    if freeing.keepers:
+    if freeing.retaining_runs:
         lines += ["", "What keeps it:"]
-        for keeper in freeing.keepers[:_KEEPERS]:
+        for keeper in freeing.retaining_runs[:_KEEPERS]:
             lines.append(f"  run {keeper.run[:8]} of {plain(keeper.pipeline)}, {plain(keeper.name)}")
             if keeper.why:
                 lines.append(f"    {keeper.why}")
-        if len(freeing.keepers) > _KEEPERS:
-            lines.append(f"  and {len(freeing.keepers) - _KEEPERS:,} more runs")
+        if len(freeing.retaining_runs) > _KEEPERS:
+            lines.append(f"  and {len(freeing.retaining_runs) - _KEEPERS:,} more runs")
         lines += ["", "The records stay. The next run that needs it runs its step again."]
     else:
         lines += ["", "No run keeps it."]

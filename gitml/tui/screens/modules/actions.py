@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from gitml.analysis.module_usage import Overview
+from gitml.analysis.module_usage import ModuleOverview
 from gitml.engine.planning.module_resolution import with_modules
 from gitml.errors import InputError
 from gitml.modules.impact import (
@@ -47,7 +47,7 @@ class ChangingPage(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self.opened: Overview | None = None
+        self.opened: ModuleOverview | None = None
 
     @property
     def item(self) -> Item | None:

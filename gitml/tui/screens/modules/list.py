@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.style import Style
 from rich.text import Text
 
-from gitml.analysis.module_usage import Overview
+from gitml.analysis.module_usage import ModuleOverview
 from gitml.core.text.format import count
 from gitml.modules.impact import Use
 from gitml.modules.overview import Surveyed
@@ -56,7 +56,7 @@ def items_of(registry: Surveyed) -> list[Item]:
     return items
 
 
-def trouble_lines(opened: Overview) -> list[str]:
+def trouble_lines(opened: ModuleOverview) -> list[str]:
     """What can't be told, a line each."""
     lines = []
     for registry in opened.registries:
@@ -93,7 +93,7 @@ def row_of(item: Item, users: Sequence[Use]) -> Row:
     return Row(item.key, cells)
 
 
-def legend(opened: Overview, inks: Mapping[str, Style]) -> Text:
+def legend(opened: ModuleOverview, inks: Mapping[str, Style]) -> Text:
     """What the signs mean, and at which commit uses were looked for."""
     text = Text(end="")
     for state in ("active", "deprecated", "disabled"):

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Static
 
-from gitml.analysis.module_usage import Overview, overview
+from gitml.analysis.module_usage import ModuleOverview, overview
 from gitml.engine.planning.module_resolution import with_modules
 from gitml.modules.impact import Use
 from gitml.modules.overview import history
@@ -114,7 +114,7 @@ class Modules(ChangingPage):
         else:
             super().wrong(key, error)
 
-    def _show(self, opened: Overview) -> None:
+    def _show(self, opened: ModuleOverview) -> None:
         self._awaited()
         self.opened = opened
         items = [item for registry in opened.registries for item in items_of(registry)]
@@ -140,7 +140,7 @@ class Modules(ChangingPage):
             table.focus()
         self._about()
 
-    def _nothing(self, opened: Overview, notice: Notice) -> None:
+    def _nothing(self, opened: ModuleOverview, notice: Notice) -> None:
         troubled = next((registry.error for registry in opened.registries if registry.error is not None), None)
         if troubled is not None:
             notice.tell(told(troubled))

@@ -14,7 +14,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from gitml.analysis.timeline import Row, steps_of
+from gitml.analysis.timeline import TimelineRow, steps_of
 from gitml.core.text.format import number
 from gitml.history.time_format import ago
 from gitml.tui.screens.time.layout import COMMIT, Plan, grouped, lay_out, title_of
@@ -67,7 +67,7 @@ class TimeGrid(RowsView):
         self.metric: str | None = None
         self.marked: Place | None = None
         self.now = 0.0
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, TimelineRow] = {}
         self._plan = Plan()
         self._wanted: tuple[int, int] | None = None
 
@@ -101,7 +101,7 @@ class TimeGrid(RowsView):
         self._rows, self.steps, self.column, self.marked = {}, [], 0, None
         self._plan = self._plan._replace(first=0)
 
-    def put(self, first: int, rows: Sequence[Row]) -> None:
+    def put(self, first: int, rows: Sequence[TimelineRow]) -> None:
         """Rows that were wanted."""
         at = self.step
         self._rows |= dict(enumerate(rows, first))
@@ -115,12 +115,12 @@ class TimeGrid(RowsView):
         self.lay_out()
         self.post_message(self.Moved())
 
-    def row(self, index: int) -> Row | None:
+    def row(self, index: int) -> TimelineRow | None:
         """A row, None while it is not known."""
         return self._rows.get(index)
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> TimelineRow | None:
         """The row the cursor is on."""
         return self.row(self.cursor)
 
@@ -222,7 +222,7 @@ class TimeGrid(RowsView):
             segments.append(Segment(set_cell_size(plain(base), room - 1) + " ", style))
         return Strip(segments)
 
-    def _left(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+    def _left(self, index: int, row: TimelineRow | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
         plan = self._plan
         mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.cursor else " "
         segments = [
@@ -245,7 +245,7 @@ class TimeGrid(RowsView):
             segments.append(Segment("  " + fitted(text, plan.metric, right=True), base + inks[ink]))
         return segments
 
-    def _cells(self, index: int, row: Row | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+    def _cells(self, index: int, row: TimelineRow | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
         segments = [Segment("  ", base)]
         if row is None:
             return segments

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from gitml.analysis.timeline import RUNNING, Cell, Row
+from gitml.analysis.timeline import RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.errors import InputError
 from gitml.git.revisions import branches_of, resolve_commit
@@ -157,7 +157,7 @@ class Time(ActingPage):
         timeline = opened.timeline
         some = min(left, _BATCH)
 
-        def then(rows: list[Row]) -> None:
+        def then(rows: list[TimelineRow]) -> None:
             if self._opened is not None and self._opened.timeline is timeline:
                 self.query_one(TimeGrid).put(first, rows)
                 if left > some:
@@ -258,9 +258,9 @@ class Time(ActingPage):
         self.confirm("Run the pipeline at this commit?", told, partial(self._run, pipeline, row.commit), yes="Run")
 
     def _run(self, pipeline: str, commit: str) -> None:
-        from gitml.engine.detached import words_for
+        from gitml.engine.detached import run_arguments
 
-        self.start_run(words_for(pipeline, rev=commit))
+        self.start_run(run_arguments(pipeline, rev=commit))
 
     def action_mark(self) -> None:
         """Marks the cell, to be compared with another."""
@@ -353,6 +353,6 @@ class Time(ActingPage):
             return cell.run
         return row.runs[0].id if row is not None and row.runs else None
 
-    def _cell(self) -> Cell | None:
+    def _cell(self) -> TimelineCell | None:
         grid = self.query_one(TimeGrid)
         return grid.current.cells.get(grid.step or "") if grid.current is not None else None

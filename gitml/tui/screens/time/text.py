@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.style import Style
 from rich.text import Text
 
-from gitml.analysis.timeline import FAILED, RUNNING, Cell, Row
+from gitml.analysis.timeline import FAILED, RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.history.time_format import moment
 from gitml.tui.state_styles import sign_of
@@ -36,7 +36,7 @@ def legend(inks: Inks, *, short: bool) -> Text:
     return text
 
 
-def cell_text(row: Row | None, step: str | None, marked: Marked | None, inks: Inks) -> Text:
+def cell_text(row: TimelineRow | None, step: str | None, marked: Marked | None, inks: Inks) -> Text:
     """A commit and what became of a step there; of the cell that is marked, where another is, what can be asked of the two."""
     text = Text(no_wrap=True, overflow="ellipsis")
     if row is None:
@@ -62,7 +62,7 @@ def cell_text(row: Row | None, step: str | None, marked: Marked | None, inks: In
     return text
 
 
-def _runs_text(row: Row, cell: Cell | None, inks: Inks) -> Text:
+def _runs_text(row: TimelineRow, cell: TimelineCell | None, inks: Inks) -> Text:
     text = Text()
     if cell is not None and cell.run is not None:
         does = {FAILED: "failed in", RUNNING: "runs in"}.get(cell.state, "from")
@@ -80,7 +80,7 @@ def _runs_text(row: Row, cell: Cell | None, inks: Inks) -> Text:
     return text
 
 
-def running_lines(pipeline: str, row: Row) -> list[str]:
+def running_lines(pipeline: str, row: TimelineRow) -> list[str]:
     """What running the pipeline at a commit would do, as plain lines for a dialog."""
     would = [name for name, cell in row.cells.items() if cell.state != "cached"]
     told = [f"{plain(pipeline)} at {row.commit[:12]}  {plain(row.info.subject)}", ""]

@@ -16,8 +16,8 @@ from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
 from gitml.core.language.params import Param, bind_params
 from gitml.core.model.action import Scalar
-from gitml.engine.detached import words_for
-from gitml.engine.planning.load import Offer
+from gitml.engine.detached import run_arguments
+from gitml.engine.planning.load import PipelineSummary
 from gitml.errors import InputError
 from gitml.tui.text import plain
 from gitml.tui.widgets.dialogs.multi_select import Tick
@@ -40,7 +40,7 @@ class StartRun(ModalScreen[list[str] | None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Screen declares it
 
     def __init__(
-        self, offers: Sequence[Offer], pipeline: str | None, rev: str | None, params: Mapping[str, Scalar]
+        self, offers: Sequence[PipelineSummary], pipeline: str | None, rev: str | None, params: Mapping[str, Scalar]
     ) -> None:
         super().__init__()
         self.offers = {offer.name: offer for offer in offers}
@@ -168,7 +168,7 @@ class StartRun(ModalScreen[list[str] | None]):
         message = self.query_one("#message", Input).value.strip()
         if message:
             options += ["-m", message]
-        return words_for(self.pipeline, (), self.rev, dict(self._given()), options)
+        return run_arguments(self.pipeline, (), self.rev, dict(self._given()), options)
 
     def _show_command(self) -> None:
         problem = self._problem()
