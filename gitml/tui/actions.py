@@ -20,7 +20,7 @@ from gitml.tui.text import plain
 from gitml.workspace import Workspace, open_workspace
 
 
-class Acted(NamedTuple):
+class SelectedRun(NamedTuple):
     """The run that a page's keys act on, and the step of it where one is chosen.
 
     `among` are the steps that are meant where none is chosen; empty means all of the run.
@@ -33,7 +33,7 @@ class Acted(NamedTuple):
     among: tuple[str, ...] = ()
 
 
-class ActingPage(Page):
+class RunActionsPage(Page):
     """A page with something to act on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,7 +45,7 @@ class ActingPage(Page):
         Binding("y", "copy_id", "Copy id"),
     ]
 
-    def acted_on(self) -> Acted | None:
+    def selected_run(self) -> SelectedRun | None:
         """What the keys act on now."""
         return None
 
@@ -53,23 +53,23 @@ class ActingPage(Page):
 
     def action_new_run(self) -> None:
         """Chooses a pipeline and its parameters, and starts it; the pipeline of what is chosen stands first."""
-        acted = self.acted_on()
-        self.offer_run(acted.pipeline if acted is not None else None)
+        selected = self.selected_run()
+        self.offer_run(selected.pipeline if selected is not None else None)
 
     def offer_run(
         self, pipeline: str | None = None, rev: str | None = None, params: Mapping[str, Scalar] | None = None
     ) -> None:
         """Opens the dialog that starts a run, at a revision or (None) of the files as they are."""
         from gitml.engine.planning.load import pipeline_summaries
-        from gitml.tui.widgets.dialogs.start_run import StartRun
+        from gitml.tui.widgets.dialogs.start_run import StartRunDialog
 
         def show(found: Sequence[object]) -> None:
             if not found:
-                self.ui.fail(InputError("there is no pipeline here", hint="gitml init writes a first one"))
+                self.ui.report_error(InputError("there is no pipeline here", hint="gitml init writes a first one"))
                 return
-            self.put(StartRun(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
+            self.open_dialog(StartRunDialog(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
 
-        self.ask("offers", lambda ws: pipeline_summaries(ws, rev), show)
+        self.run_query("offers", lambda ws: pipeline_summaries(ws, rev), show)
 
     def _start(self, words: Sequence[str] | None) -> None:
         if words is not None:
@@ -77,25 +77,25 @@ class ActingPage(Page):
 
     def start_run(self, words: Sequence[str]) -> None:
         """Starts ``gitml run WORDS`` in the background and opens the run when it goes on or has ended."""
-        self.ui.say("starting…")
-        self.reach("start", lambda ws: _started(ws, words), lambda id: self.ui.go("run", run=id))
+        self.ui.report("starting…")
+        self.run_online("start", lambda ws: _started(ws, words), lambda id: self.ui.go("run", run=id))
 
     def action_run_again(self) -> None:
         """Runs the chosen run's pipeline again, with its parameters."""
-        acted = self.acted_on()
-        if acted is None:
+        selected = self.selected_run()
+        if selected is None:
             return
-        from gitml.tui.widgets.dialogs.choices import Choice
+        from gitml.tui.widgets.dialogs.choices import MenuItem
 
         def chosen(how: str) -> None:
-            self.ask("again", lambda ws: _words_again(ws, acted.run, how), self.start_run)
+            self.run_query("again", lambda ws: _words_again(ws, selected.run, how), self.start_run)
 
         self.choose(
-            f"Run {acted.run[:8]} again",
+            f"Run {selected.run[:8]} again",
             (
-                Choice("same", "at its commit", "reuses what did not change, so it shows whether all is still there"),
-                Choice("afresh", "at its commit, performing every step", "shows whether the same comes out"),
-                Choice("now", "with the files as they are now", "the same parameters"),
+                MenuItem("same", "at its commit", "reuses what did not change, so it shows whether all is still there"),
+                MenuItem("afresh", "at its commit, performing every step", "shows whether the same comes out"),
+                MenuItem("now", "with the files as they are now", "the same parameters"),
             ),
             chosen,
         )
@@ -104,36 +104,36 @@ class ActingPage(Page):
 
     def action_cancel_run(self) -> None:
         """Cancels the chosen run after a confirmation."""
-        acted = self.acted_on()
-        if acted is None:
+        selected = self.selected_run()
+        if selected is None:
             return
-        if acted.live:
-            self._confirm_cancel(acted)
+        if selected.live:
+            self._confirm_cancel(selected)
             return
 
         def found(noted: bool) -> None:
             if noted:
-                self._confirm_cancel(acted)
+                self._confirm_cancel(selected)
             else:
-                self.ui.fail(InputError(f"run {acted.run[:8]} is not going on"))
+                self.ui.report_error(InputError(f"run {selected.run[:8]} is not going on"))
 
-        self.ask("submitted", lambda ws: _is_submitted(ws, acted.run), found)
+        self.run_query("submitted", lambda ws: _is_submitted(ws, selected.run), found)
 
-    def _confirm_cancel(self, acted: Acted) -> None:
+    def _confirm_cancel(self, selected: SelectedRun) -> None:
         def cancel() -> None:
             from gitml.submission.cancel import cancel as cancelled
 
-            self.ui.say(f"ending run {acted.run[:8]}…")
-            self.reach(
+            self.ui.report(f"ending run {selected.run[:8]}…")
+            self.run_online(
                 "cancel",
-                lambda ws: cancelled(ws, acted.run).status,
-                lambda status: self._ended(acted.run, status),
+                lambda ws: cancelled(ws, selected.run).status,
+                lambda status: self._ended(selected.run, status),
             )
 
         self.confirm(
-            f"Cancel run {acted.run[:8]}?",
+            f"Cancel run {selected.run[:8]}?",
             [
-                f"{plain(acted.pipeline)}: the steps that run are ended, as Ctrl-C would where it was started.",
+                f"{plain(selected.pipeline)}: the steps that run are ended, as Ctrl-C would where it was started.",
                 "What is finished stays recorded and is reused by the next run.",
             ],
             cancel,
@@ -141,77 +141,77 @@ class ActingPage(Page):
         )
 
     def _ended(self, run: str, status: str) -> None:
-        self.ui.say(f"run {run[:8]} {status}")
+        self.ui.report(f"run {run[:8]} {status}")
         self.refresh_data()
 
     # -- looking closer
 
     def action_explain_step(self) -> None:
         """Tells what makes the chosen step run again now."""
-        acted = self.acted_on()
-        if acted is None:
+        selected = self.selected_run()
+        if selected is None:
             return
-        if acted.step is not None:
-            self.explain(acted.step, acted.pipeline)
+        if selected.step is not None:
+            self.explain(selected.step, selected.pipeline)
             return
         from gitml.history.runs import get_run
-        from gitml.tui.widgets.dialogs.choices import Choice
+        from gitml.tui.widgets.dialogs.choices import MenuItem
 
         def names(ws: Workspace) -> list[tuple[str, str]]:
-            steps = get_run(ws, acted.run).run.steps
-            return [(step.name, step.outcome) for step in steps if not acted.among or step.name in acted.among]
+            steps = get_run(ws, selected.run).run.steps
+            return [(step.name, step.outcome) for step in steps if not selected.among or step.name in selected.among]
 
         def offer(steps: list[tuple[str, str]]) -> None:
             if len(steps) == 1:
-                self.explain(steps[0][0], acted.pipeline)
+                self.explain(steps[0][0], selected.pipeline)
                 return
-            choices = [Choice(name, plain(name), outcome) for name, outcome in steps]
-            self.choose("Explain which step?", choices, lambda name: self.explain(name, acted.pipeline))
+            choices = [MenuItem(name, plain(name), outcome) for name, outcome in steps]
+            self.choose("Explain which step?", choices, lambda name: self.explain(name, selected.pipeline))
 
-        self.ask("steps", names, offer)
+        self.run_query("steps", names, offer)
 
     def explain(self, step: str, pipeline: str, revisions: str | None = None) -> None:
         """Shows what makes a step run again: as the files are, or (``A..B``) from one commit to another."""
         from gitml.analysis.explain import Explanation, explain
-        from gitml.tui.widgets.dialogs.dialogs import Reading
+        from gitml.tui.widgets.dialogs.dialogs import TextViewer
         from gitml.tui.widgets.step.explanation import explained
 
         def show(found: Sequence[Explanation]) -> None:
-            self.put(Reading(f"Explain {plain(step)}", explained(found, self.ui.inks)))
+            self.open_dialog(TextViewer(f"Explain {plain(step)}", explained(found, self.ui.text_styles)))
 
-        self.ask("explain", lambda ws: explain(ws, step, pipeline, revisions), show)
+        self.run_query("explain", lambda ws: explain(ws, step, pipeline, revisions), show)
 
     def action_copy_id(self) -> None:
         """Copies the run's id."""
-        acted = self.acted_on()
-        if acted is not None:
-            self.ui.copy(acted.run, "run id")
+        selected = self.selected_run()
+        if selected is not None:
+            self.ui.copy(selected.run, "run id")
 
     def action_open_log(self) -> None:
         """Opens the log of the chosen step, or of the whole run, in the pager; the screen comes back when that ends."""
-        acted = self.acted_on()
-        if acted is None:
+        selected = self.selected_run()
+        if selected is None:
             return
         try:
             with self.app.suspend():
-                trouble = _page_log(self.ui.feed.start, self.ui.feed.environ, acted)
+                trouble = _page_log(self.ui.queries.start, self.ui.queries.environ, selected)
         except SuspendNotSupported:
-            trouble = InputError("no pager can be shown here", hint=f"gitml logs {acted.run[:8]}")
+            trouble = InputError("no pager can be shown here", hint=f"gitml logs {selected.run[:8]}")
         if trouble is not None:
-            self.ui.fail(trouble)
+            self.ui.report_error(trouble)
         self.refresh(layout=True)
 
 
 def _started(ws: Workspace, words: Sequence[str]) -> str:
-    """Starts a run; its id. InputError with what its process said when it ended before it began."""
+    """Starts a run; its id. InputError with what its process wrote when it ended before it began."""
     from gitml.analysis.named_places import steps_of
     from gitml.engine.detached import start_detached
 
     ws.consent.need_run(() if ws.consent.may_run() else steps_of(ws))
     started = start_detached(ws, (), words, cwd=ws.location.folder)
     if started.was_refused(ws):
-        said = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))
-        raise InputError(said.removeprefix("gitml: ") or f"the run ended at once, with {started.code}")
+        output = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))
+        raise InputError(output.removeprefix("gitml: ") or f"the run ended at once, with {started.code}")
     return started.run_id
 
 
@@ -230,7 +230,7 @@ def _words_again(ws: Workspace, run: str, how: str) -> list[str]:
     return rerun_arguments(get_run(ws, run).run, as_it_is=how == "now", options=options)
 
 
-def _page_log(start: str, environ: Mapping[str, str], acted: Acted) -> GitmlError | None:
+def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> GitmlError | None:
     """Pipes a log into the pager and waits for that; called while the screen is handed over."""
     from gitml.history.logs import attempt_logs, read
     from gitml.history.runs import get_run
@@ -238,7 +238,7 @@ def _page_log(start: str, environ: Mapping[str, str], acted: Acted) -> GitmlErro
     command = shlex.split(environ.get("GITML_PAGER") or environ.get("PAGER") or "less")
     ws = open_workspace(start, environ)
     try:
-        logs = attempt_logs(ws, get_run(ws, acted.run), acted.step)
+        logs = attempt_logs(ws, get_run(ws, selected.run), selected.step)
         if not logs:
             return InputError("nothing was written, or nothing of it is kept")
         pager = subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": "-S", **os.environ})

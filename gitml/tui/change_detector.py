@@ -1,4 +1,4 @@
-"""Pulse: a cheap look at whether anything went on in the repository since the last look."""
+"""A cheap look at whether anything changed in the repository since the last look."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitml.history.runs import holder_of, live_ids
 from gitml.workspace import Workspace
 
 
-class Pulse(NamedTuple):
+class RepositoryState(NamedTuple):
     """Two that are equal show the same. `live` is the runs in progress with how far their journals are; `left` those whose gitml
     was killed.
     """
@@ -22,8 +22,8 @@ class Pulse(NamedTuple):
     left: tuple[str, ...] = ()
 
 
-def feel(ws: Workspace) -> Pulse:
-    """The state of things."""
+def poll(ws: Workspace) -> RepositoryState:
+    """The state now."""
     live, left = [], []
     for id in live_ids(ws):
         if holder_of(ws, id) is None:
@@ -35,6 +35,6 @@ def feel(ws: Workspace) -> Pulse:
         except OSError:
             continue  # it ended just now
     place = ws.location.worktree or ws.location.folder
-    return Pulse(
+    return RepositoryState(
         os.path.basename(place.rstrip("/")), branch_name(ws.location), ws.records.tip(), tuple(live), tuple(left)
     )

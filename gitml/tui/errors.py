@@ -9,7 +9,7 @@ from gitml.errors import GitmlError
 from gitml.redaction import redacted
 
 
-class Told(NamedTuple):
+class ErrorMessage(NamedTuple):
     """An error as a person reads it; safe for a terminal. `bug` says that it is gitml's own mistake."""
 
     title: str
@@ -33,17 +33,19 @@ _TITLES = {
 }
 
 
-def told(error: Exception) -> Told:
+def error_message(error: Exception) -> ErrorMessage:
     """The words for an error, without secrets: of gitml's own with where and how to mend it, of others as what they are."""
-    found = _told(error)
+    found = _error_message(error)
     return found._replace(message=redacted(found.message), hint=redacted(found.hint))
 
 
-def _told(error: Exception) -> Told:
+def _error_message(error: Exception) -> ErrorMessage:
     if isinstance(error, GitmlError):
         where = f" ({safe(error.where)})" if error.where else ""
-        return Told(_TITLES.get(error.code, "Error"), f"{safe(error.message)}{where}", safe(error.hint or ""))
+        return ErrorMessage(_TITLES.get(error.code, "Error"), f"{safe(error.message)}{where}", safe(error.hint or ""))
     if isinstance(error, OSError):
         name = f" ({safe(str(error.filename))})" if error.filename else ""
-        return Told(_TITLES["machine"], f"{error.strerror or error}{name}", "")
-    return Told("A mistake of gitml", safe(f"{type(error).__name__}: {error}")[:400], "please report it", bug=True)
+        return ErrorMessage(_TITLES["machine"], f"{error.strerror or error}{name}", "")
+    return ErrorMessage(
+        "A mistake of gitml", safe(f"{type(error).__name__}: {error}")[:400], "please report it", bug=True
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from gitml.core.language.diagnostics import nearest
 from gitml.errors import InputError
-from gitml.tui.routes import PLACES
+from gitml.tui.routes import ROUTES
 from gitml.workspace import Workspace
 
 First = tuple[str, Mapping[str, Any]]
@@ -22,8 +22,8 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
     from gitml.history.runs import LATEST, find_run, run_id
 
     name, *rest = words
-    if name not in PLACES:
-        raise InputError(f"no screen {name[:60]!r}{nearest(name, PLACES)}", hint=f"there is {', '.join(PLACES)}")
+    if name not in ROUTES:
+        raise InputError(f"no screen {name[:60]!r}{nearest(name, ROUTES)}", hint=f"there is {', '.join(ROUTES)}")
     if name == "run":
         _at_most(name, rest, 2)
         if len(rest) < 2:

@@ -1,7 +1,7 @@
 """Page: what every screen is. It asks the feed, takes the answers as messages, and tells in place what went wrong.
 
-A page asks with `ask(key, question, then)`: `question` runs in a thread with that thread's Workspace and gives plain values;
-`then` runs as a message handler of the page and is the only one of the two to touch widgets. An answer that another question
+A page asks with `ask(key, query, then)`: `query` runs in a thread with that thread's Workspace and gives plain values;
+`then` runs as a message handler of the page and is the only one of the two to touch widgets. An result that another query
 of the same key has overtaken is dropped.
 """
 
@@ -18,8 +18,8 @@ from textual.screen import Screen
 
 from gitml.consent.kinds import PLACES
 from gitml.consent.questions import ConsentError, Question, question_lines
-from gitml.tui.errors import Told, told
-from gitml.tui.query_runner import ALONE
+from gitml.tui.errors import ErrorMessage, error_message
+from gitml.tui.query_runner import EXCLUSIVE
 from gitml.tui.text import plain
 from gitml.tui.widgets.key_bar import KeyBar
 from gitml.tui.widgets.top_bar import TopBar
@@ -27,15 +27,15 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
-    from gitml.tui.change_detector import Pulse
-    from gitml.tui.widgets.dialogs.choices import Choice
+    from gitml.tui.change_detector import RepositoryState
+    from gitml.tui.widgets.dialogs.choices import MenuItem
 
 Value = TypeVar("Value")
-Given = TypeVar("Given")
+DialogResult = TypeVar("DialogResult")
 
 
-class Answered(Message):
-    """The feed's answer to a page's question."""
+class QueryResult(Message):
+    """The result of a page's query."""
 
     def __init__(self, key: str, serial: int, value: Any, error: Exception | None, then: Callable[[Any], None]) -> None:
         self.key, self.serial, self.value, self.error, self.then = key, serial, value, error, then
@@ -45,7 +45,7 @@ class Answered(Message):
 class Page(Screen[None]):
     """A screen of the application. Subclasses give `body`, and what they need of `arrive`, `refresh_data` and `wrong`."""
 
-    place: ClassVar[str] = ""
+    route: ClassVar[str] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "Keys", key_display="?"),
         Binding("escape", "leave", "Back", show=False),
@@ -70,23 +70,23 @@ class Page(Screen[None]):
         """The widgets between the top bar and the footer."""
         yield from ()
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """Shows a certain thing: called with what `app.go` was given, after the page is mounted."""
 
     def refresh_data(self) -> None:
         """Asks again for all that is shown: the page was opened, or runs began, went on or ended somewhere."""
 
-    def wrong(self, key: str, error: Told) -> None:
-        """Tells what went wrong with the question `key`. A page that has a place for it says so there."""
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
+        """Tells what went wrong with the query `key`. A page that has a place for it says so there."""
         self.notify(error.text, title=error.title, severity="error", markup=False, timeout=10)
 
-    def redraw(self) -> None:
-        """Writes what is shown in the inks of the theme once more: it is another one now."""
+    def restyle(self) -> None:
+        """Writes what is shown in the styles of the theme once more: it is another one now."""
 
-    def age(self, now: float) -> None:
+    def update_ages(self, now: float) -> None:
         """Writes times like ``3m ago`` again; called each second while the page is seen. Nothing is asked for that."""
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """What of this page is to be found again next time, as JSON values."""
         return {}
 
@@ -97,33 +97,33 @@ class Page(Screen[None]):
         """Whether all its widgets are there: not yet while it is being opened, and not any more while it is being closed."""
         return self.is_mounted and self.display and bool(self.query(TopBar))  # what is being removed has no `display`
 
-    def tell(self, pulse: Pulse | None) -> None:
+    def show_state(self, state: RepositoryState | None) -> None:
         """Shows what goes on."""
-        self.query_one(TopBar).pulse = pulse
+        self.query_one(TopBar).state = state
 
     # -- what a screen uses
 
-    def ask(
+    def run_query(
         self,
         key: str,
-        question: Callable[[Workspace], Value],
+        query: Callable[[Workspace], Value],
         then: Callable[[Value], None],
         *,
-        alone: bool = False,
+        exclusive: bool = False,
         lane: str | None = None,
     ) -> None:
-        """Asks the feed; `alone` for what changes the repository. Where no `lane` is given the key is one, on this page. See the
-        module's docstring.
+        """Runs a query in a thread; see the module's docstring. `exclusive`: it changes the repository. Its lane is its
+        key on this page where no `lane` is given.
         """
         serial = self._serials[key] = self._serials.get(key, 0) + 1
-        self.ui.feed.ask(
+        self.ui.queries.submit(
             (id(self), key),
-            question,
-            lambda value, error: self._deliver(Answered(key, serial, value, error, then)),
-            lane=ALONE if alone else lane,
+            query,
+            lambda value, error: self._deliver(QueryResult(key, serial, value, error, then)),
+            lane=EXCLUSIVE if exclusive else lane,
         )
 
-    def reach(self, key: str, question: Callable[[Workspace], Value], then: Callable[[Value], None]) -> None:
+    def run_online(self, key: str, query: Callable[[Workspace], Value], then: Callable[[Value], None]) -> None:
         """Asks the feed, alone, what uses places that the repository's files name or runs its steps, as a person wants it.
 
         One who did not allow it yet is asked, and after a yes it is done.
@@ -132,7 +132,7 @@ class Page(Screen[None]):
         def online(ws: Workspace) -> Value | ConsentError:
             try:
                 with ws.consent.online():
-                    return question(ws)
+                    return query(ws)
             except ConsentError as error:
                 return error
 
@@ -140,40 +140,42 @@ class Page(Screen[None]):
             if not isinstance(value, ConsentError):
                 then(value)
                 return
-            wish = value.question
-            title = "May these places be used?" if wish.kind == PLACES else "May these steps run?"
-            lines = [plain(line) for line in question_lines(wish)]
-            self.confirm(title, lines, lambda: granted(wish), yes="Allow", danger=True)
+            request = value.question
+            title = "May these places be used?" if request.kind == PLACES else "May these steps run?"
+            lines = [plain(line) for line in question_lines(request)]
+            self.confirm(title, lines, lambda: granted(request), yes="Allow", danger=True)
 
-        def granted(wish: Question) -> None:
+        def granted(request: Question) -> None:
             def grant(ws: Workspace) -> None:
-                ws.consent.grant(wish)
+                ws.consent.grant(request)
 
-            self.ask(key, grant, lambda _: self.reach(key, question, then), alone=True)
+            self.run_query(key, grant, lambda _: self.run_online(key, query, then), exclusive=True)
 
-        self.ask(key, online, taken, alone=True)
+        self.run_query(key, online, taken, exclusive=True)
 
-    def unask(self, key: str) -> None:
-        """Has the answer to a question dropped."""
+    def cancel_query(self, key: str) -> None:
+        """Has the result to a query dropped."""
         self._serials[key] = self._serials.get(key, 0) + 1
-        self.ui.feed.forget((id(self), key))
+        self.ui.queries.cancel((id(self), key))
 
-    def _deliver(self, answer: Answered) -> None:
+    def _deliver(self, result: QueryResult) -> None:
         if self.is_attached:
-            self.post_message(answer)
+            self.post_message(result)
 
-    @on(Answered)
-    def _take(self, answer: Answered) -> None:
-        answer.stop()
-        if answer.serial != self._serials.get(answer.key) or not self.is_open:
+    @on(QueryResult)
+    def _take(self, result: QueryResult) -> None:
+        result.stop()
+        if result.serial != self._serials.get(result.key) or not self.is_open:
             return
-        if answer.error is not None:
-            self.wrong(answer.key, told(answer.error))
+        if result.error is not None:
+            self.query_failed(result.key, error_message(result.error))
         else:
-            answer.then(answer.value)
+            result.then(result.value)
 
-    def put(self, dialog: Screen[Given], then: Callable[[Given | None], None] | None = None) -> None:
-        """Opens a dialog; `then` gets what it gives. Nothing is asked on a page that was left before the question was ready."""
+    def open_dialog(
+        self, dialog: Screen[DialogResult], then: Callable[[DialogResult | None], None] | None = None
+    ) -> None:
+        """Opens a dialog; `then` gets what it gives. Nothing is asked on a page that was left before the query was ready."""
         if self.app.screen is self:
             self.app.push_screen(dialog, then)
 
@@ -181,48 +183,48 @@ class Page(Screen[None]):
         self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
     ) -> None:
         """Has a person confirm, with the consequences (plain lines) in view; `then` is called after a yes."""
-        from gitml.tui.widgets.dialogs.dialogs import Confirm
+        from gitml.tui.widgets.dialogs.dialogs import ConfirmDialog
 
-        def answered(answer: bool | None) -> None:
-            if answer:
+        def answered(result: bool | None) -> None:
+            if result:
                 then()
 
-        self.put(Confirm(title, lines, yes, danger=danger), answered)
+        self.open_dialog(ConfirmDialog(title, lines, yes, danger=danger), answered)
 
     def choose(
-        self, title: str, choices: Sequence[Choice], then: Callable[[str], None], chosen: str | None = None
+        self, title: str, choices: Sequence[MenuItem], then: Callable[[str], None], chosen: str | None = None
     ) -> None:
         """Has a person choose one of several; `then` gets its key, and is not called when none was chosen."""
-        from gitml.tui.widgets.dialogs.dialogs import Choose
+        from gitml.tui.widgets.dialogs.dialogs import ChoiceDialog
 
         def answered(key: str | None) -> None:
             if key is not None:
                 then(key)
 
-        self.put(Choose(title, choices, chosen), answered)
+        self.open_dialog(ChoiceDialog(title, choices, chosen), answered)
 
     def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
         """Has a person type a line; `then` gets it, and is not called when it was left with Esc."""
-        from gitml.tui.widgets.dialogs.dialogs import AskText
+        from gitml.tui.widgets.dialogs.dialogs import TextPrompt
 
         def answered(text: str | None) -> None:
             if text is not None:
                 then(text)
 
-        self.put(AskText(title, explained, value), answered)
+        self.open_dialog(TextPrompt(title, explained, value), answered)
 
     # -- how it is laid out
 
     def compose(self) -> ComposeResult:
         """The top bar, the page's own, the keys."""
-        yield TopBar(self.place)
+        yield TopBar(self.route)
         yield from self.body()
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
         """The page is seen again: what it shows may be old."""
         if self.is_open:
-            self.tell(self.ui.pulse)
+            self.show_state(self.ui.state)
             self.refresh_data()
 
     def action_leave(self) -> None:

@@ -1,7 +1,7 @@
-"""Feed: threads that answer questions about a repository, each with a Workspace of its own, while the screen goes on.
+"""QueryRunner: threads that answer queries about a repository, each with a Workspace of its own, while the screen goes on.
 
-A Workspace belongs to the thread that opened it (its index and its readers of Git do), so nothing of it leaves a question but
-plain values. Of several questions under one key only the newest that has not begun is answered.
+A Workspace belongs to the thread that opened it (its index and its readers of Git do), so nothing of it leaves a query but
+plain values. Of several queries under one key only the newest that has not begun is answered.
 
 Questions of one lane are answered one after another, and those that wait for it hold no thread: what is held up, by a lock of
 another process say, holds up its own lane only.
@@ -18,22 +18,22 @@ from typing import Any, NamedTuple
 from gitml.errors import GitmlError, IntegrityError
 from gitml.workspace import Workspace, open_workspace
 
-Ask = Callable[[Workspace], Any]
+Query = Callable[[Workspace], Any]
 Deliver = Callable[[Any, Exception | None], None]
 """Takes the answer, or what went wrong instead; called in a thread of the feed."""
 
 THREADS = 3
-ALONE = "alone"  # the lane of what moves refs or takes locks: a process holds kernel locks as one
+EXCLUSIVE = "exclusive"  # the lane of what moves refs or takes locks: a process holds kernel locks as one
 
 
-class _Question(NamedTuple):
-    ask: Ask
+class _Query(NamedTuple):
+    query: Query
     deliver: Deliver
     lane: Hashable
 
 
-class Feed:
-    """Answers questions about the repository that `start` lies in until it is closed."""
+class QueryRunner:
+    """Answers queries about the repository that `start` lies in until it is closed."""
 
     def __init__(
         self, start: str, environ: Mapping[str, str], on_many_records: Callable[[int], None] | None = None
@@ -41,34 +41,34 @@ class Feed:
         self.start = start
         self.environ = dict(environ)  # as the user set it; see Workspace
         self.on_many_records = on_many_records or (lambda count: None)
-        self._waiting: OrderedDict[Hashable, _Question] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, _Query] = OrderedDict()
         self._changed = threading.Condition()
         self._opening = threading.Lock()  # the first brings the index level, the others find it so
         self._busy: list[Hashable] = []  # the lanes of what is being answered
         self._closed = False
         self._threads: list[threading.Thread] = []
 
-    def ask(self, key: Hashable, ask: Ask, deliver: Deliver, *, lane: Hashable = None) -> None:
-        """Has `ask` called in a thread, and `deliver` with what it gives; the lane is the key where none is given."""
+    def submit(self, key: Hashable, query: Query, deliver: Deliver, *, lane: Hashable = None) -> None:
+        """Has `query` called in a thread, and `deliver` with what it gives; the lane is the key where none is given."""
         with self._changed:
             if self._closed:
                 return
             self._waiting.pop(key, None)
-            self._waiting[key] = _Question(ask, deliver, key if lane is None else lane)
+            self._waiting[key] = _Query(query, deliver, key if lane is None else lane)
             if len(self._waiting) + len(self._busy) > len(self._threads) and len(self._threads) < THREADS:
-                thread = threading.Thread(target=self._work, name="gitml feed", daemon=True)
+                thread = threading.Thread(target=self._work, name="gitml query", daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify()
 
-    def forget(self, key: Hashable) -> None:
-        """Drops a question that was not begun."""
+    def cancel(self, key: Hashable) -> None:
+        """Drops a query that was not begun."""
         with self._changed:
             self._waiting.pop(key, None)
 
     @property
     def idle(self) -> bool:
-        """Whether every question was answered."""
+        """Whether every query was answered."""
         with self._changed:
             return not self._waiting and not self._busy
 
@@ -85,29 +85,29 @@ class Feed:
         ws: Workspace | None = None
         while True:
             with self._changed:
-                while (question := self._next()) is None and not self._closed:
+                while (query := self._next()) is None and not self._closed:
                     self._changed.wait()
-                if question is None or self._closed:
+                if query is None or self._closed:
                     break
-                self._busy.append(question.lane)
+                self._busy.append(query.lane)
             try:
-                ws = self._answer(ws, question)
+                ws = self._run(ws, query)
             finally:
                 with self._changed:
-                    self._busy.remove(question.lane)
+                    self._busy.remove(query.lane)
                     self._changed.notify_all()
         if ws is not None:
             ws.close()
 
-    def _next(self) -> _Question | None:
-        """Takes the question that waits longest among those whose lane is free."""
-        for key, question in self._waiting.items():
-            if question.lane not in self._busy:
+    def _next(self) -> _Query | None:
+        """Takes the query that waits longest among those whose lane is free."""
+        for key, query in self._waiting.items():
+            if query.lane not in self._busy:
                 return self._waiting.pop(key)
         return None
 
-    def _answer(self, ws: Workspace | None, question: _Question) -> Workspace | None:
-        """Answers one question; gives the Workspace for the next, None when that one has to be opened anew."""
+    def _run(self, ws: Workspace | None, query: _Query) -> Workspace | None:
+        """Answers one query; gives the Workspace for the next, None when that one has to be opened anew."""
         try:
             with self._opening:
                 if ws is None:
@@ -116,20 +116,20 @@ class Feed:
                     _open_index(ws)
                 ws.catch_up()
             try:
-                value = question.ask(ws)
+                value = query.query(ws)
             finally:
-                ws.leave()  # snapshots of the work tree that the question looked at
+                ws.leave()  # snapshots of the work tree that the query looked at
         except Exception as error:  # whatever it is, it is shown where the answer was to be
             if ws is not None and isinstance(error, IntegrityError):
                 ws.close()  # a damaged index was set aside: the next opening begins anew
                 ws = None
-            question.deliver(None, error)
+            query.deliver(None, error)
             return ws
-        question.deliver(value, None)
+        query.deliver(value, None)
         return ws
 
 
 def _open_index(ws: Workspace) -> None:
-    """Has the index read what is new, once for all threads; a question that needs it tells why it can't be had."""
+    """Has the index read what is new, once for all threads; a query that needs it tells why it can't be had."""
     with contextlib.suppress(GitmlError):
         assert ws.index

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gitml.tui.page import Page
 
 
-class Place(NamedTuple):
+class Route(NamedTuple):
     """A screen. `key` opens it from anywhere; one without is opened from the thing that it shows."""
 
     name: str
@@ -19,20 +19,20 @@ class Place(NamedTuple):
     module: str
     cls: str
 
-    def page(self) -> type[Page]:
+    def load(self) -> type[Page]:
         """The class of the screen, imported now."""
         found: type[Page] = getattr(import_module(f"gitml.tui.screens.{self.module}.screen"), self.cls)
         return found
 
 
 _ALL = (
-    Place("runs", "1", "Runs", "What runs and what ran", "runs", "Runs"),
-    Place("run", "", "Run", "One run and its steps", "run", "RunPage"),
-    Place("compare", "", "Compare", "Runs side by side", "compare", "Compare"),
-    Place("time", "2", "Time", "Commits and steps: what is known of each", "time", "Time"),
-    Place("lineage", "3", "Lineage", "What things were made from, and what was made of them", "lineage", "LineagePage"),
-    Place("artifacts", "4", "Artifacts", "What is kept, and what it is", "artifacts", "Artifacts"),
-    Place("modules", "5", "Modules", "The registry of modules", "modules", "Modules"),
+    Route("runs", "1", "Runs", "What runs and what ran", "runs", "RunsPage"),
+    Route("run", "", "Run", "One run and its steps", "run", "RunPage"),
+    Route("compare", "", "Compare", "Runs side by side", "compare", "ComparePage"),
+    Route("time", "2", "Time", "Commits and steps: what is known of each", "time", "TimePage"),
+    Route("lineage", "3", "Lineage", "What things were made from, and what was made of them", "lineage", "LineagePage"),
+    Route("artifacts", "4", "Artifacts", "What is kept, and what it is", "artifacts", "ArtifactsPage"),
+    Route("modules", "5", "Modules", "The registry of modules", "modules", "ModulesPage"),
 )
-PLACES: dict[str, Place] = {place.name: place for place in _ALL}
-TABS: tuple[Place, ...] = tuple(place for place in _ALL if place.key)
+ROUTES: dict[str, Route] = {route.name: route for route in _ALL}
+TABS: tuple[Route, ...] = tuple(route for route in _ALL if route.key)

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gitml.tui.query_runner import Feed
+from gitml.tui.query_runner import QueryRunner
 
 First = tuple[str, Mapping[str, Any]]
-_TURN = 0.001  # seconds that the screen and the threads of the feed wait for one another, instead of 0.005
+_TURN = 0.001  # seconds that the screen and the threads of queries wait for one another, instead of 0.005
 
 
-def memory_path(start: str, environ: Mapping[str, str]) -> str | None:
+def state_path(start: str, environ: Mapping[str, str]) -> str | None:
     """Where the repository's `ui.json` lies; None outside of one."""
     import os
 
@@ -31,15 +31,15 @@ def show(start: str, environ: Mapping[str, str], first: First | None = None, the
     from gitml.tui.app import GitmlApp
 
     sys.setswitchinterval(_TURN)
-    feed = Feed(start, environ)
+    queries = QueryRunner(start, environ)
     try:
-        app = GitmlApp(feed, memory_path(start, environ), first, few=_few_colours())
+        app = GitmlApp(queries, state_path(start, environ), first, few_colours=_few_colours())
         if theme is not None:
             app.theme = theme
         app.run()
         return app.return_code or 0
     finally:
-        feed.close()
+        queries.close()
 
 
 def _few_colours() -> bool:
@@ -64,8 +64,8 @@ async def _picture(
 ) -> str:
     from gitml.tui.app import GitmlApp
 
-    feed = Feed(start, environ)
-    app = GitmlApp(feed, None, first)
+    queries = QueryRunner(start, environ)
+    app = GitmlApp(queries, None, first)
     app.theme = theme
     try:
         async with app.run_test(size=size, notifications=True) as pilot:
@@ -75,7 +75,7 @@ async def _picture(
                 await settle(app, pilot)
             return without_addresses(app.export_screenshot())
     finally:
-        feed.close()
+        queries.close()
 
 
 async def settle(app: Any, pilot: Any, patience: float = 20.0) -> None:

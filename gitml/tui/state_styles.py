@@ -1,4 +1,4 @@
-"""States as a sign, a word and an ink: the same signs as `gitml run` shows, so that no meaning hangs on colour alone."""
+"""States as a sign, a word and a style: the same signs as `gitml run` shows, so that no meaning hangs on colour alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Sign(NamedTuple):
-    """`mark` is one column wide; `ink` is a name of gitml.tui.themes."""
+    """`mark` is one column wide; `style` is a name of gitml.tui.themes."""
 
     mark: str
     word: str
-    ink: str
+    style: str
 
 
 SIGNS: dict[str, Sign] = {

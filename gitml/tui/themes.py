@@ -1,4 +1,4 @@
-"""Colours: a dark and a light theme, and the inks that tables and graphs are written in.
+"""Colours: a dark and a light theme, and the styles that tables and graphs are written in.
 
 The palette keeps apart for every kind of colour vision (blue, bluish green, vermilion, amber), and no meaning hangs on colour
 alone: each state has a sign of its own.
@@ -28,8 +28,8 @@ DARK = Theme(
     variables={
         "border": "#3b4858",
         "border-blurred": "#2a3441",
-        "ink-dim": "#7f8c9b",
-        "ink-reused": "#7fb8d8",
+        "muted": "#7f8c9b",
+        "reused": "#7fb8d8",
         "cursor": "#264466",
         "cursor-blurred": "#1e2a38",
         "input-selection-background": "#6cb6ff 35%",
@@ -51,8 +51,8 @@ LIGHT = Theme(
     variables={
         "border": "#b9b4a6",
         "border-blurred": "#d6d2c6",
-        "ink-dim": "#66707c",
-        "ink-reused": "#2a6f97",
+        "muted": "#66707c",
+        "reused": "#2a6f97",
         "cursor": "#cfe2f6",
         "cursor-blurred": "#e4e7e8",
         "input-selection-background": "#0b5cad 25%",
@@ -60,36 +60,36 @@ LIGHT = Theme(
 )
 THEMES = (DARK, LIGHT)
 
-_INKS: Mapping[str, tuple[str, str]] = {
+_STYLES: Mapping[str, tuple[str, str]] = {
     "plain": ("foreground", ""),
     "bold": ("", "bold"),
-    "dim": ("ink-dim", ""),
+    "dim": ("muted", ""),
     "accent": ("accent", ""),
     "link": ("primary", ""),
     "good": ("success", ""),
     "bad": ("error", "bold"),
     "busy": ("primary", "bold"),
-    "reused": ("ink-reused", ""),
+    "reused": ("reused", ""),
     "held": ("warning", ""),
-    "head": ("ink-dim", "bold"),
+    "head": ("muted", "bold"),
     "match": ("accent", "reverse"),
 }
 
 
 @runtime_checkable
-class Inked(Protocol):
-    """What keeps text written in the inks of a theme, and writes it anew once they are those of another."""
+class Restylable(Protocol):
+    """What keeps text written in the styles of a theme, and writes it anew once they are those of another."""
 
-    def redraw(self) -> None:
+    def restyle(self) -> None:
         """Writes it anew."""
 
 
-def inks(variables: Mapping[str, str], *, few: bool = False) -> dict[str, Style]:
-    """The styles of a theme by the name that cells give: see `_INKS`. `few`: the terminal has 16 colours or less."""
+def make_styles(variables: Mapping[str, str], *, few_colours: bool = False) -> dict[str, Style]:
+    """The styles of a theme by the name that cells give: see `_STYLES`. `few_colours`: the terminal has 16 colours or less."""
     made = {
-        name: Style.parse(f"{extra} {variables.get(colour, '')}".strip()) for name, (colour, extra) in _INKS.items()
+        name: Style.parse(f"{extra} {variables.get(colour, '')}".strip()) for name, (colour, extra) in _STYLES.items()
     }
-    if few:  # shades of the ground come out alike there
+    if few_colours:  # shades of the ground come out alike there
         return {**made, "cursor": Style(bold=True, reverse=True), "cursor-blurred": Style(underline=True)}
     made["cursor"] = Style.parse(f"bold {variables['foreground']} on {variables['cursor']}")
     made["cursor-blurred"] = Style.parse(f"{variables['foreground']} on {variables['cursor-blurred']}")

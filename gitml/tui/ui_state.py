@@ -10,19 +10,19 @@ from typing import Any
 FORMAT = 1
 
 
-def recall(path: str) -> dict[str, Any]:
+def load(path: str) -> dict[str, Any]:
     """What was remembered; nothing when there is none, or it can't be read."""
     try:
         with open(path, encoding="utf-8") as file:
-            kept = json.load(file)
+            state = json.load(file)
     except (OSError, ValueError):
         return {}
-    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
         return {}
-    return kept
+    return state
 
 
-def keep(path: str, values: Mapping[str, Any]) -> None:
+def save(path: str, values: Mapping[str, Any]) -> None:
     """Remembers values; OSError when they can't be written."""
     new = f"{path}.{os.getpid()}.new"
     with open(new, "w", encoding="utf-8") as file:

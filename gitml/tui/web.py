@@ -29,7 +29,7 @@ _POLICY = (
 )
 
 
-class Web(Server):
+class WebServer(Server):
     """Serves ``gitml ui WORDS`` on a port of the loopback interface; 0 means any that is free."""
 
     def __init__(self, words: Sequence[str], port: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from gitml.tui.app import GitmlApp
-from gitml.tui.query_runner import Feed
+from gitml.tui.query_runner import QueryRunner
 from gitml.tui.start import settle
 from tests.kit.patience import PATIENCE
 
@@ -23,12 +23,12 @@ class Ui:
     def __init__(self, app: GitmlApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.pilot = pilot
-        self.held: set[Hashable] = set()  # lanes of the feed that are held up
+        self.held: set[Hashable] = set()  # lanes of queries that are held up
 
     @property
-    def place(self) -> str:
+    def route(self) -> str:
         """The name of the screen that is seen; the class of a dialog."""
-        return getattr(self.app.screen, "place", type(self.app.screen).__name__)
+        return getattr(self.app.screen, "route", type(self.app.screen).__name__)
 
     async def press(self, *keys: str) -> None:
         """Presses keys one after the other, each once all that the one before asked for is drawn."""
@@ -56,9 +56,9 @@ class Ui:
             quiet = quiet + 1 if self._only_held() else 0
 
     def _only_held(self) -> bool:
-        feed = self.app.feed
-        with feed._changed:
-            return {*feed._busy, *(question.lane for question in feed._waiting.values())} <= self.held
+        queries = self.app.queries
+        with queries._changed:
+            return {*queries._busy, *(question.lane for question in queries._waiting.values())} <= self.held
 
     async def until(self, text: str, seconds: float = PATIENCE) -> None:
         """Waits until a text is seen."""
@@ -87,26 +87,26 @@ class Ui:
 async def shown(
     path: str | Path,
     env: Mapping[str, str],
-    place: str = "runs",
+    route: str = "runs",
     *,
     size: tuple[int, int] = (120, 36),
-    memory: str | None = None,
+    state: str | None = None,
     **what: Any,
 ) -> AsyncIterator[Ui]:
-    """The UI of the repository at `path`, at a place that shows `what`."""
-    feed = Feed(str(path), env)
-    app = GitmlApp(feed, memory, (place, what) if memory is None else None)
+    """The UI of the repository at `path`, at a route that shows `what`."""
+    queries = QueryRunner(str(path), env)
+    app = GitmlApp(queries, state, (route, what) if state is None else None)
     try:
         async with app.run_test(size=size, notifications=True) as pilot:
             ui = Ui(app, pilot)
             await ui.settle()
             yield ui
     finally:
-        feed.close()
+        queries.close()
 
 
 class Held:
-    """A lane of a feed that is held up until `go` is called: what is asked in it is answered late."""
+    """A lane of queries that is held up until `go` is called: what is asked in it is answered late."""
 
     def __init__(self, ui: Ui, lane: Hashable) -> None:
         self._gate = threading.Event()
@@ -116,7 +116,7 @@ class Held:
             begun.set()
             self._gate.wait(PATIENCE)
 
-        ui.app.feed.ask(("held", lane), hold, lambda value, error: None, lane=lane)
+        ui.app.queries.submit(("held", lane), hold, lambda value, error: None, lane=lane)
         assert begun.wait(PATIENCE)
         self._release = lambda: ui.held.discard(lane)
         ui.held.add(lane)

@@ -28,7 +28,7 @@ async def test_a_run_is_started_with_the_parameters_that_were_typed(project: Pro
         assert "$ gitml run -S gamma=0.75 models" in ui.text()
         await ui.press("ctrl+s")
         await ui.until("✓ succeeded")
-        assert ui.place == "run"
+        assert ui.route == "run"
     (run,) = runs_of(project)
     assert project.do("show", str(run["run"]), "--json").json["params"] == {"seed": 7, "gamma": 0.75}
 
@@ -41,7 +41,7 @@ async def test_a_value_that_a_parameter_can_not_have_is_told_and_starts_nothing(
         await ui.settle()
         assert "must be at least 0" in ui.text()
         await ui.press("ctrl+s")
-        assert ui.place == "StartRun"
+        assert ui.route == "StartRunDialog"
         await ui.press("escape")
     assert runs_of(project) == []
 
@@ -52,7 +52,7 @@ async def test_a_run_that_can_not_start_tells_why(project: Project) -> None:
         (project.path / "data.csv").unlink()
         await ui.press("ctrl+s")
         await ui.until("data.csv")
-        assert ui.place == "runs"
+        assert ui.route == "runs"
     assert runs_of(project) == []
 
 
@@ -101,7 +101,7 @@ async def test_a_step_is_explained_by_name_and_value(project: Project) -> None:
         assert "input" in ui.text()
         assert "data" in ui.line("input  ")
         await ui.press("escape")
-        assert ui.place == "run"
+        assert ui.route == "run"
 
 
 async def test_from_the_list_the_step_to_explain_is_chosen(ran: Project) -> None:
@@ -137,15 +137,18 @@ async def test_every_action_is_in_the_palette_and_in_the_help(ran: Project) -> N
 
 
 async def test_the_pager_gets_the_log_and_the_screen_comes_back(ran: Project, tmp_path: Path) -> None:
-    from gitml.tui.actions import Acted, _page_log
+    from gitml.tui.actions import SelectedRun, _page_log
 
     pager = tmp_path / "pager"
     pager.write_text(f"#!/bin/sh\ncat > {tmp_path}/paged\n")
     pager.chmod(0o755)
     run = ran.do("log", "--json").json[0]["run"]
-    assert _page_log(str(ran.path), {**ran.env, "PAGER": str(pager)}, Acted(run, "models", step="train[ada]")) is None
+    assert (
+        _page_log(str(ran.path), {**ran.env, "PAGER": str(pager)}, SelectedRun(run, "models", step="train[ada]"))
+        is None
+    )
     assert (tmp_path / "paged").read_text().endswith("line 199\n")
-    trouble = _page_log(str(ran.path), {**ran.env, "PAGER": "/nowhere"}, Acted(run, "models", step="train[ada]"))
+    trouble = _page_log(str(ran.path), {**ran.env, "PAGER": "/nowhere"}, SelectedRun(run, "models", step="train[ada]"))
     assert trouble is not None
     assert "can't be started" in trouble.message
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitml.tui.screens.artifacts.preview_pane import PreviewPane
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.tables.big_table import LazyTable
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import shown
@@ -161,7 +161,7 @@ async def test_it_is_written_out_as_a_copy_of_ones_own(project: Project, tmp_pat
         await ui.press("w", "ctrl+u")
         await ui.type("/proc/nowhere/x")
         await ui.press("enter")
-        assert ui.place == "artifacts"
+        assert ui.route == "artifacts"
 
 
 async def test_freeing_says_what_keeps_it_and_takes_just_that(project: Project) -> None:
@@ -191,7 +191,7 @@ async def test_freeing_says_what_keeps_it_and_takes_just_that(project: Project) 
 async def test_several_are_freed_at_once_when_they_are_marked(project: Project) -> None:
     asked = [digest(project, port) for port in ("text", "data")]
     async with shown(project.path, project.env, "artifacts", filter="make.") as ui:
-        table = ui.app.screen.query_one(BigTable)
+        table = ui.app.screen.query_one(LazyTable)
         for number in range(table.count):
             row = table.row(number)
             if row is not None and row.key in asked:
@@ -210,8 +210,8 @@ async def test_damage_is_told_in_place_and_the_rest_works(project: Project) -> N
     path.chmod(0o644)
     path.write_text("other bytes")
     async with shown(project.path, project.env, "artifacts", size=(160, 40), filter="make.") as ui:
-        ui.app.screen.query_one(BigTable).move_to(0)
-        table = ui.app.screen.query_one(BigTable)
+        ui.app.screen.query_one(LazyTable).move_to(0)
+        table = ui.app.screen.query_one(LazyTable)
         for number in range(table.count):
             row = table.row(number)
             assert row is not None
@@ -228,7 +228,7 @@ async def test_lineage_and_run_are_one_key_away(ran: Project) -> None:
         await ui.press("L")
         assert "What use.copy was made from" in ui.text()
         await ui.press("4", "o")
-        assert ui.place == "run"
+        assert ui.route == "run"
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ async def test_many_artifacts_are_paged_filtered_and_sorted(tmp_path: Path) -> N
         assert "Artifacts  5,000" in ui.text()
         await ui.press("end")
         await ui.until("0" * 8)
-        table = ui.app.screen.query_one(BigTable)
+        table = ui.app.screen.query_one(LazyTable)
         assert (table.cursor, table.count) == (4999, 5000)
         await ui.press("slash")
         await ui.type("s3.o")

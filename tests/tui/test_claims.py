@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.screens.compare.screen import Compare
+from gitml.tui.screens.compare.screen import ComparePage
 from gitml.tui.screens.run.screen import RunPage
-from gitml.tui.widgets.graph import Graph
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.graph import StepGraph
+from gitml.tui.widgets.tables.big_table import LazyTable
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 
@@ -121,7 +121,7 @@ async def test_the_order_is_seen_on_a_column_whose_title_is_cut_and_is_the_usual
         await ui.press("enter")
         assert "▼ " in ui.line("PIPELINE")
         assert "by train[bert].accuracy ▼" in ui.text()
-        ui.app.remember()
+        ui.app.save_state()
     async with shown(ran.path, ran.env, size=(100, 30)) as ui:
         assert "▼ WHEN" in ui.line("PIPELINE")
         assert "status:succeeded" not in ui.text()
@@ -163,7 +163,7 @@ async def test_boxes_of_too_many_steps_are_refused_with_a_word_and_a_step_is_fou
         await ui.press("slash")
         await ui.type("s217")
         await ui.press("enter")
-        assert ui.app.screen.query_one(Graph).chosen == "s217"
+        assert ui.app.screen.query_one(StepGraph).chosen == "s217"
         assert any("▸" in line and "s217" in line for line in ui.lines())
 
 
@@ -171,8 +171,8 @@ async def test_enter_on_a_line_of_a_comparison_opens_what_it_is_about_or_says_wh
     first, second, *_ = (run["run"] for run in ran.do("log", "--json").json[::-1])
 
     async def on(ui: Ui, name: str) -> None:
-        assert isinstance(ui.app.screen, Compare)
-        table = ui.app.screen.query_one(BigTable)
+        assert isinstance(ui.app.screen, ComparePage)
+        table = ui.app.screen.query_one(LazyTable)
         at = next(at for at in range(table.count) if (row := table.row(at)) and row.key.endswith(f":{name}"))
         table.move_to(at)
         await ui.press("enter")
@@ -212,6 +212,6 @@ async def test_a_new_run_is_of_the_chosen_pipeline_and_enter_starts_nothing_by_m
         await ui.press("n")
         assert "$ gitml run zzz" in ui.text()
         await ui.press("enter")
-        assert ui.place == "StartRun"
+        assert ui.route == "StartRunDialog"
         await ui.press("escape", "escape")
     assert len(project.do("log", "--json").json) == before

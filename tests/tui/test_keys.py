@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitml.tui.app import GitmlApp
-from gitml.tui.query_runner import Feed
+from gitml.tui.query_runner import QueryRunner
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import Project
 
@@ -19,18 +19,18 @@ async def pressed_at_once(project: Project, memory: Path, *keys: str) -> None:
 
     Its clock, which counts in seconds, strikes all the time: at whatever moment a page is opened or closed.
     """
-    feed = Feed(str(project.path), project.env)
-    app = GitmlApp(feed, str(memory))
+    queries = QueryRunner(str(project.path), project.env)
+    app = GitmlApp(queries, str(memory))
     try:
         async with app.run_test(size=(100, 30)):
-            app.set_interval(0.001, app._age)
+            app.set_interval(0.001, app._update_ages)
             for key in keys:
                 app.simulate_key(key)
             async with asyncio.timeout(PATIENCE):
                 while not app._exit:
                     await asyncio.sleep(0.01)
     finally:
-        feed.close()
+        queries.close()
 
 
 @pytest.mark.parametrize("keys", ["q", "2q", "3q", "4q", "5q", "2345q", "q2", "2q3q"])

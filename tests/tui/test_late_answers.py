@@ -9,7 +9,7 @@ import pytest
 
 from gitml.tui.screens.lineage.tree import LineageTree
 from gitml.tui.widgets.log.log_pane import EVERY, LogPane
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.tables.big_table import LazyTable
 from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import Held, Ui, shown
 from tests.tui.test_runs import fake_runs
@@ -27,7 +27,7 @@ async def test_rows_of_the_order_before_are_not_taken_for_those_of_the_new_one(p
     async with shown(project.path, project.env) as ui:
         held = Held(ui, (id(ui.app.screen), "rows256"))
         await ui.press("end", "S")
-        table = ui.app.screen.query_one(BigTable)
+        table = ui.app.screen.query_one(LazyTable)
         assert table.current is not None
         assert table.current.key == ids[-1], "the oldest is the first now"
         held.go()

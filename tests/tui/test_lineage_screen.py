@@ -131,9 +131,9 @@ async def test_what_is_said_late_of_the_tree_before_leaves_the_next_alone(projec
 async def test_a_thing_opens_in_its_own_screen(project: Project) -> None:
     async with shown(project.path, project.env, "lineage") as ui:
         await ui.press("o")
-        assert ui.place == "artifacts"
+        assert ui.route == "artifacts"
         await ui.press("3", "down", "o")
-        assert ui.place == "run"
+        assert ui.route == "run"
 
 
 async def test_a_small_terminal_shows_tree_and_thing(project: Project) -> None:

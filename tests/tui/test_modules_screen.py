@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gitml.modules.folder import begin
-from gitml.tui.screens.modules.screen import Modules
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.screens.modules.screen import ModulesPage
+from gitml.tui.widgets.tables.big_table import LazyTable
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 
@@ -53,8 +53,8 @@ def state_of(project: Project, version: str) -> str:
 async def at(ui: Ui, version: str) -> None:
     """Puts the cursor on a version of `count`, or on the module."""
     page = ui.app.screen
-    assert isinstance(page, Modules)
-    table = page.query_one(BigTable)
+    assert isinstance(page, ModulesPage)
+    table = page.query_one(LazyTable)
     for number in range(table.count):
         row = table.row(number)
         if row is not None and row.key == f":count@{version}":
@@ -156,7 +156,7 @@ async def test_what_the_rules_refuse_is_told_and_nothing_changes(project: Projec
     async with shown(project.path, project.env, "modules") as ui:
         await ui.press("p", "enter")
         assert "uncommitted" in ui.text()
-        assert ui.place == "modules"
+        assert ui.route == "modules"
         project.repo.commit("other content under a version")
         await ui.press("p", "enter")
         await ui.until("never changes")
@@ -168,7 +168,7 @@ async def test_what_the_rules_refuse_is_told_and_nothing_changes(project: Projec
 async def test_the_history_of_a_module_is_told(project: Project) -> None:
     async with shown(project.path, project.env, "modules") as ui:
         await ui.press("h")
-        assert ui.place == "Reading"
+        assert ui.route == "TextViewer"
         assert "1.1.0" in ui.line("publish   ")
         assert "default: 1.0.0" in ui.text()
 
@@ -181,7 +181,7 @@ async def test_a_module_leads_to_what_was_made_with_it(project: Project) -> None
         assert "What was made of count@1.0.0" in ui.text()
         assert "» c " in ui.text()
         await ui.press("o")
-        assert ui.place == "modules"
+        assert ui.route == "modules"
 
 
 async def test_a_damaged_registry_is_told_and_the_rest_of_the_ui_works(project: Project) -> None:
@@ -196,7 +196,7 @@ async def test_a_damaged_registry_is_told_and_the_rest_of_the_ui_works(project: 
         assert "✗" in ui.text()
         assert "git fsck" in ui.text() or "damaged" in ui.text()
         await ui.press("1")
-        assert ui.place == "runs"
+        assert ui.route == "runs"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from gitml.core.records.record import Run, StepRun
 from gitml.tui.app import GitmlApp
-from gitml.tui.query_runner import Feed
+from gitml.tui.query_runner import QueryRunner
 from gitml.tui.start import settle
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
@@ -63,8 +63,8 @@ def recorded(project: Project) -> Project:
 def test_the_list_of_runs_looks_as_it_did(
     recorded: Project, snap_compare: Any, size: tuple[int, int], theme: str, keys: tuple[str, ...]
 ) -> None:
-    feed = Feed(str(recorded.path), recorded.env)
-    app = GitmlApp(feed, None, ("runs", {}))
+    queries = QueryRunner(str(recorded.path), recorded.env)
+    app = GitmlApp(queries, None, ("runs", {}))
     app.theme = theme
 
     async def press(pilot: Any) -> None:
@@ -76,7 +76,7 @@ def test_the_list_of_runs_looks_as_it_did(
     try:
         assert snap_compare(app, terminal_size=size, run_before=press)
     finally:
-        feed.close()
+        queries.close()
 
 
 def test_a_screenshot_is_an_svg_of_the_screen_that_asks_nothing_from_outside(ran: Project, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gitml.execute.sandbox import kernel
-from gitml.tui.app import Felt
+from gitml.tui.app import StatePolled
 from gitml.tui.screens.run.screen import RunPage
-from gitml.tui.widgets.graph import Graph
+from gitml.tui.widgets.graph import StepGraph
 from gitml.tui.widgets.log.log_view import LogView
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.tables.big_table import LazyTable
 from gitml.tui.widgets.top_bar import TopBar
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import Project, wait_until
@@ -43,7 +43,7 @@ async def test_the_graph_shows_each_step_with_its_state_and_the_details_tell_why
         assert "python3 work.py train" in ui.text()
         assert "CPU" in ui.line("cost")
         await ui.press("right")
-        assert ui.app.screen.query_one(Graph).chosen == "train[bert]"
+        assert ui.app.screen.query_one(StepGraph).chosen == "train[bert]"
 
 
 async def test_a_narrow_screen_shows_an_outline(ran: Project) -> None:
@@ -163,7 +163,7 @@ async def test_a_run_is_followed_as_it_goes_on_and_cancelled(project: Project, t
             await ui.press("l")
             await ui.until("waiting for the gate")
             await ui.press("x")
-            assert ui.place == "Confirm"
+            assert ui.route == "ConfirmDialog"
             assert "Ctrl-C" in ui.text()
             await ui.press("y")
             await ui.until("■ cancelled")
@@ -291,7 +291,7 @@ async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(projec
     async with shown(project.path, project.env, "run", run=run) as ui:
         page = ui.app.screen
         assert isinstance(page, RunPage)
-        assert page.seen is not None
+        assert page.view is not None
         names = [f"s{n}" for n in range(1000)]
         planned = {
             name: page.planned["s0"]._replace(name=name, parents=(f"s{n - 1}",) if n % 40 else ())
@@ -299,7 +299,7 @@ async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(projec
         }  # type: ignore[index]
         page.planned = planned
         page._show(
-            page.seen._replace(
+            page.view._replace(
                 steps=tuple(StepProgress(name, "reused", step=StepRun(name, "reused", "", 0.0)) for name in names)
             )
         )
@@ -312,7 +312,7 @@ async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(projec
 
 async def test_the_table_of_files_is_a_table_like_the_others(ran: Project) -> None:
     async with shown(ran.path, ran.env, "run", run=newest(ran), section="files") as ui:
-        tables = list(ui.app.screen.query(BigTable))
+        tables = list(ui.app.screen.query(LazyTable))
         assert any(table.count >= 3 for table in tables)
 
 
@@ -320,6 +320,6 @@ async def test_what_goes_on_is_told_while_a_page_is_being_opened(ran: Project) -
     async with shown(ran.path, ran.env) as ui:
         opening = ui.app.push_screen(RunPage())
         assert not ui.app.screen.is_mounted
-        ui.app._felt(Felt(ui.app.pulse._replace(branch="elsewhere"), None))  # type: ignore[union-attr]
+        ui.app._state_polled(StatePolled(ui.app.state._replace(branch="elsewhere"), None))  # type: ignore[union-attr]
         await opening
-        assert ui.app.screen.query_one(TopBar).pulse is not None
+        assert ui.app.screen.query_one(TopBar).state is not None

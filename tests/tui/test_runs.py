@@ -9,8 +9,8 @@ import pytest
 from textual.widgets import Input
 
 from gitml.core.records.record import Run, StepRun
-from gitml.tui.screens.runs.screen import Runs
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.screens.runs.screen import RunsPage
+from gitml.tui.widgets.tables.big_table import LazyTable
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import environment
@@ -75,7 +75,7 @@ async def test_a_filter_finds_what_it_says(project: Project, asked: str, found: 
     fake_runs(project, 100)
     async with shown(project.path, project.env, filter=asked) as ui:
         if found:
-            assert ui.app.screen.query_one(BigTable).count == found
+            assert ui.app.screen.query_one(LazyTable).count == found
         else:
             assert "No run matches" in ui.text()
 
@@ -108,32 +108,32 @@ async def test_the_end_of_a_long_list_is_one_key_away_and_only_rows_near_it_are_
         assert "20,000" in ui.text()
         await ui.press("end")
         assert ids[-1][:8] in ui.text()
-        assert ui.app.screen.query_one(BigTable).current.key == ids[-1]  # type: ignore[union-attr]
+        assert ui.app.screen.query_one(LazyTable).current.key == ids[-1]  # type: ignore[union-attr]
         for _ in range(5):
             await ui.press("pageup")
         await ui.press("home")
         assert ids[0][:8] in ui.text()
-        assert sum(len(rows) for rows in ui.app.screen.query_one(BigTable)._rows.values()) < 10_000
+        assert sum(len(rows) for rows in ui.app.screen.query_one(LazyTable)._rows.values()) < 10_000
 
 
 async def test_marked_runs_are_opened_side_by_side(ran: Project) -> None:
     async with shown(ran.path, ran.env) as ui:
         await ui.press("space", "space", "c")
-        assert ui.place == "compare"
+        assert ui.route == "compare"
         assert "2 runs side by side" in ui.text()
         await ui.press("escape")
-        assert ui.place == "runs"
+        assert ui.route == "runs"
         assert "2 marked" in ui.text()
 
 
 async def test_enter_and_a_double_click_open_a_run(ran: Project) -> None:
     async with shown(ran.path, ran.env) as ui:
         await ui.press("down", "enter")
-        assert ui.place == "run"
+        assert ui.route == "run"
         await ui.press("escape")
-        await ui.pilot.click(BigTable, offset=(12, 3), times=2)
+        await ui.pilot.click(LazyTable, offset=(12, 3), times=2)
         await ui.settle()
-        assert ui.place == "run"
+        assert ui.route == "run"
 
 
 async def test_a_run_that_was_recorded_elsewhere_appears_by_itself(project: Project) -> None:
@@ -213,24 +213,24 @@ async def test_a_damaged_index_is_told_or_mended_and_the_screen_goes_on(project:
 
 async def test_where_one_was_is_found_again_and_no_run_is_left_out_unasked(ran: Project, tmp_path: Path) -> None:
     memory = str(tmp_path / "ui.json")
-    async with shown(ran.path, ran.env, memory=memory) as ui:
+    async with shown(ran.path, ran.env, state=memory) as ui:
         await ui.press("slash")
         await ui.type("twice")
         await ui.press("enter", "ctrl+t")
         assert "1 of 3" in ui.text()
-        ui.app.remember()
-    async with shown(ran.path, ran.env, memory=memory) as ui:
+        ui.app.save_state()
+    async with shown(ran.path, ran.env, state=memory) as ui:
         screen = ui.app.screen
-        assert isinstance(screen, Runs)
-        assert (screen.filter, screen.query_one(BigTable).count) == ("", 3)
+        assert isinstance(screen, RunsPage)
+        assert (screen.filter, screen.query_one(LazyTable).count) == ("", 3)
         assert ui.app.theme == "gitml-light"
         await ui.press("down")
         run = screen._current_id()
-        ui.app.remember()
-    async with shown(ran.path, ran.env, memory=memory) as ui:
+        ui.app.save_state()
+    async with shown(ran.path, ran.env, state=memory) as ui:
         screen = ui.app.screen
-        assert isinstance(screen, Runs)
-        assert (screen._current_id(), screen.query_one(BigTable).cursor) == (run, 1)
+        assert isinstance(screen, RunsPage)
+        assert (screen._current_id(), screen.query_one(LazyTable).cursor) == (run, 1)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (20, 5), (300, 80)])

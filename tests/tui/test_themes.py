@@ -39,7 +39,7 @@ async def test_all_that_is_seen_turns_light_at_once(ran: Project, place: str) ->
 async def test_screens_that_are_not_seen_turn_light_too(ran: Project) -> None:
     async with shown(ran.path, ran.env, "artifacts") as ui:
         await ui.press("1", "ctrl+t", "4")
-        assert ui.place == "artifacts"
+        assert ui.route == "artifacts"
         await assert_light(ui)
 
 

@@ -74,21 +74,21 @@ async def test_enter_opens_the_run_behind_the_cell(history: Project) -> None:
         await ui.press("down", "right")
         assert f"failed in run {str(failed['run'])[:8]}" in ui.text()
         await ui.press("enter")
-        assert ui.place == "run"
+        assert ui.route == "run"
         assert str(failed["run"])[:8] in ui.text()
 
 
 async def test_where_nothing_ran_enter_says_what_would(history: Project) -> None:
     async with shown(history.path, history.env, "time") as ui:
         await ui.press("enter")
-        assert ui.place == "time"
+        assert ui.route == "time"
         assert "nothing has run here yet" in ui.text()
 
 
 async def test_a_step_is_explained_at_a_commit_and_between_two(history: Project) -> None:
     async with shown(history.path, history.env, "time") as ui:
         await ui.press("e")
-        assert ui.place == "Reading"
+        assert ui.route == "TextViewer"
         assert "param" in ui.text()
         await ui.press("escape", "down", "down", "space")
         assert "◆" in ui.line("words")
@@ -111,7 +111,7 @@ async def test_the_pipeline_is_run_at_the_commit_once_that_was_confirmed(project
         assert len(runs(project)) == 2
         await ui.press("r", "y")
         await ui.until("succeeded")
-        assert ui.place == "run"
+        assert ui.route == "run"
     newest = runs(project)[0]
     assert (newest["commit"], newest["dirty"]) == (commit, False)
     assert project.state() == before

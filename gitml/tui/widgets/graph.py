@@ -27,14 +27,14 @@ _CANVAS = 10_000  # columns that boxes may take where they were asked for; the a
 _DRAWN = 200  # steps that are drawn as boxes at most where they were asked for
 
 
-class Node(NamedTuple):
-    """How a step stands: its sign, and what is told beside its name in an outline."""
+class GraphNode(NamedTuple):
+    """How a step stands: its sign, and what stands beside its name in an outline."""
 
     sign: Sign
-    told: str = ""
+    note: str = ""
 
 
-class Graph(ScrollView, can_focus=True):
+class StepGraph(ScrollView, can_focus=True):
     """Steps to choose with the arrow keys or the mouse."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,20 +49,20 @@ class Graph(ScrollView, can_focus=True):
         Binding("v", "view", "Boxes or outline"),
     ]
 
-    class Moved(Message):
+    class StepHighlighted(Message):
         """Another step is chosen."""
 
         def __init__(self, name: str) -> None:
             self.name = name
             super().__init__()
 
-    class Turned(Message):
+    class ViewChanged(Message):
         """Boxes were asked for, or an outline."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.parents: Parents = {}
-        self.nodes: Mapping[str, Node] = {}
+        self.nodes: Mapping[str, GraphNode] = {}
         self.chosen: str | None = None
         self.outlined: bool | None = None  # None: boxes where all of them are seen at once, else an outline
         self._drawing: Drawing | None = None
@@ -70,7 +70,7 @@ class Graph(ScrollView, can_focus=True):
         self._at: dict[str, int] = {}
         self._laid_out: tuple[object, ...] | None = None
 
-    def show(self, parents: Parents, nodes: Mapping[str, Node], chosen: str | None) -> None:
+    def show(self, parents: Parents, nodes: Mapping[str, GraphNode], chosen: str | None) -> None:
         """The steps and what each needs, how they stand, and the one that is chosen."""
         self.nodes = nodes
         self.parents = parents
@@ -82,7 +82,7 @@ class Graph(ScrollView, can_focus=True):
         if name in self.parents and name != self.chosen:
             self.chosen = name
             self.refresh()
-            self.post_message(self.Moved(name))
+            self.post_message(self.StepHighlighted(name))
         self._follow()
 
     # -- keys and mouse
@@ -128,10 +128,10 @@ class Graph(ScrollView, can_focus=True):
         self._lay_out()
         if not self.outlined and self._drawing is None:
             self.outlined = None
-            cast("GitmlApp", self.app).say(
+            cast("GitmlApp", self.app).report(
                 f"{len(self.parents):,} steps are too many or too entangled to draw as boxes"
             )
-        self.post_message(self.Turned())
+        self.post_message(self.ViewChanged())
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses."""
@@ -167,49 +167,49 @@ class Graph(ScrollView, can_focus=True):
         return self._outline_line(self._rows[row], width)
 
     def _boxes_line(self, drawing: Drawing, row: int) -> Strip:
-        inks, ground = cast("GitmlApp", self.app).inks, self.rich_style
+        styles, ground = cast("GitmlApp", self.app).text_styles, self.rich_style
         line = drawing.lines[row] if row < len(drawing.lines) else ""
         here = sorted((b.left, n, b) for n, b in drawing.boxes.items() if b.top <= row < b.top + 3)
         segments: list[Segment] = []
         at = 0  # in columns; before the first box, and between boxes, every character is one column wide
         rest = line
         for left, name, box in here:
-            segments.append(Segment(rest[: left - at], ground + inks["dim"]))
+            segments.append(Segment(rest[: left - at], ground + styles["dim"]))
             rest = rest[left - at :]
             part, rest = _taken(rest, box.width)
-            segments.append(Segment(part, self._ink(name)))
+            segments.append(Segment(part, self._box_style(name)))
             at = left + box.width
-        segments.append(Segment(rest, ground + inks["dim"]))
+        segments.append(Segment(rest, ground + styles["dim"]))
         return Strip(segments)
 
     def _outline_line(self, row: OutlineRow, width: int) -> Strip:
-        inks = cast("GitmlApp", self.app).inks
+        styles = cast("GitmlApp", self.app).text_styles
         node = self.nodes.get(row.name)
         ground = self.rich_style
         if row.name == self.chosen:
-            ground = inks["cursor" if self.has_focus else "cursor-blurred"]
-        mark, ink, told = (node.sign.mark, node.sign.ink, node.told) if node else ("·", "dim", "")
+            ground = styles["cursor" if self.has_focus else "cursor-blurred"]
+        mark, style, note = (node.sign.mark, node.sign.style, node.note) if node else ("·", "dim", "")
         name = plain(row.name)
         also = f"  + {', '.join(map(plain, row.also[:3]))}{' …' if len(row.also) > 3 else ''}" if row.also else ""
-        room = max(0, width - len(row.lead) - 4 - len(told) - 2)
+        room = max(0, width - len(row.lead) - 4 - len(note) - 2)
         text = fitted(name + also, room)
         return Strip(
             [
-                Segment("▸" if row.name == self.chosen else " ", ground + inks["accent"]),
-                Segment(row.lead, ground + inks["dim"]),
-                Segment(f"{mark} ", ground + inks[ink]),
+                Segment("▸" if row.name == self.chosen else " ", ground + styles["accent"]),
+                Segment(row.lead, ground + styles["dim"]),
+                Segment(f"{mark} ", ground + styles[style]),
                 Segment(text[: len(name)], ground + (_STRONG if row.name == self.chosen else Style())),
-                Segment(text[len(name) :], ground + inks["dim"]),
-                Segment(f" {told} ", ground + inks["dim"]),
+                Segment(text[len(name) :], ground + styles["dim"]),
+                Segment(f" {note} ", ground + styles["dim"]),
             ]
         ).adjust_cell_length(width, ground)
 
-    def _ink(self, name: str) -> Style:
-        inks = cast("GitmlApp", self.app).inks
+    def _box_style(self, name: str) -> Style:
+        styles = cast("GitmlApp", self.app).text_styles
         node = self.nodes.get(name)
-        style = self.rich_style + inks[node.sign.ink if node else "dim"]
+        style = self.rich_style + styles[node.sign.style if node else "dim"]
         if name == self.chosen:
-            return style + _STRONG + _ground_of(inks["cursor" if self.has_focus else "cursor-blurred"])
+            return style + _STRONG + _ground_of(styles["cursor" if self.has_focus else "cursor-blurred"])
         return style
 
     def _lay_out(self) -> None:

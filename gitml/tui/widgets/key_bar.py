@@ -53,10 +53,10 @@ class KeyBar(Widget):
         return line
 
     def _add(self, line: Text, action: str, key: str, what: str) -> None:
-        inks = cast("GitmlApp", self.app).inks
+        styles = cast("GitmlApp", self.app).text_styles
         start = line.cell_len
-        line.append(key, style=inks["accent"] + inks["bold"])
-        line.append(f" {what}", style=inks["dim"])
+        line.append(key, style=styles["accent"] + styles["bold"])
+        line.append(f" {what}", style=styles["dim"])
         self._spans.append((start, line.cell_len, action))
         line.append("   ")
 

@@ -34,20 +34,20 @@ def key_help(app: GitmlApp) -> Text:
     """The page's own keys first, then those of tables and those that work everywhere."""
     text = Text()
     here: list[tuple[str, str]] = []
-    places: list[tuple[str, str]] = []
+    tabs: list[tuple[str, str]] = []
     for active in app.screen.active_bindings.values():
         binding = active.binding
         shown = binding.key_display or app.get_key_display(binding)
         if not binding.description or binding.system or binding.action.partition("(")[0] in _MOVES:
             continue
         if binding.action.startswith("go("):
-            places.append((shown, binding.description))
+            tabs.append((shown, binding.description))
         elif (shown, binding.description) not in here:
             here.append((shown, binding.description))
-    for title, keys in (("This screen", here), ("Tables", _TABLE), ("Places", places), ("Everywhere", _ALSO)):
-        text.append(f"{title}\n", style=app.inks["link"] + app.inks["bold"])
+    for title, keys in (("This screen", here), ("Tables", _TABLE), ("Places", tabs), ("Everywhere", _ALSO)):
+        text.append(f"{title}\n", style=app.text_styles["link"] + app.text_styles["bold"])
         for key, what in keys:
-            text.append(f"  {key:<16}", style=app.inks["accent"])
-            text.append(f"{what}\n", style=app.inks["plain"])
+            text.append(f"  {key:<16}", style=app.text_styles["accent"])
+            text.append(f"{what}\n", style=app.text_styles["plain"])
         text.append("\n")
     return text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from rich.text import Text
 from textual.widgets import Static
 
-from gitml.tui.errors import Told
+from gitml.tui.errors import ErrorMessage
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
 class Notice(Static):
     """Hidden until it has something to say."""
 
-    _said: tuple[str, tuple[str, ...], Sequence[tuple[str, str]], str] | None = None
+    _shown: tuple[str, tuple[str, ...], Sequence[tuple[str, str]], str] | None = None
 
     def on_mount(self) -> None:
         """There is nothing to say yet."""
         self.display = False
 
-    def say(self, title: str, *lines: str, next: Sequence[tuple[str, str]] = (), ink: str = "accent") -> None:
+    def show_text(self, title: str, *lines: str, next: Sequence[tuple[str, str]] = (), style: str = "accent") -> None:
         """A title, lines below it, and what to do next as (key or command, what it does); all of it plain text."""
-        self._said = title, lines, next, ink
-        inks = cast("GitmlApp", self.app).inks
+        self._shown = title, lines, next, style
+        styles = cast("GitmlApp", self.app).text_styles
         text = Text(justify="left")
-        text.append(title, style=inks[ink] + inks["bold"])
+        text.append(title, style=styles[style] + styles["bold"])
         for line in lines:
             if line:
-                text.append(f"\n\n{line}", style=inks["plain"])
+                text.append(f"\n\n{line}", style=styles["plain"])
         if next:
             text.append("\n")
             wide = max(len(key) for key, _ in next)
             for key, what in next:
-                text.append(f"\n  {key.ljust(wide)}", style=inks["accent"])
-                text.append(f"   {what}", style=inks["dim"])
+                text.append(f"\n  {key.ljust(wide)}", style=styles["accent"])
+                text.append(f"   {what}", style=styles["dim"])
         self.update(text)
         self.display = True
 
-    def tell(self, error: Told) -> None:
+    def show_error(self, error: ErrorMessage) -> None:
         """An error."""
-        self.say(f"✗ {error.title}", error.message, error.hint, ink="bad")
+        self.show_text(f"✗ {error.title}", error.message, error.hint, style="bad")
 
-    def redraw(self) -> None:
-        """In the inks of the theme as it is now."""
-        if self._said is not None and self.display:
-            title, lines, next, ink = self._said
-            self.say(title, *lines, next=next, ink=ink)
+    def restyle(self) -> None:
+        """In the styles of the theme as it is now."""
+        if self._shown is not None and self.display:
+            title, lines, next, style = self._shown
+            self.show_text(title, *lines, next=next, style=style)
 
-    def hush(self) -> None:
+    def hide(self) -> None:
         """Nothing to say any more."""
         self.display = False

@@ -23,7 +23,7 @@ class Sections(Widget):
 
     chosen: reactive[str] = reactive("")
 
-    class Chosen(Message):
+    class SectionSelected(Message):
         """Another section."""
 
         def __init__(self, name: str) -> None:
@@ -37,13 +37,13 @@ class Sections(Widget):
 
     def render(self) -> Text:
         """The line."""
-        inks = cast("GitmlApp", self.app).inks
+        styles = cast("GitmlApp", self.app).text_styles
         line = Text(" ", end="", no_wrap=True)
         self._spans = []
         for name, key, title in self.titles:
             start = line.cell_len
-            line.append(f"{key} ", style=inks["accent"])
-            line.append(title, style=inks["link"] + _STRONG if name == self.chosen else inks["dim"])
+            line.append(f"{key} ", style=styles["accent"])
+            line.append(title, style=styles["link"] + _STRONG if name == self.chosen else styles["dim"])
             self._spans.append((start, line.cell_len, name))
             line.append("   ")
         return line
@@ -52,4 +52,4 @@ class Sections(Widget):
         """A click chooses."""
         for start, end, name in self._spans:
             if start <= event.x < end:
-                self.post_message(self.Chosen(name))
+                self.post_message(self.SectionSelected(name))

@@ -52,10 +52,10 @@ def of_run(ws: Workspace, run_id: str) -> Any:
     from gitml.history.files import plots
     from gitml.history.run_query import run_view
     from gitml.history.step_details import step_details
-    from gitml.tui.screens.run.queries import look_at, planned_steps
+    from gitml.tui.screens.run.queries import planned_steps, view_run
 
     yield from run_view(ws, run_id[:8])
-    seen = look_at(ws, run_id)
+    seen = view_run(ws, run_id)
     with contextlib.suppress(GitmlError):
         yield planned_steps(ws, seen.run).keys()
     for step in seen.run.steps[:20]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.tui.widgets.tables.columns import Column, column_at, widths_of
+from gitml.tui.widgets.tables.columns import TableColumn, column_at, widths_of
 
-NAME = Column("name", "NAME", 10, share=2)
-VALUE = Column("value", "VALUE", 8, share=1)
-NOTE = Column("note", "NOTE", 12, rank=2)
-LAST = Column("last", "LAST", 6, rank=1)
+NAME = TableColumn("name", "NAME", 10, share=2)
+VALUE = TableColumn("value", "VALUE", 8, share=1)
+NOTE = TableColumn("note", "NOTE", 12, rank=2)
+LAST = TableColumn("last", "LAST", 6, rank=1)
 
 
 def test_what_is_left_goes_to_those_that_share_it() -> None:

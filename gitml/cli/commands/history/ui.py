@@ -81,12 +81,12 @@ def _screenshot(
 
 def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int) -> int:
     from gitml.tui.open_with import first_of
-    from gitml.tui.web import Web
+    from gitml.tui.web import WebServer
 
     if words:
         first_of(lambda: session.ws, words)  # an error is printed here, not in the browser
     session.close()
-    server = Web([*(["--theme", theme] if theme else []), "--", *words], port)
+    server = WebServer([*(["--theme", theme] if theme else []), "--", *words], port)
     session.show(server.address)
     sys.stdout.flush()
     session.note("open this address in a browser; Ctrl-C ends it")

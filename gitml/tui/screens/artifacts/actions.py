@@ -1,4 +1,4 @@
-"""What can be done with artifacts: written out, brought here, freed, traced to what they came from."""
+"""What can be done with artifacts: written out, fetched here, freed, traced to what they came from."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gitml.history.files.selector import select
 from gitml.maintenance.evict import Evicted, EvictionPlan, evict, plan_eviction
 from gitml.store.index.artifact_list import GONE, HERE, REMOTE, Artifact
 from gitml.tui.page import Page
-from gitml.tui.screens.artifacts.queries import Seen, bring_here
+from gitml.tui.screens.artifacts.queries import ArtifactContents, fetch_artifacts
 from gitml.tui.screens.artifacts.text import freeing_lines
 from gitml.tui.text import plain
 from gitml.workspace import Workspace
 
 
-class ArtifactActingPage(Page):
+class ArtifactActionsPage(Page):
     """A page with an artifact under its cursor, and some that are marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,7 +48,7 @@ class ArtifactActingPage(Page):
         """Those that are marked, else the one under the cursor."""
         return list(self.marked.values()) or [artifact for artifact in [self.current] if artifact is not None]
 
-    def seen_of(self, artifact: Artifact | None) -> Seen | None:
+    def contents_of(self, artifact: Artifact | None) -> ArtifactContents | None:
         """What was found in an artifact, when it was looked into."""
         return None
 
@@ -57,32 +57,32 @@ class ArtifactActingPage(Page):
         artifact = self.current
         if artifact is None:
             return
-        seen = self.seen_of(artifact)
-        name = seen.details.file_name if seen is not None else artifact.port
+        contents = self.contents_of(artifact)
+        name = contents.details.file_name if contents is not None else artifact.port
         self.prompt(
             f"Write {plain(artifact.name)} where?",
             "A folder that exists gets it under its own name; a new path becomes the copy itself.",
-            os.path.join(self.ui.feed.start, name or artifact.port),
+            os.path.join(self.ui.queries.start, name or artifact.port),
             lambda text: self._write(artifact, text.strip()),
         )
 
     def _write(self, artifact: Artifact, place: str) -> None:
         if not place:
             return
-        full = os.path.join(self.ui.feed.start, os.path.expanduser(place))
+        full = os.path.join(self.ui.queries.start, os.path.expanduser(place))
 
         def question(ws: Workspace) -> list[WrittenOutput]:
-            if artifact.where in (REMOTE, GONE) and bring_here(ws, [artifact])[1]:
+            if artifact.where in (REMOTE, GONE) and fetch_artifacts(ws, [artifact])[1]:
                 raise _gone(artifact)
             return checkout(ws, select(ws, f"{artifact.run}:{artifact.step}.{artifact.port}"), full)
 
         def then(done: list[WrittenOutput]) -> None:
             for written in done:
-                self.ui.say(f"{written.state}: {written.path}, {size(written.size)}")
+                self.ui.report(f"{written.state}: {written.path}, {size(written.size)}")
                 for note in written.notes:
                     self.notify(safe(note), severity="warning", markup=False, timeout=10)
 
-        self.reach("write", question, then)
+        self.run_online("write", question, then)
 
     def action_fetch(self) -> None:
         """Brings the marked artifacts, or the one under the cursor, here from a remote store."""
@@ -90,15 +90,15 @@ class ArtifactActingPage(Page):
         away = [artifact for artifact in chosen if artifact.where in (REMOTE, GONE)]
         if not away:
             if chosen:
-                self.ui.say("it is here already")
+                self.ui.report("it is here already")
             return
-        self.ui.say(f"bringing {size(sum(artifact.size or 0 for artifact in away))} …")
-        self.reach("fetch", lambda ws: bring_here(ws, away), self._fetched)
+        self.ui.report(f"bringing {size(sum(artifact.size or 0 for artifact in away))} …")
+        self.run_online("fetch", lambda ws: fetch_artifacts(ws, away), self._fetched)
 
-    def _fetched(self, brought: tuple[int, int]) -> None:
-        came, lost = brought
+    def _fetched(self, fetched: tuple[int, int]) -> None:
+        came, lost = fetched
         absent = f"no remote store has {'it' if lost == 1 else f'{lost:,} of them'}"
-        self.ui.say(f"{size(came)} came; {absent}" if came and lost else absent if lost else f"{size(came)} came")
+        self.ui.report(f"{size(came)} came; {absent}" if came and lost else absent if lost else f"{size(came)} came")
         self.marked.clear()
         self.action_refresh()
 
@@ -108,22 +108,24 @@ class ArtifactActingPage(Page):
         here = [artifact for artifact in chosen if artifact.where == HERE]
         if not here:
             if chosen:
-                self.ui.say("its bytes are not in the store" if len(chosen) == 1 else "none of them is in the store")
+                self.ui.report("its bytes are not in the store" if len(chosen) == 1 else "none of them is in the store")
             return
         digests = [artifact.digest for artifact in here]
-        self.ui.say("looking at what keeps it …")
-        self.ask("consider", lambda ws: plan_eviction(ws, digests), partial(self._confirm_free, here), alone=True)
+        self.ui.report("looking at what keeps it …")
+        self.run_query(
+            "consider", lambda ws: plan_eviction(ws, digests), partial(self._confirm_free, here), exclusive=True
+        )
 
     def _confirm_free(self, chosen: Sequence[Artifact], freeing: EvictionPlan) -> None:
         name = plain(chosen[0].name) if len(chosen) == 1 else count(len(chosen), "artifact")
 
         def then() -> None:
-            self.ask("free", lambda ws: evict(ws, freeing.digests, though_kept=True), self._freed, alone=True)
+            self.run_query("free", lambda ws: evict(ws, freeing.digests, though_kept=True), self._freed, exclusive=True)
 
         self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=freeing.is_retained)
 
     def _freed(self, freed: Evicted) -> None:
-        self.ui.say(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
+        self.ui.report(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
         self.marked.clear()
         self.action_refresh()
 

@@ -38,31 +38,31 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         """This preview; `image` is its picture where it could be decoded, `note` says why not where it couldn't."""
         self.border_title = plain(preview.about)
         self.border_subtitle = "there is more" if preview.cut else ""
-        inks = cast("GitmlApp", self.app).inks
+        styles = cast("GitmlApp", self.app).text_styles
         if preview.kind == PICTURE and image is not None:
             from gitml.tui.widgets.plots.pictures import fitting_widget
 
-            self._put(fitting_widget(image, cast("GitmlApp", self.app).feed.environ))
+            self._put(fitting_widget(image, cast("GitmlApp", self.app).queries.environ))
         elif preview.kind == PICTURE:
-            self._write(Text(note or "it can't be shown here", style=inks["dim"]))
+            self._write(Text(note or "it can't be shown here", style=styles["dim"]))
         else:
-            self._write(text_of(preview, inks), wide=preview.kind in (TABLE, FOLDER, BYTES))
+            self._write(text_of(preview, styles), wide=preview.kind in (TABLE, FOLDER, BYTES))
 
-    def say(self, title: str, text: str, ink: str = "dim") -> None:
+    def show_text(self, title: str, text: str, style: str = "dim") -> None:
         """Something in place of a preview."""
         self.border_title, self.border_subtitle = title, ""
-        self._write(Text(text, style=cast("GitmlApp", self.app).inks[ink]))
+        self._write(Text(text, style=cast("GitmlApp", self.app).text_styles[style]))
 
     def plot(self, preview: ContentPreview) -> bool:
         """Draws the numbers of a table; False when it has none."""
         found = curves_of(preview)
         if found is None:
             return False
-        from gitml.tui.widgets.plots.chart import Chart, Curves
+        from gitml.tui.widgets.plots.chart import Chart, LabelledPlot
 
         chart = Chart()
         self._put(chart)
-        chart.draw("", [Curves("", found)])
+        chart.draw("", [LabelledPlot("", found)])
         return True
 
     def _write(self, text: Text, *, wide: bool = False) -> None:
@@ -86,40 +86,40 @@ class PreviewPane(ScrollableContainer, can_focus=True):
                 widget.remove()
 
 
-def text_of(preview: ContentPreview, inks: Mapping[str, Style]) -> Text:
+def text_of(preview: ContentPreview, styles: Mapping[str, Style]) -> Text:
     """What is text of a preview, neutralised."""
     if preview.kind in (TABLE, FOLDER):
-        return _table(preview, inks)
+        return _table(preview, styles)
     text = Text(no_wrap=False)
     for line in preview.lines:
         shown = safe_line(line)
         if preview.kind == JSON:
-            text.append_text(_json_line(shown, inks))
+            text.append_text(_json_line(shown, styles))
         else:
-            text.append(shown, style=inks["plain"])
+            text.append(shown, style=styles["plain"])
         text.append("\n")
     if not preview.lines:
-        text.append(preview.about, style=inks["dim"])
+        text.append(preview.about, style=styles["dim"])
     return text
 
 
-def _json_line(line: str, inks: Mapping[str, Style]) -> Text:
+def _json_line(line: str, styles: Mapping[str, Style]) -> Text:
     text = Text()
     name, colon, value = line.partition('": ')
     if colon and name.lstrip().startswith('"'):
-        text.append(f'{name}"', style=inks["link"])
-        text.append(": ", style=inks["dim"])
+        text.append(f'{name}"', style=styles["link"])
+        text.append(": ", style=styles["dim"])
         line = value
-    ink = "plain"
+    style = "plain"
     if line.strip().startswith('"'):
-        ink = "good"
+        style = "good"
     elif line.strip()[:1].isdigit() or line.strip()[:1] == "-":
-        ink = "held"
-    text.append(line, style=inks[ink])
+        style = "held"
+    text.append(line, style=styles[style])
     return text
 
 
-def _table(preview: ContentPreview, inks: Mapping[str, Style]) -> Text:
+def _table(preview: ContentPreview, styles: Mapping[str, Style]) -> Text:
     head = [plain(name) for name in preview.head]
     rows = [[plain(cell) for cell in row] for row in preview.rows]
     widths = [
@@ -129,12 +129,12 @@ def _table(preview: ContentPreview, inks: Mapping[str, Style]) -> Text:
     right = [_is_number(row[at] for row in rows if at < len(row)) for at in range(len(head))]
     text = Text(no_wrap=True, overflow="ellipsis")
     for name, width, turned in zip(head, widths, right, strict=True):
-        text.append(fitted(name, width, right=turned) + "  ", style=inks["head"])
+        text.append(fitted(name, width, right=turned) + "  ", style=styles["head"])
     text.append("\n")
     for row in rows:
         for at, (cell, width, turned) in enumerate(zip(row, widths, right, strict=False)):
-            ink = "link" if preview.kind == FOLDER and at == 0 else "plain"
-            text.append(fitted(cell, width, right=turned) + "  ", style=inks[ink])
+            style = "link" if preview.kind == FOLDER and at == 0 else "plain"
+            text.append(fitted(cell, width, right=turned) + "  ", style=styles[style])
         text.append("\n")
     return text
 
@@ -152,8 +152,8 @@ def curves_of(preview: ContentPreview) -> Plot | None:
 
 def _is_number(cells: Iterable[str]) -> bool:
     """Whether a column holds numbers, and nothing else where it holds something."""
-    told = [cell for cell in cells if cell]
-    return bool(told) and all(_number(cell) is not None for cell in told)
+    values = [cell for cell in cells if cell]
+    return bool(values) and all(_number(cell) is not None for cell in values)
 
 
 def _number(text: str) -> float | None:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitml.history.artifacts import ArtifactDetails, artifact_details, open_artifacts
 from gitml.history.files.preview import PICTURE, ContentPreview, preview
 from gitml.store.index.artifact_list import GONE, REMOTE, Artifact, ArtifactList
-from gitml.tui.errors import Told, told
+from gitml.tui.errors import ErrorMessage, error_message
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_LOOKED_FOR = 2000  # artifacts that are not here, of which it is looked up whether a remote store has them
+LOOKUP_LIMIT = 2000  # artifacts that are not here, of which it is looked up whether a remote store has them
 
 
-class Opened(NamedTuple):
+class ArtifactListing(NamedTuple):
     """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are."""
 
     listing: ArtifactList
@@ -26,27 +26,27 @@ class Opened(NamedTuple):
     now: float
 
 
-class Seen(NamedTuple):
+class ArtifactContents(NamedTuple):
     """An artifact looked into. `note` says why there is no picture where there should be one; `error` why no preview."""
 
     details: ArtifactDetails
     preview: ContentPreview | None
     image: Image | None
     note: str
-    error: Told | None
+    error: ErrorMessage | None
 
 
-def open_list(ws: Workspace) -> Opened:
+def open_list(ws: Workspace) -> ArtifactListing:
     """Every artifact there is; of those used last that are not here, whether a remote store is known to have them."""
     from gitml.transfer.download import known_in_remotes
 
     listing = open_artifacts(ws)
     if GONE in listing.totals():
-        listing.found_in_remotes(known_in_remotes(ws, listing.gone(MOST_LOOKED_FOR)))
-    return Opened(listing, ws.records.tip(), listing.totals(), ws.now())
+        listing.found_in_remotes(known_in_remotes(ws, listing.gone(LOOKUP_LIMIT)))
+    return ArtifactListing(listing, ws.records.tip(), listing.totals(), ws.now())
 
 
-def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
+def fetch_artifacts(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
     """Brings artifacts from remote stores: the bytes that came, and how many artifacts no store has.
 
     RemoteError when a store that may have one can't be asked.
@@ -55,21 +55,21 @@ def bring_here(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
     from gitml.transfer.download import fetch_artifacts, obtainable
 
     held = obtainable(ws, artifacts)
-    brought = fetch_artifacts(ws, held, lambda _: None, StopSignal())
-    return brought.bytes, len(artifacts) - len(held) + len(brought.lost)
+    fetched = fetch_artifacts(ws, held, lambda _: None, StopSignal())
+    return fetched.bytes, len(artifacts) - len(held) + len(fetched.lost)
 
 
-def look_into(ws: Workspace, artifact: Artifact) -> Seen:
+def inspect_artifact(ws: Workspace, artifact: Artifact) -> ArtifactContents:
     """What is known of an artifact, and what is in it when it is here."""
     known = artifact_details(ws, artifact)
     if artifact.where in (GONE, REMOTE):
-        return Seen(known, None, None, "", None)
+        return ArtifactContents(known, None, None, "", None)
     try:
         found = preview(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
     except Exception as error:  # whatever it is, it is told where the preview was to be
-        return Seen(known, None, None, "", told(error))
+        return ArtifactContents(known, None, None, "", error_message(error))
     if found.kind != PICTURE:
-        return Seen(known, found, None, "", None)
+        return ArtifactContents(known, found, None, "", None)
     from gitml.tui.widgets.plots.pictures import decoded
 
-    return Seen(known, found, *decoded(found), None)
+    return ArtifactContents(known, found, *decoded(found), None)

@@ -15,15 +15,15 @@ from textual.widgets import Input, Static
 
 from gitml.history.files.preview import TABLE
 from gitml.store.index.artifact_list import COLUMNS, Artifact, ArtifactQuery
-from gitml.tui.errors import Told
-from gitml.tui.screens.artifacts.actions import ArtifactActingPage
+from gitml.tui.errors import ErrorMessage
+from gitml.tui.screens.artifacts.actions import ArtifactActionsPage
 from gitml.tui.screens.artifacts.preview_pane import PreviewPane
-from gitml.tui.screens.artifacts.queries import Opened, Seen, look_into, open_list
-from gitml.tui.screens.artifacts.text import ARTIFACT_COLUMNS, absence, artifact_text, row_of, totals_text
+from gitml.tui.screens.artifacts.queries import ArtifactContents, ArtifactListing, inspect_artifact, open_list
+from gitml.tui.screens.artifacts.text import ARTIFACT_COLUMNS, artifact_text, missing_text, row_of, totals_text
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.tables.big_table import LazyTable
 from gitml.workspace import Workspace
 
 _ORDERS = {
@@ -37,14 +37,14 @@ _ORDERS = {
     "pipeline": "pipeline",
     "run": "run",
 }
-_REST = 0.06  # seconds that the cursor rests before what it is on is looked into
+_INSPECTION_DELAY = 0.06  # seconds that the cursor rests before what it is on is looked into
 _DOWN = ("size", "uses", "used", "made")  # the largest first
 
 
-class Artifacts(ArtifactActingPage):
+class ArtifactsPage(ArtifactActionsPage):
     """The list of artifacts, and what the one under the cursor is."""
 
-    place = "artifacts"
+    route = "artifacts"
     CSS_PATH = "artifacts.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -58,10 +58,10 @@ class Artifacts(ArtifactActingPage):
     def __init__(self) -> None:
         super().__init__()
         self.wanted = ArtifactQuery()
-        self._opened: Opened | None = None
-        self._rows: dict[str, Artifact] = {}  # those seen lately
-        self._seen: Seen | None = None
-        self._resting: Timer | None = None
+        self._listing: ArtifactListing | None = None
+        self._rows: dict[str, Artifact] = {}  # those shown lately
+        self._contents: ArtifactContents | None = None
+        self._inspection: Timer | None = None
         self._drawn = False  # whether the table of the preview is drawn as curves
 
     def body(self) -> ComposeResult:
@@ -70,19 +70,19 @@ class Artifacts(ArtifactActingPage):
         with Horizontal(id="artifacts"):
             with Vertical(id="artifacts-list", classes="panel"):
                 yield Input(placeholder="words of name, pipeline, kind, run, place or digest", id="artifacts-filter")
-                yield BigTable(ARTIFACT_COLUMNS, id="artifacts-table")
+                yield LazyTable(ARTIFACT_COLUMNS, id="artifacts-table")
             with Vertical(id="artifacts-one"):
                 yield Static(id="artifacts-about", classes="panel")
                 yield PreviewPane(id="artifacts-preview", classes="panel")
 
     def on_mount(self) -> None:
         """Where one was last time."""
-        kept = self.ui.recalled(self.place)
+        kept = self.ui.saved_page_state(self.route)
         order = kept.get("order") if kept.get("order") in COLUMNS else "used"
         self.wanted = ArtifactQuery(
             tuple(str(kept.get("filter", "")).split()), str(order), bool(kept.get("descending", True))
         )
-        table = self.query_one(BigTable)
+        table = self.query_one(LazyTable)
         table.is_marked = self.marked.__contains__
         field = self.query_one(Input)
         with self.prevent(Input.Changed):
@@ -90,7 +90,7 @@ class Artifacts(ArtifactActingPage):
         field.display = bool(self.wanted.words)
         table.focus()
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """Filter and order."""
         return {
             "filter": " ".join(self.wanted.words),
@@ -98,7 +98,7 @@ class Artifacts(ArtifactActingPage):
             "descending": self.wanted.descending,
         }
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """An artifact by its digest, or words to filter by."""
         words = str(what.get("digest") or what.get("filter") or "")
         field = self.query_one(Input)
@@ -109,135 +109,140 @@ class Artifacts(ArtifactActingPage):
 
     def refresh_data(self) -> None:
         """The list, when records were added since."""
-        before = self._opened
+        before = self._listing
 
-        def question(ws: Workspace) -> Opened | None:
+        def query(ws: Workspace) -> ArtifactListing | None:
             return None if before is not None and ws.records.tip() == before.tip else open_list(ws)
 
         if before is None:
             self.query_one("#artifacts-list").border_title = "Artifacts: reading …"
-        self.ask("open", question, self._show)
+        self.run_query("open", query, self._show)
 
     def action_refresh(self) -> None:
         """The list anew, and where bytes are."""
-        self._opened = None
+        self._listing = None
         self.refresh_data()
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the list when there is none."""
         if key == "open":
             self.query_one("#artifacts").display = False
-            self.query_one(Notice).tell(error)
+            self.query_one(Notice).show_error(error)
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
 
-    def _show(self, opened: Opened | None) -> None:
-        if opened is None:
+    def _show(self, listing: ArtifactListing | None) -> None:
+        if listing is None:
             return
-        self._opened = opened
+        self._listing = listing
         notice = self.query_one(Notice)
-        empty = not opened.totals
+        empty = not listing.totals
         self.query_one("#artifacts").display = not empty
         if empty:
-            notice.say(
+            notice.show_text(
                 "Nothing was made here yet",
                 "What steps give at their outputs is kept in the repository's store, by its content.",
                 next=[("gitml run", "run a pipeline"), ("1", "the runs")],
             )
             return
-        notice.hush()
+        notice.hide()
         self._list()
 
     def _list(self) -> None:
-        """Counts what fits, so that the table knows its length; its rows are asked for as they are seen."""
-        opened, wanted = self._opened, self.wanted
-        if opened is None:
+        """Counts what fits, so that the table knows its length; its rows are asked for as they are visible."""
+        listing, wanted = self._listing, self.wanted
+        if listing is None:
             return
-        self.ask("count", lambda ws: opened.listing.count(wanted), lambda number: self._counted(opened, wanted, number))
+        self.run_query(
+            "count", lambda ws: listing.listing.count(wanted), lambda number: self._counted(listing, wanted, number)
+        )
 
-    def _counted(self, opened: Opened, wanted: ArtifactQuery, number: int) -> None:
-        if opened is not self._opened or wanted != self.wanted:
+    def _counted(self, listing: ArtifactListing, wanted: ArtifactQuery, number: int) -> None:
+        if listing is not self._listing or wanted != self.wanted:
             return
-        table = self.query_one(BigTable)
+        table = self.query_one(LazyTable)
         table.sorted_by = (wanted.order, wanted.descending)
         table.show(number)
         panel = self.query_one("#artifacts-list")
-        every = sum(many for many, _ in opened.totals.values())
+        every = sum(many for many, _ in listing.totals.values())
         shown = f"{number:,} of {every:,}" if wanted.words else f"{every:,}"
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
         self._total()
         if not number:
-            self._rest_on(None)
-            self.unask("see")
-            self._seen = None
+            self._schedule_inspection(None)
+            self.cancel_query("inspect")
+            self._contents = None
             self.query_one("#artifacts-about", Static).update("")
-            self.query_one(PreviewPane).say("", "nothing fits the filter")
+            self.query_one(PreviewPane).show_text("", "nothing fits the filter")
 
     def _total(self) -> None:
-        if self._opened is not None:
-            told = totals_text(self._opened.totals, self.ui.inks)
-            self.query_one("#artifacts-list").border_subtitle = told
+        if self._listing is not None:
+            text = totals_text(self._listing.totals, self.ui.text_styles)
+            self.query_one("#artifacts-list").border_subtitle = text
 
-    @on(BigTable.Wanted)
-    def _page(self, event: BigTable.Wanted) -> None:
-        opened, wanted = self._opened, self.wanted
-        if opened is None:
+    @on(LazyTable.RowsRequested)
+    def _page(self, event: LazyTable.RowsRequested) -> None:
+        listing, wanted = self._listing, self.wanted
+        if listing is None:
             return
 
         def then(found: list[Artifact]) -> None:
-            if opened is not self._opened or wanted != self.wanted:
+            if listing is not self._listing or wanted != self.wanted:
                 return
             if len(self._rows) > 4000:
                 self._rows.clear()
             self._rows |= {artifact.digest: artifact for artifact in found}
-            self.query_one(BigTable).put(event.first, [row_of(artifact, opened.now) for artifact in found])
+            self.query_one(LazyTable).put(event.first, [row_of(artifact, listing.now) for artifact in found])
             current = self.current
-            seen = self.seen_of(current)
-            if seen is None or seen.details.artifact != current:
-                self._rest_on(current)  # it is new, or was brought, freed or found meanwhile
+            contents = self.contents_of(current)
+            if contents is None or contents.details.artifact != current:
+                self._schedule_inspection(current)  # it is new, or was brought, freed or found meanwhile
 
-        self.ask(f"page {event.first}", lambda ws: opened.listing.page(wanted, event.first, event.count), then)
+        self.run_query(f"page {event.first}", lambda ws: listing.listing.page(wanted, event.first, event.count), then)
 
-    def age(self, now: float) -> None:
+    def update_ages(self, now: float) -> None:
         """How long ago the artifacts were used."""
-        self.query_one(BigTable).rewrite(lambda row: row_of(self._rows[row.key], now) if row.key in self._rows else row)
+        self.query_one(LazyTable).rewrite(
+            lambda row: row_of(self._rows[row.key], now) if row.key in self._rows else row
+        )
 
-    @on(BigTable.Moved)
-    def _moved(self, event: BigTable.Moved) -> None:
-        self._rest_on(self._rows.get(event.row.key) if event.row is not None else None)
+    @on(LazyTable.RowHighlighted)
+    def _row_highlighted(self, event: LazyTable.RowHighlighted) -> None:
+        self._schedule_inspection(self._rows.get(event.row.key) if event.row is not None else None)
 
-    def _rest_on(self, artifact: Artifact | None) -> None:
+    def _schedule_inspection(self, artifact: Artifact | None) -> None:
         """Looks into it soon, unless the cursor goes on before."""
-        if self._resting is not None:
-            self._resting.stop()
+        if self._inspection is not None:
+            self._inspection.stop()
         if artifact is not None:
-            self._resting = self.set_timer(_REST, partial(self._look_into, artifact))
+            self._inspection = self.set_timer(_INSPECTION_DELAY, partial(self._inspect, artifact))
 
-    def _look_into(self, artifact: Artifact) -> None:
+    def _inspect(self, artifact: Artifact) -> None:
         self._drawn = False
-        self.ask("see", lambda ws: look_into(ws, artifact), self._tell, lane=artifact.digest)  # one may take its time
+        # A lane for each artifact: one may take its time.
+        self.run_query("inspect", lambda ws: inspect_artifact(ws, artifact), self._show_contents, lane=artifact.digest)
 
     # -- what the artifact under the cursor is
 
-    def _tell(self, seen: Seen) -> None:
-        self._seen = seen
+    def _show_contents(self, contents: ArtifactContents) -> None:
+        self._contents = contents
         panel = self.query_one("#artifacts-about", Static)
-        panel.border_title = plain(seen.details.artifact.name)
-        panel.update(artifact_text(seen.details, self.ui.inks), layout=False)
+        panel.border_title = plain(contents.details.artifact.name)
+        panel.update(artifact_text(contents.details, self.ui.text_styles), layout=False)
         pane = self.query_one(PreviewPane)
-        artifact = seen.details.artifact
-        if seen.error is not None:
-            pane.say(seen.error.title, seen.error.text, "bad")
-        elif seen.preview is None:
-            pane.say(*absence(artifact))
+        artifact = contents.details.artifact
+        if contents.error is not None:
+            pane.show_text(contents.error.title, contents.error.text, "bad")
+        elif contents.preview is None:
+            pane.show_text(*missing_text(artifact))
         elif not self._drawn:
-            pane.show(seen.preview, seen.image, seen.note)
+            pane.show(contents.preview, contents.image, contents.note)
 
-    def redraw(self) -> None:
+    def restyle(self) -> None:
         """The totals, and what the artifact is."""
         self._total()
-        if self._seen is not None:
-            self._tell(self._seen)
+        if self._contents is not None:
+            self._show_contents(self._contents)
 
     # -- what is listed
 
@@ -254,7 +259,7 @@ class Artifacts(ArtifactActingPage):
 
     @on(Input.Submitted)
     def _entered(self) -> None:
-        self.query_one(BigTable).focus()
+        self.query_one(LazyTable).focus()
 
     def action_clear(self) -> None:
         """From the filter to the table; then no filter, no marks, then back."""
@@ -262,7 +267,7 @@ class Artifacts(ArtifactActingPage):
         if field.has_focus or field.display:
             field.value = ""
             field.display = False
-            self.query_one(BigTable).focus()
+            self.query_one(LazyTable).focus()
         elif self.marked:
             self.marked.clear()
             self._list()
@@ -271,7 +276,7 @@ class Artifacts(ArtifactActingPage):
 
     def action_sort(self) -> None:
         """By another column."""
-        choices = [Choice(order, words) for order, words in _ORDERS.items()]
+        choices = [MenuItem(order, words) for order, words in _ORDERS.items()]
         self.choose("Sort by what?", choices, self._sort, self.wanted.order)
 
     def action_turn(self) -> None:
@@ -279,8 +284,8 @@ class Artifacts(ArtifactActingPage):
         self.wanted = self.wanted._replace(descending=not self.wanted.descending)
         self._list()
 
-    @on(BigTable.HeadClicked)
-    def _head_clicked(self, event: BigTable.HeadClicked) -> None:
+    @on(LazyTable.HeaderSelected)
+    def _header_selected(self, event: LazyTable.HeaderSelected) -> None:
         if event.column.key == self.wanted.order:
             self.action_turn()
         else:
@@ -288,7 +293,7 @@ class Artifacts(ArtifactActingPage):
 
     def _sort(self, order: str) -> None:
         self.wanted = self.wanted._replace(order=order, descending=order in _DOWN)
-        self.query_one(BigTable).move_to(0)
+        self.query_one(LazyTable).move_to(0)
         self._list()
 
     def action_mark(self) -> None:
@@ -298,40 +303,40 @@ class Artifacts(ArtifactActingPage):
             return
         if self.marked.pop(artifact.digest, None) is None:
             self.marked[artifact.digest] = artifact
-        table = self.query_one(BigTable)
+        table = self.query_one(LazyTable)
         table.refresh()
         table.action_move(1)
         self._list()
 
     # -- what can be done
 
-    @on(BigTable.Chosen)
-    def _chosen(self) -> None:
+    @on(LazyTable.RowSelected)
+    def _row_selected(self) -> None:
         self.query_one(PreviewPane).focus()
 
     def action_curves(self) -> None:
         """The numbers of a table as curves, and back."""
-        seen = self._seen
-        if seen is None or seen.preview is None:
+        contents = self._contents
+        if contents is None or contents.preview is None:
             return
         pane = self.query_one(PreviewPane)
         if self._drawn:
             self._drawn = False
-            pane.show(seen.preview, seen.image, seen.note)
-        elif seen.preview.kind == TABLE and pane.plot(seen.preview):
+            pane.show(contents.preview, contents.image, contents.note)
+        elif contents.preview.kind == TABLE and pane.plot(contents.preview):
             self._drawn = True
         else:
-            self.ui.say("there are no columns of numbers in it")
+            self.ui.report("there are no columns of numbers in it")
 
     @property
     def current(self) -> Artifact | None:
         """The artifact under the cursor."""
-        row = self.query_one(BigTable).current
+        row = self.query_one(LazyTable).current
         return self._rows.get(row.key) if row is not None else None
 
-    def seen_of(self, artifact: Artifact | None) -> Seen | None:
+    def contents_of(self, artifact: Artifact | None) -> ArtifactContents | None:
         """What was found in it, when that is what was looked into last."""
-        seen = self._seen
-        if seen is None or artifact is None or seen.details.artifact.digest != artifact.digest:
+        contents = self._contents
+        if contents is None or artifact is None or contents.details.artifact.digest != artifact.digest:
             return None
-        return seen
+        return contents

@@ -14,90 +14,90 @@ from gitml.maintenance.evict import EvictionPlan
 from gitml.store.index.artifact_list import GONE, HERE, RECORD, REMOTE, Artifact
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.tables.columns import Cell, Column, Row
+from gitml.tui.widgets.tables.columns import TableCell, TableColumn, TableRow
 
-Inks = Mapping[str, Style]
+Styles = Mapping[str, Style]
 
 ARTIFACT_COLUMNS = (
-    Column("where", "", 1),
-    Column("name", "NAME", 16, share=3),
-    Column("kind", "KIND", 9, rank=2),
-    Column("size", "SIZE", 8, right=True),
-    Column("uses", "USED BY", 9, right=True, rank=1),
-    Column("used", "LAST USED", 11),
-    Column("pipeline", "PIPELINE", 8, share=1, rank=3),
-    Column("run", "RUN", 8, rank=4),
+    TableColumn("where", "", 1),
+    TableColumn("name", "NAME", 16, share=3),
+    TableColumn("kind", "KIND", 9, rank=2),
+    TableColumn("size", "SIZE", 8, right=True),
+    TableColumn("uses", "USED BY", 9, right=True, rank=1),
+    TableColumn("used", "LAST USED", 11),
+    TableColumn("pipeline", "PIPELINE", 8, share=1, rank=3),
+    TableColumn("run", "RUN", 8, rank=4),
 )
 _KEEPERS = 6  # runs that are named before the others are counted
 
 
-def row_of(artifact: Artifact, now: float) -> Row:
+def row_of(artifact: Artifact, now: float) -> TableRow:
     """An artifact as a row of ARTIFACT_COLUMNS."""
     sign = sign_of(artifact.where)
-    return Row(
+    return TableRow(
         artifact.digest,
         (
-            Cell(sign.mark, sign.ink),
-            Cell(plain(artifact.name), "plain" if artifact.where != GONE else "dim"),
-            Cell(artifact.kind, "dim"),
-            Cell("?" if artifact.size is None else size(artifact.size)),
-            Cell(f"{artifact.uses:,}" if artifact.uses else "-", "plain" if artifact.uses else "dim"),
-            Cell(ago(artifact.used, now), "dim"),
-            Cell(plain(artifact.pipeline)),
-            Cell(artifact.run[:8], "link"),
+            TableCell(sign.mark, sign.style),
+            TableCell(plain(artifact.name), "plain" if artifact.where != GONE else "dim"),
+            TableCell(artifact.kind, "dim"),
+            TableCell("?" if artifact.size is None else size(artifact.size)),
+            TableCell(f"{artifact.uses:,}" if artifact.uses else "-", "plain" if artifact.uses else "dim"),
+            TableCell(ago(artifact.used, now), "dim"),
+            TableCell(plain(artifact.pipeline)),
+            TableCell(artifact.run[:8], "link"),
         ),
     )
 
 
-def totals_text(totals: Mapping[str, tuple[int, int]], inks: Inks) -> Text:
+def totals_text(totals: Mapping[str, tuple[int, int]], styles: Styles) -> Text:
     """How many there are, and their bytes, by where they are."""
     text = Text(end="")
     for where in (HERE, RECORD, REMOTE, GONE):
         if where in totals:
             sign = sign_of(where)
             many, total = totals[where]
-            text.append(f" {sign.mark} ", style=inks[sign.ink])
-            text.append(f"{many:,} {sign.word}, {size(total)} ", style=inks["dim"])
+            text.append(f" {sign.mark} ", style=styles[sign.style])
+            text.append(f"{many:,} {sign.word}, {size(total)} ", style=styles["dim"])
     return text
 
 
-def artifact_text(known: ArtifactDetails, inks: Inks) -> Text:
+def artifact_text(known: ArtifactDetails, styles: Styles) -> Text:
     """Where an artifact is, what it is, who made it and who used it."""
     artifact = known.artifact
     sign = sign_of(artifact.where)
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{sign.mark} {sign.word}", style=inks[sign.ink])
+    text.append(f"{sign.mark} {sign.word}", style=styles[sign.style])
     if not known.whole and artifact.where == HERE:
-        text.append(" in part", style=inks["held"])
-    text.append(f"  {artifact.kind}", style=inks["plain"])
+        text.append(" in part", style=styles["held"])
+    text.append(f"  {artifact.kind}", style=styles["plain"])
     if artifact.size is not None:
-        text.append(f"  {size(artifact.size)}", style=inks["bold"])
+        text.append(f"  {size(artifact.size)}", style=styles["bold"])
     if known.file_name:
-        text.append(f"  {plain(known.file_name)}", style=inks["dim"])
-    text.append(f"\n{artifact.digest[:30]}…\n", style=inks["dim"])
-    text.append("made by  ", style=inks["dim"])
-    text.append(f"{plain(artifact.step)} ", style=inks["plain"])
-    text.append(f"of {plain(artifact.pipeline)} in ", style=inks["dim"])
+        text.append(f"  {plain(known.file_name)}", style=styles["dim"])
+    text.append(f"\n{artifact.digest[:30]}…\n", style=styles["dim"])
+    text.append("made by  ", style=styles["dim"])
+    text.append(f"{plain(artifact.step)} ", style=styles["plain"])
+    text.append(f"of {plain(artifact.pipeline)} in ", style=styles["dim"])
     for number, maker in enumerate(known.makers[:3]):
-        text.append(", " if number else "", style=inks["dim"])
-        text.append(maker.run[:8], style=inks["link"])
+        text.append(", " if number else "", style=styles["dim"])
+        text.append(maker.run[:8], style=styles["link"])
     if len(known.makers) > 3:
-        text.append(f" and {len(known.makers) - 3:,} more", style=inks["dim"])
-    text.append(f"  {moment(artifact.made)}", style=inks["dim"])
-    text.append("\nused by  ", style=inks["dim"])
+        text.append(f" and {len(known.makers) - 3:,} more", style=styles["dim"])
+    text.append(f"  {moment(artifact.made)}", style=styles["dim"])
+    text.append("\nused by  ", style=styles["dim"])
     users = list(dict.fromkeys((use.step or "", (use.run or "")[:8]) for use in known.users))
     for number, (step, run) in enumerate(users[:3]):
-        text.append(", " if number else "", style=inks["dim"])
-        text.append(f"{plain(step)} ", style=inks["plain"])
-        text.append(run, style=inks["link"])
+        text.append(", " if number else "", style=styles["dim"])
+        text.append(f"{plain(step)} ", style=styles["plain"])
+        text.append(run, style=styles["link"])
     if len(users) > 3:
-        text.append(f" and {len(users) - 3:,} more", style=inks["dim"])
+        text.append(f" and {len(users) - 3:,} more", style=styles["dim"])
     if not users:
-        text.append("no step that ran", style=inks["dim"])
+        text.append("no step that ran", style=styles["dim"])
     return text
 
 
-def absence(artifact: Artifact) -> tuple[str, str]:
+def missing_text(artifact: Artifact) -> tuple[str, str]:
     """A title and what to do, for an artifact whose bytes are not on this machine."""
     if artifact.where == REMOTE:
         return "not here", f"A remote store has its {size(artifact.size or 0)}.\n\nf brings them here."

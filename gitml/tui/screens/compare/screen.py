@@ -17,24 +17,24 @@ from textual.widgets import ContentSwitcher
 from gitml.core.text.format import count, number, safe
 from gitml.history.compare import ComparisonLine, RunComparison, UnknownValue, compare_runs, difference_of
 from gitml.history.metrics import same_value
-from gitml.tui.actions import Acted, ActingPage
-from gitml.tui.errors import Told
+from gitml.tui.actions import RunActionsPage, SelectedRun
+from gitml.tui.errors import ErrorMessage
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.plots.plot_pane import PlotPane
 from gitml.tui.widgets.sections import Sections
-from gitml.tui.widgets.tables.big_table import BigTable
-from gitml.tui.widgets.tables.columns import Cell, Column, Row
+from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.tables.columns import TableCell, TableColumn, TableRow
 
 _TITLES = {"code": "CODE", "data": "DATA", "run": "RUN"}
 _IDS = ("code", "data")
 
 
-class Compare(ActingPage):
+class ComparePage(RunActionsPage):
     """Two or more runs."""
 
-    place = "compare"
+    route = "compare"
     CSS_PATH = "compare.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "section('table')", "Table", show=False),
@@ -54,15 +54,15 @@ class Compare(ActingPage):
             yield Sections((("table", "t", "Table"), ("plots", "p", "Plots")))
             yield Notice()
             with ContentSwitcher(initial="table"):
-                yield BigTable(id="table")
+                yield LazyTable(id="table")
                 yield PlotPane(id="plots")
 
     def on_mount(self) -> None:
         """The table first."""
         self.query_one(Sections).chosen = "table"
-        self.query_one(BigTable).focus()
+        self.query_one(LazyTable).focus()
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """Shows ``runs=``, ids in the order of the columns."""
         self.ids = tuple(str(id) for id in what["runs"])
         self.refresh_data()
@@ -71,19 +71,19 @@ class Compare(ActingPage):
         """All of it again: a run in progress goes on."""
         ids = self.ids
         if ids:
-            self.ask("compare", lambda ws: compare_runs(ws, ids), self._show)
+            self.run_query("compare", lambda ws: compare_runs(ws, ids), self._show)
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the table."""
         if key == "compare":
             self.query_one(ContentSwitcher).display = False
-            self.query_one(Notice).tell(error)
+            self.query_one(Notice).show_error(error)
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
 
     def _show(self, found: RunComparison) -> None:
         self.found = found
-        table = self.query_one(BigTable)
+        table = self.query_one(LazyTable)
         self.query_one(ContentSwitcher).display = True
         wanted = _columns(found, self.everything)
         if table.columns != tuple(wanted):
@@ -96,9 +96,9 @@ class Compare(ActingPage):
         panel.border_subtitle = f"{changed:,} of {len(found.lines):,} differ"
         notice = self.query_one(Notice)
         if rows:
-            notice.hush()
+            notice.hide()
         else:
-            notice.say(
+            notice.show_text(
                 "Nothing differs", "Same parameters, code, data, environment and metrics.", next=(("a", "show all"),)
             )
         if self.query_one(ContentSwitcher).current == "plots":
@@ -118,46 +118,46 @@ class Compare(ActingPage):
             self._show_plots()
             self.query_one(PlotPane).focus()
         else:
-            self.query_one(BigTable).focus()
+            self.query_one(LazyTable).focus()
 
-    @on(Sections.Chosen)
-    def _section_chosen(self, event: Sections.Chosen) -> None:
+    @on(Sections.SectionSelected)
+    def _section_selected(self, event: Sections.SectionSelected) -> None:
         self.action_section(event.name)
 
     def _show_plots(self) -> None:
         self.query_one(PlotPane).show([(id, id[:8]) for id in self.ids], None)
 
-    def acted_on(self) -> Acted | None:
+    def selected_run(self) -> SelectedRun | None:
         """The newest of the runs, and the steps of it that the line under the cursor is about."""
         if self.found is None:
             return None
         run = self.found.runs[-1]
-        row = self.query_one(BigTable).current
+        row = self.query_one(LazyTable).current
         line = self._line(row.key) if row is not None else None
         steps = line.steps if line is not None else ()
-        return Acted(run.id, run.pipeline, run.status == "running", steps[0] if len(steps) == 1 else None, steps)
+        return SelectedRun(run.id, run.pipeline, run.status == "running", steps[0] if len(steps) == 1 else None, steps)
 
     def _line(self, key: str) -> ComparisonLine | None:
         section, _, name = key.partition(":")
         lines = self.found.lines if self.found is not None else ()
         return next((line for line in lines if (line.section, line.name) == (section, name)), None)
 
-    @on(BigTable.Chosen)
-    def _chosen(self, event: BigTable.Chosen) -> None:
+    @on(LazyTable.RowSelected)
+    def _row_selected(self, event: LazyTable.RowSelected) -> None:
         """Opens what a line is about: the change of a file, a step of the newest run, where data comes from."""
         line = self._line(event.row.key)
         if line is None or self.found is None:
             return
         if line.section in ("steps", "metrics"):
             if not line.steps:
-                self.ui.say(f"run {self.found.runs[-1].id[:8]} has no such step")
+                self.ui.report(f"run {self.found.runs[-1].id[:8]} has no such step")
                 return
             section = "metrics" if line.section == "metrics" else "details"
             self.ui.go("run", run=self.found.runs[-1].id, step=line.steps[0], section=section)
         elif line.section in _IDS:
             self._open_content(line)
         else:
-            self.ui.say("there is no more to see of this line")
+            self.ui.report("there is no more to see of this line")
 
     def _open_content(self, line: ComparisonLine) -> None:
         """How a file changed from the first run to the last; of data that a step made, where it comes from."""
@@ -168,39 +168,39 @@ class Compare(ActingPage):
             return
         before, after = known[0], known[-1]
         if line.values[0] is None or line.values[-1] is None:
-            self.ui.say("the file is in one of the runs only: there is nothing to compare it with")
+            self.ui.report("the file is in one of the runs only: there is nothing to compare it with")
             return
         if before == after:
-            self.ui.say("the file is the same in the first and the last run")
+            self.ui.report("the file is the same in the first and the last run")
             return
 
         def show(texts: tuple[str, str] | None) -> None:
             if texts is None:
-                self.ui.say("it is no text that a person would read")
+                self.ui.report("it is no text that a person would read")
                 return
-            from gitml.tui.widgets.dialogs.dialogs import Reading
+            from gitml.tui.widgets.dialogs.dialogs import TextViewer
 
-            self.put(Reading(plain(name), _difference(texts, self.ui.inks)))
+            self.open_dialog(TextViewer(plain(name), _difference(texts, self.ui.text_styles)))
 
-        self.ask("difference", lambda ws: difference_of(ws, before, after), show)
+        self.run_query("difference", lambda ws: difference_of(ws, before, after), show)
 
 
-def _columns(found: RunComparison, everything: bool) -> list[Column]:
+def _columns(found: RunComparison, everything: bool) -> list[TableColumn]:
     """As wide as what is seen in them, so that values stand near their names."""
     shown = [line for line in found.lines if everything or line.changed]
     runs = []
     for at, run in enumerate(found.runs):
-        told = [_told(line, value) for line in shown if (value := line.values[at]) is not None]
+        values = [_value_text(line, value) for line in shown if (value := line.values[at]) is not None]
         title = f"{sign_of(run.status).mark} {run.id[:8]}"
-        most = max([13, *map(cell_len, told)])
-        runs.append(Column(run.id, title, 13, right=True, share=1, rank=0 if at < 2 else 2 + at, most=most))
+        most = max([13, *map(cell_len, values)])
+        runs.append(TableColumn(run.id, title, 13, right=True, share=1, rank=0 if at < 2 else 2 + at, most=most))
     longest = max([20, *(cell_len(plain(line.name)) + 2 for line in shown)])
-    change = [Column("change", "CHANGE", 10, right=True, rank=1)] if len(found.runs) == 2 else []
-    return [Column("name", "", 20, share=2, most=longest), *runs, *change]
+    change = [TableColumn("change", "CHANGE", 10, right=True, rank=1)] if len(found.runs) == 2 else []
+    return [TableColumn("name", "", 20, share=2, most=longest), *runs, *change]
 
 
-def _rows(found: RunComparison, everything: bool) -> list[Row]:
-    rows: list[Row] = []
+def _rows(found: RunComparison, everything: bool) -> list[TableRow]:
+    rows: list[TableRow] = []
     section = ""
     for line in found.lines:
         if not everything and not line.changed:
@@ -208,28 +208,28 @@ def _rows(found: RunComparison, everything: bool) -> list[Row]:
         if line.section != section:
             section = line.section
             if rows:
-                rows.append(Row("", ()))
-            rows.append(Row("", (Cell(_TITLES.get(section, section.upper()), "head"),)))
+                rows.append(TableRow("", ()))
+            rows.append(TableRow("", (TableCell(_TITLES.get(section, section.upper()), "head"),)))
         rows.append(_row(line))
     return rows
 
 
-def _row(line: ComparisonLine) -> Row:
+def _row(line: ComparisonLine) -> TableRow:
     first = next((value for value in line.values if not isinstance(value, UnknownValue)), None)
-    cells = [Cell(f"  {plain(line.name)}", "plain" if line.changed else "dim")]
+    cells = [TableCell(f"  {plain(line.name)}", "plain" if line.changed else "dim")]
     for value in line.values:
         if value is None or isinstance(value, UnknownValue):
-            cells.append(Cell("-" if value is None else value.why, "dim"))
+            cells.append(TableCell("-" if value is None else value.why, "dim"))
             continue
         other = line.changed and not same_value(value, first)
-        cells.append(Cell(_told(line, value), "accent" if other else "plain" if line.changed else "dim"))
+        cells.append(TableCell(_value_text(line, value), "accent" if other else "plain" if line.changed else "dim"))
     if len(line.values) == 2:
         change = line.change
-        cells.append(Cell(f"{change:+.4g}" if change else "", "accent"))
-    return Row(f"{line.section}:{line.name}", cells)
+        cells.append(TableCell(f"{change:+.4g}" if change else "", "accent"))
+    return TableRow(f"{line.section}:{line.name}", cells)
 
 
-def _told(line: ComparisonLine, value: Any) -> str:
+def _value_text(line: ComparisonLine, value: Any) -> str:
     if isinstance(value, UnknownValue):
         return value.why
     if line.section in _IDS:
@@ -240,12 +240,12 @@ def _told(line: ComparisonLine, value: Any) -> str:
     return plain(number(value))
 
 
-def _difference(texts: tuple[str, str], inks: Mapping[str, Any]) -> Text:
+def _difference(texts: tuple[str, str], styles: Mapping[str, Any]) -> Text:
     text = Text(no_wrap=False)
     before, after = (one.splitlines() for one in texts)
     for line in difflib.unified_diff(before, after, lineterm="", n=3):
         if line.startswith(("---", "+++")):
             continue
-        ink = {"+": "good", "-": "bad", "@": "link"}.get(line[:1], "plain")
-        text.append(f"{safe(line.expandtabs(4))}\n", style=inks[ink])
+        style = {"+": "good", "-": "bad", "@": "link"}.get(line[:1], "plain")
+        text.append(f"{safe(line.expandtabs(4))}\n", style=styles[style])
     return text

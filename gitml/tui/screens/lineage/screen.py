@@ -15,12 +15,12 @@ from textual.widgets.tree import TreeNode
 from gitml.history.lineage.lineage import children_of, parents_of
 from gitml.history.lineage.node_details import NodeDetails, node_details
 from gitml.history.lineage.nodes import LineageNode, find_nodes, newest_nodes
-from gitml.tui.errors import Told
+from gitml.tui.errors import ErrorMessage
 from gitml.tui.page import Page
 from gitml.tui.screens.lineage.text import thing_text
 from gitml.tui.screens.lineage.tree import SIGNS, Branch, LineageTree, label_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 from gitml.tui.widgets.notice import Notice
 
 UP, DOWN = "up", "down"
@@ -29,7 +29,7 @@ UP, DOWN = "up", "down"
 class LineagePage(Page):
     """A tree that grows where it is opened, and what the thing under the cursor is."""
 
-    place = "lineage"
+    route = "lineage"
     CSS_PATH = "lineage.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "turn('up')", "Made from"),
@@ -49,7 +49,7 @@ class LineagePage(Page):
         self._after: list[tuple[LineageNode, str]] = []
         self._text: str | None = None
         self._seeking = False  # a thing was named, and is looked for
-        self._told: tuple[LineageNode, NodeDetails] | None = None  # what is told beside the tree
+        self._described: tuple[LineageNode, NodeDetails] | None = None  # what is told beside the tree
 
     def body(self) -> ComposeResult:
         """The tree, and beside it what the thing is."""
@@ -61,17 +61,17 @@ class LineagePage(Page):
 
     def on_mount(self) -> None:
         """Where one was last time."""
-        kept = self.ui.recalled(self.place)
+        kept = self.ui.saved_page_state(self.route)
         self.direction = kept.get("direction", UP) if kept.get("direction") in (UP, DOWN) else UP
         self._text = kept.get("thing")
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """The thing that the tree is of."""
         if self.thing is None:
             return {}
         return {"thing": _reference(self.thing), "direction": self.direction}
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """A thing, as `history.lineage.nodes.find_things` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
         if what.get("direction") in (UP, DOWN):
             self.direction = what["direction"]
@@ -84,9 +84,9 @@ class LineagePage(Page):
         if self.thing is not None or self._seeking:
             return
         text = self._text
-        self.ask("begin", lambda ws: find_nodes(ws, text) if text else newest_nodes(ws), self._begin)
+        self.run_query("begin", lambda ws: find_nodes(ws, text) if text else newest_nodes(ws), self._begin)
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the tree when there is none."""
         if key == "begin" and self._text is not None:
             self._text = None  # what it was last time is gone
@@ -94,18 +94,18 @@ class LineagePage(Page):
         elif key == "begin":
             self._empty(error)
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
         if key == "find":
             self._seeking = False
             self.refresh_data()
 
-    def _empty(self, error: Told | None = None) -> None:
+    def _empty(self, error: ErrorMessage | None = None) -> None:
         self.query_one("#lineage").display = False
         notice = self.query_one(Notice)
         if error is not None:
-            notice.tell(error)
+            notice.show_error(error)
             return
-        notice.say(
+        notice.show_text(
             "Nothing was made here yet",
             "Lineage is worked out from what runs recorded: what each step took in, and what it gave.",
             next=[("gitml run", "run a pipeline"), ("/", "look for a file, a commit or a module")],
@@ -115,35 +115,35 @@ class LineagePage(Page):
 
     def _begin(self, found: list[LineageNode]) -> None:
         if found:
-            self._several(found)
+            self._choose_thing(found)
         else:
             self._empty()
 
     def _find(self, text: str, rev: str = "HEAD") -> None:
         self._seeking = True
-        self.unask("begin")
-        self.ask("find", lambda ws: find_nodes(ws, text, rev), self._several)
+        self.cancel_query("begin")
+        self.run_query("find", lambda ws: find_nodes(ws, text, rev), self._choose_thing)
 
-    def _several(self, found: list[LineageNode]) -> None:
+    def _choose_thing(self, found: list[LineageNode]) -> None:
         """One is shown; of several one is chosen, but when the page is only opened."""
         self._seeking = False
         if len(found) == 1 or self.thing is None:
             self._show(found[-1] if self.thing is None else found[0])
             return
         things = {thing.id: thing for thing in found}
-        choices = [Choice(id, label_of(thing, self.ui.inks).plain) for id, thing in things.items()]
+        choices = [MenuItem(id, label_of(thing, self.ui.text_styles).plain) for id, thing in things.items()]
         self.choose("Which one?", choices, lambda id: self._show(things[id]))
 
-    def _show(self, thing: LineageNode, *, remember: bool = True) -> None:
-        if remember and self.thing is not None:
+    def _show(self, thing: LineageNode, *, keep_history: bool = True) -> None:
+        if keep_history and self.thing is not None:
             self._before.append((self.thing, self.direction))
             self._after.clear()
         self.thing = thing
-        self.query_one(Notice).hush()
+        self.query_one(Notice).hide()
         self.query_one("#lineage").display = True
         tree = self.query_one(LineageTree)
         self._titles()
-        tree.start(thing, self.ui.inks)
+        tree.start(thing, self.ui.text_styles)
         tree.focus()
         self._about(thing)
 
@@ -154,25 +154,25 @@ class LineagePage(Page):
         panel.border_title = f"What {name} was made from" if self.direction == UP else f"What was made of {name}"
         panel.border_subtitle = f"{len(self._before)} back" if self._before else ""
 
-    @on(LineageTree.Wanted)
-    def _wanted(self, event: LineageTree.Wanted) -> None:
+    @on(LineageTree.ChildrenRequested)
+    def _children_requested(self, event: LineageTree.ChildrenRequested) -> None:
         event.stop()
         node, branch = event.node, event.node.data
         assert branch is not None
-        ask = parents_of if self.direction == UP else children_of
-        self.ask(f"node {node.id}", lambda ws: ask(ws, branch.thing), lambda found: self._grow(node, found))
+        query = parents_of if self.direction == UP else children_of
+        self.run_query(f"node {node.id}", lambda ws: query(ws, branch.thing), lambda found: self._grow(node, found))
 
     def _grow(self, node: TreeNode[Branch], found: list[LineageNode]) -> None:
         tree = self.query_one(LineageTree)
-        tree.put(node, found, self.ui.inks)
+        tree.put(node, found, self.ui.text_styles)
         # What has no choice needs no key: the step behind an artifact, the outputs of a step.
         if len(node.children) == 1 and node.children[0].allow_expand and found[0].kind in ("step", "artifact"):
             node.children[0].expand()
 
     # -- what the thing under the cursor is
 
-    @on(LineageTree.Chosen)
-    def _chosen(self) -> None:
+    @on(LineageTree.BranchSelected)
+    def _branch_selected(self) -> None:
         self.action_go_there()
 
     @on(Tree.NodeHighlighted)
@@ -182,19 +182,19 @@ class LineagePage(Page):
             self._about(branch.thing)
 
     def _about(self, thing: LineageNode) -> None:
-        self.ask("facts", lambda ws: node_details(ws, thing), lambda facts: self._tell(thing, facts))
+        self.run_query("facts", lambda ws: node_details(ws, thing), lambda facts: self._describe(thing, facts))
 
-    def redraw(self) -> None:
+    def restyle(self) -> None:
         """The tree, and what is told beside it."""
-        self.query_one(LineageTree).repaint(self.ui.inks)
-        if self._told is not None:
-            self._tell(*self._told)
+        self.query_one(LineageTree).repaint(self.ui.text_styles)
+        if self._described is not None:
+            self._describe(*self._described)
 
-    def _tell(self, thing: LineageNode, facts: NodeDetails) -> None:
-        self._told = thing, facts
+    def _describe(self, thing: LineageNode, facts: NodeDetails) -> None:
+        self._described = thing, facts
         panel = self.query_one("#lineage-thing", Static)
         panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
-        panel.update(thing_text(thing, facts, self.ui.inks))
+        panel.update(thing_text(thing, facts, self.ui.text_styles))
 
     # -- what can be done
 
@@ -210,28 +210,28 @@ class LineagePage(Page):
         if thing is None or thing.kind == "param":
             return
         if thing.kind == "commit" and direction == UP:
-            self.ui.say("nothing comes before a commit here: d shows what was made of it")
+            self.ui.report("nothing comes before a commit here: d shows what was made of it")
             return
         before = self.direction
         if self.thing is not None:
             self._before.append((self.thing, before))
             self._after.clear()
         self.direction = direction
-        self._show(thing, remember=False)
+        self._show(thing, keep_history=False)
 
     def action_back(self) -> None:
         """The tree before this one."""
         if self._before and self.thing is not None:
             self._after.append((self.thing, self.direction))
             thing, self.direction = self._before.pop()
-            self._show(thing, remember=False)
+            self._show(thing, keep_history=False)
 
     def action_forward(self) -> None:
         """The tree that one came back from."""
         if self._after and self.thing is not None:
             self._before.append((self.thing, self.direction))
             thing, self.direction = self._after.pop()
-            self._show(thing, remember=False)
+            self._show(thing, keep_history=False)
 
     def action_leave(self) -> None:
         """Back through the trees first."""
@@ -261,7 +261,7 @@ class LineagePage(Page):
         elif thing.kind == "commit":
             self.ui.go("time", rev=thing.content)
         else:
-            self.ui.say(f"a {thing.kind} has no screen of its own")
+            self.ui.report(f"a {thing.kind} has no screen of its own")
 
     def action_copy(self) -> None:
         """The id of the thing under the cursor."""

@@ -16,16 +16,16 @@ from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 
 
-def thing_text(thing: LineageNode, facts: NodeDetails, inks: Mapping[str, Style]) -> Text:
+def thing_text(thing: LineageNode, facts: NodeDetails, styles: Mapping[str, Style]) -> Text:
     """A thing, in what run and at what commit it was made, and what was performed for it."""
     text = Text()
 
-    def line(label: str, value: str, ink: str = "plain") -> None:
+    def line(label: str, value: str, style: str = "plain") -> None:
         if value:
-            text.append(f"{label:<9}", style=inks["dim"])
-            text.append(f"{value}\n", style=inks[ink])
+            text.append(f"{label:<9}", style=styles["dim"])
+            text.append(f"{value}\n", style=styles[style])
 
-    text.append(f"{plain(thing.name)}\n\n", style=inks["bold"])
+    text.append(f"{plain(thing.name)}\n\n", style=styles["bold"])
     if thing.kind == "param":
         line("value", plain(thing.content), "held")
     elif thing.kind != "commit":
@@ -48,17 +48,17 @@ def thing_text(thing: LineageNode, facts: NodeDetails, inks: Mapping[str, Style]
         line("by", plain(facts.commit.author.partition(" <")[0]))
         line("on", moment(facts.commit.time))
     if facts.action is not None:
-        _tell_action(text, facts.action, inks)
+        _append_action(text, facts.action, styles)
     return text
 
 
-def _tell_action(text: Text, action: Action, inks: Mapping[str, Style]) -> None:
-    text.append("\ncommand\n", style=inks["head"])
-    text.append(f"{plain(' '.join(action.argv))}\n", style=inks["plain"])
+def _append_action(text: Text, action: Action, styles: Mapping[str, Style]) -> None:
+    text.append("\ncommand\n", style=styles["head"])
+    text.append(f"{plain(' '.join(action.argv))}\n", style=styles["plain"])
     if action.params:
-        text.append("\nparameters\n", style=inks["head"])
+        text.append("\nparameters\n", style=styles["head"])
         for name, value in action.params:
-            text.append(f"{plain(name)}", style=inks["plain"])
-            text.append(f" = {plain(number(value))}\n", style=inks["held"])
+            text.append(f"{plain(name)}", style=styles["plain"])
+            text.append(f" = {plain(number(value))}\n", style=styles["held"])
     taken = count(len(action.inputs), "input")
-    text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", style=inks["dim"])
+    text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", style=styles["dim"])

@@ -16,10 +16,10 @@ from gitml.history.lineage.nodes import LineageNode
 from gitml.tui.text import plain
 
 SIGNS = {"artifact": "◆", "step": "»", "file": "▪", "param": "=", "module": "◇", "commit": "●", "more": "…"}
-INKS = {
+KIND_STYLES = {
     "artifact": "link", "step": "bold", "file": "good", "param": "held", "module": "reused", "commit": "accent", "more": "dim",
 }  # fmt: skip
-MOST = 500  # branches of one thing
+BRANCH_LIMIT = 500  # branches of one thing
 
 
 class Branch(NamedTuple):
@@ -30,7 +30,7 @@ class Branch(NamedTuple):
 
 
 class LineageTree(Tree[Branch]):
-    """A thing and what it was made from, or what was made of it. Asks with Wanted for the branches of an opened node."""
+    """A thing and what it was made from, or what was made of it. `ChildrenRequested` asks for the branches of an opened node."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Go there", key_display="⏎"),
@@ -40,10 +40,10 @@ class LineageTree(Tree[Branch]):
         Binding("down,j", "cursor_down", "Down", show=False),
     ]
 
-    class Chosen(Message):
+    class BranchSelected(Message):
         """The thing under the cursor is to be the root."""
 
-    class Wanted(Message):
+    class ChildrenRequested(Message):
         """The branches of `node` are to be shown."""
 
         def __init__(self, node: TreeNode[Branch]) -> None:
@@ -55,51 +55,53 @@ class LineageTree(Tree[Branch]):
         self.show_root = True
         self.auto_expand = False  # a click on a name only moves the cursor; the sign before it opens
         self.guide_depth = 3
-        self._told: dict[str, int] = {}  # by the thing's id: the node that has its branches
+        self._expanded: dict[str, int] = {}  # by the thing's id: the node that has its branches
 
-    def start(self, thing: LineageNode, inks: Mapping[str, Style]) -> None:
+    def start(self, thing: LineageNode, styles: Mapping[str, Style]) -> None:
         """Shows the tree of this thing, its first branches opened."""
-        self._told = {}
+        self._expanded = {}
         self.clear()
         self.root.data = Branch(thing)
-        self.root.set_label(label_of(thing, inks))
+        self.root.set_label(label_of(thing, styles))
         self.root.allow_expand = True
         self.move_cursor(self.root)
         self.root.expand()
 
-    def put(self, node: TreeNode[Branch], found: list[LineageNode], inks: Mapping[str, Style]) -> None:
-        """Answers Wanted; an answer for a tree that was there before is left out."""
+    def put(self, node: TreeNode[Branch], found: list[LineageNode], styles: Mapping[str, Style]) -> None:
+        """Answers ChildrenRequested; an answer for a tree that was there before is left out."""
         assert node.data is not None
         if node.children or not self._has(node):
             return
-        self._told[node.data.thing.id] = node.id
-        for thing in found[:MOST]:
-            again = thing.id in self._told or thing.kind == "param"
-            node.add(label_of(thing, inks, again=thing.id in self._told), Branch(thing, again), allow_expand=not again)
-        if len(found) > MOST:
-            more = LineageNode("", "more", f"and {len(found) - MOST:,} more")
-            node.add_leaf(label_of(more, inks), Branch(more, again=True))
+        self._expanded[node.data.thing.id] = node.id
+        for thing in found[:BRANCH_LIMIT]:
+            again = thing.id in self._expanded or thing.kind == "param"
+            node.add(
+                label_of(thing, styles, again=thing.id in self._expanded), Branch(thing, again), allow_expand=not again
+            )
+        if len(found) > BRANCH_LIMIT:
+            more = LineageNode("", "more", f"and {len(found) - BRANCH_LIMIT:,} more")
+            node.add_leaf(label_of(more, styles), Branch(more, again=True))
         if not found:
             node.allow_expand = False
             if node is self.root:
-                node.add_leaf(Text("nothing is recorded in this direction", style=inks["dim"]))
+                node.add_leaf(Text("nothing is recorded in this direction", style=styles["dim"]))
 
-    def repaint(self, inks: Mapping[str, Style]) -> None:
-        """Writes every line anew in these inks."""
+    def repaint(self, styles: Mapping[str, Style]) -> None:
+        """Writes every line anew in these styles."""
         nodes = [self.root]
         while nodes:
             node = nodes.pop()
             nodes += node.children
             if node.data is not None:
                 above = node.data.again and node.data.thing.kind not in ("param", "more")
-                node.set_label(label_of(node.data.thing, inks, again=above))
+                node.set_label(label_of(node.data.thing, styles, again=above))
 
     def on_tree_node_expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
         """Asks for what is below, once."""
         event.stop()
         node = event.node
         if node.data is not None and not node.children and not node.data.again and self._has(node):
-            self.post_message(self.Wanted(node))
+            self.post_message(self.ChildrenRequested(node))
 
     def _has(self, node: TreeNode[Branch]) -> bool:
         """Whether the node is in this tree, and not in one that was there before: what was said of that may come late."""
@@ -110,7 +112,7 @@ class LineageTree(Tree[Branch]):
 
     def action_choose(self) -> None:
         """Makes the thing under the cursor the root."""
-        self.post_message(self.Chosen())
+        self.post_message(self.BranchSelected())
 
     def action_open(self) -> None:
         """Opens the node under the cursor; of an open one, goes to its first branch."""
@@ -141,21 +143,21 @@ class LineageTree(Tree[Branch]):
         )
 
 
-def label_of(thing: LineageNode, inks: Mapping[str, Style], *, again: bool = False) -> Text:
+def label_of(thing: LineageNode, styles: Mapping[str, Style], *, again: bool = False) -> Text:
     """A line of the tree."""
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{SIGNS.get(thing.kind, '?')} ", style=inks[INKS.get(thing.kind, "dim")])
+    text.append(f"{SIGNS.get(thing.kind, '?')} ", style=styles[KIND_STYLES.get(thing.kind, "dim")])
     if thing.kind == "commit":
-        text.append(f"{thing.content[:8]} ", style=inks["accent"])
-    text.append(plain(thing.name), style=inks["dim" if again else "bold" if thing.kind == "step" else "plain"])
+        text.append(f"{thing.content[:8]} ", style=styles["accent"])
+    text.append(plain(thing.name), style=styles["dim" if again else "bold" if thing.kind == "step" else "plain"])
     if thing.kind == "param":
-        text.append(f" = {plain(thing.content)}", style=inks["held"])
+        text.append(f" = {plain(thing.content)}", style=styles["held"])
     elif thing.kind == "artifact":
-        text.append(f"  {thing.content[7:15]}", style=inks["dim"])
+        text.append(f"  {thing.content[7:15]}", style=styles["dim"])
     elif thing.kind == "file":
-        text.append(f"  {thing.content[:8]}", style=inks["dim"])
+        text.append(f"  {thing.content[:8]}", style=styles["dim"])
     elif thing.kind == "step" and thing.run:
-        text.append(f"  run {thing.run[:8]} of {plain(thing.pipeline or '?')}", style=inks["dim"])
+        text.append(f"  run {thing.run[:8]} of {plain(thing.pipeline or '?')}", style=styles["dim"])
     if again:
-        text.append("  above", style=inks["dim"])
+        text.append("  above", style=styles["dim"])
     return text

@@ -24,17 +24,17 @@ from gitml.modules.impact import (
 from gitml.modules.overview import folders_with_modules
 from gitml.modules.registry_types import ModuleVersion
 from gitml.tui.page import Page
-from gitml.tui.screens.modules.list import Item
+from gitml.tui.screens.modules.list import ModuleItem
 from gitml.tui.screens.modules.text import consequence_lines
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 
 _VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
 _NO_DEFAULT = "\0"
 LANE = "registry"  # another process may hold it for a while
 
 
-class ChangingPage(Page):
+class ModuleActionsPage(Page):
     """A page with a module, or a version of one, that can be changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,12 +50,12 @@ class ChangingPage(Page):
         self.opened: ModuleOverview | None = None
 
     @property
-    def item(self) -> Item | None:
+    def item(self) -> ModuleItem | None:
         """What the keys act on now."""
         return None
 
-    def keep(self, key: str) -> None:
-        """Has an Item be the one that is acted on, once it is there."""
+    def keep_cursor_on(self, key: str) -> None:
+        """Puts the cursor on the item with this key, once it is there."""
 
     # -- states and the default
 
@@ -67,7 +67,7 @@ class ChangingPage(Page):
         if kind == "set-default":
             version = item.version or self._highest(item)
             if version is None:
-                self.ui.say("it has no version that could be the default")
+                self.ui.report("it has no version that could be the default")
                 return
             self._foresee(Change(kind, item.registry, item.module.name, version.version))
             return
@@ -78,19 +78,19 @@ class ChangingPage(Page):
         title = f"{_VERBS[kind]} {plain(item.title)}: why?"
         self.prompt(title, "Whoever uses it is told.", "", lambda reason: self._with_reason(item, change, reason))
 
-    def _highest(self, item: Item) -> ModuleVersion | None:
+    def _highest(self, item: ModuleItem) -> ModuleVersion | None:
         return next((version for version in item.module.versions if version.state == "active"), None)
 
-    def _with_reason(self, item: Item, change: Change, reason: str) -> None:
+    def _with_reason(self, item: ModuleItem, change: Change, reason: str) -> None:
         change = change._replace(reason=reason.strip())
         if not change.reason:
-            self.ui.fail(InputError("no reason was given", hint="whoever uses it must be told why"))
+            self.ui.report_error(InputError("no reason was given", hint="whoever uses it must be told why"))
             return
         if change.version is None or change.version != item.module.default:
             self._foresee(change)
             return
         others = [v.version for v in item.module.versions if v.state == "active" and v.version != change.version]
-        choices = [*(Choice(version, version) for version in others), Choice(_NO_DEFAULT, "no default")]
+        choices = [*(MenuItem(version, version) for version in others), MenuItem(_NO_DEFAULT, "no default")]
 
         def then(default: str) -> None:
             none = default == _NO_DEFAULT
@@ -100,7 +100,7 @@ class ChangingPage(Page):
 
     def _foresee(self, change: Change) -> None:
         uses = self._uses()
-        self.ask(
+        self.run_query(
             "foresee",
             lambda ws: with_modules(ws, lambda modules: foresee(modules, change, uses)),
             lambda prospect: self._confirm(change, prospect),
@@ -110,7 +110,7 @@ class ChangingPage(Page):
     def _confirm(self, change: Change, prospect: Prospect) -> None:
         name = plain(change.module) + (f"@{plain(change.version)}" if change.version else "")
         if prospect.idle:
-            self.ui.say(f"{name} is that already")
+            self.ui.report(f"{name} is that already")
             return
         lines = consequence_lines(prospect, self._unread())
         if change.reason:
@@ -122,11 +122,11 @@ class ChangingPage(Page):
 
     def _make(self, change: Change, name: str) -> None:
         def then(done: bool) -> None:
-            self.ui.say(f"{name}: {change.kind} is recorded" if done else f"{name} was that already")
+            self.ui.report(f"{name}: {change.kind} is recorded" if done else f"{name} was that already")
             self.refresh_data()
 
-        self.ui.say("recording …")
-        self.ask("make", lambda ws: with_modules(ws, lambda modules: make(modules, change)), then, alone=True)
+        self.ui.report("recording …")
+        self.run_query("make", lambda ws: with_modules(ws, lambda modules: make(modules, change)), then, exclusive=True)
 
     # -- publishing
 
@@ -135,20 +135,20 @@ class ChangingPage(Page):
 
         def then(folders: list[str]) -> None:
             if not folders:
-                self.ui.fail(
+                self.ui.report_error(
                     InputError("no committed folder holds a module.yaml", hint="gitml module init DIR, commit")
                 )
                 return
-            choices = [Choice(folder, plain(folder)) for folder in folders]
+            choices = [MenuItem(folder, plain(folder)) for folder in folders]
             self.choose("Publish which folder, as it is committed?", choices, self._foresee_publishing)
 
-        self.ask("folders", lambda ws: with_modules(ws, folders_with_modules), then, lane=LANE)
+        self.run_query("folders", lambda ws: with_modules(ws, folders_with_modules), then, lane=LANE)
 
     def _foresee_publishing(self, folder: str) -> None:
         uses = self._uses()
         item = self.item
         registry = item.registry if item is not None else ""
-        self.ask(
+        self.run_query(
             "foresee",
             lambda ws: with_modules(ws, lambda m: foresee_publishing(m, registry, folder, uses)),
             lambda found: self._confirm_publishing(registry, found),
@@ -158,7 +158,7 @@ class ChangingPage(Page):
     def _confirm_publishing(self, registry: str, found: Publishing) -> None:
         name = f"{plain(found.name)}@{plain(found.version)}"
         if found.prospect.idle:
-            self.ui.say("; ".join(plain(note) for note in found.prospect.notes))
+            self.ui.report("; ".join(plain(note) for note in found.prospect.notes))
             return
         lines = [
             f"from {plain(found.folder)} as it is committed",
@@ -168,19 +168,19 @@ class ChangingPage(Page):
         lines += ["", "A version never changes once it is published."]
 
         def then() -> None:
-            self.ui.say("publishing …")
-            self.ask(
+            self.ui.report("publishing …")
+            self.run_query(
                 "publish",
                 lambda ws: with_modules(ws, lambda modules: publish(modules, registry, found.folder).notes),
                 lambda notes: self._published(registry, found, notes),
-                alone=True,
+                exclusive=True,
             )
 
         self.confirm(f"Publish {name}?", lines, then, yes="Publish")
 
     def _published(self, registry: str, found: Publishing, notes: Sequence[str]) -> None:
-        self.keep(f"{registry}:{found.name}@{found.version}")
-        self.ui.say("; ".join([f"published {found.name}@{found.version}", *notes]))
+        self.keep_cursor_on(f"{registry}:{found.name}@{found.version}")
+        self.ui.report("; ".join([f"published {found.name}@{found.version}", *notes]))
         self.refresh_data()
 
     def _uses(self) -> Sequence[Use]:

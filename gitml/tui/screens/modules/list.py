@@ -13,22 +13,22 @@ from gitml.core.text.format import count
 from gitml.modules.impact import Use
 from gitml.modules.overview import Surveyed
 from gitml.modules.registry_types import Module, ModuleVersion
-from gitml.tui.errors import told
+from gitml.tui.errors import error_message
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.tables.columns import Cell, Column, Row
+from gitml.tui.widgets.tables.columns import TableCell, TableColumn, TableRow
 
 COLUMNS = (
-    Column("state", "", 1),
-    Column("name", "MODULE", 14, share=2),
-    Column("version", "VERSION", 10, share=1),
-    Column("default", "", 7),
-    Column("users", "USED BY", 12, share=2, rank=1),
-    Column("about", "ABOUT", 12, share=3, rank=2),
+    TableColumn("state", "", 1),
+    TableColumn("name", "MODULE", 14, share=2),
+    TableColumn("version", "VERSION", 10, share=1),
+    TableColumn("default", "", 7),
+    TableColumn("users", "USED BY", 12, share=2, rank=1),
+    TableColumn("about", "ABOUT", 12, share=3, rank=2),
 )
 
 
-class Item(NamedTuple):
+class ModuleItem(NamedTuple):
     """A row: a module (`version` None) or one of its versions."""
 
     registry: str
@@ -47,12 +47,12 @@ class Item(NamedTuple):
         return f"{prefix}{self.module.name}" + (f"@{self.version.version}" if self.version else "")
 
 
-def items_of(registry: Surveyed) -> list[Item]:
+def items_of(registry: Surveyed) -> list[ModuleItem]:
     """Its modules, each with its versions below it."""
     items = []
     for module in registry.modules:
-        items.append(Item(registry.name, module, None))
-        items += [Item(registry.name, module, version) for version in module.versions]
+        items.append(ModuleItem(registry.name, module, None))
+        items += [ModuleItem(registry.name, module, version) for version in module.versions]
     return items
 
 
@@ -62,17 +62,17 @@ def trouble_lines(opened: ModuleOverview) -> list[str]:
     for registry in opened.registries:
         name = f"registry {plain(registry.name)}" if registry.name else "the registry"
         if registry.error is not None:
-            lines.append(f"! {name}: {told(registry.error).message}")
+            lines.append(f"! {name}: {error_message(registry.error).message}")
         elif not registry.fetched:
             lines.append(f"! {name} at {plain(registry.place)} is not here yet: f fetches it")
     if opened.trouble is not None:
-        lines.append(f"! which pipelines use them can't be told: {told(opened.trouble).message}")
+        lines.append(f"! which pipelines use them can't be told: {error_message(opened.trouble).message}")
     elif opened.uses is not None:
         lines += [f"! pipeline {plain(name)} can't be read: {plain(why)}" for name, why in opened.uses.unread]
     return lines
 
 
-def row_of(item: Item, users: Sequence[Use]) -> Row:
+def row_of(item: ModuleItem, users: Sequence[Use]) -> TableRow:
     """A module, or one of its versions, with who uses it."""
     module, version = item.module, item.version
     state = version.state if version is not None else module.state
@@ -81,25 +81,25 @@ def row_of(item: Item, users: Sequence[Use]) -> Row:
     prefix = f"{plain(item.registry)}:" if item.registry else ""
     if version is None:
         why = module.reason if module.state != "active" else module.description.partition("\n")[0]
-        told_name = Cell(f"{prefix}{plain(module.name)}", "bold")
-        second = Cell(count(len(module.versions), "version"), "dim")
-        third = Cell("" if module.default else "none", "dim")
+        name = TableCell(f"{prefix}{plain(module.name)}", "bold")
+        second = TableCell(count(len(module.versions), "version"), "dim")
+        third = TableCell("" if module.default else "none", "dim")
     else:
         why = version.reason if version.state != "active" else ""
-        told_name = Cell("", "dim")
-        second = Cell(plain(version.version), "link" if state == "active" else "dim")
-        third = Cell("default" if version.version == module.default else "", "good")
-    cells = (Cell(sign.mark, sign.ink), told_name, second, third, Cell(names), Cell(plain(why), "dim"))
-    return Row(item.key, cells)
+        name = TableCell("", "dim")
+        second = TableCell(plain(version.version), "link" if state == "active" else "dim")
+        third = TableCell("default" if version.version == module.default else "", "good")
+    cells = (TableCell(sign.mark, sign.style), name, second, third, TableCell(names), TableCell(plain(why), "dim"))
+    return TableRow(item.key, cells)
 
 
-def legend(opened: ModuleOverview, inks: Mapping[str, Style]) -> Text:
+def legend(opened: ModuleOverview, styles: Mapping[str, Style]) -> Text:
     """What the signs mean, and at which commit uses were looked for."""
     text = Text(end="")
     for state in ("active", "deprecated", "disabled"):
         sign = sign_of(state)
-        text.append(f" {sign.mark} ", style=inks[sign.ink])
-        text.append(f"{sign.word} ", style=inks["dim"])
+        text.append(f" {sign.mark} ", style=styles[sign.style])
+        text.append(f"{sign.word} ", style=styles["dim"])
     if opened.uses is not None:
-        text.append(f"  used at {opened.uses.commit[:8]} ", style=inks["dim"])
+        text.append(f"  used at {opened.uses.commit[:8]} ", style=styles["dim"])
     return text

@@ -18,22 +18,22 @@ from gitml.engine.planning.module_resolution import with_modules
 from gitml.modules.impact import Use
 from gitml.modules.overview import history
 from gitml.modules.registry_types import Event
-from gitml.tui.errors import Told, told
-from gitml.tui.screens.modules.actions import LANE, ChangingPage
-from gitml.tui.screens.modules.list import COLUMNS, Item, items_of, legend, row_of, trouble_lines
+from gitml.tui.errors import ErrorMessage, error_message
+from gitml.tui.screens.modules.actions import LANE, ModuleActionsPage
+from gitml.tui.screens.modules.list import COLUMNS, ModuleItem, items_of, legend, row_of, trouble_lines
 from gitml.tui.screens.modules.text import history_text, module_text
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.tables.big_table import LazyTable
 
 _PATIENCE = 1.5  # seconds
 _WAITING = "It takes long to be read: another process may be writing to it. It is shown as soon as it can be."
 
 
-class Modules(ChangingPage):
+class ModulesPage(ModuleActionsPage):
     """Modules and versions, and what is known of the one under the cursor."""
 
-    place = "modules"
+    route = "modules"
     CSS_PATH = "modules.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "look", "Look", show=False),
@@ -45,7 +45,7 @@ class Modules(ChangingPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._items: dict[str, Item] = {}
+        self._items: dict[str, ModuleItem] = {}
         self._keep: str | None = None
         self._waiting: Timer | None = None
 
@@ -54,22 +54,22 @@ class Modules(ChangingPage):
         yield Notice()
         with Horizontal(id="modules"):
             with Vertical(id="modules-list", classes="panel"):
-                yield BigTable(COLUMNS, id="modules-table")
+                yield LazyTable(COLUMNS, id="modules-table")
                 yield Static(id="modules-trouble")
             with VerticalScroll(id="modules-one", classes="panel"):
                 yield Static(id="modules-about")
 
     def on_mount(self) -> None:
         """Where one was last time."""
-        self._keep = str(self.ui.recalled(self.place).get("module", ""))
+        self._keep = str(self.ui.saved_page_state(self.route).get("module", ""))
         self.query_one("#modules-trouble").display = False
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """The row the cursor is on."""
         item = self.item
         return {"module": item.key} if item is not None else {}
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """A module, as ``NAME`` or ``NAME@VERSION``."""
         name, _, version = str(what["module"]).partition("@")
         self._keep = f"{what.get('registry', '')}:{name}@{version}"
@@ -78,44 +78,44 @@ class Modules(ChangingPage):
 
     # -- what is asked
 
-    def keep(self, key: str) -> None:
+    def keep_cursor_on(self, key: str) -> None:
         """Has the cursor stand on this row once the registries are read again."""
         self._keep = key
 
     def refresh_data(self) -> None:
         """The registries as they are now."""
-        self._await()
-        self.ask("open", overview, self._show, lane=LANE)
+        self._start_waiting()
+        self.run_query("open", overview, self._show, lane=LANE)
 
-    def _await(self) -> None:
+    def _start_waiting(self) -> None:
         """Has it told that the registry is waited for, when it is for long."""
         if self._waiting is None:
-            self._waiting = self.set_timer(_PATIENCE, self._tell_of_waiting)
+            self._waiting = self.set_timer(_PATIENCE, self._show_waiting)
 
-    def _tell_of_waiting(self) -> None:
+    def _show_waiting(self) -> None:
         if self.opened is None:
             self.query_one("#modules").display = False
-            self.query_one(Notice).say("Waiting for the registry", _WAITING)
+            self.query_one(Notice).show_text("Waiting for the registry", _WAITING)
         else:
-            self._tell_troubles([f"! {_WAITING}"])
+            self._show_troubles([f"! {_WAITING}"])
 
-    def _awaited(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._waiting is not None:
             self._waiting.stop()
             self._waiting = None
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the list when there is none."""
         if key == "open":
-            self._awaited()
+            self._stop_waiting()
         if key == "open" and self.opened is None:
             self.query_one("#modules").display = False
-            self.query_one(Notice).tell(error)
+            self.query_one(Notice).show_error(error)
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
 
     def _show(self, opened: ModuleOverview) -> None:
-        self._awaited()
+        self._stop_waiting()
         self.opened = opened
         items = [item for registry in opened.registries for item in items_of(registry)]
         self._items = {item.key: item for item in items}
@@ -125,14 +125,14 @@ class Modules(ChangingPage):
         if not items:
             self._nothing(opened, notice)
             return
-        notice.hush()
-        self._tell_troubles(troubles)
-        table = self.query_one(BigTable)
+        notice.hide()
+        self._show_troubles(troubles)
+        table = self.query_one(LazyTable)
         at = self._keep or (table.current.key if table.current is not None else None)
         table.fill([row_of(item, self._users(item)) for item in items])
         panel = self.query_one("#modules-list")
         panel.border_title = f"Modules  {sum(1 for item in items if item.version is None):,}"
-        panel.border_subtitle = legend(opened, self.ui.inks)
+        panel.border_subtitle = legend(opened, self.ui.text_styles)
         if at in self._items:
             table.move_to(list(self._items).index(at))
         self._keep = None
@@ -143,25 +143,25 @@ class Modules(ChangingPage):
     def _nothing(self, opened: ModuleOverview, notice: Notice) -> None:
         troubled = next((registry.error for registry in opened.registries if registry.error is not None), None)
         if troubled is not None:
-            notice.tell(told(troubled))
+            notice.show_error(error_message(troubled))
             return
         away = [registry for registry in opened.registries if not registry.fetched]
         more = [("f", f"fetch the registry at {plain(away[0].place)}")] if away else []
-        notice.say(
+        notice.show_text(
             "No modules yet",
             "A module is a step with a name, typed ports and versions, to be used in any pipeline.",
             next=[("gitml module init DIR", "begin one"), ("p", "publish one that is committed"), *more],
         )
 
-    def _tell_troubles(self, troubles: Sequence[str]) -> None:
+    def _show_troubles(self, troubles: Sequence[str]) -> None:
         place = self.query_one("#modules-trouble", Static)
         place.display = bool(troubles)
-        place.update(Text("\n".join(troubles), style=self.ui.inks["held"]))
+        place.update(Text("\n".join(troubles), style=self.ui.text_styles["held"]))
 
     # -- what the module under the cursor is
 
-    @on(BigTable.Moved)
-    def _moved(self) -> None:
+    @on(LazyTable.RowHighlighted)
+    def _row_highlighted(self) -> None:
         self._about()
 
     def _about(self) -> None:
@@ -171,17 +171,17 @@ class Modules(ChangingPage):
         panel = self.query_one("#modules-one")
         panel.border_title = plain(item.title)
         self.query_one("#modules-about", Static).update(
-            module_text(item.module, item.version, self._users(item), self.ui.inks)
+            module_text(item.module, item.version, self._users(item), self.ui.text_styles)
         )
 
-    def redraw(self) -> None:
+    def restyle(self) -> None:
         """The legend, and what the module is."""
         if self.opened is not None:
-            self.query_one("#modules-list").border_subtitle = legend(self.opened, self.ui.inks)
-            self._tell_troubles(trouble_lines(self.opened))
+            self.query_one("#modules-list").border_subtitle = legend(self.opened, self.ui.text_styles)
+            self._show_troubles(trouble_lines(self.opened))
             self._about()
 
-    def _users(self, item: Item) -> list[Use]:
+    def _users(self, item: ModuleItem) -> list[Use]:
         opened = self.opened
         version = item.version.version if item.version is not None else None
         return opened.users(item.registry, item.module.name, version) if opened is not None else []
@@ -190,8 +190,8 @@ class Modules(ChangingPage):
         """To the text beside the list, to scroll it."""
         self.query_one("#modules-one").focus()
 
-    @on(BigTable.Chosen)
-    def _chosen(self) -> None:
+    @on(LazyTable.RowSelected)
+    def _row_selected(self) -> None:
         self.action_look()
 
     def action_history(self) -> None:
@@ -201,11 +201,11 @@ class Modules(ChangingPage):
             return
 
         def then(events: list[Event]) -> None:
-            from gitml.tui.widgets.dialogs.dialogs import Reading
+            from gitml.tui.widgets.dialogs.dialogs import TextViewer
 
-            self.put(Reading(f"History of {item.module.name}", history_text(events, self.ui.inks)))
+            self.open_dialog(TextViewer(f"History of {item.module.name}", history_text(events, self.ui.text_styles)))
 
-        self.ask(
+        self.run_query(
             "history",
             lambda ws: with_modules(ws, lambda m: history(m, item.registry, item.module.name)),
             then,
@@ -230,18 +230,18 @@ class Modules(ChangingPage):
         opened = self.opened
         away = [registry for registry in opened.registries if not registry.fetched] if opened is not None else []
         if not away:
-            self.ui.say("every registry is here; gitml module pull takes in what is new")
+            self.ui.report("every registry is here; gitml module pull takes in what is new")
             return
         name = away[0].name
-        self.ui.say(f"fetching {plain(away[0].place)} …")
-        self.reach(
+        self.ui.report(f"fetching {plain(away[0].place)} …")
+        self.run_online(
             "fetch",
             lambda ws: with_modules(ws, lambda modules: modules.registry(name or None).tip()),
             lambda tip: self.refresh_data(),
         )
 
     @property
-    def item(self) -> Item | None:
+    def item(self) -> ModuleItem | None:
         """The row under the cursor."""
-        row = self.query_one(BigTable).current
+        row = self.query_one(LazyTable).current
         return self._items.get(row.key) if row is not None else None

@@ -13,10 +13,10 @@ from gitml.modules.registry_types import Event, Module, ModuleVersion
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 
-Inks = Mapping[str, Style]
+Styles = Mapping[str, Style]
 
 
-def module_text(module: Module, version: ModuleVersion | None, users: Sequence[Use], inks: Inks) -> Text:
+def module_text(module: Module, version: ModuleVersion | None, users: Sequence[Use], styles: Styles) -> Text:
     """A module, with the interface of its default (else of its highest version); or one of its versions."""
     text = Text()
     state, reason, replacement = (
@@ -25,57 +25,57 @@ def module_text(module: Module, version: ModuleVersion | None, users: Sequence[U
         else (module.state, module.reason, module.replacement)
     )
     sign = sign_of(state)
-    text.append(f"{sign.mark} {sign.word}", style=inks[sign.ink])
+    text.append(f"{sign.mark} {sign.word}", style=styles[sign.style])
     if version is not None and version.version == module.default:
-        text.append("  the default", style=inks["good"])
+        text.append("  the default", style=styles["good"])
     elif version is None:
-        text.append(f"  default {plain(module.default)}" if module.default else "  no default", style=inks["dim"])
+        text.append(f"  default {plain(module.default)}" if module.default else "  no default", style=styles["dim"])
     text.append("\n")
     if reason:
-        text.append(f"  why: {plain(reason)}\n", style=inks["held"])
+        text.append(f"  why: {plain(reason)}\n", style=styles["held"])
     if replacement:
-        text.append(f"  use {plain(replacement)} instead\n", style=inks["held"])
+        text.append(f"  use {plain(replacement)} instead\n", style=styles["held"])
     description = version.description if version is not None else module.description
     if description:
-        text.append(f"\n{_lines(description)}\n", style=inks["plain"])
+        text.append(f"\n{_lines(description)}\n", style=styles["plain"])
     about = [plain(module.category)] if module.category else []
     about += [f"#{plain(tag)}" for tag in module.tags]
     if about:
-        text.append("  ".join(about) + "\n", style=inks["dim"])
+        text.append("  ".join(about) + "\n", style=styles["dim"])
     shown = version or next((v for v in module.versions if v.version == module.default), None)
     shown = shown or (module.versions[0] if module.versions else None)
     if shown is not None:
-        _interface(text, shown, inks, named=version is None)
-    _users(text, users, inks)
+        _interface(text, shown, styles, named=version is None)
+    _users(text, users, styles)
     if shown is not None:
-        text.append("\npublished ", style=inks["dim"])
-        text.append(f"{shown.published[:16].replace('T', ' ')}", style=inks["plain"])
-        text.append(f" by {plain(shown.by.partition(' <')[0])}", style=inks["dim"])
-        text.append(f"\nfrom {plain(shown.path or '.')} at {shown.commit[:12]}", style=inks["dim"])
-        text.append(f"\ncontent {shown.content[:24]}…", style=inks["dim"])
+        text.append("\npublished ", style=styles["dim"])
+        text.append(f"{shown.published[:16].replace('T', ' ')}", style=styles["plain"])
+        text.append(f" by {plain(shown.by.partition(' <')[0])}", style=styles["dim"])
+        text.append(f"\nfrom {plain(shown.path or '.')} at {shown.commit[:12]}", style=styles["dim"])
+        text.append(f"\ncontent {shown.content[:24]}…", style=styles["dim"])
     return text
 
 
-def _interface(text: Text, version: ModuleVersion, inks: Inks, *, named: bool) -> None:
+def _interface(text: Text, version: ModuleVersion, styles: Styles, *, named: bool) -> None:
     interface = version.interface
     if named:
-        text.append(f"\nthe interface of {plain(version.version)}\n", style=inks["dim"])
+        text.append(f"\nthe interface of {plain(version.version)}\n", style=styles["dim"])
     for title, ports in (("inputs", interface.inputs), ("outputs", interface.outputs)):
         if ports:
-            text.append(f"\n{title}\n", style=inks["head"])
+            text.append(f"\n{title}\n", style=styles["head"])
         for port in ports:
-            text.append(f"  {plain(port.name)}", style=inks["bold"])
-            text.append(f"  {port.type}" + (", optional" if port.optional else ""), style=inks["link"])
-            text.append(f"  {plain(port.help)}\n" if port.help else "\n", style=inks["dim"])
+            text.append(f"  {plain(port.name)}", style=styles["bold"])
+            text.append(f"  {port.type}" + (", optional" if port.optional else ""), style=styles["link"])
+            text.append(f"  {plain(port.help)}\n" if port.help else "\n", style=styles["dim"])
     if interface.params:
-        text.append("\nparameters\n", style=inks["head"])
+        text.append("\nparameters\n", style=styles["head"])
     for param in interface.params:
-        text.append(f"  {plain(param.name)}", style=inks["bold"])
-        text.append(f"  {param.type}", style=inks["link"])
+        text.append(f"  {plain(param.name)}", style=styles["bold"])
+        text.append(f"  {param.type}", style=styles["link"])
         if param.default is None:
-            text.append("  must be given", style=inks["held"])
+            text.append("  must be given", style=styles["held"])
         else:
-            text.append(f" = {number(param.default)}", style=inks["held"])
+            text.append(f" = {number(param.default)}", style=styles["held"])
         limits = []
         if param.min is not None or param.max is not None:
             low = "" if param.min is None else number(param.min)
@@ -83,36 +83,36 @@ def _interface(text: Text, version: ModuleVersion, inks: Inks, *, named: bool) -
             limits.append(f"{low} … {high}")
         if param.choices:
             limits.append(" | ".join(number(choice) for choice in param.choices))
-        text.append(f"  {'  '.join(limits)}" if limits else "", style=inks["dim"])
-        text.append(f"  {plain(param.help)}\n" if param.help else "\n", style=inks["dim"])
+        text.append(f"  {'  '.join(limits)}" if limits else "", style=styles["dim"])
+        text.append(f"  {plain(param.help)}\n" if param.help else "\n", style=styles["dim"])
 
 
-def _users(text: Text, users: Sequence[Use], inks: Inks) -> None:
-    text.append("\nused by\n", style=inks["head"])
+def _users(text: Text, users: Sequence[Use], styles: Styles) -> None:
+    text.append("\nused by\n", style=styles["head"])
     if not users:
-        text.append("  no pipeline at HEAD\n", style=inks["dim"])
+        text.append("  no pipeline at HEAD\n", style=styles["dim"])
     for use in users:
-        text.append(f"  {plain(use.pipeline)}", style=inks["bold"])
-        text.append(f"  {plain(use.use)}", style=inks["link"])
-        text.append(f"  locked to {plain(use.locked)}\n" if use.locked else "  not locked\n", style=inks["dim"])
+        text.append(f"  {plain(use.pipeline)}", style=styles["bold"])
+        text.append(f"  {plain(use.use)}", style=styles["link"])
+        text.append(f"  locked to {plain(use.locked)}\n" if use.locked else "  not locked\n", style=styles["dim"])
 
 
-def history_text(events: Sequence[Event], inks: Inks) -> Text:
+def history_text(events: Sequence[Event], styles: Styles) -> Text:
     """Everything that happened, the newest first."""
     text = Text()
     for event in reversed(events):
-        text.append(f"{event.at[:16].replace('T', ' ')}  ", style=inks["dim"])
-        text.append(f"{event.kind:<12}", style=inks["link"])
-        text.append(f"{plain(event.version or 'the module')}", style=inks["bold"])
+        text.append(f"{event.at[:16].replace('T', ' ')}  ", style=styles["dim"])
+        text.append(f"{event.kind:<12}", style=styles["link"])
+        text.append(f"{plain(event.version or 'the module')}", style=styles["bold"])
         if event.default:
-            text.append(f"  default: {plain(event.default)}", style=inks["good"])
+            text.append(f"  default: {plain(event.default)}", style=styles["good"])
         if event.clear_default:
-            text.append("  no default", style=inks["held"])
-        text.append(f"  {plain(event.by.partition(' <')[0])}\n", style=inks["dim"])
+            text.append("  no default", style=styles["held"])
+        text.append(f"  {plain(event.by.partition(' <')[0])}\n", style=styles["dim"])
         if event.reason:
-            text.append(f"{' ' * 18}{plain(event.reason)}\n", style=inks["plain"])
+            text.append(f"{' ' * 18}{plain(event.reason)}\n", style=styles["plain"])
         if event.replacement:
-            text.append(f"{' ' * 18}use {plain(event.replacement)} instead\n", style=inks["held"])
+            text.append(f"{' ' * 18}use {plain(event.replacement)} instead\n", style=styles["held"])
     text.rstrip()
     return text
 
@@ -129,7 +129,7 @@ def consequence_lines(prospect: Prospect, unread: Sequence[tuple[str, str]]) -> 
         lines.append("")
     if touched:
         lines.append("Pipelines that it touches:")
-        lines += [f"  {_told(item)}" for item in touched]
+        lines += [f"  {_consequence_line(item)}" for item in touched]
     if untouched:
         stay = "use of it at HEAD stays" if untouched == 1 else "uses of it at HEAD stay"
         lines.append(f"{untouched:,} {stay} as before.")
@@ -139,7 +139,7 @@ def consequence_lines(prospect: Prospect, unread: Sequence[tuple[str, str]]) -> 
     return lines
 
 
-def _told(item: Consequence) -> str:
+def _consequence_line(item: Consequence) -> str:
     use = f"{plain(item.use.pipeline)}, {plain(item.use.use)}"
     locked = " (locked)" if item.use.locked else ""
     before, after = item.before, item.after

@@ -13,7 +13,7 @@ from gitml.history.submissions import target_of
 from gitml.workspace import Workspace
 
 
-class Seen(NamedTuple):
+class RunView(NamedTuple):
     """A run as it stands; `before` is the one of the same pipeline that was recorded before it.
 
     `target` is the cluster that a submitted run is on, empty once it is home.
@@ -26,7 +26,7 @@ class Seen(NamedTuple):
     target: str = ""
 
 
-def look_at(ws: Workspace, id: str) -> Seen:
+def view_run(ws: Workspace, id: str) -> RunView:
     """The run as it stands now; of one on a cluster that is not home, as that says."""
     target = target_of(ws, id)
     if target:
@@ -36,7 +36,7 @@ def look_at(ws: Workspace, id: str) -> Seen:
     found = get_run(ws, id)
     live = found.live is not None and (not target or found.run.status == "running")
     rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
-    return Seen(found.run, tuple(run_progress(found)), live, rows[0].id if rows else None, target)
+    return RunView(found.run, tuple(run_progress(found)), live, rows[0].id if rows else None, target)
 
 
 def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:

@@ -16,20 +16,20 @@ from textual.widgets import ContentSwitcher, Static
 from gitml.core.model.graph import GraphStep
 from gitml.history.progress import StepProgress
 from gitml.history.step_details import StepDetails, step_details
-from gitml.tui.actions import Acted, ActingPage
-from gitml.tui.errors import Told
-from gitml.tui.screens.run.absence import Absence, absence
-from gitml.tui.screens.run.queries import Seen, look_at, planned_steps
-from gitml.tui.screens.run.text import headline, telling_step, took_text
+from gitml.tui.actions import RunActionsPage, SelectedRun
+from gitml.tui.errors import ErrorMessage
+from gitml.tui.screens.run.missing_output import MissingOutput, missing_output
+from gitml.tui.screens.run.queries import RunView, planned_steps, view_run
+from gitml.tui.screens.run.text import first_step_to_show, headline, took_text
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import Choice
-from gitml.tui.widgets.graph import Graph, Node
+from gitml.tui.widgets.dialogs.choices import MenuItem
+from gitml.tui.widgets.graph import GraphNode, StepGraph
 from gitml.tui.widgets.log.log_pane import LogPane
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.plots.plot_pane import PlotPane
 from gitml.tui.widgets.sections import Sections
-from gitml.tui.widgets.step.details import Known, details
+from gitml.tui.widgets.step.details import StepInfo, details
 from gitml.tui.widgets.step.files import StepFiles
 from gitml.tui.widgets.step.metrics import StepMetrics
 
@@ -44,10 +44,10 @@ SECTIONS = (
 CLUSTER_EVERY = 3.0  # seconds between questions to a cluster about a run that goes on there
 
 
-class RunPage(ActingPage):
+class RunPage(RunActionsPage):
     """One run."""
 
-    place = "run"
+    route = "run"
     CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(key, f"section({name!r})", title, show=False) for name, key, title in SECTIONS],
@@ -58,13 +58,13 @@ class RunPage(ActingPage):
     def __init__(self) -> None:
         super().__init__()
         self.run_id: str | None = None
-        self.seen: Seen | None = None
+        self.view: RunView | None = None
         self.planned: Mapping[str, GraphStep] | None = None  # None: not read yet
         self.details: dict[str, StepDetails] = {}
-        self.wanted_step: str | None = None
+        self.requested_step: str | None = None
         self._head = ""
-        self._asking = False
-        self._asked = 0.0  # when the answer came
+        self._querying = False
+        self._queried_at = 0.0  # when the answer came
 
     def body(self) -> ComposeResult:
         """The run in two lines; its graph beside what is known of the chosen step."""
@@ -73,7 +73,7 @@ class RunPage(ActingPage):
         with Horizontal(id="parts"):
             with Vertical(classes="panel", id="graph-panel") as panel:
                 panel.border_title = "Steps"
-                yield Graph(id="graph")
+                yield StepGraph(id="graph")
             with Vertical(classes="panel", id="step-panel"):
                 yield Sections(SECTIONS)
                 with ContentSwitcher(initial="details"):
@@ -86,21 +86,21 @@ class RunPage(ActingPage):
 
     def on_mount(self) -> None:
         """The details first."""
-        section = str(self.ui.recalled(self.place).get("section", "details"))
+        section = str(self.ui.saved_page_state(self.route).get("section", "details"))
         self._show_section(section if section in {name for name, _, _ in SECTIONS} else "details")
-        self.query_one(Graph).focus()
+        self.query_one(StepGraph).focus()
         self.set_interval(1.0, self._tick)
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """The section."""
         return {"section": self.section}
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """Shows the run ``run=``, with ``step=`` chosen and ``section=`` open."""
         self.run_id = str(what["run"])
-        self.seen, self.planned = None, None
+        self.view, self.planned = None, None
         self.details = {}
-        self.wanted_step = what.get("step")
+        self.requested_step = what.get("step")
         if what.get("section"):
             self._show_section(str(what["section"]))
         self.refresh_data()
@@ -115,45 +115,45 @@ class RunPage(ActingPage):
     @property
     def step(self) -> StepProgress | None:
         """The step that is chosen."""
-        chosen = self.query_one(Graph).chosen
-        return next((item for item in self.seen.steps if item.name == chosen), None) if self.seen else None
+        chosen = self.query_one(StepGraph).chosen
+        return next((item for item in self.view.steps if item.name == chosen), None) if self.view else None
 
     def refresh_data(self) -> None:
         """The run as it stands now."""
         id = self.run_id
         if id is not None:
-            self._asking = True
-            self.ask("run", lambda ws: look_at(ws, id), self._show)
+            self._querying = True
+            self.run_query("run", lambda ws: view_run(ws, id), self._show)
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """A run that can't be read in place of it; a graph that can't be read above the steps; the rest as messages."""
         if key == "run":
-            self._asking, self._asked = False, time.monotonic()
-        if key == "run" and self.seen is None:
+            self._querying, self._queried_at = False, time.monotonic()
+        if key == "run" and self.view is None:
             self.query_one("#parts").display = False
-            self.query_one(Notice).tell(error)
-        elif key == "run" and self.seen is not None and self.seen.target:
+            self.query_one(Notice).show_error(error)
+        elif key == "run" and self.view is not None and self.view.target:
             self.query_one("#graph-panel").border_subtitle = Text(plain(error.message))  # it is asked again
         elif key == "log":
-            self.query_one(LogPane).went_wrong(error)
+            self.query_one(LogPane).query_failed(error)
         elif key == "graph":
             self.planned = {}
-            told = f"how they hang together can't be read: {error.message}"
-            self.query_one("#graph-panel").border_subtitle = Text(plain(told))
+            message = f"how they hang together can't be read: {error.message}"
+            self.query_one("#graph-panel").border_subtitle = Text(plain(message))
             self._draw()
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
 
-    def _show(self, seen: Seen) -> None:
-        if self.seen is not None and self.seen.target:
+    def _show(self, view: RunView) -> None:
+        if self.view is not None and self.view.target:
             self.query_one("#graph-panel").border_subtitle = None
-        self.seen = seen
-        self._asking, self._asked = False, time.monotonic()
+        self.view = view
+        self._querying, self._queried_at = False, time.monotonic()
         self.query_one("#parts").display = True
-        self.query_one(Notice).hush()
+        self.query_one(Notice).hide()
         if self.planned is None:
-            run = seen.run
-            self.ask("graph", lambda ws: planned_steps(ws, run), self._show_graph)
+            run = view.run
+            self.run_query("graph", lambda ws: planned_steps(ws, run), self._show_graph)
         self._draw()
 
     def _show_graph(self, planned: Mapping[str, GraphStep]) -> None:
@@ -161,48 +161,48 @@ class RunPage(ActingPage):
         self._draw()
 
     def _draw(self) -> None:
-        seen = self.seen
-        if seen is None or self.planned is None:
+        view = self.view
+        if view is None or self.planned is None:
             return
         now = time.time()
-        head = headline(seen, self.ui.inks, now)
+        head = headline(view, self.ui.text_styles, now)
         self._head = head.plain
         self.query_one("#head", Static).update(head)
-        names = [item.name for item in seen.steps]
+        names = [item.name for item in view.steps]
         known = set(names)
         parents = {
             name: [one for one in self.planned[name].parents if one in known] if name in self.planned else []
             for name in names
         }
-        nodes = {item.name: Node(sign_of(item.state), took_text(item, now)) for item in seen.steps}
-        graph = self.query_one(Graph)
-        chosen = self.wanted_step or graph.chosen or telling_step(seen)
-        self.wanted_step = None
+        nodes = {item.name: GraphNode(sign_of(item.state), took_text(item, now)) for item in view.steps}
+        graph = self.query_one(StepGraph)
+        chosen = self.requested_step or graph.chosen or first_step_to_show(view)
+        self.requested_step = None
         graph.show(parents, nodes, chosen)
         self._fit()
-        done = sum(1 for item in seen.steps if item.step is not None)
+        done = sum(1 for item in view.steps if item.step is not None)
         self.query_one("#graph-panel").border_title = (
-            f"Steps {done}/{len(names)}" if seen.live else f"Steps {len(names)}"
+            f"Steps {done}/{len(names)}" if view.live else f"Steps {len(names)}"
         )
         self._show_step()
 
-    def redraw(self) -> None:
+    def restyle(self) -> None:
         """The headline and the details."""
         self._draw()
 
-    def age(self, now: float) -> None:
+    def update_ages(self, now: float) -> None:
         """How long ago the run began; of a run in progress `_tick` draws all that goes on."""
-        if self.seen is None or self.seen.live:
+        if self.view is None or self.view.live:
             return
-        head = headline(self.seen, self.ui.inks, now)
+        head = headline(self.view, self.ui.text_styles, now)
         if head.plain != self._head:
             self._head = head.plain
             self.query_one("#head", Static).update(head)
 
-    @on(Graph.Turned)
+    @on(StepGraph.ViewChanged)
     def _fit(self) -> None:
         """On a small screen an outline of few steps takes no more lines than it has: the rest is for what is known of one."""
-        graph = self.query_one(Graph)
+        graph = self.query_one(StepGraph)
         small = self.has_class("-low") and self.has_class("-narrow") and graph.outlined is not False
         self.query_one("#graph-panel").styles.max_height = len(graph.parents) + 2 if small else None
 
@@ -212,34 +212,34 @@ class RunPage(ActingPage):
 
     def _tick(self) -> None:
         """Times of what runs go on; a run on a cluster is asked for now and then."""
-        if self.seen is None or not self.seen.live or not self.is_current:
+        if self.view is None or not self.view.live or not self.is_current:
             return
         self._draw()
-        if self.seen.target and not self._asking and time.monotonic() - self._asked > CLUSTER_EVERY:
+        if self.view.target and not self._querying and time.monotonic() - self._queried_at > CLUSTER_EVERY:
             self.refresh_data()
 
     # -- the chosen step
 
-    @on(Graph.Moved)
-    def _moved(self) -> None:
+    @on(StepGraph.StepHighlighted)
+    def _step_highlighted(self) -> None:
         self._show_step()
 
     def _show_step(self) -> None:
         """What the open section tells of the chosen step."""
-        standing, seen = self.step, self.seen
-        if standing is None or seen is None:
+        standing, view = self.step, self.view
+        if standing is None or view is None:
             return
         self.query_one("#step-panel").border_title = Text(plain(standing.name))
-        getattr(self, f"_show_{self.section}")(seen, standing)
+        getattr(self, f"_show_{self.section}")(view, standing)
 
-    def _show_details(self, seen: Seen, standing: StepProgress) -> None:
+    def _show_details(self, view: RunView, standing: StepProgress) -> None:
         known = self.details.get(standing.name)
         planned = (self.planned or {}).get(standing.name)
-        text = details(Known(standing, known, planned), self.ui.inks, time.time())
+        text = details(StepInfo(standing, known, planned), self.ui.text_styles, time.time())
         self.query_one("#details-text", Static).update(text)
-        self._want_detail(seen, standing)
+        self._request_detail(view, standing)
 
-    def _want_detail(self, seen: Seen, standing: StepProgress) -> None:
+    def _request_detail(self, view: RunView, standing: StepProgress) -> None:
         step = standing.step
         if step is None or standing.name in self.details:
             return
@@ -250,32 +250,34 @@ class RunPage(ActingPage):
 
         planned = (self.planned or {}).get(standing.name)
         bindings = planned.inputs if planned is not None else None
-        self.ask("detail", lambda ws: step_details(ws, seen.run, step, bindings), take)
+        self.run_query("detail", lambda ws: step_details(ws, view.run, step, bindings), take)
 
-    def _show_files(self, seen: Seen, standing: StepProgress) -> None:
+    def _show_files(self, view: RunView, standing: StepProgress) -> None:
         self.query_one(StepFiles).show(self.details.get(standing.name), standing)
-        self._want_detail(seen, standing)
+        self._request_detail(view, standing)
 
-    def _show_log(self, seen: Seen, standing: StepProgress) -> None:
-        self.query_one(LogPane).show(seen.run.id, standing.name, standing.state)
+    def _show_log(self, view: RunView, standing: StepProgress) -> None:
+        self.query_one(LogPane).show(view.run.id, standing.name, standing.state)
 
-    def _show_metrics(self, seen: Seen, standing: StepProgress) -> None:
-        self.query_one(StepMetrics).show(seen.run, standing.name, seen.before, self._absence("metrics", standing))
-
-    def _show_plots(self, seen: Seen, standing: StepProgress) -> None:
-        self.query_one(PlotPane).show(
-            [(seen.run.id, "")],
-            standing.name,
-            finished=standing.step is not None,
-            absent=self._absence("plot", standing),
+    def _show_metrics(self, view: RunView, standing: StepProgress) -> None:
+        self.query_one(StepMetrics).show(
+            view.run, standing.name, view.before, self._missing_output("metrics", standing)
         )
 
-    def _absence(self, kind: str, standing: StepProgress) -> Absence:
-        planned = (self.planned or {}).get(standing.name)
-        return absence(kind, standing, planned.outputs if planned is not None else None)
+    def _show_plots(self, view: RunView, standing: StepProgress) -> None:
+        self.query_one(PlotPane).show(
+            [(view.run.id, "")],
+            standing.name,
+            finished=standing.step is not None,
+            missing=self._missing_output("plot", standing),
+        )
 
-    @on(Sections.Chosen)
-    def _section_chosen(self, event: Sections.Chosen) -> None:
+    def _missing_output(self, kind: str, standing: StepProgress) -> MissingOutput:
+        planned = (self.planned or {}).get(standing.name)
+        return missing_output(kind, standing, planned.outputs if planned is not None else None)
+
+    @on(Sections.SectionSelected)
+    def _section_selected(self, event: Sections.SectionSelected) -> None:
         self.action_section(event.name)
 
     def action_section(self, name: str) -> None:
@@ -296,25 +298,25 @@ class RunPage(ActingPage):
 
     # -- what can be done
 
-    def acted_on(self) -> Acted | None:
+    def selected_run(self) -> SelectedRun | None:
         """This run, and the step that is chosen."""
-        if self.seen is None:
+        if self.view is None:
             return None
         step = self.step
-        return Acted(self.seen.run.id, self.seen.run.pipeline, self.seen.live, step.name if step else None)
+        return SelectedRun(self.view.run.id, self.view.run.pipeline, self.view.live, step.name if step else None)
 
     def action_find(self) -> None:
         """Finds a step by a part of its name."""
-        if self.seen is not None:
-            graph = self.query_one(Graph)
-            offered = [Choice(item.name, plain(item.name), sign_of(item.state).word) for item in self.seen.steps]
+        if self.view is not None:
+            graph = self.query_one(StepGraph)
+            offered = [MenuItem(item.name, plain(item.name), sign_of(item.state).word) for item in self.view.steps]
             self.choose("Find a step", offered, graph.choose, graph.chosen)
 
     def action_compare(self) -> None:
         """Puts the run beside the one before it."""
-        if self.seen is None:
+        if self.view is None:
             return
-        if self.seen.before is None:
-            self.ui.say("it is the first recorded run of its pipeline")
+        if self.view.before is None:
+            self.ui.report("it is the first recorded run of its pipeline")
             return
-        self.ui.go("compare", runs=(self.seen.before, self.seen.run.id))
+        self.ui.go("compare", runs=(self.view.before, self.view.run.id))

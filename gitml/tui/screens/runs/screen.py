@@ -17,23 +17,23 @@ from textual.widgets import Input
 from gitml.history.run_query import RunView, rows_in, run_view
 from gitml.store.index.browse import RunSort
 from gitml.store.index.runs import RunRow
-from gitml.tui.actions import Acted, ActingPage
-from gitml.tui.errors import Told
+from gitml.tui.actions import RunActionsPage, SelectedRun
+from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.runs.table import RISING, SORTABLE, columns, table_row
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.tables.big_table import BigTable
+from gitml.tui.widgets.tables.big_table import LazyTable
 
 METRICS = 4  # columns, unless others are chosen
 TYPING = 0.06  # seconds without a key after which a filter is tried
 MARKED = 6  # runs at once side by side
 
 
-class Runs(ActingPage):
+class RunsPage(RunActionsPage):
     """The list of runs."""
 
-    place = "runs"
+    route = "runs"
     CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -62,14 +62,14 @@ class Runs(ActingPage):
         with Vertical(classes="panel", id="runs"):
             yield Input(placeholder="words, status:failed, branch:main, since:2d, accuracy>0.9", id="filter")
             yield Notice()
-            yield BigTable(id="table")
+            yield LazyTable(id="table")
 
     def on_mount(self) -> None:
         """Where one was, in the usual order and without a filter: a list that leaves runs out unasked misleads."""
-        kept = self.ui.recalled(self.place)
+        kept = self.ui.saved_page_state(self.route)
         self.chosen = [str(name) for name in kept["metrics"]] if isinstance(kept.get("metrics"), list) else None
         self.keep = kept.get("run")
-        table = self.query_one(BigTable)
+        table = self.query_one(LazyTable)
         table.is_marked = self.marked.__contains__
         field = self.query_one(Input)
         field.cursor_blink = False  # a screen at rest writes nothing
@@ -77,14 +77,14 @@ class Runs(ActingPage):
         table.focus()
         self.set_interval(1.0, self._tick)
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """The metrics that were chosen, and the run under the cursor."""
         return {
             "metrics": self.chosen,
-            "run": self._current_id() if self.query_one(BigTable).cursor else None,
+            "run": self._current_id() if self.query_one(LazyTable).cursor else None,
         }
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """Shows what a filter leaves: ``go("runs", filter="commit:1a2b3c")``."""
         self.query_one(Input).value = str(what.get("filter", ""))
         self.query_one(Input).display = True
@@ -95,27 +95,27 @@ class Runs(ActingPage):
         """The order of all runs; the rows follow where they are seen."""
         self.busy = False
         text, order, keep = self.filter, self.order, self.keep or self._current_id()
-        self.ask("view", lambda ws: run_view(ws, text, order, keep), self._show)
+        self.run_query("view", lambda ws: run_view(ws, text, order, keep), self._show)
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the table where there is none yet, else as a message beside it."""
         if key in ("view", "rows") and (self.view is None or not len(self.view)):
-            self._say_instead(lambda notice: notice.tell(error))
+            self._show_notice(lambda notice: notice.show_error(error))
         elif key == "view":
             self.query_one("#runs").border_subtitle = Text(plain(error.message))
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
 
     def _show(self, found: RunView) -> None:
-        followed = self.view is not None and self.query_one(BigTable).cursor == 0 and self.keep is None
+        followed = self.view is not None and self.query_one(LazyTable).cursor == 0 and self.keep is None
         self.view = found
         self.query_one("#runs").border_title = "Runs"
         self._count(found)
         if not len(found):
-            self._say_why_empty(found)
+            self._explain_empty(found)
             return
-        self.query_one(Notice).hush()
-        table = self.query_one(BigTable)
+        self.query_one(Notice).hide()
+        table = self.query_one(LazyTable)
         if not table.display:
             table.display = True
             if self.focused is None:  # a widget that is not seen loses the keys
@@ -134,15 +134,15 @@ class Runs(ActingPage):
         sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != RunSort() else ""
         self.query_one("#runs").border_subtitle = Text(f"{filtered}{sorted_by}{marked}")
 
-    def _lay_out_columns(self, table: BigTable, found: RunView) -> None:
+    def _lay_out_columns(self, table: LazyTable, found: RunView) -> None:
         shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
         if table.columns and shown == self.shown:
             return
         self.shown = shown
         table.set_columns(columns(shown))
 
-    @on(BigTable.Wanted)
-    def _wanted(self, event: BigTable.Wanted) -> None:
+    @on(LazyTable.RowsRequested)
+    def _rows_requested(self, event: LazyTable.RowsRequested) -> None:
         if self.view is None:
             return
         listed, first, count = self.view, event.first, event.count
@@ -154,55 +154,55 @@ class Runs(ActingPage):
             if len(self.rows) > 20_000:
                 self.rows = {row.id: row for row in rows}
             now = time.time()
-            self.query_one(BigTable).put(first, [table_row(row, self.shown, now) for row in rows])
+            self.query_one(LazyTable).put(first, [table_row(row, self.shown, now) for row in rows])
 
-        self.ask(f"rows{first}", lambda ws: rows_in(ws, listed.live, listed.order, first, count), put)
+        self.run_query(f"rows{first}", lambda ws: rows_in(ws, listed.live, listed.order, first, count), put)
 
     def _tick(self) -> None:
         """Times of runs in progress go on."""
         if self.view is not None and self.view.live and self.is_current:
             self.refresh_data()
 
-    def age(self, now: float) -> None:
+    def update_ages(self, now: float) -> None:
         """How long ago the runs began."""
         if self.view is not None:
-            self.query_one(BigTable).rewrite(
+            self.query_one(LazyTable).rewrite(
                 lambda row: table_row(self.rows[row.key], self.shown, now) if row.key in self.rows else row
             )
 
-    def _say_why_empty(self, found: RunView) -> None:
+    def _explain_empty(self, found: RunView) -> None:
         if found.of or self.filter:
-            self._say_instead(
-                lambda notice: notice.say(
+            self._show_notice(
+                lambda notice: notice.show_text(
                     "No run matches", f"{found.of:,} runs are recorded.", next=(("Esc", "clear the filter"),)
                 )
             )
             return
         from gitml.engine.planning.load import list_pipelines
 
-        self.ask("pipelines", list_pipelines, self._say_how_to_begin)
+        self.run_query("pipelines", list_pipelines, self._show_first_steps)
 
-    def _say_how_to_begin(self, pipelines: Sequence[str]) -> None:
+    def _show_first_steps(self, pipelines: Sequence[str]) -> None:
         if pipelines:
             names = ", ".join(plain(name) for name in pipelines[:6])
-            self._say_instead(
-                lambda notice: notice.say(
+            self._show_notice(
+                lambda notice: notice.show_text(
                     "Nothing has run here yet",
                     f"Pipelines: {names}",
                     next=(("n", "start a run"), ("gitml run", "the same, outside")),
                 )
             )
             return
-        self._say_instead(
-            lambda notice: notice.say(
+        self._show_notice(
+            lambda notice: notice.show_text(
                 "There is no pipeline here yet",
                 "A pipeline is a file pipelines/NAME.yaml.",
                 next=(("gitml init", "write a first one"), ("gitml demo", "make a small repository to look around in")),
             )
         )
 
-    def _say_instead(self, how: Any) -> None:
-        self.query_one(BigTable).display = False
+    def _show_notice(self, how: Any) -> None:
+        self.query_one(LazyTable).display = False
         how(self.query_one(Notice))
 
     # -- filter and order
@@ -217,11 +217,11 @@ class Runs(ActingPage):
         """Leaves the filter as it is, or clears it from the table."""
         field = self.query_one(Input)
         if field.has_focus and field.value:
-            self.query_one(BigTable).focus()
+            self.query_one(LazyTable).focus()
             return
         field.value = ""
         field.display = False
-        self.query_one(BigTable).focus()
+        self.query_one(LazyTable).focus()
 
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
@@ -233,17 +233,17 @@ class Runs(ActingPage):
 
     @on(Input.Submitted, "#filter")
     def _entered(self) -> None:
-        self.query_one(BigTable).focus()
+        self.query_one(LazyTable).focus()
 
     def action_sort(self) -> None:
         """Chooses the column to sort by."""
         offered = [
-            Choice(column.key, column.title.strip() or "STATE")
+            MenuItem(column.key, column.title.strip() or "STATE")
             for column in columns(self.shown)
             if column.key in SORTABLE
         ]
         names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
-        offered += [Choice(f"metric:{name}", plain(name), "metric") for name in names]
+        offered += [MenuItem(f"metric:{name}", plain(name), "metric") for name in names]
         self.choose("RunSort by", offered, self._sort, self.order.key)
 
     def _sort(self, key: str) -> None:
@@ -252,21 +252,21 @@ class Runs(ActingPage):
     def _order(self, order: RunSort) -> None:
         """Another order is looked at from its top."""
         self.order = order
-        self.query_one(BigTable).move_to(0)
+        self.query_one(LazyTable).move_to(0)
         self.refresh_data()
 
     def action_turn(self) -> None:
         """The other way round."""
         self._order(self.order._replace(descending=not self.order.descending))
 
-    @on(BigTable.HeadClicked)
-    def _head_clicked(self, event: BigTable.HeadClicked) -> None:
+    @on(LazyTable.HeaderSelected)
+    def _header_selected(self, event: LazyTable.HeaderSelected) -> None:
         if event.column.key in SORTABLE or event.column.key.startswith("metric:"):
             self._sort(event.column.key)
 
     def action_metrics(self) -> None:
         """Chooses the metrics that are columns."""
-        from gitml.tui.widgets.dialogs.multi_select import Several
+        from gitml.tui.widgets.dialogs.multi_select import MultiSelect
 
         names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
 
@@ -275,30 +275,30 @@ class Runs(ActingPage):
                 self.chosen = picked
                 self.refresh_data()
 
-        offered = [Choice(name, plain(name)) for name in names]
-        self.put(Several("Metrics as columns", offered, self.shown), chosen)
+        offered = [MenuItem(name, plain(name)) for name in names]
+        self.open_dialog(MultiSelect("Metrics as columns", offered, self.shown), chosen)
 
     # -- one run, and several
 
-    @on(BigTable.Chosen)
-    def _open(self, event: BigTable.Chosen) -> None:
+    @on(LazyTable.RowSelected)
+    def _open(self, event: LazyTable.RowSelected) -> None:
         self.ui.go("run", run=event.row.key)
 
-    def acted_on(self) -> Acted | None:
+    def selected_run(self) -> SelectedRun | None:
         """The run under the cursor."""
         id = self._current_id()
         row = self.rows.get(id) if id is not None else None
-        return Acted(row.id, row.pipeline, row.status == "running") if row is not None else None
+        return SelectedRun(row.id, row.pipeline, row.status == "running") if row is not None else None
 
     def action_mark(self) -> None:
         """Marks the run under the cursor to be compared, or takes the mark away; goes on to the next."""
-        table, id = self.query_one(BigTable), self._current_id()
+        table, id = self.query_one(LazyTable), self._current_id()
         if id is None:
             return
         if id in self.marked:
             del self.marked[id]
         elif len(self.marked) >= MARKED:
-            self.ui.say(f"{MARKED} runs are marked already")
+            self.ui.report(f"{MARKED} runs are marked already")
             return
         else:
             self.marked[id] = None
@@ -314,15 +314,15 @@ class Runs(ActingPage):
         if len(ids) < 2 and current is not None:
             ids[current] = None
         if len(ids) == 1 and current is not None:
-            below = self.query_one(BigTable).row(self.query_one(BigTable).cursor + 1)
+            below = self.query_one(LazyTable).row(self.query_one(LazyTable).cursor + 1)
             if below is not None:
                 ids = {below.key: None, current: None}
         if len(ids) < 2:
-            self.ui.say("mark two runs with the space bar first")
+            self.ui.report("mark two runs with the space bar first")
             return
         ordered = sorted(ids, key=lambda id: self.rows[id].started if id in self.rows else 0.0)
         self.ui.go("compare", runs=tuple(ordered))
 
     def _current_id(self) -> str | None:
-        row = self.query_one(BigTable).current if self.is_mounted else None
+        row = self.query_one(LazyTable).current if self.is_mounted else None
         return row.key if row is not None else None

@@ -39,7 +39,7 @@ class MetricChart(PlotextPlot):
             self._replot()
 
     def on_mount(self) -> None:
-        """Lines in the inks of the application; the ground is PlotextPlot's own doing."""
+        """Lines in the styles of the application; the ground is PlotextPlot's own doing."""
         cast("GitmlApp", self.app).theme_changed_signal.subscribe(self, lambda theme: self._replot())
         self._replot()
 
@@ -48,8 +48,8 @@ class MetricChart(PlotextPlot):
             return
         plot = self.plt
         plot.clear_figure()
-        inks = cast("GitmlApp", self.app).inks
-        colours = {name: _rgb(inks[name].color) for name in ("link", "accent")}
+        styles = cast("GitmlApp", self.app).text_styles
+        colours = {name: _rgb(styles[name].color) for name in ("link", "accent")}
         xs = [self._commits - 1 - place for place, _ in self._points]
         ys = [value for _, value in self._points]
         plot.xlim(0, max(1, self._commits - 1))

@@ -17,10 +17,10 @@ from textual.strip import Strip
 from gitml.analysis.timeline import TimelineRow, steps_of
 from gitml.core.text.format import number
 from gitml.history.time_format import ago
-from gitml.tui.screens.time.layout import COMMIT, Plan, grouped, lay_out, title_of
+from gitml.tui.screens.time.layout import COMMIT, GridLayout, grouped, lay_out, title_of
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import fitted, plain
-from gitml.tui.widgets.tables.rows_view import RowsView, RowsWanted
+from gitml.tui.widgets.tables.rows_view import RowsRequested, RowView
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 KEPT = 2000  # rows
 
 
-class Place(NamedTuple):
+class GridCell(NamedTuple):
     """A cell: the number of the commit and the step."""
 
     row: int
     step: str
 
 
-class TimeGrid(RowsView):
-    """Shows `commits`; asks with Wanted for the rows that are seen, and is answered with `put`."""
+class TimeGrid(RowView):
+    """Shows `commits`; asks with RowsRequested for the rows that are seen, and is answered with `put`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1, 0)", "Newer", show=False),
@@ -50,13 +50,13 @@ class TimeGrid(RowsView):
         Binding("enter", "choose", "Open run", key_display="⏎"),
     ]
 
-    class Wanted(RowsWanted):
-        """As RowsWanted says."""
+    class RowsRequested(RowsRequested):
+        """As RowsRequested says."""
 
-    class Moved(Message):
+    class CellHighlighted(Message):
         """The cursor stands on another cell."""
 
-    class Chosen(Message):
+    class CellSelected(Message):
         """The cell under the cursor was chosen."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -65,11 +65,11 @@ class TimeGrid(RowsView):
         self.steps: list[str] = []
         self.column = 0
         self.metric: str | None = None
-        self.marked: Place | None = None
+        self.marked: GridCell | None = None
         self.now = 0.0
         self._rows: dict[int, TimelineRow] = {}
-        self._plan = Plan()
-        self._wanted: tuple[int, int] | None = None
+        self._layout = GridLayout()
+        self._requested: tuple[int, int] | None = None
 
     # -- what is shown
 
@@ -78,16 +78,16 @@ class TimeGrid(RowsView):
         before = self.commits[self.cursor] if self.cursor < len(self.commits) else None
         known = {row.commit: row for row in self._rows.values()}
         self.commits, self.now = commits, now
-        self._rows = {place: known[commit] for place, commit in enumerate(commits) if commit in known} if known else {}
+        self._rows = {index: known[commit] for index, commit in enumerate(commits) if commit in known} if known else {}
         if before is not None and before in commits:
             self.cursor = commits.index(before)
         self.cursor = max(0, min(self.cursor, len(commits) - 1))
-        self._wanted = None
+        self._requested = None
         self.lay_out()
         self.follow()
-        self.want(anew=True)
+        self.request_rows(anew=True)
 
-    def age(self, now: float) -> None:
+    def update_ages(self, now: float) -> None:
         """Draws the rows that are seen anew where their age reads otherwise by now."""
         first = int(self.scroll_offset.y)
         for index in range(first, first + self.size.height):
@@ -99,21 +99,21 @@ class TimeGrid(RowsView):
     def forget(self) -> None:
         """Drops steps and rows: they are of another pipeline."""
         self._rows, self.steps, self.column, self.marked = {}, [], 0, None
-        self._plan = self._plan._replace(first=0)
+        self._layout = self._layout._replace(first=0)
 
     def put(self, first: int, rows: Sequence[TimelineRow]) -> None:
         """Rows that were wanted."""
         at = self.step
         self._rows |= dict(enumerate(rows, first))
         if len(self._rows) > KEPT:
-            near = sorted(self._rows, key=lambda place: abs(place - self.cursor))[:KEPT]
-            self._rows = {place: self._rows[place] for place in near}
+            near = sorted(self._rows, key=lambda index: abs(index - self.cursor))[:KEPT]
+            self._rows = {index: self._rows[index] for index in near}
         steps = steps_of(rows, self.steps)
         if steps != self.steps:
             self.steps = steps
             self.column = steps.index(at) if at in steps else 0
         self.lay_out()
-        self.post_message(self.Moved())
+        self.post_message(self.CellHighlighted())
 
     def row(self, index: int) -> TimelineRow | None:
         """A row, None while it is not known."""
@@ -131,10 +131,10 @@ class TimeGrid(RowsView):
 
     def mark(self) -> None:
         """Marks the cell under the cursor, or takes the mark from it."""
-        here = Place(self.cursor, self.step) if self.step else None
+        here = GridCell(self.cursor, self.step) if self.step else None
         self.marked = None if here == self.marked else here
         self.refresh()
-        self.post_message(self.Moved())
+        self.post_message(self.CellHighlighted())
 
     def move_to(self, index: int, column: int | None = None) -> None:
         """Puts the cursor on a cell and brings it into view."""
@@ -142,14 +142,14 @@ class TimeGrid(RowsView):
         self.cursor = max(0, min(index, len(self.commits) - 1))
         if column is not None and column != self.column:
             self.column = max(0, min(column, len(self.steps) - 1))
-            if self.step not in [step for step, _, _ in self._plan.steps]:
+            if self.step not in [step for step, _, _ in self._layout.steps]:
                 self.lay_out()
             self.refresh(Region(0, 0, self.size.width, self.heads))
         self.follow()
         if self.scroll_offset.y == above:
-            for place in {before, self.cursor}:
-                self.refresh(Region(0, place + self.heads - int(above), self.size.width, 1))
-        self.post_message(self.Moved())
+            for index in {before, self.cursor}:
+                self.refresh(Region(0, index + self.heads - int(above), self.size.width, 1))
+        self.post_message(self.CellHighlighted())
 
     # -- keys and mouse
 
@@ -167,15 +167,15 @@ class TimeGrid(RowsView):
 
     def action_choose(self) -> None:
         """Chooses the cell under the cursor."""
-        self.post_message(self.Chosen())
+        self.post_message(self.CellSelected())
 
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor, a second one chooses."""
         index = event.y - self.heads + int(self.scroll_offset.y)
         if event.y < self.heads or not 0 <= index < len(self.commits):
             return
-        column = next((n for n, (_, at, room) in enumerate(self._plan.steps) if at <= event.x < at + room + 1), None)
-        chosen = None if column is None else column + self._plan.first
+        column = next((n for n, (_, at, room) in enumerate(self._layout.steps) if at <= event.x < at + room + 1), None)
+        chosen = None if column is None else column + self._layout.first
         again = event.chain > 1 and index == self.cursor and chosen in (None, self.column)
         self.move_to(index, chosen)
         if again:
@@ -185,81 +185,86 @@ class TimeGrid(RowsView):
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: titles, or a commit."""
-        inks = cast("GitmlApp", self.app).inks
+        styles = cast("GitmlApp", self.app).text_styles
         width = self.size.width
         ground = self.rich_style
         if y < self.heads:
-            return self._head(y, inks, ground).extend_cell_length(width, ground).crop(0, width)
+            return self._head(y, styles, ground).extend_cell_length(width, ground).crop(0, width)
         index = y - self.heads + int(self.scroll_offset.y)
         if index >= len(self.commits):
             return Strip.blank(width, ground)
         here = index == self.cursor
-        base = inks["cursor-blurred"] if here else ground
+        base = styles["cursor-blurred"] if here else ground
         row = self.row(index)
-        segments = self._left(index, row, base, inks)
-        segments += self._cells(index, row, base, inks)
+        segments = self._left(index, row, base, styles)
+        segments += self._cells(index, row, base, styles)
         return Strip(segments).extend_cell_length(width, base).crop(0, width)
 
-    def _head(self, y: int, inks: Mapping[str, Style], ground: Style) -> Strip:
-        style = ground + inks["head"]
-        plan = self._plan
+    def _head(self, y: int, styles: Mapping[str, Style], ground: Style) -> Strip:
+        style = ground + styles["head"]
+        layout = self._layout
         last = y == self.heads - 1
-        texts = ["  ", fitted("COMMIT" if last else "", COMMIT), "  ", fitted("SUBJECT" if last else "", plan.subject)]
-        if plan.when:
-            texts += ["  ", fitted("WHEN" if last else "", plan.when)]
-        if plan.metric:
+        texts = [
+            "  ",
+            fitted("COMMIT" if last else "", COMMIT),
+            "  ",
+            fitted("SUBJECT" if last else "", layout.subject),
+        ]
+        if layout.when:
+            texts += ["  ", fitted("WHEN" if last else "", layout.when)]
+        if layout.metric:
             texts += [
                 "  ",
-                fitted(plain(self.metric or "").rpartition(".")[2] if last else "", plan.metric, right=True),
+                fitted(plain(self.metric or "").rpartition(".")[2] if last else "", layout.metric, right=True),
             ]
         segments = [Segment("".join(texts) + "  ", style)]
         if last:
-            for step, _, room in plan.steps:  # cut without a sign for it: of so few columns each letter counts
-                ink = "link" if step == self.step else "head"
-                segments.append(Segment(set_cell_size(plain(title_of(step)), room) + " ", ground + inks[ink]))
+            for step, _, room in layout.steps:  # cut without a sign for it: of so few columns each letter counts
+                name = "link" if step == self.step else "head"
+                segments.append(Segment(set_cell_size(plain(title_of(step)), room) + " ", ground + styles[name]))
             return Strip(segments)
-        for base, room in grouped(plan.steps):
+        for base, room in grouped(layout.steps):
             segments.append(Segment(set_cell_size(plain(base), room - 1) + " ", style))
         return Strip(segments)
 
-    def _left(self, index: int, row: TimelineRow | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
-        plan = self._plan
+    def _left(self, index: int, row: TimelineRow | None, base: Style, styles: Mapping[str, Style]) -> list[Segment]:
+        layout = self._layout
         mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.cursor else " "
         segments = [
-            Segment(f"{mark} ", base + inks["accent"]),
-            Segment(self.commits[index][:COMMIT], base + inks["link"]),
+            Segment(f"{mark} ", base + styles["accent"]),
+            Segment(self.commits[index][:COMMIT], base + styles["link"]),
             Segment("  ", base),
         ]
         if row is None:
-            return [*segments, Segment(fitted("·", plan.subject), base + inks["dim"])]
+            return [*segments, Segment(fitted("·", layout.subject), base + styles["dim"])]
         names = "".join(f"{plain(name)} " for name in row.names[:2])
-        chip = fitted(names, min(len(names), plan.subject // 2)) if names else ""
-        segments.append(Segment(chip, base + inks["accent"]))
-        segments.append(Segment(fitted(plain(row.info.subject), plan.subject - len(chip)), base + inks["plain"]))
-        if plan.when:
-            segments.append(Segment("  " + fitted(ago(row.info.time, self.now), plan.when), base + inks["dim"]))
-        if plan.metric:
+        chip = fitted(names, min(len(names), layout.subject // 2)) if names else ""
+        segments.append(Segment(chip, base + styles["accent"]))
+        segments.append(Segment(fitted(plain(row.info.subject), layout.subject - len(chip)), base + styles["plain"]))
+        if layout.when:
+            segments.append(Segment("  " + fitted(ago(row.info.time, self.now), layout.when), base + styles["dim"]))
+        if layout.metric:
             value = row.metrics.get(self.metric or "")
             text = "-" if value is None else number(value)
-            ink = "dim" if value is None else "plain"
-            segments.append(Segment("  " + fitted(text, plan.metric, right=True), base + inks[ink]))
+            style = "dim" if value is None else "plain"
+            segments.append(Segment("  " + fitted(text, layout.metric, right=True), base + styles[style]))
         return segments
 
-    def _cells(self, index: int, row: TimelineRow | None, base: Style, inks: Mapping[str, Style]) -> list[Segment]:
+    def _cells(self, index: int, row: TimelineRow | None, base: Style, styles: Mapping[str, Style]) -> list[Segment]:
         segments = [Segment("  ", base)]
         if row is None:
             return segments
         if row.problem and not row.cells:
-            return [*segments, Segment(f"! {plain(row.problem)}", base + inks["held"])]
-        for step, _, room in self._plan.steps:
+            return [*segments, Segment(f"! {plain(row.problem)}", base + styles["held"])]
+        for step, _, room in self._layout.steps:
             cell = row.cells.get(step)
             sign = sign_of(cell.state) if cell is not None else None
             here = index == self.cursor and step == self.step
-            ground = inks["cursor" if self.has_focus else "cursor-blurred"] if here else base
+            ground = styles["cursor" if self.has_focus else "cursor-blurred"] if here else base
             mark = sign.mark if sign is not None else " "
             marked = self.marked == (index, step)
             text = f"◆{mark}◆" if marked else f"[{mark}]" if here else f" {mark} "
-            style = ground + inks[sign.ink if sign is not None else "dim"]
+            style = ground + styles[sign.style if sign is not None else "dim"]
             segments.append(Segment(fitted(text, room), style))
             segments.append(Segment(" ", base))
         return segments
@@ -269,22 +274,22 @@ class TimeGrid(RowsView):
     def lay_out(self) -> None:
         """Gives each part its width."""
         width = self.size.width
-        self._plan = lay_out(width, self.steps, self.column, self._plan.first, metric=self.metric is not None)
-        self.heads = self._plan.heads
+        self._layout = lay_out(width, self.steps, self.column, self._layout.first, metric=self.metric is not None)
+        self.heads = self._layout.heads
         self.virtual_size = Size(width, len(self.commits) + self.heads)
         self.refresh()
 
-    def want(self, *, anew: bool = False) -> None:
+    def request_rows(self, *, anew: bool = False) -> None:
         """Asks for what is seen, from the first row that is not known; all of it when what is known may be old."""
         if not self.commits or not self.size.height:
             return
         first = int(self.scroll_offset.y)
         end = min(len(self.commits), first + self.size.height)
         if not anew:
-            unknown = [place for place in range(first, end) if place not in self._rows]
+            unknown = [index for index in range(first, end) if index not in self._rows]
             if not unknown:
                 return
             first, end = unknown[0], unknown[-1] + 1
-        if (first, end) != self._wanted:
-            self._wanted = (first, end)
-            self.post_message(self.Wanted(self, first, end - first))
+        if (first, end) != self._requested:
+            self._requested = (first, end)
+            self.post_message(self.RowsRequested(self, first, end - first))

@@ -15,7 +15,7 @@ _STEP_LEAST, _STEP_MOST = 3, 16
 _SUBJECT_MOST = 64
 
 
-class Plan(NamedTuple):
+class GridLayout(NamedTuple):
     """How wide each part is; 0 leaves it out. `steps` are those in sight, from number `first` on: (step, column at which it
     begins, width). `heads` are the lines of titles: two where steps have combinations."""
 
@@ -27,34 +27,34 @@ class Plan(NamedTuple):
     heads: int = 1
 
 
-def lay_out(width: int, steps: Sequence[str], chosen: int, first: int, *, metric: bool) -> Plan:
+def lay_out(width: int, steps: Sequence[str], chosen: int, first: int, *, metric: bool) -> GridLayout:
     """The parts of a grid of `width` columns. Steps narrow before they go out of sight, and then the one `chosen` is in sight;
     `first` is the number of the step that was the first in sight."""
     when = _WHEN if width >= 100 else 0
     measured = _METRIC if metric else 0
     rest = width - 2 - COMMIT - 2 - (when + 2 if when else 0) - (measured + 2 if measured else 0) - 2
     least = min(max(18, rest // 4), 36)
-    wishes = [min(max(_STEP_LEAST, cell_len(plain(title_of(step)))), _STEP_MOST) for step in steps]
+    widths = [min(max(_STEP_LEAST, cell_len(plain(title_of(step)))), _STEP_MOST) for step in steps]
     room = max(_STEP_LEAST + 1, rest - least)
-    if sum(wishes) + len(wishes) > room:
-        narrow = max(_STEP_LEAST, _evened(wishes, room))
-        wishes = [min(wish, narrow) for wish in wishes]
-    first = _first_seen(wishes, room, chosen, first)
+    if sum(widths) + len(widths) > room:
+        narrow = max(_STEP_LEAST, _evened(widths, room))
+        widths = [min(width, narrow) for width in widths]
+    first = _first_seen(widths, room, chosen, first)
     seen: list[tuple[str, int]] = []
     used = 0
-    for step, wish in list(zip(steps, wishes, strict=True))[first:]:
-        if used + wish + 1 > room:
+    for step, width in list(zip(steps, widths, strict=True))[first:]:
+        if used + width + 1 > room:
             break
-        seen.append((step, wish))
-        used += wish + 1
+        seen.append((step, width))
+        used += width + 1
     subject = max(least, min(rest - used, _SUBJECT_MOST))
     at = width - (rest - subject)
     placed = []
-    for step, wish in seen:
-        placed.append((step, at, wish))
-        at += wish + 1
+    for step, width in seen:
+        placed.append((step, at, width))
+        at += width + 1
     heads = 2 if any("[" in step for step in steps) else 1
-    return Plan(subject, when, measured, tuple(placed), first, heads)
+    return GridLayout(subject, when, measured, tuple(placed), first, heads)
 
 
 def title_of(step: str) -> str:
@@ -85,9 +85,9 @@ def _first_seen(widths: Sequence[int], room: int, chosen: int, first: int) -> in
     return first
 
 
-def _evened(wishes: Sequence[int], room: int) -> int:
+def _evened(widths: Sequence[int], room: int) -> int:
     """The width beyond which columns are cut so that all fit; 0 when they don't."""
     for narrow in range(_STEP_MOST, 0, -1):
-        if sum(min(wish, narrow) + 1 for wish in wishes) <= room:
+        if sum(min(width, narrow) + 1 for width in widths) <= room:
             return narrow
     return 0

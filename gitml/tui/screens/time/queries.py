@@ -10,7 +10,7 @@ from gitml.git.revisions import branch_name
 from gitml.workspace import Workspace
 
 
-class Asked(NamedTuple):
+class TimeQuery(NamedTuple):
     """What the screen shows: a pipeline (None: the default), a revision, whether merged commits too."""
 
     pipeline: str | None = None
@@ -18,7 +18,7 @@ class Asked(NamedTuple):
     merged: bool = False
 
 
-class Opened(NamedTuple):
+class TimeHistory(NamedTuple):
     """A history; the pipelines there are at its newest commit, and the metrics that runs of this one have."""
 
     timeline: Timeline
@@ -28,12 +28,12 @@ class Opened(NamedTuple):
     now: float
 
 
-def open_history(ws: Workspace, asked: Asked) -> Opened:
+def open_history(ws: Workspace, query: TimeQuery) -> TimeHistory:
     """The history that is asked for."""
-    pipelines = tuple(list_pipelines(ws, asked.rev))
-    pipeline = asked.pipeline
+    pipelines = tuple(list_pipelines(ws, query.rev))
+    pipeline = query.pipeline
     if pipeline is None or (pipeline not in pipelines and not ws.index.runs(pipeline=pipeline, limit=1)):
-        pipeline = meant_pipeline(ws, asked.rev)
-    timeline = open_timeline(ws, pipeline, asked.rev, merged=asked.merged)
-    branch = asked.rev if asked.rev != "HEAD" else branch_name(ws.location) or "HEAD"
-    return Opened(timeline, branch, pipelines, tuple(ws.index.metric_names(pipeline)), ws.now())
+        pipeline = meant_pipeline(ws, query.rev)
+    timeline = open_timeline(ws, pipeline, query.rev, merged=query.merged)
+    branch = query.rev if query.rev != "HEAD" else branch_name(ws.location) or "HEAD"
+    return TimeHistory(timeline, branch, pipelines, tuple(ws.index.metric_names(pipeline)), ws.now())

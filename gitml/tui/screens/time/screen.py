@@ -16,14 +16,14 @@ from gitml.analysis.timeline import RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.errors import InputError
 from gitml.git.revisions import branches_of, resolve_commit
-from gitml.tui.actions import Acted, ActingPage
-from gitml.tui.errors import Told
+from gitml.tui.actions import RunActionsPage, SelectedRun
+from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.time.chart_panel import ChartPanel
 from gitml.tui.screens.time.grid import TimeGrid
-from gitml.tui.screens.time.queries import Asked, Opened, open_history
-from gitml.tui.screens.time.text import Marked, cell_text, legend, running_lines
+from gitml.tui.screens.time.queries import TimeHistory, TimeQuery, open_history
+from gitml.tui.screens.time.text import MarkedCell, cell_text, legend, running_lines
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
@@ -31,10 +31,10 @@ _BATCH = 12  # rows that are asked for at once: so many are seen before the next
 _LOOK = 3.0  # seconds between looks whether the branch moved
 
 
-class Time(ActingPage):
+class TimePage(RunActionsPage):
     """The history of a branch as a grid."""
 
-    place = "time"
+    route = "time"
     CSS_PATH = "time.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_here", "Run here"),
@@ -53,8 +53,8 @@ class Time(ActingPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked = Asked()
-        self._opened: Opened | None = None
+        self._query = TimeQuery()
+        self._opened: TimeHistory | None = None
         self._metric: str | None = None
         self._chart = False
 
@@ -69,28 +69,28 @@ class Time(ActingPage):
 
     def on_mount(self) -> None:
         """Where one was last time."""
-        kept = self.ui.recalled(self.place)
-        self._asked = Asked(kept.get("pipeline"), kept.get("rev", "HEAD"), bool(kept.get("merged")))
+        kept = self.ui.saved_page_state(self.route)
+        self._query = TimeQuery(kept.get("pipeline"), kept.get("rev", "HEAD"), bool(kept.get("merged")))
         self._metric = kept.get("metric")
         self._chart = bool(kept.get("chart"))
         self.query_one(ChartPanel).display = False
         self.set_interval(_LOOK, self._look)
 
-    def remembered(self) -> Mapping[str, Any]:
+    def page_state(self) -> Mapping[str, Any]:
         """Pipeline, branch, metric."""
-        return {**self._asked._asdict(), "metric": self._metric, "chart": self._chart}
+        return {**self._query._asdict(), "metric": self._metric, "chart": self._chart}
 
-    def arrive(self, **what: Any) -> None:
+    def open_with(self, **what: Any) -> None:
         """A pipeline, a branch or commit."""
-        self._asked = Asked(what.get("pipeline", self._asked.pipeline), what.get("rev", "HEAD"), self._asked.merged)
+        self._query = TimeQuery(what.get("pipeline", self._query.pipeline), what.get("rev", "HEAD"), self._query.merged)
         self._reopen()
 
     # -- what is asked
 
     def refresh_data(self) -> None:
         """The history, if it moved, and the rows that are seen."""
-        asked = self._asked
-        self.ask("open", lambda ws: open_history(ws, asked), self._show)
+        query = self._query
+        self.run_query("open", lambda ws: open_history(ws, query), self._show)
 
     def action_refresh(self) -> None:
         """Everything anew: the store may have lost or gained something that no record tells of."""
@@ -98,42 +98,42 @@ class Time(ActingPage):
             self._opened.timeline.forget()
         self.refresh_data()
 
-    def wrong(self, key: str, error: Told) -> None:
+    def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the grid when there is none."""
         if key == "open":
             self._opened = None
             self.query_one("#time").display = False
-            self.query_one(Notice).tell(error)
+            self.query_one(Notice).show_error(error)
             self.query_one(Notice).focus()
         else:
-            super().wrong(key, error)
+            super().query_failed(key, error)
 
     def _look(self) -> None:
-        opened, rev = self._opened, self._asked.rev
+        opened, rev = self._opened, self._query.rev
         if opened is None or not self.is_current:
             return
 
         def moved(ws: Workspace) -> bool:
             return resolve_commit(ws.objects, ws.location, rev) != opened.timeline.commits[0]
 
-        self.ask("look", moved, lambda has: self.refresh_data() if has else None)
+        self.run_query("look", moved, lambda has: self.refresh_data() if has else None)
 
-    def age(self, now: float) -> None:
+    def update_ages(self, now: float) -> None:
         """How old the commits are."""
-        self.query_one(TimeGrid).age(now)
+        self.query_one(TimeGrid).update_ages(now)
 
     def _reopen(self) -> None:
         self._opened = None
         self.query_one(TimeGrid).forget()
         self.refresh_data()
 
-    def _show(self, opened: Opened) -> None:
+    def _show(self, opened: TimeHistory) -> None:
         before = self._opened
         if before is not None and before.timeline.pipeline == opened.timeline.pipeline:
             before.timeline.commits = opened.timeline.commits
             opened = opened._replace(timeline=before.timeline)  # with all it remembers
         self._opened = opened
-        self.query_one(Notice).hush()
+        self.query_one(Notice).hide()
         self.query_one("#time").display = True
         if self._metric not in opened.metrics:
             self._metric = opened.metrics[0] if opened.metrics else None
@@ -145,12 +145,12 @@ class Time(ActingPage):
             grid.focus()
         self._draw()
 
-    @on(TimeGrid.Wanted)
-    def _wanted(self, event: TimeGrid.Wanted) -> None:
+    @on(TimeGrid.RowsRequested)
+    def _rows_requested(self, event: TimeGrid.RowsRequested) -> None:
         event.stop()
-        self._ask_rows(event.first, event.count)
+        self._query_rows(event.first, event.count)
 
-    def _ask_rows(self, first: int, left: int) -> None:
+    def _query_rows(self, first: int, left: int) -> None:
         opened = self._opened
         if opened is None:
             return
@@ -161,11 +161,11 @@ class Time(ActingPage):
             if self._opened is not None and self._opened.timeline is timeline:
                 self.query_one(TimeGrid).put(first, rows)
                 if left > some:
-                    self._ask_rows(first + some, left - some)
+                    self._query_rows(first + some, left - some)
                 elif self._chart:
                     self._draw()
 
-        self.ask("rows", lambda ws: timeline.rows(ws, first, some), then)
+        self.run_query("rows", lambda ws: timeline.rows(ws, first, some), then)
 
     # -- what is shown
 
@@ -175,35 +175,35 @@ class Time(ActingPage):
         if opened is None:
             return
         panel = self.query_one("#time-history")
-        merged = ", with merged ones" if self._asked.merged else ""
+        merged = ", with merged ones" if self._query.merged else ""
         commits = f"{count(len(opened.timeline.commits), 'commit')}{merged}"
         panel.border_title = f"{plain(opened.timeline.pipeline)} on {plain(opened.branch)}  {commits}"
-        panel.border_subtitle = legend(self.ui.inks, short=self.size.width < 110)
+        panel.border_subtitle = legend(self.ui.text_styles, short=self.size.width < 110)
 
-    def redraw(self) -> None:
+    def restyle(self) -> None:
         """The legend and the cell."""
         self._head()
-        self._moved()
+        self._cell_highlighted()
 
-    @on(TimeGrid.Moved)
-    def _moved(self) -> None:
+    @on(TimeGrid.CellHighlighted)
+    def _cell_highlighted(self) -> None:
         grid = self.query_one(TimeGrid)
         cell = self.query_one("#time-cell", Static)
         row = grid.current
         if row is not None:
             names = f" {', '.join(map(plain, row.names))}" if row.names else ""
             cell.border_title = f"{row.commit[:12]}{names}"
-        cell.update(cell_text(row, grid.step, self._marked_elsewhere(), self.ui.inks), layout=False)
+        cell.update(cell_text(row, grid.step, self._marked_elsewhere(), self.ui.text_styles), layout=False)
         if self._chart:
             self.query_one(ChartPanel).place(grid.cursor)
 
-    def _marked_elsewhere(self) -> Marked | None:
+    def _marked_elsewhere(self) -> MarkedCell | None:
         """The cell that is marked, when the cursor is on another."""
         grid = self.query_one(TimeGrid)
         if grid.marked is None or grid.marked == (grid.cursor, grid.step):
             return None
         row = grid.row(grid.marked.row)
-        return Marked(row.commit, grid.marked.step) if row is not None else None
+        return MarkedCell(row.commit, grid.marked.step) if row is not None else None
 
     # -- the chart
 
@@ -222,26 +222,26 @@ class Time(ActingPage):
         timeline = opened.timeline
         if metric is None:
             self._chart = holder.display = False
-            self.ui.say("no run of this pipeline has a metric to draw")
+            self.ui.report("no run of this pipeline has a metric to draw")
             return
 
         def then(points: list[tuple[int, float]]) -> None:
             holder.show(metric, len(timeline.commits), points)
             holder.place(self.query_one(TimeGrid).cursor)
 
-        self.ask("series", lambda ws: timeline.series(ws, metric), then)
+        self.run_query("series", lambda ws: timeline.series(ws, metric), then)
 
     # -- what can be done
 
-    @on(TimeGrid.Chosen)
-    def _chosen(self) -> None:
+    @on(TimeGrid.CellSelected)
+    def _cell_selected(self) -> None:
         self.action_open_run()
 
     def action_open_run(self) -> None:
         """The run behind the cell, else the newest of the commit."""
         run = self._run_of_cell()
         if run is None:
-            self.ui.say("nothing has run here yet: r runs the pipeline at this commit")
+            self.ui.report("nothing has run here yet: r runs the pipeline at this commit")
             return
         self.ui.go("run", run=run, step=self.query_one(TimeGrid).step)
 
@@ -251,11 +251,11 @@ class Time(ActingPage):
         if opened is None or row is None:
             return
         if row.problem:
-            self.ui.fail(InputError(row.problem, hint=row.hint))
+            self.ui.report_error(InputError(row.problem, hint=row.hint))
             return
         pipeline = opened.timeline.pipeline
-        told = running_lines(pipeline, row)
-        self.confirm("Run the pipeline at this commit?", told, partial(self._run, pipeline, row.commit), yes="Run")
+        lines = running_lines(pipeline, row)
+        self.confirm("Run the pipeline at this commit?", lines, partial(self._run, pipeline, row.commit), yes="Run")
 
     def _run(self, pipeline: str, commit: str) -> None:
         from gitml.engine.detached import run_arguments
@@ -278,14 +278,14 @@ class Time(ActingPage):
             revisions = f"{grid.commits[older]}..{grid.commits[newer]}"
         self.explain(step, opened.timeline.pipeline, revisions)
 
-    def acted_on(self) -> Acted | None:
+    def selected_run(self) -> SelectedRun | None:
         """The run behind the cell."""
         opened, run = self._opened, self._run_of_cell()
         if opened is None or run is None:
             return None
         cell = self._cell()
         live = cell is not None and cell.state == RUNNING
-        return Acted(run, opened.timeline.pipeline, live, self.query_one(TimeGrid).step)
+        return SelectedRun(run, opened.timeline.pipeline, live, self.query_one(TimeGrid).step)
 
     def action_metric(self) -> None:
         """Which metric stands beside the commits and is drawn."""
@@ -293,7 +293,7 @@ class Time(ActingPage):
         if opened is None:
             return
         if not opened.metrics:
-            self.ui.say("no run of this pipeline has metrics")
+            self.ui.report("no run of this pipeline has metrics")
             return
 
         def then(metric: str) -> None:
@@ -302,20 +302,23 @@ class Time(ActingPage):
             self._chart = True
             self._draw()
 
-        self.choose("Which metric?", [Choice(name, plain(name)) for name in opened.metrics], then, self._metric)
+        self.choose("Which metric?", [MenuItem(name, plain(name)) for name in opened.metrics], then, self._metric)
 
     def action_branch(self) -> None:
         """Another branch."""
 
-        def ask(branches: list[str]) -> None:
-            choices = [Choice("HEAD", "HEAD", "what is checked out"), *(Choice(name, plain(name)) for name in branches)]
-            self.choose("The history of which branch?", choices, then, self._asked.rev)
+        def offer(branches: list[str]) -> None:
+            choices = [
+                MenuItem("HEAD", "HEAD", "what is checked out"),
+                *(MenuItem(name, plain(name)) for name in branches),
+            ]
+            self.choose("The history of which branch?", choices, then, self._query.rev)
 
         def then(rev: str) -> None:
-            self._asked = self._asked._replace(rev=rev)
+            self._query = self._query._replace(rev=rev)
             self._reopen()
 
-        self.ask("branches", lambda ws: branches_of(ws.location), ask)
+        self.run_query("branches", lambda ws: branches_of(ws.location), offer)
 
     def action_pipeline(self) -> None:
         """Another pipeline."""
@@ -324,15 +327,15 @@ class Time(ActingPage):
             return
 
         def then(pipeline: str) -> None:
-            self._asked = self._asked._replace(pipeline=pipeline)
+            self._query = self._query._replace(pipeline=pipeline)
             self._reopen()
 
-        choices = [Choice(name, plain(name)) for name in opened.pipelines]
+        choices = [MenuItem(name, plain(name)) for name in opened.pipelines]
         self.choose("Which pipeline?", choices, then, opened.timeline.pipeline)
 
     def action_merged(self) -> None:
         """With or without the commits of merged branches."""
-        self._asked = self._asked._replace(merged=not self._asked.merged)
+        self._query = self._query._replace(merged=not self._query.merged)
         self.refresh_data()
 
     def action_lineage(self) -> None:

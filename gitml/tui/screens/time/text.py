@@ -14,79 +14,79 @@ from gitml.history.time_format import moment
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 
-Inks = Mapping[str, Style]
+Styles = Mapping[str, Style]
 
 _LEGEND = ("cached", "would run", "never", "failed", "can't run", "running")
 
 
-class Marked(NamedTuple):
+class MarkedCell(NamedTuple):
     """A cell that is marked."""
 
     commit: str
     step: str
 
 
-def legend(inks: Inks, *, short: bool) -> Text:
+def legend(styles: Styles, *, short: bool) -> Text:
     """What the signs mean; `short`: of those that are seen most."""
     text = Text(end="")
     for state in _LEGEND[:4] if short else _LEGEND:
         sign = sign_of(state)
-        text.append(f" {sign.mark} ", style=inks[sign.ink])
-        text.append(f"{sign.word} ", style=inks["dim"])
+        text.append(f" {sign.mark} ", style=styles[sign.style])
+        text.append(f"{sign.word} ", style=styles["dim"])
     return text
 
 
-def cell_text(row: TimelineRow | None, step: str | None, marked: Marked | None, inks: Inks) -> Text:
+def cell_text(row: TimelineRow | None, step: str | None, marked: MarkedCell | None, styles: Styles) -> Text:
     """A commit and what became of a step there; of the cell that is marked, where another is, what can be asked of the two."""
     text = Text(no_wrap=True, overflow="ellipsis")
     if row is None:
         return text
-    text.append(plain(row.info.subject), style=inks["bold"])
-    text.append(f"  {moment(row.info.time)}  {plain(row.info.author.partition(' <')[0])}", style=inks["dim"])
+    text.append(plain(row.info.subject), style=styles["bold"])
+    text.append(f"  {moment(row.info.time)}  {plain(row.info.author.partition(' <')[0])}", style=styles["dim"])
     if row.problem:
-        text.append(f"\n! {plain(row.problem)}", style=inks["held"])
-        text.append(f"  {plain(row.hint or '')}", style=inks["dim"])
+        text.append(f"\n! {plain(row.problem)}", style=styles["held"])
+        text.append(f"  {plain(row.hint or '')}", style=styles["dim"])
     cell = row.cells.get(step or "")
     if step is not None and cell is not None:
         sign = sign_of(cell.state)
-        text.append(f"\n{plain(step)} ", style=inks["bold"])
-        text.append(f"{sign.mark} {sign.word}", style=inks[sign.ink])
-        text.append(f": {plain(cell.reason)}", style=inks["plain"])
+        text.append(f"\n{plain(step)} ", style=styles["bold"])
+        text.append(f"{sign.mark} {sign.word}", style=styles[sign.style])
+        text.append(f": {plain(cell.reason)}", style=styles["plain"])
     elif step is not None and not row.problem:
-        text.append(f"\n{plain(step)} is not a step of the pipeline here", style=inks["dim"])
+        text.append(f"\n{plain(step)} is not a step of the pipeline here", style=styles["dim"])
     text.append("\n")
-    text.append_text(_runs_text(row, cell, inks))
+    text.append_text(_runs_text(row, cell, styles))
     if marked is not None:
-        text.append(f"\n◆ {plain(marked.step)} at {marked.commit[:12]} is marked: ", style=inks["accent"])
-        text.append("e explains the change between the two", style=inks["dim"])
+        text.append(f"\n◆ {plain(marked.step)} at {marked.commit[:12]} is marked: ", style=styles["accent"])
+        text.append("e explains the change between the two", style=styles["dim"])
     return text
 
 
-def _runs_text(row: TimelineRow, cell: TimelineCell | None, inks: Inks) -> Text:
+def _runs_text(row: TimelineRow, cell: TimelineCell | None, styles: Styles) -> Text:
     text = Text()
     if cell is not None and cell.run is not None:
         does = {FAILED: "failed in", RUNNING: "runs in"}.get(cell.state, "from")
-        text.append(f"{does} run ", style=inks["dim"])
-        text.append(cell.run[:8], style=inks["link"])
+        text.append(f"{does} run ", style=styles["dim"])
+        text.append(cell.run[:8], style=styles["link"])
         text.append("   ")
     if not row.runs:
-        text.append("the commit itself was not run: r runs it", style=inks["dim"])
+        text.append("the commit itself was not run: r runs it", style=styles["dim"])
         return text
-    text.append(f"{count(len(row.runs), 'run')} of this commit: ", style=inks["dim"])
+    text.append(f"{count(len(row.runs), 'run')} of this commit: ", style=styles["dim"])
     for run in row.runs[:3]:
         sign = sign_of(run.status)
-        text.append(f"{sign.mark} ", style=inks[sign.ink])
-        text.append(f"{run.id[:8]}  ", style=inks["plain"])
+        text.append(f"{sign.mark} ", style=styles[sign.style])
+        text.append(f"{run.id[:8]}  ", style=styles["plain"])
     return text
 
 
 def running_lines(pipeline: str, row: TimelineRow) -> list[str]:
     """What running the pipeline at a commit would do, as plain lines for a dialog."""
     would = [name for name, cell in row.cells.items() if cell.state != "cached"]
-    told = [f"{plain(pipeline)} at {row.commit[:12]}  {plain(row.info.subject)}", ""]
+    lines = [f"{plain(pipeline)} at {row.commit[:12]}  {plain(row.info.subject)}", ""]
     if would:
         shown = ", ".join(plain(name) for name in would[:8]) + (f" and {len(would) - 8} more" if len(would) > 8 else "")
-        told.append(f"{count(len(would), 'step')} to run: {shown}")
-    told.append(f"{count(len(row.cells) - len(would), 'step')} to be reused")
-    told += ["", "It runs in the background; the work tree is not touched."]
-    return told
+        lines.append(f"{count(len(would), 'step')} to run: {shown}")
+    lines.append(f"{count(len(row.cells) - len(would), 'step')} to be reused")
+    lines += ["", "It runs in the background; the work tree is not touched."]
+    return lines

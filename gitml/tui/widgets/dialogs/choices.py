@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Choice(NamedTuple):
+class MenuItem(NamedTuple):
     """Something to choose: its key, what is shown, and a dim remark."""
 
     key: str

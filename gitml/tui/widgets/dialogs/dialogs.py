@@ -14,10 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 
 
-class Confirm(ModalScreen[bool]):
+class ConfirmDialog(ModalScreen[bool]):
     """Asks before something is done. `lines` say what will come of it; `danger` colours what can't be undone."""
 
     CSS_PATH = "dialogs.tcss"
@@ -62,7 +62,7 @@ class Confirm(ModalScreen[bool]):
 LISTED = 500  # choices shown at once: each costs time to lay out
 
 
-class Choose(ModalScreen[str | None]):
+class ChoiceDialog(ModalScreen[str | None]):
     """One of several, found by typing; gives its key, None when none was chosen."""
 
     CSS_PATH = "dialogs.tcss"
@@ -72,7 +72,7 @@ class Choose(ModalScreen[str | None]):
         Binding("up", "move(-1)", "Up", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice], chosen: str | None = None) -> None:
+    def __init__(self, title: str, choices: Sequence[MenuItem], chosen: str | None = None) -> None:
         super().__init__()
         self.heading, self.choices, self.chosen = title, choices, chosen
 
@@ -126,7 +126,7 @@ class Choose(ModalScreen[str | None]):
         listed.highlighted = at if listed.option_count else None
 
 
-class AskText(ModalScreen[str | None]):
+class TextPrompt(ModalScreen[str | None]):
     """A line of text; None when it was not given."""
 
     CSS_PATH = "dialogs.tcss"
@@ -149,7 +149,7 @@ class AskText(ModalScreen[str | None]):
         self.dismiss(event.value)
 
 
-class Reading(ModalScreen[None]):
+class TextViewer(ModalScreen[None]):
     """A text to read; Esc closes it."""
 
     CSS_PATH = "dialogs.tcss"

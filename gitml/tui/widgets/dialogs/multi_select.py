@@ -14,10 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Checkbox, OptionList
 from textual.widgets.option_list import Option
 
-from gitml.tui.widgets.dialogs.choices import Choice
+from gitml.tui.widgets.dialogs.choices import MenuItem
 
 
-class Tick(Checkbox):
+class TickBox(Checkbox):
     """A box that is empty until it is ticked."""
 
     BUTTON_LEFT = BUTTON_RIGHT = ""
@@ -28,7 +28,7 @@ class Tick(Checkbox):
         return "[✓]" if self.value else "[ ]"
 
 
-class Several(ModalScreen[list[str] | None]):
+class MultiSelect(ModalScreen[list[str] | None]):
     """Gives the keys chosen, in the order of the list; None when it was left."""
 
     CSS_PATH = "dialogs.tcss"
@@ -38,7 +38,7 @@ class Several(ModalScreen[list[str] | None]):
         Binding("enter", "take", "Take", priority=True),
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice], chosen: Sequence[str]) -> None:
+    def __init__(self, title: str, choices: Sequence[MenuItem], chosen: Sequence[str]) -> None:
         super().__init__()
         self.heading, self.choices = title, choices
         self.ticked = {choice.key for choice in choices} & set(chosen)
@@ -68,5 +68,5 @@ class Several(ModalScreen[list[str] | None]):
         """What is ticked."""
         self.dismiss([choice.key for choice in self.choices if choice.key in self.ticked])
 
-    def _shown(self, choice: Choice) -> Text:
+    def _shown(self, choice: MenuItem) -> Text:
         return Text(f"[{'✓' if choice.key in self.ticked else ' '}] {choice.label}")

@@ -20,7 +20,7 @@ from gitml.engine.detached import run_arguments
 from gitml.engine.planning.load import PipelineSummary
 from gitml.errors import InputError
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.multi_select import Tick
+from gitml.tui.widgets.dialogs.multi_select import TickBox
 
 _OPTIONS = (
     ("force", "-f", "run every step again, whatever is known"),
@@ -28,7 +28,7 @@ _OPTIONS = (
 )
 
 
-class StartRun(ModalScreen[list[str] | None]):
+class StartRunDialog(ModalScreen[list[str] | None]):
     """Gives the words that follow ``gitml run``, None when it was left."""
 
     CSS_PATH = "dialogs.tcss"
@@ -61,7 +61,7 @@ class StartRun(ModalScreen[list[str] | None]):
                 yield from ()
             with Vertical(id="options"):
                 for name, _, what in _OPTIONS:
-                    yield Tick(what, id=name, compact=True)
+                    yield TickBox(what, id=name, compact=True)
             yield Input(placeholder="what the run is for (optional)", id="message")
             yield Static(id="command")
             with Horizontal(classes="dialog-buttons"):
@@ -132,11 +132,11 @@ class StartRun(ModalScreen[list[str] | None]):
                 )
                 continue
             value = self.params.get(param.name, param.default)
-            told = "" if value is None else _written(value)
+            text = "" if value is None else _written(value)
             box.mount(
                 Horizontal(
                     Label(Text(plain(param.name)), classes="field-name"),
-                    Input(told, name=param.name, placeholder="needed" if param.default is None else ""),
+                    Input(text, name=param.name, placeholder="needed" if param.default is None else ""),
                     Label(Text(_about(param)), classes="field-help"),
                     classes="field",
                 )

@@ -15,14 +15,14 @@ from gitml.core.text.format import size
 from gitml.history.log_pages import LogPage, find, page_at, size_of
 from gitml.history.logs import AttemptLog, attempt_logs
 from gitml.history.runs import get_run
-from gitml.tui.errors import Told
+from gitml.tui.errors import ErrorMessage
 from gitml.tui.widgets.log.log_view import LogView
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.page import Page
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 EVERY = 0.3  # seconds between looks at a log that grows
 
 
@@ -62,45 +62,45 @@ class LogPane(Vertical):
         if not again:
             self._part = None
             self.query_one(LogView).clear()
-            self._say("")
-        self._ask_for_end()
+            self._show_status("")
+        self._query_end()
 
-    def _ask_for_end(self) -> None:
+    def _query_end(self) -> None:
         if self._of is None:
             return
         run, step = self._of
-        self._ask(lambda ws: _end(ws, run, step), self._take_end)
+        self._run_query(lambda ws: _end(ws, run, step), self._take_end)
 
-    def _ask(
-        self, question: Callable[[Workspace], Answer], then: Callable[[Answer], None], lane: str | None = None
+    def _run_query(
+        self, question: Callable[[Workspace], Value], then: Callable[[Value], None], lane: str | None = None
     ) -> None:
         """Asks what moves the view. One key for all of it, so that only the newest question does; what takes long has a lane
         of its own, and holds up no log."""
         self._busy = True
 
-        def answered(answer: Answer) -> None:
+        def answered(answer: Value) -> None:
             self._busy = False
             then(answer)
 
-        self.page.ask("log", question, answered, lane=lane)
+        self.page.run_query("log", question, answered, lane=lane)
 
-    def went_wrong(self, error: Told) -> None:
-        """What was asked can't be told; a log that is followed is looked at again."""
+    def query_failed(self, error: ErrorMessage) -> None:
+        """The query failed; a log that is followed is looked at again."""
         self._busy = False
-        self.query_one(LogView).answered()
-        self._say(error.message)
+        self.query_one(LogView).request_done()
+        self._show_status(error.message)
 
     def _take_end(self, found: tuple[AttemptLog, LogPage] | None) -> None:
         view = self.query_one(LogView)
         if found is None:
             waits = self._state == "waiting"
-            self._say("it has not begun" if waits else "it wrote nothing, or nothing of it is kept")
+            self._show_status("it has not begun" if waits else "it wrote nothing, or nothing of it is kept")
             return
         self._part, page = found
         if view.following or not view.page.lines:
             view.show(page)
-        view.answered()
-        self._tell()
+        view.request_done()
+        self._show_position()
 
     def _look(self) -> None:
         view = self.query_one(LogView)
@@ -116,27 +116,27 @@ class LogPane(Vertical):
                 return False
             return _end(ws, run, step)
 
-        self._ask(grown, self._take_grown)
+        self._run_query(grown, self._take_grown)
 
     def _take_grown(self, found: tuple[AttemptLog, LogPage] | bool | None) -> None:
         if not isinstance(found, bool) and found is not None:
             self._take_end(found)
 
-    @on(LogView.Wanted)
-    def _wanted(self, event: LogView.Wanted) -> None:
+    @on(LogView.PageRequested)
+    def _page_requested(self, event: LogView.PageRequested) -> None:
         part, offset = self._part, event.offset
         if part is not None:
-            self._ask(lambda ws: page_at(ws, part, offset), lambda page: self._show(page, offset))
+            self._run_query(lambda ws: page_at(ws, part, offset), lambda page: self._show(page, offset))
 
     def _show(self, page: LogPage, offset: int) -> None:
         view = self.query_one(LogView)
         view.show(page, at=None if view.following and offset >= page.size else offset)
-        self._tell()
+        self._show_position()
 
     # -- searching
 
-    @on(LogView.Search)
-    def _search(self, event: LogView.Search) -> None:
+    @on(LogView.SearchRequested)
+    def _search(self, event: LogView.SearchRequested) -> None:
         if event.forward is None or self._last is None:
             field = self.query_one(Input)
             field.display = True
@@ -168,45 +168,45 @@ class LogPane(Vertical):
                 at = find(ws, part, text, 0)
             return (at, page_at(ws, part, at)) if at is not None else None
 
-        self._say(f"searching for {text}")
-        self._ask(found, lambda result: self._found(text, result), f"search {id(self)}")
+        self._show_status(f"searching for {text}")
+        self._run_query(found, lambda result: self._found(text, result), f"search {id(self)}")
 
     def _found(self, text: str, result: tuple[int, LogPage] | None) -> None:
         if result is None:
-            self.query_one(LogView).answered()
-            self._say(f"{text} is not found")
+            self.query_one(LogView).request_done()
+            self._show_status(f"{text} is not found")
             return
         at, page = result
         view = self.query_one(LogView)
         view.show(page, at=at)
-        self._tell()
+        self._show_position()
 
     # -- where one is
 
-    @on(LogView.Scrolled)
+    @on(LogView.LogScrolled)
     def _scrolled(self) -> None:
-        self._tell()
+        self._show_position()
 
-    def _tell(self) -> None:
+    def _show_position(self) -> None:
         view = self.query_one(LogView)
         page = view.page
         if not page.size or self._part is None:
             return
-        told = f"{size(page.size)}"
+        text = f"{size(page.size)}"
         if self._part.of > 1:
-            told += f"  attempt {self._part.number} of {self._part.of}"
+            text += f"  attempt {self._part.number} of {self._part.of}"
         if self._part.origin is not None:
-            told += f"  of run {self._part.origin[:8]}, which made it"
+            text += f"  of run {self._part.origin[:8]}, which made it"
         if self._part.cut:
-            told += f"  {size(self._part.cut)} more were not kept"
+            text += f"  {size(self._part.cut)} more were not kept"
         place = "end" if view.bottom_offset >= page.offsets[-1] else f"{100 * view.top_offset // page.size}%"
         followed = "  following" if view.following and self._state == "running" else ""
-        self._say(f"{told}  {place}{followed}")
+        self._show_status(f"{text}  {place}{followed}")
 
-    def _say(self, text: str) -> None:
-        inks = self.page.ui.inks
+    def _show_status(self, text: str) -> None:
+        styles = self.page.ui.text_styles
         self.query_one("#log-state", Static).update(
-            Text(f" {text}", style=inks["dim"], no_wrap=True, overflow="ellipsis")
+            Text(f" {text}", style=styles["dim"], no_wrap=True, overflow="ellipsis")
         )
 
 

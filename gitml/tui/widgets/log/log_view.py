@@ -37,21 +37,21 @@ class LogView(ScrollView, can_focus=True):
         Binding("N", "again(False)", "Found before", show=False),
     ]
 
-    class Search(Message):
+    class SearchRequested(Message):
         """Something is to be searched for: a new text (`forward` None), or the last one onwards or backwards."""
 
         def __init__(self, forward: bool | None) -> None:
             self.forward = forward
             super().__init__()
 
-    class Wanted(Message):
+    class PageRequested(Message):
         """The page around a byte is needed; that byte's line is to stay where it is."""
 
         def __init__(self, offset: int) -> None:
             self.offset = offset
             super().__init__()
 
-    class Scrolled(Message):
+    class LogScrolled(Message):
         """Another part is seen."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -59,10 +59,10 @@ class LogView(ScrollView, can_focus=True):
         self.page = _EMPTY
         self.following = True
         self.wrapped = True
-        self.wanted_text = ""
+        self.highlighted_text = ""
         self._rows: list[tuple[int, int, str]] = []  # line, part of it, text
         self._first: list[int] = []  # the first row of each line
-        self._asked = False
+        self._requested = False
 
     # -- what is shown
 
@@ -70,22 +70,22 @@ class LogView(ScrollView, can_focus=True):
         """A page; the line at byte `at` comes to the top, else the place stays, or the end when it is followed."""
         held = self.top_offset if at is None else at
         self.page = page
-        self._asked = False
+        self._requested = False
         self._lay_out()
         if self.following and at is None:
             self.call_after_refresh(self.scroll_end, animate=False, immediate=True, force=True)
         else:
             self._go(held)
-        self.post_message(self.Scrolled())
+        self.post_message(self.LogScrolled())
 
-    def answered(self) -> None:
+    def request_done(self) -> None:
         """Nothing more comes for what was wanted."""
-        self._asked = False
+        self._requested = False
 
     def clear(self) -> None:
         """Nothing."""
         self.page = _EMPTY
-        self._asked = False
+        self._requested = False
         self.following = True
         self._lay_out()
 
@@ -103,7 +103,7 @@ class LogView(ScrollView, can_focus=True):
 
     def highlight(self, text: str) -> None:
         """Has every occurrence of a text stand out; none when empty."""
-        self.wanted_text = text
+        self.highlighted_text = text
         self.refresh()
 
     # -- keys
@@ -114,12 +114,12 @@ class LogView(ScrollView, can_focus=True):
         if self.page.start == 0:
             self.scroll_home(animate=False)
         else:
-            self.post_message(self.Wanted(0))
+            self.post_message(self.PageRequested(0))
 
     def action_bottom(self) -> None:
         """The end of the log, as it grows."""
         self.following = True
-        self.post_message(self.Wanted(self.page.size))
+        self.post_message(self.PageRequested(self.page.size))
 
     def action_wrap(self) -> None:
         """Long lines go on below, or are cut."""
@@ -131,11 +131,11 @@ class LogView(ScrollView, can_focus=True):
 
     def action_search(self) -> None:
         """Searches for a text."""
-        self.post_message(self.Search(None))
+        self.post_message(self.SearchRequested(None))
 
     def action_again(self, forward: bool) -> None:
         """Searches for the last text again."""
-        self.post_message(self.Search(forward))
+        self.post_message(self.SearchRequested(forward))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Near either end of the page the next one is asked for; scrolling up lets go of the end."""
@@ -147,13 +147,13 @@ class LogView(ScrollView, can_focus=True):
             self.following = True
         near_start = row < _NEAR and self.page.start > 0
         near_end = row + height > len(self._rows) - _NEAR and self.page.end < self.page.size
-        if not self._asked and self._rows and (near_start or near_end):
-            self._want(self.top_offset)
-        self.post_message(self.Scrolled())
+        if not self._requested and self._rows and (near_start or near_end):
+            self._request_page(self.top_offset)
+        self.post_message(self.LogScrolled())
 
-    def _want(self, offset: int) -> None:
-        self._asked = True
-        self.post_message(self.Wanted(offset))
+    def _request_page(self, offset: int) -> None:
+        self._requested = True
+        self.post_message(self.PageRequested(offset))
 
     # -- drawing
 
@@ -169,17 +169,17 @@ class LogView(ScrollView, can_focus=True):
         return strip.crop_extend(left, left + width, self.rich_style)
 
     def _marked(self, text: str, goes_on: bool) -> list[Segment]:
-        inks = cast("GitmlApp", self.app).inks
-        ground = self.rich_style + (inks["dim"] if goes_on else Style())
-        found = text.lower().find(self.wanted_text.lower()) if self.wanted_text else -1
+        styles = cast("GitmlApp", self.app).text_styles
+        ground = self.rich_style + (styles["dim"] if goes_on else Style())
+        found = text.lower().find(self.highlighted_text.lower()) if self.highlighted_text else -1
         if found < 0:
             return [Segment(text, ground)]
         segments = []
-        at, long = 0, len(self.wanted_text)
+        at, long = 0, len(self.highlighted_text)
         while found >= 0:
-            segments += [Segment(text[at:found], ground), Segment(text[found : found + long], inks["match"])]
+            segments += [Segment(text[at:found], ground), Segment(text[found : found + long], styles["match"])]
             at = found + long
-            found = text.lower().find(self.wanted_text.lower(), at)
+            found = text.lower().find(self.highlighted_text.lower(), at)
         return [*segments, Segment(text[at:], ground)]
 
     def _lay_out(self) -> None:

@@ -14,7 +14,7 @@ _MARKERS = ("braille", "*", "o", "+", "x", "^")
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (150, 150, 150))
 
 
-class Curves(NamedTuple):
+class LabelledPlot(NamedTuple):
     """A plot and what its curves are to be called; nothing when there is only one."""
 
     label: str
@@ -31,7 +31,7 @@ class Chart(PlotextPlot):
     }
     """
 
-    def draw(self, title: str, curves: Sequence[Curves]) -> None:
+    def draw(self, title: str, curves: Sequence[LabelledPlot]) -> None:
         """Draws curves over one another."""
         plt = self.plt
         plt.clear_figure()

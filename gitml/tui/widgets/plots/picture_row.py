@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
 
 
-class Beside(NamedTuple):
+class LabelledPicture(NamedTuple):
     """A picture under a label; `note` says what it is, or why it can't be shown."""
 
     label: str
@@ -52,17 +52,17 @@ class PictureRow(Vertical):
         yield Static(id="pictures-title")
         yield Horizontal(id="pictures")
 
-    def show(self, title: str, found: Sequence[Beside]) -> None:
+    def show(self, title: str, found: Sequence[LabelledPicture]) -> None:
         """These, in place of those before; `title` is plain text."""
         self.call_after_refresh(self._show, title, found)
 
-    async def _show(self, title: str, found: Sequence[Beside]) -> None:
+    async def _show(self, title: str, found: Sequence[LabelledPicture]) -> None:
         app = cast("GitmlApp", self.app)
-        self.query_one("#pictures-title", Static).update(Text(title, style=app.inks["bold"]))
+        self.query_one("#pictures-title", Static).update(Text(title, style=app.text_styles["bold"]))
         row = self.query_one("#pictures", Horizontal)
         await row.remove_children()
         for one in found:
-            told = "  ".join(plain(part) for part in (one.label, one.note) if part)
-            drawn = [fitting_widget(one.image, app.feed.environ)] if one.image is not None else []
-            note = Static(Text(told, style=app.inks["dim"]), classes="picture-note")
+            label = "  ".join(plain(part) for part in (one.label, one.note) if part)
+            drawn = [fitting_widget(one.image, app.queries.environ)] if one.image is not None else []
+            note = Static(Text(label, style=app.text_styles["dim"]), classes="picture-note")
             row.mount(Vertical(note, *drawn, classes="picture"))

@@ -30,23 +30,23 @@ _PATIENCE = 5.0  # seconds for a drawing
 _SIXEL = ("wezterm", "foot", "mlterm", "contour", "iterm", "konsole", "mintty")
 
 
-class Decoded(NamedTuple):
+class DecodedPicture(NamedTuple):
     """A picture, or why there is none."""
 
     image: Image | None
     note: str = ""
 
 
-def decoded(found: ContentPreview) -> Decoded:
+def decoded(found: ContentPreview) -> DecodedPicture:
     """The picture of a Preview that is one. It takes its time: not for a screen's thread."""
     if found.picture is None or not found.content:
-        return Decoded(None, "it is too large to be shown here")
+        return DecodedPicture(None, "it is too large to be shown here")
     image = drawable(found.content, found.picture)
     if image is not None:
-        return Decoded(image)
+        return DecodedPicture(image)
     if found.picture.is_drawing and not can_draw_shapes():
-        return Decoded(None, "to see drawings here, install rsvg-convert (librsvg2-bin)")
-    return Decoded(None, "it can't be decoded")
+        return DecodedPicture(None, "to see drawings here, install rsvg-convert (librsvg2-bin)")
+    return DecodedPicture(None, "it can't be decoded")
 
 
 def drawable(content: bytes, picture: Picture) -> Image | None:
@@ -91,7 +91,7 @@ def picture_widget(image: Image, environ: Mapping[str, str]) -> Widget:
     """A widget that shows the picture by the best means that the terminal has."""
     stdout = sys.__stdout__
     if "textual_image.widget" not in sys.modules:
-        _tell_cell_size()
+        _export_cell_size()
         sys.__stdout__ = io.StringIO()  # type: ignore[misc,assignment] # see the module's docstring
     try:
         from textual_image.widget import HalfcellImage, SixelImage, TGPImage
@@ -107,8 +107,8 @@ def means_of(environ: Mapping[str, str]) -> str:
         return "cells"
     if environ.get("TERM") == "xterm-kitty" or environ.get("KITTY_WINDOW_ID"):
         return "kitty"
-    told = f"{environ.get('TERM', '')} {environ.get('TERM_PROGRAM', '')}".lower()
-    if any(name in told for name in _SIXEL) or environ.get("KONSOLE_VERSION"):
+    names = f"{environ.get('TERM', '')} {environ.get('TERM_PROGRAM', '')}".lower()
+    if any(name in names for name in _SIXEL) or environ.get("KONSOLE_VERSION"):
         return "sixel"
     return "cells"
 
@@ -132,7 +132,7 @@ def _drawn(content: bytes) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _tell_cell_size() -> None:
+def _export_cell_size() -> None:
     """Tells textual-image how large a cell is, where the system knows; it looks for that in these variables."""
     try:
         answer = fcntl.ioctl(sys.__stdout__.fileno(), termios.TIOCGWINSZ, b"\0" * 8)  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from gitml.errors import GitmlError
 from gitml.history.files.plots import StepPlot, plots_of
 from gitml.history.files.preview import PICTURE, preview
 from gitml.history.runs import get_run
-from gitml.tui.screens.run.absence import Absence
+from gitml.tui.screens.run.missing_output import MissingOutput
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
@@ -21,10 +21,10 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.tui.page import Page
     from gitml.tui.widgets.plots.chart import Chart
-    from gitml.tui.widgets.plots.picture_row import Beside, PictureRow
+    from gitml.tui.widgets.plots.picture_row import LabelledPicture, PictureRow
 
 
-_NONE = Absence("No plots", "None of these runs has an output of the type plot.")
+_NONE = MissingOutput("No plots", "None of these runs has an output of the type plot.")
 
 
 class PlotPane(Vertical, can_focus=True):
@@ -41,7 +41,7 @@ class PlotPane(Vertical, can_focus=True):
         self._found: list[tuple[str, StepPlot]] = []  # label and plot
         self._names: list[str] = []
         self._at = 0
-        self._absent = _NONE
+        self._missing = _NONE
         self._chart: Chart | None = None
         self._pictures: PictureRow | None = None
 
@@ -50,19 +50,24 @@ class PlotPane(Vertical, can_focus=True):
         yield Notice()
 
     def show(
-        self, runs: Sequence[tuple[str, str]], step: str | None, *, finished: bool = True, absent: Absence = _NONE
+        self,
+        runs: Sequence[tuple[str, str]],
+        step: str | None,
+        *,
+        finished: bool = True,
+        missing: MissingOutput = _NONE,
     ) -> None:
-        """The plots of runs (id and what it is called), of all their steps or one of them; `absent` is shown for none."""
-        if self._of == (tuple(runs), step, finished, absent):
+        """The plots of runs (id and what it is called), of all their steps or one of them; `missing` is shown for none."""
+        if self._of == (tuple(runs), step, finished, missing):
             return
-        self._of = (tuple(runs), step, finished, absent)
-        self._absent = absent
-        wanted = tuple(runs)
+        self._of = (tuple(runs), step, finished, missing)
+        self._missing = missing
+        shown = tuple(runs)
 
         def read(ws: Workspace) -> list[tuple[str, StepPlot]]:
-            return [(label, plot) for id, label in wanted for plot in plots_of(ws, get_run(ws, id).run, step)]
+            return [(label, plot) for id, label in shown for plot in plots_of(ws, get_run(ws, id).run, step)]
 
-        cast("Page", self.screen).ask("plots", read, self._take)
+        cast("Page", self.screen).run_query("plots", read, self._take)
 
     def _take(self, found: list[tuple[str, StepPlot]]) -> None:
         self._found = found
@@ -82,39 +87,39 @@ class PlotPane(Vertical, can_focus=True):
             if drawn is not None:
                 drawn.display = False
         if not self._names:
-            notice.say(self._absent.title, self._absent.text)
+            notice.show_text(self._missing.title, self._missing.text)
             return
         name = self._names[self._at]
         of = f" ({self._at + 1} of {len(self._names)}, arrow keys)" if len(self._names) > 1 else ""
         mine = [(label, plot) for label, plot in self._found if plot.name == name]
         drawable = [(label, plot.plot) for label, plot in mine if plot.plot is not None]
         if not drawable:
-            notice.say(plain(name) + of, "…")
-            cast("Page", self.screen).ask(
+            notice.show_text(plain(name) + of, "…")
+            cast("Page", self.screen).run_query(
                 "pictures",
-                lambda ws: [_looked_at(ws, label, plot) for label, plot in mine],
+                lambda ws: [_picture_of(ws, label, plot) for label, plot in mine],
                 lambda found: self._take_pictures(name, of, found),
             )
             return
-        notice.hush()
-        from gitml.tui.widgets.plots.chart import Chart, Curves
+        notice.hide()
+        from gitml.tui.widgets.plots.chart import Chart, LabelledPlot
 
         if self._chart is None:
             self._chart = Chart()
             self.mount(self._chart)
         self._chart.display = True
-        self._chart.draw(name + of, [Curves(label, plot) for label, plot in drawable])
+        self._chart.draw(name + of, [LabelledPlot(label, plot) for label, plot in drawable])
 
-    def _take_pictures(self, name: str, of: str, found: list[Beside]) -> None:
+    def _take_pictures(self, name: str, of: str, found: list[LabelledPicture]) -> None:
         if not self._names or self._names[self._at] != name:
             return
         notice = self.query_one(Notice)
         if not any(one.image is not None for one in found):
-            notice.say(plain(name) + of, *dict.fromkeys(plain(one.note) for one in found))
+            notice.show_text(plain(name) + of, *dict.fromkeys(plain(one.note) for one in found))
             return
         from gitml.tui.widgets.plots.picture_row import PictureRow
 
-        notice.hush()
+        notice.hide()
         if self._pictures is None:
             self._pictures = PictureRow()
             self.mount(self._pictures)
@@ -122,17 +127,17 @@ class PlotPane(Vertical, can_focus=True):
         self._pictures.show(plain(name) + of, found)
 
 
-def _looked_at(ws: Workspace, label: str, plot: StepPlot) -> Beside:
+def _picture_of(ws: Workspace, label: str, plot: StepPlot) -> LabelledPicture:
     """A plot that is no table: a picture, or why it can't be shown."""
-    from gitml.tui.widgets.plots.picture_row import Beside
+    from gitml.tui.widgets.plots.picture_row import LabelledPicture
 
     try:
         found = preview(ws, plot.ref.digest, plot.ref.size, tree=plot.ref.is_tree)
     except GitmlError as error:
-        return Beside(label, None, error.message)
+        return LabelledPicture(label, None, error.message)
     if found.kind != PICTURE:
-        return Beside(label, None, plot.why)
+        return LabelledPicture(label, None, plot.why)
     from gitml.tui.widgets.plots.pictures import decoded
 
     image, note = decoded(found)
-    return Beside(label, image, f"{found.about}: {note}" if note else found.about)
+    return LabelledPicture(label, image, f"{found.about}: {note}" if note else found.about)

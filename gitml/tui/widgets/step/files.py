@@ -12,22 +12,22 @@ from textual.containers import Vertical
 from gitml.core.text.format import size
 from gitml.history.progress import StepProgress
 from gitml.history.step_details import StepDetails
-from gitml.tui.routes import PLACES
+from gitml.tui.routes import ROUTES
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.tables.big_table import BigTable
-from gitml.tui.widgets.tables.columns import Cell, Column, Row
+from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.tables.columns import TableCell, TableColumn, TableRow
 
 if TYPE_CHECKING:
     from gitml.tui.page import Page
 
 _COLUMNS = (
-    Column("role", "", 6),
-    Column("name", "NAME", 12, share=2),
-    Column("size", "SIZE", 8, right=True),
-    Column("content", "CONTENT", 12),
-    Column("from", "FROM", 10, share=1, rank=1),
-    Column("kind", "KIND", 9, rank=2),
+    TableColumn("role", "", 6),
+    TableColumn("name", "NAME", 12, share=2),
+    TableColumn("size", "SIZE", 8, right=True),
+    TableColumn("content", "CONTENT", 12),
+    TableColumn("from", "FROM", 10, share=1, rank=1),
+    TableColumn("kind", "KIND", 9, rank=2),
 )
 
 
@@ -39,29 +39,31 @@ class StepFiles(Vertical):
     def compose(self) -> ComposeResult:
         """The table."""
         yield Notice()
-        yield BigTable(_COLUMNS)
+        yield LazyTable(_COLUMNS)
 
     def show(self, known: StepDetails | None, standing: StepProgress) -> None:
         """The files of a step."""
-        table, notice = self.query_one(BigTable), self.query_one(Notice)
+        table, notice = self.query_one(LazyTable), self.query_one(Notice)
         table.display = known is not None
         if known is None:
-            notice.say("Not known yet" if standing.step is None else "…", "Files are recorded when the step has ended.")
+            notice.show_text(
+                "Not known yet" if standing.step is None else "…", "Files are recorded when the step has ended."
+            )
             return
-        notice.hush()
+        notice.hide()
         table.fill([*_outputs(known), *_inputs(known), *_code(known)])
 
-    @on(BigTable.Chosen)
-    def _open(self, event: BigTable.Chosen) -> None:
+    @on(LazyTable.RowSelected)
+    def _open(self, event: LazyTable.RowSelected) -> None:
         event.stop()
-        if "lineage" in PLACES:
+        if "lineage" in ROUTES:
             cast("Page", self.screen).ui.go("lineage", thing=event.row.key)
         else:
             self.action_copy_digest()
 
     def action_copy_digest(self) -> None:
         """Copies the Digest or Git id under the cursor."""
-        row = self.query_one(BigTable).current
+        row = self.query_one(LazyTable).current
         if row is not None:
             cast("Page", self.screen).ui.copy(row.key, "content id")
 
@@ -71,53 +73,53 @@ def _named(name: str, mount: str | None) -> str:
     return plain(name) + (f" ({plain(mount)})" if mount and not mount.startswith(".gitml/") else "")
 
 
-def _outputs(known: StepDetails) -> list[Row]:
+def _outputs(known: StepDetails) -> list[TableRow]:
     return [
-        Row(
+        TableRow(
             item.ref.digest,
             (
-                Cell("made", "good"),
-                Cell(_named(item.ref.name, item.mount)),
-                Cell(size(item.ref.size)),
-                Cell(item.ref.digest[7:19], "link"),
-                Cell("" if item.here else "not here", "held"),
-                Cell(item.ref.kind, "dim"),
+                TableCell("made", "good"),
+                TableCell(_named(item.ref.name, item.mount)),
+                TableCell(size(item.ref.size)),
+                TableCell(item.ref.digest[7:19], "link"),
+                TableCell("" if item.here else "not here", "held"),
+                TableCell(item.ref.kind, "dim"),
             ),
         )
         for item in known.outputs
     ]
 
 
-def _inputs(known: StepDetails) -> list[Row]:
+def _inputs(known: StepDetails) -> list[TableRow]:
     return [
-        Row(
+        TableRow(
             item.item.content.rpartition(":")[2] if item.item.content.startswith("git:") else item.item.content,
             (
-                Cell("given", "link"),
-                Cell(_named(item.item.name, item.item.mount)),
-                Cell(size(item.size) if item.size is not None else "", "plain"),
-                Cell(item.content_id[:12], "link"),
-                Cell(" or ".join(map(plain, item.made_by)) or "commit", "plain" if item.made_by else "dim"),
-                Cell(item.item.kind, "dim"),
+                TableCell("given", "link"),
+                TableCell(_named(item.item.name, item.item.mount)),
+                TableCell(size(item.size) if item.size is not None else "", "plain"),
+                TableCell(item.content_id[:12], "link"),
+                TableCell(" or ".join(map(plain, item.made_by)) or "commit", "plain" if item.made_by else "dim"),
+                TableCell(item.item.kind, "dim"),
             ),
         )
         for item in known.inputs
     ]
 
 
-def _code(known: StepDetails) -> list[Row]:
+def _code(known: StepDetails) -> list[TableRow]:
     if known.action is None:
         return []
     return [
-        Row(
+        TableRow(
             item.oid,
             (
-                Cell("code", "dim"),
-                Cell(plain(item.path)),
-                Cell(""),
-                Cell(item.oid[:12], "link"),
-                Cell("commit", "dim"),
-                Cell("directory" if item.mode == "40000" else "file", "dim"),
+                TableCell("code", "dim"),
+                TableCell(plain(item.path)),
+                TableCell(""),
+                TableCell(item.oid[:12], "link"),
+                TableCell("commit", "dim"),
+                TableCell("directory" if item.mode == "40000" else "file", "dim"),
             ),
         )
         for item in known.action.code

@@ -1,7 +1,7 @@
-"""BigTable: a table of any length that holds only the rows near those seen.
+"""LazyTable: a table of any length that holds only the rows near those seen.
 
-Who uses it says how many rows there are (`show`) and answers `BigTable.Wanted` with `put`; until then rows show as dots. Tables
-that are short and known whole are filled with `fill`.
+A page gives the number of rows (`show`) and answers `LazyTable.RowsRequested` with `put`; until then rows show as dots. Short
+tables that are known whole are filled with `fill`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from textual.message import Message
 from textual.strip import Strip
 
 from gitml.tui.text import fitted
-from gitml.tui.widgets.tables.columns import GUTTER, Cell, Column, Row, column_at, widths_of
-from gitml.tui.widgets.tables.rows_view import RowsView, RowsWanted
+from gitml.tui.widgets.tables.columns import GUTTER, TableCell, TableColumn, TableRow, column_at, widths_of
+from gitml.tui.widgets.tables.rows_view import RowsRequested, RowView
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
@@ -28,20 +28,20 @@ CHUNK = 128
 KEPT = 64  # chunks
 
 
-class _OfTable(Message):
+class _TableMessage(Message):
     """Something happened in a table."""
 
-    def __init__(self, table: BigTable) -> None:
+    def __init__(self, table: LazyTable) -> None:
         self.table = table
         super().__init__()
 
     @property
-    def control(self) -> BigTable:
+    def control(self) -> LazyTable:
         """The table, by which handlers tell several apart."""
         return self.table
 
 
-class BigTable(RowsView):
+class LazyTable(RowView):
     """A table over a window of data. The keys move a cursor; Enter or a double click chooses."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,70 +54,72 @@ class BigTable(RowsView):
         Binding("enter", "choose", "Open", show=False),
     ]
 
-    class Wanted(RowsWanted):
-        """As RowsWanted says."""
+    class RowsRequested(RowsRequested):
+        """As RowsRequested says."""
 
-    class Moved(_OfTable):
+    class RowHighlighted(_TableMessage):
         """The cursor stands on another row; `row` is None while that is not known."""
 
-        def __init__(self, table: BigTable, index: int, row: Row | None) -> None:
+        def __init__(self, table: LazyTable, index: int, row: TableRow | None) -> None:
             self.index, self.row = index, row
             super().__init__(table)
 
-    class Chosen(_OfTable):
+    class RowSelected(_TableMessage):
         """A row was chosen."""
 
-        def __init__(self, table: BigTable, index: int, row: Row) -> None:
+        def __init__(self, table: LazyTable, index: int, row: TableRow) -> None:
             self.index, self.row = index, row
             super().__init__(table)
 
-    class HeadClicked(_OfTable):
+    class HeaderSelected(_TableMessage):
         """A column's title was clicked."""
 
-        def __init__(self, table: BigTable, column: Column) -> None:
+        def __init__(self, table: LazyTable, column: TableColumn) -> None:
             self.column = column
             super().__init__(table)
 
-    def __init__(self, columns: Sequence[Column] = (), *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self, columns: Sequence[TableColumn] = (), *, id: str | None = None, classes: str | None = None
+    ) -> None:
         super().__init__(id=id, classes=classes)
         self.columns = tuple(columns)
         self.count = 0
         self.is_marked: Callable[[str], bool] = lambda key: False
         self.sorted_by: tuple[str, bool] | None = None  # a column's key and whether the largest comes first
-        self._rows: dict[int, list[Row]] = {}  # by chunk
-        self._asked: set[int] = set()
-        self._old: dict[int, list[Row]] = {}  # shown until the new ones have come
+        self._rows: dict[int, list[TableRow]] = {}  # by chunk
+        self._requested: set[int] = set()
+        self._old: dict[int, list[TableRow]] = {}  # shown until the new ones have come
         self._widths: list[int] = []
-        self._told: tuple[int, str | None] | None = None
+        self._highlighted: tuple[int, str | None] | None = None
 
     # -- what is shown
 
-    def set_columns(self, columns: Sequence[Column]) -> None:
+    def set_columns(self, columns: Sequence[TableColumn]) -> None:
         """Other columns; the rows are to be given again."""
         self.columns = tuple(columns)
-        self._rows, self._old, self._asked = {}, {}, set()
+        self._rows, self._old, self._requested = {}, {}, set()
         self.lay_out()
 
     def show(self, count: int) -> None:
         """There are `count` rows now, all to be asked for again; what was known stays seen until they come."""
         self._old = {**self._old, **self._rows}
-        self._rows, self._asked = {}, set()
+        self._rows, self._requested = {}, set()
         self.count = count
         self.cursor = min(self.cursor, max(0, count - 1))
         self.lay_out()
-        self.want()
+        self.request_rows()
 
-    def fill(self, rows: Sequence[Row]) -> None:
+    def fill(self, rows: Sequence[TableRow]) -> None:
         """Exactly these rows."""
         self.count = len(rows)
-        self._old, self._asked = {}, set()
+        self._old, self._requested = {}, set()
         self._rows = {at // CHUNK: list(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)}
-        self._asked = set(self._rows)
+        self._requested = set(self._rows)
         self.cursor = min(self.cursor, max(0, self.count - 1))
         self.lay_out()
-        self._tell()
+        self._post_highlighted()
 
-    def put(self, first: int, rows: Sequence[Row]) -> None:
+    def put(self, first: int, rows: Sequence[TableRow]) -> None:
         """Rows that were wanted; `first` is as it was asked."""
         for at in range(0, len(rows), CHUNK):
             chunk = (first + at) // CHUNK
@@ -127,11 +129,11 @@ class BigTable(RowsView):
             seen = int(self.scroll_offset.y) // CHUNK
             for chunk in sorted(self._rows, key=lambda one: -abs(one - seen))[: len(self._rows) - KEPT]:
                 del self._rows[chunk]
-                self._asked.discard(chunk)
+                self._requested.discard(chunk)
         self.refresh()
-        self._tell()
+        self._post_highlighted()
 
-    def rewrite(self, make: Callable[[Row], Row]) -> None:
+    def rewrite(self, make: Callable[[TableRow], TableRow]) -> None:
         """Has the rows that are seen made again, such as for the time that has passed; draws those that come out otherwise."""
         first = int(self.scroll_offset.y)
         for index in range(first, min(self.count, first + self.size.height)):
@@ -144,14 +146,14 @@ class BigTable(RowsView):
                 rows[at] = made
                 self.refresh_row(index)
 
-    def row(self, index: int) -> Row | None:
+    def row(self, index: int) -> TableRow | None:
         """A row, None when it is not known (yet)."""
         chunk, at = divmod(index, CHUNK)
         rows = self._rows.get(chunk) or self._old.get(chunk) or ()
         return rows[at] if 0 <= at < len(rows) and index < self.count else None
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> TableRow | None:
         """The row the cursor is on."""
         return self.row(self.cursor)
 
@@ -160,7 +162,7 @@ class BigTable(RowsView):
         self.cursor = max(0, min(index, self.count - 1))
         self.follow()
         self.refresh()
-        self._tell()
+        self._post_highlighted()
 
     # -- keys and mouse
 
@@ -180,14 +182,14 @@ class BigTable(RowsView):
         """Chooses the row under the cursor."""
         row = self.current
         if row is not None:
-            self.post_message(self.Chosen(self, self.cursor, row))
+            self.post_message(self.RowSelected(self, self.cursor, row))
 
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor, a second one chooses; on a title it tells which."""
         if event.y == 0:
             column = column_at(self.columns, self._widths, event.x)
             if column is not None:
-                self.post_message(self.HeadClicked(self, column))
+                self.post_message(self.HeaderSelected(self, column))
             return
         index = event.y - 1 + int(self.scroll_offset.y)
         if 0 <= index < self.count:
@@ -201,49 +203,49 @@ class BigTable(RowsView):
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, or a row."""
         width = self.size.width
-        inks = cast("GitmlApp", self.app).inks
+        styles = cast("GitmlApp", self.app).text_styles
         if y == 0:
-            return self._strip([self._title(column) for column in self.columns], " ", "head", None, inks, width)
+            return self._strip([self._title(column) for column in self.columns], " ", "head", None, styles, width)
         index = y - 1 + int(self.scroll_offset.y)
         if index >= self.count:
             return Strip.blank(width, self.rich_style)
         row = self.row(index)
         base = None
         if index == self.cursor:
-            base = inks["cursor" if self.has_focus else "cursor-blurred"]
+            base = styles["cursor" if self.has_focus else "cursor-blurred"]
         if row is None:
-            return Strip([Segment("  ·".ljust(width), base or inks["dim"])], width)
+            return Strip([Segment("  ·".ljust(width), base or styles["dim"])], width)
         gutter = "◆" if self.is_marked(row.key) else "▸" if index == self.cursor else " "
-        return self._strip(row.cells, gutter, None, base, inks, width)
+        return self._strip(row.cells, gutter, None, base, styles, width)
 
     def _strip(
         self,
-        cells: Sequence[Cell],
+        cells: Sequence[TableCell],
         gutter: str,
-        ink: str | None,
+        style: str | None,
         base: Style | None,
-        inks: dict[str, Style],
+        styles: dict[str, Style],
         width: int,
     ) -> Strip:
         ground = self.rich_style if base is None else base
-        segments = [Segment(gutter.ljust(GUTTER), ground + inks["accent"])]
+        segments = [Segment(gutter.ljust(GUTTER), ground + styles["accent"])]
         used = GUTTER
         for column, room, cell in zip(self.columns, self._widths, cells, strict=False):
             if room <= 0:
                 continue
             text = fitted(cell.text, room, right=column.right)
-            segments.append(Segment(text, ground + inks[ink or cell.ink]))
+            segments.append(Segment(text, ground + styles[style or cell.style]))
             segments.append(Segment("  ", ground))
             used += room + 2
         segments.append(Segment(" " * max(0, width - used), ground))
         return Strip(segments, max(used, width)).crop(0, width)
 
-    def _title(self, column: Column) -> Cell:
+    def _title(self, column: TableColumn) -> TableCell:
         if self.sorted_by is not None and self.sorted_by[0] == column.key:
-            return Cell(
+            return TableCell(
                 f"{'▼' if self.sorted_by[1] else '▲'} {column.title}"
             )  # in front: a long title is cut at its end
-        return Cell(column.title)
+        return TableCell(column.title)
 
     def lay_out(self) -> None:
         """Gives each column its width, leaving out what does not fit, but never the column that the rows are sorted by."""
@@ -253,7 +255,7 @@ class BigTable(RowsView):
         self.virtual_size = Size(self.size.width, self.count + 1)
         self.refresh()
 
-    def want(self) -> None:
+    def request_rows(self) -> None:
         """Asks for the rows that are seen, and a screenful around them, where they are not known."""
         if not self.count or not self.size.height:
             return
@@ -261,16 +263,16 @@ class BigTable(RowsView):
         first = max(0, top - self.size.height) // CHUNK
         last = min(self.count - 1, top + 2 * self.size.height) // CHUNK
         for chunk in range(first, last + 1):
-            if chunk not in self._rows and chunk not in self._asked:
-                self._asked.add(chunk)
-                self.post_message(self.Wanted(self, chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
+            if chunk not in self._rows and chunk not in self._requested:
+                self._requested.add(chunk)
+                self.post_message(self.RowsRequested(self, chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
 
-    def _tell(self) -> None:
+    def _post_highlighted(self) -> None:
         row = self.current
-        told = (self.cursor, row.key if row else None)
-        if told != self._told and self.count:
-            self._told = told
-            self.post_message(self.Moved(self, self.cursor, row))
+        highlighted = (self.cursor, row.key if row else None)
+        if highlighted != self._highlighted and self.count:
+            self._highlighted = highlighted
+            self.post_message(self.RowHighlighted(self, self.cursor, row))
 
     def refresh_row(self, index: int) -> None:
         """Draws one row anew."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 GUTTER = 2  # for the mark before a row; as much is between columns
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """`width` in columns is the least; what is left goes to those with a `share`, each up to its `most` (0: all there is). Of too
     many the highest `rank` goes first.
     """
@@ -22,21 +22,21 @@ class Column(NamedTuple):
     most: int = 0
 
 
-class Cell(NamedTuple):
-    """Plain text and its ink (a name of gitml.tui.themes)."""
+class TableCell(NamedTuple):
+    """Plain text and its style (a name of gitml.tui.themes)."""
 
     text: str
-    ink: str = "plain"
+    style: str = "plain"
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A row: its key, its cells by the order of all columns, and whether it is marked."""
 
     key: str
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
 
 
-def widths_of(columns: Sequence[Column], room: int) -> list[int]:
+def widths_of(columns: Sequence[TableColumn], room: int) -> list[int]:
     """The width of each column in a table of so many; 0 leaves out what does not fit."""
     room -= GUTTER
     widths = [column.width for column in columns]
@@ -48,7 +48,7 @@ def widths_of(columns: Sequence[Column], room: int) -> list[int]:
     return widths
 
 
-def _share(columns: Sequence[Column], widths: list[int], left: int) -> None:
+def _share(columns: Sequence[TableColumn], widths: list[int], left: int) -> None:
     """Gives what is left to those that can take it."""
     while left > 0:
         takers = [at for at, column in enumerate(columns) if widths[at] and column.share and _room(column, widths[at])]
@@ -63,11 +63,11 @@ def _share(columns: Sequence[Column], widths: list[int], left: int) -> None:
         left -= given
 
 
-def _room(column: Column, width: int) -> int:
+def _room(column: TableColumn, width: int) -> int:
     return max(0, column.most - width) if column.most else 1 << 20
 
 
-def column_at(columns: Sequence[Column], widths: Sequence[int], x: int) -> Column | None:
+def column_at(columns: Sequence[TableColumn], widths: Sequence[int], x: int) -> TableColumn | None:
     """The column that the place `x` from the left lies in."""
     at = GUTTER
     for column, width in zip(columns, widths, strict=True):

@@ -1,4 +1,4 @@
-"""RowsView: what views of many rows have in common. They hold only rows near those seen, and a cursor that stays in sight."""
+"""RowView: what views of many rows have in common. They hold only rows near those seen, and a cursor that stays in sight."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 
-class RowsWanted(Message):
+class RowsRequested(Message):
     """Rows `first` to `first + count` are seen, or about to be, and not known."""
 
-    def __init__(self, view: RowsView, first: int, count: int) -> None:
+    def __init__(self, view: RowView, first: int, count: int) -> None:
         self.view, self.first, self.count = view, first, count
         super().__init__()
 
     @property
-    def control(self) -> RowsView:
+    def control(self) -> RowView:
         """The view, by which handlers tell several apart."""
         return self.view
 
 
-class RowsView(ScrollView, can_focus=True):
+class RowView(ScrollView, can_focus=True):
     """Rows below `heads` lines of titles that stay. Subclasses give `lay_out` and `want`, and keep `cursor`."""
 
     heads = 1
@@ -32,7 +32,7 @@ class RowsView(ScrollView, can_focus=True):
         """Gives each part its width, and the view its height."""
         raise NotImplementedError
 
-    def want(self) -> None:
+    def request_rows(self) -> None:
         """Asks for the rows that are seen where they are not known."""
         raise NotImplementedError
 
@@ -49,9 +49,9 @@ class RowsView(ScrollView, can_focus=True):
         """Another width and height."""
         self.lay_out()
         self.follow()
-        self.want()
+        self.request_rows()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Other rows are seen."""
         super().watch_scroll_y(old_value, new_value)
-        self.want()
+        self.request_rows()

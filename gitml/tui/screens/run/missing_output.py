@@ -13,27 +13,31 @@ _WORDS = {"metrics": "metrics", "plot": "plots"}
 _FORMS = {"metrics": "numbers as JSON", "plot": "a table as CSV, TSV or JSON, or a picture"}
 
 
-class Absence(NamedTuple):
+class MissingOutput(NamedTuple):
     """A short title, and one sentence; both are plain text."""
 
     title: str
     text: str
 
 
-def absence(kind: str, standing: StepProgress, outputs: Sequence[ActionOutput] | None) -> Absence:
+def missing_output(kind: str, standing: StepProgress, outputs: Sequence[ActionOutput] | None) -> MissingOutput:
     """Why the step has no output of the port type `kind` to show; `outputs` are declared ones, None when they are unknown."""
     words = _WORDS[kind]
     if outputs is None:
-        return Absence(f"No {words}", "The pipeline of this run can't be read, so its declared outputs are unknown.")
+        return MissingOutput(
+            f"No {words}", "The pipeline of this run can't be read, so its declared outputs are unknown."
+        )
     ports = [f"`{plain(output.name)}`" for output in outputs if output.kind == kind]
     if not ports:
-        return Absence(
+        return MissingOutput(
             f"No {words}", f"This step declares no output of the type {kind}. Such an output holds {_FORMS[kind]}."
         )
     named = ", ".join(ports)
     many = len(ports) > 1
     if standing.state in (RUNNING, WAITING):
-        return Absence("Not written yet", f"{named} {'are' if many else 'is'} read when the step ends.")
+        return MissingOutput("Not written yet", f"{named} {'are' if many else 'is'} read when the step ends.")
     if standing.state in ("executed", "reused"):
-        return Absence(f"No {words}", f"{named} {'hold' if many else 'holds'} nothing to show.")
-    return Absence("No result", f"The step was {standing.state}, so {named} {'were' if many else 'was'} not recorded.")
+        return MissingOutput(f"No {words}", f"{named} {'hold' if many else 'holds'} nothing to show.")
+    return MissingOutput(
+        "No result", f"The step was {standing.state}, so {named} {'were' if many else 'was'} not recorded."
+    )
