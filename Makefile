@@ -4,6 +4,7 @@
 #   make test-root        those of them that need root, or are about it
 #   make test-campaigns   the tests of many tries, files or records: several minutes
 #   make test-attack      hostile files, records, clones and stores at length    (COUNT=n executions of each parser: 200,000; SEED=n)
+#   make test-lowest      the unit tests with the lowest versions of dependencies that pyproject.toml allows
 #   make test-shuffled    the tests in random order     (SEED=n repeats one)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
@@ -40,7 +41,7 @@ UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export UV_CACHE_DIR
 endif
 
-.PHONY: demo test test-root test-campaigns test-attack test-shuffled test-clusters check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-root test-campaigns test-attack test-lowest test-shuffled test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
@@ -57,6 +58,10 @@ test-campaigns: $(VENV)/dev.stamp $(VENV)/servers.stamp
 
 test-attack: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	GITML_ATTACK_COUNT=$(COUNT) GITML_ATTACK_SEED=$(SEED) $(PYTEST) $(MANY) -m "not cluster" tests/attack $(ARGS)
+
+test-lowest: $(VENV)/lowest.stamp
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(VENV)/lowest/bin/python -m pytest --basetemp="$$tmp/pytest" $(MANY) \
+		-m "not slow and not cluster" tests/unit tests/properties tests/contracts $(ARGS)
 
 test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	@echo "make test-shuffled SEED=$(SEED)"
@@ -101,6 +106,14 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 $(VENV)/servers.stamp: $(VENV)/bootstrap.stamp requirements/servers.txt
 	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/servers
 	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(VENV)/servers/bin/python requirements/servers.txt
+	@touch $@
+
+# The lowest versions that pyproject.toml allows of what gitml itself names; the tools of the tests as they are locked elsewhere.
+
+$(VENV)/lowest.stamp: $(VENV)/bootstrap.stamp requirements/lowest.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(VENV)/lowest/bin/python requirements/lowest.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(VENV)/lowest/bin/python --editable .
 	@touch $@
 
 # Azurite is a program of Node.js, which lies among the servers.
@@ -150,6 +163,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 lock: $(VENV)/bootstrap.stamp
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --all-extras requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --all-extras --resolution lowest-direct -o $(VENV)/lowest.in
+	$(COMPILE) pyproject.toml --all-extras requirements/build.in requirements/dev.in -c $(VENV)/lowest.in -o requirements/lowest.txt
 	$(COMPILE) requirements/servers.in -o requirements/servers.txt
 	$(COMPILE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
 
