@@ -14,7 +14,7 @@ from gitml.core.model.digest import digest_of
 from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.core.model.resources import Resources
 from tests.kit.cluster.local_ray import LocalRay, RayBench, local_ray
-from tests.kit.execution import Bench, finish, until, until_finished, until_true
+from tests.kit.execution import ExecutionBench, finish, until, until_finished, until_true
 from tests.kit.patience import PATIENCE
 
 
@@ -31,8 +31,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bench(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path) if kind == "local" else RayBench(tmp_path, request.getfixturevalue("cluster"))
+def bench(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExecutionBench]:
+    bench = ExecutionBench(tmp_path) if kind == "local" else RayBench(tmp_path, request.getfixturevalue("cluster"))
     yield bench
     bench.close()
     until_true("sandboxes are removed", lambda: bench.left() == [])
@@ -41,7 +41,7 @@ def bench(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
 only_local = pytest.mark.parametrize("kind", ["local"], indirect=True, scope="module")
 
 
-def test_a_task_starts_and_finishes_once_with_its_outputs_in_the_store(bench: Bench) -> None:
+def test_a_task_starts_and_finishes_once_with_its_outputs_in_the_store(bench: ExecutionBench) -> None:
     executor = bench.executor()
     task = bench.task("sh", "-c", "echo made > out.txt", outputs=[("out", "out.txt", "file")])
     executor.submit(task)
@@ -57,7 +57,7 @@ def test_a_task_starts_and_finishes_once_with_its_outputs_in_the_store(bench: Be
     assert executor.wait(0.05) == ()
 
 
-def test_a_value_that_is_passed_on_appears_in_no_log_line_or_error(bench: Bench) -> None:
+def test_a_value_that_is_passed_on_appears_in_no_log_line_or_error(bench: ExecutionBench) -> None:
     secret = "tok-0123456789abcdef"
     task = bench.task(
         "bash",
@@ -84,7 +84,7 @@ def test_a_value_that_is_passed_on_appears_in_no_log_line_or_error(bench: Bench)
     ],
 )
 def test_what_a_failed_task_made_of_its_outputs_comes_with_its_end_and_is_no_output(
-    bench: Bench, end: str, error: str
+    bench: ExecutionBench, end: str, error: str
 ) -> None:
     outputs = [("big", "big", "file"), ("folder", "folder", "directory"), ("gone", "gone", "file")]
     made = f"head -c 3000000 /dev/zero > big; mkdir folder; echo x > folder/x; {end}"
@@ -98,7 +98,7 @@ def test_what_a_failed_task_made_of_its_outputs_comes_with_its_end_and_is_no_out
 
 
 @only_local
-def test_as_many_tasks_as_slots_run_at_once(bench: Bench, tmp_path: Path) -> None:
+def test_as_many_tasks_as_slots_run_at_once(bench: ExecutionBench, tmp_path: Path) -> None:
     executor = bench.executor(slots=3)
     meeting = tmp_path / "meeting"
     meeting.mkdir()
@@ -115,7 +115,7 @@ def test_as_many_tasks_as_slots_run_at_once(bench: Bench, tmp_path: Path) -> Non
         left -= {event.attempt for event in executor.wait(PATIENCE) if isinstance(event, TaskFinished)}
 
 
-def test_output_streams_while_the_step_runs_and_is_kept_whole(bench: Bench) -> None:
+def test_output_streams_while_the_step_runs_and_is_kept_whole(bench: ExecutionBench) -> None:
     executor = bench.executor()
     task = bench.task("sh", "-c", r"printf 'one\n\033[31mtwo\033[0m\a\n'; sleep 0.4; echo three >&2; sleep 0.3")
     executor.submit(task)
@@ -130,7 +130,7 @@ def test_output_streams_while_the_step_runs_and_is_kept_whole(bench: Bench) -> N
     assert finished.log.written == finished.log.size
 
 
-def test_what_a_step_said_until_it_was_stopped_is_kept(bench: Bench, tmp_path: Path) -> None:
+def test_what_a_step_said_until_it_was_stopped_is_kept(bench: ExecutionBench, tmp_path: Path) -> None:
     for attempt in range(6):  # whatever was on its way when it was told to end
         executor = bench.executor()
         begun = tmp_path / f"begun{attempt}"
@@ -149,7 +149,9 @@ def test_what_a_step_said_until_it_was_stopped_is_kept(bench: Bench, tmp_path: P
 
 
 @pytest.mark.parametrize("now", [False, True])
-def test_a_task_that_is_cancelled_before_it_begins_does_not_run(bench: Bench, tmp_path: Path, now: bool) -> None:
+def test_a_task_that_is_cancelled_before_it_begins_does_not_run(
+    bench: ExecutionBench, tmp_path: Path, now: bool
+) -> None:
     executor = bench.executor(slots=1)
     for before in (None, "true", "mkdir d; cd d; i=0; while [ $i -lt 10000 ]; do : > f$i; i=$((i+1)); done"):
         if before is not None:  # what performs it is to be idle, then to clear up after the last
@@ -163,32 +165,32 @@ def test_a_task_that_is_cancelled_before_it_begins_does_not_run(bench: Bench, tm
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_failure_says_the_status_and_the_last_line(bench: Bench) -> None:
+def test_a_failure_says_the_status_and_the_last_line(bench: ExecutionBench) -> None:
     finished = bench.run("sh", "-c", "echo first; echo 'no such column: x' >&2; exit 3")
     assert (finished.outcome, finished.exit_code) == ("failed", 3)
     assert finished.error == "exit status 3: no such column: x"
     assert finished.outputs == ()
 
 
-def test_a_step_killed_by_a_signal_is_told_so(bench: Bench) -> None:
+def test_a_step_killed_by_a_signal_is_told_so(bench: ExecutionBench) -> None:
     finished = bench.run("sh", "-c", "kill -9 $$")
     assert (finished.exit_code, finished.error) == (-9, "killed by SIGKILL (out of memory?)")
 
 
-def test_a_missing_command_fails_clearly(bench: Bench) -> None:
+def test_a_missing_command_fails_clearly(bench: ExecutionBench) -> None:
     finished = bench.run("no-such-program-here")
     assert (finished.outcome, finished.exit_code) == ("failed", None)
     assert finished.error == "command not found: no-such-program-here"
 
 
-def test_a_file_without_its_executable_bit_is_named(bench: Bench) -> None:
+def test_a_file_without_its_executable_bit_is_named(bench: ExecutionBench) -> None:
     oid = bench.blob("#!/bin/sh\n")
     finished = bench.run("./go.sh", code=[("go.sh", "100644", oid)])
     assert finished.error == "not executable: ./go.sh"
     assert finished.hint == "git update-index --chmod=+x ./go.sh"
 
 
-def test_code_and_inputs_of_the_commit_are_there_with_mode_links_and_time(bench: Bench) -> None:
+def test_code_and_inputs_of_the_commit_are_there_with_mode_links_and_time(bench: ExecutionBench) -> None:
     tree = bench.tree({"a.txt": "A", "run.sh*": "#!/bin/sh\necho ran\n", "deep/b.txt": "B", "link@": "deep/b.txt"})
     single = bench.blob("one")
     finished = bench.shell(
@@ -203,7 +205,7 @@ def test_code_and_inputs_of_the_commit_are_there_with_mode_links_and_time(bench:
     assert log.split("946684800\n")[-1].splitlines() == [*paths, "2"]
 
 
-def test_a_directory_of_many_files_is_written_whole(bench: Bench) -> None:
+def test_a_directory_of_many_files_is_written_whole(bench: ExecutionBench) -> None:
     tree = _tree_of_many(bench, 3000)
     finished = bench.shell(
         "find data -type f | wc -l; cat data/f2999", inputs=[("data", "data", "directory", f"git:40000:{tree}")]
@@ -212,7 +214,7 @@ def test_a_directory_of_many_files_is_written_whole(bench: Bench) -> None:
     assert bench.log(finished).split() == [b"3000", b"content-2999"]
 
 
-def _tree_of_many(bench: Bench, count: int) -> str:
+def _tree_of_many(bench: ExecutionBench, count: int) -> str:
     stream = b"".join(
         b"blob\nmark :%d\ndata %d\n%s\n" % (n + 1, len(text), text)
         for n in range(count)
@@ -224,7 +226,7 @@ def _tree_of_many(bench: Bench, count: int) -> str:
     return bench.git("rev-parse", "many^{tree}")
 
 
-def test_outputs_of_one_step_are_inputs_of_the_next(bench: Bench) -> None:
+def test_outputs_of_one_step_are_inputs_of_the_next(bench: ExecutionBench) -> None:
     made = bench.shell(
         "mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b; printf '#!/bin/sh\necho x' > f; chmod +x f",
         outputs=[("d", "d", "directory"), ("f", "f", "file")],
@@ -238,7 +240,7 @@ def test_outputs_of_one_step_are_inputs_of_the_next(bench: Bench) -> None:
     assert bench.log(used) == b"1\n2\n#!/bin/sh\necho x"
 
 
-def test_an_input_covers_what_the_commit_has_there(bench: Bench) -> None:
+def test_an_input_covers_what_the_commit_has_there(bench: ExecutionBench) -> None:
     made = bench.shell("echo made > x", outputs=[("x", "x", "file")]).outputs[0]
     tree = bench.tree({"gen.py": "committed", "other.py": "other\n"})
     finished = bench.shell(
@@ -247,7 +249,7 @@ def test_an_input_covers_what_the_commit_has_there(bench: Bench) -> None:
     assert bench.log(finished) == b"made\nother\n"
 
 
-def test_what_the_commit_has_at_an_output_does_not_pass_for_it(bench: Bench) -> None:
+def test_what_the_commit_has_at_an_output_does_not_pass_for_it(bench: ExecutionBench) -> None:
     tree = bench.tree({"result.json": "{}", "a.py": ""})
     finished = bench.run("true", code=[("src", "40000", tree)], outputs=[("r", "src/result.json", "file")])
     assert finished.error == "did not make output r (src/result.json)"
@@ -265,12 +267,12 @@ def test_what_the_commit_has_at_an_output_does_not_pass_for_it(bench: Bench) -> 
         ("mkfifo o", "plot", "a named pipe, not a file"),
     ],
 )
-def test_an_output_of_another_kind_is_refused(bench: Bench, script: str, port: str, what: str) -> None:
+def test_an_output_of_another_kind_is_refused(bench: ExecutionBench, script: str, port: str, what: str) -> None:
     finished = bench.shell(script, outputs=[("o", "o", port)])
     assert (finished.outcome, finished.error) == ("failed", f"output o (o) is {what}")
 
 
-def test_a_parent_swapped_for_a_link_does_not_let_other_files_be_taken(bench: Bench) -> None:
+def test_a_parent_swapped_for_a_link_does_not_let_other_files_be_taken(bench: ExecutionBench) -> None:
     outside = bench.root / "outside"
     outside.mkdir()
     (outside / "secret").write_text("mine")
@@ -279,13 +281,13 @@ def test_a_parent_swapped_for_a_link_does_not_let_other_files_be_taken(bench: Be
     assert (outside / "secret").read_text() == "mine"
 
 
-def test_a_special_file_inside_an_output_directory_is_refused(bench: Bench) -> None:
+def test_a_special_file_inside_an_output_directory_is_refused(bench: ExecutionBench) -> None:
     finished = bench.shell("mkdir d; mkfifo d/p", outputs=[("d", "d", "directory")])
     assert finished.outcome == "failed"
     assert "p" in (finished.error or "")
 
 
-def test_metrics_are_read_flat(bench: Bench) -> None:
+def test_metrics_are_read_flat(bench: ExecutionBench) -> None:
     finished = bench.shell(
         """echo '{"acc": 0.5, "val": {"loss": 2, "ok": true}, "note": "x", "none": null}' > m.json""",
         outputs=[("m", "m.json", "metrics")],
@@ -296,14 +298,14 @@ def test_metrics_are_read_flat(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("text", "read"), [("NaN", "nan"), ("Infinity", "inf"), ("-1e999", "-inf")])
 def test_metrics_that_are_no_finite_numbers_come_back_as_they_are_and_are_told(
-    bench: Bench, text: str, read: str
+    bench: ExecutionBench, text: str, read: str
 ) -> None:
     finished = bench.run("sh", "-c", f"echo '{{\"a\": {text}}}' > m.json", outputs=[("m", "m.json", "metrics")])
     assert (finished.outcome, repr(finished.metrics["a"])) == ("done", read)
     assert len(finished.warnings) == 1
 
 
-def test_what_a_step_made_beside_its_outputs_is_named(bench: Bench) -> None:
+def test_what_a_step_made_beside_its_outputs_is_named(bench: ExecutionBench) -> None:
     made = "mkdir mlruns .cache __pycache__ out; echo a > out/b; echo a > o.txt; touch loss.csv; "
     outputs = [("o", "o.txt", "file"), ("d", "out/sub", "directory")]
     done = bench.run("sh", "-c", f"{made} mkdir -p out/sub; touch out/sub/x", outputs=outputs)
@@ -317,13 +319,13 @@ def test_what_a_step_made_beside_its_outputs_is_named(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("text", ["[1]", "nonsense", '{"a": [1]}', '{"a": 1, "a": 1}'])
-def test_what_is_not_metrics_fails_the_step(bench: Bench, text: str) -> None:
+def test_what_is_not_metrics_fails_the_step(bench: ExecutionBench, text: str) -> None:
     finished = bench.run("sh", "-c", f"echo '{text}' > m.json", outputs=[("m", "m.json", "metrics")])
     assert finished.outcome == "failed"
     assert "m.json" in (finished.error or "")
 
 
-def test_an_argument_that_looks_like_a_command_runs_nothing(bench: Bench) -> None:
+def test_an_argument_that_looks_like_a_command_runs_nothing(bench: ExecutionBench) -> None:
     flag = bench.root / "flag"
     bench.run("echo", f"x; touch {flag}", f"$(touch {flag})", f"`touch {flag}`")
     assert bench.shell('echo "${_gitml_0}"').outcome == "failed", "a value that is not there is an error"
@@ -332,7 +334,7 @@ def test_an_argument_that_looks_like_a_command_runs_nothing(bench: Bench) -> Non
     assert not flag.exists()
 
 
-def test_a_shell_stops_at_the_first_failure(bench: Bench) -> None:
+def test_a_shell_stops_at_the_first_failure(bench: ExecutionBench) -> None:
     assert bench.run("false | cat; echo on", shell="bash").outcome == "failed"
     assert bench.run("false; echo on", shell="sh").outcome == "failed"
 
@@ -349,7 +351,7 @@ def test_the_environment_is_what_the_action_says_and_a_short_list(tmp_path: Path
         "https_proxy": "http://p",
         "PATH": "rel:/usr/bin:/bin",
     }
-    bench = Bench(tmp_path, machine)
+    bench = ExecutionBench(tmp_path, machine)
     try:
         tree = bench.tree({"x": "1"})
         finished = bench.run(
@@ -392,16 +394,16 @@ def test_the_environment_is_what_the_action_says_and_a_short_list(tmp_path: Path
         bench.close()
 
 
-def test_git_finds_no_repository_in_a_sandbox(bench: Bench) -> None:
+def test_git_finds_no_repository_in_a_sandbox(bench: ExecutionBench) -> None:
     assert bench.run("git", "rev-parse", "--git-dir").exit_code == 128
 
 
-def test_temporary_files_go_to_the_sandbox(bench: Bench) -> None:
+def test_temporary_files_go_to_the_sandbox(bench: ExecutionBench) -> None:
     finished = bench.shell('mktemp; case "$TMPDIR" in "$PWD"*) exit 1;; esac')
     assert bench.log(finished).decode().startswith(bench.seen("a1") + "/tmp/")
 
 
-def test_an_input_written_to_in_place_is_caught_and_quarantined(bench: Bench) -> None:
+def test_an_input_written_to_in_place_is_caught_and_quarantined(bench: ExecutionBench) -> None:
     made = bench.shell("echo good > x", outputs=[("x", "x", "file")]).outputs[0]
     finished = bench.shell(
         "chmod u+w in.txt; echo bad >> in.txt; echo done > o",
@@ -420,7 +422,7 @@ def test_an_input_written_to_in_place_is_caught_and_quarantined(bench: Bench) ->
     assert not bench.store.has(made.digest, made.size, tree=False)
 
 
-def test_a_damaged_input_is_found_before_the_step_runs(bench: Bench) -> None:
+def test_a_damaged_input_is_found_before_the_step_runs(bench: ExecutionBench) -> None:
     made = bench.shell("echo good > x", outputs=[("x", "x", "file")]).outputs[0]
     for store in bench.stores():
         path = store.path_of(made.digest)
@@ -431,7 +433,7 @@ def test_a_damaged_input_is_found_before_the_step_runs(bench: Bench) -> None:
     assert not (bench.root / "ran").exists()
 
 
-def test_the_committed_file_changed_by_one_step_is_whole_for_the_next(bench: Bench) -> None:
+def test_the_committed_file_changed_by_one_step_is_whole_for_the_next(bench: ExecutionBench) -> None:
     oid = bench.blob("text\n")
     code = [("f", "100644", oid)]
     assert bench.shell("echo more >> f", code=code).outcome == "done"
@@ -439,7 +441,7 @@ def test_the_committed_file_changed_by_one_step_is_whole_for_the_next(bench: Ben
 
 
 @pytest.mark.parametrize("target", ["../out", "/etc/passwd", "a/../../x"])
-def test_a_link_that_leads_out_is_refused(bench: Bench, target: str) -> None:
+def test_a_link_that_leads_out_is_refused(bench: ExecutionBench, target: str) -> None:
     tree = bench.tree({"bad@": target})
     finished = bench.run("true", code=[("", "40000", tree)])
     assert finished.outcome == "failed"
@@ -447,12 +449,12 @@ def test_a_link_that_leads_out_is_refused(bench: Bench, target: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "a//b"])
-def test_a_path_that_leads_out_is_refused(bench: Bench, path: str) -> None:
+def test_a_path_that_leads_out_is_refused(bench: ExecutionBench, path: str) -> None:
     assert bench.run("true", code=[(path, "100644", bench.blob("x"))]).outcome == "failed"
     assert bench.run("true", outputs=[("o", path, "file")]).outcome == "failed"
 
 
-def test_an_lfs_pointer_becomes_its_content_or_a_clear_error(bench: Bench) -> None:
+def test_an_lfs_pointer_becomes_its_content_or_a_clear_error(bench: ExecutionBench) -> None:
     import hashlib
 
     content = b"large" * 1000
@@ -474,7 +476,7 @@ def test_an_lfs_pointer_becomes_its_content_or_a_clear_error(bench: Bench) -> No
     assert "damaged" in (bench.run("cat", "weights.bin", inputs=inputs).error or "")
 
 
-def test_a_large_committed_file_comes_through_whole(bench: Bench) -> None:
+def test_a_large_committed_file_comes_through_whole(bench: ExecutionBench) -> None:
     content = os.urandom(3_000_000)
     oid = bench.blob(content)
     finished = bench.shell("cp big o", inputs=[("b", "big", "file", f"git:100755:{oid}")], outputs=[("o", "o", "file")])
@@ -482,14 +484,14 @@ def test_a_large_committed_file_comes_through_whole(bench: Bench) -> None:
     assert finished.outputs[0].executable
 
 
-def test_names_that_are_not_utf8_come_through(bench: Bench) -> None:
+def test_names_that_are_not_utf8_come_through(bench: ExecutionBench) -> None:
     name = os.fsdecode(b"caf\xe9 \xff.txt")
     finished = bench.run("cat", name, code=[(name, "100644", bench.blob("ok"))])
     assert bench.log(finished) == b"ok"
 
 
 @only_local
-def test_gpus_are_given_whole_or_shared(bench: Bench) -> None:
+def test_gpus_are_given_whole_or_shared(bench: ExecutionBench) -> None:
     executor = bench.executor(slots=4, capacity=Resources(8, 2, 2**33), machine={"CUDA_VISIBLE_DEVICES": "3,5"})
     waits = [
         bench.task("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 1", resources=Resources(1, count))
@@ -509,27 +511,27 @@ def test_gpus_are_given_whole_or_shared(bench: Bench) -> None:
     assert bench.log(both) == b"3,5\n"
 
 
-def test_cpu_time_counts_the_whole_tree(bench: Bench) -> None:
+def test_cpu_time_counts_the_whole_tree(bench: ExecutionBench) -> None:
     loop = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
     finished = bench.run("sh", "-c", f"sh -c '{loop}' & wait")
     assert finished.cost.cpu > 0.02
     assert finished.cost.peak_memory > 0
 
 
-def test_a_read_only_directory_left_behind_does_not_stay(bench: Bench) -> None:
+def test_a_read_only_directory_left_behind_does_not_stay(bench: ExecutionBench) -> None:
     finished = bench.shell("mkdir -p a/b; touch a/b/c; chmod 500 a/b a; ln -s / a2")
     assert finished.outcome == "done"
     assert stat.S_ISDIR(os.stat("/").st_mode)
 
 
-def test_cancel_of_a_task_that_is_not_there_does_nothing(bench: Bench) -> None:
+def test_cancel_of_a_task_that_is_not_there_does_nothing(bench: ExecutionBench) -> None:
     executor = bench.executor()
     executor.cancel("nobody")
     executor.cancel("nobody", now=True)
     assert finish(executor, bench.task("true")).outcome == "done"
 
 
-def test_close_without_a_task_and_close_twice_are_fine(bench: Bench) -> None:
+def test_close_without_a_task_and_close_twice_are_fine(bench: ExecutionBench) -> None:
     executor = bench.executor()
     executor.close()
     executor.close()
@@ -538,7 +540,7 @@ def test_close_without_a_task_and_close_twice_are_fine(bench: Bench) -> None:
 
 
 @only_local
-def test_two_hundred_small_tasks_pass_quickly(bench: Bench) -> None:
+def test_two_hundred_small_tasks_pass_quickly(bench: ExecutionBench) -> None:
     executor = bench.executor()
     tasks = iter([bench.task("true") for _ in range(200)])
     executor.submit(next(tasks))

@@ -60,13 +60,13 @@ def test_only_what_disks_and_systems_refuse_counts_as_theirs() -> None:
 def test_a_disk_that_fails_while_the_registrys_index_is_made_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.kit.projects.module_folders import shelf
+    from tests.kit.projects.module_folders import module_folders
 
     def refused(path: str) -> None:
         raise OperationalError("PRAGMA x", (), sqlite3.OperationalError("disk I/O error"))
 
     monkeypatch.setattr("registry.projection.tables.make", refused)
-    with shelf(tmp_path / "ann") as made, pytest.raises(MachineError, match="disk I/O error"):
+    with module_folders(tmp_path / "ann") as made, pytest.raises(MachineError, match="disk I/O error"):
         made.publish("1.0.0")
 
 

@@ -18,21 +18,21 @@ from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.execute.descendants import below, end_strays
 from gitml.execute.local_executor import LocalExecutor
 from gitml.execute.log import HEAD, TAIL
-from tests.kit.execution import Bench, finish, gone, processes_with, runs, until, until_finished
+from tests.kit.execution import ExecutionBench, finish, gone, processes_with, runs, until, until_finished
 from tests.kit.patience import PATIENCE
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[ExecutionBench]:
+    bench = ExecutionBench(tmp_path)
     yield bench
     bench.close()
     assert sandboxes(bench) == []
 
 
-def sandboxes(bench: Bench) -> list[str]:
+def sandboxes(bench: ExecutionBench) -> list[str]:
     return [name for name in os.listdir(bench.live) if not name.endswith(".log")]
 
 
@@ -53,7 +53,7 @@ def wait_for_process(mark: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: Bench) -> None:
+def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: ExecutionBench) -> None:
     name = mark()
     begun = time.monotonic()
     finished = bench.shell(
@@ -65,7 +65,7 @@ def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: 
     assert not processes_with(name)
 
 
-def test_a_double_forked_daemon_that_ignores_signals_ends_too(bench: Bench) -> None:
+def test_a_double_forked_daemon_that_ignores_signals_ends_too(bench: ExecutionBench) -> None:
     name = mark()
     daemon = (
         "import os, signal, subprocess, sys\n"
@@ -83,7 +83,7 @@ def test_a_double_forked_daemon_that_ignores_signals_ends_too(bench: Bench) -> N
     assert not processes_with(name)
 
 
-def test_a_tree_that_keeps_forking_is_ended(bench: Bench) -> None:
+def test_a_tree_that_keeps_forking_is_ended(bench: ExecutionBench) -> None:
     name = mark()
     script = f"f() {{ while :; do setsid sleep {name} & sleep 0.005; done; }}; f & f & sleep 0.2; exit 0"
     finished = bench.shell(script)
@@ -106,7 +106,7 @@ def test_what_ends_is_not_stopped_first_as_it_would_stay_so_if_its_ender_were_ki
     assert done.stdout == f"[{int(signal.SIGKILL)}]\n"
 
 
-def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Bench) -> None:
+def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: ExecutionBench) -> None:
     one, two = bench.blob("one"), bench.blob("two")
     assert bench.log(bench.run("cat", "a", code=[("a", "100644", one)])) == b"one"
     assert bench.log(bench.run("cat", "a", code=[("a", "100644", two)])) == b"two"
@@ -115,7 +115,7 @@ def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Bench)
 # Timeouts here leave the shell time to set its trap.
 
 
-def test_a_timeout_ends_the_tree_softly_first(bench: Bench) -> None:
+def test_a_timeout_ends_the_tree_softly_first(bench: ExecutionBench) -> None:
     name = mark()
     finished = bench.shell(f"trap 'echo bye; exit 1' TERM; setsid sleep {name} & sleep {name} & wait", timeout=4)
     assert (finished.outcome, finished.error) == ("timeout", "timed out after 4s")
@@ -123,7 +123,7 @@ def test_a_timeout_ends_the_tree_softly_first(bench: Bench) -> None:
     assert not processes_with(name)
 
 
-def test_a_timeout_kills_what_ignores_it_after_the_grace(bench: Bench) -> None:
+def test_a_timeout_kills_what_ignores_it_after_the_grace(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor(grace=0.3)
     begun = time.monotonic()
@@ -134,7 +134,7 @@ def test_a_timeout_kills_what_ignores_it_after_the_grace(bench: Bench) -> None:
     assert not processes_with(name)
 
 
-def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
+def test_cancel_asks_first_and_now_kills(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor(grace=30)
     soft = bench.task("bash", "-c", f"trap 'echo saved; exit 0' TERM; sleep {name} & wait")
@@ -159,7 +159,7 @@ def test_cancel_asks_first_and_now_kills(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
+def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: ExecutionBench) -> None:
     executor = bench.executor()
     task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
     start(executor, task)
@@ -177,7 +177,7 @@ def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_a_flood_of_output_is_bounded_and_quick(bench: Bench) -> None:
+def test_a_flood_of_output_is_bounded_and_quick(bench: ExecutionBench) -> None:
     begun = time.monotonic()
     finished = bench.shell("echo begin; head -c 1000000000 /dev/zero | tr '\\0' 'x'; echo; echo end")
     assert finished.outcome == "done"
@@ -192,7 +192,7 @@ def test_a_flood_of_output_is_bounded_and_quick(bench: Bench) -> None:
     assert time.monotonic() - begun < PATIENCE
 
 
-def test_lines_are_shown_a_few_times_a_second_only(bench: Bench) -> None:
+def test_lines_are_shown_a_few_times_a_second_only(bench: ExecutionBench) -> None:
     executor = bench.executor()
     task = bench.task(
         "sh", "-c", "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done; sleep 0.3; echo last"
@@ -206,7 +206,7 @@ def test_lines_are_shown_a_few_times_a_second_only(bench: Bench) -> None:
     assert bench.log(finished).count(b"\n") == 40001
 
 
-def test_a_killed_worker_is_told_as_lost_and_replaced(bench: Bench) -> None:
+def test_a_killed_worker_is_told_as_lost_and_replaced(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
     task = bench.task("bash", "-c", f"setsid env -i /bin/sleep {name} & sleep {name}")
@@ -222,7 +222,7 @@ def test_a_killed_worker_is_told_as_lost_and_replaced(bench: Bench) -> None:
     assert finish(executor, bench.task("true")).outcome == "done"
 
 
-def test_what_a_step_had_made_when_its_worker_was_killed_is_kept(bench: Bench) -> None:
+def test_what_a_step_had_made_when_its_worker_was_killed_is_kept(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
     task = bench.task("bash", "-c", f"echo half > o; sleep {name}", outputs=[("o", "o", "file"), ("p", "p", "file")])
@@ -236,7 +236,9 @@ def test_what_a_step_had_made_when_its_worker_was_killed_is_kept(bench: Bench) -
     assert sandboxes(bench) == []
 
 
-def test_what_a_step_saves_when_it_is_asked_to_end_is_kept_and_nothing_when_it_is_killed_at_once(bench: Bench) -> None:
+def test_what_a_step_saves_when_it_is_asked_to_end_is_kept_and_nothing_when_it_is_killed_at_once(
+    bench: ExecutionBench,
+) -> None:
     for now in (False, True):
         name = mark()
         executor = bench.executor()
@@ -252,7 +254,7 @@ def test_what_a_step_saves_when_it_is_asked_to_end_is_kept_and_nothing_when_it_i
         assert kept == ({} if now else {"o": b"saved\n", "p": b"early\n"})
 
 
-def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
+def test_the_other_worker_goes_on_when_one_is_killed(bench: ExecutionBench) -> None:
     executor = bench.executor()
     lost, kept = bench.task("sleep", "100"), bench.task("sh", "-c", "sleep 1; echo kept")
     start(executor, lost)
@@ -265,7 +267,7 @@ def test_the_other_worker_goes_on_when_one_is_killed(bench: Bench) -> None:
     assert bench.log(seen[kept.attempt]) == b"kept\n"
 
 
-def test_a_killed_supervisor_costs_what_runs_and_no_more(bench: Bench) -> None:
+def test_a_killed_supervisor_costs_what_runs_and_no_more(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
     task = bench.task("sh", "-c", f"setsid sleep {name} & sleep {name}")
@@ -322,7 +324,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         assert [path for path in os.listdir(live) if not path.endswith(".log")] == []
 
 
-def test_close_ends_what_runs(bench: Bench) -> None:
+def test_close_ends_what_runs(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
     start(executor, bench.task("sh", "-c", f"trap '' TERM; setsid sleep {name} & sleep {name}"))
@@ -332,7 +334,7 @@ def test_close_ends_what_runs(bench: Bench) -> None:
     assert sandboxes(bench) == []
 
 
-def test_an_interrupt_of_the_terminal_does_not_reach_steps_or_workers(bench: Bench) -> None:
+def test_an_interrupt_of_the_terminal_does_not_reach_steps_or_workers(bench: ExecutionBench) -> None:
     executor = bench.executor()
     task = bench.task("sh", "-c", "sleep 0.5; echo on")
     start(executor, task)
@@ -342,7 +344,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_steps_or_workers(bench: Ben
     assert finished.outcome == "done"
 
 
-def test_a_step_starts_with_default_signals_and_no_stray_descriptor(bench: Bench) -> None:
+def test_a_step_starts_with_default_signals_and_no_stray_descriptor(bench: ExecutionBench) -> None:
     stray = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(stray, True)
     try:
@@ -359,7 +361,7 @@ def test_a_step_starts_with_default_signals_and_no_stray_descriptor(bench: Bench
     assert int(ignores, 16) & standard == 0
 
 
-def test_descriptors_do_not_grow_with_the_number_of_steps(bench: Bench) -> None:
+def test_descriptors_do_not_grow_with_the_number_of_steps(bench: ExecutionBench) -> None:
     executor = bench.executor(slots=1)
     finish(executor, bench.task("true"))
     worker = next(each.pid for each in executor._workers.values())
@@ -381,7 +383,7 @@ def test_descriptors_do_not_grow_with_the_number_of_steps(bench: Bench) -> None:
         time.sleep(0.02)
 
 
-def test_a_sandbox_deeper_than_any_recursion_is_removed(bench: Bench) -> None:
+def test_a_sandbox_deeper_than_any_recursion_is_removed(bench: ExecutionBench) -> None:
     finished = bench.run(
         sys.executable, "-c", "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\nopen('f','w')"
     )
@@ -389,7 +391,7 @@ def test_a_sandbox_deeper_than_any_recursion_is_removed(bench: Bench) -> None:
 
 
 def test_a_worker_that_cannot_begin_fails_its_task(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = ExecutionBench(tmp_path)
 
     def broken() -> object:
         raise OSError("no store today")
@@ -404,7 +406,9 @@ def test_a_worker_that_cannot_begin_fails_its_task(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(bench: Bench, seed: int) -> None:
+def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(
+    bench: ExecutionBench, seed: int
+) -> None:
     name = mark()
     chance = random.Random(seed)
     executor = bench.executor()
@@ -438,7 +442,9 @@ def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(b
     assert sandboxes(bench) == []
 
 
-def test_a_worker_killed_after_its_last_word_leaves_no_sandbox_though_nothing_is_asked_any_more(bench: Bench) -> None:
+def test_a_worker_killed_after_its_last_word_leaves_no_sandbox_though_nothing_is_asked_any_more(
+    bench: ExecutionBench,
+) -> None:
     executor = bench.executor()
     task = bench.task(
         "sh", "-c", "mkdir d; cd d; seq 20000 | split -l 1 -a 5; echo > ../o", outputs=[("o", "o", "file")]
@@ -455,7 +461,7 @@ def kill(pid: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_place(bench: Bench) -> None:
+def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_place(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
     start(executor, bench.task("sh", "-c", f"setsid sh -c 'cd /; exec sleep {name}' & exec sleep {name}"))

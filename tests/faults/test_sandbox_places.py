@@ -16,7 +16,7 @@ from gitml.execute.descendants import end_strays, strays_of
 from gitml.execute.sandbox import namespace
 from gitml.execute.sandbox.landlock import available
 from gitml.execute.sandbox.location import MARKS, clear_root, lock_root, mark_above, remove_abandoned, sandbox_roots
-from tests.kit.execution import Bench, mounts, until_true
+from tests.kit.execution import ExecutionBench, mounts, until_true
 from tests.kit.projects.command_line import Project
 from tests.kit.user_settings import with_settings
 
@@ -52,8 +52,8 @@ def machine(mode: str, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def bench(machine: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "user", machine) if (tmp_path / "user").mkdir() is None else None
+def bench(machine: dict[str, str], tmp_path: Path) -> Iterator[ExecutionBench]:
+    bench = ExecutionBench(tmp_path / "user", machine) if (tmp_path / "user").mkdir() is None else None
     assert bench is not None
     for mark in MARKS:
         if mark != ".git":
@@ -66,16 +66,16 @@ def bench(machine: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
     assert not os.path.lexists(place), "nothing is left"
 
 
-def test_a_step_that_walks_upwards_finds_no_mark_of_a_project(bench: Bench) -> None:
+def test_a_step_that_walks_upwards_finds_no_mark_of_a_project(bench: ExecutionBench) -> None:
     assert bench.log(bench.run("python", "-c", WALK)).decode() == "[]\n"
 
 
 @pytest.mark.skipif(not available()[0], reason=available()[1])
-def test_a_strict_step_that_walks_upwards_finds_no_mark_of_a_project(bench: Bench) -> None:
+def test_a_strict_step_that_walks_upwards_finds_no_mark_of_a_project(bench: ExecutionBench) -> None:
     assert bench.log(bench.run("python", "-c", WALK, strict=True)).decode() == "[]\n"
 
 
-def test_git_and_uv_find_no_project_above_a_step_and_leave_the_work_tree_alone(bench: Bench) -> None:
+def test_git_and_uv_find_no_project_above_a_step_and_leave_the_work_tree_alone(bench: ExecutionBench) -> None:
     (Path(bench.repo) / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1"\ndependencies = []\n')
     before = sorted(os.listdir(bench.repo))
     finished = bench.run("uv", "run", "--offline", "python", "-c", "print('ran')")
@@ -84,7 +84,7 @@ def test_git_and_uv_find_no_project_above_a_step_and_leave_the_work_tree_alone(b
     assert sorted(os.listdir(bench.repo)) == before
 
 
-def test_what_a_step_makes_and_gets_is_the_same_in_both_places(bench: Bench) -> None:
+def test_what_a_step_makes_and_gets_is_the_same_in_both_places(bench: ExecutionBench) -> None:
     made = bench.shell("mkdir d; seq 300000 > d/x; ln -s x d/l", outputs=[("d", "d", "directory")]).outputs[0]
     finished = bench.shell(
         "cmp in/x in/l; mv $(mktemp) empty; sha256sum < in/x > o",
@@ -97,7 +97,7 @@ def test_what_a_step_makes_and_gets_is_the_same_in_both_places(bench: Bench) -> 
 
 @needs_mounts
 @pytest.mark.parametrize("mode", ["mounted"], indirect=True)
-def test_a_mounted_sandbox_has_one_path_in_each_of_many_that_run_at_once(bench: Bench) -> None:
+def test_a_mounted_sandbox_has_one_path_in_each_of_many_that_run_at_once(bench: ExecutionBench) -> None:
     outputs = {bench.log(bench.shell("pwd; echo $TMPDIR")) for _ in range(2)}
     assert outputs == {b"/gitml-sandbox/work\n/gitml-sandbox/tmp\n"}
 
@@ -148,7 +148,7 @@ def test_a_bad_setting_is_named_with_its_file(tmp_path: Path, text: str, where: 
 
 def test_a_folder_of_the_users_choice_holds_the_sandboxes(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    bench = Bench(tmp_path / "user") if (tmp_path / "user").mkdir() is None else None
+    bench = ExecutionBench(tmp_path / "user") if (tmp_path / "user").mkdir() is None else None
     assert bench is not None
     bench.executor(machine={**bench.machine, **with_settings(tmp_path, f"sandboxes: {scratch}\n")})
     flag = tmp_path / "flag"

@@ -37,7 +37,7 @@ from tests.kit.processes import kill
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository, isolate
 from tests.kit.projects.team_artifacts import ArtifactTeam, stored
-from tests.kit.servers.cutting_proxy import Cutting
+from tests.kit.servers.cutting_proxy import CuttingProxy
 from tests.kit.servers.store_servers import (
     S3_ENVIRONMENT,
     az_environment,
@@ -104,25 +104,25 @@ def content(store: LocalStore, path: Path, length: int = SIZE) -> list[TransferR
 @pytest.fixture(params=["s3", "az", "lfs"])
 def cut(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Cutting, RemoteStore]]:
+) -> Iterator[tuple[CuttingProxy, RemoteStore]]:
     """A remote store behind a network that can be cut."""
     environment: dict[str, str] = {}
     if request.param == "s3":
         server = s3_server(tmp_path / "server")
         make_bucket(server.port, "faults")
-        network = Cutting(server.port)
+        network = CuttingProxy(server.port)
         spec = RemoteSpec("r", "s3://faults/x", {"endpoint": f"http://127.0.0.1:{network.port}"})
         environment = S3_ENVIRONMENT
     elif request.param == "az":
         server = az_server(tmp_path / "server")
         make_container(server.port, "faults")
-        network = Cutting(server.port)
+        network = CuttingProxy(server.port)
         spec = RemoteSpec("r", "az://faults/x")
         environment = az_environment(network.port)
     else:
         isolate(monkeypatch)
         server = lfs_server(tmp_path / "server")
-        network = Cutting(server.port)
+        network = CuttingProxy(server.port)
         spec = RemoteSpec("r", "lfs")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -153,7 +153,7 @@ class Asked:
 
 
 def test_a_connection_that_is_cut_midway_costs_a_second_try_that_goes_on(
-    cut: tuple[Cutting, RemoteStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut: tuple[CuttingProxy, RemoteStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, remote = cut
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
@@ -217,7 +217,7 @@ def record_parts(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_a_large_upload_over_ssh_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, host = tmp_path / "home", tmp_path / "host"
     server = ssh_server(tmp_path / "server", home)
-    network = Cutting(server.port)
+    network = CuttingProxy(server.port)
     known = home / ".ssh/known_hosts"
     known.write_text(known.read_text() + known.read_text().replace(str(server.port), str(network.port)))
     monkeypatch.setenv("HOME", str(home))

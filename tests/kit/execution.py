@@ -57,7 +57,7 @@ class MemoryFacts:
         self.kept[kind, id] = value
 
 
-class Bench:
+class ExecutionBench:
     """A repository at `root`, its store, and executors over them."""
 
     def __init__(self, root: Path, machine: Mapping[str, str] | None = None) -> None:

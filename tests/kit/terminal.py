@@ -15,14 +15,16 @@ from typing import NamedTuple
 from tests.kit.patience import PATIENCE
 
 
-class Seen(NamedTuple):
+class TerminalOutput(NamedTuple):
     """How a command at a terminal ended, and all that the terminal showed."""
 
     code: int
     text: str
 
 
-def at_terminal(command: Sequence[str], cwd: Path, env: Mapping[str, str], answers: Mapping[str, str]) -> Seen:
+def at_terminal(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], answers: Mapping[str, str]
+) -> TerminalOutput:
     """Runs a command at a terminal of its own. Each of `answers` is typed once, when the text that is its key was shown."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -51,4 +53,4 @@ def at_terminal(command: Sequence[str], cwd: Path, env: Mapping[str, str], answe
         with suppress(ProcessLookupError):
             process.kill()
         os.close(master)
-    return Seen(code, shown.decode(errors="replace").replace("\r\n", "\n"))
+    return TerminalOutput(code, shown.decode(errors="replace").replace("\r\n", "\n"))

@@ -14,9 +14,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.kit.cluster.cluster_project import RayLab, ray_lab
+from tests.kit.cluster.cluster_project import ClusterProject, cluster_project
 from tests.kit.cluster.machines import why_not
-from tests.kit.cluster.ray_cluster import Has
+from tests.kit.cluster.ray_cluster import MachineOffer
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,8 +52,8 @@ def pipeline() -> str:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[RayLab]:
-    with ray_lab(Has(cpus=1), Has(cpus=3), Has(cpus=3)) as lab:
+def lab() -> Iterator[ClusterProject]:
+    with cluster_project(MachineOffer(cpus=1), MachineOffer(cpus=3), MachineOffer(cpus=3)) as lab:
         lab.project({"pipelines/p.yaml": pipeline(), "src/work.py": WORK})
         yield lab
 
@@ -61,7 +61,7 @@ def lab() -> Iterator[RayLab]:
 class Chaos:
     """What goes wrong; `struck` counts what did."""
 
-    def __init__(self, lab: RayLab, seed: int) -> None:
+    def __init__(self, lab: ClusterProject, seed: int) -> None:
         self.lab = lab
         self.random = random.Random(seed)
         self.struck = 0
@@ -132,7 +132,7 @@ def disturbed(chaos: Chaos, round: int) -> bytes:
     return bytes(out)
 
 
-def test_a_run_goes_well_whatever_is_killed_stopped_and_cut_off(lab: RayLab) -> None:
+def test_a_run_goes_well_whatever_is_killed_stopped_and_cut_off(lab: ClusterProject) -> None:
     calm = digests(lab.do("run", "--json", "--on", "c", "-S", "round=0").stdout)
     chaos = Chaos(lab, 7)
     lost = 0

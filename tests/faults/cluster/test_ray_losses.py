@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.cluster.test_ray_machines import HEAD, attempts, begin, ended, held, release
-from tests.kit.cluster.cluster_project import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.cluster_project import ClusterProject, cluster_project, step_of, until
 from tests.kit.cluster.machines import why_not
-from tests.kit.cluster.ray_cluster import Has
+from tests.kit.cluster.ray_cluster import MachineOffer
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,12 +24,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def lab() -> Iterator[RayLab]:
-    with ray_lab(HEAD, Has(cpus=2, labels={"zone": "a"}), Has(cpus=2, labels={"zone": "b"})) as lab:
+def lab() -> Iterator[ClusterProject]:
+    with cluster_project(
+        HEAD, MachineOffer(cpus=2, labels={"zone": "a"}), MachineOffer(cpus=2, labels={"zone": "b"})
+    ) as lab:
         yield lab
 
 
-def test_a_machine_lost_in_the_middle_of_a_step_is_replaced_by_another(lab: RayLab) -> None:
+def test_a_machine_lost_in_the_middle_of_a_step_is_replaced_by_another(lab: ClusterProject) -> None:
     process = begin(lab)
     number = held(lab)
     release(lab, 2, 3)
@@ -41,7 +43,7 @@ def test_a_machine_lost_in_the_middle_of_a_step_is_replaced_by_another(lab: RayL
     assert attempts(run, "long") == [(f"node{number}", "lost"), (other, "done")]
 
 
-def test_a_network_that_is_cut_and_heals_costs_an_attempt_at_most(lab: RayLab) -> None:
+def test_a_network_that_is_cut_and_heals_costs_an_attempt_at_most(lab: ClusterProject) -> None:
     process = begin(lab)
     number = held(lab)
     release(lab, 2, 3)
@@ -53,7 +55,7 @@ def test_a_network_that_is_cut_and_heals_costs_an_attempt_at_most(lab: RayLab) -
     lab.cluster.lab.heal(number)
 
 
-def test_a_lost_head_ends_the_run_within_30_seconds_and_the_same_command_goes_on(lab: RayLab) -> None:
+def test_a_lost_head_ends_the_run_within_30_seconds_and_the_same_command_goes_on(lab: ClusterProject) -> None:
     process = begin(lab)
     held(lab)
     for pid in lab[1].processes("gcs_server"):

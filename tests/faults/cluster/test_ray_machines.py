@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.kit.cluster.cluster_project import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.cluster_project import ClusterProject, cluster_project, step_of, until
 from tests.kit.cluster.machines import why_not
-from tests.kit.cluster.ray_cluster import Has
+from tests.kit.cluster.ray_cluster import MachineOffer
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,13 +24,15 @@ pytestmark = [
 ]
 
 MIB = 2**20
-HEAD = Has(cpus=1)
+HEAD = MachineOffer(cpus=1)
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[RayLab]:
-    with ray_lab(
-        HEAD, Has(cpus=2, gpus=1, labels={"zone": "a"}), Has(cpus=2, labels={"zone": "b"}, custom={"licence": 1})
+def lab() -> Iterator[ClusterProject]:
+    with cluster_project(
+        HEAD,
+        MachineOffer(cpus=2, gpus=1, labels={"zone": "a"}),
+        MachineOffer(cpus=2, labels={"zone": "b"}, custom={"licence": 1}),
     ) as lab:
         yield lab
 
@@ -66,7 +68,7 @@ def attempts(run: dict[str, Any], name: str) -> list[tuple[str, str]]:
     return [(a.get("machine", ""), a["outcome"]) for a in step_of(run, name)["attempts"]]
 
 
-def test_what_one_machine_makes_another_uses_and_all_of_it_comes_home(lab: RayLab) -> None:
+def test_what_one_machine_makes_another_uses_and_all_of_it_comes_home(lab: ClusterProject) -> None:
     lab.project({"pipelines/p.yaml": TWO, "src/make.py": MAKE, "src/use.py": USE})
     run = lab.run()
     assert attempts(run, "make") == [("node2", "done")]
@@ -85,7 +87,7 @@ def test_what_one_machine_makes_another_uses_and_all_of_it_comes_home(lab: RayLa
     assert "ray._private" not in again.stderr, "a run from cache does not load Ray"
 
 
-def test_a_step_runs_where_its_large_input_is(lab: RayLab) -> None:
+def test_a_step_runs_where_its_large_input_is(lab: ClusterProject) -> None:
     many = "".join(
         f"  use{n}:\n    run: python3 src/use.py ${{{{ steps.make.outputs.o }}}} ${{{{ outputs.m }}}} {n}\n"
         "    outputs: {m: metrics}\n"
@@ -97,7 +99,7 @@ def test_a_step_runs_where_its_large_input_is(lab: RayLab) -> None:
     assert places.count("node2") >= 2, places
 
 
-def test_local_and_cluster_steps_share_a_run(lab: RayLab) -> None:
+def test_local_and_cluster_steps_share_a_run(lab: ClusterProject) -> None:
     text = TWO.replace(
         "    resources: {labels: {zone: a}, gpus: 0.5}", "    target: c\n    resources: {labels: {zone: a}}"
     )
@@ -109,7 +111,7 @@ def test_local_and_cluster_steps_share_a_run(lab: RayLab) -> None:
     assert step_of(run, "use")["metrics"] == {"size": 24 * MIB}
 
 
-def test_a_wish_that_no_machine_can_fulfil_is_refused_at_once(lab: RayLab) -> None:
+def test_a_wish_that_no_machine_can_fulfil_is_refused_at_once(lab: ClusterProject) -> None:
     lab.project({"pipelines/p.yaml": TWO.replace("zone: a", "zone: moon"), "src/make.py": MAKE, "src/use.py": USE})
     lab.do("plan", "--on", "c", code=None)  # asks what is installed
     done = lab.do("run", "--on", "c", code=2)
@@ -117,7 +119,7 @@ def test_a_wish_that_no_machine_can_fulfil_is_refused_at_once(lab: RayLab) -> No
     assert "a, b" in done.stderr
 
 
-def test_a_machine_with_another_program_is_passed_over(lab: RayLab) -> None:
+def test_a_machine_with_another_program_is_passed_over(lab: ClusterProject) -> None:
     for number in (1, 2, 3):
         text = "#!/bin/sh\necho $(hostname) > $1\n" + ("# other\n" if number == 3 else "")
         lab[number].write("/usr/local/bin/mark", text, 0o755)
@@ -128,7 +130,7 @@ def test_a_machine_with_another_program_is_passed_over(lab: RayLab) -> None:
     assert places <= {"node1", "node2"}, "node3 has another `mark` than the key says"
 
 
-def test_a_full_disk_on_a_worker_is_told_or_another_machine_takes_the_step(lab: RayLab) -> None:
+def test_a_full_disk_on_a_worker_is_told_or_another_machine_takes_the_step(lab: ClusterProject) -> None:
     lab[3].do("rm", "-rf", f"{lab[3].home}/{'.cache/gitml/worker'}")
     lab[3].small_disk(f"{lab[3].home}/.cache/gitml/worker", "3m")
     try:
@@ -159,7 +161,7 @@ steps:
 """
 
 
-def held(lab: RayLab) -> int:
+def held(lab: ClusterProject) -> int:
     """The machine that the sleeping step is on, once it is."""
     found: list[int] = []
 
@@ -171,12 +173,12 @@ def held(lab: RayLab) -> int:
     return found[0]
 
 
-def hold(lab: RayLab, *numbers: int) -> None:
+def hold(lab: ClusterProject, *numbers: int) -> None:
     for number in numbers:
         lab[number].write("/root/hold", "")
 
 
-def release(lab: RayLab, *numbers: int) -> None:
+def release(lab: ClusterProject, *numbers: int) -> None:
     for number in numbers:
         lab[number].do("rm", "-f", "/root/hold")
 
@@ -186,13 +188,13 @@ def ended(process: subprocess.Popen[bytes], seconds: float = 120) -> tuple[int, 
     return process.returncode, out.decode(), err.decode()
 
 
-def begin(lab: RayLab, *more: str) -> subprocess.Popen[bytes]:
+def begin(lab: ClusterProject, *more: str) -> subprocess.Popen[bytes]:
     lab.project({"pipelines/p.yaml": HOLD, "src/sleeper.py": SLEEPER})
     hold(lab, 2, 3)
     return lab.start("run", "--json", "--on", "c", *more)
 
 
-def test_a_killed_worker_process_is_a_lost_attempt_and_the_step_is_made_again(lab: RayLab) -> None:
+def test_a_killed_worker_process_is_a_lost_attempt_and_the_step_is_made_again(lab: ClusterProject) -> None:
     process = begin(lab)
     number = held(lab)
     release(lab, 2, 3)
@@ -206,7 +208,7 @@ def test_a_killed_worker_process_is_a_lost_attempt_and_the_step_is_made_again(la
     until("no process of it is left", lambda: not lab[number].processes("sleep\x004321"), 10)
 
 
-def test_interrupting_once_ends_the_step_and_records_it(lab: RayLab) -> None:
+def test_interrupting_once_ends_the_step_and_records_it(lab: ClusterProject) -> None:
     process = begin(lab)
     number = held(lab)
     (gitml,) = [pid for pid in lab[1].processes("gitml\x00run") if b"nsenter" not in _command(pid)][:1]
@@ -217,7 +219,7 @@ def test_interrupting_once_ends_the_step_and_records_it(lab: RayLab) -> None:
     assert not lab[number].processes("sleep\x004321")
 
 
-def test_no_step_outlives_a_killed_driver(lab: RayLab) -> None:
+def test_no_step_outlives_a_killed_driver(lab: ClusterProject) -> None:
     process = begin(lab)
     number = held(lab)
     for pid in lab[1].processes("gitml\x00run"):

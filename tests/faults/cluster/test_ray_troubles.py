@@ -28,9 +28,9 @@ from tests.faults.cluster.test_ray_machines import (
     hold,
     release,
 )
-from tests.kit.cluster.cluster_project import RayLab, ray_lab, step_of, until
+from tests.kit.cluster.cluster_project import ClusterProject, cluster_project, step_of, until
 from tests.kit.cluster.machines import machines, why_not
-from tests.kit.cluster.ray_cluster import Has, RayCluster
+from tests.kit.cluster.ray_cluster import MachineOffer, RayCluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,14 +39,18 @@ pytestmark = [
     pytest.mark.cluster,
 ]
 
-ZONES = (HEAD, Has(cpus=2, labels={"zone": "a"}), Has(cpus=2, labels={"zone": "b"}, custom={"licence": 1}))
+ZONES = (
+    HEAD,
+    MachineOffer(cpus=2, labels={"zone": "a"}),
+    MachineOffer(cpus=2, labels={"zone": "b"}, custom={"licence": 1}),
+)
 BIG = bytes(range(256)) * 4096 * 24
 
 
 @pytest.fixture
-def lab() -> Iterator[RayLab]:
+def lab() -> Iterator[ClusterProject]:
     """A cluster that may be broken."""
-    with ray_lab(*ZONES) as lab:
+    with cluster_project(*ZONES) as lab:
         yield lab
 
 
@@ -78,7 +82,7 @@ steps:
 """
 
 
-def test_a_machine_lost_with_the_only_copy_of_what_it_made_has_it_made_again_elsewhere(lab: RayLab) -> None:
+def test_a_machine_lost_with_the_only_copy_of_what_it_made_has_it_made_again_elsewhere(lab: ClusterProject) -> None:
     lab.project({"pipelines/p.yaml": CHAIN, "src/first.py": FIRST_MAKE, "src/then.py": THEN_MAKE})
     hold(lab, 2, 3)
     process = lab.start("run", "--json", "--on", "c")
@@ -111,7 +115,7 @@ sleeper.kill()
 """
 
 
-def test_a_step_whose_machine_is_lost_while_all_others_are_full_waits_for_its_turn(lab: RayLab) -> None:
+def test_a_step_whose_machine_is_lost_while_all_others_are_full_waits_for_its_turn(lab: ClusterProject) -> None:
     step = "  {0}: {{run: python3 src/hold.py {0}, resources: {{cpus: 2, labels: {{zone: 'in(a,b)'}}}}}}\n"
     lab.project({"pipelines/p.yaml": "steps:\n" + step.format("one") + step.format("two"), "src/hold.py": HOLDER})
     hold(lab, 2, 3)
@@ -133,7 +137,7 @@ def test_a_step_whose_machine_is_lost_while_all_others_are_full_waits_for_its_tu
 # -- the network
 
 
-def test_a_network_that_is_cut_for_a_moment_costs_nothing(lab: RayLab) -> None:
+def test_a_network_that_is_cut_for_a_moment_costs_nothing(lab: ClusterProject) -> None:
     lab.project({"pipelines/p.yaml": CHAIN, "src/first.py": FIRST_MAKE, "src/then.py": THEN_MAKE})
     hold(lab, 2, 3)
     process = lab.start("run", "--json", "--on", "c")
@@ -147,7 +151,7 @@ def test_a_network_that_is_cut_for_a_moment_costs_nothing(lab: RayLab) -> None:
     assert attempts(json.loads(out), "then") == [(f"node{number}", "done")]
 
 
-def test_a_machine_that_was_cut_off_serves_again_when_it_is_started_again(lab: RayLab) -> None:
+def test_a_machine_that_was_cut_off_serves_again_when_it_is_started_again(lab: ClusterProject) -> None:
     process = begin(lab)
     number = held(lab)
     release(lab, 2, 3)
@@ -186,7 +190,7 @@ time.sleep(3600)
 """
 
 
-def test_contents_go_through_machines_whose_object_stores_are_full(lab: RayLab) -> None:
+def test_contents_go_through_machines_whose_object_stores_are_full(lab: ClusterProject) -> None:
     hogs = []
     for number in (1, 2, 3):
         hogs.append(
@@ -208,7 +212,7 @@ def test_contents_go_through_machines_whose_object_stores_are_full(lab: RayLab) 
             hog.wait()
 
 
-def test_a_step_that_finds_no_room_on_a_disk_goes_to_another_machine(lab: RayLab) -> None:
+def test_a_step_that_finds_no_room_on_a_disk_goes_to_another_machine(lab: ClusterProject) -> None:
     place = f"{lab[3].home}/.cache/gitml/worker"
     lab[3].small_disk(place, "1m")
     lab[3].do("sh", "-c", f"head -c 1m /dev/zero > {place}/fill || true")
@@ -284,7 +288,7 @@ def test_machines_whose_clocks_are_days_apart_work_together(tmp_path: Path) -> N
         cluster.own[2] = {"LD_PRELOAD": str(library), "CLOCK_SKEW": str(int(2 * days))}
         cluster.own[3] = {"LD_PRELOAD": str(library), "CLOCK_SKEW": str(int(-2 * days))}
         cluster.start_all()
-        lab = RayLab(cluster)
+        lab = ClusterProject(cluster)
         lab.project({"pipelines/p.yaml": CLOCKS, "src/tell.py": TELL_TIME})
         run = lab.run()
         told = [step_of(run, name)["metrics"]["now"] for name in ("ahead", "behind")]
@@ -309,7 +313,7 @@ while True:
 """
 
 
-def test_interrupting_twice_kills_what_does_not_heed_the_first(lab: RayLab) -> None:
+def test_interrupting_twice_kills_what_does_not_heed_the_first(lab: ClusterProject) -> None:
     text = "steps:\n  deaf: {run: python3 src/deaf.py, resources: {labels: {zone: 'in(a,b)'}}}\n"
     lab.project({"pipelines/p.yaml": text, "src/deaf.py": DEAF})
     process = lab.start("run", "--json", "--on", "c")

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.cluster.machines import Machine
-from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster, ray_cluster
+from tests.kit.cluster.ray_cluster import TOKEN_FILE, MachineOffer, RayCluster, ray_cluster
 from tests.kit.patience import PATIENCE
 
 WORKER = ".cache/gitml/worker"
 
 
-class RayLab:
+class ClusterProject:
     """`cluster` with a project in the home of its first machine."""
 
     def __init__(self, cluster: RayCluster) -> None:
@@ -64,10 +64,10 @@ class RayLab:
 
 
 @contextmanager
-def ray_lab(*offers: Has) -> Iterator[RayLab]:
+def cluster_project(*offers: MachineOffer) -> Iterator[ClusterProject]:
     """A lab with a machine for each of `offers`."""
     with ray_cluster(*offers) as cluster:
-        yield RayLab(cluster)
+        yield ClusterProject(cluster)
 
 
 def step_of(run: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
 from gitml.errors import GitmlError, RemoteError
-from tests.kit.execution import Bench
+from tests.kit.execution import ExecutionBench
 from tests.kit.patience import PATIENCE
 
 
@@ -135,7 +135,7 @@ class RecordedCarrier:
         self.ends.append(done)
 
 
-class SessionBench(Bench):
+class SessionBench(ExecutionBench):
     """A Bench with a Session of machines a and b."""
 
     def __init__(self, root: Path, *machines: Machine) -> None:

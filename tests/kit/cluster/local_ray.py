@@ -23,7 +23,7 @@ from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
 from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from gitml.store.local.store import LocalStore
-from tests.kit.execution import Bench, MemoryFacts
+from tests.kit.execution import ExecutionBench, MemoryFacts
 
 
 class LocalRay:
@@ -88,7 +88,7 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
         shutil.rmtree(place, ignore_errors=True)
 
 
-class RayBench(Bench):
+class RayBench(ExecutionBench):
     """A Bench whose executors are of Ray."""
 
     def __init__(self, root: Path, cluster: LocalRay) -> None:

@@ -16,7 +16,7 @@ _WHO = {
 }
 
 
-class Told(NamedTuple):
+class CommandResult(NamedTuple):
     """How a command ended, and in what time."""
 
     code: int
@@ -36,7 +36,7 @@ class Told(NamedTuple):
         return error
 
 
-class FarProject:
+class MachineProject:
     """A repository in the folder `name` of a machine's home."""
 
     def __init__(
@@ -59,10 +59,10 @@ class FarProject:
         self.machine.do("git", "add", "-A", cwd=self.path)
         self.machine.do("git", "commit", "-q", "-m", "a change", cwd=self.path, env=self.env)
 
-    def gitml(self, *words: str, code: int | None = 0, env: Mapping[str, str] = {}) -> Told:
+    def gitml(self, *words: str, code: int | None = 0, env: Mapping[str, str] = {}) -> CommandResult:
         """A command to its end, which must be with `code` unless that is None."""
         begun = time.monotonic()
         done = self.machine.do("python", "-m", "gitml", *words, env={**self.env, **env}, cwd=self.path, code=None)
-        told = Told(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+        told = CommandResult(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
         assert code is None or told.code == code, f"gitml {' '.join(words)} gave {told.code}\n{told.out}\n{told.err}"
         return told

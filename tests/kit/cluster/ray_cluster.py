@@ -28,7 +28,7 @@ QUICK: Mapping[str, str] = {
 }
 
 
-class Has(NamedTuple):
+class MachineOffer(NamedTuple):
     """What a machine offers."""
 
     cpus: int = 2
@@ -43,7 +43,7 @@ class RayCluster:
     def __init__(
         self,
         lab: Machines,
-        offers: Sequence[Has],
+        offers: Sequence[MachineOffer],
         token: str | None = TOKEN,
         *,
         dashboard: bool = False,
@@ -135,7 +135,7 @@ class RayCluster:
 
 @contextmanager
 def ray_cluster(
-    *offers: Has, token: str | None = TOKEN, dashboard: bool = False, shared: Sequence[str] = ()
+    *offers: MachineOffer, token: str | None = TOKEN, dashboard: bool = False, shared: Sequence[str] = ()
 ) -> Iterator[RayCluster]:
     """A cluster with a machine for each of `offers`, ended with the block."""
     with machines(len(offers), shared) as lab:

@@ -18,7 +18,7 @@ from tests.kit.projects.command_line import Done, Project
 _LOADED = ("gitml.cli.main", "gitml.__main__", "gitml.engine.run", "gitml.maintenance.fsck", "gitml.core.config.parse")
 
 
-class Forked(Project):
+class ForkedProject(Project):
     """As Project, but for what each command costs before it begins. Nothing of this process is seen by a command."""
 
     def do(

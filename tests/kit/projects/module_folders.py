@@ -26,7 +26,7 @@ class Clock:
         return self.now
 
 
-class Shelf:
+class ModuleFolders:
     """A repository whose folder ``m`` is published again and again with other content."""
 
     def __init__(self, path: str | os.PathLike[str], *, object_format: str = "sha1", name: str = "m") -> None:
@@ -57,9 +57,9 @@ class Shelf:
 
 
 @contextmanager
-def shelf(path: str | os.PathLike[str], **options: str) -> Iterator[Shelf]:
+def module_folders(path: str | os.PathLike[str], **options: str) -> Iterator[ModuleFolders]:
     """A Shelf, closed in the end."""
-    made = Shelf(path, **options)
+    made = ModuleFolders(path, **options)
     try:
         yield made
     finally:

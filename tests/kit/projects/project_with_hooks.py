@@ -31,7 +31,7 @@ FILES = {
 }
 
 
-class Hooked(Project):
+class ProjectWithHooks(Project):
     """A project of one pipeline, `words`, with hooks to be installed."""
 
     def __init__(self, path: Path, files: Mapping[str, str | bytes] = FILES) -> None:

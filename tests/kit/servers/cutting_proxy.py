@@ -7,7 +7,7 @@ import socket
 import threading
 
 
-class Cutting:
+class CuttingProxy:
     """Forwards to `port`. Once `limit` bytes went one way in all (None: never), every connection is cut until it is raised."""
 
     def __init__(self, port: int, limit: int | None = None) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.kit.cluster.cluster_project import RayLab, step_of
+from tests.kit.cluster.cluster_project import ClusterProject, step_of
 from tests.kit.cluster.machines import machines, why_not
-from tests.kit.cluster.ray_cluster import Has, RayCluster
+from tests.kit.cluster.ray_cluster import MachineOffer, RayCluster
 from tests.kit.patience import PATIENCE
 
 pytestmark = [
@@ -75,9 +75,9 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def lab(version: str) -> Iterator[RayLab]:
+def lab(version: str) -> Iterator[ClusterProject]:
     with machines(1) as isolated:
-        cluster = RayCluster(isolated, [Has(cpus=1)])
+        cluster = RayCluster(isolated, [MachineOffer(cpus=1)])
         isolated[1].write("/root/grows.yaml", json.dumps(GROWS))
         cluster.words[1] = ["--autoscaling-config=/root/grows.yaml"]
         cluster.own[1] = {
@@ -88,12 +88,12 @@ def lab(version: str) -> Iterator[RayLab]:
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
         }
         cluster.start_all()
-        lab = RayLab(cluster)
+        lab = ClusterProject(cluster)
         lab.project(FILES)
         yield lab
 
 
-def test_what_no_machine_that_may_be_added_has_is_given_up(lab: RayLab, version: str) -> None:
+def test_what_no_machine_that_may_be_added_has_is_given_up(lab: ClusterProject, version: str) -> None:
     if version == "v1":  # which does not tell: the step waits until it is stopped
         process = lab.start("run", "much", "--on", "c")
         saying = b""
@@ -111,7 +111,7 @@ def test_what_no_machine_that_may_be_added_has_is_given_up(lab: RayLab, version:
     assert "the autoscaler can add none with 1 cpu, 2 gpus" in done.stderr + done.stdout
 
 
-def test_a_step_waits_for_a_machine_that_is_added_for_it_and_that_is_said(lab: RayLab) -> None:
+def test_a_step_waits_for_a_machine_that_is_added_for_it_and_that_is_said(lab: ClusterProject) -> None:
     done = lab.do("run", "one", "--on", "c")
     assert "target c: its autoscaler is to add 1 gpu (there are none)" in done.stderr
     run = json.loads(lab.do("show", "--json").stdout)
@@ -121,7 +121,7 @@ def test_a_step_waits_for_a_machine_that_is_added_for_it_and_that_is_said(lab: R
     assert sorted(machine["resources"]["gpus"] for machine in target["machines"]) == [0, 1]
 
 
-def test_steps_that_wait_while_machines_are_busy_have_another_added(lab: RayLab) -> None:
+def test_steps_that_wait_while_machines_are_busy_have_another_added(lab: ClusterProject) -> None:
     done = lab.do("run", "two", "--on", "c", "--json")
     assert json.loads(done.stdout)["status"] == "succeeded"
     (target,) = json.loads(lab.do("targets", "c", "--json").stdout)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.cluster.cluster_project import until
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import Machines, machines, why_not
-from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, MachineOffer, RayCluster
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
@@ -79,28 +79,30 @@ FILES = {
 def cluster() -> Iterator[RayCluster]:
     """Two machines with Ray and a token; a third beside them is a cluster of its own that lets anybody in."""
     with machines(3) as lab:
-        cluster = RayCluster(lab, [Has(), Has(gpus=2, labels={"zone": "a"}, custom={"licence": 1})], dashboard=True)
+        cluster = RayCluster(
+            lab, [MachineOffer(), MachineOffer(gpus=2, labels={"zone": "a"}, custom={"licence": 1})], dashboard=True
+        )
         cluster.start_all()
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def inside(cluster: RayCluster) -> FarProject:
+def inside(cluster: RayCluster) -> MachineProject:
     """A repository on a machine of the cluster."""
-    return FarProject(cluster.lab[2], {**FILES, "README.md": "inside\n"}, {"RAY_AUTH_TOKEN_PATH": TOKEN_FILE})
+    return MachineProject(cluster.lab[2], {**FILES, "README.md": "inside\n"}, {"RAY_AUTH_TOKEN_PATH": TOKEN_FILE})
 
 
 @pytest.fixture(scope="module")
-def outside(cluster: RayCluster) -> FarProject:
+def outside(cluster: RayCluster) -> MachineProject:
     """A repository on a machine that only reaches the cluster."""
     cluster.lab[3].write(TOKEN_FILE, TOKEN, 0o600)
-    return FarProject(cluster.lab[3], FILES)
+    return MachineProject(cluster.lab[3], FILES)
 
 
 # -- what there is
 
 
-def test_targets_tells_what_each_machine_has_from_anywhere(inside: FarProject, outside: FarProject) -> None:
+def test_targets_tells_what_each_machine_has_from_anywhere(inside: MachineProject, outside: MachineProject) -> None:
     for project in (inside, outside):
         told = project.gitml("targets", "big", "--json")
         (target,) = told.json
@@ -114,7 +116,7 @@ def test_targets_tells_what_each_machine_has_from_anywhere(inside: FarProject, o
 
 
 def test_what_runs_and_what_is_left_beside_it_is_told(
-    cluster: RayCluster, inside: FarProject, outside: FarProject
+    cluster: RayCluster, inside: MachineProject, outside: MachineProject
 ) -> None:
     program = """
 import ray, time
@@ -150,7 +152,7 @@ ray.get(task.options(name="a busy step").remote())
     ],
 )
 def test_a_cluster_that_cannot_be_entered_is_told_quickly_and_why(
-    outside: FarProject, target: str, code: int, message: str
+    outside: MachineProject, target: str, code: int, message: str
 ) -> None:
     told = outside.gitml("targets", target, "--json", code=code)
     assert told.json[0]["error"]["message"].startswith(message)
@@ -158,7 +160,7 @@ def test_a_cluster_that_cannot_be_entered_is_told_quickly_and_why(
     assert told.seconds < 10
 
 
-def test_a_wrong_token_is_told_by_where_it_came_from_and_never_shown(outside: FarProject) -> None:
+def test_a_wrong_token_is_told_by_where_it_came_from_and_never_shown(outside: MachineProject) -> None:
     outside.machine.write("/etc/wrong.token", "not-the-token-0123456789abcdef-secret", 0o600)
     told = outside.gitml("targets", "bare", "--json", code=7, env={"RAY_AUTH_TOKEN_PATH": "/etc/wrong.token"})
     assert told.json[0]["error"]["message"] == "the cluster does not take the token"
@@ -173,7 +175,7 @@ def open_cluster(cluster: RayCluster) -> RayCluster:
 
     class Alone(RayCluster):
         def __init__(self, lab: Machines) -> None:
-            super().__init__(lab, [Has()], token=None)
+            super().__init__(lab, [MachineOffer()], token=None)
             self.address = f"{lab[3].address}:6379"
 
     alone = Alone(cluster.lab)
@@ -187,7 +189,7 @@ def open_cluster(cluster: RayCluster) -> RayCluster:
 
 
 def test_a_cluster_that_lets_anybody_in_is_refused_unless_that_is_meant(
-    open_cluster: RayCluster, inside: FarProject, outside: FarProject
+    open_cluster: RayCluster, inside: MachineProject, outside: MachineProject
 ) -> None:
     for project in (inside, outside):
         told = project.gitml("targets", "open", "--json", code=7)
@@ -204,7 +206,7 @@ def test_a_cluster_that_lets_anybody_in_is_refused_unless_that_is_meant(
     ],
 )
 def test_another_version_of_ray_or_python_is_refused_by_name(
-    open_cluster: RayCluster, outside: FarProject, told: str, message: str
+    open_cluster: RayCluster, outside: MachineProject, told: str, message: str
 ) -> None:
     program = """
 import sys, ray
@@ -228,7 +230,7 @@ print(before.decode())
 # -- from a machine that is no part of the cluster
 
 
-def test_a_machine_outside_drives_a_run_through_rays_client(outside: FarProject) -> None:
+def test_a_machine_outside_drives_a_run_through_rays_client(outside: MachineProject) -> None:
     error = outside.gitml("run", "words", "--on", "big", "--json", code=6).error
     assert error["message"] == "this machine is no part of the cluster, so it can't drive it"
     assert "ray://" in error["hint"]
@@ -246,7 +248,7 @@ def test_a_machine_outside_drives_a_run_through_rays_client(outside: FarProject)
 # -- whole runs
 
 
-def test_a_wish_that_can_never_be_fulfilled_is_refused_before_anything_is_handed_over(inside: FarProject) -> None:
+def test_a_wish_that_can_never_be_fulfilled_is_refused_before_anything_is_handed_over(inside: MachineProject) -> None:
     error = inside.gitml("submit", "greedy", "--on", "big", code=2).err
     assert "4 gpus" in error
     assert "the most on one machine is 2" in error
@@ -254,7 +256,7 @@ def test_a_wish_that_can_never_be_fulfilled_is_refused_before_anything_is_handed
 
 
 def test_a_submitted_run_goes_on_alone_and_comes_home_with_its_results(
-    outside: FarProject, cluster: RayCluster
+    outside: MachineProject, cluster: RayCluster
 ) -> None:
     outside.write({"data/raw.txt": "uncommitted words\n"})
     run = outside.gitml("submit", "words", "--on", "big", "-m", "by night").out.strip()
@@ -285,7 +287,7 @@ def test_a_submitted_run_goes_on_alone_and_comes_home_with_its_results(
     outside.machine.do("git", "checkout", "-q", "data/raw.txt", cwd=outside.path)
 
 
-def test_large_results_wait_on_the_cluster_and_come_home_verified(outside: FarProject, cluster: RayCluster) -> None:
+def test_large_results_wait_on_the_cluster_and_come_home_verified(outside: MachineProject, cluster: RayCluster) -> None:
     run = outside.gitml("submit", "slow", "--on", "big").out.strip()
     assert outside.gitml("collect", run, code=4).err.startswith(f"gitml: run {run[:8]} is still going on")
     (home,) = outside.gitml("collect", run, "--wait", "--json").json["collected"]
@@ -298,7 +300,7 @@ def test_large_results_wait_on_the_cluster_and_come_home_verified(outside: FarPr
 
 
 def test_a_run_submitted_elsewhere_is_seen_and_fetched_where_its_commit_is(
-    outside: FarProject, inside: FarProject
+    outside: MachineProject, inside: MachineProject
 ) -> None:
     run = inside.gitml("submit", "words", "--on", "big", "-S", "rate=3").out.strip()
 
@@ -314,7 +316,7 @@ def test_a_run_submitted_elsewhere_is_seen_and_fetched_where_its_commit_is(
     assert inside.gitml("collect", run, "--json").json["collected"][0]["status"] == "succeeded"
 
 
-def test_a_submitted_run_is_cancelled_and_recorded_so(outside: FarProject, cluster: RayCluster) -> None:
+def test_a_submitted_run_is_cancelled_and_recorded_so(outside: MachineProject, cluster: RayCluster) -> None:
     run = outside.gitml("submit", "stuck", "--on", "big").out.strip()
     until("it runs", lambda: "begun" in outside.gitml("logs", run, code=None).out, 120)
     outside.gitml("ui", "--screenshot", "seen.svg", "run", run)
@@ -330,7 +332,7 @@ def test_a_submitted_run_is_cancelled_and_recorded_so(outside: FarProject, clust
         assert not cluster.lab[number].processes("stuck.sh")
 
 
-def test_what_is_known_already_is_not_submitted(inside: FarProject) -> None:
+def test_what_is_known_already_is_not_submitted(inside: MachineProject) -> None:
     first = inside.gitml("submit", "words", "--on", "big", "-S", "rate=4").out.strip()
     inside.gitml("collect", first, "--wait")
     again = inside.gitml("submit", "words", "--on", "big", "-S", "rate=4")

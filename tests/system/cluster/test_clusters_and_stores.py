@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.kit.cluster.cluster_project import until
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import NETWORK, Machine, machines, why_not
-from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.ray_cluster import TOKEN_FILE, MachineOffer, RayCluster
 from tests.kit.patience import PATIENCE
 from tests.kit.servers.store_servers import servers_python
 
@@ -59,7 +59,9 @@ WHERE = "[default]\nregion = us-east-1\n"
 def cluster() -> Iterator[RayCluster]:
     """The head, from which runs are driven; and two machines in zones of their own. All may enter the store."""
     with machines(3) as lab:
-        cluster = RayCluster(lab, [Has(cpus=1), Has(labels={"zone": "b"}), Has(labels={"zone": "c"})])
+        cluster = RayCluster(
+            lab, [MachineOffer(cpus=1), MachineOffer(labels={"zone": "b"}), MachineOffer(labels={"zone": "c"})]
+        )
         for machine in lab:
             machine.write(".aws/credentials", CREDENTIALS, 0o600)
             machine.write(".aws/config", WHERE)
@@ -82,9 +84,9 @@ def store(cluster: RayCluster) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def clone(cluster: RayCluster, store: subprocess.Popen[bytes]) -> FarProject:
+def clone(cluster: RayCluster, store: subprocess.Popen[bytes]) -> MachineProject:
     """A clone that knows of a run and has nothing of what it made: that lies in the store."""
-    project = FarProject(cluster.on(1), FILES)
+    project = MachineProject(cluster.on(1), FILES)
     hub = f"{project.machine.home}/hub.git"
     project.machine.do("git", "init", "-q", "--bare", "-b", "main", hub)
     project.machine.do("git", "remote", "add", "origin", hub, cwd=project.path)
@@ -110,14 +112,14 @@ def passed(machine: Machine) -> int:
     return int(words[0]) + int(words[8])
 
 
-def objects(project: FarProject) -> int:
+def objects(project: MachineProject) -> int:
     """Bytes in the driver's Store."""
     size = project.machine.do("sh", "-c", "du -sb .git/gitml/objects 2>/dev/null || echo 0", cwd=project.path).stdout
     return int(size.split()[0])
 
 
 def test_a_machine_brings_large_inputs_from_the_store_and_the_driver_never_sees_them(
-    clone: FarProject, cluster: RayCluster
+    clone: MachineProject, cluster: RayCluster
 ) -> None:
     before, there = passed(clone.machine), passed(cluster.on(3))
     told = clone.gitml("run", "use", "--on", "c", "-S", "cut=2", "--json")
@@ -134,7 +136,7 @@ def test_a_machine_brings_large_inputs_from_the_store_and_the_driver_never_sees_
 
 
 def test_where_a_machine_cannot_reach_the_store_its_inputs_come_through_the_driver_and_it_is_said(
-    clone: FarProject, cluster: RayCluster
+    clone: MachineProject, cluster: RayCluster
 ) -> None:
     cut_off = cluster.on(3)
     cut_off.do("ip", "route", "add", "unreachable", f"{NETWORK}.254/32")
@@ -151,7 +153,7 @@ def test_where_a_machine_cannot_reach_the_store_its_inputs_come_through_the_driv
 
 
 def test_what_no_store_has_any_more_is_made_again(
-    clone: FarProject, cluster: RayCluster, store: subprocess.Popen[bytes]
+    clone: MachineProject, cluster: RayCluster, store: subprocess.Popen[bytes]
 ) -> None:
     forget(cluster.on(3))
     place = f"http://{NETWORK}.254:{PORT}"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import machines, why_not
-from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.ray_cluster import TOKEN_FILE, MachineOffer, RayCluster
 from tests.system.engine.test_example_digits import CACHE, DIGITS, STEPS, TRAINED, Project
 
 pytestmark = [
@@ -49,10 +49,10 @@ def test_the_example_runs_unchanged_on_machines_with_gpus_and_makes_the_same_byt
     tagged = files[name].replace('    outputs:\n      model: {type: file, path: "models/', TAGGED, 1)
     assert tagged != files[name]
     with machines(2) as lab:
-        cluster = RayCluster(lab, [Has(), Has(gpus=1, labels={"accelerator": "h100"})], env=offline)
+        cluster = RayCluster(lab, [MachineOffer(), MachineOffer(gpus=1, labels={"accelerator": "h100"})], env=offline)
         cluster.start_all()
         target = f'targets:\n  big: {{ray: "10.77.0.1:6379", token: {TOKEN_FILE}}}\n'
-        far = FarProject(lab[1], {**files, name: tagged, "gitml.yaml": files["gitml.yaml"] + target}, offline)
+        far = MachineProject(lab[1], {**files, name: tagged, "gitml.yaml": files["gitml.yaml"] + target}, offline)
         told = far.gitml("run", "--on", "big", "--json")
         there = told.json
         assert there["status"] == "succeeded", told.err

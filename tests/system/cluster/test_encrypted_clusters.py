@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import NETWORK, Machines, machines, why_not
-from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, MachineOffer, RayCluster
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
@@ -60,13 +60,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     """Two machines that speak by TLS alone."""
     with machines(2) as lab:
         certify(lab, tmp_path_factory.mktemp("certificates"))
-        cluster = RayCluster(lab, [Has(), Has(labels={"zone": "b"})], env=TLS)
+        cluster = RayCluster(lab, [MachineOffer(), MachineOffer(labels={"zone": "b"})], env=TLS)
         cluster.start_all()
         yield cluster
 
 
 def test_a_run_uses_machines_that_speak_by_tls_alone(cluster: RayCluster) -> None:
-    project = FarProject(cluster.on(1), FILES, TLS)
+    project = MachineProject(cluster.on(1), FILES, TLS)
     told = project.gitml("run", "--on", "c", "--json")
     steps = {step["name"]: step for step in told.json["steps"]}
     assert steps["a"]["attempts"][0]["machine"] == "node2", told.err
@@ -76,7 +76,7 @@ def test_a_run_uses_machines_that_speak_by_tls_alone(cluster: RayCluster) -> Non
 
 
 def test_who_does_not_speak_tls_is_told_within_seconds(cluster: RayCluster) -> None:
-    project = FarProject(cluster.on(1), FILES, name="plain")
+    project = MachineProject(cluster.on(1), FILES, name="plain")
     told = project.gitml("run", "--on", "c", code=6)
     assert told.seconds < 15
     assert "RAY_USE_TLS" in told.err, told.err
@@ -93,7 +93,7 @@ def test_a_certificate_of_another_authority_is_refused(cluster: RayCluster, tmp_
         "RAY_TLS_SERVER_CERT": "/etc/other-cert",
         "RAY_TLS_SERVER_KEY": "/etc/other-key",
     }
-    project = FarProject(cluster.on(1), FILES, env, name="other")
+    project = MachineProject(cluster.on(1), FILES, env, name="other")
     told = project.gitml("run", "--on", "c", code=None)
     assert told.code in (6, 7)
     assert told.seconds < 15
@@ -110,7 +110,7 @@ def test_a_cluster_without_tls_is_told_apart(cluster: RayCluster) -> None:
     listening = machine.start("python", "-c", serve)
     try:
         files = {**FILES, "gitml.yaml": f'targets: {{c: {{ray: "{NETWORK}.1:7777", token: {TOKEN_FILE}}}}}\n'}
-        told = FarProject(machine, files, TLS, name="neither").gitml("run", "--on", "c", code=6)
+        told = MachineProject(machine, files, TLS, name="neither").gitml("run", "--on", "c", code=6)
         assert "does not speak TLS" in told.err, told.err
     finally:
         listening.kill()

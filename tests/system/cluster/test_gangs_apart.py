@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import machines, why_not
-from tests.kit.cluster.ray_cluster import TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.ray_cluster import TOKEN_FILE, MachineOffer, RayCluster
 from tests.kit.patience import PATIENCE
 from tests.system.cluster.test_gangs import ILL, SUM, TELL, pipeline
 
@@ -38,24 +38,24 @@ FILES = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with machines(2) as lab:
-        cluster = RayCluster(lab, [Has(gpus=1), Has(gpus=1)])
+        cluster = RayCluster(lab, [MachineOffer(gpus=1), MachineOffer(gpus=1)])
         cluster.start_all()
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def project(cluster: RayCluster) -> FarProject:
-    return FarProject(cluster.lab[1], FILES)
+def project(cluster: RayCluster) -> MachineProject:
+    return MachineProject(cluster.lab[1], FILES)
 
 
-def test_a_gang_works_together_over_machines_and_rank_0_makes_the_output(project: FarProject) -> None:
+def test_a_gang_works_together_over_machines_and_rank_0_makes_the_output(project: MachineProject) -> None:
     run = project.gitml("run", "sum", "--on", "big", "--json").json
     assert sorted(project.gitml("logs").out.splitlines()) == [f"[{rank}] agreed on 1110" for rank in range(4)]
     project.gitml("checkout", f"{run['run']}:team.o", "/tmp/o")
     assert project.machine.do("cat", "/tmp/o").stdout == "1110\n"
 
 
-def test_each_node_is_a_machine_of_its_own_and_sees_its_gpus(project: FarProject) -> None:
+def test_each_node_is_a_machine_of_its_own_and_sees_its_gpus(project: MachineProject) -> None:
     import json
 
     project.gitml("run", "tell", "--on", "big")
@@ -69,21 +69,21 @@ def test_each_node_is_a_machine_of_its_own_and_sees_its_gpus(project: FarProject
     assert {env["MASTER_ADDR"] for env in told.values()} == {workers[0].partition(":")[0]}
 
 
-def test_more_nodes_than_machines_are_refused(project: FarProject) -> None:
+def test_more_nodes_than_machines_are_refused(project: MachineProject) -> None:
     error = project.gitml("run", "many", "--on", "big", "--json", code=2).error
     assert error["message"].startswith(
         "step 'team' can't run: target big can't give 3 machines with 1 cpu (there are 2)"
     )
 
 
-def test_one_that_fails_ends_the_processes_on_every_machine(project: FarProject, cluster: RayCluster) -> None:
+def test_one_that_fails_ends_the_processes_on_every_machine(project: MachineProject, cluster: RayCluster) -> None:
     run = project.gitml("run", "ill", "--on", "big", "--json", code=1).json
     assert run["steps"][0]["error"] == "exit status 1: rank 1 failed first, with exit status 1: this one is ill"
     assert not cluster.lab[1].processes("ill.py")
     assert not cluster.lab[2].processes("ill.py")
 
 
-def test_a_gang_whose_machine_is_lost_ends_and_is_no_success(project: FarProject, cluster: RayCluster) -> None:
+def test_a_gang_whose_machine_is_lost_ends_and_is_no_success(project: MachineProject, cluster: RayCluster) -> None:
     going = project.machine.start(
         "python", "-m", "gitml", "run", "wait", "--on", "big", "--json", env=project.env, cwd=project.path
     )

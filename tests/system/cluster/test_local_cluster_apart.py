@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import machines, why_not
 from tests.kit.patience import PATIENCE
 
@@ -31,18 +31,18 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def project() -> Iterator[FarProject]:
+def project() -> Iterator[MachineProject]:
     with machines(1) as lab:
-        yield FarProject(lab[1], FILES)
+        yield MachineProject(lab[1], FILES)
 
 
-def left(project: FarProject) -> list[int]:
+def left(project: MachineProject) -> list[int]:
     """What is left of any Ray: processes, and folders as so many zeros."""
     folders = project.machine.do("sh", "-c", "ls /tmp/gitml-ray-0 2>/dev/null || true").stdout.split()
     return [*project.machine.processes("gitml-ray-0"), *project.machine.processes("654.5"), *[0 for _ in folders]]
 
 
-def begun(project: FarProject) -> subprocess.Popen[bytes]:
+def begun(project: MachineProject) -> subprocess.Popen[bytes]:
     """A run whose step goes on."""
     going = project.machine.start(
         "python", "-m", "gitml", "run", "wait", "--on", "own", env=project.env, cwd=project.path
@@ -55,14 +55,14 @@ def begun(project: FarProject) -> subprocess.Popen[bytes]:
     return going
 
 
-def gone(project: FarProject, seconds: float) -> None:
+def gone(project: MachineProject, seconds: float) -> None:
     end = time.monotonic() + seconds
     while left(project):
         assert time.monotonic() < end, project.machine.do("ps", "axf", "-o", "pid,ppid,args").stdout
         time.sleep(0.2)
 
 
-def test_it_has_what_the_target_says_and_ends_with_the_run(project: FarProject) -> None:
+def test_it_has_what_the_target_says_and_ends_with_the_run(project: MachineProject) -> None:
     run = project.gitml("run", "show", "--on", "own", "--json").json
     lines = project.gitml("logs", run["run"]).out.splitlines()
     assert lines[0] in ("gpus 0", "gpus 1")
@@ -71,21 +71,23 @@ def test_it_has_what_the_target_says_and_ends_with_the_run(project: FarProject) 
     gone(project, 1)
 
 
-def test_what_it_can_never_give_is_refused(project: FarProject) -> None:
+def test_what_it_can_never_give_is_refused(project: MachineProject) -> None:
     project.commit({"pipelines/greedy.yaml": "steps:\n  a: {run: sh show.sh again, resources: {gpus: 3}}\n"})
     error = project.gitml("run", "greedy", "--on", "own", "--json", code=2).error
     assert "3 gpus (the most on one machine is 2)" in error["message"]
     gone(project, 1)
 
 
-def test_nothing_of_it_survives_a_killed_run(project: FarProject) -> None:
+def test_nothing_of_it_survives_a_killed_run(project: MachineProject) -> None:
     going = begun(project)
     os.kill(project.machine.processes("gitml\0run\0wait")[-1], signal.SIGKILL)
     gone(project, 10)
     going.communicate()
 
 
-def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_next_start(project: FarProject) -> None:
+def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_next_start(
+    project: MachineProject,
+) -> None:
     going = begun(project)
     wardens = list(project.machine.processes("gitml.cluster.connect.supervisor"))
     assert wardens

@@ -13,7 +13,7 @@ import pytest
 from tests.kit.attacks.canaries import leaves_mark, listening
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository
-from tests.kit.terminal import Seen, at_terminal
+from tests.kit.terminal import TerminalOutput, at_terminal
 
 BIG = """\
 steps:
@@ -73,7 +73,7 @@ def cloned(tmp_path: Path, project: Project, name: str = "bob") -> Project:
     return there
 
 
-def asked(project: Project, *words: str, answers: dict[str, str]) -> Seen:
+def asked(project: Project, *words: str, answers: dict[str, str]) -> TerminalOutput:
     """A command at a terminal."""
     return at_terminal([sys.executable, "-m", "gitml", *words], project.path, project.env, answers)
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import PIPELINE, ProjectWithHooks
 
 
 def lines(seen: str) -> list[str]:
     return [line for line in seen.splitlines() if line.startswith("gitml:")]
 
 
-def branch_with_another_count(project: Hooked) -> None:
+def branch_with_another_count(project: ProjectWithHooks) -> None:
     project.git("checkout", "-q", "-b", "other")
     project.stage({"src/count.sh": 'printf \'{"letters": 0}\' > "$3"\n'})
     project.git("commit", "-q", "-m", "another count")
     project.git("checkout", "-q", "main")
 
 
-def test_a_checkout_tells_what_is_cached_and_what_would_run(hooked: Hooked) -> None:
+def test_a_checkout_tells_what_is_cached_and_what_would_run(hooked: ProjectWithHooks) -> None:
     branch_with_another_count(hooked)
     assert lines(hooked.git_at_terminal("checkout", "other")) == ["gitml: words 1 cached, 1 to run"]
     assert lines(hooked.git_at_terminal("switch", "main")) == ["gitml: words all 2 cached"]
 
 
-def test_what_changes_no_commit_tells_nothing(hooked: Hooked) -> None:
+def test_what_changes_no_commit_tells_nothing(hooked: ProjectWithHooks) -> None:
     branch_with_another_count(hooked)
     assert lines(hooked.git_at_terminal("checkout", "-b", "new")) == []
     hooked.repo.write({"README.md": "changed\n"})
@@ -32,13 +32,13 @@ def test_what_changes_no_commit_tells_nothing(hooked: Hooked) -> None:
     assert lines(hooked.git_at_terminal("checkout", "other", "--", "src")) == []
 
 
-def test_where_nobody_looks_nothing_is_told(hooked: Hooked) -> None:
+def test_where_nobody_looks_nothing_is_told(hooked: ProjectWithHooks) -> None:
     branch_with_another_count(hooked)
     assert "gitml" not in hooked.git("checkout", "other").err
 
 
 @pytest.mark.slow
-def test_a_merge_tells_and_a_rebase_or_a_bisect_does_not(hooked: Hooked) -> None:
+def test_a_merge_tells_and_a_rebase_or_a_bisect_does_not(hooked: ProjectWithHooks) -> None:
     branch_with_another_count(hooked)
     hooked.stage({"README.md": "changed\n"})
     hooked.git("commit", "-q", "-m", "meanwhile")
@@ -52,7 +52,7 @@ def test_a_merge_tells_and_a_rebase_or_a_bisect_does_not(hooked: Hooked) -> None
 
 
 @pytest.mark.slow
-def test_several_pipelines_share_the_line_and_one_that_is_wrong_is_named(hooked: Hooked) -> None:
+def test_several_pipelines_share_the_line_and_one_that_is_wrong_is_named(hooked: ProjectWithHooks) -> None:
     more = {f"pipelines/p{number}.yaml": PIPELINE for number in range(5)}
     hooked.stage({**more, "pipelines/a.yaml": "stepss: {}\n"})
     hooked.git("commit", "-q", "--no-verify", "-m", "many")
@@ -64,7 +64,7 @@ def test_several_pipelines_share_the_line_and_one_that_is_wrong_is_named(hooked:
 
 
 @pytest.mark.slow
-def test_what_takes_too_long_is_given_up_with_a_word(hooked: Hooked) -> None:
+def test_what_takes_too_long_is_given_up_with_a_word(hooked: ProjectWithHooks) -> None:
     """A thousand steps whose code is looked for anew take longer than anybody wants to wait after a checkout."""
     steps = "".join(
         f"  s{number}:\n    run: sh src/upper.sh data/{number}.txt ${{{{ outputs.o }}}}\n    code: ['**/*.txt', 'data/*{number}*']\n"
@@ -82,14 +82,16 @@ def test_what_takes_too_long_is_given_up_with_a_word(hooked: Hooked) -> None:
     assert time.monotonic() - begin < 30
 
 
-def test_a_linked_worktree_is_told_about_its_own_commit(hooked: Hooked) -> None:
+def test_a_linked_worktree_is_told_about_its_own_commit(hooked: ProjectWithHooks) -> None:
     branch_with_another_count(hooked)
     seen = hooked.git_at_terminal("worktree", "add", "../linked", "other")
     assert lines(seen) == ["gitml: words 1 cached, 1 to run"]
 
 
 @pytest.mark.slow
-def test_repositories_without_pipelines_and_projects_that_leave_it_out_are_told_nothing(hooked: Hooked) -> None:
+def test_repositories_without_pipelines_and_projects_that_leave_it_out_are_told_nothing(
+    hooked: ProjectWithHooks,
+) -> None:
     branch_with_another_count(hooked)
     hooked.stage({"gitml.yaml": "hooks: {skip: [post-checkout]}\n"})
     hooked.git("commit", "-q", "-m", "quiet")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import FILES, PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import FILES, PIPELINE, ProjectWithHooks
 
 GATE = "hooks: {gate: true, send: []}\n"
 ANOTHER = 'printf \'{"letters": 0}\' > "$3"\n'
 
 
 @pytest.fixture
-def gated(hooked: Hooked) -> Hooked:
+def gated(hooked: ProjectWithHooks) -> ProjectWithHooks:
     """A project with a gate whose only commit has run, and a remote `origin`."""
     hooked.repo.git("init", "-q", "--bare", "../remote.git")
     hooked.git("remote", "add", "origin", "../remote.git")
@@ -23,18 +23,18 @@ def gated(hooked: Hooked) -> Hooked:
     return hooked
 
 
-def commit(project: Hooked, files: dict[str, str | bytes], message: str = "change") -> str:
+def commit(project: ProjectWithHooks, files: dict[str, str | bytes], message: str = "change") -> str:
     project.stage(files)
     project.git("commit", "-q", "-m", message)
     return project.repo.git("rev-parse", "HEAD")
 
 
-def refused(project: Hooked, *args: str) -> list[str]:
+def refused(project: ProjectWithHooks, *args: str) -> list[str]:
     lines = project.git("push", *(args or ("origin", "main")), code=1).err.splitlines()
     return [line.removeprefix("gitml: ") for line in lines if line.startswith("gitml: ") and "gate refuses" not in line]
 
 
-def test_what_has_run_passes_and_what_has_not_is_named_with_the_command_that_mends_it(gated: Hooked) -> None:
+def test_what_has_run_passes_and_what_has_not_is_named_with_the_command_that_mends_it(gated: ProjectWithHooks) -> None:
     gated.git("push", "-q", "origin", "main")
     oid = commit(gated, {"src/count.sh": ANOTHER})
     command = f"gitml run words --at {oid[:12]}"
@@ -45,14 +45,14 @@ def test_what_has_run_passes_and_what_has_not_is_named_with_the_command_that_men
 
 
 @pytest.mark.slow
-def test_work_that_ran_before_it_was_committed_passes(gated: Hooked) -> None:
+def test_work_that_ran_before_it_was_committed_passes(gated: ProjectWithHooks) -> None:
     gated.repo.write({"src/count.sh": ANOTHER})
     assert gated.run()["dirty"]
     commit(gated, {"src/count.sh": ANOTHER})
     gated.git("push", "-q", "origin", "main")
 
 
-def test_no_data_is_needed_only_records(gated: Hooked) -> None:
+def test_no_data_is_needed_only_records(gated: ProjectWithHooks) -> None:
     files = {"src/upper.sh": 'cat "$1" "$1" > "$2"\n', "src/count.sh": ANOTHER}
     commit(gated, {**files, "gitml.yaml": GATE + "records: {inline_file: 0, inline_run: 0}\n"})
     gated.run()
@@ -62,14 +62,14 @@ def test_no_data_is_needed_only_records(gated: Hooked) -> None:
 
 
 @pytest.mark.slow
-def test_a_failed_run_does_not_pass(gated: Hooked) -> None:
+def test_a_failed_run_does_not_pass(gated: ProjectWithHooks) -> None:
     oid = commit(gated, {"src/count.sh": "exit 1\n"})
     gated.do("run", code=1)
     assert refused(gated)[0].startswith(f"{oid[:12]} has not run: words, step count")
 
 
 @pytest.mark.slow
-def test_steps_that_always_run_pass_once_they_did(gated: Hooked) -> None:
+def test_steps_that_always_run_pass_once_they_did(gated: ProjectWithHooks) -> None:
     commit(gated, {"pipelines/words.yaml": PIPELINE.replace("  count:\n", "  count:\n    reuse: false\n")})
     assert "step count" not in "".join(gated.git("push", "-q", "origin", "main").err)
     commit(gated, {"src/count.sh": ANOTHER})
@@ -79,7 +79,7 @@ def test_steps_that_always_run_pass_once_they_did(gated: Hooked) -> None:
 
 
 @pytest.mark.slow
-def test_a_pipeline_that_must_be_given_values_passes_with_those_of_a_run(gated: Hooked) -> None:
+def test_a_pipeline_that_must_be_given_values_passes_with_those_of_a_run(gated: ProjectWithHooks) -> None:
     text = PIPELINE.replace("{word: hello}", "{word: {type: str}}")
     commit(gated, {"pipelines/words.yaml": text})
     gated.git("push", "-q", "origin", "main")  # with the value it had, which ran
@@ -90,7 +90,7 @@ def test_a_pipeline_that_must_be_given_values_passes_with_those_of_a_run(gated: 
 
 
 @pytest.mark.slow
-def test_a_run_of_that_very_commit_on_another_machine_counts(gated: Hooked, tmp_path: Path) -> None:
+def test_a_run_of_that_very_commit_on_another_machine_counts(gated: ProjectWithHooks, tmp_path: Path) -> None:
     commit(gated, {"src/count.sh": ANOTHER})
     clone = tmp_path / "clone"
     gated.git("clone", "-q", str(gated.path), str(clone))
@@ -105,7 +105,7 @@ def test_a_run_of_that_very_commit_on_another_machine_counts(gated: Hooked, tmp_
 
 
 @pytest.mark.slow
-def test_only_the_newest_commit_of_a_branch_counts_unless_every_one_is_asked_for(gated: Hooked) -> None:
+def test_only_the_newest_commit_of_a_branch_counts_unless_every_one_is_asked_for(gated: ProjectWithHooks) -> None:
     first = commit(gated, {"src/count.sh": ANOTHER})
     commit(gated, {"src/count.sh": FILES["src/count.sh"], "gitml.yaml": "hooks: {gate: every, send: []}\n"})
     assert [line[:12] for line in refused(gated)] == [first[:12]]
@@ -119,7 +119,7 @@ def test_only_the_newest_commit_of_a_branch_counts_unless_every_one_is_asked_for
 
 
 @pytest.mark.slow
-def test_only_branches_that_are_named_are_gated_and_neither_tags_nor_deletions(gated: Hooked) -> None:
+def test_only_branches_that_are_named_are_gated_and_neither_tags_nor_deletions(gated: ProjectWithHooks) -> None:
     commit(gated, {"gitml.yaml": "hooks: {gate: true, gate_branches: [main, release/*], send: []}\n"})
     commit(gated, {"src/count.sh": ANOTHER})
     gated.git("push", "-q", "origin", "main:try/this")
@@ -131,7 +131,7 @@ def test_only_branches_that_are_named_are_gated_and_neither_tags_nor_deletions(g
     gated.git("push", "-q", "--no-verify", "origin", "main")
 
 
-def test_without_a_gate_anything_passes(hooked: Hooked) -> None:
+def test_without_a_gate_anything_passes(hooked: ProjectWithHooks) -> None:
     hooked.repo.git("init", "-q", "--bare", "../remote.git")
     hooked.stage({"gitml.yaml": "hooks: {send: []}\n", "src/count.sh": ANOTHER})
     hooked.git("commit", "-q", "-m", "x")
@@ -139,7 +139,7 @@ def test_without_a_gate_anything_passes(hooked: Hooked) -> None:
 
 
 @pytest.mark.slow
-def test_the_gate_of_a_linked_worktree_and_of_a_subfolder_is_the_same(gated: Hooked, tmp_path: Path) -> None:
+def test_the_gate_of_a_linked_worktree_and_of_a_subfolder_is_the_same(gated: ProjectWithHooks, tmp_path: Path) -> None:
     gated.git("worktree", "add", "-q", "-b", "side", "../linked")
     linked = tmp_path / "linked"
     (linked / "src/count.sh").write_text(ANOTHER)

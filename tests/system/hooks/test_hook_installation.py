@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import Hooked
+from tests.kit.projects.project_with_hooks import ProjectWithHooks
 
 BROKEN = {"pipelines/words.yaml": "stepss: {}\n"}
 REFUSED = "pipelines/words.yaml:1:1: unknown key 'stepss'"
@@ -23,7 +23,7 @@ def content_of(folder: Path) -> dict[str, tuple[bytes, int, int]]:
     }
 
 
-def test_install_is_idempotent_and_uninstall_leaves_what_was_there_before(project: Hooked) -> None:
+def test_install_is_idempotent_and_uninstall_leaves_what_was_there_before(project: ProjectWithHooks) -> None:
     project.hook("pre-commit", "#!/bin/sh\necho mine\n")
     project.hook("commit-msg", '#!/bin/sh\n. "$(dirname "$0")/shared.inc"\n')
     project.hook("shared.inc", "echo shared\n")
@@ -41,7 +41,7 @@ def test_install_is_idempotent_and_uninstall_leaves_what_was_there_before(projec
     assert project.do("hooks", "uninstall").err == "no hook of gitml is installed here\n"
 
 
-def test_the_hook_that_was_there_runs_first_with_its_name_neighbours_and_arguments(project: Hooked) -> None:
+def test_the_hook_that_was_there_runs_first_with_its_name_neighbours_and_arguments(project: ProjectWithHooks) -> None:
     project.hook("common.inc", 'say() { echo "said $1"; }\n')
     project.hook(
         "pre-commit",
@@ -53,7 +53,9 @@ def test_the_hook_that_was_there_runs_first_with_its_name_neighbours_and_argumen
     assert said.index("said pre-commit") < said.index(REFUSED)
 
 
-def test_when_the_hook_that_was_there_refuses_its_status_counts_and_gitml_says_nothing(project: Hooked) -> None:
+def test_when_the_hook_that_was_there_refuses_its_status_counts_and_gitml_says_nothing(
+    project: ProjectWithHooks,
+) -> None:
     project.hook("pre-push", "#!/bin/sh\necho not today >&2\nexit 3\n")
     project.do("hooks", "install")
     project.repo.git("init", "-q", "--bare", "../remote.git")
@@ -62,14 +64,14 @@ def test_when_the_hook_that_was_there_refuses_its_status_counts_and_gitml_says_n
     assert "gitml" not in done.err
 
 
-def test_a_hook_that_was_there_but_not_executable_stays_without_effect(project: Hooked) -> None:
+def test_a_hook_that_was_there_but_not_executable_stays_without_effect(project: ProjectWithHooks) -> None:
     project.hook("pre-commit", "#!/bin/sh\nexit 1\n").chmod(0o644)
     project.do("hooks", "install")
     project.stage({"README.md": "new\n"})
     project.git("commit", "-q", "-m", "x")
 
 
-def test_both_get_the_refs_of_a_push_on_stdin(project: Hooked) -> None:
+def test_both_get_the_refs_of_a_push_on_stdin(project: ProjectWithHooks) -> None:
     project.hook("pre-push", '#!/bin/sh\necho "$*" > ../seen\ncat >> ../seen\n')
     project.stage({"gitml.yaml": "hooks: {gate: true, send: []}\n", "src/upper.sh": 'cat "$1" > "$2"\n'})
     project.git("commit", "-q", "-m", "never ran")
@@ -84,14 +86,14 @@ def test_both_get_the_refs_of_a_push_on_stdin(project: Hooked) -> None:
 
 
 @pytest.mark.parametrize("way", ["--no-verify", "GITML_HOOKS=0"])
-def test_hooks_can_be_skipped(hooked: Hooked, way: str) -> None:
+def test_hooks_can_be_skipped(hooked: ProjectWithHooks, way: str) -> None:
     hooked.stage(BROKEN)
     assert REFUSED in hooked.git("commit", "-m", "x", code=1).err
     env = {"GITML_HOOKS": "0"} if "=" in way else {}
     hooked.git("commit", "-q", "-m", "x", *([] if env else [way]), env=env)
 
 
-def test_git_goes_on_with_one_line_where_gitml_is_gone(hooked: Hooked) -> None:
+def test_git_goes_on_with_one_line_where_gitml_is_gone(hooked: ProjectWithHooks) -> None:
     for path in (hooked.path / ".git/hooks").glob("p*"):
         if not path.name.endswith(".sample"):
             path.write_text(path.read_text().replace(f"python={sys.executable}", "python=/gone/bin/python"))
@@ -107,7 +109,9 @@ def test_git_goes_on_with_one_line_where_gitml_is_gone(hooked: Hooked) -> None:
 
 
 @pytest.mark.slow
-def test_git_goes_on_where_the_python_is_there_and_can_not_start_gitml(hooked: Hooked, tmp_path: Path) -> None:
+def test_git_goes_on_where_the_python_is_there_and_can_not_start_gitml(
+    hooked: ProjectWithHooks, tmp_path: Path
+) -> None:
     script = hooked.path / ".git/hooks/pre-commit"
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho No module named gitml >&2\nexit 1\n")
@@ -118,7 +122,9 @@ def test_git_goes_on_where_the_python_is_there_and_can_not_start_gitml(hooked: H
 
 
 @pytest.mark.slow
-def test_a_gitml_on_the_path_serves_where_the_one_that_installed_is_gone(hooked: Hooked, tmp_path: Path) -> None:
+def test_a_gitml_on_the_path_serves_where_the_one_that_installed_is_gone(
+    hooked: ProjectWithHooks, tmp_path: Path
+) -> None:
     script = hooked.path / ".git/hooks/pre-commit"
     script.write_text(script.read_text().replace(f"python={sys.executable}", "python=/gone/bin/python"))
     programs = tmp_path / "programs"
@@ -130,14 +136,14 @@ def test_a_gitml_on_the_path_serves_where_the_one_that_installed_is_gone(hooked:
 
 
 @pytest.mark.slow
-def test_files_of_the_repository_named_like_python_modules_are_not_imported(hooked: Hooked) -> None:
+def test_files_of_the_repository_named_like_python_modules_are_not_imported(hooked: ProjectWithHooks) -> None:
     hooked.stage({"click.py": "raise SystemExit('hijacked')\n", "gitml/__init__.py": "", **BROKEN})
     said = hooked.git("commit", "-m", "x", code=1).err
     assert REFUSED in said
     assert "hijacked" not in said
 
 
-def test_a_hook_works_from_a_subfolder_and_with_nothing_but_a_bare_environment(hooked: Hooked) -> None:
+def test_a_hook_works_from_a_subfolder_and_with_nothing_but_a_bare_environment(hooked: ProjectWithHooks) -> None:
     hooked.stage(BROKEN)
     ada = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     done = subprocess.run(
@@ -152,7 +158,9 @@ def test_a_hook_works_from_a_subfolder_and_with_nothing_but_a_bare_environment(h
 
 
 @pytest.mark.slow
-def test_a_linked_worktree_has_the_hooks_and_its_own_index_is_looked_at(hooked: Hooked, tmp_path: Path) -> None:
+def test_a_linked_worktree_has_the_hooks_and_its_own_index_is_looked_at(
+    hooked: ProjectWithHooks, tmp_path: Path
+) -> None:
     hooked.git("worktree", "add", "-q", "../linked")
     linked = tmp_path / "linked"
     (linked / "pipelines/words.yaml").write_text(BROKEN["pipelines/words.yaml"])
@@ -162,7 +170,7 @@ def test_a_linked_worktree_has_the_hooks_and_its_own_index_is_looked_at(hooked: 
 
 
 @pytest.mark.slow
-def test_an_older_gitmls_script_is_renewed_and_what_ran_before_it_still_does(project: Hooked) -> None:
+def test_an_older_gitmls_script_is_renewed_and_what_ran_before_it_still_does(project: ProjectWithHooks) -> None:
     project.hook("pre-commit", "#!/bin/sh\necho mine\n")
     project.do("hooks", "install")
     script = project.path / ".git/hooks/pre-commit"
@@ -173,7 +181,7 @@ def test_an_older_gitmls_script_is_renewed_and_what_ran_before_it_still_does(pro
 
 
 @pytest.mark.slow
-def test_another_tools_hook_in_gitmls_place_is_told_and_nothing_is_lost(project: Hooked) -> None:
+def test_another_tools_hook_in_gitmls_place_is_told_and_nothing_is_lost(project: ProjectWithHooks) -> None:
     project.hook("pre-commit", "#!/bin/sh\necho first\n")
     project.do("hooks", "install", "pre-commit")
     project.hook("pre-commit", "#!/bin/sh\necho second\n")
@@ -184,7 +192,9 @@ def test_another_tools_hook_in_gitmls_place_is_told_and_nothing_is_lost(project:
 
 
 @pytest.mark.slow
-def test_a_script_that_another_tool_put_aside_is_told_and_comes_back_before_nobody_else(project: Hooked) -> None:
+def test_a_script_that_another_tool_put_aside_is_told_and_comes_back_before_nobody_else(
+    project: ProjectWithHooks,
+) -> None:
     project.do("hooks", "install", "pre-commit")
     (project.path / ".git/hooks/pre-commit").rename(project.path / ".git/hooks/pre-commit.old")  # as lefthook does
     project.hook("pre-commit", "#!/bin/sh\necho other\n")
@@ -200,7 +210,7 @@ def test_a_script_that_another_tool_put_aside_is_told_and_comes_back_before_nobo
     ]
 
 
-def test_a_script_that_calls_gitml_itself_is_left_as_it_is(project: Hooked) -> None:
+def test_a_script_that_calls_gitml_itself_is_left_as_it_is(project: ProjectWithHooks) -> None:
     path = project.hook(
         "pre-commit", '#!/bin/sh\nif command -v gitml >/dev/null; then gitml hooks run pre-commit -- "$@"; fi\n'
     )
@@ -213,7 +223,7 @@ def test_a_script_that_calls_gitml_itself_is_left_as_it_is(project: Hooked) -> N
 # core.hooksPath and those who use it
 
 
-def husky(project: Hooked) -> None:
+def husky(project: ProjectWithHooks) -> None:
     """What husky 9 leaves: shims in an ignored folder that run the tracked script of the same name one folder up."""
     project.hook(
         "h",
@@ -230,7 +240,7 @@ def husky(project: Hooked) -> None:
 
 
 def test_a_folder_in_the_work_tree_is_refused_with_the_line_to_add_and_that_line_works(
-    project: Hooked, tmp_path: Path
+    project: ProjectWithHooks, tmp_path: Path
 ) -> None:
     husky(project)
     before = content_of(project.path / ".husky")
@@ -251,7 +261,7 @@ def test_a_folder_in_the_work_tree_is_refused_with_the_line_to_add_and_that_line
 
 
 @pytest.mark.slow
-def test_redirected_hooks_run_huskys_first_and_all_of_them(project: Hooked) -> None:
+def test_redirected_hooks_run_huskys_first_and_all_of_them(project: ProjectWithHooks) -> None:
     husky(project)
     files = content_of(project.path / ".husky")
     config = (project.path / ".git/config").read_bytes()
@@ -272,7 +282,7 @@ def test_redirected_hooks_run_huskys_first_and_all_of_them(project: Hooked) -> N
 
 
 @pytest.mark.slow
-def test_a_global_folder_of_hooks_is_not_written_to(project: Hooked, tmp_path: Path) -> None:
+def test_a_global_folder_of_hooks_is_not_written_to(project: ProjectWithHooks, tmp_path: Path) -> None:
     (tmp_path / "everyone").mkdir()
     (tmp_path / "everyone/pre-commit").write_text("#!/bin/sh\necho everyone\n")
     (tmp_path / "everyone/pre-commit").chmod(0o755)
@@ -291,7 +301,7 @@ def test_a_global_folder_of_hooks_is_not_written_to(project: Hooked, tmp_path: P
     assert project.git("commit", "-q", "-m", "x").err == "everyone\n"
 
 
-def test_a_folder_that_links_out_of_the_git_folder_is_not_written_to(project: Hooked) -> None:
+def test_a_folder_that_links_out_of_the_git_folder_is_not_written_to(project: ProjectWithHooks) -> None:
     project.hook("pre-commit", "#!/bin/sh\n", "githooks")
     (project.path / ".git/hooks").rename(project.path / ".git/hooks.old")
     (project.path / ".git/hooks").symlink_to("../githooks")
@@ -299,20 +309,20 @@ def test_a_folder_that_links_out_of_the_git_folder_is_not_written_to(project: Ho
     assert os.listdir(project.path / "githooks") == ["pre-commit"]
 
 
-def test_hooks_that_are_switched_off_are_told(project: Hooked) -> None:
+def test_hooks_that_are_switched_off_are_told(project: ProjectWithHooks) -> None:
     project.git("config", "core.hooksPath", "/dev/null")
     assert "hooks are switched off" in project.do("hooks", "install", "--redirect", code=2).err
 
 
 @pytest.mark.slow
-def test_an_own_folder_within_the_git_folder_is_used(project: Hooked) -> None:
+def test_an_own_folder_within_the_git_folder_is_used(project: ProjectWithHooks) -> None:
     project.git("config", "core.hooksPath", str(project.path / ".git/own"))
     project.do("hooks", "install", "pre-commit")
     project.stage(BROKEN)
     assert REFUSED in project.git("commit", "-m", "x", code=1).err
 
 
-def test_names_that_are_no_hooks_of_gitml_or_not_of_this_kind_of_repository_are_told(project: Hooked) -> None:
+def test_names_that_are_no_hooks_of_gitml_or_not_of_this_kind_of_repository_are_told(project: ProjectWithHooks) -> None:
     assert (
         "no part in a hook 'pre-comit' (did you mean 'pre-commit'?)"
         in project.do("hooks", "install", "pre-comit", code=2).err

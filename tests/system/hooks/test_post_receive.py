@@ -16,7 +16,7 @@ import pytest
 
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import alive, wait_until
-from tests.kit.projects.project_with_hooks import PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import PIPELINE, ProjectWithHooks
 
 SLOW = """\
 steps:
@@ -34,7 +34,7 @@ def until_there(gate: Path) -> str:
 class Server:
     """A bare repository, and gitml on it."""
 
-    def __init__(self, project: Hooked, path: Path) -> None:
+    def __init__(self, project: ProjectWithHooks, path: Path) -> None:
         self.project = project
         self.path = path
         project.git("init", "-q", "--bare", "--initial-branch=main", str(path))
@@ -67,7 +67,7 @@ def workers(path: Path) -> list[int]:
 
 
 @pytest.fixture
-def server(project: Hooked, tmp_path: Path) -> Iterator[Server]:
+def server(project: ProjectWithHooks, tmp_path: Path) -> Iterator[Server]:
     path = tmp_path / "server.git"
     yield Server(project, path)
     wait_until(lambda: not workers(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import PIPELINE, ProjectWithHooks
 
 MODULE = """\
 name: shout
@@ -20,14 +20,14 @@ run: sh shout.sh ${{ inputs.text }} ${{ outputs.loud }}
 USES = 'inputs: {raw: data/raw.txt}\nsteps:\n  loud:\n    module: shout@^1\n    inputs: {text: "${{ inputs.raw }}"}\n'
 
 
-def refused(project: Hooked, *args: str) -> list[str]:
+def refused(project: ProjectWithHooks, *args: str) -> list[str]:
     """What the hook says of `git commit`, which it must refuse, but for its last line."""
     lines = project.git("commit", "-m", "x", *args, code=1).err.splitlines()
     assert "in what is staged" in lines[-1], lines
     return [line.removeprefix("gitml: ") for line in lines[:-1]]
 
 
-def test_every_mistake_of_all_files_is_told_at_once_with_its_place(hooked: Hooked) -> None:
+def test_every_mistake_of_all_files_is_told_at_once_with_its_place(hooked: ProjectWithHooks) -> None:
     hooked.stage(
         {
             "pipelines/words.yaml": PIPELINE.replace("params.word", "params.wrod"),
@@ -47,7 +47,7 @@ def test_every_mistake_of_all_files_is_told_at_once_with_its_place(hooked: Hooke
 
 
 @pytest.mark.slow
-def test_what_is_staged_counts_and_not_what_lies_in_the_work_tree(hooked: Hooked) -> None:
+def test_what_is_staged_counts_and_not_what_lies_in_the_work_tree(hooked: ProjectWithHooks) -> None:
     good = "steps: {a: {run: 'true'}}\n"
     hooked.stage({"pipelines/a.yaml": good})
     hooked.repo.write({"pipelines/a.yaml": "stepss: {}\n"})
@@ -59,7 +59,7 @@ def test_what_is_staged_counts_and_not_what_lies_in_the_work_tree(hooked: Hooked
 
 
 @pytest.mark.slow
-def test_commit_of_a_path_alone_checks_that_path_alone(hooked: Hooked) -> None:
+def test_commit_of_a_path_alone_checks_that_path_alone(hooked: ProjectWithHooks) -> None:
     hooked.stage({"pipelines/a.yaml": "stepss: {}\n", "README.md": "more\n"})
     hooked.git("commit", "-q", "-m", "only this", "README.md")
     assert refused(hooked)
@@ -67,7 +67,7 @@ def test_commit_of_a_path_alone_checks_that_path_alone(hooked: Hooked) -> None:
     assert {line.split(":")[0] for line in refused(hooked, "-a")} == {"pipelines/a.yaml", "pipelines/words.yaml"}
 
 
-def test_a_path_that_the_commit_would_not_hold_is_a_mistake(hooked: Hooked) -> None:
+def test_a_path_that_the_commit_would_not_hold_is_a_mistake(hooked: ProjectWithHooks) -> None:
     hooked.repo.write({"data/new.txt": "new\n"})
     hooked.stage({"pipelines/words.yaml": PIPELINE.replace("data/raw.txt", "data/new.txt")})
     assert refused(hooked) == ["pipelines/words.yaml:2:15: input 'raw' 'data/new.txt' is not in the commit: git add it"]
@@ -76,7 +76,9 @@ def test_a_path_that_the_commit_would_not_hold_is_a_mistake(hooked: Hooked) -> N
 
 
 @pytest.mark.slow
-def test_removing_a_file_that_a_pipeline_reads_is_a_mistake_and_others_that_were_there_are_not(hooked: Hooked) -> None:
+def test_removing_a_file_that_a_pipeline_reads_is_a_mistake_and_others_that_were_there_are_not(
+    hooked: ProjectWithHooks,
+) -> None:
     hooked.git("commit", "-q", "--no-verify", "--allow-empty", "-m", "x")
     hooked.stage({"pipelines/old.yaml": "stepss: {}\n"})
     hooked.git("commit", "-q", "--no-verify", "-m", "wrong already")
@@ -88,7 +90,7 @@ def test_removing_a_file_that_a_pipeline_reads_is_a_mistake_and_others_that_were
     ]
 
 
-def test_code_patterns_without_a_file_are_mistakes_and_forgotten_scripts_a_warning(hooked: Hooked) -> None:
+def test_code_patterns_without_a_file_are_mistakes_and_forgotten_scripts_a_warning(hooked: ProjectWithHooks) -> None:
     hooked.repo.write({"src/new.sh": "true\n"})
     text = PIPELINE.replace("src/count.sh", "src/new.sh").replace("  count:\n", "  count:\n    code: [conf/*.toml]\n")
     hooked.stage({"pipelines/words.yaml": text})
@@ -100,18 +102,18 @@ def test_code_patterns_without_a_file_are_mistakes_and_forgotten_scripts_a_warni
     assert said[1].startswith("pipelines/words.yaml:8:12: code 'conf/*.toml' matches no file of the commit")
 
 
-def test_a_parameter_without_a_default_is_no_mistake(hooked: Hooked) -> None:
+def test_a_parameter_without_a_default_is_no_mistake(hooked: ProjectWithHooks) -> None:
     hooked.stage({"pipelines/words.yaml": PIPELINE.replace("{word: hello}", "{word: {type: str}}")})
     hooked.git("commit", "-q", "-m", "to be given")
 
 
-def test_a_module_yaml_of_another_tool_is_left_alone(hooked: Hooked) -> None:
+def test_a_module_yaml_of_another_tool_is_left_alone(hooked: ProjectWithHooks) -> None:
     hooked.stage({"puppet/module.yaml": "author: someone\ndependencies: []\n"})
     assert hooked.git("commit", "-q", "-m", "not ours").err == ""
 
 
 @pytest.mark.slow
-def test_the_lock_must_be_true_where_there_is_one(hooked: Hooked) -> None:
+def test_the_lock_must_be_true_where_there_is_one(hooked: ProjectWithHooks) -> None:
     hooked.stage({"modules/shout/module.yaml": MODULE, "modules/shout/shout.sh": 'tr a-z A-Z < "$1" > "$2"\n'})
     hooked.git("commit", "-q", "-m", "a module")
     hooked.do("module", "publish", "modules/shout")
@@ -133,7 +135,7 @@ def test_the_lock_must_be_true_where_there_is_one(hooked: Hooked) -> None:
 
 
 @pytest.mark.slow
-def test_modules_that_do_not_exist_or_do_not_fit_are_mistakes_at_their_place(hooked: Hooked) -> None:
+def test_modules_that_do_not_exist_or_do_not_fit_are_mistakes_at_their_place(hooked: ProjectWithHooks) -> None:
     hooked.stage({"modules/shout/module.yaml": MODULE, "modules/shout/shout.sh": 'tr a-z A-Z < "$1" > "$2"\n'})
     hooked.git("commit", "-q", "-m", "a module")
     hooked.do("module", "publish", "modules/shout")
@@ -146,7 +148,7 @@ def test_modules_that_do_not_exist_or_do_not_fit_are_mistakes_at_their_place(hoo
 
 
 @pytest.mark.slow
-def test_a_large_file_is_refused_with_how_to_keep_it_instead_and_can_be_allowed(hooked: Hooked) -> None:
+def test_a_large_file_is_refused_with_how_to_keep_it_instead_and_can_be_allowed(hooked: ProjectWithHooks) -> None:
     hooked.stage({"model.bin": b"\0" * (11 << 20), "small.bin": b"\0" * (200 << 10)})
     said = refused(hooked)
     assert len(said) == 1
@@ -160,7 +162,7 @@ def test_a_large_file_is_refused_with_how_to_keep_it_instead_and_can_be_allowed(
 
 @pytest.mark.slow
 @pytest.mark.needs("git-lfs")
-def test_what_git_lfs_took_is_fine_and_what_it_should_have_taken_is_told(project: Hooked) -> None:
+def test_what_git_lfs_took_is_fine_and_what_it_should_have_taken_is_told(project: ProjectWithHooks) -> None:
     hooked = project
     hooked.git("lfs", "install", "--local")
     assert hooked.do("hooks", "install").out.count(" first)") == 3  # git-lfs has hooks of its own
@@ -172,7 +174,7 @@ def test_what_git_lfs_took_is_fine_and_what_it_should_have_taken_is_told(project
     assert "It is meant for Git LFS, which didn't take it: git lfs install" in refused(hooked)[0]
 
 
-def test_a_commit_that_touches_nothing_of_gitml_starts_no_python(hooked: Hooked) -> None:
+def test_a_commit_that_touches_nothing_of_gitml_starts_no_python(hooked: ProjectWithHooks) -> None:
     script = hooked.path / ".git/hooks/pre-commit"
     lines = [
         line if not line.startswith("python=") else "python=/bin/false" for line in script.read_text().splitlines()
@@ -184,7 +186,7 @@ def test_a_commit_that_touches_nothing_of_gitml_starts_no_python(hooked: Hooked)
     assert "could not do its work" in hooked.git("commit", "-q", "-m", "x").err
 
 
-def test_the_first_commit_of_a_repository_is_checked(tmp_path: Path, project: Hooked) -> None:
+def test_the_first_commit_of_a_repository_is_checked(tmp_path: Path, project: ProjectWithHooks) -> None:
     new = tmp_path / "new"
     subprocess.run(["git", "init", "-q", new], env=project.env, check=True)
     project.do("hooks", "install", cwd=new)
@@ -193,12 +195,12 @@ def test_the_first_commit_of_a_repository_is_checked(tmp_path: Path, project: Ho
     assert "gitml.yaml:1:1: unknown key 'nonsense'" in project.git("commit", "-m", "x", cwd=new, code=1).err
 
 
-def test_a_project_can_leave_a_hook_out(hooked: Hooked) -> None:
+def test_a_project_can_leave_a_hook_out(hooked: ProjectWithHooks) -> None:
     hooked.stage({"gitml.yaml": "hooks: {skip: [pre-commit]}\n", "pipelines/words.yaml": "stepss: {}\n"})
     hooked.git("commit", "-q", "-m", "on our own")
 
 
-def test_run_by_hand_with_nothing_staged_checks_everything_and_answers_in_json(hooked: Hooked) -> None:
+def test_run_by_hand_with_nothing_staged_checks_everything_and_answers_in_json(hooked: ProjectWithHooks) -> None:
     hooked.stage(
         {"pipelines/deep.yaml": "stepss: {}\n", "modules/m/module.yaml": "name: m\nrun: echo\ninputs: {a: fiel}\n"}
     )
@@ -210,7 +212,7 @@ def test_run_by_hand_with_nothing_staged_checks_everything_and_answers_in_json(h
     }
 
 
-def test_checking_writes_neither_index_nor_files(hooked: Hooked) -> None:
+def test_checking_writes_neither_index_nor_files(hooked: ProjectWithHooks) -> None:
     hooked.stage({"pipelines/words.yaml": "stepss: {}\n"})
     before = hooked.state()
     hooked.git("commit", "-m", "x", code=1)

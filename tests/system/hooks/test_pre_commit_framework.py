@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import Hooked
+from tests.kit.projects.project_with_hooks import ProjectWithHooks
 from tests.kit.projects.repository import Repository
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +24,7 @@ STAGES = ("pre-commit", "pre-push", "post-checkout", "post-merge")
 
 
 @pytest.fixture
-def framed(project: Hooked, tmp_path: Path) -> Hooked:
+def framed(project: ProjectWithHooks, tmp_path: Path) -> ProjectWithHooks:
     """A project with `gitml` on PATH and a framework that keeps its own things in a folder of the test."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -34,7 +34,7 @@ def framed(project: Hooked, tmp_path: Path) -> Hooked:
     return project
 
 
-def framework(project: Hooked, *args: str, code: int = 0) -> str:
+def framework(project: ProjectWithHooks, *args: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pre_commit", *args], cwd=project.path, env=project.env, capture_output=True, text=True
     )
@@ -52,7 +52,7 @@ def provided(tmp_path: Path) -> Repository:
 
 
 @pytest.mark.slow
-def test_the_framework_runs_the_hooks_that_this_repository_provides(framed: Hooked, tmp_path: Path) -> None:
+def test_the_framework_runs_the_hooks_that_this_repository_provides(framed: ProjectWithHooks, tmp_path: Path) -> None:
     place = provided(tmp_path).path
     ids = ["gitml", "gitml-pre-push", "gitml-post-checkout", "gitml-post-merge"]
     config = f"repos:\n  - repo: {place}\n    rev: v1\n    hooks: [{', '.join(f'{{id: {id}}}' for id in ids)}]\n"
@@ -73,14 +73,14 @@ def test_the_framework_runs_the_hooks_that_this_repository_provides(framed: Hook
     framed.git("push", "-q", "../remote.git", "main")
 
 
-def _seen(framed: Hooked) -> str:
+def _seen(framed: ProjectWithHooks) -> str:
     framed.git("checkout", "-q", "HEAD~1")
     done = framed.git("checkout", "main")
     return done.out + done.err
 
 
 @pytest.mark.slow
-def test_run_on_all_files_checks_every_pipeline(framed: Hooked, tmp_path: Path) -> None:
+def test_run_on_all_files_checks_every_pipeline(framed: ProjectWithHooks, tmp_path: Path) -> None:
     place = provided(tmp_path).path
     framed.stage(
         {".pre-commit-config.yaml": f"repos: [{{repo: {place}, rev: v1, hooks: [{{id: gitml}}]}}]\n", **BROKEN}
@@ -90,7 +90,7 @@ def test_run_on_all_files_checks_every_pipeline(framed: Hooked, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_gitmls_hooks_run_the_frameworks_first(framed: Hooked) -> None:
+def test_gitmls_hooks_run_the_frameworks_first(framed: ProjectWithHooks) -> None:
     framed.stage({".pre-commit-config.yaml": ALONE})
     framed.git("commit", "-q", "-m", "the framework")
     framework(framed, "install")
@@ -107,7 +107,7 @@ def test_gitmls_hooks_run_the_frameworks_first(framed: Hooked) -> None:
 
 @pytest.mark.slow
 def test_the_framework_installed_later_runs_gitmls_part_too_and_uninstalling_either_leaves_the_other(
-    framed: Hooked,
+    framed: ProjectWithHooks,
 ) -> None:
     framed.stage({".pre-commit-config.yaml": ALONE})
     framed.git("commit", "-q", "-m", "the framework")

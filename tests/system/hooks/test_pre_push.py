@@ -6,22 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import Hooked
+from tests.kit.projects.project_with_hooks import ProjectWithHooks
 
 
 @pytest.fixture
-def origin(hooked: Hooked, tmp_path: Path) -> Path:
+def origin(hooked: ProjectWithHooks, tmp_path: Path) -> Path:
     """An empty bare repository, the project's `origin`."""
     hooked.repo.git("init", "-q", "--bare", "--initial-branch=main", "../origin.git")
     hooked.git("remote", "add", "origin", "../origin.git")
     return tmp_path / "origin.git"
 
 
-def refs(project: Hooked, place: Path) -> set[str]:
+def refs(project: ProjectWithHooks, place: Path) -> set[str]:
     return set(project.git("for-each-ref", "--format=%(refname)", cwd=place).out.split())
 
 
-def test_records_go_along_once_and_a_clone_reuses_what_they_tell(hooked: Hooked, origin: Path, tmp_path: Path) -> None:
+def test_records_go_along_once_and_a_clone_reuses_what_they_tell(
+    hooked: ProjectWithHooks, origin: Path, tmp_path: Path
+) -> None:
     said = hooked.git("push", "-q", "-u", "origin", "main").err
     assert said == "gitml: origin: 1 run sent\n"
     assert refs(hooked, origin) == {"refs/heads/main", "refs/gitml/runs"}
@@ -34,7 +36,7 @@ def test_records_go_along_once_and_a_clone_reuses_what_they_tell(hooked: Hooked,
     assert hooked.do("run", "--json", cwd=clone).json["steps"][0]["outcome"] == "reused"
 
 
-def test_what_stays_here_is_named(hooked: Hooked, origin: Path) -> None:
+def test_what_stays_here_is_named(hooked: ProjectWithHooks, origin: Path) -> None:
     hooked.stage({"gitml.yaml": "records: {inline_file: 0}\n", "data/raw.txt": "other words\n"})
     hooked.git("commit", "-q", "-m", "nothing in records")
     hooked.run()
@@ -49,7 +51,7 @@ def test_what_stays_here_is_named(hooked: Hooked, origin: Path) -> None:
 
 @pytest.mark.slow
 def test_records_of_others_are_taken_in_on_the_way_and_none_are_lost(
-    hooked: Hooked, origin: Path, tmp_path: Path
+    hooked: ProjectWithHooks, origin: Path, tmp_path: Path
 ) -> None:
     hooked.git("push", "-q", "origin", "main")
     hooked.git("clone", "-q", str(origin), "../clone")
@@ -63,7 +65,9 @@ def test_records_of_others_are_taken_in_on_the_way_and_none_are_lost(
     assert len(hooked.do("log", "--json").json) == 3
 
 
-def test_a_remote_that_takes_no_records_costs_a_warning_and_the_push_goes_on(hooked: Hooked, origin: Path) -> None:
+def test_a_remote_that_takes_no_records_costs_a_warning_and_the_push_goes_on(
+    hooked: ProjectWithHooks, origin: Path
+) -> None:
     refuse = origin / "hooks/update"
     refuse.write_text("#!/bin/sh\ncase $1 in refs/gitml/*) echo not here >&2; exit 1 ;; esac\n")
     refuse.chmod(0o755)
@@ -74,7 +78,7 @@ def test_a_remote_that_takes_no_records_costs_a_warning_and_the_push_goes_on(hoo
 
 
 @pytest.mark.slow
-def test_behind_a_gate_records_that_do_not_go_along_refuse_the_push(hooked: Hooked, origin: Path) -> None:
+def test_behind_a_gate_records_that_do_not_go_along_refuse_the_push(hooked: ProjectWithHooks, origin: Path) -> None:
     refuse = origin / "hooks/update"
     refuse.write_text("#!/bin/sh\ncase $1 in refs/gitml/*) exit 1 ;; esac\n")
     refuse.chmod(0o755)
@@ -86,7 +90,7 @@ def test_behind_a_gate_records_that_do_not_go_along_refuse_the_push(hooked: Hook
 
 @pytest.mark.slow
 def test_only_the_usual_remote_hears_of_runs_and_one_that_was_given_them_before(
-    hooked: Hooked, origin: Path, tmp_path: Path
+    hooked: ProjectWithHooks, origin: Path, tmp_path: Path
 ) -> None:
     hooked.repo.git("init", "-q", "--bare", "../public.git")
     hooked.git("remote", "add", "public", "../public.git")
@@ -100,7 +104,7 @@ def test_only_the_usual_remote_hears_of_runs_and_one_that_was_given_them_before(
 
 
 @pytest.mark.slow
-def test_a_project_can_keep_its_records_and_a_dry_run_sends_none(hooked: Hooked, origin: Path) -> None:
+def test_a_project_can_keep_its_records_and_a_dry_run_sends_none(hooked: ProjectWithHooks, origin: Path) -> None:
     for words in (["--dry-run", "origin"], ["-qn", "origin"]):
         hooked.git("push", *words, "main")
         assert refs(hooked, origin) == set()
@@ -110,14 +114,14 @@ def test_a_project_can_keep_its_records_and_a_dry_run_sends_none(hooked: Hooked,
     assert refs(hooked, origin) == {"refs/heads/main"}
 
 
-def test_gitmls_own_push_calls_no_hook(hooked: Hooked, origin: Path) -> None:
+def test_gitmls_own_push_calls_no_hook(hooked: ProjectWithHooks, origin: Path) -> None:
     hooked.hook("pre-push", "#!/bin/sh\necho called >&2\nexit 1\n")
     hooked.do("push", "origin")
     assert refs(hooked, origin) == {"refs/gitml/runs"}
 
 
 def test_artifacts_of_the_pushed_commits_go_to_the_remote_store_before_the_records(
-    hooked: Hooked, origin: Path, tmp_path: Path
+    hooked: ProjectWithHooks, origin: Path, tmp_path: Path
 ) -> None:
     config = f"remotes: [{{name: store, url: 'file://{tmp_path}/store'}}]\nrecords: {{inline_file: 0, inline_run: 0}}\n"
     hooked.stage({"gitml.yaml": config, "src/upper.sh": 'cat "$1" "$1" > "$2"\n'})
@@ -137,7 +141,9 @@ def test_artifacts_of_the_pushed_commits_go_to_the_remote_store_before_the_recor
 
 
 @pytest.mark.slow
-def test_a_store_that_can_not_be_reached_costs_a_warning(hooked: Hooked, origin: Path, tmp_path: Path) -> None:
+def test_a_store_that_can_not_be_reached_costs_a_warning(
+    hooked: ProjectWithHooks, origin: Path, tmp_path: Path
+) -> None:
     (tmp_path / "store").write_text("no folder\n")
     hooked.stage(
         {"gitml.yaml": f"remotes: [{{name: store, url: 'file://{tmp_path}/store'}}]\nrecords: {{inline_file: 0}}\n"}

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.projects.project_with_hooks import FILES, PIPELINE, Hooked
+from tests.kit.projects.project_with_hooks import FILES, PIPELINE, ProjectWithHooks
 
 BELOW = {f"team/ml/{path}": content for path, content in FILES.items() if path != "README.md"}
 MODULE = "steps:\n  a: {module: ann/count@^1, params: {}}\n"
 
 
 @pytest.fixture
-def nested(tmp_path: Path) -> Hooked:
+def nested(tmp_path: Path) -> ProjectWithHooks:
     """A repository without a pipeline at its top, a project two folders deep, and a folder of another tool's pipelines."""
     files = {
         **BELOW,
@@ -21,14 +21,14 @@ def nested(tmp_path: Path) -> Hooked:
         "ci/pipelines/build.yaml": "jobs: []\n",
         "gitml.yaml": "hooks: {gate: true, send: []}\n",
     }
-    project = Hooked(tmp_path / "r", files)
+    project = ProjectWithHooks(tmp_path / "r", files)
     project.do("hooks", "install")
     project.repo.git("init", "-q", "--bare", "../remote.git")
     project.repo.git("remote", "add", "origin", "../remote.git")
     return project
 
 
-def test_a_commit_with_a_mistake_in_one_is_refused(nested: Hooked) -> None:
+def test_a_commit_with_a_mistake_in_one_is_refused(nested: ProjectWithHooks) -> None:
     nested.stage({"team/ml/pipelines/words.yaml": PIPELINE.replace("params:", "paramss:")})
     assert "team/ml/pipelines/words.yaml:1:1: unknown key 'paramss'" in nested.git("commit", "-m", "x", code=1).err
     nested.stage({"team/ml/pipelines/words.yaml": PIPELINE.replace("data/raw.txt", "data/none.txt")})
@@ -37,7 +37,7 @@ def test_a_commit_with_a_mistake_in_one_is_refused(nested: Hooked) -> None:
     assert told.count("gitml: team/ml/pipelines/words.yaml:") == 1
 
 
-def test_a_file_that_is_removed_is_missed_and_one_of_the_same_path_at_the_top_is_not(nested: Hooked) -> None:
+def test_a_file_that_is_removed_is_missed_and_one_of_the_same_path_at_the_top_is_not(nested: ProjectWithHooks) -> None:
     nested.stage({"data/raw.txt": "of nobody\n"})
     nested.git("commit", "-q", "-m", "x")
     nested.repo.git("rm", "-q", "data/raw.txt")
@@ -46,12 +46,12 @@ def test_a_file_that_is_removed_is_missed_and_one_of_the_same_path_at_the_top_is
     assert "'data/raw.txt' is not in the commit" in nested.git("commit", "-m", "x", code=1).err
 
 
-def test_a_folder_of_pipelines_without_a_config_is_another_tools(nested: Hooked) -> None:
+def test_a_folder_of_pipelines_without_a_config_is_another_tools(nested: ProjectWithHooks) -> None:
     nested.stage({"ci/pipelines/build.yaml": "jobs: [1]\n"})
     nested.git("commit", "-q", "-m", "x")
 
 
-def test_the_gate_asks_for_a_run_and_names_the_command(nested: Hooked) -> None:
+def test_the_gate_asks_for_a_run_and_names_the_command(nested: ProjectWithHooks) -> None:
     told = nested.git("push", "-q", "origin", "main", code=1).err
     oid = nested.repo.git("rev-parse", "HEAD")
     assert f"gitml run team/ml:words --at {oid[:12]}" in told
@@ -59,7 +59,7 @@ def test_the_gate_asks_for_a_run_and_names_the_command(nested: Hooked) -> None:
     nested.git("push", "-q", "origin", "main")
 
 
-def test_the_lock_names_the_modules_of_all(nested: Hooked) -> None:
+def test_the_lock_names_the_modules_of_all(nested: ProjectWithHooks) -> None:
     nested.repo.write({"tried/notes.txt": "an untracked folder, which git names as a whole", "tried/a/b": "x"})
     nested.repo.write({"team/ml/pipelines/other.yaml": MODULE})
     assert "ann/count" in nested.do("lock", code=2).err

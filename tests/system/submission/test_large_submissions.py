@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.cluster.cluster_project import until
-from tests.kit.cluster.machine_project import FarProject
+from tests.kit.cluster.machine_project import MachineProject
 from tests.kit.cluster.machines import machines, why_not
-from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, Has, RayCluster
+from tests.kit.cluster.ray_cluster import TOKEN, TOKEN_FILE, MachineOffer, RayCluster
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=f"no machines: {why_not()}"),
@@ -48,7 +48,7 @@ with open("data/raw", "w") as file:
 def cluster() -> Iterator[RayCluster]:
     """One machine with Ray; another beside it, from which runs are submitted."""
     with machines(2) as lab:
-        cluster = RayCluster(lab, [Has()], dashboard=True)
+        cluster = RayCluster(lab, [MachineOffer()], dashboard=True)
         cluster.start_all()
         lab[2].write(TOKEN_FILE, TOKEN, 0o600)
         ask = "import socket; socket.create_connection(('10.77.0.1', 10001), 1)"
@@ -57,7 +57,7 @@ def cluster() -> Iterator[RayCluster]:
 
 
 def test_what_ray_does_not_carry_is_sent_to_the_heads_disk_and_nothing_of_it_stays(cluster: RayCluster) -> None:
-    project = FarProject(cluster.lab[2], FILES)
+    project = MachineProject(cluster.lab[2], FILES)
     project.machine.do("python", "-c", POINTED, str(MORE), cwd=project.path)
     project.commit({})
     run = project.gitml("submit", "--on", "big").out.strip()

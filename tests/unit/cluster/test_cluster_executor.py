@@ -33,13 +33,13 @@ from tests.kit.cluster.driver_session import (
     machine,
     reported,
 )
-from tests.kit.execution import Bench
+from tests.kit.execution import ExecutionBench
 from tests.kit.patience import PATIENCE
 
 A, B, C = "aa" * 28, "bb" * 28, "cc" * 28  # as Ray names machines
 
 
-class Stage(Bench):
+class Stage(ExecutionBench):
     """A Bench with a RayExecutor on machines that are only told of; Ray tasks are `futures` that tests end."""
 
     def __init__(self, root: Path, told: ToldMachines, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from gitml.cluster.worker.folder_interface import Place
 from gitml.cluster.worker.hub_client import Line
 from gitml.core.model.digest import digest_of
 from gitml.execute.messages import encode_task
-from tests.kit.execution import Bench
+from tests.kit.execution import ExecutionBench
 
 
 class Answering:
@@ -85,7 +85,7 @@ def test_a_run_that_is_out_of_reach_is_no_refusal_by_the_machine(
 
     monkeypatch.setattr(task_runner, "Line", Gone)
     monkeypatch.setattr(task_runner, "where", lambda: ("node1", "host1"))
-    bench = Bench(tmp_path)
+    bench = ExecutionBench(tmp_path)
     task = bench.task("cat", "i", inputs=[("i", "i", "file", digest_of(b"on its way"))])
     message = encode_task(task, None, with_environment=True)
     place = Place(ASSEMBLY, str(tmp_path / "worker"))

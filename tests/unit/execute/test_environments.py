@@ -13,7 +13,7 @@ import pytest
 import gitml
 from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
-from tests.kit.execution import Bench, MemoryFacts, finish
+from tests.kit.execution import ExecutionBench, MemoryFacts, finish
 from tests.kit.patience import PATIENCE
 
 OLD = time.time() - 1000
@@ -222,7 +222,7 @@ def test_a_script_that_looks_for_python_where_only_python3_is_gets_the_hint_too(
     tmp_path: Path, only_python3: Path, shell: str | None
 ) -> None:
     (tmp_path / "bench").mkdir()
-    bench = Bench(tmp_path / "bench", {"PATH": str(only_python3)})
+    bench = ExecutionBench(tmp_path / "bench", {"PATH": str(only_python3)})
     try:
         if shell:
             finished = bench.run("python -c pass", shell=shell)
@@ -241,7 +241,7 @@ def test_a_locked_environment_has_python_where_the_machine_has_only_python3(
     tmp_path: Path, only_python3: Path, offline: dict[str, str]
 ) -> None:
     (tmp_path / "bench").mkdir()
-    bench = Bench(tmp_path / "bench", {**offline, "PATH": str(only_python3)})
+    bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": str(only_python3)})
     try:
         locked = bench.services().environments.locked("r.txt", b"leaf==1.0\n", ("python",))
         for program in ("python", "python3"):
@@ -264,7 +264,7 @@ def test_a_locked_environment_is_named_by_its_requirements_and_python(tmp_path: 
 
 def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: Path, offline: dict[str, str]) -> None:
     (tmp_path / "bench").mkdir()
-    bench = Bench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
+    bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
         look = bench.services().environments
         locked = look.locked("r.txt", b"tree==2.0\nleaf==1.0\n")
@@ -287,7 +287,7 @@ def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: P
 
 def test_two_tasks_that_need_one_environment_build_it_once(tmp_path: Path, venv: Path, offline: dict[str, str]) -> None:
     (tmp_path / "bench").mkdir()
-    bench = Bench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
+    bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
         locked = bench.services().environments.locked("r.txt", b"leaf==1.0\n")
         executor = bench.executor()
@@ -310,7 +310,7 @@ def test_what_cannot_be_built_is_told_and_leaves_nothing(
     tmp_path: Path, venv: Path, offline: dict[str, str], text: bytes, words: str
 ) -> None:
     (tmp_path / "bench").mkdir()
-    bench = Bench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
+    bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
         locked = bench.services().environments.locked("r.txt", text)
         finished = bench.run("true", environment=locked)

@@ -15,7 +15,7 @@ import pytest
 
 from gitml.core.model.guarantees import CUT, LOOPBACK, NETWORKS
 from gitml.execute.sandbox import isolation, landlock
-from tests.kit.execution import Bench, finish, mounts
+from tests.kit.execution import ExecutionBench, finish, mounts
 from tests.kit.user_settings import with_settings
 
 needs_networks = pytest.mark.skipif(isolation.refusal(CUT) != "", reason="this machine gives no network namespaces")
@@ -32,7 +32,7 @@ def common() -> Iterator[Path]:
 
 
 @pytest.fixture(params=["mounted", "apart"])
-def bench(request: pytest.FixtureRequest, common: Path) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, common: Path) -> Iterator[ExecutionBench]:
     """A bench whose sandboxes are mounted at the fixed path, or lie in a folder that steps don't see otherwise."""
     if request.param == "mounted" and not mounts():
         pytest.skip("this machine gives no mount namespaces")
@@ -44,14 +44,14 @@ def bench(request: pytest.FixtureRequest, common: Path) -> Iterator[Bench]:
         "HOME": str(home),
         **with_settings(home, settings),
     }
-    bench = Bench(root, machine)
+    bench = ExecutionBench(root, machine)
     bench.executor(machine=machine)
     yield bench
     bench.close()
     assert bench.left() == []
 
 
-def said(bench: Bench, script: str, *words: str, **more: object) -> list[str]:
+def said(bench: ExecutionBench, script: str, *words: str, **more: object) -> list[str]:
     """What a Python program says, word by word, that must end well."""
     finished = bench.run("python", "-c", script, *words, **more)
     log = bench.log(finished).decode()
@@ -81,7 +81,7 @@ print(tried(own), tried(lambda: socket.create_connection(("127.0.0.1", int(sys.a
 
 @needs_networks
 @pytest.mark.parametrize("strict", [False, pytest.param(True, marks=needs_landlock)])
-def test_a_step_reaches_of_the_network_what_it_asks_for(bench: Bench, strict: bool) -> None:
+def test_a_step_reaches_of_the_network_what_it_asks_for(bench: ExecutionBench, strict: bool) -> None:
     name = f"gitml-test-{os.getpid()}"
     with socket.socket() as listening, socket.socket(socket.AF_UNIX) as abstract:
         listening.bind(("127.0.0.1", 0))
@@ -99,7 +99,7 @@ def test_a_step_reaches_of_the_network_what_it_asks_for(bench: Bench, strict: bo
 
 
 @needs_networks
-def test_the_processes_of_a_gang_reach_each_other_by_the_loopback(bench: Bench) -> None:
+def test_the_processes_of_a_gang_reach_each_other_by_the_loopback(bench: ExecutionBench) -> None:
     script = (
         "import os, socket\n"
         "rank, at = os.environ['RANK'], (os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))\n"
@@ -116,7 +116,7 @@ def test_the_processes_of_a_gang_reach_each_other_by_the_loopback(bench: Bench) 
 
 
 @needs_networks
-def test_a_step_that_is_cut_off_ends_as_any_other_and_leaves_nothing(bench: Bench) -> None:
+def test_a_step_that_is_cut_off_ends_as_any_other_and_leaves_nothing(bench: ExecutionBench) -> None:
     finished = bench.run("sh", "-c", "(setsid sleep 600 &) ; echo made > o; exit 3", network=CUT)
     assert (finished.outcome, finished.exit_code) == ("failed", 3)
     finished = bench.run("sleep", "600", network=CUT, timeout=0.2)
@@ -139,7 +139,7 @@ libc.shmget(0x6717, 16, 0o1600)
 
 @needs_landlock
 @needs_folders
-def test_nothing_that_a_strict_step_left_is_found_by_a_later_one_or_outside(bench: Bench) -> None:
+def test_nothing_that_a_strict_step_left_is_found_by_a_later_one_or_outside(bench: ExecutionBench) -> None:
     for _ in range(2):
         assert said(bench, LEAVE, strict=True) == ["fresh"] * 4
     assert [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.path.exists(f"{folder}/gitml-left")] == []
@@ -147,7 +147,7 @@ def test_nothing_that_a_strict_step_left_is_found_by_a_later_one_or_outside(benc
 
 @needs_landlock
 @needs_folders
-def test_what_others_left_in_common_folders_is_not_there_for_a_strict_step(bench: Bench, common: Path) -> None:
+def test_what_others_left_in_common_folders_is_not_there_for_a_strict_step(bench: ExecutionBench, common: Path) -> None:
     names = [common / "there", Path("/dev/shm") / f"gitml-there-{os.getpid()}"]
     for name in names:
         name.write_text("of another")
@@ -160,7 +160,7 @@ def test_what_others_left_in_common_folders_is_not_there_for_a_strict_step(bench
 
 
 @needs_landlock
-def test_shared_memory_and_semaphores_work_in_a_strict_step(bench: Bench) -> None:
+def test_shared_memory_and_semaphores_work_in_a_strict_step(bench: ExecutionBench) -> None:
     script = (
         "import multiprocessing as m\n"
         "from multiprocessing.shared_memory import SharedMemory\n"
@@ -177,7 +177,9 @@ def test_shared_memory_and_semaphores_work_in_a_strict_step(bench: Bench) -> Non
 
 @needs_landlock
 @needs_folders
-def test_an_environment_below_a_common_folder_is_still_there_for_a_strict_step(bench: Bench, common: Path) -> None:
+def test_an_environment_below_a_common_folder_is_still_there_for_a_strict_step(
+    bench: ExecutionBench, common: Path
+) -> None:
     venv = common / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     (next(venv.glob("lib/python*/site-packages")) / "inside.py").write_text("print('inside')\n")
@@ -187,7 +189,9 @@ def test_an_environment_below_a_common_folder_is_still_there_for_a_strict_step(b
 
 @needs_landlock
 @needs_folders
-def test_a_socket_in_a_common_folder_answers_a_normal_step_and_not_a_strict_one(bench: Bench, common: Path) -> None:
+def test_a_socket_in_a_common_folder_answers_a_normal_step_and_not_a_strict_one(
+    bench: ExecutionBench, common: Path
+) -> None:
     at = common / "agent"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(at))
@@ -208,7 +212,7 @@ def test_a_socket_in_a_common_folder_answers_a_normal_step_and_not_a_strict_one(
 @needs_folders
 @as_root
 @pytest.mark.skipif(not os.path.isdir("/run"), reason="this machine has no /run")
-def test_sockets_of_the_machines_services_are_out_of_a_strict_steps_reach(bench: Bench) -> None:
+def test_sockets_of_the_machines_services_are_out_of_a_strict_steps_reach(bench: ExecutionBench) -> None:
     at = f"/run/gitml-test-{os.getpid()}"
     try:
         with socket.socket(socket.AF_UNIX) as listening:
@@ -244,7 +248,7 @@ print(*found)
 
 
 @needs_landlock
-def test_a_strict_step_looks_into_no_other_process(bench: Bench) -> None:
+def test_a_strict_step_looks_into_no_other_process(bench: ExecutionBench) -> None:
     """As root too, to which Linux since 6.17 gives the memory of every process with CAP_PERFMON or CAP_SYS_ADMIN."""
     env = {**os.environ, "CANARY": "a secret"}
     with subprocess.Popen(["cat"], env=env, stdin=subprocess.PIPE) as other:
@@ -258,7 +262,7 @@ def test_a_strict_step_looks_into_no_other_process(bench: Bench) -> None:
 @as_root
 @needs_networks
 @pytest.mark.parametrize("confined", [{"network": CUT}, pytest.param({"strict": True}, marks=needs_landlock)])
-def test_root_has_no_way_back(bench: Bench, confined: dict[str, object]) -> None:
+def test_root_has_no_way_back(bench: ExecutionBench, confined: dict[str, object]) -> None:
     script = (
         "import ctypes, os, sys\n"
         "libc = ctypes.CDLL(None, use_errno=True)\n"

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from gitml.execute.sandbox.landlock import available, scopes
-from tests.kit.execution import Bench
+from tests.kit.execution import ExecutionBench
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Iterator[ExecutionBench]:
     (tmp_path / "outside.txt").write_text("secret")
-    bench = Bench(tmp_path)
+    bench = ExecutionBench(tmp_path)
     yield bench
     bench.close()
 
 
-def test_a_file_outside_is_denied_and_named(bench: Bench) -> None:
+def test_a_file_outside_is_denied_and_named(bench: ExecutionBench) -> None:
     outside = bench.root / "outside.txt"
     assert bench.run("cat", str(outside)).outcome == "done"
     finished = bench.run("cat", str(outside), strict=True)
@@ -43,7 +43,7 @@ def test_a_file_outside_is_denied_and_named(bench: Bench) -> None:
         ("bash", "-c", "setsid -w cat {!r}"),
     ],
 )
-def test_every_way_to_a_file_is_denied_and_named(bench: Bench, command: tuple[str, ...]) -> None:
+def test_every_way_to_a_file_is_denied_and_named(bench: ExecutionBench, command: tuple[str, ...]) -> None:
     outside = str(bench.root / "outside.txt")
     finished = bench.run(*[word.format(outside) for word in command], strict=True)
     assert finished.outcome == "failed"
@@ -52,7 +52,7 @@ def test_every_way_to_a_file_is_denied_and_named(bench: Bench, command: tuple[st
 
 
 @pytest.mark.skipif(not scopes(), reason="this kernel's Landlock knows no scopes")
-def test_a_step_can_signal_its_own_processes_and_no_other(bench: Bench) -> None:
+def test_a_step_can_signal_its_own_processes_and_no_other(bench: ExecutionBench) -> None:
     script = (
         "import os, signal, socket, subprocess\n"
         "own = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
@@ -70,14 +70,14 @@ def test_a_step_can_signal_its_own_processes_and_no_other(bench: Bench) -> None:
     assert bench.log(finished).decode().split() == ["-15", "denied", "denied", "denied"], finished
 
 
-def test_a_denial_that_names_no_file_gets_the_hint_too(bench: Bench) -> None:
+def test_a_denial_that_names_no_file_gets_the_hint_too(bench: ExecutionBench) -> None:
     finished = bench.run("sh", "-c", "echo 'failed to read settings: os error 13'; exit 2", strict=True)
     assert finished.error == "exit status 2: failed to read settings: os error 13"
     assert "does not declare" in (finished.hint or "")
     assert bench.run("sh", "-c", "echo 'os error 13'; exit 2").hint is None
 
 
-def test_what_is_declared_and_the_system_can_be_used(bench: Bench) -> None:
+def test_what_is_declared_and_the_system_can_be_used(bench: ExecutionBench) -> None:
     made = bench.run("sh", "-c", "echo in > x", outputs=[("x", "x", "file")]).outputs[0]
     script = (
         "import json, multiprocessing, os, ssl, tempfile\n"
@@ -99,27 +99,27 @@ def test_what_is_declared_and_the_system_can_be_used(bench: Bench) -> None:
     assert finished.outcome == "done", (finished, bench.log(finished))
 
 
-def test_streams_by_name_and_process_substitution_work(bench: Bench) -> None:
+def test_streams_by_name_and_process_substitution_work(bench: ExecutionBench) -> None:
     finished = bench.shell("cat <(echo hi) > /dev/stdout; echo there > /dev/stderr", strict=True)
     assert bench.log(finished) == b"hi\nthere\n"
 
 
-def test_the_home_folder_is_the_steps_own(bench: Bench) -> None:
+def test_the_home_folder_is_the_steps_own(bench: ExecutionBench) -> None:
     finished = bench.run("sh", "-c", 'ls -A "$HOME"; echo "$HOME"', strict=True)
     assert bench.log(finished).decode() == f"{bench.seen('a1')}/home\n"
 
 
-def test_a_python_of_a_virtual_environment_works_strictly(bench: Bench) -> None:
+def test_a_python_of_a_virtual_environment_works_strictly(bench: ExecutionBench) -> None:
     bench.machine["PATH"] = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     finished = bench.run("python", "-c", "import yaml, sys; print(sys.prefix)", strict=True)
     assert finished.outcome == "done", bench.log(finished)
     assert bench.log(finished).decode().strip() == sys.prefix
 
 
-def test_a_failure_for_another_reason_is_not_blamed_on_strictness(bench: Bench) -> None:
+def test_a_failure_for_another_reason_is_not_blamed_on_strictness(bench: ExecutionBench) -> None:
     finished = bench.run("sh", "-c", "echo oops; exit 4", strict=True)
     assert finished.error == "exit status 4: oops"
 
 
-def test_a_missing_command_is_still_told(bench: Bench) -> None:
+def test_a_missing_command_is_still_told(bench: ExecutionBench) -> None:
     assert bench.run("./nothing", strict=True).error == "command not found: ./nothing"

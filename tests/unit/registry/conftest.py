@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.projects.module_folders import shelf
+from tests.kit.projects.module_folders import module_folders
 from tests.kit.projects.repository import isolate
 
 
@@ -14,5 +14,5 @@ def _isolated(monkeypatch):
 @pytest.fixture
 def here(tmp_path):
     """An empty registry in a repository, with a folder to publish."""
-    with shelf(tmp_path / "here") as made:
+    with module_folders(tmp_path / "here") as made:
         yield made

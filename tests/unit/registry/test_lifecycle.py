@@ -7,7 +7,7 @@ import pytest
 from gitml.errors import InputError
 from registry.interface import Interface, Param, Port
 from registry.values import Manifest
-from tests.kit.projects.module_folders import INTERFACE, shelf
+from tests.kit.projects.module_folders import INTERFACE, module_folders
 
 
 def refusal(action, *args, **options):
@@ -18,7 +18,7 @@ def refusal(action, *args, **options):
 
 @pytest.mark.parametrize("object_format", ["sha1", "sha256"])
 def test_what_is_published_is_told_back_whole(tmp_path, object_format):
-    with shelf(tmp_path / "r", object_format=object_format) as here:
+    with module_folders(tmp_path / "r", object_format=object_format) as here:
         made = here.publish("1.0.0", default=True).version
         tree = here.repo.git("rev-parse", "HEAD:m")
         assert (made.module, made.version, made.state, made.content) == ("m", "1.0.0", "active", f"git:{tree}")

@@ -11,7 +11,7 @@ from gitml.git.log.remote_refs import tip_of
 from gitml.layout import REGISTRY_REF
 from registry.interface import Interface
 from registry.registry import Registry
-from tests.kit.projects.module_folders import shelf
+from tests.kit.projects.module_folders import module_folders
 from tests.kit.projects.repository import Repository
 
 
@@ -22,21 +22,21 @@ def hub(tmp_path):
 
 @pytest.fixture
 def ann(tmp_path, hub):
-    with shelf(tmp_path / "ann") as made:
+    with module_folders(tmp_path / "ann") as made:
         made.repo.git("remote", "add", "origin", hub.path)
         yield made
 
 
 @pytest.fixture
 def bob(tmp_path, hub):
-    with shelf(tmp_path / "bob") as made:
+    with module_folders(tmp_path / "bob") as made:
         made.repo.git("remote", "add", "origin", hub.path)
         made.clock.now += 0.5
         yield made
 
 
-def versions(shelf, name="m"):
-    return [v.version for v in shelf.registry.versions(name)]
+def versions(module_folders, name="m"):
+    return [v.version for v in module_folders.registry.versions(name)]
 
 
 def is_linear(repo):
@@ -124,7 +124,7 @@ def test_many_who_push_at_once_all_land(tmp_path, hub):
     people = 4
     shelves = []
     for person in range(people):
-        made = shelf(tmp_path / f"p{person}", name=f"m{person}")
+        made = module_folders(tmp_path / f"p{person}", name=f"m{person}")
         shelves.append((made, made.__enter__()))
         shelves[-1][1].repo.git("remote", "add", "origin", hub.path)
         shelves[-1][1].publish("1.0.0")
@@ -203,7 +203,7 @@ def test_content_that_is_not_what_its_event_names_is_not_taken_in(ann, bob, hub)
 def test_a_registry_of_another_repository_is_cloned_once_and_read_offline(ann, hub, tmp_path):
     ann.publish("1.0.0")
     ann.registry.push()
-    with shelf(tmp_path / "user") as user:
+    with module_folders(tmp_path / "user") as user:
         home = (user.registry.location, user.registry.objects)
         with Registry.shared(home[0], hub.path, home) as shared:
             assert shared.resolve("m").version == "1.0.0"
@@ -215,7 +215,7 @@ def test_a_registry_of_another_repository_is_cloned_once_and_read_offline(ann, h
 
 
 def test_publishing_into_a_registry_of_another_repository_takes_the_content_along(hub, tmp_path):
-    with shelf(tmp_path / "user") as user:
+    with module_folders(tmp_path / "user") as user:
         home = (user.registry.location, user.registry.objects)
         with Registry.shared(home[0], hub.path, home) as shared:
             user.registry, own = shared, user.registry
@@ -231,7 +231,7 @@ def test_publishing_into_a_registry_of_another_repository_takes_the_content_alon
 
 def replaced(hub, tmp_path, content="of mallory"):
     """The registry of `hub` replaced by another one, with the same version of other content; its tip."""
-    with shelf(tmp_path / "mallory") as other:
+    with module_folders(tmp_path / "mallory") as other:
         other.publish("1.0.0", content)
         other.repo.git("push", "-q", "--force", hub.path, "refs/gitml/registry")
     return hub.git("rev-parse", "refs/gitml/registry").strip()
