@@ -23,6 +23,7 @@ from gitml.git.worktree.snapshot import WorkTree
 from gitml.permissions import SharedMode, can_be_written
 from gitml.records.layout import FETCHED, NEWER, TIP
 from gitml.store.index.index import Index
+from gitml.store.index.results import forget_unrecorded, unrecorded_runs
 from gitml.store.local.locks import HeldLock, Locks
 from gitml.store.local.store import LocalStore
 
@@ -185,9 +186,9 @@ class Workspace:
             self._united += united
             self._sync(index)
             index.set_meta(FETCHED, seen)
-        for run in index.unrecorded():
+        for run in unrecorded_runs(index):
             if not os.path.isdir(os.path.join(self.live, run)):
-                index.forget_unrecorded(run)  # a power cut kept what it made, and took its journal
+                forget_unrecorded(index, run)  # a power cut kept what it made, and took its journal
         newer = index.meta(NEWER)
         if newer is not None:
             from gitml.records.validation import Refused

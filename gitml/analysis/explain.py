@@ -25,6 +25,7 @@ from gitml.engine.planning.load import NO_PROMPT, Loaded, SecretPrompt, load
 from gitml.engine.planning.planner import Planner
 from gitml.errors import InputError
 from gitml.git.command import git
+from gitml.store.index.results import performed_actions
 from gitml.workspace import Workspace
 
 NEAREST_OF = 20  # how many recorded results of a step are looked through for the nearest
@@ -106,7 +107,9 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
         return Explanation(name, decision, None, [])
     action, waits = side.action(name)
     best: tuple[int, list[Change], str, Action] | None = None
-    known = [(key, f"run {run[:8]}") for key, run, _ in ws.index.results_of(side.graph.pipeline, name, NEAREST_OF)]
+    known = [
+        (key, f"run {run[:8]}") for key, run, _ in performed_actions(ws.index, side.graph.pipeline, name, NEAREST_OF)
+    ]
     failure = ws.index.failure(side.graph.pipeline, name)
     if failure is not None and not known:
         known = [(failure.key, f"run {failure.run[:8]}, where it failed")]

@@ -24,7 +24,7 @@ from gitml.git.revisions import CommitInfo, commit_info, history_of, names_of_co
 from gitml.history.runs import live_runs, read_run
 from gitml.layout import REGISTRY_REF
 from gitml.records.layout import TIP
-from gitml.store.index.runs import RunRow
+from gitml.store.index.runs import RunRow, metric_by_commit, newest_runs
 from gitml.workspace import Workspace
 
 CACHED, WOULD_RUN, FAILED, NEVER, CANT_RUN, RUNNING = "cached", "would run", "failed", "never", "can't run", "running"
@@ -134,7 +134,7 @@ class Timeline:
 
         NaN and infinities are left out.
         """
-        values = ws.index.metric_by_commit(self.pipeline, metric)
+        values = metric_by_commit(ws.index, self.pipeline, metric)
         with self._lock:
             values |= {row.commit: row.metrics[metric] for row in self._rows.values() if metric in row.metrics}
         places = {commit: place for place, commit in enumerate(self.commits)}
@@ -160,7 +160,7 @@ class Timeline:
         if known is not None:
             return known
         planned = self._planned(ws, commit)
-        runs = tuple(ws.index.runs(commit=commit, pipeline=self.pipeline, limit=_RUNS_AT_A_COMMIT))
+        runs = tuple(newest_runs(ws.index, commit=commit, pipeline=self.pipeline, limit=_RUNS_AT_A_COMMIT))
         cells = planned.cells
         if any(cell.state != CACHED for cell in cells.values()) or planned.problem:
             cells = self._with_records(ws, commit, planned, runs)
@@ -239,7 +239,7 @@ def meant_pipeline(ws: Workspace, rev: str = "HEAD") -> str:
         there = list_pipelines(ws, rev)
         if not there:
             raise
-        last = next((row.pipeline for row in ws.index.runs(limit=50) if row.pipeline in there), None)
+        last = next((row.pipeline for row in newest_runs(ws.index, limit=50) if row.pipeline in there), None)
         return last or there[0]
 
 

@@ -15,6 +15,7 @@ from gitml.cli.session import Session
 from gitml.cli.text.format import count, size
 from gitml.errors import GitmlError, InputError
 from gitml.permissions import permission_hint
+from gitml.store.index.runs import count_runs
 
 if TYPE_CHECKING:
     from gitml.workspace import Workspace
@@ -149,7 +150,7 @@ def _repository(session: Session) -> Iterator[Finding]:
         yield Finding("store", "bad", f"{place} can't be written to", permission_hint(place))
         return
     try:
-        yield Finding("records", "ok", f"{count(ws.index.count_runs(), 'run')} recorded")
+        yield Finding("records", "ok", f"{count(count_runs(ws.index), 'run')} recorded")
     except GitmlError as error:
         yield Finding("records", "bad", error.message, error.hint or "gitml fsck")
 

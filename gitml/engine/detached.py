@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gitml.core.model.action import Scalar
 from gitml.core.records.record import Run
 from gitml.core.secrets.seals import is_seal
+from gitml.store.index.runs import run_row
 from gitml.workspace import Workspace
 
 _PATIENCE = 60.0  # seconds for the run to begin; planning a huge pipeline takes a few
@@ -31,7 +32,7 @@ class DetachedRun(NamedTuple):
         if not self.code:
             return False
         ws.catch_up()
-        return ws.index.run_row(self.run_id) is None
+        return run_row(ws.index, self.run_id) is None
 
 
 def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None) -> DetachedRun:

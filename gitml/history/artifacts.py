@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.history.files import contents
-from gitml.store.index.artifact_list import Artifact, ArtifactList
-from gitml.store.index.lineage import ContentMaker, ContentUse
+from gitml.store.index.artifacts import Artifact, ArtifactList, ContentMaker, ContentUse, makers_of, users_of
 from gitml.workspace import Workspace
 
 
@@ -32,8 +31,8 @@ def open_artifacts(ws: Workspace) -> ArtifactList:
 
 def artifact_details(ws: Workspace, artifact: Artifact) -> ArtifactDetails:
     """What is known of it."""
-    makers = ws.index.makers(artifact.digest)
-    users = [use for use in ws.index.users(artifact.digest) if use.run is not None]
+    makers = makers_of(ws.index, artifact.digest)
+    users = [use for use in users_of(ws.index, artifact.digest) if use.run is not None]
     size = artifact.size or 0
     whole = artifact.size is not None and contents.is_here(ws, artifact.digest, size, tree=artifact.is_tree)
     return ArtifactDetails(artifact, makers, users, whole, _file_name(ws, artifact.digest, makers))

@@ -12,6 +12,7 @@ from gitml.core.records.record import LogRef, StepRun
 from gitml.errors import InputError
 from gitml.history.files import contents
 from gitml.history.runs import FoundRun, get_run, holder_of
+from gitml.store.index.runs import run_row
 from gitml.workspace import Workspace
 
 _CHUNK = 1 << 16
@@ -143,7 +144,7 @@ def _kept_parts(item: StepRun) -> list[AttemptLog]:
 
 
 def _of_origin(ws: Workspace, item: StepRun) -> list[AttemptLog]:
-    if item.origin is None or ws.index.run_row(item.origin) is None:
+    if item.origin is None or run_row(ws.index, item.origin) is None:
         return []
     for other in get_run(ws, item.origin).run.steps:
         if other.key == item.key and other.attempts:

@@ -9,6 +9,7 @@ from gitml.core.model.result import is_ordinary
 from gitml.core.records.record import Run
 from gitml.errors import InputError
 from gitml.history.runs import read_run, run_or_rev
+from gitml.store.index.runs import newest_runs
 from gitml.workspace import Workspace
 
 Value = TypeVar("Value")
@@ -78,15 +79,15 @@ def run_pair(ws: Workspace, text: str | None, pipeline: str | None) -> RunPair:
 
 
 def _newest_of(ws: Workspace, pipeline: str) -> Run:
-    rows = ws.index.runs(pipeline=pipeline, limit=1)
+    rows = newest_runs(ws.index, pipeline=pipeline, limit=1)
     if not rows:
         raise InputError(f"no run of pipeline {pipeline!r}", hint=f"gitml run {pipeline}")
     return read_run(ws, rows[0].id)
 
 
 def _two_newest(ws: Workspace, pipeline: str | None) -> RunPair:
-    newest = ws.index.runs(pipeline=pipeline, limit=1)
-    rows = ws.index.runs(pipeline=newest[0].pipeline, limit=2) if newest else []
+    newest = newest_runs(ws.index, pipeline=pipeline, limit=1)
+    rows = newest_runs(ws.index, pipeline=newest[0].pipeline, limit=2) if newest else []
     if len(rows) < 2:
         raise InputError("there are no two runs to compare", hint="name them: A..B")
     return RunPair(read_run(ws, rows[1].id), read_run(ws, rows[0].id))

@@ -10,7 +10,7 @@ from gitml.git.revisions import resolve_commit
 from gitml.history.runs import live_runs
 from gitml.history.submissions import submissions
 from gitml.history.time_arguments import parse_time
-from gitml.store.index.runs import RunRow
+from gitml.store.index.runs import RunRow, newest_runs, run_row
 from gitml.workspace import Workspace
 
 SUBMITTED = "submitted"
@@ -37,7 +37,8 @@ def list_runs(ws: Workspace, wanted: RunFilter, limit: int | None) -> tuple[list
     rows = (
         []
         if wanted.status in UNFINISHED
-        else ws.index.runs(
+        else newest_runs(
+            ws.index,
             pipeline=wanted.pipeline,
             experiment=wanted.experiment,
             status=wanted.status,
@@ -127,7 +128,7 @@ def submitted_rows(ws: Workspace) -> list[RunRow]:
             record="",
         )
         for one in submissions(ws)
-        if ws.index.run_row(one.run)
+        if run_row(ws.index, one.run)
         is None  # else results of it are on their way still, and it is listed as what it is
     ]
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from gitml.core.model.result import is_ordinary
 from gitml.history.run_list import live_rows
 from gitml.history.time_arguments import parse_time
-from gitml.store.index.browse import RunCondition, RunSort
-from gitml.store.index.runs import RunRow
+from gitml.store.index.runs import RunCondition, RunRow, RunSort, count_runs, order_runs, row_number, run_rows
 from gitml.workspace import Workspace
 
 _METRIC = re.compile(r"([\w.\[\]/-]+)(<=|>=|<|>|=)([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\Z")
@@ -61,20 +60,20 @@ def conditions_of(text: str, now: float) -> list[RunCondition]:
 def run_view(ws: Workspace, text: str = "", sort: RunSort = RunSort(), keep: str | None = None) -> RunView:  # noqa: B008 - a value
     """The list as the filter `text` and `sort` ask for it; `keep` is the id of a run to be found in it."""
     conditions = conditions_of(text, ws.now())
-    with ws.index.looking():
-        going = [row for row in reversed(live_rows(ws)) if ws.index.number_of(row.id) is None]
+    with ws.index.snapshot():
+        going = [row for row in reversed(live_rows(ws)) if row_number(ws.index, row.id) is None]
         live = tuple(row for row in going if all(_meets(row, condition) for condition in conditions))
-        order = ws.index.arrange(conditions, sort)
+        order = order_runs(ws.index, conditions, sort)
         position = _position(ws, live, order, keep)
-        newest = ws.index.rows_of(order[:40])
+        newest = run_rows(ws.index, order[:40])
         names = dict.fromkeys(name for row in (*live, *newest) for name in row.metrics)
-        return RunView(live, order, position, ws.index.count_runs(), tuple(names))
+        return RunView(live, order, position, count_runs(ws.index), tuple(names))
 
 
 def rows_in(ws: Workspace, live: Sequence[RunRow], order: array[int], first: int, count: int) -> list[RunRow]:
     """The rows `first` to `first + count` of a View."""
     numbers = order[max(0, first - len(live)) : max(0, first + count - len(live))]
-    return [*live[first : first + count], *(ws.index.rows_of(numbers) if len(numbers) else ())]
+    return [*live[first : first + count], *(run_rows(ws.index, numbers) if len(numbers) else ())]
 
 
 def _position(ws: Workspace, live: Sequence[RunRow], order: array[int], keep: str | None) -> int | None:
@@ -83,7 +82,7 @@ def _position(ws: Workspace, live: Sequence[RunRow], order: array[int], keep: st
     for at, row in enumerate(live):
         if row.id == keep:
             return at
-    number = ws.index.number_of(keep)
+    number = row_number(ws.index, keep)
     try:
         return len(live) + order.index(number) if number is not None else None
     except ValueError:

@@ -11,6 +11,7 @@ from gitml.errors import InputError
 from gitml.git.revisions import UnknownRevisionError, resolve_commit
 from gitml.history.submissions import progress_folder, submissions
 from gitml.records import runs as ledger
+from gitml.store.index.runs import newest_runs, run_ids_with_prefix, run_row
 from gitml.workspace import Workspace
 
 LATEST = "latest"
@@ -60,7 +61,7 @@ def run_id(ws: Workspace, text: str) -> str:
             f"not a run: {text[:80]!r}", hint="give the first 4 or more of the 16 hex digits that `gitml log` shows"
         )
     ids = [*(id for id in live_ids(ws) if id.startswith(text))]
-    ids += [id for id in ws.index.find_runs(text, 6) if id not in ids]
+    ids += [id for id in run_ids_with_prefix(ws.index, text, 6) if id not in ids]
     ids += [one.run for one in submissions(ws) if one.run.startswith(text) and one.run not in ids]
     if not ids:
         raise InputError(f"no run {text!r}", hint="`gitml log` lists the runs")
@@ -79,7 +80,7 @@ def get_run(ws: Workspace, id: str) -> FoundRun:
     live = _live(ws, id)
     if live is not None:
         return FoundRun(live.run, live)
-    if ws.index.run_row(id) is None:
+    if run_row(ws.index, id) is None:
         there = next((one for one in submissions(ws) if one.run == id), None)
         heard = _in_progress(progress_folder(ws, id)) if there is not None else None
         if heard is not None:
@@ -98,7 +99,7 @@ def read_run(ws: Workspace, id: str) -> Run:
 def run_at(ws: Workspace, rev: str, pipeline: str | None = None) -> Run:
     """The newest run of the commit that `rev` names; InputError when it was never run."""
     commit = resolve_commit(ws.objects, ws.location, rev)
-    rows = ws.index.runs(commit=commit, pipeline=pipeline, limit=1)
+    rows = newest_runs(ws.index, commit=commit, pipeline=pipeline, limit=1)
     if not rows:
         of = f" of pipeline {pipeline!r}" if pipeline else ""
         raise InputError(
@@ -109,7 +110,7 @@ def run_at(ws: Workspace, rev: str, pipeline: str | None = None) -> Run:
 
 def run_or_rev(ws: Workspace, text: str, pipeline: str | None = None) -> Run:
     """The run that `text` names by its id, or else the newest run of the commit it names."""
-    if is_latest(text) or (is_run_prefix(text) and (ws.index.find_runs(text, 1) or text in live_ids(ws))):
+    if is_latest(text) or (is_run_prefix(text) and (run_ids_with_prefix(ws.index, text, 1) or text in live_ids(ws))):
         return find_run(ws, text).run
     try:
         return run_at(ws, text, pipeline)
@@ -178,7 +179,7 @@ def _back(text: str) -> int | None:
 
 def _newest(ws: Workspace, back: int) -> str:
     begun = {one.run.id: one.run.started for one in live_runs(ws)}
-    begun |= {row.id: row.started for row in ws.index.runs(limit=back + 1)}
+    begun |= {row.id: row.started for row in newest_runs(ws.index, limit=back + 1)}
     newest = sorted(begun, key=lambda id: begun[id], reverse=True)
     if back >= len(newest):
         if not newest:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gitml import layout
 from gitml.errors import InputError
 from gitml.git.integrity.durability import move_refs
+from gitml.store.index.runs import run_row
 from gitml.store.local import disk
 from gitml.workspace import Workspace
 
@@ -86,7 +87,7 @@ def submitted_commit(ws: Workspace, ref: str) -> str | None:
 
 def target_of(ws: Workspace, run: str) -> str:
     """The target that has a run of this whole id which is not home; empty when none has."""
-    if ws.index.run_row(run) is not None:
+    if run_row(ws.index, run) is not None:
         return ""
     return next((one.target for one in submissions(ws) if one.run == run), "")
 

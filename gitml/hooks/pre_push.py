@@ -21,6 +21,7 @@ from gitml.git.log.remote_refs import LOGS, default_remote, log_ref, tracking_re
 from gitml.git.log.remote_refs import tip_of as tip_of_ref
 from gitml.git.objects.source import CommitSource
 from gitml.hooks.pushed_refs import Update, new_commits, tip_of
+from gitml.store.index.runs import newest_runs
 from gitml.workspace import Workspace
 
 _TRIED = 10  # the newest runs whose parameters are tried for a pipeline that can't do without being given some
@@ -82,7 +83,7 @@ def _has_run(ws: Workspace, commit: str, pipeline: str) -> bool:
     """Whether a run of all of this pipeline at this very commit succeeded, on whatever machine."""
     from gitml.history.runs import read_run
 
-    rows = ws.index.runs(pipeline=pipeline, status="succeeded", commit=commit, limit=_TRIED)
+    rows = newest_runs(ws.index, pipeline=pipeline, status="succeeded", commit=commit, limit=_TRIED)
     return any(not read_run(ws, row.id).selected for row in rows)
 
 
@@ -115,7 +116,7 @@ def _given_before(ws: Workspace, pipeline: str) -> Iterator[tuple[list[tuple[str
     """The values that recorded runs were given, and the seals of secret ones."""
     from gitml.history.runs import read_run
 
-    for row in ws.index.runs(pipeline=pipeline, status="succeeded", limit=_TRIED):
+    for row in newest_runs(ws.index, pipeline=pipeline, status="succeeded", limit=_TRIED):
         params = read_run(ws, row.id).params
         given = [(name, text_of(value)) for name, value in params.items() if not is_seal(value)]
         yield given, {name: str(value) for name, value in params.items() if is_seal(value)}
@@ -133,7 +134,7 @@ def proof_of(ws: Workspace, loaded: Loaded) -> Proof:
     builder = ActionBuilder(ws, loaded)
     results: dict[str, ActionResult] = {}
     missing: tuple[str, str] | None = None
-    with ws.index.looking():
+    with ws.index.snapshot():
         for name, step in loaded.graph.steps.items():
             decision = decide(step, builder.parts(step, results), ws.index, lambda _: True, loaded.graph.pipeline)
             result = decision.result
@@ -191,7 +192,7 @@ def runs_pushed(ws: Workspace, updates: Sequence[Update], remote: str) -> tuple[
         return None
     found: dict[str, None] = {}
     for commit in commits:
-        found.update(dict.fromkeys(row.id for row in ws.index.runs(commit=commit, limit=None)))
+        found.update(dict.fromkeys(row.id for row in newest_runs(ws.index, commit=commit, limit=None)))
     for tip in _tips(ws, updates):
         source = CommitSource(ws.objects, tip)
         for name in every_pipeline(source):

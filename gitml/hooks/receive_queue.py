@@ -27,6 +27,7 @@ from gitml.git.hooks.settings import Allowed
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import user_ident
 from gitml.hooks.pushed_refs import Update, tip_of
+from gitml.store.index.runs import run_row
 from gitml.store.local import disk
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
@@ -114,7 +115,7 @@ def perform_next(ws: Workspace, emit: Emit, stop: StopSignal) -> bool:
     recover(ws)
     for job, path in _files(ws):
         _wait_for_the_dead(ws, job)
-        if ws.index.run_row(job.run) is None:
+        if run_row(ws.index, job.run) is None:
             _perform(ws, job, emit, stop)
         os.unlink(path)
         return True
@@ -136,7 +137,7 @@ def _perform(ws: Workspace, job: Job, emit: Emit, stop: StopSignal) -> None:
         loaded = load(ws, job.pipeline, job.commit)
         run_pipeline(ws, loaded, request, emit, stop, job.run)
     except Exception as error:
-        if ws.index.run_row(job.run) is None:
+        if run_row(ws.index, job.run) is None:
             record_run(ws, _never_began(ws, job, begun, _told(error)), Provenance({}, {}), Config())
 
 

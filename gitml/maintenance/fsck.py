@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, islice, tee
 
 from gitml import layout
@@ -31,6 +31,9 @@ from gitml.records.layout import LARGEST, folder_of, parse_path, record_folder, 
 from gitml.records.lfs_pointers import parse_pointer
 from gitml.records.runs import read_run
 from gitml.records.validation import is_beside
+from gitml.store.index.artifacts import makers_of
+from gitml.store.index.results import output_file_size, output_trees, runs_of_results, unrecorded_runs
+from gitml.store.index.runs import all_runs, count_runs, has_run, run_ids_between
 from gitml.store.local import fsck
 from gitml.store.local.locks import Locks
 from gitml.transfer.availability import Availability
@@ -104,7 +107,7 @@ def _is_digest(name: str) -> bool:
 
 def _trees(ws: Workspace) -> Iterator[fsck.ObjectFault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
-    for digest, size in ws.index.output_trees():
+    for digest, size in output_trees(ws.index):
         if ws.store.check(digest) != "missing":
             yield from fsck.check_tree(ws.store, digest, size)
 
@@ -123,7 +126,7 @@ class _Listed:
         ] = {}  # runs that no record tells of, and what names them: their records were lost, or never sent
         self.bad: set[str] = set()  # runs whose record can't be read
         self._live = set(os.listdir(ws.live))
-        self._is_known = lru_cache(10_000)(ws.index.has_run)
+        self._is_known = lru_cache(10_000)(partial(has_run, ws.index))
 
     def note(self, folder: str) -> None:
         """A record's folder, in the order of the log."""
@@ -149,7 +152,7 @@ class _Listed:
             with contextlib.suppress(ValueError, OverflowError):  # a path that no run has
                 year, month, day = map(int, self.day.split("/"))
                 begin = calendar.timegm((year, month, day, 0, 0, 0))
-                there = self.index.ids_between(begin, begin + 86400)
+                there = run_ids_between(self.index, begin, begin + 86400)
             self.known += len(self.ids & there)
             self.unknown += sorted(self.ids - there)[: 20 - len(self.unknown)]
         self.ids.clear()
@@ -242,7 +245,7 @@ def _run_of(ws: Workspace, folder: str, content: bytes, steps: Mapping[str, str]
 def _index(ws: Workspace, listed: _Listed, repair: bool) -> Iterator[Fault]:
     faults = ws.index.faults()
     faults += [f"run {run} is recorded but not in the index" for run in listed.unknown]
-    if ws.index.count_runs() != listed.known:
+    if count_runs(ws.index) != listed.known:
         faults += [f"run {run} is in the index but not recorded" for run in islice(_unrecorded(ws), 20)]
     if not listed.unknown:
         faults += [
@@ -259,24 +262,24 @@ def _index(ws: Workspace, listed: _Listed, repair: bool) -> Iterator[Fault]:
 def _unrecorded(ws: Workspace) -> Iterator[str]:
     """The runs that the index has and the log has not."""
     tip = ws.records.tip()
-    for run, started in ws.index.every_run():
+    for run, started in all_runs(ws.index):
         if tip is None or ws.objects.header(f"{tip}:{record_folder(run, started)}/run.json") is None:
             yield run
 
 
 def _without_record(ws: Workspace) -> Iterator[str]:
     """The runs that known results are of and that are neither in the index nor going on."""
-    seen = ws.index.unrecorded()
-    for run in ws.index.runs_of_results():
+    seen = unrecorded_runs(ws.index)
+    for run in runs_of_results(ws.index):
         if run not in seen:
             seen.add(run)
-            if not ws.index.has_run(run):
+            if not has_run(ws.index, run):
                 yield run
 
 
 def _holders(ws: Workspace, part: Digest) -> list[Digest]:
     """The directory outputs that hold `part`, as far as their listings can be read."""
-    return [whole for whole in dict(ws.index.output_trees()) if part in _below(ws, whole)]
+    return [whole for whole in dict(output_trees(ws.index)) if part in _below(ws, whole)]
 
 
 def _below(ws: Workspace, tree: Digest) -> set[Digest]:
@@ -296,8 +299,8 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
 
 def _brought(ws: Workspace, digest: Digest) -> str | None:
     """Brings `digest`, itself or as a part of a directory; from where it came, None when from nowhere."""
-    size = ws.index.file_size(digest)
-    trees = dict(ws.index.output_trees())
+    size = output_file_size(ws.index, digest)
+    trees = dict(output_trees(ws.index))
     wholes = [digest] if digest in trees else [] if size is not None else _holders(ws, digest)
     outputs = [OutputRef("", "directory", whole, trees[whole]) for whole in wholes]
     if size is not None:
@@ -326,7 +329,7 @@ def _make_again(ws: Workspace, digest: Digest) -> str | None:
     where_from = _brought(ws, digest)
     if where_from:
         return where_from
-    makers = ws.index.makers(digest) or [m for whole in _holders(ws, digest) for m in ws.index.makers(whole)]
+    makers = makers_of(ws.index, digest) or [m for whole in _holders(ws, digest) for m in makers_of(ws.index, whole)]
     for maker in makers[:3]:
         try:
             original = read_run(ws.index, ws.objects, maker.run)

@@ -15,6 +15,8 @@ from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_
 from gitml.git.command import git
 from gitml.git.integrity.packs import remove_leftovers
 from gitml.records.references import RunHead, Wants, named
+from gitml.store.index.results import output_digests
+from gitml.store.index.runs import nth_newest_by_pipeline
 from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
@@ -68,7 +70,7 @@ def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None)
         if among is None or one.digest in among:
             keep.add(one.digest)
     if policy.keeps_everything:
-        keep.update(digest for digest in ws.index.output_digests() if among is None or digest in among)
+        keep.update(digest for digest in output_digests(ws.index) if among is None or digest in among)
     return keep
 
 
@@ -77,7 +79,7 @@ def _wants(ws: Workspace, policy: KeepPolicy) -> Wants:
     if policy.keeps_everything:
         return lambda run: None
     commits = named_commits(ws)
-    newest = ws.index.newest_of_pipelines(policy.last) if policy.last else {}
+    newest = nth_newest_by_pipeline(ws.index, policy.last) if policy.last else {}
 
     def wants(run: RunHead) -> Sequence[str] | None:
         recent = run.pipeline in newest and (run.started, run.id) >= newest[run.pipeline]

@@ -13,8 +13,9 @@ from gitml.git.objects.reader import Objects
 from gitml.records.layout import NEWER, TIP, TOLD
 from gitml.records.lfs_pointers import parse_pointer, take_pointer
 from gitml.records.validation import Accepted, readable
-from gitml.store.index.bulk import RecordedRun
 from gitml.store.index.index import Index
+from gitml.store.index.results import forget_records
+from gitml.store.index.runs import RecordedRun, put_runs
 
 MANY = 2000  # records that take a moment to read
 _CHUNK = 500  # records that are put into the index at once
@@ -47,7 +48,7 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Te
         if known is not None and objects.header(known) is None:
             if tip is None and not records.is_gone():
                 return Synced(0)  # Git lost what the ref names: it may come back, from a copy
-            index.forget_records(*TOLD)
+            forget_records(index, *TOLD)
             known = None
         if tip is None:
             return Synced(0)
@@ -98,7 +99,7 @@ def _take(index: Index, commit: str, chunk: list[Accepted]) -> None:
         [item for one in chunk for item in one.inline],
         {digest: content for one in chunk for digest, content in one.environments.items()},
     )
-    index.put_many([RecordedRun(one.run, commit, one.actions) for one in chunk if one.run is not None])
+    put_runs(index, [RecordedRun(one.run, commit, one.actions) for one in chunk if one.run is not None])
     for path in [file.path for one in chunk for file in one.files if "/trees/" in file.path]:
         pointer = parse_pointer(path)
         if pointer is not None:

@@ -15,7 +15,9 @@ from gitml.errors import InputError, IntegrityError
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.records.layout import record_folder
+from gitml.store.index.artifacts import makers_of
 from gitml.store.index.index import Index
+from gitml.store.index.runs import newest_runs, run_row
 
 _PATH = re.compile(r"runs/(?:[^/]+/){5}trees/([0-9a-f]{64})-([0-9a-f]{64})-(0|[1-9][0-9]{0,18})\Z")
 _KIND = "manifests"  # of facts: Tree -> [[hex, size], …]
@@ -85,7 +87,9 @@ class LogPointers:
         return index
 
     def _place(self, tree: Digest, item: StoredObject) -> str:
-        rows = [self._index.run_row(maker.run) for maker in self._index.makers(tree)[:1]] or self._index.runs(limit=1)
+        rows = [run_row(self._index, maker.run) for maker in makers_of(self._index, tree)[:1]] or newest_runs(
+            self._index, limit=1
+        )
         if not rows or rows[0] is None:
             raise InputError("no recorded run made this directory", where=tree, hint="gitml fsck --repair")
         folder = record_folder(rows[0].id, rows[0].started)

@@ -15,6 +15,7 @@ from gitml.records.index_sync import Tell, offered, sync, taken, tell_nobody
 from gitml.records.layout import TIP, TOLD
 from gitml.records.validation import Accepted, Refused, verified
 from gitml.store.index.index import Index
+from gitml.store.index.results import forget_records
 
 _TRIES = 50
 
@@ -74,7 +75,7 @@ def take_back(
 def forget(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> None:
     """Has the index know what the log has and nothing else."""
     with index.batch():
-        index.forget_records(*TOLD)
+        forget_records(index, *TOLD)
         sync(index, records, objects, tell_of_many)
 
 

@@ -12,11 +12,12 @@ from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.records.layout import folder_of, parse_path, record_folder, steps_path
 from gitml.store.index.index import Index
+from gitml.store.index.runs import run_row
 
 
 def read_run(index: Index, objects: Objects, run_id: str) -> Run:
     """The recorded run with this whole id. InputError when there is none, IntegrityError when its record is bad."""
-    row = index.run_row(run_id)
+    row = run_row(index, run_id)
     if row is None:
         raise InputError(f"no run {run_id[:32]!r}", hint="gitml log lists runs")
     folder = record_folder(row.id, row.started)

@@ -24,7 +24,7 @@ from gitml.records.layout import (
     parse_path,
     record_folder,
 )
-from gitml.store.index.bulk import Preimage
+from gitml.store.index.results import Preimage
 
 _FOLDER = re.compile(r"runs/\d{4}/\d\d/\d\d/([0-9a-f]{2})/\1[0-9a-f]{14}\Z")
 _BESIDE = re.compile(r"attestations/[0-9a-f]{16}\.json\Z")

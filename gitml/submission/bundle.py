@@ -20,6 +20,7 @@ from gitml.engine.planning.planner import Planner
 from gitml.engine.planning.request import Origin, RunRequest
 from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.bundle import open_bundle, write_bundle
+from gitml.store.index.results import put_result
 from gitml.store.local.blob_writer import BlobWriter
 from gitml.transfer.download import fetch_outputs
 from gitml.transfer.lfs_inputs import POINTED, file_of, named_by, pointers
@@ -137,7 +138,7 @@ def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Wor
     with open(os.path.join(folder, KNOWN)) as known:
         for line in known:
             step, key, preimage, result = json.loads(line)
-            ws.index.put_result(Digest(key), decode_result(result), preimage.encode(), run.pipeline, step)
+            put_result(ws.index, Digest(key), decode_result(result), preimage.encode(), run.pipeline, step)
     return ws, Asked(run, _request(told["request"]), told["target"])
 
 

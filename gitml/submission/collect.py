@@ -21,6 +21,7 @@ from gitml.history.progress import WAITING, StepProgress, finished_progress
 from gitml.history.submissions import Submission, forget_submission, submissions
 from gitml.records.index_sync import sync
 from gitml.records.validation import run_in
+from gitml.store.index.runs import run_row
 from gitml.store.local.blob_writer import BlobWriter
 from gitml.submission.event_stream import Ended, Kept, RecordFile, Saying, lines_of, sayings
 from gitml.submission.submit import submissions_on
@@ -110,7 +111,7 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
     job = jobs.get(submission.job)
     ours = submission.run in [one.run for one in submissions(ws)]
     if job is None:
-        if not ours or ws.index.run_row(submission.run) is None:
+        if not ours or run_row(ws.index, submission.run) is None:
             raise _unknown(submission)
         forget_submission(ws, submission.run)
         return None
@@ -216,7 +217,7 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
         return None
     if run.id != submission.run:
         raise IntegrityError("the cluster sent the record of another run", where=submission.target)
-    if ws.index.run_row(run.id) is None:
+    if run_row(ws.index, run.id) is None:
         if ws.objects.header(run.commit) is None:
             hint = "git fetch the commit, or fetch the run where it was submitted"
             raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
@@ -225,7 +226,7 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
             ws.records.append(files, message, run.commit)
         except IntegrityError:  # another process, or the git of one that was killed, may have written it meanwhile
             sync(ws.index, ws.records, ws.objects)
-            if ws.index.run_row(run.id) is None:
+            if run_row(ws.index, run.id) is None:
                 raise
         sync(ws.index, ws.records, ws.objects)
     return run

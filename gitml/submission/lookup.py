@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml.store.index.runs import run_ids_with_prefix
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def submitted_run(
                 raise InputError(f"the cluster knows no run {wanted!r}".replace(" ''", ""), where=f"target {on}")
             yield There(found, cluster, jobs)
         return
-    if not wanted or not submissions(ws) or (not also_home and ws.index.find_runs(wanted, 1)):
+    if not wanted or not submissions(ws) or (not also_home and run_ids_with_prefix(ws.index, wanted, 1)):
         yield None
         return
     noted = find_submission(ws, wanted)

@@ -10,7 +10,7 @@ from gitml.core.model.events import Emit
 from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import IntegrityError, RemoteError
-from gitml.store.index.artifact_list import Artifact
+from gitml.store.index.artifacts import Artifact
 from gitml.store.remote.transfer.download import Downloader, DownloadProblem, DownloadResult
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.transfer.availability import Availability

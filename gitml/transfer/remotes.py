@@ -20,6 +20,7 @@ from gitml.errors import BusyError, GitmlError, InputError, RemoteError
 from gitml.git.url_policy import refuse_inner_place
 from gitml.git.worktree.file import read_worktree_file
 from gitml.records.runs import read_run
+from gitml.store.index.runs import newest_runs
 from gitml.store.local.locks import Locks
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource, gc_note, name_store
 from gitml.transfer.run_selector import roots_of
@@ -236,7 +237,7 @@ def _has_recent(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> bool:
     known = remotes.known(spec)
     roots = [
         root
-        for row in ws.index.runs(limit=_RECENT)
+        for row in newest_runs(ws.index, limit=_RECENT)
         for root in roots_of(read_run(ws.index, ws.objects, row.id))
         if known.says(root.digest)
     ]

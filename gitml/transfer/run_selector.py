@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.records.record import Run
 from gitml.records.runs import read_run, recorded_runs
+from gitml.store.index.runs import newest_runs
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.workspace import Workspace
 
@@ -60,5 +61,5 @@ def _chosen(ws: Workspace, choice: RunSelection) -> Iterator[Run]:
             if choice.pipeline in (None, run.pipeline) and run.started >= (choice.since or 0):
                 yield run
         return
-    for row in ws.index.runs(pipeline=choice.pipeline, since=choice.since, limit=None):
+    for row in newest_runs(ws.index, pipeline=choice.pipeline, since=choice.since, limit=None):
         yield read_run(ws.index, ws.objects, row.id)

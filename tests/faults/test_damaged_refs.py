@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitml.maintenance.fsck import check
+from gitml.store.index.runs import newest_runs
 from gitml.transfer.records import fetch, push
 from tests.kit.projects.project import Project, outcomes
 
@@ -146,7 +147,7 @@ def test_the_next_command_restores_the_log_and_says_so(path: Path, damage: Calla
     told: list[str] = []
     with project.workspace() as ws:
         ws.listen(told.append)
-        assert len(ws.index.runs(limit=None)) == 2
+        assert len(newest_runs(ws.index, limit=None)) == 2
         assert ws.records.tip() == before
         assert list(check(ws)) == []
     assert len(told) == 1
@@ -154,7 +155,7 @@ def test_the_next_command_restores_the_log_and_says_so(path: Path, damage: Calla
     assert project.repo.git("rev-parse", "refs/gitml/runs").strip() == before
     assert outcomes(project.run()) == {"a": "reused"}
     with project.workspace() as ws:
-        assert len(ws.index.runs(limit=None)) == 3
+        assert len(newest_runs(ws.index, limit=None)) == 3
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_without_an_index_the_newest_record_among_the_objects_counts(
     for name in ("index.db", "index.db-wal", "index.db-shm"):
         (path / ".git/gitml" / name).unlink(missing_ok=True)
     with Project(path).workspace() as ws:
-        assert len(ws.index.runs(limit=None)) == 2
+        assert len(newest_runs(ws.index, limit=None)) == 2
         assert ws.records.tip() == before
 
 
@@ -178,7 +179,7 @@ def test_where_there_never_was_a_run_nothing_is_restored(tmp_path: Path) -> None
     told: list[str] = []
     with Project(tmp_path / "r", {"pipelines/p.yaml": PIPELINE}).workspace() as ws:
         ws.listen(told.append)
-        assert ws.index.runs(limit=None) == []
+        assert newest_runs(ws.index, limit=None) == []
     assert told == []
 
 
@@ -190,7 +191,7 @@ def test_what_others_recorded_meanwhile_is_no_damage(path: Path) -> None:
         ws.index  # noqa: B018 - it is open while another process records
         project.run(given=[("n", "3")])
         ws.catch_up()
-        assert len(ws.index.runs(limit=None)) == 3
+        assert len(newest_runs(ws.index, limit=None)) == 3
     assert told == []
 
 
@@ -205,7 +206,7 @@ def test_damaged_tracking_refs_are_fetched_anew(path: Path, tmp_path: Path, cont
     tracking = path / f".git/refs/gitml/remotes/origin/{log}"
     tracking.write_text(content)
     with project.workspace() as ws:
-        assert len(ws.index.runs(limit=None)) == 2
+        assert len(newest_runs(ws.index, limit=None)) == 2
         fetch(ws)
     project.run(given=[("n", "7")])
     with project.workspace() as ws:
@@ -219,7 +220,7 @@ def test_a_deleted_ref_leaves_no_run_reused_from_one_that_no_record_has(path: Pa
     project = Project(path)
     run = project.run()
     with project.workspace() as ws:
-        recorded = {row.id for row in ws.index.runs(limit=None)}
+        recorded = {row.id for row in newest_runs(ws.index, limit=None)}
         assert {step.origin for step in run.steps} <= recorded
         assert list(check(ws)) == []
 
@@ -274,7 +275,7 @@ def test_a_remote_that_lost_runs_is_said_and_gets_them_again(path: Path, tmp_pat
     with project.workspace() as ws:
         ws.listen(told.append)
         fetch(ws)
-        assert len(ws.index.runs(limit=None)) == 2
+        assert len(newest_runs(ws.index, limit=None)) == 2
         assert oid_of(path) == before
         assert len(told) == 1
         assert f"was at {before[:12]} and was set to {first[:12]}, without 1 run" in told[0]

@@ -17,6 +17,8 @@ from gitml.core.records.record import Run
 from gitml.engine.journal.recovery import recover
 from gitml.git.log.record_log import GitRecordLog
 from gitml.maintenance.fsck import check
+from gitml.store.index.results import put_result, put_unrecorded, unrecorded_runs
+from gitml.store.index.runs import newest_runs
 from gitml.store.local import disk
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.project import Project, outcomes
@@ -62,11 +64,11 @@ def all_is_recorded(project: Project, *runs: Run) -> list[str]:
     told: list[str] = []
     with project.workspace() as ws:
         ws.listen(told.append)
-        listed = {row.id for row in ws.index.runs(limit=None)}
+        listed = {row.id for row in newest_runs(ws.index, limit=None)}
         assert {step.origin for run in runs for step in run.steps if step.origin is not None} <= listed
         assert {run.id for run in runs} <= listed
         assert list(check(ws)) == []
-        assert ws.index.unrecorded() == set()
+        assert unrecorded_runs(ws.index) == set()
     return told
 
 
@@ -113,7 +115,7 @@ def test_records_that_are_gone_for_good_are_no_longer_known(project: Project) ->
     first, second = (project.run(given=[("n", n)]) for n in "12")
     lose(project, f"{tip(project)}~1")
     with project.workspace() as ws:
-        assert [row.id for row in ws.index.runs(limit=None)] == [first.id]
+        assert [row.id for row in newest_runs(ws.index, limit=None)] == [first.id]
     assert set(outcomes(project.run()).values()) == {"reused"}
     again = project.run(given=[("n", "2")])
     assert set(outcomes(again).values()) == {"executed"}
@@ -129,7 +131,7 @@ def test_a_log_that_is_gone_for_good_is_begun_anew(project: Project) -> None:
     project.run()
     lose(project, "")
     with project.workspace() as ws:
-        assert ws.index.runs(limit=None) == []
+        assert newest_runs(ws.index, limit=None) == []
     again = project.run()
     assert set(outcomes(again).values()) == {"executed"}
     all_is_recorded(project, again)
@@ -144,7 +146,7 @@ def test_records_that_a_ref_names_and_git_lost_may_come_back(project: Project, p
     packs.rename(packs.with_name("away"))
     packs.mkdir()
     with project.workspace() as ws:
-        assert [row.id for row in ws.index.runs(limit=None)] == [run.id]
+        assert [row.id for row in newest_runs(ws.index, limit=None)] == [run.id]
     packs.rmdir()
     packs.with_name("away").rename(packs)
     all_is_recorded(project, run)
@@ -200,7 +202,7 @@ def test_what_was_recorded_before_counts_again(project: Project) -> None:
         known = ws.index.result(key)
         assert known is not None
         # as a forced run leaves it that was cut off
-        ws.index.put_unrecorded(key, known._replace(run="0" * 16, at=known.at + 1), None, "p", "a")
+        put_unrecorded(ws.index, key, known._replace(run="0" * 16, at=known.at + 1), None, "p", "a")
     run = project.run()
     assert outcomes(run) == {"a": "reused", "b": "reused"}
     assert {step.origin for step in run.steps} == {first.id}
@@ -219,7 +221,7 @@ def test_fsck_names_results_of_a_run_that_no_record_has_and_mends_it(project: Pr
     with project.workspace() as ws:
         known = ws.index.result(key)
         assert known is not None
-        ws.index.put_result(key, known._replace(run="0" * 16, at=known.at + 1), None, "p", "a")  # an older gitml's
+        put_result(ws.index, key, known._replace(run="0" * 16, at=known.at + 1), None, "p", "a")  # an older gitml's
         (fault,) = list(check(ws))
         assert "results of run 0000000000000000, and no record has it" in fault.what
         list(check(ws, repair=True))
@@ -303,7 +305,7 @@ def test_an_index_of_the_middle_of_a_run_that_was_recorded_counts_on_its_record(
         recover(ws)
     back()
     with project.workspace() as ws:
-        assert ws.index.unrecorded() == set()
+        assert unrecorded_runs(ws.index) == set()
     run = project.run()
     assert {step.origin for step in run.steps} == {name}
     all_is_recorded(project, run)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gitml.store.index.results import put_result
+from gitml.store.index.runs import put_run
 from gitml.tui.screens.artifacts.preview_pane import PreviewPane
 from gitml.tui.widgets.tables.big_table import LazyTable
 from gitml.workspace import open_workspace
@@ -303,12 +305,12 @@ async def test_many_artifacts_are_paged_filtered_and_sorted(tmp_path: Path) -> N
             id = f"{number:016x}"
             outputs = (OutputRef("o", "file", digest_of_bytes(id.encode()), number),)
             key = digest_of_bytes(f"k{id}".encode())
-            ws.index.put_result(key, ActionResult(outputs, {}, Cost(), id, 1e9 + number), None, "p", f"s{number % 9}")
+            put_result(ws.index, key, ActionResult(outputs, {}, Cost(), id, 1e9 + number), None, "p", f"s{number % 9}")
             step = StepRun(f"s{number % 9}", "executed", "", 1.0, key, outputs)
             run = Run(
                 id, "p", "p", "p", "succeeded", "c" * 40, 1e9 + number, 1e9 + number, "a", "h", "1", steps=(step,)
             )
-            ws.index.put_run(run, "r" * 40)
+            put_run(ws.index, run, "r" * 40)
     ws.close()
     async with shown(project.path, project.env, "artifacts") as ui:
         assert "Artifacts  5,000" in ui.text()

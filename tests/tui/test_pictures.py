@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gitml.core.records.record import Run, StepRun
+from gitml.store.index.runs import put_run
 from gitml.tui.app import GitmlApp
 from gitml.tui.query_runner import QueryRunner
 from gitml.tui.start import settle
@@ -45,7 +46,8 @@ def recorded(project: Project) -> Project:
             "h",
             "1",
         )
-        ws.index.put_run(
+        put_run(
+            ws.index,
             run._replace(
                 steps=steps, branch="main", dirty=number == 2, message="日本 words", tags=("best",) if number else ()
             ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.errors import InputError
+from gitml.store.index.runs import count_runs
 from gitml.tui.query_runner import EXCLUSIVE, THREADS, QueryRunner
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import Project, wait_until
@@ -38,7 +39,7 @@ def test_an_error_is_delivered_and_the_next_question_answered(project: Project) 
     try:
         queries.submit("a", wrong, lambda value, error: answers.append(error))
         wait_until(lambda: len(answers) == 1)
-        queries.submit("b", lambda ws: ws.index.count_runs(), lambda value, error: answers.append(value))
+        queries.submit("b", lambda ws: count_runs(ws.index), lambda value, error: answers.append(value))
         wait_until(lambda: len(answers) == 2)
         assert isinstance(answers[0], InputError)
         assert answers[1] == 0
@@ -81,7 +82,7 @@ def test_a_lane_that_is_held_up_leaves_the_threads_to_others(project: Project) -
             )
         for number in range(2 * THREADS):
             queries.submit(
-                ("other", number), lambda ws: ws.index.count_runs(), lambda value, error: answers.append(value)
+                ("other", number), lambda ws: count_runs(ws.index), lambda value, error: answers.append(value)
             )
         wait_until(lambda: len(answers) == 2 * THREADS)
         assert answers == [0] * 2 * THREADS
@@ -95,7 +96,7 @@ def test_a_lane_that_is_held_up_leaves_the_threads_to_others(project: Project) -
 
 def test_closing_ends_the_threads(project: Project, tmp_path: Path) -> None:
     queries = QueryRunner(str(project.path), project.env)
-    queries.submit("a", lambda ws: ws.index.count_runs(), lambda value, error: None)
+    queries.submit("a", lambda ws: count_runs(ws.index), lambda value, error: None)
     wait_until(lambda: queries.idle)
     queries.close()
     assert not any(thread.is_alive() for thread in queries._threads)

@@ -9,6 +9,7 @@ import pytest
 from textual.widgets import Input
 
 from gitml.core.records.record import Run, StepRun
+from gitml.store.index.runs import put_run
 from gitml.tui.screens.runs.screen import RunsPage
 from gitml.tui.widgets.tables.big_table import LazyTable
 from gitml.workspace import open_workspace
@@ -29,7 +30,7 @@ def fake_runs(project: Project, count: int) -> list[str]:
             run = Run(
                 id, "models", "p", "models", status, "c" * 40, 1e9 + number, 1e9 + number + number % 7, "a", "h", "1"
             )
-            ws.index.put_run(run._replace(steps=(step,), message=f"run number {number}"), "r" * 40)
+            put_run(ws.index, run._replace(steps=(step,), message=f"run number {number}"), "r" * 40)
             ids.append(id)
     ws.close()
     return ids[::-1]
@@ -188,7 +189,7 @@ async def test_hostile_names_neither_act_nor_shift_the_screen(project: Project) 
             message=message,
             branch=message,
         )
-        ws.index.put_run(run, "r" * 40)
+        put_run(ws.index, run, "r" * 40)
     ws.close()
     for size in ((80, 24), (200, 50)):
         async with shown(project.path, project.env, size=size) as ui:

@@ -28,6 +28,7 @@ from gitml.engine.execution.failure_hints import Failed, hint_for
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.planner import Planner
 from gitml.redaction import redacted
+from gitml.store.index.results import put_action, put_unrecorded
 from gitml.workspace import Workspace
 
 LOSSES = 2
@@ -299,7 +300,7 @@ class Attempts:
         environment = self.environments[decision.action.environment]
         self.ws.index.put_environment(environment.digest, encode_description(environment.described()))
         if outcome == "failed" or record.partial():
-            self.ws.index.put_action(decision.key, self.actions[decision.key])
+            put_action(self.ws.index, decision.key, self.actions[decision.key])
         if outcome != "executed":
             return StepEnded(record, None)
         return StepEnded(
@@ -310,7 +311,7 @@ class Attempts:
         """Lets other runs reuse what a step made. The journal comes first: who reuses it counts on the record of this run."""
         if made.result is not None and made.step.key is not None:
             key, pipeline = made.step.key, self.planner.graph.pipeline
-            self.ws.index.put_unrecorded(key, made.result, self.actions[key], pipeline, made.step.name)
+            put_unrecorded(self.ws.index, key, made.result, self.actions[key], pipeline, made.step.name)
 
 
 def passed_on(action: Action, environ: Mapping[str, str]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, inputs_made
 from gitml.engine.planning.request import RunRequest, step_of_result
 from gitml.errors import InputError
+from gitml.store.index.results import expected_seconds
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
@@ -87,7 +88,7 @@ class Scheduler:
 
     def longest_paths(self) -> dict[str, float]:
         """For each step the seconds expected from its start to the end of all that waits for it."""
-        expected = self.ws.index.expected_seconds(self.graph.pipeline)
+        expected = expected_seconds(self.ws.index, self.graph.pipeline)
         longest: dict[str, float] = {}
         for name in reversed(self.names):
             own = 0.0 if self.plan.decisions[name].kind == REUSE else expected.get(name, 1.0)

@@ -16,6 +16,8 @@ from gitml.engine.journal import partial_outputs
 from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.git.revisions import commit_info
 from gitml.records.layout import LARGEST, LARGEST_DESCRIPTION, TIP, record_folder
+from gitml.store.index.results import unrecorded_runs
+from gitml.store.index.runs import put_run
 from gitml.workspace import Workspace
 
 
@@ -28,7 +30,7 @@ class Provenance(NamedTuple):
 
 def record_run(ws: Workspace, run: Run, evidence: Provenance, config: Config) -> str:
     """Appends the record of `run` and brings the index level; gives the record's commit."""
-    unrecorded = ws.index.unrecorded()
+    unrecorded = unrecorded_runs(ws.index)
     if unrecorded:
         _keep_origins(ws, run, unrecorded)
     folder = record_folder(run.id, run.started)
@@ -75,9 +77,9 @@ def _keep_origins(ws: Workspace, run: Run, unrecorded: Set[str]) -> None:
 def _index(ws: Workspace, run: Run, commit: str, known: str | None, inline: _Inline) -> None:
     """Level with our own record, unless another process recorded too: then the next look reads both from the log."""
     with ws.index.batch():
-        ws.index.put_run(run, commit)
+        put_run(ws.index, run, commit)
         for digest, content in inline.by_digest.items():
-            ws.index.put_inline(digest, _blob_id(content, ws.location.object_format))
+            ws.index.put_contents([(digest, _blob_id(content, ws.location.object_format))])
         before = commit_info(ws.objects, commit).parents[0]
         if before == known or (known is None and not commit_info(ws.objects, before).parents):  # the root of every log
             ws.index.set_meta(TIP, commit)

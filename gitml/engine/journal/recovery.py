@@ -14,7 +14,7 @@ from gitml.errors import IntegrityError
 from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.records.layout import record_folder
-from gitml.store.index.bulk import RecordedRun
+from gitml.store.index.runs import RecordedRun, put_runs
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
@@ -66,7 +66,7 @@ def _record(ws: Workspace, run: Run) -> bool:
     try:
         commit = record_run(ws, run, Provenance({}, {}), Config())
         # A power cut takes from the index what the journal still has: what finished steps gave.
-        ws.index.put_many([RecordedRun(run, commit, {})])
+        put_runs(ws.index, [RecordedRun(run, commit, {})])
     except IntegrityError:
         # git goes on when gitml is killed: it may have written the record between the look and this
         if not _is_recorded(ws, run):

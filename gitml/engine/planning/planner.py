@@ -192,11 +192,11 @@ class Planner:
         """Decisions for `names`, which hold every parent of each; `foresee` as `decide` has it."""
         targets_of(self.graph, names, self.on, self.config)
         # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
-        with self.index.looking(), self.availability.gathering() as questions:
+        with self.index.snapshot(), self.availability.gathering() as questions:
             decisions = self._decisions(names, foresee=foresee)
         if questions:
             self.availability.ask(questions)
-            with self.index.looking():
+            with self.index.snapshot():
                 decisions = self._decisions(names, foresee=foresee)
         return Plan(decisions, tuple(self.availability.warnings))
 

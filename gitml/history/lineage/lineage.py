@@ -27,7 +27,8 @@ from gitml.history.lineage.nodes import (
 )
 from gitml.history.runs import read_run
 from gitml.modules.registry_places import MODULE_FILE
-from gitml.store.index.lineage import ContentUse
+from gitml.store.index.artifacts import ContentUse, makers_of, users_of, uses_below
+from gitml.store.index.runs import newest_runs, run_row
 from gitml.workspace import Workspace
 
 
@@ -103,7 +104,7 @@ class _Walk:
 
     def maker(self, node: LineageNode) -> list[LineageNode]:
         """The step that made an artifact: in the run that is told, else the newest that did."""
-        makers = self.ws.index.makers(Digest(node.content))
+        makers = makers_of(self.ws.index, Digest(node.content))
         chosen = [maker for maker in makers if maker.run == node.run] or makers[:1]
         return [self.step_node(maker.key, maker.step, maker.run, maker.pipeline) for maker in chosen[:1]]
 
@@ -140,7 +141,7 @@ class _Walk:
         if id is None:
             return None
         if id not in self.runs:
-            self.runs[id] = read_run(self.ws, id) if self.ws.index.run_row(id) is not None else None
+            self.runs[id] = read_run(self.ws, id) if run_row(self.ws.index, id) is not None else None
         return self.runs[id]
 
     # -- down
@@ -168,7 +169,7 @@ class _Walk:
 
     def users(self, contents: Iterable[str], path: str | None = None) -> list[LineageNode]:
         """Steps whose Action names one of the contents."""
-        uses = [use for content in contents for use in self.ws.index.users(content)]
+        uses = [use for content in contents for use in users_of(self.ws.index, content)]
         return self.steps_of(use for use in uses if path is None or _covers(use.path, path))
 
     def steps_of(self, uses: Iterable[ContentUse]) -> list[LineageNode]:
@@ -193,7 +194,7 @@ class _Walk:
                     contents.append(entry.oid)
             here = source.lookup(node.name)
             if here is not None and here.is_tree:
-                uses = self.ws.index.uses_below(node.name)
+                uses = uses_below(self.ws.index, node.name)
                 below = [use for use in uses if (at := source.lookup(use.path)) is not None and at.oid == use.content]
         users = self.users(contents, node.name)
         known = {user.id for user in users}
@@ -204,7 +205,7 @@ class _Walk:
         entry = TreeSource(self.ws.objects, node.content).lookup(MODULE_FILE)
         if entry is None:
             return []
-        uses = [use for use in self.ws.index.users(entry.oid) if use.path == MODULE_FILE]
+        uses = [use for use in users_of(self.ws.index, entry.oid) if use.path == MODULE_FILE]
         named = f"git:{node.content}"
         keys = {key for key in {use.key for use in uses} if (a := self.ws.index.action(key)) and a.module == named}
         return self.steps_of(use for use in uses if use.key in keys)
@@ -222,7 +223,7 @@ class _Walk:
 
     def performed_at(self, commit: str) -> list[LineageNode]:
         found: dict[str, LineageNode] = {}
-        for row in self.ws.index.runs(commit=commit, limit=None):
+        for row in newest_runs(self.ws.index, commit=commit, limit=None):
             for step in read_run(self.ws, row.id).steps:
                 if step.key is not None and step.outcome in ("executed", "reused"):
                     origin = step.origin or row.id
@@ -230,7 +231,7 @@ class _Walk:
         return list(found.values())
 
     def step_node(self, key: str, step: str, run: str, pipeline: str | None) -> LineageNode:
-        row = self.ws.index.run_row(run)
+        row = run_row(self.ws.index, run)
         return LineageNode(f"step:{key}", "step", step, key, run, pipeline, row.commit if row is not None else None)
 
 
@@ -239,7 +240,7 @@ def action_of(ws: Workspace, node: LineageNode) -> Action | None:
     if node.kind == "step":
         return ws.index.action(Digest(node.content))
     if node.kind == "artifact":
-        makers = ws.index.makers(Digest(node.content))
+        makers = makers_of(ws.index, Digest(node.content))
         return ws.index.action(makers[0].key) if makers else None
     return None
 

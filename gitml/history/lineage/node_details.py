@@ -9,7 +9,8 @@ from gitml.git.revisions import CommitInfo, commit_info
 from gitml.history.files import contents
 from gitml.history.lineage.lineage import action_of
 from gitml.history.lineage.nodes import LineageNode
-from gitml.store.index.runs import RunRow
+from gitml.store.index.artifacts import makers_of
+from gitml.store.index.runs import RunRow, run_row
 from gitml.workspace import Workspace
 
 
@@ -28,12 +29,12 @@ class NodeDetails(NamedTuple):
 
 def node_details(ws: Workspace, node: LineageNode) -> NodeDetails:
     """What the index and Git know of a node."""
-    run = ws.index.run_row(node.run) if node.run else None
+    run = run_row(ws.index, node.run) if node.run else None
     commit = commit_info(ws.objects, node.commit) if node.commit else None
     if node.kind == "artifact":
         action = action_of(ws, node)
         ref = None
-        for maker in ws.index.makers(node.content)[:1]:  # type: ignore[arg-type]
+        for maker in makers_of(ws.index, node.content)[:1]:  # type: ignore[arg-type]
             result = ws.index.result(maker.key)
             ref = next((one for one in result.outputs if one.digest == node.content), None) if result else None
         here = contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree) if ref is not None else None

@@ -15,6 +15,8 @@ from gitml.history.files.selector import select
 from gitml.history.runs import find_run, is_latest, is_run_prefix, live_ids
 from gitml.layout import REGISTRY_REF
 from gitml.modules.registry_places import registries_here
+from gitml.store.index.artifacts import made_with_prefix, makers_of
+from gitml.store.index.runs import newest_runs, run_ids_with_prefix, run_row
 from gitml.workspace import Workspace
 
 _HEX = frozenset("0123456789abcdef")
@@ -39,7 +41,7 @@ class LineageNode(NamedTuple):
 
 def newest_nodes(ws: Workspace) -> list[LineageNode]:
     """The outputs of the newest run that made any, of the last twenty."""
-    for row in ws.index.runs(limit=20):
+    for row in newest_runs(ws.index, limit=20):
         try:
             return find_nodes(ws, row.id)
         except InputError:
@@ -54,7 +56,7 @@ def find_nodes(ws: Workspace, text: str, rev: str = "HEAD") -> list[LineageNode]
     versions) or ``MODULE@VERSION``; InputError for what is none of them.
     """
     head = text.partition(":")[0]
-    if (is_run_prefix(head) and (ws.index.find_runs(head, 1) or head in live_ids(ws))) or is_latest(head):
+    if (is_run_prefix(head) and (run_ids_with_prefix(ws.index, head, 1) or head in live_ids(ws))) or is_latest(head):
         if ":" not in text:
             find_run(ws, head)  # says so when it is ambiguous
         return [artifact_node(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
@@ -89,11 +91,11 @@ def artifact_node(digest: Digest, step: StepRun, run: Run) -> LineageNode:
 
 def newest_artifact(ws: Workspace, digest: Digest) -> LineageNode:
     """The artifact as the newest step that made it did."""
-    makers = ws.index.makers(digest)
+    makers = makers_of(ws.index, digest)
     if not makers:
         return LineageNode(f"artifact:{digest}", "artifact", digest[:19], digest)
     newest = makers[0]
-    row = ws.index.run_row(newest.run)
+    row = run_row(ws.index, newest.run)
     name = f"{newest.step}.{newest.port}"
     commit = row.commit if row is not None else None
     return LineageNode(f"artifact:{digest}", "artifact", name, digest, newest.run, newest.pipeline, commit)
@@ -105,8 +107,8 @@ def _digests(ws: Workspace, text: str) -> list[Digest]:
         return []
     if len(digits) == 64:
         digest = from_hex(digits)
-        return [digest] if ws.index.makers(digest) else []
-    return ws.index.find_made(PREFIX + digits)
+        return [digest] if makers_of(ws.index, digest) else []
+    return made_with_prefix(ws.index, PREFIX + digits)
 
 
 def _file(ws: Workspace, text: str, rev: str) -> LineageNode | None:

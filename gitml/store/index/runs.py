@@ -1,20 +1,38 @@
-"""Runs in the index: one row each, listed newest first a page at a time."""
+"""Runs in the index: one row each, listed newest first a page at a time, or in any order and under any condition."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-from gitml.core.model.result import NUMBER_WORDS
-from gitml.core.records.record import Run, metrics_as_json
-from gitml.store.index.results import UnrecordedTables
+from gitml.core.model.digest import Digest
+from gitml.core.model.result import NUMBER_WORDS, ActionResult
+from gitml.core.records.record import Run, StepRun, metrics_as_json
+from gitml.store.index.index import Index
+from gitml.store.index.results import Preimage, StepResult, put_actions, put_results, settle_runs
 
-COLUMNS = (
+_COLUMNS = (
     'id, runs.started, ended, pipeline, experiment, status, "commit", base, branch, dirty, message, '
     "tags, counts, metrics, record"
 )
 _LAST = "\U0010ffff"
+_TEXTS = (
+    'id || char(10) || pipeline || char(10) || experiment || char(10) || status || char(10) || "commit" || char(10) '
+    "|| coalesce(base, '') || char(10) || coalesce(branch, '') || char(10) || message || char(10) || tags"
+)
+"""All that is looked through for a word; words have no line feed, so none is found across two columns."""
+_SORTS = {
+    "started": "started",
+    "seconds": "ended - started",
+    "pipeline": "pipeline",
+    "experiment": "experiment",
+    "status": "status",
+    "branch": "branch",
+    "commit": 'coalesce(base, "commit")',
+}
+_SIGNS = frozenset(("<", "<=", ">", ">=", "="))
 
 
 class RunRow(NamedTuple):
@@ -42,156 +60,308 @@ class RunRow(NamedTuple):
         return max(0.0, self.ended - self.started)
 
 
-class RunTables(UnrecordedTables):
-    """Runs, and the steps that were performed in them."""
+class RunCondition(NamedTuple):
+    """One thing that a run must have. `kind` says what is compared:
 
-    def put_run(self, run: Run, record_commit: str) -> None:
-        """Keeps what lists and lineage need of a run; again for the same run replaces it. Reused steps cost no row.
+    ``text``: the value occurs somewhere in its names, ids, message or tags; ``field``: a column named `name` equals it;
+    ``prefix``: the column begins with it; ``tag``: it has the tag; ``since``: it started then or later; ``metric``: a metric
+    called `name`, with or without its step, stands in the relation `sign` to it, as a finite number.
+    """
 
-        The results that were put for it count for good.
-        """
-        with self.batch():
-            self._settle_all([run])
-            if self._row("SELECT 1 FROM runs WHERE id = ?", (run.id,)):
-                self._forget(run.id)
-            self._run(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run_values(run, record_commit)
+    kind: Literal["text", "field", "prefix", "tag", "since", "metric"]
+    value: str | float
+    name: str = ""
+    sign: str = "="
+
+
+class RunSort(NamedTuple):
+    """A column's key, or ``metric:`` and the metric's full name; runs without it, or where it is not finite, come last."""
+
+    key: str = "started"
+    descending: bool = True
+
+
+class RecordedRun(NamedTuple):
+    """A Run, the commit that holds its record, and the Actions that it performed, as far as the record has them."""
+
+    run: Run
+    commit: str
+    actions: Mapping[Digest, Preimage]
+
+
+# Writing
+
+
+def put_run(index: Index, run: Run, record_commit: str) -> None:
+    """Keeps what lists and lineage need of a run; again for the same run replaces it. Reused steps cost no row.
+
+    The results that were put for it count for good.
+    """
+    with index.batch():
+        _put_rows(index, [RecordedRun(run, record_commit, {})])
+
+
+def put_runs(index: Index, recorded: Sequence[RecordedRun]) -> None:
+    """Keeps runs, what their executed steps gave, and the Actions behind them. A run that is there is replaced."""
+    with index.batch():
+        results = [
+            StepResult(
+                item.run.pipeline,
+                step.name,
+                key,
+                ActionResult(step.outputs, step.metrics, step.cost, item.run.id, item.run.ended, step.guarantees),
             )
-            for tag in run.tags:
-                self._run("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (tag, run.started, run.id))
-            self._remember([run])
-            for step in run.steps:
-                if step.outcome in ("executed", "failed") and step.key is not None:
-                    number = self._run(
-                        "INSERT INTO steps (run, step, outcome, action) VALUES (?, ?, ?, ?)",
-                        (run.id, step.name, step.outcome, self._action_number(step.key)),
-                    ).lastrowid
-                    self._run_many(
-                        "INSERT OR IGNORE INTO made VALUES (?, ?, ?)",
-                        [(output.digest, number, output.name) for output in step.outputs],
-                    )
-
-    def _remember(self, runs: Sequence[Run]) -> None:
-        """Keeps what the contents of modules are called, and where each step failed last."""
-        self._run_many(
-            "INSERT INTO failures VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET key = excluded.key, run = excluded.run, at = excluded.at WHERE excluded.at > at",
-            [
-                (run.pipeline, step.name, step.key, run.id, run.ended)
-                for run in runs
-                for step in run.steps
-                if step.outcome == "failed" and step.key is not None
-            ],
-        )
-        every = [
-            module for run in runs for module in run.modules.values() if {"name", "version", "content"} <= {*module}
+            for item, step, key in _put_rows(index, recorded)
+            if step.outcome == "executed"
         ]
-        rows = {m["content"]: json.dumps({"name": m["name"], "version": m["version"]}) for m in every}
-        if rows:
-            self._run_many("INSERT OR REPLACE INTO facts VALUES ('module', ?, ?)", rows.items())
+        if results:
+            put_results(index, results)
 
-    def runs(
-        self,
-        *,
-        pipeline: str | None = None,
-        experiment: str | None = None,
-        status: str | None = None,
-        commit: str | None = None,
-        on: str | None = None,
-        branch: str | None = None,
-        since: float | None = None,
-        tag: str | None = None,
-        limit: int | None = 50,
-        before: str | None = None,
-    ) -> list[RunRow]:
-        """Runs that match all that is given, newest first. `before` is the id of the last run seen.
 
-        `commit` is the beginning of the commit that was run, `on` of that or of the one the uncommitted work lay on.
-        """
-        terms: list[str] = []
-        values: list[Any] = []
-        for column, value in (
-            ("pipeline", pipeline),
-            ("experiment", experiment),
-            ("status", status),
-            ("branch", branch),
-        ):
-            if value is not None:
-                terms.append(f"{column} = ?")
-                values.append(value)
-        if commit is not None:
-            terms.append('"commit" >= ? AND "commit" < ?')
-            values += [commit, commit + _LAST]
-        if on is not None:
-            terms.append('("commit" >= ? AND "commit" < ? OR base >= ? AND base < ?)')
-            values += [on, on + _LAST] * 2
-        # The primary key of tags is in the order of the list: with a tag, page by it.
-        table, at, name = ("runs", "runs.started", "runs.id")
-        if tag is not None:
-            table, at, name = ("tags CROSS JOIN runs ON runs.id = tags.run", "tags.started", "tags.run")
-            terms.append("tag = ?")
-            values.append(tag)
-        if since is not None:
-            terms.append(f"{at} >= ?")
-            values.append(since)
-        if before is not None:
-            terms.append(f"({at}, {name}) < (SELECT started, id FROM runs WHERE id = ?)")  # noqa: S608 - ours
-            values.append(before)
-        where = f"WHERE {' AND '.join(terms)}" if terms else ""
-        values.append(-1 if limit is None else limit)
-        sql = f"SELECT {COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
-        return [run_row(row) for row in self._rows(sql, values)]
+def _put_rows(index: Index, recorded: Sequence[RecordedRun]) -> list[tuple[RecordedRun, StepRun, Digest]]:
+    """Keeps runs, their tags and failures, the modules they used, and the steps that they performed: these are returned."""
+    runs = [item.run for item in recorded]
+    settle_runs(index, runs)
+    for (id,) in index.rows_among("SELECT id FROM runs WHERE id IN ", [run.id for run in runs]):
+        index.execute("DELETE FROM made WHERE step IN (SELECT id FROM steps WHERE run = ?)", (id,))
+        index.execute("DELETE FROM steps WHERE run = ?", (id,))
+        index.execute("DELETE FROM tags WHERE run = ?", (id,))
+        index.execute("DELETE FROM runs WHERE id = ?", (id,))
+    index.execute_many(
+        "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_values(item.run, item.commit) for item in recorded],
+    )
+    tags = [(tag, run.started, run.id) for run in runs for tag in run.tags]
+    index.execute_many("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", tags)
+    modules = [module for run in runs for module in run.modules.values() if {"name", "version", "content"} <= {*module}]
+    named = {m["content"]: json.dumps({"name": m["name"], "version": m["version"]}) for m in modules}
+    index.execute_many("INSERT OR REPLACE INTO facts VALUES ('module', ?, ?)", named.items())
+    performed = [
+        (item, step, step.key)
+        for item in recorded
+        for step in item.run.steps
+        if step.key is not None and step.outcome in ("executed", "failed")
+    ]
+    if not performed:
+        return []
+    index.execute_many(
+        "INSERT INTO failures VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET key = excluded.key, run = excluded.run, at = excluded.at WHERE excluded.at > at",
+        [
+            (item.run.pipeline, step.name, key, item.run.id, item.run.ended)
+            for item, step, key in performed
+            if step.outcome == "failed"
+        ],
+    )
+    preimages: dict[Digest, Preimage | None] = {}
+    for item, _, key in performed:
+        preimages[key] = preimages.get(key) or item.actions.get(key)
+    numbers = put_actions(index, preimages)
+    last = index.row("SELECT coalesce(max(id), 0) FROM steps")
+    assert last is not None
+    steps, made = [], []
+    for number, (item, step, key) in enumerate(performed, last[0] + 1):
+        steps.append((number, item.run.id, step.name, step.outcome, numbers[key]))
+        made += [(output.digest, number, output.name) for output in step.outputs]
+    index.execute_many("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", steps)
+    index.execute_many("INSERT OR IGNORE INTO made VALUES (?, ?, ?)", made)
+    return performed
 
-    def newest_of_pipelines(self, count: int) -> dict[str, tuple[float, str]]:
-        """For each pipeline (start, id) of the last of its `count` newest runs."""
-        found = {}
-        for (pipeline,) in self._rows("SELECT DISTINCT pipeline FROM runs"):
-            rows = self._rows(
-                "SELECT started, id FROM runs WHERE pipeline = ? ORDER BY started DESC, id DESC LIMIT ?",
-                (pipeline, count),
-            )
-            found[pipeline] = (rows[-1][0], rows[-1][1])
-        return found
 
-    def ids_between(self, begin: float, end: float) -> set[str]:
-        """The ids of the runs that started from `begin` to before `end`."""
-        return {row[0] for row in self._rows("SELECT id FROM runs WHERE started >= ? AND started < ?", (begin, end))}
+# Reading
 
-    def every_run(self) -> Iterator[tuple[str, float]]:
-        """(id, start) of every run, read as it is asked for."""
-        yield from self._run("SELECT id, started FROM runs")
 
-    def count_runs(self) -> int:
-        """How many runs there are."""
-        row = self._row("SELECT count(*) FROM runs")
-        assert row is not None
-        return int(row[0])
+def newest_runs(
+    index: Index,
+    *,
+    pipeline: str | None = None,
+    experiment: str | None = None,
+    status: str | None = None,
+    commit: str | None = None,
+    on: str | None = None,
+    branch: str | None = None,
+    since: float | None = None,
+    tag: str | None = None,
+    limit: int | None = 50,
+    before: str | None = None,
+) -> list[RunRow]:
+    """Runs that match all that is given, newest first. `before` is the id of the last run seen.
 
-    def has_run(self, id: str) -> bool:
-        """Whether there is a run with this whole id."""
-        return self._row("SELECT 1 FROM runs WHERE id = ?", (id,)) is not None
+    `commit` is the beginning of the commit that was run, `on` of that or of the one the uncommitted work lay on.
+    """
+    terms: list[str] = []
+    values: list[Any] = []
+    for column, value in (
+        ("pipeline", pipeline),
+        ("experiment", experiment),
+        ("status", status),
+        ("branch", branch),
+    ):
+        if value is not None:
+            terms.append(f"{column} = ?")
+            values.append(value)
+    if commit is not None:
+        terms.append('"commit" >= ? AND "commit" < ?')
+        values += [commit, commit + _LAST]
+    if on is not None:
+        terms.append('("commit" >= ? AND "commit" < ? OR base >= ? AND base < ?)')
+        values += [on, on + _LAST] * 2
+    # The primary key of tags is in the order of the list: with a tag, page by it.
+    table, at, name = ("runs", "runs.started", "runs.id")
+    if tag is not None:
+        table, at, name = ("tags CROSS JOIN runs ON runs.id = tags.run", "tags.started", "tags.run")
+        terms.append("tag = ?")
+        values.append(tag)
+    if since is not None:
+        terms.append(f"{at} >= ?")
+        values.append(since)
+    if before is not None:
+        terms.append(f"({at}, {name}) < (SELECT started, id FROM runs WHERE id = ?)")  # noqa: S608 - ours
+        values.append(before)
+    where = f"WHERE {' AND '.join(terms)}" if terms else ""
+    values.append(-1 if limit is None else limit)
+    sql = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
+    return [_decoded(row) for row in index.rows(sql, values)]
 
-    def run_row(self, id: str) -> RunRow | None:
-        """The run with this whole id."""
-        row = self._row(f"SELECT {COLUMNS} FROM runs WHERE id = ?", (id,))  # noqa: S608 - columns are ours
-        return run_row(row) if row else None
 
-    def find_runs(self, prefix: str, limit: int = 20) -> list[str]:
-        """The ids that begin with `prefix`, newest first."""
-        rows = self._rows(
-            "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY started DESC, id DESC LIMIT ?",
-            (prefix, prefix + _LAST, limit),
+def nth_newest_by_pipeline(index: Index, count: int) -> dict[str, tuple[float, str]]:
+    """For each pipeline (start, id) of the last of its `count` newest runs."""
+    found = {}
+    for (pipeline,) in index.rows("SELECT DISTINCT pipeline FROM runs"):
+        rows = index.rows(
+            "SELECT started, id FROM runs WHERE pipeline = ? ORDER BY started DESC, id DESC LIMIT ?",
+            (pipeline, count),
         )
-        return [row[0] for row in rows]
-
-    def _forget(self, id: str) -> None:
-        self._run("DELETE FROM made WHERE step IN (SELECT id FROM steps WHERE run = ?)", (id,))
-        self._run("DELETE FROM steps WHERE run = ?", (id,))
-        self._run("DELETE FROM tags WHERE run = ?", (id,))
-        self._run("DELETE FROM runs WHERE id = ?", (id,))
+        found[pipeline] = (rows[-1][0], rows[-1][1])
+    return found
 
 
-def run_values(run: Run, record_commit: str) -> tuple[Any, ...]:
+def run_ids_between(index: Index, begin: float, end: float) -> set[str]:
+    """The ids of the runs that started from `begin` to before `end`."""
+    return {row[0] for row in index.rows("SELECT id FROM runs WHERE started >= ? AND started < ?", (begin, end))}
+
+
+def all_runs(index: Index) -> Iterator[tuple[str, float]]:
+    """(id, start) of every run, read as it is asked for."""
+    yield from index.execute("SELECT id, started FROM runs")
+
+
+def count_runs(index: Index) -> int:
+    """How many runs there are."""
+    row = index.row("SELECT count(*) FROM runs")
+    assert row is not None
+    return int(row[0])
+
+
+def has_run(index: Index, id: str) -> bool:
+    """Whether there is a run with this whole id."""
+    return index.row("SELECT 1 FROM runs WHERE id = ?", (id,)) is not None
+
+
+def run_row(index: Index, id: str) -> RunRow | None:
+    """The run with this whole id."""
+    row = index.row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (id,))  # noqa: S608 - columns are ours
+    return _decoded(row) if row else None
+
+
+def run_ids_with_prefix(index: Index, prefix: str, limit: int = 20) -> list[str]:
+    """The ids that begin with `prefix`, newest first."""
+    rows = index.rows(
+        "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY started DESC, id DESC LIMIT ?",
+        (prefix, prefix + _LAST, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def order_runs(index: Index, conditions: Iterable[RunCondition], sort: RunSort) -> array[int]:
+    """The row numbers of all runs that meet the conditions, in order; runs alike in it newest first."""
+    terms, values = [], []
+    for condition in conditions:
+        term, given = _term(condition)
+        terms.append(term)
+        values += given
+    where = f"WHERE {' AND '.join(terms)}" if terms else ""
+    order = "DESC" if sort.descending else "ASC"
+    if sort.key == "started":
+        by = f"started {order}, id {order}"
+    elif sort.key.startswith("metric:"):
+        by = f"CASE json_type(metrics, ?) WHEN 'text' THEN NULL ELSE json_extract(metrics, ?) END {order} NULLS LAST"
+        by += ", started DESC, id DESC"
+        values += [_json_path(sort.key.removeprefix("metric:"))] * 2
+    else:
+        by = f"{_SORTS[sort.key]} {order} NULLS LAST, started DESC, id DESC"
+    # One row holds them all. Between two rows sqlite3 lets go of the interpreter, and has to wait for it again where another
+    # thread draws a screen. The limit keeps the order of the inner query.
+    inner = f"SELECT rowid FROM runs {where} ORDER BY {by} LIMIT -1"  # noqa: S608 - no value in it
+    row = index.row(f"SELECT group_concat(rowid) FROM ({inner})", values)  # noqa: S608
+    return array("q", json.loads(f"[{row[0]}]") if row and row[0] else ())
+
+
+def run_rows(index: Index, numbers: Sequence[int]) -> list[RunRow]:
+    """The runs with these row numbers, in their order; one that is not there any more is left out."""
+    marks = ", ".join("?" * len(numbers))
+    found = index.rows(f"SELECT rowid, {_COLUMNS} FROM runs WHERE rowid IN ({marks})", numbers)  # noqa: S608
+    known = {row[0]: _decoded(row[1:]) for row in found}
+    return [known[number] for number in numbers if number in known]
+
+
+def row_number(index: Index, id: str) -> int | None:
+    """The row number of a run."""
+    row = index.row("SELECT rowid FROM runs WHERE id = ?", (id,))
+    return int(row[0]) if row else None
+
+
+def metric_names(index: Index, pipeline: str, newest: int = 500) -> list[str]:
+    """The metrics (``step.metric``) that the newest runs of a pipeline have, in order of name."""
+    rows = index.rows(
+        "SELECT DISTINCT key FROM (SELECT metrics FROM runs WHERE pipeline = ? ORDER BY started DESC LIMIT ?) AS some,"
+        " json_each(some.metrics) ORDER BY key",
+        (pipeline, newest),
+    )
+    return [row[0] for row in rows]
+
+
+def metric_by_commit(index: Index, pipeline: str, metric: str) -> dict[str, float]:
+    """For each commit that was run with a clean work tree, the metric of its newest run that has it as a finite number."""
+    rows = index.rows(
+        'SELECT runs."commit", json_each.value FROM runs, json_each(runs.metrics)'
+        " WHERE pipeline = ? AND json_each.key = ? AND NOT dirty AND json_each.type != 'text' ORDER BY runs.started",
+        (pipeline, metric),
+    )
+    return {commit: float(value) for commit, value in rows}
+
+
+def _term(condition: RunCondition) -> tuple[str, list[Any]]:
+    value = condition.value
+    if condition.kind == "text":
+        return f"{_TEXTS} LIKE ? ESCAPE '\\'", [f"%{_escaped(str(value))}%"]
+    if condition.kind == "field":
+        return f"{_SORTS[condition.name]} = ?", [value]
+    if condition.kind == "prefix":
+        like = f"{_escaped(str(value))}%"
+        return "(\"commit\" LIKE ? ESCAPE '\\' OR base LIKE ? ESCAPE '\\')", [like, like]
+    if condition.kind == "tag":
+        return "id IN (SELECT run FROM tags WHERE tag = ?)", [value]
+    if condition.kind == "since":
+        return "started >= ?", [value]
+    assert condition.sign in _SIGNS
+    named = "(key = ? OR key LIKE ? ESCAPE '\\')"
+    compared = (
+        f"type != 'text' AND value {condition.sign} ?"  # NaN and infinities, which are kept as text, meet no condition
+    )
+    sql = f"EXISTS (SELECT 1 FROM json_each(metrics) WHERE {named} AND {compared})"  # noqa: S608 - _SIGNS
+    return sql, [condition.name, f"%.{_escaped(condition.name)}", value]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _json_path(name: str) -> str:
+    return '$."' + name.replace('"', '\\"') + '"'
+
+
+def _values(run: Run, record_commit: str) -> tuple[Any, ...]:
     """The row of a run."""
     counts: dict[str, int] = {}
     for step in run.steps:
@@ -215,8 +385,8 @@ def run_values(run: Run, record_commit: str) -> tuple[Any, ...]:
     )
 
 
-def run_row(row: tuple[Any, ...]) -> RunRow:
-    """The RunRow in a row of COLUMNS."""
+def _decoded(row: tuple[Any, ...]) -> RunRow:
+    """The RunRow in a row of _COLUMNS."""
     known = RunRow(*row)
     return known._replace(
         dirty=bool(known.dirty),

@@ -64,8 +64,9 @@ from gitml.modules.registry_places import registries_in
 from gitml.modules.spec import parse_module
 from gitml.records.layout import record_folder
 from gitml.records.validation import run_in
-from gitml.store.index.bulk import Preimage, RecordedRun
 from gitml.store.index.index import Index
+from gitml.store.index.results import Preimage
+from gitml.store.index.runs import RecordedRun, put_runs, run_row
 from gitml.store.remote.cache import decode_note
 from gitml.submission.event_stream import sayings
 from registry.log.events import event_from_bytes
@@ -331,8 +332,8 @@ def into_index(found: Run, files: dict[str, bytes]) -> None:
         if "/actions/" in path
     }
     kept = index()
-    kept.put_many([RecordedRun(found, OID, actions)])
-    row = kept.run_row(found.id)
+    put_runs(kept, [RecordedRun(found, OID, actions)])
+    row = run_row(kept, found.id)
     assert row is not None
     safe(repr(row))
 

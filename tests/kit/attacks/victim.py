@@ -18,6 +18,7 @@ from typing import Any
 
 from gitml.cli.main import run
 from gitml.errors import GitmlError
+from gitml.store.index.runs import newest_runs
 from gitml.workspace import Workspace, open_workspace
 
 
@@ -98,7 +99,7 @@ def of_lineage(ws: Workspace, run_id: str) -> Any:
 def of_sides(ws: Workspace, run_id: str) -> Any:
     from gitml.history.compare import compare_runs
 
-    newest = [row.id for row in ws.index.runs(limit=2)]
+    newest = [row.id for row in newest_runs(ws.index, limit=2)]
     yield compare_runs(ws, [run_id, *[id for id in newest if id != run_id][:1]])
 
 

@@ -12,6 +12,7 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.records.record import Run
 from gitml.errors import InputError
 from gitml.records.layout import parse_path
+from gitml.store.index.results import variants_of
 from tests.kit.projects.project import Project, outcomes
 
 pytestmark = pytest.mark.slow  # whole runs, one after another
@@ -93,7 +94,7 @@ def test_a_step_that_writes_the_time_differs_and_is_told_where_first(
     with project.workspace() as ws:
         key = run.steps[0].key
         assert key is not None
-        assert len(ws.index.variants(key)) == 2
+        assert len(variants_of(ws.index, key)) == 2
 
 
 def test_where_a_difference_is_of_kind_size_or_mode(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from gitml.core.records.record import Run
 from gitml.engine.journal.recovery import ENDED, recover
 from gitml.maintenance.fsck import check
 from gitml.records.runs import read_run
+from gitml.store.index.runs import newest_runs
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.project import Project, outcomes
 from tests.kit.projects.repository import isolate
@@ -74,7 +75,7 @@ def the_next_run_works(project: Project, finished: set[str]) -> Run:
         recover(ws)  # a run that performs nothing leaves that to whoever looks at runs
         assert live(project) == []
         assert list(check(ws, deep=True)) == []
-        rows = ws.index.runs(limit=None)
+        rows = newest_runs(ws.index, limit=None)
         assert {row.status for row in rows} <= {"succeeded", "failed"}
         for row in rows:
             recorded = read_run(ws.index, ws.objects, row.id)
@@ -150,7 +151,7 @@ def test_what_a_killed_run_finished_is_recorded_with_what_it_did_not(project: Pr
         assert set(outcomes(run).values()) == {"executed"}
         assert recover(ws) == []
     with project.workspace() as ws:
-        assert [row.id for row in ws.index.runs(limit=None)] == [name]
+        assert [row.id for row in newest_runs(ws.index, limit=None)] == [name]
 
 
 def test_a_killed_run_that_git_went_on_to_record_meanwhile_is_recorded_once(project: Project) -> None:
@@ -167,7 +168,7 @@ def test_a_killed_run_that_git_went_on_to_record_meanwhile_is_recorded_once(proj
         assert recover(ws) == []
     assert live(project) == []
     with project.workspace() as ws:
-        assert [row.id for row in ws.index.runs(limit=None)] == [name]
+        assert [row.id for row in newest_runs(ws.index, limit=None)] == [name]
 
 
 def test_a_run_whose_outputs_are_lost_meanwhile_is_recorded_all_the_same(project: Project) -> None:
@@ -178,7 +179,7 @@ def test_a_run_whose_outputs_are_lost_meanwhile_is_recorded_all_the_same(project
     assert outcomes(run)["one"] == outcomes(run)["side"] == "executed"
     assert live(project) == []
     with project.workspace() as ws:
-        assert [row.status for row in ws.index.runs(limit=None)] == ["succeeded", "failed"]
+        assert [row.status for row in newest_runs(ws.index, limit=None)] == ["succeeded", "failed"]
 
 
 def test_a_journal_that_is_damaged_is_cleared_away(project: Project) -> None:
@@ -226,7 +227,7 @@ def test_of_two_processes_on_one_action_one_performs_it_and_the_other_waits_and_
     assert sorted(outcome for outcome, _ in told) == ["executed", "reused"]
     assert any(reason.endswith("made meanwhile") for _, reason in told)
     with project.workspace() as ws:
-        assert len(ws.index.runs(limit=None)) == 2
+        assert len(newest_runs(ws.index, limit=None)) == 2
         assert list(check(ws)) == []
 
 

@@ -16,6 +16,7 @@ from gitml.core.records.record import Run
 from gitml.engine import perform
 from gitml.engine.execution import attempts, scheduler
 from gitml.errors import InputError
+from gitml.store.index.runs import newest_runs
 from gitml.store.local.locks import Locks
 from tests.kit.fake_executor import Ending, FakeExecutor
 from tests.kit.projects.project import Project, outcomes, reasons
@@ -351,7 +352,7 @@ def test_an_error_on_the_way_leaves_no_lock_and_the_next_run_works(stage: Stage)
     run = stage.run()
     assert outcomes(run) == {"a": "reused", "b": "executed"}
     with stage.project.workspace() as ws:
-        assert [row.status for row in ws.index.runs(limit=None)] == ["succeeded", "failed"]
+        assert [row.status for row in newest_runs(ws.index, limit=None)] == ["succeeded", "failed"]
 
 
 def shrinking(stage: Stage, to: float) -> Callable[[FakeExecutor], None]:

@@ -276,7 +276,7 @@ def test_a_record_that_contradicts_itself_is_found(project: Project, file: str, 
 def test_an_index_that_lost_a_run_is_found_and_made_anew(project: Project) -> None:
     run = project.run()
     with project.workspace() as ws:
-        ws.index._run("DELETE FROM runs")
+        ws.index.execute("DELETE FROM runs")
     (fault,) = faults(project)
     assert (fault.place, fault.what) == ("index", f"run {run.id} is recorded but not in the index")
     (fault,) = faults(project, repair=True)

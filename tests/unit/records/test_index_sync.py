@@ -14,6 +14,7 @@ from gitml.errors import InputError, IntegrityError
 from gitml.records.index_sync import sync
 from gitml.records.layout import FOLDERS, RecordFile, parse_path, record_folder
 from gitml.records.runs import read_run, recorded_runs
+from gitml.store.index.runs import count_runs, newest_runs, put_run, run_row
 from gitml.transfer.availability import Availability
 from tests.kit.projects.project import Project
 
@@ -58,14 +59,14 @@ def test_an_index_made_anew_from_the_log_knows_what_the_first_knew(project: Proj
         key = run.steps[0].key
         assert key is not None
         before = [
-            ws.index.runs(limit=None),
+            newest_runs(ws.index, limit=None),
             ws.index.action(key),
             ws.index.environment(ws.index.action(key).environment),
         ]  # type: ignore[union-attr]
         inline = ws.index.inline(run.steps[0].outputs[0].digest)
         ws.rebuild_index()
         assert [
-            ws.index.runs(limit=None),
+            newest_runs(ws.index, limit=None),
             ws.index.action(key),
             ws.index.environment(ws.index.action(key).environment),
         ] == before  # type: ignore[union-attr]
@@ -103,13 +104,13 @@ def test_a_record_that_is_missing_is_left_out_and_named_by_fsck(project: Project
 
     first, second = project.run(), project.run()
     with project.workspace() as ws:
-        row = ws.index.run_row(first.id)
+        row = run_row(ws.index, first.id)
         assert row is not None
         path = f"{record_folder(row.id, row.started)}/run.json"
         oid = project.repo.git("rev-parse", f"{row.record}:{path}").strip()
         lose(project, oid)
         ws.rebuild_index()
-        assert [row.id for row in ws.index.runs(limit=None)] == [second.id]
+        assert [row.id for row in newest_runs(ws.index, limit=None)] == [second.id]
         assert [run.id for run in recorded_runs(ws.records, ws.objects)] == [second.id]
         faults = [(fault.name, fault.what) for fault in check(ws) if fault.place == "records"]
         assert faults == [(path, "its Git object is missing")]
@@ -122,11 +123,11 @@ def test_the_number_of_records_is_told_when_there_are_many(project: Project, mon
     with project.workspace() as ws:
         ws.on_many_records = told.append
         ws.rebuild_index()
-        assert ws.index.count_runs() == 2
+        assert count_runs(ws.index) == 2
         assert told == []
         monkeypatch.setattr("gitml.records.index_sync.MANY", 2)
         ws.rebuild_index()
-        assert ws.index.count_runs() == 2
+        assert count_runs(ws.index) == 2
         assert told == [2]
 
 
@@ -179,7 +180,7 @@ def test_a_hostile_record_keeps_no_other_from_being_known(project: Project, wron
     after = project.run(force=True)
     with project.workspace() as ws:
         ws.rebuild_index()
-        ids = {row.id for row in ws.index.runs(limit=None)}
+        ids = {row.id for row in newest_runs(ws.index, limit=None)}
         assert {good.id, after.id} <= ids
         if run_id in ids:
             decode_run(content)
@@ -206,7 +207,7 @@ def test_evidence_that_is_not_what_its_name_says_is_not_taken(project: Project) 
     with project.workspace() as ws:
         assert ws.index.action(digest_of(content)) is None
         assert ws.index.environment(digest_of(b"{}")) is None
-        assert [row.id for row in ws.index.runs(limit=None)] == [run.id]
+        assert [row.id for row in newest_runs(ws.index, limit=None)] == [run.id]
 
 
 def test_inline_content_that_is_not_what_its_name_says_is_never_given_out(project: Project) -> None:
@@ -225,10 +226,10 @@ def test_a_record_that_is_gone_or_tells_of_another_run_is_an_integrity_error(pro
     run = project.run()
     other = "0123456789abcdef"
     with project.workspace() as ws:
-        ws.index.put_run(run._replace(id=other), ws.records.tip() or "")
+        put_run(ws.index, run._replace(id=other), ws.records.tip() or "")
         with pytest.raises(IntegrityError, match="is gone"):
             read_run(ws.index, ws.objects, other)
         ws.records.append({f"{record_folder(other, run.started)}/run.json": encode_run(run)}, "x\n", None)
-        ws.index.put_run(run._replace(id=other), ws.records.tip() or "")
+        put_run(ws.index, run._replace(id=other), ws.records.tip() or "")
         with pytest.raises(IntegrityError, match="another run"):
             read_run(ws.index, ws.objects, other)

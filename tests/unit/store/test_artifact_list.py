@@ -10,8 +10,10 @@ import pytest
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.records.record import Run, StepRun
-from gitml.store.index.artifact_list import COLUMNS, GONE, HERE, RECORD, ArtifactList, ArtifactQuery
+from gitml.store.index.artifacts import COLUMNS, GONE, HERE, RECORD, ArtifactList, ArtifactQuery
 from gitml.store.index.index import Index
+from gitml.store.index.results import put_action, put_result
+from gitml.store.index.runs import put_run
 
 
 def named(text: str) -> Digest:
@@ -41,11 +43,12 @@ def add(
     action = named(key or f"{step} {content}")
     outputs = (OutputRef(port, kind, named(content), size),)
     done = StepRun(step, "executed", "", 1.0, action, outputs)
-    index.put_run(
+    put_run(
+        index,
         Run(run, "p", "pipelines/p.yaml", "p", "succeeded", "0" * 40, at, at + 1, "me", "here", "1", steps=(done,)),
         "0" * 40,
     )
-    index.put_result(action, ActionResult(outputs, {}, Cost(), run, at), None, "p", step)
+    put_result(index, action, ActionResult(outputs, {}, Cost(), run, at), None, "p", step)
 
 
 def names(listing: ArtifactList, wanted: ArtifactQuery = ArtifactQuery()) -> list[str]:  # noqa: B008
@@ -64,10 +67,12 @@ def test_uses_and_when_it_was_last_used_are_told(index: Index) -> None:
 
     add(index, "a" * 16, 100.0, "make", "o", "x", 5)
     action = Action(("cat",), None, (), (), (ActionInput("i", "in", "file", named("x")),), (), (), named("env"))
-    index.put_action(action.key(), action.preimage())
+    put_action(index, action.key(), action.preimage())
     step = StepRun("take", "executed", "", 1.0, action.key())
-    index.put_run(
-        Run("b" * 16, "p", "p", "p", "succeeded", "0" * 40, 300.0, 301.0, "me", "h", "1", steps=(step,)), "0" * 40
+    put_run(
+        index,
+        Run("b" * 16, "p", "p", "p", "succeeded", "0" * 40, 300.0, 301.0, "me", "h", "1", steps=(step,)),
+        "0" * 40,
     )
     (found,) = ArtifactList(index, []).page(ArtifactQuery(), 0, 10)
     assert (found.uses, found.used, found.made) == (1, 300.0, 100.0)
@@ -77,7 +82,7 @@ def test_where_bytes_are_is_told(index: Index) -> None:
     for number, content in enumerate(("here", "inline", "both", "gone")):
         add(index, f"{number:016x}", number, content, "o", content, number)
     for content in ("inline", "both"):
-        index.put_inline(named(content), "0" * 40)
+        index.put_contents([(named(content), "0" * 40)])
     listing = ArtifactList(index, [named("here"), named("both")])
     places = {artifact.step: artifact.where for artifact in listing.page(ArtifactQuery(), 0, 10)}
     assert places == {"here": HERE, "both": HERE, "inline": RECORD, "gone": GONE}
@@ -127,7 +132,7 @@ def test_the_result_of_a_step_with_a_metric_that_is_no_number_is_read_back_and_i
 ) -> None:
     add(index, "a" * 16, 100.0, "s", "o", "x", 5)
     outputs = (OutputRef("o", "file", named("x"), 5),)
-    index.put_result(named("s x"), ActionResult(outputs, {"m": number}, Cost(), "a" * 16, 100.0), None, "p", "s")
+    put_result(index, named("s x"), ActionResult(outputs, {"m": number}, Cost(), "a" * 16, 100.0), None, "p", "s")
     (found,) = ArtifactList(index, []).page(ArtifactQuery(), 0, 10)
     assert found.size == 5
     kept = index.result(named("s x"))

@@ -12,8 +12,9 @@ from gitml.core.model.action import Action, ActionOutput, CodeFile
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.records.record import Run, StepRun
-from gitml.store.index.bulk import Preimage, RecordedRun
 from gitml.store.index.index import Index
+from gitml.store.index.results import Preimage, put_action, put_result
+from gitml.store.index.runs import RecordedRun, put_run, put_runs
 
 
 def action(number: int) -> Action:
@@ -60,14 +61,14 @@ def runs(dice: random.Random, count: int) -> list[RecordedRun]:
 
 def one_by_one(index: Index, recorded: RecordedRun) -> None:
     run = recorded.run
-    index.put_run(run, recorded.commit)
+    put_run(index, run, recorded.commit)
     for step in run.steps:
         preimage = recorded.actions.get(step.key) if step.key is not None else None
         if step.outcome == "executed" and step.key is not None:
             result = ActionResult(step.outputs, step.metrics, step.cost, run.id, run.ended)
-            index.put_result(step.key, result, preimage and preimage.content, run.pipeline, step.name)
+            put_result(index, step.key, result, preimage and preimage.content, run.pipeline, step.name)
         elif step.outcome == "failed" and step.key is not None and preimage is not None:
-            index.put_action(step.key, preimage.content)
+            put_action(index, step.key, preimage.content)
 
 
 def content_of(path: Path) -> dict[str, set[tuple[object, ...]]]:
@@ -103,7 +104,7 @@ def test_many_at_once_are_kept_as_one_by_one(tmp_path: Path, seed: int) -> None:
     at = 0
     while at < len(unique):
         size = dice.randrange(1, 15)
-        fast.put_many(unique[at : at + size])
+        put_runs(fast, unique[at : at + size])
         at += size
     slow.close()
     fast.close()
@@ -113,11 +114,11 @@ def test_many_at_once_are_kept_as_one_by_one(tmp_path: Path, seed: int) -> None:
 def test_putting_a_run_again_in_bulk_replaces_it(tmp_path: Path) -> None:
     recorded = list({item.run.id: item for item in runs(random.Random(1), 10)}.values())
     index = Index(str(tmp_path / "index.db"))
-    index.put_many(recorded)
-    index.put_many(recorded)
+    put_runs(index, recorded)
+    put_runs(index, recorded)
     index.close()
     once = Index(str(tmp_path / "once.db"))
-    once.put_many(recorded)
+    put_runs(once, recorded)
     once.close()
     assert content_of(tmp_path / "index.db") == content_of(tmp_path / "once.db")
 

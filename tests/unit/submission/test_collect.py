@@ -30,6 +30,7 @@ from gitml.git.revisions import IdentQuery
 from gitml.history.runs import read_run
 from gitml.history.submissions import Submission, note_submission, submissions
 from gitml.maintenance.gc import KeepPolicy, collect
+from gitml.store.index.runs import run_row
 from gitml.submission import cancel, event_stream
 from gitml.submission import collect as homecoming
 from gitml.submission.bundle import Asked, make_parcel
@@ -422,7 +423,7 @@ def test_a_record_that_no_gitml_would_have_written_does_not_come_home(
     assert gitml(["collect"]) == 3
     assert f"a record of run {run[:8]} that is refused" in capfd.readouterr().err
     with far.project.workspace() as ws:
-        assert ws.index.run_row(run) is None
+        assert run_row(ws.index, run) is None
 
 
 @pytest.mark.parametrize("path", ["hooks/x", "runs/../../x", "runs/2026/01/01/aa/aa00000000000000/run.json"])

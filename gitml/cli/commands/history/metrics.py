@@ -11,6 +11,7 @@ from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.text.differences import DifferenceOptions, difference_options, show_differences
 from gitml.cli.text.format import columns, number
 from gitml.cli.text.terminal import safe
+from gitml.store.index.runs import newest_runs
 
 if TYPE_CHECKING:
     from gitml.core.records.record import Run
@@ -59,7 +60,7 @@ def _newest_with_metrics(ws: Workspace, pipeline: str) -> Run | None:
     from gitml.history.runs import read_run
 
     before = None
-    while page := ws.index.runs(pipeline=pipeline, limit=100, before=before):
+    while page := newest_runs(ws.index, pipeline=pipeline, limit=100, before=before):
         for row in page:
             if row.metrics:
                 return read_run(ws, row.id)

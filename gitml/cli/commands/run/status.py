@@ -13,6 +13,7 @@ from gitml.cli.session import Session, verb
 from gitml.cli.text.format import ago, cells, count, duration
 from gitml.cli.text.terminal import paint, safe
 from gitml.errors import GitmlError
+from gitml.store.index.runs import newest_runs
 
 if TYPE_CHECKING:
     from gitml.history.runs import LiveRun
@@ -89,7 +90,7 @@ def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> 
             state["unasked"] += decision.unasked
             if decision.kind in ("run", "blocked") and state["first"] is None:
                 state["first"] = {"name": step, "decision": decision.kind, "reason": decision.reason}
-        rows = session.ws.index.runs(pipeline=loaded.graph.pipeline, limit=1)
+        rows = newest_runs(session.ws.index, pipeline=loaded.graph.pipeline, limit=1)
     except GitmlError as error:
         if selection and isinstance(error, UnknownPipelineError):
             raise
@@ -97,7 +98,7 @@ def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> 
         state["error"] = f"{error.where}: {error.message}" if error.where else error.message
         if more > 0:
             state["error"] += f" (and {more} more)"
-        rows = session.ws.index.runs(pipeline=name, limit=1)
+        rows = newest_runs(session.ws.index, pipeline=name, limit=1)
     state["last_run"] = _last(rows[0]) if rows else None
     return state
 

@@ -11,6 +11,7 @@ from gitml.cli.commands.share.report import can_ask, check_refusals, progress_li
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import ago, count
 from gitml.cli.text.terminal import safe
+from gitml.store.index.runs import count_runs, newest_runs
 
 if TYPE_CHECKING:
     from gitml.transfer.clone import CloneResult
@@ -57,10 +58,10 @@ def _told(cloned: CloneResult) -> list[str]:
     into = f"cloned into {safe(folder)}"
     go = f"cd {safe(folder)}" + (f"; git switch {safe(cloned.others[0])}" if cloned.others else "")
     asks = "" if ws.consent.may_run() else " (which asks first whether its steps may run here: gitml trust)"
-    runs = ws.index.count_runs()
+    runs = count_runs(ws.index)
     if not runs:
         return [f"{into}; nobody has recorded a run there yet", f"next: {go}; gitml run{asks}"]
-    newest = ws.index.runs(limit=1)[0]
+    newest = newest_runs(ws.index, limit=1)[0]
     return [
         f"{into}, with {count(runs, 'run')}; the newest is {newest.id[:8]} of {safe(newest.pipeline)},"
         f" {newest.status}, {ago(newest.started, ws.now())}",

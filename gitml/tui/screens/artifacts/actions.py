@@ -14,7 +14,7 @@ from gitml.errors import InputError
 from gitml.history.files.checkout import WrittenOutput, checkout
 from gitml.history.files.selector import select
 from gitml.maintenance.evict import Evicted, EvictionPlan, evict, plan_eviction
-from gitml.store.index.artifact_list import GONE, HERE, REMOTE, Artifact
+from gitml.store.index.artifacts import GONE, HERE, REMOTE, Artifact
 from gitml.tui.page import Page
 from gitml.tui.screens.artifacts.queries import ArtifactContents, fetch_artifacts
 from gitml.tui.screens.artifacts.text import freeing_lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.history.artifacts import ArtifactDetails, artifact_details, open_artifacts
 from gitml.history.files.preview import PICTURE, ContentPreview, preview
-from gitml.store.index.artifact_list import GONE, REMOTE, Artifact, ArtifactList
+from gitml.store.index.artifacts import GONE, REMOTE, Artifact, ArtifactList
 from gitml.tui.errors import ErrorMessage, error_message
 from gitml.workspace import Workspace
 

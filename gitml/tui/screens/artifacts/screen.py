@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from gitml.history.files.preview import TABLE
-from gitml.store.index.artifact_list import COLUMNS, Artifact, ArtifactQuery
+from gitml.store.index.artifacts import COLUMNS, Artifact, ArtifactQuery
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.artifacts.actions import ArtifactActionsPage
 from gitml.tui.screens.artifacts.preview_pane import PreviewPane

@@ -11,7 +11,7 @@ from gitml.core.text.format import count, size
 from gitml.history.artifacts import ArtifactDetails
 from gitml.history.time_format import ago, moment
 from gitml.maintenance.evict import EvictionPlan
-from gitml.store.index.artifact_list import GONE, HERE, RECORD, REMOTE, Artifact
+from gitml.store.index.artifacts import GONE, HERE, RECORD, REMOTE, Artifact
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.tables.columns import TableCell, TableColumn, TableRow

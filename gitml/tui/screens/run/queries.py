@@ -10,6 +10,7 @@ from gitml.core.records.record import Run
 from gitml.history.progress import StepProgress, run_progress
 from gitml.history.runs import get_run
 from gitml.history.submissions import target_of
+from gitml.store.index.runs import newest_runs
 from gitml.workspace import Workspace
 
 
@@ -35,7 +36,7 @@ def view_run(ws: Workspace, id: str) -> RunView:
         mirror(ws, id)
     found = get_run(ws, id)
     live = found.live is not None and (not target or found.run.status == "running")
-    rows = ws.index.runs(pipeline=found.run.pipeline, limit=1, before=None if live else id)
+    rows = newest_runs(ws.index, pipeline=found.run.pipeline, limit=1, before=None if live else id)
     return RunView(found.run, tuple(run_progress(found)), live, rows[0].id if rows else None, target)
 
 

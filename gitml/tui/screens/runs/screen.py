@@ -15,8 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from gitml.history.run_query import RunView, rows_in, run_view
-from gitml.store.index.browse import RunSort
-from gitml.store.index.runs import RunRow
+from gitml.store.index.runs import RunRow, RunSort
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.runs.table import RISING, SORTABLE, columns, table_row

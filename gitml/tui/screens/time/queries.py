@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gitml.analysis.timeline import Timeline, meant_pipeline, open_timeline
 from gitml.engine.planning.load import list_pipelines
 from gitml.git.revisions import branch_name
+from gitml.store.index.runs import metric_names, newest_runs
 from gitml.workspace import Workspace
 
 
@@ -32,8 +33,8 @@ def open_history(ws: Workspace, query: TimeQuery) -> TimeHistory:
     """The history that is asked for."""
     pipelines = tuple(list_pipelines(ws, query.rev))
     pipeline = query.pipeline
-    if pipeline is None or (pipeline not in pipelines and not ws.index.runs(pipeline=pipeline, limit=1)):
+    if pipeline is None or (pipeline not in pipelines and not newest_runs(ws.index, pipeline=pipeline, limit=1)):
         pipeline = meant_pipeline(ws, query.rev)
     timeline = open_timeline(ws, pipeline, query.rev, merged=query.merged)
     branch = query.rev if query.rev != "HEAD" else branch_name(ws.location) or "HEAD"
-    return TimeHistory(timeline, branch, pipelines, tuple(ws.index.metric_names(pipeline)), ws.now())
+    return TimeHistory(timeline, branch, pipelines, tuple(metric_names(ws.index, pipeline)), ws.now())
