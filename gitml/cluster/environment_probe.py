@@ -10,16 +10,22 @@ from typing import Any
 from gitml import __version__
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.worker.folder_interface import Place
-from gitml.core.model.environment import Environment, decode_description, encode_description, environment_of
+from gitml.core.model.environment import (
+    Environment,
+    EnvironmentSource,
+    decode_description,
+    encode_description,
+    environment_of,
+)
 from gitml.errors import GitmlError, InputError, RemoteError
 
 PATIENCE = 60.0  # seconds; a machine may have to start Python a few times
 
 
 def environment_at(
-    machines: Sequence[Machine], place: Place, name: str, text: bytes | None, programs: tuple[str, ...]
+    machines: Sequence[Machine], place: Place, source: EnvironmentSource, programs: tuple[str, ...]
 ) -> Environment:
-    """The environment that most of `machines` have for `programs`: the host's, or with `text` the locked one of that file.
+    """The environment that most of `machines` make of `source` for `programs`.
 
     InputError when none has one; RemoteError when they can't be asked.
     """
@@ -32,7 +38,7 @@ def environment_at(
             num_cpus=0,
             max_retries=1,
             scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False),
-        ).remote(__version__, place, name, text, programs)
+        ).remote(__version__, place, source, programs)
         for machine in machines
     ]
     ready, late = ray.wait(refs, num_returns=len(refs), timeout=PATIENCE)
@@ -43,7 +49,7 @@ def environment_at(
     if found:
         # of those that are as frequent the same one every time
         best = max(sorted(found), key=lambda said: found[said])
-        return environment_of(description_in(best), text)
+        return environment_of(description_in(best), source)
     for kind, said in answers:
         if kind == "input":
             raise refusal_in(said)
@@ -69,7 +75,7 @@ def refusal_in(said: str) -> InputError:
     return InputError(str(message)[:1000], hint=None if hint is None else str(hint)[:1000])
 
 
-def describe(version: str, place: Place, name: str, text: bytes | None, programs: tuple[str, ...]) -> tuple[str, str]:
+def describe(version: str, place: Place, source: EnvironmentSource, programs: tuple[str, ...]) -> tuple[str, str]:
     """On a machine: (``is``, the description as JSON), (``input``, why a program is not there) or (``error``, why not)."""
     import os
 
@@ -77,7 +83,7 @@ def describe(version: str, place: Place, name: str, text: bytes | None, programs
         return "error", f"{os.uname().nodename} has gitml {__version__}, this is {version}"
     try:
         environments = place.folder(os.environ).services().environments
-        found = environments.host(programs) if text is None else environments.locked(name, text, programs)
+        found = environments.identify(source, programs)
     except InputError as error:
         return "input", json.dumps([f"{error.message} on {os.uname().nodename}", error.hint])
     except (GitmlError, OSError) as error:

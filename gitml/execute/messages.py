@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.model.action import Action, decode_action
 from gitml.core.model.digest import Digest, parse_digest
-from gitml.core.model.environment import Environment
+from gitml.core.model.environment import Environment, EnvironmentSource
 from gitml.core.model.guarantees import FULL, Network, network_of
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.core.model.result import Cost, OutputRef, size_from_json
@@ -75,8 +75,8 @@ def encode_task(task: Task, devices: str | None, *, with_environment: bool) -> d
     """A Task for a worker, that keeps the environments it was sent."""
     environment: list[Any] = [task.environment.digest]
     if with_environment:
-        text = task.environment.requirements
-        environment += [task.environment.description, None if text is None else text.decode("latin-1")]
+        name, content = task.environment.source
+        environment += [task.environment.description, name, None if content is None else content.decode("latin-1")]
     return {
         "op": "run",
         "attempt": task.attempt,
@@ -98,8 +98,9 @@ def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]
     try:
         digest, *rest = message["environment"]
         if rest:
-            description, text = rest
-            environments[digest] = Environment(digest, description, None if text is None else text.encode("latin-1"))
+            description, name, text = rest
+            source = EnvironmentSource(name, None if text is None else text.encode("latin-1"))
+            environments[digest] = Environment(digest, description, source)
         return WorkerTask(
             message["attempt"],
             decode_action(message["action"].encode("ascii")),

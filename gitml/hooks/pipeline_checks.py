@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gitml.core.config.project import HOST, Config
+from gitml.core.config.project import Config
 from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.language.environment_kinds import environment_file
 from gitml.core.language.params import Param, bind_params
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline
@@ -114,8 +115,9 @@ def _missing(
     code = CodeFinder(source, ws.index)
     for step in graph.steps.values():
         wanted = {binding.path: f"input {binding.name!r}" for binding in step.inputs if binding.path is not None}
-        if step.environment != HOST and step.module is None:
-            wanted[step.environment] = "environment"
+        file = environment_file(step.environment)
+        if file is not None and step.module is None:
+            wanted[file] = "environment"
         for path, what in wanted.items():
             if path not in told and not _is_there(source, path):
                 told.add(path)

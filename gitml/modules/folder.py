@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from gitml.core.config.project import HOST
 from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.language.environment_kinds import environment_file
 from gitml.errors import InputError, machine_error
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import TreeSource
@@ -93,8 +93,9 @@ def check_folder(folder: str) -> ModuleSpec:
     if data is None:
         raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR")
     spec = parse_module(data, path)
-    if spec.environment != HOST and not os.path.isfile(os.path.join(folder, spec.environment)):
-        raise _missing_environment(spec, path)
+    file = environment_file(spec.environment)
+    if file is not None and not os.path.isfile(os.path.join(folder, file)):
+        raise _missing_environment(file, path)
     return spec
 
 
@@ -106,10 +107,11 @@ def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpe
     if entry is None or entry.mode not in ("100644", "100755"):
         raise InputError(f"no {FILE} in this folder", where=path, hint="start one: gitml module init DIR")
     spec = parse_module(read_checked(objects, entry.oid, "blob"), path)
-    if spec.environment != HOST:
-        found = source.lookup(spec.environment)
+    file = environment_file(spec.environment)
+    if file is not None:
+        found = source.lookup(file)
         if found is None or found.is_tree:
-            raise _missing_environment(spec, path)
+            raise _missing_environment(file, path)
     return spec
 
 
@@ -137,6 +139,6 @@ def publish_folder(
     )
 
 
-def _missing_environment(spec: ModuleSpec, path: str) -> InputError:
-    where = Diagnostic(path, 1, 1, f"environment file {spec.environment!r} is not in the module's folder")
+def _missing_environment(file: str, path: str) -> InputError:
+    where = Diagnostic(path, 1, 1, f"environment file {file!r} is not in the module's folder")
     return SpecError([where])

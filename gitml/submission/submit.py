@@ -14,7 +14,7 @@ from gitml.cluster.connect.cluster import CLIENT_PORT, Cluster
 from gitml.cluster.content.file_transfer import cart, discard
 from gitml.cluster.jobs import Jobs, UnsureError
 from gitml.core.config.project import LOCAL, Config, Target
-from gitml.core.model.environment import Environment, environment_of
+from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import OutputRef
 from gitml.core.planner.plan import REUSE, Plan
@@ -198,12 +198,12 @@ class _SeenFromAfar(Clusters):
         super().__init__(ws, config, from_outside=True)
 
     def environment(
-        self, target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]
+        self, target: Target, wish: Resources, source: EnvironmentSource, programs: tuple[str, ...]
     ) -> Environment:
         try:
-            return super().environment(target, wish, name, text, programs)
+            return super().environment(target, wish, source, programs)
         except RemoteError:
-            return environment_of({"kind": "not known here", "target": target.name, "asked": list(programs)}, text)
+            return environment_of({"kind": "not known here", "target": target.name, "asked": list(programs)}, source)
 
 
 def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:

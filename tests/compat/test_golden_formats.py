@@ -23,6 +23,7 @@ from gitml.core.model.tree import HEADER, TreeEntry, decode_tree, encode_tree
 from gitml.core.records import record
 from gitml.core.records.record import Attempt, LogRef, decode_run, encode_run
 from gitml.store.remote.cache import GcNote, decode_note, encode_note
+from tests.kit.execution import ON_HOST
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
 
@@ -115,7 +116,7 @@ def test_a_tree_of_these_entries_has_these_bytes() -> None:
 def test_an_environment_is_read_and_has_the_digest_it_had(name: str) -> None:
     description = json.loads(golden(name))
     assert encode_description(description) == golden(name)
-    assert environment_of(description).digest == from_hex(sums()[name])
+    assert environment_of(description, ON_HOST).digest == from_hex(sums()[name])
 
 
 def test_a_run_is_read_and_written_again_the_same() -> None:

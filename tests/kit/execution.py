@@ -12,7 +12,7 @@ from typing import Any
 
 from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile, Scalar
 from gitml.core.model.digest import Digest
-from gitml.core.model.environment import Environment, environment_of
+from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.execute.environments.environments import Environments
@@ -33,7 +33,10 @@ GIT_ENV = {
     "GIT_COMMITTER_NAME": "A",
     "GIT_COMMITTER_EMAIL": "a@example.com",
 }
-HOST = environment_of({"kind": "host", "platform": "test", "python": None, "distributions": [], "programs": {}})
+ON_HOST = EnvironmentSource("host")
+HOST = environment_of(
+    {"kind": "host", "platform": "test", "python": None, "distributions": [], "programs": {}}, ON_HOST
+)
 
 
 @cache
@@ -249,4 +252,4 @@ def gone(mark: str, seconds: float = 10.0) -> bool:
 
 
 def environment(**description: Any) -> Environment:
-    return environment_of(description)
+    return environment_of(description, ON_HOST)

@@ -35,6 +35,7 @@ from gitml.core.model.result import (
 from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, tree_size
 from gitml.core.records.record import Run, decode_run, encode_run, step_as_json, step_from_json
 from gitml.core.records.step_rows import joined, split, tables_from_json
+from tests.kit.execution import ON_HOST
 from tests.kit.strategies import (
     digests,
     finite,
@@ -275,7 +276,11 @@ def test_a_digest_with_any_other_character_is_refused(digest: str, place: int, c
 def test_an_environment_is_named_by_its_description_whatever_the_order(said: dict[str, Any], random: Any) -> None:
     items = list(said.items())
     random.shuffle(items)
-    assert environment_of(dict(items)).digest == environment_of(said).digest == digest_of(encode_description(said))
+    assert (
+        environment_of(dict(items), ON_HOST).digest
+        == environment_of(said, ON_HOST).digest
+        == digest_of(encode_description(said))
+    )
     assert json.loads(encode_description(said)) == said
 
 

@@ -182,10 +182,7 @@ class Errand:
         environments = self.station.services.environments
         programs = (task.action.shell or task.action.argv[0],)
         try:
-            if task.environment.requirements is not None:
-                here = environments.locked("requirements", task.environment.requirements, programs)
-            else:
-                here = environments.host(programs)
+            here = environments.identify(task.environment.source, programs)
         except InputError:
             return None  # what is missing is told in better words by what tries to use it
         if here.digest == task.environment.digest:

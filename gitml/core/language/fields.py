@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from gitml.core.config.project import HOST
 from gitml.core.language.diagnostics import Diagnostic, nearest
+from gitml.core.language.environment_kinds import parse_environment
 from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
 from gitml.core.language.yaml_document import Node
-from gitml.core.model import paths
 from gitml.core.model.guarantees import NETWORKS, Network, network_of
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
@@ -145,26 +145,18 @@ class Fields:
         return network_of(self.one_of(node, "network", NETWORKS) or "")
 
     def environment_of(self, node: Node) -> str:
-        """`environment`: ``host``, or the path of a locked requirements file."""
+        """`environment`: the name of an environment of one of ENVIRONMENT_KINDS."""
         if node.is_mapping:
             kinds = ", ".join(list(node.value)[:3])
             self.report(node, f"environment is `host` or the path of a locked requirements file, no mapping ({kinds})")
             return HOST
         text = self.text_of(node, "environment")
-        if text is None or text == HOST:
+        if text is None:
             return HOST
-        problem = paths.problem_with(text)
-        if problem:
-            self.report(node, f"environment is {problem}")
-            return HOST
-        path = paths.clean(text)
-        from gitml.core.language.environment_files import not_taken
-
-        other = not_taken(path)
-        if other is not None:
-            what, mend = other
-            self.report(node, f"environment {path!r} is {what}: {mend}")
-        return path
+        name, mistake = parse_environment(text)
+        if mistake is not None:
+            self.report(node, mistake)
+        return name
 
     def template(self, node: Node, text: str) -> Template:
         """`text` with its expressions; mistakes, and what can only be another tool's expression, are told at their place."""

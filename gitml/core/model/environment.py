@@ -12,27 +12,35 @@ FORMAT = 2  # of a description; those without a format are of version 1
 _DEEPEST = 32  # collections in each other: packages of one name beside each other are
 
 
-class Environment(NamedTuple):
-    """`description` is JSON data that says all that counts, `digest` its name, `requirements` the text to build from.
+class EnvironmentSource(NamedTuple):
+    """What a step names as its environment: the `name` that the pipeline has, and the `content` of the file of the commit that
+    defines it, None where no file does. It is all that a machine needs to identify the environment."""
 
-    `packages` are what that text pins, as ``name version``, where it was read.
+    name: str
+    content: bytes | None = None
+
+
+class Environment(NamedTuple):
+    """`description` is JSON data with all that counts, `digest` its name, `source` what it was made from.
+
+    `packages` are what the source pins, as ``name version``, where it was read.
     """
 
     digest: Digest
     description: Mapping[str, Any]
-    requirements: bytes | None = None
+    source: EnvironmentSource
     packages: tuple[str, ...] = ()
 
     def described(self) -> Mapping[str, Any]:
-        """The description with the packages of a requirements file by name, which count by its digest alone."""
+        """The description with the packages that the source pins, which count by its digest alone."""
         return {**self.description, "distributions": self.packages} if self.packages else self.description
 
 
 def environment_of(
-    description: Mapping[str, Any], requirements: bytes | None = None, packages: tuple[str, ...] = ()
+    description: Mapping[str, Any], source: EnvironmentSource, packages: tuple[str, ...] = ()
 ) -> Environment:
     """The Environment with this description."""
-    return Environment(digest_of(encode_description(description)), description, requirements, packages)
+    return Environment(digest_of(encode_description(description)), description, source, packages)
 
 
 def encode_description(description: Mapping[str, Any]) -> bytes:

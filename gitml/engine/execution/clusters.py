@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config.places import place_of_target
 from gitml.core.config.project import LOCAL, Config, Target
-from gitml.core.model.environment import FORMAT, Environment, environment_of
+from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, environment_of
 from gitml.core.model.resources import Resources
 from gitml.core.planner.plan import PartProblem
 from gitml.errors import InputError, RemoteError, TrustError
@@ -63,16 +63,16 @@ class Clusters:
         self._asked: dict[str, tuple[Any, ...]] = {}  # questions that were answered from memory
 
     def environment(
-        self, target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]
+        self, target: Target, wish: Resources, source: EnvironmentSource, programs: tuple[str, ...]
     ) -> Environment:
         """The environment of a step on a cluster: as it was last, unless the cluster is joined and can be asked."""
-        question = (target, wish, name, text, programs)
+        question = (target, wish, source, programs)
         id = _id_of(*question, self._meant(target))
         if self.cluster is None or not self.cluster.joined:
             known = self.ws.index.fact(FACT, id)
             if known is not None:
                 self._asked[id] = question
-                return environment_of(known, text)
+                return environment_of(known, source)
         if self.ws.consent.offline:  # nor is a Ray of this machine's own started to look
             what = f"what target {target.name} has installed is not known here"
             raise NotInspectedError(what, hint="`gitml run` asks it")
@@ -170,7 +170,7 @@ class Clusters:
             self.cluster = None
 
     def _ask(
-        self, id: str, target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...]
+        self, id: str, target: Target, wish: Resources, source: EnvironmentSource, programs: tuple[str, ...]
     ) -> Environment:
         from gitml.cluster.driver.node_pool import feasible_machines
         from gitml.cluster.environment_probe import environment_at
@@ -183,7 +183,7 @@ class Clusters:
         self.join(target)
         fitting = feasible_machines(wish, machines) or machines  # an added machine is assumed to have what these have
         place: Place = place_of(self.ws, target)
-        found = environment_at(fitting, place, name, text, programs)
+        found = environment_at(fitting, place, source, programs)
         self.ws.index.remember(FACT, id, found.description)
         return found
 
@@ -237,9 +237,7 @@ def _named(step: str) -> Iterator[None]:
         raise InputError(f"step {step!r} can't run: {error.message}", where=error.where, hint=error.hint) from None
 
 
-def _id_of(
-    target: Target, wish: Resources, name: str, text: bytes | None, programs: tuple[str, ...], meant: str
-) -> str:
+def _id_of(target: Target, wish: Resources, source: EnvironmentSource, programs: tuple[str, ...], meant: str) -> str:
     import hashlib
 
     said = [
@@ -248,7 +246,7 @@ def _id_of(
         target.ray,
         meant,
         wish,
-        None if text is None else hashlib.sha256(text).hexdigest(),
+        source.name if source.content is None else hashlib.sha256(source.content).hexdigest(),
         programs,
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

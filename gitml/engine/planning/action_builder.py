@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.core.config.project import HOST, Target
+from gitml.core.config.project import Target
+from gitml.core.language.environment_kinds import environment_file
 from gitml.core.model.action import ActionInput, CodeFile
-from gitml.core.model.environment import Environment
+from gitml.core.model.environment import Environment, EnvironmentSource
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
@@ -133,17 +134,16 @@ class ActionBuilder:
         target: Target | None,
         wish: Resources,
     ) -> Environment:
-        if name == HOST:
-            if target is not None:
-                return self.clusters.environment(target, wish, name, None, programs)
-            return self.ws.environments.host(programs, path)
-        entry = self._files(module).lookup(name)
-        if entry is None or entry.is_tree or entry.is_submodule:
-            raise InputError(f"environment file {name!r} is not in the commit", hint=self._why_missing(name))
-        text = self.source.read(entry.oid)
+        file = environment_file(name)
+        source = EnvironmentSource(name)
+        if file is not None:
+            entry = self._files(module).lookup(file)
+            if entry is None or entry.is_tree or entry.is_submodule:
+                raise InputError(f"environment file {file!r} is not in the commit", hint=self._why_missing(file))
+            source = EnvironmentSource(name, self.source.read(entry.oid))
         if target is not None:
-            return self.clusters.environment(target, wish, name, text, programs)
-        return self.ws.environments.locked(name, text, programs)
+            return self.clusters.environment(target, wish, source, programs)
+        return self.ws.environments.identify(source, programs, path)
 
     def _code(
         self, step: GraphStep, environment: Environment | PartProblem | Unconfirmed

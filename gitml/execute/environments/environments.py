@@ -1,4 +1,7 @@
-"""Environments: what the programs of a step are, named for its key, and made real where it runs."""
+"""Environments: what the programs of a step are, identified by content for its key, and realized on the machine where it runs.
+
+What differs between kinds of environments is in ENVIRONMENT_PROVIDERS, one for each of `core.language.environment_kinds`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gitml import layout
+from gitml.core.config.project import HOST
+from gitml.core.language.environment_kinds import REQUIREMENTS, environment_kind
 from gitml.core.model.digest import Digest, digest_of
-from gitml.core.model.environment import FORMAT, Environment, encode_description, environment_of
+from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, encode_description, environment_of
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect
@@ -72,153 +76,88 @@ class Environments:
         self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
         self._python: PythonInterpreter | None = None
         self._looked = False
-        self._hosts: dict[tuple[tuple[str, ...], str], Environment] = {}
-        self._realised: dict[Digest, RealizedEnvironment] = {}
+        self._identified: dict[tuple[EnvironmentSource, tuple[str, ...], str], Environment] = {}
+        self._realized: dict[Digest, RealizedEnvironment] = {}
 
-    def host(self, programs: tuple[str, ...] = (), path: str = "") -> Environment:
-        """What is installed here: the Python first on PATH with its distributions, and each of `programs` (argv[0] of a step).
+    def identify(self, source: EnvironmentSource, programs: tuple[str, ...] = (), path: str = "") -> Environment:
+        """The Environment that `source` means here, for steps that start `programs` (argv[0] of a step).
 
         A program with a relative path is the commit's own and is left out. `path` is the PYTHONPATH of a step that is passed the
-        machine's: what it leads to counts as installed. InputError for a program that is not found, NotInspectedError for a
+        machine's. InputError for a program that is not found and for a source that can't be used, NotInspectedError for a
         Python that is not to be started.
         """
-        known = self._hosts.get((programs, path))
+        key = (source, programs, path)
+        known = self._identified.get(key)
         if known is None:
-            known = self._hosts[programs, path] = self._describe_host(programs, path)
+            provider = ENVIRONMENT_PROVIDERS[environment_kind(source.name)]
+            known = self._identified[key] = provider.identify(self, source, programs, path)
         return known
-
-    def locked(self, path_in_repo: str, text: bytes, programs: tuple[str, ...] = ()) -> Environment:
-        """The isolated environment that a requirements file names; InputError with its line when it is not locked.
-
-        Of `programs` those that this machine has, other than Python, count as well.
-        """
-        from gitml.execute.environments.requirements import parse_requirements
-
-        locked = parse_requirements(path_in_repo, text)
-        python = self._interpreter_to_build_with()
-        description: dict[str, Any] = {
-            "kind": "requirements",
-            "format": FORMAT,
-            "platform": _platform(),
-            "python": f"{python.implementation} {'.'.join(python.version.split('.')[:2])}",
-            "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
-        }
-        hashes = {}
-        for program in programs:
-            found = find_program(program, self._path()) if not _is_relative(program) else None
-            if found is not None and not _is_python(program):
-                hashes[program] = self._hash_of(found)
-        if hashes:
-            description["programs"] = hashes
-        return environment_of(description, text, locked.packages())
-
-    def is_realized(self, environment: Environment) -> bool:
-        """Whether steps can run in it without anything being built."""
-        if environment.description["kind"] == "host":
-            return True
-        from gitml.execute.environments.venvs import built_at
-
-        return built_at(self._place_of(environment)) is not None
 
     def path_of(self, environment: Environment) -> str | None:
         """The PATH of steps in it; None while it is not built, as nobody knows which programs it will have."""
-        if environment.description["kind"] == "host":
-            return self._path()
-        if not self.is_realized(environment):
-            return None
-        return search_path(self.machine, (f"{self._place_of(environment)}/bin",))
+        folders = _provider_of(environment).path_folders(self, environment)
+        return None if folders is None else search_path(self.machine, folders)
 
     def realize(
-        self, environment: Environment, stop: StopRequests | None = None, say: Callable[[str], None] | None = None
+        self,
+        environment: Environment,
+        stop: StopRequests | None = None,
+        report: Callable[[str], None] = lambda what: None,
     ) -> RealizedEnvironment:
         """Makes `environment` real, building it when no one has; to be called in a worker, which may be stopped by `stop`.
 
-        `say` is told when there is something to wait for. InputError with the builder's words when it can't be built.
+        `report` is called when there is something to wait for. InputError with the builder's words when it can't be built.
         """
-        known = self._realised.get(environment.digest)
+        known = self._realized.get(environment.digest)
         if known is None:
-            known = self._realised[environment.digest] = self._make_real(environment, stop, say)
+            from gitml.execute.process import StopRequests
+
+            known = _provider_of(environment).realize(self, environment, stop or StopRequests(), report)
+            self._realized[environment.digest] = known
         return known
 
-    def _make_real(
-        self, environment: Environment, stop: StopRequests | None, say: Callable[[str], None] | None
-    ) -> RealizedEnvironment:
-        if environment.description["kind"] == "host":
-            python = self._default_python()
-            if python is None:
-                return RealizedEnvironment((), (), None)
-            redirect = self._redirect(environment, python)
-            return RealizedEnvironment(self._prepend(), self._readable(python), python.executable, redirect)
-        from gitml.execute.environments.venvs import build
-        from gitml.execute.process import StopRequests
-
-        place = self._place_of(environment)
-        base = build(
-            place,
-            environment.requirements or b"",
-            self._interpreter_to_build_with(),
-            self.machine,
-            stop or StopRequests(),
-            say,
-        )
-        return RealizedEnvironment((f"{place}/bin",), (place, *base), f"{place}/bin/python")
-
-    def _describe_host(self, programs: tuple[str, ...], path: str) -> Environment:
-        python = self._default_python()
-        described: dict[str, Any] = {}
-        for program in programs:
-            if _is_relative(program):
-                continue
-            found = find_program(program, self._path())
-            if found is None or not os.path.exists(found):
-                raise InputError(f"command not found: {program}", hint=missing_program_hint(program, self._path()))
-            if not _is_python(program):
-                described[program] = self._hash_of(found)
-                continue
-            other = self._interpreter_at(found)
-            if python is None or (other.prefix, other.version) != (python.prefix, python.version):
-                described[program] = {"python": other.name, **self._described(other, path)}
-        return environment_of(
-            {
-                "kind": "host",
-                "format": FORMAT,
-                "platform": _platform(),
-                "python": python.name if python else None,
-                **(self._described(python, path) if python else {"distributions": ()}),
-                "programs": described,
-            }
-        )
-
-    def _described(self, python: PythonInterpreter, path: str) -> dict[str, Any]:
-        found = self._installed(python, path)
+    def described(self, python: PythonInterpreter, path: str = "") -> dict[str, Any]:
+        """What is installed for `python`, as a part of a description."""
+        found = self.installed(python, path)
         described: dict[str, Any] = {"distributions": found.distributions, "contents": found.contents}
         if found.repository:
             described["repository"] = {"imports": [list(item) for item in found.repository], "commands": found.scripts}
         return described
 
-    def _installed(self, python: PythonInterpreter, path: str = "") -> Packages:
+    def installed(self, python: PythonInterpreter, path: str = "") -> Packages:
+        """What is installed for `python`, looked at once."""
         known = self._packages.get((python, path))
         if known is None:
             known = self._packages[python, path] = packages_of(python, self._facts, self._tops, path)
         return known
 
-    def _redirect(self, environment: Environment, python: PythonInterpreter) -> Redirect | None:
+    def redirect(self, environment: Environment, python: PythonInterpreter) -> Redirect | None:
+        """What keeps `python` from importing this repository's code from a work tree; None where it would not."""
         if not leads_into_repository(environment):
             return None
-        found = self._installed(python)
+        found = self.installed(python)
         return Redirect(self._tops, found.outside, found.links)
 
-    def _default_python(self) -> PythonInterpreter | None:
+    def default_python(self) -> PythonInterpreter | None:
         """The Python that a step's ``python``, or else ``python3``, is; None when there is none."""
         if not self._looked:
-            path = search_path(self.machine)
-            found = find_program("python", path) or find_program("python3", path)
+            found = self._default_on_path()
             if found is not None:
-                self._python = self._interpreter_at(found)
+                self._python = self.interpreter_at(found)
             self._looked = True
         return self._python
 
-    def _interpreter_at(self, path: str) -> PythonInterpreter:
+    def python_to_build_with(self) -> PythonInterpreter:
+        """The Python that environments are made from: the default one, or else gitml's own."""
+        found = self.default_python()
+        if found is None:
+            import sys
+
+            found = interpreter_at(sys.executable, self.machine, self._cwd, self._facts)
+        return found
+
+    def interpreter_at(self, path: str) -> PythonInterpreter:
+        """The Python at `path`; NotInspectedError when it comes with a repository whose steps may not run yet."""
         if self._is_strange(path):
             raise NotInspectedError(
                 f"{path} comes with this repository, and is not started before its steps may run",
@@ -226,33 +165,21 @@ class Environments:
             )
         return interpreter_at(path, self.machine, self._cwd, self._facts)
 
-    def _interpreter_to_build_with(self) -> PythonInterpreter:
-        found = self._default_python()
-        if found is None:
-            import sys
-
-            found = interpreter_at(sys.executable, self.machine, self._cwd, self._facts)
-        return found
-
-    def _prepend(self) -> tuple[str, ...]:
+    def python_folder(self) -> tuple[str, ...]:
         """The folder of the real interpreter, where PATH has a script that chooses one by where it is called."""
-        python = self._default_python()
+        python = self.default_python()
         if python is None:
             return ()
         folder = os.path.dirname(python.executable)
-        path = search_path(self.machine)
-        on_path = find_program("python", path) or find_program("python3", path)
+        on_path = self._default_on_path()
         return () if on_path is None or os.path.dirname(on_path) == folder else (folder,)
 
-    def _path(self) -> str:
-        return search_path(self.machine, self._prepend())
+    def host_path(self) -> str:
+        """The PATH of steps that use what the machine has."""
+        return search_path(self.machine, self.python_folder())
 
-    def _readable(self, python: PythonInterpreter) -> tuple[str, ...]:
-        # the system's own prefix would open all of /, and is readable anyway
-        roots = [root for root in (*python.roots, *python.sites) if root not in ("/", "/usr", "/usr/local")]
-        return (*roots, *self._installed(python).outside, python.executable)
-
-    def _hash_of(self, path: str) -> str:
+    def hash_of(self, path: str) -> str:
+        """The digest of a program, remembered by its stats."""
         stat = os.stat(path)
         if not S_ISREG(stat.st_mode):
             raise InputError(f"{path} is no program: it is not a file", hint="mend the path")
@@ -264,13 +191,142 @@ class Environments:
             self._facts.remember("program", id, known)
         return str(known)
 
-    def _place_of(self, environment: Environment) -> str:
+    def folder_of(self, environment: Environment) -> str:
+        """Where an environment that is built on this machine lies."""
         # programs of the machine and the format are part of its name, not of what is built
         of_the_name = ("programs", "format")
         built = {name: value for name, value in environment.description.items() if name not in of_the_name}
-        return os.path.join(
-            self._cache_dir, layout.ENVIRONMENTS, hashlib.sha256(encode_description(built)).hexdigest()[:32]
+        return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
+
+    def _default_on_path(self) -> str | None:
+        path = search_path(self.machine)
+        return find_program("python", path) or find_program("python3", path)
+
+
+class EnvironmentProvider(Protocol):
+    """Identifies and realizes the environments of one kind; `here` is the machine."""
+
+    def identify(
+        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
+    ) -> Environment:
+        """See `Environments.identify`: all that can decide of a result must be in the description, by content."""
+
+    def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
+        """The folders that are first on the PATH of its steps; None while it is not built."""
+
+    def realize(
+        self, here: Environments, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+    ) -> RealizedEnvironment:
+        """See `Environments.realize`."""
+
+
+class HostProvider:
+    """What the machine has installed: the Python first on PATH with its distributions, and each program."""
+
+    def identify(
+        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
+    ) -> Environment:
+        """See `EnvironmentProvider`."""
+        python = here.default_python()
+        described: dict[str, Any] = {}
+        for program in programs:
+            if _is_relative(program):
+                continue
+            found = find_program(program, here.host_path())
+            if found is None or not os.path.exists(found):
+                raise InputError(f"command not found: {program}", hint=missing_program_hint(program, here.host_path()))
+            if not _is_python(program):
+                described[program] = here.hash_of(found)
+                continue
+            other = here.interpreter_at(found)
+            if python is None or (other.prefix, other.version) != (python.prefix, python.version):
+                described[program] = {"python": other.name, **here.described(other, path)}
+        return environment_of(
+            {
+                "kind": HOST,
+                "format": FORMAT,
+                "platform": _platform(),
+                "python": python.name if python else None,
+                **(here.described(python, path) if python else {"distributions": ()}),
+                "programs": described,
+            },
+            source,
         )
+
+    def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
+        """See `EnvironmentProvider`."""
+        return here.python_folder()
+
+    def realize(
+        self, here: Environments, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+    ) -> RealizedEnvironment:
+        """See `EnvironmentProvider`."""
+        python = here.default_python()
+        if python is None:
+            return RealizedEnvironment((), (), None)
+        # the system's own prefix would open all of /, and is readable anyway
+        roots = [root for root in (*python.roots, *python.sites) if root not in ("/", "/usr", "/usr/local")]
+        readable = (*roots, *here.installed(python).outside, python.executable)
+        redirect = here.redirect(environment, python)
+        return RealizedEnvironment(here.python_folder(), readable, python.executable, redirect)
+
+
+class RequirementsProvider:
+    """An isolated environment with what a locked requirements file names, and of the programs those of the machine."""
+
+    def identify(
+        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
+    ) -> Environment:
+        """See `EnvironmentProvider`; InputError with its line for a file that is not locked."""
+        from gitml.execute.environments.requirements import parse_requirements
+
+        locked = parse_requirements(source.name, source.content or b"")
+        python = here.python_to_build_with()
+        description: dict[str, Any] = {
+            "kind": REQUIREMENTS,
+            "format": FORMAT,
+            "platform": _platform(),
+            "python": f"{python.implementation} {'.'.join(python.version.split('.')[:2])}",
+            "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
+        }
+        hashes = {}
+        for program in programs:
+            found = find_program(program, here.host_path()) if not _is_relative(program) else None
+            if found is not None and not _is_python(program):
+                hashes[program] = here.hash_of(found)
+        if hashes:
+            description["programs"] = hashes
+        return environment_of(description, source, locked.packages())
+
+    def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
+        """See `EnvironmentProvider`."""
+        from gitml.execute.environments.venvs import built_at
+
+        folder = here.folder_of(environment)
+        return None if built_at(folder) is None else (f"{folder}/bin",)
+
+    def realize(
+        self, here: Environments, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+    ) -> RealizedEnvironment:
+        """See `EnvironmentProvider`."""
+        from gitml.execute.environments.venvs import build
+
+        folder = here.folder_of(environment)
+        content = environment.source.content or b""
+        base = build(folder, content, here.python_to_build_with(), here.machine, stop, report)
+        return RealizedEnvironment((f"{folder}/bin",), (folder, *base), f"{folder}/bin/python")
+
+
+ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {HOST: HostProvider(), REQUIREMENTS: RequirementsProvider()}
+"""By the names of `core.language.environment_kinds.ENVIRONMENT_KINDS`."""
+
+
+def _provider_of(environment: Environment) -> EnvironmentProvider:
+    kind = environment.description["kind"]
+    provider = ENVIRONMENT_PROVIDERS.get(kind)
+    if provider is None:
+        raise InputError(f"this gitml knows no environment of kind {kind!r}", hint="install the gitml that planned it")
+    return provider
 
 
 def leads_into_repository(environment: Environment) -> bool:

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import NamedTuple
 
-from gitml.core.language.environment_files import how_to_lock, not_taken_by_content
+from gitml.core.language.environment_kinds import lock_command, unsupported_content
 from gitml.errors import InputError
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -34,7 +34,7 @@ class LockedRequirements(NamedTuple):
 def parse_requirements(path: str, text: bytes) -> LockedRequirements:
     """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""
     decoded = decoded_text(path, text)
-    other = not_taken_by_content(path, decoded)
+    other = unsupported_content(path, decoded)
     if other is not None:
         raise InputError(f"this is {other[0]}", where=path, hint=other[1])
     lines = []
@@ -140,4 +140,4 @@ def _option(line: str, where: str) -> InputError:
 
 
 def _compile(where: str) -> str:
-    return how_to_lock(where.rpartition(":")[0])
+    return lock_command(where.rpartition(":")[0])

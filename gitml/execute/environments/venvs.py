@@ -38,7 +38,7 @@ def build(
     python: PythonInterpreter,
     machine: Mapping[str, str],
     stop: StopRequests,
-    say: Callable[[str], None] | None,
+    report: Callable[[str], None],
 ) -> tuple[str, ...]:
     """The environment at `place`, built if it is not; gives the folders beside it that it reads.
 
@@ -51,12 +51,11 @@ def build(
     os.makedirs(os.path.dirname(place), exist_ok=True)
     lock = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _lock(lock, stop, say)
+        _lock(lock, stop, report)
         roots = built_at(place)
         if roots is not None:
             return roots
-        if say:
-            say("building the environment")
+        report("building the environment")
         remove_tree(place)
         try:
             return _build(place, requirements, python, machine, stop)
@@ -142,10 +141,10 @@ def _uv(machine: Mapping[str, str]) -> str:
         return found
 
 
-def _lock(lock: int, stop: StopRequests, say: Callable[[str], None] | None) -> None:
+def _lock(lock: int, stop: StopRequests, report: Callable[[str], None]) -> None:
     import fcntl
 
-    told = False
+    reported = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,7 +152,7 @@ def _lock(lock: int, stop: StopRequests, say: Callable[[str], None] | None) -> N
         except BlockingIOError:
             if stop.requested() != NONE:
                 raise StoppedError from None
-            if say and not told:
-                say("waiting for another process that builds the environment")
-                told = True
+            if not reported:
+                report("waiting for another process that builds the environment")
+                reported = True
             time.sleep(0.05)

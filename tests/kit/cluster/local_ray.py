@@ -23,7 +23,7 @@ from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
 from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from gitml.store.local.store import LocalStore
-from tests.kit.execution import ExecutionBench, MemoryFacts
+from tests.kit.execution import ON_HOST, ExecutionBench, MemoryFacts
 
 
 class LocalRay:
@@ -113,9 +113,9 @@ class RayBench(ExecutionBench):
 
     def environment(self, program: str) -> Environment:
         try:
-            return self.environments.host((program,))
+            return self.environments.identify(ON_HOST, (program,))
         except InputError:
-            return self.environments.host(())
+            return self.environments.identify(ON_HOST, ())
 
     def left(self) -> list[str]:
         """Sandboxes that are still there."""

@@ -18,6 +18,7 @@ from gitml.core.config.project import Target
 from gitml.core.model.environment import encode_description
 from gitml.core.records.record import Run
 from gitml.engine.execution.cluster_executor import place_of
+from tests.kit.execution import ON_HOST
 from tests.kit.projects.project import Project, reasons
 from tests.kit.projects.repository import isolate
 
@@ -219,7 +220,7 @@ def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkey
     for name in ("PATH", "HOME"):
         monkeypatch.setenv(name, machine.environ[name])
     with machine.workspace() as ws:
-        here = ws.environments.host(("python",))
+        here = ws.environments.identify(ON_HOST, ("python",))
         place = place_of(ws, Target("big", "auto"))._replace(root=str(tmp_path / "worker"))
     assert here.description["repository"]["imports"] == [["", "lib"]]
     answer = describe(__version__, Place(*json.loads(json.dumps(place))), "host", None, ("python",))

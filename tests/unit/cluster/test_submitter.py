@@ -30,6 +30,7 @@ from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError
 from tests.kit.cluster.driver_session import RecordedCall, SessionBench, done, machine, reported
+from tests.kit.execution import ON_HOST
 
 
 class Remote:
@@ -132,7 +133,7 @@ def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
     task = bench.task("true")
     bench.session.node_pool.nodes[B].refuses[task.environment.digest] = "another python"
     sender.send(task)
-    other = environment_of({"kind": "host", "python": "3.12"})
+    other = environment_of({"kind": "host", "python": "3.12"}, ON_HOST)
     sender.send(bench.task("true", environment=other))
     first, second = (options for options, _, _ in remote.sent)
     assert first["label_selector"] == {"ray.io/node-id": f"!in({B})"}
