@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks.measure import commit_all, environment, fresh, measured, program
 from benchmarks.report import megabytes, save, seconds, table
 from gitml.cluster.connect.cluster import connect
-from gitml.cluster.content.blob_server import GROUPS, PIECE, Depot
+from gitml.cluster.content.blob_server import GROUPS, PIECE, BlobServer
 from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.config.project import Target
 
 CPUS = 2
@@ -101,9 +101,9 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     first, second = [
         NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes() if node["Alive"]
     ]
-    places = [Place(ASSEMBLY, os.path.join(root, name)) for name in ("one", "two")]
+    places = [FolderSpec(ASSEMBLY, os.path.join(root, name)) for name in ("one", "two")]
     name = _make(places[0], size)
-    actor = ray.remote(num_cpus=0, concurrency_groups=GROUPS)(Depot)
+    actor = ray.remote(num_cpus=0, concurrency_groups=GROUPS)(BlobServer)
     one = actor.options(scheduling_strategy=first).remote(places[0])
     two = actor.options(scheduling_strategy=second).remote(places[1])
     source = places[0].folder(os.environ).open(name).name
@@ -130,7 +130,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     take: Any = ray.remote(num_cpus=0)(receive)
 
     def fetched() -> None:
-        ray.get(two.fetch.remote(one, name, size))
+        ray.get(two.copy_from.remote(one, name, size))
 
     ways: dict[str, Callable[[], Any]] = {
         "Ray's stream": lambda: ray.get(take.options(scheduling_strategy=second).remote(None)),
@@ -155,7 +155,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     return speeds
 
 
-def _make(place: Place, size: int) -> str:
+def _make(place: FolderSpec, size: int) -> str:
     """Puts a Blob of that many random bytes into the folder of a machine; its name."""
     import hashlib
 
@@ -164,7 +164,7 @@ def _make(place: Place, size: int) -> str:
     for _ in range(size >> 20):
         hasher.update(block)
     name = f"blob:{hasher.hexdigest()}"
-    arriving = place.folder(os.environ).arriving(name, size)
+    arriving = place.folder(os.environ).open_writer(name, size)
     for _ in range(size >> 20):
         arriving.write(block)
     arriving.commit()

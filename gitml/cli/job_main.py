@@ -11,29 +11,29 @@ import threading
 
 from gitml.cli.errors import DONE, FAILED, error_as_json, translate
 from gitml.cli.interrupts import InterruptHandler
-from gitml.submission.event_stream import Ended, Saying, as_lines
+from gitml.submission.event_stream import JobEnded, JobEvent, event_lines
 
 
 def main() -> int:
     """Performs the parcel in the current folder; how it ended."""
-    from gitml.submission.job_main import perform_parcel
+    from gitml.submission.job_main import run_job_bundle
 
     writing = threading.Lock()
 
-    def say(saying: Saying) -> None:
+    def say(saying: JobEvent) -> None:
         with writing:
-            sys.stdout.write("".join([f"{line}\n" for line in as_lines(saying)]))
+            sys.stdout.write("".join([f"{line}\n" for line in event_lines(saying)]))
             sys.stdout.flush()
 
     with InterruptHandler(quiet=True) as handler:
         try:
-            run = perform_parcel(os.getcwd(), dict(os.environ), say, handler.stop)
+            run = run_job_bundle(os.getcwd(), dict(os.environ), say, handler.stop)
         except BaseException as error:
             report = translate(error)
-            say(Ended(report.exit_code, error_as_json(report)))
+            say(JobEnded(report.exit_code, error_as_json(report)))
             return report.exit_code
     code = {"succeeded": DONE, "cancelled": handler.exit_code}.get(run.status, FAILED)
-    say(Ended(code, None))
+    say(JobEnded(code, None))
     return code
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def differing(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def environment_difference(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """What is other in the environment `here` than in the one that is `wanted`, in words."""
     parts = [
         f"{name} is {here.get(name)} and not {wanted.get(name)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from gitml import __version__
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.environment import (
     Environment,
     EnvironmentSource,
@@ -23,7 +23,7 @@ PATIENCE = 60.0  # seconds; a machine may have to start Python a few times
 
 
 def environment_at(
-    machines: Sequence[Machine], place: Place, source: EnvironmentSource, programs: tuple[str, ...]
+    machines: Sequence[Machine], place: FolderSpec, source: EnvironmentSource, programs: tuple[str, ...]
 ) -> Environment:
     """The environment that most of `machines` make of `source` for `programs`.
 
@@ -75,7 +75,7 @@ def refusal_in(said: str) -> InputError:
     return InputError(str(message)[:1000], hint=None if hint is None else str(hint)[:1000])
 
 
-def describe(version: str, place: Place, source: EnvironmentSource, programs: tuple[str, ...]) -> tuple[str, str]:
+def describe(version: str, place: FolderSpec, source: EnvironmentSource, programs: tuple[str, ...]) -> tuple[str, str]:
     """On a machine: (``is``, the description as JSON), (``input``, why a program is not there) or (``error``, why not)."""
     import os
 

@@ -24,13 +24,13 @@ _LINE = 4 << 20  # characters of a line; of longer ones nothing is kept
 _PAUSE = 1.0
 
 
-class UnsureError(RemoteError):
+class UnconfirmedError(RemoteError):
     """Whether the cluster has taken a job is not known: it was handed over, and no answer came, or that something broke there."""
 
     answered = False
 
 
-class Job(NamedTuple):
+class ClusterJob(NamedTuple):
     """A job: how it is, what it was said to be, when it was handed over (seconds since 1970), and why it failed."""
 
     id: str
@@ -40,7 +40,7 @@ class Job(NamedTuple):
     message: str = ""
 
 
-class Jobs:
+class JobClient:
     """The jobs of one cluster. RemoteError when its dashboard, which takes them, can't be reached.
 
     `patience` is how many seconds it has for an answer.
@@ -107,17 +107,17 @@ class Jobs:
             if not self._posted or (status is not None and status < 500):
                 raise
             message = error.message if isinstance(error, GitmlError) else "it was interrupted"
-            unsure = UnsureError(message, where=self.where)
+            unsure = UnconfirmedError(message, where=self.where)
             unsure.answered = status is not None
             raise unsure from error
 
-    def list(self, prefix: str) -> list[Job]:
+    def list(self, prefix: str) -> list[ClusterJob]:
         """The jobs whose ids begin so, newest first."""
         with self._told():
             found = [_job(told) for told in self.client.list_jobs() if (told.submission_id or "").startswith(prefix)]
         return sorted(found, key=lambda job: -job.submitted)
 
-    def get(self, id: str) -> Job | None:
+    def get(self, id: str) -> ClusterJob | None:
         """One job; None when the cluster knows none of that id."""
         return next((job for job in self.list(id) if job.id == id), None)
 
@@ -258,9 +258,9 @@ def _status(error: BaseException | None) -> int | None:
     return int(said[1] or said[2]) if said else None
 
 
-def _job(told: Any) -> Job:
+def _job(told: Any) -> ClusterJob:
     state = _STATES.get(str(told.status.value), str(told.status.value).lower())
-    return Job(told.submission_id, state, told.metadata or {}, (told.start_time or 0) / 1000, told.message or "")
+    return ClusterJob(told.submission_id, state, told.metadata or {}, (told.start_time or 0) / 1000, told.message or "")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ HEAVY = "heavy"  # the file that says where the large files are, if they are els
 _PIECE = 4 << 20
 
 
-class Asked(NamedTuple):
+class SubmissionRequest(NamedTuple):
     """What a parcel asks for: `run` as it begins, how it is to be performed, and the target it was handed to."""
 
     run: Run
@@ -58,8 +58,8 @@ def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[
     ]
 
 
-def make_parcel(
-    ws: Workspace, planner: Planner, plan: Plan, asked: Asked, taken: Iterable[OutputRef], folder: str
+def write_job_bundle(
+    ws: Workspace, planner: Planner, plan: Plan, asked: SubmissionRequest, taken: Iterable[OutputRef], folder: str
 ) -> None:
     """Fills the empty `folder`; of known outputs `taken` go along. InputError for content of Git LFS that is not here.
 
@@ -94,14 +94,14 @@ def size_of(folder: str) -> int:
     return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
 
 
-def part_in_two(folder: str, heavy: str) -> None:
+def split_bundle(folder: str, heavy: str) -> None:
     """Moves all of a parcel that may be large into the new folder `heavy`, which is to travel by itself."""
     os.mkdir(heavy)
     for name in (BUNDLE, OBJECTS, LFS):
         os.rename(os.path.join(folder, name), os.path.join(heavy, name))
 
 
-def note_heavy(folder: str, place: str) -> None:
+def note_heavy_part(folder: str, place: str) -> None:
     """Notes in a parcel where the other part of it lies on the head's disk."""
     with open(os.path.join(folder, HEAVY), "w") as file:
         file.write(place)
@@ -116,7 +116,7 @@ def heavy_part(folder: str) -> str:
         return folder
 
 
-def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, Asked]:
+def open_job_bundle(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, SubmissionRequest]:
     """A Workspace in the new folder `home` that holds what the parcel in `folder` does, and what it asks for."""
     heavy = heavy_part(folder)
     with open(os.path.join(folder, REQUEST), "rb") as file:
@@ -139,7 +139,7 @@ def open_parcel(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Wor
         for line in known:
             step, key, preimage, result = json.loads(line)
             put_result(ws.index, Digest(key), decode_result(result), preimage.encode(), run.pipeline, step)
-    return ws, Asked(run, _request(told["request"]), told["target"])
+    return ws, SubmissionRequest(run, _request(told["request"]), told["target"])
 
 
 def _request(raw: Mapping[str, Any]) -> RunRequest:

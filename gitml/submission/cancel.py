@@ -11,7 +11,7 @@ from gitml.core.records.record import Run
 from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError, InputError, MachineError, RemoteError
 from gitml.history.runs import find_run, holder_of
-from gitml.submission.lookup import There, submitted_run
+from gitml.submission.lookup import SubmittedRun, find_submitted_run
 from gitml.workspace import Workspace
 
 _LEAST = 5.0  # seconds that a cluster has for an answer, however little time is given
@@ -33,7 +33,7 @@ def cancel(
     With `on` that of any machine on the cluster of this target (its newest for None). `now` kills the steps of a
     run of this machine at once. InputError when it is not going on, BusyError when it has not ended within `timeout` seconds.
     """
-    with submitted_run(ws, run, on) as there:
+    with find_submitted_run(ws, run, on) as there:
         if there is not None:
             return _cancel_there(there, timeout)
     assert run is not None
@@ -41,9 +41,9 @@ def cancel(
     return Cancelled(ended.id, ended.status)
 
 
-def _cancel_there(there: There, timeout: float) -> Cancelled:
+def _cancel_there(there: SubmittedRun, timeout: float) -> Cancelled:
     from gitml.cluster.jobs import RUNNING
-    from gitml.submission.collect import seen
+    from gitml.submission.collect import progress_of
 
     submission = there.submission
     there.jobs.patience = min(there.jobs.patience, max(timeout, _LEAST))
@@ -55,7 +55,7 @@ def _cancel_there(there: There, timeout: float) -> Cancelled:
             raise BusyError(message, where=f"target {submission.target}")
         time.sleep(0.5)
     try:
-        status = seen(there.jobs, submission)[0].status
+        status = progress_of(there.jobs, submission)[0].status
     except RemoteError:
         status = "cancelled"  # before it had begun
     return Cancelled(submission.run, status, submission.target)

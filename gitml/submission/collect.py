@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.cluster.connect.cluster import Cluster
-from gitml.cluster.content.file_transfer import discard, haul
-from gitml.cluster.jobs import RUNNING, Job, Jobs
+from gitml.cluster.content.file_transfer import download, remove
+from gitml.cluster.jobs import RUNNING, ClusterJob, JobClient
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepStarted
 from gitml.core.records.record import Run
@@ -23,7 +23,7 @@ from gitml.records.index_sync import sync
 from gitml.records.validation import run_in
 from gitml.store.index.runs import run_row
 from gitml.store.local.blob_writer import BlobWriter
-from gitml.submission.event_stream import Ended, Kept, RecordFile, Saying, lines_of, sayings
+from gitml.submission.event_stream import JobEnded, JobEvent, JobRecordFile, JobResults, job_events, lines_of
 from gitml.submission.submit import submissions_on
 from gitml.transfer.remotes import using_store
 from gitml.workspace import Workspace
@@ -35,7 +35,7 @@ _RECORD = 128 << 20  # bytes of a record with its logs
 _HOME = re.compile(r"/[0-9a-f]{16}\Z")  # the folder of a run on a cluster's machine
 
 
-class Home(NamedTuple):
+class CollectedRun(NamedTuple):
     """A run that was brought home; of its objects `fetched` came along, `left` stayed there for a reason, and `lost` are gone."""
 
     run: Run
@@ -45,12 +45,12 @@ class Home(NamedTuple):
     reason: str = ""
 
 
-class GoingOnError(BusyError):
+class StillRunningError(BusyError):
     """A submitted run has not ended."""
 
 
 def find_submission(
-    ws: Workspace, text: str, jobs: Jobs | None = None, target: str = "", *, newest: bool = False
+    ws: Workspace, text: str, jobs: JobClient | None = None, target: str = "", *, newest: bool = False
 ) -> Submission | None:
     """The submission whose run's id begins with `text`: of those noted here, or of those that a cluster knows.
 
@@ -64,30 +64,30 @@ def find_submission(
     return found[0] if found else None
 
 
-def follow(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
+def follow(jobs: JobClient, submission: Submission) -> Iterator[JobEvent]:
     """All that a run has said and says, until it ends. RemoteError when the cluster does not know it, or is gone."""
     _job(jobs, submission)
-    for saying in sayings(jobs.follow(submission.job)):
+    for saying in job_events(jobs.follow(submission.job)):
         yield saying
-        if isinstance(saying, Ended):  # the last; its job ends too then
+        if isinstance(saying, JobEnded):  # the last; its job ends too then
             end = time.monotonic() + _ENDING
             while time.monotonic() < end and (job := jobs.get(submission.job)) is not None and job.state == RUNNING:
                 time.sleep(_SOON)
             return
 
 
-def said(jobs: Jobs, submission: Submission) -> Iterator[Saying]:
+def past_events(jobs: JobClient, submission: Submission) -> Iterator[JobEvent]:
     """All that a run has said so far."""
     _job(jobs, submission)
-    return sayings(lines_of(jobs.output(submission.job)))
+    return job_events(lines_of(jobs.output(submission.job)))
 
 
-def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[StepProgress]]:
+def progress_of(jobs: JobClient, submission: Submission) -> tuple[Run, list[StepProgress]]:
     """The run as far as it has come, and how each of its steps stands."""
     job = _job(jobs, submission)
     run: Run | None = None
     steps: dict[str, StepProgress] = {}
-    for saying in sayings(lines_of(jobs.output(submission.job))):
+    for saying in job_events(lines_of(jobs.output(submission.job))):
         if isinstance(saying, RunFinished):
             return saying.run, [finished_progress(step) for step in saying.run.steps]
         if isinstance(saying, RunStarted):
@@ -102,7 +102,7 @@ def seen(jobs: Jobs, submission: Submission) -> tuple[Run, list[StepProgress]]:
     return run._replace(steps=tuple([standing.step for standing in stand if standing.step is not None])), stand
 
 
-def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> Home | None:
+def collect(ws: Workspace, cluster: Cluster, jobs: JobClient, submission: Submission) -> CollectedRun | None:
     """Puts the record of an ended run into the log of runs and its results into the Store, then clears up on the cluster.
 
     None when it is home already and the cluster knows it no more. GoingOnError while it goes on; RemoteError when it ended
@@ -117,21 +117,21 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
         return None
     if job.state == RUNNING:
         hint = f"gitml logs {submission.run[:8]} -f follows it"
-        raise GoingOnError(
+        raise StillRunningError(
             f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
         )
     files: dict[str, bytes] = {}
     size = 0
-    kept: Kept | None = None
+    kept: JobResults | None = None
     begun = False
-    for saying in sayings(lines_of(jobs.output(submission.job))):
-        if isinstance(saying, RecordFile):
+    for saying in job_events(lines_of(jobs.output(submission.job))):
+        if isinstance(saying, JobRecordFile):
             files[saying.path] = saying.content
             size += len(saying.path) + len(saying.content)
             if size > _RECORD:
                 what = f"the cluster sent a record of run {submission.run[:8]} that no run has: more than {_RECORD >> 20} MiB"
                 raise IntegrityError(what, where=submission.target)
-        elif isinstance(saying, Kept):
+        elif isinstance(saying, JobResults):
             kept = saying
         elif isinstance(saying, RunStarted):
             begun = True
@@ -157,10 +157,10 @@ def bring_home(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submissi
                 left = sum(1 for item in missing if not ws.store.holds(*item))
     if ours and not left:
         _clear_up(ws, cluster, jobs, submission, kept)
-    return Home(run, len(missing) - left - lost, left, lost, reason)
+    return CollectedRun(run, len(missing) - left - lost, left, lost, reason)
 
 
-def wait_for(jobs: Jobs, submission: Submission) -> None:
+def wait_until_ended(jobs: JobClient, submission: Submission) -> None:
     """Waits until a run has ended, also through a minute in which its head does not answer."""
     pause = _SOON
     heard = time.monotonic()
@@ -178,29 +178,31 @@ def wait_for(jobs: Jobs, submission: Submission) -> None:
         pause = min(1.5 * pause, _LATER)
 
 
-def give_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission) -> None:
+def remove_submission(ws: Workspace, cluster: Cluster, jobs: JobClient, submission: Submission) -> None:
     """Removes what the cluster has of a submitted run, and its note. GoingOnError while it goes on."""
     job = jobs.get(submission.job)
-    kept: Kept | None = None
+    kept: JobResults | None = None
     if job is not None:
         if job.state == RUNNING:
             hint = f"gitml cancel {submission.run[:8]} ends it"
-            raise GoingOnError(
+            raise StillRunningError(
                 f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
             )
-        for saying in sayings(lines_of(jobs.output(submission.job))):
-            kept = saying if isinstance(saying, Kept) else kept
+        for saying in job_events(lines_of(jobs.output(submission.job))):
+            kept = saying if isinstance(saying, JobResults) else kept
         _clear_up(ws, cluster, jobs, submission, kept)
     forget_submission(ws, submission.run)
 
 
-def _clear_up(ws: Workspace, cluster: Cluster, jobs: Jobs, submission: Submission, kept: Kept | None) -> None:
+def _clear_up(
+    ws: Workspace, cluster: Cluster, jobs: JobClient, submission: Submission, kept: JobResults | None
+) -> None:
     """Removes what is kept of a run on the cluster, and the note of it here once the cluster has no more of it."""
     if kept is not None and _HOME.search(
         os.path.dirname(kept.folder)
     ):  # nothing else of a machine, whatever a job says
         with suppress(RemoteError):  # goes by itself after two weeks
-            discard(cluster, kept.node, os.path.dirname(kept.folder))
+            remove(cluster, kept.node, os.path.dirname(kept.folder))
     with suppress(RemoteError):  # by its note the next `gitml collect` does it
         jobs.forget(submission.job)
         forget_submission(ws, submission.run)
@@ -232,13 +234,13 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
     return run
 
 
-def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Digest, int]]) -> int:
+def _fetch(ws: Workspace, cluster: Cluster, kept: JobResults, missing: list[tuple[Digest, int]]) -> int:
     """Hauls objects into the Store, each verified; how many are gone, or are no longer what they were."""
     paths = [os.path.join(kept.folder, hex_of(digest)[:2], hex_of(digest)[2:]) for digest, _ in missing]
     lost = 0
     arriving: BlobWriter | None = None
     try:
-        for number, piece in haul(cluster, kept.node, paths):
+        for number, piece in download(cluster, kept.node, paths):
             if piece is None:  # gone, perhaps in the middle
                 lost += 1
             else:
@@ -259,7 +261,7 @@ def _fetch(ws: Workspace, cluster: Cluster, kept: Kept, missing: list[tuple[Dige
     return lost
 
 
-def _job(jobs: Jobs, submission: Submission) -> Job:
+def _job(jobs: JobClient, submission: Submission) -> ClusterJob:
     job = jobs.get(submission.job)
     if job is None:
         raise _unknown(submission)
@@ -271,11 +273,11 @@ def _unknown(submission: Submission) -> RemoteError:
     return RemoteError(f"the cluster knows no run {submission.run[:8]}", where=f"target {submission.target}", hint=hint)
 
 
-def _not_begun(job: Job, jobs: Jobs, submission: Submission) -> GitmlError:
+def _not_begun(job: ClusterJob, jobs: JobClient, submission: Submission) -> GitmlError:
     """Why there is nothing of a run."""
     output = jobs.output(submission.job)
-    for saying in sayings(lines_of(output)):
-        if isinstance(saying, Ended) and saying.error is not None:
+    for saying in job_events(lines_of(output)):
+        if isinstance(saying, JobEnded) and saying.error is not None:
             where = f"run {submission.run[:8]} on {submission.target}"
             return RemoteError(str(saying.error.get("message")), where=where, hint=saying.error.get("hint"))
     if job.state == RUNNING:

@@ -24,7 +24,7 @@ _MOST = 4 << 20  # characters of a line that is read: no gitml writes as long on
 _WHOLE = 128 << 20  # characters of what is said in parts
 
 
-class LogText(NamedTuple):
+class JobLogText(NamedTuple):
     """Some of what an attempt of a step wrote."""
 
     step: str
@@ -32,14 +32,14 @@ class LogText(NamedTuple):
     content: bytes
 
 
-class RecordFile(NamedTuple):
+class JobRecordFile(NamedTuple):
     """A file of the run's record."""
 
     path: str
     content: bytes
 
 
-class Kept(NamedTuple):
+class JobResults(NamedTuple):
     """What the record does not hold itself: objects (digest, size) that the machine `node` has in `folder`."""
 
     node: str
@@ -47,26 +47,27 @@ class Kept(NamedTuple):
     objects: tuple[tuple[Digest, int], ...]
 
 
-class Ended(NamedTuple):
+class JobEnded(NamedTuple):
     """The last that is said. `error` is why there is no record, as errors are shown in JSON."""
 
     code: int
     error: Mapping[str, Any] | None
 
 
-Saying = Event | LogText | RecordFile | Kept | Ended
+JobEvent = Event | JobLogText | JobRecordFile | JobResults | JobEnded
 
 
-def as_lines(saying: Saying) -> list[str]:
+def event_lines(saying: JobEvent) -> list[str]:
     """A saying as one line, or a long one as several that follow each other."""
-    line = f'{_SIGN}"{type(saying).__name__}": {json.dumps([_plain(value) for value in saying])}}}'
+    name = _NAMES.get(type(saying), type(saying).__name__)
+    line = f'{_SIGN}"{name}": {json.dumps([_plain(value) for value in saying])}}}'
     if len(line) <= _LONGEST:
         return [line]
     pieces = [line[at : at + _LONGEST] for at in range(0, len(line), _LONGEST)]
     return [f"{_PART}{json.dumps([n, len(pieces), piece])}}}" for n, piece in enumerate(pieces)]
 
 
-def sayings(lines: Iterable[str]) -> Iterator[Saying]:
+def job_events(lines: Iterable[str]) -> Iterator[JobEvent]:
     """What lines say; others than ours, what a newer gitml says, and what no gitml would say are passed over."""
     pieces: list[str] = []
     held = 0
@@ -106,21 +107,21 @@ def lines_of(output: str) -> Iterator[str]:
         at = end + 1
 
 
-def _read(raw: dict[str, Any]) -> Saying | None:
+def _read(raw: dict[str, Any]) -> JobEvent | None:
     name = next((name for name in raw if name != "gitml"), "")
     values = raw.get(name)
-    if not isinstance(values, list) or name not in _SAYINGS:
+    if not isinstance(values, list) or name not in _KINDS:
         return None
     if name == "LogText":
         step, attempt, content = values
         if not _is_file_name(attempt):
             raise ValueError("an attempt of no name")
-        return LogText(_text(step), attempt, base64.b64decode(content))
+        return JobLogText(_text(step), attempt, base64.b64decode(content))
     if name == "RecordFile":
-        return RecordFile(_text(values[0]), base64.b64decode(values[1]))
+        return JobRecordFile(_text(values[0]), base64.b64decode(values[1]))
     if name == "Kept":
         node, folder, objects = values
-        return Kept(
+        return JobResults(
             _text(node),
             _text(folder),
             tuple([(parse_digest(digest), size_from_json(size)) for digest, size in objects]),
@@ -132,7 +133,7 @@ def _read(raw: dict[str, Any]) -> Saying | None:
             raise ValueError("an end that is none")
         if not isinstance(told.get("message", ""), str) or not isinstance(told.get("hint") or "", str):
             raise ValueError("an error without words")
-        return Ended(code, error)
+        return JobEnded(code, error)
     kind = _EVENTS[name]
     typed = [_typed(value) for value in values]
     for value, wanted in zip(typed, kind.__annotations__.values(), strict=True):
@@ -143,7 +144,13 @@ def _read(raw: dict[str, Any]) -> Saying | None:
 
 
 _EVENTS: Mapping[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
-_SAYINGS = frozenset((*_EVENTS, "LogText", "RecordFile", "Kept", "Ended"))
+_NAMES: Mapping[type, str] = {
+    JobLogText: "LogText",
+    JobRecordFile: "RecordFile",
+    JobResults: "Kept",
+    JobEnded: "Ended",
+}
+_KINDS = frozenset((*_EVENTS, *_NAMES.values()))
 _IS: Mapping[str, Callable[[Any], bool]] = {  # by the annotations of the events' parts
     "str": lambda value: type(value) is str,
     "int": lambda value: type(value) is int,

@@ -23,8 +23,8 @@ from gitml.engine.run import run_pipeline
 from gitml.errors import MachineError
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.records.layout import record_folder
-from gitml.submission.bundle import heavy_part, open_parcel
-from gitml.submission.event_stream import Kept, LogText, RecordFile, Saying
+from gitml.submission.bundle import heavy_part, open_job_bundle
+from gitml.submission.event_stream import JobEvent, JobLogText, JobRecordFile, JobResults
 from gitml.workspace import Workspace
 
 KEEP = 14 * 86400.0  # seconds that results wait to be fetched
@@ -34,7 +34,7 @@ _PAUSE = 0.5
 _PIECE = 48 << 10
 
 
-def perform_parcel(parcel: str, environ: Mapping[str, str], say: Callable[[Saying], None], stop: StopSignal) -> Run:
+def run_job_bundle(parcel: str, environ: Mapping[str, str], say: Callable[[JobEvent], None], stop: StopSignal) -> Run:
     """Performs what the parcel asks for and says all that comes of it; only results that no saying can hold stay here."""
     base = _base(environ)
     _reap(base, time.time())
@@ -56,7 +56,7 @@ def perform_parcel(parcel: str, environ: Mapping[str, str], say: Callable[[Sayin
             remove_tree(home)
 
 
-def new_place() -> str:
+def new_folder() -> str:
     """A new folder of this machine for what a run needs that is to be submitted; it goes by itself when none is."""
     folder, lock = _begin(_base(os.environ), "kept")
     os.close(lock)
@@ -98,10 +98,10 @@ def _begin(base: str, *files: str) -> tuple[str, int]:
 
 
 def _perform(
-    parcel: str, home: str, environ: Mapping[str, str], say: Callable[[Saying], None], stop: StopSignal
-) -> tuple[Run, Kept]:
+    parcel: str, home: str, environ: Mapping[str, str], say: Callable[[JobEvent], None], stop: StopSignal
+) -> tuple[Run, JobResults]:
     heavy = heavy_part(parcel)
-    ws, asked = open_parcel(parcel, os.path.join(home, "repository"), environ)
+    ws, asked = open_job_bundle(parcel, os.path.join(home, "repository"), environ)
     if heavy != parcel:
         remove_tree(heavy)
     for name in os.listdir(parcel):  # Ray would keep its copy for long
@@ -111,11 +111,11 @@ def _perform(
         loaded = load_run(ws, asked.run)
         loaded = loaded._replace(config=_seen_from_here(loaded.config, asked.target))
         request = asked.request._replace(experiment=asked.run.experiment)
-        with _Teller(ws, asked.run.id, say) as teller:
+        with _EventReporter(ws, asked.run.id, say) as teller:
             run = run_pipeline(ws, loaded, request, teller.event, stop, asked.run.id)
         inline = _tell_record(ws, run, say)
         objects = _objects_of(ws, run, inline)
-        return run, Kept(os.uname().nodename, os.path.join(home, "objects"), tuple(objects.items()))
+        return run, JobResults(os.uname().nodename, os.path.join(home, "objects"), tuple(objects.items()))
     finally:
         ws.close()
 
@@ -126,7 +126,7 @@ def _seen_from_here(config: Config, name: str) -> Config:
     return config._replace(targets={**config.targets, name: target})
 
 
-def _tell_record(ws: Workspace, run: Run, say: Callable[[Saying], None]) -> set[str]:
+def _tell_record(ws: Workspace, run: Run, say: Callable[[JobEvent], None]) -> set[str]:
     """Says the files of the record; gives the names of the contents in it."""
     tip = ws.records.tip()
     folder = record_folder(run.id, run.started)
@@ -134,7 +134,7 @@ def _tell_record(ws: Workspace, run: Run, say: Callable[[Saying], None]) -> set[
     for commit, path, oid in ws.records.since(None):
         assert commit
         if path.startswith(folder + "/"):
-            say(RecordFile(path, ws.objects.read(oid)))
+            say(JobRecordFile(path, ws.objects.read(oid)))
             inline.add(path.rpartition("/")[2])
     say(RunFinished(run, tip or ""))
     return inline
@@ -160,10 +160,10 @@ def _objects_of(ws: Workspace, run: Run, inline: set[str]) -> dict[Digest, int]:
     return found
 
 
-class _Teller:
+class _EventReporter:
     """Says events and what steps write, each log once, as far as it is written."""
 
-    def __init__(self, ws: Workspace, run: str, say: Callable[[Saying], None]) -> None:
+    def __init__(self, ws: Workspace, run: str, say: Callable[[JobEvent], None]) -> None:
         self.store = ws.store
         self.folder = os.path.join(ws.live, run)
         self.say = say
@@ -172,7 +172,7 @@ class _Teller:
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> _Teller:
+    def __enter__(self) -> _EventReporter:
         self.thread.start()
         return self
 
@@ -208,7 +208,7 @@ class _Teller:
             log.seek(self.told.get(attempt, 0))
             while content := log.read(_PIECE):
                 self.told[attempt] = log.tell()
-                self.say(LogText(step, attempt, content))
+                self.say(JobLogText(step, attempt, content))
 
 
 def _reap(base: str, now: float) -> None:

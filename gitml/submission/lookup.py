@@ -12,22 +12,22 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster
-    from gitml.cluster.jobs import Jobs
+    from gitml.cluster.jobs import JobClient
     from gitml.history.submissions import Submission
 
 
-class There(NamedTuple):
+class SubmittedRun(NamedTuple):
     """A submission, and the cluster it is on."""
 
     submission: Submission
     cluster: Cluster
-    jobs: Jobs
+    jobs: JobClient
 
 
 @contextmanager
-def submitted_run(
+def find_submitted_run(
     ws: Workspace, text: str | None, on: str | None, *, also_home: bool = False
-) -> Iterator[There | None]:
+) -> Iterator[SubmittedRun | None]:
     """The submitted run that `text` means (None: the newest); None when it means one of this machine, or no submitted one.
 
     With `on` the cluster of that target is asked, which knows the runs of other machines too. A run whose record is here is one
@@ -41,13 +41,13 @@ def submitted_run(
 
     wanted = "" if text in (None, "latest") else str(text)
     if on is not None:
-        with reached(ws, on) as (cluster, jobs):
+        with connected(ws, on) as (cluster, jobs):
             found = find_submission(ws, wanted, jobs, on, newest=not wanted)
             if found is None:
                 from gitml.errors import InputError
 
                 raise InputError(f"the cluster knows no run {wanted!r}".replace(" ''", ""), where=f"target {on}")
-            yield There(found, cluster, jobs)
+            yield SubmittedRun(found, cluster, jobs)
         return
     if not wanted or not submissions(ws) or (not also_home and run_ids_with_prefix(ws.index, wanted, 1)):
         yield None
@@ -56,18 +56,18 @@ def submitted_run(
     if noted is None:
         yield None
         return
-    with reached(ws, noted.target) as (cluster, jobs):
-        yield There(noted, cluster, jobs)
+    with connected(ws, noted.target) as (cluster, jobs):
+        yield SubmittedRun(noted, cluster, jobs)
 
 
 @contextmanager
-def reached(ws: Workspace, target: str) -> Iterator[tuple[Cluster, Jobs]]:
+def connected(ws: Workspace, target: str) -> Iterator[tuple[Cluster, JobClient]]:
     """The cluster of a target that was named, or that a run was handed to, and its jobs."""
-    from gitml.cluster.jobs import Jobs
+    from gitml.cluster.jobs import JobClient
     from gitml.engine.execution.clusters import connect_to
     from gitml.engine.planning.load import open_source, read_config
-    from gitml.submission.submit import cluster_named
+    from gitml.submission.submit import cluster_by_name
 
     config = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None))
-    with ws.consent.online(), closing(connect_to(ws, cluster_named(config, target))) as cluster:
-        yield cluster, Jobs(cluster)
+    with ws.consent.online(), closing(connect_to(ws, cluster_by_name(config, target))) as cluster:
+        yield cluster, JobClient(cluster)

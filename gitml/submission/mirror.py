@@ -11,9 +11,9 @@ from gitml.core.records.record import Run, StepRun, encode_run, step_as_json
 from gitml.errors import InputError
 from gitml.history.submissions import progress_folder, submissions
 from gitml.store.local import disk
-from gitml.submission.collect import said, seen
-from gitml.submission.event_stream import LogText, Saying
-from gitml.submission.lookup import reached
+from gitml.submission.collect import past_events, progress_of
+from gitml.submission.event_stream import JobEvent, JobLogText
+from gitml.submission.lookup import connected
 from gitml.workspace import Workspace
 
 
@@ -25,14 +25,14 @@ def mirror(ws: Workspace, id: str) -> None:
     submission = next((one for one in submissions(ws) if one.run == id), None)
     if submission is None:
         raise InputError(f"run {id[:8]} was not submitted from here, or is home", hint="gitml log --on TARGET")
-    with reached(ws, submission.target) as (_, jobs):
-        told = list(said(jobs, submission))
+    with connected(ws, submission.target) as (_, jobs):
+        told = list(past_events(jobs, submission))
         if not any(isinstance(one, RunStarted) for one in told):
-            seen(jobs, submission)  # says why there is nothing
-    keep(progress_folder(ws, id), told, ws.now())
+            progress_of(jobs, submission)  # says why there is nothing
+    write_progress(progress_folder(ws, id), told, ws.now())
 
 
-def keep(folder: str, told: Iterable[Saying], now: float) -> Run | None:
+def write_progress(folder: str, told: Iterable[JobEvent], now: float) -> Run | None:
     """Writes what a run has said as the folder of a run in progress; the run as it stands, None when it said nothing of itself.
 
     A run does not say when its attempts begin: `now` stands for those that are new to `folder`.
@@ -53,7 +53,7 @@ def keep(folder: str, told: Iterable[Saying], now: float) -> Run | None:
         elif isinstance(saying, StepFinished):
             ended.append(saying.step)
             events.append(json.dumps(step_as_json(saying.step)))
-        elif isinstance(saying, LogText):
+        elif isinstance(saying, JobLogText):
             logs.setdefault(saying.attempt, bytearray()).extend(saying.content)
         elif isinstance(saying, RunFinished):
             run = saying.run

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 
 from gitml import __version__
 from gitml.cluster.connect.cluster import CLIENT_PORT, Cluster
-from gitml.cluster.content.file_transfer import cart, discard
-from gitml.cluster.jobs import Jobs, UnsureError
+from gitml.cluster.content.file_transfer import remove, upload
+from gitml.cluster.jobs import JobClient, UnconfirmedError
 from gitml.core.config.project import LOCAL, Config, Target
 from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
 from gitml.core.model.resources import Resources
@@ -28,17 +28,24 @@ from gitml.engine.run import consented, head_of, refuse_blocked
 from gitml.errors import InputError, RemoteError
 from gitml.git.revisions import IdentQuery
 from gitml.history.submissions import PREFIX, Submission, forget_submission, note_submission
-from gitml.submission.bundle import Asked, make_parcel, note_heavy, part_in_two, results_to_take, size_of
+from gitml.submission.bundle import (
+    SubmissionRequest,
+    note_heavy_part,
+    results_to_take,
+    size_of,
+    split_bundle,
+    write_job_bundle,
+)
 from gitml.workspace import Workspace
 
 _PROGRAM = "exec python3 -m gitml.cli.job_main"
-NEW_PLACE = "gitml.submission.job_main:new_place"
+NEW_PLACE = "gitml.submission.job_main:new_folder"
 _BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
 _RUN = re.compile(r"[0-9a-f]{16}\Z")
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
 
 
-def cluster_meant(config: Config, loaded: Loaded, on: str | None) -> Target:
+def choose_cluster(config: Config, loaded: Loaded, on: str | None) -> Target:
     """The cluster that a run is to be handed to: the one named, else the one its steps are to run on, else the only one."""
     names = [on] if on else list(dict.fromkeys(step.target for step in loaded.graph.steps.values() if step.target))
     clusters = [target for name in names if (target := config.target(name)) is not None]
@@ -55,7 +62,7 @@ def cluster_meant(config: Config, loaded: Loaded, on: str | None) -> Target:
     return clusters[0]
 
 
-def cluster_named(config: Config, name: str) -> Target:
+def cluster_by_name(config: Config, name: str) -> Target:
     """The cluster of that name; InputError for what is none that takes submissions."""
     target = config.target(name)
     if target is None or target.ray == LOCAL:
@@ -70,7 +77,7 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
     """
     names = loaded.graph.select(request.wanted) if request.wanted else list(loaded.graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
-    clusters = _SeenFromAfar(ws, loaded.config)
+    clusters = _ClustersFromOutside(ws, loaded.config)
     planner = Planner(ws, loaded, policy, request.jobs, request.on, clusters)
     ident = IdentQuery(ws.location)
     try:
@@ -85,26 +92,26 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
     consented(ws, loaded, plan)
     with closing(connect_to(ws, target)) as cluster:
         _refuse_unsatisfiable(cluster, loaded, plan, request.on)
-        jobs = Jobs(cluster)
+        jobs = JobClient(cluster)
         run = head_of(ws, loaded, request, ident, ws.now())
         origin = Origin(run.by, run.dirty, run.base, run.branch)
         submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
-        asked = Asked(run, request._replace(origin=origin), target.name)
+        asked = SubmissionRequest(run, request._replace(origin=origin), target.name)
         with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as place:
             folder = os.path.join(place, "parcel")
             os.mkdir(folder)
-            make_parcel(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
+            write_job_bundle(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
             ahead = _send_ahead(cluster, place, folder, jobs.most)
             note_submission(ws, submission)  # first, so that no run is on the cluster and unknown here
             told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
             try:
                 jobs.submit(submission.job, folder, _PROGRAM, {}, told)
             except BaseException as error:
-                if not (isinstance(error, UnsureError) and _has_taken(jobs, submission, error)):
+                if not (isinstance(error, UnconfirmedError) and _has_taken(jobs, submission, error)):
                     forget_submission(ws, submission.run)
                     if ahead is not None:
                         with suppress(RemoteError):
-                            discard(cluster, *ahead)
+                            remove(cluster, *ahead)
                     raise
     return submission
 
@@ -120,7 +127,7 @@ def _refuse_secrets(loaded: Loaded, names: Sequence[str], target: Target) -> Non
         )
 
 
-def _has_taken(jobs: Jobs, submission: Submission, error: UnsureError) -> bool:
+def _has_taken(jobs: JobClient, submission: Submission, error: UnconfirmedError) -> bool:
     """Whether the cluster has the run all the same. RemoteError, and the note of it stays, when that can't be told.
 
     Without an answer a run that is not listed can't be told from one that is yet to begin.
@@ -173,9 +180,9 @@ def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[s
             raise _too_large(size, most, error) from error
         return None
     heavy = os.path.join(place, "heavy")
-    part_in_two(folder, heavy)
-    node, path = cart(cluster, heavy, NEW_PLACE)
-    note_heavy(folder, path)
+    split_bundle(folder, heavy)
+    node, path = upload(cluster, heavy, NEW_PLACE)
+    note_heavy_part(folder, path)
     return node, path
 
 
@@ -187,7 +194,7 @@ def _too_large(size: int, most: int, error: RemoteError) -> InputError:
     return InputError(what, where=error.where, hint=hint)
 
 
-class _SeenFromAfar(Clusters):
+class _ClustersFromOutside(Clusters):
     """The clusters of a run as who submits it sees them.
 
     What is installed there can be asked by a machine that may drive the cluster; others submit without knowing, and the cluster
@@ -212,13 +219,13 @@ def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str 
     for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
         if target is not None and target.name == cluster.target.name:
             step = loaded.graph.steps[name]
-            lack = cluster.lack(target.request(step.resources), step.gang[0], machines)
-            if lack is not None and not lack.may_come:
-                message = f"step {name!r} can never run there: it asks for {lack.words}"
+            shortage = cluster.shortage(target.request(step.resources), step.gang[0], machines)
+            if shortage is not None and not shortage.may_be_added:
+                message = f"step {name!r} can never run there: it asks for {shortage.words}"
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")
 
 
-def submissions_on(jobs: Jobs, target: str) -> list[tuple[Submission, str]]:
+def submissions_on(jobs: JobClient, target: str) -> list[tuple[Submission, str]]:
     """All submissions that a cluster knows, newest first, each with the state of its job."""
     found = []
     for job in jobs.list(PREFIX):

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from gitml.cluster.connect import machines as matching
-from gitml.cluster.connect.connection import Door, open_door
-from gitml.cluster.connect.head_client import Growth, Head, Hopeless
-from gitml.cluster.connect.head_proxy import ask_inside
+from gitml.cluster.connect.connection import Connection, open_connection
+from gitml.cluster.connect.head_client import AutoscalerCapacity, HeadClient, InfeasibleRequest
+from gitml.cluster.connect.head_proxy import ask_through_task
 from gitml.cluster.connect.machines import NODE_ID, Machine
-from gitml.cluster.connect.ray_settings import settle
+from gitml.cluster.connect.ray_settings import apply_settings
 from gitml.core.config.project import Target
 from gitml.core.model.resources import Resources
 from gitml.errors import RemoteError
@@ -32,14 +32,14 @@ def connect(target: Target, environ: Mapping[str, str]) -> Cluster:
     """
     own = None
     if target.ray == "local":
-        from gitml.cluster.connect.local_cluster import start_own
+        from gitml.cluster.connect.local_cluster import start_local_cluster
 
-        own = start_own(target, environ)
+        own = start_local_cluster(target, environ)
         target = target._replace(ray=own.address, token=own.token_path)
     try:
-        door = open_door(target, environ)
-        settle(environ, door.authentication())
-        cluster = Cluster(door, own)
+        connection = open_connection(target, environ)
+        apply_settings(environ, connection.authentication())
+        cluster = Cluster(connection, own)
         cluster.check_versions()
     except BaseException:
         if own is not None:
@@ -48,22 +48,22 @@ def connect(target: Target, environ: Mapping[str, str]) -> Cluster:
     return cluster
 
 
-class Lack(NamedTuple):
-    """What is missing for a wish, and what there is, in words; `may_come` when an autoscaler may add it."""
+class Shortage(NamedTuple):
+    """What is missing for a wish, and what there is, in words; `may_be_added` when an autoscaler may add it."""
 
     words: str
-    may_come: bool
+    may_be_added: bool
 
 
 class Cluster:
     """One cluster. A process can have joined one at a time."""
 
-    def __init__(self, door: Door, own: Any = None) -> None:
-        self.door = door
-        self.target = door.target
-        self.address = door.address
-        self.own = own
-        self.head = None if door.client else Head(door)
+    def __init__(self, connection: Connection, local: Any = None) -> None:
+        self.connection = connection
+        self.target = connection.target
+        self.address = connection.address
+        self.local = local
+        self.head = None if connection.client else HeadClient(connection)
         self.joined = False
         self.version = ""
 
@@ -100,39 +100,41 @@ class Cluster:
         if self.head is not None:
             return self.head.look(), True
         self.join()
-        found = ask_inside("look")
+        found = ask_through_task("look")
         return (_client_machines(), False) if found is None else (found, True)
 
-    def lack(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Lack | None:
+    def shortage(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Shortage | None:
         """What is missing for a wish that the `machines` there are can't fulfil even when idle; None when they can."""
         missing = matching.unsatisfiable(asked, nodes, self.machines() if machines is None else machines)
-        return None if missing is None else Lack(missing, self.can_scale_up(asked))
+        return None if missing is None else Shortage(missing, self.can_scale_up(asked))
 
     def can_scale_up(self, asked: Resources) -> bool:
         """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not tell)."""
-        growth = self._growth
-        if growth is None:
+        autoscaler_capacity = self._autoscaler_capacity
+        if autoscaler_capacity is None:
             return False
         plain = asked._replace(labels={})
-        return growth.kinds is None or any(plain.missing_from(kind) is None for kind in growth.kinds)
+        return autoscaler_capacity.kinds is None or any(
+            plain.missing_from(kind) is None for kind in autoscaler_capacity.kinds
+        )
 
     def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
         """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
-        told = self.head.infeasible() if self.head is not None else ask_inside("hopeless") or ()
+        told = self.head.infeasible() if self.head is not None else ask_through_task("infeasible") or ()
         return [asked for asked in wishes if any(self._means(one, asked) for one in told)] if told else []
 
-    def _means(self, told: Hopeless, asked: Resources) -> bool:
+    def _means(self, told: InfeasibleRequest, asked: Resources) -> bool:
         options = self.options(asked)
         raw = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], **options.get("resources", {})}
         plain = matching.resources_of({**raw, "memory": options.get("memory", 0)}, {})
         return plain == told.asked and set(options.get("label_selector", ())) == told.labels - {NODE_ID}
 
     @cached_property
-    def _growth(self) -> Growth | None:
+    def _autoscaler_capacity(self) -> AutoscalerCapacity | None:
         if self.head is not None:
-            return self.head.growth()
+            return self.head.autoscaler_capacity()
         self.join()
-        found: Growth | None = ask_inside("growth")
+        found: AutoscalerCapacity | None = ask_through_task("autoscaler_capacity")
         return found
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
@@ -157,7 +159,7 @@ class Cluster:
             return
         import ray
 
-        client = self.door.client
+        client = self.connection.client
         address = self.address
         if not client and not self._is_part():
             if not from_outside:
@@ -173,7 +175,7 @@ class Cluster:
                     log_to_driver=False,
                     logging_level="error",
                     configure_logging=False,
-                    **({"_temp_dir": self.own.ray_dir} if self.own is not None else {}),
+                    **({"_temp_dir": self.local.ray_dir} if self.local is not None else {}),
                 )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             said = " ".join(str(error).split())[:300]
@@ -205,8 +207,8 @@ class Cluster:
             self.joined = False
         if self.head is not None:
             self.head.close()
-        if self.own is not None:
-            self.own.close()
+        if self.local is not None:
+            self.local.close()
 
 
 def _init_client(address: str) -> None:

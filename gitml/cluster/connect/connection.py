@@ -1,4 +1,4 @@
-"""The door of a cluster: where it is, whether it asks who comes, and whether we are let in. Found out before Ray is loaded,
+"""The connection of a cluster: where it is, whether it asks who comes, and whether we are let in. Found out before Ray is loaded,
 whose own answers come late and don't say which of these is wrong."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Token:
         return f"Token({self.source})"
 
 
-class Door(NamedTuple):
+class Connection(NamedTuple):
     """Where a cluster is entered: `address` is host:port of its head, or of its client server with `client`.
 
     `token` is None for a cluster that asks for none.
@@ -52,7 +52,7 @@ class Door(NamedTuple):
         return [] if self.token is None else [("authorization", f"Bearer {self.token.secret}")]
 
 
-def open_door(target: Target, environ: Mapping[str, str]) -> Door:
+def open_connection(target: Target, environ: Mapping[str, str]) -> Connection:
     """The Door of a cluster that is there and lets us in.
 
     RemoteError when nobody answers; TrustError without a token that it takes, or when it takes anybody and the target
@@ -62,7 +62,7 @@ def open_door(target: Target, environ: Mapping[str, str]) -> Door:
     address = _resolved(target, said)
     method, request = _CLIENT if client else _HEAD
     where = f"target {target.name}, {said}"
-    answer = _knock(address, method, request)
+    answer = _probe(address, method, request)
     if answer == "welcome":
         if not (target.insecure or is_loopback(address)):
             message = "the cluster lets anybody in: whoever reaches it can run programs on it and read what runs"
@@ -70,15 +70,15 @@ def open_door(target: Target, environ: Mapping[str, str]) -> Door:
                 "start it with RAY_AUTH_MODE=token; or say insecure: true of the target, where nobody else can reach it"
             )
             raise TrustError(message, where=where, hint=hint)
-        return Door(target, address, client, None)
+        return Connection(target, address, client, None)
     if answer == "who":
         token = _token(target, environ)
         if token is None:
             raise TrustError("the cluster asks for a token, and there is none", where=where, hint=_TOKEN_HINT)
-        door = Door(target, address, client, token)
-        answer = _knock(address, method, request, door.metadata())
+        connection = Connection(target, address, client, token)
+        answer = _probe(address, method, request, connection.metadata())
         if answer == "welcome":
-            return door
+            return connection
         if answer == "who":
             hint = f"the one tried is that of {token.source}; {_TOKEN_HINT}"
             raise TrustError("the cluster does not take the token", where=where, hint=hint)
@@ -118,7 +118,7 @@ def channel_to(address: str) -> Any:
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(*parts), options)
 
 
-def _knock(address: str, method: str, request: bytes, metadata: list[tuple[str, str]] | None = None) -> str:
+def _probe(address: str, method: str, request: bytes, metadata: list[tuple[str, str]] | None = None) -> str:
     """``welcome``, ``who`` (we are not let in), or why nobody answers."""
     import grpc
 

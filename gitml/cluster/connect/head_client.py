@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from gitml.cluster.connect.connection import Door, channel_to, unreachable
+from gitml.cluster.connect.connection import Connection, channel_to, unreachable
 from gitml.cluster.connect.machines import NODE_ID, Machine, resources_of
 from gitml.core.model.resources import Resources
 from gitml.errors import GitmlError, RemoteError, TrustError
@@ -16,13 +16,13 @@ _MOST_TASKS = 10_000
 _ONE_MACHINE = re.compile(r"node_[0-9a-f]{56}\Z")
 
 
-class Growth(NamedTuple):
+class AutoscalerCapacity(NamedTuple):
     """What an autoscaler may add: the resources of a machine of each kind that it can start, None when it doesn't say."""
 
     kinds: tuple[Resources, ...] | None
 
 
-class Hopeless(NamedTuple):
+class InfeasibleRequest(NamedTuple):
     """A wish, without its labels' values, that an autoscaler says it can never fulfil."""
 
     asked: Resources
@@ -57,12 +57,12 @@ def _mapping(told: bytes) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-class Head:
-    """A connection to the head that `door` leads to. Errors are RemoteError, or TrustError when it no longer lets us in."""
+class HeadClient:
+    """A connection to the head that `connection` leads to. Errors are RemoteError, or TrustError when it no longer lets us in."""
 
-    def __init__(self, door: Door) -> None:
-        self.door = door
-        self.channel = channel_to(door.address)
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.channel = channel_to(connection.address)
 
     def close(self) -> None:
         """Hangs up."""
@@ -140,15 +140,21 @@ class Head:
                 found.setdefault(actor.address.node_id.hex(), []).append(actor.name or actor.class_name)
         return found
 
-    def growth(self) -> Growth | None:
+    def autoscaler_capacity(self) -> AutoscalerCapacity | None:
         """What an autoscaler may add; None when there is no autoscaler."""
         from ray.core.generated import autoscaler_pb2
 
         told = self.kept("__autoscaler_cluster_config", "__autoscaler")
         if told:
             groups = autoscaler_pb2.ClusterConfig.FromString(told).node_group_configs
-            return Growth(tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0))
-        return Growth(None) if self._autoscaling().autoscaler_state_version > 0 or self._grows_the_old_way() else None
+            return AutoscalerCapacity(
+                tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0)
+            )
+        return (
+            AutoscalerCapacity(None)
+            if self._autoscaling().autoscaler_state_version > 0 or self._grows_the_old_way()
+            else None
+        )
 
     def _grows_the_old_way(self) -> bool:
         """Whether Ray's first autoscaler is at work, which tells neither what it can add nor what it never will.
@@ -157,14 +163,14 @@ class Head:
         """
         return grows_the_old_way(self.kept("__autoscaling_status", "") or b"")
 
-    def infeasible(self) -> list[Hopeless]:
+    def infeasible(self) -> list[InfeasibleRequest]:
         """What waits although no machine that the autoscaler can start would have it."""
         state = self._autoscaling()
         requests = [*state.infeasible_resource_requests]
         for gang in state.infeasible_gang_resource_requests:
             requests += gang.requests
         return [
-            Hopeless(
+            InfeasibleRequest(
                 resources_of(request.resources_bundle, {}),
                 frozenset(part.label_key for one in request.label_selectors for part in one.label_constraints),
             )
@@ -196,15 +202,15 @@ class Head:
 
         call = self.channel.unary_unary(f"/ray.rpc.{method}", response_deserializer=reply.FromString)
         try:
-            return call(request, timeout=PATIENCE, metadata=self.door.metadata())
+            return call(request, timeout=PATIENCE, metadata=self.connection.metadata())
         except grpc.RpcError as error:
             raise self.error(error.code().name.lower(), error.code() == grpc.StatusCode.UNAUTHENTICATED) from None
 
     def error(self, why: str, trust: bool) -> GitmlError:
         """What a call that failed means."""
         if trust:
-            where = f"target {self.door.target.name}"
+            where = f"target {self.connection.target.name}"
             return TrustError("the cluster no longer takes the token", where=where, hint="was it started again?")
         if why in ("unavailable", "deadline_exceeded"):
-            return unreachable(self.door.target, self.door.address, "it stopped answering")
-        return RemoteError(f"the head of the cluster failed: {why}", where=f"target {self.door.target.name}")
+            return unreachable(self.connection.target, self.connection.address, "it stopped answering")
+        return RemoteError(f"the head of the cluster failed: {why}", where=f"target {self.connection.target.name}")

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 PATIENCE = 30.0  # seconds; a worker may have to start
 
-Question = Literal["look", "growth", "hopeless"]
+Question = Literal["look", "autoscaler_capacity", "infeasible"]
 
 
-def ask_inside(question: Question) -> Any:
-    """What the method `question` of `Head` gives there; None when no task can ask it, as where gitml is not installed there."""
+def ask_through_task(question: Question) -> Any:
+    """The answer of HeadClient's method `question`; None when no task can ask it, as where gitml is not installed there."""
     import ray
 
     call = ray.remote(num_cpus=0, max_retries=1)(_ask)
@@ -24,12 +24,12 @@ def ask_inside(question: Question) -> Any:
 def _ask(question: Question) -> Any:
     import ray
 
-    from gitml.cluster.connect.connection import open_door
-    from gitml.cluster.connect.head_client import Head
+    from gitml.cluster.connect.connection import open_connection
+    from gitml.cluster.connect.head_client import HeadClient
     from gitml.core.config.project import Target
 
     here = Target("inside", ray.get_runtime_context().gcs_address, insecure=True)
-    head = Head(open_door(here, os.environ))
+    head = HeadClient(open_connection(here, os.environ))
     try:
         return getattr(head, question)()
     finally:

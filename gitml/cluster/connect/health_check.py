@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-Seen = TypeVar("Seen")
+Answer = TypeVar("Answer")
 
 PERIOD = 2.0  # seconds between looks
 PATIENCE = 15.0  # seconds without an answer after which the head is asked once more
 LAST = 5.0  # seconds for the answer to that, after which it counts as lost
 
 
-class Watch(Generic[Seen]):
+class HealthCheck(Generic[Answer]):
     """A thread that asks `look` for what there is, and gives it to `tell`. It ends with the process, or after `close`."""
 
-    def __init__(self, look: Callable[[], Seen], tell: Callable[[Seen], None]) -> None:
+    def __init__(self, look: Callable[[], Answer], tell: Callable[[Answer], None]) -> None:
         self._ask = look
         self._tell = tell
         self._answered = time.monotonic()

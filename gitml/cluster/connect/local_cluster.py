@@ -1,8 +1,8 @@
 """A Ray of gitml's own on this machine: a head that nobody else can enter, and that ends wholly with who started it.
 
-It lives in a folder of its own below /tmp, since the sockets in it must have short names. A warden process holds its lock
-and ends every process of it as soon as its owner is gone. Should the warden be killed too, the next start finds a folder whose
-lock is free, and ends and removes what belongs to it.
+It lives in a folder of its own below /tmp, since the sockets in it must have short names. A supervisor process holds its lock
+and ends every process of it as soon as its owner is gone. Should the supervisor be killed too, the next start finds a folder
+whose lock is free, and ends and removes what belongs to it.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ _STORE = 200 << 20  # bytes of shared memory for objects; files go through it in
 _LEAST_STORE = 80 << 20
 
 
-class OwnRay:
+class LocalCluster:
     """A Ray that was started: where its head is and the file with its token."""
 
-    def __init__(self, folder: str, warden: subprocess.Popen[bytes], address: str) -> None:
+    def __init__(self, folder: str, supervisor: subprocess.Popen[bytes], address: str) -> None:
         self.folder = folder
-        self.warden = warden
+        self.supervisor = supervisor
         self.address = address
         self.token_path = token_of(folder)
         self.ray_dir = ray_dir_of(folder)
 
     def close(self) -> None:
         """Ends every process of it and removes its files."""
-        assert self.warden.stdin is not None
-        self.warden.stdin.close()
+        assert self.supervisor.stdin is not None
+        self.supervisor.stdin.close()
         try:
-            self.warden.wait(20)
+            self.supervisor.wait(20)
         except subprocess.TimeoutExpired:
-            self.warden.kill()
-            self.warden.wait()
-        if self.warden.stdout is not None:
-            self.warden.stdout.close()
+            self.supervisor.kill()
+            self.supervisor.wait()
+        if self.supervisor.stdout is not None:
+            self.supervisor.stdout.close()
         clear(self.folder)
 
 
-def start_own(target: Target, environ: Mapping[str, str]) -> OwnRay:
+def start_local_cluster(target: Target, environ: Mapping[str, str]) -> LocalCluster:
     """Starts a head with what the target says this machine has; first ends what a killed owner left. MachineError if it can't."""
     base = _base()
     reap(base)
@@ -65,11 +65,11 @@ def start_own(target: Target, environ: Mapping[str, str]) -> OwnRay:
     os.mkdir(os.path.join(folder, "t"), 0o700)
     _write_secret(token_of(folder))
     lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # the warden has it from its first moment
+    fcntl.flock(lock, fcntl.LOCK_EX)  # the supervisor has it from its first moment
     said = json.dumps({"folder": folder, "options": _options(target, environ)}).encode()
     log_path = os.path.join(folder, "log")
     with open(log_path, "wb") as log:
-        warden = subprocess.Popen(
+        supervisor = subprocess.Popen(
             [sys.executable, "-m", "gitml.cluster.connect.supervisor", str(lock)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -80,27 +80,27 @@ def start_own(target: Target, environ: Mapping[str, str]) -> OwnRay:
             cwd="/",
         )
     os.close(lock)
-    assert warden.stdin is not None
-    assert warden.stdout is not None
+    assert supervisor.stdin is not None
+    assert supervisor.stdout is not None
     address = ""
     try:
-        warden.stdin.write(said + b"\n")
-        warden.stdin.flush()
-        address = _first_line(warden)
+        supervisor.stdin.write(said + b"\n")
+        supervisor.stdin.flush()
+        address = _first_line(supervisor)
     finally:
         if not address:
-            warden.kill()
-            warden.communicate()
+            supervisor.kill()
+            supervisor.communicate()
             with open(log_path, encoding="utf-8", errors="replace") as log_text:
                 last = (log_text.read().strip().splitlines() or ["it said nothing"])[-1]
             clear(folder)
     if not address:
         raise MachineError(f"Ray did not start on this machine: {last[:300]}", where=f"target {target.name}")
-    return OwnRay(folder, warden, address)
+    return LocalCluster(folder, supervisor, address)
 
 
-def machine_to_be(target: Target, environ: Mapping[str, str]) -> Machine:
-    """This machine as the Ray that `start_own` would start has it."""
+def planned_machine(target: Target, environ: Mapping[str, str]) -> Machine:
+    """This machine as the Ray that `start_local_cluster` would start has it."""
     options = _options(target, environ)
     has = Resources(
         options["num_cpus"], options["num_gpus"], options["_memory"], options["labels"], options["resources"]
@@ -109,7 +109,7 @@ def machine_to_be(target: Target, environ: Mapping[str, str]) -> Machine:
 
 
 def reap(base: str) -> int:
-    """Ends and removes what owners that were killed with their wardens left below `base`; how many there were."""
+    """Ends and removes what owners that were killed with their supervisors left below `base`; how many there were."""
     count = 0
     for name in os.listdir(base):
         folder = os.path.join(base, name)
@@ -185,17 +185,17 @@ def _environment(environ: Mapping[str, str], folder: str) -> dict[str, str]:
     return {**QUIET, **QUICK, **kept, **own}
 
 
-def _first_line(warden: subprocess.Popen[bytes]) -> str:
-    """The address that the warden says; empty when it ends, or says nothing in time."""
+def _first_line(supervisor: subprocess.Popen[bytes]) -> str:
+    """The address that the supervisor says; empty when it ends, or says nothing in time."""
     import select
     import time
 
-    assert warden.stdout is not None
+    assert supervisor.stdout is not None
     end = time.monotonic() + PATIENCE
     said = b""
     while not said.endswith(b"\n"):
-        ready, _, _ = select.select([warden.stdout], [], [], max(0.0, end - time.monotonic()))
-        chunk = os.read(warden.stdout.fileno(), 4096) if ready else b""
+        ready, _, _ = select.select([supervisor.stdout], [], [], max(0.0, end - time.monotonic()))
+        chunk = os.read(supervisor.stdout.fileno(), 4096) if ready else b""
         if not chunk:
             return ""
         said += chunk

@@ -25,7 +25,7 @@ QUICK = {
 AUTH_MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
-def settle(environ: Mapping[str, str], authentication: Mapping[str, str]) -> None:
+def apply_settings(environ: Mapping[str, str], authentication: Mapping[str, str]) -> None:
     """Puts Ray's settings into this process's environment, where Ray reads them; what the user set of them stays.
 
     Must come before Ray is imported; where it was imported already, it is made to read them again.

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from gitml.cluster.worker.folder_interface import Arriving, Folder, Place
+from gitml.cluster.worker.folder_interface import ContentWriter, Folder, FolderSpec
 
 PIECE = 8 * 2**20
-UNDER_WAY = 4
-GROUPS = {"in": 1, "out": 2 * UNDER_WAY, "pull": 2, "hold": 1}  # threads
+IN_FLIGHT = 4
+GROUPS = {"write": 1, "read": 2 * IN_FLIGHT, "copy": 2, "pin": 1}  # threads
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -33,76 +33,76 @@ def _served_by(group: str) -> Callable[[Method], Method]:
     return mark
 
 
-class Depot:
+class BlobServer:
     """An actor with threads: ``in`` takes what the driver sends, in order; ``out`` gives; ``pull`` fetches from other depots;
-    ``hold`` keeps from eviction what is to be given.
+    ``pin`` keeps from eviction what is to be given.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: FolderSpec) -> None:
         self.place = place
-        self.taking: Folder = place.folder(os.environ)
-        self.arriving: dict[str, Arriving] = {}
-        self.held: dict[str, int] = {}  # descriptors of pins, by who needs them
+        self.folder: Folder = place.folder(os.environ)
+        self.writers: dict[str, ContentWriter] = {}
+        self.pins: dict[str, int] = {}  # descriptors of pins, by who needs them
 
-    @_served_by("in")
-    def begin(self, name: str, size: int) -> int:
+    @_served_by("write")
+    def open_writer(self, name: str, size: int) -> int:
         """Where a content that is sent goes on: 0 for a new one, its size for one that is here already."""
-        if not self.taking.lacking([name]):
+        if not self.folder.missing([name]):
             return size
-        if name not in self.arriving:
-            self.arriving[name] = self.taking.arriving(name, size)
-        return self.arriving[name].position
+        if name not in self.writers:
+            self.writers[name] = self.folder.open_writer(name, size)
+        return self.writers[name].position
 
-    @_served_by("in")
-    def take(self, name: str, position: int, piece: Any) -> None:
+    @_served_by("write")
+    def write(self, name: str, position: int, piece: Any) -> None:
         """The next piece; one that is here already is passed over, as it was sent twice."""
-        arriving = self.arriving[name]
-        if position != arriving.position:
+        writer = self.writers[name]
+        if position != writer.position:
             return
         try:
-            arriving.write(_bytes_of(piece))
+            writer.write(_bytes_of(piece))
         except BaseException:
-            del self.arriving[name]
-            arriving.abandon()
+            del self.writers[name]
+            writer.abandon()
             raise
 
-    @_served_by("in")
-    def finish(self, name: str) -> None:
+    @_served_by("write")
+    def commit(self, name: str) -> None:
         """All of it is here: verifies and keeps it."""
-        arriving = self.arriving.pop(name)
-        arriving.commit()
-        self.taking.added([name], arriving.position)
+        writer = self.writers.pop(name)
+        writer.commit()
+        self.folder.note_added([name], writer.position)
 
-    @_served_by("pull")
-    def fetch(self, source: Any, name: str, size: int) -> None:
+    @_served_by("copy")
+    def copy_from(self, source: Any, name: str, size: int) -> None:
         """Takes a content from another depot."""
         folder = self.place.folder(os.environ)
-        if not folder.lacking([name]):
+        if not folder.missing([name]):
             return
-        arriving = folder.arriving(name, size)
+        writer = folder.open_writer(name, size)
         try:
-            for piece in pulled(source.give.remote, name, 0, size):
-                arriving.write(piece)
+            for piece in pulled(source.read.remote, name, 0, size):
+                writer.write(piece)
         except BaseException:
-            arriving.abandon()
+            writer.abandon()
             raise
-        arriving.commit()
-        folder.added([name], size)
+        writer.commit()
+        folder.note_added([name], size)
 
-    @_served_by("hold")
-    def hold(self, holder: str, roots: Sequence[str]) -> None:
+    @_served_by("pin")
+    def pin(self, user: str, roots: Sequence[str]) -> None:
         """Keeps what is at and below `roots` from being evicted, until `release`, or as long as this lives."""
-        self.held[holder] = self.place.folder(os.environ).pin(holder, roots)
+        self.pins[user] = self.place.folder(os.environ).pin(user, roots)
 
-    @_served_by("hold")
-    def release(self, holder: str) -> None:
-        """What `holder` needed may be evicted."""
-        pin = self.held.pop(holder, -1)
+    @_served_by("pin")
+    def unpin(self, user: str) -> None:
+        """What `user` needed may be evicted."""
+        pin = self.pins.pop(user, -1)
         if pin >= 0:
-            self.place.folder(os.environ).unpin(holder, pin)
+            self.place.folder(os.environ).unpin(user, pin)
 
-    @_served_by("out")
-    def give(self, name: str, position: int, size: int) -> Any:
+    @_served_by("read")
+    def read(self, name: str, position: int, size: int) -> Any:
         """A piece of a content that is here."""
         import mmap
         import pickle
@@ -116,22 +116,22 @@ class Depot:
             file.seek(position)
             return pickle.PickleBuffer(file.read(size))
 
-    @_served_by("out")
-    def give_copy(self, name: str, position: int, size: int) -> bytes:
+    @_served_by("read")
+    def read_copy(self, name: str, position: int, size: int) -> bytes:
         """As `give`, for a driver that is reached by Ray's client: what it brings must be copied, or it tries for ever."""
         with self.place.folder(os.environ).open(name) as file:
             file.seek(position)
             return file.read(size)
 
 
-def pulled(give: Callable[[str, int, int], Any], name: str, position: int, size: int) -> Iterator[Any]:
+def pulled(read: Callable[[str, int, int], Any], name: str, position: int, size: int) -> Iterator[Any]:
     """The pieces of a content from `position` on, in order, a few asked for ahead of a depot's `give`."""
     import ray
 
     asked: deque[Any] = deque()
     while asked or position < size:
-        while len(asked) < UNDER_WAY and position < size:
-            asked.append(give(name, position, min(PIECE, size - position)))
+        while len(asked) < IN_FLIGHT and position < size:
+            asked.append(read(name, position, min(PIECE, size - position)))
             position += PIECE
         ray.wait(list(asked), num_returns=len(asked), timeout=0)  # they set out now, not when each is waited for
         yield _bytes_of(ray.get(asked.popleft()))

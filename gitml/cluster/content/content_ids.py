@@ -28,7 +28,7 @@ def git_name(entry: Entry) -> str | None:
     return f"{GIT_TREE if entry.is_tree else GIT_BLOB}:{entry.oid}"
 
 
-def parted(name: str) -> tuple[str, str]:
+def parse_name(name: str) -> tuple[str, str]:
     """(kind, id) of a name; ValueError when it is none."""
     kind, _, id = name.partition(":")
     if kind not in (BLOB, TREE, GIT_BLOB, GIT_TREE) or not id or set(id) - set("0123456789abcdef"):
@@ -36,9 +36,9 @@ def parted(name: str) -> tuple[str, str]:
     return kind, id
 
 
-def digest_named(name: str) -> Digest:
+def digest_in(name: str) -> Digest:
     """The Digest in the name of a Blob or Tree."""
-    return from_hex(parted(name)[1])
+    return from_hex(parse_name(name)[1])
 
 
 def roots_of(action: Action) -> list[str]:

@@ -16,7 +16,7 @@ _AHEAD = 4  # pieces that are asked for before they are needed
 _PATIENCE = 60.0
 
 
-def haul(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
+def download(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
     """(number of the path, piece) of each file in order, a last empty piece each; None alone for a file that is gone.
 
     A task a piece, not one that streams: Ray's client knows no streams.
@@ -55,7 +55,7 @@ def haul(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[in
         raise RemoteError(f"fetching from the cluster failed: {type(error).__name__}", where=cluster.where) from error
 
 
-def cart(cluster: Cluster, folder: str, make: str) -> tuple[str, str]:
+def upload(cluster: Cluster, folder: str, make: str) -> tuple[str, str]:
     """Puts all files of `folder` on the head's disk, in a new folder there; (host name, path).
 
     `make` names what makes that folder (``module:function``). RemoteError, with nothing left there, when it fails.
@@ -102,12 +102,12 @@ def cart(cluster: Cluster, folder: str, make: str) -> tuple[str, str]:
         ray.get(list(going), timeout=_PATIENCE)
     except ray.exceptions.RayError as error:
         with suppress(RemoteError):
-            discard(cluster, node, root)
+            remove(cluster, node, root)
         raise RemoteError(f"sending to the cluster failed: {type(error).__name__}", where=cluster.where) from error
     return node, root
 
 
-def discard(cluster: Cluster, node: str, folder: str) -> None:
+def remove(cluster: Cluster, node: str, folder: str) -> None:
     """Removes a folder of the head's disk."""
     import ray
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.protocols import TaskFinished
 from gitml.core.model.result import OutputRef, size_from_json
 from gitml.execute.messages import finished_from_json, output_from_json
 
 
-class Order(NamedTuple):
+class AttemptRequest(NamedTuple):
     """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine;
     `hub` is the name of the run's Hub. `stored` are inputs that one of `stores` is known to have, and whether the driver has
     them too."""
@@ -20,7 +20,7 @@ class Order(NamedTuple):
     version: str
     run: str
     attempt: str
-    place: Place
+    place: FolderSpec
     grace: float
     gpus: float
     hub: str
@@ -29,7 +29,7 @@ class Order(NamedTuple):
     stored: tuple[tuple[OutputRef, bool], ...] = ()
 
 
-class Report(NamedTuple):
+class AttemptReport(NamedTuple):
     """How an attempt ended on a machine. `away` are contents it made that are still there, with sizes. The log's bytes that come
     beside it begin at `log_from`. `refused`: the machine could not even begin."""
 
@@ -41,34 +41,34 @@ class Report(NamedTuple):
     refused: bool = False
 
 
-def encode_order(order: Order) -> bytes:
+def encode_request(order: AttemptRequest) -> bytes:
     """An Order on its way."""
     return json.dumps(order, separators=(",", ":")).encode("ascii")
 
 
-def decode_order(data: bytes) -> Order:
-    """The inverse of `encode_order`; ValueError for what is no Order."""
+def decode_request(data: bytes) -> AttemptRequest:
+    """The inverse of `encode_request`; ValueError for what is no Order."""
     try:
         version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
         specs = tuple([RemoteSpec(*spec) for spec in stores])
         held = tuple([(output_from_json(output), bool(home)) for output, home in stored])
-        return Order(version, run, attempt, Place(*place), grace, gpus, hub, task, specs, held)
+        return AttemptRequest(version, run, attempt, FolderSpec(*place), grace, gpus, hub, task, specs, held)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"not an order: {error!r}"[:200]) from error
 
 
-def encode_report(report: Report) -> bytes:
+def encode_report(report: AttemptReport) -> bytes:
     """A Report on its way."""
     return json.dumps(report, separators=(",", ":")).encode("ascii")
 
 
-def decode_report(data: bytes) -> Report:
+def decode_report(data: bytes) -> AttemptReport:
     """The inverse of `encode_report`; ValueError for what is no Report: it comes from another machine."""
     try:
         node, host, finished, away, log_from, refused = json.loads(data)
         sizes = tuple([(name, size_from_json(size)) for name, size in away])
         if not all(isinstance(text, str) for text in (node, host, *[name for name, _ in sizes])):
             raise TypeError("a name that is no text")
-        return Report(node, host, finished_from_json(finished), sizes, size_from_json(log_from), bool(refused))
+        return AttemptReport(node, host, finished_from_json(finished), sizes, size_from_json(log_from), bool(refused))
     except (TypeError, RecursionError) as error:
         raise ValueError(f"not a report: {error!r}"[:200]) from error

@@ -13,26 +13,26 @@ from gitml.execute.interfaces import WorkerServices
 Keep = Callable[[WorkerServices, Mapping[str, bytes]], None]
 
 
-class Kept(NamedTuple):
+class WriteRequest(NamedTuple):
     """Contents to keep, and who is told when they are: with the error, or None."""
 
     contents: Mapping[str, bytes]
     told: Callable[[GitmlError | None], None]
 
 
-class Keeping:
+class ReportWriter:
     """The thread. It has services of its own, made when the first content comes."""
 
     def __init__(self, make_services: Callable[[], WorkerServices], keep: Keep) -> None:
         self._make = make_services
         self._keep = keep
         self._services: WorkerServices | None = None
-        self._waiting: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
 
     def put(self, contents: Mapping[str, bytes], told: Callable[[GitmlError | None], None]) -> None:
         """Has contents kept; from any thread."""
-        self._waiting.put(Kept(contents, told))
+        self._waiting.put(WriteRequest(contents, told))
 
     def close(self) -> None:
         """Ends the thread once it has kept what it was given."""
@@ -49,7 +49,7 @@ class Keeping:
             if None in batch:
                 return
 
-    def _keep_all(self, batch: list[Kept]) -> None:
+    def _keep_all(self, batch: list[WriteRequest]) -> None:
         """All together, or each alone when one of them is wrong."""
         error = self._tried({name: content for item in batch for name, content in item.contents.items()})
         for item in batch:

@@ -11,9 +11,9 @@ from gitml.cluster.content.content_ids import (
     GIT_BLOB,
     GIT_TREE,
     TREE,
-    digest_named,
+    digest_in,
     git_name,
-    parted,
+    parse_name,
     stored_name,
 )
 from gitml.core.model.digest import digest_of
@@ -22,8 +22,8 @@ from gitml.errors import GitmlError, IntegrityError
 from gitml.execute.interfaces import GitObjectReader, WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 
-RIDES_EACH = 2**18  # bytes; what is larger travels by itself
-RIDES_ALL = 2**21
+INLINE_EACH = 2**18  # bytes; what is larger travels by itself
+INLINE_TOTAL = 2**21
 _POINTER_LARGEST = 1024
 
 
@@ -34,20 +34,20 @@ class SizedContents(GitObjectReader, Protocol):
         """Kind and size of the object `oid`."""
 
 
-class Baggage(NamedTuple):
+class InputSet(NamedTuple):
     """Contents for a machine: small ones as they are, large ones by name and size, and those that can't be had."""
 
-    small: dict[str, bytes]
+    inline: dict[str, bytes]
     large: dict[str, int]
-    without: list[str]
+    unavailable: list[str]
 
     @property
     def names(self) -> list[str]:
         """All that comes."""
-        return [*self.small, *self.large]
+        return [*self.inline, *self.large]
 
 
-class Supply:
+class BlobSource:
     """Reads for one thread. IntegrityError from any method when what was to be here is damaged; it is quarantined then."""
 
     def __init__(self, services: WorkerServices) -> None:
@@ -55,10 +55,10 @@ class Supply:
         self.contents = cast(SizedContents, services.git_objects)
         self.lfs_object = services.lfs_object
 
-    def pack(self, roots: Sequence[str], known: set[str]) -> Baggage:
+    def select(self, roots: Sequence[str], known: set[str]) -> InputSet:
         """What a machine needs for `roots` that is not `known` to be there, `roots` in `known` standing for all below them."""
-        baggage = Baggage({}, {}, [])
-        room = RIDES_ALL
+        inputs = InputSet({}, {}, [])
+        room = INLINE_TOTAL
         seen: set[str] = set()
         stack = list(reversed(roots))
         while stack:
@@ -66,22 +66,22 @@ class Supply:
             if name in known or name in seen:
                 continue
             seen.add(name)
-            kind, id = parted(name)
+            kind, id = parse_name(name)
             try:
                 size = self._size(kind, id)
             except GitmlError:
                 if kind != BLOB:
                     raise
-                baggage.without.append(name)
+                inputs.unavailable.append(name)
                 continue
             content = None
-            if size <= min(RIDES_EACH, room):
-                content = baggage.small[name] = self.read(name)
+            if size <= min(INLINE_EACH, room):
+                content = inputs.inline[name] = self.read(name)
                 room -= size
             else:
-                baggage.large[name] = size
+                inputs.large[name] = size
             stack.extend(self._below(kind, id, size, content))
-        return baggage
+        return inputs
 
     def _size(self, kind: str, id: str) -> int:
         if kind in (GIT_BLOB, GIT_TREE):
@@ -107,13 +107,13 @@ class Supply:
 
     def read(self, name: str) -> bytes:
         """A whole content, as it travels."""
-        kind, id = parted(name)
+        kind, id = parse_name(name)
         if kind in (GIT_BLOB, GIT_TREE):
             content = self.contents.read(id)
             return _header("tree" if kind == GIT_TREE else "blob", len(content)) + content
         with self._open_stored(kind, id) as file:
             content = file.read()
-        if digest_of(content) != digest_named(name):
+        if digest_of(content) != digest_in(name):
             raise IntegrityError(
                 "the local Git LFS object is damaged", where=id, hint="remove it and run: git lfs pull"
             )
@@ -121,7 +121,7 @@ class Supply:
 
     def pieces(self, name: str, start: int, each: int) -> Iterator[bytes]:
         """A content from `start` on, in pieces of `each` bytes; never more than a few in memory."""
-        kind, id = parted(name)
+        kind, id = parse_name(name)
         if kind in (GIT_BLOB, GIT_TREE):
             yield from self._git_pieces(kind, id, start, each)
             return
@@ -143,7 +143,7 @@ class Supply:
                 yield piece
 
     def _open_stored(self, kind: str, id: str) -> BinaryIO:
-        digest = digest_named(f"{kind}:{id}")
+        digest = digest_in(f"{kind}:{id}")
         try:
             return self.store.open(digest)
         except IntegrityError:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gitml.cluster.content.blob_server import GROUPS, PIECE, UNDER_WAY, Depot, pulled
-from gitml.cluster.content.source import Supply
-from gitml.cluster.worker.folder_interface import Arriving, Place
+from gitml.cluster.content.blob_server import GROUPS, IN_FLIGHT, PIECE, BlobServer, pulled
+from gitml.cluster.content.source import BlobSource
+from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.interfaces import WorkerServices
 
@@ -22,53 +22,53 @@ PAUSE = 2.0  # seconds before it does
 Done = Callable[[GitmlError | None], None]
 
 
-class Carrier:
+class TransferManager:
     """Starts transfers. `home` takes in a content of the driver's own; `done` is called in a thread of its own."""
 
     def __init__(
         self,
-        place: Place,
+        place: FolderSpec,
         make_services: Callable[[], WorkerServices],
-        home: Callable[[WorkerServices, str, int], Arriving | None],
+        open_writer: Callable[[WorkerServices, str, int], ContentWriter | None],
     ) -> None:
         self._place = place
         self._make_services = make_services
-        self._home = home
-        self._depots: dict[str, Any] = {}
+        self._open_writer = open_writer
+        self._servers: dict[str, Any] = {}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gitml-carry")
 
-    def depot(self, node: str) -> Any:
-        """The depot of a machine; started when it is asked for first."""
-        if node not in self._depots:
+    def server(self, node: str) -> Any:
+        """The server of a machine; started when it is asked for first."""
+        if node not in self._servers:
             import ray
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-            actor = ray.remote(num_cpus=0, max_restarts=3, concurrency_groups=GROUPS)(Depot)
+            actor = ray.remote(num_cpus=0, max_restarts=3, concurrency_groups=GROUPS)(BlobServer)
             there = NodeAffinitySchedulingStrategy(node, soft=False)
-            self._depots[node] = actor.options(scheduling_strategy=there).remote(self._place)
-        return self._depots[node]
+            self._servers[node] = actor.options(scheduling_strategy=there).remote(self._place)
+        return self._servers[node]
 
     def forget(self, node: str) -> None:
         """The machine is gone."""
-        self._depots.pop(node, None)
+        self._servers.pop(node, None)
 
-    def bring(self, node: str, name: str, size: int, sources: Sequence[str], done: Done) -> None:
+    def upload(self, node: str, name: str, size: int, sources: Sequence[str], done: Done) -> None:
         """Brings a content to a machine: from one of `sources`, machines that hold it, else from here."""
-        depot = self.depot(node)
-        others = [self.depot(source) for source in sources]
-        self._pool.submit(self._told, done, lambda: self._bring(depot, others, name, size))
+        server = self.server(node)
+        others = [self.server(source) for source in sources]
+        self._pool.submit(self._told, done, lambda: self._upload(server, others, name, size))
 
-    def fetch(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Done) -> None:
+    def download(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Done) -> None:
         """Brings contents home from the machine that made them, in the order given; they are those of `roots` and below."""
-        depot = self.depot(node)
-        holder = f"home-{os.urandom(8).hex()}"
-        depot.hold.remote(holder, list(roots))  # now: it may take a while until there is a thread for it
+        server = self.server(node)
+        user = f"home-{os.urandom(8).hex()}"
+        server.pin.remote(user, list(roots))  # now: it may take a while until there is a thread for it
 
         def fetch() -> None:
             try:
-                self._fetch(depot, contents)
+                self._download(server, contents)
             finally:
-                depot.release.remote(holder)
+                server.unpin.remote(user)
 
         self._pool.submit(self._told, done, fetch)
 
@@ -94,53 +94,53 @@ class Carrier:
         else:
             done(None)
 
-    def _bring(self, depot: Any, others: Sequence[Any], name: str, size: int) -> None:
+    def _upload(self, server: Any, others: Sequence[Any], name: str, size: int) -> None:
         import ray
 
         for other in others:
             try:
-                ray.get(depot.fetch.remote(other, name, size))
+                ray.get(server.copy_from.remote(other, name, size))
             except ray.exceptions.RayError:
                 continue
             return
-        self._through_cuts(lambda: self._push(depot, name, size))
+        self._through_cuts(lambda: self._push(server, name, size))
 
-    def _push(self, depot: Any, name: str, size: int) -> None:
+    def _push(self, server: Any, name: str, size: int) -> None:
         import ray
 
-        position = ray.get(depot.begin.remote(name, size))
+        position = ray.get(server.open_writer.remote(name, size))
         if position == size:
             return
         sent: deque[Any] = deque()
-        for piece in Supply(self._make_services()).pieces(name, position, PIECE):
-            sent.append(depot.take.remote(name, position, piece))
+        for piece in BlobSource(self._make_services()).pieces(name, position, PIECE):
+            sent.append(server.write.remote(name, position, piece))
             position += len(piece)
-            if len(sent) >= UNDER_WAY:
+            if len(sent) >= IN_FLIGHT:
                 ray.get(sent.popleft())
         ray.get(list(sent))
-        ray.get(depot.finish.remote(name))
+        ray.get(server.commit.remote(name))
 
-    def _fetch(self, depot: Any, contents: Sequence[tuple[str, int]]) -> None:
+    def _download(self, server: Any, contents: Sequence[tuple[str, int]]) -> None:
         services = self._make_services()
         for name, size in contents:
-            arriving = self._home(services, name, size)
-            if arriving is not None:
-                self._arrive(depot, name, size, arriving)
+            writer = self._open_writer(services, name, size)
+            if writer is not None:
+                self._download_one(server, name, size, writer)
 
-    def _arrive(self, depot: Any, name: str, size: int, arriving: Arriving) -> None:
+    def _download_one(self, server: Any, name: str, size: int, writer: ContentWriter) -> None:
         import ray
 
         def go_on() -> None:
-            give = depot.give_copy if ray.util.client.ray.is_connected() else depot.give
-            for piece in pulled(give.remote, name, arriving.position, size):
-                arriving.write(piece)
+            give = server.read_copy if ray.util.client.ray.is_connected() else server.read
+            for piece in pulled(give.remote, name, writer.position, size):
+                writer.write(piece)
 
         try:
             self._through_cuts(go_on)
         except BaseException:
-            arriving.abandon()
+            writer.abandon()
             raise
-        arriving.commit()
+        writer.commit()
 
     def _through_cuts(self, work: Callable[[], None]) -> None:
         import ray

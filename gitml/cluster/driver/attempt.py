@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple, Protocol
 
-from gitml.cluster.content.messages import Report
+from gitml.cluster.content.messages import AttemptReport
 from gitml.cluster.driver.attempt_log import LogAssembler
 from gitml.cluster.driver.placement_group import ReservedBundle
 from gitml.core.model.protocols import Task, TaskFinished
@@ -40,7 +40,7 @@ class TaskAttempt:
         self.doomed = 0.0  # when it counts as lost, whatever Ray thinks
         self.again = False  # whether it was submitted a second time
         self.moves = False  # whether it is to end there and be submitted elsewhere
-        self.report: Report | None = None
+        self.report: AttemptReport | None = None
         self.away = False  # whether what it made is on its way into the driver's Store
         self.why: GitmlError | None = None  # why contents did not come through
 

@@ -24,23 +24,23 @@ class ContentProvider:
         if node_state is not None:
             node_state.holds.clear()  # something there was evicted, or the step runs elsewhere than was thought
         try:
-            baggage = session.supply.pack(names, set())
+            inputs = session.source.select(names, set())
         except GitmlError as error:
             attempt.why = error
             session.cancel(attempt, now=True)
             return
-        if baggage.small:
-            session.hub.tell.remote(name, ("keep", baggage.small))
-        if baggage.without:
-            session.hub.tell.remote(name, ("without", baggage.without))
-        for content, size in baggage.large.items():
+        if inputs.inline:
+            session.hub.send.remote(name, ("keep", inputs.inline))
+        if inputs.unavailable:
+            session.hub.send.remote(name, ("without", inputs.unavailable))
+        for content, size in inputs.large.items():
             key = (node, content)
             if key in self._under_way:
                 self._under_way[key].add(name)
                 continue
             self._under_way[key] = {name}
             sources = [id for id, other in session.node_pool.nodes.items() if content in other.holds and id != node]
-            session.carrier.bring(node, content, size, sources, self._bringing(key))
+            session.transfers.upload(node, content, size, sources, self._bringing(key))
 
     def _bringing(self, key: tuple[str, str]) -> Callable[[GitmlError | None], None]:
         return lambda error: self._session.event_queue.tell(lambda: self._brought(key, error))

@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.cluster.connect.health_check import Watch
+from gitml.cluster.connect.health_check import HealthCheck
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.driver.attempt import Lost, submission_failure
 from gitml.cluster.driver.gang import LOOK, GangScheduler
 from gitml.cluster.driver.placement_group import ReservedBundle
 from gitml.cluster.driver.results import ResultHandler
 from gitml.cluster.driver.session import ConnectedCluster, DriverServices, Session
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
@@ -39,7 +39,7 @@ class RayExecutor:
     """
 
     def __init__(
-        self, cluster: ConnectedCluster, home: DriverServices, run: str, place: Place, *, grace: float = GRACE
+        self, cluster: ConnectedCluster, home: DriverServices, run: str, place: FolderSpec, *, grace: float = GRACE
     ) -> None:
         self._session = session = Session(cluster, home, run, place, grace)
         self._receiver = ResultHandler(session)
@@ -48,7 +48,7 @@ class RayExecutor:
         self._doubted: list[tuple[float, TaskEvent]] = []  # losses, and when they were heard of
         self._ended = False
         tell = session.event_queue.tell
-        self._watch = Watch(self._look, lambda seen: tell(lambda: self._see(seen)))
+        self._watch = HealthCheck(self._look, lambda seen: tell(lambda: self._see(seen)))
 
     def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it.
@@ -133,7 +133,7 @@ class RayExecutor:
         deadline = time.monotonic() + CLOSE_WAIT
         while (session.attempts or self._gangs) and self._lost is None and time.monotonic() < deadline:
             self.wait(0.5)
-        session.carrier.close()
+        session.transfers.close()
         self._receiver.close()
         if self._lost is None:
             import ray

@@ -9,8 +9,8 @@ from typing import Any
 
 from gitml.cluster.connect.machines import words_of
 from gitml.cluster.content.content_ids import roots_of_outputs, stored_name
-from gitml.cluster.content.messages import Report, decode_report
-from gitml.cluster.content.report_writer import Keeping
+from gitml.cluster.content.messages import AttemptReport, decode_report
+from gitml.cluster.content.report_writer import ReportWriter
 from gitml.cluster.driver.attempt import TaskAttempt, loss_reason, submission_failure, transfer_failure
 from gitml.cluster.driver.content_provider import ContentProvider
 from gitml.cluster.driver.session import Session
@@ -36,7 +36,7 @@ class ResultHandler:
         self._session = session
         self.sender = Submitter(session, self.ended)
         self._provider = ContentProvider(session)
-        self._keeping = Keeping(session.home.make, session.home.keep)
+        self._keeping = ReportWriter(session.home.make, session.home.keep)
         self._unbuilt: dict[Digest, set[str]] = {}  # environments, and the machines that could not build them
         self._hear()
 
@@ -48,7 +48,7 @@ class ResultHandler:
 
     def _hear(self) -> None:
         session = self._session
-        heard = session.hub.hear.remote(HEAR).future()
+        heard = session.hub.receive.remote(HEAR).future()
         heard.add_done_callback(lambda future: session.event_queue.tell(lambda: self._heard(future)))
 
     def _heard(self, future: Any) -> None:
@@ -148,7 +148,7 @@ class ResultHandler:
         else:
             self._kept(attempt, report, None)
 
-    def _in_its_gang(self, attempt: TaskAttempt, report: Report) -> Report:
+    def _in_its_gang(self, attempt: TaskAttempt, report: AttemptReport) -> AttemptReport:
         """A refusal of one of a gang is a loss, not a failure, where there are machines enough without the one that refused."""
         node_state, task = self._session.node_state(report.node), attempt.task
         if attempt.reserved is None or not report.refused or node_state is None:
@@ -173,7 +173,7 @@ class ResultHandler:
             hint = "ask for less, or let the cluster's autoscaler start such machines"
             session.finish(attempt, TaskFinished(name, "failed", None, error, hint, (), {}, Cost(), None))
 
-    def _goes_again(self, attempt: TaskAttempt, report: Report) -> bool:
+    def _goes_again(self, attempt: TaskAttempt, report: AttemptReport) -> bool:
         """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
         session, task = self._session, attempt.task
         node_state = session.node_state(report.node)
@@ -230,7 +230,7 @@ class ResultHandler:
         attempt.report = attempt.report._replace(finished=ended)
         self._conclude_if_whole(attempt)
 
-    def _kept(self, attempt: TaskAttempt, report: Report, error: GitmlError | None) -> None:
+    def _kept(self, attempt: TaskAttempt, report: AttemptReport, error: GitmlError | None) -> None:
         """The small contents that came with a report are kept, or could not be; the others are to be brought home."""
         session = self._session
         if not session.is_current(attempt):
@@ -250,7 +250,9 @@ class ResultHandler:
             done = self._at_home
             told = session.event_queue.tell
             roots = roots_of_outputs(made)
-            session.carrier.fetch(report.node, report.away, roots, lambda error: told(lambda: done(attempt, error)))
+            session.transfers.download(
+                report.node, report.away, roots, lambda error: told(lambda: done(attempt, error))
+            )
         else:
             self._at_home(attempt, attempt.why)
 

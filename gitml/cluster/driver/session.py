@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.content.source import Supply
-from gitml.cluster.content.transfers import Carrier
+from gitml.cluster.content.source import BlobSource
+from gitml.cluster.content.transfers import TransferManager
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.autoscaling import AutoscalingQueue
 from gitml.cluster.driver.event_queue import EventQueue
 from gitml.cluster.driver.node_pool import NodePool, NodeState
-from gitml.cluster.worker.folder_interface import Arriving, Place
-from gitml.cluster.worker.message_hub import Hub
+from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
+from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import TaskEvent, TaskFinished, TaskStarted
@@ -51,7 +51,7 @@ class DriverServices(NamedTuple):
 
     services: WorkerServices
     make: Callable[[], WorkerServices]
-    arriving: Callable[[WorkerServices, str, int], Arriving | None]
+    arriving: Callable[[WorkerServices, str, int], ContentWriter | None]
     keep: Callable[[WorkerServices, Mapping[str, bytes]], None]
     stores: tuple[RemoteSpec, ...] = ()
 
@@ -64,7 +64,7 @@ class Session:
         cluster: ConnectedCluster,
         home: DriverServices,
         run: str,
-        place: Place,
+        place: FolderSpec,
         grace: float,
         make_hub: Callable[[str], Any] | None = None,
     ) -> None:
@@ -73,12 +73,12 @@ class Session:
         self.run = run
         self.place = place
         self.grace = grace
-        self.supply = Supply(home.services)
+        self.source = BlobSource(home.services)
         self.node_pool = NodePool()
         self.looked = time.monotonic()  # when the machines that `node_pool` knows were asked for
         self.node_pool.update(cluster.machines())
         self.autoscaling = AutoscalingQueue(cluster.can_scale_up)
-        self.carrier = Carrier(place, home.make, home.arriving)
+        self.transfers = TransferManager(place, home.make, home.arriving)
         self.make_hub = make_hub or new_hub
         self.open_hub()
         self.event_queue = EventQueue()
@@ -130,7 +130,7 @@ class Session:
             return
         self.looked = asked
         for gone in self.node_pool.update(machines):
-            self.carrier.forget(gone)
+            self.transfers.forget(gone)
             for attempt in self.attempts.values():
                 if attempt.node == gone and attempt.report is None:
                     attempt.doom(DYING)
@@ -146,7 +146,7 @@ class Session:
             return
         attempt.call.cancel(force=False)
         if now:
-            self.hub.tell.remote(attempt.task.attempt, ("stop",))
+            self.hub.send.remote(attempt.task.attempt, ("stop",))
         attempt.forced = time.monotonic() + (KILLED_AFTER if now else self.grace + 5.0)
 
     def finish(self, attempt: TaskAttempt, finished: TaskFinished) -> None:
@@ -174,5 +174,5 @@ def new_hub(name: str) -> Any:
 
     # not soft: an actor that asks for no CPUs is then put anywhere
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    hub = ray.remote(Hub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
+    hub = ray.remote(MessageHub).options(name=name, num_cpus=0, max_concurrency=100_000, scheduling_strategy=here)
     return hub.remote()

@@ -9,8 +9,8 @@ from typing import Any
 from gitml import __version__
 from gitml.cluster.connect.machines import NODE_ID, Machine
 from gitml.cluster.content.content_ids import roots_of, stored_name
-from gitml.cluster.content.messages import Order, encode_order
-from gitml.cluster.content.source import RIDES_EACH
+from gitml.cluster.content.messages import AttemptRequest, encode_request
+from gitml.cluster.content.source import INLINE_EACH
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.placement_group import RayPlacementGroup, ReservedBundle
 from gitml.cluster.driver.session import Session
@@ -68,12 +68,12 @@ class Submitter:
         stored = self._stored(task)
         theirs = {stored_name(output.digest, tree=output.is_tree): output.size for output, _ in stored}
         roots = [root for root in roots if root not in theirs]
-        baggage = session.supply.pack(roots, holds)
+        inputs = session.source.select(roots, holds)
         session.sizes.update({name: size for name, size in theirs.items() if size >= LARGE})
-        session.sizes.update({name: size for name, size in baggage.large.items() if size >= LARGE})
+        session.sizes.update({name: size for name, size in inputs.large.items() if size >= LARGE})
         machine = node_state.machine if node_state is not None else None
         performer = self._performer(task, machine) if reserved is None else self._performer_in(task, reserved)
-        ref = performer.remote(encode_order(self._order(task, stored)), baggage.small)
+        ref = performer.remote(encode_request(self._order(task, stored)), inputs.inline)
         if node_state is not None:
             attempt = TaskAttempt(
                 task, RayCall(ref), node_state.machine.id, node_pool.take(node_state, task.resources), reserved
@@ -85,8 +85,8 @@ class Submitter:
         if before is not None:
             attempt.continues(before)
         session.attempts[task.attempt] = attempt
-        holds.update(baggage.small)
-        if not baggage.large and not baggage.without:
+        holds.update(inputs.inline)
+        if not inputs.large and not inputs.unavailable:
             holds.update(roots)
         ref.future().add_done_callback(lambda future: session.event_queue.tell(lambda: self._ended(attempt, future)))
 
@@ -111,12 +111,12 @@ class Submitter:
             return ()
         has = self._session.home.services.store.has
         held = [(output, has(output.digest, output.size, tree=output.is_tree)) for output in task.stored]
-        return tuple([(output, home) for output, home in held if not home or output.size > RIDES_EACH])
+        return tuple([(output, home) for output, home in held if not home or output.size > INLINE_EACH])
 
-    def _order(self, task: Task, stored: tuple[tuple[OutputRef, bool], ...]) -> Order:
+    def _order(self, task: Task, stored: tuple[tuple[OutputRef, bool], ...]) -> AttemptRequest:
         session = self._session
         message = encode_task(task, None, with_environment=True)
-        return Order(
+        return AttemptRequest(
             __version__,
             session.run,
             task.attempt,

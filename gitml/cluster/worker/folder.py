@@ -18,12 +18,12 @@ from gitml.cluster.content.content_ids import (
     GIT_BLOB,
     GIT_TREE,
     TREE,
-    digest_named,
+    digest_in,
     git_name,
-    parted,
+    parse_name,
     stored_name,
 )
-from gitml.cluster.worker.folder_interface import Arriving, Place, Trouble
+from gitml.cluster.worker.folder_interface import ContentWriter, FetchProblem, FolderSpec
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
 from gitml.errors import IntegrityError
@@ -41,7 +41,7 @@ _MUCH = 100 * 2**30
 ASSEMBLY = "gitml.cluster.worker.folder:folder_at"
 
 
-def folder_at(place: Place, machine: Mapping[str, str]) -> WorkerFolder:
+def folder_at(place: FolderSpec, machine: Mapping[str, str]) -> WorkerFolder:
     """The folder at a Place; in the user's cache when it does not say where."""
     root = place.root or layout.cache_folder(machine, layout.WORKER)
     tops = place.tops.splitlines()
@@ -73,17 +73,17 @@ class WorkerFolder:
         environments = Environments(facts, self.cache, self.machine, cwd=self.root, tops=self.tops)
         return WorkerServices(self.store, self.git, lambda digest: None, environments)
 
-    def keep(self, contents: Mapping[str, bytes]) -> None:
+    def put(self, contents: Mapping[str, bytes]) -> None:
         """Keeps whole contents."""
         for name, content in contents.items():
-            kind, id = parted(name)
+            kind, id = parse_name(name)
             if kind in (GIT_BLOB, GIT_TREE):
                 is_here = self.git.size(id) == len(content)
             else:
-                is_here = self.store.holds(digest_named(name), len(content))
+                is_here = self.store.holds(digest_in(name), len(content))
             if is_here:
                 continue
-            arriving = self.arriving(name, len(content))
+            arriving = self.open_writer(name, len(content))
             try:
                 arriving.write(content)
                 arriving.commit()
@@ -91,7 +91,7 @@ class WorkerFolder:
                 arriving.abandon()
                 raise
 
-    def lacking(self, roots: Sequence[str]) -> list[str]:
+    def missing(self, roots: Sequence[str]) -> list[str]:
         """What of `roots`, and of all below the trees among them, is not here."""
         self._heed_losses()
         missing: dict[str, None] = {}
@@ -115,12 +115,12 @@ class WorkerFolder:
 
     def _here(self, name: str) -> list[str]:
         """What is directly below a content. IntegrityError when it is not here, or damaged."""
-        kind, id = parted(name)
+        kind, id = parse_name(name)
         if kind == TREE:
-            listing = self.store.listing(digest_named(name))
+            listing = self.store.listing(digest_in(name))
             return [stored_name(entry.digest, tree=entry.kind == "d") for entry in listing]
         if kind == BLOB:
-            if not self.store.is_intact(digest_named(name)):
+            if not self.store.is_intact(digest_in(name)):
                 raise IntegrityError("it is not here", where=name)
             return []
         size = self.git.size(id)
@@ -137,45 +137,45 @@ class WorkerFolder:
                 return [stored_name(pointed_at(content, oid)[0], tree=False)]
         return []
 
-    def arriving(self, name: str, size: int) -> Arriving:
+    def open_writer(self, name: str, size: int) -> ContentWriter:
         """Takes in a content of `size` bytes piece by piece."""
-        kind, id = parted(name)
+        kind, id = parse_name(name)
         if kind in (GIT_BLOB, GIT_TREE):
             return self.git.incoming(id, size)
-        return BlobWriter(self.store, digest_named(name), size)
+        return BlobWriter(self.store, digest_in(name), size)
 
-    def obtain(
+    def fetch_outputs(
         self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]
-    ) -> list[Trouble]:
+    ) -> list[FetchProblem]:
         """Brings what it can of `outputs` from remote stores; what went wrong."""
-        from gitml.cluster.worker.stores import obtain
+        from gitml.cluster.worker.stores import fetch_outputs
 
-        return obtain(self.root, outputs, stores, stopped)
+        return fetch_outputs(self.root, outputs, stores, stopped)
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of a content."""
-        kind, id = parted(name)
+        kind, id = parse_name(name)
         if kind in (BLOB, TREE):
-            return self.store.open(digest_named(name))
+            return self.store.open(digest_in(name))
         try:
             return cast(BinaryIO, open(self.git.path_of(id), "rb"))
         except FileNotFoundError:
             raise IntegrityError(f"Git object {id} is not on this machine") from None
 
-    def below(self, root: str) -> list[tuple[str, int]]:
+    def contents_of(self, root: str) -> list[tuple[str, int]]:
         """Every Blob and Tree of `root` with its size, those below a Tree before it."""
         found: dict[str, int] = {}
-        self._list(root, os.lstat(self.store.path_of(digest_named(root))).st_size, found)
+        self._list(root, os.lstat(self.store.path_of(digest_in(root))).st_size, found)
         return list(found.items())
 
     def _list(self, name: str, size: int, found: dict[str, int]) -> None:
         if name in found:
             return
-        if parted(name)[0] == TREE:
-            for entry in self.store.listing(digest_named(name)):
+        if parse_name(name)[0] == TREE:
+            for entry in self.store.listing(digest_in(name)):
                 below = stored_name(entry.digest, tree=entry.kind == "d")
                 self._list(below, entry.size, found)
-            size = os.lstat(self.store.path_of(digest_named(name))).st_size
+            size = os.lstat(self.store.path_of(digest_in(name))).st_size
         found[name] = size
 
     def _doubt_after_a_crash(self) -> None:
@@ -215,19 +215,19 @@ class WorkerFolder:
         os.unlink(os.path.join(self.root, "pins", user))
         os.close(pin)
 
-    def added(self, roots: Sequence[str], size: int) -> None:
+    def note_added(self, roots: Sequence[str], size: int) -> None:
         """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
         self._note(roots)
         self._added += size
         if self._added > (self.limit or _MUCH) // 20:
-            self.tidy(now=True)
+            self.collect_garbage(now=True)
 
-    def tidy(self, *, now: bool = False) -> None:
+    def collect_garbage(self, *, now: bool = False) -> None:
         """Clears up after attempts that were killed, and evicts beyond the limit; with `now` even if someone did so lately."""
-        from gitml.cluster.worker.folder_gc import tidy
+        from gitml.cluster.worker.folder_gc import collect_garbage
 
         self._added = 0
-        tidy(self, now=now)
+        collect_garbage(self, now=now)
 
     def _note(self, roots: Sequence[str]) -> None:
         """Notes a use of contents, which puts off their eviction."""

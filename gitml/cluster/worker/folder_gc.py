@@ -17,9 +17,9 @@ from gitml.cluster.content.content_ids import (
     BLOB,
     GIT_TREE,
     TREE,
-    digest_named,
+    digest_in,
     git_name,
-    parted,
+    parse_name,
     stored_name,
 )
 from gitml.errors import GitmlError
@@ -37,7 +37,7 @@ FORSAKEN = 3600.0  # seconds after which what nobody wrote to is waited for no m
 EVERY = 600.0  # seconds between looks at a folder that nothing much was added to
 
 
-def tidy(folder: WorkerFolder, *, now: bool = False) -> int:
+def collect_garbage(folder: WorkerFolder, *, now: bool = False) -> int:
     """Clears up and gives the bytes evicted; with `now` even if someone did so lately."""
     mark = os.path.join(folder.root, "tidied")
     try:
@@ -130,15 +130,15 @@ def _kept(folder: WorkerFolder, pinned: list[str], room: int) -> set[str]:
 
 def _add(folder: WorkerFolder, name: str, found: set[str]) -> int:
     """Adds the ids of a content and of all below it; their bytes."""
-    kind, id = parted(name)
+    kind, id = parse_name(name)
     if id in found:
         return 0
     found.add(id)
     try:
         if kind in (BLOB, TREE):
-            size = os.stat(folder.store.path_of(digest_named(name))).st_size
+            size = os.stat(folder.store.path_of(digest_in(name))).st_size
             if kind == TREE:
-                for entry in folder.store.listing(digest_named(name)):
+                for entry in folder.store.listing(digest_in(name)):
                     size += _add(folder, stored_name(entry.digest, tree=entry.kind == "d"), found)
             return size
         size = folder.git.size(id) or 0

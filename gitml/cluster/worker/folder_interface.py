@@ -11,14 +11,14 @@ from gitml.core.model.result import OutputRef
 from gitml.execute.interfaces import WorkerServices
 
 
-class Trouble(NamedTuple):
+class FetchProblem(NamedTuple):
     """What went wrong with a remote store, or (`store` None) with some content that it was to have."""
 
     store: RemoteSpec | None
     words: str
 
 
-class Arriving(Protocol):
+class ContentWriter(Protocol):
     """Content on its way in, in order; `position` bytes of it are here."""
 
     position: int
@@ -41,24 +41,24 @@ class Folder(Protocol):
     def services(self) -> WorkerServices:
         """What performs steps on it."""
 
-    def keep(self, contents: Mapping[str, bytes]) -> None:
+    def put(self, contents: Mapping[str, bytes]) -> None:
         """Keeps whole contents; IntegrityError for one that is not what its name says, MachineError when the disk is full."""
 
-    def lacking(self, roots: Sequence[str]) -> list[str]:
+    def missing(self, roots: Sequence[str]) -> list[str]:
         """What of `roots`, and of all below the trees among them, is not here; what is below a tree that is not here, aside."""
 
-    def arriving(self, name: str, size: int) -> Arriving:
+    def open_writer(self, name: str, size: int) -> ContentWriter:
         """Takes in a content of `size` bytes piece by piece."""
 
-    def obtain(
+    def fetch_outputs(
         self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]
-    ) -> list[Trouble]:
+    ) -> list[FetchProblem]:
         """Brings what it can of `outputs` from remote stores; what went wrong. What did not come is still lacking."""
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of a content. IntegrityError when it is not here."""
 
-    def below(self, root: str) -> list[tuple[str, int]]:
+    def contents_of(self, root: str) -> list[tuple[str, int]]:
         """Every Blob and Tree of `root` with its size, those below a Tree before it."""
 
     def pin(self, user: str, roots: Sequence[str]) -> int:
@@ -67,17 +67,17 @@ class Folder(Protocol):
     def unpin(self, user: str, pin: int) -> None:
         """Lets go of what `user` pinned."""
 
-    def added(self, roots: Sequence[str], size: int) -> None:
+    def note_added(self, roots: Sequence[str], size: int) -> None:
         """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
 
-    def tidy(self, *, now: bool = False) -> None:
+    def collect_garbage(self, *, now: bool = False) -> None:
         """Clears up after attempts that were killed, and evicts what was used longest ago beyond the limit.
 
         Without `now` nothing is done when someone did so lately.
         """
 
 
-class Place(NamedTuple):
+class FolderSpec(NamedTuple):
     """Where a machine keeps contents, as data: `assembly` names what makes the Folder (``module:function``)."""
 
     assembly: str

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.resources import Resources
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import GRACE, LocalExecutor
@@ -21,7 +21,7 @@ class HostedExecutor(LocalExecutor):
 
     def __init__(
         self,
-        place: Place,
+        place: FolderSpec,
         live_dir: str,
         slots: int,
         capacity: Resources,
@@ -46,7 +46,7 @@ class HostedExecutor(LocalExecutor):
 class RayHosted(HostedExecutor):
     """Performs one Task at a time where Ray has seen to it that there is room, with the GPUs that Ray gave."""
 
-    def __init__(self, place: Place, live_dir: str, grace: float) -> None:
+    def __init__(self, place: FolderSpec, live_dir: str, grace: float) -> None:
         super().__init__(place, live_dir, 1, ANYTHING, grace=grace)
 
     def _devices(self, attempt: str, count: float) -> str | None:

@@ -11,48 +11,48 @@ import time
 from contextlib import suppress
 from typing import Any
 
-MOST_WAITING = 64 * 2**20  # bytes said that the driver has not taken; beyond, who says more waits
+QUEUE_LIMIT = 64 * 2**20  # bytes reports that the driver has not taken; beyond, who says more waits
 
 
-class Hub:
+class MessageHub:
     """An asynchronous actor: its methods run in one loop, side by side."""
 
     def __init__(self) -> None:
-        self._said: list[tuple[str, Any]] = []
+        self._reported: list[tuple[str, Any]] = []
         self._size = 0
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._told: dict[str, list[Any]] = {}
-        self._heard: dict[str, float] = {}
+        self._outbox: dict[str, list[Any]] = {}
+        self._last_call: dict[str, float] = {}
 
-    async def say(self, attempt: str, said: list[Any]) -> list[Any]:
+    async def exchange(self, attempt: str, reports: list[Any]) -> list[Any]:
         """From an attempt: what happened since. Gives what it is told since."""
-        self._heard[attempt] = time.monotonic()
-        if said:
+        self._last_call[attempt] = time.monotonic()
+        if reports:
             await self._room.wait()
-            self._said += [(attempt, item) for item in said]
-            self._size += sum(len(part) for item in said for part in item if isinstance(part, bytes))
-            if self._size > MOST_WAITING:
+            self._reported += [(attempt, item) for item in reports]
+            self._size += sum(len(part) for item in reports for part in item if isinstance(part, bytes))
+            if self._size > QUEUE_LIMIT:
                 self._room.clear()
-            self._news.set()
-        return self._told.pop(attempt, [])
+            self._arrived.set()
+        return self._outbox.pop(attempt, [])
 
-    async def hear(self, seconds: float) -> tuple[list[tuple[str, Any]], list[tuple[str, float]]]:
-        """For the driver: what attempts said, waiting up to `seconds` for it; and for how long each has been silent."""
+    async def receive(self, seconds: float) -> tuple[list[tuple[str, Any]], list[tuple[str, float]]]:
+        """For the driver: what attempts reports, waiting up to `seconds` for it; and for how long each has been silent."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
-        said, self._said, self._size = self._said, [], 0
-        self._news.clear()
+            await asyncio.wait_for(self._arrived.wait(), seconds)
+        reports, self._reported, self._size = self._reported, [], 0
+        self._arrived.clear()
         self._room.set()
         now = time.monotonic()
-        return said, [(attempt, now - heard) for attempt, heard in self._heard.items()]
+        return reports, [(attempt, now - called) for attempt, called in self._last_call.items()]
 
-    async def tell(self, attempt: str, told: Any) -> None:
+    async def send(self, attempt: str, message: Any) -> None:
         """From the driver to an attempt, for when it calls next."""
-        self._told.setdefault(attempt, []).append(told)
+        self._outbox.setdefault(attempt, []).append(message)
 
     async def forget(self, attempt: str) -> None:
         """The attempt is over."""
-        self._told.pop(attempt, None)
-        self._heard.pop(attempt, None)
+        self._outbox.pop(attempt, None)
+        self._last_call.pop(attempt, None)

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.cluster.content.content_ids import roots_of_outputs
-from gitml.cluster.content.messages import Order
-from gitml.cluster.worker.folder_interface import Folder, Place, Trouble
+from gitml.cluster.content.messages import AttemptRequest
+from gitml.cluster.worker.folder_interface import FetchProblem, Folder, FolderSpec
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
 from gitml.errors import GitmlError
 
-SHUNNED = 300.0  # seconds that a store which can't be used from here is not asked again
+BACKOFF = 300.0  # seconds that a store which can't be used from here is not asked again
 
 
-class Wanted(NamedTuple):
+class MissingInputs(NamedTuple):
     """Inputs that are not on this machine: `nowhere` are those that the driver lacks too."""
 
     outputs: tuple[OutputRef, ...]
@@ -30,13 +30,15 @@ class Wanted(NamedTuple):
         return sum(output.size for output in self.outputs)
 
 
-def wanted(order: Order, folder: Folder) -> Wanted:
+def missing_inputs(order: AttemptRequest, folder: Folder) -> MissingInputs:
     """What of an order's stored inputs is not here."""
-    lacking = [(output, home) for output, home in order.stored if folder.lacking(roots_of_outputs([output]))]
-    return Wanted(tuple([output for output, _ in lacking]), tuple([output for output, home in lacking if not home]))
+    lacking = [(output, home) for output, home in order.stored if folder.missing(roots_of_outputs([output]))]
+    return MissingInputs(
+        tuple([output for output, _ in lacking]), tuple([output for output, home in lacking if not home])
+    )
 
 
-class Stores:
+class StoreBackoff:
     """The remote stores as this machine knows them: those that could not be used lately are left alone."""
 
     def __init__(self) -> None:
@@ -47,18 +49,18 @@ class Stores:
         now = time.monotonic()
         return [spec for spec in specs if self._shunned.get(spec.identity, 0.0) <= now]
 
-    def shun(self, troubles: Sequence[Trouble]) -> None:
+    def shun(self, troubles: Sequence[FetchProblem]) -> None:
         """Notes those that failed altogether."""
         for trouble in troubles:
             if trouble.store is not None:
-                self._shunned[trouble.store.identity] = time.monotonic() + SHUNNED
+                self._shunned[trouble.store.identity] = time.monotonic() + BACKOFF
 
 
-class Obtaining:
+class RemoteFetch:
     """Brings `outputs` in a thread; `troubles` are complete when it has ended."""
 
-    def __init__(self, place: Place, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec]) -> None:
-        self.troubles: list[Trouble] = []
+    def __init__(self, place: FolderSpec, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec]) -> None:
+        self.troubles: list[FetchProblem] = []
         self._place, self._outputs, self._stores = place, outputs, stores
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -75,9 +77,9 @@ class Obtaining:
     def _work(self) -> None:
         try:
             folder = self._place.folder(os.environ)  # a Store belongs to a thread
-            self.troubles = folder.obtain(self._outputs, self._stores, self._stop.is_set)
-            folder.added(roots_of_outputs(self._outputs), sum(output.size for output in self._outputs))
+            self.troubles = folder.fetch_outputs(self._outputs, self._stores, self._stop.is_set)
+            folder.note_added(roots_of_outputs(self._outputs), sum(output.size for output in self._outputs))
         except (GitmlError, OSError) as error:
-            self.troubles = [Trouble(None, str(error))]
+            self.troubles = [FetchProblem(None, str(error))]
         finally:
             self._ended.set()

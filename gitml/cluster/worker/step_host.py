@@ -10,13 +10,13 @@ import json
 import os
 import sys
 
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.location import SandboxRoots
 from gitml.execute.supervisor import Supervisor, detach_from
 
 
-def main(control: int, place: Place, places: SandboxRoots, grace: float) -> None:
+def main(control: int, place: FolderSpec, places: SandboxRoots, grace: float) -> None:
     """Keeps a worker until the other end of the socket `control` is closed."""
 
     def services() -> WorkerServices:
@@ -28,4 +28,9 @@ def main(control: int, place: Place, places: SandboxRoots, grace: float) -> None
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Place(*json.loads(sys.argv[2])), SandboxRoots(*json.loads(sys.argv[3])), float(sys.argv[4]))
+    main(
+        int(sys.argv[1]),
+        FolderSpec(*json.loads(sys.argv[2])),
+        SandboxRoots(*json.loads(sys.argv[3])),
+        float(sys.argv[4]),
+    )

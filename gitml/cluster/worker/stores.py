@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from gitml.cluster.worker.folder_interface import Trouble
+from gitml.cluster.worker.folder_interface import FetchProblem
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.events import Transferring
 from gitml.core.model.protocols import SweptRemote
@@ -22,19 +22,19 @@ from gitml.workspace import KnownFacts
 PATIENCE = 30.0  # seconds without a byte after which a store can't be reached
 
 
-def obtain(
+def fetch_outputs(
     root: str, outputs: Sequence[OutputRef], specs: Sequence[RemoteSpec], stopped: Callable[[], bool]
-) -> list[Trouble]:
+) -> list[FetchProblem]:
     """Brings outputs from remote stores into the Store at `root`, each verified; what went wrong, in words."""
-    troubles: list[Trouble] = []
+    troubles: list[FetchProblem] = []
     sources: list[RemoteSource] = []
     named = {spec.name: spec for spec in specs}
     for spec in specs:
         try:
             sources.append(RemoteSource(_opened(spec), RemoteCache(KnownFacts(None), spec.identity)))
         except GitmlError as error:
-            troubles.append(Trouble(spec, f"remote {spec.name}: {error.message}"))
-    watch = _Progress(stopped)
+            troubles.append(FetchProblem(spec, f"remote {spec.name}: {error.message}"))
+    watch = _StallWatch(stopped)
     roots = [TransferRoot(output.digest, output.size, output.is_tree, output.name) for output in outputs]
     try:
         brought = Downloader(LocalStore(root, durable=False), sources, PackIndexes(root)).fetch(
@@ -43,14 +43,14 @@ def obtain(
     except TransferStoppedError:
         if not stopped():
             what = f"nothing came for {PATIENCE:g} s"
-            troubles += [Trouble(spec, f"remote {spec.name}: {what}") for spec in specs]
+            troubles += [FetchProblem(spec, f"remote {spec.name}: {what}") for spec in specs]
         return troubles
     finally:
         for source in sources:
             source.remote.close()
     for problem in brought.problems:
         store = named[problem.remote] if problem.digest is None else None
-        troubles.append(Trouble(store, f"remote {problem.remote}: {problem.what}"))
+        troubles.append(FetchProblem(store, f"remote {problem.remote}: {problem.what}"))
     return troubles
 
 
@@ -60,7 +60,7 @@ def _opened(spec: RemoteSpec) -> SweptRemote:
     return open_remote(spec)
 
 
-class _Progress:
+class _StallWatch:
     """Stops a transfer that gets nowhere."""
 
     def __init__(self, stopped: Callable[[], bool]) -> None:

@@ -1,7 +1,7 @@
 """What a Ray task does for one attempt: has its contents brought, hands it to the process that performs steps, reports.
 
 It runs in a Ray worker process, which serves one attempt at a time and is used again for the next. Ray's cancel asks it by a
-signal; everything else it is told through the Hub.
+signal; everything else it learns through the MessageHub.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from gitml import __version__
 from gitml.cluster.content.content_ids import roots_of, roots_of_outputs
-from gitml.cluster.content.messages import Order, Report, decode_order, encode_report
-from gitml.cluster.environment_diff import differing
-from gitml.cluster.worker.folder_interface import Folder, Place
+from gitml.cluster.content.messages import AttemptReport, AttemptRequest, decode_request, encode_report
+from gitml.cluster.environment_diff import environment_difference
+from gitml.cluster.worker.folder_interface import Folder, FolderSpec
 from gitml.cluster.worker.hosted_executor import RayHosted
-from gitml.cluster.worker.hub_client import Line
-from gitml.cluster.worker.remote_fetch import Obtaining, Stores, wanted
+from gitml.cluster.worker.hub_client import HubClient
+from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, missing_inputs
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Task, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.model.resources import Resources
@@ -29,169 +29,171 @@ from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import decode_task
 
 TICK = 0.1  # seconds between looks at what was asked
-ENDING = 5.0  # seconds for the processes of a step to be killed
-RIDES = 2**20  # bytes of outputs that come with the report
+KILL_WAIT = 5.0  # seconds for the processes of a step to be killed
+INLINE_LIMIT = 2**20  # bytes of outputs that come with the report
 LOG_PIECE = 2**20
 
-_STATIONS: dict[Place, Station] = {}
+_STATES: dict[FolderSpec, WorkerState] = {}
 
 
-def perform(order_data: bytes, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
+def perform(request_data: bytes, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
     """Performs one attempt: the Ray task. Gives its report and the small contents that it made."""
-    order = decode_order(order_data)
-    if order.version != __version__:
-        return refusal(order, f"gitml {__version__} is installed there, and {order.version} asks")
+    request = decode_request(request_data)
+    if request.version != __version__:
+        return refusal(request, f"gitml {__version__} is installed there, and {request.version} asks")
     try:
-        station = _STATIONS.get(order.place)
-        if station is None:
-            station = _STATIONS[order.place] = Station(order.place, order.grace)
-        return Errand(station, order, Line(order.hub, order.attempt)).run(contents)
+        state = _STATES.get(request.place)
+        if state is None:
+            state = _STATES[request.place] = WorkerState(request.place, request.grace)
+        return TaskRunner(state, request, HubClient(request.hub, request.attempt)).run(contents)
     except (GitmlError, OSError) as error:
-        return refusal(order, str(error))
+        return refusal(request, str(error))
 
 
-def refusal(order: Order, why: str) -> tuple[bytes, Mapping[str, bytes]]:
+def refusal(request: AttemptRequest, why: str) -> tuple[bytes, Mapping[str, bytes]]:
     """The report of an attempt that this machine can't make."""
-    finished = TaskFinished(order.attempt, "failed", None, f"machine {where()[1]}: {why}", None, (), {}, Cost(), None)
-    return encode_report(Report(*where(), finished, refused=True)), {}
+    finished = TaskFinished(
+        request.attempt, "failed", None, f"machine {this_node()[1]}: {why}", None, (), {}, Cost(), None
+    )
+    return encode_report(AttemptReport(*this_node(), finished, refused=True)), {}
 
 
-def where() -> tuple[str, str]:
+def this_node() -> tuple[str, str]:
     """(Ray's id of this machine, its host name)."""
     import ray
 
     return ray.get_runtime_context().get_node_id(), os.uname().nodename
 
 
-class Station:
+class WorkerState:
     """What a Ray worker process keeps from attempt to attempt."""
 
-    def __init__(self, place: Place, grace: float) -> None:
+    def __init__(self, place: FolderSpec, grace: float) -> None:
         self.machine = dict(os.environ)
         self.folder: Folder = place.folder(self.machine)
-        self.folder.tidy()
+        self.folder.collect_garbage()
         self.services = self.folder.services()
         self.live = os.path.join(self.folder.root, "live")
         self.executor = RayHosted(place, self.live, grace)
-        self.stores = Stores()
-        self.node, self.host = where()
+        self.stores = StoreBackoff()
+        self.node, self.host = this_node()
 
 
-class Errand:
+class TaskRunner:
     """One attempt, from the contents it needs to the report of what came of it."""
 
-    def __init__(self, station: Station, order: Order, line: Line) -> None:
-        self.station = station
-        self.order = order
-        self.line = line
-        self.asked = 0
-        self.passed_on = 0
+    def __init__(self, state: WorkerState, request: AttemptRequest, hub: HubClient) -> None:
+        self.state = state
+        self.request = request
+        self.hub = hub
+        self.interrupts = 0
+        self.interrupts_handled = 0
         self.notes: tuple[str, ...] = ()
-        self.user = f"{order.run}-{order.attempt}"
-        self.log = os.path.join(station.live, self.user + ".log")
+        self.user = f"{request.run}-{request.attempt}"
+        self.log = os.path.join(state.live, self.user + ".log")
         self.log_fd = -1
         self.log_sent = 0
 
     def run(self, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
         """Performs the attempt; gives the report and small contents."""
-        station = self.station
-        self.line.to_say.append(("on", station.node, station.host))  # Ray may have put it elsewhere than was meant
-        before = signal.signal(signal.SIGINT, self._hear)
+        state = self.state
+        self.hub.outbox.append(("on", state.node, state.host))  # Ray may have put it elsewhere than was meant
+        before = signal.signal(signal.SIGINT, self._on_interrupt)
         pin = -1
         try:
-            task = _task_of(self.order)
+            task = _task_of(self.request)
             roots = roots_of(task.action)
-            pin = station.folder.pin(self.user, roots)
-            station.folder.keep(contents)
+            pin = state.folder.pin(self.user, roots)
+            state.folder.put(contents)
             try:
-                lacking = self._obtain()
-                if lacking and not self.asked:
-                    return self._report(_lacks(self.order.attempt, lacking, self.notes))
-                complete = self._wait_for(roots)
+                missing = self._fetch_stored()
+                if missing and not self.interrupts:
+                    return self._report(_missing_inputs(self.request.attempt, missing, self.notes))
+                complete = self._wait_for_contents(roots)
             except ConnectionError:  # the run is gone, or out of reach: no fault of this machine
                 complete = False
             if not complete:
-                return self._report(_cancelled(self.order.attempt))
+                return self._report(_cancelled_before_start(self.request.attempt))
             refused = self._other_environment(task)
             if refused:
-                return refusal(self.order, refused)
-            station.executor.submit(task._replace(attempt=self.user, log=self.log))
+                return refusal(self.request, refused)
+            state.executor.submit(task._replace(attempt=self.user, log=self.log))
             try:
                 finished = self._follow()
             except BaseException:
-                self._end()
+                self._kill()
                 raise
-            return self._report(finished._replace(attempt=self.order.attempt, notes=self.notes))
+            return self._report(finished._replace(attempt=self.request.attempt, notes=self.notes))
         finally:
             signal.signal(signal.SIGINT, before)
             if self.log_fd >= 0:
                 os.close(self.log_fd)
             if pin >= 0:
-                station.folder.unpin(self.user, pin)
+                state.folder.unpin(self.user, pin)
 
-    def _hear(self, *_: Any) -> None:
-        self.asked += 1
+    def _on_interrupt(self, *_: Any) -> None:
+        self.interrupts += 1
 
-    def _obtain(self) -> tuple[Digest, ...]:
+    def _fetch_stored(self) -> tuple[Digest, ...]:
         """Brings what remote stores have; what neither they nor the driver could give."""
-        folder, order = self.station.folder, self.order
-        want = wanted(order, folder)
-        stores = self.station.stores.usable(order.stores)
+        folder, request = self.state.folder, self.request
+        want = missing_inputs(request, folder)
+        stores = self.state.stores.usable(request.stores)
         if want.outputs and stores:
-            self.line.to_say.append(
+            self.hub.outbox.append(
                 ("line", f"fetching {size_text(want.size)} from {' or '.join(s.name for s in stores)}")
             )
-            fetch = Obtaining(order.place, want.outputs, stores)
+            fetch = RemoteFetch(request.place, want.outputs, stores)
             try:
                 while not fetch.ended(TICK):
-                    if self.asked:
+                    if self.interrupts:
                         fetch.stop()
-                    self.line.exchange()
+                    self.hub.exchange()
             finally:
                 fetch.stop()
-            self.station.stores.shun(fetch.troubles)
-            host = self.station.host
+            self.state.stores.shun(fetch.troubles)
+            host = self.state.host
             self.notes = tuple(
                 [f"machine {host} could not fetch inputs: {trouble.words}" for trouble in fetch.troubles]
             )
-            want = wanted(order, folder)
+            want = missing_inputs(request, folder)
         return tuple([output.digest for output in want.nowhere])
 
-    def _wait_for(self, roots: Sequence[str]) -> bool:
+    def _wait_for_contents(self, roots: Sequence[str]) -> bool:
         """Asks for what is not here until all of it is, or can't be had; False when the attempt is to stop before."""
-        without: set[str] = set()
+        unavailable: set[str] = set()
         asked_for: list[str] = []
         while True:
-            lacking = [name for name in self.station.folder.lacking(roots) if name not in without]
-            if not lacking:
+            missing = [name for name in self.state.folder.missing(roots) if name not in unavailable]
+            if not missing:
                 return True
-            if self.asked:
+            if self.interrupts:
                 return False
-            if lacking != asked_for:
-                asked_for = lacking
-                self.line.to_say.append(("lacks", self.station.node, lacking))
-            for told in self.line.exchange():
-                if told[0] == "without":
-                    without.update(told[1])
-                elif told[0] == "keep":
-                    self.station.folder.keep(told[1])
+            if missing != asked_for:
+                asked_for = missing
+                self.hub.outbox.append(("lacks", self.state.node, missing))
+            for message in self.hub.exchange():
+                if message[0] == "without":
+                    unavailable.update(message[1])
+                elif message[0] == "keep":
+                    self.state.folder.put(message[1])
             time.sleep(0.01)
 
     def _other_environment(self, task: Task) -> str | None:
         """Why the step's programs are others here than its Action says, None when they are the same."""
-        environments = self.station.services.environments
+        environments = self.state.services.environments
         programs = (task.action.shell or task.action.argv[0],)
         try:
             here = environments.identify(task.environment.source, programs)
         except InputError:
-            return None  # what is missing is told in better words by what tries to use it
+            return None  # what tries to use it reports in better words what is missing
         if here.digest == task.environment.digest:
             return None
-        return differing(here.description, task.environment.description)
+        return environment_difference(here.description, task.environment.description)
 
     def _follow(self) -> TaskFinished:
-        """Waits for the end, passing on what is said on both sides."""
-        executor = self.station.executor
+        """Waits for the end, passing on messages both ways."""
+        executor = self.state.executor
         quiet_until = time.monotonic() + TICK  # a step that ends before has nothing to say that its report does not
         while True:
             for event in executor.wait(TICK):
@@ -200,29 +202,29 @@ class Errand:
                 if isinstance(event, TaskFinished):
                     return event
                 if isinstance(event, TaskPrepares):
-                    self.line.to_say.append(("prepares", event.what))
+                    self.hub.outbox.append(("prepares", event.what))
                 elif isinstance(event, TaskOutput):
-                    self.line.to_say.append(("line", event.line))
+                    self.hub.outbox.append(("line", event.line))
                 elif isinstance(event, TaskStarted):
-                    self.line.to_say.append(("started",))
-            if self.asked > self.passed_on:
-                self.passed_on = self.asked
-                executor.cancel(self.user, now=self.asked > 1)
+                    self.hub.outbox.append(("started",))
+            if self.interrupts > self.interrupts_handled:
+                self.interrupts_handled = self.interrupts
+                executor.cancel(self.user, now=self.interrupts > 1)
             if time.monotonic() < quiet_until:
                 continue
             try:
                 self._send_log()
-                for told in self.line.exchange():
-                    if told[0] == "stop":
+                for message in self.hub.exchange():
+                    if message[0] == "stop":
                         executor.cancel(self.user, now=True)
             except ConnectionError:
                 executor.cancel(self.user, now=True)
 
-    def _end(self) -> None:
+    def _kill(self) -> None:
         """Lets nothing of the attempt go on when nobody will hear of it."""
-        executor = self.station.executor
+        executor = self.state.executor
         executor.cancel(self.user, now=True)
-        until = time.monotonic() + ENDING
+        until = time.monotonic() + KILL_WAIT
         while time.monotonic() < until:
             if any(isinstance(event, TaskFinished) and event.attempt == self.user for event in executor.wait(TICK)):
                 return
@@ -233,54 +235,54 @@ class Errand:
                 self.log_fd = os.open(self.log, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return
-        if any(said[0] == "log" for said in self.line.to_say):
-            return  # what was read before is still to be said
+        if any(report[0] == "log" for report in self.hub.outbox):
+            return  # what was read before is still to be sent
         piece = os.read(self.log_fd, LOG_PIECE)
         if piece:
-            self.line.to_say.append(("log", self.log_sent, piece))
+            self.hub.outbox.append(("log", self.log_sent, piece))
             self.log_sent += len(piece)
 
     def _report(self, finished: TaskFinished) -> tuple[bytes, Mapping[str, bytes]]:
         if finished.unprepared:
-            finished = finished._replace(error=f"machine {self.station.host}: {finished.error}")
-        folder = self.station.folder
+            finished = finished._replace(error=f"machine {self.state.host}: {finished.error}")
+        folder = self.state.folder
         made = (*finished.outputs, *finished.partial)
         roots = roots_of_outputs(made)
         contents: dict[str, bytes] = {}
         away: list[tuple[str, int]] = []
-        room = RIDES
-        for name, size in dict([item for root in roots for item in folder.below(root)]).items():
+        room = INLINE_LIMIT
+        for name, size in dict([item for root in roots for item in folder.contents_of(root)]).items():
             if size <= room:
                 with folder.open(name) as file:
                     contents[name] = file.read()
                 room -= size
             else:
                 away.append((name, size))
-        folder.added(roots, sum(output.size for output in made))
-        log_from = min([said[1] for said in self.line.unheard() if said[0] == "log"], default=self.log_sent)
+        folder.note_added(roots, sum(output.size for output in made))
+        log_from = min([report[1] for report in self.hub.undelivered() if report[0] == "log"], default=self.log_sent)
         if finished.log is not None:
-            with self.station.services.store.open(finished.log.digest) as file:
+            with self.state.services.store.open(finished.log.digest) as file:
                 file.seek(log_from)
                 contents["log"] = file.read()
-        report = Report(self.station.node, self.station.host, finished, tuple(away), log_from, finished.unprepared)
+        report = AttemptReport(self.state.node, self.state.host, finished, tuple(away), log_from, finished.unprepared)
         return encode_report(report), contents
 
 
-def _task_of(order: Order) -> Task:
-    job = decode_task(order.task, {})
-    resources = Resources(gpus=order.gpus)
+def _task_of(request: AttemptRequest) -> Task:
+    job = decode_task(request.task, {})
+    resources = Resources(gpus=request.gpus)
     return Task(
-        *(order.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent),
+        *(request.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent),
         network=job.network,
         secrets=job.secrets,
         masked=job.masked,
     )
 
 
-def _lacks(attempt: str, lacking: tuple[Digest, ...], notes: tuple[str, ...]) -> TaskFinished:
+def _missing_inputs(attempt: str, missing: tuple[Digest, ...], notes: tuple[str, ...]) -> TaskFinished:
     why = "inputs could not be brought from a remote store"
-    return TaskFinished(attempt, "failed", None, why, None, (), {}, Cost(), None, lacking=lacking, notes=notes)
+    return TaskFinished(attempt, "failed", None, why, None, (), {}, Cost(), None, lacking=missing, notes=notes)
 
 
-def _cancelled(attempt: str) -> TaskFinished:
+def _cancelled_before_start(attempt: str) -> TaskFinished:
     return TaskFinished(attempt, "cancelled", None, "cancelled before it began", None, (), {}, Cost(), None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gitml.cluster.connect.cluster import Cluster
-from gitml.cluster.content.content_ids import digest_named
+from gitml.cluster.content.content_ids import digest_in
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
 from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import Arriving, Place
+from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
 from gitml.core.config.project import Target
 from gitml.core.model.digest import digest_of
 from gitml.errors import IntegrityError
@@ -25,9 +25,9 @@ from gitml.workspace import KnownFacts, Workspace
 _BATCH = 4096
 
 
-def place_of(ws: Workspace, target: Target) -> Place:
+def place_of(ws: Workspace, target: Target) -> FolderSpec:
     """Where the machines of a target keep contents."""
-    return Place(ASSEMBLY, None, target.cache, "\n".join(ws.location.worktrees()))
+    return FolderSpec(ASSEMBLY, None, target.cache, "\n".join(ws.location.worktrees()))
 
 
 def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str) -> RayExecutor:
@@ -46,11 +46,11 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
     return RayExecutor(cluster, home, run, place_of(ws, target))
 
 
-def arriving_home(services: WorkerServices, name: str, size: int) -> Arriving | None:
+def arriving_home(services: WorkerServices, name: str, size: int) -> ContentWriter | None:
     """A content on its way into the driver's Store; None when it is there."""
     store = services.store
     assert isinstance(store, LocalStore)
-    digest = digest_named(name)
+    digest = digest_in(name)
     return None if store.holds(digest, size) else BlobWriter(store, digest, size)
 
 
@@ -60,7 +60,7 @@ def keep_at_home(services: WorkerServices, contents: Mapping[str, bytes]) -> Non
     assert isinstance(store, LocalStore)
     new = []
     for name, content in contents.items():
-        digest = digest_named(name)
+        digest = digest_in(name)
         if digest_of(content) != digest:
             raise IntegrityError(f"other bytes arrived than a machine said, for {digest[:19]}…", hint="run again")
         if not store.holds(digest, len(content)):

@@ -20,16 +20,16 @@ from gitml.execute.environments.environments import NotInspectedError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.cluster.connect.cluster import Cluster, Lack
+    from gitml.cluster.connect.cluster import Cluster, Shortage
     from gitml.cluster.connect.machines import Machine
     from gitml.cluster.driver.executor import RayExecutor
-    from gitml.cluster.worker.folder_interface import Place
+    from gitml.cluster.worker.folder_interface import FolderSpec
 
 NodeRequest = tuple[Resources, int]  # what is asked for on a machine, and of so many machines
 
 FACT = "ray-environment"
 MEANT = "ray-auto"
-LACK = "ray-lack"
+LACK = "ray-shortage"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
 
 
@@ -116,9 +116,9 @@ class Clusters:
         machines = cluster.machines()
         for name, wish in distinct.values():
             with _named(name), self._noted(target, wish):
-                lack = _lack(cluster, wish, machines)
-            if lack is not None:
-                self.waits.append(f"target {target.name}: its autoscaler is to add {lack.words}")
+                shortage = _shortage(cluster, wish, machines)
+            if shortage is not None:
+                self.waits.append(f"target {target.name}: its autoscaler is to add {shortage.words}")
         self.join(target)
         changed = False
         for id, question in self._asked.items():
@@ -179,10 +179,10 @@ class Clusters:
         self._refuse_unstarted(target, (wish, 1))
         cluster = self.connect(target)
         machines = cluster.machines()
-        _lack(cluster, (wish, 1), machines)
+        _shortage(cluster, (wish, 1), machines)
         self.join(target)
         fitting = feasible_machines(wish, machines) or machines  # an added machine is assumed to have what these have
-        place: Place = place_of(self.ws, target)
+        place: FolderSpec = place_of(self.ws, target)
         found = environment_at(fitting, place, source, programs)
         self.ws.index.remember(FACT, id, found.description)
         return found
@@ -206,10 +206,10 @@ class Clusters:
         """InputError for what a Ray of our own can't give, before it is started."""
         if target.ray != LOCAL or self.cluster is not None:
             return
-        from gitml.cluster.connect.local_cluster import machine_to_be
+        from gitml.cluster.connect.local_cluster import planned_machine
         from gitml.cluster.connect.machines import unsatisfiable
 
-        machine = machine_to_be(target, self.ws.environ)
+        machine = planned_machine(target, self.ws.environ)
         asked, nodes = wish
         # what Ray finds out of a machine's hardware is known when it runs
         labels = {name: value for name, value in asked.labels.items() if name != "accelerator" and "/" not in name}
@@ -218,14 +218,14 @@ class Clusters:
             raise InputError(f"target {target.name} can't give {missing}", where="ray: local", hint=_OWN_HINT)
 
 
-def _lack(cluster: Cluster, wish: NodeRequest, machines: list[Machine]) -> Lack | None:
+def _shortage(cluster: Cluster, wish: NodeRequest, machines: list[Machine]) -> Shortage | None:
     """What an autoscaler must add before a wish is fulfilled; InputError when nobody can."""
-    lack = cluster.lack(*wish, machines)
-    if lack is None or lack.may_come:
-        return lack
+    shortage = cluster.shortage(*wish, machines)
+    if shortage is None or shortage.may_be_added:
+        return shortage
     there = ", ".join(machine.name for machine in machines[:5])
     hint = f"see `gitml targets`; its machines are {there}" + (" …" if len(machines) > 5 else "")
-    raise InputError(f"target {cluster.target.name} can't give {lack.words}", where=cluster.address, hint=hint)
+    raise InputError(f"target {cluster.target.name} can't give {shortage.words}", where=cluster.address, hint=hint)
 
 
 @contextmanager

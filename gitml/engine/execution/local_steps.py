@@ -18,7 +18,7 @@ from gitml.transfer.lfs_inputs import file_of
 from gitml.workspace import KnownFacts, Workspace, open_workspace
 
 if TYPE_CHECKING:
-    from gitml.cluster.worker.folder_interface import Place
+    from gitml.cluster.worker.folder_interface import FolderSpec
 
 
 def local_capacity(ws: Workspace, config: Config, jobs: int | None) -> Resources:
@@ -33,10 +33,12 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
     slots = jobs or max(1, int(capacity.cpus))
     if "ray" in sys.modules:  # its threads must not be forked
-        from gitml.cluster.worker.folder_interface import Place
+        from gitml.cluster.worker.folder_interface import FolderSpec
         from gitml.cluster.worker.hosted_executor import HostedExecutor
 
-        place = Place("gitml.engine.execution.local_steps:workspace_at", ws.location.worktree or ws.location.git_dir)
+        place = FolderSpec(
+            "gitml.engine.execution.local_steps:workspace_at", ws.location.worktree or ws.location.git_dir
+        )
         return HostedExecutor(place, folder, slots, capacity, machine=ws.environ)
     known = ws.machine_facts.known
     return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ)
@@ -52,7 +54,7 @@ class WorkspaceHere(NamedTuple):
         return _services(self.ws, {})
 
 
-def workspace_at(place: Place, machine: Mapping[str, str]) -> WorkspaceHere:
+def workspace_at(place: FolderSpec, machine: Mapping[str, str]) -> WorkspaceHere:
     """The repository of the Git folder at `place`."""
     assert place.root is not None
     return WorkspaceHere(open_workspace(place.root, machine))

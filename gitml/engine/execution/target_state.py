@@ -48,7 +48,7 @@ def _look(target: Target, ws: Workspace) -> TargetState:
     try:
         with closing(connect_to(ws, target)) as cluster:
             machines, known = cluster.look()
-            anybody = cluster.door.token is None
+            anybody = cluster.connection.token is None
             return TargetState(target.name, cluster.address, cluster.version, anybody, tuple(machines), known)
     except GitmlError as error:
         return TargetState(target.name, target.ray, error=error)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from gitml.cluster.connect.head_client import grows_the_old_way, versions_in
-from gitml.cluster.content.messages import decode_order, decode_report
+from gitml.cluster.content.messages import decode_report, decode_request
 from gitml.cluster.environment_probe import description_in, refusal_in
 from gitml.core.config.parse import parse_config
 from gitml.core.config.remotes import RemoteSpec, StoredObject, decode_manifest
@@ -68,7 +68,7 @@ from gitml.store.index.index import Index
 from gitml.store.index.results import Preimage
 from gitml.store.index.runs import RecordedRun, put_runs, run_row
 from gitml.store.remote.cache import decode_note
-from gitml.submission.event_stream import sayings
+from gitml.submission.event_stream import job_events
 from registry.log.events import event_from_bytes
 from tests.kit.attacks.fuzzer import Surface
 from tests.kit.attacks.mutators import Mutator
@@ -465,7 +465,7 @@ def frames(data: bytes) -> None:
 
 
 def job_lines(data: bytes) -> None:
-    list(sayings(data.decode("utf-8", "replace").split("\n")))
+    list(job_events(data.decode("utf-8", "replace").split("\n")))
 
 
 def head_says(data: bytes) -> None:
@@ -681,7 +681,7 @@ def _clusters() -> list[Surface]:
     ]
     return [
         Surface("ray report", decode_report, Mutator([reported], "json"), REFUSED),
-        Surface("ray order", decode_order, Mutator([asked], "json"), REFUSED),
+        Surface("ray order", decode_request, Mutator([asked], "json"), REFUSED),
         Surface(
             "worker frames",
             frames,

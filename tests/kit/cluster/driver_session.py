@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.content.messages import Report, encode_report
+from gitml.cluster.content.messages import AttemptReport, encode_report
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.placement_group import ReservedBundle
 from gitml.cluster.driver.session import DriverServices, Session
-from gitml.cluster.worker.folder_interface import Place
-from gitml.cluster.worker.message_hub import Hub
+from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
@@ -35,7 +35,7 @@ class LoopHub:
         self._thread.start()
         self._calls: list[Any] = []
         self._gone = False
-        self.hub = Hub()
+        self.hub = MessageHub()
 
     def __getattr__(self, name: str) -> Any:
         return _Method(self, name)
@@ -115,23 +115,23 @@ class ToldMachines:
         return []
 
 
-class RecordedCarrier:
+class RecordedTransfers:
     """Transfers that are only noted: (machine, content, size, machines that hold it); `ends` are to be called when they end."""
 
     def __init__(self) -> None:
-        self.brought: list[tuple[str, str, int, list[str]]] = []
-        self.fetched: list[tuple[str, list[tuple[str, int]]]] = []
+        self.uploaded: list[tuple[str, str, int, list[str]]] = []
+        self.downloaded: list[tuple[str, list[tuple[str, int]]]] = []
         self.ends: list[Callable[[GitmlError | None], None]] = []
 
     def forget(self, node: str) -> None:
         """The machine is gone."""
 
-    def bring(self, node: str, name: str, size: int, sources: Sequence[str], done: Any) -> None:
-        self.brought.append((node, name, size, list(sources)))
+    def upload(self, node: str, name: str, size: int, sources: Sequence[str], done: Any) -> None:
+        self.uploaded.append((node, name, size, list(sources)))
         self.ends.append(done)
 
-    def fetch(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Any) -> None:
-        self.fetched.append((node, list(contents)))
+    def download(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Any) -> None:
+        self.downloaded.append((node, list(contents)))
         self.ends.append(done)
 
 
@@ -144,10 +144,10 @@ class SessionBench(ExecutionBench):
         home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
         told = ToldMachines(machines or (machine("a"), machine("b")))
         self.cluster = told
-        self.session = Session(told, home, "r1", Place("x:y", str(root)), 1.0, self._new_hub)
-        self.carrier = RecordedCarrier()
-        self.session.carrier.close()
-        self.session.carrier = self.carrier  # type: ignore[assignment]
+        self.session = Session(told, home, "r1", FolderSpec("x:y", str(root)), 1.0, self._new_hub)
+        self.transfers = RecordedTransfers()
+        self.session.transfers.close()
+        self.session.transfers = self.transfers  # type: ignore[assignment]
 
     def _new_hub(self, name: str) -> LoopHub:
         self.hubs.append(LoopHub())
@@ -179,7 +179,7 @@ class SessionBench(ExecutionBench):
 
     def told(self, attempt: TaskAttempt) -> list[Any]:
         """What the hub has for an attempt."""
-        return list(self.hubs[-1].call("say", attempt.task.attempt, []).result(10))
+        return list(self.hubs[-1].call("exchange", attempt.task.attempt, []).result(10))
 
     def finished(self) -> TaskFinished:
         """How the attempt ended, once it has."""
@@ -211,5 +211,5 @@ def reported(
 ) -> Future[Any]:
     """What the Ray task of an attempt gave."""
     future: Future[Any] = Future()
-    future.set_result((encode_report(Report(node, f"node-{node}", finished, **more)), contents or {}))
+    future.set_result((encode_report(AttemptReport(node, f"node-{node}", finished, **more)), contents or {}))
     return future

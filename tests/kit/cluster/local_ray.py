@@ -15,7 +15,7 @@ from gitml.cluster.connect.machines import Machine, label_selector, resources_of
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
 from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import Task
 from gitml.core.model.resources import Resources
@@ -100,7 +100,7 @@ class RayBench(ExecutionBench):
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
         home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
-        place = Place(ASSEMBLY, self.worker)
+        place = FolderSpec(ASSEMBLY, self.worker)
         executor = RayExecutor(self.cluster, home, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]
         return executor

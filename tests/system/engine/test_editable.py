@@ -13,7 +13,7 @@ import pytest
 
 from gitml import __version__
 from gitml.cluster.environment_probe import describe
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.config.project import Target
 from gitml.core.model.environment import encode_description
 from gitml.core.records.record import Run
@@ -223,7 +223,7 @@ def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkey
         here = ws.environments.identify(ON_HOST, ("python",))
         place = place_of(ws, Target("big", "auto"))._replace(root=str(tmp_path / "worker"))
     assert here.description["repository"]["imports"] == [["", "lib"]]
-    answer = describe(__version__, Place(*json.loads(json.dumps(place))), "host", None, ("python",))
+    answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), "host", None, ("python",))
     assert answer == ("is", encode_description(here.description).decode())
     services = place.folder(dict(os.environ)).services()
     redirect = services.environments.realize(here).redirect

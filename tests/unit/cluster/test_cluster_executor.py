@@ -17,7 +17,7 @@ from gitml.cluster.driver import session, submitter
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.model.protocols import TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
@@ -27,7 +27,7 @@ from gitml.engine.execution.executors import Executors
 from tests.kit.cluster.driver_session import (
     LoopHub,
     RecordedCall,
-    RecordedCarrier,
+    RecordedTransfers,
     ToldMachines,
     done,
     machine,
@@ -52,10 +52,10 @@ class Stage(ExecutionBench):
         monkeypatch.setattr(executors, "CLOSE_WAIT", 0.0)
         monkeypatch.setattr(submitter, "_remote", lambda: self)
         home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
-        self.ray = RayExecutor(told, home, "r1", Place("x:y", str(root)))
-        self.ray._session.carrier.close()
-        self.carrier = RecordedCarrier()
-        self.ray._session.carrier = self.carrier  # type: ignore[assignment]
+        self.ray = RayExecutor(told, home, "r1", FolderSpec("x:y", str(root)))
+        self.ray._session.transfers.close()
+        self.transfers = RecordedTransfers()
+        self.ray._session.transfers = self.transfers  # type: ignore[assignment]
 
     def _new_hub(self, name: str) -> LoopHub:
         self.hubs.append(LoopHub())
@@ -81,7 +81,7 @@ class Stage(ExecutionBench):
 
     def say(self, attempt: TaskAttempt, *said: Any) -> None:
         """As the attempt does, by the hub."""
-        self.hubs[-1].call("say", attempt.task.attempt, list(said)).result(PATIENCE)
+        self.hubs[-1].call("exchange", attempt.task.attempt, list(said)).result(PATIENCE)
 
     def until(self, holds: Any) -> list[TaskEvent]:
         """The events until something holds of them."""
@@ -195,11 +195,11 @@ def test_to_end_now_does_not_wait_for_what_comes_home(stage: Stage) -> None:
     output = OutputRef("o", "file", digest, 100, 100)
     report = reported(done(attempt, outputs=(output,)), node=A, away=((f"blob:{hex_of(digest)}", 100),))
     stage.futures[0].set_result(report.result())
-    stage.until(lambda _: bool(stage.carrier.fetched))
+    stage.until(lambda _: bool(stage.transfers.downloaded))
     stage.ray.cancel(attempt.task.attempt)
     assert list(stage.ray.wait(0.2)) == [], "asked once, it goes on: the step is done"
     stage.ray.cancel(attempt.task.attempt, now=True)
     finished = stage.finished()
     assert (finished.outcome, finished.outputs) == ("cancelled", ())
-    stage.carrier.ends[0](None)
+    stage.transfers.ends[0](None)
     assert list(stage.ray.wait(0.2)) == []

@@ -14,13 +14,13 @@ import pytest
 
 from gitml.cluster.connect import health_check as watching
 from gitml.cluster.connect.cluster import _init_client
-from gitml.cluster.connect.health_check import Watch
+from gitml.cluster.connect.health_check import HealthCheck
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.content.messages import Report
+from gitml.cluster.content.messages import AttemptReport
 from gitml.cluster.driver.attempt import Lost, TaskAttempt, loss_reason, submission_failure, transfer_failure
 from gitml.cluster.driver.event_queue import EventQueue
 from gitml.cluster.worker import message_hub as hubs
-from gitml.cluster.worker.message_hub import Hub
+from gitml.cluster.worker.message_hub import MessageHub
 from gitml.errors import IntegrityError, MachineError, RemoteError
 from tests.kit.cluster.driver_session import RecordedCall, SessionBench, done, machine
 from tests.kit.patience import PATIENCE
@@ -54,38 +54,38 @@ def test_news_is_kept_when_the_pipe_is_full_and_dropped_without_harm_when_closed
 
 def test_the_hub_passes_on_what_is_said_and_told_each_once() -> None:
     async def play() -> None:
-        hub = Hub()
-        assert await hub.say("a", [("line", "x")]) == []
-        await hub.tell("a", ("stop",))
-        await hub.tell("b", ("keep", {}))
-        assert await hub.say("a", []) == [("stop",)]
-        assert await hub.say("a", []) == []
-        said, silent = await hub.hear(5)
+        hub = MessageHub()
+        assert await hub.exchange("a", [("line", "x")]) == []
+        await hub.send("a", ("stop",))
+        await hub.send("b", ("keep", {}))
+        assert await hub.exchange("a", []) == [("stop",)]
+        assert await hub.exchange("a", []) == []
+        said, silent = await hub.receive(5)
         assert said == [("a", ("line", "x"))]
         assert [name for name, _ in silent] == ["a"], "who never called is not silent"
         await hub.forget("b")
-        assert await hub.say("b", []) == []
-        assert (await hub.hear(0.01))[0] == []
+        assert await hub.exchange("b", []) == []
+        assert (await hub.receive(0.01))[0] == []
 
     asyncio.run(play())
 
 
 def test_who_hears_is_woken_and_who_says_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "MOST_WAITING", 10)
+    monkeypatch.setattr(hubs, "QUEUE_LIMIT", 10)
 
     async def play() -> None:
-        hub = Hub()
-        hearing = asyncio.create_task(hub.hear(60))
+        hub = MessageHub()
+        hearing = asyncio.create_task(hub.receive(60))
         await asyncio.sleep(0)
-        await hub.say("a", [("log", 0, b"x" * 11)])
+        await hub.exchange("a", [("log", 0, b"x" * 11)])
         assert (await hearing)[0] == [("a", ("log", 0, b"x" * 11))]
-        await hub.say("a", [("log", 11, b"x" * 11)])
-        held = asyncio.create_task(hub.say("a", [("log", 22, b"y")]))
+        await hub.exchange("a", [("log", 11, b"x" * 11)])
+        held = asyncio.create_task(hub.exchange("a", [("log", 22, b"y")]))
         await asyncio.sleep(0.01)
         assert not held.done(), "the driver is behind"
-        await hub.hear(5)
+        await hub.receive(5)
         await held
-        assert (await hub.hear(5))[0] == [("a", ("log", 22, b"y"))]
+        assert (await hub.receive(5))[0] == [("a", ("log", 22, b"y"))]
 
     asyncio.run(play())
 
@@ -100,7 +100,7 @@ def test_the_watch_tells_what_there_is_and_when_nobody_answers(monkeypatch: pyte
             raise RemoteError("it stopped\nanswering")
         return [machine("a")]
 
-    watch = Watch(ask, lambda machines: told.append(list(machines)))
+    watch = HealthCheck(ask, lambda machines: told.append(list(machines)))
     monkeypatch.setattr(watching, "PATIENCE", 60.0)
     assert watch.lost() is None, "it may be back in a moment"
     monkeypatch.setattr(watching, "PATIENCE", 0.0)
@@ -120,7 +120,7 @@ def test_a_run_that_itself_stood_still_asks_the_head_again_before_it_calls_it_lo
     monkeypatch.setattr(watching, "PERIOD", 3600.0)
     monkeypatch.setattr(watching, "LAST", 3600.0)
     asked = threading.Semaphore(0)
-    watch = Watch(asked.release, lambda seen: None)
+    watch = HealthCheck(asked.release, lambda seen: None)
     monkeypatch.setattr(watching, "PATIENCE", -1.0)  # as if nothing had been asked for long: its process was stopped
     assert watch.lost() is None, "the head was not asked since"
     assert asked.acquire(timeout=PATIENCE), "it is asked at once"
@@ -142,7 +142,7 @@ def test_the_watch_knows_what_was_answered_since_and_looks_when_it_is_told_to(mo
         asked.set()
         assert go_on.wait(PATIENCE)
 
-    watch = Watch(ask, lambda seen: None)
+    watch = HealthCheck(ask, lambda seen: None)
     watch.look_now()
     assert asked.wait(PATIENCE)
     moment = time.monotonic()  # it was asked before
@@ -202,7 +202,7 @@ def test_contents_that_did_not_come_through_say_in_which_direction(tmp_path: Pat
     there = "what it needs could not be brought to its machine"
     assert transfer_failure(attempt, cut) == ("lost", f"{there}: the network was cut")
     assert transfer_failure(attempt, bad) == ("failed", f"{there}: other bytes arrived")
-    attempt.report = Report("a", "node-a", done(attempt))
+    attempt.report = AttemptReport("a", "node-a", done(attempt))
     assert transfer_failure(attempt, cut) == ("lost", "what it made could not be brought home: the network was cut")
     assert submission_failure(attempt.task, cut).outcome == "lost"
     never = submission_failure(attempt.task, MachineError("no way", hint="mend it"))

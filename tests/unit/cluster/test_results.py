@@ -62,9 +62,9 @@ def test_large_outputs_are_waited_for(bench: SessionBench, receiver: ResultHandl
     output, _ = file_of(b"x" * 100)
     away = ((f"blob:{hex_of(output.digest)}", 100),)
     receiver.ended(attempt, reported(done(attempt, outputs=(output,)), away=away))
-    assert bench.carrier.fetched == [("a", list(away))]
+    assert bench.transfers.downloaded == [("a", list(away))]
     assert bench.session.attempts, "it is not finished"
-    bench.carrier.ends.pop()(None)
+    bench.transfers.ends.pop()(None)
     assert bench.finished().outcome == "done"
 
 
@@ -75,7 +75,7 @@ def test_an_attempt_whose_machine_is_gone_with_what_it_made_is_lost(
     output, _ = file_of(b"x" * 100)
     away = ((f"blob:{hex_of(output.digest)}", 100),)
     receiver.ended(attempt, reported(done(attempt, outputs=(output,)), away=away))
-    bench.carrier.ends.pop()(RemoteError("the machine is gone"))
+    bench.transfers.ends.pop()(RemoteError("the machine is gone"))
     finished = bench.finished()
     assert (finished.outcome, finished.outputs) == ("lost", ())
     assert finished.error == "what it made could not be brought home: the machine is gone"
@@ -97,15 +97,15 @@ def test_the_log_is_whole_before_the_end_in_whatever_order_its_pieces_come(
     attempt = bench.attempt()
     name = attempt.task.attempt
     log = LogRef(digest_of(b"onetwothree"), 11, 11)
-    bench.hubs[0].call("say", name, [("on", "a", "node-a"), ("started",), ("line", "two"), ("log", 3, b"two")]).result(
-        10
-    )
+    bench.hubs[0].call(
+        "exchange", name, [("on", "a", "node-a"), ("started",), ("line", "two"), ("log", 3, b"two")]
+    ).result(10)
     bench.until(lambda: any(isinstance(event, TaskOutput) for event in bench.session.events))
     receiver.ended(attempt, reported(done(attempt, log=log), {"log": b"three"}, log_from=6))
     for item in bench.session.event_queue.take():
         item()
     assert attempt.task.attempt in bench.session.attempts, "the first piece is still on its way"
-    bench.hubs[0].call("say", name, [("log", 0, b"one")]).result(10)
+    bench.hubs[0].call("exchange", name, [("log", 0, b"one")]).result(10)
     finished = bench.finished()
     assert bench.log(finished) == b"onetwothree"
 
@@ -120,7 +120,7 @@ def test_a_lost_hub_is_replaced_and_what_was_reported_is_taken_as_it_is(
     assert bench.finished().outcome == "done", "the rest of the log was lost with the hub; the result was not"
     assert bench.session.hub is bench.hubs[1]
     later = bench.attempt()
-    bench.hubs[1].call("say", later.task.attempt, [("on", "a", "node-a"), ("started",)]).result(10)
+    bench.hubs[1].call("exchange", later.task.attempt, [("on", "a", "node-a"), ("started",)]).result(10)
     bench.until(lambda: later.started)
 
 
@@ -211,7 +211,7 @@ def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_
     log = LogRef(digest_of(b"one"), 3, 3)
     receiver.ended(attempt, reported(done(attempt, log=log), node="b", log_from=3))
     said = [("on", "b", "node-b"), ("started",), ("log", 0, b"one")]
-    bench.hubs[0].call("say", attempt.task.attempt, said).result(PATIENCE)
+    bench.hubs[0].call("exchange", attempt.task.attempt, said).result(PATIENCE)
     assert bench.finished().outcome == "done"
     assert [node_state.free.cpus for node_state in bench.session.node_pool.nodes.values()] == [2, 2]
 
@@ -305,6 +305,6 @@ def test_a_silent_machine_dooms_its_attempt(
     monkeypatch.setattr("gitml.cluster.driver.results.SILENT", -1.0)
     attempt = bench.attempt()
     other = bench.attempt(node="b")
-    bench.hubs[0].call("say", attempt.task.attempt, [("line", "x")]).result(10)
+    bench.hubs[0].call("exchange", attempt.task.attempt, [("line", "x")]).result(10)
     bench.until(lambda: attempt.doomed > 0)
     assert not other.doomed, "it never used the hub: it may be short and silent"

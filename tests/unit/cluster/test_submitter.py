@@ -12,8 +12,8 @@ import pytest
 
 from gitml import __version__
 from gitml.cluster.content import source
-from gitml.cluster.content.messages import decode_order
-from gitml.cluster.content.source import Supply
+from gitml.cluster.content.messages import decode_request
+from gitml.cluster.content.source import BlobSource
 from gitml.cluster.driver import autoscaling, submitter
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.autoscaling import AutoscalingQueue
@@ -42,7 +42,7 @@ class Remote:
 
     def options(self, **options: Any) -> Any:
         def remote(order: bytes, contents: dict[str, bytes]) -> Any:
-            self.sent.append((options, decode_order(order), dict(contents)))
+            self.sent.append((options, decode_request(order), dict(contents)))
             self.futures.append(Future())
             return _Ref(self.futures[-1])
 
@@ -223,7 +223,7 @@ def test_what_an_autoscaler_can_never_add_is_waited_for_no_longer(bench: Session
 @pytest.fixture
 def small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has more than ten bytes travels by itself."""
-    monkeypatch.setattr(source, "RIDES_EACH", 10)
+    monkeypatch.setattr(source, "INLINE_EACH", 10)
 
 
 def named(digest: Digest, kind: str = "blob") -> str:
@@ -239,7 +239,7 @@ def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_ar
     bench.session.node_pool.nodes[B].holds.add(named(large))
     ContentProvider(bench.session).provide(attempt, A, [named(small), named(large), named(missing)])
     assert bench.told(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
-    assert bench.carrier.brought == [(A, named(large), 50, [B])], "from the machine that has it"
+    assert bench.transfers.uploaded == [(A, named(large), 50, [B])], "from the machine that has it"
 
 
 def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
@@ -250,7 +250,7 @@ def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
     full = MachineError("the disk refused: No space left on device")
     first = bench.attempt(node=A)
     receiver._provider.provide(first, A, [name])
-    bench.carrier.ends[0](full)
+    bench.transfers.ends[0](full)
     bench.until(lambda: first.moves)
     assert isinstance(first.call, RecordedCall)
     assert first.call.cancels == [False]
@@ -259,7 +259,7 @@ def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
     assert (second.node, bench.session.events) == (B, [])
     second.call = RecordedCall()
     receiver._provider.provide(second, B, [name])
-    bench.carrier.ends[1](full)
+    bench.transfers.ends[1](full)
     bench.until(lambda: second.why is not None)
     receiver.ended(second, reported(done(second, outcome="cancelled", exit_code=None), node=B))
     finished = bench.finished()
@@ -277,18 +277,18 @@ def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(
     one, two, elsewhere = bench.attempt(node=A), bench.attempt(node=A), bench.attempt(node=B)
     for attempt, node in ((one, A), (two, A), (elsewhere, B)):
         provider.provide(attempt, node, [named(large)])
-    assert [node for node, *_ in bench.carrier.brought] == [A, B]
-    bench.carrier.ends[0](RemoteError("the network was cut"))
+    assert [node for node, *_ in bench.transfers.uploaded] == [A, B]
+    bench.transfers.ends[0](RemoteError("the network was cut"))
     bench.until(lambda: two.why is not None)
     assert isinstance(one.call, RecordedCall)
     assert one.why is two.why
     assert one.call.cancels
     assert elsewhere.why is None
-    bench.carrier.ends[1](None)
+    bench.transfers.ends[1](None)
     bench.until(lambda: named(large) in bench.session.node_pool.nodes[B].holds)
     provider.provide(one, A, [named(large)])
-    assert len(bench.carrier.brought) == 3, "one that failed is tried again when it is lacking again"
-    assert bench.carrier.brought[-1][3] == [B]
+    assert len(bench.transfers.uploaded) == 3, "one that failed is tried again when it is lacking again"
+    assert bench.transfers.uploaded[-1][3] == [B]
 
 
 def test_an_attempt_whose_input_is_damaged_here_fails_and_says_so(bench: SessionBench) -> None:
@@ -312,21 +312,21 @@ def test_an_attempt_whose_input_is_damaged_here_fails_and_says_so(bench: Session
 
 def test_a_tree_stands_for_all_below_it_and_what_is_known_is_left_out(bench: SessionBench) -> None:
     tree = bench.tree({"a": "A", "deep/b": "B", "deep/same": "A"})
-    store = Supply(bench.services())
-    all_of_it = store.pack([f"git-tree:{tree}"], set())
-    assert len(all_of_it.small) == 4, "two trees, and two contents, one of which is there twice"
+    store = BlobSource(bench.services())
+    all_of_it = store.select([f"git-tree:{tree}"], set())
+    assert len(all_of_it.inline) == 4, "two trees, and two contents, one of which is there twice"
     deep = bench.git("rev-parse", f"{tree}:deep")
-    rest = store.pack([f"git-tree:{tree}"], {f"git-tree:{deep}"})
-    assert set(rest.small) == {f"git-tree:{tree}", f"git-blob:{bench.blob('A')}"}
+    rest = store.select([f"git-tree:{tree}"], {f"git-tree:{deep}"})
+    assert set(rest.inline) == {f"git-tree:{tree}", f"git-blob:{bench.blob('A')}"}
 
 
 def test_no_more_rides_along_than_there_is_room_for(bench: SessionBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "RIDES_ALL", 12)
+    monkeypatch.setattr(source, "INLINE_TOTAL", 12)
     names = [named(bench.store.put(b"%d" % n * 5)) for n in range(5)]
-    baggage = Supply(bench.services()).pack(names, set())
-    assert list(baggage.small) == names[:2]
-    assert baggage.large == dict.fromkeys(names[2:], 5)
-    assert baggage.names == names
+    inputs = BlobSource(bench.services()).select(names, set())
+    assert list(inputs.inline) == names[:2]
+    assert inputs.large == dict.fromkeys(names[2:], 5)
+    assert inputs.names == names
 
 
 def test_an_lfs_pointer_brings_its_content_along(bench: SessionBench) -> None:
@@ -334,17 +334,17 @@ def test_an_lfs_pointer_brings_its_content_along(bench: SessionBench) -> None:
     digest = digest_of(content)
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{hex_of(digest)}\nsize {len(content)}\n"
     oid = bench.blob(pointer)
-    lacking = Supply(bench.services()).pack([f"git-blob:{oid}"], set())
-    assert lacking.without == [named(digest)]
+    lacking = BlobSource(bench.services()).select([f"git-blob:{oid}"], set())
+    assert lacking.unavailable == [named(digest)]
     bench.store.put(content)
-    assert Supply(bench.services()).pack([f"git-blob:{oid}"], set()).small[named(digest)] == content
+    assert BlobSource(bench.services()).select([f"git-blob:{oid}"], set()).inline[named(digest)] == content
 
 
 @pytest.mark.parametrize("start", [0, 7, 40])
 def test_pieces_go_on_where_a_transfer_was_cut(bench: SessionBench, start: int) -> None:
     content = bytes(range(256)) * 4
     oid = bench.blob(content)
-    store = Supply(bench.services())
+    store = BlobSource(bench.services())
     for name, whole in (
         (named(bench.store.put(content)), content),
         (f"git-blob:{oid}", b"blob %d\0" % len(content) + content),
@@ -360,7 +360,7 @@ def test_a_damaged_content_is_never_given(bench: SessionBench) -> None:
     os.chmod(path, 0o644)
     Path(path).write_bytes(b"ANOTHER!")
     with pytest.raises(IntegrityError):
-        Supply(bench.services()).read(named(digest))
+        BlobSource(bench.services()).read(named(digest))
 
 
 def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they_are_small_and_here(

@@ -12,14 +12,14 @@ from gitml.cluster.content.content_ids import GIT_BLOB, GIT_TREE, stored_name
 from gitml.cluster.worker import folder_gc
 from gitml.cluster.worker.folder import ASSEMBLY, WorkerFolder
 from gitml.cluster.worker.folder_gc import YOUNG
-from gitml.cluster.worker.folder_interface import Place
+from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import IntegrityError, MachineError
 
 
 def folder(tmp_path: Path, limit: int | None = None) -> WorkerFolder:
-    made = Place(ASSEMBLY, str(tmp_path / "w"), limit).folder({"HOME": str(tmp_path)})
+    made = FolderSpec(ASSEMBLY, str(tmp_path / "w"), limit).folder({"HOME": str(tmp_path)})
     assert isinstance(made, WorkerFolder)
     return made
 
@@ -38,14 +38,16 @@ def test_what_is_lacking_is_named_down_to_the_leaves_and_no_further(tmp_path: Pa
     inner = encode_tree([TreeEntry(b"f", "f", digest_of(b"content"), 7)])
     outer = encode_tree([TreeEntry(b"d", "d", digest_of(inner), 7), TreeEntry(b"g", "f", digest_of(b"here"), 4)])
     root, below = stored_name(digest_of(outer), tree=True), stored_name(digest_of(inner), tree=True)
-    assert place.lacking([root]) == [root]
-    place.keep({root: outer, blob(b"here"): b"here"})
-    assert place.lacking([root]) == [below]
-    place.keep({below: inner})
-    assert place.lacking([root]) == [blob(b"content")]
-    place.keep({blob(b"content"): b"content"})
-    assert place.lacking([root]) == []
-    assert [name for name, _ in place.below(root)] == [blob(b"content"), below, blob(b"here"), root], "children first"
+    assert place.missing([root]) == [root]
+    place.put({root: outer, blob(b"here"): b"here"})
+    assert place.missing([root]) == [below]
+    place.put({below: inner})
+    assert place.missing([root]) == [blob(b"content")]
+    place.put({blob(b"content"): b"content"})
+    assert place.missing([root]) == []
+    assert [name for name, _ in place.contents_of(root)] == [blob(b"content"), below, blob(b"here"), root], (
+        "children first"
+    )
 
 
 def test_objects_of_git_bring_their_trees_and_the_content_of_pointers(tmp_path: Path) -> None:
@@ -55,12 +57,12 @@ def test_objects_of_git_bring_their_trees_and_the_content_of_pointers(tmp_path: 
     pointer, raw = git("blob", f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize 500\n".encode())
     tree, listing = git("tree", b"100644 weights\0" + bytes.fromhex(pointer.partition(":")[2]))
     assert (pointer.startswith(GIT_BLOB), tree.startswith(GIT_TREE)) == (True, True)
-    place.keep({tree: listing})
-    assert place.lacking([tree]) == [pointer]
-    place.keep({pointer: raw})
-    assert place.lacking([tree]) == [f"blob:{sha}"]
-    place.keep({f"blob:{sha}": large})
-    assert place.lacking([tree]) == []
+    place.put({tree: listing})
+    assert place.missing([tree]) == [pointer]
+    place.put({pointer: raw})
+    assert place.missing([tree]) == [f"blob:{sha}"]
+    place.put({f"blob:{sha}": large})
+    assert place.missing([tree]) == []
 
 
 @pytest.mark.parametrize("kind", ["blob", "git"])
@@ -68,15 +70,15 @@ def test_other_bytes_than_the_name_says_are_refused_and_leave_nothing(tmp_path: 
     place = folder(tmp_path)
     name = blob(b"right") if kind == "blob" else git("blob", b"right")[0]
     with pytest.raises(IntegrityError, match="other bytes arrived"):
-        place.keep({name: b"wrong"})
-    assert place.lacking([name]) == [name]
+        place.put({name: b"wrong"})
+    assert place.missing([name]) == [name]
     assert [path for path in Path(place.root).rglob("*") if path.is_file() and path.name not in ("boot",)] == []
 
 
 def test_a_content_arrives_in_pieces_and_goes_on_where_it_stood(tmp_path: Path) -> None:
     place = folder(tmp_path)
     content = os.urandom(3_000_000)
-    arriving = place.arriving(blob(content), len(content))
+    arriving = place.open_writer(blob(content), len(content))
     arriving.write(content[:2_000_000])
     assert arriving.position == 2_000_000
     arriving.write(memoryview(content)[2_000_000:])
@@ -91,19 +93,19 @@ def test_eviction_keeps_what_runs_and_what_was_used_last(tmp_path: Path, monkeyp
     place = folder(tmp_path, limit=50_000)
     contents = [os.urandom(10_000) for _ in range(8)]
     for number, content in enumerate(contents):
-        place.keep({blob(content): content})
-        place.added([blob(content)], 0)
+        place.put({blob(content): content})
+        place.note_added([blob(content)], 0)
         mark = Path(place.root, "used", blob(content).replace(":", "+"))
         os.utime(mark, (1000 + number, 1000 + number))
     pin = place.pin("run-1", [blob(contents[0])])
     os.utime(Path(place.root, "used", blob(contents[0]).replace(":", "+")), (1, 1))
-    place.tidy(now=True)
-    here = [number for number, content in enumerate(contents) if place.lacking([blob(content)]) == []]
+    place.collect_garbage(now=True)
+    here = [number for number, content in enumerate(contents) if place.missing([blob(content)]) == []]
     assert here == [0, 4, 5, 6, 7], "the pinned one, and those used last within 80 % of the limit"
     os.close(pin)
-    place.keep({blob(content): content for content in contents})
-    place.tidy(now=True)
-    assert place.lacking([blob(contents[0])]) != [], "nothing pins it any more"
+    place.put({blob(content): content for content in contents})
+    place.collect_garbage(now=True)
+    assert place.missing([blob(contents[0])]) != [], "nothing pins it any more"
 
 
 def test_what_a_killed_attempt_left_is_removed(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_what_a_killed_attempt_left_is_removed(tmp_path: Path) -> None:
     running = place.pin("run-3", [])
     kept = Path(place.root, "live", "run-3", "work")
     kept.mkdir(parents=True)
-    place.tidy(now=True)
+    place.collect_garbage(now=True)
     assert (left.exists(), kept.exists()) == (False, True)
     os.close(running)
 
@@ -142,7 +144,7 @@ def test_what_never_came_whole_is_removed_once_nobody_wrote_to_it_for_long(
 ) -> None:
     place = folder(tmp_path)
     name, raw = git("blob", b"half")
-    arriving = [place.arriving(blob(b"content"), 7), place.arriving(name, len(raw))]
+    arriving = [place.open_writer(blob(b"content"), 7), place.open_writer(name, len(raw))]
     for one in arriving:
         one.write(b"c")
     log = Path(place.root, "live", "run-2.log")
@@ -153,10 +155,10 @@ def test_what_never_came_whole_is_removed_once_nobody_wrote_to_it_for_long(
         return [path for path in Path(place.root).rglob("*") if path.parent.name in ("tmp", "git", "live")]
 
     assert len(left()) == 3
-    place.tidy(now=True)
+    place.collect_garbage(now=True)
     assert len(left()) == 3, "it may still come"
     monkeypatch.setattr(folder_gc, "FORSAKEN", -1.0)
-    place.tidy(now=True)
+    place.collect_garbage(now=True)
     assert left() == []
 
 
@@ -170,7 +172,7 @@ def test_a_content_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "write", full)
     for contents in ({name: raw}, {blob(b"x"): b"x"}):
         with pytest.raises(MachineError):
-            place.keep(contents)
+            place.put(contents)
     assert [path.name for path in Path(place.root).rglob("*") if path.parent.name in ("tmp", "git")] == []
 
 
@@ -182,19 +184,19 @@ def test_a_file_that_another_process_found_damaged_is_lacking_in_a_tree_known_to
         (source / str(number)).write_text(f"content {number}\n")
     digest, _ = place.store.ingest_tree(str(source))
     root = stored_name(digest, tree=True)
-    assert place.lacking([root]) == []
+    assert place.missing([root]) == []
     bad = other.store.listing(digest)[5].digest
     path = Path(other.store.path_of(bad))
     path.chmod(0o644)
     path.write_text("scribbled")
     assert not other.store.is_intact(bad)
-    assert place.lacking([root]) == [stored_name(bad, tree=False)]
+    assert place.missing([root]) == [stored_name(bad, tree=False)]
 
 
 def test_after_the_machine_was_started_anew_large_contents_are_hashed_before_use(tmp_path: Path) -> None:
     place = folder(tmp_path)
     content = os.urandom(2_000_000)
-    place.keep({blob(content): content})
+    place.put({blob(content): content})
     path = place.store.path_of(digest_of(content))
     stat = os.stat(path)
     os.chmod(path, 0o644)
@@ -202,6 +204,6 @@ def test_after_the_machine_was_started_anew_large_contents_are_hashed_before_use
         file.write(bytes(1000))
     os.chmod(path, 0o444)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert folder(tmp_path).lacking([blob(content)]) == [], "a stat can't tell"
+    assert folder(tmp_path).missing([blob(content)]) == [], "a stat can't tell"
     Path(place.root, "boot").write_text("another")
-    assert folder(tmp_path).lacking([blob(content)]) == [blob(content)]
+    assert folder(tmp_path).missing([blob(content)]) == [blob(content)]

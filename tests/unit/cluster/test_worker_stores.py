@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gitml.cluster.content.messages import Order, decode_order, encode_order
+from gitml.cluster.content.messages import AttemptRequest, decode_request, encode_request
 from gitml.cluster.worker import stores as workerstores
 from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import Place
-from gitml.cluster.worker.remote_fetch import Obtaining, Stores, wanted
-from gitml.cluster.worker.stores import obtain
+from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, missing_inputs
+from gitml.cluster.worker.stores import fetch_outputs
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
 from gitml.store.local.store import LocalStore
@@ -47,8 +47,8 @@ def shared(tmp_path: Path) -> Shared:
     return Shared(tmp_path)
 
 
-def order(place: Place, shared: Shared, *stored: tuple[OutputRef, bool]) -> Order:
-    return Order("1", "r", "0-1", place, 1.0, 0.0, "hub", {}, (shared.spec,), stored)
+def order(place: FolderSpec, shared: Shared, *stored: tuple[OutputRef, bool]) -> AttemptRequest:
+    return AttemptRequest("1", "r", "0-1", place, 1.0, 0.0, "hub", {}, (shared.spec,), stored)
 
 
 def never() -> bool:
@@ -56,29 +56,29 @@ def never() -> bool:
 
 
 def test_files_and_directories_come_whole(shared: Shared, tmp_path: Path) -> None:
-    place = Place(ASSEMBLY, str(tmp_path / "worker"))
+    place = FolderSpec(ASSEMBLY, str(tmp_path / "worker"))
     said = order(place, shared, (shared.file, True), (shared.folder, False))
     folder = place.folder({})
-    want = wanted(said, folder)
+    want = missing_inputs(said, folder)
     assert (want.outputs, want.nowhere) == ((shared.file, shared.folder), (shared.folder,))
-    fetch = Obtaining(place, want.outputs, said.stores)
+    fetch = RemoteFetch(place, want.outputs, said.stores)
     assert fetch.ended(20)
     assert fetch.troubles == []
-    assert wanted(said, folder) == ((), ())
+    assert missing_inputs(said, folder) == ((), ())
     assert folder.services().store.read(shared.file.digest) == b"x" * 400_000
 
 
 def test_an_order_tells_of_stores_and_of_what_they_have(shared: Shared, tmp_path: Path) -> None:
-    said = order(Place(ASSEMBLY, str(tmp_path)), shared, (shared.file, True))
-    assert decode_order(encode_order(said)) == said
+    said = order(FolderSpec(ASSEMBLY, str(tmp_path)), shared, (shared.file, True))
+    assert decode_request(encode_request(said)) == said
 
 
 def test_a_folder_that_is_not_shared_with_this_machine_is_told_and_left_alone_for_a_while(tmp_path: Path) -> None:
     spec = RemoteSpec("share", f"file://{tmp_path}/nowhere")
     output = OutputRef("m", "file", LocalStore(str(tmp_path / "s")).put(b"x"), 1)
-    troubles = obtain(str(tmp_path / "worker"), [output], [spec], never)
+    troubles = fetch_outputs(str(tmp_path / "worker"), [output], [spec], never)
     assert troubles == [(spec, "remote share: no such folder")]
-    stores = Stores()
+    stores = StoreBackoff()
     other = RemoteSpec("other", "file:///other")
     stores.shun(troubles)
     assert stores.usable([spec, other]) == [other]
@@ -88,12 +88,12 @@ def test_what_a_store_lacks_or_has_wrong_is_told_and_the_rest_comes(shared: Shar
     bad = Path(shared.spec.path, "objects", shared.file.digest[7:9], shared.file.digest[9:])
     bad.chmod(0o644)
     bad.write_bytes(b"y" * 400_000)
-    troubles = obtain(str(tmp_path / "worker"), [shared.file, shared.folder], [shared.spec], never)
+    troubles = fetch_outputs(str(tmp_path / "worker"), [shared.file, shared.folder], [shared.spec], never)
     assert [(trouble.store, "its content is" in trouble.words) for trouble in troubles] == [(None, True)]
     store = LocalStore(str(tmp_path / "worker"))
     assert not store.has(shared.file.digest, shared.file.size, tree=False)
     assert store.has(shared.folder.digest, shared.folder.size, tree=True)
-    stores = Stores()
+    stores = StoreBackoff()
     stores.shun(troubles)
     assert stores.usable([shared.spec]) == [shared.spec], "one bad object is no reason to leave a store"
 
@@ -109,7 +109,7 @@ def test_a_store_that_says_nothing_is_given_up(shared: Shared, tmp_path: Path, m
     monkeypatch.setattr(workerstores, "PATIENCE", 0.5)
     monkeypatch.setattr(workerstores, "_opened", lambda spec: Silent(spec, spec.path))
     try:
-        troubles = obtain(str(tmp_path / "worker"), [shared.file], [shared.spec], never)
+        troubles = fetch_outputs(str(tmp_path / "worker"), [shared.file], [shared.spec], never)
     finally:
         over.set()
     assert troubles == [(shared.spec, "remote share: nothing came for 0.5 s")]

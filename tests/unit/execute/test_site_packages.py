@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gitml.cluster.environment_diff import differing
+from gitml.cluster.environment_diff import environment_difference
 from gitml.core.model.action import Action
 from gitml.core.model.digest import digest_of
 from gitml.core.planner.explain import changes_between
@@ -204,8 +204,10 @@ def test_a_place_in_this_repository_is_none_in_an_environment_or_another_reposit
 
 def test_a_machine_with_other_files_under_the_same_versions_is_told_so() -> None:
     here, wanted = ({"distributions": ["a 1"], "contents": {"a 1": content}} for content in ("x", "y"))
-    assert differing(here, wanted).endswith(": it has other files of a 1")
-    assert differing({**here, "repository": {}}, here).endswith(": it has another editable install of this repository")
+    assert environment_difference(here, wanted).endswith(": it has other files of a 1")
+    assert environment_difference({**here, "repository": {}}, here).endswith(
+        ": it has another editable install of this repository"
+    )
 
 
 def test_a_pth_file_that_joins_another_environment_brings_its_packages_by_their_records(place: Place) -> None:

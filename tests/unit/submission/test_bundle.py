@@ -21,15 +21,15 @@ from gitml.git.command import git
 from gitml.git.revisions import IdentQuery
 from gitml.submission.bundle import (
     BUNDLE,
-    Asked,
-    make_parcel,
-    note_heavy,
-    open_parcel,
-    part_in_two,
+    SubmissionRequest,
+    note_heavy_part,
+    open_job_bundle,
     results_to_take,
     size_of,
+    split_bundle,
+    write_job_bundle,
 )
-from gitml.submission.event_stream import Ended, Kept, LogText, RecordFile, as_lines, sayings
+from gitml.submission.event_stream import JobEnded, JobLogText, JobRecordFile, JobResults, event_lines, job_events
 from gitml.transfer.run_selector import RunSelection
 from gitml.transfer.upload import upload
 from tests.kit.projects.project import Project
@@ -69,7 +69,7 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def parcel_of(project: Project, folder: Path, **given: str) -> Asked:
+def parcel_of(project: Project, folder: Path, **given: str) -> SubmissionRequest:
     """A parcel of a run of the work tree."""
     with project.workspace() as ws:
         loaded = load(ws, "p", None, list(given.items()))
@@ -77,9 +77,9 @@ def parcel_of(project: Project, folder: Path, **given: str) -> Asked:
         plan = planner.plan(list(loaded.graph.steps))
         run = head_of(ws, loaded, RunRequest(), IdentQuery(ws.location), 1000.0)
         origin = Origin(run.by, run.dirty, run.base, run.branch)
-        asked = Asked(run, RunRequest(tags=("t",), message="m", origin=origin), "big")
+        asked = SubmissionRequest(run, RunRequest(tags=("t",), message="m", origin=origin), "big")
         folder.mkdir()
-        make_parcel(ws, planner, plan, asked, results_to_take(planner, plan), folder.as_posix())
+        write_job_bundle(ws, planner, plan, asked, results_to_take(planner, plan), folder.as_posix())
         return asked
 
 
@@ -87,7 +87,7 @@ def test_a_run_arrives_with_its_commit_its_lfs_content_and_what_is_known(project
     before = project.run("p")
     project.repo.write({"raw.txt": "raw\n", "second.sh": FILES["second.sh"] + "echo more >> $4\n"})
     asked = parcel_of(project, tmp_path / "parcel")
-    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    ws, arrived = open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
     try:
         assert arrived == asked
         loaded = load_run(ws, arrived.run)
@@ -105,7 +105,7 @@ def test_a_run_arrives_with_its_commit_its_lfs_content_and_what_is_known(project
 def test_it_runs_there_without_the_repository_and_makes_the_same(project: Project, tmp_path: Path) -> None:
     parcel_of(project, tmp_path / "parcel")
     os.rename(project.repo.path, tmp_path / "away")
-    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    ws, arrived = open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
     try:
         run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
         assert run.status == "succeeded"
@@ -145,7 +145,7 @@ def test_lfs_content_of_a_step_that_waits_arrives(project: Project, tmp_path: Pa
     os.symlink("big.bin", project.repo.file("link.bin"))
     parcel_of(project, tmp_path / "parcel")
     os.rename(project.repo.path, tmp_path / "away")
-    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    ws, arrived = open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
     try:
         run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
         assert [(step.name, step.outcome, step.error) for step in run.steps] == [
@@ -187,7 +187,7 @@ def test_what_a_remote_store_has_for_all_stays_where_it_is(tmp_path: Path) -> No
         os.unlink(ws.store.path_of(made.digest))
     parcel_of(project, tmp_path / "parcel", n="2")
     assert os.listdir(tmp_path / "parcel/objects") == [], "what is not here is not fetched to be sent"
-    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    ws, arrived = open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
     try:
         run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
         assert [(step.name, step.outcome) for step in run.steps] == [("make", "reused"), ("use", "executed")]
@@ -199,10 +199,10 @@ def test_a_parcel_in_two_parts_is_the_same(project: Project, tmp_path: Path) -> 
     project.run("p")
     asked = parcel_of(project, tmp_path / "parcel", n="2")
     size = size_of(str(tmp_path / "parcel"))
-    part_in_two(str(tmp_path / "parcel"), str(tmp_path / "heavy"))
-    note_heavy(str(tmp_path / "parcel"), str(tmp_path / "heavy"))
+    split_bundle(str(tmp_path / "parcel"), str(tmp_path / "heavy"))
+    note_heavy_part(str(tmp_path / "parcel"), str(tmp_path / "heavy"))
     assert size_of(str(tmp_path / "parcel")) + size_of(str(tmp_path / "heavy")) > size
-    ws, arrived = open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    ws, arrived = open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
     ws.close()
     assert arrived == asked
 
@@ -213,7 +213,7 @@ def test_an_object_that_was_changed_on_the_way_is_refused(project: Project, tmp_
     name = sorted(os.listdir(tmp_path / "parcel/objects"))[0]
     (tmp_path / "parcel/objects" / name).write_bytes(b"other")
     with pytest.raises(IntegrityError):
-        open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+        open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
 
 
 @pytest.mark.parametrize("damage", [b"", b"# v2 git bundle\n\n", b"nonsense\n"])
@@ -221,7 +221,7 @@ def test_a_damaged_bundle_is_refused(project: Project, tmp_path: Path, damage: b
     parcel_of(project, tmp_path / "parcel")
     (tmp_path / "parcel" / BUNDLE).write_bytes(damage)
     with pytest.raises(IntegrityError):
-        open_parcel(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+        open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
 
 
 def test_what_a_run_says_is_read_back_among_other_lines(project: Project) -> None:
@@ -230,27 +230,27 @@ def test_what_a_run_says_is_read_back_among_other_lines(project: Project) -> Non
         RunStarted(run, ("first", "second")),
         StepFinished(run.steps[0]),
         Note("warning", "a note\nof two lines"),
-        LogText("first", "0-1", b"\x00\xff bytes\n"),
-        RecordFile("runs/x/run.json", b"{}"),
-        Kept("node1", "/there/objects", ((digest_of(b"x"), 1),)),
+        JobLogText("first", "0-1", b"\x00\xff bytes\n"),
+        JobRecordFile("runs/x/run.json", b"{}"),
+        JobResults("node1", "/there/objects", ((digest_of(b"x"), 1),)),
         RunFinished(run, "c" * 40),
-        Ended(1, {"message": "m", "hint": None}),
+        JobEnded(1, {"message": "m", "hint": None}),
     ]
-    lines = [line for saying in said for line in ("Ray says something", *as_lines(saying), '{"other": 1}')]
+    lines = [line for saying in said for line in ("Ray says something", *event_lines(saying), '{"other": 1}')]
     assert all("\n" not in line for line in lines)
-    assert list(sayings(lines)) == said
-    assert list(sayings(['{"gitml": 1, "FromTheFuture": [1]}', '{"gitml": 1, "LogText": [1'])) == []
+    assert list(job_events(lines)) == said
+    assert list(job_events(['{"gitml": 1, "FromTheFuture": [1]}', '{"gitml": 1, "LogText": [1'])) == []
 
 
 def test_no_line_is_too_long_for_who_follows_and_what_is_in_several_comes_out_whole() -> None:
     many = tuple([(digest_of(b"%d" % n), n) for n in range(50_000)])
     said = [
-        Kept("node1", "/there/objects", many),
+        JobResults("node1", "/there/objects", many),
         Note("warning", "short"),
-        RecordFile("runs/x/run.json", b"x" * 300_000),
+        JobRecordFile("runs/x/run.json", b"x" * 300_000),
     ]
-    lines = [line for saying in said for line in as_lines(saying)]
+    lines = [line for saying in said for line in event_lines(saying)]
     assert len(lines) > 10
     assert max(map(len, lines)) < 1 << 20
-    assert list(sayings(["", *lines])) == said
-    assert list(sayings([*lines[:3], *lines])) == said, "what breaks off spoils nothing else"
+    assert list(job_events(["", *lines])) == said
+    assert list(job_events([*lines[:3], *lines])) == said, "what breaks off spoils nothing else"

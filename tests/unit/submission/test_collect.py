@@ -33,9 +33,17 @@ from gitml.maintenance.gc import KeepPolicy, collect
 from gitml.store.index.runs import run_row
 from gitml.submission import cancel, event_stream
 from gitml.submission import collect as homecoming
-from gitml.submission.bundle import Asked, make_parcel
-from gitml.submission.event_stream import Ended, Kept, LogText, RecordFile, Saying, as_lines, sayings
-from gitml.submission.job_main import perform_parcel
+from gitml.submission.bundle import SubmissionRequest, write_job_bundle
+from gitml.submission.event_stream import (
+    JobEnded,
+    JobEvent,
+    JobLogText,
+    JobRecordFile,
+    JobResults,
+    event_lines,
+    job_events,
+)
+from gitml.submission.job_main import run_job_bundle
 from tests.kit.cluster.jobs_server import JobsHead
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.project import Project
@@ -75,8 +83,8 @@ class Far:
         self.targets("big", "lost")
         isolate(monkeypatch)
         monkeypatch.chdir(self.project.repo.path)
-        monkeypatch.setattr(homecoming, "haul", lambda cluster, node, paths: self.way(paths))
-        monkeypatch.setattr(homecoming, "discard", lambda cluster, node, folder: remove_tree(folder))
+        monkeypatch.setattr(homecoming, "download", lambda cluster, node, paths: self.way(paths))
+        monkeypatch.setattr(homecoming, "remove", lambda cluster, node, folder: remove_tree(folder))
 
         def connect(target: Any, environ: Any) -> Any:
             if target.name == "lost":
@@ -99,16 +107,16 @@ class Far:
             planner = Planner(ws, loaded, Policy())
             plan = planner.plan(["first"])
             run = head_of(ws, loaded, RunRequest(), IdentQuery(ws.location), at)
-            asked = Asked(run, RunRequest(origin=Origin(run.by, run.dirty, run.base, run.branch)), target)
-            make_parcel(ws, planner, plan, asked, [], str(parcel))
+            asked = SubmissionRequest(run, RunRequest(origin=Origin(run.by, run.dirty, run.base, run.branch)), target)
+            write_job_bundle(ws, planner, plan, asked, [], str(parcel))
             submission = Submission(run.id, target, "p", run.commit, at, run.by)
             note_submission(ws, submission)
-        said: list[Saying] = []
+        said: list[JobEvent] = []
         environ = {**self.project.environ, "XDG_CACHE_HOME": str(self.path / "cache")}
-        perform_parcel(str(parcel), environ, said.append, StopSignal())
-        assert isinstance(said[-1], Kept), "the outputs are too large for the record"
-        said.append(Ended(0, None))
-        self.head.add(submission.job, "SUCCEEDED", "".join([f"{line}\n" for one in said for line in as_lines(one)]))
+        run_job_bundle(str(parcel), environ, said.append, StopSignal())
+        assert isinstance(said[-1], JobResults), "the outputs are too large for the record"
+        said.append(JobEnded(0, None))
+        self.head.add(submission.job, "SUCCEEDED", "".join([f"{line}\n" for one in said for line in event_lines(one)]))
         return run.id
 
     def noted(self, digit: str, at: float = 2000.0, target: str = "big") -> Submission:
@@ -191,7 +199,7 @@ def test_what_a_run_wrote_that_was_killed_is_still_to_be_seen_on_the_cluster(
     (id,) = far.head.jobs
     lines = far.head.jobs[id]["output"].split("\n")
     begun = next(n for n, line in enumerate(lines) if "RunStarted" in line)
-    wrote = as_lines(LogText("first", "0-1", b"out of memory\n"))
+    wrote = event_lines(JobLogText("first", "0-1", b"out of memory\n"))
     far.head.jobs[id] |= {"output": "\n".join([*lines[: begun + 1], *wrote]), "status": "FAILED"}
     far.head.jobs[id]["metadata"] = {"run": run}
     assert gitml(["collect"]) == 6
@@ -358,22 +366,22 @@ def test_waiting_lasts_until_the_run_has_ended_through_a_time_without_answers(
 
     monkeypatch.setattr(homecoming, "_SOON", 0.01)
     jobs: Any = SimpleNamespace(get=get)
-    homecoming.wait_for(jobs, far.noted("a"))
+    homecoming.wait_until_ended(jobs, far.noted("a"))
     assert answers == []
     monkeypatch.setattr(homecoming, "_PATIENCE", 0.05)
     answers += [RemoteError("it does not answer")] * 50
     with pytest.raises(RemoteError):
-        homecoming.wait_for(jobs, far.noted("a"))
+        homecoming.wait_until_ended(jobs, far.noted("a"))
 
 
 def test_logs_are_followed_past_a_stream_that_breaks_off_until_the_run_has_ended(
     far: Far, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs_module, "_PAUSE", 0.1)
-    lines = [as_lines(LogText("first", "0-1", b"line %d\n" % n))[0] + "\n" for n in range(3)]
+    lines = [event_lines(JobLogText("first", "0-1", b"line %d\n" % n))[0] + "\n" for n in range(3)]
     job = far.head.add(far.noted("a").job, "RUNNING", lines[0] + lines[1])
     far.head.faults, far.head.cut_at = {"cut"}, len(lines[0]) + 7
-    ended = as_lines(Ended(1, {"message": "it broke", "hint": None}))[0] + "\n"
+    ended = event_lines(JobEnded(1, {"message": "it broke", "hint": None}))[0] + "\n"
 
     def end() -> None:
         job["output"] += lines[2] + ended
@@ -402,14 +410,14 @@ def test_cancelling_takes_no_longer_than_it_may_when_the_head_does_not_answer(
 
 def lying(far: Far, run: str, change: dict[str, Any]) -> list[str]:
     """What the job of `run` wrote, with a record that says something else."""
-    record = next(one for one in sayings(far.head.jobs[f"gitml-{run}"]["output"].split("\n")) if is_run_json(one))
+    record = next(one for one in job_events(far.head.jobs[f"gitml-{run}"]["output"].split("\n")) if is_run_json(one))
     said = json.loads(record.content) | change
     lines = [line for line in far.head.jobs[f"gitml-{run}"]["output"].split("\n") if "/run.json" not in line]
-    return [*as_lines(RecordFile(record.path, json.dumps(said).encode())), *lines]
+    return [*event_lines(JobRecordFile(record.path, json.dumps(said).encode())), *lines]
 
 
-def is_run_json(saying: Saying) -> bool:
-    return isinstance(saying, RecordFile) and saying.path.endswith("/run.json")
+def is_run_json(saying: JobEvent) -> bool:
+    return isinstance(saying, JobRecordFile) and saying.path.endswith("/run.json")
 
 
 @pytest.mark.parametrize(
@@ -431,7 +439,7 @@ def test_a_record_with_a_file_that_is_no_part_of_it_does_not_come_home(
     far: Far, capfd: pytest.CaptureFixture[str], path: str
 ) -> None:
     run = far.performed(1)
-    far.head.jobs[f"gitml-{run}"]["output"] += "\n".join(as_lines(RecordFile(path, b"{}")))
+    far.head.jobs[f"gitml-{run}"]["output"] += "\n".join(event_lines(JobRecordFile(path, b"{}")))
     assert gitml(["collect"]) == 3
     assert "that is refused" in capfd.readouterr().err
 
@@ -447,7 +455,7 @@ def test_nothing_but_the_folder_of_a_run_is_removed_on_a_machine_of_the_cluster(
     run = far.performed(1)
     (far.path / "precious/objects").mkdir(parents=True)
     lines = far.head.jobs[f"gitml-{run}"]["output"].split("\n")
-    kept = as_lines(Kept("here", str(far.path / "precious/objects"), ()))
+    kept = event_lines(JobResults("here", str(far.path / "precious/objects"), ()))
     far.head.jobs[f"gitml-{run}"]["output"] = "\n".join([line for line in lines if '"Kept"' not in line] + kept)
     assert gitml(["collect"]) == 0
     assert (far.path / "precious/objects").is_dir()
@@ -459,9 +467,9 @@ def test_parts_of_what_never_becomes_whole_are_not_held(monkeypatch: pytest.Monk
     tracemalloc.start()
     try:
         lines = (f'{{"gitml": 1, "Part": {json.dumps([number, 10**9, piece])}}}' for number in range(5000))
-        assert list(sayings(lines)) == []
+        assert list(job_events(lines)) == []
         again = (f'{{"gitml": 1, "Part": {json.dumps([0, 10**9, piece])}}}' for _ in range(5000))
-        assert list(sayings(again)) == []
+        assert list(job_events(again)) == []
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
@@ -470,12 +478,12 @@ def test_parts_of_what_never_becomes_whole_are_not_held(monkeypatch: pytest.Monk
 def test_a_long_line_is_passed_over_and_the_next_is_read() -> None:
     long = '{"gitml": 1, "LogText": "' + "x" * (5 << 20)
     deep = '{"gitml": 1, "LogText": ' + "[" * 100_000
-    assert list(sayings([long, deep, *as_lines(Ended(0, None))])) == [Ended(0, None)]
+    assert list(job_events([long, deep, *event_lines(JobEnded(0, None))])) == [JobEnded(0, None)]
 
 
 def test_what_is_said_in_parts_is_whole_again() -> None:
-    large = RecordFile("runs/x", b"y" * 2_000_000)
-    assert list(sayings(as_lines(large))) == [large]
+    large = JobRecordFile("runs/x", b"y" * 2_000_000)
+    assert list(job_events(event_lines(large))) == [large]
 
 
 def test_a_record_that_no_run_has_is_refused(
@@ -483,7 +491,7 @@ def test_a_record_that_no_run_has_is_refused(
 ) -> None:
     run = far.performed(1)
     job = far.head.jobs[Submission(run, "big", "p", "0" * 40, 1000.0, "me").job]
-    more = [line for number in range(5) for line in as_lines(RecordFile(f"runs/{number}", bytes(500_000)))]
+    more = [line for number in range(5) for line in event_lines(JobRecordFile(f"runs/{number}", bytes(500_000)))]
     job["output"] += "".join(f"{line}\n" for line in more)
     monkeypatch.setattr(homecoming, "_RECORD", 2 << 20)
     assert gitml(["collect"]) != 0

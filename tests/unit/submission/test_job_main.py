@@ -14,7 +14,7 @@ import pytest
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import MachineError
 from gitml.submission import job_main
-from gitml.submission.job_main import KEEP, new_place, perform_parcel, submitted_folder
+from gitml.submission.job_main import KEEP, new_folder, run_job_bundle, submitted_folder
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def tidy(base: Path, seconds: float = 0.0) -> None:
 
 
 def test_nobody_else_looks_into_the_folder(base: Path) -> None:
-    place = Path(new_place())
+    place = Path(new_folder())
     assert [oct(folder.stat().st_mode & 0o777) for folder in (base, place)] == ["0o700", "0o700"]
     base.chmod(0o755)
-    new_place()
+    new_folder()
     assert oct(base.stat().st_mode & 0o777) == "0o700", "one made by an older gitml neither"
 
 
@@ -41,7 +41,7 @@ def test_a_folder_of_another_user_is_refused(base: Path, monkeypatch: pytest.Mon
     owner = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     with pytest.raises(MachineError, match="belongs to another user"):
-        new_place()
+        new_folder()
 
 
 def test_without_a_variable_for_it_home_is_where_the_user_lives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_what_is_being_made_is_left_alone_while_another_job_tidies(
             fcntl.flock(fd, how)
 
     monkeypatch.setattr(job_main, "fcntl", Locking)
-    assert os.path.isdir(new_place())
+    assert os.path.isdir(new_folder())
     performed: list[str] = []
 
     def perform(parcel: str, home: str, *_: Any) -> Any:
@@ -82,13 +82,13 @@ def test_what_is_being_made_is_left_alone_while_another_job_tidies(
 
     monkeypatch.setattr(job_main, "_perform", perform)
     with pytest.raises(MachineError, match="enough"):
-        perform_parcel(str(tmp_path), os.environ, lambda _: None, StopSignal())
+        run_job_bundle(str(tmp_path), os.environ, lambda _: None, StopSignal())
     assert [len(names) for names in seen] == [1, 2]
     assert not os.path.exists(performed[0])
 
 
 def test_what_was_left_goes_in_time(base: Path) -> None:
-    place = Path(new_place())
+    place = Path(new_folder())
     (base / "new-left").mkdir()
     tidy(base)
     assert len(os.listdir(base)) == 2

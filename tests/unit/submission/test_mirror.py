@@ -16,8 +16,8 @@ from gitml.history.logs import attempt_logs, read
 from gitml.history.progress import run_progress
 from gitml.history.runs import FoundRun, find_run, get_run, run_id
 from gitml.history.submissions import Submission, forget_submission, note_submission, progress_folder, submissions
-from gitml.submission.event_stream import LogText, as_lines, sayings
-from gitml.submission.mirror import keep, mirror
+from gitml.submission.event_stream import JobLogText, event_lines, job_events
+from gitml.submission.mirror import mirror, write_progress
 from gitml.workspace import Workspace, open_workspace
 from tests.kit.projects.project import Project
 
@@ -26,11 +26,11 @@ RUN = Run(ID, "p", "p", "p", "running", "c" * 40, 1e9, 1e9, "ann", "head", "1")
 TOLD = [
     RunStarted(RUN, ("a", "b", "c")),
     StepStarted("a", "never ran", 1),
-    LogText("a", "0-1", b"first "),
-    LogText("a", "0-1", b"second\n"),
+    JobLogText("a", "0-1", b"first "),
+    JobLogText("a", "0-1", b"second\n"),
     StepFinished(StepRun("a", "executed", "never ran", 2.0, digest_of(b"k"), cost=Cost(2.0))),
     StepStarted("b", "never ran", 1),
-    LogText("b", "1-1", b"at work\n"),
+    JobLogText("b", "1-1", b"at work\n"),
 ]
 
 
@@ -44,7 +44,9 @@ def ws(tmp_path: Path) -> Workspace:
 
 def heard(ws: Workspace, count: int, now: float) -> FoundRun:
     """The run after the first `count` sayings, as they come over the line."""
-    keep(progress_folder(ws, ID), list(sayings([line for one in TOLD[:count] for line in as_lines(one)])), now)
+    write_progress(
+        progress_folder(ws, ID), list(job_events([line for one in TOLD[:count] for line in event_lines(one)])), now
+    )
     return get_run(ws, ID)
 
 
@@ -75,13 +77,13 @@ def test_an_attempt_began_when_it_was_first_heard_of(ws: Workspace) -> None:
 
 def test_a_run_that_ended_there_is_not_going_on(ws: Workspace) -> None:
     ended = RUN._replace(status="succeeded", ended=1e9 + 5, steps=(TOLD[4].step,))  # type: ignore[union-attr]
-    keep(progress_folder(ws, ID), [*TOLD, RunFinished(ended, "")], 300.0)
+    write_progress(progress_folder(ws, ID), [*TOLD, RunFinished(ended, "")], 300.0)
     assert get_run(ws, ID).run.status == "succeeded"
     assert [step.name for step in get_run(ws, ID).run.steps] == ["a"]
 
 
 def test_nothing_heard_yet_is_told_with_what_to_do_and_an_id_is_found_all_the_same(ws: Workspace) -> None:
-    assert keep(progress_folder(ws, ID), [], 1.0) is None
+    assert write_progress(progress_folder(ws, ID), [], 1.0) is None
     assert run_id(ws, "00aa") == ID
     with pytest.raises(InputError, match="was handed to big and is not here yet"):
         find_run(ws, "00aa")
@@ -99,5 +101,5 @@ def test_it_goes_when_the_run_is_home(ws: Workspace) -> None:
 
 
 def test_a_hostile_name_of_an_attempt_stays_in_the_folder(ws: Workspace) -> None:
-    keep(progress_folder(ws, ID), [TOLD[0], LogText("a", "../../../../escaped", b"x")], 1.0)
+    write_progress(progress_folder(ws, ID), [TOLD[0], JobLogText("a", "../../../../escaped", b"x")], 1.0)
     assert {path.name for path in Path(progress_folder(ws, ID)).rglob("*.log")} == {"escaped.log"}

@@ -40,10 +40,10 @@ class Here:
         self.discarded: list[tuple[str, str]] = []
         cluster: Any = head.cluster()
         cluster.machines = list
-        cluster.lack = lambda *_: None
+        cluster.shortage = lambda *_: None
         monkeypatch.setattr(submitting, "connect_to", lambda *_: cluster)
         monkeypatch.setattr(submitting, "_send_ahead", lambda *_: HEAVY)
-        monkeypatch.setattr(submitting, "discard", lambda _, *place: self.discarded.append(place))
+        monkeypatch.setattr(submitting, "remove", lambda _, *place: self.discarded.append(place))
         monkeypatch.setattr(submitting, "_BEGINNING", 0.5)
         monkeypatch.setattr(submitting, "_ASKING", 0.1)
 

@@ -9,7 +9,7 @@ from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.text.format import ago, columns
 from gitml.cli.text.terminal import safe
-from gitml.submission.lookup import reached
+from gitml.submission.lookup import connected
 
 
 @verb("log", json=True, reaches=WHEN_TOLD)
@@ -71,7 +71,7 @@ def _submitted(session: Session, on: str, limit: int | None) -> int:
     """The runs that were submitted to a cluster and are still known there."""
     from gitml.submission.submit import submissions_on
 
-    with reached(session.ws, on) as (_, jobs):
+    with connected(session.ws, on) as (_, jobs):
         found = submissions_on(jobs, on)[:limit]
     if session.json:
         session.show_json([{**submission._asdict(), "state": state} for submission, state in found])

@@ -14,7 +14,7 @@ from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import size
 from gitml.cli.text.terminal import paint, safe, safe_line
 from gitml.errors import RemoteError
-from gitml.submission.lookup import There, submitted_run
+from gitml.submission.lookup import SubmittedRun, find_submitted_run
 
 if TYPE_CHECKING:
     from gitml.history.logs import AttemptLog
@@ -37,7 +37,7 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
 
     ws = session.ws
     recover_killed(ws)
-    with submitted_run(session.ws, run, on) as there:
+    with find_submitted_run(session.ws, run, on) as there:
         if there is not None:
             return _print_submitted(session, there, step, follow)
     found = find_run(ws, run)
@@ -93,22 +93,22 @@ def _follow(session: Session, run: str, step: str | None) -> int:
         time.sleep(0.1)
 
 
-def _print_submitted(session: Session, there: There, step: str | None, follow: bool) -> int:
+def _print_submitted(session: Session, there: SubmittedRun, step: str | None, follow: bool) -> int:
     """What the steps of a run on a cluster wrote, as it comes."""
     from gitml.history.logs import AttemptLog
     from gitml.submission.collect import follow as follow_submitted
-    from gitml.submission.collect import said
-    from gitml.submission.event_stream import Ended, LogText
+    from gitml.submission.collect import past_events
+    from gitml.submission.event_stream import JobEnded, JobLogText
 
     printer = _Printer(session, step is None)
     error = None
     try:
-        for saying in (follow_submitted if follow else said)(there.jobs, there.submission):
-            if isinstance(saying, LogText) and step in (None, saying.step, saying.step.partition("[")[0]):
+        for saying in (follow_submitted if follow else past_events)(there.jobs, there.submission):
+            if isinstance(saying, JobLogText) and step in (None, saying.step, saying.step.partition("[")[0]):
                 number = int(saying.attempt.rpartition("-")[2])
                 printer.write(AttemptLog(saying.step, saying.attempt, number, number), saying.content)
                 sys.stdout.flush()
-            elif isinstance(saying, Ended):
+            elif isinstance(saying, JobEnded):
                 error = saying.error
     finally:
         printer.flush()

@@ -11,7 +11,7 @@ from gitml.cli.options import cluster_option
 from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_TOLD, Session, verb
 from gitml.cli.text.terminal import safe
-from gitml.submission.lookup import submitted_run
+from gitml.submission.lookup import find_submitted_run
 
 if TYPE_CHECKING:
     from gitml.core.records.record import Run
@@ -32,11 +32,11 @@ def command(session: Session, run: str, on: str | None) -> int:
     from gitml.history.runs import find_run
 
     recover_killed(session.ws)
-    with submitted_run(session.ws, run, on) as there:
+    with find_submitted_run(session.ws, run, on) as there:
         if there is not None:
-            from gitml.submission.collect import seen
+            from gitml.submission.collect import progress_of
 
-            shown, steps = seen(there.jobs, there.submission)
+            shown, steps = progress_of(there.jobs, there.submission)
             short, target = shown.id[:8], safe(there.submission.target)
             more = f"gitml logs {short} -f" if shown.status == "running" else f"gitml collect {short}"
             _show(session, shown, steps, f"it is on {target}: {more}", is_there=True)

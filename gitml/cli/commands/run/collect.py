@@ -16,9 +16,9 @@ from gitml.errors import GitmlError, InputError, IntegrityError
 
 if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster
-    from gitml.cluster.jobs import Jobs
+    from gitml.cluster.jobs import JobClient
     from gitml.history.submissions import Submission
-    from gitml.submission.collect import Home
+    from gitml.submission.collect import CollectedRun
 
 
 @verb("collect", json=True, reaches=ALWAYS)
@@ -52,7 +52,7 @@ class _Collection:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.collected: list[Home] = []
+        self.collected: list[CollectedRun] = []
         self.busy: list[str] = []
         self.forgotten: list[str] = []
         self.failed: list[tuple[str | None, ErrorReport]] = []
@@ -70,11 +70,11 @@ class _Collection:
         self.failed.append((run, translate(error)))
         write_error(self.failed[-1][1], as_json=self.session.json)
 
-    def bring(self, cluster: Cluster, jobs: Jobs, submission: Submission) -> None:
+    def bring(self, cluster: Cluster, jobs: JobClient, submission: Submission) -> None:
         """Collects one run."""
-        from gitml.submission.collect import bring_home
+        from gitml.submission.collect import collect
 
-        outcome = bring_home(self.session.ws, cluster, jobs, submission)
+        outcome = collect(self.session.ws, cluster, jobs, submission)
         if outcome is None:
             return
         self.collected.append(outcome)
@@ -119,45 +119,45 @@ class _Collection:
 
 
 def _named(collection: _Collection, runs: tuple[str, ...], on: str | None, wait: bool) -> None:
-    from gitml.submission.collect import wait_for
-    from gitml.submission.lookup import submitted_run
+    from gitml.submission.collect import wait_until_ended
+    from gitml.submission.lookup import find_submitted_run
 
     for text in runs:
         with (
             collection.trying(text),
-            submitted_run(collection.session.ws, text, on, also_home=True) as there,
+            find_submitted_run(collection.session.ws, text, on, also_home=True) as there,
         ):
             if there is None:
                 raise _unknown(text)
             if wait:
-                wait_for(there.jobs, there.submission)
+                wait_until_ended(there.jobs, there.submission)
             collection.bring(there.cluster, there.jobs, there.submission)
 
 
 def _all(collection: _Collection, on: str | None, wait: bool) -> None:
     from gitml.history.submissions import submissions
-    from gitml.submission.collect import GoingOnError, wait_for
-    from gitml.submission.lookup import reached
+    from gitml.submission.collect import StillRunningError, wait_until_ended
+    from gitml.submission.lookup import connected
 
     ws = collection.session.ws
     noted = [one for one in submissions(ws) if on in (None, one.target)]
     for target in dict.fromkeys(one.target for one in noted):
-        with collection.trying(None), reached(ws, target) as (cluster, jobs):
+        with collection.trying(None), connected(ws, target) as (cluster, jobs):
             for one in [one for one in noted if one.target == target]:
                 with collection.trying(one.run):
                     try:
                         if wait:
-                            wait_for(jobs, one)
+                            wait_until_ended(jobs, one)
                         collection.bring(cluster, jobs, one)
-                    except GoingOnError:
+                    except StillRunningError:
                         collection.busy.append(one.run)
 
 
 def _give_up(collection: _Collection, runs: tuple[str, ...]) -> None:
     """Forgets runs; of a cluster that can't be reached, or is no target any more, what it has stays there."""
     from gitml.history.submissions import forget_submission
-    from gitml.submission.collect import GoingOnError, find_submission, give_up
-    from gitml.submission.lookup import reached
+    from gitml.submission.collect import StillRunningError, find_submission, remove_submission
+    from gitml.submission.lookup import connected
 
     ws = collection.session.ws
     for text in runs:
@@ -166,9 +166,9 @@ def _give_up(collection: _Collection, runs: tuple[str, ...]) -> None:
             if submission is None:
                 raise _unknown(text)
             try:
-                with reached(ws, submission.target) as (cluster, jobs):
-                    give_up(ws, cluster, jobs, submission)
-            except GoingOnError:
+                with connected(ws, submission.target) as (cluster, jobs):
+                    remove_submission(ws, cluster, jobs, submission)
+            except StillRunningError:
                 raise
             except GitmlError as error:
                 collection.session.warn(f"{safe(submission.target)} was not asked: {safe(error.message)}")

@@ -23,9 +23,9 @@ def command(session: Session, wanted: PipelineArguments, on: str | None, options
     """
     selection = load_for_run(session.ws, wanted, options, on)
 
-    from gitml.submission.submit import cluster_meant, submit
+    from gitml.submission.submit import choose_cluster, submit
 
-    target = cluster_meant(selection.loaded.config, selection.loaded, on)
+    target = choose_cluster(selection.loaded.config, selection.loaded, on)
     request = options.request(selection.wanted, on)
     for warning in selection.loaded.warnings:
         session.warn(warning)
