@@ -16,7 +16,8 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
-from gitml.execute.messages import Frames, encode_task, finished_from_json, frame, send_all
+from gitml.execute.messages import Frames, encode_task, finished_from_json, frame
+from gitml.files import write_all
 
 if TYPE_CHECKING:
     import socket
@@ -132,7 +133,7 @@ class LocalExecutor:
         worker.recent = (*worker.recent[-1:], task.attempt)
         worker.cancelled = False
         try:
-            send_all(worker.fd, message)
+            write_all(worker.fd, message)
         except (BrokenPipeError, ConnectionResetError):
             return  # it died just now: `wait` finds out, and reports the Task lost
 
@@ -164,7 +165,7 @@ class LocalExecutor:
                 continue
             worker.cancelled = True
             try:
-                send_all(worker.fd, frame({"op": "cancel", "attempt": attempt, "now": now}))
+                write_all(worker.fd, frame({"op": "cancel", "attempt": attempt, "now": now}))
                 if now and worker.pid:
                     os.kill(worker.pid, signal.SIGUSR1)
             except (BrokenPipeError, ConnectionResetError, ProcessLookupError):

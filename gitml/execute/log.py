@@ -9,6 +9,7 @@ from collections import deque
 
 from gitml.core.secrets.mask import Mask
 from gitml.execute.log_text import last_line
+from gitml.files import write_all
 
 HEAD = 8 * 2**20
 TAIL = 2**20
@@ -77,8 +78,8 @@ class Log:
         self.written += left_out + len(late)
         try:
             if left_out > 0:
-                _write_all(self._fd, b"\n[... %d bytes left out ...]\n" % left_out)
-            _write_all(self._fd, late)
+                write_all(self._fd, b"\n[... %d bytes left out ...]\n" % left_out)
+            write_all(self._fd, late)
         finally:
             self._late.clear()
             os.close(self._fd)
@@ -88,7 +89,7 @@ class Log:
     def _keep(self, shown: bytes) -> None:
         """Writes to the first part what is masked already."""
         first = shown[: self._room]
-        _write_all(self._fd, first)
+        write_all(self._fd, first)
         self.written += len(first)
         self._room -= len(first)
         self._over = shown[len(first) :]
@@ -146,9 +147,3 @@ def _create(path: str) -> int:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o644)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -62,13 +61,6 @@ class Frames:
             start += 4 + size
         del buffer[:start]
         return found
-
-
-def send_all(fd: int, data: bytes) -> None:
-    """Writes all of `data` to a blocking descriptor."""
-    sent = os.write(fd, data)
-    while sent < len(data):
-        sent += os.write(fd, memoryview(data)[sent:])
 
 
 def encode_task(task: Task, devices: str | None, *, with_environment: bool) -> dict[str, Any]:

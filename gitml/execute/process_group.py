@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.execute.log_text import last_line
+from gitml.files import write_all
 from gitml.layout import GANG_VARIABLE
 
 GRACE = 5.0
@@ -236,9 +237,7 @@ def _send(members: Sequence[_Member], number: int) -> None:
 
 
 def _write_log(text: bytes) -> None:
-    view = memoryview(text)
-    while view:
-        view = view[os.write(1, view) :]
+    write_all(1, text)
 
 
 def _describe_exit(status: int) -> str:

@@ -17,12 +17,13 @@ from gitml.execute.attempt import AttemptReporter, perform, sandbox_of
 from gitml.execute.descendants import become_subreaper, end_all
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log_mask import mask_of
-from gitml.execute.messages import Frames, WorkerTask, decode_task, frame, send_all
+from gitml.execute.messages import Frames, WorkerTask, decode_task, frame
 from gitml.execute.process import NONE, NOW, SOFT, StopRequests
 from gitml.execute.sandbox.git_blobs import BlobMemory
 from gitml.execute.sandbox.location import SandboxRoot
 from gitml.execute.sandbox.namespace import leave_shared
 from gitml.execute.sandbox.sandbox import Sandbox
+from gitml.files import write_all
 
 
 def serve(
@@ -90,7 +91,7 @@ class Worker(StopRequests):
     def send(self, message: list[Any]) -> None:
         """Sends a message to the executor."""
         try:
-            send_all(self.fd, frame(message))
+            write_all(self.fd, frame(message))
         except (BrokenPipeError, ConnectionResetError):
             self.abandon()
 

@@ -21,7 +21,7 @@ from gitml.engine.planning.request import Origin, RunRequest
 from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.bundle import open_bundle, write_bundle
 from gitml.store.index.results import put_result
-from gitml.store.local.blob_writer import BlobWriter
+from gitml.store.local.object_writer import BlobWriter
 from gitml.transfer.download import fetch_outputs
 from gitml.transfer.lfs_inputs import POINTED, file_of, named_by, pointers
 from gitml.workspace import Workspace, open_workspace

@@ -22,7 +22,7 @@ from gitml.history.submissions import Submission, forget_submission, submissions
 from gitml.records.index_sync import sync
 from gitml.records.validation import run_in
 from gitml.store.index.runs import run_row
-from gitml.store.local.blob_writer import BlobWriter
+from gitml.store.local.object_writer import BlobWriter
 from gitml.submission.event_stream import JobEnded, JobEvent, JobRecordFile, JobResults, job_events, lines_of
 from gitml.submission.submit import submissions_on
 from gitml.transfer.remotes import using_store

@@ -10,7 +10,7 @@ from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.result import ActionResult, OutputRef
 from gitml.core.model.tree import TreeEntry, decode_tree
 from gitml.errors import IntegrityError
-from gitml.store.local.store import MAX_DEPTH
+from gitml.store.local.object_folder import MAX_DEPTH
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:

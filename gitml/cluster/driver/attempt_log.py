@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from gitml.files import write_all
+
 
 class LogAssembler:
     """An attempt's log on the driver. Pieces may come in any order and twice; `size` is how far it is whole."""
@@ -33,9 +35,7 @@ class LogAssembler:
                 flags |= os.O_TRUNC
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             self._fd = os.open(self.path, flags, 0o644)
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, piece)
         self.size += len(piece)
 
     def close(self) -> None:

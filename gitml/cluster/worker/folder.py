@@ -31,7 +31,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.git.objects.loose_objects import GitShelf
-from gitml.store.local.blob_writer import BlobWriter
+from gitml.store.local.object_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts
 

@@ -17,7 +17,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.git.lfs.pointer import local_object
 from gitml.git.objects.reader import Objects
-from gitml.store.local.blob_writer import BlobWriter
+from gitml.store.local.object_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.transfer.remotes import Remotes
 from gitml.workspace import KnownFacts, Workspace

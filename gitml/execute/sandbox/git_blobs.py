@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 
 from gitml.core.model.digest import Digest, parse_digest
 from gitml.errors import InputError
+from gitml.files import write_all
 
 KEPT_EACH = 2**18
 KEPT_ALL = 2**24
@@ -63,10 +63,3 @@ def copy_hashed(source: str, fd: int) -> str:
             hasher.update(chunk)
             write_all(fd, chunk)
     return hasher.hexdigest()
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Writes all of `data`."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])

@@ -25,10 +25,10 @@ from gitml.execute.sandbox.git_blobs import (
     copy_hashed,
     is_pointer,
     pointed_at,
-    write_all,
 )
 from gitml.execute.sandbox.namespace import MOUNTED, mount_sandbox
 from gitml.execute.sandbox.removal import remove_tree
+from gitml.files import write_all
 
 EPOCH = 946684800
 _FILES = ("100644", "100755", "100664")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gitml import layout
 from gitml.errors import machine_error
+from gitml.files import sync_file_system
 from gitml.git.command import DURABLE, Location, git_status, translate
 from gitml.git.repository import sharing_at
 
@@ -57,7 +58,7 @@ def sync_objects(location: Location) -> None:
         fresh, begun = _begin(location)
         since = max(_mark(location) - _SLACK, boot_time() - _SLACK, begun - _WRITTEN)
         files, folders = _newer(objects, since)
-        if len(files) < _MANY or not _sync_file_system(objects):
+        if len(files) < _MANY or not sync_file_system(objects):
             for path in (*files, *folders):
                 _sync(path)
         _sync(os.path.join(objects, "pack"))
@@ -115,7 +116,7 @@ def sync_tree(path: str) -> None:
     for place, folders, names in os.walk(path):
         waiting += [os.path.join(place, name) for name in (*folders, *names)]
     try:
-        if len(waiting) < _MANY or not _sync_file_system(path):
+        if len(waiting) < _MANY or not sync_file_system(path):
             for one in waiting:
                 if not os.path.islink(one):
                     _sync(one)
@@ -181,21 +182,3 @@ def _sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_file_system(path: str) -> bool:
-    """Has all of the file system of `path` written to the disk; False where there is no such call."""
-    import ctypes
-
-    try:
-        call = ctypes.CDLL(None, use_errno=True).syncfs
-    except (AttributeError, OSError):
-        return False
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if call(descriptor):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-    finally:
-        os.close(descriptor)
-    return True

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gitml.core.model.protocols import Entry
 from gitml.errors import IntegrityError, machine_error
+from gitml.files import write_all
 from gitml.git.objects.reader import parse_tree
 
 _CHUNK = 2**20
@@ -128,10 +129,8 @@ class IncomingObject:
     def write(self, piece: bytes | memoryview) -> None:
         """Adds the next piece; MachineError when the disk refuses."""
         self._hash.update(piece)
-        view = memoryview(piece)
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
+            write_all(self._fd, piece)
         except OSError as error:
             raise machine_error(error, self._shelf.root) from error
         self.position += len(piece)

@@ -16,7 +16,7 @@ from gitml.history.files import contents
 from gitml.history.files.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
 from gitml.history.files.selector import SelectedOutput, Selection
 from gitml.history.files.tree_hash import tree_of_folder
-from gitml.store.local.store import MAX_DEPTH, MOST_NAMES
+from gitml.store.local.object_folder import MAX_DEPTH, MOST_NAMES
 from gitml.workspace import Workspace
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from gitml.files import sync_file_system
 from gitml.store.local import disk
 
 FEW = 64  # files up to which each is synced by itself
@@ -29,19 +30,6 @@ def begin_sync(folder: str) -> Callable[[], None]:
 def is_worth_one_request(count: int, folder: str) -> bool:
     """Whether `sync_file_system` is as good as a sync of each of `count` files, and faster."""
     return count > FEW and _reports_failures() and _kind(folder) in _KINDS and _unwritten() <= count * _UNWRITTEN_EACH
-
-
-def sync_file_system(folder: str) -> None:
-    """Has all that is unwritten on the file system of `folder` written to the disk. OSError when something can't be."""
-    import ctypes
-
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(fd):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), folder)
-    finally:
-        os.close(fd)
 
 
 def _reports_failures() -> bool:

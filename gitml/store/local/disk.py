@@ -16,6 +16,7 @@ from types import TracebackType
 
 from gitml.core.model.digest import PREFIX, Digest
 from gitml.errors import machine_error
+from gitml.files import write_all
 
 CANONICAL_SECONDS = 946_684_800  # 2000-01-01 UTC: the zip format can't hold times before 1980
 CANONICAL_NS = CANONICAL_SECONDS * 10**9
@@ -104,13 +105,6 @@ def read_all(fd: int, size: int) -> bytes:
     while part := os.read(fd, CHUNK):
         parts.append(part)
     return b"".join(parts)
-
-
-def write_all(fd: int, content: bytes | memoryview) -> None:
-    """Writes all of `content`."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def write_whole(path: str, content: bytes, *, durable: bool = False, mode: int = 0o666) -> None:
@@ -271,13 +265,13 @@ def start_writing(fd: int) -> None:
     _sync_file_range(fd)
 
 
-def in_threads(jobs: Sequence[Callable[[], None]]) -> Callable[[], None]:
+def in_threads(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
     """Starts each job in a thread; the returned function waits for all and raises the first failure."""
     import threading
 
     failures: list[BaseException] = []
 
-    def guarded(job: Callable[[], None]) -> None:
+    def guarded(job: Callable[[], object]) -> None:
         try:
             job()
         except BaseException as error:

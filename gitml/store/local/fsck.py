@@ -10,8 +10,7 @@ from gitml.core.model.digest import PREFIX, Digest, from_hex, parse_digest
 from gitml.core.model.tree import decode_tree, tree_size
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
-from gitml.store.local.object_folder import is_object_name
-from gitml.store.local.store import MAX_DEPTH, LocalStore
+from gitml.store.local.object_folder import MAX_DEPTH, ObjectFolder, is_object_name
 
 
 class ObjectFault(NamedTuple):
@@ -28,7 +27,7 @@ class ObjectFault(NamedTuple):
 
 
 def check_objects(
-    store: LocalStore, deep: bool = False, report: Callable[[int, int], None] | None = None
+    store: ObjectFolder, deep: bool = False, report: Callable[[int, int], None] | None = None
 ) -> Iterator[ObjectFault]:
     """Faults of the objects themselves. Hashes the small and the touched, with `deep` all.
 
@@ -69,13 +68,13 @@ def check_objects(
                 report(count, total)
 
 
-def check_tree(store: LocalStore, digest: Digest, size: int | None = None) -> Iterator[ObjectFault]:
+def check_tree(store: ObjectFolder, digest: Digest, size: int | None = None) -> Iterator[ObjectFault]:
     """Faults of a Tree that a record names: listings that are none, and content that is missing or of another size."""
     yield from _check_tree(store, digest, size, "", set(), 0)
 
 
 def _check_tree(
-    store: LocalStore, digest: Digest, size: int | None, inside: str, seen: set[Digest], depth: int
+    store: ObjectFolder, digest: Digest, size: int | None, inside: str, seen: set[Digest], depth: int
 ) -> Iterator[ObjectFault]:
     if digest in seen:
         return
@@ -108,7 +107,7 @@ def _check_tree(
             yield ObjectFault("size", entry.digest, f"{found} bytes, not {entry.size} (for {path})")
 
 
-def _size_of(store: LocalStore, digest: Digest) -> int | None:
+def _size_of(store: ObjectFolder, digest: Digest) -> int | None:
     path = store.path_of(digest)
     with Guard(path):
         try:
@@ -117,7 +116,7 @@ def _size_of(store: LocalStore, digest: Digest) -> int | None:
             return None
 
 
-def repair_object(store: LocalStore, fault: ObjectFault) -> str:
+def repair_object(store: ObjectFolder, fault: ObjectFault) -> str:
     """Does what can be done for a fault on the spot; says what was done, in words."""
     if fault.kind == "foreign":
         store.set_aside(fault.name, os.path.basename(fault.name), f"foreign: {fault.what}")

@@ -10,7 +10,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.tree import HEADER, decode_tree
 from gitml.errors import IntegrityError
 from gitml.store.local.disk import Guard, is_untouched
-from gitml.store.local.store import LocalStore
+from gitml.store.local.object_folder import ObjectFolder
 
 
 class SweepResult(NamedTuple):
@@ -24,7 +24,7 @@ class SweepResult(NamedTuple):
     temporary_bytes: int
 
 
-def sweep(store: LocalStore, keep: Set[Digest], dry_run: bool = False) -> SweepResult:
+def sweep(store: ObjectFolder, keep: Set[Digest], dry_run: bool = False) -> SweepResult:
     """Deletes every object that `keep` does not name, itself or through a Tree. The quarantine is never touched.
 
     Only under the exclusive gc lock: nothing that runs may be between taking an object and naming it. IntegrityError,
@@ -47,7 +47,7 @@ def sweep(store: LocalStore, keep: Set[Digest], dry_run: bool = False) -> SweepR
     return SweepResult(count, size, kept_count, kept_size, *store.sweep_temporaries(older_than=0))
 
 
-def delete(store: LocalStore, digests: Iterable[Digest]) -> tuple[int, int]:
+def delete(store: ObjectFolder, digests: Iterable[Digest]) -> tuple[int, int]:
     """Deletes just these objects, under the exclusive gc lock; how many were here, and their bytes."""
     count = size = 0
     for digest in digests:
@@ -59,7 +59,7 @@ def delete(store: LocalStore, digests: Iterable[Digest]) -> tuple[int, int]:
     return count, size
 
 
-def reachable(store: LocalStore, roots: Set[Digest]) -> set[Digest]:
+def reachable(store: ObjectFolder, roots: Set[Digest]) -> set[Digest]:
     """The roots and all that the Trees among them name. What looks like a Tree is taken for one: that keeps more, never less."""
     found = set(roots)
     waiting = [(digest, False) for digest in roots]

@@ -19,7 +19,8 @@ from gitml.core.model.tree import TreeEntry, encode_tree, link_stays_inside, tre
 from gitml.errors import InputError, machine_error
 from gitml.store.local import bulk_sync, disk
 from gitml.store.local.disk import Guard
-from gitml.store.local.store import MAX_DEPTH, STILL_RUNS, LocalStore, PendingObject
+from gitml.store.local.object_folder import MAX_DEPTH
+from gitml.store.local.object_writer import STILL_RUNS, ObjectWriter, PendingObject
 
 _BATCH = 16384  # files; bounds the memory that a large directory takes
 _MANY = 2048  # names from which on half of them are worth a process
@@ -31,7 +32,7 @@ def _nothing() -> None:
     """What to wait for where nothing was begun."""
 
 
-def ingest_file(store: LocalStore, path: str) -> tuple[Digest, int]:
+def ingest_file(store: ObjectWriter, path: str) -> tuple[Digest, int]:
     """Moves a regular file in; gives its Digest and size."""
     with Guard(path):
         try:
@@ -50,7 +51,7 @@ def ingest_file(store: LocalStore, path: str) -> tuple[Digest, int]:
     return digest, size
 
 
-def ingest_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Digest, int]:
+def ingest_tree(store: ObjectWriter, path: str, leave: bool = False) -> tuple[Digest, int]:
     """Moves a directory in; gives its Digest and the bytes of its files. Nothing is left at `path`, unless it may be.
 
     With `leave` what was copied, or known already, is left there: whoever removes the folders above need not be waited for.
@@ -86,7 +87,7 @@ def ingest_tree(store: LocalStore, path: str, leave: bool = False) -> tuple[Dige
 class _Intake:
     """One taking below `root`: what was hashed and waits to be published, blobs before the listings that name them."""
 
-    def __init__(self, store: LocalStore, root: str, leave: bool = False) -> None:
+    def __init__(self, store: ObjectWriter, root: str, leave: bool = False) -> None:
         self.store = store
         self.root = root
         self.leave = leave  # whether small files may keep their names there

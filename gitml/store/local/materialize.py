@@ -14,16 +14,16 @@ import os
 from gitml.core.model.digest import Digest
 from gitml.core.model.paths import is_git_name
 from gitml.errors import InputError, IntegrityError, MachineError
+from gitml.files import write_all
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.ingest import is_safe_link
-from gitml.store.local.object_folder import LinkedObject
-from gitml.store.local.store import MAX_DEPTH, MOST_NAMES, LocalStore
+from gitml.store.local.object_folder import MAX_DEPTH, MOST_NAMES, LinkedObject, ObjectFolder
 
 _LINK_REFUSED = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def materialize_file(store: LocalStore, digest: Digest, path: str, executable: bool) -> None:
+def materialize_file(store: ObjectFolder, digest: Digest, path: str, executable: bool) -> None:
     """Puts a verified Blob at `path`, where nothing may be. An executable is a copy: links would share its mode."""
     small, found = store.verified(digest)
     with Guard(path):
@@ -33,7 +33,7 @@ def materialize_file(store: LocalStore, digest: Digest, path: str, executable: b
             _copy(store, digest, path, small, disk.OBJECT_MODE)
 
 
-def materialize_tree(store: LocalStore, digest: Digest, path: str) -> None:
+def materialize_tree(store: ObjectFolder, digest: Digest, path: str) -> None:
     """Puts a Tree at `path`, a new directory that may be written to."""
     if not store.is_within_limits(digest):
         raise IntegrityError(
@@ -44,7 +44,7 @@ def materialize_tree(store: LocalStore, digest: Digest, path: str) -> None:
     _place(store, digest, path, "")
 
 
-def _place(store: LocalStore, digest: Digest, path: str, inside: str) -> None:
+def _place(store: ObjectFolder, digest: Digest, path: str, inside: str) -> None:
     entries = store.listing(digest)
     with Guard(path):
         os.mkdir(path, 0o755)
@@ -73,7 +73,7 @@ def _place(store: LocalStore, digest: Digest, path: str, inside: str) -> None:
             materialize_file(store, entry.digest, target, entry.kind == "x")
 
 
-def verify_materialized(store: LocalStore, digest: Digest, tree: bool) -> list[Digest]:
+def verify_materialized(store: ObjectFolder, digest: Digest, tree: bool) -> list[Digest]:
     """The linked objects found changed; they are quarantined."""
     bad = []
     for blob in _blobs(store, digest, tree):
@@ -96,7 +96,7 @@ def verify_materialized(store: LocalStore, digest: Digest, tree: bool) -> list[D
     return bad
 
 
-def release_materialized(store: LocalStore, digest: Digest, tree: bool) -> None:
+def release_materialized(store: ObjectFolder, digest: Digest, tree: bool) -> None:
     """Notes the change times that the removal of placed links left, unless somebody may have written since."""
     for blob in _blobs(store, digest, tree):
         noted = store.linked.get(blob)
@@ -118,7 +118,7 @@ def release_materialized(store: LocalStore, digest: Digest, tree: bool) -> None:
             store.stats.note(blob, found)
 
 
-def _blobs(store: LocalStore, digest: Digest, tree: bool) -> dict[Digest, None]:
+def _blobs(store: ObjectFolder, digest: Digest, tree: bool) -> dict[Digest, None]:
     """The Blobs that `digest` places: itself, or every plain file below a Tree, each once."""
     if not tree:
         return {digest: None}
@@ -138,7 +138,7 @@ def _blobs(store: LocalStore, digest: Digest, tree: bool) -> dict[Digest, None]:
     return blobs
 
 
-def _link(store: LocalStore, digest: Digest, path: str, found: os.stat_result) -> bool:
+def _link(store: ObjectFolder, digest: Digest, path: str, found: os.stat_result) -> bool:
     """Hard-links the object; False where that can't be."""
     source = store.path_of(digest)
     while True:
@@ -170,7 +170,7 @@ def _link(store: LocalStore, digest: Digest, path: str, found: os.stat_result) -
     return True
 
 
-def _clone(store: LocalStore, digest: Digest, path: str) -> bool:
+def _clone(store: ObjectFolder, digest: Digest, path: str) -> bool:
     """Reflinks the object; False, and not tried again on this store, where the file system can't."""
     source = os.open(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -191,11 +191,11 @@ def _clone(store: LocalStore, digest: Digest, path: str) -> bool:
     return done
 
 
-def _copy(store: LocalStore, digest: Digest, path: str, small: bytes | None, mode: int) -> None:
+def _copy(store: ObjectFolder, digest: Digest, path: str, small: bytes | None, mode: int) -> None:
     target = _new(path)
     try:
         if small is not None:
-            disk.write_all(target, small)
+            write_all(target, small)
         else:
             source = os.open(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

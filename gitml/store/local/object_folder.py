@@ -18,13 +18,16 @@ from typing import BinaryIO, NamedTuple, cast
 
 from gitml import layout
 from gitml.core.model.digest import Digest, digest_of, from_hex, hex_of
-from gitml.core.model.tree import TreeEntry, decode_tree
+from gitml.core.model.tree import TreeEntry, decode_tree, tree_size
 from gitml.errors import IntegrityError
+from gitml.files import write_all
 from gitml.permissions import ALONE, SharedMode
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.stat_cache import StatCache
 
+MOST_NAMES = 10_000_000  # files and folders of a directory
+MAX_DEPTH = 256  # folders in folders; deeper ones exhaust descriptors before they serve anyone
 _DAMAGED = "what was there is damaged and is quarantined now"
 
 
@@ -69,11 +72,65 @@ class ObjectFolder:
         ] = {}  # (names, folders in folders) of each Tree: they can't change
         self.linked: dict[Digest, LinkedObject] = {}
         self.stats = StatCache(root, sharing)
+        self.clones: bool | None = None  # whether the file system can reflink; None until it was tried
 
     def path_of(self, digest: Digest) -> str:
         """Where the object lies or would lie."""
         name = hex_of(digest)
         return f"{self.objects}/{name[:2]}/{name[2:]}"
+
+    def has(self, digest: Digest, size: int, *, tree: bool) -> bool:
+        """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
+        return self._has_tree(digest, size, 0) if tree else self.is_intact(digest, size)
+
+    def is_within_limits(self, digest: Digest) -> bool:
+        """Whether a Tree that is here has at most MOST_NAMES names, in folders at most MAX_DEPTH deep. IntegrityError.
+
+        A listing may name another again and again, so a few kilobytes can stand for a tree without end.
+        """
+        count, height = self._bounds(digest, 0)
+        return count <= MOST_NAMES and height <= MAX_DEPTH
+
+    def _bounds(self, digest: Digest, depth: int) -> tuple[int, int]:
+        """(names, folders in folders) below a Tree."""
+        known = self.tree_bounds.get(digest)
+        if known is not None or depth > MAX_DEPTH:
+            return known or (0, MAX_DEPTH + 1)
+        entries = self.listing(digest)
+        count, height = len(entries), 0
+        for entry in entries:
+            if entry.kind == "d":
+                below, deep = self._bounds(entry.digest, depth + 1)
+                count, height = count + below, max(height, deep + 1)
+        self.tree_bounds[digest] = count, height
+        return count, height
+
+    def _has_tree(self, digest: Digest, size: int, depth: int) -> bool:
+        known = self.sound_trees.get(digest)
+        if known is not None:
+            return known == size
+        if depth > MAX_DEPTH or not self.is_intact(digest):
+            return False
+        try:
+            entries = self.listing(digest)
+        except IntegrityError:
+            return False
+        for entry in entries:
+            if entry.kind == "d":
+                if not self._has_tree(entry.digest, entry.size, depth + 1):
+                    return False
+            elif not self.is_intact(entry.digest, entry.size):
+                return False
+        self.sound_trees[digest] = tree_size(entries)
+        below = [
+            self.tree_bounds[entry.digest] for entry in entries if entry.kind == "d"
+        ]  # all were looked at just now, or before
+        count, height = (
+            len(entries) + sum([names for names, _ in below]),
+            max([deep + 1 for _, deep in below], default=0),
+        )
+        self.tree_bounds[digest] = count, height
+        return self.sound_trees[digest] == size
 
     def is_intact(self, digest: Digest, size: int | None = None) -> bool:
         """Whether an object is here, of this size, and untouched; a touched one is hashed, and mended or quarantined."""
@@ -254,7 +311,7 @@ class ObjectFolder:
                     n += 1
             try:
                 when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                disk.write_all(fd, f"{path}\n{why}\n{when}\n".encode("utf-8", "surrogateescape"))
+                write_all(fd, f"{path}\n{why}\n{when}\n".encode("utf-8", "surrogateescape"))
             finally:
                 os.close(fd)
             self.sharing.open_up(f"{aside}.txt")

@@ -15,6 +15,7 @@ from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
+from gitml.files import write_all
 from gitml.store.local import disk
 from gitml.store.remote.backends.partial_uploads import KEPT, STALE, is_temporary, kept_name, lock_alone
 from gitml.store.remote.layout import (
@@ -201,7 +202,7 @@ class FolderRemote:
 
     def _write_to(self, path: str, content: bytes) -> None:
         with self._fresh(path) as (fresh, fd):
-            disk.write_all(fd, content)
+            write_all(fd, content)
             self._publish(fresh, fd, path)
 
     def _fresh(self, path: str, kept: str = "") -> _Fresh:

@@ -6,6 +6,7 @@ import hashlib
 import queue
 import threading
 
+from gitml.files import write_all
 from gitml.store.local import disk
 
 _EARLY = (
@@ -34,7 +35,7 @@ class HashedWriter:
         else:
             self._state.update(chunk)
         # The kernel isn't asked to write early: that blocks, and costs more than the sync at the end saves.
-        disk.write_all(self.fd, chunk)
+        write_all(self.fd, chunk)
 
     def seen(self, chunk: bytes) -> None:
         """Takes a piece that is in the file already."""

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 
+from gitml.files import write_all
 from gitml.store.local import disk
 
 _PIECE = 8 << 20
@@ -88,7 +89,7 @@ def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], Non
                 if not piece:
                     break
                 os.lseek(target, at, os.SEEK_SET)
-                disk.write_all(target, piece)
+                write_all(target, piece)
                 count = len(piece)
             at += count
             hashing.upto(at)
