@@ -1,49 +1,50 @@
-"""Gangs: a step on several machines at once. All of them are had or none is used, and one that fails or is lost ends the others.
+"""Gangs: a step on several nodes at once. All of them are there or none is used, and one that fails or is lost ends the others.
 
-Ray keeps a machine for each node of the gang (a placement group); when it has all, each tells its address and ports; then an
-attempt is made on each, that knows of the others. What they write becomes one log; outputs are those of the first: of rank 0.
+Ray reserves a bundle on each node of the gang (a placement group); when it has all, each node reports its address and ports; then
+an attempt is submitted to each, that knows of the others. Their output becomes one log; outputs are those of rank 0.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
 
-from gitml.cluster.driver.gang_log import GangLog
+from gitml.cluster.driver.attempt import ReservedBundle
 from gitml.cluster.driver.node_pool import NodePool
-from gitml.cluster.driver.placement_group import GangPlacement, ReservedBundle
 from gitml.core.model.protocols import (
     Store,
     Task,
     TaskEvent,
     TaskFinished,
-    TaskOutput,
-    TaskPrepares,
     TaskStarted,
 )
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
+from gitml.core.records.record import LogRef
 from gitml.errors import GitmlError, RemoteError
-from gitml.execute.process_group import Rendezvous, encode_rendezvous
+from gitml.execute.log import Log
+from gitml.execute.process_group import Rendezvous, encode_rendezvous, free_ports
 from gitml.layout import GANG_VARIABLE
 
-LOOK = 0.1  # seconds between looks at gangs that wait for machines
-PATIENCE = 30.0  # seconds that machines which are lacking may take to come (back)
+POLL = 0.1  # seconds between looks at gangs that wait for nodes
+PATIENCE = 30.0  # seconds that nodes which are lacking may take to come (back)
+_LEAST = 0.001  # CPUs: a bundle must ask for something
+_AT_ONCE = 1 << 20  # bytes of a log that are read at once
 
 
-class PlacementGroup(Protocol):
-    """The places that a gang asked for, one a node."""
+class GangNode(NamedTuple):
+    """A bundle with its node's address and ports that are free there."""
 
-    def had(self) -> Sequence[GangPlacement] | None:
-        """All of them, in the order of the nodes; None as long as not all are had. Raises when they can't be."""
-
-    def give_back(self) -> None:
-        """They are not needed any more."""
+    reserved: ReservedBundle
+    address: str
+    ports: Sequence[int]
 
 
 class AttemptExecutor(Protocol):
-    """What performs single attempts; a Task that is `reserved` a place goes there. Otherwise as core's Executor."""
+    """What performs single attempts; a Task that has a bundle `reserved` goes there. Otherwise as core's Executor."""
 
     def submit(self, task: Task, reserved: ReservedBundle | None = None) -> None:
         """Starts a Task."""
@@ -53,14 +54,14 @@ class AttemptExecutor(Protocol):
 
 
 class Gang:
-    """One step on several machines, from the wish for them to the end of the last."""
+    """One step on several nodes, from the request for them to the end of the last attempt."""
 
-    def __init__(self, task: Task, places: PlacementGroup, booked: list[tuple[str, bool]]) -> None:
+    def __init__(self, task: Task, group: RayPlacementGroup, booked: list[tuple[str, bool]]) -> None:
         self.task = task
-        self.places = places
-        self.booked = booked  # machines that are counted on until its attempts begin
-        self.short = 0.0  # since when there have been too few machines for it
-        self.members: dict[str, int] = {}  # attempt -> node
+        self.group = group
+        self.booked = booked  # nodes that are counted on until its attempts begin
+        self.short_since = 0.0  # since when there have been too few nodes for it
+        self.members: dict[str, int] = {}  # attempt -> rank of its node
         self.log = GangLog(task.log)
         self.finished: dict[int, TaskFinished] = {}
         self.failed: tuple[int, TaskFinished] | None = None
@@ -69,18 +70,18 @@ class Gang:
 
 
 class GangScheduler:
-    """The gangs of one executor, `inner`, which performs their parts on machines of `node_pool`; logs are kept in `store`.
+    """The gangs of one executor, which performs their attempts on nodes of `pool`; logs are kept in `store`.
 
-    `may_come` tells whether a machine may be added that fulfils a wish.
+    `can_scale_up` reports whether a node may be added that fulfils a request.
     """
 
     def __init__(
-        self, inner: AttemptExecutor, node_pool: NodePool, store: Store, may_come: Callable[[Resources], bool]
+        self, executor: AttemptExecutor, pool: NodePool, store: Store, can_scale_up: Callable[[Resources], bool]
     ) -> None:
-        self._inner = inner
-        self._node_pool = node_pool
+        self._executor = executor
+        self._pool = pool
         self._store = store
-        self._may_come = may_come
+        self._can_scale_up = can_scale_up
         self._gangs: dict[str, Gang] = {}
         self._of_member: dict[str, Gang] = {}
         self._events: list[TaskEvent] = []
@@ -92,15 +93,15 @@ class GangScheduler:
         """The attempts that are gangs."""
         return list(self._gangs)
 
-    def waiting(self) -> list[Resources]:
-        """What the gangs that wait for machines ask of each; from any thread."""
+    def pending_requests(self) -> list[Resources]:
+        """What the gangs that wait for nodes ask of each; from any thread."""
         return [gang.task.resources for gang in list(self._gangs.values()) if not gang.members]
 
-    def begin(self, task: Task, places: PlacementGroup) -> None:
-        """Begins a Task of several nodes, once its `places` are had."""
-        nodes = self._node_pool.with_room(task.resources)[: task.action.gang[0]]
-        booked = [(node_state.machine.id, self._node_pool.take(node_state, task.resources)) for node_state in nodes]
-        self._gangs[task.attempt] = Gang(task, places, booked)
+    def submit(self, task: Task, group: RayPlacementGroup) -> None:
+        """Begins a Task of several nodes, once those of `group` are there."""
+        nodes = self._pool.with_room(task.resources)[: task.action.gang[0]]
+        booked = [(node.machine.id, self._pool.acquire(node, task.resources)) for node in nodes]
+        self._gangs[task.attempt] = Gang(task, group, booked)
 
     def cancel(self, attempt: str, *, now: bool) -> bool:
         """Ends a gang; whether there is one of that name."""
@@ -108,130 +109,246 @@ class GangScheduler:
         if gang is None:
             return False
         gang.cancelled = True
-        for member, node in gang.members.items():
-            if node not in gang.finished:
-                self._inner.cancel(member, now=now)
+        self._cancel_members(gang, now=now)
         if not gang.members:
             self._conclude(gang)
         return True
 
-    def _unbook(self, gang: Gang) -> None:
-        while gang.booked:
-            node, ahead = gang.booked.pop()
-            self._node_pool.give_back(node, gang.task.resources, ahead, self._node_pool.usual)
-
-    def look(self) -> list[TaskEvent]:
-        """Gets on with gangs that wait for machines, reads logs; gives what happened."""
+    def poll(self) -> list[TaskEvent]:
+        """Begins gangs whose nodes are there and reads the logs of others; gives the events of that."""
         for gang in list(self._gangs.values()):
-            if not gang.members:
-                try:
-                    self._get_on(gang)
-                except Exception as error:
-                    self._never_began(gang, error)
-            else:
-                for node in gang.members.values():
-                    gang.log.follow(node)
-        events, self._events = self._events, []
-        return events
+            if gang.members:
+                for rank in gang.members.values():
+                    gang.log.follow(rank)
+                continue
+            try:
+                self._begin(gang)
+            except Exception as error:
+                self._fail_to_begin(gang, error)
+        return self._take_events()
 
-    def sort(self, events: Sequence[TaskEvent]) -> list[TaskEvent]:
-        """Events as the scheduler is to have them: those of members stand for their gang."""
+    def translate(self, events: Sequence[TaskEvent]) -> list[TaskEvent]:
+        """Events for the scheduler: those of members stand for their gang."""
         found: list[TaskEvent] = []
         for event in events:
             gang = self._of_member.get(event.attempt)
             if gang is None:
                 found.append(event)
-                continue
-            if isinstance(event, TaskStarted):
-                if not gang.started:
-                    gang.started = True
-                    found.append(TaskStarted(gang.task.attempt))
-            elif isinstance(event, TaskOutput):
-                found.append(TaskOutput(gang.task.attempt, event.line))
-            elif isinstance(event, TaskPrepares):
-                found.append(TaskPrepares(gang.task.attempt, event.what))
-            else:
+            elif isinstance(event, TaskFinished):
                 self._member_ended(gang, event)
-        found += self._events
-        self._events = []
-        return found
+            elif not isinstance(event, TaskStarted):
+                found.append(event._replace(attempt=gang.task.attempt))
+            elif not gang.started:
+                gang.started = True
+                found.append(TaskStarted(gang.task.attempt))
+        return found + self._take_events()
+
+    def _take_events(self) -> list[TaskEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def _cancel_members(self, gang: Gang, *, now: bool) -> None:
+        for member, rank in gang.members.items():
+            if rank not in gang.finished:
+                self._executor.cancel(member, now=now)
+
+    def _release(self, gang: Gang) -> None:
+        while gang.booked:
+            node, ahead = gang.booked.pop()
+            self._pool.release(node, gang.task.resources, ahead)
 
     # -- beginning
 
-    def _get_on(self, gang: Gang) -> None:
-        had = gang.places.had()
-        if had is None:
-            self._see_that_it_can(gang)
+    def _begin(self, gang: Gang) -> None:
+        nodes = gang.group.nodes()
+        if nodes is None:
+            self._check_feasible(gang)
             return
-        self._unbook(gang)
-        nodes = tuple((place.address, tuple(place.ports[1:])) for place in had)
-        for node, place in enumerate(had):
-            roster = Rendezvous(node, nodes, had[0].ports[0])
-            name = f"{gang.task.attempt}.{node}"
-            lent = {**gang.task.lent, GANG_VARIABLE: encode_rendezvous(roster)}
-            member = gang.task._replace(attempt=name, log=gang.log.part(node), lent=lent)
-            self._inner.submit(member, place.reserved)
-            gang.members[name] = node  # only now: one that can't be submitted never ends
+        self._release(gang)
+        addresses = tuple((node.address, tuple(node.ports[1:])) for node in nodes)
+        for rank, node in enumerate(nodes):
+            rendezvous = Rendezvous(rank, addresses, nodes[0].ports[0])
+            name = f"{gang.task.attempt}.{rank}"
+            lent = {**gang.task.lent, GANG_VARIABLE: encode_rendezvous(rendezvous)}
+            self._executor.submit(gang.task._replace(attempt=name, log=gang.log.part(rank), lent=lent), node.reserved)
+            gang.members[name] = rank  # only now: one that can't be submitted never ends
             self._of_member[name] = gang
 
-    def _see_that_it_can(self, gang: Gang) -> None:
-        """RemoteError when machines are gone that it can't do without, and don't come back."""
+    def _check_feasible(self, gang: Gang) -> None:
+        """RemoteError when nodes are gone that it can't do without, and don't come back."""
         task = gang.task
-        count, there = task.action.gang[0], len(self._node_pool.feasible(task.resources, task.environment.digest))
-        if there >= count or self._may_come(task.resources):
-            gang.short = 0.0
+        count, there = task.action.gang[0], len(self._pool.feasible(task.resources, task.environment.digest))
+        if there >= count or self._can_scale_up(task.resources):
+            gang.short_since = 0.0
             return
         now = time.monotonic()
-        gang.short = gang.short or now
-        if now - gang.short > PATIENCE:
+        gang.short_since = gang.short_since or now
+        if now - gang.short_since > PATIENCE:
             raise RemoteError(f"of {count} that it needs there {'is' if there == 1 else 'are'} {there}")
 
-    def _never_began(self, gang: Gang, error: Exception) -> None:
-        told = error.message if isinstance(error, GitmlError) else " ".join(str(error).split())[:200]
-        lost = TaskFinished("", "lost", None, f"its machines could not be had: {told}", None, (), {}, Cost(), None)
+    def _fail_to_begin(self, gang: Gang, error: Exception) -> None:
+        words = error.message if isinstance(error, GitmlError) else " ".join(str(error).split())[:200]
+        lost = TaskFinished("", "lost", None, f"its machines could not be had: {words}", None, (), {}, Cost(), None)
         gang.failed = (0, lost)
-        for member in gang.members:
-            self._inner.cancel(member, now=True)
+        self._cancel_members(gang, now=True)
         if not gang.members:
             self._conclude(gang)
 
     # -- ending
 
     def _member_ended(self, gang: Gang, event: TaskFinished) -> None:
-        node = gang.members[event.attempt]
-        gang.finished[node] = event
-        gang.log.complete(node, None if event.log is None else self._store.read(event.log.digest))
+        rank = gang.members[event.attempt]
+        gang.finished[rank] = event
+        gang.log.complete(rank, None if event.log is None else self._store.read(event.log.digest))
         if event.outcome != "done" and gang.failed is None and not gang.cancelled:
-            gang.failed = (node, event)
-            for member, other in gang.members.items():
-                if other not in gang.finished:
-                    self._inner.cancel(member)
+            gang.failed = (rank, event)
+            self._cancel_members(gang, now=False)
         if len(gang.finished) == len(gang.members):
             self._conclude(gang)
 
     def _conclude(self, gang: Gang) -> None:
         del self._gangs[gang.task.attempt]
-        self._unbook(gang)
-        for member, node in gang.members.items():
+        self._release(gang)
+        for member, rank in gang.members.items():
             del self._of_member[member]
-            gang.log.remove_part(node)
-        gang.places.give_back()
-        self._events.append(self._verdict(gang)._replace(attempt=gang.task.attempt, log=gang.log.keep(self._store)))
+            gang.log.remove_part(rank)
+        gang.group.remove()
+        self._events.append(_verdict(gang)._replace(attempt=gang.task.attempt, log=gang.log.keep(self._store)))
 
-    def _verdict(self, gang: Gang) -> TaskFinished:
-        parts = list(gang.finished.values())
-        bad = tuple(dict.fromkeys(digest for part in parts for digest in part.bad_inputs))
-        cost = Cost(
-            max((part.cost.wall for part in parts), default=0.0),
-            sum(part.cost.cpu for part in parts),
-            max((part.cost.peak_memory for part in parts), default=0),
-        )
-        left = gang.finished[0].partial if 0 in gang.finished else ()
-        if gang.failed is not None:
-            node, first = gang.failed
-            of_all = first.outcome == "failed" or not gang.members
-            error = first.error if of_all else f"node {node} of its gang: {first.error}"
-            return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad, partial=left)
-        if gang.cancelled:
-            return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad, partial=left)
-        return gang.finished[0]._replace(cost=cost, bad_inputs=bad)
+
+def _verdict(gang: Gang) -> TaskFinished:
+    """The end of a gang: that of the first member that failed, else that of rank 0, with the cost of all."""
+    ends = list(gang.finished.values())
+    bad = tuple(dict.fromkeys(digest for end in ends for digest in end.bad_inputs))
+    cost = Cost(
+        max((end.cost.wall for end in ends), default=0.0),
+        sum(end.cost.cpu for end in ends),
+        max((end.cost.peak_memory for end in ends), default=0),
+    )
+    partial = gang.finished[0].partial if 0 in gang.finished else ()
+    if gang.failed is not None:
+        rank, first = gang.failed
+        of_all = first.outcome == "failed" or not gang.members
+        error = first.error if of_all else f"node {rank} of its gang: {first.error}"
+        return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad, partial=partial)
+    if gang.cancelled:
+        return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad, partial=partial)
+    return gang.finished[0]._replace(cost=cost, bad_inputs=bad)
+
+
+class GangLog:
+    """The log of a gang, at `path`: what each of its nodes writes to a `part` of its own comes into it in whole lines."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._log = Log(path)
+        self._read: dict[int, int] = {}  # bytes of each part that are in the log
+        self._rest: dict[int, bytes] = {}  # the line that a node has not ended
+
+    def part(self, rank: int) -> str:
+        """The file that a node's output goes to."""
+        return f"{self.path}.{rank}"
+
+    def follow(self, rank: int) -> None:
+        """Adds what a node wrote since."""
+        try:
+            with open(self.part(rank), "rb") as file:
+                file.seek(self._read.get(rank, 0))
+                self._add(rank, file.read(_AT_ONCE))
+        except OSError:
+            return
+
+    def complete(self, rank: int, whole: bytes | None) -> None:
+        """The node writes no more; `whole` is all that it wrote, where that is known, else its part is."""
+        if whole is None:
+            self.follow(rank)
+        else:
+            self._add(rank, whole[self._read.get(rank, 0) :])
+        if self._rest.get(rank):
+            self._add(rank, b"\n")
+
+    def keep(self, store: Store) -> LogRef | None:
+        """Closes it and moves it into the Store; None when nothing was written, or it can't be kept."""
+        if not self._log.close():
+            return None
+        try:
+            digest, size = store.ingest_file(self.path)
+        except (OSError, GitmlError):
+            return None
+        return LogRef(digest, size, self._log.written)
+
+    def remove_part(self, rank: int) -> None:
+        """Removes a node's part."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.part(rank))
+
+    def _add(self, rank: int, chunk: bytes) -> None:
+        self._read[rank] = self._read.get(rank, 0) + len(chunk)
+        whole, end, self._rest[rank] = (self._rest.get(rank, b"") + chunk).rpartition(b"\n")
+        if end:
+            self._log.write(whole + end)
+
+
+class RayPlacementGroup:
+    """Asks Ray for `count` bundles on as many nodes, each for a Ray task with `options`, with so many free ports there."""
+
+    def __init__(self, name: str, options: Mapping[str, Any], count: int, ports: int) -> None:
+        from ray.util import placement_group
+
+        more: dict[str, Any] = {}
+        if options.get("label_selector"):
+            more["bundle_label_selector"] = [options["label_selector"]] * count
+        bundles = [bundle_resources(options)] * count
+        self._group = placement_group(bundles, strategy="STRICT_SPREAD", name=name, **more)
+        self._ready = self._group.ready()
+        self._count = count
+        self._ports = ports
+        self._answers: list[Any] = []  # of the nodes, about themselves
+
+    def nodes(self) -> Sequence[GangNode] | None:
+        """All, once Ray has them and each node has reported its address; None before. RayError when one was lost since."""
+        import ray
+
+        if not self._answers:
+            if not ray.wait([self._ready], timeout=0)[0]:
+                return None
+            ray.get(self._ready)
+            call = ray.remote(num_cpus=0, max_retries=0)(_describe_node)
+            calls = [call.options(scheduling_strategy=self._strategy(rank)) for rank in range(self._count)]
+            self._answers = [one.remote(self._ports) for one in calls]
+        if len(ray.wait(self._answers, num_returns=self._count, timeout=0)[0]) < self._count:
+            return None
+        return [
+            GangNode(ReservedBundle(id, self._strategy(rank)), address, ports)
+            for rank, (id, address, ports) in enumerate(ray.get(self._answers))
+        ]
+
+    def remove(self) -> None:
+        """Ray need not reserve them any more."""
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # the head is lost: the group with it
+            ray.util.remove_placement_group(self._group)
+
+    def _strategy(self, rank: int) -> Any:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        return PlacementGroupSchedulingStrategy(self._group, rank)
+
+
+def bundle_resources(options: Mapping[str, Any]) -> dict[str, float]:
+    """What a bundle of a placement group reserves for a Ray task with `options`."""
+    bundle: dict[str, float] = {"CPU": options["num_cpus"] or _LEAST, **options.get("resources", {})}
+    if options["num_gpus"]:
+        bundle["GPU"] = options["num_gpus"]
+    if options.get("memory"):
+        bundle["memory"] = options["memory"]
+    return bundle
+
+
+def _describe_node(count: int) -> tuple[str, str, list[int]]:
+    """On a node of a gang: its id, its address and ports that are free there."""
+    import ray
+
+    address = str(ray.util.get_node_ip_address())
+    return ray.get_runtime_context().get_node_id(), address, free_ports(count, address)

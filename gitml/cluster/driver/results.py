@@ -1,4 +1,4 @@
-"""Receiving what comes of attempts: what they say by the hub, their reports, what they made; and making events of it."""
+"""What comes of attempts: their messages through the hub, their reports, their outputs and logs; and the events made of them."""
 
 from __future__ import annotations
 
@@ -11,299 +11,286 @@ from gitml.cluster.connect.machines import words_of
 from gitml.cluster.content.content_ids import roots_of_outputs, stored_name
 from gitml.cluster.content.messages import AttemptReport, decode_report
 from gitml.cluster.content.report_writer import ReportWriter
-from gitml.cluster.driver.attempt import TaskAttempt, loss_reason, submission_failure, transfer_failure
-from gitml.cluster.driver.content_provider import ContentProvider
-from gitml.cluster.driver.session import Session
-from gitml.cluster.driver.submitter import LARGE, Submitter
+from gitml.cluster.driver.attempt import (
+    AttemptAction,
+    AttemptEvent,
+    AttemptState,
+    TaskAttempt,
+    loss_reason,
+    submission_failure,
+    transfer_failure,
+)
+from gitml.cluster.driver.driver_state import DriverState
+from gitml.cluster.driver.session import DriverSession
+from gitml.cluster.driver.submitter import ContentProvider, Submitter
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskPrepares
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.core.records.record import LogRef
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, MachineError
 
-HEAR = 5.0  # seconds that the driver waits at the hub
+RECEIVE = 5.0  # seconds that one call to the hub waits for messages
 HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer
-BUILDERS = 3  # machines that are asked for an environment that can't be built
-NOT_BROUGHT = "what it made of its outputs could not be fetched from its machine, and is not kept"
-SILENT = 40.0  # seconds without a word after which a machine counts as lost
+BUILDERS = 3  # nodes that are asked for an environment that can't be built
+SILENT = 40.0  # seconds without a message after which a node counts as lost
+NOT_FETCHED = "what it made of its outputs could not be fetched from its machine, and is not kept"
 
 
 class ResultHandler:
-    """Hears of the attempts of a session. An attempt is finished when its log and all that it made are in the driver's Store."""
+    """Follows attempts to their end. One is finished when its log and all that it made are in the driver's Store."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: DriverSession, state: DriverState) -> None:
         self._session = session
-        self.sender = Submitter(session, self.ended)
-        self._provider = ContentProvider(session)
-        self._keeping = ReportWriter(session.home.make, session.home.keep)
-        self._unbuilt: dict[Digest, set[str]] = {}  # environments, and the machines that could not build them
-        self._hear()
+        self._state = state
+        self.submitter = Submitter(session, state, self.task_ended)
+        self.provider = ContentProvider(session, state)
+        self._writer = ReportWriter(session.own.make, session.own.keep)
+        self._unbuilt: dict[Digest, set[str]] = {}  # environments, and the nodes that could not build them
+        self._receive()
 
     def close(self) -> None:
-        """Hears no more."""
-        self._keeping.close()
+        """Ends its thread."""
+        self._writer.close()
 
-    # -- what they say while they go on
+    # -- messages while they go on
 
-    def _hear(self) -> None:
-        session = self._session
-        heard = session.hub.receive.remote(HEAR).future()
-        heard.add_done_callback(lambda future: session.event_queue.tell(lambda: self._heard(future)))
+    def _receive(self) -> None:
+        self._session.hub.receive(RECEIVE, self._session.events.deferred(self._received))
 
-    def _heard(self, future: Any) -> None:
-        session = self._session
-        if session.closed and not session.attempts:
+    def _received(self, future: Any) -> None:
+        attempts = self._state.attempts
+        if self._state.closed and not attempts:
             return
         try:
-            said, silent = future.result()
+            messages, silent = future.result()
         except Exception:
-            self._hub_is_lost()
+            self._replace_hub()
             return
-        self._hear()
+        self._receive()
         for name, seconds in silent:
-            if seconds > SILENT and name in session.attempts:
-                session.attempts[name].doom(0.0)
-        for name, item in said:
-            attempt = session.attempts.get(name)
-            if attempt is not None:
-                self._said(attempt, item)
+            if seconds > SILENT and name in attempts:
+                self._state.expect_loss(attempts[name], 0.0)
+        for name, message in messages:
+            if name in attempts:
+                self._handle_message(attempts[name], message)
 
-    def _hub_is_lost(self) -> None:
+    def _replace_hub(self) -> None:
         """Its machine is gone, or it was killed: attempts that need it will end; a new one serves the next."""
-        session = self._session
-        if session.closed:
+        if self._state.closed:
             return
         try:
-            session.cluster.machines()
-        except GitmlError:  # the head is lost with it, maybe; to begin a hub would wait for the head for ever
-            later = threading.Timer(HUB_AGAIN, lambda: session.event_queue.tell(self._hub_is_lost))
+            self._session.cluster.machines()
+        except GitmlError:  # the head is lost with it, maybe; to start a hub would wait for the head for ever
+            later = threading.Timer(HUB_AGAIN, self._session.events.deferred(self._replace_hub))
             later.daemon = True
             later.start()
             return
-        session.open_hub()
-        self._hear()
-        for attempt in list(session.attempts.values()):
-            attempt.cut_off = True
-            self._conclude_if_whole(attempt)
+        self._session.hub.open()
+        self._receive()
+        for attempt in list(self._state.attempts.values()):
+            attempt.hub_lost = True
+            self._finish_if_complete(attempt)
 
-    def _said(self, attempt: TaskAttempt, item: Any) -> None:
-        session, kind = self._session, item[0]
-        attempt.spoke = True
+    def _handle_message(self, attempt: TaskAttempt, message: Any) -> None:
+        kind, name = message[0], attempt.task.attempt
+        attempt.uses_hub = True
         if kind == "on":
-            if attempt.report is None:  # else its machine counts as free again already
-                session.is_on(attempt, item[1])
-            attempt.host = item[2]
+            self._state.place(attempt, message[1], message[2])
         elif kind == "started":
-            session.started(attempt)
+            self._state.handle(attempt, AttemptEvent.STARTED)
         elif kind == "prepares":
-            session.events.append(TaskPrepares(attempt.task.attempt, item[1]))
+            self._state.report(TaskPrepares(name, message[1]))
         elif kind == "line":
-            session.events.append(TaskOutput(attempt.task.attempt, item[1]))
+            self._state.report(TaskOutput(name, message[1]))
         elif kind == "log":
-            attempt.log.write(item[1], item[2])
-            self._conclude_if_whole(attempt)
+            attempt.log.write(message[1], message[2])
+            self._finish_if_complete(attempt)
         elif kind == "lacks":
-            self._provider.provide(attempt, item[1], item[2])
+            self.provider.provide(attempt, message[1], message[2])
+
+    # -- requests of the run
+
+    def cancel(self, attempt: TaskAttempt, *, now: bool) -> None:
+        """Ends an attempt; `now` does not wait for outputs of one whose step has ended."""
+        event = AttemptEvent.KILL if now else AttemptEvent.CANCEL
+        if self._state.handle(attempt, event) is AttemptAction.ABANDON:
+            assert attempt.report is not None
+            report, attempt.error = attempt.report, None
+            ended = report.finished._replace(outcome="cancelled", error="cancelled", outputs=(), metrics={}, partial=())
+            attempt.report = report._replace(finished=ended)
+            self._finish(attempt, attempt.report)
+
+    def give_up_waiting(self, infeasible: Sequence[Resources]) -> None:
+        """Ends the attempts that wait for a node which no autoscaler will ever add."""
+        for attempt in self._state.never_scales_up(infeasible):
+            self._state.handle(attempt, AttemptEvent.INFEASIBLE)
+            attempt.call.cancel(force=False)
+            error = f"no machine has, and the autoscaler can add none with {words_of(attempt.task.resources)}"
+            hint = "ask for less, or let the cluster's autoscaler start such machines"
+            self._state.finish(attempt, submission_failure(attempt.task, MachineError(error, hint=hint)))
 
     # -- how they end
 
-    def ended(self, attempt: TaskAttempt, future: Any) -> None:
-        """Ray is done with an attempt: there is room again, and a report if all went well."""
-        session = self._session
-        if not session.is_current(attempt):
+    def task_ended(self, attempt: TaskAttempt, future: Any) -> None:
+        """Ray has ended an attempt: there is room again, and `future` has its report if all went well."""
+        if attempt.state is AttemptState.FINISHED:
             return
-        session.freed = True
-        seconds = time.monotonic() - attempt.begun
-        session.autoscaling.waiting.pop(attempt.task.attempt, None)
-        session.node_pool.give_back(attempt.node, attempt.task.resources, attempt.ahead, seconds)
-        attempt.ahead = False
-        if attempt.spoke:
-            session.hub.forget.remote(attempt.task.attempt)
-        if attempt.moves and not attempt.cancelled:
-            self._send_again(attempt)
-            return
+        self._state.release(attempt)
+        if attempt.uses_hub:
+            self._session.hub.forget(attempt.task.attempt)
         try:
             data, contents = future.result()
-        except BaseException as error:
-            self._failed(attempt, error)
-            return
-        try:
             report = decode_report(data)
             if report.finished.attempt != attempt.task.attempt:
                 raise ValueError("the report of another attempt")
-        except ValueError as error:
-            self._failed(attempt, error)
+        except BaseException as error:
+            action = self._state.handle(attempt, AttemptEvent.NO_REPORT)
+            if action is AttemptAction.RESUBMIT:
+                self._resubmit(attempt)
+            else:
+                self._finish_without_report(attempt, error, cancelled=action is AttemptAction.FINISH_CANCELLED)
             return
-        report = self._in_its_gang(attempt, report)
-        if self._goes_again(attempt, report):
-            return
-        attempt.report, attempt.away = report, True
-        if report.finished.exit_code is not None:
-            session.started(attempt)
-        attempt.log.write(report.log_from, contents.pop("log", b""))
-        if contents:
-            kept = contents
-            self._keeping.put(kept, lambda error: session.event_queue.tell(lambda: self._kept(attempt, report, error)))
+        retryable, report = self._judge(attempt, report)
+        action = self._state.handle(attempt, AttemptEvent.RETRYABLE if retryable else AttemptEvent.REPORTED)
+        if action is AttemptAction.RESUBMIT:
+            self._resubmit(attempt)
         else:
-            self._kept(attempt, report, None)
+            self._collect(attempt, report, contents, cancelled=action is AttemptAction.COLLECT_CANCELLED)
 
-    def _in_its_gang(self, attempt: TaskAttempt, report: AttemptReport) -> AttemptReport:
-        """A refusal of one of a gang is a loss, not a failure, where there are machines enough without the one that refused."""
-        node_state, task = self._session.node_state(report.node), attempt.task
-        if attempt.reserved is None or not report.refused or node_state is None:
-            return report
-        node_state.refuses[task.environment.digest] = report.finished.error or "it refused"
-        others = self._session.node_pool.feasible(task.resources, task.environment.digest)
-        if len(others) < task.action.gang[0]:
-            return report
-        return report._replace(finished=report.finished._replace(outcome="lost"))
+    def _judge(self, attempt: TaskAttempt, report: AttemptReport) -> tuple[bool, AttemptReport]:
+        """Whether another submission may succeed where this one could not begin; and the report as it counts.
 
-    def give_up_waiting(self, infeasible: Sequence[Resources]) -> None:
-        """Ends the attempts that wait for a machine which no autoscaler will ever add."""
-        session = self._session
-        session.autoscaling.refuse(infeasible)
-        for name, asked in list(session.autoscaling.waiting.items()):
-            if session.autoscaling.serves(asked):
-                continue
-            del session.autoscaling.waiting[name]
-            attempt = session.attempts[name]
-            attempt.call.cancel(force=False)
-            error = f"no machine has, and the autoscaler can add none with {words_of(asked)}"
-            hint = "ask for less, or let the cluster's autoscaler start such machines"
-            session.finish(attempt, TaskFinished(name, "failed", None, error, hint, (), {}, Cost(), None))
+        What is installed on the node is other than the step was planned for, its disk is full, or what it holds is damaged.
+        """
+        finished, task, nodes = report.finished, attempt.task, self._state.nodes
+        digest = task.environment.digest
+        there = self._state.node(report.node) is not None
+        if report.refused and there:
+            nodes.refuse(report.node, digest, finished.error or "it refused")
+            others = nodes.feasible(task.resources, digest)
+            if attempt.reserved is None:
+                unbuilt = finished.unprepared
+                return (self._another_may_build(report.node, digest, others) if unbuilt else bool(others)), report
+            # it can't leave its bundle; its gang as a whole may go elsewhere where there are nodes enough
+            if len(others) >= task.action.gang[0]:
+                report = report._replace(finished=finished._replace(outcome="lost"))
+            return False, report
+        damaged = bool(finished.bad_inputs) and not attempt.started and finished.exit_code is None
+        if (report.refused and attempt.reserved is not None) or not damaged or attempt.submissions > 1:
+            return False, report
+        retryable = all(self._is_good(digest) for digest in finished.bad_inputs)
+        if retryable:
+            nodes.forget_contents(report.node)
+        return retryable, report
 
-    def _goes_again(self, attempt: TaskAttempt, report: AttemptReport) -> bool:
-        """Submits an attempt once more that its machine could not begin, if that helps; whether it does."""
-        session, task = self._session, attempt.task
-        node_state = session.node_state(report.node)
-        bad = report.finished.bad_inputs
-        if report.refused and attempt.reserved is not None:
-            return False  # it can't leave the place that is kept for it; its gang as a whole may go elsewhere
-        if report.refused and node_state is not None:
-            # what is installed there is other than the step was planned for, or its disk is full: another may do
-            digest = task.environment.digest
-            node_state.refuses[digest] = report.finished.error or "it refused"
-            again = bool(session.node_pool.feasible(task.resources, digest))
-            if report.finished.unprepared:
-                again = self._another_may_build(digest, report.node, among_others=again)
-        else:
-            damaged = bool(bad) and not attempt.started and report.finished.exit_code is None
-            again = damaged and not attempt.again and all(session.is_good(digest) for digest in bad)
-            if again and node_state is not None:
-                node_state.holds.clear()
-        if again and not attempt.cancelled:
-            self._send_again(attempt)
-            return True
-        return False
+    def _another_may_build(self, node: str, environment: Digest, others: Sequence[Any]) -> bool:
+        """Whether another node is asked to build an environment that `node` could not.
 
-    def _another_may_build(self, environment: Digest, node: str, *, among_others: bool) -> bool:
-        """Whether another machine is asked to build an environment that `node` could not.
-
-        Where none is, it is the environment or the index, which may be mended before the step is tried again: on any machine.
+        Where none is, it is the environment or the index, which may be mended before the step is tried again: on any node.
         """
         failed = self._unbuilt.setdefault(environment, set())
         failed.add(node)
-        if among_others and len(failed) < BUILDERS:
+        if others and len(failed) < BUILDERS:
             return True
-        for other in failed:
-            node_state = self._session.node_state(other)
-            if node_state is not None:
-                node_state.refuses.pop(environment, None)
+        self._state.nodes.accept(failed, environment)
         failed.clear()
         return False
 
-    def _send_again(self, attempt: TaskAttempt) -> None:
-        """Submits an attempt once more."""
+    def _is_good(self, digest: Digest) -> bool:
+        """Whether the driver's own copy of a Blob or listing is there and sound."""
         try:
-            self.sender.send(attempt.task, attempt)
-        except GitmlError as error:
-            self._session.finish(attempt, submission_failure(attempt.task, error))
+            self._session.own.services.store.open(digest).close()
+        except GitmlError:
+            return False
+        return True
 
-    def abandon(self, attempt: TaskAttempt) -> None:
-        """Ends an attempt whose step has ended: what it made is not waited for."""
-        assert attempt.report is not None
-        attempt.cancelled, attempt.away, attempt.cut_off, attempt.why = 2, False, True, None
-        ended = attempt.report.finished._replace(
-            outcome="cancelled", error="cancelled", outputs=(), metrics={}, partial=()
-        )
-        attempt.report = attempt.report._replace(finished=ended)
-        self._conclude_if_whole(attempt)
+    def _resubmit(self, attempt: TaskAttempt) -> None:
+        try:
+            self.submitter.submit(attempt.task, attempt)
+        except GitmlError as error:
+            self._state.finish(attempt, submission_failure(attempt.task, error))
+
+    def _collect(self, attempt: TaskAttempt, report: AttemptReport, contents: Any, *, cancelled: bool) -> None:
+        """Takes a report, and has the small contents that came with it kept."""
+        finished = report.finished
+        if cancelled and finished.outcome == "failed" and finished.exit_code is None:
+            finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
+        elif not cancelled and finished.outcome == "cancelled":  # it found the way to its run cut, and ended
+            finished = finished._replace(outcome="lost", error="it lost touch with the run")
+        attempt.report = report = report._replace(finished=finished)
+        if finished.exit_code is not None:
+            self._state.handle(attempt, AttemptEvent.STARTED)
+        attempt.log.write(report.log_from, contents.pop("log", b""))
+        if contents:
+            self._writer.put(contents, self._session.events.deferred(self._kept, attempt, report))
+        else:
+            self._kept(attempt, report, None)
 
     def _kept(self, attempt: TaskAttempt, report: AttemptReport, error: GitmlError | None) -> None:
-        """The small contents that came with a report are kept, or could not be; the others are to be brought home."""
-        session = self._session
-        if not session.is_current(attempt):
+        """The small contents are kept, or could not be; the others are to be fetched."""
+        if attempt.state is AttemptState.FINISHED:
             return
-        node_state = session.node_state(report.node)
         made = (*report.finished.outputs, *report.finished.partial)
-        if node_state is not None:
-            node_state.holds.update(name for name, _ in report.away)
-            node_state.holds.update(roots_of_outputs(made))
-            if report.finished.exit_code is not None:
-                node_state.holds.update(roots_of_outputs(attempt.task.stored))
-        for output in made:
-            if output.size >= LARGE:
-                session.sizes[stored_name(output.digest, tree=output.is_tree)] = output.size
-        attempt.why = error or attempt.why
-        if report.away and attempt.why is None:
-            done = self._at_home
-            told = session.event_queue.tell
-            roots = roots_of_outputs(made)
-            session.transfers.download(
-                report.node, report.away, roots, lambda error: told(lambda: done(attempt, error))
-            )
+        roots = roots_of_outputs(made)
+        self._state.nodes.add_contents(report.node, [*[name for name, _ in report.away], *roots])
+        if report.finished.exit_code is not None:
+            self._state.nodes.add_contents(report.node, roots_of_outputs(attempt.task.stored))
+        self._state.nodes.add_sizes({stored_name(output.digest, tree=output.is_tree): output.size for output in made})
+        error = error or attempt.error
+        if report.away and error is None:
+            done = self._session.events.deferred(self._collected, attempt)
+            self._session.transfers.download(report.node, report.away, roots, done)
         else:
-            self._at_home(attempt, attempt.why)
+            self._collected(attempt, error)
 
-    def _at_home(self, attempt: TaskAttempt, error: GitmlError | None) -> None:
-        attempt.away = False
-        attempt.why = error
-        self._conclude_if_whole(attempt)
+    def _collected(self, attempt: TaskAttempt, error: GitmlError | None) -> None:
+        attempt.error = error
+        self._state.handle(attempt, AttemptEvent.COLLECTED)
+        self._finish_if_complete(attempt)
 
-    def _conclude_if_whole(self, attempt: TaskAttempt) -> None:
-        session, report = self._session, attempt.report
-        if report is None or attempt.away or not session.is_current(attempt):
+    def _finish_if_complete(self, attempt: TaskAttempt) -> None:
+        report = attempt.report
+        if report is None or not attempt.log_complete:
             return
+        if self._state.handle(attempt, AttemptEvent.LOG_COMPLETE) is AttemptAction.FINISH:
+            self._finish(attempt, report)
+
+    def _finish(self, attempt: TaskAttempt, report: AttemptReport) -> None:
         finished = report.finished
-        if finished.log is not None and attempt.log.size < finished.log.size and not attempt.cut_off:
-            return  # the rest is on its way by the hub
-        bad = tuple(digest for digest in finished.bad_inputs if not session.is_good(digest))
+        bad = tuple(digest for digest in finished.bad_inputs if not self._is_good(digest))
         log = self._keep_log(attempt, finished.log)
         finished = finished._replace(bad_inputs=bad, log=log, machine=report.host)
-        if attempt.why is not None and finished.partial:  # how it failed says more than that this did not come
-            finished = finished._replace(partial=(), warnings=(*finished.warnings, NOT_BROUGHT))
-        elif attempt.why is not None:
-            outcome, error = transfer_failure(attempt, attempt.why)
-            finished = finished._replace(outcome=outcome, error=error, hint=attempt.why.hint, outputs=(), metrics={})
-        elif attempt.cancelled and finished.outcome == "failed" and finished.exit_code is None:
-            finished = finished._replace(outcome="cancelled", error="cancelled", hint=None)
-        session.finish(attempt, finished)
+        if attempt.error is not None and finished.partial:  # how it failed says more than that this was not fetched
+            finished = finished._replace(partial=(), warnings=(*finished.warnings, NOT_FETCHED))
+        elif attempt.error is not None:
+            outcome, error = transfer_failure(attempt, attempt.error)
+            finished = finished._replace(outcome=outcome, error=error, hint=attempt.error.hint, outputs=(), metrics={})
+        self._state.finish(attempt, finished)
 
-    def _failed(self, attempt: TaskAttempt, error: BaseException) -> None:
-        """The Ray task gave no report: it was cancelled before it began, or lost."""
+    def _finish_without_report(self, attempt: TaskAttempt, error: BaseException, *, cancelled: bool) -> None:
+        """Ray gave no report: the attempt was cancelled before it began, or is lost."""
         import ray
 
-        session, task = self._session, attempt.task
-        outcome, said, hint = "lost", loss_reason(error), None
-        if attempt.why is not None:
-            (outcome, said), hint = transfer_failure(attempt, attempt.why), attempt.why.hint
-        elif attempt.cancelled:
-            outcome, said = "cancelled", "cancelled"
+        outcome, words, hint = "lost", loss_reason(error), None
+        if attempt.error is not None:
+            (outcome, words), hint = transfer_failure(attempt, attempt.error), attempt.error.hint
+        elif cancelled:
+            outcome, words = "cancelled", "cancelled"
         elif isinstance(error, ray.exceptions.RayTaskError):
             outcome = "failed"
             hint = "gitml of the same version must be installed on every machine of the cluster"
         log = self._keep_log(attempt, None)
-        cost = Cost(time.monotonic() - attempt.begun) if attempt.started else Cost()
-        ended = TaskFinished(task.attempt, outcome, None, said, hint, (), {}, cost, log, (), attempt.host)
-        session.finish(attempt, ended)
+        cost = Cost(time.monotonic() - attempt.submitted) if attempt.started else Cost()
+        ended = TaskFinished(attempt.task.attempt, outcome, None, words, hint, (), {}, cost, log, (), attempt.host)
+        self._state.finish(attempt, ended)
 
-    def _keep_log(self, attempt: TaskAttempt, told: LogRef | None) -> LogRef | None:
+    def _keep_log(self, attempt: TaskAttempt, reported: LogRef | None) -> LogRef | None:
         attempt.log.close()
         if not attempt.log.size:
             return None
         try:
-            digest, size = self._session.home.services.store.ingest_file(attempt.task.log)
+            digest, size = self._session.own.services.store.ingest_file(attempt.task.log)
         except (OSError, GitmlError):
             return None
-        return LogRef(digest, size, told.written if told is not None else size)
+        return LogRef(digest, size, reported.written if reported is not None else size)

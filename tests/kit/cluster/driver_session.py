@@ -1,4 +1,4 @@
-"""What a run on a cluster is to the driver, without Ray: real stores, a real Hub in a loop of its own, machines that are only told of."""
+"""A run's use of a cluster without Ray: real stores, a real hub in a loop of its own, machines that are only declared."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import AttemptReport, encode_report
-from gitml.cluster.driver.attempt import TaskAttempt
-from gitml.cluster.driver.placement_group import ReservedBundle
-from gitml.cluster.driver.session import DriverServices, Session
+from gitml.cluster.driver.attempt import RayCall, ReservedBundle, TaskAttempt
+from gitml.cluster.driver.driver_state import DriverState
+from gitml.cluster.driver.session import DriverServices, DriverSession, EventQueue, HubConnection
 from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.cluster.worker.message_hub import MessageHub
-from gitml.core.model.protocols import Task, TaskFinished
+from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
@@ -27,7 +27,7 @@ from tests.kit.patience import PATIENCE
 
 
 class LoopHub:
-    """A Hub that answers as the actor does, by `method.remote(…).future()`; a call fails once it was `lost`."""
+    """A MessageHub that answers as the actor does, by `method.remote(…).future()`; a call fails once it was `lost`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -83,7 +83,7 @@ class _Answer:
         return self._future
 
 
-class RecordedCall:
+class RecordedCall(RayCall):
     """A Ray task that never runs; `cancels` are the `force` of each cancel."""
 
     def __init__(self) -> None:
@@ -93,25 +93,26 @@ class RecordedCall:
         self.cancels.append(force)
 
 
-class ToldMachines:
-    """A cluster that has the machines it is said to have; fulfils `session.Joined`."""
+class DeclaredCluster:
+    """A cluster that has the machines it is declared to have; fulfils `session.ConnectedCluster`."""
 
     def __init__(self, machines: Sequence[Machine]) -> None:
-        self.told = list(machines)
+        self.declared = list(machines)
         self.answers = True
+        self.scales = False  # whether an autoscaler adds whatever is asked for
 
     def machines(self) -> Sequence[Machine]:
         if not self.answers:
             raise RemoteError("no Ray cluster answers")
-        return self.told
+        return self.declared
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         return {"num_cpus": asked.cpus, "num_gpus": asked.gpus}
 
     def can_scale_up(self, asked: Resources) -> bool:
-        return False
+        return self.scales
 
-    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
+    def infeasible(self, requests: Iterable[Resources]) -> list[Resources]:
         return []
 
 
@@ -126,6 +127,9 @@ class RecordedTransfers:
     def forget(self, node: str) -> None:
         """The machine is gone."""
 
+    def close(self) -> None:
+        """Nothing is under way."""
+
     def upload(self, node: str, name: str, size: int, sources: Sequence[str], done: Any) -> None:
         self.uploaded.append((node, name, size, list(sources)))
         self.ends.append(done)
@@ -136,18 +140,18 @@ class RecordedTransfers:
 
 
 class SessionBench(ExecutionBench):
-    """A Bench with a Session of machines a and b."""
+    """A ExecutionBench with the session and state of a driver of machines a and b."""
 
     def __init__(self, root: Path, *machines: Machine) -> None:
         super().__init__(root)
         self.hubs: list[LoopHub] = []
-        home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
-        told = ToldMachines(machines or (machine("a"), machine("b")))
-        self.cluster = told
-        self.session = Session(told, home, "r1", FolderSpec("x:y", str(root)), 1.0, self._new_hub)
-        self.transfers = RecordedTransfers()
-        self.session.transfers.close()
-        self.session.transfers = self.transfers  # type: ignore[assignment]
+        own = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
+        self.cluster = DeclaredCluster(machines or (machine("a"), machine("b")))
+        self.transfers: Any = RecordedTransfers()
+        hub, folder = HubConnection(self._new_hub), FolderSpec("x:y", str(root))
+        self.session = DriverSession(self.cluster, own, "r1", folder, 1.0, hub, self.transfers, EventQueue())
+        self.state = DriverState(self.session)
+        self._events: list[TaskEvent] = []
 
     def _new_hub(self, name: str) -> LoopHub:
         self.hubs.append(LoopHub())
@@ -158,26 +162,39 @@ class SessionBench(ExecutionBench):
         for hub in self.hubs:
             hub.lose()
             hub.close()
-        self.session.event_queue.close()
+        self.session.events.close()
 
-    def attempt(self, task: Task | None = None, node: str = "a", reserved: ReservedBundle | None = None) -> TaskAttempt:
+    def attempt(
+        self,
+        task: Task | None = None,
+        node: str = "a",
+        reserved: ReservedBundle | None = None,
+        before: TaskAttempt | None = None,
+    ) -> TaskAttempt:
         """An attempt under way on a machine."""
         task = task or self.task("true")
-        ahead = self.session.node_pool.take(self.session.node_pool.nodes[node], task.resources)
-        attempt = TaskAttempt(task, RecordedCall(), node, ahead, reserved)
-        self.session.attempts[task.attempt] = attempt
+        state = self.state.nodes.nodes[node]
+        attempt = TaskAttempt(task, RecordedCall(), state.machine, reserved, before)
+        attempt.ahead = self.state.nodes.acquire(state, task.resources)
+        self.state.add(attempt)
         return attempt
 
+    @property
+    def events(self) -> list[TaskEvent]:
+        """All that was reported."""
+        self._events += self.state.take_events()
+        return self._events
+
     def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Does what the session is told until something holds."""
+        """Handles what threads report until something holds."""
         end = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < end, self.session.events
-            self.session.event_queue.wait(0.1)
-            for item in self.session.event_queue.take():
-                item()
+            assert time.monotonic() < end, self.events
+            self.session.events.wait(0.1)
+            for call in self.session.events.take():
+                call()
 
-    def told(self, attempt: TaskAttempt) -> list[Any]:
+    def messages(self, attempt: TaskAttempt) -> list[Any]:
         """What the hub has for an attempt."""
         return list(self.hubs[-1].call("exchange", attempt.task.attempt, []).result(10))
 
@@ -186,7 +203,7 @@ class SessionBench(ExecutionBench):
         found: list[TaskFinished] = []
 
         def look() -> bool:
-            found[:] = [event for event in self.session.events if isinstance(event, TaskFinished)]
+            found[:] = [event for event in self.events if isinstance(event, TaskFinished)]
             return bool(found)
 
         self.until(look)

@@ -1,4 +1,4 @@
-"""Ray for tests: a Ray of their own on this machine, and a Bench whose Tasks are performed by it."""
+"""Ray for tests: a Ray of their own on this machine, and a ExecutionBench whose Tasks are performed by it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.kit.execution import ON_HOST, ExecutionBench, MemoryFacts
 
 
 class LocalRay:
-    """A Ray that was started in this process or joined by it; fulfils `cluster.driver.executor.Joined`."""
+    """A Ray that was started in this process or joined by it; fulfils `cluster.driver.session.ConnectedCluster`."""
 
     def machines(self) -> Sequence[Machine]:
         import ray
@@ -89,7 +89,7 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
 
 
 class RayBench(ExecutionBench):
-    """A Bench whose executors are of Ray."""
+    """A ExecutionBench whose executors are of Ray."""
 
     def __init__(self, root: Path, cluster: LocalRay) -> None:
         super().__init__(root)
@@ -99,9 +99,9 @@ class RayBench(ExecutionBench):
         self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
-        home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
+        own = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
         place = FolderSpec(ASSEMBLY, self.worker)
-        executor = RayExecutor(self.cluster, home, f"r{os.getpid()}{len(self.executors)}", place, **more)
+        executor = RayExecutor(self.cluster, own, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]
         return executor
 

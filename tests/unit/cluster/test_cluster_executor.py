@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gitml.cluster.connect import health_check
+from gitml.cluster.driver import driver_state, session, submitter
 from gitml.cluster.driver import executor as executors
-from gitml.cluster.driver import session, submitter
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
@@ -25,10 +25,10 @@ from gitml.core.model.result import OutputRef
 from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
 from gitml.engine.execution.executors import Executors
 from tests.kit.cluster.driver_session import (
+    DeclaredCluster,
     LoopHub,
     RecordedCall,
     RecordedTransfers,
-    ToldMachines,
     done,
     machine,
     reported,
@@ -40,22 +40,21 @@ A, B, C = "aa" * 28, "bb" * 28, "cc" * 28  # as Ray names machines
 
 
 class Stage(ExecutionBench):
-    """A Bench with a RayExecutor on machines that are only told of; Ray tasks are `futures` that tests end."""
+    """A ExecutionBench with a RayExecutor on machines that are only told of; Ray tasks are `futures` that tests end."""
 
-    def __init__(self, root: Path, told: ToldMachines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, root: Path, told: DeclaredCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(root)
         self.hubs: list[LoopHub] = []
         self.futures: list[Future[Any]] = []
         monkeypatch.setattr(health_check, "PERIOD", 0.05)
-        monkeypatch.setattr(session, "new_hub", self._new_hub)
-        monkeypatch.setattr(session, "DYING", 0.2)
+        monkeypatch.setattr(session, "start_hub", self._new_hub)
+        monkeypatch.setattr(driver_state, "DYING", 0.2)
         monkeypatch.setattr(executors, "CLOSE_WAIT", 0.0)
         monkeypatch.setattr(submitter, "_remote", lambda: self)
-        home = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
-        self.ray = RayExecutor(told, home, "r1", FolderSpec("x:y", str(root)))
-        self.ray._session.transfers.close()
+        own = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
         self.transfers = RecordedTransfers()
-        self.ray._session.transfers = self.transfers  # type: ignore[assignment]
+        monkeypatch.setattr(executors, "TransferManager", lambda *_: self.transfers)
+        self.ray = RayExecutor(told, own, "r1", FolderSpec("x:y", str(root)))
 
     def _new_hub(self, name: str) -> LoopHub:
         self.hubs.append(LoopHub())
@@ -75,7 +74,7 @@ class Stage(ExecutionBench):
         """Submits a Task."""
         task = self.task("true", resources=resources or Resources())
         self.ray.submit(task)
-        attempt = self.ray._session.attempts[task.attempt]
+        attempt = self.ray._state.attempts[task.attempt]
         attempt.call = RecordedCall()
         return attempt
 
@@ -99,9 +98,9 @@ class Stage(ExecutionBench):
         return finished
 
     def close(self) -> None:
-        self.ray._session.closed = True
-        self.ray._watch.close()
-        self.ray._receiver.close()
+        self.ray._state.closed = True
+        self.ray._health.close()
+        self.ray._results.close()
         for hub in self.hubs:
             hub.lose()
             hub.close()
@@ -109,24 +108,24 @@ class Stage(ExecutionBench):
 
 
 @pytest.fixture
-def told() -> ToldMachines:
-    return ToldMachines([machine(A)])
+def told() -> DeclaredCluster:
+    return DeclaredCluster([machine(A)])
 
 
 @pytest.fixture
-def stage(tmp_path: Path, told: ToldMachines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage(tmp_path: Path, told: DeclaredCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     stage = Stage(tmp_path, told, monkeypatch)
     yield stage
     stage.close()
 
 
-def test_a_machine_that_comes_back_is_heard_of_while_nothing_is_under_way(stage: Stage, told: ToldMachines) -> None:
+def test_a_machine_that_comes_back_is_heard_of_while_nothing_is_under_way(stage: Stage, told: DeclaredCluster) -> None:
     made = Executors(lambda target: stage.ray)
     asked = Resources()
     assert made.takes("c", asked)
-    told.told = []
+    told.declared = []
     stage.until(lambda _: not made.takes("c", asked))
-    told.told = [machine(B)]
+    told.declared = [machine(B)]
     end = time.monotonic() + PATIENCE
     while not made.takes("c", asked):
         assert time.monotonic() < end
@@ -134,16 +133,16 @@ def test_a_machine_that_comes_back_is_heard_of_while_nothing_is_under_way(stage:
         time.sleep(0.02)
 
 
-def test_what_is_given_up_as_lost_is_killed_wherever_it_is(stage: Stage, told: ToldMachines) -> None:
+def test_what_is_given_up_as_lost_is_killed_wherever_it_is(stage: Stage, told: DeclaredCluster) -> None:
     attempt = stage.begin()
-    told.told = [machine(B)]
+    told.declared = [machine(B)]
     finished = stage.finished()
     assert (finished.outcome, finished.error) == ("lost", "its machine was lost")
     assert isinstance(attempt.call, RecordedCall)
     assert attempt.call.cancels == [True]
 
 
-class SlowToSay(ToldMachines):
+class SlowToSay(DeclaredCluster):
     """A cluster with an autoscaler that takes its time to say what it can't add."""
 
     def __init__(self) -> None:
@@ -159,7 +158,7 @@ class SlowToSay(ToldMachines):
         return []
 
     def machines(self) -> Sequence[Any]:
-        seen = list(self.told)
+        seen = list(self.declared)
         if threading.current_thread().name == "gitml-watch" and not self.answers_now.is_set():
             self.asked.set()
             self.answers_now.wait(PATIENCE)  # the answer is on its way
@@ -174,16 +173,16 @@ def test_a_look_that_comes_late_does_not_take_away_a_machine_that_came_since(
     try:
         attempt = stage.begin(Resources(8))  # waits at Ray for a machine
         assert told.asked.wait(PATIENCE)
-        told.told = [machine(A), machine(C, cpus=8)]
+        told.declared = [machine(A), machine(C, cpus=8)]
         stage.say(attempt, ("on", C, "node-c"), ("started",))
         stage.until(lambda _: attempt.node == C)
         told.answers_now.set()
-        looked = stage.ray._session.looked
-        stage.until(lambda _: stage.ray._session.looked > looked)
-        assert attempt.doomed == 0.0
+        looked = stage.ray._state.looked
+        stage.until(lambda _: stage.ray._state.looked > looked)
+        assert attempt.lost_at == 0.0
         stage.futures[0].set_result(reported(done(attempt), node=C).result())
         assert stage.finished().outcome == "done"
-        assert stage.ray._session.node_pool.nodes[C].free.cpus == 8
+        assert stage.ray._state.nodes.nodes[C].free.cpus == 8
     finally:
         told.answers_now.set()
         stage.close()

@@ -17,8 +17,8 @@ from gitml.cluster.connect.cluster import _init_client
 from gitml.cluster.connect.health_check import HealthCheck
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import AttemptReport
-from gitml.cluster.driver.attempt import Lost, TaskAttempt, loss_reason, submission_failure, transfer_failure
-from gitml.cluster.driver.event_queue import EventQueue
+from gitml.cluster.driver.attempt import TaskAttempt, loss_reason, submission_failure, transfer_failure
+from gitml.cluster.driver.session import EventQueue
 from gitml.cluster.worker import message_hub as hubs
 from gitml.cluster.worker.message_hub import MessageHub
 from gitml.errors import IntegrityError, MachineError, RemoteError
@@ -29,7 +29,7 @@ from tests.kit.patience import PATIENCE
 def test_news_of_a_thread_wakes_who_waits_and_is_given_once_in_order() -> None:
     event_queue = EventQueue()
     seen: list[int] = []
-    threading.Timer(0.05, lambda: [event_queue.tell(lambda n=n: seen.append(n)) for n in range(3)]).start()  # type: ignore[misc]
+    threading.Timer(0.05, lambda: [event_queue.put(lambda n=n: seen.append(n)) for n in range(3)]).start()  # type: ignore[misc]
     end = time.monotonic() + PATIENCE
     while len(seen) < 3 and time.monotonic() < end:
         event_queue.wait(5)
@@ -44,12 +44,12 @@ def test_news_of_a_thread_wakes_who_waits_and_is_given_once_in_order() -> None:
 def test_news_is_kept_when_the_pipe_is_full_and_dropped_without_harm_when_closed() -> None:
     event_queue = EventQueue()
     for _ in range(70_000):  # more than a pipe holds
-        event_queue.tell(lambda: None)
+        event_queue.put(lambda: None)
     assert sum(1 for _ in event_queue.take()) == 70_000
     before = len(os.listdir("/proc/self/fd"))
     event_queue.close()
     assert len(os.listdir("/proc/self/fd")) == before - 2
-    event_queue.tell(lambda: None)
+    event_queue.put(lambda: None)
 
 
 def test_the_hub_passes_on_what_is_said_and_told_each_once() -> None:
@@ -169,11 +169,6 @@ def test_how_an_attempt_was_lost_is_one_line(error: BaseException, words: str) -
     assert loss_reason(error) == words
 
 
-def test_lost_is_a_future_that_fails() -> None:
-    with pytest.raises(ConnectionError, match="its machine was lost"):
-        Lost("its machine was lost").result()
-
-
 def test_a_head_that_is_slow_to_serve_a_client_is_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -215,16 +210,15 @@ def test_contents_that_did_not_come_through_say_in_which_direction(tmp_path: Pat
     bench.close()
 
 
-def test_an_attempt_is_doomed_once_and_its_follower_keeps_its_log(tmp_path: Path) -> None:
+def test_an_attempt_is_given_time_to_be_lost_once_and_the_next_submission_keeps_its_log(tmp_path: Path) -> None:
     bench = SessionBench(tmp_path)
     attempt = bench.attempt()
-    attempt.doom(100.0)
-    first = attempt.doomed
-    attempt.doom(0.0)
-    assert attempt.doomed == first
+    bench.state.expect_loss(attempt, 100.0)
+    first = attempt.lost_at
+    bench.state.expect_loss(attempt, 0.0)
+    assert attempt.lost_at == first
     attempt.log.write(0, b"begun\n")
-    again = TaskAttempt(attempt.task, RecordedCall(), "b", False)
-    again.continues(attempt)
+    again = TaskAttempt(attempt.task, RecordedCall(), machine("b"), before=attempt)
     again.log.write(6, b"more\n")
     again.log.close()
     assert Path(attempt.task.log).read_bytes() == b"begun\nmore\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gitml.cluster.driver import gang as gangs
-from gitml.cluster.driver.gang import GangScheduler
+from gitml.cluster.driver.attempt import ReservedBundle
+from gitml.cluster.driver.gang import GangNode, GangScheduler, RayPlacementGroup, bundle_resources
 from gitml.cluster.driver.node_pool import NodePool
-from gitml.cluster.driver.placement_group import GangPlacement, ReservedBundle, bundle_resources
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskStarted
 from gitml.core.model.result import Cost
 from gitml.errors import InputError
@@ -21,23 +21,23 @@ from tests.kit.cluster.driver_session import machine
 from tests.kit.execution import HOST, action_of
 
 
-class ToldPlaces:
-    """Places that are had when they are told."""
+class DeclaredGroup(RayPlacementGroup):
+    """Bundles that are there when they are declared."""
 
     def __init__(self) -> None:
-        self.told: list[GangPlacement] | Exception | None = None
-        self.given_back = 0
+        self.declared: list[GangNode] | Exception | None = None
+        self.removed = 0
 
-    def had(self) -> Sequence[GangPlacement] | None:
-        if isinstance(self.told, Exception):
-            raise self.told
-        return self.told
+    def nodes(self) -> Sequence[GangNode] | None:
+        if isinstance(self.declared, Exception):
+            raise self.declared
+        return self.declared
 
-    def give_back(self) -> None:
-        self.given_back += 1
+    def remove(self) -> None:
+        self.removed += 1
 
 
-class Inner:
+class RecordedExecutor:
     """Notes what a gang asks of single attempts."""
 
     def __init__(self) -> None:
@@ -60,21 +60,19 @@ class Play:
     def __init__(self, root: Path) -> None:
         self.node_pool = NodePool()
         self.node_pool.update([machine("a"), machine("b")])
-        self.inner = Inner()
+        self.executor = RecordedExecutor()
         self.grows = False
         self.store = LocalStore(str(root / "store"))
-        self.gangs = GangScheduler(self.inner, self.node_pool, self.store, lambda asked: self.grows)
-        self.places = ToldPlaces()
+        self.gangs = GangScheduler(self.executor, self.node_pool, self.store, lambda asked: self.grows)
+        self.group = DeclaredGroup()
         action = action_of(["train"])._replace(gang=(2, 2))
         asked = machine("a").total._replace(cpus=1, memory=0)
         self.task = Task("0-1", action, HOST, asked, None, False, str(root / "log"))
-        self.gangs.begin(self.task, self.places)
+        self.gangs.submit(self.task, self.group)
 
-    def had(self) -> None:
-        self.places.told = [
-            GangPlacement(
-                ReservedBundle(node, None), f"10.0.0.{number}", [number * 100, number * 100 + 1, number * 100 + 2]
-            )
+    def get_nodes(self) -> None:
+        self.group.declared = [
+            GangNode(ReservedBundle(node, None), f"10.0.0.{number}", [number * 100, number * 100 + 1, number * 100 + 2])
             for number, node in enumerate("ab", 1)
         ]
 
@@ -86,7 +84,7 @@ class Play:
 
             kept = LogRef(self.store.put(log), len(log), len(log))
         cost = Cost(1.0 + node, 2.0, 100 * (node + 1))
-        return self.gangs.sort(
+        return self.gangs.translate(
             [TaskFinished(f"0-1.{node}", outcome, None if error else 0, error, None, (), {}, cost, kept)]
         )
 
@@ -97,12 +95,12 @@ def play(tmp_path: Path) -> Play:
 
 
 def test_nothing_begins_before_all_places_are_had_and_they_are_booked_meanwhile(play: Play) -> None:
-    assert play.gangs.look() == []
-    assert not play.inner.submitted
+    assert play.gangs.poll() == []
+    assert not play.executor.submitted
     assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [1, 1]
-    play.had()
-    play.gangs.look()
-    assert [(task.attempt, reserved.node) for task, reserved in play.inner.submitted if reserved] == [
+    play.get_nodes()
+    play.gangs.poll()
+    assert [(task.attempt, reserved.node) for task, reserved in play.executor.submitted if reserved] == [
         ("0-1.0", "a"),
         ("0-1.1", "b"),
     ]
@@ -110,9 +108,9 @@ def test_nothing_begins_before_all_places_are_had_and_they_are_booked_meanwhile(
 
 
 def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
-    play.had()
-    play.gangs.look()
-    for node, (task, _) in enumerate(play.inner.submitted):
+    play.get_nodes()
+    play.gangs.poll()
+    for node, (task, _) in enumerate(play.executor.submitted):
         roster = decode_rendezvous(task.lent[GANG_VARIABLE])
         assert roster.node == node
         assert roster.nodes == (("10.0.0.1", (101, 102)), ("10.0.0.2", (201, 202)))
@@ -120,13 +118,13 @@ def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
 
 
 def test_members_stand_for_one_attempt_that_begins_once_and_is_done_when_all_are(play: Play) -> None:
-    play.had()
-    play.gangs.look()
-    assert play.gangs.sort([TaskStarted("0-1.0"), TaskStarted("0-1.1"), TaskStarted("9-1")]) == [
+    play.get_nodes()
+    play.gangs.poll()
+    assert play.gangs.translate([TaskStarted("0-1.0"), TaskStarted("0-1.1"), TaskStarted("9-1")]) == [
         TaskStarted("0-1"),
         TaskStarted("9-1"),
     ]
-    assert play.gangs.sort([TaskOutput("0-1.1", "x")]) == [TaskOutput("0-1", "x")]
+    assert play.gangs.translate([TaskOutput("0-1.1", "x")]) == [TaskOutput("0-1", "x")]
     assert play.ended(1, log=b"[2] two\n[3] no end of line") == []
     (finished,) = play.ended(0, log=b"[0] zero\n")
     assert isinstance(finished, TaskFinished)
@@ -134,23 +132,23 @@ def test_members_stand_for_one_attempt_that_begins_once_and_is_done_when_all_are
     assert finished.cost == Cost(2.0, 4.0, 200), "the longest, the sum, the largest"
     assert finished.log is not None
     assert play.store.read(finished.log.digest) == b"[2] two\n[3] no end of line\n[0] zero\n"
-    assert play.places.given_back == 1
+    assert play.group.removed == 1
     assert not play.gangs
 
 
 def test_the_first_that_fails_ends_the_others_and_is_the_verdict(play: Play) -> None:
-    play.had()
-    play.gangs.look()
+    play.get_nodes()
+    play.gangs.poll()
     assert play.ended(1, "failed", "exit status 3") == []
-    assert play.inner.cancelled == [("0-1.0", False)]
+    assert play.executor.cancelled == [("0-1.0", False)]
     (finished,) = play.ended(0, "cancelled", "cancelled")
     assert isinstance(finished, TaskFinished)
     assert (finished.outcome, finished.error) == ("failed", "exit status 3")
 
 
 def test_a_lost_member_is_a_lost_gang_and_its_node_is_named(play: Play) -> None:
-    play.had()
-    play.gangs.look()
+    play.get_nodes()
+    play.gangs.poll()
     play.ended(1, "lost", "its machine was lost")
     (finished,) = play.ended(0, "cancelled", "cancelled")
     assert isinstance(finished, TaskFinished)
@@ -158,10 +156,10 @@ def test_a_lost_member_is_a_lost_gang_and_its_node_is_named(play: Play) -> None:
 
 
 def test_a_member_that_cannot_be_submitted_ends_the_gang(play: Play) -> None:
-    play.inner.fails_at = "0-1.1"
-    play.had()
-    assert play.gangs.look() == []
-    assert play.inner.cancelled == [("0-1.0", True)], "the one that was"
+    play.executor.fails_at = "0-1.1"
+    play.get_nodes()
+    assert play.gangs.poll() == []
+    assert play.executor.cancelled == [("0-1.0", True)], "the one that was"
     (finished,) = play.ended(0, "cancelled", "cancelled")
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "lost"
@@ -169,19 +167,19 @@ def test_a_member_that_cannot_be_submitted_ends_the_gang(play: Play) -> None:
 
 
 def test_places_that_cannot_be_had_are_a_loss(play: Play) -> None:
-    play.places.told = InputError("the group is gone")
-    (finished,) = play.gangs.look()
+    play.group.declared = InputError("the group is gone")
+    (finished,) = play.gangs.poll()
     assert isinstance(finished, TaskFinished)
     assert (finished.outcome, finished.error) == ("lost", "its machines could not be had: the group is gone")
     assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [2, 2]
-    assert play.places.given_back == 1
+    assert play.group.removed == 1
 
 
 def test_a_gang_that_lacks_a_machine_for_long_is_lost(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     play.node_pool.update([machine("a")])
-    assert play.gangs.look() == [], "it may come back"
+    assert play.gangs.poll() == [], "it may come back"
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
-    (finished,) = play.gangs.look()
+    (finished,) = play.gangs.poll()
     assert isinstance(finished, TaskFinished)
     assert "of 2 that it needs there is 1" in (finished.error or "")
 
@@ -190,15 +188,15 @@ def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkey
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
     play.grows = True
     play.node_pool.update([machine("a")])
-    assert play.gangs.look() == []
+    assert play.gangs.poll() == []
     assert play.gangs
 
 
 def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
-    assert play.gangs.look() == []
+    assert play.gangs.poll() == []
     play.node_pool.nodes["b"].refuses[HOST.digest] = "another python"
-    (finished,) = play.gangs.look()
+    (finished,) = play.gangs.poll()
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "lost"
 
@@ -206,15 +204,15 @@ def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypat
 def test_cancelling_before_and_after_it_began(play: Play) -> None:
     assert not play.gangs.cancel("other", now=True)
     assert play.gangs.cancel("0-1", now=False)
-    (finished,) = play.gangs.look()
+    (finished,) = play.gangs.poll()
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "cancelled"
 
-    play.gangs.begin(play.task, play.places)
-    play.had()
-    play.gangs.look()
+    play.gangs.submit(play.task, play.group)
+    play.get_nodes()
+    play.gangs.poll()
     play.gangs.cancel("0-1", now=True)
-    assert play.inner.cancelled == [("0-1.0", True), ("0-1.1", True)]
+    assert play.executor.cancelled == [("0-1.0", True), ("0-1.1", True)]
     assert play.ended(0, "cancelled", "cancelled") == []
     (finished,) = play.ended(1, "cancelled", "cancelled")
     assert isinstance(finished, TaskFinished)
@@ -222,16 +220,16 @@ def test_cancelling_before_and_after_it_began(play: Play) -> None:
 
 
 def test_the_log_grows_in_whole_lines_while_members_write(play: Play) -> None:
-    play.had()
-    play.gangs.look()
-    one, two = (Path(task.log) for task, _ in play.inner.submitted)
+    play.get_nodes()
+    play.gangs.poll()
+    one, two = (Path(task.log) for task, _ in play.executor.submitted)
     one.write_bytes(b"[0] a\n[0] b")
     two.write_bytes(b"[2] c\n")
-    play.gangs.look()
+    play.gangs.poll()
     assert Path(play.task.log).read_bytes() == b"[0] a\n[2] c\n"
     with open(one, "ab") as file:
         file.write(b"b\n")
-    play.gangs.look()
+    play.gangs.poll()
     assert Path(play.task.log).read_bytes() == b"[0] a\n[2] c\n[0] bb\n"
     play.ended(0, log=b"[0] a\n[0] bb\n[0] end\n")
     (finished,) = play.ended(1, log=b"[2] c\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitml.cluster.connect.machines import Machine
-from gitml.cluster.driver.attempt_log import LogAssembler
+from gitml.cluster.driver.attempt import LogAssembler
 from gitml.cluster.driver.node_pool import NodePool
 from gitml.core.model.digest import digest_of
 from gitml.core.model.resources import Resources
@@ -27,20 +27,19 @@ def test_a_step_goes_to_a_machine_that_has_what_it_asks_for() -> None:
         (Resources(labels={"zone": "x"}), "a"),
         (Resources(labels={"zone": "!x"}), "b"),
     ):
-        node_state = made.place(asked)
-        assert node_state is not None
-        assert node_state.machine.id == id
-    assert made.place(Resources(gpus=2)) is None
-    assert made.place(Resources(labels={"zone": "z"})) is None
+        node = made.select(asked)
+        assert node is not None
+        assert node.machine.id == id
+    assert made.select(Resources(gpus=2)) is None
+    assert made.select(Resources(labels={"zone": "z"})) is None
 
 
 def test_large_inputs_draw_a_step_and_else_the_freest_machine_does() -> None:
     made = node_pool(machine("a"), machine("b", cpus=8))
     made.nodes["a"].holds.add("tree:1")
-    near, free = (
-        made.place(Resources(), None, ["tree:1"], {"tree:1": 1 << 20}),
-        made.place(Resources(), None, ["tree:1"]),
-    )
+    free = made.select(Resources(), None, ["tree:1"])
+    made.add_sizes({"tree:1": 1 << 20})
+    near = made.select(Resources(), None, ["tree:1"])
     assert near is not None
     assert free is not None
     assert (near.machine.id, free.machine.id) == ("a", "b")
@@ -49,18 +48,18 @@ def test_large_inputs_draw_a_step_and_else_the_freest_machine_does() -> None:
 def test_no_more_is_taken_than_there_is_unless_steps_are_short() -> None:
     made = node_pool(machine("a"))
     taken = 0
-    while (node_state := made.place(Resources())) is not None:
-        made.take(node_state, Resources())
+    while (node := made.select(Resources())) is not None:
+        made.acquire(node, Resources())
         taken += 1
     assert taken == 2
     for _ in range(20):
-        made.give_back("a", Resources(), False, 0.01)
-        node_state = made.place(Resources())
-        assert node_state is not None
-        made.take(node_state, Resources())
+        made.release("a", Resources(), False, 0.01)
+        node = made.select(Resources())
+        assert node is not None
+        made.acquire(node, Resources())
     ahead = 0
-    while (node_state := made.place(Resources())) is not None:
-        assert made.take(node_state, Resources())
+    while (node := made.select(Resources())) is not None:
+        assert made.acquire(node, Resources())
         ahead += 1
     assert ahead == 4, "two more than it has CPUs"
 
@@ -69,10 +68,10 @@ def test_a_machine_that_refused_an_environment_is_passed_over_for_it_alone() -> 
     made = node_pool(machine("a", cpus=8), machine("b"))
     one, other = digest_of(b"1"), digest_of(b"2")
     made.nodes["a"].refuses[one] = "another python"
-    places = [made.place(Resources(), environment) for environment in (one, other)]
+    places = [made.select(Resources(), environment) for environment in (one, other)]
     assert [place and place.machine.id for place in places] == ["b", "a"]
     assert (made.refusing(one), made.refusing(other)) == (frozenset("a"), frozenset())
-    assert [node_state.machine.id for node_state in made.with_room(Resources(), one)] == ["b"]
+    assert [node.machine.id for node in made.with_room(Resources(), one)] == ["b"]
     assert (made.why_refused(Resources(8), one), made.why_refused(Resources(8), other)) == ("another python", None)
 
 

@@ -14,14 +14,10 @@ from gitml import __version__
 from gitml.cluster.content import source
 from gitml.cluster.content.messages import decode_request
 from gitml.cluster.content.source import BlobSource
-from gitml.cluster.driver import autoscaling, submitter
-from gitml.cluster.driver.attempt import TaskAttempt
-from gitml.cluster.driver.autoscaling import AutoscalingQueue
-from gitml.cluster.driver.content_provider import ContentProvider
-from gitml.cluster.driver.executor import RayExecutor
-from gitml.cluster.driver.placement_group import ReservedBundle
+from gitml.cluster.driver import driver_state, submitter
+from gitml.cluster.driver.attempt import AttemptState, ReservedBundle, TaskAttempt
 from gitml.cluster.driver.results import ResultHandler
-from gitml.cluster.driver.submitter import Submitter
+from gitml.cluster.driver.submitter import ContentProvider, Submitter
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.environment import environment_of
@@ -78,9 +74,9 @@ ENDED: list[tuple[TaskAttempt, Any]] = []
 
 
 @pytest.fixture
-def sender(bench: SessionBench, remote: Remote) -> Submitter:
+def submits(bench: SessionBench, remote: Remote) -> Submitter:
     ENDED.clear()
-    return Submitter(bench.session, lambda attempt, future: ENDED.append((attempt, future)))
+    return Submitter(bench.session, bench.state, lambda attempt, future: ENDED.append((attempt, future)))
 
 
 def chosen(options: dict[str, Any]) -> str:
@@ -89,38 +85,38 @@ def chosen(options: dict[str, Any]) -> str:
 
 
 def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_own(
-    bench: SessionBench, sender: Submitter, remote: Remote
+    bench: SessionBench, submits: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true", resources=Resources(1, 1))
-    bench.session.node_pool.nodes[B].machine = machine(B, gpus=2)
-    bench.session.node_pool.nodes[B].free = machine(B, gpus=2).total
-    sender.send(task)
+    bench.state.nodes.nodes[B].machine = machine(B, gpus=2)
+    bench.state.nodes.nodes[B].free = machine(B, gpus=2).total
+    submits.submit(task)
     ((options, order, contents),) = remote.sent
     assert (order.version, order.run, order.attempt, order.gpus) == (__version__, "r1", task.attempt, 1)
     assert contents == {}
     assert options["max_retries"] == 0
     assert options["name"].startswith("gitml run "), "as it is told where people look what runs"
     assert chosen(options) == B
-    assert bench.session.attempts[task.attempt].node == B
-    assert bench.session.node_pool.nodes[B].free.gpus == 1
+    assert bench.state.attempts[task.attempt].node == B
+    assert bench.state.nodes.nodes[B].free.gpus == 1
 
 
 def test_what_a_machine_is_known_to_hold_does_not_travel_again(
-    bench: SessionBench, sender: Submitter, remote: Remote
+    bench: SessionBench, submits: Submitter, remote: Remote
 ) -> None:
-    bench.session.node_pool.update([machine(A)])
+    bench.state.nodes.update([machine(A)])
     tree = bench.tree({"a.py": "A", "deep/b.py": "B"})
     task = bench.task("true", code=[("src", "40000", tree)])
-    sender.send(task)
-    sender.send(bench.task("true", code=[("src", "40000", tree)]))
+    submits.submit(task)
+    submits.submit(bench.task("true", code=[("src", "40000", tree)]))
     assert [len(contents) for _, _, contents in remote.sent] == [4, 0]
     assert set(remote.sent[0][2]) >= {f"git-tree:{tree}"}
 
 
 def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
-    bench: SessionBench, sender: Submitter, remote: Remote
+    bench: SessionBench, submits: Submitter, remote: Remote
 ) -> None:
-    sender.send(bench.task("true"))
+    submits.submit(bench.task("true"))
     remote.futures[0].set_result("report")
     assert not ENDED
     bench.until(lambda: bool(ENDED))
@@ -128,13 +124,13 @@ def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
 
 
 def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
-    bench: SessionBench, sender: Submitter, remote: Remote
+    bench: SessionBench, submits: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
-    bench.session.node_pool.nodes[B].refuses[task.environment.digest] = "another python"
-    sender.send(task)
+    bench.state.nodes.nodes[B].refuses[task.environment.digest] = "another python"
+    submits.submit(task)
     other = environment_of({"kind": "host", "python": "3.12"}, ON_HOST)
-    sender.send(bench.task("true", environment=other))
+    submits.submit(bench.task("true", environment=other))
     first, second = (options for options, _, _ in remote.sent)
     assert first["label_selector"] == {"ray.io/node-id": f"!in({B})"}
     assert chosen(first) == A
@@ -143,78 +139,77 @@ def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
 
 def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_is_idle(tmp_path: Path) -> None:
     bench = SessionBench(tmp_path, machine(A, 1), machine(B, 1))
-    executor = object.__new__(RayExecutor)  # only what decides about room
-    executor._session = bench.session
-    node_pool, task = bench.session.node_pool, bench.task("true")
-    node_pool.take(node_pool.nodes[A], task.resources)
+    node_pool, task = bench.state.nodes, bench.task("true")
+    node_pool.acquire(node_pool.nodes[A], task.resources)
     node_pool.nodes[B].refuses[task.environment.digest] = "machine b: another python"
-    assert executor.takes(task.resources)
-    assert not executor.takes(task.resources, 1, task.environment.digest)
-    assert not executor.takes(task.resources, 2), "not both"
+    assert bench.state.takes(task.resources, 1, None)
+    assert not bench.state.takes(task.resources, 1, task.environment.digest)
+    assert not bench.state.takes(task.resources, 2, None), "not both"
     node_pool.nodes[A].refuses[task.environment.digest] = "machine a: another python"
-    assert executor.takes(task.resources, 1, task.environment.digest), "to fail at once, with the reason"
-    receiver = ResultHandler(bench.session)
+    assert bench.state.takes(task.resources, 1, task.environment.digest), "to fail at once, with the reason"
+    results = ResultHandler(bench.session, bench.state)
     try:
         with pytest.raises(MachineError, match="machine a: another python; machine b: another python"):
-            receiver.sender.send(task)
+            results.submitter.submit(task)
     finally:
-        bench.session.closed = True
-        receiver.close()
+        bench.state.closed = True
+        results.close()
         bench.close()
 
 
 def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
-    bench: SessionBench, sender: Submitter, remote: Remote
+    bench: SessionBench, submits: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
-    sender.send(task, reserved=ReservedBundle(B, "there"))
-    sender.send(task, bench.session.attempts[task.attempt])
+    submits.submit(task, reserved=ReservedBundle(B, "there"))
+    submits.submit(task, bench.state.attempts[task.attempt])
     assert [options["scheduling_strategy"] for options, _, _ in remote.sent] == ["there", "there"]
     with pytest.raises(RemoteError, match="its machine was lost"):
-        sender.send(bench.task("true"), reserved=ReservedBundle("gone", "there"))
+        submits.submit(bench.task("true"), reserved=ReservedBundle("gone", "there"))
 
 
 def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_booked_where_they_come_to(
-    bench: SessionBench, sender: Submitter, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    bench: SessionBench, submits: Submitter, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(autoscaling, "MOST", 2)
-    session, big = bench.session, Resources(8, 1)
-    assert not session.autoscaling.takes(big)
+    monkeypatch.setattr(driver_state, "MAX_PENDING", 2)
+    state, big, larger = bench.state, Resources(8, 1), Resources(8, 2)
+    assert not state.takes(larger, 1, None)
     with pytest.raises(RemoteError, match="the machines that could take it were lost"):
-        sender.send(bench.task("true", resources=big))
-    session.autoscaling = AutoscalingQueue(lambda asked: asked.gpus <= 1)
-    assert not session.autoscaling.takes(Resources(8, 2))
+        submits.submit(bench.task("true", resources=larger))
+    bench.cluster.scales = True
+    assert not state.takes(larger, 1, None), "the cluster is asked once"
     tasks = []
-    while session.autoscaling.takes(big):
+    while state.takes(big, 1, None):
         tasks.append(bench.task("true", resources=big))
-        sender.send(tasks[-1])
+        submits.submit(tasks[-1])
     assert len(tasks) == 2
     assert all("scheduling_strategy" not in options for options, _, _ in remote.sent), "Ray chooses"
-    attempt = session.attempts[tasks[0].attempt]
-    bench.cluster.told.append(machine(C, cpus=8, gpus=1))
-    session.is_on(attempt, C)
-    assert attempt.node == C
-    assert session.node_pool.nodes[C].free == Resources(0, 0, 1 << 30)
-    assert session.autoscaling.takes(big), "one less waits"
+    attempt = state.attempts[tasks[0].attempt]
+    assert attempt.state is AttemptState.PENDING
+    bench.cluster.declared.append(machine(C, cpus=8, gpus=1))
+    state.place(attempt, C, "node-c")
+    assert (attempt.node, attempt.host, attempt.state) == (C, "node-c", AttemptState.SUBMITTED)
+    assert state.nodes.nodes[C].free == Resources(0, 0, 1 << 30)
+    assert state.takes(big, 1, None), "one less waits"
 
 
 def test_what_an_autoscaler_can_never_add_is_waited_for_no_longer(bench: SessionBench, remote: Remote) -> None:
-    session, big, other = bench.session, Resources(8, 1), Resources(9, 1)
-    session.autoscaling = AutoscalingQueue(lambda asked: True)
-    receiver = ResultHandler(session)
+    state, big, other = bench.state, Resources(8, 1), Resources(9, 1)
+    bench.cluster.scales = True
+    results = ResultHandler(bench.session, state)
     waits = [bench.task("true", resources=asked) for asked in (big, other)]
     for task in waits:
-        receiver.sender.send(task)
-    session.attempts[waits[0].attempt].call = call = RecordedCall()
-    receiver.give_up_waiting([big])
+        results.submitter.submit(task)
+    state.attempts[waits[0].attempt].call = call = RecordedCall()
+    results.give_up_waiting([big])
     finished = bench.finished()
     assert (finished.attempt, finished.outcome) == (waits[0].attempt, "failed")
     assert finished.error == "no machine has, and the autoscaler can add none with 8 cpus, 1 gpu"
     assert call.cancels == [False]
-    assert list(session.attempts) == [waits[1].attempt]
-    assert not session.autoscaling.takes(big)
-    receiver.close()
-    session.closed = True
+    assert list(state.attempts) == [waits[1].attempt]
+    assert not state.takes(big, 1, None)
+    results.close()
+    state.closed = True
 
 
 # -- what a machine lacks
@@ -236,56 +231,56 @@ def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_ar
     small, large = bench.store.put(b"small"), bench.store.put(b"large" * 10)
     missing = digest_of(b"nobody has it")
     attempt = bench.attempt(node=A)
-    bench.session.node_pool.nodes[B].holds.add(named(large))
-    ContentProvider(bench.session).provide(attempt, A, [named(small), named(large), named(missing)])
-    assert bench.told(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
+    bench.state.nodes.nodes[B].holds.add(named(large))
+    ContentProvider(bench.session, bench.state).provide(attempt, A, [named(small), named(large), named(missing)])
+    assert bench.messages(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
     assert bench.transfers.uploaded == [(A, named(large), 50, [B])], "from the machine that has it"
 
 
 def test_a_step_goes_elsewhere_when_its_machine_has_no_room_for_what_it_needs(
     bench: SessionBench, small_ones: None, remote: Remote
 ) -> None:
-    receiver = ResultHandler(bench.session)
+    results = ResultHandler(bench.session, bench.state)
     name = named(bench.store.put(b"large" * 10))
     full = MachineError("the disk refused: No space left on device")
     first = bench.attempt(node=A)
-    receiver._provider.provide(first, A, [name])
+    results.provider.provide(first, A, [name])
     bench.transfers.ends[0](full)
-    bench.until(lambda: first.moves)
+    bench.until(lambda: first.state is AttemptState.MOVING)
     assert isinstance(first.call, RecordedCall)
     assert first.call.cancels == [False]
-    receiver.ended(first, reported(done(first, outcome="cancelled", exit_code=None), node=A))
-    second = bench.session.attempts[first.task.attempt]
-    assert (second.node, bench.session.events) == (B, [])
+    results.task_ended(first, reported(done(first, outcome="cancelled", exit_code=None), node=A))
+    second = bench.state.attempts[first.task.attempt]
+    assert (second.node, bench.events) == (B, [])
     second.call = RecordedCall()
-    receiver._provider.provide(second, B, [name])
+    results.provider.provide(second, B, [name])
     bench.transfers.ends[1](full)
-    bench.until(lambda: second.why is not None)
-    receiver.ended(second, reported(done(second, outcome="cancelled", exit_code=None), node=B))
+    bench.until(lambda: second.error is not None)
+    results.task_ended(second, reported(done(second, outcome="cancelled", exit_code=None), node=B))
     finished = bench.finished()
     assert finished.outcome == "failed"
     assert "No space left" in (finished.error or "")
-    bench.session.closed = True
-    receiver.close()
+    bench.state.closed = True
+    results.close()
 
 
 def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(
     bench: SessionBench, small_ones: None
 ) -> None:
     large = bench.store.put(b"large" * 10)
-    provider = ContentProvider(bench.session)
+    provider = ContentProvider(bench.session, bench.state)
     one, two, elsewhere = bench.attempt(node=A), bench.attempt(node=A), bench.attempt(node=B)
     for attempt, node in ((one, A), (two, A), (elsewhere, B)):
         provider.provide(attempt, node, [named(large)])
     assert [node for node, *_ in bench.transfers.uploaded] == [A, B]
     bench.transfers.ends[0](RemoteError("the network was cut"))
-    bench.until(lambda: two.why is not None)
+    bench.until(lambda: two.error is not None)
     assert isinstance(one.call, RecordedCall)
-    assert one.why is two.why
+    assert one.error is two.error
     assert one.call.cancels
-    assert elsewhere.why is None
+    assert elsewhere.error is None
     bench.transfers.ends[1](None)
-    bench.until(lambda: named(large) in bench.session.node_pool.nodes[B].holds)
+    bench.until(lambda: named(large) in bench.state.nodes.nodes[B].holds)
     provider.provide(one, A, [named(large)])
     assert len(bench.transfers.uploaded) == 3, "one that failed is tried again when it is lacking again"
     assert bench.transfers.uploaded[-1][3] == [B]
@@ -299,12 +294,12 @@ def test_an_attempt_whose_input_is_damaged_here_fails_and_says_so(bench: Session
     listing = encode_tree([TreeEntry(b"f", "f", digest, 8)])
     tree = bench.store.put(listing)
     attempt = bench.attempt(node=A)
-    ContentProvider(bench.session).provide(attempt, A, [named(tree, "tree")])
+    ContentProvider(bench.session, bench.state).provide(attempt, A, [named(tree, "tree")])
     # the file counts as missing: the machine is told, and the step says which input it lacks
-    assert ("without", [named(digest)]) in bench.told(attempt)
+    assert ("without", [named(digest)]) in bench.messages(attempt)
     os.remove(f"{bench.repo}/.git/gitml/objects/{hex_of(tree)[:2]}/{hex_of(tree)[2:]}")
-    ContentProvider(bench.session).provide(attempt, A, [named(tree, "tree")])
-    assert isinstance(attempt.why, GitmlError)
+    ContentProvider(bench.session, bench.state).provide(attempt, A, [named(tree, "tree")])
+    assert isinstance(attempt.error, GitmlError)
 
 
 # -- what the driver has
@@ -364,20 +359,21 @@ def test_a_damaged_content_is_never_given(bench: SessionBench) -> None:
 
 
 def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they_are_small_and_here(
-    bench: SessionBench, sender: Submitter, remote: Remote
+    bench: SessionBench, remote: Remote
 ) -> None:
-    store = bench.session.home.services.store
+    store = bench.session.own.services.store
     small = OutputRef("s", "file", store.put(b"small"), 5)
     large = OutputRef("l", "file", store.put(b"l" * 2**20), 2**20)
     gone = OutputRef("g", "file", digest_of(b"not here"), 8)
     spec = RemoteSpec("lab", "s3://lab/x")
-    bench.session.home = bench.session.home._replace(stores=(spec,))
+    session = bench.session._replace(own=bench.session.own._replace(stores=(spec,)))
+    submits = Submitter(session, bench.state, lambda attempt, future: None)
     inputs = [
         (name, "file", f".gitml/in/{name}", output.digest) for name, output in (("s", small), ("l", large), ("g", gone))
     ]
-    sender.send(bench.task("true", inputs=inputs)._replace(stored=(small, large, gone)))
+    submits.submit(bench.task("true", inputs=inputs)._replace(stored=(small, large, gone)))
     ((_, order, contents),) = remote.sent
     assert order.stored == ((large, True), (gone, False))
     assert order.stores == (spec,)
     assert list(contents) == [f"blob:{hex_of(small.digest)}"]
-    assert bench.session.sizes[f"blob:{hex_of(large.digest)}"] == 2**20
+    assert bench.state.nodes._sizes[f"blob:{hex_of(large.digest)}"] == 2**20
