@@ -64,11 +64,6 @@ def read_command(text: str, template: Template | None = None, *, folded: bool = 
     return _Reader(text, parse_template(text) if template is None else template, folded).read()
 
 
-def split_words(text: str) -> tuple[Template, ...]:
-    """The words alone."""
-    return read_command(text).words
-
-
 class _Reader:
     def __init__(self, text: str, template: Template, folded: bool) -> None:
         self.text = text

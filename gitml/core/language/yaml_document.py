@@ -14,6 +14,7 @@ MAX_BYTES = 8 << 20
 MAX_NODES = 400_000
 MAX_DEPTH = 64
 MAX_DIGITS = 64
+_DEEP = "exceeded maximum nesting depth"  # of libyaml in PyYAML 6.0.4, which reads ahead of what is built here
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -69,6 +70,8 @@ def read_yaml(data: bytes, path: str) -> tuple[Node, str]:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         first = error.context_mark.line if error.context_mark else line - 1
         what = error.problem or error.context or "not YAML"
+        if what == _DEEP:
+            raise SpecError([Diagnostic(path, line, column, f"nested deeper than {MAX_DEPTH} levels")]) from None
         mend = _mend(what, text.split("\n")[first:line], column)
         raise SpecError([Diagnostic(path, line, column, f"not YAML: {what}{mend}")]) from None
     except yaml.YAMLError as error:

@@ -99,11 +99,6 @@ class Action(NamedTuple):
         return Digest(PREFIX + hashlib.sha256(self.preimage()).hexdigest())
 
 
-def key_of_preimage(preimage: bytes) -> Digest:
-    """The ActionKey of an Action already encoded."""
-    return Digest(PREFIX + hashlib.sha256(preimage).hexdigest())
-
-
 def decode_action(preimage: bytes) -> Action:
     """The Action with exactly this pre-image; ValueError when it is none of a format known here."""
     try:

@@ -318,22 +318,6 @@ class Executor(Protocol):
         """Ends everything that still runs; no process of a step survives."""
 
 
-class RecordLog(Protocol):
-    """An append-only log of records in a Git ref."""
-
-    def tip(self) -> str | None:
-        """The newest record commit."""
-
-    def append(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> str:
-        """Adds files (paths that no record has yet) in one durable commit whose parents are the tip and `source_commit`."""
-
-    def since(self, known: str | None) -> Iterator[tuple[str, str, str]]:
-        """(record commit, path, blob oid) of every file added after `known`, oldest first; all of them when None."""
-
-    def read(self, oid: str) -> bytes:
-        """A blob of the log."""
-
-
 class Facts(Protocol):
     """A memo of facts about content named by its id; losing it costs time only."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.core.language.command import read_command, split_words
+from gitml.core.language.command import read_command
 from gitml.core.language.expression import Ref
 
 A, B = Ref("params", "a"), Ref("params", "b")
@@ -38,13 +38,13 @@ A, B = Ref("params", "a"), Ref("params", "b")
     ],
 )
 def test_a_command_is_cut_into_words_with_expressions_whole(text: str, words: list[tuple[str | Ref, ...]]) -> None:
-    assert list(split_words(text)) == words
+    assert list(read_command(text).words) == words
 
 
 @pytest.mark.parametrize("text", ["'a", '"a', "a\\"])
 def test_an_open_quotation_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="No "):
-        split_words(text)
+        read_command(text)
 
 
 QUOTED = st.text(st.sampled_from("ab '\\$`*~#;&|<>(){}[]!?=\n"), max_size=8).map(
