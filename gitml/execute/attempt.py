@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from gitml.core.model.action import ALONE, Action
+from gitml.core.model.action import Action
 from gitml.core.model.environment import Environment
 from gitml.core.model.guarantees import FULL
 from gitml.core.model.protocols import TaskFinished
 from gitml.core.model.result import Cost, OutputRef
+from gitml.core.model.step_settings import ALONE
 from gitml.core.records.record import MACHINE, LogRef
 from gitml.core.secrets.mask import Mask
 from gitml.core.secrets.seals import opened

@@ -115,7 +115,7 @@ def _missing(
     code = CodeFinder(source, ws.index)
     for step in graph.steps.values():
         wanted = {binding.path: f"input {binding.name!r}" for binding in step.inputs if binding.path is not None}
-        file = environment_file(step.environment)
+        file = environment_file(step.settings.environment)
         if file is not None and step.module is None:
             wanted[file] = "environment"
         for path, what in wanted.items():

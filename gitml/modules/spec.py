@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gitml.core.config.project import HOST, Defaults
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template
+from gitml.core.language.keys import (
+    COMMAND_KEYS,
+    INPUT_PORT_KEYS,
+    NETWORK,
+    PARAMS,
+    RESOURCES,
+    SANDBOX,
+    SHELLS,
+    TEXT,
+    Key,
+    document,
+    input_ports,
+    keys_of,
+    listed,
+    mapping,
+    settings_in,
+)
 from gitml.core.language.params import Param
-from gitml.core.language.parse import SHELLS, PipelineReader
+from gitml.core.language.parse import PipelineReader
 from gitml.core.language.spec import Port
 from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS
 from gitml.core.language.yaml_document import Node, read_yaml
-from gitml.core.model.action import PORT_KINDS
 from gitml.core.model.guarantees import FULL, Network
+from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.resources import ONE_CPU, Resources
+from gitml.core.model.step_settings import HOST
 from gitml.errors import InputError
 from gitml.modules.registry_places import MODULE_FILE
 from registry.interface import Interface
@@ -29,11 +46,24 @@ MAX_BYTES = 256 << 10
 MAX_TEXT = 4000
 MAX_TAGS = 50
 
-_KEYS = frozenset(
-    ("name", "version", "description", "category", "tags", "inputs", "outputs", "params", "run", "shell", "code", "env")
-    + ("environment", "resources", "sandbox", "network")
+_KEYS = keys_of(
+    Key("name", "what pipelines call it", TEXT),
+    Key("version", "its version", TEXT),
+    Key("description", "what it does", TEXT),
+    Key("category", "what it is found under", TEXT),
+    Key("tags", "words that it is found by", listed(TEXT)),
+    Key("inputs", "its input ports, by name", input_ports),
+    Key("params", "its parameters, by name", PARAMS),
+    *COMMAND_KEYS.values(),
+    RESOURCES,
+    SANDBOX,
+    NETWORK,
 )
-_INPUT_KEYS = frozenset(("type", "optional", "help"))
+
+
+def module_schema() -> dict[str, Any]:
+    """The JSON Schema of `module.yaml`."""
+    return document("A module of gitml", mapping(_KEYS, "name", "run"))
 
 
 class InputPort(NamedTuple):
@@ -86,7 +116,7 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
     if len(data) > MAX_BYTES:
         raise SpecError([Diagnostic(path, 1, 1, f"larger than {MAX_BYTES >> 10} KiB")])
     root, text = read_yaml(data, path)
-    reader = _ModuleReader(path, text, Defaults())
+    reader = _ModuleReader(path, text)
     spec = reader.module(root)
     if reader.diagnostics:
         raise SpecError(reader.diagnostics)
@@ -118,6 +148,7 @@ class _ModuleReader(PipelineReader):
         if "params" in given:
             for key, (_, node) in self.named(given["params"], "params").items():
                 params[key] = self.param(key, node)
+        settings = settings_in(self, top, _KEYS.values())
         shell = self.one_of(given["shell"], "shell", SHELLS) if "shell" in given else None
         spec = ModuleSpec(
             name=name,
@@ -128,10 +159,10 @@ class _ModuleReader(PipelineReader):
             params=params,
             code=self.code_of(given["code"]) if "code" in given else (),
             env=self.env_of(given["env"]) if "env" in given else (),
-            environment=self.environment_of(given["environment"]) if "environment" in given else HOST,
-            resources=self.resources(given["resources"]) if "resources" in given else ONE_CPU,
-            strict=self.sandbox_of(given["sandbox"]) if "sandbox" in given else False,
-            network=self.network_of(given["network"]) if "network" in given else FULL,
+            environment=settings.environment,
+            resources=settings.resources,
+            strict=settings.strict,
+            network=settings.network,
             version=version,
             description=self.prose(given, "description"),
             category=self.prose(given, "category"),
@@ -174,7 +205,7 @@ class _ModuleReader(PipelineReader):
     def input_port(self, name: str, node: Node) -> InputPort:
         if not node.is_mapping:
             return InputPort(name, self.one_of(node, f"input {name!r}", PORT_KINDS) or "file")
-        pairs = self.mapping(node, f"input {name!r}", _INPUT_KEYS)
+        pairs = self.mapping(node, f"input {name!r}", INPUT_PORT_KEYS)
         kind = "file"
         if "type" in pairs:
             kind = self.one_of(pairs["type"][1], f"type of input {name!r}", PORT_KINDS) or "file"

@@ -47,7 +47,7 @@ LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of 
 
 def choose_cluster(config: Config, loaded: Loaded, on: str | None) -> Target:
     """The cluster that a run is to be handed to: the one named, else the one its steps are to run on, else the only one."""
-    names = [on] if on else list(dict.fromkeys(step.target for step in loaded.graph.steps.values() if step.target))
+    names = [on] if on else list(dict.fromkeys(filter(None, [s.settings.target for s in loaded.graph.steps.values()])))
     clusters = [target for name in names if (target := config.target(name)) is not None]
     if not clusters and not on:
         clusters = list(config.targets.values())
@@ -219,7 +219,7 @@ def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str 
     for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
         if target is not None and target.name == cluster.target.name:
             step = loaded.graph.steps[name]
-            shortage = cluster.shortage(target.request(step.resources), step.gang[0], machines)
+            shortage = cluster.shortage(target.request(step.settings.resources), step.settings.gang[0], machines)
             if shortage is not None and not shortage.may_be_added:
                 message = f"step {name!r} can never run there: it asks for {shortage.words}"
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +18,9 @@ import pytest
 
 from gitml.core.config import parse as parseconfig
 from gitml.core.config import user_settings
-from gitml.core.language import parse
+from gitml.core.language import keys, parse
 from gitml.core.language.diagnostics import SpecError
+from gitml.core.language.step_kinds import step_keys
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -180,16 +182,16 @@ def test_every_pipeline_in_the_docs_is_valid_or_has_exactly_the_mistakes_shown()
 
 def test_every_key_that_the_parser_knows_is_in_the_docs() -> None:
     text = PIPELINES.read_text()
-    keys = parse._PIPELINE_KEYS | parse._STEP_KEYS | parse._PARAM_KEYS | parse._PORT_KEYS | parse._RESOURCE_KEYS
-    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
-    keys = (
-        parseconfig._KEYS
-        | parseconfig._DEFAULT_KEYS
-        | parseconfig._MACHINE_KEYS
-        | parseconfig._CLUSTER_KEYS
-        | parseconfig._RECORD_KEYS
-    )
-    assert [key for key in sorted(keys) if f"{key}:" not in text] == []
+    known = [keys.PIPELINE_KEYS, step_keys(), keys.PARAM_KEYS, keys.PORT_KEYS, keys.MACHINE_KEYS]
+    assert [key for key in sorted({*chain(*known)}) if f"`{key}`" not in text] == []
+    known = [
+        parseconfig._KEYS,
+        parseconfig._DEFAULT_KEYS,
+        keys.MACHINE_KEYS,
+        parseconfig._CLUSTER_KEYS,
+        parseconfig._RECORD_KEYS,
+    ]
+    assert [key for key in sorted({*chain(*known)}) if f"{key}:" not in text] == []
 
 
 def test_the_page_about_hooks_shows_every_setting_of_theirs() -> None:

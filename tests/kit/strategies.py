@@ -13,9 +13,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gitml.core.model.action import PORT_KINDS, READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
+from gitml.core.model.action import READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
 from gitml.core.model.digest import Digest, from_hex
+from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import KINDS, TreeEntry
 from gitml.core.records.record import OUTCOMES, RUN_STATES, Attempt, LogRef, Run, StepRun
 
@@ -57,11 +59,13 @@ actions: st.SearchStrategy[Action] = st.builds(
     inputs=_tuples(
         st.builds(ActionInput, names, hostile, st.sampled_from(["file", "directory"]), st.one_of(digests, oids))
     ),
-    outputs=_tuples(st.builds(ActionOutput, names, hostile, st.sampled_from(PORT_KINDS))),
+    outputs=_tuples(st.builds(ActionOutput, names, hostile, st.sampled_from(sorted(PORT_KINDS)))),
     env=_tuples(st.tuples(names, st.none() | hostile)),
     environment=digests,
     module=st.none() | hostile,
-    gang=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    settings=st.tuples(st.integers(1, 3), st.integers(1, 3)).map(
+        lambda gang: StepSettings(nodes=gang[0], processes=gang[1]).keyed()
+    ),
     format=st.sampled_from(READABLE),
 )
 
@@ -73,7 +77,7 @@ tree_entries = st.lists(
 )
 
 costs = st.builds(Cost, finite, finite, sizes)
-output_refs = st.builds(OutputRef, names, st.sampled_from(PORT_KINDS), digests, sizes, st.booleans())
+output_refs = st.builds(OutputRef, names, st.sampled_from(sorted(PORT_KINDS)), digests, sizes, st.booleans())
 outputs = st.lists(output_refs, max_size=3, unique_by=lambda ref: ref.name).map(tuple)
 metrics = st.dictionaries(hostile, finite, max_size=3)
 guarantees = st.dictionaries(hostile, hostile, max_size=2)

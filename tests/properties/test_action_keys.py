@@ -77,8 +77,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "another environment": {"environment": digest_of(b"another environment")},
     "a module": {"module": "sha256:" + "5" * 64},
     "an empty module": {"module": ""},
-    "more nodes": {"gang": (2, 1)},
-    "more processes": {"gang": (1, 2)},
+    "more nodes": {"settings": (("gang", (2, 1)),)},
+    "more processes": {"settings": (("gang", (1, 2)),)},
     "a secret parameter": {"secrets": (("token", "secret:hmac-sha256:" + "5" * 64),)},
     "what an older gitml made": {"format": 1},
 }

@@ -23,7 +23,8 @@ from gitml.core.model.graph import (
     header_as_json,
     header_from_json,
 )
-from gitml.core.model.resources import Resources
+from gitml.core.model.guarantees import NETWORKS
+from gitml.core.model.resources import ONE_CPU, Resources
 from gitml.core.model.result import (
     ActionResult,
     OutputRef,
@@ -32,6 +33,7 @@ from gitml.core.model.result import (
     outputs_as_json,
     outputs_from_json,
 )
+from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, tree_size
 from gitml.core.records.record import Run, decode_run, encode_run, step_as_json, step_from_json
 from gitml.core.records.step_rows import joined, split, tables_from_json
@@ -210,18 +212,26 @@ graph_steps = st.builds(
     env=st.lists(st.tuples(names, st.none() | hostile), max_size=2).map(tuple),
     code=st.lists(hostile, max_size=2).map(tuple),
     parents=st.lists(hostile, max_size=2).map(tuple),
-    environment=hostile,
-    reuse=st.booleans(),
-    strict=st.booleans(),
-    retries=st.integers(0, 10**20),
-    timeout=st.none() | finite,
-    resources=st.builds(
-        Resources,
-        finite,
-        finite,
-        st.integers(0, 2**70),
-        st.dictionaries(hostile, hostile, max_size=2),
-        st.dictionaries(hostile, finite, max_size=2),
+    settings=st.builds(
+        StepSettings,
+        environment=hostile,
+        reuse=st.booleans(),
+        strict=st.booleans(),
+        network=st.sampled_from(NETWORKS),
+        target=st.just("") | names,
+        retries=st.integers(0, 10**20),
+        timeout=st.none() | finite,
+        nodes=st.integers(1, 3),
+        processes=st.integers(1, 3),
+        resources=st.just(ONE_CPU)
+        | st.builds(
+            Resources,
+            finite,
+            finite,
+            st.integers(0, 2**70),
+            st.dictionaries(hostile, hostile, max_size=2),
+            st.dictionaries(hostile, finite, max_size=2),
+        ),
     ),
 )
 

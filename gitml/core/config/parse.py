@@ -5,28 +5,99 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gitml.core.config.project import HOST, LOCAL, PATH, SENT_ON_PUSH, Config, Defaults, Hooks, Target
+from gitml.core.config.project import LOCAL, PATH, SENT_ON_PUSH, Config, Hooks, Target
 from gitml.core.config.remotes import LFS, RemoteSpec, problem_with_option, problem_with_url
 from gitml.core.language.diagnostics import SpecError, nearest
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
+from gitml.core.language.keys import (
+    COMMAND_KEYS,
+    MACHINE_KEYS,
+    NETWORK,
+    SANDBOX,
+    SIZE,
+    TEXT,
+    TRUTH,
+    WORD,
+    Key,
+    by_name,
+    document,
+    keys_of,
+    listed,
+    mapping,
+    one_of,
+    settings_in,
+)
 from gitml.core.language.yaml_document import Node, read_yaml
-from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
 
-# `registry` and `registries` are read where registries are (gitml.modules.registry_places)
-_KEYS = frozenset(("defaults", "targets", "records", "registry", "registries", "hooks", "remotes"))
-_DEFAULT_KEYS = frozenset(("pipeline", "experiment", "environment", "sandbox", "network"))
-_RECORD_KEYS = frozenset(("inline_file", "inline_run"))
-_MACHINE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
-_CLUSTER_KEYS = frozenset(("ray", "token", "insecure", "cache", "dashboard", "resources"))
-_REQUEST_KEYS = frozenset(("memory", "labels", "custom"))
+_DEFAULT_KEYS = keys_of(
+    Key("pipeline", "what `gitml run` runs", TEXT),
+    Key("experiment", "the name under which runs are compared", TEXT),
+    COMMAND_KEYS["environment"],
+    SANDBOX,
+    NETWORK,
+)
+_RECORD_KEYS = keys_of(
+    Key("inline_file", "outputs up to this size are kept in the run's record, in Git", SIZE),
+    Key("inline_run", "and all those of one run up to this size", SIZE),
+)
+_REQUEST_KEYS = keys_of(*(MACHINE_KEYS[name] for name in ("memory", "labels", "custom")))
+_CLUSTER_KEYS = keys_of(
+    Key("ray", "host:port, ray://host:port, auto or local", TEXT),
+    Key("token", "the path of a file with the cluster's secret, outside the repository", TEXT),
+    Key("insecure", "`true`: a cluster without a token", TRUTH),
+    Key("cache", "the most bytes that a worker keeps", SIZE),
+    Key("dashboard", "host:port of what takes submissions", TEXT),
+    Key("resources", "what is asked for steps that ask for nothing themselves", mapping(_REQUEST_KEYS)),
+)
 _ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):([0-9]{1,5})\Z")
 _HOOK_NAMES = ("pre-commit", "post-checkout", "post-merge", "pre-push", "post-receive")
 _LEAST_LARGE = 100 << 10
-_HOOK_KEYS = frozenset(("gate", "gate_branches", "large_file", "large_files", "send", "on_push", "skip"))
-_REMOTE_KEYS = frozenset(("name", "url", "push", "endpoint", "account", "remote"))
+_HOOK_KEYS = keys_of(
+    Key("gate", "`true`, `false` or `every`: which pushed commits must have run", {"enum": [True, False, "every"]}),
+    Key("gate_branches", "the branches that the gate guards", listed(TEXT)),
+    Key("large_file", "the size from which on a file is refused in a commit", SIZE),
+    Key("large_files", "paths that may be larger", listed(TEXT)),
+    Key("send", "what goes along with a push", listed(one_of(SENT_ON_PUSH))),
+    Key("on_push", "the pipelines that a server may run", listed(TEXT)),
+    Key("skip", "hooks that are left out", listed(one_of(_HOOK_NAMES))),
+)
+_REMOTE_KEYS = keys_of(
+    Key("name", "what it is called", TEXT),
+    Key("url", "`lfs` or a URL", TEXT),
+    Key("push", "`false`: nothing is uploaded to it", TRUTH),
+    Key("endpoint", "the server of an s3 remote", TEXT),
+    Key("account", "the account of an az remote", TEXT),
+    Key("remote", "the Git remote of lfs", TEXT),
+)
+_KEYS = keys_of(
+    Key("defaults", "what holds for every pipeline that does not override it", mapping(_DEFAULT_KEYS)),
+    Key(
+        "targets",
+        "where steps run: what this machine may use, and clusters",
+        {
+            **by_name(mapping({**_CLUSTER_KEYS, **MACHINE_KEYS}, "ray")),
+            "properties": {LOCAL: mapping(MACHINE_KEYS)},
+        },
+    ),
+    Key("records", "what runs keep in Git", mapping(_RECORD_KEYS)),
+    # both are read where registries are (gitml.modules.registry_places)
+    Key("registry", "where modules are, in place of this repository", TEXT),
+    Key("registries", "other registries, by name", by_name(TEXT)),
+    Key("hooks", "what Git's hooks do in this project", mapping(_HOOK_KEYS)),
+    Key(
+        "remotes",
+        "where large outputs are shared, in the order in which they are asked",
+        listed({"anyOf": [WORD, mapping(_REMOTE_KEYS, "url")]}),
+    ),
+)
 _OPTIONS = {"endpoint": "s3", "account": "az", "remote": LFS}  # which kind of remote each is for
+
+
+def project_schema() -> dict[str, Any]:
+    """The JSON Schema of `gitml.yaml`."""
+    return document("A project of gitml", mapping(_KEYS))
 
 
 def parse_config(data: bytes, path: str = PATH) -> Config:
@@ -58,12 +129,7 @@ def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
     for name in ("pipeline", "experiment"):
         if name in pairs:
             given[name] = fields.text_of(pairs[name][1], name)
-    environment = HOST
-    if "environment" in pairs:
-        environment = fields.environment_of(pairs["environment"][1])
-    strict = fields.sandbox_of(pairs["sandbox"][1]) if "sandbox" in pairs else False
-    network = fields.network_of(pairs["network"][1]) if "network" in pairs else FULL
-    given["defaults"] = Defaults(environment, strict, network)
+    given["defaults"] = settings_in(fields, pairs, _DEFAULT_KEYS.values())
     return given
 
 
@@ -73,7 +139,7 @@ def _targets(fields: Fields, node: Node) -> dict[str, Any]:
     clusters = {}
     for name, (key, value) in fields.named(node, "targets").items():
         if name == LOCAL:
-            given["local"] = _machine(fields, fields.mapping(value, "target 'local'", _MACHINE_KEYS))
+            given["local"] = fields.amounts_of(fields.mapping(value, "target 'local'", MACHINE_KEYS), least_cpus=1)
         elif value.is_mapping and "ray" in value.value:
             clusters[name] = _cluster(fields, name, value)
         else:
@@ -85,40 +151,22 @@ def _targets(fields: Fields, node: Node) -> dict[str, Any]:
     return given
 
 
-def _machine(fields: Fields, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
-    """What a machine is said to have; unknown keys are told already."""
-    given: dict[str, Any] = {}
-    for name, (_, value) in pairs.items():
-        if name in ("cpus", "gpus"):
-            given[name] = fields.number(value, name, least=1 if name == "cpus" else 0)
-        elif name == "memory":
-            given[name] = fields.bytes(value, name)
-        elif name == "labels":
-            given[name] = {k: fields.text_of(v, f"label {k!r}") for k, (_, v) in fields.mapping(value, name).items()}
-        elif name == "custom":
-            given[name] = {
-                k: fields.number(v, f"custom resource {k!r}", least=0)
-                for k, (_, v) in fields.mapping(value, name).items()
-            }
-    return given
-
-
 def _cluster(fields: Fields, name: str, node: Node) -> Target:
     pairs = fields.mapping(node, f"target {name!r}")
     address = _address(fields, name, pairs["ray"][1])
     own = address == "local"
-    known = _CLUSTER_KEYS | (_MACHINE_KEYS if own else frozenset())
+    known = {*_CLUSTER_KEYS, *(MACHINE_KEYS if own else ())}
     for word, (key, _) in pairs.items():
         if word in known:
             continue
-        if word in _MACHINE_KEYS:
+        if word in MACHINE_KEYS:
             where = (
                 "say what steps ask for under resources" if word in _REQUEST_KEYS else "its machines say what they have"
             )
             fields.report(key, f"{word} is for ray: local; {where}")
         else:
             fields.report(key, f"unknown key {word!r} in target {name!r}{nearest(word, sorted(known))}")
-    has = {word: pair for word, pair in pairs.items() if word in _MACHINE_KEYS} if own else {}
+    has = {word: pair for word, pair in pairs.items() if word in MACHINE_KEYS} if own else {}
     return Target(
         name,
         address,
@@ -127,7 +175,7 @@ def _cluster(fields: Fields, name: str, node: Node) -> Target:
         cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
         dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
         requests=_requests(fields, name, pairs["resources"][1]) if "resources" in pairs else Resources(),
-        has=_machine(fields, has),
+        has=fields.amounts_of(has, least_cpus=1),
     )
 
 
@@ -167,7 +215,7 @@ def _requests(fields: Fields, name: str, node: Node) -> Resources:
             fields.report(
                 key, f"unknown key {word!r} in resources of target {name!r}{nearest(word, sorted(_REQUEST_KEYS))}"
             )
-    said = _machine(fields, {word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
+    said = fields.amounts_of({word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
     return Resources(memory=said.get("memory") or 0, labels=said.get("labels", {}), custom=said.get("custom", {}))
 
 

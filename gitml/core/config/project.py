@@ -8,22 +8,13 @@ from typing import Any, NamedTuple
 
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.language.diagnostics import nearest
-from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.resources import Resources
+from gitml.core.model.step_settings import USUAL, StepSettings
 from gitml.errors import InputError
 
-HOST = "host"
 LOCAL = "local"
 PATH = "gitml.yaml"
 SENT_ON_PUSH = ("records", "artifacts")
-
-
-class Defaults(NamedTuple):
-    """What `gitml.yaml` says for every pipeline that does not say otherwise."""
-
-    environment: str = HOST
-    strict: bool = False
-    network: Network = FULL
 
 
 class Target(NamedTuple):
@@ -88,7 +79,7 @@ class Config(NamedTuple):
 
     pipeline: str | None = None
     experiment: str | None = None
-    defaults: Defaults = Defaults()
+    defaults: StepSettings = USUAL
     local: Mapping[str, Any] = {}
     targets: Mapping[str, Target] = {}
     inline_file: int = 256 << 10

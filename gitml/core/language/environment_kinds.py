@@ -12,8 +12,8 @@ import re
 import shlex
 from typing import Protocol
 
-from gitml.core.config.project import HOST
 from gitml.core.model import paths
+from gitml.core.model.step_settings import HOST
 
 REQUIREMENTS = "requirements"
 LOCK = "requirements.txt"

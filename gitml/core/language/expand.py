@@ -18,10 +18,12 @@ from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value, text_of
 from gitml.core.language.shell import script_with_variables
 from gitml.core.language.spec import Module, Pipeline, ResolvedModule, Step, combinations, label_of
+from gitml.core.language.step_kinds import STEP_KINDS
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import Binding, Graph, GraphStep
+from gitml.core.model.port_kinds import is_directory
 from gitml.errors import InputError
 
 IN, OUT = ".gitml/in", ".gitml/out"
@@ -41,10 +43,11 @@ def build_graph(
         if problem:
             raise InputError(f"input {name!r} is {problem}", where=pipeline.path)
     made: dict[str, GraphStep] = {}
-    renderer = _Renderer(pipeline, params, inputs, names, made, modules or {})
+    renderer = Renderer(pipeline, params, inputs, names, made, modules or {})
     for name in _in_order(pipeline):
+        step = pipeline.steps[name]
         for values, full_name in names[name]:
-            made[full_name] = renderer.step(pipeline.steps[name], values, full_name)
+            made[full_name] = STEP_KINDS[step.kind].render(renderer, step, values, full_name)
     renderer.check_shared_outputs()
     renderer.check_outputs_in_inputs()
     return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made)
@@ -80,7 +83,9 @@ def _text(template: Template, params: Mapping[str, Scalar], matrix: Mapping[str,
     )
 
 
-class _Renderer:
+class Renderer:
+    """Makes the steps of a Graph from those of a Pipeline: expressions get their values, inputs their places."""
+
     def __init__(
         self,
         pipeline: Pipeline,
@@ -97,9 +102,11 @@ class _Renderer:
         self.made = made
         self.modules = modules
 
-    def step(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+    def command(
+        self, step: Step, values: tuple[Scalar, ...], name: str, module: ResolvedModule | None = None
+    ) -> GraphStep:
+        """One combination of a step that runs a command: its own, or that of `module`."""
         matrix = {axis: value for (axis, _), value in zip(step.matrix, values, strict=True)}
-        module = self.modules[step.use.module] if step.use else None
         params = self.params if module is None else self.module_params(step, module.spec, matrix)
         inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in
         words = step.words if module is None else self.module_words(step, module.spec)
@@ -138,16 +145,8 @@ class _Renderer:
             env=env,
             code=tuple(paths.clean(_text(pattern, self.params, matrix)) for pattern in step.code),
             parents=tuple(dict.fromkeys(data_parents + order_parents)),
-            environment=step.environment,
-            reuse=step.reuse,
-            strict=step.strict,
-            retries=step.retries,
-            timeout=step.timeout,
-            resources=step.resources,
+            settings=step.settings,
             module=module.content if module else None,
-            target=step.target,
-            gang=step.gang,
-            network=step.network,
             secrets=secrets,
         )
 
@@ -242,7 +241,7 @@ class _Scope:
 
     def __init__(
         self,
-        renderer: _Renderer,
+        renderer: Renderer,
         step: Step,
         matrix: Mapping[str, Scalar],
         params: Mapping[str, Scalar],
@@ -316,7 +315,7 @@ class _ModuleScope(_Scope):
         meant = outer[0]
         assert isinstance(meant, Ref)
         declared = self.renderer.modules[self.step.use.module].spec.inputs[ref.name]
-        kind = "directory" if declared.kind == "directory" else "file"
+        kind = "directory" if is_directory(declared.kind) else "file"
         if meant.space == "steps":
             return self.bind_outputs(ref.name, meant, kind)
         path = self.renderer.inputs[meant.name]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from gitml.core.config.project import HOST
 from gitml.core.language.diagnostics import Diagnostic, nearest
 from gitml.core.language.environment_kinds import parse_environment
 from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS, Network, network_of
+from gitml.core.model.resources import Resources
+from gitml.core.model.step_settings import HOST
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|[KMGT]i?B)?\Z")
+SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|[KMGT]i?B)?\Z")
 _BYTES = {None: 1, "B": 1} | {
     f"{p}{i}B": (1024 if i else 1000) ** n for n, p in enumerate("KMGT", 1) for i in ("i", "")
 }
@@ -110,10 +112,17 @@ class Fields:
             return None
         return value
 
+    def whole(self, node: Node, what: str, *, least: int, most: int | None = None) -> int | None:
+        """A whole number within bounds."""
+        value = self.number(node, what, least=least, whole=True)
+        if value is not None and most is not None and value > most:
+            self.report(node, f"{what} must be at most {most:,}")
+        return None if value is None else int(value)
+
     def duration(self, node: Node, what: str) -> float | None:
         """Seconds from ``90``, ``90s``, ``10m``, ``2h`` or ``1d``."""
         if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
-            match = _DURATION.match(str(node.value))
+            match = DURATION.match(str(node.value))
             if match and 0 < (seconds := float(match[1]) * _SECONDS[match[2]]) <= MAX_SECONDS:
                 return seconds
         self.report(node, f"{what} must be a time such as 90s, 10m or 2h")
@@ -122,7 +131,7 @@ class Fields:
     def bytes(self, node: Node, what: str) -> int | None:
         """A number of bytes from ``512``, ``256KiB`` or ``8GiB``."""
         if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
-            match = _SIZE.match(str(node.value))
+            match = SIZE.match(str(node.value))
             if match and (size := float(match[1]) * _BYTES[match[2]]) < MAX_BYTES:
                 return int(size)
         self.report(node, f"{what} must be a size such as 512MiB or 8GiB")
@@ -157,6 +166,42 @@ class Fields:
         if mistake is not None:
             self.report(node, mistake)
         return name
+
+    def target_of(self, node: Node) -> str:
+        """`target`: the name of one; whether there is such a target is known where `gitml.yaml` is."""
+        text = self.text_of(node, "target") or ""
+        if text and not NAME.match(text):
+            self.report(node, f"target must be the name of a target, not {text[:60]!r}")
+        return text
+
+    def resources_of(self, node: Node, keys: Collection[str]) -> Resources:
+        """`resources`: what a step asks of its machine."""
+        given = self.amounts_of(self.mapping(node, "resources", keys))
+        return Resources(
+            float(given.get("cpus", 1.0) or 0),
+            float(given.get("gpus") or 0),
+            given.get("memory") or 0,
+            {name: label or "" for name, label in given.get("labels", {}).items()},
+            {name: count or 0.0 for name, count in given.get("custom", {}).items()},
+        )
+
+    def amounts_of(self, pairs: Mapping[str, tuple[Node, Node]], least_cpus: float = 0) -> dict[str, Any]:
+        """The resources that a mapping has, by their keys; None for what is a mistake, which is noted."""
+        given: dict[str, Any] = {}
+        for name, (_, value) in pairs.items():
+            if name in ("cpus", "gpus"):
+                given[name] = self.number(value, name, least=least_cpus if name == "cpus" else 0)
+            elif name == "memory":
+                given[name] = self.bytes(value, name)
+            elif name == "labels":
+                found = self.mapping(value, name).items()
+                given[name] = {key: self.text_of(label, f"label {key!r}") for key, (_, label) in found}
+            elif name == "custom":
+                found = self.mapping(value, name).items()
+                given[name] = {
+                    key: self.number(count, f"custom resource {key!r}", least=0) for key, (_, count) in found
+                }
+        return given
 
     def template(self, node: Node, text: str) -> Template:
         """`text` with its expressions; mistakes, and what can only be another tool's expression, are told at their place."""

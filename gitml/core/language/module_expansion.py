@@ -10,8 +10,10 @@ from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, problem_with_value
 from gitml.core.language.spec import Module, Pipeline, Step
 from gitml.core.language.validate import used_by
-from gitml.core.model.action import ALONE, Scalar
+from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT, stricter
+from gitml.core.model.port_kinds import is_directory
+from gitml.core.model.step_settings import ALONE
 
 
 def with_modules(pipeline: Pipeline, modules: Mapping[str, Module]) -> Pipeline:
@@ -31,16 +33,18 @@ def with_modules(pipeline: Pipeline, modules: Mapping[str, Module]) -> Pipeline:
 def _with_ports(step: Step, modules: Mapping[str, Module]) -> Step:
     if step.use is None:
         return step
-    module = modules[step.use.module]
+    module, settings = modules[step.use.module], step.settings
     return replace(
         step,
         shell=module.shell,
         outputs=module.outputs,
         env=module.env,
-        environment=module.environment,
-        resources=step.use.resources or module.resources,
-        strict=step.strict or module.strict,
-        network=stricter(step.network, module.network),
+        settings=settings._replace(
+            environment=module.environment,
+            resources=settings.resources if step.use.own_resources else module.resources,
+            strict=settings.strict or module.strict,
+            network=stricter(settings.network, module.network),
+        ),
     )
 
 
@@ -69,14 +73,14 @@ def _misfits(step: Step, pipeline: Pipeline, modules: Mapping[str, Module]) -> l
     for param, declared_param in module.params.items():
         if param not in given_params and declared_param.default is None:
             found.append(f"module {name} needs parameter {param!r} ({declared_param.type})")
-    if module.network == CUT and step.gang != ALONE:
+    if module.network == CUT and step.settings.gang != ALONE:
         found.append(f"module {name} says network: none, without which several processes can't reach each other")
     return found
 
 
 def fits(given: str, wanted: str) -> bool:
     """Whether a port of kind `given` can fill an input of kind `wanted`: every port that is a file is a ``file``."""
-    return given == wanted or (wanted == "file" and given != "directory")
+    return given == wanted or (wanted == "file" and not is_directory(given))
 
 
 def words_without(words: tuple[Template, ...], unbound: frozenset[str]) -> tuple[Template, ...]:

@@ -7,44 +7,53 @@ import re
 from typing import Any
 
 from gitml import layout
-from gitml.core.config.project import Defaults
-from gitml.core.language import foreign_syntax
 from gitml.core.language.command import words_of
-from gitml.core.language.diagnostics import SpecError, nearest
-from gitml.core.language.expression import NAME, Ref, Template
+from gitml.core.language.diagnostics import SpecError
+from gitml.core.language.expression import Ref, Template
 from gitml.core.language.fields import Fields
+from gitml.core.language.keys import (
+    PARAM_KEYS,
+    PIPELINE_KEYS,
+    PORT_KEYS,
+    STEP_KEYS,
+    Schema,
+    by_name,
+    document,
+    mapping,
+    settings_in,
+)
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
-from gitml.core.language.spec import Axes, Pipeline, Port, Position, Step, Use, combinations, label_of
+from gitml.core.language.spec import Axes, Pipeline, Port, Position, Step, combinations, label_of
+from gitml.core.language.step_kinds import COMMAND, STEP_KINDS, Pairs, is_misspelt, kind_of, step_keys
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model import paths
-from gitml.core.model.action import ALONE, PORT_KINDS, Scalar
+from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
-from gitml.core.model.resources import ONE_CPU, Resources
+from gitml.core.model.port_kinds import PORT_KINDS
+from gitml.core.model.step_settings import ALONE, USUAL, StepSettings
 
-_PIPELINE_KEYS = frozenset(
-    ("name", "help", "experiment", "params", "inputs", "env", "environment", "sandbox", "steps", "code", "target")
-    + ("network",)
-)
-_STEP_KEYS = frozenset(
-    ("run", "shell", "outputs", "after", "code", "env", "environment", "retries", "timeout", "reuse", "sandbox")
-    + ("resources", "matrix", "help", "module", "inputs", "params", "target", "nodes", "processes", "network")
-)
-_OF_THE_MODULE = ("run", "shell", "outputs", "code", "env", "environment")
-_OF_A_USE = ("inputs", "params")
-_PARAM_KEYS = frozenset(("type", "default", "min", "max", "choices", "help", "secret"))
-_PORT_KEYS = frozenset(("type", "path"))
-_RESOURCE_KEYS = frozenset(("cpus", "gpus", "memory", "labels", "custom"))
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-SHELLS = ("bash", "sh")
 MAX_COMBINATIONS = 10_000
-MAX_GANG = 100_000
 
 
-def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> Pipeline:
+def pipeline_schema() -> dict[str, Any]:
+    """The JSON Schema of pipeline files, for editors; what leads somewhere is checked here alone."""
+    step = mapping(step_keys())
+    kinds: list[Schema] = []
+    for kind in STEP_KINDS.values():
+        refused = {name: False for name in step_keys() if name not in kind.keys and name not in STEP_KEYS}
+        kinds.append({"if": {"required": [kind.key]}, "then": {"properties": refused}} if kind is not COMMAND else {})
+    needed: Schema = {"anyOf": [{"required": [kind]} for kind in STEP_KINDS], "allOf": [kind for kind in kinds if kind]}
+    steps = {**by_name({**step, "type": "object", **needed}), "type": "object", "minProperties": 1}
+    keys = {**PIPELINE_KEYS, "steps": PIPELINE_KEYS["steps"]._replace(schema=steps)}
+    return document("A pipeline of gitml", mapping(keys, "steps"))
+
+
+def parse_pipeline(data: bytes, path: str, defaults: StepSettings = USUAL) -> Pipeline:
     """The Pipeline in `data`; SpecError with all mistakes. `path` is its place in the repository."""
     root, text = read_yaml(data, path)
-    reader = PipelineReader(path, text, defaults or Defaults())
+    reader = PipelineReader(path, text, defaults)
     pipeline = reader.pipeline(root)
     check_wiring(pipeline, reader)
     if reader.diagnostics:
@@ -55,12 +64,9 @@ def parse_pipeline(data: bytes, path: str, defaults: Defaults | None = None) -> 
 class PipelineReader(Fields):
     """Reads a pipeline file, or what shares its keys, into values, noting every mistake."""
 
-    def __init__(self, path: str, text: str, defaults: Defaults) -> None:
+    def __init__(self, path: str, text: str, usual: StepSettings = USUAL) -> None:
         super().__init__(path, text)
-        self.environment = defaults.environment
-        self.strict = defaults.strict
-        self.network = defaults.network
-        self.target = ""
+        self.usual = usual
         self.env: tuple[tuple[str, Template | None], ...] = ()
         self.code: tuple[Template, ...] = ()
         self.runs: dict[str, Node] = {}
@@ -68,7 +74,7 @@ class PipelineReader(Fields):
         self.broken: set[str] = set()  # steps whose command could not be read whole
 
     def pipeline(self, root: Node) -> Pipeline:
-        top = self.mapping(root, "the pipeline", _PIPELINE_KEYS, "pipeline")
+        top = self.mapping(root, "the pipeline", PIPELINE_KEYS, "pipeline")
         stem = posixpath.splitext(posixpath.basename(self.path))[0]
         name = stem
         if "name" in top:
@@ -83,14 +89,7 @@ class PipelineReader(Fields):
         if "inputs" in top:
             for key, (_, node) in self.named(top["inputs"][1], "inputs").items():
                 inputs[key] = self.input(key, node)
-        if "environment" in top:
-            self.environment = self.environment_of(top["environment"][1])
-        if "sandbox" in top:
-            self.strict = self.sandbox_of(top["sandbox"][1])
-        if "network" in top:
-            self.network = self.network_of(top["network"][1])
-        if "target" in top:
-            self.target = self.target_of(top["target"][1])
+        self.usual = settings_in(self, top, PIPELINE_KEYS.values(), self.usual)
         if "env" in top:
             self.env = self.env_of(top["env"][1])
         if "code" in top:
@@ -113,7 +112,7 @@ class PipelineReader(Fields):
             experiment=self.text_of(top["experiment"][1], "experiment") if "experiment" in top else None,
         )
 
-    def help_of(self, pairs: dict[str, tuple[Node, Node]]) -> str:
+    def help_of(self, pairs: Pairs) -> str:
         return (self.text_of(pairs["help"][1], "help") or "") if "help" in pairs else ""
 
     def param(self, name: str, node: Node) -> Param:
@@ -123,7 +122,7 @@ class PipelineReader(Fields):
                 self.report(node, f"parameter {name!r} needs a default (text, number, true or false), or a type")
                 return Param(name, "str", None)
             return self.checked(node, Param(name, kind, node.value))
-        pairs = self.mapping(node, f"parameter {name!r}", _PARAM_KEYS)
+        pairs = self.mapping(node, f"parameter {name!r}", PARAM_KEYS)
         if "secret" in pairs and self.truth(pairs["secret"][1], "secret"):
             return self.secret(name, pairs)
         default: Scalar | None = pairs["default"][1].value if "default" in pairs else None
@@ -148,7 +147,7 @@ class PipelineReader(Fields):
         param = bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
         return self.checked(pairs["default"][1] if "default" in pairs else node, param)
 
-    def secret(self, name: str, pairs: dict[str, tuple[Node, Node]]) -> Param:
+    def secret(self, name: str, pairs: Pairs) -> Param:
         for key, (place, node) in pairs.items():
             if key == "default":
                 self.report(
@@ -191,21 +190,6 @@ class PipelineReader(Fields):
                 self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
         return template
 
-    def target_of(self, node: Node) -> str:
-        """The name of a target; whether there is one is known where `gitml.yaml` is."""
-        text = self.text_of(node, "target") or ""
-        if text and not NAME.match(text):
-            self.report(node, f"target must be the name of a target, not {text[:60]!r}")
-        return text
-
-    def how_many(self, pairs: dict[str, tuple[Node, Node]], key: str) -> int:
-        if key not in pairs:
-            return 1
-        count = self.number(pairs[key][1], key, least=1, whole=True)
-        if count is not None and count > MAX_GANG:
-            self.report(pairs[key][1], f"{key} must be at most {MAX_GANG:,}")
-        return int(count or 1)
-
     def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
         found: list[tuple[str, Template | None]] = []
         for name, (key, value) in self.mapping(node, "env").items():
@@ -228,107 +212,55 @@ class PipelineReader(Fields):
                 found.append(self.path_template(item, text, "code", ("params", "matrix")))
         return tuple(found)
 
+    def env_in(self, pairs: Pairs) -> tuple[tuple[str, Template | None], ...]:
+        """The environment variables of a step: the pipeline's, and its own over them."""
+        env = {**dict(self.env), **dict(self.env_of(pairs["env"][1]) if "env" in pairs else ())}
+        return tuple(sorted(env.items(), key=lambda item: item[0]))
+
+    def outputs_in(self, step: str, pairs: Pairs) -> tuple[Port, ...]:
+        """The output ports of a step."""
+        outputs = []
+        if "outputs" in pairs:
+            for name, (_, node) in self.named(pairs["outputs"][1], "outputs").items():
+                outputs.append(self.port(name, node))
+                if node.is_mapping and "path" in node.value:
+                    self.ports[step, name] = node.value["path"][1]
+        return tuple(outputs)
+
     def step(self, name: str, key: Node, node: Node) -> Step:
+        """A step, read as its kind says."""
         place = Position(key.line, key.column)
-        pairs = self.mapping(node, f"step {name!r}", _STEP_KEYS, "step")
+        known = step_keys()
+        pairs = self.mapping(node, f"step {name!r}", known, "step")
         if not node.is_mapping:
             if node.value is None:
                 self.report(key, f"step {name!r} is empty: it needs run")
             self.broken.add(name)
             return Step(name, place, ())
-        others = pairs.keys() - _STEP_KEYS
-        meant = any("run: " in (foreign_syntax.key_hint(other, "step") or "") for other in others)
-        slips = [nearest(other, ("run", "module")) for other in others]
-        if not ("run" in pairs or "module" in pairs or meant or any("did you mean" in slip for slip in slips)):
-            self.report(key, f"step {name!r} needs run: the command (or module: the module to use)")
-        if "module" in pairs:
-            return self.module_step(name, place, pairs)
-        for word in _OF_A_USE:
-            if word in pairs:
-                self.report(pairs[word][0], f"{word} is for steps with module; in run use ${{{{ {word}.x }}}}")
-        shell = self.one_of(pairs["shell"][1], "shell", SHELLS) if "shell" in pairs else None
-        words: tuple[Template, ...] = ()
-        if "run" in pairs:
-            self.runs[name] = pairs["run"][1]
-            before = len(self.diagnostics)
-            words = self.command(name, pairs["run"][1], shell)
-            if len(self.diagnostics) > before:
-                self.broken.add(name)
-        else:
-            self.broken.add(name)
-        outputs = []
-        if "outputs" in pairs:
-            for port_name, (_, port_node) in self.named(pairs["outputs"][1], "outputs").items():
-                outputs.append(self.port(port_name, port_node))
-                if port_node.is_mapping and "path" in port_node.value:
-                    self.ports[name, port_name] = port_node.value["path"][1]
-        env = dict(self.env)
-        if "env" in pairs:
-            env.update(self.env_of(pairs["env"][1]))
+        kind = kind_of(pairs)
+        if kind is None:
+            if not is_misspelt(pairs):
+                self.report(key, f"step {name!r} needs run: the command (or module: the module to use)")
+            kind = COMMAND
+        for word, (where, _) in pairs.items():
+            if word in known and word not in kind.keys and word not in STEP_KEYS:
+                self.report(where, kind.refusal(name, word))
+        own = (key for key in (*kind.keys.values(), *STEP_KEYS.values()))
+        settings = settings_in(self, pairs, own, self.usual)
+        if settings.network == CUT and settings.gang != ALONE:
+            where = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
+            self.report(where, "several processes reach each other by the loopback: network: loopback, or full")
+        fields: dict[str, Any] = {"words": (), **kind.read(self, name, pairs)}
         return Step(
             name=name,
             place=place,
-            words=words,
-            shell=shell,
-            outputs=tuple(outputs),
-            code=self.code + (self.code_of(pairs["code"][1]) if "code" in pairs else ()),
-            env=tuple(sorted(env.items(), key=lambda item: item[0])),
-            environment=self.environment_of(pairs["environment"][1]) if "environment" in pairs else self.environment,
-            resources=self.resources(pairs["resources"][1]) if "resources" in pairs else ONE_CPU,
-            **self.common(pairs),
+            kind=kind.key,
+            settings=settings,
+            after=self.after(pairs["after"][1]) if "after" in pairs else (),
+            matrix=self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
+            help=self.help_of(pairs),
+            **fields,
         )
-
-    def module_step(self, name: str, place: Position, pairs: dict[str, tuple[Node, Node]]) -> Step:
-        """A step that uses a module: what the module says can't be said again."""
-        for word in _OF_THE_MODULE:
-            if word in pairs:
-                self.report(pairs[word][0], f"step {name!r} uses a module, which says {word} itself")
-        self.broken.add(name)
-        module = self.text_of(pairs["module"][1], "module") or ""
-        inputs = []
-        if "inputs" in pairs:
-            for port, (_, node) in self.named(pairs["inputs"][1], "inputs").items():
-                text = self.text_of(node, f"input {port!r}")
-                template = self.template(node, text or "")
-                if text is not None and not (len(template) == 1 and isinstance(template[0], Ref)):
-                    self.report(node, f"input {port!r} takes one expression, such as ${{{{ steps.x.outputs.y }}}}")
-                inputs.append((port, template))
-        params: list[tuple[str, Scalar | Template]] = []
-        if "params" in pairs:
-            for param, (_, node) in self.named(pairs["params"][1], "params").items():
-                if isinstance(node.value, str) and "${{" in node.value:
-                    params.append((param, self.template(node, node.value)))
-                elif not type_name(node.value):
-                    self.report(node, f"parameter {param!r} must be text, a number, true or false")
-                else:
-                    params.append((param, node.value))
-        resources = self.resources(pairs["resources"][1]) if "resources" in pairs else None
-        common = self.common(pairs)
-        return Step(
-            name=name, place=place, words=(), use=Use(module, tuple(inputs), tuple(params), resources), **common
-        )
-
-    def common(self, pairs: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
-        """What every step can say."""
-        network = self.network_of(pairs["network"][1]) if "network" in pairs else self.network
-        gang = (self.how_many(pairs, "nodes"), self.how_many(pairs, "processes"))
-        if network == CUT and gang != ALONE:
-            key = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
-            self.report(key, "several processes reach each other by the loopback: network: loopback, or full")
-        return {
-            "after": self.after(pairs["after"][1]) if "after" in pairs else (),
-            "retries": int(self.number(pairs["retries"][1], "retries", least=0, whole=True) or 0)
-            if "retries" in pairs
-            else 0,
-            "timeout": self.duration(pairs["timeout"][1], "timeout") if "timeout" in pairs else None,
-            "reuse": self.truth(pairs["reuse"][1], "reuse") is not False if "reuse" in pairs else True,
-            "strict": self.sandbox_of(pairs["sandbox"][1]) if "sandbox" in pairs else self.strict,
-            "target": self.target_of(pairs["target"][1]) if "target" in pairs else self.target,
-            "network": network,
-            "gang": gang,
-            "matrix": self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
-            "help": self.help_of(pairs),
-        }
 
     def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
         return words_of(self, f"step {name!r}", node, shell)
@@ -336,7 +268,7 @@ class PipelineReader(Fields):
     def port(self, name: str, node: Node) -> Port:
         if not node.is_mapping:
             return Port(name, self.one_of(node, f"output {name!r}", PORT_KINDS) or "file")
-        pairs = self.mapping(node, f"output {name!r}", _PORT_KEYS, "output")
+        pairs = self.mapping(node, f"output {name!r}", PORT_KEYS, "output")
         kind = "file"
         if "type" not in pairs:
             self.report(node, f"output {name!r} needs a type: {', '.join(PORT_KINDS)}")
@@ -353,21 +285,6 @@ class PipelineReader(Fields):
 
     def after(self, node: Node) -> tuple[str, ...]:
         return tuple(text for item in self.items(node, "after") if (text := self.text_of(item, "after")) is not None)
-
-    def resources(self, node: Node) -> Resources:
-        pairs = self.mapping(node, "resources", _RESOURCE_KEYS)
-        cpus = self.number(pairs["cpus"][1], "cpus", least=0) if "cpus" in pairs else 1.0
-        gpus = self.number(pairs["gpus"][1], "gpus", least=0) if "gpus" in pairs else 0.0
-        labels = {}
-        if "labels" in pairs:
-            for name, (_, value) in self.mapping(pairs["labels"][1], "labels").items():
-                labels[name] = self.text_of(value, f"label {name!r}") or ""
-        custom = {}
-        if "custom" in pairs:
-            for name, (_, value) in self.mapping(pairs["custom"][1], "custom").items():
-                custom[name] = self.number(value, f"custom resource {name!r}", least=0) or 0.0
-        memory = self.bytes(pairs["memory"][1], "memory") if "memory" in pairs else 0
-        return Resources(float(cpus or 0), float(gpus or 0), memory or 0, labels, custom)
 
     def matrix(self, node: Node) -> Axes:
         axes = []

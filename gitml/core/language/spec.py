@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from gitml.core.config.project import HOST
 from gitml.core.language.expression import Template
 from gitml.core.language.params import Param, text_of
-from gitml.core.model.action import ALONE, Scalar
-from gitml.core.model.guarantees import FULL, Network
+from gitml.core.model.action import Scalar
+from gitml.core.model.guarantees import Network
 from gitml.core.model.resources import Resources
+from gitml.core.model.step_settings import USUAL, StepSettings
 
 Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
 """The axes of a matrix by name, each with its values."""
@@ -36,13 +36,13 @@ class Position(NamedTuple):
 class Use(NamedTuple):
     """The use of a module: `module` as written (``name@requirement``), what its inputs are bound to, its parameters' values.
 
-    `resources` None: what the module says.
+    `own_resources`: the step asks for resources itself, else the module does.
     """
 
     module: str
     inputs: tuple[tuple[str, Template], ...]
     params: tuple[tuple[str, Scalar | Template], ...]
-    resources: Resources | None
+    own_resources: bool = False
 
 
 class InputPort(Protocol):
@@ -112,8 +112,7 @@ class ResolvedModule(NamedTuple):
 class Step:
     """One step as written. `words` is the command: one Template a word, or with `shell` the one script.
 
-    A step that uses a module has a `use` and neither command nor outputs of its own. `target` is empty where neither the step
-    nor its pipeline says one; `gang` is (nodes, processes on each).
+    `kind` is its key in STEP_KINDS. A step that uses a module has a `use` and neither command nor outputs of its own.
     """
 
     name: str
@@ -124,18 +123,11 @@ class Step:
     after: tuple[str, ...] = ()
     code: tuple[Template, ...] = ()
     env: tuple[tuple[str, Template | None], ...] = ()
-    environment: str = HOST
-    retries: int = 0
-    timeout: float | None = None
-    reuse: bool = True
-    strict: bool = False
-    network: Network = FULL
-    resources: Resources = field(default_factory=Resources)
-    target: str = ""
-    gang: tuple[int, int] = ALONE
+    settings: StepSettings = USUAL
     matrix: Axes = ()
     help: str = ""
     use: Use | None = None
+    kind: str = "run"
 
     def port(self, name: str) -> Port | None:
         """The output port of that name."""

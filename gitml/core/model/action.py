@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest
+from gitml.core.model.step_settings import ALONE, GANG, KEYED
 
 FORMAT = 2
 READABLE = (1, 2)  # what older gitml recorded is shown, and never reused
@@ -18,8 +20,6 @@ READABLE = (1, 2)  # what older gitml recorded is shown, and never reused
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 Scalar = str | int | float | bool
-PORT_KINDS = ("file", "directory", "metrics", "plot")
-ALONE = (1, 1)
 
 
 class CodeFile(NamedTuple):
@@ -55,8 +55,8 @@ class Action(NamedTuple):
     """A step ready to be performed: no expression is left in it, and nothing else can change its result.
 
     `argv` is the argument list as rendered; with `shell` it is the one script. An `env` value of None is passed through
-    from the machine and only its name counts. `environment` is the Digest of an environment's description. `gang` is on how
-    many nodes it runs and how many processes on each: a program that learns with others computes other numbers than one alone.
+    from the machine and only its name counts. `environment` is the Digest of an environment's description. `settings`
+    are the settings of its step that count (`step_settings.KEYED`), by name, without the usual ones.
     `secrets` are the secret parameters among what is rendered, by name, with the seals that stand for their values in it.
     `format` is the version of the pre-image: what a step is given besides its Action may differ from version to version.
     """
@@ -70,7 +70,7 @@ class Action(NamedTuple):
     env: tuple[tuple[str, str | None], ...]
     environment: Digest
     module: str | None = None
-    gang: tuple[int, int] = ALONE
+    settings: tuple[tuple[str, Any], ...] = ()
     format: int = FORMAT
     secrets: tuple[tuple[str, str], ...] = ()
 
@@ -88,11 +88,16 @@ class Action(NamedTuple):
             "environment": self.environment,
             "module": self.module,
         }
-        if self.gang != ALONE:
-            parts["gang"] = self.gang
+        parts.update(self.settings)
         if self.secrets:
             parts["secrets"] = self.secrets
         return _ENCODE(parts).encode("ascii")
+
+    @property
+    def gang(self) -> tuple[int, int]:
+        """On how many nodes it runs, and in how many processes on each."""
+        nodes, processes = dict(self.settings).get(GANG.name, ALONE)
+        return nodes, processes
 
     def key(self) -> Digest:
         """The ActionKey."""
@@ -115,7 +120,7 @@ def decode_action(preimage: bytes) -> Action:
             env=tuple((name, value) for name, value in raw["env"]),
             environment=Digest(raw["environment"]),
             module=raw["module"],
-            gang=_gang(raw.get("gang", ALONE)),
+            settings=tuple(_settings(raw)),
             format=raw["format"],
             secrets=tuple((name, seal) for name, seal in raw.get("secrets", ())),
         )
@@ -127,11 +132,10 @@ def decode_action(preimage: bytes) -> Action:
     return action
 
 
-def _gang(raw: Any) -> tuple[int, int]:
-    nodes, processes = raw
-    if type(nodes) is not int or type(processes) is not int or nodes < 1 or processes < 1:
-        raise TypeError(f"{str(raw)[:60]!r} is no gang")
-    return nodes, processes
+def _settings(raw: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for part in KEYED:
+        if part.name in raw and (value := part.decode(raw[part.name])) != part.usual:
+            yield part.name, value
 
 
 def _check_types(action: Action) -> None:

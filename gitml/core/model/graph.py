@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitml.core.config.project import HOST
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.params import Param
-from gitml.core.model.action import ALONE, ActionOutput, Scalar
-from gitml.core.model.guarantees import FULL, Network, network_of
-from gitml.core.model.resources import ONE_CPU, Resources
+from gitml.core.model.action import ActionOutput, Scalar
+from gitml.core.model.step_settings import USUAL, StepSettings, settings_from_json
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.core.language.spec import Pipeline
 
-FORMAT = 6  # raised whenever reading a pipeline file, or these shapes, changes
-_USUAL = ("", ALONE, FULL)  # the placing of most steps
+FORMAT = 7  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -37,8 +34,7 @@ class Binding(NamedTuple):
 class GraphStep(NamedTuple):
     """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file.
 
-    `module` is the Git id of the tree of the module that it uses; its code and environment are there. `target` is where the
-    pipeline wants it to run, empty when it does not say; `gang` is (nodes, processes on each). `secrets` are the secret
+    `module` is the Git id of the tree of the module that it uses; its code and environment are there. `secrets` are the secret
     parameters that it uses, with their seals.
     """
 
@@ -53,16 +49,8 @@ class GraphStep(NamedTuple):
     env: tuple[tuple[str, str | None], ...]
     code: tuple[str, ...]
     parents: tuple[str, ...]
-    environment: str = HOST
-    reuse: bool = True
-    strict: bool = False
-    retries: int = 0
-    timeout: float | None = None
-    resources: Resources = ONE_CPU
+    settings: StepSettings = USUAL
     module: str | None = None
-    target: str = ""
-    gang: tuple[int, int] = ALONE
-    network: Network = FULL
     secrets: tuple[tuple[str, str], ...] = ()
 
 
@@ -127,10 +115,9 @@ def graph_as_json(graph: Graph) -> Any:
             [step.name, step.base, step.label, step.argv, step.shell, step.params],
             step.inputs,
             step.outputs,
-            [step.env, step.code, step.parents, step.environment, step.reuse, step.strict, step.retries, step.timeout],
-            None if step.resources == ONE_CPU else _resources_as_json(step.resources),
+            [step.env, step.code, step.parents],
+            step.settings.as_json(),
             step.module,
-            [step.target, *step.gang, step.network] if (step.target, step.gang, step.network) != _USUAL else None,
             step.secrets or None,
         ]
         for step in graph.steps.values()
@@ -142,9 +129,11 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows = raw
     steps = {}
-    for (name, base, label, argv, shell, used), inputs, outputs, rest, resources, module, placing, secrets in rows:
-        target, nodes, processes, network = placing or ("", *ALONE, FULL)
-        env, code, parents, environment, reuse, strict, retries, timeout = rest
+    for (name, base, label, argv, shell, used), inputs, outputs, (
+        env,
+        code,
+        parents,
+    ), settings, module, secrets in rows:
         steps[name] = GraphStep(
             name,
             base,
@@ -157,20 +146,8 @@ def graph_from_json(raw: Any) -> Graph:
             tuple([(key, value) for key, value in env]),
             tuple(code),
             tuple(parents),
-            environment,
-            reuse,
-            strict,
-            retries,
-            timeout,
-            ONE_CPU if resources is None else Resources(*resources),
+            settings_from_json(settings),
             module,
-            target,
-            (nodes, processes),
-            network_of(network),
             tuple([(key, value) for key, value in secrets or ()]),
         )
     return Graph(pipeline, path, experiment, params, steps)
-
-
-def _resources_as_json(resources: Resources) -> Any:
-    return [resources.cpus, resources.gpus, resources.memory, dict(resources.labels), dict(resources.custom)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest, parse_digest
+from gitml.core.model.port_kinds import is_directory
 
 MAX_SIZE = 1 << 63
 NUMBER_WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -26,7 +27,7 @@ class OutputRef(NamedTuple):
     @property
     def is_tree(self) -> bool:
         """Whether the Digest names a Tree rather than a Blob."""
-        return self.kind == "directory"
+        return is_directory(self.kind)
 
 
 class Cost(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.action import Action, ActionInput
+from gitml.core.model.step_settings import KEYED
 from gitml.core.secrets.seals import seals_shown
 
 
@@ -66,8 +67,11 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
     moves = {change.before: change.after for change in changes if change.kind == "moved"}
     changes += _inputs(before, after)
     changes += _command(before, after, moves)
-    if before.gang != after.gang:
-        changes.append(Change("command", "gang", _shown_gang(before.gang), _shown_gang(after.gang)))
+    old, new = dict(before.settings), dict(after.settings)
+    for part in KEYED:
+        one, two = old.get(part.name, part.usual), new.get(part.name, part.usual)
+        if one != two:
+            changes.append(Change("command", part.name, part.shown(one), part.shown(two)))
     changes += _named("env", before.env, after.env)
     changes += _pairs(
         "output",
@@ -142,10 +146,6 @@ def _shown_module(module: str | None, descriptions: Descriptions) -> str | None:
         return None
     known = descriptions.get(module)
     return f"{known['name']}@{known['version']}" if known else module.removeprefix("git:")[:12]
-
-
-def _shown_gang(gang: tuple[int, int]) -> str:
-    return f"{gang[0]} x {gang[1]} processes"
 
 
 def _git_id(mode: str, oid: str) -> str:

@@ -159,7 +159,7 @@ def decide(
 
 def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
     """Why a step does not reuse a result of its own Action: it asks for a guarantee under which that was not made."""
-    lacks = shortfall(result.guarantees, strict=step.strict, network=step.network)
+    lacks = shortfall(result.guarantees, strict=step.settings.strict, network=step.settings.network)
     return None if lacks is None else f"run {result.run[:8]} made it {lacks}"
 
 
@@ -203,7 +203,7 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
         env=step.env,
         environment=parts.environment,
         module=f"git:{step.module}" if step.module else None,
-        gang=step.gang,
+        settings=step.settings.keyed(),
         secrets=step.secrets,
     )
 
@@ -239,7 +239,7 @@ def forced(step: GraphStep, policy: Policy) -> str | None:
         return "reuse is off for this run"
     if step.name in policy.forced:
         return "forced"
-    if not step.reuse:
+    if not step.settings.reuse:
         return "the step says reuse: false"
     return None
 

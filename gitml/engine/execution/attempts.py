@@ -215,9 +215,10 @@ class Attempts:
         log = self.journal.log_path(name)
         asked = self.planner.asked(step)
         lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
+        how = step.settings
         task = Task(
-            *(name, decision.action, environment, asked, step.timeout, step.strict, log, lent, active.stored),
-            network=step.network,
+            *(name, decision.action, environment, asked, how.timeout, how.strict, log, lent, active.stored),
+            network=how.network,
         )
         if decision.action.secrets:
             from gitml.engine.planning.secret_values import values_for
@@ -262,9 +263,9 @@ class Attempts:
                 Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
             )
         lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
-        again = event.outcome in ("failed", "timeout", "lost", MACHINE) and len(attempts) <= step.retries + min(
-            lost, LOSSES
-        )
+        again = event.outcome in ("failed", "timeout", "lost", MACHINE) and len(
+            attempts
+        ) <= step.settings.retries + min(lost, LOSSES)
         if again and event.retry and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
             self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
@@ -295,7 +296,9 @@ class Attempts:
             attempts=attempts,
             cost=cost,
             error=error,
-            guarantees=guarantees(strict=step.strict, network=step.network) if outcome == "executed" else {},
+            guarantees=guarantees(strict=step.settings.strict, network=step.settings.network)
+            if outcome == "executed"
+            else {},
         )
         environment = self.environments[decision.action.environment]
         self.ws.index.put_environment(environment.digest, encode_description(environment.described()))

@@ -60,7 +60,7 @@ class InputPrefetch:
 
     def is_left_to_executor(self, step: GraphStep, lacking: Sequence[OutputRef], results: Results) -> bool:
         """Whether the executor of a step is to fetch all that is lacking, so that it need not come here."""
-        return step.gang[0] == 1 and set(lacking) <= set(self.for_executor(step, results))
+        return step.settings.gang[0] == 1 and set(lacking) <= set(self.for_executor(step, results))
 
     def for_executor(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs that the executor of a step may fetch from remote stores by itself."""

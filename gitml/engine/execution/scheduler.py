@@ -178,7 +178,7 @@ class Scheduler:
         assert action is not None
         prepared = name in self.prefetch or name in self.attempts.again
         target, asked = self.planner.target(step), self.planner.asked(step)
-        self.ready.push(resource_request(target, asked, step.gang[0], action.environment, prepared), name)
+        self.ready.push(resource_request(target, asked, step.settings.gang[0], action.environment, prepared), name)
 
     def settle_and_go_on(self, step: StepRun, result: ActionResult) -> None:
         for name in self.outcomes.settle(step, result):

@@ -104,10 +104,10 @@ class ActionBuilder:
         if not _is_among(self._files(step.module), program):
             programs = (program,)
         target = self.config.target(target_name(step, self.on))
-        wish = step.resources if target is None else target.request(step.resources)
+        wish = step.settings.resources if target is None else target.request(step.settings.resources)
         # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
         path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
-        question = (step.module, step.environment, programs, path)
+        question = (step.module, step.settings.environment, programs, path)
         known = (question, target and (target.name, repr(wish)))
         if known not in self.environments:
             answer: Environment | PartProblem | Unconfirmed

@@ -128,12 +128,12 @@ class Planner:
                 return problem
         target = self.config.target(self.target(step))
         if target is not None:
-            if step.gang[0] > 1 and step.network != FULL:
+            if step.settings.gang[0] > 1 and step.settings.network != FULL:
                 return PartProblem(
-                    f"its nodes are on several machines, which network: {step.network} keeps apart",
+                    f"its nodes are on several machines, which network: {step.settings.network} keeps apart",
                     "say network: full, or run it on this machine",
                 )
-            return self.clusters.obstacle(target, (self.asked(step), step.gang[0]), remembered=foresee)
+            return self.clusters.obstacle(target, (self.asked(step), step.settings.gang[0]), remembered=foresee)
         missing = self.asked(step).missing_from(self.capacity)
         if missing:
             return PartProblem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
@@ -154,7 +154,11 @@ class Planner:
         On this machine a gang asks for all its nodes at once.
         """
         target = self.config.target(self.target(step))
-        return step.resources.times(step.gang[0]) if target is None else target.request(step.resources)
+        return (
+            step.settings.resources.times(step.settings.gang[0])
+            if target is None
+            else target.request(step.settings.resources)
+        )
 
     def refresh_environments(self) -> None:
         """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""
@@ -170,7 +174,7 @@ class Planner:
         for name, decision in plan.decisions.items():
             step = self.graph.steps[name]
             if decision.kind != REUSE and self.target(step) != LOCAL:
-                needed.setdefault(self.target(step), {})[name] = (self.asked(step), step.gang[0])
+                needed.setdefault(self.target(step), {})[name] = (self.asked(step), step.settings.gang[0])
         for called, wishes in needed.items():
             target = self.config.target(called)
             assert target is not None
@@ -278,8 +282,8 @@ def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
         if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
             twin = first.setdefault(decision.key, name)
             one, other = graph.steps[name], graph.steps[twin]
-            made = guarantees(strict=other.strict, network=other.network)
-            if shortfall(made, strict=one.strict, network=one.network) is not None:
+            made = guarantees(strict=other.settings.strict, network=other.settings.network)
+            if shortfall(made, strict=one.settings.strict, network=one.settings.network) is not None:
                 first[decision.key] = name  # what the other makes is not made as this one asks
             elif twin != name:
                 decisions[name] = decision._replace(kind=UNKNOWN, reason=f"the same as {twin}: one of the two runs")

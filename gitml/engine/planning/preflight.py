@@ -43,8 +43,8 @@ class Preflight:
             self._variables(step)
             or self._program(step, environment, files)
             or self._script(step, files)
-            or (self._sandbox() if step.strict else None)
-            or (_network(step.network) if step.network != FULL else None)
+            or (self._sandbox() if step.settings.strict else None)
+            or (_network(step.settings.network) if step.settings.network != FULL else None)
         )
 
     def _variables(self, step: GraphStep) -> PartProblem | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import posixpath
 
-from gitml.core.config.project import PATH, Config, Defaults
+from gitml.core.config.project import PATH, Config
 from gitml.core.model.protocols import Source
+from gitml.core.model.step_settings import StepSettings
 from gitml.git.objects.source import CommitSource, Wider
 from gitml.git.worktree.snapshot import WorkTree
 from gitml.workspace import Workspace
@@ -74,6 +75,6 @@ def full_name(project: str, stem: str) -> str:
 def config_of(config: Config, own: Config | None) -> Config:
     """What holds for a project in a subfolder: defaults of its `own`; machines, stores and hooks are those of the top."""
     if own is None:
-        confined = Defaults(strict=config.defaults.strict, network=config.defaults.network)
+        confined = StepSettings(strict=config.defaults.strict, network=config.defaults.network)
         return config._replace(pipeline=None, experiment=None, defaults=confined)
     return config._replace(pipeline=own.pipeline, experiment=own.experiment, defaults=own.defaults)

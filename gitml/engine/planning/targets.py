@@ -11,7 +11,7 @@ from gitml.errors import InputError
 
 def target_name(step: GraphStep, on: str | None) -> str:
     """The name of the target of a step; `on` is that of the command line, which has the last word."""
-    return on or step.target or LOCAL
+    return on or step.settings.target or LOCAL
 
 
 def targets_of(graph: Graph, names: Iterable[str], on: str | None, config: Config) -> dict[str, Target | None]:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gitml.core.config.project import HOST
 from gitml.core.language.environment_kinds import REQUIREMENTS, environment_kind
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, encode_description, environment_of
 from gitml.core.model.protocols import Facts
+from gitml.core.model.step_settings import HOST
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect
 from gitml.execute.environments.interpreter_packages import Packages, packages_of

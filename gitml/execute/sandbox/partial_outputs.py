@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.paths import is_git_name
+from gitml.core.model.port_kinds import is_directory
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import link_stays_inside
 from gitml.errors import GitmlError
@@ -75,7 +76,7 @@ def _take(output: ActionOutput, path: str, store: SandboxStore) -> OutputRef:
         _prune(path)
         return OutputRef(output.name, "directory", *store.ingest_tree(path))
     _make_readable(path, found.st_mode)
-    kind = "file" if output.kind == "directory" else output.kind
+    kind = "file" if is_directory(output.kind) else output.kind
     executable = bool(found.st_mode & stat.S_IXUSR)
     return OutputRef(output.name, kind, *store.ingest_file(path), executable)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.result import OutputRef
 from gitml.core.records.record import Run
 from gitml.core.text.plot_data import Plot, parse_plot
@@ -35,7 +36,7 @@ def plots_of(ws: Workspace, run: Run, step: str | None = None) -> list[StepPlot]
         for item in run.steps
         if step in (None, item.name)
         for ref in item.outputs
-        if ref.kind == "plot"
+        if ref.kind in PORT_KINDS and PORT_KINDS[ref.kind].is_drawn
     ]
 
 

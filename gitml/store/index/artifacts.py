@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest
+from gitml.core.model.port_kinds import is_directory
 from gitml.store.index.index import Index
 
 
@@ -109,7 +110,7 @@ class Artifact(NamedTuple):
     @property
     def is_tree(self) -> bool:
         """Whether it is a directory."""
-        return self.kind == "directory"
+        return is_directory(self.kind)
 
 
 COLUMNS = ("name", "kind", "size", "where", "uses", "used", "made", "run", "pipeline")

@@ -65,7 +65,7 @@ class Play:
         self.store = LocalStore(str(root / "store"))
         self.gangs = GangScheduler(self.executor, self.node_pool, self.store, lambda asked: self.grows)
         self.group = DeclaredGroup()
-        action = action_of(["train"])._replace(gang=(2, 2))
+        action = action_of(["train"])._replace(settings=(("gang", (2, 2)),))
         asked = machine("a").total._replace(cpus=1, memory=0)
         self.task = Task("0-1", action, HOST, asked, None, False, str(root / "log"))
         self.gangs.submit(self.task, self.group)

@@ -235,7 +235,7 @@ def test_a_refusal_of_one_of_a_gang_is_a_loss_where_others_could_take_it(
     results = ResultHandler(bench.session, bench.state)
     results.submitter = sent = Sent()  # type: ignore[assignment]
     task = bench.task("true")
-    task = task._replace(action=task.action._replace(gang=(2, 1)))
+    task = task._replace(action=task.action._replace(settings=(("gang", (2, 1)),)))
     attempt = bench.attempt(task, reserved=ReservedBundle("a", None))
     results.task_ended(attempt, refused(attempt))
     assert not sent.tasks, "it would come to the same place"

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from gitml.core.model.events import StepPrepares
-from gitml.core.model.guarantees import FULL
 from gitml.core.model.protocols import Task, TaskFinished, TaskPrepares, TaskStarted
 from gitml.core.model.result import Cost
+from gitml.core.model.step_settings import USUAL
 from gitml.engine.execution.attempts import Attempts, InputsMissing, StepEnded
 from tests.kit.execution import HOST, action_of
 
@@ -31,7 +31,7 @@ def attempts(submitted: list[Task]) -> Attempts:
 def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decided_last() -> None:
     submitted: list[Task] = []
     made = attempts(submitted)
-    step: Any = SimpleNamespace(name="s", timeout=None, strict=False, retries=0, network=FULL)
+    step: Any = SimpleNamespace(name="s", settings=USUAL)
 
     def decided(content: str) -> Any:
         action = action_of(["true"], inputs=[("i", "i", "file", content)])
@@ -54,7 +54,7 @@ def test_the_time_in_which_an_environment_is_built_is_told_and_is_no_time_of_the
     index = SimpleNamespace(put_environment=lambda *_: None)
     made.ws = SimpleNamespace(now=lambda: next(clock), environ={}, index=index)  # type: ignore[assignment]
     made.emit = told.append
-    step: Any = SimpleNamespace(name="s", timeout=None, strict=False, retries=0, network=FULL)
+    step: Any = SimpleNamespace(name="s", settings=USUAL)
     made.begin(step, SimpleNamespace(action=action_of(["true"]), key="k", reason="because"))  # type: ignore[arg-type]
     made.take(TaskPrepares("0-1", "building the environment"), stopped=False)
     made.take(TaskStarted("0-1"), stopped=False)

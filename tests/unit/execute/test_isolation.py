@@ -111,7 +111,7 @@ def test_the_processes_of_a_gang_reach_each_other_by_the_loopback(bench: Executi
         "        except ConnectionRefusedError: pass\n"
     )
     task = bench.task("python", "-c", script, network=LOOPBACK)
-    finished = finish(bench.executors[0], task._replace(action=task.action._replace(gang=(1, 2))))
+    finished = finish(bench.executors[0], task._replace(action=task.action._replace(settings=(("gang", (1, 2)),))))
     assert (finished.outcome, bench.log(finished)) == ("done", b"[0] heard hello\n")
 
 

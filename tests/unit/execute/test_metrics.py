@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from gitml.core.model.port_kinds import ParsedMetrics
+from gitml.core.text.metrics_file import read_metrics
 from gitml.errors import InputError
-from gitml.execute.sandbox.outputs import ParsedMetrics, read_metrics
 
 
 def read(tmp_path: Path, text: str) -> ParsedMetrics:
-    (tmp_path / "m.json").write_text(text)
-    return read_metrics(str(tmp_path / "m.json"), "m.json")
+    return read_metrics(BytesIO(text.encode()), "m.json")
 
 
 def test_numbers_come_by_dotted_name(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def _load(
     values = bind_params(laid.spec.params, given, seals_of(ws, laid.spec.params))
     secret = {param: declared for param, declared in laid.spec.params.items() if declared.secret}
     params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
-    use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params, None)
+    use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params)
     places = {port: (place,) for port, place in laid.inputs.items()}
-    step = Step(name=name, place=Position(1, 1), words=(), use=use)
+    step = Step(name=name, place=Position(1, 1), words=(), use=use, kind="module")
     pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params=secret, inputs=places, steps={name: step})
     pipeline = with_modules(pipeline, {name: laid.spec})
     graph = build_graph(
@@ -131,7 +131,7 @@ def _perform(
     from gitml.store.local.locks import Locks
 
     capacity = local_capacity(ws, loaded.config, 1)
-    missing = step.resources.missing_from(capacity)
+    missing = step.settings.resources.missing_from(capacity)
     if missing:
         raise InputError(
             f"it asks for {missing}", where=step.name, hint="request less, or declare more in targets.local"
@@ -146,8 +146,9 @@ def _perform(
     shown = 0
     with InterruptHandler(quiet=session.quiet) as handler:
         try:
-            said = ("try", decision.action, environment, step.resources, step.timeout, step.strict, log)
-            executor.submit(Task(*said, network=step.network, secrets=values_for(ws, step.secrets)))
+            how = step.settings
+            said = ("try", decision.action, environment, how.resources, how.timeout, how.strict, log)
+            executor.submit(Task(*said, network=how.network, secrets=values_for(ws, step.secrets)))
             selection = 0
             while True:
                 for event in executor.wait(0.1):

@@ -121,15 +121,15 @@ def _attempt(at: int, attempt: Attempt) -> str:
 
 
 def _resources(step: GraphStep) -> str:
-    asked: Resources = step.resources
+    asked: Resources = step.settings.resources
     parts = [f"{asked.cpus:g} CPU" if asked.cpus is not None else ""]
     parts.append(f"{asked.gpus:g} GPU" if asked.gpus else "")
     parts.append(size(asked.memory) if asked.memory else "")
-    parts.append(f"retries {step.retries}" if step.retries else "")
-    parts.append(f"timeout {duration(step.timeout)}" if step.timeout else "")
-    parts.append("strict sandbox" if step.strict else "")
-    parts.append(f"network: {step.network}" if step.network != FULL else "")
-    parts.append("" if step.reuse else "reuse: false")
+    parts.append(f"retries {step.settings.retries}" if step.settings.retries else "")
+    parts.append(f"timeout {duration(step.settings.timeout)}" if step.settings.timeout else "")
+    parts.append("strict sandbox" if step.settings.strict else "")
+    parts.append(f"network: {step.settings.network}" if step.settings.network != FULL else "")
+    parts.append("" if step.settings.reuse else "reuse: false")
     return ", ".join(part for part in parts if part)
 
 
@@ -137,7 +137,7 @@ def _environment(text: Table, styles: Styles, info: StepInfo) -> None:
     described = info.detail.environment if info.detail is not None else None
     if described is None:
         if info.planned is not None:
-            _fact(text, styles, "environment", safe(info.planned.environment))
+            _fact(text, styles, "environment", safe(info.planned.settings.environment))
         return
     python = described.get("python")
     head = ", ".join(safe(str(part)) for part in (described.get("kind"), described.get("platform"), python) if part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gitml.core.config.parse import parse_config
-from gitml.core.config.project import Defaults
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expand import build_graph
 from gitml.core.language.module_expansion import with_modules
@@ -13,19 +12,20 @@ from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline, ResolvedModule
 from gitml.core.model.graph import graph_as_json, graph_from_json
 from gitml.core.model.guarantees import NETWORKS, Network, guarantees, shortfall
+from gitml.core.model.step_settings import USUAL, StepSettings
 from gitml.modules.spec import parse_module
 
 STEP = "run: 'true'"
 
 
-def parse(text: str, defaults: Defaults | None = None) -> Pipeline:
+def parse(text: str, defaults: StepSettings = USUAL) -> Pipeline:
     return parse_pipeline(text.encode(), "pipelines/p.yaml", defaults)
 
 
 def confined(pipeline: Pipeline) -> dict[str, tuple[bool, str]]:
     graph = build_graph(pipeline, {})
     assert graph_from_json(graph_as_json(graph)) == graph
-    return {name: (step.strict, step.network) for name, step in graph.steps.items()}
+    return {name: (step.settings.strict, step.settings.network) for name, step in graph.steps.items()}
 
 
 def mistakes(text: str) -> list[str]:
@@ -57,7 +57,7 @@ def test_processes_that_could_not_reach_each_other_are_a_mistake() -> None:
     assert told == "several processes reach each other by the loopback: network: loopback, or full"
     assert confined(parse(text % "loopback")) == {"a": (False, "loopback")}
     with pytest.raises(SpecError, match="reach each other"):
-        parse(f"steps:\n  a: {{{STEP}, nodes: 2}}\n", Defaults(network="none"))
+        parse(f"steps:\n  a: {{{STEP}, nodes: 2}}\n", StepSettings(network="none"))
 
 
 MODULE = "name: m\nrun: 'true'\n"
@@ -78,7 +78,7 @@ def test_of_a_module_and_its_use_the_stricter_counts(module: str, step: str, fou
     spec = parse_module((MODULE + module).encode())
     pipeline = with_modules(parse(USE.format(step)), {"m": spec})
     graph = build_graph(pipeline, {}, {"m": ResolvedModule("1" * 40, spec)})
-    assert (graph.steps["a"].strict, graph.steps["a"].network) == found
+    assert (graph.steps["a"].settings.strict, graph.steps["a"].settings.network) == found
 
 
 def test_a_module_without_a_network_is_no_gang() -> None:

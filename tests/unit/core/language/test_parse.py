@@ -7,16 +7,17 @@ import time
 import pytest
 
 from gitml.core.config.parse import parse_config
-from gitml.core.config.project import Config, Defaults, Target
+from gitml.core.config.project import Config, Target
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expand import build_graph
 from gitml.core.language.expression import Ref
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline, Port
 from gitml.core.model.resources import Resources
+from gitml.core.model.step_settings import USUAL, StepSettings
 
 
-def parse(text: str, defaults: Defaults | None = None) -> Pipeline:
+def parse(text: str, defaults: StepSettings = USUAL) -> Pipeline:
     return parse_pipeline(text.encode(), "pipelines/p.yaml", defaults)
 
 
@@ -92,12 +93,18 @@ def test_everything_that_can_be_said_is_read() -> None:
     make, use, shell = pipeline.steps.values()
     assert make.matrix == (("m", ("svm", 0.1, True)),)
     assert make.env == (("A", (Ref("matrix", "m"),)), ("B", ("2",)), ("C", ("true",)), ("TOKEN", None))
-    assert (make.environment, make.strict, make.retries, make.timeout, make.reuse) == ("host", False, 2, 7200.0, False)
-    assert make.resources == Resources(0.5, 1.0, 8 << 30, {"zone": "a", "n": "1"}, {"license": 2})
+    assert (
+        make.settings.environment,
+        make.settings.strict,
+        make.settings.retries,
+        make.settings.timeout,
+        make.settings.reuse,
+    ) == ("host", False, 2, 7200.0, False)
+    assert make.settings.resources == Resources(0.5, 1.0, 8 << 30, {"zone": "a", "n": "1"}, {"license": 2})
     assert make.code == (("conf/",), ("src/*.sql",))
     assert make.outputs == (Port("o", "directory"), Port("fixed", "metrics", ("metrics/", Ref("matrix", "m"), ".json")))
     assert use.words == (("cat",), (Ref("steps", "make", "o", "*"),), (Ref("outputs", "x"),))
-    assert (use.environment, use.strict, use.reuse, use.timeout, use.after) == (
+    assert (use.settings.environment, use.settings.strict, use.settings.reuse, use.settings.timeout, use.after) == (
         "env/requirements.txt", True, True, None, ("make",),
     )  # fmt: skip
     assert shell.shell == "bash"
@@ -105,8 +112,8 @@ def test_everything_that_can_be_said_is_read() -> None:
 
 
 def test_defaults_of_the_project_hold_where_the_file_says_nothing() -> None:
-    step = parse(steps("run: x"), Defaults("env.txt", True)).steps["a"]
-    assert (step.environment, step.strict) == ("env.txt", True)
+    step = parse(steps("run: x"), StepSettings("env.txt", True)).steps["a"]
+    assert (step.settings.environment, step.settings.strict) == ("env.txt", True)
 
 
 def test_all_mistakes_are_told_at_once_in_order_of_place() -> None:
@@ -541,7 +548,7 @@ targets: {local: {cpus: 4, gpus: 1, memory: 8GiB, labels: {zone: a}, custom: {li
 records: {inline_file: 1KiB, inline_run: 0}
 """
     config = parse_config(text.encode())
-    assert config.defaults == Defaults("env/requirements.txt", True)
+    assert config.defaults == StepSettings("env/requirements.txt", True)
     assert (config.pipeline, config.experiment, config.inline_file, config.inline_run) == ("p", "e", 1024, 0)
     assert config.capacity(Resources(64, 0, 1 << 40)) == Resources(4, 1, 8 << 30, {"zone": "a"}, {"license": 1})
     assert parse_config(b"") == Config()
@@ -621,8 +628,11 @@ targets:
 def test_a_step_says_its_target_and_gang_and_the_pipeline_the_target_of_the_others() -> None:
     text = "target: big\nsteps:\n  a: {run: x}\n  b: {run: x, target: local, nodes: 4, processes: 2}\n"
     pipeline = parse(text)
-    assert [(step.target, step.gang) for step in pipeline.steps.values()] == [("big", (1, 1)), ("local", (4, 2))]
-    assert [(s.target, s.gang) for s in build_graph(pipeline, {}).steps.values()] == [
+    assert [(step.settings.target, step.settings.gang) for step in pipeline.steps.values()] == [
+        ("big", (1, 1)),
+        ("local", (4, 2)),
+    ]
+    assert [(s.settings.target, s.settings.gang) for s in build_graph(pipeline, {}).steps.values()] == [
         ("big", (1, 1)),
         ("local", (4, 2)),
     ]

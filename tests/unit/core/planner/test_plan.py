@@ -11,6 +11,7 @@ from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.protocols import Failure
 from gitml.core.model.result import ActionResult, Cost, OutputRef
+from gitml.core.model.step_settings import StepSettings
 from gitml.core.planner.plan import (
     BLOCKED,
     NEEDED,
@@ -268,7 +269,7 @@ def test_a_part_that_can_t_be_had_blocks_it_whatever_else(parts: ActionParts, po
     [
         (STEP, Policy(frozenset([STEP.name])), "forced"),
         (STEP, Policy(reuse=False), "reuse is off for this run"),
-        (STEP._replace(reuse=False), Policy(), "the step says reuse: false"),
+        (STEP._replace(settings=StepSettings(reuse=False)), Policy(), "the step says reuse: false"),
     ],
 )
 def test_what_must_run_runs_though_its_result_is_known_or_its_inputs_are_not(

@@ -1,0 +1,270 @@
+"""The keys of pipeline files, modules and `gitml.yaml`, each declared once: name, value, sentence of documentation.
+
+The parsers take from here which keys there are, and how those of a step's settings are read; `schema` makes the JSON Schema of
+them, and a test holds the tables of docs/pipelines.md to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from gitml.core.language import fields as values
+from gitml.core.language.expression import NAME
+from gitml.core.language.fields import Fields
+from gitml.core.language.params import TYPES
+from gitml.core.language.yaml_document import Node
+from gitml.core.model.guarantees import NETWORKS
+from gitml.core.model.port_kinds import PORT_KINDS
+from gitml.core.model.step_settings import USUAL, StepSettings
+
+Schema = Mapping[str, Any]
+MAX_GANG = 100_000
+SHELLS = ("bash", "sh")
+
+
+class Key(NamedTuple):
+    """A key of a mapping. `schema` is the JSON Schema of its value, `help` what the documentation says of it.
+
+    `default` is the column of that name there. A key of a step's settings has the `setting` that it is, and `read`, which gives
+    the value in a node and notes mistakes; all others are read by the parser of the mapping.
+    """
+
+    name: str
+    help: str
+    schema: Schema | Callable[[], Schema]
+    default: str = ""
+    setting: str = ""
+    read: Callable[[Fields, Node], Any] | None = None
+
+
+def keys_of(*keys: Key) -> Mapping[str, Key]:
+    """Keys by name, as `Fields.mapping` takes them."""
+    return {key.name: key for key in keys}
+
+
+def settings_in(
+    fields: Fields, pairs: Mapping[str, tuple[Node, Node]], keys: Iterable[Key], usual: StepSettings = USUAL
+) -> StepSettings:
+    """The settings that a mapping has, the `usual` ones for those that it has not; mistakes are noted in `fields`."""
+    given = {}
+    for key in keys:
+        if key.read is not None and key.name in pairs:
+            value = key.read(fields, pairs[key.name][1])
+            given[key.setting] = getattr(USUAL, key.setting) if value is None else value
+    return usual._replace(**given)
+
+
+def _whole(pattern: re.Pattern[str]) -> str:
+    r"""A pattern that ends in ``\Z`` as JSON Schema writes one: searched for, so both ends are marked."""
+    return f"^{pattern.pattern.removesuffix(chr(92) + 'Z')}$"
+
+
+# Schemas of values
+TEXT: Schema = {"type": ["string", "number"]}
+WORD: Schema = {"type": "string"}
+TRUTH: Schema = {"type": "boolean"}
+SCALAR: Schema = {"type": ["string", "number", "boolean"]}
+DURATION: Schema = {"type": ["string", "number"], "pattern": _whole(values.DURATION), "exclusiveMinimum": 0}
+SIZE: Schema = {"type": ["string", "number"], "pattern": _whole(values.SIZE), "minimum": 0}
+
+
+def number(*, least: float | None = None, most: float | None = None, whole: bool = False) -> Schema:
+    """A number within bounds."""
+    bounds = {name: bound for name, bound in (("minimum", least), ("maximum", most)) if bound is not None}
+    return {"type": "integer" if whole else "number", **bounds}
+
+
+def one_of(values: Iterable[str]) -> Schema:
+    """One of these words."""
+    return {"enum": list(values)}
+
+
+def listed(item: Schema) -> Schema:
+    """A list, or a single item in its place."""
+    return {"anyOf": [{"type": "array", "items": item}, item]}
+
+
+def by_name(value: Schema) -> Schema:
+    """A mapping from names of the user's choice."""
+    return {
+        "type": ["object", "null"],
+        "propertyNames": {"pattern": _whole(NAME), "maxLength": 100},
+        "additionalProperties": value,
+    }
+
+
+def by_text(value: Schema) -> Schema:
+    """A mapping from texts of any kind."""
+    return {"type": ["object", "null"], "additionalProperties": value}
+
+
+def mapping(keys: Mapping[str, Key], *required: str) -> Schema:
+    """The schema of a mapping with these keys and no others."""
+    shown: dict[str, Any] = {"type": "object" if required else ["object", "null"], "additionalProperties": False}
+    shown["properties"] = {
+        key.name: {**(key.schema() if callable(key.schema) else key.schema), "description": key.help}
+        for key in keys.values()
+    }
+    return {**shown, "required": list(required)} if required else shown
+
+
+def document(title: str, schema: Schema) -> dict[str, Any]:
+    """A JSON Schema with its head."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+MACHINE_KEYS = keys_of(
+    Key("cpus", "how many processors, fractions allowed; 1 if not said", number(least=0)),
+    Key("gpus", "how many GPUs; the step sees only those it was given", number(least=0)),
+    Key("memory", "how much memory: `512MiB`, `8GiB`, `8GB`", SIZE),
+    Key("labels", "what the machine must be, by name and value", by_text(TEXT)),
+    Key("custom", "counts of anything else that is limited: licences, connections", by_text(number(least=0))),
+)
+PARAM_KEYS = keys_of(
+    Key("default", "the value when none is given; without it one must be given", SCALAR),
+    Key("type", "`str`, `int`, `float` or `bool`; else the type of the default, else `str`", one_of(TYPES)),
+    Key("min", "bounds of a number, inclusive", number()),
+    Key("max", "bounds of a number, inclusive", number()),
+    Key("choices", "the only values allowed", listed(SCALAR)),
+    Key("help", "a sentence for people", TEXT),
+    Key("secret", "`true`: text that is never recorded, see below", TRUTH),
+)
+
+
+def _kind() -> Schema:
+    return one_of(PORT_KINDS)
+
+
+PORT_KEYS = keys_of(
+    Key("type", "the kind of the output", _kind),
+    Key("path", "where the output belongs in the repository's layout", TEXT),
+)
+INPUT_PORT_KEYS = keys_of(
+    Key("type", "the kind of the input", _kind),
+    Key("optional", "whether it may be left out", TRUTH),
+    Key("help", "a sentence for people", TEXT),
+)
+
+
+def ports() -> Schema:
+    """Output ports by name."""
+    return by_name({"anyOf": [_kind(), mapping(PORT_KEYS, "type")]})
+
+
+def input_ports() -> Schema:
+    """The input ports of a module by name."""
+    return by_name({"anyOf": [_kind(), mapping(INPUT_PORT_KEYS, "type")]})
+
+
+def _count(key: str) -> Callable[[Fields, Node], int | None]:
+    return lambda fields, node: fields.whole(node, key, least=1, most=MAX_GANG)
+
+
+PARAMS: Schema = by_name({"anyOf": [SCALAR, mapping(PARAM_KEYS)]})
+RUN: Schema = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
+ENV: Schema = by_text({"type": ["string", "number", "boolean", "null"]})
+
+# Keys that more than one file has
+HELP = Key("help", "a sentence for people", TEXT)
+OUTPUTS = Key("outputs", "what the step makes, by name", ports, "nothing")
+COMMAND_KEYS = keys_of(
+    Key("run", "the command", RUN, "required"),
+    OUTPUTS,
+    Key("shell", "`bash` or `sh`: `run` is a script", one_of(SHELLS), "no shell"),
+    Key("env", "environment variables", ENV, "those of the pipeline"),
+    Key(
+        "environment",
+        "`host` or a requirements file",
+        TEXT,
+        "that of the pipeline",
+        "environment",
+        lambda fields, node: fields.environment_of(node),
+    ),
+    Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
+)
+RESOURCES = Key(
+    "resources",
+    "what the step needs of the machine",
+    mapping(MACHINE_KEYS),
+    "one CPU",
+    "resources",
+    lambda fields, node: fields.resources_of(node, MACHINE_KEYS),
+)
+SANDBOX = Key(
+    "sandbox",
+    "`strict` or `normal`",
+    one_of(("strict", "normal")),
+    "that of the pipeline",
+    "strict",
+    lambda fields, node: fields.sandbox_of(node),
+)
+NETWORK = Key(
+    "network",
+    "`full`, `loopback` or `none`",
+    one_of(NETWORKS),
+    "that of the pipeline",
+    "network",
+    lambda fields, node: fields.network_of(node),
+)
+TARGET = Key(
+    "target", "where it runs", TEXT, "that of the pipeline", "target", lambda fields, node: fields.target_of(node)
+)
+STEP_KEYS = keys_of(
+    Key("matrix", "run once for each combination of values", by_name(listed(SCALAR)), "once"),
+    Key("after", "steps to wait for without using their outputs", listed(TEXT), "none"),
+    Key(
+        "timeout",
+        "the longest an attempt may take",
+        DURATION,
+        "no limit",
+        "timeout",
+        lambda fields, node: fields.duration(node, "timeout"),
+    ),
+    Key(
+        "retries",
+        "how often to try again",
+        number(least=0, whole=True),
+        "0",
+        "retries",
+        lambda fields, node: fields.whole(node, "retries", least=0),
+    ),
+    Key("reuse", "`false`: run every time", TRUTH, "`true`", "reuse", lambda fields, node: fields.truth(node, "reuse")),
+    RESOURCES,
+    TARGET,
+    Key(
+        "nodes",
+        "how many machines, and processes on each, run the command together",
+        number(least=1, most=MAX_GANG, whole=True),
+        "1",
+        "nodes",
+        _count("nodes"),
+    ),
+    Key(
+        "processes",
+        "how many machines, and processes on each, run the command together",
+        number(least=1, most=MAX_GANG, whole=True),
+        "1",
+        "processes",
+        _count("processes"),
+    ),
+    SANDBOX,
+    NETWORK,
+    HELP,
+)
+"""What a step of every kind may have; `core.language.step_kinds` has the keys of each kind."""
+PIPELINE_KEYS = keys_of(
+    Key("steps", "the steps, by name; at least one", {}),
+    Key("params", "parameters, by name", PARAMS),
+    Key("inputs", "files and directories of the commit, by name", by_name(TEXT)),
+    COMMAND_KEYS["environment"]._replace(help="what steps run in, unless a step says otherwise"),
+    Key("env", "environment variables of every step", ENV),
+    Key("code", "files that every step may use", listed(TEXT)),
+    SANDBOX._replace(help="`strict` or `normal`, for every step"),
+    NETWORK._replace(help="`full`, `loopback` or `none`, for every step"),
+    TARGET._replace(help="where the steps run, unless one says otherwise"),
+    Key("experiment", "the name under which runs are compared", TEXT),
+    Key("name", "may be left out; if it is there, it must be the name of the file", TEXT),
+    HELP,
+)

@@ -1,0 +1,134 @@
+"""STEP_KINDS: the kinds of steps, each declared once: by its own keys, how they are read, and how a step of it enters the Graph.
+
+A step is of the kind whose key it has. The reader of pipeline files and the renderer of graphs ask the kind, and know none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gitml.core.language import foreign_syntax
+from gitml.core.language.diagnostics import nearest
+from gitml.core.language.expression import Ref, Template
+from gitml.core.language.keys import COMMAND_KEYS, SCALAR, SHELLS, STEP_KEYS, WORD, Key, by_name, keys_of
+from gitml.core.language.params import type_name
+from gitml.core.language.spec import Step, Use
+from gitml.core.language.yaml_document import Node
+from gitml.core.model.action import Scalar
+
+if TYPE_CHECKING:
+    from gitml.core.language.expand import Renderer
+    from gitml.core.language.parse import PipelineReader
+    from gitml.core.model.graph import GraphStep
+
+Pairs = Mapping[str, tuple[Node, Node]]
+
+
+def render_command(renderer: Renderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+    """A step whose `words` are its command, as one combination of its matrix."""
+    return renderer.command(step, values, name)
+
+
+class StepKind(NamedTuple):
+    """A kind of step. `key` is the one that only steps of this kind have, `keys` are those of its own, with `key`.
+
+    `read` gives what these keys say as fields of a Step; mistakes are noted in the reader. `refusal` has the words for a key of
+    another kind, given the step's name and the key. `render` makes the step of the Graph for one combination of the matrix.
+    """
+
+    key: str
+    keys: Mapping[str, Key]
+    read: Callable[[PipelineReader, str, Pairs], dict[str, Any]]
+    refusal: Callable[[str, str], str]
+    render: Callable[[Renderer, Step, tuple[Scalar, ...], str], GraphStep] = render_command
+
+
+def _read_command(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, Any]:
+    """A command, or with `shell` a script."""
+    shell = reader.one_of(pairs["shell"][1], "shell", SHELLS) if "shell" in pairs else None
+    words: tuple[Template, ...] = ()
+    if "run" in pairs:
+        reader.runs[name] = pairs["run"][1]
+        before = len(reader.diagnostics)
+        words = reader.command(name, pairs["run"][1], shell)
+        if len(reader.diagnostics) > before:
+            reader.broken.add(name)
+    else:
+        reader.broken.add(name)
+    return {
+        "words": words,
+        "shell": shell,
+        "outputs": reader.outputs_in(name, pairs),
+        "code": reader.code + (reader.code_of(pairs["code"][1]) if "code" in pairs else ()),
+        "env": reader.env_in(pairs),
+    }
+
+
+def _read_use(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, Any]:
+    """The use of a module, which has a command and outputs of its own."""
+    reader.broken.add(name)
+    module = reader.text_of(pairs["module"][1], "module") or ""
+    inputs = []
+    if "inputs" in pairs:
+        for port, (_, node) in reader.named(pairs["inputs"][1], "inputs").items():
+            text = reader.text_of(node, f"input {port!r}")
+            template = reader.template(node, text or "")
+            if text is not None and not (len(template) == 1 and isinstance(template[0], Ref)):
+                reader.report(node, f"input {port!r} takes one expression, such as ${{{{ steps.x.outputs.y }}}}")
+            inputs.append((port, template))
+    params: list[tuple[str, Scalar | Template]] = []
+    if "params" in pairs:
+        for param, (_, node) in reader.named(pairs["params"][1], "params").items():
+            if isinstance(node.value, str) and "${{" in node.value:
+                params.append((param, reader.template(node, node.value)))
+            elif not type_name(node.value):
+                reader.report(node, f"parameter {param!r} must be text, a number, true or false")
+            else:
+                params.append((param, node.value))
+    return {"use": Use(module, tuple(inputs), tuple(params), own_resources="resources" in pairs)}
+
+
+def _render_use(renderer: Renderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+    assert step.use is not None
+    return renderer.command(step, values, name, renderer.modules[step.use.module])
+
+
+COMMAND = StepKind(
+    "run",
+    COMMAND_KEYS,
+    _read_command,
+    lambda step, key: f"{key} is for steps with module; in run use ${{{{ {key}.x }}}}",
+)
+MODULE = StepKind(
+    "module",
+    keys_of(
+        Key("module", "the module that it uses", WORD),
+        Key("inputs", "what fills the inputs of the module, by name", by_name(WORD)),
+        Key("params", "values of parameters of the module, by name", by_name(SCALAR)),
+    ),
+    _read_use,
+    lambda step, key: f"step {step!r} uses a module, which says {key} itself",
+    _render_use,
+)
+STEP_KINDS: dict[str, StepKind] = {kind.key: kind for kind in (COMMAND, MODULE)}
+"""By their keys. A step that has the keys of several is of the one that comes last."""
+
+
+def kind_of(pairs: Pairs) -> StepKind | None:
+    """The kind of a step with these keys, None where none of them is a kind's."""
+    return next((kind for kind in reversed(STEP_KINDS.values()) if kind.key in pairs), None)
+
+
+def step_keys() -> dict[str, Key]:
+    """Every key that a step of some kind may have."""
+    return {
+        name: key for keys in (*(kind.keys for kind in STEP_KINDS.values()), STEP_KEYS) for name, key in keys.items()
+    }
+
+
+def is_misspelt(pairs: Pairs) -> bool:
+    """Whether a step without a kind has another key that was meant for one, and that is reported by itself."""
+    others = pairs.keys() - step_keys().keys()
+    meant = any("run: " in (foreign_syntax.key_hint(other, "step") or "") for other in others)
+    return meant or any("did you mean" in nearest(other, STEP_KINDS) for other in others)

@@ -1,0 +1,74 @@
+"""PORT_KINDS: the kinds of output ports, each declared once.
+
+Pipelines and modules take the names of the kinds from here, the executor how a file is checked when its step has ended, and
+what shows outputs which of them are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, NamedTuple
+
+from gitml.errors import InputError
+
+
+class ParsedMetrics(NamedTuple):
+    """The metrics of an attempt by dotted name, and what a person should know of them."""
+
+    numbers: Mapping[str, float] = {}
+    remarks: tuple[str, ...] = ()
+
+
+class PortKind(NamedTuple):
+    """A kind of port. `help` is its sentence in the documentation.
+
+    `read` checks the file that a step left and gives the metrics in it; InputError for what is not of the kind. Its arguments
+    are the open file, the port's name and its place in the sandbox. None: any bytes will do. What `is_drawn` is shown as a
+    picture or a chart.
+    """
+
+    name: str
+    help: str
+    is_directory: bool = False
+    read: Callable[[BinaryIO, str, str], ParsedMetrics] | None = None
+    is_drawn: bool = False
+
+
+def _read_metrics(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
+    from gitml.core.text.metrics_file import read_metrics
+
+    return read_metrics(file, mount)
+
+
+def _check_plot(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
+    """InputError unless the file can be shown as a plot."""
+    from gitml.core.text.plot_data import LOOKED_AT, can_be_plot
+
+    head = file.read(LOOKED_AT)
+    if not can_be_plot(head, whole=len(head) < LOOKED_AT):
+        what = "is empty" if not head else "is no picture, table or HTML page"
+        hint = "write a PNG, SVG, CSV or JSON, or declare it as `file`"
+        raise InputError(f"plot {name} ({mount}) {what}", hint=hint)
+    return ParsedMetrics()
+
+
+PORT_KINDS: dict[str, PortKind] = {
+    kind.name: kind
+    for kind in (
+        PortKind("file", "a file"),
+        PortKind("directory", "a directory; the step makes it", is_directory=True),
+        PortKind("metrics", "a JSON file with an object of numbers", read=_read_metrics),
+        PortKind(
+            "plot",
+            "a picture, a table (CSV, TSV or JSON) that `gitml ui` draws, or an HTML page",
+            read=_check_plot,
+            is_drawn=True,
+        ),
+    )
+}
+
+
+def is_directory(kind: str) -> bool:
+    """Whether a port of that kind is a directory: one that another gitml knows is a file."""
+    found = PORT_KINDS.get(kind)
+    return found is not None and found.is_directory

@@ -1,0 +1,85 @@
+"""StepSettings: what a step's file says of how the step runs, and what passes from the file to the attempt as it stands.
+
+A setting is declared here, and the key that sets it in `core.language.keys`; parsing, the Graph and its codec, the JSON Schema
+and the test of the documentation follow. One that can change a result is named in `KEYED` too, for the ActionKey and `explain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gitml.core.model.guarantees import FULL, Network
+from gitml.core.model.resources import ONE_CPU, Resources
+
+HOST = "host"
+ALONE = (1, 1)
+
+
+class StepSettings(NamedTuple):
+    """How one step runs. `environment` is ``host`` or a requirements file, `target` empty where nothing names one.
+
+    `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang.
+    """
+
+    environment: str = HOST
+    strict: bool = False
+    network: Network = FULL
+    target: str = ""
+    reuse: bool = True
+    retries: int = 0
+    timeout: float | None = None
+    resources: Resources = ONE_CPU
+    nodes: int = 1
+    processes: int = 1
+
+    @property
+    def gang(self) -> tuple[int, int]:
+        """How many nodes the command runs on, and in how many processes on each."""
+        return self.nodes, self.processes
+
+    def keyed(self) -> tuple[tuple[str, Any], ...]:
+        """The settings that count in the ActionKey and are not the usual ones, by the names that they have there."""
+        return tuple([(part.name, value) for part in KEYED if (value := part.value(self)) != part.usual])
+
+    def as_json(self) -> dict[str, Any] | None:
+        """JSON data of what is not usual, None where everything is."""
+        if self == USUAL:
+            return None
+        return {name: value for name, value in self._asdict().items() if value != getattr(USUAL, name)}
+
+
+USUAL = StepSettings()
+
+
+def settings_from_json(raw: dict[str, Any] | None) -> StepSettings:
+    """The inverse of `StepSettings.as_json`."""
+    if raw is None:
+        return USUAL
+    resources = {"resources": Resources(*raw["resources"])} if "resources" in raw else {}
+    return USUAL._replace(**{**raw, **resources})
+
+
+class KeyedSetting(NamedTuple):
+    """A part of the ActionKey: absent from the pre-image where it is `usual`, so that older keys stay what they are.
+
+    `decode` gives the value in the JSON of a pre-image, TypeError or ValueError for what is none; `shown` is for `explain`.
+    """
+
+    name: str
+    value: Callable[[StepSettings], Any]
+    usual: Any
+    decode: Callable[[Any], Any]
+    shown: Callable[[Any], str]
+
+
+def _gang(raw: Any) -> tuple[int, int]:
+    nodes, processes = raw
+    if type(nodes) is not int or type(processes) is not int or nodes < 1 or processes < 1:
+        raise TypeError(f"{str(raw)[:60]!r} is no gang")
+    return nodes, processes
+
+
+GANG = KeyedSetting("gang", lambda step: step.gang, ALONE, _gang, lambda gang: f"{gang[0]} x {gang[1]} processes")
+"""A program that computes together with others gets other numbers than one alone."""
+KEYED: list[KeyedSetting] = [GANG]
