@@ -62,7 +62,7 @@ os.makedirs("in/sub")
 for n in range(400):
     with open(f"in/{'sub/' * (n % 2)}{n}", "w") as file:
         file.write(f"content {n}")
-assert LocalStore("gitml").take_tree("in", leave=True)[0] == os.environ["ROOT"]
+assert LocalStore("gitml").ingest_tree("in", leave=True)[0] == os.environ["ROOT"]
 """
 
 

@@ -411,7 +411,7 @@ def test_killed_anywhere_while_taking_a_tree_it_leaves_only_garbage(tmp_path: Pa
         while True:
             shutil.rmtree("gitml", ignore_errors=True)
             fill()
-            lived = die_at(n, lambda: LocalStore("gitml").take_tree("in"))
+            lived = die_at(n, lambda: LocalStore("gitml").ingest_tree("in"))
             store = LocalStore("gitml")
             assert list(fsck.check_objects(store, deep=True)) == [], n
             for digest, _ in store.iterate():  # a listing that is there names only what is there
@@ -420,11 +420,11 @@ def test_killed_anywhere_while_taking_a_tree_it_leaves_only_garbage(tmp_path: Pa
             if lived:
                 break
             fill()
-            digest, size = store.take_tree("in")
+            digest, size = store.ingest_tree("in")
             assert store.has(digest, size, tree=True), n
             store.sweep_temporaries(0)
             assert os.listdir(store.temporaries) == [], n
-            store.place_tree(digest, "out")
+            store.materialize_tree(digest, "out")
             assert open("out/sub/copy", "rb").read() == b"a" * 100
             shutil.rmtree("out")
             n += 1
@@ -448,7 +448,7 @@ def test_killed_anywhere_while_sweeping_it_deletes_nothing_that_is_kept(tmp_path
             os.makedirs("in/sub")
             for name in ("a", "sub/b"):
                 open(f"in/{name}", "wb").write(name.encode())
-            digest, size = store.take_tree("in")
+            digest, size = store.ingest_tree("in")
             blob = store.put(b"kept")
             for number in range(10):
                 store.put(b"garbage %d" % number)

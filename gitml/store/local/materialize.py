@@ -162,7 +162,9 @@ def _link(store: ObjectFolder, digest: Digest, path: str, found: os.stat_result)
         noted = store.linked[digest] = LinkedObject(found)
     noted.count += 1
     noted.unchanged = False
-    if noted.changed == found.st_ctime_ns:  # else: changed since it was linked before, and verify_placed must see that
+    if (
+        noted.changed == found.st_ctime_ns
+    ):  # else: changed since it was linked before, and verify_materialized must see that
         after = os.lstat(source)
         noted.changed = after.st_ctime_ns
         if after.st_size > disk.SMALL:

@@ -69,7 +69,7 @@ class LocalStore(ObjectWriter):
         return verify_materialized(self, digest, tree)
 
     def release_materialized(self, digest: Digest, *, tree: bool) -> None:
-        """Call it after `verify_placed` and the sandbox's removal: this unlinking then raises no doubt about the objects."""
+        """Call it after `verify_materialized`, once the sandbox is removed: this unlinking then raises no doubt of objects."""
         from gitml.store.local.materialize import release_materialized
 
         release_materialized(self, digest, tree)

@@ -150,9 +150,9 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store = LocalStore(sys.argv[1] + "/gitml")
 os.truncate(os.open(sys.argv[1] + "/out", os.O_CREAT | os.O_RDWR), 200 << 20)
 os.link(sys.argv[1] + "/out", sys.argv[1] + "/second")
-digest, size = store.take_file(sys.argv[1] + "/out")
-store.take_file(sys.argv[1] + "/second")
-store.place_file(digest, sys.argv[1] + "/copy", executable=True)
+digest, size = store.ingest_file(sys.argv[1] + "/out")
+store.ingest_file(sys.argv[1] + "/second")
+store.materialize_file(digest, sys.argv[1] + "/copy", executable=True)
 assert store.check(digest) is None and size == 200 << 20
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """

@@ -62,16 +62,16 @@ def test_two_processes_take_a_directory_in_as_one_does(tmp_path: Path) -> None:
     said = python(
         """
         fill("one"), fill("two")
-        together = LocalStore("by-two").take_tree("two", leave=True)
+        together = LocalStore("by-two").ingest_tree("two", leave=True)
         assert len(forks) == several
         ingest.can_fork = lambda: False
-        alone = LocalStore("by-one").take_tree("one")
+        alone = LocalStore("by-one").ingest_tree("one")
         assert len(forks) == several and together == alone
         by_two, by_one = LocalStore("by-two"), LocalStore("by-one")
         assert sorted(by_two.iterate()) == sorted(by_one.iterate())
         assert list(fsck.check_objects(by_two, deep=True)) == [] and os.listdir(by_two.temporaries) == []
         assert by_two.has(*together, tree=True)
-        by_two.place_tree(together[0], "out")
+        by_two.materialize_tree(together[0], "out")
         assert os.access("out/0007", os.X_OK) and os.path.samefile("out/sub/link5", "out/0005")
         print("the same")
         """,
@@ -89,7 +89,7 @@ def test_what_cannot_be_kept_is_named_whichever_process_meets_it(tmp_path: Path,
         os.mkfifo("in/{name}")
         store = LocalStore("gitml")
         try:
-            store.take_tree("in", leave=True)
+            store.ingest_tree("in", leave=True)
         except GitmlError as error:
             print(error.where, os.listdir(store.temporaries), list(fsck.check_objects(store, deep=True)))
             assert "named pipe" in error.message
@@ -115,7 +115,7 @@ def test_a_half_that_is_ended_at_any_moment_leaves_no_copy(tmp_path: Path) -> No
             return real(self, digest, size)
         LocalStore.holds = holds
         try:
-            store.take_tree("in", leave=True)
+            store.ingest_tree("in", leave=True)
         except GitmlError as error:
             print(forks if several else [1], os.listdir(store.temporaries))
         """,
@@ -130,7 +130,7 @@ def test_known_files_are_left_as_they_are_and_a_bad_object_among_them_is_replace
         """
         fill("first"), fill("again"), fill("more", 3000)
         store = LocalStore("gitml")
-        first = store.take_tree("first")
+        first = store.ingest_tree("first")
         places = {digest: os.stat(store.path_of(digest)).st_ino for digest, _ in store.iterate()}
         bad = [digest for digest, size in store.iterate() if size < 100][::40]
         for digest in bad:
@@ -140,12 +140,12 @@ def test_known_files_are_left_as_they_are_and_a_bad_object_among_them_is_replace
                 file.write(b"C")
             os.chmod(path, 0o444)
             os.utime(path, ns=(disk.CANONICAL_NS, disk.CANONICAL_NS))
-        assert store.take_tree("again", leave=True) == first
+        assert store.ingest_tree("again", leave=True) == first
         assert os.stat("again/0001").st_mode & 0o222
         after = {digest: os.stat(store.path_of(digest)).st_ino for digest, _ in store.iterate()}
         assert after.keys() == places.keys()
         assert {digest for digest in after if after[digest] != places[digest]} == set(bad)
-        store.take_tree("more")
+        store.ingest_tree("more")
         assert list(fsck.check_objects(store, deep=True)) == []
         print(len(os.listdir(store.quarantined)) == 2 * len(bad))
         """,
@@ -165,14 +165,14 @@ def test_a_child_that_is_killed_fails_the_taking_and_leaves_only_garbage(tmp_pat
         parent, flush = os.getpid(), ingest._Intake.flush
         ingest._Intake.flush = lambda self: flush(self) if os.getpid() == parent else os.kill(os.getpid(), signal.SIGKILL)
         try:
-            store.take_tree("in", leave=True)
+            store.ingest_tree("in", leave=True)
             print("taken", several)
         except GitmlError as error:
             print(error.code, several)
         assert list(fsck.check_objects(store, deep=True)) == []
         assert not [d for d, _ in store.iterate() if store.read(d).startswith(b"gitml tree")] or not several
         ingest._Intake.flush = flush
-        assert store.has(*store.take_tree("in"), tree=True)
+        assert store.has(*store.ingest_tree("in"), tree=True)
         """,
         tmp_path,
     )

@@ -87,7 +87,7 @@ def test_what_is_written_after_a_killed_process_placed_it_is_found(
     script = (
         "import os, signal, sys\n"
         "from gitml.store.local.store import LocalStore\n"
-        "LocalStore(sys.argv[1]).place_file(sys.argv[2], sys.argv[3])\n"
+        "LocalStore(sys.argv[1]).materialize_file(sys.argv[2], sys.argv[3])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, store.root, kept, placed], check=False)
