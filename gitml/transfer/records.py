@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
@@ -23,6 +23,7 @@ from gitml.git.progress import Watch as Watch
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
+    from gitml.modules.registry_merge import Withdrawn
     from gitml.records.validation import Refused
 
 
@@ -33,6 +34,11 @@ class WithdrawnEvent(NamedTuple):
     version: str | None
     event: str
     why: str
+
+
+def withdrawn_events(withdrawn: Iterable[Withdrawn]) -> tuple[WithdrawnEvent, ...]:
+    """What the registry says of the events that it withdrew, as values without it."""
+    return tuple([WithdrawnEvent(w.event.module, w.event.version, w.event.kind, w.why) for w in withdrawn])
 
 
 class SyncResult(NamedTuple):
@@ -177,9 +183,7 @@ def _taken(ws: Workspace, remote: str) -> SyncResult:
         from gitml.modules.registry_merge import take_in
 
         taken = take_in(ws.location, ws.objects, remote, theirs)
-        withdrawn = tuple(
-            [WithdrawnEvent(w.event.module, w.event.version, w.event.kind, w.why) for w in taken.withdrawn]
-        )
+        withdrawn = withdrawn_events(taken.withdrawn)
         result = result.plus(SyncResult("", events_received=taken.events, withdrawn=withdrawn))
     return result
 

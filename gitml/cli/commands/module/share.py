@@ -11,7 +11,7 @@ from gitml.cli.commands.module.session import open_registries, registry_option
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import paint, safe
-from gitml.errors import InputError, IntegrityError, TrustError
+from gitml.errors import IntegrityError, TrustError
 
 if TYPE_CHECKING:
     from gitml.modules.registry_types import Shared
@@ -48,23 +48,16 @@ def push(session: Session, remote: str, registry_name: str | None) -> int:
 
 
 def _tell(session: Session, shared: Shared) -> int:
-    withdrawn = [
-        {"module": w.event.module, "version": w.event.version, "event": w.event.kind, "why": w.why}
-        for w in shared.withdrawn
-    ]
+    from gitml.cli.commands.share.report import refuse_withdrawn
+    from gitml.transfer.records import withdrawn_events
+
+    withdrawn = withdrawn_events(shared.withdrawn)
     if session.json:
-        session.show_json({"received": shared.received, "sent": shared.sent, "withdrawn": withdrawn})
+        data = [event._asdict() for event in withdrawn]
+        session.show_json({"received": shared.received, "sent": shared.sent, "withdrawn": data})
     else:
         session.note(f"{count(shared.received, 'event')} received, {count(shared.sent, 'event')} sent")
-    if withdrawn:
-        first = shared.withdrawn[0]
-        what = f"{first.event.module} {first.event.version}" if first.event.version else first.event.module
-        more = f"; {count(len(withdrawn) - 1, 'other event')} withdrawn too" if len(withdrawn) > 1 else ""
-        raise InputError(
-            f"your {first.event.kind} of {what} is withdrawn: {first.why}{more}",
-            where="the registry",
-            hint="publish your content as another version",
-        )
+    refuse_withdrawn(withdrawn)
     return 0
 
 

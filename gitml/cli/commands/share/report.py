@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from gitml.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from gitml.git.progress import Progress
-    from gitml.transfer.records import PushPreview, SyncResult, Watch
+    from gitml.transfer.records import PushPreview, SyncResult, Watch, WithdrawnEvent
 
 remote_argument = click.argument("remote", required=False)
 _PAUSE = 0.1
@@ -65,17 +66,22 @@ def check_refusals(moved: SyncResult) -> int:
         raise IntegrityError(
             f"a record is refused: {first.why}{more}", where=first.path, hint="everything else was taken in"
         )
-    if moved.withdrawn:
-        event = moved.withdrawn[0]
-        what = f"{event.module} {event.version}" if event.version else event.module
-        others = len(moved.withdrawn) - 1
-        more = f"; {count(others, 'other event')} withdrawn too" if others else ""
-        raise InputError(
-            f"your {event.event} of {what} is withdrawn: {event.why}{more}",
-            where="the registry",
-            hint="publish your content as another version",
-        )
+    refuse_withdrawn(moved.withdrawn)
     return 0
+
+
+def refuse_withdrawn(withdrawn: Sequence[WithdrawnEvent]) -> None:
+    """InputError when there is one."""
+    if not withdrawn:
+        return
+    event = withdrawn[0]
+    what = f"{event.module} {event.version}" if event.version else event.module
+    more = f"; {count(len(withdrawn) - 1, 'other event')} withdrawn too" if len(withdrawn) > 1 else ""
+    raise InputError(
+        f"your {event.event} of {what} is withdrawn: {event.why}{more}",
+        where="the registry",
+        hint="publish your content as another version",
+    )
 
 
 def preview_line(found: PushPreview) -> str:
