@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 
+from gitml import layout
 from gitml.core.model.action import Scalar
 from gitml.core.text.format import safe
 from gitml.errors import GitmlError, InputError
@@ -235,7 +236,7 @@ def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> 
     from gitml.history.logs import attempt_logs, read
     from gitml.history.runs import get_run
 
-    command = shlex.split(environ.get("GITML_PAGER") or environ.get("PAGER") or "less")
+    command = shlex.split(environ.get(layout.PAGER_VARIABLE) or environ.get("PAGER") or "less")
     ws = open_workspace(start, environ)
     try:
         logs = attempt_logs(ws, get_run(ws, selected.run), selected.step)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from gitml import layout
 from gitml.tui.query_runner import QueryRunner
 
 First = tuple[str, Mapping[str, Any]]
@@ -15,13 +16,11 @@ _TURN = 0.001  # seconds that the screen and the threads of queries wait for one
 
 def state_path(start: str, environ: Mapping[str, str]) -> str | None:
     """Where the repository's `ui.json` lies; None outside of one."""
-    import os
-
     from gitml.errors import GitmlError
     from gitml.git.repository import discover
 
     try:
-        return os.path.join(discover(start, environ).common_dir, "gitml", "ui.json")
+        return layout.own_folder(discover(start, environ).common_dir, layout.UI_STATE)
     except GitmlError:
         return None
 

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
+from gitml import layout
 from gitml.core.language.params import Param, bind_params
 from gitml.core.model.action import Scalar
 from gitml.engine.detached import run_arguments
@@ -126,7 +127,7 @@ class StartRunDialog(ModalScreen[list[str] | None]):
                 box.mount(
                     Horizontal(
                         Label(Text(plain(param.name)), classes="field-name"),
-                        Label(Text(f"secret: from GITML_SECRET_{param.name.upper()}"), classes="field-help"),
+                        Label(Text(f"secret: from {layout.SECRET_PREFIX}{param.name.upper()}"), classes="field-help"),
                         classes="field",
                     )
                 )
