@@ -28,8 +28,8 @@ from gitml.store.local.locks import HeldLock, Locks
 from gitml.store.local.store import LocalStore
 
 if TYPE_CHECKING:
-    from gitml.records.merge import United
-    from gitml.records.validation import Refused
+    from gitml.records.merge import MergeResult
+    from gitml.records.validation import RejectedRecord
 
 
 class KnownFacts:
@@ -82,13 +82,13 @@ class Workspace:
             os.mkdir(os.path.join(self._scratch.name, "objects"))
             location = location._replace(scratch=self._scratch.name)
         self.on_many_records = on_many_records
-        self.on_refused: Callable[[Refused], None] = lambda refused: None
+        self.on_refused: Callable[[RejectedRecord], None] = lambda refused: None
         self.location = location
         self.environ = dict(environ)
         self.root = layout.own_folder(location.common_dir)
         self.live = os.path.join(self.root, layout.LIVE)
         self.trees: list[WorkTree] = []
-        self._united: tuple[United, ...] = ()
+        self._united: tuple[MergeResult, ...] = ()
         self.secrets: dict[str, str] = {}  # values of secret parameters by their seals, in memory only
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
@@ -161,7 +161,7 @@ class Workspace:
         if "index" in self.__dict__:
             self._level(self.index)
 
-    def merge_fetched(self) -> tuple[United, ...]:
+    def merge_fetched(self) -> tuple[MergeResult, ...]:
         """Takes what any git fetched of other logs into the log of runs; what came of each that was not looked at before."""
         self.catch_up()
         self.index  # noqa: B018 - opening it does that too
@@ -178,9 +178,9 @@ class Workspace:
         seen = " ".join(sorted(fetched.values()))
         news = seen != (index.meta(FETCHED) or "") and not self.frozen
         if news:
-            from gitml.records.merge import unite_all
+            from gitml.records.merge import merge_all
 
-            united = unite_all(index, self.records, self.objects, fetched, self.on_many_records)
+            united = merge_all(index, self.records, self.objects, fetched, self.on_many_records)
             for refused in [item for one in united for item in one.refused]:
                 self.on_refused(refused)
             self._united += united
@@ -191,11 +191,11 @@ class Workspace:
                 forget_unrecorded(index, run)  # a power cut kept what it made, and took its journal
         newer = index.meta(NEWER)
         if newer is not None:
-            from gitml.records.validation import Refused
+            from gitml.records.validation import RejectedRecord
 
             what = "1 record is" if newer == "1" else f"{newer} records are"
             why = f"{what} a newer gitml's, left as they are and not shown"
-            self.on_refused(Refused(layout.RUNS_REF, why))
+            self.on_refused(RejectedRecord(layout.RUNS_REF, why))
 
     def _sync(self, index: Index) -> None:
         """Reads what the log has beyond the index. A log that lacks what it had gets it back; else the index forgets it too."""
@@ -207,12 +207,12 @@ class Workspace:
         ahead = sync(*log, self.on_many_records).ahead
         if ahead is None:
             return
-        from gitml.records.merge import forget, take_back
+        from gitml.records.merge import rebuild_from_log, recover_lost
 
         if self.frozen:
-            forget(*log, self.on_many_records)
+            rebuild_from_log(*log, self.on_many_records)
             return
-        runs = take_back(*log, layout.RUNS_REF, ahead, self.on_many_records)
+        runs = recover_lost(*log, layout.RUNS_REF, ahead, self.on_many_records)
         back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
         did = "the index is made anew" if runs is None else back
         durability.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
@@ -225,7 +225,7 @@ class Workspace:
 
     def _heal_records(self, known: str | None) -> None:
         """Restores the ref of the log of runs where it is damaged or gone; `known` is where the log ended."""
-        healed = self.records.heal(known, "runs")
+        healed = self.records.recover_ref(known, "runs")
         if healed is not None:
             durability.announce(healed.words())
 
@@ -242,9 +242,9 @@ class Workspace:
         place = (self.machine_facts, self.environments_folder(), self.environ)
         if self.consent.may_run():
             return Environments(*place, tops=tops)
-        from gitml.git.repository import is_brought
+        from gitml.git.repository import is_tracked_program
 
-        return Environments(*place, "/", tops, lambda path: is_brought(self.location, path))
+        return Environments(*place, "/", tops, lambda path: is_tracked_program(self.location, path))
 
     def forget_environments(self) -> None:
         """Has what the programs of steps are be looked at anew."""

@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registry.content import Content
-    from registry.interface import Interface, Param, Port
+    from registry.interface import Interface, ModuleParam, ModulePort
     from registry.log.events import Event
-    from registry.log.share import Shared, Withdrawn
+    from registry.log.share import ShareResult, Withdrawn
     from registry.log.verification import Verification
     from registry.names import ModuleRef, parse_ref
     from registry.publication_rules import InterfaceDiff, interface_diff
     from registry.registry import Publication, Registry, VersionDiff
     from registry.resolution import Resolution
-    from registry.values import Manifest, Module, ModuleVersion
+    from registry.values import ModuleManifest, ModuleVersion, RegisteredModule
 
 __all__ = [
     "Content",
     "Event",
     "Interface",
     "InterfaceDiff",
-    "Manifest",
-    "Module",
+    "ModuleManifest",
+    "ModuleParam",
+    "ModulePort",
     "ModuleRef",
     "ModuleVersion",
-    "Param",
-    "Port",
     "Publication",
+    "RegisteredModule",
     "Registry",
     "Resolution",
-    "Shared",
+    "ShareResult",
     "Verification",
     "VersionDiff",
     "Withdrawn",
@@ -47,12 +47,12 @@ _HOMES = {
     "compatibility": ("InterfaceDiff", "interface_diff"),
     "content": ("Content",),
     "log.events": ("Event",),
-    "interface": ("Interface", "Param", "Port"),
+    "interface": ("Interface", "ModuleParam", "ModulePort"),
     "names": ("ModuleRef", "parse_ref"),
     "registry": ("Publication", "Registry", "VersionDiff"),
     "resolution": ("Resolution",),
-    "log.share": ("Shared", "Withdrawn"),
-    "values": ("Manifest", "Module", "ModuleVersion"),
+    "log.share": ("ShareResult", "Withdrawn"),
+    "values": ("ModuleManifest", "RegisteredModule", "ModuleVersion"),
     "log.verification": ("Verification",),
 }
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gitml.errors import InputError, IntegrityError, machine_error
 from gitml.git.command import Location, git
-from gitml.git.lfs.pointer import pointer
+from gitml.git.lfs.pointer import parse_lfs_pointer
 from gitml.git.objects.reader import Objects, parse_tree
 from gitml.git.objects.source import CommitSource
 from gitml.git.objects.tree_checks import problem_with_names
@@ -95,7 +95,7 @@ def check_content(objects: Objects, tree: str, name: str, *, whole: bool = False
             hint="let the data be an input",
         )
     for file, (_, data) in zip(small, objects.read_many([file.oid for file in small]), strict=True):
-        if pointer(data) is not None:
+        if parse_lfs_pointer(data) is not None:
             raise InputError(
                 "this file is in Git LFS; a module holds its files itself",
                 where=f"{name}/{file.path}",

@@ -11,7 +11,7 @@ PARAM_TYPES = ("str", "int", "float", "bool")
 Scalar = str | int | float | bool
 
 
-class Port(NamedTuple):
+class ModulePort(NamedTuple):
     """An input or output. `type` is file, directory, metrics or plot."""
 
     name: str
@@ -20,7 +20,7 @@ class Port(NamedTuple):
     help: str = ""
 
 
-class Param(NamedTuple):
+class ModuleParam(NamedTuple):
     """A parameter of type str, int, float or bool. `default` None: it must be given. Bounds are inclusive.
 
     The value of a `secret` one is never recorded.
@@ -39,9 +39,9 @@ class Param(NamedTuple):
 class Interface(NamedTuple):
     """All of a module's ports and parameters, in the order in which they were written."""
 
-    inputs: tuple[Port, ...] = ()
-    outputs: tuple[Port, ...] = ()
-    params: tuple[Param, ...] = ()
+    inputs: tuple[ModulePort, ...] = ()
+    outputs: tuple[ModulePort, ...] = ()
+    params: tuple[ModuleParam, ...] = ()
 
 
 def interface_as_json(interface: Interface) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def interface_from_json(raw: Any) -> Interface:
         raise ValueError(f"not an interface: {error!r}") from error
 
 
-def _said(item: Port | Param) -> dict[str, Any]:
+def _said(item: ModulePort | ModuleParam) -> dict[str, Any]:
     empty: tuple[object, ...] = (None, "", ())
     return {
         name: list(value) if isinstance(value, tuple) else value
@@ -74,17 +74,17 @@ def _said(item: Port | Param) -> dict[str, Any]:
     }
 
 
-def _port(name: str, raw: Mapping[str, Any]) -> Port:
-    port = Port(name, raw["type"], raw.get("optional", False), raw.get("help", ""))
+def _port(name: str, raw: Mapping[str, Any]) -> ModulePort:
+    port = ModulePort(name, raw["type"], raw.get("optional", False), raw.get("help", ""))
     if port.type not in PORT_TYPES or not isinstance(port.optional, bool) or not isinstance(port.help, str):
         raise ValueError(f"not a port: {name!r}")
     return port
 
 
-def _param(name: str, raw: Mapping[str, Any]) -> Param:
+def _param(name: str, raw: Mapping[str, Any]) -> ModuleParam:
     kind = raw["type"]
     choices = tuple(raw.get("choices", ()))
-    param = Param(name, kind, raw.get("default"), raw.get("min"), raw.get("max"), choices, raw.get("help", ""))
+    param = ModuleParam(name, kind, raw.get("default"), raw.get("min"), raw.get("max"), choices, raw.get("help", ""))
     param = param._replace(secret=raw.get("secret", False))
     bounds_good = all(bound is None or isinstance(bound, (int, float)) for bound in (param.min, param.max))
     values = [value for value in (param.default, *choices) if value is not None]

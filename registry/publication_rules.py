@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from gitml.errors import InputError
-from registry.interface import Interface, Param, Port, interface_from_json
+from registry.interface import Interface, ModuleParam, ModulePort, interface_from_json
 from registry.log.events import CONTENT
 from registry.state import ACTIVE, DISABLED, ModuleState, VersionState, same_number
 from registry.versions import Number, number_of, order
 
 
-class Verdict(NamedTuple):
+class PublicationCheck(NamedTuple):
     """Whether the version is there already with just this content, and what its publisher should know."""
 
     known: bool
@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
 
 def check_publication(
     state: ModuleState, version: str, tree: str, interface: Interface, *, allow_breaking: bool
-) -> Verdict:
+) -> PublicationCheck:
     """The Verdict on publishing; InputError when the rules refuse it."""
     name = state.name
     there = state.versions.get(version)
@@ -36,7 +36,7 @@ def check_publication(
         told = [f"{name} {version} is published already, with this content"]
         if there.state != ACTIVE:
             told.append(f"it is {there.state}")
-        return Verdict(True, tuple(told))
+        return PublicationCheck(True, tuple(told))
     twin = same_number(state, version)
     if twin is not None:
         raise InputError(f"{version} is {twin} written otherwise, and {name} has that", hint="publish another version")
@@ -53,7 +53,7 @@ def check_publication(
         notes.append(f"the content is that of {', '.join(same[:5])}")
     if state.state != ACTIVE:
         notes.append(f"module {name} is {state.state}" + (f": {state.reason}" if state.reason else ""))
-    return Verdict(False, tuple(notes))
+    return PublicationCheck(False, tuple(notes))
 
 
 def neighbours(state: ModuleState, version: str) -> list[tuple[VersionState, bool]]:
@@ -91,7 +91,7 @@ def _next_major(state: ModuleState, number: Number) -> str:
     return f"{max(n.major for n in [*known, number]) + 1}.0.0"
 
 
-Named = TypeVar("Named", Port, Param)
+Named = TypeVar("Named", ModulePort, ModuleParam)
 
 
 class InterfaceDiff(NamedTuple):
@@ -115,7 +115,7 @@ def _by_name(items: Iterable[Named]) -> dict[str, Named]:
     return {item.name: item for item in items}
 
 
-def _inputs(old: dict[str, Port], new: dict[str, Port], breaking: list[str], compatible: list[str]) -> None:
+def _inputs(old: dict[str, ModulePort], new: dict[str, ModulePort], breaking: list[str], compatible: list[str]) -> None:
     for name in [name for name in old if name not in new]:
         breaking.append(f"input {name!r} is gone")
     for name, port in new.items():
@@ -132,7 +132,9 @@ def _inputs(old: dict[str, Port], new: dict[str, Port], breaking: list[str], com
             compatible.append(f"input {name!r} was required, is optional")
 
 
-def _outputs(old: dict[str, Port], new: dict[str, Port], breaking: list[str], compatible: list[str]) -> None:
+def _outputs(
+    old: dict[str, ModulePort], new: dict[str, ModulePort], breaking: list[str], compatible: list[str]
+) -> None:
     for name in [name for name in old if name not in new]:
         breaking.append(f"output {name!r} is gone")
     for name, port in new.items():
@@ -143,7 +145,9 @@ def _outputs(old: dict[str, Port], new: dict[str, Port], breaking: list[str], co
             breaking.append(f"output {name!r} was {before.type}, is {port.type}")
 
 
-def _params(old: dict[str, Param], new: dict[str, Param], breaking: list[str], compatible: list[str]) -> None:
+def _params(
+    old: dict[str, ModuleParam], new: dict[str, ModuleParam], breaking: list[str], compatible: list[str]
+) -> None:
     for name in [name for name in old if name not in new]:
         breaking.append(f"parameter {name!r} is gone")
     for name, param in new.items():
@@ -155,7 +159,7 @@ def _params(old: dict[str, Param], new: dict[str, Param], breaking: list[str], c
             _param(before, param, breaking, compatible)
 
 
-def _param(old: Param, new: Param, breaking: list[str], compatible: list[str]) -> None:
+def _param(old: ModuleParam, new: ModuleParam, breaking: list[str], compatible: list[str]) -> None:
     what = f"parameter {new.name!r}"
     if old.type != new.type:
         # Every int is a float, so what was given before can still be given.

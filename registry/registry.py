@@ -24,15 +24,15 @@ from registry.log.events import (
     Event,
     content_path,
 )
-from registry.log.journal import Entry, Journal
+from registry.log.journal import RegistryEntry, RegistryJournal
 from registry.names import check_name, check_version, parse_ref
 from registry.publication_rules import InterfaceDiff, interface_diff
 from registry.resolution import Resolution, resolve
 from registry.state import ACTIVE, DEPRECATED, DISABLED, ModuleState, check_event
-from registry.values import Manifest, Module, ModuleVersion, module_of, version_of
+from registry.values import ModuleManifest, ModuleVersion, RegisteredModule, module_of, version_of
 
 if TYPE_CHECKING:
-    from registry.log.share import Shared
+    from registry.log.share import ShareResult
     from registry.log.verification import Verification
 
 _STATES = {DEPRECATE: DEPRECATED, DISABLE: DISABLED, ENABLE: ACTIVE}
@@ -70,7 +70,7 @@ class Registry:
         self.location = location
         self.objects = objects or Objects(location)
         self.source = source or (location, self.objects)
-        self.journal = Journal(location, self.objects, clock)
+        self.journal = RegistryJournal(location, self.objects, clock)
 
     @classmethod
     def open(cls, where: str = ".", environ: Mapping[str, str] | None = None) -> Registry:
@@ -101,7 +101,7 @@ class Registry:
     def publish(
         self,
         directory: str | Content,
-        manifest: Manifest,
+        manifest: ModuleManifest,
         *,
         at: str | None = None,
         version: str | None = None,
@@ -150,7 +150,7 @@ class Registry:
             path=content.path,
         )
 
-        def decide() -> Entry | None:
+        def decide() -> RegistryEntry | None:
             nonlocal notes
             state = self._state(name)
             verdict = check_publication(state, wanted, content.tree, manifest.interface, allow_breaking=allow_breaking)
@@ -161,7 +161,7 @@ class Registry:
                 return None
             check_event(state, event)
             trees = {content_path(name, wanted): content.tree}
-            return Entry(event, trees, (content.commit,) if here else ())
+            return RegistryEntry(event, trees, (content.commit,) if here else ())
 
         recorded = self.journal.record(decide)
         state = self._state(name)
@@ -230,7 +230,7 @@ class Registry:
         by = user_ident(self.source[0])
         event = Event(_new_id(), "", by, kind, name, version, reason, replacement, default, clear_default)
 
-        def decide() -> Entry | None:
+        def decide() -> RegistryEntry | None:
             state = self._state(name)
             told = (
                 event
@@ -240,7 +240,7 @@ class Registry:
             check_event(state, told)
             if replacement is not None:
                 self._check_replacement(replacement)
-            return None if _is_so(state, told) else Entry(told)
+            return None if _is_so(state, told) else RegistryEntry(told)
 
         return self.journal.record(decide)
 
@@ -266,14 +266,14 @@ class Registry:
         category: str | None = None,
         tag: str | None = None,
         state: str | None = None,
-    ) -> list[Module]:
+    ) -> list[RegisteredModule]:
         """All modules by name, or those that fit."""
         from registry.log import as_of as asof
         from registry.projection import tables
 
         if as_of is None:
             projection = self.journal.projection
-            found = projection.ask(
+            found = projection.query(
                 lambda _: tables.modules(projection.path, text=text, category=category, tag=tag, state=state)
             )
         else:
@@ -287,7 +287,7 @@ class Registry:
             ]
         return [module_of(module) for module in found]
 
-    def module(self, name: str, as_of: str | None = None) -> Module:
+    def module(self, name: str, as_of: str | None = None) -> RegisteredModule:
         """The module of that name; InputError when there is none."""
         return module_of(self._existing(name, as_of))
 
@@ -350,13 +350,13 @@ class Registry:
         """Makes the projection anew from the log; how many events there are."""
         return self.journal.projection.rebuild()
 
-    def pull(self, remote: str = "origin") -> Shared:
+    def pull(self, remote: str = "origin") -> ShareResult:
         """Takes in what the remote's registry has. Own events that are not on any remote yet come after it."""
         from registry.log.share import pull
 
         return pull(self.journal, remote)
 
-    def push(self, remote: str = "origin") -> Shared:
+    def push(self, remote: str = "origin") -> ShareResult:
         """Sends own events to the remote's registry, after taking in what it has."""
         from registry.log.share import push
 

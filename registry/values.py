@@ -10,7 +10,7 @@ from registry.state import ModuleState, VersionState
 from registry.versions import newest_first
 
 
-class Manifest(NamedTuple):
+class ModuleManifest(NamedTuple):
     """What a publisher says of a module: its name, the version (None: it is given otherwise), its interface, and words."""
 
     name: str
@@ -46,7 +46,7 @@ class ModuleVersion(NamedTuple):
         return interface_from_json(json.loads(self.interface_json))
 
 
-class Module(NamedTuple):
+class RegisteredModule(NamedTuple):
     """A module with its versions: those with an order first, highest first. `default` is an active version or None."""
 
     name: str
@@ -60,11 +60,11 @@ class Module(NamedTuple):
     versions: tuple[ModuleVersion, ...]
 
 
-def module_of(state: ModuleState) -> Module:
+def module_of(state: ModuleState) -> RegisteredModule:
     """The module in this state."""
     versions = tuple(version_of(state, state.versions[version]) for version in newest_first(state.versions))
     own = (state.name, state.state, state.default, state.description, state.category, state.tags)
-    return Module(*own, state.reason, state.replacement, versions)
+    return RegisteredModule(*own, state.reason, state.replacement, versions)
 
 
 def version_of(state: ModuleState, version: VersionState) -> ModuleVersion:

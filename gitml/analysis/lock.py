@@ -13,9 +13,9 @@ from gitml.engine.planning.load import config_at, every_pipeline, open_source
 from gitml.engine.planning.module_resolution import open_modules, read_lock
 from gitml.engine.planning.projects import project_of_file
 from gitml.errors import InputError, machine_error
-from gitml.git.objects.source import Wider, settings_in
+from gitml.git.objects.source import ListableSource, settings_in
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
-from gitml.modules.service import Modules, ResolvedModule, parse_ref
+from gitml.modules.service import ModuleService, ResolvedUse, parse_ref
 from gitml.store.local import disk
 from gitml.workspace import Workspace
 
@@ -29,7 +29,7 @@ class LockUpdate(NamedTuple):
 
 
 def resolve_lock(
-    ws: Workspace, upgrade: Collection[str] | None = (), source: Wider | None = None, *, lenient: bool = False
+    ws: Workspace, upgrade: Collection[str] | None = (), source: ListableSource | None = None, *, lenient: bool = False
 ) -> LockUpdate:
     """What `gitml.lock` should say of the pipelines of `source`, the work tree when None.
 
@@ -62,7 +62,7 @@ def resolve_lock(
     return LockUpdate(entries, tuple(_changes(had, entries)), warnings)
 
 
-def _resolved(modules: Modules, use: str, kept: Lock, fallback: Lock) -> ResolvedModule:
+def _resolved(modules: ModuleService, use: str, kept: Lock, fallback: Lock) -> ResolvedUse:
     try:
         return modules.resolve(use, kept)
     except InputError:

@@ -11,8 +11,8 @@ from gitml.engine.planning.projects import project_of_file
 from gitml.errors import GitmlError
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import resolve_commit
-from gitml.modules.impact import Meaning, Use, meanings
-from gitml.modules.overview import Surveyed, survey
+from gitml.modules.impact import ModuleUse, UseResolution, resolve_uses
+from gitml.modules.overview import RegistryOverview, registries_overview
 from gitml.modules.service import parse_ref
 from gitml.workspace import Workspace
 
@@ -21,7 +21,7 @@ class ModuleUses(NamedTuple):
     """The uses of modules at a commit, and the pipelines that can't be read there with why."""
 
     commit: str
-    uses: tuple[Use, ...]
+    uses: tuple[ModuleUse, ...]
     unread: tuple[tuple[str, str], ...]
 
 
@@ -31,30 +31,30 @@ class ModuleOverview(NamedTuple):
     `uses` is None where they can't be told; `trouble` says why.
     """
 
-    registries: list[Surveyed]
+    registries: list[RegistryOverview]
     uses: ModuleUses | None
-    meanings: Mapping[Use, Meaning]
+    resolutions: Mapping[ModuleUse, UseResolution]
     trouble: GitmlError | None = None
 
-    def users(self, registry: str, module: str, version: str | None = None) -> list[Use]:
+    def users(self, registry: str, module: str, version: str | None = None) -> list[ModuleUse]:
         """The uses of a module, or those that mean this version of it."""
         every = self.uses.uses if self.uses is not None else ()
         ours = [use for use in every if (use.registry, use.module) == (registry, module)]
         if version is None:
             return ours
-        return [use for use in ours if use in self.meanings and self.meanings[use].version == version]
+        return [use for use in ours if use in self.resolutions and self.resolutions[use].version == version]
 
 
 def overview(ws: Workspace) -> ModuleOverview:
     """Everything that is known of modules here; nothing is fetched for it."""
-    registries = with_modules(ws, survey)
+    registries = with_modules(ws, registries_overview)
     try:
         uses = uses_of_modules(ws)
     except GitmlError as error:
         return ModuleOverview(registries, None, {}, error)
     away = {registry.name for registry in registries if not registry.fetched}  # which asking would fetch
     asked = [use for use in uses.uses if use.registry not in away]
-    return ModuleOverview(registries, uses, with_modules(ws, lambda modules: meanings(modules, asked)))
+    return ModuleOverview(registries, uses, with_modules(ws, lambda modules: resolve_uses(modules, asked)))
 
 
 def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> ModuleUses:
@@ -62,7 +62,7 @@ def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> ModuleUses:
     commit = resolve_commit(ws.objects, ws.location, rev)
     source = CommitSource(ws.objects, commit)
     lock = read_lock(source)
-    uses: list[Use] = []
+    uses: list[ModuleUse] = []
     unread: list[tuple[str, str]] = []
     for name, path in sorted(every_pipeline(source).items()):
         entry = source.lookup(path)
@@ -74,7 +74,7 @@ def uses_of_modules(ws: Workspace, rev: str = "HEAD") -> ModuleUses:
                 ref = parse_ref(use)
                 entry_of_lock = lock.get(str(ref))
                 locked = entry_of_lock.version if entry_of_lock is not None else None
-                uses.append(Use(name, use, ref.registry or "", ref.name, ref.requirement, locked))
+                uses.append(ModuleUse(name, use, ref.registry or "", ref.name, ref.requirement, locked))
         except GitmlError as error:
             unread.append((name, error.message))
     return ModuleUses(commit, tuple(uses), tuple(unread))

@@ -171,11 +171,11 @@ def _lock_files(ws: Workspace) -> Iterator[Finding]:
 
 def _remotes_in_folders(ws: Workspace) -> Iterator[Finding]:
     """Of each Git remote in a folder of this machine whether its own Git syncs what it is sent; a host can't be asked that."""
-    from gitml.git.log.local_remote import far_side
+    from gitml.git.log.local_remote import local_remote_of
     from gitml.git.log.remote_refs import configured
 
     try:
-        sides = {name: far_side(ws.location, name) for name in configured(ws.location)}
+        sides = {name: local_remote_of(ws.location, name) for name in configured(ws.location)}
     except GitmlError:
         return  # without git, which is reported already
     for name, side in sides.items():

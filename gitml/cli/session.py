@@ -16,7 +16,7 @@ from gitml.consent.kinds import PLACES, RUN
 
 if TYPE_CHECKING:
     from gitml.consent.consent import Consent
-    from gitml.records.validation import Refused
+    from gitml.records.validation import RejectedRecord
     from gitml.workspace import Workspace
 
 
@@ -83,7 +83,7 @@ class Session:
         if not self.json:
             self.note(f"reading {records:,} records of runs…")
 
-    def _tell_of_refused(self, refused: Refused) -> None:
+    def _tell_of_refused(self, refused: RejectedRecord) -> None:
         self.warn(f"refused {safe(refused.path)}: {safe(refused.why)}")
 
     def close(self) -> None:

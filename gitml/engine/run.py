@@ -154,7 +154,7 @@ def refuse_blocked(plan: Plan) -> None:
 def seal(loaded: Loaded) -> tuple[str, bool, str | None]:
     """(commit, dirty, base): the commit that holds exactly what the plan read."""
     if isinstance(loaded.source, WorkTree):
-        return loaded.source.seal()
+        return loaded.source.snapshot()
     return loaded.source.commit, False, None
 
 

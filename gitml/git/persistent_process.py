@@ -12,7 +12,7 @@ from gitml.git.command import Location, popen, stderr_file, translate
 _BUFFER = 1 << 18
 
 
-class Lasting:
+class PersistentProcess:
     """One git process, started at the first request and again after it ended. Hold `lock` around a request and its answer.
 
     With `local` it gets none of the user's variables that may be secret, as for `popen`.

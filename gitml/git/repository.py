@@ -149,7 +149,7 @@ def _read_settings(path: str) -> bytes:
         return b""
 
 
-def is_brought(location: Location, program: str) -> bool:
+def is_tracked_program(location: Location, program: str) -> bool:
     """Whether a program lies in a work tree of the repository, and Git tracks something of the installation that it is part of.
 
     That is the folder above its ``bin``: what a virtual environment has beside it, a ``.pth`` file say, is run as well.

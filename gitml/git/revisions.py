@@ -25,16 +25,6 @@ class CommitInfo(NamedTuple):
     subject: str
 
 
-def split_range(text: str) -> tuple[str, str] | None:
-    """The two sides of ``A..B`` (``HEAD`` where one is left out), None when `text` is no range. InputError for ``A...B``."""
-    before, dots, after = text.partition("..")
-    if not dots:
-        return None
-    if after.startswith(".") or ".." in after:
-        raise InputError(f"not a range: {text[:80]!r}", hint="write it as A..B")
-    return before or "HEAD", after or "HEAD"
-
-
 def resolve_commit(objects: Objects, location: Location, rev: str) -> str:
     """The commit id that a branch, tag, ``HEAD~3``, abbreviated id or any other revision stands for. InputError when none."""
     if ".." in rev and not objects.is_oid(rev):

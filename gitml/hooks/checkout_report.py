@@ -12,7 +12,7 @@ from gitml.errors import GitmlError
 from gitml.workspace import Workspace
 
 
-class Standing(NamedTuple):
+class PipelineStatus(NamedTuple):
     """How many steps of a pipeline are reused, and how many not, by what becomes of them; `wrong` when it can't be planned."""
 
     pipeline: str
@@ -21,7 +21,7 @@ class Standing(NamedTuple):
     wrong: bool = False
 
 
-def standings(ws: Workspace, rev: str, hook: str) -> Iterator[Standing]:
+def pipeline_statuses(ws: Workspace, rev: str, hook: str) -> Iterator[PipelineStatus]:
     """Each pipeline of the commit `rev`, one after the other; nothing where the project leaves out the hook of that name."""
     source = open_source(ws, rev)
     try:
@@ -33,10 +33,10 @@ def standings(ws: Workspace, rev: str, hook: str) -> Iterator[Standing]:
         try:
             plan = make_plan(ws, load(ws, name, None, source=source))
         except GitmlError:
-            yield Standing(name, wrong=True)
+            yield PipelineStatus(name, wrong=True)
             continue
         counts: dict[str, int] = {}
         for decision in plan.decisions.values():
             counts[decision.kind] = counts.get(decision.kind, 0) + 1
         cached = counts.pop(REUSE, 0)
-        yield Standing(name, cached, tuple(counts.items()))
+        yield PipelineStatus(name, cached, tuple(counts.items()))

@@ -21,11 +21,11 @@ from gitml.engine.planning.load import graph_of
 from gitml.engine.planning.module_resolution import resolve_uses
 from gitml.engine.planning.projects import project_of_file
 from gitml.errors import InputError, RemoteError
-from gitml.git.objects.source import FolderSource, Wider
+from gitml.git.objects.source import FolderSource, ListableSource
 from gitml.workspace import Workspace
 
 
-class Checked(NamedTuple):
+class PipelineCheck(NamedTuple):
     """Mistakes, those of `missing` paths by path, and warnings."""
 
     others: tuple[Diagnostic, ...] = ()
@@ -37,7 +37,7 @@ class Checked(NamedTuple):
         """All of them."""
         return (*self.others, *(diagnostic for _, diagnostic in self.missing))
 
-    def of(self, removed: Iterable[str]) -> Checked:
+    def of(self, removed: Iterable[str]) -> PipelineCheck:
         """Only what is missing because these files were removed: who removes one answers for no other mistake."""
         gone = tuple(removed)
         below = tuple(
@@ -45,19 +45,19 @@ class Checked(NamedTuple):
             for path, diagnostic in self.missing
             if any(one == path or one.startswith(path + "/") for one in gone)
         )
-        return Checked((), below)
+        return PipelineCheck((), below)
 
 
-def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config) -> Checked:
+def check_pipeline(ws: Workspace, source: ListableSource, path: str, config: Config) -> PipelineCheck:
     """Everything that is wrong with the pipeline at `path` of `source`."""
     entry = source.lookup(path)
     if entry is None or entry.is_tree or entry.is_submodule or entry.is_link:
-        return Checked()
+        return PipelineCheck()
     data = source.read(entry.oid)
     try:
         pipeline = parse_pipeline(data, path, config.defaults)
     except SpecError as error:
-        return Checked(error.diagnostics)
+        return PipelineCheck(error.diagnostics)
     text = data.decode("utf-8", "replace")
     contents: dict[str, str] = {}
     wrong: list[Diagnostic] = []
@@ -66,27 +66,27 @@ def mistakes_of_pipeline(ws: Workspace, source: Wider, path: str, config: Config
         try:
             meant = resolve_uses(ws, source, [use])
         except RemoteError as error:
-            return Checked((), (), (f"{path} was not checked: {error.message}",))
+            return PipelineCheck((), (), (f"{path} was not checked: {error.message}",))
         except InputError as error:
             wrong.append(_at(pipeline, text, use, error.message + (f": {error.hint}" if error.hint else "")))
         else:
             contents.update(meant.contents)
             warnings += meant.warnings
     if wrong:
-        return Checked(tuple(wrong))
+        return PipelineCheck(tuple(wrong))
     try:
         graph = graph_of(ws, pipeline, _values(pipeline), contents)
     except SpecError as error:
-        return Checked(error.diagnostics)
+        return PipelineCheck(error.diagnostics)
     except InputError as error:
-        return Checked((Diagnostic(path, 1, 1, error.message),))
+        return PipelineCheck((Diagnostic(path, 1, 1, error.message),))
     project = project_of_file(path)
     files = FolderSource(source, project) if project else source
     if all(param.default is not None or param.secret for param in pipeline.params.values()):
         missing = tuple(_missing(ws, files, graph, pipeline, text))
     else:
         missing = ()  # paths may depend on a value that only a run is given
-    return Checked((), missing, (*warnings, *_left_out(ws, files, graph, pipeline)))
+    return PipelineCheck((), missing, (*warnings, *_left_out(ws, files, graph, pipeline)))
 
 
 def _values(pipeline: Pipeline) -> dict[str, Scalar]:

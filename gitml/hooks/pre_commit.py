@@ -19,9 +19,9 @@ from gitml.engine.planning.module_resolution import read_lock
 from gitml.engine.planning.projects import FOLDER, project_of_file
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.git.command import git
-from gitml.git.objects.source import TreeSource, Wider
-from gitml.git.worktree.temporary_index import ScratchIndex
-from gitml.hooks.pipeline_checks import mistakes_of_pipeline
+from gitml.git.objects.source import ListableSource, TreeSource
+from gitml.git.worktree.temporary_index import TemporaryIndex
+from gitml.hooks.pipeline_checks import check_pipeline
 from gitml.modules.lockfile import PATH as LOCK
 from gitml.modules.spec import FILE as MODULE
 from gitml.modules.spec import parse_module
@@ -30,14 +30,14 @@ from gitml.workspace import Workspace
 _MODULE_LIKE = re.compile(rb"^(run|outputs|inputs)\s*:", re.MULTILINE)
 
 
-class Verdict(NamedTuple):
+class CommitCheck(NamedTuple):
     """Every mistake, in order of place, and what is worth a word but keeps no commit from being made."""
 
     mistakes: tuple[Diagnostic, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def check_commit(ws: Workspace, index: str | None = None) -> Verdict:
+def check_commit(ws: Workspace, index: str | None = None) -> CommitCheck:
     """What is wrong with the commit that the index (or the file `index`) makes; of all files when nothing is staged."""
     made = staged(ws, index)
     if not made.changed and not made.removed:
@@ -45,7 +45,7 @@ def check_commit(ws: Workspace, index: str | None = None) -> Verdict:
     return _check(ws, made, everything=False)
 
 
-def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
+def _check(ws: Workspace, made: Staged, *, everything: bool) -> CommitCheck:
     source = made.source
     mistakes: list[Diagnostic] = []
     warnings: list[str] = []
@@ -55,7 +55,7 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
         config = Config()
         mistakes += error.diagnostics
     if "pre-commit" in config.hooks.skip:
-        return Verdict()
+        return CommitCheck()
     mistakes += _large(ws, made, config.hooks)
     pipelines = sorted(every_pipeline(source).values())
     for project, paths in groupby(pipelines, project_of_file):
@@ -67,9 +67,9 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
             config_here = config
         for path in paths:
             if everything or CONFIG in made.changed or own in made.changed or path in made.changed:
-                found = mistakes_of_pipeline(ws, source, path, config_here)
+                found = check_pipeline(ws, source, path, config_here)
             elif made.removed:
-                found = mistakes_of_pipeline(ws, source, path, config_here).of(made.removed)
+                found = check_pipeline(ws, source, path, config_here).of(made.removed)
             else:
                 continue
             mistakes += found.mistakes
@@ -85,7 +85,7 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> Verdict:
         wrong, untold = _of_lock(ws, source)
         mistakes += wrong
         warnings += untold
-    return Verdict(tuple(sorted(set(mistakes))), tuple(dict.fromkeys(warnings)))
+    return CommitCheck(tuple(sorted(set(mistakes))), tuple(dict.fromkeys(warnings)))
 
 
 def _is_pipeline(path: str) -> bool:
@@ -116,7 +116,7 @@ def _of_module(data: bytes, path: str) -> Iterable[Diagnostic]:
     return ()
 
 
-def _of_lock(ws: Workspace, source: Wider) -> tuple[list[Diagnostic], list[str]]:
+def _of_lock(ws: Workspace, source: ListableSource) -> tuple[list[Diagnostic], list[str]]:
     """How `gitml.lock`, if there is one, differs from what the pipelines use: (mistakes, what could not be told)."""
     entry = source.lookup(LOCK)
     if entry is None:
@@ -130,7 +130,7 @@ def _of_lock(ws: Workspace, source: Wider) -> tuple[list[Diagnostic], list[str]]
         return list(error.diagnostics), []
     except InputError as error:
         use = error.where or ""
-        return [_at(LOCK, text, f'"{use}"', _told(error))], []
+        return [_at(LOCK, text, f'"{use}"', _error_text(error))], []
     had = read_lock(source)
     found = []
     for change in locked.changes:
@@ -143,7 +143,7 @@ def _of_lock(ws: Workspace, source: Wider) -> tuple[list[Diagnostic], list[str]]
     return found, list(locked.warnings)
 
 
-def _where_used(source: Wider, use: str, mistake: str) -> Diagnostic | None:
+def _where_used(source: ListableSource, use: str, mistake: str) -> Diagnostic | None:
     for path in sorted(every_pipeline(source).values()):
         entry = source.lookup(path)
         text = source.read(entry.oid).decode("utf-8", "replace") if entry else ""
@@ -158,7 +158,7 @@ def _at(path: str, text: str, words: str, message: str) -> Diagnostic:
     return Diagnostic(path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset), message)
 
 
-def _told(error: GitmlError) -> str:
+def _error_text(error: GitmlError) -> str:
     return error.message + (f": {error.hint}" if error.hint else "")
 
 
@@ -211,7 +211,7 @@ def staged(ws: Workspace, index: str | None) -> Staged:
             removed.append(path)
         else:
             changed[path] = Entry(mode, oid)
-    scratch = ScratchIndex(ws.location, index)
+    scratch = TemporaryIndex(ws.location, index)
     try:
         tree = scratch.write_tree()
     finally:

@@ -27,7 +27,7 @@ from gitml.workspace import Workspace
 _TRIED = 10  # the newest runs whose parameters are tried for a pipeline that can't do without being given some
 
 
-class Unproven(NamedTuple):
+class UnrunPipeline(NamedTuple):
     """A pipeline of a commit that is pushed and has not run: its first step without a result, None when none can be named."""
 
     commit: str
@@ -42,14 +42,14 @@ class Unproven(NamedTuple):
         return f"gitml run {self.pipeline} --at {self.commit[:12]}"
 
 
-def unproven(ws: Workspace, updates: Sequence[Update], remote: str) -> Iterator[Unproven]:
+def unrun_pipelines(ws: Workspace, updates: Sequence[Update], remote: str) -> Iterator[UnrunPipeline]:
     """What the gate of the project, as each pushed branch's newest commit has it, does not let pass."""
     asked: set[str] = set()
     for update, tip, gate in _gated(ws, updates):
         for commit in new_commits(ws, [update], remote) if gate == "every" else [tip]:
             if commit not in asked:
                 asked.add(commit)
-                yield from _unproven(ws, commit, update.ref)
+                yield from _unrun_at(ws, commit, update.ref)
 
 
 def is_gated(ws: Workspace, updates: Sequence[Update]) -> bool:
@@ -71,12 +71,12 @@ def _gated(ws: Workspace, updates: Sequence[Update]) -> Iterator[tuple[Update, s
             yield update, tip, hooks.gate
 
 
-def _unproven(ws: Workspace, commit: str, ref: str) -> Iterator[Unproven]:
+def _unrun_at(ws: Workspace, commit: str, ref: str) -> Iterator[UnrunPipeline]:
     source = CommitSource(ws.objects, commit)
     for name in sorted(every_pipeline(source)):
         found = _of_pipeline(ws, source, name)
         if found is not None and not _has_run(ws, commit, name):
-            yield Unproven(commit, ref, name, *found)
+            yield UnrunPipeline(commit, ref, name, *found)
 
 
 def _has_run(ws: Workspace, commit: str, pipeline: str) -> bool:
@@ -91,11 +91,11 @@ def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | 
     """(step, why) of the first step without a result; None when every step has one."""
     try:
         loaded = load(ws, name, None, source=source)
-        missing = proof_of(ws, loaded).missing
+        missing = recorded_results(ws, loaded).missing
         if missing is not None and any(is_seal(value) for value in loaded.graph.params.values()):
             # those of this clone show what is known, without the values
             tried = [
-                proof_of(ws, load(ws, name, None, given, source=source, sealed=seals)).missing
+                recorded_results(ws, load(ws, name, None, given, source=source, sealed=seals)).missing
                 for given, seals in _given_before(ws, name)
             ]
             return None if None in tried else next(iter(tried), missing)
@@ -103,7 +103,7 @@ def _of_pipeline(ws: Workspace, source: CommitSource, name: str) -> tuple[str | 
     except ParamError as error:
         for given, seals in _given_before(ws, name):
             try:
-                if proof_of(ws, load(ws, name, None, given, source=source, sealed=seals)).missing is None:
+                if recorded_results(ws, load(ws, name, None, given, source=source, sealed=seals)).missing is None:
                     return None
             except GitmlError:
                 continue
@@ -122,14 +122,14 @@ def _given_before(ws: Workspace, pipeline: str) -> Iterator[tuple[list[tuple[str
         yield given, {name: str(value) for name, value in params.items() if is_seal(value)}
 
 
-class Proof(NamedTuple):
+class RecordedResults(NamedTuple):
     """The recorded result of each step; `missing` is the first step that has none, with the reason, None when all have one."""
 
     results: Mapping[str, ActionResult]
     missing: tuple[str, str] | None
 
 
-def proof_of(ws: Workspace, loaded: Loaded) -> Proof:
+def recorded_results(ws: Workspace, loaded: Loaded) -> RecordedResults:
     """Looks each step's Action up, until one is not known or can't be. Needs Git objects and records, no data."""
     builder = ActionBuilder(ws, loaded)
     results: dict[str, ActionResult] = {}
@@ -144,13 +144,13 @@ def proof_of(ws: Workspace, loaded: Loaded) -> Proof:
                 results[name] = result
             elif missing is None:
                 missing = (name, decision.reason)
-    return Proof(results, missing)
+    return RecordedResults(results, missing)
 
 
 _MANY = 200
 
 
-def goes_along(ws: Workspace, updates: Sequence[Update], remote: str) -> frozenset[str]:
+def kinds_to_push(ws: Workspace, updates: Sequence[Update], remote: str) -> frozenset[str]:
     """Of ``records`` and ``artifacts`` what the project sends with these commits; nothing where a remote is not the usual one.
 
     Where records were sent to, or fetched from, before is as good as the usual one. No other hears of this project's runs.
@@ -182,7 +182,7 @@ def has_all_records(ws: Workspace, remote: str) -> bool:
     return all(tip is None or tip == theirs[log] for log, tip in ours.items())
 
 
-def runs_pushed(ws: Workspace, updates: Sequence[Update], remote: str) -> tuple[str, ...] | None:
+def runs_to_push(ws: Workspace, updates: Sequence[Update], remote: str) -> tuple[str, ...] | None:
     """The ids of runs of the pushed commits, and of those whose results the newest of each branch reuses.
 
     None when there are too many commits to ask for each: everything that was recorded goes along then.
@@ -197,7 +197,7 @@ def runs_pushed(ws: Workspace, updates: Sequence[Update], remote: str) -> tuple[
         source = CommitSource(ws.objects, tip)
         for name in every_pipeline(source):
             try:
-                results = proof_of(ws, load(ws, name, None, source=source)).results
+                results = recorded_results(ws, load(ws, name, None, source=source)).results
             except GitmlError:
                 continue  # what can't be planned has no results
             found.update(dict.fromkeys(result.run for result in results.values()))

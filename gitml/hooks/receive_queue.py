@@ -23,7 +23,7 @@ from gitml.engine.planning.load import every_pipeline, load, read_config
 from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import new_run_id, run_pipeline
 from gitml.errors import GitmlError, machine_error
-from gitml.git.hooks.settings import Allowed
+from gitml.git.hooks.settings import ReceiveSettings
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import user_ident
 from gitml.hooks.pushed_refs import Update, tip_of
@@ -37,7 +37,7 @@ _PATIENCE = 60.0  # seconds
 _SLOT = Locks.slot_for("queue of pushed commits")
 
 
-class Job(NamedTuple):
+class QueuedRun(NamedTuple):
     """One pipeline of a pushed commit, to be run under the id `run`."""
 
     run: str
@@ -46,16 +46,16 @@ class Job(NamedTuple):
     branch: str
 
 
-class Wanted(NamedTuple):
+class PushedRuns(NamedTuple):
     """The jobs of a push, and why something isn't one though it might be expected to be."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[QueuedRun, ...]
     refused: tuple[str, ...]
 
 
-def jobs_of(ws: Workspace, updates: Sequence[Update], allowed: Allowed) -> Wanted:
+def runs_of_push(ws: Workspace, updates: Sequence[Update], allowed: ReceiveSettings) -> PushedRuns:
     """A job for each pipeline that the owner allows, and the pushed commit asks for, on each branch that the owner allows."""
-    jobs: dict[tuple[str, str], Job] = {}
+    jobs: dict[tuple[str, str], QueuedRun] = {}
     refused: list[str] = []
     for update in updates:
         commit, branch = tip_of(ws, update), update.branch
@@ -72,11 +72,11 @@ def jobs_of(ws: Workspace, updates: Sequence[Update], allowed: Allowed) -> Wante
         for name in sorted(every_pipeline(source)):
             asked = hooks.on_push is None or matches(name, hooks.on_push)
             if asked and matches(name, allowed.pipelines):
-                jobs.setdefault((commit, name), Job(new_run_id(), name, commit, branch))
-    return Wanted(tuple(jobs.values()), tuple(refused))
+                jobs.setdefault((commit, name), QueuedRun(new_run_id(), name, commit, branch))
+    return PushedRuns(tuple(jobs.values()), tuple(refused))
 
 
-def enqueue(ws: Workspace, jobs: Sequence[Job]) -> list[Job]:
+def enqueue(ws: Workspace, jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
     """Puts jobs into the queue, on the disk; one that is there already for the same commit is given in a new one's place."""
     waiting = {(job.commit, job.pipeline): job for job in queued(ws)}
     folder = _folder(ws)
@@ -95,34 +95,34 @@ def enqueue(ws: Workspace, jobs: Sequence[Job]) -> list[Job]:
     return result
 
 
-def queued(ws: Workspace) -> list[Job]:
+def queued(ws: Workspace) -> list[QueuedRun]:
     """The jobs that wait or run, the first to be run first."""
     return [job for job, _ in _files(ws)]
 
 
-def take_turn(ws: Workspace) -> bool:
-    """Whether this process is the one that works now; until it ends or `end_turn`."""
+def lock_queue(ws: Workspace) -> bool:
+    """Whether this process is the one that works now; until it ends or `unlock_queue`."""
     return ws.locks.try_lock(_SLOT)
 
 
-def end_turn(ws: Workspace) -> None:
+def unlock_queue(ws: Workspace) -> None:
     """Lets another process work."""
     ws.locks.unlock(_SLOT)
 
 
-def perform_next(ws: Workspace, emit: Emit, stop: StopSignal) -> bool:
+def run_next(ws: Workspace, emit: Emit, stop: StopSignal) -> bool:
     """Runs the first job of the queue to its record, whatever comes of it; False when none is left."""
     recover(ws)
     for job, path in _files(ws):
-        _wait_for_the_dead(ws, job)
+        _wait_for_recovery(ws, job)
         if run_row(ws.index, job.run) is None:
-            _perform(ws, job, emit, stop)
+            _run_queued(ws, job, emit, stop)
         os.unlink(path)
         return True
     return False
 
 
-def _wait_for_the_dead(ws: Workspace, job: Job) -> None:
+def _wait_for_recovery(ws: Workspace, job: QueuedRun) -> None:
     """Returns once what a killed process left of this job is recorded: another gitml may be at it just now."""
     end = time.monotonic() + _PATIENCE
     while os.path.isdir(os.path.join(ws.live, job.run)) and time.monotonic() < end:
@@ -130,7 +130,7 @@ def _wait_for_the_dead(ws: Workspace, job: Job) -> None:
         recover(ws)
 
 
-def _perform(ws: Workspace, job: Job, emit: Emit, stop: StopSignal) -> None:
+def _run_queued(ws: Workspace, job: QueuedRun, emit: Emit, stop: StopSignal) -> None:
     begun = ws.now()
     request = RunRequest(tags=(TAG,), message=f"pushed to {job.branch}", branch=job.branch)
     try:
@@ -138,10 +138,10 @@ def _perform(ws: Workspace, job: Job, emit: Emit, stop: StopSignal) -> None:
         run_pipeline(ws, loaded, request, emit, stop, job.run)
     except Exception as error:
         if run_row(ws.index, job.run) is None:
-            record_run(ws, _never_began(ws, job, begun, _told(error)), Provenance({}, {}), Config())
+            record_run(ws, _failed_run(ws, job, begun, _error_text(error)), Provenance({}, {}), Config())
 
 
-def _never_began(ws: Workspace, job: Job, begun: float, why: str) -> Run:
+def _failed_run(ws: Workspace, job: QueuedRun, begun: float, why: str) -> Run:
     """The failed run of a job that could not even be planned: nobody waits at a terminal, so the record must say so."""
     return Run(
         id=job.run,
@@ -162,7 +162,7 @@ def _never_began(ws: Workspace, job: Job, begun: float, why: str) -> Run:
     )
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if not isinstance(error, GitmlError):
         return f"internal error: {type(error).__name__}: {error}"
     mistakes = [str(item) for item in getattr(error, "diagnostics", ())]
@@ -170,7 +170,7 @@ def _told(error: Exception) -> str:
     return "; ".join(mistakes) or error.message + where + (f": {error.hint}" if error.hint else "")
 
 
-def _files(ws: Workspace) -> list[tuple[Job, str]]:
+def _files(ws: Workspace) -> list[tuple[QueuedRun, str]]:
     folder = _folder(ws)
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
@@ -183,7 +183,7 @@ def _files(ws: Workspace) -> list[tuple[Job, str]]:
             with open(path, "rb") as file:
                 raw = json.loads(file.read())
             if raw.get("format", 1) == 1:  # what a newer gitml queued is its own to run
-                found.append((Job(**{name: value for name, value in raw.items() if name != "format"}), path))
+                found.append((QueuedRun(**{name: value for name, value in raw.items() if name != "format"}), path))
         except FileNotFoundError:
             continue  # done meanwhile
         except (ValueError, TypeError, AttributeError):

@@ -9,7 +9,7 @@ from gitml.core.model.digest import Digest
 from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError, InputError
 from gitml.maintenance.gc import PIN, named_commits
-from gitml.records.references import RunHead, named
+from gitml.records.references import RunHead, referenced_contents
 from gitml.store.index.results import output_digests, output_trees
 from gitml.store.local.gc import delete, reachable
 from gitml.store.local.locks import Locks
@@ -94,7 +94,7 @@ def _look(ws: Workspace, asked: Set[Digest]) -> _Look:
     here = {digest for digest, _ in ws.store.iterate()}
     retaining_runs = []
     others: set[Digest] = set()
-    for run, what, digest in named(ws.records, ws.objects, lambda run: None):
+    for run, what, digest in referenced_contents(ws.records, ws.objects, lambda run: None):
         if digest in asked:
             retaining_runs.append(RetainingRun(run.id, what, run.pipeline, run.started, _rule(run, commits)))
         elif digest in here:

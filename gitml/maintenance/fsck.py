@@ -30,7 +30,7 @@ from gitml.maintenance.git_repairs import lock_faults, pack_faults, packed_ref_f
 from gitml.records.layout import LARGEST, folder_of, parse_path, record_folder, steps_path
 from gitml.records.lfs_pointers import parse_pointer
 from gitml.records.runs import read_run
-from gitml.records.validation import is_beside
+from gitml.records.validation import is_extension
 from gitml.store.index.artifacts import makers_of
 from gitml.store.index.results import output_file_size, output_trees, runs_of_results, unrecorded_runs
 from gitml.store.index.runs import all_runs, count_runs, has_run, run_ids_between
@@ -190,13 +190,13 @@ def _records(ws: Workspace, listed: _Listed) -> Iterator[Fault]:
 
 def _refs(ws: Workspace, repair: bool) -> Iterator[Fault]:
     """Refs of gitml that name nothing; those of logs heal before this is asked, and tracking refs at the next fetch."""
-    from gitml.git.integrity.ref_recovery import broken, restore
+    from gitml.git.integrity.ref_recovery import broken_refs, restore_ref
 
-    for ref in broken(ws.location, ws.objects, layout.REFS):
+    for ref in broken_refs(ws.location, ws.objects, layout.REFS):
         done = None
         if repair:
             commit = submitted_commit(ws, ref)
-            restore(ws.location, ws.objects, ref, commit)
+            restore_ref(ws.location, ws.objects, ref, commit)
             done = f"set to {commit[:12]} again" if commit else "taken away"
         yield Fault("refs", "ref", ref, "it names no object that is here", done)
 
@@ -209,7 +209,7 @@ def _problem_of_file(path: str, header: Header | None, content: bytes) -> str | 
     file = parse_path(path)
     if file is None:
         is_pointer = parse_pointer(path) is not None and not content
-        return None if is_pointer or is_beside(path) else "is no file of a record"
+        return None if is_pointer or is_extension(path) else "is no file of a record"
     try:
         if not file.folder:
             return None  # read with its rows

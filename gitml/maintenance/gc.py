@@ -13,8 +13,8 @@ from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError
 from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_sandboxes
 from gitml.git.command import git
-from gitml.git.integrity.packs import remove_leftovers
-from gitml.records.references import RunHead, Wants, named
+from gitml.git.integrity.packs import remove_stale_files
+from gitml.records.references import RunHead, Wants, referenced_contents
 from gitml.store.index.results import output_digests
 from gitml.store.index.runs import nth_newest_by_pipeline
 from gitml.store.local.gc import SweepResult, sweep
@@ -55,7 +55,7 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> SweepResult:
             partial_outputs.drop_expired(ws, policy.failed)
         here = {digest for digest, _ in ws.store.iterate()}
         swept = sweep(ws.store, kept_by(ws, policy, here) | partial_outputs.kept(ws, policy.failed), dry_run)
-        left = remove_leftovers(ws.location, dry_run=dry_run)
+        left = remove_stale_files(ws.location, dry_run=dry_run)
         return swept._replace(
             temporaries=swept.temporaries + left.files, temporary_bytes=swept.temporary_bytes + left.bytes
         )
@@ -66,7 +66,7 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> SweepResult:
 def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None) -> set[Digest]:
     """Digests of all that the policy keeps; of those `among` which it is asked, or of all."""
     keep: set[Digest] = set()
-    for one in named(ws.records, ws.objects, _wants(ws, policy), once=True):
+    for one in referenced_contents(ws.records, ws.objects, _wants(ws, policy), once=True):
         if among is None or one.digest in among:
             keep.add(one.digest)
     if policy.keeps_everything:

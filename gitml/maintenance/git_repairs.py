@@ -29,8 +29,8 @@ def lock_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
 
 def packed_ref_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
     """A file ``packed-refs`` that Git can't read; with `repair` written anew with what is whole of it."""
-    if ref_recovery.is_damaged(ws.location):
-        done = "its whole lines were kept" if repair and ref_recovery.mend(ws.location) else None
+    if ref_recovery.packed_refs_damaged(ws.location):
+        done = "its whole lines were kept" if repair and ref_recovery.repair_packed_refs(ws.location) else None
         where = os.path.join(ws.location.common_dir, "packed-refs")
         yield Fault("refs", "packed-refs", where, "it has lines that are no refs", done)
 
@@ -45,7 +45,7 @@ def source_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
     damaged = {fault.oid: fault for fault in object_check.damaged_objects(location)}
     if repair:
         for oid in damaged:
-            object_check.set_aside(location, oid)
+            object_check.quarantine_object(location, oid)
     roots = _roots(ws)
     missing = {fault.oid: fault for fault in object_check.missing_objects(location, roots)}
     written: set[str] = set()
@@ -77,7 +77,7 @@ def _done(oid: str, fetched: set[str]) -> str:
 def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
     """Each pack of Git that can't be read, by its name; with `repair` mended as far as its bytes allow."""
     for fault in packs.damaged_packs(ws.location, deep=deep):
-        done = packs.mend(ws.location, fault) if repair else None
+        done = packs.repair_pack(ws.location, fault) if repair else None
         yield Fault("git", "pack", os.path.basename(fault.path), fault.what, done)
 
 
@@ -88,7 +88,7 @@ def _roots(ws: Workspace) -> list[str]:
 
 
 def _written_again(ws: Workspace, wanted: set[str]) -> set[str]:
-    found = object_check.write_again(ws.location, wanted)
+    found = object_check.rewrite_objects(ws.location, wanted)
     for oid in wanted - found:
         try:
             digest = ws.index.inline_digest(oid)

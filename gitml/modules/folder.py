@@ -11,15 +11,15 @@ from gitml.errors import InputError, machine_error
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import TreeSource
 from gitml.git.worktree.file import read_regular_file
-from gitml.modules.service import Modules
+from gitml.modules.service import ModuleService
 from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
 from registry.content import content_at, read_checked
 from registry.names import check_name
 from registry.registry import Publication
 
 
-class Begun(NamedTuple):
-    """What `begin` wrote."""
+class NewModule(NamedTuple):
+    """What `create_module` wrote."""
 
     name: str
     files: tuple[str, ...]
@@ -69,7 +69,7 @@ with open(given.out, "w", encoding="utf-8") as file:
 '''
 
 
-def begin(folder: str, name: str | None = None) -> Begun:
+def create_module(folder: str, name: str | None = None) -> NewModule:
     """Writes a module that works into `folder`, new or without a module; InputError when there is one."""
     name = check_name(name or os.path.basename(os.path.abspath(folder)).lower())
     files = {FILE: _MODULE.format(name=name), "count.py": _SCRIPT}
@@ -83,7 +83,7 @@ def begin(folder: str, name: str | None = None) -> Begun:
                 file.write(text)
     except OSError as error:
         raise machine_error(error, folder, "can't write it") from error
-    return Begun(name, tuple(os.path.join(folder, leaf) for leaf in files))
+    return NewModule(name, tuple(os.path.join(folder, leaf) for leaf in files))
 
 
 def check_folder(folder: str) -> ModuleSpec:
@@ -116,7 +116,7 @@ def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpe
 
 
 def publish_folder(
-    modules: Modules,
+    modules: ModuleService,
     folder: str,
     *,
     registry: str | None = None,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gitml.errors import GitmlError, InputError
 from gitml.modules.folder import load_spec
 from gitml.modules.registry_places import MODULE_FILE
-from gitml.modules.service import Modules
+from gitml.modules.service import ModuleService
 from gitml.modules.spec import ModuleSpec
 from registry.content import Content, content_at
 from registry.interface import interface_as_json
@@ -24,7 +24,7 @@ _KINDS = {"deprecate": DEPRECATE, "disable": DISABLE, "enable": ENABLE, "set-def
 CHANGES = tuple(_KINDS)
 
 
-class Change(NamedTuple):
+class ModuleChange(NamedTuple):
     """A change to a version of a module, or to the whole module (`version` None). `kind` is one of CHANGES."""
 
     kind: str
@@ -37,7 +37,7 @@ class Change(NamedTuple):
     clear_default: bool = False
 
 
-class Use(NamedTuple):
+class ModuleUse(NamedTuple):
     """A use of a module in a pipeline, by its requirement or, where `gitml.lock` has it, by the `locked` version."""
 
     pipeline: str
@@ -48,7 +48,7 @@ class Use(NamedTuple):
     locked: str | None = None
 
 
-class Meaning(NamedTuple):
+class UseResolution(NamedTuple):
     """What a use comes to: a version in some state, or, where `refused` says why, none."""
 
     version: str
@@ -56,12 +56,12 @@ class Meaning(NamedTuple):
     refused: str = ""
 
 
-class Consequence(NamedTuple):
+class UseImpact(NamedTuple):
     """What a change does to a use."""
 
-    use: Use
-    before: Meaning
-    after: Meaning
+    use: ModuleUse
+    before: UseResolution
+    after: UseResolution
 
     @property
     def effect(self) -> str:
@@ -78,28 +78,28 @@ class Consequence(NamedTuple):
         return "warned" if after.state == "deprecated" else "no longer warned"
 
 
-class Prospect(NamedTuple):
+class ChangeImpact(NamedTuple):
     """A change that the rules allow: what each use of the module would mean, and what there is to know besides.
 
     `default` is the module's default before and after. `idle` says that it is so already and nothing would be written.
     """
 
-    consequences: tuple[Consequence, ...]
+    consequences: tuple[UseImpact, ...]
     notes: tuple[str, ...]
     default: tuple[str | None, str | None]
     idle: bool = False
 
 
-class Publishing(NamedTuple):
+class PublishImpact(NamedTuple):
     """A module that could be published from a folder of the commit, and what would come of it."""
 
     folder: str
     name: str
     version: str
-    prospect: Prospect
+    prospect: ChangeImpact
 
 
-def foresee(modules: Modules, change: Change, uses: Iterable[Use]) -> Prospect:
+def impact_of_change(modules: ModuleService, change: ModuleChange, uses: Iterable[ModuleUse]) -> ChangeImpact:
     """What a change would do; InputError when the rules refuse it, as making it would."""
     kind = _KINDS[change.kind]
     if kind in (DEPRECATE, DISABLE) and not change.reason.strip():
@@ -110,10 +110,10 @@ def foresee(modules: Modules, change: Change, uses: Iterable[Use]) -> Prospect:
     check_event(after, event)
     idle = kind == SET_DEFAULT and before.default == change.version
     apply(after, event)
-    return _prospect(before, after, change.registry, uses, (), idle)
+    return _impact(before, after, change.registry, uses, (), idle)
 
 
-def make(modules: Modules, change: Change) -> bool:
+def apply_change(modules: ModuleService, change: ModuleChange) -> bool:
     """Makes a change; False when it was so already."""
     registry = modules.registry(change.registry or None)
     if change.kind == "enable":
@@ -134,15 +134,15 @@ def make(modules: Modules, change: Change) -> bool:
     return event is not None
 
 
-def foresee_publishing(
-    modules: Modules,
+def impact_of_publishing(
+    modules: ModuleService,
     registry: str,
     folder: str,
-    uses: Iterable[Use],
+    uses: Iterable[ModuleUse],
     *,
     version: str | None = None,
     default: bool = False,
-) -> Publishing:
+) -> PublishImpact:
     """What publishing a folder (from the root of the repository) as it is at HEAD would do; InputError as doing it would."""
     content, spec = _content(modules, folder)
     wanted = version or spec.version
@@ -153,17 +153,17 @@ def foresee_publishing(
     before, after = (_state(modules, registry, check_name(spec.name)) for _ in range(2))
     verdict = check_publication(before, wanted, content.tree, manifest.interface, allow_breaking=False)
     if verdict.known:
-        prospect = _prospect(before, after, registry, uses, verdict.notes, idle=True)
-        return Publishing(folder, spec.name, wanted, prospect)
+        prospect = _impact(before, after, registry, uses, verdict.notes, idle=True)
+        return PublishImpact(folder, spec.name, wanted, prospect)
     event = Event("", "", "", PUBLISH, spec.name, wanted, default=wanted if default else None)
     event = event._replace(content=CONTENT + content.tree, interface=interface_as_json(manifest.interface))
     check_event(after, event)
     apply(after, event)
-    return Publishing(folder, spec.name, wanted, _prospect(before, after, registry, uses, verdict.notes))
+    return PublishImpact(folder, spec.name, wanted, _impact(before, after, registry, uses, verdict.notes))
 
 
 def publish(
-    modules: Modules,
+    modules: ModuleService,
     registry: str,
     folder: str,
     *,
@@ -178,7 +178,7 @@ def publish(
     )
 
 
-def _content(modules: Modules, folder: str) -> tuple[Content, ModuleSpec]:
+def _content(modules: ModuleService, folder: str) -> tuple[Content, ModuleSpec]:
     root = modules.location.worktree
     place = folder if root is None else os.path.join(root, folder)
     content = content_at(modules.location, modules.objects, place, None)
@@ -187,40 +187,40 @@ def _content(modules: Modules, folder: str) -> tuple[Content, ModuleSpec]:
     )
 
 
-def _state(modules: Modules, registry: str, module: str) -> ModuleState:
+def _state(modules: ModuleService, registry: str, module: str) -> ModuleState:
     """A module as it is now, for this caller alone."""
     return modules.registry(registry or None).journal.projection.module(module) or ModuleState(module)
 
 
-def _prospect(
+def _impact(
     before: ModuleState,
     after: ModuleState,
     registry: str,
-    uses: Iterable[Use],
+    uses: Iterable[ModuleUse],
     notes: tuple[str, ...],
     idle: bool = False,
-) -> Prospect:
+) -> ChangeImpact:
     ours = [use for use in uses if (use.registry, use.module) == (registry, before.name)]
-    found = tuple(Consequence(use, _meaning(before, use), _meaning(after, use)) for use in ours)
-    return Prospect(found, notes, (before.default, after.default), idle)
+    found = tuple(UseImpact(use, _resolve_use(before, use), _resolve_use(after, use)) for use in ours)
+    return ChangeImpact(found, notes, (before.default, after.default), idle)
 
 
-def _meaning(state: ModuleState, use: Use) -> Meaning:
+def _resolve_use(state: ModuleState, use: ModuleUse) -> UseResolution:
     if not state.versions:
-        return Meaning("", "", f"there is no module {use.module!r}")
+        return UseResolution("", "", f"there is no module {use.module!r}")
     try:
         found = resolve(state, use.locked or use.requirement)
     except InputError as error:
-        return Meaning(use.locked or "", "", error.message)
-    return Meaning(found.version, found.state)
+        return UseResolution(use.locked or "", "", error.message)
+    return UseResolution(found.version, found.state)
 
 
-def meanings(modules: Modules, uses: Iterable[Use]) -> dict[Use, Meaning]:
+def resolve_uses(modules: ModuleService, uses: Iterable[ModuleUse]) -> dict[ModuleUse, UseResolution]:
     """What each use comes to now; of a registry that can't be asked, why."""
     found = {}
     for use in uses:
         try:
-            found[use] = _meaning(_state(modules, use.registry, use.module), use)
+            found[use] = _resolve_use(_state(modules, use.registry, use.module), use)
         except GitmlError as error:
-            found[use] = Meaning("", "", error.message)
+            found[use] = UseResolution("", "", error.message)
     return found

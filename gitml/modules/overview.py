@@ -9,13 +9,13 @@ from gitml.errors import GitmlError
 from gitml.git.command import git
 from gitml.git.revisions import resolve_commit
 from gitml.modules.registry_places import MODULE_FILE
-from gitml.modules.service import Modules
+from gitml.modules.service import ModuleService
 from registry.log.clones import folder_of
 from registry.log.events import Event
-from registry.values import Module
+from registry.values import RegisteredModule
 
 
-class Surveyed(NamedTuple):
+class RegistryOverview(NamedTuple):
     """A registry. `name` is empty for the default one; `place` its URL or path, empty for the project's own.
 
     `fetched` is False for one of another repository of which there is no copy here yet; `error` why it can't be asked.
@@ -23,23 +23,23 @@ class Surveyed(NamedTuple):
 
     name: str
     place: str
-    modules: tuple[Module, ...] = ()
+    modules: tuple[RegisteredModule, ...] = ()
     fetched: bool = True
     error: GitmlError | None = None
 
 
-def survey(modules: Modules) -> list[Surveyed]:
+def registries_overview(modules: ModuleService) -> list[RegistryOverview]:
     """Every registry of the project, the default one first. Nothing is fetched, and nothing made where there is none yet."""
     names = ["", *sorted(name for name in modules.registries if name)]
-    return [_surveyed(modules, name) for name in names]
+    return [_overview_of(modules, name) for name in names]
 
 
-def history(modules: Modules, registry: str, module: str) -> list[Event]:
+def history(modules: ModuleService, registry: str, module: str) -> list[Event]:
     """Everything that happened to a module, oldest first."""
     return modules.registry(registry or None).history(module)
 
 
-def folders_with_modules(modules: Modules, rev: str = "HEAD") -> list[str]:
+def folders_with_modules(modules: ModuleService, rev: str = "HEAD") -> list[str]:
     """The folders of a commit that hold a `module.yaml`, ``.`` for the root; each can be published."""
     commit = resolve_commit(modules.objects, modules.location, rev)
     listed = git(modules.location, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
@@ -47,16 +47,16 @@ def folders_with_modules(modules: Modules, rev: str = "HEAD") -> list[str]:
     return sorted(os.path.dirname(path) or "." for path in paths)
 
 
-def _surveyed(modules: Modules, name: str) -> Surveyed:
+def _overview_of(modules: ModuleService, name: str) -> RegistryOverview:
     place = modules.registries.get(name, "")
     try:
         if place and not os.path.isdir(folder_of(modules.location, place)):
-            return Surveyed(name, place, fetched=False)
+            return RegistryOverview(name, place, fetched=False)
         registry = modules.registry(name or None)
         if registry.journal.log.tip() is None:
-            return Surveyed(name, place)
+            return RegistryOverview(name, place)
         # Through the projection's own sqlite3: SQLModel, which answers `gitml module list`, takes half a second to import.
         names = registry.journal.projection.names()
-        return Surveyed(name, place, tuple(registry.module(module) for module in names))
+        return RegistryOverview(name, place, tuple(registry.module(module) for module in names))
     except GitmlError as error:
-        return Surveyed(name, place, error=error)
+        return RegistryOverview(name, place, error=error)

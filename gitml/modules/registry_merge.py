@@ -17,12 +17,12 @@ from gitml.git.log.remote_refs import REGISTRY, log_ref, tip_of, tracked
 from gitml.git.objects.reader import Objects
 from gitml.permissions import can_be_written
 from registry.log.events import FOLDER
-from registry.log.journal import Journal
+from registry.log.journal import RegistryJournal
 from registry.log.share import Withdrawn as Withdrawn
-from registry.log.share import take_in as registry_take_in
+from registry.log.share import merge_remote
 
 
-def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
+def merge_fetched(location: Location, objects: Callable[[], Objects]) -> str | None:
     """Takes in what was fetched since it was last looked at; what of it is refused, and why, told once.
 
     A look at some refs when there is nothing new.
@@ -36,16 +36,16 @@ def follow(location: Location, objects: Callable[[], Objects]) -> str | None:
         return None
     if _read(path) == _state(ours, fetched.values()):
         return None
-    from registry.log.journal import Journal
-    from registry.log.share import take_in_ahead
+    from registry.log.journal import RegistryJournal
+    from registry.log.share import fast_forward
 
     refused = None
-    journal = Journal(location, objects())
+    journal = RegistryJournal(location, objects())
     try:
         for ref, theirs in fetched.items():
             remote = ref.removeprefix(f"{layout.REMOTES_REF}/").removesuffix(f"/{REGISTRY}")
             try:
-                take_in_ahead(journal, theirs, remote)
+                fast_forward(journal, theirs, remote)
             except IntegrityError as error:
                 refused = f"what was fetched of the registry of {remote} is refused: {error.message}"
     finally:
@@ -70,18 +70,18 @@ def _read(path: str) -> str:
         return ""
 
 
-class Taken(NamedTuple):
+class RegistryMergeResult(NamedTuple):
     """What came of taking a remote's registry in: events received, and own ones that could not follow them."""
 
     events: int
     withdrawn: tuple[Withdrawn, ...]
 
 
-def take_in(location: Location, objects: Objects, remote: str, theirs: str) -> Taken:
+def merge_registry(location: Location, objects: Objects, remote: str, theirs: str) -> RegistryMergeResult:
     """Brings the registry to hold what `theirs`, fetched from `remote`, has; see `registry.log.share`."""
-    journal = Journal(location, objects)
+    journal = RegistryJournal(location, objects)
     try:
-        return Taken(*registry_take_in(journal, theirs, remote))
+        return RegistryMergeResult(*merge_remote(journal, theirs, remote))
     finally:
         journal.close()
 

@@ -1,20 +1,20 @@
 """The registry's own values, for the rooms above, which don't know where they come from."""
 
 from registry.log.events import Event
-from registry.log.share import Shared
+from registry.log.share import ShareResult
 from registry.names import ModuleRef, parse_ref
 from registry.registry import Publication, Registry
 from registry.resolution import Resolution
-from registry.values import Module, ModuleVersion
+from registry.values import ModuleVersion, RegisteredModule
 
 __all__ = [
     "Event",
-    "Module",
     "ModuleRef",
     "ModuleVersion",
     "Publication",
+    "RegisteredModule",
     "Registry",
     "Resolution",
-    "Shared",
+    "ShareResult",
     "parse_ref",
 ]

@@ -15,10 +15,10 @@ from gitml.git.integrity.durability import move_refs
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.url_policy import refuse_inner_place
 from gitml.modules.lockfile import Lock, LockEntry
-from gitml.modules.registry_merge import follow
+from gitml.modules.registry_merge import merge_fetched
 from registry.names import ModuleRef
 from registry.names import parse_ref as parse_ref
-from registry.projection.rows import Current, current
+from registry.projection.rows import CurrentModule, current_module
 from registry.resolution import Resolution, resolve
 from registry.state import DISABLED
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from registry.registry import Registry
 
 
-class ResolvedModule(NamedTuple):
+class ResolvedUse(NamedTuple):
     """What a use of a module means. `content_oid` is a Git tree that is in the project's repository.
 
     `registry` is empty for the default one; `registry_state` is the record of its log that was asked; `state` is active,
@@ -55,7 +55,7 @@ class ResolvedModule(NamedTuple):
         return LockEntry(self.registry, self.name, self.requirement, self.version, content, self.registry_state)
 
 
-class Modules:
+class ModuleService:
     """The registries of the project at `location`: its own, and those that `registries` names by URL or path.
 
     The one under the empty name takes the place of the project's own as the default. Each is opened when first used. `consent`
@@ -145,7 +145,7 @@ class Modules:
             )
         self.reach(name)
 
-    def resolve(self, use: str, lock: Lock | None = None, *, allow_disabled: bool = False) -> ResolvedModule:
+    def resolve(self, use: str, lock: Lock | None = None, *, allow_disabled: bool = False) -> ResolvedUse:
         """What ``registry:name@requirement`` means: by the lock where it has an entry, else by the registry.
 
         A pinned version's state is asked of the registry all the same: InputError when it was disabled, unless
@@ -167,7 +167,7 @@ class Modules:
         ref = parse_ref(use)
         return self.registry(ref.registry).resolve(use_here(ref), as_of, allow_disabled)
 
-    def _current(self, name: str, module: str) -> Current:
+    def _current(self, name: str, module: str) -> CurrentModule:
         """A module of a registry, by the shortest way there is."""
         common_dir = self.location.common_dir
         if name in self.registries:
@@ -178,13 +178,13 @@ class Modules:
             raise self._unknown(name)
         else:
             self._follow()
-        quick = current(common_dir, module)
+        quick = current_module(common_dir, module)
         if quick is not None:
             return quick
         projection = self.registry(name).journal.projection
-        return Current(projection.tip() or "", projection.module(module))
+        return CurrentModule(projection.tip() or "", projection.module(module))
 
-    def _pinned(self, ref: ModuleRef, entry: LockEntry, allow_disabled: bool) -> ResolvedModule:
+    def _pinned(self, ref: ModuleRef, entry: LockEntry, allow_disabled: bool) -> ResolvedUse:
         oid = entry.content.removeprefix("git:")
         here = self._current(ref.registry or "", ref.name)
         if here.module is None or entry.version not in here.module.versions:
@@ -196,7 +196,7 @@ class Modules:
                 )
             told = (f"{ref.name} {entry.version} is not in the registry here; gitml.lock alone vouches for it",)
             own = (entry.use, entry.registry, entry.name, entry.requirement, entry.version, oid)
-            return ResolvedModule(*own, "unknown", told, entry.state)
+            return ResolvedUse(*own, "unknown", told, entry.state)
         if here.module.versions[entry.version].content != entry.content:
             raise IntegrityError(
                 f"gitml.lock names another content of {ref.name} {entry.version} than the registry",
@@ -210,15 +210,15 @@ class Modules:
         """Takes in what a plain `git fetch` brought of the project's own registry."""
         if not self._followed:
             self._followed = True
-            self._refused = follow(self.location, lambda: self.objects)
+            self._refused = merge_fetched(self.location, lambda: self.objects)
 
-    def _resolved(self, ref: ModuleRef, found: Resolution, tip: str) -> ResolvedModule:
+    def _resolved(self, ref: ModuleRef, found: Resolution, tip: str) -> ResolvedUse:
         oid = found.content.removeprefix("git:")
         if (ref.registry or "") in self.registries:
             self._bring(ref.registry or "", oid)
         own = (str(ref), ref.registry or "", ref.name, ref.requirement, found.version, oid)
         warnings = found.warnings + ((self._refused,) if self._refused is not None else ())
-        return ResolvedModule(*own, found.state, warnings, tip)
+        return ResolvedUse(*own, found.state, warnings, tip)
 
     def _unknown(self, name: str) -> InputError:
         from gitml.core.language.diagnostics import nearest

@@ -35,11 +35,9 @@ from gitml.core.model.resources import ONE_CPU, Resources
 from gitml.core.model.step_settings import HOST
 from gitml.errors import InputError
 from gitml.modules.registry_places import MODULE_FILE
-from registry.interface import Interface
-from registry.interface import Param as RegistryParam
-from registry.interface import Port as RegistryPort
+from registry.interface import Interface, ModuleParam, ModulePort
 from registry.names import check_name, check_version
-from registry.values import Manifest
+from registry.values import ModuleManifest
 
 FILE = MODULE_FILE
 MAX_BYTES = 256 << 10
@@ -66,7 +64,7 @@ def module_schema() -> dict[str, Any]:
     return document("A module of gitml", mapping(_KEYS, "name", "run"))
 
 
-class InputPort(NamedTuple):
+class ModuleInput(NamedTuple):
     """An input port; one that is optional may be left unbound."""
 
     name: str
@@ -84,7 +82,7 @@ class ModuleSpec(NamedTuple):
     name: str
     words: tuple[Template, ...]
     shell: str | None = None
-    inputs: Mapping[str, InputPort] = {}
+    inputs: Mapping[str, ModuleInput] = {}
     outputs: tuple[Port, ...] = ()
     params: Mapping[str, Param] = {}
     code: tuple[Template, ...] = ()
@@ -101,14 +99,14 @@ class ModuleSpec(NamedTuple):
     def interface(self) -> Interface:
         """Its ports and parameters in the registry's words."""
         return Interface(
-            tuple(RegistryPort(port.name, port.kind, port.optional, port.help) for port in self.inputs.values()),
-            tuple(RegistryPort(port.name, port.kind) for port in self.outputs),
-            tuple(RegistryParam(*param) for param in self.params.values()),
+            tuple(ModulePort(port.name, port.kind, port.optional, port.help) for port in self.inputs.values()),
+            tuple(ModulePort(port.name, port.kind) for port in self.outputs),
+            tuple(ModuleParam(*param) for param in self.params.values()),
         )
 
-    def manifest(self) -> Manifest:
+    def manifest(self) -> ModuleManifest:
         """What the registry is told of it."""
-        return Manifest(self.name, self.interface(), self.version, self.description, self.category, self.tags)
+        return ModuleManifest(self.name, self.interface(), self.version, self.description, self.category, self.tags)
 
 
 def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
@@ -202,9 +200,9 @@ class _ModuleReader(PipelineReader):
                 found.append(text)
         return tuple(dict.fromkeys(found))
 
-    def input_port(self, name: str, node: Node) -> InputPort:
+    def input_port(self, name: str, node: Node) -> ModuleInput:
         if not node.is_mapping:
-            return InputPort(name, self.one_of(node, f"input {name!r}", PORT_KINDS) or "file")
+            return ModuleInput(name, self.one_of(node, f"input {name!r}", PORT_KINDS) or "file")
         pairs = self.mapping(node, f"input {name!r}", INPUT_PORT_KEYS)
         kind = "file"
         if "type" in pairs:
@@ -212,7 +210,7 @@ class _ModuleReader(PipelineReader):
         else:
             self.report(node, f"input {name!r} needs a type: {', '.join(PORT_KINDS)}")
         optional = "optional" in pairs and self.truth(pairs["optional"][1], "optional") is True
-        return InputPort(name, kind, optional, self.help_of(pairs))
+        return ModuleInput(name, kind, optional, self.help_of(pairs))
 
     def check_expressions(self, spec: ModuleSpec, given: dict[str, Node]) -> None:
         """Reports every expression that leads nowhere, and ports the command never names."""

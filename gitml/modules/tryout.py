@@ -16,7 +16,7 @@ from gitml.modules.spec import FILE, ModuleSpec
 from registry.content import check_content, path_in
 
 
-class Laid(NamedTuple):
+class ModuleTryout(NamedTuple):
     """What a try needs: the module's tree and what it says, and a commit that holds each input at ``<port>/<name>``."""
 
     content: str
@@ -25,7 +25,9 @@ class Laid(NamedTuple):
     inputs: Mapping[str, str]
 
 
-def lay_out(location: Location, objects: Objects, worktree: Source, folder: str, inputs: Mapping[str, str]) -> Laid:
+def prepare_tryout(
+    location: Location, objects: Objects, worktree: Source, folder: str, inputs: Mapping[str, str]
+) -> ModuleTryout:
     """Writes the module and its inputs (port -> path on this machine) as Git objects that nothing refers to.
 
     InputError when the folder is no module, holds what a module can't, or an input is not there.
@@ -50,7 +52,7 @@ def lay_out(location: Location, objects: Objects, worktree: Source, folder: str,
     who = "gitml <gitml@localhost> 0 +0000"
     text = f"tree {tree}\nauthor {who}\ncommitter {who}\n\ninputs of a module that is tried\n".encode()
     commit = git(location, "hash-object", "-t", "commit", "-w", "--stdin", input=text).decode("ascii").strip()
-    return Laid(entry.oid, spec, commit, places)
+    return ModuleTryout(entry.oid, spec, commit, places)
 
 
 def _entry(location: Location, path: str, port: str, name: str) -> str:

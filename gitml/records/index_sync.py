@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from gitml.git.log.diff import Difference, Offered
+from gitml.git.log.diff import AddedFile, LogDiff
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.records.layout import NEWER, TIP, TOLD
 from gitml.records.lfs_pointers import parse_pointer, take_pointer
-from gitml.records.validation import Accepted, readable
+from gitml.records.validation import ValidRecord, read_records
 from gitml.store.index.index import Index
 from gitml.store.index.results import forget_records
 from gitml.store.index.runs import RecordedRun, put_runs
@@ -20,10 +20,10 @@ from gitml.store.index.runs import RecordedRun, put_runs
 MANY = 2000  # records that take a moment to read
 _CHUNK = 500  # records that are put into the index at once
 
-Tell = Callable[[int], None]
+CountListener = Callable[[int], None]
 
 
-def tell_nobody(count: int) -> None:
+def ignore_count(count: int) -> None:
     """For who does not want to know."""
 
 
@@ -34,7 +34,7 @@ class Synced(NamedTuple):
     ahead: str | None = None
 
 
-def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> Synced:
+def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: CountListener = ignore_count) -> Synced:
     """Takes in what the log has beyond the index, which forgets all of a log that is not here any more.
 
     A record that is bad, or that is not here, is left out: `fsck` names it. `tell_of_many` is told the number of records when
@@ -53,16 +53,16 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Te
         if tip is None:
             return Synced(0)
         difference = records.difference(known, tip)
-        new = offered(difference, tell_of_many)
+        new = added_files(difference, tell_of_many)
         newer: list[str] = []
-        count = sum(1 for item in taken(index, tip, readable(objects, new, newer)) if item.run is not None)
+        count = sum(1 for item in index_records(index, tip, read_records(objects, new, newer)) if item.run is not None)
         if newer:
             index.set_meta(NEWER, str(len(newer) + int(index.meta(NEWER) or 0)))
         index.set_meta(TIP, tip)
     return Synced(count, known if difference.lacking else None)
 
 
-def offered(difference: Difference, tell_of_many: Tell) -> Iterator[Offered]:
+def added_files(difference: LogDiff, tell_of_many: CountListener) -> Iterator[AddedFile]:
     """The files that the other log adds; `tell_of_many` is told of how many records, when they are many, before the first."""
     files = difference.added()
     first = list(islice(files, MANY))
@@ -73,9 +73,9 @@ def offered(difference: Difference, tell_of_many: Tell) -> Iterator[Offered]:
     return chain(first, files)
 
 
-def taken(index: Index, commit: str, accepted: Iterable[Accepted]) -> Iterator[Accepted]:
+def index_records(index: Index, commit: str, accepted: Iterable[ValidRecord]) -> Iterator[ValidRecord]:
     """Puts records, which the log has at `commit`, into the index as they pass."""
-    chunk: list[Accepted] = []
+    chunk: list[ValidRecord] = []
     steps = 0
     collects = gc.isenabled()
     gc.disable()  # a fifth of the time would go into looking for circles, and records have none
@@ -84,17 +84,17 @@ def taken(index: Index, commit: str, accepted: Iterable[Accepted]) -> Iterator[A
             chunk.append(item)
             steps += len(item.run.steps) if item.run is not None else 0
             if len(chunk) >= _CHUNK or steps >= 10 * _CHUNK:
-                _take(index, commit, chunk)
+                _index_chunk(index, commit, chunk)
                 chunk.clear()
                 steps = 0
             yield item
-        _take(index, commit, chunk)
+        _index_chunk(index, commit, chunk)
     finally:
         if collects:
             gc.enable()
 
 
-def _take(index: Index, commit: str, chunk: list[Accepted]) -> None:
+def _index_chunk(index: Index, commit: str, chunk: list[ValidRecord]) -> None:
     index.put_contents(
         [item for one in chunk for item in one.inline],
         {digest: content for one in chunk for digest, content in one.environments.items()},

@@ -9,39 +9,50 @@ from typing import NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
 from gitml.git.log.record_log import GitRecordLog
-from gitml.git.log.transport import complete
+from gitml.git.log.transport import fetch_missing_blobs
 from gitml.git.objects.reader import Objects
-from gitml.records.index_sync import Tell, offered, sync, taken, tell_nobody
+from gitml.records.index_sync import CountListener, added_files, ignore_count, index_records, sync
 from gitml.records.layout import TIP, TOLD
-from gitml.records.validation import Accepted, Refused, verified
+from gitml.records.validation import RejectedRecord, ValidRecord, validate_records
 from gitml.store.index.index import Index
 from gitml.store.index.results import forget_records
 
 _TRIES = 50
 
 
-class United(NamedTuple):
+class MergeResult(NamedTuple):
     """What came of taking in the log behind a tracking ref: how many runs were new, and what was refused."""
 
     ref: str
     runs: int
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RejectedRecord, ...] = ()
 
 
-class _LateError(Exception):
+class _LogMovedError(Exception):
     """Another process moved the log meanwhile."""
 
 
-def unite_all(
-    index: Index, records: GitRecordLog, objects: Objects, fetched: Mapping[str, str], tell_of_many: Tell = tell_nobody
-) -> tuple[United, ...]:
-    """`unite` for each tracking ref and its tip."""
-    return tuple([unite(index, records, objects, ref, theirs, tell_of_many) for ref, theirs in sorted(fetched.items())])
+def merge_all(
+    index: Index,
+    records: GitRecordLog,
+    objects: Objects,
+    fetched: Mapping[str, str],
+    tell_of_many: CountListener = ignore_count,
+) -> tuple[MergeResult, ...]:
+    """`merge_log` for each tracking ref and its tip."""
+    return tuple(
+        [merge_log(index, records, objects, ref, theirs, tell_of_many) for ref, theirs in sorted(fetched.items())]
+    )
 
 
-def unite(
-    index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: Tell = tell_nobody
-) -> United:
+def merge_log(
+    index: Index,
+    records: GitRecordLog,
+    objects: Objects,
+    ref: str,
+    theirs: str,
+    tell_of_many: CountListener = ignore_count,
+) -> MergeResult:
     """Takes every sound record that `theirs`, fetched into `ref`, has beyond the log into the log and the index.
 
     What the log has stays as it is. `tell_of_many` as for `sync`.
@@ -49,76 +60,87 @@ def unite(
     for tries in range(_TRIES):
         try:
             with index.batch():
-                return _united(index, records, objects, ref, theirs, tell_of_many)
-        except _LateError:
+                return _merge_once(index, records, objects, ref, theirs, tell_of_many)
+        except _LogMovedError:
             time.sleep(0.01 * (1 + tries) * (0.5 + os.urandom(1)[0] / 256))
     raise BusyError("others keep adding to the log of runs", where=ref, hint="try again")
 
 
-def take_back(
-    index: Index, records: GitRecordLog, objects: Objects, ref: str, ahead: str, tell_of_many: Tell = tell_nobody
+def recover_lost(
+    index: Index,
+    records: GitRecordLog,
+    objects: Objects,
+    ref: str,
+    ahead: str,
+    tell_of_many: CountListener = ignore_count,
 ) -> int | None:
     """Puts the records up to `ahead`, which the index knows, into a log that was set back behind it; how many runs.
 
     None where they can't be read any more: then the index is made anew from the log.
     """
     try:
-        united = unite(index, records, objects, ref, ahead, tell_of_many)
+        united = merge_log(index, records, objects, ref, ahead, tell_of_many)
     except IntegrityError:
         united = None
     if united is not None and not united.refused:
         return united.runs
-    forget(index, records, objects, tell_of_many)
+    rebuild_from_log(index, records, objects, tell_of_many)
     return None
 
 
-def forget(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Tell = tell_nobody) -> None:
+def rebuild_from_log(
+    index: Index, records: GitRecordLog, objects: Objects, tell_of_many: CountListener = ignore_count
+) -> None:
     """Has the index know what the log has and nothing else."""
     with index.batch():
         forget_records(index, *TOLD)
         sync(index, records, objects, tell_of_many)
 
 
-def _united(index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: Tell) -> United:
+def _merge_once(
+    index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: CountListener
+) -> MergeResult:
     sync(index, records, objects, tell_of_many)
     ours = index.meta(TIP)
     if ours == theirs:
-        return United(ref, 0)
+        return MergeResult(ref, 0)
     header = objects.header(theirs)
     if header is None or header.kind != "commit":
-        return United(ref, 0, (Refused(ref, "is no log of records"),))
-    complete(objects.location, ours, theirs)
+        return MergeResult(ref, 0, (RejectedRecord(ref, "is no log of records"),))
+    fetch_missing_blobs(objects.location, ours, theirs)
     difference = records.difference(ours, theirs)
-    new = offered(difference, tell_of_many)
-    refused: list[Refused] = []
+    new = added_files(difference, tell_of_many)
+    refused: list[RejectedRecord] = []
     files: dict[str, str] = {}
     runs = 0
-    for record in taken(index, theirs, _accepted(verified(objects, new, _known_to(objects, ours)), refused)):
+    for record in index_records(
+        index, theirs, _accepted(validate_records(objects, new, _known_to(objects, ours)), refused)
+    ):
         files.update((file.path, file.oid) for file in record.files)
         runs += record.run is not None
-    refused += [Refused(path, "the record here has something else there") for path in difference.other]
+    refused += [RejectedRecord(path, "the record here has something else there") for path in difference.other]
     if not files:
-        return United(ref, 0, tuple(refused))
+        return MergeResult(ref, 0, tuple(refused))
     whole = not refused and not difference.lacking
-    if whole and (ours is None or records.follows(ours, theirs, 2 * len(files) + 64)):
+    if whole and (ours is None or records.is_ahead_of(ours, theirs, 2 * len(files) + 64)):
         tip = theirs
     else:
-        tip = records.join(ours, theirs, files, f"join {runs} runs\n")
+        tip = records.merge(ours, theirs, files, f"join {runs} runs\n")
     if not records.move(ours, tip):
-        raise _LateError
+        raise _LogMovedError
     index.set_meta(TIP, tip)
-    return United(ref, runs, tuple(refused))
+    return MergeResult(ref, runs, tuple(refused))
 
 
-def _accepted(verdicts: Iterable[Accepted | Refused], refused: list[Refused]) -> Iterator[Accepted]:
+def _accepted(verdicts: Iterable[ValidRecord | RejectedRecord], refused: list[RejectedRecord]) -> Iterator[ValidRecord]:
     for verdict in verdicts:
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, RejectedRecord):
             refused.append(verdict)
         else:
             yield verdict
 
 
-def tie(records: GitRecordLog, theirs: str) -> str | None:
+def merge_for_push(records: GitRecordLog, theirs: str) -> str | None:
     """The record to send to a remote whose log, already taken in, ends at `theirs`; None when it has all that the log has."""
     for tries in range(_TRIES):
         ours = records.tip()
@@ -129,9 +151,9 @@ def tie(records: GitRecordLog, theirs: str) -> str | None:
             pass
         if not difference.lacking:
             return None
-        if records.follows(theirs, ours, 2 * difference.lacking + 64):
+        if records.is_ahead_of(theirs, ours, 2 * difference.lacking + 64):
             return ours
-        joined = records.join(ours, theirs, {}, "join\n")
+        joined = records.merge(ours, theirs, {}, "join\n")
         if records.move(ours, joined):
             return joined
         time.sleep(0.01 * (1 + tries))

@@ -14,7 +14,7 @@ from gitml.core.records.step_rows import rows_of, tables_from_json
 from gitml.errors import IntegrityError
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
-from gitml.records.runs import Head, heads
+from gitml.records.runs import RecordHead, heads
 
 _REMEMBERED = 50_000  # files of rows, which many records share, that need not be read again
 
@@ -30,7 +30,7 @@ class RunHead(NamedTuple):
     tags: tuple[str, ...]
 
 
-class Named(NamedTuple):
+class ReferencedContent(NamedTuple):
     """A content that the record of `run` names, and what it is there: ``step.port`` or ``the log of step``."""
 
     run: RunHead
@@ -42,7 +42,9 @@ Wants = Callable[[RunHead], Sequence[str] | None]
 """Which contents of a run are asked for: those of outputs that match patterns ``step.port``; None: all, and its logs."""
 
 
-def named(records: GitRecordLog, objects: Objects, wants: Wants, *, once: bool = False) -> Iterator[Named]:
+def referenced_contents(
+    records: GitRecordLog, objects: Objects, wants: Wants, *, once: bool = False
+) -> Iterator[ReferencedContent]:
     """All that recorded runs name of what is wanted. A record that can't be read names nothing: `fsck` names it.
 
     With `once` rows that several runs share are given for one of them only. IntegrityError for a record that a newer gitml wrote:
@@ -88,7 +90,7 @@ def _run(raw: Mapping[str, Any]) -> RunHead:
     )
 
 
-def _rows(objects: Objects, head: Head, steps: Any, seen: set[str]) -> Iterator[Mapping[str, Any]]:
+def _rows(objects: Objects, head: RecordHead, steps: Any, seen: set[str]) -> Iterator[Mapping[str, Any]]:
     """The steps of a record, or the parts of them that its files of rows hold; those files that are `seen` are left out."""
     if isinstance(steps, list):
         yield from steps
@@ -104,14 +106,16 @@ def _rows(objects: Objects, head: Head, steps: Any, seen: set[str]) -> Iterator[
         seen.add(name)
 
 
-def _of_rows(run: RunHead, rows: Iterable[Mapping[str, Any]], patterns: Sequence[str] | None) -> Iterator[Named]:
+def _of_rows(
+    run: RunHead, rows: Iterable[Mapping[str, Any]], patterns: Sequence[str] | None
+) -> Iterator[ReferencedContent]:
     for row in rows:
         step = row["name"]
         for port, output in row.get("outputs", {}).items():
             what = f"{step}.{port}"
             if patterns is None or any(fnmatch.fnmatchcase(what, pattern) for pattern in patterns):
-                yield Named(run, what, parse_digest(output["digest"]))
+                yield ReferencedContent(run, what, parse_digest(output["digest"]))
         for attempt in row.get("attempts", ()) if patterns is None else ():
             log = attempt.get("log")
             if log:
-                yield Named(run, f"the log of {step}", parse_digest(log["digest"]))
+                yield ReferencedContent(run, f"the log of {step}", parse_digest(log["digest"]))

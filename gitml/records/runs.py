@@ -43,7 +43,7 @@ def read_run(index: Index, objects: Objects, run_id: str) -> Run:
     return run
 
 
-class Head(NamedTuple):
+class RecordHead(NamedTuple):
     """A record as the log lists it: its folder, the blob of its ``run.json``, and those of its step rows by name."""
 
     folder: str
@@ -51,7 +51,7 @@ class Head(NamedTuple):
     steps: Mapping[str, str]
 
 
-def heads(files: Iterable[tuple[str, str]]) -> Iterator[Head]:
+def heads(files: Iterable[tuple[str, str]]) -> Iterator[RecordHead]:
     """The records among (path, blob) of files that come in order of path; those without a ``run.json`` are none."""
     for folder, group in groupby(files, lambda file: folder_of(file[0])):
         oid = ""
@@ -63,7 +63,7 @@ def heads(files: Iterable[tuple[str, str]]) -> Iterator[Head]:
             elif file is not None and file.folder == "steps":
                 steps[file.name.removesuffix(".jsonl")] = blob
         if oid:
-            yield Head(folder, oid, steps)
+            yield RecordHead(folder, oid, steps)
 
 
 def recorded_runs(records: GitRecordLog, objects: Objects, known: str | None = None) -> Iterator[Run]:
@@ -84,7 +84,7 @@ def recorded_runs(records: GitRecordLog, objects: Objects, known: str | None = N
             continue  # `fsck` names it
 
 
-def _reader(objects: Objects, head: Head) -> Callable[[str], bytes]:
+def _reader(objects: Objects, head: RecordHead) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
         found = objects.find(head.steps[name]) if name in head.steps else None
         if found is None:

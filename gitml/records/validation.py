@@ -14,7 +14,7 @@ from gitml.core.model.digest import Digest, digest_of, from_hex
 from gitml.core.model.environment import FORMAT, decode_description
 from gitml.core.records.record import NewerFormatError, Run, StepRun, decode_run
 from gitml.core.records.step_rows import ReadRows, rows_of
-from gitml.git.log.diff import Offered
+from gitml.git.log.diff import AddedFile
 from gitml.git.objects.reader import Header, Objects
 from gitml.records.layout import (
     LARGEST,
@@ -33,20 +33,20 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*
 _CONTENTS = ("outputs", "logs")
 
 
-class Refused(NamedTuple):
+class RejectedRecord(NamedTuple):
     """A record, or a file that is part of none, that was not taken in, and why."""
 
     path: str
     why: str
 
 
-class Accepted(NamedTuple):
+class ValidRecord(NamedTuple):
     """What a record brings: its files, the Run when it is a new one, and beside it what `docs/formats.md` names.
 
     `inline` are (content, blob) of small outputs and logs.
     """
 
-    files: list[Offered]
+    files: list[AddedFile]
     run: Run | None
     actions: dict[Digest, Preimage]
     environments: dict[Digest, bytes]
@@ -54,15 +54,15 @@ class Accepted(NamedTuple):
 
 
 class _File(NamedTuple):
-    offered: Offered
+    offered: AddedFile
     file: RecordFile | None
     header: Header | None
     content: bytes
 
 
-def verified(
-    objects: Objects, offered: Iterable[Offered], is_known: Callable[[str], bool]
-) -> Iterator[Accepted | Refused]:
+def validate_records(
+    objects: Objects, offered: Iterable[AddedFile], is_known: Callable[[str], bool]
+) -> Iterator[ValidRecord | RejectedRecord]:
     """A verdict for each record among files that come in order of path. `is_known` tells whether the log has the record."""
     bad: dict[str, str] = {}
     for folder, of_record in _grouped(objects, _possible(offered, bad), lambda file: True):
@@ -78,9 +78,9 @@ def verified(
                 continue
             except ValueError as error:
                 why = str(error)
-        yield Refused(folder, why)
+        yield RejectedRecord(folder, why)
     for folder, why in bad.items():
-        yield Refused(folder, why)
+        yield RejectedRecord(folder, why)
 
 
 def run_in(files: Mapping[str, bytes]) -> Run | None:
@@ -93,7 +93,7 @@ def run_in(files: Mapping[str, bytes]) -> Run | None:
         return None
     bad: dict[str, str] = {}
     record = _Record(folder)
-    for item in _possible([Offered(path, "100644", "") for path in sorted(files)], bad):
+    for item in _possible([AddedFile(path, "100644", "") for path in sorted(files)], bad):
         content = files[item.path]
         if folder_of(item.path) != folder:
             raise ValueError(f"{item.path[:100]!r} is no part of it")
@@ -105,22 +105,22 @@ def run_in(files: Mapping[str, bytes]) -> Run | None:
     return record.whole(False).run
 
 
-def is_beside(path: str) -> bool:
+def is_extension(path: str) -> bool:
     """Whether a path of the log is no file of a record, but one that a later gitml keeps beside them."""
     return _BESIDE.match(path) is not None
 
 
-def first_too_large(objects: Objects, offered: Iterable[Offered]) -> Refused | None:
+def first_too_large(objects: Objects, offered: Iterable[AddedFile]) -> RejectedRecord | None:
     """The first of files that no clone would take in for its size. Their contents are not read."""
     asked, given = tee(offered)
     for item, header in zip(given, objects.headers(item.oid for item in asked), strict=True):
         if header.size > LARGEST:
             folder = folder_of(item.path)
-            return Refused(folder, f"{item.path[len(folder) + 1 :]} is larger than {LARGEST >> 20} MiB")
+            return RejectedRecord(folder, f"{item.path[len(folder) + 1 :]} is larger than {LARGEST >> 20} MiB")
     return None
 
 
-def readable(objects: Objects, offered: Iterable[Offered], newer: list[str]) -> Iterator[Accepted]:
+def read_records(objects: Objects, offered: Iterable[AddedFile], newer: list[str]) -> Iterator[ValidRecord]:
     """What can be read of each record of the own log. Outputs and logs are not, and what is bad is left out: `fsck` names it.
 
     The folders of records that a newer gitml wrote are added to `newer`.
@@ -137,7 +137,7 @@ def readable(objects: Objects, offered: Iterable[Offered], newer: list[str]) -> 
             newer.append(folder)
 
 
-def _possible(offered: Iterable[Offered], bad: dict[str, str]) -> Iterator[Offered]:
+def _possible(offered: Iterable[AddedFile], bad: dict[str, str]) -> Iterator[AddedFile]:
     """The files that are ones of a record by mode and path; why others are not goes to `bad`, by the record's folder."""
     for item in offered:
         folder = folder_of(item.path)
@@ -154,7 +154,7 @@ def _possible(offered: Iterable[Offered], bad: dict[str, str]) -> Iterator[Offer
 
 
 def _grouped(
-    objects: Objects, offered: Iterable[Offered], is_read: Callable[[RecordFile | None], bool]
+    objects: Objects, offered: Iterable[AddedFile], is_read: Callable[[RecordFile | None], bool]
 ) -> Iterator[tuple[str, Iterator[_File]]]:
     """The files of each record, read as far as `is_read` says, one at a time."""
     asked, given = tee((item, parse_path(item.path)) for item in offered)
@@ -191,7 +191,7 @@ class _Record:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.found = Accepted([], None, {}, {}, [])
+        self.found = ValidRecord([], None, {}, {}, [])
         self.head: tuple[bytes, int] | None = None
         self.steps: dict[str, bytes] = {}
         self.size = 0
@@ -231,7 +231,7 @@ class _Record:
             _check_environment(content)
             self.found.environments[digest] = content
 
-    def whole(self, is_known: bool) -> Accepted:
+    def whole(self, is_known: bool) -> ValidRecord:
         """What the record brings; ValueError saying what contradicts what. One that `is_known` need not have all."""
         if _BESIDE.match(self.folder):
             return self.found
@@ -247,7 +247,7 @@ class _Record:
                 _check_outputs(step, self.found.actions[step.key])
         return self.found._replace(run=run)
 
-    def what_is_good(self) -> Accepted:
+    def what_is_good(self) -> ValidRecord:
         """What of the record can be read; NewerFormatError when a newer gitml wrote it."""
         try:
             if self.head is not None:

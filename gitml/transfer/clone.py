@@ -51,7 +51,7 @@ def clone(
     """
     check_remote(wish.url)
     folder = wish.folder or folder_for(wish.url)
-    transport.clone(wish.url, folder, _options(wish), transport.Line(terminal, watch))
+    transport.clone(wish.url, folder, _options(wish), transport.RemoteIO(terminal, watch))
     ws = open_workspace(
         folder, {name: value for name, value in environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
     )

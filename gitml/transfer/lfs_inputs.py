@@ -17,7 +17,7 @@ from gitml.core.model.protocols import Source
 from gitml.core.model.result import OutputRef
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.git.command import Location
-from gitml.git.lfs.pointer import local_object
+from gitml.git.lfs.pointer import local_lfs_object
 from gitml.git.objects.reader import Objects
 from gitml.store.local.store import LocalStore
 from gitml.workspace import Workspace
@@ -99,7 +99,7 @@ def _in_blob(objects: Objects, path: str, oid: str, size: int) -> Iterator[LfsPo
 
 def file_of(location: Location, store: LocalStore, digest: Digest) -> str | None:
     """The file that holds content of Git LFS on this machine: that of Git LFS itself, or ours. Its bytes are not checked."""
-    known = local_object(location, digest)
+    known = local_lfs_object(location, digest)
     if known is None and os.path.isfile(kept := store.path_of(digest)):
         return kept
     return known

@@ -24,7 +24,7 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.modules.registry_merge import Withdrawn
-    from gitml.records.validation import Refused
+    from gitml.records.validation import RejectedRecord
 
 
 class WithdrawnEvent(NamedTuple):
@@ -49,7 +49,7 @@ class SyncResult(NamedTuple):
     events_received: int = 0
     runs_sent: int = 0
     events_sent: int = 0
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RejectedRecord, ...] = ()
     withdrawn: tuple[WithdrawnEvent, ...] = ()
 
     def plus(self, other: SyncResult) -> SyncResult:
@@ -73,7 +73,7 @@ def fetch(
     `remote` is a name, URL or path; None means the usual one. With `terminal` the user may be asked for a password there.
     """
     remote = resolve_remote(ws, remote)
-    line = transport.Line(terminal, watch)
+    line = transport.RemoteIO(terminal, watch)
     _fetched(ws, remote, line)
     return _taken(ws, remote)
 
@@ -85,16 +85,16 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
     """
     remote = resolve_remote(ws, remote)
     ws.index  # noqa: B018 - opening it heals the log's ref, which is read here by its file
-    line = transport.Line(terminal, watch)
+    line = transport.RemoteIO(terminal, watch)
     result = SyncResult(without_secrets(remote))
-    patience = transport.Patience()
+    patience = transport.PushBackoff()
     tips = {log: tip for log in LOGS if (tip := tip_of(ws.location, log_ref(log)))}
     if not tips:
         _fetched(ws, remote, line)
         return _taken(ws, remote)
     _refuse_what_none_takes(ws, remote, tips)
     while True:
-        answers = transport.send(ws.location, remote, tips, line)
+        answers = transport.push_logs(ws.location, remote, tips, line)
         for log, answer in answers.items():
             if answer.moved:
                 base = answer.before and ws.objects.resolve(answer.before)
@@ -129,14 +129,14 @@ class PushPreview(NamedTuple):
 def preview_push(ws: Workspace, remote: str | None = None, *, terminal: bool = False) -> PushPreview:
     """Looks at what `push` would do. What the remote has is fetched into its private refs, and nothing is sent."""
     remote = resolve_remote(ws, remote)
-    _fetched(ws, remote, transport.Line(terminal))
+    _fetched(ws, remote, transport.RemoteIO(terminal))
     size = 0
     counts: dict[str, tuple[int, int]] = {}
     for log in LOGS:
         ours, theirs = tip_of(ws.location, log_ref(log)), tip_of(ws.location, tracking_ref(remote, log))
         counts[log] = (_count(ws, log, theirs, ours), _count(ws, log, ours, theirs))
         if ours is not None and counts[log][0]:
-            size += transport.cost(ws.location, remote, log, ours)
+            size += transport.push_size(ws.location, remote, log, ours)
     runs, events = counts[RUNS], counts[REGISTRY]
     return PushPreview(without_secrets(remote), runs[0], events[0], size, runs[1], events[1])
 
@@ -154,7 +154,7 @@ def resolve_remote(ws: Workspace, remote: str | None) -> str:
     return remote
 
 
-def _fetched(ws: Workspace, remote: str, line: transport.Line) -> None:
+def _fetched(ws: Workspace, remote: str, line: transport.RemoteIO) -> None:
     """Fetches both logs. A log of runs that lost some is said: what is here keeps them."""
     before = tip_of(ws.location, tracking_ref(remote, RUNS))
     transport.fetch(ws.location, remote, LOGS, line)
@@ -180,9 +180,9 @@ def _taken(ws: Workspace, remote: str) -> SyncResult:
         ws.records.maintain()
     theirs = tip_of(ws.location, tracking_ref(remote, REGISTRY))
     if theirs is not None and theirs != tip_of(ws.location, log_ref(REGISTRY)):
-        from gitml.modules.registry_merge import take_in
+        from gitml.modules.registry_merge import merge_registry
 
-        taken = take_in(ws.location, ws.objects, remote, theirs)
+        taken = merge_registry(ws.location, ws.objects, remote, theirs)
         withdrawn = withdrawn_events(taken.withdrawn)
         result = result.plus(SyncResult("", events_received=taken.events, withdrawn=withdrawn))
     return result
@@ -195,9 +195,9 @@ def _to_send(ws: Workspace, remote: str, logs: list[str]) -> dict[str, str]:
         theirs = tip_of(ws.location, tracking_ref(remote, log))
         ours = tip_of(ws.location, log_ref(log))
         if log == RUNS and theirs is not None:
-            from gitml.records.merge import tie
+            from gitml.records.merge import merge_for_push
 
-            ours = tie(ws.records, theirs)
+            ours = merge_for_push(ws.records, theirs)
         if ours is not None and ours != theirs:
             tips[log] = ours
     return tips

@@ -272,9 +272,9 @@ def _open_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteStore:
     pointers = LogPointers(ws.index, ws.records, ws.objects)
     endpoint = find_endpoint(ws.location, spec.options.get("remote"))
     if endpoint.folder is None:
-        from gitml.git.lfs.client import LfsServer
+        from gitml.git.lfs.client import LfsClient
 
-        return DigestOnlyRemote(LfsServer(spec, ws.location, endpoint), pointers)
+        return DigestOnlyRemote(LfsClient(spec, ws.location, endpoint), pointers)
     if endpoint.source:
         refuse_inner_place(ws.location, endpoint.folder, "a remote store")
     from gitml.store.remote.backends.folder import FolderRemote

@@ -8,7 +8,7 @@ from gitml.errors import InputError
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.layout import REGISTRY_REF
 from registry.log.events import FOLDER, MODULES, Event
-from registry.log.journal import Journal, parse_moment, stamp
+from registry.log.journal import RegistryJournal, parse_moment, stamp
 from registry.state import ModuleState, folded
 
 
@@ -23,7 +23,7 @@ class Moment(NamedTuple):
         return event.at <= self.until if self.until is not None else event.file in (self.files or ())
 
 
-def moment_of(journal: Journal, text: str) -> Moment:
+def moment_of(journal: RegistryJournal, text: str) -> Moment:
     """A date (its end, UTC), a time, a record of the log (``~1`` is the one before the last), or the time of any commit."""
     until = parse_moment(text)
     if until is not None:
@@ -43,19 +43,19 @@ def moment_of(journal: Journal, text: str) -> Moment:
     return Moment(stamp(info.time + 0.999999))
 
 
-def state(journal: Journal, name: str, moment: Moment) -> ModuleState | None:
+def state(journal: RegistryJournal, name: str, moment: Moment) -> ModuleState | None:
     """The module then, None when it was not there."""
     events = [event for event in journal.projection.events(name) if moment.holds(event)]
     return folded(name, events) if events else None
 
 
-def states(journal: Journal, moment: Moment) -> list[ModuleState]:
+def states(journal: RegistryJournal, moment: Moment) -> list[ModuleState]:
     """All modules then, by name."""
     from registry.projection import tables
 
     of: dict[str, list[Event]] = {}
     path = journal.projection.path
-    for event in journal.projection.ask(lambda _: tables.events(path, until=moment.until)):
+    for event in journal.projection.query(lambda _: tables.events(path, until=moment.until)):
         if moment.holds(event):
             of.setdefault(event.module, []).append(event)
     return [folded(name, of[name]) for name in sorted(of)]

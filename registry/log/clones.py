@@ -15,8 +15,8 @@ from gitml.git.command import DURABLE, Location, git
 from gitml.git.log.remote_refs import check_remote
 from gitml.git.objects.reader import Objects
 from gitml.git.url_policy import refuse_inner_place
-from registry.log.journal import Journal
-from registry.log.share import pull, tip_at
+from registry.log.journal import RegistryJournal
+from registry.log.share import pull, tip_at_remote
 
 
 def clone_of(home: Location, url: str) -> Location:
@@ -48,7 +48,7 @@ def absolute(home: Location, url: str) -> str:
 
 
 def _clone(home: Location, url: str, folder: str) -> None:
-    tip = tip_at(home, url)
+    tip = tip_at_remote(home, url)
     object_format = home.object_format if tip is None else "sha1" if len(tip) == 40 else "sha256"
     scratch = f"{folder}.new-{os.getpid()}"
     try:
@@ -66,7 +66,7 @@ def _clone(home: Location, url: str, folder: str) -> None:
         location = _location(scratch)
         git(location, "config", "remote.origin.url", url)
         with Objects(location) as objects:
-            journal = Journal(location, objects)
+            journal = RegistryJournal(location, objects)
             pull(journal, "origin")
             journal.close()
         if not os.path.isdir(folder):

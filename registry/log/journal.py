@@ -21,7 +21,7 @@ from registry.projection.projection import Projection
 _PATIENCE = 90.0
 
 
-class Entry(NamedTuple):
+class RegistryEntry(NamedTuple):
     """An event about to be recorded, the Git trees it brings (path in the log -> tree), and the commits it keeps."""
 
     event: Event
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     parents: Sequence[str] = ()
 
 
-class Journal:
+class RegistryJournal:
     """The events of the registry in one repository. `clock` gives seconds since 1970."""
 
     def __init__(self, location: Location, objects: Objects, clock: Callable[[], float] = time.time) -> None:
@@ -41,7 +41,7 @@ class Journal:
         self._clock = clock
         self._signs: bool | None = None
 
-    def record(self, decide: Callable[[], Entry | None]) -> Event | None:
+    def record(self, decide: Callable[[], RegistryEntry | None]) -> Event | None:
         """Appends what `decide` makes of the registry as it is, in one durable commit; None when it finds nothing to do.
 
         `decide` is asked again when a writer on another machine came first. The event's time is set here: now, and later than
@@ -49,7 +49,7 @@ class Journal:
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
-            with self.alone():
+            with self.write_lock():
                 tip = self.projection.tip()
                 entry = decide()
                 if entry is None:
@@ -58,7 +58,7 @@ class Journal:
                 commit = self.compose(tip, entry._replace(event=event))
                 moved = self.log.move(tip, commit)
                 if moved:
-                    self.projection.level()
+                    self.projection.refresh()
             if moved:
                 self.log.maintain()
                 return event
@@ -66,7 +66,7 @@ class Journal:
                 raise BusyError("other writers keep moving the registry", where=self.location.folder, hint="try again")
             time.sleep(0.02 * (0.5 + os.urandom(1)[0] / 256))
 
-    def compose(self, tip: str | None, entry: Entry) -> str:
+    def compose(self, tip: str | None, entry: RegistryEntry) -> str:
         """The record of an entry behind `tip`, not yet part of the log."""
         event = entry.event
         what = f"{event.module} {event.version}" if event.version else event.module
@@ -91,7 +91,7 @@ class Journal:
         return self._signs
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """Keeps other writers of this machine waiting; freed by the kernel when the process ends."""
         import fcntl
 

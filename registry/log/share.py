@@ -16,14 +16,14 @@ from gitml.git.command import Location, git, git_status
 from gitml.git.log.remote_refs import (
     REGISTRY,
     check_remote,
+    merged_ref,
     refused_ref,
-    taken_ref,
     tip_of,
     tracked,
     tracking_ref,
     without_secrets,
 )
-from gitml.git.log.transport import Patience, fetch, note_taken, peek, send, set_refs
+from gitml.git.log.transport import PushBackoff, fetch, note_merged, push_logs, remote_tip, set_refs
 from gitml.layout import REGISTRY_REF
 from registry.interface import interface_from_json
 from registry.log.events import (
@@ -35,7 +35,7 @@ from registry.log.events import (
     event_as_bytes,
     event_from_bytes,
 )
-from registry.log.journal import Entry, Journal
+from registry.log.journal import RegistryEntry, RegistryJournal
 from registry.publication_rules import check_publication
 from registry.state import ModuleState, apply, check_event, folded
 
@@ -49,7 +49,7 @@ class Withdrawn(NamedTuple):
     why: str
 
 
-class Shared(NamedTuple):
+class ShareResult(NamedTuple):
     """What came of a pull or push, in events."""
 
     received: int
@@ -57,40 +57,40 @@ class Shared(NamedTuple):
     withdrawn: tuple[Withdrawn, ...]
 
 
-def pull(journal: Journal, remote: str) -> Shared:
+def pull(journal: RegistryJournal, remote: str) -> ShareResult:
     """Takes in what the remote has."""
-    received, withdrawn = take_in(journal, _fetch(journal.location, remote), remote)
-    return Shared(received, 0, withdrawn)
+    received, withdrawn = merge_remote(journal, _fetch(journal.location, remote), remote)
+    return ShareResult(received, 0, withdrawn)
 
 
-def push(journal: Journal, remote: str) -> Shared:
+def push(journal: RegistryJournal, remote: str) -> ShareResult:
     """Sends what the remote lacks, after taking in what it has where others came first; again while they go on."""
     check_remote(remote)
     received = 0
     withdrawn: tuple[Withdrawn, ...] = ()
-    patience = Patience()
+    patience = PushBackoff()
     blocked = None
     while True:
         ours = journal.projection.tip()
         if ours is not None:
-            answer = send(journal.location, remote, {REGISTRY: ours})[REGISTRY]
+            answer = push_logs(journal.location, remote, {REGISTRY: ours})[REGISTRY]
             if answer.has:
                 base = answer.before and journal.objects.resolve(answer.before)
                 sent = len(journal.log.changes(base, ours, FOLDER).added) if answer.moved else 0
-                return Shared(received, sent, withdrawn)
+                return ShareResult(received, sent, withdrawn)
             blocked = answer.blocked
         if not patience.wait(blocked, tip_of(journal.location, tracking_ref(remote, REGISTRY))):
             raise BusyError("others keep pushing to this registry", where=without_secrets(remote), hint="try again")
         theirs = _fetch(journal.location, remote)
-        more, refused = take_in(journal, theirs, remote)
+        more, refused = merge_remote(journal, theirs, remote)
         received, withdrawn = received + more, withdrawn + refused
         if journal.projection.tip() == theirs:
-            return Shared(received, 0, withdrawn)
+            return ShareResult(received, 0, withdrawn)
 
 
-def tip_at(location: Location, remote: str) -> str | None:
+def tip_at_remote(location: Location, remote: str) -> str | None:
     """The newest record of the registry at `remote`, None when there is none; nothing is fetched."""
-    return peek(location, remote, REGISTRY_REF)
+    return remote_tip(location, remote, REGISTRY_REF)
 
 
 def _fetch(location: Location, remote: str) -> str | None:
@@ -99,22 +99,22 @@ def _fetch(location: Location, remote: str) -> str | None:
     return tip_of(location, tracking_ref(remote, REGISTRY))
 
 
-def take_in(journal: Journal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
+def merge_remote(journal: RegistryJournal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
     """Brings the own log to hold what `theirs`, fetched from `remote`, has: (events received, own events withdrawn).
 
     IntegrityError, with nothing changed, when `theirs` does not follow what was taken in of this remote before.
     """
     if theirs is None:
         return 0, ()
-    _refuse_another_line(journal.location, theirs, remote)
-    taken = _take_in(journal, theirs, remote)
-    note_taken(journal.location, remote, theirs)
+    _refuse_diverged(journal.location, theirs, remote)
+    taken = _merge(journal, theirs, remote)
+    note_merged(journal.location, remote, theirs)
     return taken
 
 
-def _take_in(journal: Journal, theirs: str, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
+def _merge(journal: RegistryJournal, theirs: str, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
     for _ in range(_TRIES):
-        with journal.alone():
+        with journal.write_lock():
             ours = journal.projection.tip()
             if ours == theirs or (ours and _is_ancestor(journal.location, theirs, ours)):
                 return 0, ()
@@ -128,26 +128,26 @@ def _take_in(journal: Journal, theirs: str, remote: str) -> tuple[int, tuple[Wit
             else:
                 new, withdrawn = _replayed(journal, ours, theirs, received)
             if journal.log.move(ours, new):
-                journal.projection.level()
+                journal.projection.refresh()
                 return len(received), withdrawn
     raise BusyError("other writers keep moving the registry", where=journal.location.folder, hint="try again")
 
 
-def take_in_ahead(journal: Journal, theirs: str, remote: str) -> int:
-    """As `take_in`, if `theirs` follows all that is here, so that nothing of it has to give way; how many events came."""
-    _refuse_another_line(journal.location, theirs, remote)
+def fast_forward(journal: RegistryJournal, theirs: str, remote: str) -> int:
+    """As `merge_remote`, if `theirs` follows all that is here, so that nothing of it has to give way; how many events came."""
+    _refuse_diverged(journal.location, theirs, remote)
     ours = journal.projection.tip()
     if ours is not None and not _is_ancestor(journal.location, ours, theirs):
         return 0
-    return take_in(journal, theirs, remote)[0]
+    return merge_remote(journal, theirs, remote)[0]
 
 
-def other_lines(location: Location) -> list[str]:
+def diverged_remotes(location: Location) -> list[str]:
     """What remotes were set to that does not follow what was taken in of them, in words, one for each."""
     found = []
     for ref, theirs in tracked(location, REGISTRY).items():
         remote = ref.split("/")[3]
-        taken = tip_of(location, taken_ref(remote, REGISTRY))
+        taken = tip_of(location, merged_ref(remote, REGISTRY))
         refused = tip_of(location, refused_ref(remote, REGISTRY))
         if refused is None and taken is not None and not _is_ancestor(location, taken, theirs):
             refused = theirs
@@ -156,9 +156,9 @@ def other_lines(location: Location) -> list[str]:
     return found
 
 
-def _refuse_another_line(location: Location, theirs: str, remote: str) -> None:
+def _refuse_diverged(location: Location, theirs: str, remote: str) -> None:
     """IntegrityError when the remote's log was replaced, or set back; the tracking ref is as it was before."""
-    taken = tip_of(location, taken_ref(remote, REGISTRY))
+    taken = tip_of(location, merged_ref(remote, REGISTRY))
     if taken is None or taken == theirs or _is_ancestor(location, taken, theirs):
         return
     moves = {tracking_ref(remote, REGISTRY): taken, refused_ref(remote, REGISTRY): theirs}
@@ -167,11 +167,11 @@ def _refuse_another_line(location: Location, theirs: str, remote: str) -> None:
         f"the registry was at {taken[:12]} and is at {theirs[:12]} now, which does not follow it: what was published is changed",
         where=without_secrets(remote),
         hint="nothing was taken in: ask who pushed it; `gitml push` mends one that was only set back, "
-        f"`git update-ref -d {taken_ref(remote, REGISTRY)}` accepts another one",
+        f"`git update-ref -d {merged_ref(remote, REGISTRY)}` accepts another one",
     )
 
 
-def _read_events(journal: Journal, known: str | None, tip: str) -> list[Event]:
+def _read_events(journal: RegistryJournal, known: str | None, tip: str) -> list[Event]:
     """The events that `tip` has and `known` has not, each checked."""
     added = journal.log.changes(known, tip, FOLDER).added
     contents = journal.objects.read_many([oid for _, oid in added])
@@ -179,7 +179,7 @@ def _read_events(journal: Journal, known: str | None, tip: str) -> list[Event]:
     return sorted(events, key=lambda event: (event.at, event.id))
 
 
-def _check_contents(journal: Journal, tip: str, events: Sequence[Event]) -> None:
+def _check_contents(journal: RegistryJournal, tip: str, events: Sequence[Event]) -> None:
     """IntegrityError when a publication does not come with the content it names."""
     for event in events:
         if event.kind == PUBLISH and event.version is not None:
@@ -191,7 +191,9 @@ def _check_contents(journal: Journal, tip: str, events: Sequence[Event]) -> None
                 )
 
 
-def _replayed(journal: Journal, ours: str, theirs: str, received: Sequence[Event]) -> tuple[str, tuple[Withdrawn, ...]]:
+def _replayed(
+    journal: RegistryJournal, ours: str, theirs: str, received: Sequence[Event]
+) -> tuple[str, tuple[Withdrawn, ...]]:
     """Own events as new records behind `theirs`, not yet part of the log: (the last record, what was refused)."""
     own = _read_events(journal, theirs, ours)
     mine = {event.id for event in own}
@@ -222,7 +224,7 @@ def _replayed(journal: Journal, ours: str, theirs: str, received: Sequence[Event
         if event.kind == PUBLISH and event.version is not None:
             trees[content_path(event.module, event.version)] = event.content[len(CONTENT) :]
         keeps = journal.objects.header(event.commit) if event.commit else None
-        tip = journal.compose(tip, Entry(event, trees, (event.commit,) if keeps else ()))
+        tip = journal.compose(tip, RegistryEntry(event, trees, (event.commit,) if keeps else ()))
         apply(state, event)
         newest = event.at
     return tip, tuple(withdrawn)
@@ -240,16 +242,16 @@ def _check_again(state: ModuleState, event: Event) -> bool:
     return False
 
 
-def _newest(journal: Journal, theirs: str, received: Sequence[Event], mine: set[str]) -> str:
+def _newest(journal: RegistryJournal, theirs: str, received: Sequence[Event], mine: set[str]) -> str:
     """The time of the last event at `theirs`."""
     last = max((event.at for event in received), default="")
     query = "SELECT at, id FROM event ORDER BY at DESC LIMIT ?"
-    rows = journal.projection.ask(lambda db: db.execute(query, (len(mine) + 1,)).fetchall())
+    rows = journal.projection.query(lambda db: db.execute(query, (len(mine) + 1,)).fetchall())
     known: list[str] = [at for at, id in rows if id not in mine]
     return max([last, *known])
 
 
-def _joined(journal: Journal, ours: str, theirs: str, received: Sequence[Event]) -> str:
+def _joined(journal: RegistryJournal, ours: str, theirs: str, received: Sequence[Event]) -> str:
     """One record that holds what both lines do; IntegrityError when they have one version with two contents."""
     files = {event.file: event_as_bytes(event) for event in received}
     trees: dict[str, str] = {}

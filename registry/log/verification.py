@@ -10,8 +10,8 @@ from gitml.git.command import Location, git
 from gitml.git.objects.reader import Objects
 from registry.content import check_content, read_checked
 from registry.log.events import CONTENT, FOLDER, MODULES, PUBLISH, Event, content_path, event_from_bytes
-from registry.log.journal import Journal, microseconds
-from registry.log.share import other_lines
+from registry.log.journal import RegistryJournal, microseconds
+from registry.log.share import diverged_remotes
 from registry.state import ModuleState, apply
 
 _DAY = 86_400_000_000
@@ -26,7 +26,7 @@ class Verification(NamedTuple):
     records: tuple[RecordSignature, ...]
 
 
-def verify(journal: Journal) -> Verification:
+def verify(journal: RegistryJournal) -> Verification:
     """Reads everything again, from Git alone; the projection is not believed."""
     tip = journal.log.tip()
     if tip is None:
@@ -49,13 +49,13 @@ def verify(journal: Journal) -> Verification:
     problems += [f"{path}: no event tells of it" for path in _content_paths(journal, tip) if path not in named]
     records = _records(journal, tip)
     problems += _rewritten(journal, tip)
-    problems += other_lines(journal.location)
+    problems += diverged_remotes(journal.location)
     return Verification(
         len(events), len(named), tuple(problems), tuple(signatures(journal.location, journal.objects, records))
     )
 
 
-def _events(journal: Journal, tip: str, problems: list[str]) -> list[Event]:
+def _events(journal: RegistryJournal, tip: str, problems: list[str]) -> list[Event]:
     found = []
     for path, oid in journal.log.changes(None, tip, FOLDER).added:
         try:
@@ -65,7 +65,7 @@ def _events(journal: Journal, tip: str, problems: list[str]) -> list[Event]:
     return sorted(found, key=lambda event: (event.at, event.id))
 
 
-def _check_version(journal: Journal, tip: str, event: Event, path: str, problems: list[str]) -> None:
+def _check_version(journal: RegistryJournal, tip: str, event: Event, path: str, problems: list[str]) -> None:
     try:
         tree = journal.objects.resolve(f"{tip}:{path}")
         if tree is None:
@@ -78,7 +78,7 @@ def _check_version(journal: Journal, tip: str, event: Event, path: str, problems
         problems.append(f"{error.where or path}: {error.message}")
 
 
-def _content_paths(journal: Journal, tip: str) -> list[str]:
+def _content_paths(journal: RegistryJournal, tip: str) -> list[str]:
     """Every ``modules/…/@version`` there is."""
     root = journal.objects.resolve(f"{tip}:{MODULES}")
     found = []
@@ -93,7 +93,7 @@ def _content_paths(journal: Journal, tip: str) -> list[str]:
     return sorted(found)
 
 
-def _records(journal: Journal, tip: str) -> list[str]:
+def _records(journal: RegistryJournal, tip: str) -> list[str]:
     """The records of the log, oldest first, those of lines that were joined included; without its empty beginning."""
     lines = (
         git(journal.location, "log", "--format=%H %P%x00%s", "--first-parent", tip)
@@ -115,7 +115,7 @@ def _records(journal: Journal, tip: str) -> list[str]:
     return list(found)[::-1]
 
 
-def _rewritten(journal: Journal, tip: str) -> list[str]:
+def _rewritten(journal: RegistryJournal, tip: str) -> list[str]:
     """Records that changed or removed what an earlier one held, which none may."""
     args = (
         "log",

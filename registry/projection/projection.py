@@ -69,27 +69,27 @@ class Projection:
 
     def tip(self) -> str | None:
         """The record that the projection is level with, which is the newest one."""
-        return self.ask(lambda db: tip_of(db))
+        return self.query(lambda db: tip_of(db))
 
     def module(self, name: str) -> ModuleState | None:
         """The module as it is now."""
-        return self.ask(lambda db: read_module(db, name))
+        return self.query(lambda db: read_module(db, name))
 
     def names(self) -> list[str]:
         """All modules."""
-        return [row[0] for row in self.ask(lambda db: db.execute("SELECT name FROM module ORDER BY name").fetchall())]
+        return [row[0] for row in self.query(lambda db: db.execute("SELECT name FROM module ORDER BY name").fetchall())]
 
     def newest(self) -> str:
         """The time of the last event, empty when there is none."""
-        return self.ask(lambda db: db.execute("SELECT max(at) FROM event").fetchone()[0]) or ""
+        return self.query(lambda db: db.execute("SELECT max(at) FROM event").fetchone()[0]) or ""
 
     def events(self, module: str) -> list[Event]:
         """All events of a module, oldest first."""
-        return self.ask(lambda db: list(_events(db, module)))
+        return self.query(lambda db: list(_events(db, module)))
 
-    def level(self) -> None:
+    def refresh(self) -> None:
         """Brings the file level with the log; for whoever reads it otherwise."""
-        self.ask(lambda db: None)
+        self.query(lambda db: None)
 
     def rebuild(self) -> int:
         """Throws away what the file says and makes it anew from the log; how many events there are."""
@@ -98,33 +98,33 @@ class Projection:
             # In place: another process may have the file open.
             db.executescript("BEGIN IMMEDIATE; " + _EMPTY + "; DELETE FROM meta; COMMIT;")  # noqa: S608 (constants)
 
-        self.ask(emptied)
-        return int(self.ask(lambda db: db.execute("SELECT count(*) FROM event").fetchone()[0]))
+        self.query(emptied)
+        return int(self.query(lambda db: db.execute("SELECT count(*) FROM event").fetchone()[0]))
 
-    def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` finds in the file once it is level with the log. A damaged file is made anew, once."""
         try:
-            return work(self._levelled())
+            return work(self._refreshed())
         except sqlite3.DatabaseError as error:
             if not _damaged(error):
                 if self._leave():
-                    return self.ask(work)
+                    return self.query(work)
                 raise self._refused(error) from error
         except (MachineError, OSError):
             if self._leave():
-                return self.ask(work)
+                return self.query(work)
             raise
         self._renew()
         try:
-            return work(self._levelled())
+            return work(self._refreshed())
         except sqlite3.DatabaseError as error:
             raise self._refused(error) from error
 
-    def _levelled(self) -> sqlite3.Connection:
+    def _refreshed(self) -> sqlite3.Connection:
         db = self._opened()
         tip = self._log.tip()
         if tip is None or tip_of(db) != tip:
-            healed = self._log.heal(tip_of(db), FOLDER)
+            healed = self._log.recover_ref(tip_of(db), FOLDER)
             if healed is not None:
                 announce(healed.words())
         if tip_of(db) != self._log.tip():

@@ -1,7 +1,7 @@
 """Reading the projection's rows, with nothing loaded that reading them does not need: this is what every run does.
 
-`current` answers when the file is level with the log as it is. Whoever gets no answer asks the Projection, which mends what is
-amiss.
+`current_module` answers when the file is level with the log as it is. A caller without an answer asks the Projection, which
+repairs what is amiss.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-class Current(NamedTuple):
+class CurrentModule(NamedTuple):
     """A module as it is now, None when there is none, at the record `tip`."""
 
     tip: str
     module: ModuleState | None
 
 
-def current(common_dir: str, name: str) -> Current | None:
+def current_module(common_dir: str, name: str) -> CurrentModule | None:
     """The module in the registry of the repository with this folder; None when that takes more than a look into two files."""
     path = layout.own_folder(common_dir, layout.REGISTRY)
     try:
@@ -51,7 +51,7 @@ def current(common_dir: str, name: str) -> Current | None:
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] != VERSION or tip_of(db) != tip:
                 return None
-            return Current(tip, read_module(db, name))
+            return CurrentModule(tip, read_module(db, name))
         finally:
             db.close()
     except sqlite3.Error:

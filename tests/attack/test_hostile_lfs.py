@@ -13,9 +13,9 @@ import pytest
 from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import digest_of
 from gitml.errors import GitmlError, RemoteError, TrustError
-from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import Endpoint
-from gitml.git.lfs.http_limits import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, Reach, rank
+from gitml.git.lfs.http_limits import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, AddressPolicy, rank
 from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 from tests.kit.servers.hostile_server import (
@@ -53,11 +53,11 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     return made
 
 
-def opened(repo: Repository, url: str) -> LfsServer:
-    return LfsServer(RemoteSpec("lfs", "lfs"), discover(repo.path, dict(os.environ)), Endpoint(url))
+def opened(repo: Repository, url: str) -> LfsClient:
+    return LfsClient(RemoteSpec("lfs", "lfs"), discover(repo.path, dict(os.environ)), Endpoint(url))
 
 
-def fetched(lfs: LfsServer) -> bytes:
+def fetched(lfs: LfsClient) -> bytes:
     return b"".join(lfs.get(ITEM).chunks)
 
 
@@ -110,13 +110,13 @@ def test_addresses_are_as_near_as_they_are(address: str, near: int) -> None:
     ],
 )
 def test_a_server_sends_us_no_nearer_than_it_is(home: str, address: str, allowed: bool) -> None:
-    reach = Reach(home)
+    reach = AddressPolicy(home)
     if allowed:
         reach.check("store.example", [address])
     else:
         with pytest.raises(TrustError, match="address that only this machine"):
             reach.check("store.example", [address])
-    Reach(home, ["*.example"]).check("store.example", [address])
+    AddressPolicy(home, ["*.example"]).check("store.example", [address])
 
 
 @pytest.mark.parametrize(

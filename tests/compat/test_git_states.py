@@ -15,7 +15,7 @@ from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import CommitSource
 from gitml.git.repository import discover
 from gitml.git.revisions import resolve_commit
-from gitml.git.worktree.snapshot import Sealed, WorkTree
+from gitml.git.worktree.snapshot import SnapshotCommit, WorkTree
 from tests.kit.patience import in_little_work
 from tests.kit.projects.repository import Repository, environment, isolate
 
@@ -57,7 +57,7 @@ def digest_of_everything(repo: Repository) -> dict[str, str]:
     }
 
 
-def run(repo: Repository, *lookups: str, start: str | None = None) -> tuple[Sealed, dict[str, bytes]]:
+def run(repo: Repository, *lookups: str, start: str | None = None) -> tuple[SnapshotCommit, dict[str, bytes]]:
     """What a run does here: looks paths up, seals, records. Checks that nothing of the user's changes; gives what it read."""
     before = digest_of_everything(repo)
     location = discover(start or repo.path, {})
@@ -69,7 +69,7 @@ def run(repo: Repository, *lookups: str, start: str | None = None) -> tuple[Seal
             entry = tree.lookup(path)
             assert entry is not None, path
             read[path] = objects.read(entry.oid)
-        sealed = tree.seal()
+        sealed = tree.snapshot()
         tree.close()
         source = CommitSource(objects, sealed.commit)
         for path in lookups:
@@ -345,11 +345,11 @@ def test_fifty_thousand_files(tmp_path):
     in_little_work(3, dirty)
 
 
-def run_only(repo: Repository, *lookups: str) -> tuple[Sealed, dict[str, bytes]]:
+def run_only(repo: Repository, *lookups: str) -> tuple[SnapshotCommit, dict[str, bytes]]:
     location = discover(repo.path, {})
     with Objects(location) as objects:
         tree = WorkTree(location, objects)
         read = {path: objects.read(tree.lookup(path).oid) for path in lookups}
-        sealed = tree.seal()
+        sealed = tree.snapshot()
         tree.close()
     return sealed, read

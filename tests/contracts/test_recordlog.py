@@ -154,7 +154,7 @@ def test_a_difference_names_what_is_new_there_and_counts_what_is_lacking(repo, l
     assert (difference.lacking, difference.other) == (1, [])
     assert [item.path for item in log.difference(None, base).added()] == [path_of(0)]
     blob = repo.git("hash-object", "-w", "--stdin", input=b"else")
-    changed = log.join(base, theirs, {path_of(0): blob}, "changed")
+    changed = log.merge(base, theirs, {path_of(0): blob}, "changed")
     again = log.difference(ours, changed)
     assert list(again.added()) == []
     assert (again.lacking, again.other) == (1, [path_of(0)])
@@ -163,16 +163,16 @@ def test_a_difference_names_what_is_new_there_and_counts_what_is_lacking(repo, l
 def test_a_join_holds_both_follows_both_and_is_part_of_the_log_when_it_is_moved(repo, log):
     base, ours, theirs = diverged(repo, log)
     files = {item.path: item.oid for item in log.difference(ours, theirs).added()}
-    joined = log.join(ours, theirs, files, "join\n")
+    joined = log.merge(ours, theirs, files, "join\n")
     assert log.tip() == ours
     assert log.move(ours, joined)
     assert not log.move(ours, theirs)
     assert repo.git("log", "-1", "--format=%P", joined).split() == [ours, theirs]
     assert {path for _, path, _ in log.since(None)} == {path_of(0), path_of(1), path_of(1, "b"), path_of(2)}
-    assert log.follows(ours, joined, 1)
-    assert log.follows(theirs, joined, 1)
-    assert log.follows(base, joined, 3)
-    assert not log.follows(theirs, ours, 100)
+    assert log.is_ahead_of(ours, joined, 1)
+    assert log.is_ahead_of(theirs, joined, 1)
+    assert log.is_ahead_of(base, joined, 3)
+    assert not log.is_ahead_of(theirs, ours, 100)
     repo.git("fsck", "--strict", "--no-dangling")
 
 
@@ -180,7 +180,7 @@ def test_a_join_takes_ids_and_paths_only(repo, log):
     _, ours, theirs = diverged(repo, log)
     for files in ({"../up": "1" * 40}, {path_of(5): "HEAD"}, {path_of(5): "--all"}):
         with pytest.raises(InputError):
-            log.join(ours, theirs, files, "x")
+            log.merge(ours, theirs, files, "x")
 
 
 def test_a_packed_ref_is_found(repo, log):

@@ -17,7 +17,7 @@ from gitml.core.config.remotes import Manifest, RemoteSpec, StoredObject, encode
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import RemoteObject, RemoteStore, SweptRemote
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
-from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import find_endpoint
 from gitml.git.repository import discover
 from gitml.store.remote.backends.digest_only import DigestOnlyRemote
@@ -176,7 +176,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             spec = RemoteSpec("r", "lfs")
             if endpoint.folder is not None:
                 return DigestOnlyRemote(FolderRemote(spec, endpoint.folder, lfs_key_of), pointers)
-            return DigestOnlyRemote(LfsServer(spec, location, endpoint), pointers)
+            return DigestOnlyRemote(LfsClient(spec, location, endpoint), pointers)
 
         make = opened_lfs
 

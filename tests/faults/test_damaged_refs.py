@@ -234,7 +234,7 @@ def test_fsck_names_a_run_that_another_was_reused_from_and_no_record_has(path: P
     first = git("rev-parse", f"{tip}~1").strip()
     with project.workspace() as ws:
         files = {p: oid for _, p, oid in ws.records.since(first)}
-        log = ws.records.join(None, tip, files, "as it was left")
+        log = ws.records.merge(None, tip, files, "as it was left")
     git("update-ref", "refs/gitml/runs", log)
     for name in ("index.db", "index.db-wal", "index.db-shm"):
         (path / ".git/gitml" / name).unlink(missing_ok=True)

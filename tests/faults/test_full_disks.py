@@ -114,12 +114,12 @@ def test_a_disk_that_is_full_when_records_are_pulled_is_this_ones(tmp_path: Path
 def test_a_remote_folder_that_can_not_be_synced_is_the_remotes_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gitml.git.log.local_remote import FarSide
+    from gitml.git.log.local_remote import LocalRemote
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    side = FarSide(Location(str(tmp_path), str(tmp_path), None, "sha1", bare=True))
+    side = LocalRemote(Location(str(tmp_path), str(tmp_path), None, "sha1", bare=True))
     with pytest.raises(RemoteError, match=r"the remote refused: .*No space left"):
         side.sync(["refs/gitml/runs"])

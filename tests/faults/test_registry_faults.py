@@ -12,7 +12,7 @@ import pytest
 
 from gitml.git.repository import discover
 from registry.registry import Registry
-from registry.values import Manifest
+from registry.values import ModuleManifest
 from tests.kit.patience import PATIENCE
 from tests.kit.processes import kill
 from tests.kit.projects.module_folders import INTERFACE
@@ -21,7 +21,7 @@ from tests.kit.projects.repository import Repository, environment, isolate
 PUBLISHER = """
 import sys
 from registry.registry import Registry
-from registry.values import Manifest
+from registry.values import ModuleManifest
 from registry.interface import Interface
 name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 registry = Registry.open()
@@ -96,14 +96,14 @@ def test_a_publish_killed_at_any_moment_leaves_the_old_or_the_new(repo, seed):
         assert len(versions) in (told, told + 1)
         verified = registry.verify()
         assert (verified.problems, verified.events, verified.versions) == ((), len(versions), len(versions))
-        registry.publish(repo.file("m"), Manifest("m", INTERFACE, "3.0.0"))
+        registry.publish(repo.file("m"), ModuleManifest("m", INTERFACE, "3.0.0"))
         assert registry.rebuild() == len(versions) + 1
     repo.git("fsck", "--strict")
 
 
 def test_two_processes_make_a_damaged_projection_anew_at_once(repo):
     with Registry(discover(repo.path, {})) as registry:
-        registry.publish(repo.file("m"), Manifest("m", INTERFACE, "1.0.0"))
+        registry.publish(repo.file("m"), ModuleManifest("m", INTERFACE, "1.0.0"))
     with open(repo.file(".git/gitml/registry.db"), "wb") as file:
         file.write(b"x" * 10_000)
     reader = "from registry.registry import Registry; print(Registry.open().resolve('m').version)"

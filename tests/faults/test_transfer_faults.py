@@ -17,7 +17,7 @@ from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteStore
 from gitml.errors import GitmlError, MachineError, RemoteError
-from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import find_endpoint
 from gitml.git.repository import discover
 from gitml.store.local.store import LocalStore
@@ -130,7 +130,7 @@ def cut(
         repo = Repository(tmp_path / "repo")
         repo.git("remote", "add", "origin", f"http://127.0.0.1:{network.port}/org/r.git")
         location = discover(repo.path, dict(os.environ))
-        yield network, DigestOnlyRemote(LfsServer(spec, location, find_endpoint(location, None)), Pointers())
+        yield network, DigestOnlyRemote(LfsClient(spec, location, find_endpoint(location, None)), Pointers())
     else:
         yield network, open_remote(spec)
     network.close()
@@ -315,7 +315,7 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
     pointers = Pointers()
 
     def remote() -> RemoteStore:
-        return DigestOnlyRemote(LfsServer(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
+        return DigestOnlyRemote(LfsClient(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
 
     one, two = LocalStore(str(tmp_path / "one")), LocalStore(str(tmp_path / "two"))
     roots = content(one, tmp_path / "in") + [
@@ -324,7 +324,7 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
     turn = threading.Lock()
     killed = []
 
-    class Killing(LfsServer):
+    class Killing(LfsClient):
         def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
             def killing(size: int) -> None:
                 with turn:

@@ -19,7 +19,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import LocalExecutor
 from gitml.execute.sandbox.namespace import MOUNTED, available
-from gitml.git.lfs.pointer import local_object
+from gitml.git.lfs.pointer import local_lfs_object
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
 from gitml.store.local.store import LocalStore
@@ -105,7 +105,7 @@ class ExecutionBench:
         return WorkerServices(
             LocalStore(self.repo + "/.git/gitml"),
             Objects(location),
-            lambda digest: local_object(location, digest),
+            lambda digest: local_lfs_object(location, digest),
             Environments(MemoryFacts(), str(self.root / "cache"), self.machine),
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.modules.folder import begin
+from gitml.modules.folder import create_module
 from gitml.tui.screens.modules.screen import ModulesPage
 from gitml.tui.widgets.tables.big_table import LazyTable
 from tests.kit.projects.command_line import Project
@@ -22,7 +22,7 @@ PINNED = 'inputs: {t: README.md}\nsteps:\n  c: {module: count@1.0.0, inputs: {te
 def with_modules(path: Path) -> Project:
     """Two versions of `count`, the first the default; one pipeline pins it, one takes what is newest."""
     project = Project(path, {"README.md": "the words\n", "pipelines/pins.yaml": PINNED})
-    begin(str(path / "m"), "count")
+    create_module(str(path / "m"), "count")
     for version in ("1.0.0", "1.1.0"):
         text = (path / "m/module.yaml").read_text()
         lines = [f"version: {version}" if line.startswith("version:") else line for line in text.split("\n")]

@@ -30,7 +30,7 @@ from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
-from gitml.git.objects.loose_objects import GitShelf
+from gitml.git.objects.loose_objects import LooseObjects
 from gitml.store.local.object_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts
@@ -61,7 +61,7 @@ class WorkerFolder:
         self.cache = cache
         os.makedirs(root, mode=0o700, exist_ok=True)
         self.store = LocalStore(root, durable=False)
-        self.git = GitShelf(os.path.join(root, "git"))
+        self.git = LooseObjects(os.path.join(root, "git"))
         self._doubt_after_a_crash()
         self._whole: set[str] = set()
         self._lost = [0, 0]  # when something was last evicted, and when last quarantined

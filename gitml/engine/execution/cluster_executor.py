@@ -15,7 +15,7 @@ from gitml.core.model.digest import digest_of
 from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
-from gitml.git.lfs.pointer import local_object
+from gitml.git.lfs.pointer import local_lfs_object
 from gitml.git.objects.reader import Objects
 from gitml.store.local.object_writer import BlobWriter
 from gitml.store.local.store import LocalStore
@@ -38,7 +38,7 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, target: Target, run: str)
         tops = ws.location.worktrees()
         environments = Environments(KnownFacts(None), ws.environments_folder(), ws.environ, tops=tops)
         return WorkerServices(
-            LocalStore(ws.root), objects, lambda digest: local_object(ws.location, digest), environments
+            LocalStore(ws.root), objects, lambda digest: local_lfs_object(ws.location, digest), environments
         )
 
     ours = services()._replace(store=ws.store, git_objects=ws.objects)

@@ -219,9 +219,9 @@ class ActionBuilder:
         above = resolve_path(self.source, path, last=False)
         links = tuple(CodeFile(link, at.mode, at.oid) for link, at in above.links.items())
         if entry.is_tree:
-            from gitml.git.objects.tree_checks import inspect_tree
+            from gitml.git.objects.tree_checks import check_tree
 
-            facts = inspect_tree(self.ws.objects, entry.oid, self.ws.index)
+            facts = check_tree(self.ws.objects, entry.oid, self.ws.index)
             if facts.submodules:
                 raise InputError(
                     f"input {path!r} holds the submodule {facts.submodules[0]!r}, whose files are not in this repository",

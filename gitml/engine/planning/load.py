@@ -36,7 +36,7 @@ from gitml.engine.planning.projects import (
     projects_below,
 )
 from gitml.errors import InputError
-from gitml.git.objects.source import CommitSource, FolderSource, Wider, settings_in
+from gitml.git.objects.source import CommitSource, FolderSource, ListableSource, settings_in
 from gitml.git.revisions import resolve_commit, two_meanings
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 from gitml.workspace import Workspace
@@ -314,7 +314,7 @@ def pipelines_in(source: Source, project: str = "") -> dict[str, str]:
     return found
 
 
-def every_pipeline(source: Wider) -> dict[str, str]:
+def every_pipeline(source: ListableSource) -> dict[str, str]:
     """The same of the top and of every project in a subfolder that has a ``gitml.yaml`` of its own."""
     return {name: path for project in marked_projects(source) for name, path in pipelines_in(source, project).items()}
 

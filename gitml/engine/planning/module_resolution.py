@@ -14,11 +14,11 @@ from gitml.git.revisions import resolve_commit
 from gitml.modules.lockfile import PATH as LOCK_PATH
 from gitml.modules.lockfile import LockEntry, parse_lock
 from gitml.modules.registry_places import registries_in
-from gitml.modules.service import Modules, parse_ref
+from gitml.modules.service import ModuleService, parse_ref
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.modules.service import ResolvedModule as Found
+    from gitml.modules.service import ResolvedUse
 
 Value = TypeVar("Value")
 
@@ -37,15 +37,15 @@ def read_lock(source: Source) -> dict[str, LockEntry]:
     return parse_lock(settings_in(source, entry, LOCK_PATH)) if entry is not None else {}
 
 
-def open_modules(ws: Workspace, source: Source) -> Modules:
+def open_modules(ws: Workspace, source: Source) -> ModuleService:
     """The registries that the project names at this source."""
     entry = source.lookup(PATH)
-    return Modules(
+    return ModuleService(
         ws.location, ws.objects, registries_in(settings_in(source, entry, PATH)) if entry else {}, ws.consent
     )
 
 
-def with_modules(ws: Workspace, ask: Callable[[Modules], Value], rev: str = "HEAD") -> Value:
+def with_modules(ws: Workspace, ask: Callable[[ModuleService], Value], rev: str = "HEAD") -> Value:
     """What `ask` finds in the registries that the project names at `rev`; they are closed then."""
     modules = open_modules(ws, CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev)))
     try:
@@ -95,7 +95,7 @@ def specs_of(objects: Objects, contents: Mapping[str, str]) -> dict[str, Resolve
     return {use: ResolvedModule(oid, load_spec(objects, oid, f"{use}: module.yaml")) for use, oid in contents.items()}
 
 
-def _recorded(item: Found) -> dict[str, str]:
+def _recorded(item: ResolvedUse) -> dict[str, str]:
     shown = {
         "name": item.name,
         "version": item.version,

@@ -12,7 +12,7 @@ import posixpath
 from gitml.core.config.project import PATH, Config
 from gitml.core.model.protocols import Source
 from gitml.core.model.step_settings import StepSettings
-from gitml.git.objects.source import CommitSource, Wider
+from gitml.git.objects.source import CommitSource, ListableSource
 from gitml.git.worktree.snapshot import WorkTree
 from gitml.workspace import Workspace
 
@@ -39,7 +39,7 @@ def projects_below(source: CommitSource | WorkTree) -> list[str]:
     return sorted(name for name in source.top() if FOLDER in source.names_in(name))
 
 
-def marked_projects(source: Wider) -> list[str]:
+def marked_projects(source: ListableSource) -> list[str]:
     """The top, and each folder at most three deep that holds ``pipelines/`` and a ``gitml.yaml`` of its own.
 
     These are what hooks, the gate and `gitml.lock` are about. A folder ``pipelines/`` alone may be another tool's: gitml runs

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from gitml.errors import InputError, machine_error
 from gitml.git.command import Location
-from gitml.git.hooks.script import BEFORE, HOOKS, Interpreter, forwarder, is_ours, script_for
-from gitml.git.hooks.settings import HookPlace, find_place, lead_back, redirect, redirected_folder
+from gitml.git.hooks.script import BEFORE, HOOKS, HookInterpreter, forwarder, is_ours, script_for
+from gitml.git.hooks.settings import HookFolder, find_hook_folder, redirect, redirected_folder, undo_redirect
 
 SERVER = ("post-receive",)
 CLIENT = tuple(name for name in HOOKS if name not in SERVER)
@@ -45,22 +45,22 @@ def line_for(name: str) -> str:
     return f'if command -v gitml >/dev/null; then gitml hooks run {name} -- "$@"; fi'
 
 
-def hooks_of(location: Location, started_by: Interpreter) -> list[Hook]:
+def hooks_of(location: Location, started_by: HookInterpreter) -> list[Hook]:
     """How each hook that this kind of repository can have stands."""
-    place = find_place(location)
+    place = find_hook_folder(location)
     names = SERVER if location.bare else CLIENT
     return [_state(location, place, name, started_by) for name in names]
 
 
 def install(
-    location: Location, names: Sequence[str], started_by: Interpreter, *, redirected: bool = False
+    location: Location, names: Sequence[str], started_by: HookInterpreter, *, redirected: bool = False
 ) -> list[tuple[Hook, str]]:
     """Installs hooks; gives each with what was done: installed, renewed, kept or called.
 
     InputError where Git takes hooks from a folder that is not the repository's own, unless `redirected`.
     """
     _check(location, names)
-    place = find_place(location)
+    place = find_hook_folder(location)
     if place.setting in ("", os.devnull):
         off = f"hooks are switched off: core.hooksPath of the {place.scope} settings is {place.setting!r}"
         raise InputError(off, where=location.folder, hint=f"git config {place.flag()} --unset-all core.hooksPath")
@@ -79,7 +79,7 @@ def install(
 
 def uninstall(location: Location, names: Sequence[str]) -> list[Hook]:
     """Takes hooks away and puts back what was there before, byte for byte; gives those that were there."""
-    place = find_place(location)
+    place = find_hook_folder(location)
     led = place.is_redirected(location)
     gone = []
     try:
@@ -102,7 +102,7 @@ def uninstall(location: Location, names: Sequence[str]) -> list[Hook]:
             gone.append(Hook(name, "installed", path, before or (path if os.path.lexists(path) else None)))
         _unlink_siblings(place.folder)
         if led and not any(_has_part(_content(os.path.join(place.folder, name))) for name in HOOKS):
-            lead_back(location, place)
+            undo_redirect(location, place)
             _clear(place.folder)
     except OSError as error:
         raise machine_error(error, place.folder, "can't take hooks away") from error
@@ -120,7 +120,7 @@ def _check(location: Location, names: Sequence[str]) -> None:
             raise InputError(f"{name} is a hook of {kind}", where=location.folder)
 
 
-def _not_ours(place: HookPlace, name: str) -> InputError:
+def _not_ours(place: HookFolder, name: str) -> InputError:
     whose = f"core.hooksPath of the {place.scope} settings leads to a folder that isn't this repository's alone"
     if place.setting is None:
         whose = "the folder of hooks is a link that leads out of the Git folder"
@@ -128,7 +128,7 @@ def _not_ours(place: HookPlace, name: str) -> InputError:
     return InputError(whose, where=place.folder, hint=f"{hint} (or: gitml hooks install --redirect)")
 
 
-def _redirect(location: Location, place: HookPlace) -> HookPlace:
+def _redirect(location: Location, place: HookFolder) -> HookFolder:
     """A folder of the repository's own whose scripts run those of `place` where they are."""
     former = place.folder if place.setting is None else place.setting
     try:
@@ -144,7 +144,7 @@ def _redirect(location: Location, place: HookPlace) -> HookPlace:
     return redirect(location, place)
 
 
-def _install(location: Location, place: HookPlace, name: str, started_by: Interpreter) -> tuple[Hook, str]:
+def _install(location: Location, place: HookFolder, name: str, started_by: HookInterpreter) -> tuple[Hook, str]:
     path, aside = os.path.join(place.folder, name), _aside(place.folder, name)
     now = _state(location, place, name, started_by)
     if now.state == "installed":
@@ -169,7 +169,7 @@ def _install(location: Location, place: HookPlace, name: str, started_by: Interp
     return _state(location, place, name, started_by), "renewed" if ours and _has_part(content) else "installed"
 
 
-def _state(location: Location, place: HookPlace, name: str, started_by: Interpreter) -> Hook:
+def _state(location: Location, place: HookFolder, name: str, started_by: HookInterpreter) -> Hook:
     path, aside = os.path.join(place.folder, name), _aside(place.folder, name)
     content = _content(path)
     if is_ours(content):

@@ -20,7 +20,7 @@ BEFORE = ".before-gitml"
 LOOK_AT = 100 << 10
 
 
-class Interpreter(NamedTuple):
+class HookInterpreter(NamedTuple):
     """How gitml is started: a Python, and the file whose absence means that gitml is no longer there."""
 
     python: str
@@ -119,7 +119,7 @@ READS_INPUT = frozenset(("pre-push", "post-receive", "pre-receive", "post-rewrit
 _BEFOREHAND = frozenset(("pre-commit", "pre-push"))
 
 
-def script_for(name: str, started_by: Interpreter, before: str | None = None) -> str:
+def script_for(name: str, started_by: HookInterpreter, before: str | None = None) -> str:
     """The script of one of HOOKS. `before` is the file that runs first; None: the one put aside beside this folder."""
     given = '"${0%/*}' + BEFORE + f'/{name}"' if before is None else shlex.quote(before)
     reads, first = name in READS_INPUT, name in _BEFOREHAND

@@ -15,7 +15,7 @@ _FORMER = "gitml.formerHooksPath"
 _OWN = ("local", "worktree")
 
 
-class HookPlace(NamedTuple):
+class HookFolder(NamedTuple):
     """`folder` is where Git looks, in full; `setting` is core.hooksPath with ``~`` filled in, None when unset, and `scope` whose
     setting that is: local, worktree, global, system or command."""
 
@@ -37,15 +37,15 @@ class HookPlace(NamedTuple):
         return f"--{self.scope}" if self.scope in (*_OWN, "global", "system") else "--local"
 
 
-def find_place(location: Location) -> HookPlace:
+def find_hook_folder(location: Location) -> HookFolder:
     """The folder that Git takes hooks from."""
     answer, _, _ = git_status(location, "config", "--show-scope", "-z", "--type=path", "--get-all", _SETTING)
     fields = os.fsdecode(answer).split("\0")[:-1]
     found = list(zip(fields[::2], fields[1::2], strict=False))[:-1]  # the last is what our own git is told
     if not found:
-        return HookPlace(os.path.join(location.common_dir, "hooks"))
+        return HookFolder(os.path.join(location.common_dir, "hooks"))
     scope, setting = found[-1]
-    return HookPlace(os.path.normpath(os.path.join(location.folder, setting)), setting, scope)
+    return HookFolder(os.path.normpath(os.path.join(location.folder, setting)), setting, scope)
 
 
 def redirected_folder(location: Location) -> str:
@@ -53,7 +53,7 @@ def redirected_folder(location: Location) -> str:
     return os.path.join(location.common_dir, REDIRECTED)
 
 
-def redirect(location: Location, place: HookPlace) -> HookPlace:
+def redirect(location: Location, place: HookFolder) -> HookFolder:
     """Leads Git to a folder of the repository's own; what the repository itself had set is remembered."""
     folder = redirected_folder(location)
     os.makedirs(folder, exist_ok=True)
@@ -61,10 +61,10 @@ def redirect(location: Location, place: HookPlace) -> HookPlace:
     if place.scope in _OWN and place.setting is not None:
         git(location, "config", own, _FORMER, place.setting)
     git(location, "config", own, _SETTING, folder)
-    return HookPlace(folder, folder, own[2:])
+    return HookFolder(folder, folder, own[2:])
 
 
-def lead_back(location: Location, place: HookPlace) -> None:
+def undo_redirect(location: Location, place: HookFolder) -> None:
     """Undoes `redirect`."""
     former = os.fsdecode(git(location, "config", place.flag(), "--get", _FORMER, check=False)).rstrip("\n")
     if former:
@@ -74,7 +74,7 @@ def lead_back(location: Location, place: HookPlace) -> None:
         git(location, "config", place.flag(), "--unset-all", _SETTING)
 
 
-def in_the_middle(location: Location) -> bool:
+def is_mid_operation(location: Location) -> bool:
     """Whether Git walks over commits on its own account: a rebase, a bisect, a series of picks or patches."""
     signs = ("rebase-merge", "rebase-apply", "sequencer", "BISECT_LOG")
     return any(os.path.exists(os.path.join(location.git_dir, sign)) for sign in signs)
@@ -83,19 +83,19 @@ def in_the_middle(location: Location) -> bool:
 _BRANCH, _PIPELINE = "gitml.runBranch", "gitml.runPipeline"
 
 
-class Allowed(NamedTuple):
+class ReceiveSettings(NamedTuple):
     """Patterns of branches whose pushed commits run, and of pipelines that do; no branch: nothing runs."""
 
     branches: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ("*",)
 
 
-def read_allowed(location: Location) -> Allowed:
+def read_receive_settings(location: Location) -> ReceiveSettings:
     """What is allowed now."""
-    return Allowed(_values(location, _BRANCH), _values(location, _PIPELINE) or ("*",))
+    return ReceiveSettings(_values(location, _BRANCH), _values(location, _PIPELINE) or ("*",))
 
 
-def write_allowed(location: Location, allowed: Allowed) -> None:
+def write_receive_settings(location: Location, allowed: ReceiveSettings) -> None:
     """Replaces what is allowed."""
     for name, values in ((_BRANCH, allowed.branches), (_PIPELINE, allowed.pipelines)):
         _forget(location, name)
@@ -103,7 +103,7 @@ def write_allowed(location: Location, allowed: Allowed) -> None:
             git(location, "config", "--local", "--add", name, value)
 
 
-def forget_allowed(location: Location) -> None:
+def remove_receive_settings(location: Location) -> None:
     """Allows nothing, and leaves no word of it."""
     for name in (_BRANCH, _PIPELINE):
         _forget(location, name)

@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 _MISSING = re.compile(r"^missing (\w+) ([0-9a-f]{40,64})$", re.MULTILINE)
 
 
-class SourceFault(NamedTuple):
+class ObjectFault(NamedTuple):
     """An object that is damaged (then `path` is its file) or missing, and what is wrong with it."""
 
     oid: str
@@ -36,7 +36,7 @@ class SourceFault(NamedTuple):
     path: str | None = None
 
 
-def damaged_objects(location: Location) -> Iterator[SourceFault]:
+def damaged_objects(location: Location) -> Iterator[ObjectFault]:
     """The loose objects that are not what their names say."""
     objects = os.path.join(location.common_dir, "objects")
     rest = 62 if location.object_format == "sha256" else 38
@@ -51,10 +51,10 @@ def damaged_objects(location: Location) -> Iterator[SourceFault]:
                 oid = f"{number:02x}{name}"
                 problem = _problem(f"{folder}/{name}", oid, location.object_format)
                 if problem is not None:
-                    yield SourceFault(oid, problem, f"{folder}/{name}")
+                    yield ObjectFault(oid, problem, f"{folder}/{name}")
 
 
-def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFault]:
+def missing_objects(location: Location, roots: Iterable[str]) -> list[ObjectFault]:
     """Objects that the commits `roots`, HEAD and the index name, directly or not, and can't be read.
 
     Only where there are some are they listed, by a git that holds every object of the repository.
@@ -79,7 +79,7 @@ def missing_objects(location: Location, roots: Iterable[str]) -> list[SourceFaul
     listed = _MISSING.findall(out.decode("utf-8", "replace"))
     # Git has the empty tree without an object, and every log begins with it; its fsck asks for one all the same
     found.update({oid: f"the {kind} is missing" for kind, oid in listed if oid not in EMPTY_TREES.values()})
-    return [SourceFault(oid, what) for oid, what in found.items()]
+    return [ObjectFault(oid, what) for oid, what in found.items()]
 
 
 def is_damaged(location: Location, oid: str) -> bool:
@@ -101,7 +101,7 @@ def looks_empty(location: Location, oid: str) -> bool:
         os.close(descriptor)
 
 
-def set_aside(location: Location, oid: str) -> str:
+def quarantine_object(location: Location, oid: str) -> str:
     """Moves a damaged loose object into gitml's quarantine, so that Git can write it again; where it is now."""
     path = _path(location, oid)
     moved = move_aside(location, path, oid)
@@ -110,7 +110,7 @@ def set_aside(location: Location, oid: str) -> str:
     return moved
 
 
-def write_again(location: Location, wanted: Iterable[str]) -> set[str]:
+def rewrite_objects(location: Location, wanted: Iterable[str]) -> set[str]:
     """Writes those of these objects that the work tree or the index holds anew; gives the ones that are there now."""
     lacking = {oid for oid in wanted if not is_here(location, oid)}
     if lacking and location.worktree is not None:
@@ -146,10 +146,10 @@ def _from_files(location: Location, lacking: set[str]) -> None:
 
 
 def _from_index(location: Location) -> None:
-    from gitml.git.worktree.temporary_index import ScratchIndex
+    from gitml.git.worktree.temporary_index import TemporaryIndex
 
     try:
-        index = ScratchIndex(location)
+        index = TemporaryIndex(location)
     except GitmlError:
         return
     try:

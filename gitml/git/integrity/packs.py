@@ -50,7 +50,7 @@ def damaged_packs(location: Location, *, deep: bool) -> Iterator[PackFault]:
                     yield fault
 
 
-def mend(location: Location, fault: PackFault) -> str:
+def repair_pack(location: Location, fault: PackFault) -> str:
     """Moves what is damaged aside and makes it again: an index whole, of a pack the objects that can be read. What was done."""
     base = fault.path.removesuffix(".pack")
     for ending in _DERIVED:
@@ -114,7 +114,7 @@ MOST_PACKS = 30
 _started: list[subprocess.Popen[bytes]] = []
 
 
-def tidy(location: Location) -> bool:
+def repack(location: Location) -> bool:
     """Starts joining small packs in the background when there are many; whether it did. Safe beside any other git.
 
     Packs in a geometric row: the large ones are left alone, and objects nobody refers to stay.
@@ -142,7 +142,7 @@ class Removed(NamedTuple):
     bytes: int
 
 
-def remove_leftovers(location: Location, *, dry_run: bool = False) -> Removed:
+def remove_stale_files(location: Location, *, dry_run: bool = False) -> Removed:
     """Removes what is older than ``gc.pruneExpire`` (two weeks when it is not set)."""
     said = git(
         location, "config", "--type=expiry-date", "--default=2.weeks.ago", "--get", "gc.pruneExpire", check=False

@@ -24,7 +24,7 @@ _OWN = b"committer gitml <gitml@localhost> "
 _ROOT = b"\n\ngitml log\n"  # how the commit that every log begins with ends
 
 
-class Healed(NamedTuple):
+class RecoveredRef(NamedTuple):
     """A ref that was restored: the record it ends at now, and in words what was wrong. None for one that was taken away."""
 
     ref: str
@@ -37,14 +37,14 @@ class Healed(NamedTuple):
         return f"{self.ref} {done}: {self.wrong}"
 
 
-def heal(
+def recover_ref(
     location: Location,
     objects: Objects,
     ref: str,
     known: str | None,
     folder: str,
     lock: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Healed | None:
+) -> RecoveredRef | None:
     """Restores the log in `ref` when it is not sound; None when it is, or when there is none and never was one.
 
     `known` is the record that it ended at when it was last looked at, None when nobody remembers; then the newest record among
@@ -64,11 +64,11 @@ def heal(
             tip = newest_record(location, objects, folder)
         if tip is None and (wrong == _GONE or _value(location, objects, ref) is not None):
             return None  # nothing is left to restore; a commit that is named and missing may come back
-        mend(location)
+        repair_packed_refs(location)
         _clear(location, ref)
         if tip is not None:
             move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
-        return Healed(ref, tip, wrong)
+        return RecoveredRef(ref, tip, wrong)
 
 
 def _check_packs(location: Location, ref: str, wrong: str) -> None:
@@ -90,7 +90,7 @@ def is_gone(location: Location, objects: Objects, ref: str) -> bool:
     return not lies and not names_ref(location, ref) and _value(location, objects, ref) is None
 
 
-def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Healed]:
+def recover_tracking_refs(location: Location, objects: Objects, remote: str) -> list[RecoveredRef]:
     """Takes away the tracking refs of a remote that are not sound: the next fetch brings them anew."""
     place = f"{layout.REMOTES_REF}/{folder_of_remote(remote)}"
     names = set(packed_refs(location, f"{place}/") or {})
@@ -101,14 +101,14 @@ def heal_tracking(location: Location, objects: Objects, remote: str) -> list[Hea
         oid = _value(location, objects, ref)
         header = objects.header(oid) if oid else None
         if header is None or header.kind != "commit":
-            mend(location)
+            repair_packed_refs(location)
             _clear(location, ref)
             git(location, "update-ref", "--no-deref", "-d", ref, check=False)
-            found.append(Healed(ref, None, "it names no commit that is here"))
+            found.append(RecoveredRef(ref, None, "it names no commit that is here"))
     return found
 
 
-def broken(location: Location, objects: Objects, below: str) -> list[str]:
+def broken_refs(location: Location, objects: Objects, below: str) -> list[str]:
     """The refs in a folder of refs, in files of their own or in ``packed-refs``, that name no object that is here."""
     found = []
     for ref, said in (packed_refs(location, f"{below}/") or {}).items():
@@ -126,7 +126,7 @@ def broken(location: Location, objects: Objects, below: str) -> list[str]:
     return found
 
 
-def restore(location: Location, objects: Objects, ref: str, oid: str | None) -> None:
+def restore_ref(location: Location, objects: Objects, ref: str, oid: str | None) -> None:
     """Moves what lies in a ref's place into the quarantine and sets the ref to `oid`, if that is here; else it is taken away."""
     _clear(location, ref)
     if oid is not None and objects.header(oid) is not None:
@@ -231,13 +231,13 @@ def names_ref(location: Location, ref: str) -> bool:
     return ref.encode() in _content(location)
 
 
-def is_damaged(location: Location) -> bool:
+def packed_refs_damaged(location: Location) -> bool:
     """Whether the file has a line that Git can't take, or that is cut or out of order."""
     content = _content(location)
     return bool(content) and _sound(content) != content
 
 
-def mend(location: Location) -> bool:
+def repair_packed_refs(location: Location) -> bool:
     """Writes a damaged file anew with the lines that are whole; whether it was damaged. A copy of it goes to the quarantine."""
     content = _content(location)
     if not content or (sound := _sound(content)) == content:

@@ -38,7 +38,7 @@ class _Actions(NamedTuple):
     verify: _Action | None
 
 
-class LfsServer:
+class LfsClient:
     """The LFS server at an Endpoint. Its addresses and tokens are kept in memory, and asked for again when they run out."""
 
     parallel = 6

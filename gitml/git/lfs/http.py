@@ -21,7 +21,7 @@ from gitml import __version__
 from gitml.errors import InputError, RemoteError, TrustError
 from gitml.git.command import Location, git
 from gitml.git.credentials import Credential, approve, ask, http_settings, reject
-from gitml.git.lfs.http_limits import Reach, Watchdog, address_in, bound, origin_of
+from gitml.git.lfs.http_limits import AddressPolicy, Watchdog, address_in, bound, origin_of
 from gitml.git.log.remote_refs import without_secrets
 
 MEDIA = "application/vnd.git-lfs+json"
@@ -59,7 +59,7 @@ class Http:
         except ValueError as error:
             raise InputError("not the URL of an LFS server", where=without_secrets(url)[:200]) from error
         allowed = git(location, "config", "-z", "--get-all", "gitml.allowHref", check=False)
-        self._reach = Reach(home or urlsplit(url).hostname or "", os.fsdecode(allowed).split("\0")[:-1])
+        self._reach = AddressPolicy(home or urlsplit(url).hostname or "", os.fsdecode(allowed).split("\0")[:-1])
         self._watchdog = Watchdog(_idle(location))
         self._pool = _pool(location, url, connections, self._watchdog.idle)
         bound(self._pool, self._reach, self._watchdog)

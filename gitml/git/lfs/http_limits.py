@@ -26,7 +26,7 @@ SLOWEST = 1024
 _CONNECTING = 30.0
 
 
-class Handle:
+class LimitedSocket:
     """A connection that another thread may cut, whatever became of the socket that it was made with."""
 
     def __init__(self, sock: socket.socket, watchdog: Watchdog) -> None:
@@ -58,19 +58,19 @@ class Watchdog:
 
     def __init__(self, idle: float) -> None:
         self.idle = idle
-        self._ends: dict[Handle, float] = {}
-        self._come: dict[Handle, int] = {}
+        self._ends: dict[LimitedSocket, float] = {}
+        self._come: dict[LimitedSocket, int] = {}
         self._changed = threading.Condition()
         self._runs = False
         self._wakes = 0.0
 
-    def arm(self, handle: Handle, seconds: float) -> None:
+    def arm(self, handle: LimitedSocket, seconds: float) -> None:
         """Gives it so many seconds from now on."""
         with self._changed:
             self._come[handle] = 0
             self._set(handle, seconds)
 
-    def heard(self, handle: Handle, count: int) -> float:
+    def heard(self, handle: LimitedSocket, count: int) -> float:
         """So many bytes came; the seconds that it has left for more. It is not watched until `go_on`."""
         with self._changed:
             self._come[handle] = self._come.get(handle, 0) + count
@@ -80,19 +80,19 @@ class Watchdog:
                 left = self.idle
             return left
 
-    def go_on(self, handle: Handle, seconds: float) -> None:
+    def go_on(self, handle: LimitedSocket, seconds: float) -> None:
         """More is waited for, so many seconds."""
         with self._changed:
             self._set(handle, seconds)
 
-    def disarm(self, handle: Handle | None) -> None:
+    def disarm(self, handle: LimitedSocket | None) -> None:
         """Watches it no more."""
         with self._changed:
             if handle is not None:
                 self._ends.pop(handle, None)
                 self._come.pop(handle, None)
 
-    def _set(self, handle: Handle, seconds: float) -> None:
+    def _set(self, handle: LimitedSocket, seconds: float) -> None:
         end = self._ends[handle] = time.monotonic() + seconds
         if not self._runs:
             self._runs = True
@@ -117,13 +117,13 @@ class Watchdog:
 class _Bounded(urllib3.connection.HTTPConnection):
     """A connection of urllib3 that goes to allowed addresses, and ends."""
 
-    reach: Reach
+    reach: AddressPolicy
     watchdog: Watchdog
-    handle: Handle | None = None
+    handle: LimitedSocket | None = None
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn() if self.proxy is not None else self._checked_conn()
-        self.handle = Handle(sock, self.watchdog)
+        self.handle = LimitedSocket(sock, self.watchdog)
         self.watchdog.arm(self.handle, _CONNECTING)
         return sock
 
@@ -171,7 +171,7 @@ class _Bounded(urllib3.connection.HTTPConnection):
         return response
 
 
-def bound(manager: urllib3.PoolManager, reach: Reach, watchdog: Watchdog) -> None:
+def bound(manager: urllib3.PoolManager, reach: AddressPolicy, watchdog: Watchdog) -> None:
     """Has a pool manager make such connections only."""
     given = {"reach": reach, "watchdog": watchdog}
     plain = type("Plain", (_Bounded,), given)
@@ -224,7 +224,7 @@ def addresses_of(host: str, port: int) -> list[str]:
     return [str(address[0]) for *_, address in found[:8]]
 
 
-class Reach:
+class AddressPolicy:
     """Where the server `home`, which the user or a trusted place named, may send us: as near as it is, and to hosts allowed.
 
     `allowed` are hosts, with ``*`` for any part of a name (``*.example.org``).

@@ -14,7 +14,7 @@ _POINTER = re.compile(
 )
 
 
-def pointer(content: bytes) -> tuple[Digest, int] | None:
+def parse_lfs_pointer(content: bytes) -> tuple[Digest, int] | None:
     """The Digest and size of what an LFS pointer stands for; None for anything that is not exactly a pointer of version 1.
 
     Pointers with extensions give None: what they name is not the file's content.
@@ -25,7 +25,7 @@ def pointer(content: bytes) -> tuple[Digest, int] | None:
     return found and (Digest(found[1].decode("ascii")), int(found[2]))
 
 
-def local_object(location: Location, digest: Digest) -> str | None:
+def local_lfs_object(location: Location, digest: Digest) -> str | None:
     """The file in which Git LFS keeps `digest` on this machine, None when it has not fetched it. Its bytes are not checked."""
     name = hex_of(digest)
     below = os.path.join("objects", name[:2], name[2:4], name)

@@ -59,7 +59,7 @@ def changes_between(location: Location, known: str | None, tip: str, below: str)
     return Changes(added, removed)
 
 
-class Offered(NamedTuple):
+class AddedFile(NamedTuple):
     """A file that another log has: the mode as Git writes it, and the blob."""
 
     path: str
@@ -67,7 +67,7 @@ class Offered(NamedTuple):
     oid: str
 
 
-class Difference:
+class LogDiff:
     """How the log at `theirs` differs from the one at `ours`: to be read once, in order of path.
 
     While it is read, `lacking` becomes how many files `theirs` lacks, and `other` the paths where both have something else.
@@ -78,22 +78,22 @@ class Difference:
         self.other: list[str] = []
         self._of = (objects, ours, theirs)
 
-    def again(self) -> Difference:
+    def again(self) -> LogDiff:
         """The same, to be read once more."""
-        return Difference(*self._of)
+        return LogDiff(*self._of)
 
-    def added(self) -> Iterator[Offered]:
+    def added(self) -> Iterator[AddedFile]:
         """The files that `theirs` has where `ours` has none."""
-        for path, ours, theirs in changes(*self._of):
+        for path, ours, theirs in tree_changes(*self._of):
             if theirs is None:
                 self.lacking += 1
             elif ours is None:
-                yield Offered(path, *theirs)
+                yield AddedFile(path, *theirs)
             else:
                 self.other.append(path)
 
 
-def follows(location: Location, known: str, tip: str, within: int) -> bool:
+def is_ahead_of(location: Location, known: str, tip: str, within: int) -> bool:
     """Whether `known` is the record `tip` or is found among what the `within` records before it follow.
 
     False may be wrong. Asking git whether one is an ancestor of the other would walk everything younger than the oldest commit
@@ -154,7 +154,7 @@ _TREE = "40000"
 _DIFF = (*SPARING, "diff-tree", "--stdin", "-r", "-z", "--no-renames", "--no-abbrev")
 
 
-class Change(NamedTuple):
+class TreeChange(NamedTuple):
     """A path that differs; the entry of each side, None where it has none."""
 
     path: str
@@ -168,11 +168,11 @@ class _Page(NamedTuple):
     theirs: str
 
 
-def changes(objects: Objects, ours: str | None, theirs: str) -> Iterator[Change]:
+def tree_changes(objects: Objects, ours: str | None, theirs: str) -> Iterator[TreeChange]:
     """The files that differ between two commits, in Git's order of path; `ours` None is a commit without files."""
     size = len(theirs)
     before = "" if ours is None else _tree_of(objects, ours)
-    found: list[_Page | Change] = []
+    found: list[_Page | TreeChange] = []
     pages = 0
     for item in _compared(objects, "", before, _tree_of(objects, theirs), 0):
         found.append(item)
@@ -198,7 +198,7 @@ def _entries(objects: Objects, oid: str) -> dict[bytes, Entry]:
     return {os.fsencode(name) + b"/" * (entry.mode == _TREE): entry for name, entry in found.items()}
 
 
-def _compared(objects: Objects, prefix: str, ours: str, theirs: str, depth: int) -> Iterator[_Page | Change]:
+def _compared(objects: Objects, prefix: str, ours: str, theirs: str, depth: int) -> Iterator[_Page | TreeChange]:
     if ours == theirs:
         return
     old, new = _entries(objects, ours), _entries(objects, theirs)
@@ -211,7 +211,7 @@ def _compared(objects: Objects, prefix: str, ours: str, theirs: str, depth: int)
             continue
         path = prefix + os.fsdecode(name)
         if not name.endswith(b"/"):
-            yield Change(path, one, two)
+            yield TreeChange(path, one, two)
             continue
         below = _Page(path, one.oid if one is not None else "", two.oid if two is not None else "")
         if depth < _DEPTH:
@@ -220,11 +220,11 @@ def _compared(objects: Objects, prefix: str, ours: str, theirs: str, depth: int)
             yield below
 
 
-def _expanded(objects: Objects, items: list[_Page | Change], size: int) -> Iterator[Change]:
+def _expanded(objects: Objects, items: list[_Page | TreeChange], size: int) -> Iterator[TreeChange]:
     """The items in their order, each page as what git says of it."""
     pages = [item for item in items if isinstance(item, _Page)]
     if not pages:
-        yield from (item for item in items if isinstance(item, Change))
+        yield from (item for item in items if isinstance(item, TreeChange))
         return
     none = EMPTY_TREES[size]
     request = "".join(f"{page.ours or none} {page.theirs or none}\n" for page in pages)
@@ -232,7 +232,7 @@ def _expanded(objects: Objects, items: list[_Page | Change], size: int) -> Itera
     answers = _answers(objects, request.encode("ascii"))
     pending = next(answers, None)
     for item in items:
-        if isinstance(item, Change):
+        if isinstance(item, TreeChange):
             yield item
             continue
         number += 1
@@ -243,7 +243,7 @@ def _expanded(objects: Objects, items: list[_Page | Change], size: int) -> Itera
         raise AssertionError("git compared more than it was asked to")
 
 
-def _answers(objects: Objects, request: bytes) -> Iterator[tuple[int, Change]]:
+def _answers(objects: Objects, request: bytes) -> Iterator[tuple[int, TreeChange]]:
     """(number of the page, what differs in it) of each file; a page begins with a line that names its trees."""
     location = objects.location
     number = -1
@@ -261,7 +261,7 @@ def _answers(objects: Objects, request: bytes) -> Iterator[tuple[int, Change]]:
                 continue
             old_mode, mode, old, new, _ = meta[1:].split(" ")
             meta = None
-            yield number, Change(field, _entry(old_mode, old), _entry(mode, new))
+            yield number, TreeChange(field, _entry(old_mode, old), _entry(mode, new))
         if process.wait():
             errors.seek(0)
             raise translate(location.folder, _DIFF, process.returncode, errors.read())

@@ -18,7 +18,7 @@ from gitml.git.integrity.stale_locks import clear, lock_files
 RECEIVE = " ".join(["git", *DURABLE, "-c", "receive.unpackLimit=1", "receive-pack"])
 
 
-class FarSide:
+class LocalRemote:
     """The repository in a folder that `remote` (a name, path or file URL) stands for.
 
     No git of ours obeys its settings, and so nothing of it is mended, unless it is `trusted`.
@@ -40,7 +40,7 @@ class FarSide:
             for name in names:
                 sync_path(os.path.join(self.location.common_dir, name))
 
-    def mend(self, refs: Iterable[str], *, objects: bool) -> bool:
+    def repair(self, refs: Iterable[str], *, objects: bool) -> bool:
         """Removes stale locks, and moves aside refs that name nothing and damaged `objects`; whether there were any."""
         mended = False
         if not self.trusted:
@@ -49,7 +49,7 @@ class FarSide:
             for lock in lock_files(self.location):
                 mended = (lock.stale and clear(lock)) or mended
             for fault in list(object_check.damaged_objects(self.location)) if objects else ():
-                aside = object_check.set_aside(self.location, fault.oid)
+                aside = object_check.quarantine_object(self.location, fault.oid)
                 announce(f"the remote has a damaged object, which is sent again: {aside}")
                 mended = True
             for ref in refs:
@@ -106,7 +106,7 @@ def _is_trusted(location: Location, folder: str) -> bool:
     )
 
 
-def far_side(location: Location, remote: str) -> FarSide | None:
+def local_remote_of(location: Location, remote: str) -> LocalRemote | None:
     """The folder that a push to `remote` goes to; None for a host, and where the user chose another receive-pack."""
     if git(location, "config", "--get", f"remote.{remote}.receivepack", check=False).strip():
         return None
@@ -121,5 +121,5 @@ def far_side(location: Location, remote: str) -> FarSide | None:
         if os.path.isdir(os.path.join(place, "objects")) and os.path.exists(os.path.join(place, "HEAD")):
             real = os.path.realpath(place)
             there = Location(real, real, None, location.object_format, bare=True, explicit=True)
-            return FarSide(there, trusted=_is_trusted(location, real))
+            return LocalRemote(there, trusted=_is_trusted(location, real))
     return None

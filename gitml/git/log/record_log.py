@@ -21,8 +21,8 @@ from gitml.git.integrity.durability import UPDATE, sync_objects, sync_refs
 from gitml.git.objects.reader import Objects
 
 if TYPE_CHECKING:
-    from gitml.git.integrity.ref_recovery import Healed
-    from gitml.git.log.diff import Changes, Difference
+    from gitml.git.integrity.ref_recovery import RecoveredRef
+    from gitml.git.log.diff import Changes, LogDiff
 
 _PATIENCE = 20.0
 _COMMITTER = "gitml <gitml@localhost>"
@@ -75,11 +75,11 @@ class GitRecordLog:
             pass  # packed, kept otherwise, or not there: git knows
         return self._objects.resolve(self._ref)
 
-    def heal(self, known: str | None, folder: str) -> Healed | None:
+    def recover_ref(self, known: str | None, folder: str) -> RecoveredRef | None:
         """Restores the ref where it is damaged or gone; `known` is the record that it ended at, the files lie in `folder`."""
-        from gitml.git.integrity.ref_recovery import heal
+        from gitml.git.integrity.ref_recovery import recover_ref
 
-        return heal(self._location, self._objects, self._ref, known, folder, self._lock)
+        return recover_ref(self._location, self._objects, self._ref, known, folder, self._lock)
 
     def is_gone(self) -> bool:
         """Whether there is no such ref, not even one that names a commit that is missing."""
@@ -134,7 +134,7 @@ class GitRecordLog:
         commit = self._write(tip, files, message, parents, trees)
         return self._signed(commit, message) if sign else commit
 
-    def join(self, ours: str | None, theirs: str, files: Mapping[str, str], message: str) -> str:
+    def merge(self, ours: str | None, theirs: str, files: Mapping[str, str], message: str) -> str:
         """Writes the record that follows `ours` and `theirs`: it holds what `ours` does, and `files` (path -> blob) of `theirs`.
 
         The log stays as it is; `move` makes it part of it.
@@ -150,17 +150,17 @@ class GitRecordLog:
         with self._lock():
             return self._advance(old, new) is None
 
-    def difference(self, ours: str | None, theirs: str) -> Difference:
+    def difference(self, ours: str | None, theirs: str) -> LogDiff:
         """How the log at the record `theirs` differs from that at `ours`."""
-        from gitml.git.log.diff import Difference
+        from gitml.git.log.diff import LogDiff
 
-        return Difference(self._objects, ours, theirs)
+        return LogDiff(self._objects, ours, theirs)
 
-    def follows(self, known: str, tip: str, within: int) -> bool:
+    def is_ahead_of(self, known: str, tip: str, within: int) -> bool:
         """Whether the record `tip` is, or comes after, `known`, found by looking at no more than `within` records."""
-        from gitml.git.log.diff import follows
+        from gitml.git.log.diff import is_ahead_of
 
-        return follows(self._location, known, tip, within)
+        return is_ahead_of(self._location, known, tip, within)
 
     def changes(self, known: str | None, tip: str, below: str) -> Changes:
         """What the folder `below` has at the record `tip` and not at the record `known`, and the other way round."""
@@ -185,9 +185,9 @@ class GitRecordLog:
 
     def maintain(self) -> bool:
         """Joins packs in the background when records have left many; cheap to call after every run."""
-        from gitml.git.integrity.packs import tidy
+        from gitml.git.integrity.packs import repack
 
-        return tidy(self._location)
+        return repack(self._location)
 
     def _refuse_taken(self, tip: str, paths: Sequence[str]) -> None:
         for path in paths:

@@ -35,7 +35,7 @@ def tracking_ref(remote: str, log: str) -> str:
     return f"{layout.REMOTES_REF}/{folder_of_remote(remote)}/{log}"
 
 
-def taken_ref(remote: str, log: str) -> str:
+def merged_ref(remote: str, log: str) -> str:
     """The ref that holds what was last taken in of a remote's log, whatever a plain ``git fetch`` brought since."""
     return f"{layout.TAKEN_REF}/{folder_of_remote(remote)}/{log}"
 

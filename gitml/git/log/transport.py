@@ -18,15 +18,15 @@ from gitml.errors import BusyError, RemoteError
 from gitml.git.command import BASE, DURABLE, Location, git, is_partial, popen, stderr_file
 from gitml.git.errors import explain, refusal_of_ref
 from gitml.git.integrity.durability import move_refs, sync_objects, sync_refs
-from gitml.git.log.local_remote import far_side
+from gitml.git.log.local_remote import local_remote_of
 from gitml.git.log.remote_refs import (
     LOGS,
     REGISTRY,
     check_remote,
     log_ref,
+    merged_ref,
     refspecs,
     refused_ref,
-    taken_ref,
     tip_of,
     tracking_ref,
     without_secrets,
@@ -75,51 +75,51 @@ _REGISTRY = 600.0  # seconds for a question to a registry that `gitml.yaml` name
 _ANSWER = 4 << 20
 
 
-class Line(NamedTuple):
+class RemoteIO(NamedTuple):
     """How to speak with remotes: whether somebody at a terminal can be asked, and who watches the progress."""
 
     terminal: bool = False
     watch: Watch | None = None
 
 
-ALONE = Line()
+UNATTENDED = RemoteIO()
 
 
-def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: Line = ALONE) -> None:
+def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: RemoteIO = UNATTENDED) -> None:
     """Brings logs of `remote` level in their tracking refs; one goes when the remote has the log no more."""
     check_remote(remote)
-    _heal_tracking(location, remote)
+    _recover_tracking(location, remote)
     if REGISTRY in logs:
         before = tip_of(location, tracking_ref(remote, REGISTRY))
-        if before is not None and tip_of(location, taken_ref(remote, REGISTRY)) is None:
-            note_taken(location, remote, before)  # by a gitml that did not note it
+        if before is not None and tip_of(location, merged_ref(remote, REGISTRY)) is None:
+            note_merged(location, remote, before)  # by a gitml that did not note it
     # In a shallow clone the newest record alone: its tree has them all, and their history is that of all code that was run.
     shallow = ("--depth=1",) if os.path.exists(os.path.join(location.common_dir, "shallow")) else ()
     command, values = (*_KEPT, "fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs))
-    _, said, code = _asked(location, command, values, line)
+    _, said, code = _talk(location, command, values, line)
     if code and ".lock'" in said:
         from gitml.git.integrity.stale_locks import clear_blocking
 
         if clear_blocking(location, said.encode()):
-            _, said, code = _asked(location, command, values, line)
+            _, said, code = _talk(location, command, values, line)
     if code:
         raise explain(location, "fetch", remote, said)
     sync_objects(location)
     sync_refs(location, [tracking_ref(remote, log) for log in logs])
 
 
-def clone(url: str, folder: str, options: Sequence[str], line: Line = ALONE) -> None:
+def clone(url: str, folder: str, options: Sequence[str], line: RemoteIO = UNATTENDED) -> None:
     """``git clone`` as the user would, hooks and filters and all; `options` are git's, checked by the caller."""
     check_remote(url)
     check_remote(folder)
     here = os.getcwd()
     nowhere = Location(here, here, here, "sha1", bare=False)
-    _, said, code = _asked(nowhere, ("clone", *options), (url, folder), line, ("git",))
+    _, said, code = _talk(nowhere, ("clone", *options), (url, folder), line, ("git",))
     if code:
         raise explain(nowhere, "clone", url, said)
 
 
-class Answer(NamedTuple):
+class PushResult(NamedTuple):
     """What a remote did with a log: whether it has the tip now, whether that is news to it, and the tip it had before (short).
 
     `blocked` says what kept it from taking the log when that was not another's push: a lock file or a ref that names nothing.
@@ -131,21 +131,23 @@ class Answer(NamedTuple):
     blocked: str | None = None
 
 
-def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = ALONE) -> dict[str, Answer]:
+def push_logs(
+    location: Location, remote: str, tips: Mapping[str, str], line: RemoteIO = UNATTENDED
+) -> dict[str, PushResult]:
     """Moves logs of `remote` forward to `tips` (log -> record commit).
 
     One that has records which the tip does not follow is left as it is: others came first. RemoteError where it takes none.
     """
     check_remote(remote)
-    _heal_tracking(location, remote)
-    side = far_side(location, remote)
+    _recover_tracking(location, remote)
+    side = local_remote_of(location, remote)
     refs = [log_ref(log) for log in tips]
     command = ("push", *_PUSH, *(side.options if side else ()))
     values = (remote, *[f"{tip}:{log_ref(log)}" for log, tip in tips.items()])
-    told, said, code = _asked(location, command, values, line)
-    if code and side is not None and side.mend(refs, objects=_LEFT_BROKEN.search(said + told) is not None):
-        told, said, code = _asked(location, command, values, line)
-    answers: dict[str, Answer] = {}
+    told, said, code = _talk(location, command, values, line)
+    if code and side is not None and side.repair(refs, objects=_LEFT_BROKEN.search(said + told) is not None):
+        told, said, code = _talk(location, command, values, line)
+    answers: dict[str, PushResult] = {}
     for log in tips:
         status = _status(told, log_ref(log))
         if status is None:
@@ -153,7 +155,7 @@ def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = 
         flag, summary = status
         before = summary.split("..")[0] if flag == " " else None
         blocked = _blocked_by(said, log_ref(log), summary) if flag == "!" else None
-        answers[log] = Answer(flag != "!", flag not in "!=", before, blocked)
+        answers[log] = PushResult(flag != "!", flag not in "!=", before, blocked)
         if flag == "!" and not any(word in summary for word in _LATE):
             if "[remote failure]" in summary or "unpack" in summary:
                 raise explain(location, "push", remote, f"{said}\n{summary}")
@@ -163,9 +165,9 @@ def send(location: Location, remote: str, tips: Mapping[str, str], line: Line = 
     if side is not None:
         side.sync([log_ref(log) for log, answer in answers.items() if answer.has])
     has = {log: tips[log] for log, answer in answers.items() if answer.has}
-    follow(location, remote, has)
+    update_tracking(location, remote, has)
     if REGISTRY in has:
-        note_taken(location, remote, has[REGISTRY])
+        note_merged(location, remote, has[REGISTRY])
     return answers
 
 
@@ -178,17 +180,17 @@ def _blocked_by(said: str, ref: str, summary: str) -> str | None:
     return None
 
 
-def peek(location: Location, remote: str, ref: str) -> str | None:
+def remote_tip(location: Location, remote: str, ref: str) -> str | None:
     """What `ref` is at `remote`, None when it has none; nothing is fetched."""
     check_remote(remote)
-    out, said, code = _asked(location, ("ls-remote",), (remote, ref), ALONE)
+    out, said, code = _talk(location, ("ls-remote",), (remote, ref), UNATTENDED)
     if code:
         raise explain(location, "ls-remote", remote, said)
     found = dict(line.split("\t")[::-1] for line in out.splitlines())
     return found.get(ref)
 
 
-class Patience:
+class PushBackoff:
     """Waits between tries while others push too: not at all at first, then longer each time, by chance; five minutes in all."""
 
     def __init__(self, seconds: float = 300.0) -> None:
@@ -218,14 +220,14 @@ class Patience:
         return True
 
 
-def cost(location: Location, remote: str, log: str, tip: str) -> int:
+def push_size(location: Location, remote: str, log: str, tip: str) -> int:
     """About how many bytes sending `tip` would take, by what is known of `remote`."""
     known = [oid for oid in (tip_of(location, tracking_ref(remote, log)),) if oid]
     args = ("rev-list", "--disk-usage", "--objects", tip, "--not", *known, f"--remotes={remote}")
     return int(git(location, *args))
 
 
-def follow(location: Location, remote: str, tips: Mapping[str, str]) -> None:
+def update_tracking(location: Location, remote: str, tips: Mapping[str, str]) -> None:
     """Notes that the logs of `remote` are at `tips`."""
     moves = {tracking_ref(remote, log): tip for log, tip in tips.items()}
     moves = {ref: tip for ref, tip in moves.items() if tip_of(location, ref) != tip}
@@ -233,11 +235,11 @@ def follow(location: Location, remote: str, tips: Mapping[str, str]) -> None:
         move_refs(location, [f"update {ref}\0{tip}\0\0" for ref, tip in moves.items()], list(moves))
 
 
-def note_taken(location: Location, remote: str, tip: str) -> None:
+def note_merged(location: Location, remote: str, tip: str) -> None:
     """Notes up to where the registry of `remote` was taken in, or sent: what it holds next must follow that."""
     moves: dict[str, str | None] = {}
-    if tip_of(location, taken_ref(remote, REGISTRY)) != tip:
-        moves[taken_ref(remote, REGISTRY)] = tip
+    if tip_of(location, merged_ref(remote, REGISTRY)) != tip:
+        moves[merged_ref(remote, REGISTRY)] = tip
     if tip_of(location, refused_ref(remote, REGISTRY)) is not None:
         moves[refused_ref(remote, REGISTRY)] = None
     set_refs(location, moves)
@@ -250,12 +252,12 @@ def set_refs(location: Location, moves: Mapping[str, str | None]) -> None:
         move_refs(location, lines, list(moves))
 
 
-def _heal_tracking(location: Location, remote: str) -> None:
+def _recover_tracking(location: Location, remote: str) -> None:
     """Takes away what git could not move: a damaged tracking ref is only what the remote is asked for anyway."""
-    from gitml.git.integrity.ref_recovery import heal_tracking
+    from gitml.git.integrity.ref_recovery import recover_tracking_refs
 
     with Objects(location) as objects:
-        heal_tracking(location, objects, remote)
+        recover_tracking_refs(location, objects, remote)
 
 
 def _status(told: str, ref: str) -> tuple[str, str] | None:
@@ -267,8 +269,8 @@ def _status(told: str, ref: str) -> tuple[str, str] | None:
     return None
 
 
-def _asked(
-    location: Location, command: Sequence[str], values: Sequence[str], line: Line, base: Sequence[str] = BASE
+def _talk(
+    location: Location, command: Sequence[str], values: Sequence[str], line: RemoteIO, base: Sequence[str] = BASE
 ) -> tuple[str, str, int]:
     """(stdout, stderr without progress, exit status) of a git that speaks with a remote.
 
@@ -319,7 +321,7 @@ _FETCH_OBJECTS = (
 )
 
 
-def complete(location: Location, known: str | None, tip: str) -> None:
+def fetch_missing_blobs(location: Location, known: str | None, tip: str) -> None:
     """Brings what the tree of the record `tip` has beyond that of `known` and is not here. RemoteError when it can't be had.
 
     Git would bring each blob by itself when it is read. Costs a look at a folder where the clone is whole.

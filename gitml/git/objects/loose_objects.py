@@ -20,7 +20,7 @@ _PARTIAL = "tmp-"
 _ALGORITHMS = {40: "sha1", 64: "sha256"}
 
 
-class GitShelf:
+class LooseObjects:
     """The folder `root`; fulfils `execute.interfaces.Contents`. To be used from one thread; processes may share a folder."""
 
     def __init__(self, root: str) -> None:
@@ -38,9 +38,9 @@ class GitShelf:
         except FileNotFoundError:
             return None
 
-    def incoming(self, oid: str, size: int) -> IncomingObject:
+    def incoming(self, oid: str, size: int) -> LooseObjectWriter:
         """An object of `size` bytes that arrives in pieces."""
-        return IncomingObject(self, oid, size)
+        return LooseObjectWriter(self, oid, size)
 
     def read(self, oid: str) -> bytes:
         """The content of the object `oid`. IntegrityError when it is not here."""
@@ -109,10 +109,10 @@ def is_partial(name: str) -> bool:
     return name.startswith(_PARTIAL)
 
 
-class IncomingObject:
+class LooseObjectWriter:
     """An object of Git on its way in, in order. `position` is how much is here: go on there after a cut."""
 
-    def __init__(self, shelf: GitShelf, oid: str, size: int) -> None:
+    def __init__(self, shelf: LooseObjects, oid: str, size: int) -> None:
         self.position = 0
         self.size = size
         self._shelf = shelf

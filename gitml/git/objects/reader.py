@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gitml.core.model.protocols import Entry
 from gitml.errors import InputError, IntegrityError
 from gitml.git.command import Location
-from gitml.git.persistent_process import Lasting
+from gitml.git.persistent_process import PersistentProcess
 
 _CHUNK = 1 << 20
 # Requests are 41 or 65 bytes: what is unanswered always fits in the pipe (64 KiB), so neither side can block the other.
@@ -41,8 +41,8 @@ class Objects:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._raw_size = 32 if location.object_format == "sha256" else 20
-        self._contents = Lasting(location, "cat-file", "--batch", local=True)
-        self._headers = Lasting(location, "cat-file", "--batch-check", local=True)
+        self._contents = PersistentProcess(location, "cat-file", "--batch", local=True)
+        self._headers = PersistentProcess(location, "cat-file", "--batch-check", local=True)
         self._trees: dict[str, Mapping[str, Entry]] = {}
 
     def start(self) -> None:
@@ -138,7 +138,7 @@ class Objects:
 
     def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """(oid, content) of each, in order, with requests sent ahead; for thousands of objects. Hold few of them at a time."""
-        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
+        process = PersistentProcess(self.location, *SPARING, "cat-file", "--batch", local=True)
         try:
             for oid, header in self._many(process, oids):
                 if header is None:
@@ -149,7 +149,7 @@ class Objects:
 
     def read_those_here(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """As `read_many`, with None for an object that is missing."""
-        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
+        process = PersistentProcess(self.location, *SPARING, "cat-file", "--batch", local=True)
         try:
             for oid, header in self._many(process, oids):
                 yield oid, header and self._body(process, header)
@@ -161,7 +161,7 @@ class Objects:
 
         None for an object that is missing.
         """
-        process = Lasting(self.location, *SPARING, "cat-file", "--batch", local=True)
+        process = PersistentProcess(self.location, *SPARING, "cat-file", "--batch", local=True)
         try:
             for _, header in self._many(process, oids):
                 if header is None or header.size <= most:
@@ -174,7 +174,7 @@ class Objects:
 
     def headers(self, oids: Iterable[str]) -> Iterator[Header]:
         """Kind and size of each, in order, with requests sent ahead."""
-        process = Lasting(self.location, "cat-file", "--batch-check", local=True)
+        process = PersistentProcess(self.location, "cat-file", "--batch-check", local=True)
         try:
             for oid, header in self._many(process, oids):
                 if header is None:
@@ -197,7 +197,7 @@ class Objects:
             self._trees[oid] = known
         return known
 
-    def _many(self, process: Lasting, oids: Iterable[str]) -> Iterator[tuple[str, Header | None]]:
+    def _many(self, process: PersistentProcess, oids: Iterable[str]) -> Iterator[tuple[str, Header | None]]:
         source = iter(oids)
         asked: list[str] = []
         done = 0
@@ -215,12 +215,12 @@ class Objects:
             done += 1
             yield oid, _header(oid, process.line())
 
-    def _pass_over(self, process: Lasting, header: Header) -> None:
+    def _pass_over(self, process: PersistentProcess, header: Header) -> None:
         left = header.size + 1
         while left:
             left -= len(process.exactly(min(left, _CHUNK)))
 
-    def _body(self, process: Lasting, header: Header) -> bytes:
+    def _body(self, process: PersistentProcess, header: Header) -> bytes:
         content = process.exactly(header.size + 1)
         return content[:-1]
 

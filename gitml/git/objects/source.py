@@ -75,7 +75,7 @@ class CommitSource(TreeSource):
         self.commit = commit
 
 
-class Wider(Source, Protocol):
+class ListableSource(Source, Protocol):
     """A Source that can list a folder without anything counting as used."""
 
     def names_in(self, folder: str) -> Collection[str]:
@@ -85,7 +85,7 @@ class Wider(Source, Protocol):
 class FolderSource:
     """The files of `folder` of another Source, as if it were the root."""
 
-    def __init__(self, inner: Wider, folder: str) -> None:
+    def __init__(self, inner: ListableSource, folder: str) -> None:
         self.inner = inner
         self.folder = folder
 

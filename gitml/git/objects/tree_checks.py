@@ -10,14 +10,14 @@ from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Facts
 from gitml.core.records.special_files import is_bare_repository
 from gitml.errors import IntegrityError
-from gitml.git.lfs.pointer import pointer
+from gitml.git.lfs.pointer import parse_lfs_pointer
 from gitml.git.objects.reader import Objects
 
 _KIND = "git-tree/1"
 _SMALL = 1024
 
 
-class TreeFacts(NamedTuple):
+class TreeChecks(NamedTuple):
     """Of a whole directory: how many files, and (paths relative to it) links that lead out, submodules, LFS pointers.
 
     `escaping_links` are (path, target); `lfs` are (path, Digest, size in bytes of the content pointed to).
@@ -29,9 +29,9 @@ class TreeFacts(NamedTuple):
     lfs: tuple[tuple[str, Digest, int], ...] = ()
 
 
-def inspect_tree(objects: Objects, oid: str, memo: Facts) -> TreeFacts:
+def check_tree(objects: Objects, oid: str, memo: Facts) -> TreeChecks:
     """The TreeFacts of the tree `oid`, remembered in `memo` for it and each directory in it."""
-    found: dict[str, TreeFacts] = {}
+    found: dict[str, TreeChecks] = {}
     fresh = _collect(objects, oid, memo, found)
     entries = [entry for tree in fresh for entry in objects.tree(tree).values()]
     links = {entry.oid for entry in entries if entry.is_link}
@@ -45,7 +45,7 @@ def inspect_tree(objects: Objects, oid: str, memo: Facts) -> TreeFacts:
     return found[oid]
 
 
-def _collect(objects: Objects, root: str, memo: Facts, found: dict[str, TreeFacts]) -> list[str]:
+def _collect(objects: Objects, root: str, memo: Facts, found: dict[str, TreeChecks]) -> list[str]:
     """Fills `found` with what is remembered; the trees still to be looked at, each once, what they hold before them."""
     fresh: list[str] = []
     seen: set[str] = set()
@@ -65,7 +65,7 @@ def _collect(objects: Objects, root: str, memo: Facts, found: dict[str, TreeFact
     return fresh
 
 
-def _combine(objects: Objects, tree: str, found: dict[str, TreeFacts], contents: dict[str, bytes]) -> TreeFacts:
+def _combine(objects: Objects, tree: str, found: dict[str, TreeChecks], contents: dict[str, bytes]) -> TreeChecks:
     files = 0
     links: list[tuple[str, str]] = []
     submodules: list[str] = []
@@ -90,10 +90,10 @@ def _combine(objects: Objects, tree: str, found: dict[str, TreeFacts], contents:
                 links.append((name, target))
         else:
             files += 1
-            pointed = pointer(contents.get(entry.oid, b""))
+            pointed = parse_lfs_pointer(contents.get(entry.oid, b""))
             if pointed:
                 lfs.append((name, *pointed))
-    return TreeFacts(files, tuple(links), tuple(submodules), tuple(lfs))
+    return TreeChecks(files, tuple(links), tuple(submodules), tuple(lfs))
 
 
 def leads_out(path: str, target: str) -> bool:
@@ -110,10 +110,10 @@ def leads_out(path: str, target: str) -> bool:
     return climb > path.count("/") or ".." in steps[climb:]
 
 
-def _from_json(raw: Any) -> TreeFacts:
+def _from_json(raw: Any) -> TreeChecks:
     try:
         files, links, submodules, lfs = raw
-        return TreeFacts(
+        return TreeChecks(
             int(files),
             tuple((path, target) for path, target in links),
             tuple(submodules),

@@ -10,8 +10,8 @@ from gitml.core.model.protocols import Entry
 from gitml.errors import InputError, machine_error
 from gitml.git.command import Location, git
 from gitml.git.integrity.durability import announce
-from gitml.git.integrity.object_check import looks_empty, set_aside
-from gitml.git.persistent_process import Lasting
+from gitml.git.integrity.object_check import looks_empty, quarantine_object
+from gitml.git.persistent_process import PersistentProcess
 
 
 class Hasher:
@@ -24,7 +24,7 @@ class Hasher:
         assert location.worktree is not None
         self._location = location
         self._root = location.worktree
-        self._process = Lasting(location, "-c", "core.safecrlf=false", "hash-object", "-w", "--stdin-paths")
+        self._process = PersistentProcess(location, "-c", "core.safecrlf=false", "hash-object", "-w", "--stdin-paths")
         self._modes_count: bool | None = None
 
     def entry(self, path: str) -> Entry:
@@ -46,7 +46,7 @@ class Hasher:
         """The object that `write` writes; once more when a power cut had left an empty file of that name, which Git lets be."""
         oid = write()
         if looks_empty(self._location, oid):
-            aside = set_aside(self._location, oid)
+            aside = quarantine_object(self._location, oid)
             announce(
                 f"a power cut left a Git object of {path} empty: it is written again, and the empty file is {aside}"
             )

@@ -21,13 +21,13 @@ from gitml.git.worktree.status import PendingStatus, Status, Untracked
 
 if TYPE_CHECKING:
     from gitml.git.worktree.hasher import Hasher
-    from gitml.git.worktree.temporary_index import ScratchIndex
+    from gitml.git.worktree.temporary_index import TemporaryIndex
 
 _MESSAGE = b"gitml: snapshot of uncommitted work\n"
 _IDENTITY = b"gitml <gitml@localhost>"
 
 
-class Sealed(NamedTuple):
+class SnapshotCommit(NamedTuple):
     """The commit that holds exactly what was read. When `dirty` it is a snapshot on top of `base` (None before any commit)."""
 
     commit: str
@@ -55,9 +55,9 @@ class WorkTree:
         self._links: dict[str, bool] = {}
         self._used: dict[str, Entry] = {}
         self._unwritten: dict[str, Entry] = {}
-        self._index: ScratchIndex | None = None
+        self._index: TemporaryIndex | None = None
         self._hasher: Hasher | None = None
-        self._sealed: tuple[str, Sealed] | None = None
+        self._sealed: tuple[str, SnapshotCommit] | None = None
         self._unsynced = False  # whether objects were written that a power cut could leave empty
 
     def start(self) -> None:
@@ -95,11 +95,6 @@ class WorkTree:
         """The tracked paths that git sees as changed since HEAD, in order; some may hold the same bytes after all."""
         status = self._look()
         return tuple(sorted({*status.changed, *status.removed, *status.dropped}))
-
-    @property
-    def untracked_used(self) -> tuple[str, ...]:
-        """The untracked files that were looked up so far."""
-        return tuple(sorted(self._used))
 
     @property
     def dirty(self) -> bool:
@@ -171,21 +166,15 @@ class WorkTree:
         """The content of the blob `oid`, as Git stores it. InputError for more than 32 MiB."""
         return self._objects.read(oid, LARGEST)
 
-    def seal(self) -> Sealed:
+    def snapshot(self) -> SnapshotCommit:
         """The commit of all that was read: HEAD, or a snapshot commit, durable."""
         tree = self.tree
         status = self._look()
         if status.head is not None and tree == self._head_tree:
-            return Sealed(status.head, False, None)
+            return SnapshotCommit(status.head, False, None)
         if self._sealed is None or self._sealed[0] != tree:
-            self._sealed = (tree, Sealed(self._commit(tree, status.head), True, status.head))
+            self._sealed = (tree, SnapshotCommit(self._commit(tree, status.head), True, status.head))
         return self._sealed[1]
-
-    def exists_untracked(self, path: str) -> bool:
-        """Whether `path` is, or is a directory that holds, an untracked file that is not ignored. Marks nothing as used."""
-        self._source()
-        assert self._untracked is not None
-        return bool(self._untracked.at(path))
 
     def ignored(self, path: str) -> bool:
         """Whether something is at `path` that Git is told to ignore."""
@@ -255,16 +244,16 @@ class WorkTree:
             self._tracked = TreeSource(self._objects, self._tree_of(index))
             self._unwritten.clear()
 
-    def _tree_of(self, index: ScratchIndex) -> str:
+    def _tree_of(self, index: TemporaryIndex) -> str:
         """Writes the tree of `index`; objects of it that a power cut left empty are written again."""
-        from gitml.git.integrity.object_check import looks_empty, set_aside
+        from gitml.git.integrity.object_check import looks_empty, quarantine_object
 
         tree = index.write_tree()
         waiting: list[tuple[str, str | None, str]] = [("", self._head_tree, tree)]
         while waiting:
             folder, before, after = waiting.pop()
             if looks_empty(self._location, after):
-                set_aside(self._location, after)
+                quarantine_object(self._location, after)
                 index.write_every_tree()
             had: Mapping[str, Entry] = self._objects.tree(before) if before else {}
             for name, entry in self._objects.tree(after).items():
@@ -285,11 +274,11 @@ class WorkTree:
         self._unsynced = True
         return self._hasher.entry(path)
 
-    def _scratch(self) -> ScratchIndex:
+    def _scratch(self) -> TemporaryIndex:
         if self._index is None:
-            from gitml.git.worktree.temporary_index import ScratchIndex  # a clean work tree does without
+            from gitml.git.worktree.temporary_index import TemporaryIndex  # a clean work tree does without
 
-            self._index = ScratchIndex(self._location)
+            self._index = TemporaryIndex(self._location)
         self._unsynced = True
         return self._index
 
@@ -299,9 +288,9 @@ class WorkTree:
         content = b"tree %s\n%sauthor %s\ncommitter %s\n\n%s" % (tree.encode("ascii"), parent, who, who, _MESSAGE)
         commit = self._write_commit(content)
         if self._objects.header(commit) is None:
-            from gitml.git.integrity.object_check import set_aside
+            from gitml.git.integrity.object_check import quarantine_object
 
-            set_aside(self._location, commit)
+            quarantine_object(self._location, commit)
             commit = self._write_commit(content)
         sync_objects(self._location)
         self._unsynced = False

@@ -27,7 +27,7 @@ _CONFIG = (
 )
 
 
-class ScratchIndex:
+class TemporaryIndex:
     """An index under ``gitml/tmp`` of the Git folder that starts `empty`, or as the work tree's index or `index` is."""
 
     def __init__(self, location: Location, index: str | None = None, *, empty: bool = False) -> None:
@@ -74,7 +74,7 @@ class ScratchIndex:
     def write_every_tree(self) -> None:
         """Writes the tree and all below it, those too that Git remembers to have written and that are gone."""
         listed = self._git("ls-files", "--stage", "-z")
-        without_memory = ScratchIndex(self._location, empty=True)
+        without_memory = TemporaryIndex(self._location, empty=True)
         try:
             if listed:
                 without_memory._git("update-index", "-z", "--index-info", input=listed)

@@ -127,12 +127,12 @@ def _file(ws: Workspace, text: str, rev: str) -> LineageNode | None:
 
 def _modules(ws: Workspace, text: str) -> list[LineageNode]:
     """The versions of the module that this names, in the project's registries; none when it names none."""
-    from gitml.modules.service import Modules, parse_ref
+    from gitml.modules.service import ModuleService, parse_ref
 
     registries = registries_here(ws.location)
     if not registries and ws.objects.resolve(REGISTRY_REF) is None:
         return []
-    modules = Modules(ws.location, ws.objects, registries, ws.consent)
+    modules = ModuleService(ws.location, ws.objects, registries, ws.consent)
     try:
         ref = parse_ref(text)
         found = modules.registry(ref.registry).versions(ref.name)

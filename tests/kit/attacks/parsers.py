@@ -53,10 +53,10 @@ from gitml.execute.environments.requirements import parse_requirements
 from gitml.execute.messages import Frames, decode_task, finished_from_json, frame
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.git.command import Location
-from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import Endpoint, access_in, endpoint_in
 from gitml.git.lfs.http import json_in
-from gitml.git.lfs.pointer import pointer
+from gitml.git.lfs.pointer import parse_lfs_pointer
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.objects.reader import parse_tree
 from gitml.history.files.preview import preview_of
@@ -394,8 +394,8 @@ def good_pack() -> bytes:
 # -- what servers and clusters say
 
 
-def lfs_server() -> LfsServer:
-    server = LfsServer(RemoteSpec("lfs", "lfs"), cast(Location, None), Endpoint("https://host/info/lfs"))
+def lfs_server() -> LfsClient:
+    server = LfsClient(RemoteSpec("lfs", "lfs"), cast(Location, None), Endpoint("https://host/info/lfs"))
     server._http = cast(Any, SimpleNamespace(accepted=lambda: None))
     return server
 
@@ -440,7 +440,7 @@ def lfs_url(data: bytes) -> None:
 
 
 def lfs_pointer(data: bytes) -> None:
-    found = pointer(data)
+    found = parse_lfs_pointer(data)
     if is_pointer(data):
         assert found is None or pointed_at(data, "x") == found
 

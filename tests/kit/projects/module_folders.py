@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gitml.git.repository import discover
-from registry.interface import Interface, Param, Port
+from registry.interface import Interface, ModuleParam, ModulePort
 from registry.registry import Publication, Registry
-from registry.values import Manifest
+from registry.values import ModuleManifest
 from tests.kit.projects.repository import DATE, Repository
 
-INTERFACE = Interface((Port("data", "file"),), (Port("out", "file"),), (Param("n", "int", 3),))
+INTERFACE = Interface((ModulePort("data", "file"),), (ModulePort("out", "file"),), (ModuleParam("n", "int", 3),))
 
 
 class Clock:
@@ -48,7 +48,7 @@ class ModuleFolders:
         """Commits the folder with `content` (the version itself when None) and publishes it."""
         files = {"m/module.yaml": f"content: {content or version}\n", "m/src/a.py": "print(1)\n"}
         self.repo.commit(f"for {version}", files)
-        manifest = Manifest(name or self.name, interface, version, f"{version} of it", "kind", ("t1", "t2"))
+        manifest = ModuleManifest(name or self.name, interface, version, f"{version} of it", "kind", ("t1", "t2"))
         return self.registry.publish(self.repo.file("m"), manifest, default=default, allow_breaking=allow_breaking)
 
     def log(self) -> list[str]:

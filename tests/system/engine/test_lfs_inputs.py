@@ -10,7 +10,7 @@ import pytest
 
 from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import digest_of
-from gitml.git.lfs.client import LfsServer
+from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import find_endpoint
 from gitml.git.repository import discover
 from tests.kit.projects.command_line import Project
@@ -79,7 +79,7 @@ def test_it_is_fetched_from_a_server_without_a_word_in_gitml_yaml(tmp_path: Path
     url = f"http://127.0.0.1:{server.port}/org/team.git/info/lfs"
     ada.repo.git("config", "lfs.url", url)
     location = discover(str(ada.path), dict(os.environ))
-    there = LfsServer(RemoteSpec("lfs", "lfs"), location, find_endpoint(location, None))
+    there = LfsClient(RemoteSpec("lfs", "lfs"), location, find_endpoint(location, None))
     there.put(StoredObject(digest_of(DATA), len(DATA)), DATA, lambda _: None)
     there.close()
     assert sums(ada) == {NAME}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gitml.analysis.module_usage import uses_of_modules
-from gitml.modules.impact import Use
+from gitml.modules.impact import ModuleUse
 from tests.kit.projects.project import Project
 
 WITH = """\
@@ -25,8 +25,8 @@ def test_every_use_is_told_with_what_the_lock_pins_it_to(tmp_path: Path) -> None
     with project.workspace() as ws:
         found = uses_of_modules(ws)
     assert found.uses == (
-        Use("p", "count@^1", "", "count", "^1", "1.2.0"),
-        Use("p", "other", "", "other", None, None),
+        ModuleUse("p", "count@^1", "", "count", "^1", "1.2.0"),
+        ModuleUse("p", "other", "", "other", None, None),
     )
     assert found.commit == project.repo.git("rev-parse", "HEAD")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitml.git.command import clean_environment, local_environment
-from gitml.git.persistent_process import Lasting
+from gitml.git.persistent_process import PersistentProcess
 from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, environment
 
@@ -64,7 +64,7 @@ def test_a_lasting_git_of_a_whole_clone_gets_none_and_of_a_partial_one_what_it_f
         (Path(repo.path) / ".git/objects/pack/pack-1.promisor").write_text("")
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    lasting = Lasting(discover(repo.path, environment()), "cat-file", "--batch", local=True)
+    lasting = PersistentProcess(discover(repo.path, environment()), "cat-file", "--batch", local=True)
     try:
         lasting.send(b"HEAD:f\n")
         assert lasting.line().endswith(b" blob 2")

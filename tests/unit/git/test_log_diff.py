@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitml.git.log import diff
-from gitml.git.log.diff import changes
+from gitml.git.log.diff import tree_changes
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository
@@ -34,7 +34,7 @@ def as_git_says(repo: Repository, ours: str, theirs: str) -> list[tuple[str, str
 
 def as_paged(repo: Repository, ours: str | None, theirs: str) -> list[tuple[str, str | None, str | None]]:
     with Objects(discover(repo.path, {})) as objects:
-        return [(path, old and old.oid, new and new.oid) for path, old, new in changes(objects, ours, theirs)]
+        return [(path, old and old.oid, new and new.oid) for path, old, new in tree_changes(objects, ours, theirs)]
 
 
 def some_files(rng: random.Random) -> dict[str, bytes]:

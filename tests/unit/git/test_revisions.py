@@ -8,7 +8,7 @@ import pytest
 from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
-from gitml.git.revisions import branch_name, commit_info, resolve_commit, split_range, user_ident
+from gitml.git.revisions import branch_name, commit_info, resolve_commit, user_ident
 from tests.kit.projects.repository import DATE, Repository, isolate
 
 
@@ -75,13 +75,7 @@ def test_control_characters_are_refused(repo, resolve, rev):
         resolve(rev)
 
 
-def test_a_range_is_split_and_refused_where_one_is_wanted(repo, resolve):
-    assert split_range("a..b") == ("a", "b")
-    assert split_range("a..") == ("a", "HEAD")
-    assert split_range("..b") == ("HEAD", "b")
-    assert split_range("v1.0") is None
-    with pytest.raises(InputError):
-        split_range("a...b")
+def test_a_range_is_refused_where_one_revision_is_wanted(repo, resolve):
     with pytest.raises(InputError, match="range"):
         resolve("a..b")
 

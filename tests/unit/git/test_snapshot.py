@@ -72,21 +72,21 @@ def state_of(repo):
 def test_a_clean_tree_is_its_head_commit(repo, open_tree):
     tree = open_tree()
     assert tree.dirty is False
-    assert tree.seal() == (repo.git("rev-parse", "HEAD"), False, None)
+    assert tree.snapshot() == (repo.git("rev-parse", "HEAD"), False, None)
     assert tree.branch == "main"
     assert tree.lookup("src").oid == repo.git("rev-parse", "HEAD:src")
 
 
 def test_a_touched_file_with_the_same_bytes_is_clean(repo, open_tree):
     os.utime(repo.file("src/a.py"), (1, 1))
-    assert open_tree().seal().dirty is False
+    assert open_tree().snapshot().dirty is False
 
 
 def test_a_change_that_is_staged_and_taken_back_in_the_work_tree_is_clean(repo, open_tree):
     repo.write({"src/a.py": "changed"})
     repo.git("add", ".")
     repo.write({"src/a.py": "a"})
-    assert open_tree().seal() == (repo.git("rev-parse", "HEAD"), False, None)
+    assert open_tree().snapshot() == (repo.git("rev-parse", "HEAD"), False, None)
 
 
 def test_every_kind_of_tracked_change_is_in_the_snapshot_and_nothing_else_moves(repo, open_tree):
@@ -113,7 +113,7 @@ def test_every_kind_of_tracked_change_is_in_the_snapshot_and_nothing_else_moves(
     assert tree.dirty
     expected = ["both", "gone", "kept", "mode", "new", "noted", "old", "removed", "src/a.py", "staged", "type"]
     assert list(tree.changes) == expected
-    sealed = tree.seal()
+    sealed = tree.snapshot()
 
     assert sealed.dirty
     assert sealed.base == head
@@ -146,12 +146,12 @@ def test_the_same_work_makes_the_same_commit(repo, open_tree):
     for _ in range(2):
         tree = open_tree()
         tree.lookup("new.py")
-        ids.add(tree.seal().commit)
+        ids.add(tree.snapshot().commit)
     assert len(ids) == 1
     count = repo.git("count-objects")
     tree = open_tree()
     tree.lookup("new.py")
-    tree.seal()
+    tree.snapshot()
     assert repo.git("count-objects") == count
 
 
@@ -160,14 +160,11 @@ def test_untracked_files_count_only_when_they_are_looked_up(repo, open_tree):
     tree = open_tree()
     assert tree.lookup("README") is not None
     assert tree.lookup("absent") is None
-    assert tree.exists_untracked("other.txt")
-    assert tree.exists_untracked("pkg")
     assert tree.dirty is False
     entry = tree.lookup("pkg/deep/mod.py")
     assert tree.read(entry.oid) == b"m"
     assert tree.dirty is True
-    assert tree.untracked_used == ("pkg/deep/mod.py",)
-    sealed = tree.seal()
+    sealed = tree.snapshot()
     assert set(files_of(repo, sealed.commit)) - set(files_of(repo, "HEAD")) == {"pkg/deep/mod.py"}
 
 
@@ -178,7 +175,7 @@ def test_a_directory_brings_its_untracked_files_along(repo, open_tree):
     assert set(tree.children(entry.oid)) == {"x.csv", "new.csv", "deep"}
     assert tree.lookup("data") == entry
     assert tree.lookup("data/deep/er.csv").oid == tree.children(tree.children(entry.oid)["deep"].oid)["er.csv"].oid
-    sealed = tree.seal()
+    sealed = tree.snapshot()
     assert repo.git("rev-parse", f"{sealed.commit}:data") == entry.oid
     assert "other" not in files_of(repo, sealed.commit)
 
@@ -188,7 +185,7 @@ def test_ids_given_early_are_the_ids_committed(repo, open_tree):
     tree = open_tree()
     paths = ["lib/x/y.py", "src/a.py", "lib/x", "src/new.py", "src", "lib", ""]
     given = {path: tree.lookup(path) for path in paths}
-    commit = tree.seal().commit
+    commit = tree.snapshot().commit
     for path, entry in given.items():
         assert repo.git("rev-parse", f"{commit}:{path}") == entry.oid, path
 
@@ -198,7 +195,7 @@ def test_a_file_changed_after_it_was_looked_up_is_recorded_as_it_was_read(repo, 
     tree = open_tree()
     entry = tree.lookup("new.py")
     repo.write({"new.py": "second"})
-    assert files_of(repo, tree.seal().commit)["new.py"] == ("100644", b"first")
+    assert files_of(repo, tree.snapshot().commit)["new.py"] == ("100644", b"first")
     assert tree.read(entry.oid) == b"first"
 
 
@@ -213,7 +210,6 @@ def test_ignored_files_are_told_apart_from_missing_ones(repo, open_tree):
     assert not tree.ignored("-rf")
     assert not tree.ignored("missing.log")
     assert not tree.ignored("README")
-    assert not tree.exists_untracked("x.log")
 
 
 def test_links_and_executables_that_are_not_tracked_keep_their_kind(repo, open_tree):
@@ -225,7 +221,7 @@ def test_links_and_executables_that_are_not_tracked_keep_their_kind(repo, open_t
     assert tree.lookup("tool.sh").mode == "100755"
     assert tree.lookup("dangling").is_link
     assert tree.lookup("linked/a.py") is None
-    files = files_of(repo, tree.seal().commit)
+    files = files_of(repo, tree.snapshot().commit)
     assert files["dangling"] == ("120000", b"nowhere")
     assert "linked" not in files
 
@@ -240,7 +236,7 @@ def test_a_file_that_became_a_folder_and_a_folder_that_became_a_file(repo, open_
     assert tree.lookup("README/new").mode == "100644"
     assert tree.lookup("data").mode == "100644"
     assert tree.lookup("data/x.csv") is None
-    files = files_of(repo, tree.seal().commit)
+    files = files_of(repo, tree.snapshot().commit)
     assert files["README/new"] == ("100644", b"n")
     assert files["data"] == ("100644", b"now a file")
 
@@ -254,7 +250,7 @@ def test_a_folder_replaced_by_a_link_elsewhere(repo, open_tree, tmp_path):
     tree = open_tree()
     assert tree.lookup("data/x.csv") is None
     assert tree.lookup("data").is_link
-    assert "data/x.csv" not in files_of(repo, tree.seal().commit)
+    assert "data/x.csv" not in files_of(repo, tree.snapshot().commit)
 
 
 def test_a_change_in_the_very_instant_of_the_last_add_is_seen(repo, open_tree):
@@ -269,7 +265,7 @@ def test_a_change_in_the_very_instant_of_the_last_add_is_seen(repo, open_tree):
         file.write(b"2")
     os.utime(repo.file("src/a.py"), ns=hour_ago)
     os.utime(repo.file(".git/index"), ns=hour_ago)
-    assert files_of(repo, open_tree().seal().commit)["src/a.py"] == ("100644", b"2")
+    assert files_of(repo, open_tree().snapshot().commit)["src/a.py"] == ("100644", b"2")
 
 
 def test_names_of_any_bytes_are_kept(repo, open_tree):
@@ -286,7 +282,7 @@ def test_names_of_any_bytes_are_kept(repo, open_tree):
         assert tree.read(tree.lookup("t/" + name).oid) == b"2", name
         assert tree.read(tree.lookup("u/" + name).oid) == b"3", name
         assert tree.read(tree.lookup(name + "/in").oid) == b"4", name
-    files = files_of(repo, tree.seal().commit)
+    files = files_of(repo, tree.snapshot().commit)
     assert all(files["t/" + name] == ("100644", b"2") and files["u/" + name] == ("100644", b"3") for name in odd)
 
 
@@ -335,7 +331,7 @@ def test_a_file_nobody_may_read_is_an_error_that_names_it(repo, open_tree):
 def test_nothing_temporary_is_left(repo, open_tree):
     repo.write({"src/a.py": "changed"})
     tree = open_tree()
-    tree.seal()
+    tree.snapshot()
     tree.close()
     assert os.listdir(repo.file(".git/gitml/tmp")) == []
     assert repo.git("status", "--porcelain") == " M src/a.py"
@@ -343,12 +339,12 @@ def test_nothing_temporary_is_left(repo, open_tree):
 
 def test_a_copy_of_the_index_that_a_killed_process_left_is_removed_after_a_day(repo, open_tree, monkeypatch):
     repo.write({".git/gitml/tmp/index-1-left": "old", "src/a.py": "changed"})
-    open_tree().seal()
+    open_tree().snapshot()
     assert os.path.exists(repo.file(".git/gitml/tmp/index-1-left"))
     tomorrow = time.time() + 100_000
     monkeypatch.setattr(time, "time", lambda: tomorrow)
     tree = open_tree()
-    tree.seal()
+    tree.snapshot()
     tree.close()
     assert not os.path.exists(repo.file(".git/gitml/tmp/index-1-left"))
 
@@ -365,7 +361,7 @@ def test_sealing_makes_what_it_wrote_durable(repo, open_tree, monkeypatch):
     repo.write({"src/a.py": "changed", "src/new.py": "n"})
     tree = open_tree()
     tree.lookup("src/new.py")
-    commit = tree.seal().commit
+    commit = tree.snapshot().commit
     objects = {path.rpartition("objects/")[2].replace("/", "") for path in synced}
     for name in (commit, f"{commit}^{{tree}}", f"{commit}:src", f"{commit}:src/a.py", f"{commit}:src/new.py"):
         assert repo.git("rev-parse", name) in objects

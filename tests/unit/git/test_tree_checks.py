@@ -6,9 +6,9 @@ import subprocess
 import pytest
 
 from gitml.core.model.digest import digest_of
-from gitml.git.lfs.pointer import local_object, pointer
+from gitml.git.lfs.pointer import local_lfs_object, parse_lfs_pointer
 from gitml.git.objects.reader import Objects
-from gitml.git.objects.tree_checks import TreeFacts, inspect_tree, leads_out
+from gitml.git.objects.tree_checks import TreeChecks, check_tree, leads_out
 from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, isolate
 
@@ -52,8 +52,8 @@ def test_what_needs_care_is_found_at_any_depth(repo, objects, tmp_path):
     inner.commit("one", {"a": "1"})
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path, "in/sub/module")
     repo.commit()
-    facts = inspect_tree(objects, objects.resolve("HEAD:in"), Memo())
-    assert facts == TreeFacts(
+    facts = check_tree(objects, objects.resolve("HEAD:in"), Memo())
+    assert facts == TreeChecks(
         files=7,
         escaping_links=(("sub/deep/absolute", "/etc/passwd"), ("sub/out", "../../a")),
         submodules=("sub/module",),
@@ -66,17 +66,17 @@ def test_a_link_that_leads_out_of_its_folder_but_not_of_the_whole_is_fine_in_the
     os.symlink("../a", repo.file("in/sub/up"))
     repo.commit()
     memo = Memo()
-    assert inspect_tree(objects, objects.resolve("HEAD:in/sub"), memo).escaping_links == (("up", "../a"),)
-    assert inspect_tree(objects, objects.resolve("HEAD:in"), memo).escaping_links == ()
+    assert check_tree(objects, objects.resolve("HEAD:in/sub"), memo).escaping_links == (("up", "../a"),)
+    assert check_tree(objects, objects.resolve("HEAD:in"), memo).escaping_links == ()
 
 
 def test_what_is_remembered_is_not_read_again(repo, objects):
     repo.commit("one", {"in/a": "1", "in/sub/b": "2", "in/sub/c": pointer_text()})
     memo = Memo()
-    before = inspect_tree(objects, objects.resolve("HEAD:in"), memo)
+    before = check_tree(objects, objects.resolve("HEAD:in"), memo)
     oid = objects.resolve("HEAD:in")
     objects.tree = objects.read_many = objects.headers = None  # any use now fails
-    assert inspect_tree(objects, oid, memo) == before
+    assert check_tree(objects, oid, memo) == before
 
 
 def test_directories_that_hold_each_other_many_times_are_looked_at_once(repo, objects):
@@ -84,7 +84,7 @@ def test_directories_that_hold_each_other_many_times_are_looked_at_once(repo, ob
     tree = repo.git("mktree", input=f"100644 blob {blob}\tf\n".encode())
     for _ in range(12):
         tree = repo.git("mktree", input="".join(f"040000 tree {tree}\td{i}\n" for i in range(10)).encode())
-    assert inspect_tree(objects, tree, Memo()).files == 10**12
+    assert check_tree(objects, tree, Memo()).files == 10**12
 
 
 @pytest.mark.parametrize(
@@ -122,22 +122,22 @@ def test_where_links_lead(path, target, out):
     ],
 )
 def test_only_exact_pointers_are_pointers(content):
-    assert pointer(content) is None
+    assert parse_lfs_pointer(content) is None
 
 
 def test_a_pointer_gives_digest_and_size():
-    assert pointer(pointer_text()) == (digest_of(CONTENT), len(CONTENT))
+    assert parse_lfs_pointer(pointer_text()) == (digest_of(CONTENT), len(CONTENT))
 
 
 def test_what_lfs_fetched_is_found_where_lfs_keeps_it(repo, tmp_path):
     location = discover(repo.path, {})
     digest = digest_of(CONTENT)
     name = digest.removeprefix("sha256:")
-    assert local_object(location, digest) is None
+    assert local_lfs_object(location, digest) is None
     repo.write({f".git/lfs/objects/{name[:2]}/{name[2:4]}/{name}": CONTENT})
-    assert local_object(location, digest) == repo.file(f".git/lfs/objects/{name[:2]}/{name[2:4]}/{name}")
+    assert local_lfs_object(location, digest) == repo.file(f".git/lfs/objects/{name[:2]}/{name[2:4]}/{name}")
     subprocess.run(["rm", "-r", repo.file(".git/lfs")], check=True)
     repo.git("config", "lfs.storage", str(tmp_path / "store"))
     (tmp_path / "store/objects" / name[:2] / name[2:4]).mkdir(parents=True)
     (tmp_path / "store/objects" / name[:2] / name[2:4] / name).write_bytes(CONTENT)
-    assert local_object(location, digest) == str(tmp_path / "store/objects" / name[:2] / name[2:4] / name)
+    assert local_lfs_object(location, digest) == str(tmp_path / "store/objects" / name[:2] / name[2:4] / name)

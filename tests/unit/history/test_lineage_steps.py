@@ -9,9 +9,9 @@ import pytest
 from gitml.errors import InputError
 from gitml.history.lineage.lineage import children_of, downstream, parents_of, upstream
 from gitml.history.lineage.nodes import LineageNode, find_nodes
-from gitml.modules.folder import begin
+from gitml.modules.folder import create_module
 from gitml.modules.impact import publish
-from gitml.modules.service import Modules
+from gitml.modules.service import ModuleService
 from tests.kit.projects.project import Project
 
 pytestmark = pytest.mark.slow  # whole runs, one after another
@@ -29,12 +29,12 @@ steps:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     made = Project(tmp_path / "r", {"src/a.sh": 'cat "$1" "$1" > "$2"\n', "data/raw.txt": "the words\n"})
-    begin(made.repo.file("m"), "count")
+    create_module(made.repo.file("m"), "count")
     path = Path(made.repo.file("m/module.yaml"))
     path.write_text(path.read_text().replace("0.1.0", "1.0.0"))
     made.repo.commit("a module", {"pipelines/p.yaml": PIPELINE})
     with made.workspace() as ws:
-        modules = Modules(ws.location, ws.objects)
+        modules = ModuleService(ws.location, ws.objects)
         publish(modules, "", "m")
         modules.close()
     made.run()

@@ -10,26 +10,26 @@ import pytest
 from gitml.errors import InputError
 from gitml.git.integrity import durability
 from gitml.git.repository import discover
-from gitml.modules.folder import begin
+from gitml.modules.folder import create_module
 from gitml.modules.impact import (
-    Change,
-    Meaning,
-    Publishing,
-    Use,
-    foresee,
-    foresee_publishing,
-    make,
-    meanings,
+    ModuleChange,
+    ModuleUse,
+    PublishImpact,
+    UseResolution,
+    apply_change,
+    impact_of_change,
+    impact_of_publishing,
     publish,
+    resolve_uses,
 )  # fmt: skip
-from gitml.modules.overview import folders_with_modules, history, survey
-from gitml.modules.service import Modules
+from gitml.modules.overview import folders_with_modules, history, registries_overview
+from gitml.modules.service import ModuleService
 from tests.kit.projects.repository import Repository
 
-PINNED = Use("irises", "count@1.0.0", "", "count", "1.0.0")
-RANGE = Use("wines", "count@^1", "", "count", "^1")
-DEFAULT = Use("words", "count", "", "count", None)
-LOCKED = Use("letters", "count@^1", "", "count", "^1", "1.0.0")
+PINNED = ModuleUse("irises", "count@1.0.0", "", "count", "1.0.0")
+RANGE = ModuleUse("wines", "count@^1", "", "count", "^1")
+DEFAULT = ModuleUse("words", "count", "", "count", None)
+LOCKED = ModuleUse("letters", "count@^1", "", "count", "^1", "1.0.0")
 USES = (PINNED, RANGE, DEFAULT, LOCKED)
 
 
@@ -38,8 +38,8 @@ class Shelf:
 
     def __init__(self, path: Path) -> None:
         self.repo = Repository(path)
-        begin(self.repo.file("m"), "count")
-        self.modules = Modules(discover(self.repo.path, {}))
+        create_module(self.repo.file("m"), "count")
+        self.modules = ModuleService(discover(self.repo.path, {}))
 
     def commit(self, version: str, more: str = "") -> None:
         path = Path(self.repo.file("m/module.yaml"))
@@ -55,14 +55,14 @@ class Shelf:
         self.commit(version)
         publish(self.modules, "", "m", default=default)
 
-    def effects(self, change: Change) -> dict[str, str]:
+    def effects(self, change: ModuleChange) -> dict[str, str]:
         """What the change would do to each use; making it must do just that."""
-        before = meanings(self.modules, USES)
-        prospect = foresee(self.modules, change, USES)
+        before = resolve_uses(self.modules, USES)
+        prospect = impact_of_change(self.modules, change, USES)
         assert {item.use: item.before for item in prospect.consequences} == before
-        assert meanings(self.modules, USES) == before, "looking ahead changes nothing"
-        assert make(self.modules, change)
-        after = meanings(self.modules, USES)
+        assert resolve_uses(self.modules, USES) == before, "looking ahead changes nothing"
+        assert apply_change(self.modules, change)
+        after = resolve_uses(self.modules, USES)
         assert {item.use: item.after for item in prospect.consequences} == after
         assert self.modules.registry().module("count").default == prospect.default[1]
         return {item.use.pipeline: item.effect for item in prospect.consequences if item.effect != "nothing"}
@@ -78,67 +78,67 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 
 def test_deprecating_warns_those_that_mean_the_version(shelf: Shelf) -> None:
-    change = Change("deprecate", "", "count", "1.0.0", "slow", default="1.1.0")
+    change = ModuleChange("deprecate", "", "count", "1.0.0", "slow", default="1.1.0")
     assert shelf.effects(change) == {"irises": "warned", "letters": "warned", "words": "another version"}
 
 
 def test_disabling_refuses_pins_and_locks_and_moves_ranges(shelf: Shelf) -> None:
-    assert shelf.effects(Change("disable", "", "count", "1.1.0", "wrong")) == {"wines": "another version"}
-    change = Change("disable", "", "count", "1.0.0", "wrong", clear_default=True)
+    assert shelf.effects(ModuleChange("disable", "", "count", "1.1.0", "wrong")) == {"wines": "another version"}
+    change = ModuleChange("disable", "", "count", "1.0.0", "wrong", clear_default=True)
     refused = dict.fromkeys(("irises", "wines", "words", "letters"), "refused")
     assert shelf.effects(change) == refused
 
 
 def test_enabling_makes_them_work_again(shelf: Shelf) -> None:
-    shelf.effects(Change("disable", "", "count", None, "stop"))
-    assert set(shelf.effects(Change("enable", "", "count", None)).values()) == {"works again"}
+    shelf.effects(ModuleChange("disable", "", "count", None, "stop"))
+    assert set(shelf.effects(ModuleChange("enable", "", "count", None)).values()) == {"works again"}
 
 
 def test_another_default_touches_only_uses_without_a_requirement(shelf: Shelf) -> None:
-    assert shelf.effects(Change("set-default", "", "count", "1.1.0")) == {"words": "another version"}
+    assert shelf.effects(ModuleChange("set-default", "", "count", "1.1.0")) == {"words": "another version"}
 
 
 def test_what_the_rules_refuse_is_refused_before(shelf: Shelf) -> None:
     with pytest.raises(InputError, match="is the default of count"):
-        foresee(shelf.modules, Change("disable", "", "count", "1.0.0", "x"), USES)
+        impact_of_change(shelf.modules, ModuleChange("disable", "", "count", "1.0.0", "x"), USES)
     with pytest.raises(InputError, match="no reason"):
-        foresee(shelf.modules, Change("disable", "", "count", "1.1.0", " "), USES)
+        impact_of_change(shelf.modules, ModuleChange("disable", "", "count", "1.1.0", " "), USES)
     with pytest.raises(InputError, match=r"no version 9\.9\.9"):
-        foresee(shelf.modules, Change("set-default", "", "count", "9.9.9"), USES)
+        impact_of_change(shelf.modules, ModuleChange("set-default", "", "count", "9.9.9"), USES)
 
 
 def test_a_change_that_is_so_already_is_said_to_be_idle(shelf: Shelf) -> None:
-    assert foresee(shelf.modules, Change("set-default", "", "count", "1.0.0"), USES).idle
-    assert not make(shelf.modules, Change("set-default", "", "count", "1.0.0"))
+    assert impact_of_change(shelf.modules, ModuleChange("set-default", "", "count", "1.0.0"), USES).idle
+    assert not apply_change(shelf.modules, ModuleChange("set-default", "", "count", "1.0.0"))
 
 
 def test_publishing_is_foreseen_with_who_would_take_the_new_version(shelf: Shelf) -> None:
     shelf.commit("1.2.0")
-    found = foresee_publishing(shelf.modules, "", "m", USES)
-    assert isinstance(found, Publishing)
+    found = impact_of_publishing(shelf.modules, "", "m", USES)
+    assert isinstance(found, PublishImpact)
     assert (found.name, found.version, found.prospect.idle) == ("count", "1.2.0", False)
     effects = {item.use.pipeline: (item.effect, item.after) for item in found.prospect.consequences}
-    assert effects["wines"] == ("another version", Meaning("1.2.0", "active"))
+    assert effects["wines"] == ("another version", UseResolution("1.2.0", "active"))
     assert [effects[name][0] for name in ("irises", "words", "letters")] == ["nothing"] * 3
     assert publish(shelf.modules, "", "m").new
-    assert foresee_publishing(shelf.modules, "", "m", USES).prospect.idle
+    assert impact_of_publishing(shelf.modules, "", "m", USES).prospect.idle
 
 
 def test_other_content_under_a_version_is_refused_before(shelf: Shelf) -> None:
     shelf.commit("1.1.0", " changed")
     with pytest.raises(InputError, match="published with other content"):
-        foresee_publishing(shelf.modules, "", "m", USES)
+        impact_of_publishing(shelf.modules, "", "m", USES)
 
 
 def test_the_folders_that_can_be_published_are_those_of_the_commit(shelf: Shelf) -> None:
-    begin(shelf.repo.file("a/b"), "other")
+    create_module(shelf.repo.file("a/b"), "other")
     assert folders_with_modules(shelf.modules) == ["m"]
     shelf.repo.commit("other")
     assert folders_with_modules(shelf.modules) == ["a/b", "m"]
 
 
 def test_a_survey_has_every_module_and_loads_nothing_heavy_for_it(shelf: Shelf) -> None:
-    (found,) = survey(shelf.modules)
+    (found,) = registries_overview(shelf.modules)
     assert [(module.name, module.default, len(module.versions)) for module in found.modules] == [("count", "1.0.0", 2)]
     assert found.modules[0] == shelf.modules.registry().module("count")
     assert [event.kind for event in history(shelf.modules, "", "count")] == ["publish", "publish"]
@@ -147,15 +147,15 @@ def test_a_survey_has_every_module_and_loads_nothing_heavy_for_it(shelf: Shelf) 
 def test_where_there_is_no_registry_a_survey_makes_none(tmp_path: Path) -> None:
     repo = Repository(tmp_path / "r")
     repo.commit()
-    modules = Modules(discover(repo.path, {}))
-    assert [found.modules for found in survey(modules)] == [()]
+    modules = ModuleService(discover(repo.path, {}))
+    assert [found.modules for found in registries_overview(modules)] == [()]
     modules.close()
     assert not Path(repo.file(".git/gitml/registry.db")).exists()
 
 
 def test_a_registry_that_is_not_here_yet_is_told_and_not_fetched(shelf: Shelf, tmp_path: Path) -> None:
-    modules = Modules(shelf.modules.location, None, {"team": str(tmp_path / "nowhere")})
-    own, team = survey(modules)
+    modules = ModuleService(shelf.modules.location, None, {"team": str(tmp_path / "nowhere")})
+    own, team = registries_overview(modules)
     modules.close()
     assert (len(own.modules), team.fetched, team.modules) == (1, False, ())
 
@@ -166,7 +166,7 @@ def with_another(shelf: Shelf, path: Path) -> dict[str, str]:
     other.publish("1.0.0")
     other.modules.close()
     registries = {"team": str(path)}
-    modules = Modules(shelf.modules.location, None, registries)
+    modules = ModuleService(shelf.modules.location, None, registries)
     modules.registry("team")
     modules.close()
     Path(shelf.repo.file(".git/gitml/registry.db")).unlink()
@@ -212,8 +212,8 @@ def test_a_damaged_registry_is_told_and_the_others_are_surveyed(
     )
     event, record = added.split()[3], shelf.repo.git("rev-parse", "refs/gitml/registry")
     damage(shelf, {"record": record, "event": event}[what], how)
-    modules = Modules(shelf.modules.location, None, registries)
-    own, team = survey(modules)
+    modules = ModuleService(shelf.modules.location, None, registries)
+    own, team = registries_overview(modules)
     modules.close()
     assert own.error is not None
     assert [module.name for module in team.modules] == ["count"]
@@ -227,8 +227,8 @@ def test_a_registry_whose_newest_record_is_lost_goes_back_to_the_one_before_and_
     damage(shelf, commit, lose)
     told: list[str] = []
     durability.listen(told.append)
-    modules = Modules(shelf.modules.location, None, registries)
-    own, team = survey(modules)
+    modules = ModuleService(shelf.modules.location, None, registries)
+    own, team = registries_overview(modules)
     modules.close()
     assert told == [f"refs/gitml/registry was restored to {before[:12]}: its commit {commit[:12]} is not here"]
     assert own.error is None
@@ -237,7 +237,7 @@ def test_a_registry_whose_newest_record_is_lost_goes_back_to_the_one_before_and_
 
 
 def test_uses_of_a_registry_that_can_not_be_asked_mean_nothing(shelf: Shelf) -> None:
-    strange = Use("p", "none:x", "none", "x", None)
-    found = meanings(shelf.modules, (strange, RANGE))
+    strange = ModuleUse("p", "none:x", "none", "x", None)
+    found = resolve_uses(shelf.modules, (strange, RANGE))
     assert found[RANGE].version == "1.1.0"
     assert "no registry 'none'" in found[strange].refused

@@ -12,10 +12,10 @@ from gitml.core.language.diagnostics import SpecError
 from gitml.errors import InputError, IntegrityError
 from gitml.git.integrity import durability
 from gitml.git.repository import discover
-from gitml.modules.folder import begin, check_folder, load_spec, publish_folder
+from gitml.modules.folder import check_folder, create_module, load_spec, publish_folder
 from gitml.modules.lockfile import lock_as_bytes, parse_lock
 from gitml.modules.registry_places import registries_in
-from gitml.modules.service import Modules
+from gitml.modules.service import ModuleService
 from tests.kit.projects.repository import Repository
 
 
@@ -24,9 +24,9 @@ class Project:
 
     def __init__(self, path, registries=None):
         self.repo = Repository(path)
-        self.modules = Modules(discover(self.repo.path, {}), None, registries)
+        self.modules = ModuleService(discover(self.repo.path, {}), None, registries)
         if not os.path.exists(self.repo.file("m")):
-            begin(self.repo.file("m"), "count")
+            create_module(self.repo.file("m"), "count")
         self.repo.commit("a module")
 
     def publish(self, version, **options):
@@ -128,7 +128,7 @@ def test_content_of_another_registry_is_brought_here_and_stays(tmp_path, alias):
     shared.modules.close()
     user = Repository(tmp_path / "user")
     user.commit("x", {"a": "a"})
-    modules = Modules(discover(user.path, {}), None, {alias: "../shared"})
+    modules = ModuleService(discover(user.path, {}), None, {alias: "../shared"})
     use = f"{alias}:count@^1" if alias else "count@^1"
     found = modules.resolve(use)
     assert found.use == use
@@ -137,7 +137,7 @@ def test_content_of_another_registry_is_brought_here_and_stays(tmp_path, alias):
     modules.close()
     shutil.rmtree(tmp_path / "shared")
     user.git("gc", "-q", "--prune=now")
-    modules = Modules(discover(user.path, {}), None, {alias: "../shared"})
+    modules = ModuleService(discover(user.path, {}), None, {alias: "../shared"})
     assert modules.resolve(use, {entry.use: entry}).content_oid == found.content_oid
     shutil.rmtree(tmp_path / "user/.git/gitml/registries")
     assert load_spec(modules.objects, found.content_oid).name == "count"
@@ -146,7 +146,7 @@ def test_content_of_another_registry_is_brought_here_and_stays(tmp_path, alias):
 
 def test_a_registry_that_is_not_named_is_told_with_the_nearest(tmp_path):
     repo = Repository(tmp_path / "r")
-    modules = Modules(discover(repo.path, {}), None, {"team": "../x"})
+    modules = ModuleService(discover(repo.path, {}), None, {"team": "../x"})
     with pytest.raises(InputError, match=r"no registry 'taem' \(did you mean 'team'\?\)"):
         modules.resolve("taem:count")
     modules.close()

@@ -9,7 +9,7 @@ from gitml.core.language.expression import Ref
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param
 from gitml.core.language.spec import Port
-from gitml.modules.spec import InputPort, parse_module
+from gitml.modules.spec import ModuleInput, parse_module
 
 WHOLE = b"""\
 name: team/model-card
@@ -45,8 +45,8 @@ def test_everything_a_module_can_say_is_read():
     spec = parse_module(WHOLE)
     assert (spec.name, spec.version, spec.category, spec.tags) == ("team/model-card", "1.2.0", "docs", ("card", "docs"))
     assert spec.inputs == {
-        "model": InputPort("model", "file"),
-        "rules": InputPort("rules", "file", True, "what to check"),
+        "model": ModuleInput("model", "file"),
+        "rules": ModuleInput("rules", "file", True, "what to check"),
     }
     assert spec.outputs == (Port("card", "file", ("cards/card.md",)), Port("scores", "metrics"))
     assert spec.params["depth"] == Param("depth", "int", 2, 1, 9)

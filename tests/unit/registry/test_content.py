@@ -8,10 +8,10 @@ import pytest
 
 from gitml.errors import InputError, IntegrityError
 from registry.content import MAX_FILES, MAX_SIZE
-from registry.values import Manifest
+from registry.values import ModuleManifest
 from tests.kit.projects.module_folders import INTERFACE
 
-MANIFEST = Manifest("m", INTERFACE, "1.0.0")
+MANIFEST = ModuleManifest("m", INTERFACE, "1.0.0")
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 12345\n"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gitml.errors import InputError
-from registry.interface import Interface, Param, Port
-from registry.values import Manifest
+from registry.interface import Interface, ModuleParam, ModulePort
+from registry.values import ModuleManifest
 from tests.kit.projects.module_folders import INTERFACE, module_folders
 
 
@@ -177,18 +177,18 @@ def test_as_of_takes_dates_times_and_commits_and_refuses_the_rest(here):
 @pytest.mark.parametrize(
     ("inputs", "outputs", "params", "what"),
     [
-        ([Port("data", "file"), Port("more", "file")], None, None, "required input 'more' is new"),
+        ([ModulePort("data", "file"), ModulePort("more", "file")], None, None, "required input 'more' is new"),
         ([], None, None, "input 'data' is gone"),
-        ([Port("data", "directory")], None, None, "input 'data' was file, is directory"),
+        ([ModulePort("data", "directory")], None, None, "input 'data' was file, is directory"),
         (None, [], None, "output 'out' is gone"),
-        (None, [Port("out", "metrics")], None, "output 'out' was file, is metrics"),
+        (None, [ModulePort("out", "metrics")], None, "output 'out' was file, is metrics"),
         (None, None, [], "parameter 'n' is gone"),
-        (None, None, [Param("n", "str", "3")], "parameter 'n' was int, is str"),
-        (None, None, [Param("n", "int")], "parameter 'n' had the default 3, has none"),
-        (None, None, [Param("n", "int", 3, min=0)], "parameter 'n': min was None, is 0"),
-        (None, None, [Param("n", "int", 3, max=9)], "parameter 'n': max was None, is 9"),
-        (None, None, [Param("n", "int", 3, choices=(3, 4))], "parameter 'n' took anything, now one of 3, 4"),
-        (None, None, [Param("n", "int", 3), Param("k", "int")], "required parameter 'k' is new"),
+        (None, None, [ModuleParam("n", "str", "3")], "parameter 'n' was int, is str"),
+        (None, None, [ModuleParam("n", "int")], "parameter 'n' had the default 3, has none"),
+        (None, None, [ModuleParam("n", "int", 3, min=0)], "parameter 'n': min was None, is 0"),
+        (None, None, [ModuleParam("n", "int", 3, max=9)], "parameter 'n': max was None, is 9"),
+        (None, None, [ModuleParam("n", "int", 3, choices=(3, 4))], "parameter 'n' took anything, now one of 3, 4"),
+        (None, None, [ModuleParam("n", "int", 3), ModuleParam("k", "int")], "required parameter 'k' is new"),
     ],
 )
 def test_a_breaking_interface_needs_a_new_major_version(here, inputs, outputs, params, what):
@@ -209,11 +209,11 @@ def test_a_breaking_interface_needs_a_new_major_version(here, inputs, outputs, p
 @pytest.mark.parametrize(
     ("inputs", "outputs", "params"),
     [
-        ([Port("data", "file", optional=True)], None, None),
-        ([Port("data", "file"), Port("more", "file", optional=True)], None, None),
-        (None, [Port("out", "file"), Port("log", "file")], None),
-        (None, None, [Param("n", "int", 4), Param("k", "str", "x")]),
-        (None, None, [Param("n", "float", 3.0)]),
+        ([ModulePort("data", "file", optional=True)], None, None),
+        ([ModulePort("data", "file"), ModulePort("more", "file", optional=True)], None, None),
+        (None, [ModulePort("out", "file"), ModulePort("log", "file")], None),
+        (None, None, [ModuleParam("n", "int", 4), ModuleParam("k", "str", "x")]),
+        (None, None, [ModuleParam("n", "float", 3.0)]),
     ],
 )
 def test_a_compatible_interface_needs_none(here, inputs, outputs, params):
@@ -227,13 +227,13 @@ def test_a_compatible_interface_needs_none(here, inputs, outputs, params):
 
 
 def test_a_version_is_compared_with_its_neighbours_in_its_own_line(here):
-    wide = Interface(INTERFACE.inputs, (*INTERFACE.outputs, Port("log", "file")), INTERFACE.params)
+    wide = Interface(INTERFACE.inputs, (*INTERFACE.outputs, ModulePort("log", "file")), INTERFACE.params)
     here.publish("1.0.0")
     here.publish("1.2.0", None, wide)
     here.publish("2.0.0", None, Interface())
     assert here.publish("1.0.1").new
     assert "from 1.2.0 to 1.3.0" in refusal(here.publish, "1.3.0")
-    more = Interface(INTERFACE.inputs, (*wide.outputs, Port("extra", "file")), INTERFACE.params)
+    more = Interface(INTERFACE.inputs, (*wide.outputs, ModulePort("extra", "file")), INTERFACE.params)
     assert "output 'extra' is gone from 1.1.0 to 1.2.0" in refusal(here.publish, "1.1.0", None, more)
     here.registry.disable("m", "1.2.0", reason="bad")
     assert here.publish("1.3.0").new
@@ -253,8 +253,10 @@ def test_a_version_without_an_order_is_compared_with_the_last(here):
 def test_a_version_is_needed_and_must_be_the_one_the_module_says(here):
     here.publish("1.0.0")
     folder = here.repo.file("m")
-    assert "no version" in refusal(here.registry.publish, folder, Manifest("m", INTERFACE))
-    assert "asked to publish 2" in refusal(here.registry.publish, folder, Manifest("m", INTERFACE, "1"), version="2")
+    assert "no version" in refusal(here.registry.publish, folder, ModuleManifest("m", INTERFACE))
+    assert "asked to publish 2" in refusal(
+        here.registry.publish, folder, ModuleManifest("m", INTERFACE, "1"), version="2"
+    )
 
 
 def test_modules_are_found_by_text_category_tag_and_state(here):

@@ -78,10 +78,10 @@ def test_replayed_records_are_signed_again(here, key, tmp_path):
     sign_with(other, key)
     other.commit("x", {"m/module.yaml": "other\n"})
     with Registry.open(other.path) as registry:
-        from registry.values import Manifest
+        from registry.values import ModuleManifest
         from tests.kit.projects.module_folders import INTERFACE
 
-        registry.publish(other.file("m"), Manifest("n", INTERFACE, "1"))
+        registry.publish(other.file("m"), ModuleManifest("n", INTERFACE, "1"))
         registry.push()
         assert [r.state for r in registry.verify().records] == ["unsigned", "unknown signer"]
 
@@ -92,9 +92,9 @@ def test_a_key_that_does_not_work_is_a_trust_error_and_nothing_is_recorded(here,
     here.repo.commit("x", {"m/module.yaml": "x\n"})
     with fresh(here) as registry:
         here.repo.git("config", "commit.gpgSign", "true")
-        from registry.values import Manifest
+        from registry.values import ModuleManifest
         from tests.kit.projects.module_folders import INTERFACE
 
         with pytest.raises(TrustError, match="can't be signed"):
-            registry.publish(here.repo.file("m"), Manifest("m", INTERFACE, "1"))
+            registry.publish(here.repo.file("m"), ModuleManifest("m", INTERFACE, "1"))
         assert registry.tip() is None

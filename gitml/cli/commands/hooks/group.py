@@ -18,7 +18,7 @@ from gitml.errors import InputError
 if TYPE_CHECKING:
     from gitml.git.command import Location
     from gitml.git.hooks.install import Hook
-    from gitml.git.hooks.script import Interpreter
+    from gitml.git.hooks.script import HookInterpreter
 
 _STATES = {
     "installed": "installed",
@@ -64,7 +64,12 @@ def install(
     are never touched.
     """
     from gitml.git.hooks import install as hooks
-    from gitml.git.hooks.settings import Allowed, problem_with_pattern, read_allowed, write_allowed
+    from gitml.git.hooks.settings import (
+        ReceiveSettings,
+        problem_with_pattern,
+        read_receive_settings,
+        write_receive_settings,
+    )
     from gitml.git.revisions import branch_name
 
     location = session.ws.location
@@ -75,11 +80,11 @@ def install(
         raise InputError(f"not a pattern of names: {bad[:60]!r}")
     wanted = names or (hooks.SERVER if location.bare else hooks.CLIENT)
     done = hooks.install(location, wanted, this_gitml(), redirected=redirect)
-    allowed = read_allowed(location) if location.bare else Allowed()
+    allowed = read_receive_settings(location) if location.bare else ReceiveSettings()
     if location.bare:
         on = branches or allowed.branches or tuple(filter(None, [branch_name(location)]))
-        allowed = Allowed(on, pipelines or allowed.pipelines)
-        write_allowed(location, allowed)
+        allowed = ReceiveSettings(on, pipelines or allowed.pipelines)
+        write_receive_settings(location, allowed)
     if session.json:
         session.show_json([{**hook._asdict(), "done": what} for hook, what in done])
         return 0
@@ -97,12 +102,12 @@ def uninstall(session: Session, names: tuple[str, ...]) -> int:
     """Take gitml's hooks away, all or those named; what was there before them is put back, byte for byte."""
     from gitml.git.hooks import install as hooks
     from gitml.git.hooks.script import HOOKS
-    from gitml.git.hooks.settings import forget_allowed
+    from gitml.git.hooks.settings import remove_receive_settings
 
     location = session.ws.location
     gone = hooks.uninstall(location, names or HOOKS)
     if location.bare and (not names or "post-receive" in names):
-        forget_allowed(location)
+        remove_receive_settings(location)
     if session.json:
         session.show_json([hook._asdict() for hook in gone])
         return 0
@@ -117,15 +122,15 @@ def uninstall(session: Session, names: tuple[str, ...]) -> int:
 def status(session: Session) -> int:
     """Show which hooks are installed, what runs before them, and in a bare repository what is run and what waits."""
     from gitml.git.hooks import install as hooks
-    from gitml.git.hooks.settings import find_place, read_allowed
+    from gitml.git.hooks.settings import find_hook_folder, read_receive_settings
     from gitml.hooks.receive_queue import queued
 
     location = session.ws.location
     found = hooks.hooks_of(location, this_gitml())
-    allowed = read_allowed(location)
+    allowed = read_receive_settings(location)
     waiting = queued(session.ws) if location.bare else []
     if session.json:
-        data = {"folder": find_place(location).folder, "hooks": [hook._asdict() for hook in found]}
+        data = {"folder": find_hook_folder(location).folder, "hooks": [hook._asdict() for hook in found]}
         if location.bare:
             data |= {**allowed._asdict(), "queue": [job._asdict() for job in waiting]}
         session.show_json(data)
@@ -146,12 +151,14 @@ for _inner in (install, uninstall, status, run):
     command.add_command(_inner)
 
 
-def this_gitml() -> Interpreter:
+def this_gitml() -> HookInterpreter:
     """How the gitml that runs now is started from anywhere."""
     import gitml
-    from gitml.git.hooks.script import Interpreter
+    from gitml.git.hooks.script import HookInterpreter
 
-    return Interpreter(sys.executable, os.path.join(os.path.dirname(os.path.abspath(gitml.__file__)), "__main__.py"))
+    return HookInterpreter(
+        sys.executable, os.path.join(os.path.dirname(os.path.abspath(gitml.__file__)), "__main__.py")
+    )
 
 
 def _told(location: Location, hook: Hook) -> str:
@@ -163,9 +170,9 @@ def _told(location: Location, hook: Hook) -> str:
 
 
 def _what_runs(allowed: object) -> str:
-    from gitml.git.hooks.settings import Allowed
+    from gitml.git.hooks.settings import ReceiveSettings
 
-    assert isinstance(allowed, Allowed)
+    assert isinstance(allowed, ReceiveSettings)
     if not allowed.branches:
         return "no branch is run: gitml hooks install --branch NAME"
     pipelines = "every pipeline" if allowed.pipelines == ("*",) else count(len(allowed.pipelines), "pipeline")

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
-    from gitml.git.hooks.settings import read_allowed
+    from gitml.git.hooks.settings import read_receive_settings
     from gitml.hooks.pushed_refs import updates_received
-    from gitml.hooks.receive_queue import enqueue, jobs_of, queued
+    from gitml.hooks.receive_queue import enqueue, queued, runs_of_push
 
     ws = session.ws
-    allowed = read_allowed(ws.location)
+    allowed = read_receive_settings(ws.location)
     updates = updates_received(read_stdin("post-receive"))
     if not allowed.branches or not updates:
         return DONE
-    wanted = jobs_of(ws, updates, allowed)
+    wanted = runs_of_push(ws, updates, allowed)
     for refused in wanted.refused:
         print_line(safe(refused))
     before = len(queued(ws))
@@ -73,26 +73,26 @@ def _opened(environ: Mapping[str, str]) -> Workspace:
 def work_off() -> int:
     """Works until the queue is empty or another process does."""
     from gitml.cli.interrupts import InterruptHandler
-    from gitml.hooks.receive_queue import end_turn, perform_next, queued, take_turn
+    from gitml.hooks.receive_queue import lock_queue, queued, run_next, unlock_queue
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `gitml cancel` means one run, never the queue
     environ = dict(os.environ)  # as it is before a run joins a cluster; see Workspace
     while True:
         ws = _opened(environ)
-        if not take_turn(ws):
+        if not lock_queue(ws):
             return DONE
         try:
             going = True
             while going:
                 with InterruptHandler(quiet=True) as handler:
                     try:
-                        going = perform_next(ws, lambda _: None, handler.stop)
+                        going = run_next(ws, lambda _: None, handler.stop)
                     finally:
                         ws.close()
                 if handler.stop.level and handler.exit_code == TERMINATED:
                     return TERMINATED
                 ws = _opened(environ)  # the environment is inspected again for each run
         finally:
-            end_turn(ws)
+            unlock_queue(ws)
         if not queued(ws):
             return DONE

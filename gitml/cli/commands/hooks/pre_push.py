@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
-    from gitml.hooks.pre_push import is_gated, unproven
+    from gitml.hooks.pre_push import is_gated, unrun_pipelines
     from gitml.hooks.pushed_refs import updates_of_framework, updates_to_send
 
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
@@ -27,7 +27,7 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
         updates = updates_to_send(read_stdin("pre-push"))
     if not updates:
         return DONE
-    found = list(unproven(session.ws, updates, remote))
+    found = list(unrun_pipelines(session.ws, updates, remote))
     if session.json:
         session.show_json([{**item._asdict(), "command": item.command} for item in found])
     for item in found if not session.json else ():
@@ -59,15 +59,15 @@ def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
 
 def _send_along(session: Session, updates: Sequence[Update], remote: str) -> None:
     """Uploads artifacts and then pushes the records that name them, as the project's settings ask; prints what was sent."""
-    from gitml.hooks.pre_push import goes_along, has_all_records, has_remote_store, runs_pushed
+    from gitml.hooks.pre_push import has_all_records, has_remote_store, kinds_to_push, runs_to_push
 
     ws = session.ws
-    along = goes_along(ws, updates, remote)
+    along = kinds_to_push(ws, updates, remote)
     if "artifacts" in along and has_remote_store(ws):
         from gitml.cli.transfers import push_artifacts, upload_lines
         from gitml.transfer.run_selector import RunSelection
 
-        runs = runs_pushed(ws, updates, remote)
+        runs = runs_to_push(ws, updates, remote)
         if runs is None or runs:
             session.reach()
             ws.consent.ask = None  # Git's push is under way: consent that was not given before is not asked for now

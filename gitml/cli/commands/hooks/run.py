@@ -21,7 +21,7 @@ from gitml.cli.text.terminal import is_terminal, paint, safe
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.hooks.checkout_report import Standing
+    from gitml.hooks.checkout_report import PipelineStatus
 
 _PATIENCE = 2.0  # seconds that a person waits for the line after a checkout
 _AGAIN = 0.25  # seconds: longer than it takes to clear up after what was ended
@@ -103,18 +103,18 @@ def _post_merge(session: Session, _: tuple[str, ...], __: str | None) -> int:
 
 
 def _stand(session: Session, hook: str) -> int:
-    from gitml.git.hooks.settings import in_the_middle
-    from gitml.hooks.checkout_report import standings
+    from gitml.git.hooks.settings import is_mid_operation
+    from gitml.hooks.checkout_report import pipeline_statuses
 
     ws = session.ws
     wanted = session.json or is_terminal(sys.stderr) or "PRE_COMMIT" in os.environ
-    if not wanted or session.quiet or in_the_middle(ws.location):
+    if not wanted or session.quiet or is_mid_operation(ws.location):
         return DONE
-    found: list[Standing] = []
+    found: list[PipelineStatus] = []
     late = False
     try:
         with _limited(_PATIENCE):
-            for standing in standings(ws, "HEAD", hook):
+            for standing in pipeline_statuses(ws, "HEAD", hook):
                 found.append(standing)
     except _OutOfTimeError:
         late = True
@@ -131,7 +131,7 @@ def _stand(session: Session, hook: str) -> int:
     return DONE
 
 
-def _standing(standing: Standing) -> str:
+def _standing(standing: PipelineStatus) -> str:
     name = paint(safe(standing.pipeline), "bold", sys.stderr)
     if standing.wrong:
         return f"{name} can't be planned"

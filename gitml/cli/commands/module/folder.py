@@ -15,9 +15,9 @@ from gitml.cli.text.terminal import safe
 @click.option("--name", metavar="NAME", help="What it is called, name or owner/name; default: the name of the folder.")
 def init(session: Session, folder: str, name: str | None) -> int:
     """Start a module in DIR: a module.yaml and a program that work, to be changed into what is wanted."""
-    from gitml.modules.folder import begin
+    from gitml.modules.folder import create_module
 
-    begun = begin(folder, name)
+    begun = create_module(folder, name)
     if session.json:
         session.show_json({"name": begun.name, "files": list(begun.files)})
     else:

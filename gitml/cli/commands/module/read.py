@@ -22,7 +22,7 @@ from gitml.cli.text.terminal import paint, safe
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.modules.registry_types import Module, ModuleVersion
+    from gitml.modules.registry_types import ModuleVersion, RegisteredModule
 
 _COLOURS = {"deprecated": "yellow", "disabled": "red"}
 
@@ -62,7 +62,7 @@ def list_modules(
     return 0
 
 
-def _listed(module: Module) -> dict[str, Any]:
+def _listed(module: RegisteredModule) -> dict[str, Any]:
     versions = [
         {"version": v.version, "state": v.state, "content": v.content, "published": v.published}
         for v in module.versions
@@ -97,7 +97,7 @@ def show(session: Session, module: str, as_of: str | None) -> int:
     return 0
 
 
-def _shown_version(module: Module) -> ModuleVersion | None:
+def _shown_version(module: RegisteredModule) -> ModuleVersion | None:
     """The version that `show` describes: the default, else the first there is."""
     for version in module.versions:
         if version.version == module.default:
@@ -125,7 +125,7 @@ def _version_lines(version: ModuleVersion) -> list[str]:
     return lines + columns(rows)
 
 
-def _state(item: Module | ModuleVersion) -> str:
+def _state(item: RegisteredModule | ModuleVersion) -> str:
     why = f": {safe(item.reason)}" if item.reason else ""
     instead = f" (use {safe(item.replacement)})" if item.replacement else ""
     return paint(item.state, _COLOURS.get(item.state, "green"), sys.stdout) + why + instead

@@ -85,11 +85,11 @@ def _load(
     from gitml.engine.planning.secret_values import ask_for, seals_of
     from gitml.git.objects.source import CommitSource
     from gitml.modules.spec import FILE
-    from gitml.modules.tryout import lay_out
+    from gitml.modules.tryout import prepare_tryout
 
     worktree = ws.worktree()
     try:
-        laid = lay_out(ws.location, ws.objects, worktree, folder, inputs)
+        laid = prepare_tryout(ws.location, ws.objects, worktree, folder, inputs)
         config = read_config(ws, worktree)
     finally:
         worktree.close()

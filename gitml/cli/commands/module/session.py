@@ -14,7 +14,7 @@ from gitml.errors import InputError
 if TYPE_CHECKING:
     from gitml.cli.session import Session
     from gitml.modules.registry_types import ModuleVersion, Registry
-    from gitml.modules.service import Modules
+    from gitml.modules.service import ModuleService
 
 Body = Callable[..., Any]
 
@@ -41,20 +41,20 @@ class ModuleReference(NamedTuple):
 
 
 @contextmanager
-def open_registries(session: Session) -> Iterator[Modules]:
+def open_registries(session: Session) -> Iterator[ModuleService]:
     """The registries of the repository that the current folder lies in; repairs of them are reported."""
     from gitml.cli.text.terminal import safe
     from gitml.consent.consent import Consent
     from gitml.git.integrity import durability
     from gitml.git.repository import discover
     from gitml.modules.registry_places import registries_here
-    from gitml.modules.service import Modules
+    from gitml.modules.service import ModuleService
 
     durability.listen(lambda text: session.warn(safe(text)))
     location = discover(os.getcwd(), os.environ)
     consent = Consent(location, os.environ)
     session.prepare(consent)
-    modules = Modules(location, None, registries_here(location), consent)
+    modules = ModuleService(location, None, registries_here(location), consent)
     try:
         yield modules
     finally:

@@ -14,7 +14,7 @@ from gitml.cli.text.terminal import paint, safe
 from gitml.errors import IntegrityError, TrustError
 
 if TYPE_CHECKING:
-    from gitml.modules.registry_types import Shared
+    from gitml.modules.registry_types import ShareResult
 
 remote_option = click.option(
     "--remote",
@@ -47,7 +47,7 @@ def push(session: Session, remote: str, registry_name: str | None) -> int:
         return _tell(session, modules.registry(registry_name).push(remote))
 
 
-def _tell(session: Session, shared: Shared) -> int:
+def _tell(session: Session, shared: ShareResult) -> int:
     from gitml.cli.commands.share.report import refuse_withdrawn
     from gitml.transfer.records import withdrawn_events
 

@@ -12,13 +12,13 @@ from gitml.analysis.module_usage import ModuleOverview
 from gitml.engine.planning.module_resolution import with_modules
 from gitml.errors import InputError
 from gitml.modules.impact import (
-    Change,
-    Prospect,
-    Publishing,
-    Use,
-    foresee,
-    foresee_publishing,
-    make,
+    ChangeImpact,
+    ModuleChange,
+    ModuleUse,
+    PublishImpact,
+    apply_change,
+    impact_of_change,
+    impact_of_publishing,
     publish,
 )
 from gitml.modules.overview import folders_with_modules
@@ -69,9 +69,9 @@ class ModuleActionsPage(Page):
             if version is None:
                 self.ui.report("it has no version that could be the default")
                 return
-            self._foresee(Change(kind, item.registry, item.module.name, version.version))
+            self._foresee(ModuleChange(kind, item.registry, item.module.name, version.version))
             return
-        change = Change(kind, item.registry, item.module.name, item.version.version if item.version else None)
+        change = ModuleChange(kind, item.registry, item.module.name, item.version.version if item.version else None)
         if kind == "enable":
             self._foresee(change)
             return
@@ -81,7 +81,7 @@ class ModuleActionsPage(Page):
     def _highest(self, item: ModuleItem) -> ModuleVersion | None:
         return next((version for version in item.module.versions if version.state == "active"), None)
 
-    def _with_reason(self, item: ModuleItem, change: Change, reason: str) -> None:
+    def _with_reason(self, item: ModuleItem, change: ModuleChange, reason: str) -> None:
         change = change._replace(reason=reason.strip())
         if not change.reason:
             self.ui.report_error(InputError("no reason was given", hint="whoever uses it must be told why"))
@@ -98,16 +98,16 @@ class ModuleActionsPage(Page):
 
         self.choose(f"{change.version} is the default. Which shall it be instead?", choices, then)
 
-    def _foresee(self, change: Change) -> None:
+    def _foresee(self, change: ModuleChange) -> None:
         uses = self._uses()
         self.run_query(
             "foresee",
-            lambda ws: with_modules(ws, lambda modules: foresee(modules, change, uses)),
+            lambda ws: with_modules(ws, lambda modules: impact_of_change(modules, change, uses)),
             lambda prospect: self._confirm(change, prospect),
             lane=LANE,
         )
 
-    def _confirm(self, change: Change, prospect: Prospect) -> None:
+    def _confirm(self, change: ModuleChange, prospect: ChangeImpact) -> None:
         name = plain(change.module) + (f"@{plain(change.version)}" if change.version else "")
         if prospect.idle:
             self.ui.report(f"{name} is that already")
@@ -120,13 +120,15 @@ class ModuleActionsPage(Page):
         title = f"{verb}: {name}?" if change.kind == "set-default" else f"{verb} {name}?"
         self.confirm(title, lines, partial(self._make, change, name), yes=verb.split(" ", 1)[0], danger=bad)
 
-    def _make(self, change: Change, name: str) -> None:
+    def _make(self, change: ModuleChange, name: str) -> None:
         def then(done: bool) -> None:
             self.ui.report(f"{name}: {change.kind} is recorded" if done else f"{name} was that already")
             self.refresh_data()
 
         self.ui.report("recording …")
-        self.run_query("make", lambda ws: with_modules(ws, lambda modules: make(modules, change)), then, exclusive=True)
+        self.run_query(
+            "make", lambda ws: with_modules(ws, lambda modules: apply_change(modules, change)), then, exclusive=True
+        )
 
     # -- publishing
 
@@ -150,12 +152,12 @@ class ModuleActionsPage(Page):
         registry = item.registry if item is not None else ""
         self.run_query(
             "foresee",
-            lambda ws: with_modules(ws, lambda m: foresee_publishing(m, registry, folder, uses)),
+            lambda ws: with_modules(ws, lambda m: impact_of_publishing(m, registry, folder, uses)),
             lambda found: self._confirm_publishing(registry, found),
             lane=LANE,
         )
 
-    def _confirm_publishing(self, registry: str, found: Publishing) -> None:
+    def _confirm_publishing(self, registry: str, found: PublishImpact) -> None:
         name = f"{plain(found.name)}@{plain(found.version)}"
         if found.prospect.idle:
             self.ui.report("; ".join(plain(note) for note in found.prospect.notes))
@@ -178,12 +180,12 @@ class ModuleActionsPage(Page):
 
         self.confirm(f"Publish {name}?", lines, then, yes="Publish")
 
-    def _published(self, registry: str, found: Publishing, notes: Sequence[str]) -> None:
+    def _published(self, registry: str, found: PublishImpact, notes: Sequence[str]) -> None:
         self.keep_cursor_on(f"{registry}:{found.name}@{found.version}")
         self.ui.report("; ".join([f"published {found.name}@{found.version}", *notes]))
         self.refresh_data()
 
-    def _uses(self) -> Sequence[Use]:
+    def _uses(self) -> Sequence[ModuleUse]:
         return self.opened.uses.uses if self.opened is not None and self.opened.uses is not None else ()
 
     def _unread(self) -> Sequence[tuple[str, str]]:

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from gitml.analysis.module_usage import ModuleOverview
 from gitml.core.text.format import count
-from gitml.modules.impact import Use
-from gitml.modules.overview import Surveyed
-from gitml.modules.registry_types import Module, ModuleVersion
+from gitml.modules.impact import ModuleUse
+from gitml.modules.overview import RegistryOverview
+from gitml.modules.registry_types import ModuleVersion, RegisteredModule
 from gitml.tui.errors import error_message
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
@@ -32,7 +32,7 @@ class ModuleItem(NamedTuple):
     """A row: a module (`version` None) or one of its versions."""
 
     registry: str
-    module: Module
+    module: RegisteredModule
     version: ModuleVersion | None
 
     @property
@@ -47,7 +47,7 @@ class ModuleItem(NamedTuple):
         return f"{prefix}{self.module.name}" + (f"@{self.version.version}" if self.version else "")
 
 
-def items_of(registry: Surveyed) -> list[ModuleItem]:
+def items_of(registry: RegistryOverview) -> list[ModuleItem]:
     """Its modules, each with its versions below it."""
     items = []
     for module in registry.modules:
@@ -72,7 +72,7 @@ def trouble_lines(opened: ModuleOverview) -> list[str]:
     return lines
 
 
-def row_of(item: ModuleItem, users: Sequence[Use]) -> TableRow:
+def row_of(item: ModuleItem, users: Sequence[ModuleUse]) -> TableRow:
     """A module, or one of its versions, with who uses it."""
     module, version = item.module, item.version
     state = version.state if version is not None else module.state

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from gitml.analysis.module_usage import ModuleOverview, overview
 from gitml.engine.planning.module_resolution import with_modules
-from gitml.modules.impact import Use
+from gitml.modules.impact import ModuleUse
 from gitml.modules.overview import history
 from gitml.modules.registry_types import Event
 from gitml.tui.errors import ErrorMessage, error_message
@@ -181,7 +181,7 @@ class ModulesPage(ModuleActionsPage):
             self._show_troubles(trouble_lines(self.opened))
             self._about()
 
-    def _users(self, item: ModuleItem) -> list[Use]:
+    def _users(self, item: ModuleItem) -> list[ModuleUse]:
         opened = self.opened
         version = item.version.version if item.version is not None else None
         return opened.users(item.registry, item.module.name, version) if opened is not None else []

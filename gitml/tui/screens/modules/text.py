@@ -8,15 +8,17 @@ from rich.style import Style
 from rich.text import Text
 
 from gitml.core.text.format import number
-from gitml.modules.impact import Consequence, Prospect, Use
-from gitml.modules.registry_types import Event, Module, ModuleVersion
+from gitml.modules.impact import ChangeImpact, ModuleUse, UseImpact
+from gitml.modules.registry_types import Event, ModuleVersion, RegisteredModule
 from gitml.tui.state_styles import sign_of
 from gitml.tui.text import plain
 
 Styles = Mapping[str, Style]
 
 
-def module_text(module: Module, version: ModuleVersion | None, users: Sequence[Use], styles: Styles) -> Text:
+def module_text(
+    module: RegisteredModule, version: ModuleVersion | None, users: Sequence[ModuleUse], styles: Styles
+) -> Text:
     """A module, with the interface of its default (else of its highest version); or one of its versions."""
     text = Text()
     state, reason, replacement = (
@@ -87,7 +89,7 @@ def _interface(text: Text, version: ModuleVersion, styles: Styles, *, named: boo
         text.append(f"  {plain(param.help)}\n" if param.help else "\n", style=styles["dim"])
 
 
-def _users(text: Text, users: Sequence[Use], styles: Styles) -> None:
+def _users(text: Text, users: Sequence[ModuleUse], styles: Styles) -> None:
     text.append("\nused by\n", style=styles["head"])
     if not users:
         text.append("  no pipeline at HEAD\n", style=styles["dim"])
@@ -117,7 +119,7 @@ def history_text(events: Sequence[Event], styles: Styles) -> Text:
     return text
 
 
-def consequence_lines(prospect: Prospect, unread: Sequence[tuple[str, str]]) -> list[str]:
+def consequence_lines(prospect: ChangeImpact, unread: Sequence[tuple[str, str]]) -> list[str]:
     """What a change would do to defaults and pipelines, as plain lines for a dialog."""
     lines = [plain(note) for note in prospect.notes]
     before, after = prospect.default
@@ -139,7 +141,7 @@ def consequence_lines(prospect: Prospect, unread: Sequence[tuple[str, str]]) -> 
     return lines
 
 
-def _consequence_line(item: Consequence) -> str:
+def _consequence_line(item: UseImpact) -> str:
     use = f"{plain(item.use.pipeline)}, {plain(item.use.use)}"
     locked = " (locked)" if item.use.locked else ""
     before, after = item.before, item.after
