@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from gitml.core.config.places import Place, place_of_store
 from gitml.core.config.project import PATH
-from gitml.core.config.remotes import FROM, LFS, RemoteSpec, StoredObject
+from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
+from gitml.core.config.remotes import FROM, RemoteSpec, StoredObject
 from gitml.core.language.diagnostics import nearest
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import RemoteStore
@@ -26,7 +27,6 @@ from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource, gc_
 from gitml.transfer.run_selector import roots_of
 from gitml.workspace import Workspace
 
-_OPTIONS = ("endpoint", "account")
 _PLACE = "place"  # option of a resolved spec, so that another server is another remote in what is remembered
 _RECENT = 20  # runs whose artifacts Git LFS is asked for to confirm it
 _SAMPLE = 100  # objects; as many as one question to Git LFS may be about
@@ -173,7 +173,8 @@ class Remotes:
     def _resolved(self, spec: RemoteSpec) -> RemoteSpec:
         """With what only this machine tells: the place of Git LFS, and what the user's own settings say of a store."""
         if spec.scheme != LFS:
-            own = {word: value for word, value in self.ws.consent.settings_of(spec.url).items() if word in _OPTIONS}
+            options = REMOTE_KINDS[spec.scheme].options
+            own = {word: value for word, value in self.ws.consent.settings_of(spec.url).items() if word in options}
             tracked = {word: value for word, value in spec.options.items() if word not in own}
             self._places[spec.name] = place_of_store(spec._replace(options=tracked))
             return spec._replace(options={**spec.options, **own}) if own else spec
@@ -185,7 +186,7 @@ class Remotes:
     def _opened(self, spec: RemoteSpec) -> RemoteStore:
         if spec.scheme == LFS:
             return _open_lfs(self.ws, spec)
-        from gitml.store.remote.open import open_remote
+        from gitml.store.remote.backends.kinds import open_remote
 
         if spec.scheme == "file":
             refuse_inner_place(self.ws.location, f"file://{spec.path}", "a remote store")

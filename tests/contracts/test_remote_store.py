@@ -22,8 +22,8 @@ from gitml.git.lfs.endpoint import find_endpoint
 from gitml.git.repository import discover
 from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 from gitml.store.remote.backends.folder import FolderRemote
+from gitml.store.remote.backends.kinds import open_remote
 from gitml.store.remote.layout import lfs_key_of
-from gitml.store.remote.open import open_remote
 from gitml.store.remote.transfer.progress import TransferMeter, with_retries
 from tests.kit.projects.repository import Repository, isolate
 from tests.kit.servers.store_servers import (

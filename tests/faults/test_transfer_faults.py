@@ -23,12 +23,11 @@ from gitml.git.repository import discover
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 from gitml.store.remote.backends.folder import FolderRemote
-from gitml.store.remote.backends.multipart import AzureUpload, S3Upload, partial_upload_for
+from gitml.store.remote.backends.kinds import open_remote
 from gitml.store.remote.backends.object_storage import ObjectStorageRemote
-from gitml.store.remote.backends.upload_parts import PIECE
+from gitml.store.remote.backends.partial_upload import PIECE, AzureUpload, S3Upload
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
 from gitml.store.remote.layout import key_of
-from gitml.store.remote.open import open_remote
 from gitml.store.remote.transfer.download import Downloader, DownloadResult
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.store.remote.transfer.upload import Uploader
@@ -192,7 +191,7 @@ def parts_there(remote: RemoteStore, blob: StoredObject) -> set[str]:
     """The parts of an upload that was cut off, as the service tells them; none where there is no such thing."""
     if not isinstance(remote, ObjectStorageRemote) or remote.present([blob]):
         return set()
-    parts = partial_upload_for(remote.place.partition(":")[0])
+    parts = remote._kind.partial
     if parts is None:
         return set()
     there = set(parts(remote._fs, f"{remote.root}/{key_of('objects', blob.digest)}").begin())

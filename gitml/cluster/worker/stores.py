@@ -13,8 +13,8 @@ from gitml.core.model.protocols import SweptRemote
 from gitml.core.model.result import OutputRef
 from gitml.errors import GitmlError, RemoteError
 from gitml.store.local.store import LocalStore
+from gitml.store.remote.backends.kinds import open_remote
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
-from gitml.store.remote.open import open_remote
 from gitml.store.remote.transfer.download import Downloader
 from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
 from gitml.workspace import KnownFacts

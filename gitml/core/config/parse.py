@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from gitml.core.config.project import LOCAL, PATH, SENT_ON_PUSH, Config, Hooks, Target
-from gitml.core.config.remotes import LFS, RemoteSpec, problem_with_option, problem_with_url
+from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
+from gitml.core.config.remotes import RemoteSpec, problem_with_url
 from gitml.core.language.diagnostics import SpecError, nearest
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
@@ -63,14 +65,18 @@ _HOOK_KEYS = keys_of(
     Key("on_push", "the pipelines that a server may run", listed(TEXT)),
     Key("skip", "hooks that are left out", listed(one_of(_HOOK_NAMES))),
 )
-_REMOTE_KEYS = keys_of(
-    Key("name", "what it is called", TEXT),
-    Key("url", "`lfs` or a URL", TEXT),
-    Key("push", "`false`: nothing is uploaded to it", TRUTH),
-    Key("endpoint", "the server of an s3 remote", TEXT),
-    Key("account", "the account of an az remote", TEXT),
-    Key("remote", "the Git remote of lfs", TEXT),
-)
+
+
+def _remote_keys() -> Mapping[str, Key]:
+    """The keys of a remote: those of all, and the options of each kind that there is."""
+    return keys_of(
+        Key("name", "what it is called", TEXT),
+        Key("url", "`lfs` or a URL", TEXT),
+        Key("push", "`false`: nothing is uploaded to it", TRUTH),
+        *(Key(word, option.help, TEXT) for kind in REMOTE_KINDS.values() for word, option in kind.options.items()),
+    )
+
+
 _KEYS = keys_of(
     Key("defaults", "what holds for every pipeline that does not override it", mapping(_DEFAULT_KEYS)),
     Key(
@@ -89,10 +95,9 @@ _KEYS = keys_of(
     Key(
         "remotes",
         "where large outputs are shared, in the order in which they are asked",
-        listed({"anyOf": [WORD, mapping(_REMOTE_KEYS, "url")]}),
+        lambda: listed({"anyOf": [WORD, mapping(_remote_keys(), "url")]}),
     ),
 )
-_OPTIONS = {"endpoint": "s3", "account": "az", "remote": LFS}  # which kind of remote each is for
 
 
 def project_schema() -> dict[str, Any]:
@@ -263,7 +268,7 @@ def _remotes(fields: Fields, node: Node) -> tuple[RemoteSpec, ...]:
 
 
 def _remote(fields: Fields, node: Node) -> RemoteSpec | None:
-    pairs = fields.mapping(node, "a remote", _REMOTE_KEYS) if node.is_mapping else {"url": (node, node)}
+    pairs = fields.mapping(node, "a remote", _remote_keys()) if node.is_mapping else {"url": (node, node)}
     if "url" not in pairs:
         fields.report(node, "a remote needs a url")
         return None
@@ -285,12 +290,14 @@ def _remote(fields: Fields, node: Node) -> RemoteSpec | None:
     if "push" in pairs:
         remote = remote._replace(push=fields.truth(pairs["push"][1], "push") is not False)
     options = {}
-    for option, scheme in _OPTIONS.items():
-        if option in pairs:
+    for scheme, kind in REMOTE_KINDS.items():
+        for word, option in kind.options.items():
+            if word not in pairs:
+                continue
             if remote.scheme != scheme:
-                fields.report(pairs[option][0], f"{option!r} is for {scheme}{'' if scheme == LFS else '://'} only")
-            options[option] = fields.text_of(pairs[option][1], option) or ""
-            problem = problem_with_option(option, options[option])
+                fields.report(pairs[word][0], f"{word!r} is for {scheme}{'' if scheme == LFS else '://'} only")
+            options[word] = fields.text_of(pairs[word][1], word) or ""
+            problem = option.check(options[word])
             if problem is not None:
-                fields.report(pairs[option][1], problem)
+                fields.report(pairs[word][1], problem)
     return remote._replace(options=options)

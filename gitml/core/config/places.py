@@ -11,7 +11,8 @@ import re
 from typing import NamedTuple
 
 from gitml.core.config.project import LOCAL, PATH, Target
-from gitml.core.config.remotes import FROM, LFS, RemoteSpec
+from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
+from gitml.core.config.remotes import FROM, RemoteSpec
 
 STORE, CLUSTER, REGISTRY = "remote store", "cluster", "registry"
 
@@ -56,7 +57,9 @@ def place_of_store(spec: RemoteSpec) -> Place | None:
     if spec.scheme == LFS:
         named_by = spec.options.get(FROM)
         return None if named_by is None else Place(STORE, spec.name, spec.place, (), named_by)
-    details = tuple([(word, spec.options[word]) for word in ("endpoint", "account") if spec.options.get(word)])
+    details = tuple(
+        [(word, spec.options[word]) for word in REMOTE_KINDS[spec.scheme].options if spec.options.get(word)]
+    )
     return Place(STORE, spec.name, spec.url, details)
 
 

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS, URL
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.result import size_from_json
 
-LFS = "lfs"
-SCHEMES = ("s3", "gs", "az", "ssh", "file")
 FROM = "from"
 """Option of a resolved spec: the tracked file beside `gitml.yaml` that named its place."""
 MANIFEST_FORMAT = 1
@@ -24,28 +23,11 @@ LISTINGS_LARGEST = 128 << 20
 """Bytes of all listings of a Tree: more than a million files."""
 _ODD = 1 << 20  # bytes of a manifest that was not written as `encode_manifest` does
 _PART = re.compile(rb'\["([0-9a-f]{64})",(0|[1-9][0-9]{0,18})\]([,\]])')
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)\Z", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z")
-_HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,20})?\]"
-_SSH = re.compile(rf"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,99}}@)?(?:{_HOST})(?::([0-9]{{1,5}}))?\Z")
-_ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::([0-9]{{1,5}}))?(?:/[A-Za-z0-9_.~/-]*)?\Z")
-# By the rules of each cloud, but for the least length: where one can't be made, none is found.
-_BUCKETS = {
-    "s3": re.compile(
-        r"(?!.*\.\.)(?:[A-Za-z0-9][A-Za-z0-9._-]{0,254}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]*:accesspoint(?::[A-Za-z0-9._-]+)?)\Z"
-    ),
-    "gs": re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,221}\Z"),
-    "az": re.compile(r"(?:[a-z0-9](?:-?[a-z0-9]){0,62}|\$root|\$web)\Z"),
-}
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z")  # of Azure; it becomes part of a host's name
 _SECRET = re.compile(r"[^/@]*:[^/@]*@")
 
 
-_BUCKET_WORDS = {"s3": "bucket of S3", "gs": "bucket of Google Cloud Storage", "az": "container of Azure"}
-
-
 class RemoteSpec(NamedTuple):
-    """A remote store: `url` is ``lfs`` or a URL; `options` are ``endpoint``, ``account`` or ``remote`` (a Git remote's name).
+    """A remote store: `url` is ``lfs`` or a URL; `options` are those of its kind, see `remote_kinds`.
 
     With `push` false nothing is ever uploaded to it.
     """
@@ -57,7 +39,7 @@ class RemoteSpec(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        """``lfs``, ``s3``, ``gs``, ``az``, ``ssh`` or ``file``."""
+        """Its kind: a name of REMOTE_KINDS."""
         return self.url.partition(":")[0]
 
     @property
@@ -81,52 +63,20 @@ def problem_with_url(url: str) -> str | None:
     """What is wrong with the URL of a remote store, None when nothing is. No part of a secret is repeated."""
     if url == LFS:
         return None
-    found = _URL.match(url)
+    schemes = [name for name in REMOTE_KINDS if name != LFS]
+    found = URL.match(url)
     if found is None:
-        return f"a remote is 'lfs' or a URL ({', '.join(f'{scheme}://' for scheme in SCHEMES)})"
+        return f"a remote is 'lfs' or a URL ({', '.join(f'{scheme}://' for scheme in schemes)})"
     scheme, rest = found[1], found[2]
-    if scheme not in SCHEMES:
-        return f"{scheme}:// is no kind of remote; there are {', '.join(('lfs', *SCHEMES))}"
+    if scheme not in schemes:
+        return f"{scheme}:// is no kind of remote; there are {', '.join((LFS, *schemes))}"
     if _SECRET.match(rest):
         return "credentials don't belong in gitml.yaml; they come from the environment or the usual tools"
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in rest) or "?" in rest or "#" in rest:
         return "a remote's URL is a place only: no control characters, no '?', no '#'"
     if ".." in rest.split("/"):
         return "a remote's URL may not hold '..'"
-    if scheme == "file":
-        return (
-            None if rest.startswith("/") and rest.strip("/") else "file:// needs a whole path, as in file:///srv/store"
-        )
-    host, _, path = rest.partition("/")
-    if not host or host.startswith("-"):
-        return f"{scheme}:// needs a {'host' if scheme == 'ssh' else 'bucket or container'}"
-    if scheme == "ssh":
-        found = _SSH.match(host)
-        if found is None or (found[1] and not 0 < int(found[1]) < 65536):
-            return "ssh:// needs a host as in user@host:22"
-        return None if path.strip("/") else "ssh:// needs a folder, as in ssh://host/srv/store"
-    return None if _BUCKETS[scheme].match(host) else f"{host[:60]!r} can be no {_BUCKET_WORDS[scheme]}"
-
-
-def problem_with_option(name: str, value: str) -> str | None:
-    """What is wrong with an option of a remote store, None when nothing is."""
-    if name == "account":
-        return (
-            None
-            if _ACCOUNT.match(value)
-            else f"account must be one of Azure (3 to 24 small letters and digits), not {value[:60]!r}"
-        )
-    if name != "endpoint":
-        return None if _NAME.match(value) else f"{name} must be a name, not {value[:60]!r}"
-    found = _URL.match(value)
-    if found is None or found[1] not in ("http", "https"):
-        return "endpoint must be a URL (https://…)"
-    if "@" in value:
-        return "credentials don't belong in gitml.yaml"
-    whole = _ENDPOINT.match(value)
-    if whole is None or (whole[1] and not 0 < int(whole[1]) < 65536):
-        return "endpoint must be a host with or without a port and a path (https://minio.example:9000)"
-    return None
+    return REMOTE_KINDS[scheme].place(rest)
 
 
 class NewerManifestError(ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gitml.core.config.remote_kinds import REMOTE_KINDS
 from gitml.errors import GitmlError, RemoteError, TrustError
 
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
@@ -20,12 +21,6 @@ _NOT_TRUSTED = re.compile(
 _UNREACHABLE = re.compile(
     r"connect|resolve|timed? ?out|timeout|name or service|network|unreachable|refused", re.IGNORECASE
 )
-_TOOLS = {
-    "s3": "see that `aws s3 ls` may: AWS_PROFILE, AWS_ACCESS_KEY_ID …, or the machine's role",
-    "gs": "log in: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "log in: az login, or set AZURE_STORAGE_CONNECTION_STRING; and name the account (account: …)",
-    "ssh": "see that `ssh` to the host works without a question: an agent or a key, and a known host",
-}
 
 
 def is_missing(error: BaseException) -> bool:
@@ -55,7 +50,7 @@ def remote_error(error: BaseException, place: str, scheme: str) -> GitmlError:
     kind = type(error).__name__
     text = without_secrets(str(error)) or kind
     if isinstance(error, PermissionError) or _NOT_TRUSTED.search(kind) or _NOT_TRUSTED.search(text):
-        return TrustError(f"the remote does not let us in: {text}", where=place, hint=_TOOLS.get(scheme))
+        return TrustError(f"the remote does not let us in: {text}", where=place, hint=REMOTE_KINDS[scheme].login)
     if "NoSuchBucket" in text or "NoSuchBucket" in kind or "ContainerNotFound" in text:
         return RemoteError("no such bucket or container", where=place, hint="make it, or mend the URL in gitml.yaml")
     if isinstance(error, (ConnectionError, TimeoutError)) or _UNREACHABLE.search(kind) or _UNREACHABLE.search(text):

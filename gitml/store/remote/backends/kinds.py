@@ -1,81 +1,137 @@
-"""The kinds of remote stores that fsspec reaches, and how the file system of each is opened."""
+"""What opens each kind of remote store of `REMOTE_KINDS`; the libraries that reach one are imported when the first is opened."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitml.core.config.remote_kinds import REMOTE_KINDS
 from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.protocols import SweptRemote
 from gitml.errors import InputError
 
+if TYPE_CHECKING:
+    from gitml.store.remote.backends.partial_upload import PartialUpload
 
-class Kind(NamedTuple):
-    """One kind of remote: fsspec's protocol, the package for it and gitml's extra that brings it.
 
-    `ranges`: a piece from the middle can be asked for. `atomic`: what is put appears whole.
+class FileSystemKind(NamedTuple):
+    """How fsspec reaches a kind: what opens its file system, and what that can do.
+
+    `ranges`: a piece from the middle can be asked for. `atomic`: what is put appears whole. `partial` begins an upload in parts
+    at a path of the file system, None for services that can't go on with one that was cut off; `drop_stale` gives up those
+    below a path that nobody went on with. `is_host`: a place is a host and a folder of it, over a connection that may be cut.
     """
 
-    protocol: str
-    package: str
-    extra: str
-    ranges: bool
-    atomic: bool
+    open: Callable[[RemoteSpec], Any]
+    ranges: bool = True
+    atomic: bool = True
+    partial: Callable[[Any, str], PartialUpload] | None = None
+    drop_stale: Callable[[Any, str], None] | None = None
+    is_host: bool = False
 
 
-KINDS = {
-    "s3": Kind("s3", "s3fs", "s3", True, True),
-    "gs": Kind("gs", "gcsfs", "gs", True, True),
-    "az": Kind("abfs", "adlfs", "az", True, True),
-    "ssh": Kind("ssh", "sshfs", "ssh", False, False),
-}
+def open_remote(spec: RemoteSpec) -> SweptRemote:
+    """The remote store of any kind but ``lfs``. Nothing is asked of it yet; InputError when the package for it is missing."""
+    kind = REMOTE_KINDS[spec.scheme]
+    if kind.package:
+        try:
+            importlib.import_module(kind.package)
+        except ImportError as error:
+            raise InputError(
+                f"{spec.scheme}:// needs the package {kind.package}, which is not installed",
+                where=f"remote {spec.name}",
+                hint=f"pip install 'gitml[{kind.extra}]'",
+            ) from error
+    return OPENERS[spec.scheme](spec)
 
 
-def open_filesystem(spec: RemoteSpec) -> Any:
-    """fsspec's file system for a remote; InputError when the package for it is not installed."""
-    kind = KINDS[spec.scheme]
-    if spec.scheme == "gs":  # else gcsfs asks Google what kind of bucket it is, and writes to the log when it may not
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    try:
-        importlib.import_module(kind.package)
-    except ImportError as error:
-        raise InputError(
-            f"{spec.scheme}:// needs the package {kind.package}, which is not installed",
-            where=f"remote {spec.name}",
-            hint=f"pip install 'gitml[{kind.extra}]'",
-        ) from error
-    import logging
+def _folder(spec: RemoteSpec) -> SweptRemote:
+    from gitml.store.remote.backends.folder import FolderRemote
 
+    return FolderRemote(spec, spec.path)
+
+
+def _object_storage(kind: FileSystemKind) -> Callable[[RemoteSpec], SweptRemote]:
+    def opened(spec: RemoteSpec) -> SweptRemote:
+        from gitml.store.remote.backends.object_storage import ObjectStorageRemote
+
+        return ObjectStorageRemote(spec, kind)
+
+    return opened
+
+
+def _file_system(protocol: str, **options: Any) -> Any:
     import fsspec
 
-    options: dict[str, Any] = {"skip_instance_cache": True}
-    if spec.scheme != "ssh":  # sshfs hands on to SSH what it doesn't know, and keeps no listings anyway
-        options["use_listings_cache"] = False
-    if spec.scheme == "s3":
-        retries = {"max_attempts": 2, "mode": "standard"}  # s3fs tries again too, and then transfers do
-        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": retries}
-        if "endpoint" in spec.options:
-            options["endpoint_url"] = spec.options["endpoint"]
-    elif spec.scheme == "az":
-        options |= {"connection_timeout": 10, "read_timeout": 60}
-        if "account" in spec.options:
-            options |= {"account_name": spec.options["account"], "anon": False}
-    elif spec.scheme == "ssh":
-        # sshfs checks no host keys unless told to; an empty tuple means those that ssh itself knows.
-        options |= {"known_hosts": (), "connect_timeout": 10, **_ssh_place(spec.path.partition("/")[0])}
-    filesystem = fsspec.filesystem(kind.protocol, **options)
-    if spec.scheme == "s3":
-        filesystem.retries = 2
-    elif spec.scheme == "az":  # by itself it tries four times, with pauses of a minute and a half in all
-        filesystem._timeout_kwargs |= {"retry_connect": 0, "retry_read": 0}
-    elif spec.scheme == "gs":  # it writes tracebacks of what it raises too
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+
+
+def _open_s3(spec: RemoteSpec) -> Any:
+    retries = {"max_attempts": 2, "mode": "standard"}  # s3fs tries again too, and then transfers do
+    options: dict[str, Any] = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": retries}}
+    if "endpoint" in spec.options:
+        options["endpoint_url"] = spec.options["endpoint"]
+    filesystem = _file_system("s3", use_listings_cache=False, **options)
+    filesystem.retries = 2
     return filesystem
 
 
-def _ssh_place(authority: str) -> dict[str, Any]:
-    user, at, host = authority.rpartition("@")
+def _open_gs(spec: RemoteSpec) -> Any:
+    # else gcsfs asks Google what kind of bucket it is, and writes to the log when it may not
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    filesystem = _file_system("gs", use_listings_cache=False)
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it writes tracebacks of what it raises too
+    return filesystem
+
+
+def _open_az(spec: RemoteSpec) -> Any:
+    options: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
+    if "account" in spec.options:
+        options |= {"account_name": spec.options["account"], "anon": False}
+    filesystem = _file_system("abfs", use_listings_cache=False, **options)
+    # by itself it tries four times, with pauses of a minute and a half in all
+    filesystem._timeout_kwargs |= {"retry_connect": 0, "retry_read": 0}
+    return filesystem
+
+
+def _open_ssh(spec: RemoteSpec) -> Any:
+    user, at, host = spec.path.partition("/")[0].rpartition("@")
     host, colon, port = host.partition(":") if not host.startswith("[") else (host, "", "")
-    return (
-        {"host": host} | ({"username": user} if at else {}) | ({"port": int(port)} if colon and port.isdigit() else {})
-    )
+    place: dict[str, Any] = {"host": host}
+    if at:
+        place["username"] = user
+    if colon and port.isdigit():
+        place["port"] = int(port)
+    # sshfs hands on to SSH what it doesn't know, and keeps no listings anyway. It checks no host keys unless told to; an empty
+    # tuple means those that ssh itself knows.
+    return _file_system("ssh", known_hosts=(), connect_timeout=10, **place)
+
+
+def _s3_upload(filesystem: Any, path: str) -> PartialUpload:
+    from gitml.store.remote.backends.partial_upload import S3Upload
+
+    return S3Upload(filesystem, path)
+
+
+def _drop_stale_s3(filesystem: Any, path: str) -> None:
+    from gitml.store.remote.backends.partial_upload import drop_stale_uploads
+
+    drop_stale_uploads(filesystem, path)
+
+
+def _az_upload(filesystem: Any, path: str) -> PartialUpload:
+    from gitml.store.remote.backends.partial_upload import AzureUpload
+
+    return AzureUpload(filesystem, path)
+
+
+OPENERS: dict[str, Callable[[RemoteSpec], SweptRemote]] = {
+    "file": _folder,
+    "s3": _object_storage(FileSystemKind(_open_s3, partial=_s3_upload, drop_stale=_drop_stale_s3)),
+    "gs": _object_storage(FileSystemKind(_open_gs)),
+    "az": _object_storage(FileSystemKind(_open_az, partial=_az_upload)),
+    "ssh": _object_storage(FileSystemKind(_open_ssh, ranges=False, atomic=False, is_host=True)),
+}

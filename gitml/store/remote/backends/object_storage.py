@@ -20,11 +20,10 @@ from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.local import disk
-from gitml.store.remote.backends.kinds import KINDS, open_filesystem
-from gitml.store.remote.backends.multipart import drop_stale_uploads, partial_upload_for
+from gitml.store.remote.backends.kinds import FileSystemKind
+from gitml.store.remote.backends.partial_upload import AHEAD, PIECE, upload_in_parts
 from gitml.store.remote.backends.partial_uploads import STALE, is_temporary
 from gitml.store.remote.backends.sftp import upload_over_sftp
-from gitml.store.remote.backends.upload_parts import AHEAD, PIECE, upload_in_parts
 from gitml.store.remote.errors import is_missing, is_past_end, remote_error, without_secrets
 from gitml.store.remote.layout import (
     NOTE,
@@ -45,21 +44,21 @@ _ASKING = 16  # questions at once
 
 
 class ObjectStorageRemote:
-    """The remote store that a spec names; InputError when the package for it is not installed."""
+    """The remote store that a spec names, on the file system that its `kind` opens."""
 
     parallel = 6
 
-    def __init__(self, spec: RemoteSpec) -> None:
+    def __init__(self, spec: RemoteSpec, kind: FileSystemKind) -> None:
         self.name = spec.name
         self.place = spec.url
         self.identity = spec.identity
-        self._kind = KINDS[spec.scheme]
+        self._kind = kind
         self._spec = spec
         self._lock = threading.Lock()
         self._seen = threading.Lock()
         self._is_seen = False
-        self._opened: Any = self._told(lambda: open_filesystem(spec))
-        self.root = spec.path[spec.path.index("/") :].rstrip("/") if spec.scheme == "ssh" else spec.path
+        self._opened: Any = self._told(lambda: kind.open(spec))
+        self.root = spec.path[spec.path.index("/") :].rstrip("/") if kind.is_host else spec.path
 
     def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these are there in that size."""
@@ -85,13 +84,13 @@ class ObjectStorageRemote:
             if digest_of(content) != item.digest:
                 raise damaged_object(item.digest, hex_of(digest_of(content)))
             source = content
-        parts = partial_upload_for(self._spec.scheme)
         if isinstance(source, bytes):
             self._pipe(path, source)
             moved(len(source))
             return
-        if parts is not None:
-            self._wrote(lambda: upload_in_parts(parts(self._fs, path), source, item, moved))
+        partial = self._kind.partial
+        if partial is not None:
+            self._wrote(lambda: upload_in_parts(partial(self._fs, path), source, item, moved))
         elif not self._kind.atomic:
             self._wrote(lambda: upload_over_sftp(self._fs, source, path, item, moved))
         else:
@@ -126,8 +125,9 @@ class ObjectStorageRemote:
 
     def listed(self) -> Iterator[RemoteObject]:
         """Everything in it; uploads that were given up are cleared away on the way."""
-        if self._spec.scheme == "s3":
-            self._told(lambda: drop_stale_uploads(self._fs, f"{self.root}/{OBJECTS}/"))
+        drop_stale = self._kind.drop_stale
+        if drop_stale is not None:
+            self._told(lambda: drop_stale(self._fs, f"{self.root}/{OBJECTS}/"))
         for folder in (OBJECTS, TREES):
             top = f"{self.root}/{folder}"
             try:
@@ -159,8 +159,8 @@ class ObjectStorageRemote:
     def _fs(self) -> Any:
         """The file system; one over SSH is opened anew when its connection was cut."""
         with self._lock:
-            if self._spec.scheme == "ssh" and self._opened.client.is_closed():
-                self._opened = open_filesystem(self._spec)
+            if self._kind.is_host and self._opened.client.is_closed():
+                self._opened = self._kind.open(self._spec)
             return self._opened
 
     def _path(self, folder: str, digest: Digest) -> str:
@@ -180,11 +180,11 @@ class ObjectStorageRemote:
         """RemoteError when the bucket, or over SSH the folder and the one it would be made in, is missing: one that is mistyped
         must not pass for an empty one. Asked once, when the first thing is missing.
         """
-        over_ssh = self._spec.scheme == "ssh"
+        is_host = self._kind.is_host
         with self._seen:
             if self._is_seen:
                 return
-            for top in (self.root, os.path.dirname(self.root)) if over_ssh else (self.root.partition("/")[0],):
+            for top in (self.root, os.path.dirname(self.root)) if is_host else (self.root.partition("/")[0],):
                 try:
                     self._fs.info(top)
                 except Exception as error:
@@ -193,7 +193,7 @@ class ObjectStorageRemote:
                     # Who may use what is in a bucket need not be allowed to look at the bucket.
                 self._is_seen = True
                 return
-        what = "folder" if over_ssh else "bucket or container"
+        what = "folder" if is_host else "bucket or container"
         raise RemoteError(f"no such {what}", where=self.place, hint="make it, or mend the URL in gitml.yaml")
 
     def _wrote(self, write: Callable[[], object]) -> None:
