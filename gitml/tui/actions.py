@@ -1,4 +1,4 @@
-"""What can be done with a run wherever it is shown: start one, run it again, cancel, explain, read its log, copy its id."""
+"""The actions on a run wherever it is shown: start one, run it again, cancel, explain, read its log, copy its id."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from rich.style import Style
+from rich.text import Text
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 
 from gitml import layout
+from gitml.analysis.explain import Explanation
 from gitml.core.model.action import Scalar
 from gitml.core.text.format import safe
 from gitml.errors import GitmlError, InputError
 from gitml.tui.page import Page
+from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 from gitml.workspace import Workspace, open_workspace
 
@@ -62,7 +66,7 @@ class RunActionsPage(Page):
     ) -> None:
         """Opens the dialog that starts a run, at a revision or (None) of the files as they are."""
         from gitml.engine.planning.load import pipeline_summaries
-        from gitml.tui.widgets.dialogs.start_run import StartRunDialog
+        from gitml.tui.widgets.start_run import StartRunDialog
 
         def show(found: Sequence[object]) -> None:
             if not found:
@@ -86,7 +90,7 @@ class RunActionsPage(Page):
         selected = self.selected_run()
         if selected is None:
             return
-        from gitml.tui.widgets.dialogs.choices import MenuItem
+        from gitml.tui.widgets.dialogs import MenuItem
 
         def chosen(how: str) -> None:
             self.run_query("again", lambda ws: _words_again(ws, selected.run, how), self.start_run)
@@ -156,7 +160,7 @@ class RunActionsPage(Page):
             self.explain(selected.step, selected.pipeline)
             return
         from gitml.history.runs import get_run
-        from gitml.tui.widgets.dialogs.choices import MenuItem
+        from gitml.tui.widgets.dialogs import MenuItem
 
         def names(ws: Workspace) -> list[tuple[str, str]]:
             steps = get_run(ws, selected.run).run.steps
@@ -173,9 +177,9 @@ class RunActionsPage(Page):
 
     def explain(self, step: str, pipeline: str, revisions: str | None = None) -> None:
         """Shows what makes a step run again: as the files are, or (``A..B``) from one commit to another."""
-        from gitml.analysis.explain import Explanation, explain
-        from gitml.tui.widgets.dialogs.dialogs import TextViewer
-        from gitml.tui.widgets.step.explanation import explained
+        from gitml.analysis.explain import explain
+        from gitml.tui.actions import explained
+        from gitml.tui.widgets.dialogs import TextViewer
 
         def show(found: Sequence[Explanation]) -> None:
             self.open_dialog(TextViewer(f"Explain {plain(step)}", explained(found, self.ui.text_styles)))
@@ -263,3 +267,31 @@ def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> 
     finally:
         ws.close()
     return None
+
+
+def explained(found: Sequence[Explanation], styles: Mapping[str, Style]) -> Text:
+    """What becomes of each step, compared with what, and every change by name and value."""
+    text = Text()
+    for item in found:
+        sign = sign_of(item.decision.kind)
+        text.append(f"{sign.mark} {safe(item.step)} ", style=styles["bold"])
+        text.append(sign.word, style=styles[sign.style])
+        text.append(f"\n  {safe(item.decision.reason)}\n")
+        if item.decision.hint:
+            text.append(f"  {safe(item.decision.hint)}\n", style=styles["accent"])
+        if item.against is None:
+            text.append("  no result of it is recorded\n", style=styles["dim"])
+        elif item.changes:
+            text.append(f"\n  compared with {safe(item.against)}:\n", style=styles["dim"])
+            for change in item.changes:
+                text.append(f"    {change.kind:<12}", style=styles["accent"])
+                text.append(f"{safe(change.name)}\n" if change.name else "\n", style=styles["bold"])
+                for mark, value, style in (("-", change.before, "bad"), ("+", change.after, "good")):
+                    if value is not None:
+                        text.append(f"      {mark} {safe(value)}\n", style=styles[style])
+        elif not item.waits_for:
+            text.append(f"  nothing differs from {safe(item.against)}\n", style=styles["dim"])
+        if item.waits_for:
+            text.append(f"  more is known once {safe(', '.join(item.waits_for))} ran\n", style=styles["dim"])
+        text.append("\n")
+    return text

@@ -23,7 +23,7 @@ from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.page import Page
 from gitml.tui.query_runner import EXCLUSIVE, QueryRunner
 from gitml.tui.routes import ROUTES, TABS
-from gitml.tui.themes import DARK, LIGHT, THEMES, Restylable, make_styles
+from gitml.tui.styles import DARK, LIGHT, THEMES, Restylable, make_styles
 
 POLL_INTERVAL = 0.5  # seconds between looks at what goes on
 
@@ -219,7 +219,7 @@ class GitmlApp(App[None]):
 
     def action_help(self) -> None:
         """The keys of this page and of all pages."""
-        from gitml.tui.widgets.dialogs.dialogs import TextViewer
+        from gitml.tui.widgets.dialogs import TextViewer
         from gitml.tui.widgets.key_help import key_help
 
         if not self._dialog_open:

@@ -28,7 +28,7 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp
     from gitml.tui.change_detector import RepositoryState
-    from gitml.tui.widgets.dialogs.choices import MenuItem
+    from gitml.tui.widgets.dialogs import MenuItem
 
 Value = TypeVar("Value")
 DialogResult = TypeVar("DialogResult")
@@ -183,7 +183,7 @@ class Page(Screen[None]):
         self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
     ) -> None:
         """Has a person confirm, with the consequences (plain lines) in view; `then` is called after a yes."""
-        from gitml.tui.widgets.dialogs.dialogs import ConfirmDialog
+        from gitml.tui.widgets.dialogs import ConfirmDialog
 
         def answered(result: bool | None) -> None:
             if result:
@@ -195,7 +195,7 @@ class Page(Screen[None]):
         self, title: str, choices: Sequence[MenuItem], then: Callable[[str], None], chosen: str | None = None
     ) -> None:
         """Has a person choose one of several; `then` gets its key, and is not called when none was chosen."""
-        from gitml.tui.widgets.dialogs.dialogs import ChoiceDialog
+        from gitml.tui.widgets.dialogs import ChoiceDialog
 
         def answered(key: str | None) -> None:
             if key is not None:
@@ -205,7 +205,7 @@ class Page(Screen[None]):
 
     def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
         """Has a person type a line; `then` gets it, and is not called when it was left with Esc."""
-        from gitml.tui.widgets.dialogs.dialogs import TextPrompt
+        from gitml.tui.widgets.dialogs import TextPrompt
 
         def answered(text: str | None) -> None:
             if text is not None:

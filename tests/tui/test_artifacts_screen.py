@@ -10,8 +10,8 @@ import pytest
 
 from gitml.store.index.results import put_result
 from gitml.store.index.runs import put_run
-from gitml.tui.screens.artifacts.preview_pane import PreviewPane
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.screens.artifacts.view import PreviewPane
+from gitml.tui.widgets.table import LazyTable
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import shown

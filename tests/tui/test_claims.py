@@ -10,7 +10,7 @@ import pytest
 from gitml.tui.screens.compare.screen import ComparePage
 from gitml.tui.screens.run.screen import RunPage
 from gitml.tui.widgets.graph import StepGraph
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.table import LazyTable
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.screens.lineage.tree import LineageTree
-from gitml.tui.widgets.log.log_pane import EVERY, LogPane
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.screens.lineage.view import LineageTree
+from gitml.tui.screens.run.log_pane import EVERY, LogPane
+from gitml.tui.widgets.table import LazyTable
 from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import Held, Ui, shown
 from tests.tui.test_runs import fake_runs

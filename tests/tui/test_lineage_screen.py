@@ -8,7 +8,7 @@ import pytest
 
 from gitml.history.lineage.nodes import find_nodes
 from gitml.tui.screens.lineage.screen import LineagePage
-from gitml.tui.screens.lineage.tree import LineageTree
+from gitml.tui.screens.lineage.view import LineageTree
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import shown

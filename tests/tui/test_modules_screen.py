@@ -12,7 +12,7 @@ import pytest
 
 from gitml.modules.folder import create_module
 from gitml.tui.screens.modules.screen import ModulesPage
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.table import LazyTable
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 

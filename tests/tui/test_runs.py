@@ -11,7 +11,7 @@ from textual.widgets import Input
 from gitml.core.records.record import Run, StepRun
 from gitml.store.index.runs import put_run
 from gitml.tui.screens.runs.screen import RunsPage
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.table import LazyTable
 from gitml.workspace import open_workspace
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import environment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.themes import DARK, LIGHT
+from gitml.tui.styles import DARK, LIGHT
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.tui.screens.time.grid import TimeGrid
-from gitml.tui.screens.time.layout import lay_out
+from gitml.tui.screens.time.grid import TimeGrid, lay_out
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import Project
 from tests.kit.screen import Ui, shown

@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from gitml.core.text.graph_drawing import Box, Drawing, drawn
 from gitml.core.text.graph_outline import OutlineRow, Parents, outline
-from gitml.tui.state_styles import Sign
+from gitml.tui.styles import Sign
 from gitml.tui.text import fitted, plain
 
 if TYPE_CHECKING:

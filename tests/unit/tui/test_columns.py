@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.tui.widgets.tables.columns import TableColumn, column_at, widths_of
+from gitml.tui.widgets.table import TableColumn, column_at, widths_of
 
 NAME = TableColumn("name", "NAME", 10, share=2)
 VALUE = TableColumn("value", "VALUE", 8, share=1)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from gitml.core.text.image_header import Picture
-from gitml.tui.widgets.plots.pictures import drawable, means_of
+from gitml.tui.widgets.pictures import drawable, means_of
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_making_a_widget_asks_the_terminal_nothing() -> None:
         "master, slave = pty.openpty()\n"
         "sys.__stdout__ = os.fdopen(slave, 'w')\n"
         "from PIL import Image\n"
-        "from gitml.tui.widgets.plots.pictures import picture_widget\n"
+        "from gitml.tui.widgets.pictures import picture_widget\n"
         "made = picture_widget(Image.new('RGB', (4, 4)), {'TERM': 'xterm'})\n"
         "os.set_blocking(master, False)\n"
         "try:\n    said = os.read(master, 100)\nexcept BlockingIOError:\n    said = b''\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitml.tui.screens.time.layout import grouped, lay_out, title_of
+from gitml.tui.screens.time.grid import grouped, lay_out, title_of
 
 STEPS = ("prepare", "train[ada]", "train[bert]", "report")
 

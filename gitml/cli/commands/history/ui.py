@@ -51,7 +51,7 @@ def command(
         raise InputError(
             "this is no terminal", where="ui", hint="--web shows it in a browser, --screenshot as a picture"
         )
-    from gitml.tui.open_with import first_of
+    from gitml.tui.routes import first_of
     from gitml.tui.start import show
 
     first = first_of(lambda: session.ws, words) if words else None
@@ -67,7 +67,7 @@ def _screenshot(
     theme: str | None,
     press: tuple[str, ...],
 ) -> int:
-    from gitml.tui.open_with import first_of
+    from gitml.tui.routes import first_of
     from gitml.tui.start import picture
 
     first = first_of(lambda: session.ws, words or ("runs",))
@@ -80,7 +80,7 @@ def _screenshot(
 
 
 def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int) -> int:
-    from gitml.tui.open_with import first_of
+    from gitml.tui.routes import first_of
     from gitml.tui.web import WebServer
 
     if words:

@@ -17,7 +17,7 @@ from gitml.maintenance.evict import Evicted, EvictionPlan, evict, plan_eviction
 from gitml.store.index.artifacts import GONE, HERE, REMOTE, Artifact
 from gitml.tui.page import Page
 from gitml.tui.screens.artifacts.queries import ArtifactContents, fetch_artifacts
-from gitml.tui.screens.artifacts.text import freeing_lines
+from gitml.tui.screens.artifacts.view import freeing_lines
 from gitml.tui.text import plain
 from gitml.workspace import Workspace
 

@@ -70,6 +70,6 @@ def inspect_artifact(ws: Workspace, artifact: Artifact) -> ArtifactContents:
         return ArtifactContents(known, None, None, "", error_message(error))
     if found.kind != PICTURE:
         return ArtifactContents(known, found, None, "", None)
-    from gitml.tui.widgets.plots.pictures import decoded
+    from gitml.tui.widgets.pictures import decoded
 
     return ArtifactContents(known, found, *decoded(found), None)

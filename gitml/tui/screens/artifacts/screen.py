@@ -17,13 +17,19 @@ from gitml.history.files.preview import TABLE
 from gitml.store.index.artifacts import COLUMNS, Artifact, ArtifactQuery
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.artifacts.actions import ArtifactActionsPage
-from gitml.tui.screens.artifacts.preview_pane import PreviewPane
 from gitml.tui.screens.artifacts.queries import ArtifactContents, ArtifactListing, inspect_artifact, open_list
-from gitml.tui.screens.artifacts.text import ARTIFACT_COLUMNS, artifact_text, missing_text, row_of, totals_text
+from gitml.tui.screens.artifacts.view import (
+    ARTIFACT_COLUMNS,
+    PreviewPane,
+    artifact_text,
+    missing_text,
+    row_of,
+    totals_text,
+)
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import MenuItem
+from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.table import LazyTable
 from gitml.workspace import Workspace
 
 _ORDERS = {

@@ -19,13 +19,12 @@ from gitml.history.compare import ComparisonLine, RunComparison, UnknownValue, c
 from gitml.history.metrics import same_value
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
-from gitml.tui.state_styles import sign_of
+from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.plots.plot_pane import PlotPane
+from gitml.tui.widgets.plot_pane import PlotPane
 from gitml.tui.widgets.sections import Sections
-from gitml.tui.widgets.tables.big_table import LazyTable
-from gitml.tui.widgets.tables.columns import TableCell, TableColumn, TableRow
+from gitml.tui.widgets.table import LazyTable, TableCell, TableColumn, TableRow
 
 _TITLES = {"code": "CODE", "data": "DATA", "run": "RUN"}
 _IDS = ("code", "data")
@@ -178,7 +177,7 @@ class ComparePage(RunActionsPage):
             if texts is None:
                 self.ui.report("it is no text that a person would read")
                 return
-            from gitml.tui.widgets.dialogs.dialogs import TextViewer
+            from gitml.tui.widgets.dialogs import TextViewer
 
             self.open_dialog(TextViewer(plain(name), _difference(texts, self.ui.text_styles)))
 

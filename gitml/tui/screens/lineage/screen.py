@@ -17,10 +17,9 @@ from gitml.history.lineage.node_details import NodeDetails, node_details
 from gitml.history.lineage.nodes import LineageNode, find_nodes, newest_nodes
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.page import Page
-from gitml.tui.screens.lineage.text import thing_text
-from gitml.tui.screens.lineage.tree import SIGNS, Branch, LineageTree, label_of
+from gitml.tui.screens.lineage.view import SIGNS, Branch, LineageTree, label_of, thing_text
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import MenuItem
+from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.notice import Notice
 
 UP, DOWN = "up", "down"

@@ -24,10 +24,9 @@ from gitml.modules.impact import (
 from gitml.modules.overview import folders_with_modules
 from gitml.modules.registry_types import ModuleVersion
 from gitml.tui.page import Page
-from gitml.tui.screens.modules.list import ModuleItem
-from gitml.tui.screens.modules.text import consequence_lines
+from gitml.tui.screens.modules.view import ModuleItem, consequence_lines
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import MenuItem
+from gitml.tui.widgets.dialogs import MenuItem
 
 _VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
 _NO_DEFAULT = "\0"

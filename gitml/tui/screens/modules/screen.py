@@ -20,11 +20,19 @@ from gitml.modules.overview import history
 from gitml.modules.registry_types import Event
 from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.screens.modules.actions import LANE, ModuleActionsPage
-from gitml.tui.screens.modules.list import COLUMNS, ModuleItem, items_of, legend, row_of, trouble_lines
-from gitml.tui.screens.modules.text import history_text, module_text
+from gitml.tui.screens.modules.view import (
+    COLUMNS,
+    ModuleItem,
+    history_text,
+    items_of,
+    legend,
+    module_text,
+    row_of,
+    trouble_lines,
+)
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.tables.big_table import LazyTable
+from gitml.tui.widgets.table import LazyTable
 
 _PATIENCE = 1.5  # seconds
 _WAITING = "It takes long to be read: another process may be writing to it. It is shown as soon as it can be."
@@ -201,7 +209,7 @@ class ModulesPage(ModuleActionsPage):
             return
 
         def then(events: list[Event]) -> None:
-            from gitml.tui.widgets.dialogs.dialogs import TextViewer
+            from gitml.tui.widgets.dialogs import TextViewer
 
             self.open_dialog(TextViewer(f"History of {item.module.name}", history_text(events, self.ui.text_styles)))
 

@@ -18,20 +18,25 @@ from gitml.history.progress import StepProgress
 from gitml.history.step_details import StepDetails, step_details
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
-from gitml.tui.screens.run.missing_output import MissingOutput, missing_output
+from gitml.tui.screens.run.log_pane import LogPane
 from gitml.tui.screens.run.queries import RunView, planned_steps, view_run
-from gitml.tui.screens.run.text import first_step_to_show, headline, took_text
-from gitml.tui.state_styles import sign_of
+from gitml.tui.screens.run.step_tables import StepFiles, StepMetrics
+from gitml.tui.screens.run.view import (
+    MissingOutput,
+    StepInfo,
+    details,
+    first_step_to_show,
+    headline,
+    missing_output,
+    took_text,
+)
+from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import MenuItem
+from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.graph import GraphNode, StepGraph
-from gitml.tui.widgets.log.log_pane import LogPane
 from gitml.tui.widgets.notice import Notice
-from gitml.tui.widgets.plots.plot_pane import PlotPane
+from gitml.tui.widgets.plot_pane import PlotPane
 from gitml.tui.widgets.sections import Sections
-from gitml.tui.widgets.step.details import StepInfo, details
-from gitml.tui.widgets.step.files import StepFiles
-from gitml.tui.widgets.step.metrics import StepMetrics
 
 SECTIONS = (
     ("details", "d", "Details"),

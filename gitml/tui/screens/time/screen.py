@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,20 +12,50 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from gitml.analysis.timeline import RUNNING, TimelineCell, TimelineRow
+from gitml.analysis.timeline import RUNNING, Timeline, TimelineCell, TimelineRow, meant_pipeline, open_timeline
 from gitml.core.text.format import count
+from gitml.engine.planning.load import list_pipelines
 from gitml.errors import InputError
-from gitml.git.revisions import branches_of, resolve_commit
+from gitml.git.revisions import branch_name, branches_of, resolve_commit
+from gitml.store.index.runs import metric_names, newest_runs
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
-from gitml.tui.screens.time.chart_panel import ChartPanel
 from gitml.tui.screens.time.grid import TimeGrid
-from gitml.tui.screens.time.queries import TimeHistory, TimeQuery, open_history
-from gitml.tui.screens.time.text import MarkedCell, cell_text, legend, running_lines
+from gitml.tui.screens.time.view import ChartPanel, MarkedCell, cell_text, legend, running_lines
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.choices import MenuItem
+from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
+
+
+class TimeQuery(NamedTuple):
+    """What the screen shows: a pipeline (None: the default), a revision, whether merged commits too."""
+
+    pipeline: str | None = None
+    rev: str = "HEAD"
+    merged: bool = False
+
+
+class TimeHistory(NamedTuple):
+    """A history; the pipelines there are at its newest commit, and the metrics that runs of this one have."""
+
+    timeline: Timeline
+    branch: str
+    pipelines: tuple[str, ...]
+    metrics: tuple[str, ...]
+    now: float
+
+
+def open_history(ws: Workspace, query: TimeQuery) -> TimeHistory:
+    """The history that is asked for."""
+    pipelines = tuple(list_pipelines(ws, query.rev))
+    pipeline = query.pipeline
+    if pipeline is None or (pipeline not in pipelines and not newest_runs(ws.index, pipeline=pipeline, limit=1)):
+        pipeline = meant_pipeline(ws, query.rev)
+    timeline = open_timeline(ws, pipeline, query.rev, merged=query.merged)
+    branch = query.rev if query.rev != "HEAD" else branch_name(ws.location) or "HEAD"
+    return TimeHistory(timeline, branch, pipelines, tuple(metric_names(ws.index, pipeline)), ws.now())
+
 
 _BATCH = 12  # rows that are asked for at once: so many are seen before the next are worked out
 _LOOK = 3.0  # seconds between looks whether the branch moved

@@ -1,18 +1,22 @@
-"""A cell of the history, and what running there would do, as text."""
+"""A cell of the history, what a run there would do, and the panel of the chart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.style import Style
 from rich.text import Text
+from textual.containers import Vertical
 
 from gitml.analysis.timeline import FAILED, RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.history.time_format import moment
-from gitml.tui.state_styles import sign_of
+from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
+
+if TYPE_CHECKING:
+    from gitml.tui.widgets.charts import MetricChart
 
 Styles = Mapping[str, Style]
 
@@ -90,3 +94,24 @@ def running_lines(pipeline: str, row: TimelineRow) -> list[str]:
     lines.append(f"{count(len(row.cells) - len(would), 'step')} to be reused")
     lines += ["", "It runs in the background; the work tree is not touched."]
     return lines
+
+
+class ChartPanel(Vertical):
+    """A frame that gets its chart when there is something to draw: what draws it takes a while to import."""
+
+    _drawn: MetricChart | None = None
+
+    def show(self, metric: str, commits: int, points: Sequence[tuple[int, float]]) -> None:
+        """(place from the newest, value), the oldest first, of so many commits."""
+        if self._drawn is None:
+            from gitml.tui.widgets.charts import MetricChart
+
+            self._drawn = MetricChart()
+            self.mount(self._drawn)
+        self._drawn.show(metric, commits, points)
+
+    def place(self, index: int) -> None:
+        """Marks a commit, and tells the metric's value there."""
+        if self._drawn is not None:
+            self._drawn.place(index)
+            self.border_title = self._drawn.title

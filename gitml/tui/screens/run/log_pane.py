@@ -16,7 +16,7 @@ from gitml.history.log_pages import LogPage, find, page_at, size_of
 from gitml.history.logs import AttemptLog, attempt_logs
 from gitml.history.runs import get_run
 from gitml.tui.errors import ErrorMessage
-from gitml.tui.widgets.log.log_view import LogView
+from gitml.tui.screens.run.log_view import LogView
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -21,12 +21,22 @@ from gitml.engine.detached import run_arguments
 from gitml.engine.planning.load import PipelineSummary
 from gitml.errors import InputError
 from gitml.tui.text import plain
-from gitml.tui.widgets.dialogs.multi_select import TickBox
 
 _OPTIONS = (
     ("force", "-f", "run every step again, whatever is known"),
     ("keep-going", "-k", "after a failure go on with what does not depend on it"),
 )
+
+
+class TickBox(Checkbox):
+    """A box whose tick is a sign, and not only a colour."""
+
+    BUTTON_LEFT = BUTTON_RIGHT = ""
+
+    @property
+    def BUTTON_INNER(self) -> str:  # type: ignore[override]  # noqa: N802 - Textual's name
+        """The content of the box."""
+        return "[✓]" if self.value else "[ ]"
 
 
 class StartRunDialog(ModalScreen[list[str] | None]):

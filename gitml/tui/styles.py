@@ -1,13 +1,13 @@
-"""Colours: a dark and a light theme, and the styles that tables and graphs are written in.
+"""Colours and signs: a dark and a light theme, the text styles that tables and graphs use, and the sign of each state.
 
 The palette keeps apart for every kind of colour vision (blue, bluish green, vermilion, amber), and no meaning hangs on colour
-alone: each state has a sign of its own.
+alone: each state has a sign of its own, the one that `gitml run` shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rich.style import Style
 from textual.theme import Theme
@@ -94,3 +94,52 @@ def make_styles(variables: Mapping[str, str], *, few_colours: bool = False) -> d
     made["cursor"] = Style.parse(f"bold {variables['foreground']} on {variables['cursor']}")
     made["cursor-blurred"] = Style.parse(f"{variables['foreground']} on {variables['cursor-blurred']}")
     return made
+
+
+class Sign(NamedTuple):
+    """`mark` is one column wide; `style` is a name of gitml.tui.styles."""
+
+    mark: str
+    word: str
+    style: str
+
+
+SIGNS: dict[str, Sign] = {
+    # runs
+    "running": Sign("▶", "running", "busy"),
+    "succeeded": Sign("✓", "succeeded", "good"),
+    "failed": Sign("✗", "failed", "bad"),
+    "cancelled": Sign("■", "cancelled", "held"),
+    "stale": Sign("?", "left behind", "held"),
+    "submitted": Sign("▷", "on a cluster", "busy"),
+    # steps
+    "executed": Sign("✓", "executed", "good"),
+    "reused": Sign("=", "reused", "reused"),
+    "skipped": Sign("-", "skipped", "held"),
+    "waiting": Sign("·", "waiting", "dim"),
+    # decisions of a plan
+    "reuse": Sign("=", "would be reused", "reused"),
+    "run": Sign("▶", "would run", "busy"),
+    "unknown": Sign("?", "may run", "held"),
+    "blocked": Sign("✗", "can't run", "bad"),
+    # cells of a history
+    "cached": Sign("●", "cached", "good"),
+    "would run": Sign("○", "would run again", "busy"),
+    "never": Sign("·", "never ran here", "dim"),
+    "can't run": Sign("!", "can't run", "held"),
+    # where artifacts are
+    "here": Sign("●", "here", "good"),
+    "record": Sign("◐", "in its record", "reused"),
+    "remote": Sign("◌", "in a remote store", "reused"),
+    "gone": Sign("○", "not here", "held"),
+    # modules
+    "active": Sign("✓", "active", "good"),
+    "deprecated": Sign("!", "deprecated", "held"),
+    "disabled": Sign("✗", "disabled", "bad"),
+}
+_UNKNOWN = Sign("?", "", "dim")
+
+
+def sign_of(state: str) -> Sign:
+    """The sign of a state; of one that is not known its own word."""
+    return SIGNS.get(state) or _UNKNOWN._replace(word=state)

@@ -13,15 +13,15 @@ from gitml.errors import GitmlError
 from gitml.history.files.plots import StepPlot, plots_of
 from gitml.history.files.preview import PICTURE, preview
 from gitml.history.runs import get_run
-from gitml.tui.screens.run.missing_output import MissingOutput
+from gitml.tui.screens.run.view import MissingOutput
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.tui.page import Page
-    from gitml.tui.widgets.plots.chart import Chart
-    from gitml.tui.widgets.plots.picture_row import LabelledPicture, PictureRow
+    from gitml.tui.widgets.charts import Chart
+    from gitml.tui.widgets.pictures import LabelledPicture, PictureRow
 
 
 _NONE = MissingOutput("No plots", "None of these runs has an output of the type plot.")
@@ -102,7 +102,7 @@ class PlotPane(Vertical, can_focus=True):
             )
             return
         notice.hide()
-        from gitml.tui.widgets.plots.chart import Chart, LabelledPlot
+        from gitml.tui.widgets.charts import Chart, LabelledPlot
 
         if self._chart is None:
             self._chart = Chart()
@@ -117,7 +117,7 @@ class PlotPane(Vertical, can_focus=True):
         if not any(one.image is not None for one in found):
             notice.show_text(plain(name) + of, *dict.fromkeys(plain(one.note) for one in found))
             return
-        from gitml.tui.widgets.plots.picture_row import PictureRow
+        from gitml.tui.widgets.pictures import PictureRow
 
         notice.hide()
         if self._pictures is None:
@@ -129,7 +129,7 @@ class PlotPane(Vertical, can_focus=True):
 
 def _picture_of(ws: Workspace, label: str, plot: StepPlot) -> LabelledPicture:
     """A plot that is no table: a picture, or why it can't be shown."""
-    from gitml.tui.widgets.plots.picture_row import LabelledPicture
+    from gitml.tui.widgets.pictures import LabelledPicture
 
     try:
         found = preview(ws, plot.ref.digest, plot.ref.size, tree=plot.ref.is_tree)
@@ -137,7 +137,7 @@ def _picture_of(ws: Workspace, label: str, plot: StepPlot) -> LabelledPicture:
         return LabelledPicture(label, None, error.message)
     if found.kind != PICTURE:
         return LabelledPicture(label, None, plot.why)
-    from gitml.tui.widgets.plots.pictures import decoded
+    from gitml.tui.widgets.pictures import decoded
 
     image, note = decoded(found)
     return LabelledPicture(label, image, f"{found.about}: {note}" if note else found.about)

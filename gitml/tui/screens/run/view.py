@@ -1,4 +1,4 @@
-"""One step of a run as a text: why it ran, what was run, with what, at what cost."""
+"""A run and its steps as text: the headline, the details of a step, and why it has no metrics or plots."""
 
 from __future__ import annotations
 
@@ -11,15 +11,73 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
 from gitml.core.records.record import Attempt, StepRun
-from gitml.core.text.format import cost, duration, number, safe, size
-from gitml.history.progress import StepProgress
+from gitml.core.text.format import cost, count, duration, number, safe, size
+from gitml.history.progress import RUNNING, WAITING, StepProgress
 from gitml.history.step_details import StepDetails
-from gitml.history.time_format import moment
-from gitml.tui.state_styles import sign_of
+from gitml.history.time_format import ago, moment
+from gitml.tui.screens.run.queries import RunView
+from gitml.tui.styles import sign_of
+from gitml.tui.text import plain
+
+
+def headline(view: RunView, styles: Mapping[str, Style], now: float) -> Text:
+    """The run in two lines."""
+    run = view.run
+    sign = sign_of(run.status)
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f" {sign.mark} {sign.word}  ", style=styles[sign.style])
+    text.append(plain(run.pipeline), style=styles["bold"])
+    text.append(f"  {run.id}", style=styles["link"])
+    commit = (run.base or run.commit)[:10] + ("*" if run.dirty else "")
+    text.append(f"  at {commit}", style=styles["dim"])
+    text.append(f" on {plain(run.branch)}" if run.branch else "", style=styles["dim"])
+    if view.target:
+        text.append(f"  on cluster {plain(view.target)}", style=styles["accent"])
+        text.append("" if view.live else f": gitml collect {run.id[:8]} brings it home", style=styles["dim"])
+    took = duration((now if view.live else run.ended) - run.started)
+    text.append(f"\n   {ago(run.started, now)}, {'for' if view.live else 'took'} {took}", style=styles["dim"])
+    text.append(f"  {', '.join(_counted(view))}", style=styles["plain"])
+    if run.experiment != run.pipeline:
+        text.append(f"  experiment {plain(run.experiment)}", style=styles["dim"])
+    for tag in run.tags:
+        text.append(f"  [{plain(tag)}]", style=styles["accent"])
+    if run.message:
+        text.append(f"  {plain(run.message.partition(chr(10))[0])}", style=styles["accent"])
+    if run.error:
+        text.append(f"  {plain(run.error)}", style=styles["bad"])
+    text.append(f"  by {plain(run.by)}", style=styles["dim"])
+    return text
+
+
+def took_text(item: StepProgress, now: float) -> str:
+    """How long a step took or has been taking, else what became of it."""
+    if item.since is not None:
+        return duration(now - item.since)
+    if item.step is not None and item.step.attempts:
+        return duration(item.step.seconds)
+    return "" if item.step is None or item.state == "reused" else item.state
+
+
+def first_step_to_show(view: RunView) -> str | None:
+    """The step that one looks for first: what failed, what runs, else the first."""
+    for state in ("failed", "running"):
+        for item in view.steps:
+            if item.state == state:
+                return item.name
+    return view.steps[0].name if view.steps else None
+
+
+def _counted(view: RunView) -> list[str]:
+    states: dict[str, int] = {}
+    for item in view.steps:
+        states[item.state] = states.get(item.state, 0) + 1
+    return [f"{states[state]:,} {sign_of(state).word}" for state in states] or [count(0, "step")]
+
 
 Styles = Mapping[str, Style]
 _WIDE = 13
@@ -152,3 +210,37 @@ def _environment(text: Table, styles: Styles, info: StepInfo) -> None:
 def _fact(table: Table, styles: Styles, name: str, value: str, style: str = "plain") -> None:
     """A fact; what does not fit goes on below the value, not below the name."""
     table.add_row(Text(name, style=styles["dim"]), Text(value, style=styles[style]))
+
+
+_WORDS = {"metrics": "metrics", "plot": "plots"}
+_FORMS = {"metrics": "numbers as JSON", "plot": "a table as CSV, TSV or JSON, or a picture"}
+
+
+class MissingOutput(NamedTuple):
+    """A short title, and one sentence; both are plain text."""
+
+    title: str
+    text: str
+
+
+def missing_output(kind: str, standing: StepProgress, outputs: Sequence[ActionOutput] | None) -> MissingOutput:
+    """Why the step has no output of the port type `kind` to show; `outputs` are declared ones, None when they are unknown."""
+    words = _WORDS[kind]
+    if outputs is None:
+        return MissingOutput(
+            f"No {words}", "The pipeline of this run can't be read, so its declared outputs are unknown."
+        )
+    ports = [f"`{plain(output.name)}`" for output in outputs if output.kind == kind]
+    if not ports:
+        return MissingOutput(
+            f"No {words}", f"This step declares no output of the type {kind}. Such an output holds {_FORMS[kind]}."
+        )
+    named = ", ".join(ports)
+    many = len(ports) > 1
+    if standing.state in (RUNNING, WAITING):
+        return MissingOutput("Not written yet", f"{named} {'are' if many else 'is'} read when the step ends.")
+    if standing.state in ("executed", "reused"):
+        return MissingOutput(f"No {words}", f"{named} {'hold' if many else 'holds'} nothing to show.")
+    return MissingOutput(
+        "No result", f"The step was {standing.state}, so {named} {'were' if many else 'was'} not recorded."
+    )

@@ -1,8 +1,8 @@
 """Pictures in a terminal: as pixels where it draws them, else as coloured half cells.
 
-textual-image finds out by itself what a terminal can, by asking it when it is imported; by then the application reads from the
-terminal, and would take the answer for keys. So it is told that there is no terminal, and what the terminal can is judged by
-what the environment says of it.
+textual-image finds out by itself what a terminal can draw, by a request to it at import time; by then the application reads from
+the terminal, and would take the answer for keys. So textual-image is imported without a terminal, and what the terminal can draw
+is judged by the environment.
 """
 
 from __future__ import annotations
@@ -14,15 +14,23 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
 
 from gitml.core.text.image_header import Picture
 from gitml.history.files.preview import ContentPreview
+from gitml.tui.text import plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from textual.widget import Widget
+
+    from gitml.tui.app import GitmlApp
 
 PIXELS = 40_000_000  # a picture with more is not decoded
 SHOWN = (1600, 1200)  # pixels that are kept of one
@@ -142,3 +150,52 @@ def _export_cell_size() -> None:
     if rows and columns and width >= columns and height >= rows:
         os.environ.setdefault("TEXTUAL_CELL_WIDTH", str(width // columns))
         os.environ.setdefault("TEXTUAL_CELL_HEIGHT", str(height // rows))
+
+
+class LabelledPicture(NamedTuple):
+    """A picture under a label; `note` says what it is, or why it can't be shown."""
+
+    label: str
+    image: Image | None
+    note: str
+
+
+class PictureRow(Vertical):
+    """A title and the pictures."""
+
+    DEFAULT_CSS = """
+    PictureRow, PictureRow #pictures, PictureRow .picture {
+        width: 1fr;
+        height: 1fr;
+    }
+
+    PictureRow #pictures-title, PictureRow .picture-note {
+        height: 1;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
+
+    PictureRow .picture {
+        padding: 0 1 0 0;
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The title, and room for the pictures."""
+        yield Static(id="pictures-title")
+        yield Horizontal(id="pictures")
+
+    def show(self, title: str, found: Sequence[LabelledPicture]) -> None:
+        """These, in place of those before; `title` is plain text."""
+        self.call_after_refresh(self._show, title, found)
+
+    async def _show(self, title: str, found: Sequence[LabelledPicture]) -> None:
+        app = cast("GitmlApp", self.app)
+        self.query_one("#pictures-title", Static).update(Text(title, style=app.text_styles["bold"]))
+        row = self.query_one("#pictures", Horizontal)
+        await row.remove_children()
+        for one in found:
+            label = "  ".join(plain(part) for part in (one.label, one.note) if part)
+            drawn = [fitting_widget(one.image, app.queries.environ)] if one.image is not None else []
+            note = Static(Text(label, style=app.text_styles["dim"]), classes="picture-note")
+            row.mount(Vertical(note, *drawn, classes="picture"))

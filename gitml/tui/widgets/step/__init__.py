@@ -1,1 +1,0 @@
-"""Widgets that show one step of a run."""
