@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import AttemptReport
-from gitml.core.model.protocols import Task, TaskFinished
+from gitml.core.model.protocols import Store, Task, TaskFinished
 from gitml.core.model.result import Cost
+from gitml.core.records.record import LogRef
 from gitml.errors import GitmlError, RemoteError
 from gitml.files import write_all
 
@@ -215,6 +216,15 @@ class LogAssembler:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def ingest_log(store: Store, path: str, written: int | None = None) -> LogRef | None:
+    """Moves a log of which `written` bytes were written (None: all that is there) into the Store; None when it can't be kept."""
+    try:
+        digest, size = store.ingest_file(path)
+    except (OSError, GitmlError):
+        return None
+    return LogRef(digest, size, size if written is None else written)
 
 
 def loss_reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from gitml.cluster.driver.attempt import ReservedBundle
+from gitml.cluster.driver.attempt import ReservedBundle, ingest_log
 from gitml.cluster.driver.node_pool import NodePool
 from gitml.core.model.protocols import (
     Store,
@@ -269,13 +269,7 @@ class GangLog:
 
     def keep(self, store: Store) -> LogRef | None:
         """Closes it and moves it into the Store; None when nothing was written, or it can't be kept."""
-        if not self._log.close():
-            return None
-        try:
-            digest, size = store.ingest_file(self.path)
-        except (OSError, GitmlError):
-            return None
-        return LogRef(digest, size, self._log.written)
+        return ingest_log(store, self.path, self._log.written) if self._log.close() else None
 
     def remove_part(self, rank: int) -> None:
         """Removes a node's part."""

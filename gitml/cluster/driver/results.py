@@ -16,6 +16,7 @@ from gitml.cluster.driver.attempt import (
     AttemptEvent,
     AttemptState,
     TaskAttempt,
+    ingest_log,
     loss_reason,
     submission_failure,
     transfer_failure,
@@ -287,10 +288,5 @@ class ResultHandler:
 
     def _keep_log(self, attempt: TaskAttempt, reported: LogRef | None) -> LogRef | None:
         attempt.log.close()
-        if not attempt.log.size:
-            return None
-        try:
-            digest, size = self._session.own.services.store.ingest_file(attempt.task.log)
-        except (OSError, GitmlError):
-            return None
-        return LogRef(digest, size, reported.written if reported is not None else size)
+        store, written = self._session.own.services.store, reported and reported.written
+        return ingest_log(store, attempt.task.log, written) if attempt.log.size else None

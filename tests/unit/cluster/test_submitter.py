@@ -14,7 +14,7 @@ from gitml import __version__
 from gitml.cluster.content import source
 from gitml.cluster.content.messages import decode_request
 from gitml.cluster.content.source import BlobSource
-from gitml.cluster.driver import driver_state, submitter
+from gitml.cluster.driver import driver_state
 from gitml.cluster.driver.attempt import AttemptState, ReservedBundle, TaskAttempt
 from gitml.cluster.driver.results import ResultHandler
 from gitml.cluster.driver.submitter import ContentProvider, Submitter
@@ -66,7 +66,7 @@ def bench(tmp_path: Path) -> Iterator[SessionBench]:
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> Remote:
     made = Remote()
-    monkeypatch.setattr(submitter, "_remote", lambda: made)
+    monkeypatch.setattr("gitml.cluster.driver.submitter._remote", lambda: made)
     return made
 
 
@@ -74,7 +74,7 @@ ENDED: list[tuple[TaskAttempt, Any]] = []
 
 
 @pytest.fixture
-def submits(bench: SessionBench, remote: Remote) -> Submitter:
+def submitter(bench: SessionBench, remote: Remote) -> Submitter:
     ENDED.clear()
     return Submitter(bench.session, bench.state, lambda attempt, future: ENDED.append((attempt, future)))
 
@@ -85,12 +85,12 @@ def chosen(options: dict[str, Any]) -> str:
 
 
 def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_own(
-    bench: SessionBench, submits: Submitter, remote: Remote
+    bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true", resources=Resources(1, 1))
     bench.state.nodes.nodes[B].machine = machine(B, gpus=2)
     bench.state.nodes.nodes[B].free = machine(B, gpus=2).total
-    submits.submit(task)
+    submitter.submit(task)
     ((options, order, contents),) = remote.sent
     assert (order.version, order.run, order.attempt, order.gpus) == (__version__, "r1", task.attempt, 1)
     assert contents == {}
@@ -102,21 +102,21 @@ def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_ow
 
 
 def test_what_a_machine_is_known_to_hold_does_not_travel_again(
-    bench: SessionBench, submits: Submitter, remote: Remote
+    bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
     bench.state.nodes.update([machine(A)])
     tree = bench.tree({"a.py": "A", "deep/b.py": "B"})
     task = bench.task("true", code=[("src", "40000", tree)])
-    submits.submit(task)
-    submits.submit(bench.task("true", code=[("src", "40000", tree)]))
+    submitter.submit(task)
+    submitter.submit(bench.task("true", code=[("src", "40000", tree)]))
     assert [len(contents) for _, _, contents in remote.sent] == [4, 0]
     assert set(remote.sent[0][2]) >= {f"git-tree:{tree}"}
 
 
 def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
-    bench: SessionBench, submits: Submitter, remote: Remote
+    bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
-    submits.submit(bench.task("true"))
+    submitter.submit(bench.task("true"))
     remote.futures[0].set_result("report")
     assert not ENDED
     bench.until(lambda: bool(ENDED))
@@ -124,13 +124,13 @@ def test_an_attempt_is_told_ended_in_the_sessions_own_thread(
 
 
 def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
-    bench: SessionBench, submits: Submitter, remote: Remote
+    bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
     bench.state.nodes.nodes[B].refuses[task.environment.digest] = "another python"
-    submits.submit(task)
+    submitter.submit(task)
     other = environment_of({"kind": "host", "python": "3.12"}, ON_HOST)
-    submits.submit(bench.task("true", environment=other))
+    submitter.submit(bench.task("true", environment=other))
     first, second = (options for options, _, _ in remote.sent)
     assert first["label_selector"] == {"ray.io/node-id": f"!in({B})"}
     assert chosen(first) == A
@@ -158,30 +158,30 @@ def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_i
 
 
 def test_a_reserved_place_is_where_an_attempt_goes_also_when_it_goes_again(
-    bench: SessionBench, submits: Submitter, remote: Remote
+    bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
-    submits.submit(task, reserved=ReservedBundle(B, "there"))
-    submits.submit(task, bench.state.attempts[task.attempt])
+    submitter.submit(task, reserved=ReservedBundle(B, "there"))
+    submitter.submit(task, bench.state.attempts[task.attempt])
     assert [options["scheduling_strategy"] for options, _, _ in remote.sent] == ["there", "there"]
     with pytest.raises(RemoteError, match="its machine was lost"):
-        submits.submit(bench.task("true"), reserved=ReservedBundle("gone", "there"))
+        submitter.submit(bench.task("true"), reserved=ReservedBundle("gone", "there"))
 
 
 def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_booked_where_they_come_to(
-    bench: SessionBench, submits: Submitter, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    bench: SessionBench, submitter: Submitter, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver_state, "MAX_PENDING", 2)
     state, big, larger = bench.state, Resources(8, 1), Resources(8, 2)
     assert not state.takes(larger, 1, None)
     with pytest.raises(RemoteError, match="the machines that could take it were lost"):
-        submits.submit(bench.task("true", resources=larger))
+        submitter.submit(bench.task("true", resources=larger))
     bench.cluster.scales = True
     assert not state.takes(larger, 1, None), "the cluster is asked once"
     tasks = []
     while state.takes(big, 1, None):
         tasks.append(bench.task("true", resources=big))
-        submits.submit(tasks[-1])
+        submitter.submit(tasks[-1])
     assert len(tasks) == 2
     assert all("scheduling_strategy" not in options for options, _, _ in remote.sent), "Ray chooses"
     attempt = state.attempts[tasks[0].attempt]
@@ -367,11 +367,11 @@ def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they
     gone = OutputRef("g", "file", digest_of(b"not here"), 8)
     spec = RemoteSpec("lab", "s3://lab/x")
     session = bench.session._replace(own=bench.session.own._replace(stores=(spec,)))
-    submits = Submitter(session, bench.state, lambda attempt, future: None)
+    submitter = Submitter(session, bench.state, lambda attempt, future: None)
     inputs = [
         (name, "file", f".gitml/in/{name}", output.digest) for name, output in (("s", small), ("l", large), ("g", gone))
     ]
-    submits.submit(bench.task("true", inputs=inputs)._replace(stored=(small, large, gone)))
+    submitter.submit(bench.task("true", inputs=inputs)._replace(stored=(small, large, gone)))
     ((_, order, contents),) = remote.sent
     assert order.stored == ((large, True), (gone, False))
     assert order.stores == (spec,)
