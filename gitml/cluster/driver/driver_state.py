@@ -26,9 +26,9 @@ class DriverState:
 
     def __init__(self, session: DriverSession) -> None:
         self._session = session
-        self.nodes = NodePool()
-        self.looked = time.monotonic()  # when the machines that `nodes` knows were asked for
-        self.nodes.update(session.cluster.machines())
+        self.pool = NodePool()
+        self.looked = time.monotonic()  # when the machines that `pool` knows were asked for
+        self.pool.update(session.cluster.machines())
         self.closed = False
         self._attempts: dict[str, TaskAttempt] = {}
         self._events: list[TaskEvent] = []
@@ -67,10 +67,10 @@ class DriverState:
     def place(self, attempt: TaskAttempt, node: str, host: str) -> None:
         """Ray has put it on this node: books it there, if it was meant for another."""
         if self.handle(attempt, AttemptEvent.PLACED) is AttemptAction.BOOK and attempt.node != node:
-            self.nodes.release(attempt.node, attempt.task.resources, attempt.ahead)
+            self.pool.release(attempt.node, attempt.task.resources, attempt.ahead)
             state = self.node(node)
             attempt.node = node
-            attempt.ahead = state is not None and self.nodes.acquire(state, attempt.task.resources)
+            attempt.ahead = state is not None and self.pool.acquire(state, attempt.task.resources)
         attempt.host = host
 
     def undelivered(self, attempt: TaskAttempt, error: GitmlError) -> None:
@@ -99,7 +99,7 @@ class DriverState:
         """Ray has ended it: there is room again on its node."""
         self._freed = True
         seconds = time.monotonic() - attempt.submitted
-        self.nodes.release(attempt.node, attempt.task.resources, attempt.ahead, seconds)
+        self.pool.release(attempt.node, attempt.task.resources, attempt.ahead, seconds)
         attempt.ahead = False
 
     def finish(self, attempt: TaskAttempt, finished: TaskFinished) -> None:
@@ -126,18 +126,18 @@ class DriverState:
 
     def node(self, id: str) -> NodeState | None:
         """A node, also one that came just now; None for one that is gone."""
-        if id not in self.nodes.nodes:
+        if id not in self.pool.nodes:
             asked = time.monotonic()
             with suppress(GitmlError):
                 self.update(self._session.cluster.machines(), asked)
-        return self.nodes.nodes.get(id)
+        return self.pool.nodes.get(id)
 
     def update(self, machines: Sequence[Machine], asked: float) -> None:
         """Follows the machines that there were at `asked`, unless they were asked for again since."""
         if asked < self.looked:
             return
         self.looked = asked
-        for gone in self.nodes.update(machines):
+        for gone in self.pool.update(machines):
             self._session.transfers.forget(gone)
             for attempt in self._attempts.values():
                 if attempt.node == gone:
@@ -146,12 +146,12 @@ class DriverState:
     def takes(self, asked: Resources, count: int, environment: Digest | None) -> bool:
         """As `RayExecutor.takes`."""
         if count > 1:
-            room = len(self.nodes.with_room(asked, environment)) >= count
+            room = len(self.pool.with_room(asked, environment)) >= count
         else:
-            room = self.nodes.select(asked, environment) is not None
+            room = self.pool.select(asked, environment) is not None
         if room or (len(self.pending_requests()) < MAX_PENDING and self.can_scale_up(asked)):
             return True
-        return len(self.nodes.feasible(asked, environment)) < count <= len(self.nodes.feasible(asked))
+        return len(self.pool.feasible(asked, environment)) < count <= len(self.pool.feasible(asked))
 
     def can_scale_up(self, asked: Resources) -> bool:
         """Whether a request that no node fulfils may be fulfilled by one that comes; the cluster is asked once for each."""

@@ -46,7 +46,7 @@ class RayExecutor:
         self._session = DriverSession(cluster, own, run, folder, grace, HubConnection(), transfers, events)
         self._state = DriverState(self._session)
         self._results = ResultHandler(self._session, self._state)
-        self._gangs = GangScheduler(self, self._state.nodes, own.services.store, self._state.can_scale_up)
+        self._gangs = GangScheduler(self, self._state.pool, own.services.store, self._state.can_scale_up)
         self._lost: RemoteError | None = None
         self._unconfirmed: list[tuple[float, TaskEvent]] = []  # losses, and when they were reported
         self._ended = False

@@ -164,12 +164,12 @@ class ResultHandler:
 
         What is installed on the node is other than the step was planned for, its disk is full, or what it holds is damaged.
         """
-        finished, task, nodes = report.finished, attempt.task, self._state.nodes
+        finished, task, pool = report.finished, attempt.task, self._state.pool
         digest = task.environment.digest
         there = self._state.node(report.node) is not None
         if report.refused and there:
-            nodes.refuse(report.node, digest, finished.error or "it refused")
-            others = nodes.feasible(task.resources, digest)
+            pool.refuse(report.node, digest, finished.error or "it refused")
+            others = pool.feasible(task.resources, digest)
             if attempt.reserved is None:
                 unbuilt = finished.unprepared
                 return (self._another_may_build(report.node, digest, others) if unbuilt else bool(others)), report
@@ -182,7 +182,7 @@ class ResultHandler:
             return False, report
         retryable = all(self._is_good(digest) for digest in finished.bad_inputs)
         if retryable:
-            nodes.forget_contents(report.node)
+            pool.forget_contents(report.node)
         return retryable, report
 
     def _another_may_build(self, node: str, environment: Digest, others: Sequence[Any]) -> bool:
@@ -194,7 +194,7 @@ class ResultHandler:
         failed.add(node)
         if others and len(failed) < BUILDERS:
             return True
-        self._state.nodes.accept(failed, environment)
+        self._state.pool.accept(failed, environment)
         failed.clear()
         return False
 
@@ -234,10 +234,10 @@ class ResultHandler:
             return
         made = (*report.finished.outputs, *report.finished.partial)
         roots = roots_of_outputs(made)
-        self._state.nodes.add_contents(report.node, [*[name for name, _ in report.away], *roots])
+        self._state.pool.add_contents(report.node, [*[name for name, _ in report.away], *roots])
         if report.finished.exit_code is not None:
-            self._state.nodes.add_contents(report.node, roots_of_outputs(attempt.task.stored))
-        self._state.nodes.add_sizes({stored_name(output.digest, tree=output.is_tree): output.size for output in made})
+            self._state.pool.add_contents(report.node, roots_of_outputs(attempt.task.stored))
+        self._state.pool.add_sizes({stored_name(output.digest, tree=output.is_tree): output.size for output in made})
         error = error or attempt.error
         if report.away and error is None:
             done = self._session.events.deferred(self._collected, attempt)

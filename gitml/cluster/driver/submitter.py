@@ -39,33 +39,33 @@ class Submitter:
 
         MachineError when all nodes that could take it refuse it, RemoteError when they or its reserved bundle are lost.
         """
-        state, nodes = self._state, self._state.nodes
+        state, pool = self._state, self._state.pool
         roots = roots_of(task.action)
         reserved = before.reserved if before is not None else reserved
         if reserved is not None:
             node = state.node(reserved.node)
         else:
             soon = before is None
-            node = nodes.select(task.resources, task.environment.digest, roots, soon=soon)
+            node = pool.select(task.resources, task.environment.digest, roots, soon=soon)
         if node is None and reserved is not None:
             raise RemoteError("its machine was lost")
         if node is None and not state.can_scale_up(task.resources):
-            refused = nodes.why_refused(task.resources, task.environment.digest)
+            refused = pool.why_refused(task.resources, task.environment.digest)
             raise MachineError(refused) if refused else RemoteError("the machines that could take it were lost")
         stored = self._stored(task)
         fetched = {stored_name(output.digest, tree=output.is_tree): output.size for output, _ in stored}
         roots = [root for root in roots if root not in fetched]
         inputs = self._source.select(roots, node.holds if node is not None else set())
-        nodes.add_sizes(fetched)
-        nodes.add_sizes(inputs.large)
+        pool.add_sizes(fetched)
+        pool.add_sizes(inputs.large)
         machine = node.machine if node is not None else None
         function = self._function(task, machine) if reserved is None else self._function_in(task, reserved)
         ref = function.remote(encode_request(self._request(task, stored)), inputs.inline)
         attempt = TaskAttempt(task, RayCall(ref), machine, reserved, before)
         if node is not None:
-            attempt.ahead = nodes.acquire(node, task.resources)
+            attempt.ahead = pool.acquire(node, task.resources)
             whole = not inputs.large and not inputs.unavailable
-            nodes.add_contents(attempt.node, [*inputs.inline, *(roots if whole else ())])
+            pool.add_contents(attempt.node, [*inputs.inline, *(roots if whole else ())])
         state.add(attempt)
         ref.future().add_done_callback(self._session.events.deferred(self._ended, attempt))
         return attempt
@@ -100,9 +100,9 @@ class Submitter:
 
     def _options(self, task: Task) -> dict[str, Any]:
         """What a Task asks of its node and of Ray, as the options of a Ray task; the name is what people see on the cluster."""
-        options = self._session.cluster.options(task.resources, self._state.nodes.machines())
+        options = self._session.cluster.options(task.resources, self._state.pool.machines())
         options.update(max_retries=0, name=f"gitml run {self._session.run[:8]}")
-        refusing = self._state.nodes.refusing(task.environment.digest)
+        refusing = self._state.pool.refusing(task.environment.digest)
         if refusing:
             selector = options.setdefault("label_selector", {})
             selector[NODE_ID] = f"!in({','.join(sorted(refusing))})"
@@ -115,13 +115,13 @@ class Submitter:
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        nodes, asked = self._state.nodes, task.resources
+        pool, asked = self._state.pool, task.resources
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
-        refusing = nodes.refusing(task.environment.digest)
+        refusing = pool.refusing(task.environment.digest)
         key = (asked.cpus, asked.gpus, asked.memory, labels, custom, machine and machine.id, refusing)
         if key not in self._functions:
             options = self._options(task)
-            if machine is not None and len(nodes.nodes) > 1:
+            if machine is not None and len(pool.nodes) > 1:
                 options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                     machine.id, soft=True, _spill_on_unavailable=True
                 )
@@ -155,7 +155,7 @@ class ContentProvider:
     def provide(self, attempt: TaskAttempt, node: str, names: Sequence[str]) -> None:
         """Delivers `names` and all below them to the node on which `attempt` waits for them."""
         session, name = self._session, attempt.task.attempt
-        self._state.nodes.forget_contents(node)  # something there was evicted, or Ray chose another node
+        self._state.pool.forget_contents(node)  # something there was evicted, or Ray chose another node
         try:
             inputs = self._source.select(names, set())
         except GitmlError as error:
@@ -171,14 +171,14 @@ class ContentProvider:
                 self._under_way[key].add(name)
                 continue
             self._under_way[key] = {name}
-            holders = [id for id in self._state.nodes.holders(content) if id != node]
+            holders = [id for id in self._state.pool.holders(content) if id != node]
             session.transfers.upload(node, content, size, holders, session.events.deferred(self._delivered, key))
 
     def _delivered(self, key: tuple[str, str], error: GitmlError | None) -> None:
         node, content = key
         waiting = self._under_way.pop(key, set())
         if error is None:
-            self._state.nodes.add_contents(node, [content])
+            self._state.pool.add_contents(node, [content])
             return
         for name in waiting:
             attempt = self._state.attempts.get(name)
@@ -187,12 +187,12 @@ class ContentProvider:
 
     def _move(self, attempt: TaskAttempt, error: GitmlError) -> bool:
         """Has an attempt end, to be submitted to another node, when its own has no room for an input; whether one may have."""
-        nodes, task = self._state.nodes, attempt.task
-        node = nodes.nodes.get(attempt.node)
+        pool, task = self._state.pool, attempt.task
+        node = pool.nodes.get(attempt.node)
         if not isinstance(error, MachineError) or node is None or attempt.reserved is not None:
             return False
-        nodes.refuse(attempt.node, task.environment.digest, f"machine {node.machine.name}: {error.message}")
-        if not nodes.feasible(task.resources, task.environment.digest):
+        pool.refuse(attempt.node, task.environment.digest, f"machine {node.machine.name}: {error.message}")
+        if not pool.feasible(task.resources, task.environment.digest):
             return False
         self._state.handle(attempt, AttemptEvent.NO_ROOM)
         return True

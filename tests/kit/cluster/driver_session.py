@@ -173,9 +173,9 @@ class SessionBench(ExecutionBench):
     ) -> TaskAttempt:
         """An attempt under way on a machine."""
         task = task or self.task("true")
-        state = self.state.nodes.nodes[node]
+        state = self.state.pool.nodes[node]
         attempt = TaskAttempt(task, RecordedCall(), state.machine, reserved, before)
-        attempt.ahead = self.state.nodes.acquire(state, task.resources)
+        attempt.ahead = self.state.pool.acquire(state, task.resources)
         self.state.add(attempt)
         return attempt
 

@@ -182,7 +182,7 @@ def test_a_look_that_comes_late_does_not_take_away_a_machine_that_came_since(
         assert attempt.lost_at == 0.0
         stage.futures[0].set_result(reported(done(attempt), node=C).result())
         assert stage.finished().outcome == "done"
-        assert stage.ray._state.nodes.nodes[C].free.cpus == 8
+        assert stage.ray._state.pool.nodes[C].free.cpus == 8
     finally:
         told.answers_now.set()
         stage.close()

@@ -51,8 +51,8 @@ def test_small_outputs_are_in_the_store_when_an_attempt_is_said_to_be_finished(
     finished = bench.finished()
     assert (finished.outcome, finished.machine) == ("done", "node-a")
     assert bench.store.read(output.digest) == b"made there\n"
-    assert f"blob:{hex_of(output.digest)}" in bench.state.nodes.nodes["a"].holds
-    assert bench.state.nodes.nodes["a"].free.cpus == 2, "its place is free again"
+    assert f"blob:{hex_of(output.digest)}" in bench.state.pool.nodes["a"].holds
+    assert bench.state.pool.nodes["a"].free.cpus == 2, "its place is free again"
     assert isinstance(bench.events[0], TaskStarted)
 
 
@@ -169,7 +169,7 @@ def test_a_step_that_a_machine_refuses_goes_to_another_until_none_is_left(
     assert sent.tasks == [attempt.task]
     assert [
         node_state.machine.id
-        for node_state in bench.state.nodes.feasible(attempt.task.resources, attempt.task.environment.digest)
+        for node_state in bench.state.pool.feasible(attempt.task.resources, attempt.task.environment.digest)
     ] == ["b"]
     again = bench.attempt(attempt.task, "b")
     results.task_ended(again, refused(again, "b"))
@@ -190,7 +190,7 @@ def test_an_environment_that_a_machine_cannot_build_is_asked_of_another_and_then
     def able() -> set[str]:
         task = attempt.task
         return {
-            node_state.machine.id for node_state in bench.state.nodes.feasible(task.resources, task.environment.digest)
+            node_state.machine.id for node_state in bench.state.pool.feasible(task.resources, task.environment.digest)
         }
 
     results.task_ended(attempt, unbuilt(attempt, "a"))
@@ -211,7 +211,7 @@ def test_where_an_attempt_ran_is_booked_once_though_its_report_comes_before_its_
     said = [("on", "b", "node-b"), ("started",), ("log", 0, b"one")]
     bench.hubs[0].call("exchange", attempt.task.attempt, said).result(PATIENCE)
     assert bench.finished().outcome == "done"
-    assert [node.free.cpus for node in bench.state.nodes.nodes.values()] == [2, 2]
+    assert [node.free.cpus for node in bench.state.pool.nodes.values()] == [2, 2]
 
 
 def test_whatever_keeps_contents_from_being_kept_is_told(bench: SessionBench, results: ResultHandler) -> None:
@@ -251,7 +251,7 @@ def test_a_damaged_copy_on_a_machine_is_replaced_once_if_ours_is_good(
     results.submitter = sent = Sent()  # type: ignore[assignment]
     digest = bench.store.put(b"an input")
     attempt = bench.attempt()
-    node_state = bench.state.nodes.nodes["a"]
+    node_state = bench.state.pool.nodes["a"]
     node_state.holds.add("blob:1")
     bad = done(attempt, outcome="failed", exit_code=None, error="damaged", bad_inputs=(digest,))
     results.task_ended(attempt, reported(bad))

@@ -88,8 +88,8 @@ def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_ow
     bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true", resources=Resources(1, 1))
-    bench.state.nodes.nodes[B].machine = machine(B, gpus=2)
-    bench.state.nodes.nodes[B].free = machine(B, gpus=2).total
+    bench.state.pool.nodes[B].machine = machine(B, gpus=2)
+    bench.state.pool.nodes[B].free = machine(B, gpus=2).total
     submitter.submit(task)
     ((options, order, contents),) = remote.sent
     assert (order.version, order.run, order.attempt, order.gpus) == (__version__, "r1", task.attempt, 1)
@@ -98,13 +98,13 @@ def test_an_order_says_whose_and_which_it_is_and_ray_makes_no_attempts_of_its_ow
     assert options["name"].startswith("gitml run "), "as it is told where people look what runs"
     assert chosen(options) == B
     assert bench.state.attempts[task.attempt].node == B
-    assert bench.state.nodes.nodes[B].free.gpus == 1
+    assert bench.state.pool.nodes[B].free.gpus == 1
 
 
 def test_what_a_machine_is_known_to_hold_does_not_travel_again(
     bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
-    bench.state.nodes.update([machine(A)])
+    bench.state.pool.update([machine(A)])
     tree = bench.tree({"a.py": "A", "deep/b.py": "B"})
     task = bench.task("true", code=[("src", "40000", tree)])
     submitter.submit(task)
@@ -127,7 +127,7 @@ def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
     bench: SessionBench, submitter: Submitter, remote: Remote
 ) -> None:
     task = bench.task("true")
-    bench.state.nodes.nodes[B].refuses[task.environment.digest] = "another python"
+    bench.state.pool.nodes[B].refuses[task.environment.digest] = "another python"
     submitter.submit(task)
     other = environment_of({"kind": "host", "python": "3.12"}, ON_HOST)
     submitter.submit(bench.task("true", environment=other))
@@ -139,7 +139,7 @@ def test_machines_that_refuse_an_environment_are_not_asked_for_it_again(
 
 def test_a_step_waits_for_the_machine_that_takes_it_though_one_that_refuses_it_is_idle(tmp_path: Path) -> None:
     bench = SessionBench(tmp_path, machine(A, 1), machine(B, 1))
-    node_pool, task = bench.state.nodes, bench.task("true")
+    node_pool, task = bench.state.pool, bench.task("true")
     node_pool.acquire(node_pool.nodes[A], task.resources)
     node_pool.nodes[B].refuses[task.environment.digest] = "machine b: another python"
     assert bench.state.takes(task.resources, 1, None)
@@ -189,7 +189,7 @@ def test_where_an_autoscaler_may_add_machines_a_few_more_wait_at_ray_and_are_boo
     bench.cluster.declared.append(machine(C, cpus=8, gpus=1))
     state.place(attempt, C, "node-c")
     assert (attempt.node, attempt.host, attempt.state) == (C, "node-c", AttemptState.SUBMITTED)
-    assert state.nodes.nodes[C].free == Resources(0, 0, 1 << 30)
+    assert state.pool.nodes[C].free == Resources(0, 0, 1 << 30)
     assert state.takes(big, 1, None), "one less waits"
 
 
@@ -231,7 +231,7 @@ def test_small_contents_go_by_the_hub_large_ones_are_brought_and_missing_ones_ar
     small, large = bench.store.put(b"small"), bench.store.put(b"large" * 10)
     missing = digest_of(b"nobody has it")
     attempt = bench.attempt(node=A)
-    bench.state.nodes.nodes[B].holds.add(named(large))
+    bench.state.pool.nodes[B].holds.add(named(large))
     ContentProvider(bench.session, bench.state).provide(attempt, A, [named(small), named(large), named(missing)])
     assert bench.messages(attempt) == [("keep", {named(small): b"small"}), ("without", [named(missing)])]
     assert bench.transfers.uploaded == [(A, named(large), 50, [B])], "from the machine that has it"
@@ -280,7 +280,7 @@ def test_what_two_attempts_wait_for_is_brought_once_and_both_hear_when_it_fails(
     assert one.call.cancels
     assert elsewhere.error is None
     bench.transfers.ends[1](None)
-    bench.until(lambda: named(large) in bench.state.nodes.nodes[B].holds)
+    bench.until(lambda: named(large) in bench.state.pool.nodes[B].holds)
     provider.provide(one, A, [named(large)])
     assert len(bench.transfers.uploaded) == 3, "one that failed is tried again when it is lacking again"
     assert bench.transfers.uploaded[-1][3] == [B]
@@ -376,4 +376,4 @@ def test_inputs_that_a_remote_store_has_are_told_and_not_taken_along_unless_they
     assert order.stored == ((large, True), (gone, False))
     assert order.stores == (spec,)
     assert list(contents) == [f"blob:{hex_of(small.digest)}"]
-    assert bench.state.nodes._sizes[f"blob:{hex_of(large.digest)}"] == 2**20
+    assert bench.state.pool._sizes[f"blob:{hex_of(large.digest)}"] == 2**20
