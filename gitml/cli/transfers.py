@@ -41,7 +41,7 @@ class RunFilterOptions(NamedTuple):
 
     def choice(self, session: Session) -> RunSelection:
         """What they mean today."""
-        from gitml.history.time_arguments import parse_time
+        from gitml.history.time_format import parse_time
         from gitml.transfer.run_selector import RunSelection
 
         moment = parse_time(self.since, session.ws.now()) if self.since is not None else None

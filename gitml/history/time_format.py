@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
+
+from gitml.errors import InputError
 
 
 def moment(at: float) -> str:
@@ -22,3 +25,22 @@ def ago(at: float, now: float) -> str:
     if past < 30 * 86400:
         return f"{past // 86400}d ago"
     return time.strftime("%Y-%m-%d", time.localtime(at))
+
+
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SPAN = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)(?:[a-z]*)(?:\s+ago)?\Z")
+
+
+def parse_time(text: str, now: float) -> float:
+    """``2026-07-01``, ``2026-07-01 12:30`` (local time unless it names a zone) or ``3d``, ``2 weeks ago``: seconds since 1970."""
+    span = _SPAN.match(text.strip().lower())
+    if span:
+        return now - int(span[1]) * _SPANS[span[2]]
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"not a date: {text[:60]!r}", hint="write 2026-07-01, 2026-07-01T12:30, or 3d, 12h, 2w"
+        ) from None

@@ -16,8 +16,8 @@ from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepStarted
 from gitml.core.records.record import Run
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
-from gitml.history.progress import RUNNING as STEP_RUNS
-from gitml.history.progress import WAITING, StepProgress, finished_progress
+from gitml.history.runs import RUNNING as STEP_RUNS
+from gitml.history.runs import WAITING, StepProgress, finished_progress
 from gitml.history.submissions import Submission, forget_submission, submissions
 from gitml.records.index_sync import sync
 from gitml.records.validation import run_in

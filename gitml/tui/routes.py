@@ -51,7 +51,7 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
 
     `workspace` is asked only where something must be looked up.
     """
-    from gitml.history.metrics import run_pair
+    from gitml.history.compare import run_pair
     from gitml.history.runs import LATEST, find_run, run_id
 
     name, *rest = words

@@ -285,7 +285,7 @@ async def test_a_thousand_steps_are_an_outline_in_which_one_moves_at_once(projec
     process.communicate(timeout=PATIENCE)
     run = newest(project)
     from gitml.core.records.record import StepRun
-    from gitml.history.progress import StepProgress
+    from gitml.history.runs import StepProgress
     from gitml.tui.screens.run.screen import RunPage
 
     async with shown(project.path, project.env, "run", run=run) as ui:

@@ -41,7 +41,7 @@ def show_differences(
     session: Session, compared: DifferenceOptions, values: Callable[[Run], Mapping[str, Any]], what: str
 ) -> int:
     """Shows how `values` of two runs differ; the exit code."""
-    from gitml.history.metrics import differences, run_pair
+    from gitml.history.compare import differences, run_pair
 
     recover_killed(session.ws)
     sides = run_pair(session.ws, compared.sides, compared.pipeline)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from gitml.cli.reporters.plain import checkout_hint
 from gitml.cli.text.format import ago, cells, clipped, columns, cost, duration, moment, number, size
 from gitml.cli.text.terminal import paint, safe, width
-from gitml.history.progress import RUNNING, WAITING
+from gitml.history.runs import RUNNING, WAITING
 
 if TYPE_CHECKING:
     from gitml.core.model.digest import Digest
     from gitml.core.records.record import Run, StepRun
-    from gitml.history.progress import StepProgress
+    from gitml.history.runs import StepProgress
     from gitml.store.index.runs import RunRow
 
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "blue"}

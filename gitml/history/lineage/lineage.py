@@ -16,6 +16,8 @@ from gitml.core.model.digest import Digest
 from gitml.core.records.record import Run
 from gitml.core.secrets.seals import seals_shown
 from gitml.git.objects.source import CommitSource, TreeSource
+from gitml.git.revisions import CommitInfo, commit_info
+from gitml.history.files import contents
 from gitml.history.lineage.nodes import (
     LineageNode,
     artifact_node,
@@ -28,7 +30,7 @@ from gitml.history.lineage.nodes import (
 from gitml.history.runs import read_run
 from gitml.modules.registry_places import MODULE_FILE
 from gitml.store.index.artifacts import ContentUse, makers_of, users_of, uses_below
-from gitml.store.index.runs import newest_runs, run_row
+from gitml.store.index.runs import RunRow, newest_runs, run_row
 from gitml.workspace import Workspace
 
 
@@ -251,3 +253,38 @@ def _covers(used: str, path: str) -> bool:
         return True
     given = used.startswith(f"{IN}/")
     return used.endswith("/" + path) or (given and posixpath.basename(used) == posixpath.basename(path))
+
+
+class NodeDetails(NamedTuple):
+    """None is what does not apply or is not known. `run` is where it was made; `action` what was performed for it; `size` in
+    bytes; `here` whether its bytes are on this machine; `wall` how long its step took, in seconds.
+    """
+
+    action: Action | None = None
+    run: RunRow | None = None
+    commit: CommitInfo | None = None
+    size: int | None = None
+    here: bool | None = None
+    wall: float | None = None
+
+
+def node_details(ws: Workspace, node: LineageNode) -> NodeDetails:
+    """What the index and Git know of a node."""
+    run = run_row(ws.index, node.run) if node.run else None
+    commit = commit_info(ws.objects, node.commit) if node.commit else None
+    if node.kind == "artifact":
+        action = action_of(ws, node)
+        ref = None
+        for maker in makers_of(ws.index, node.content)[:1]:  # type: ignore[arg-type]
+            result = ws.index.result(maker.key)
+            ref = next((one for one in result.outputs if one.digest == node.content), None) if result else None
+        here = contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree) if ref is not None else None
+        return NodeDetails(action, run, commit, ref.size if ref else None, here)
+    if node.kind == "step":
+        action = action_of(ws, node)
+        result = ws.index.result(node.content)  # type: ignore[arg-type]
+        return NodeDetails(action, run, commit, wall=result.cost.wall if result is not None else None)
+    if node.kind == "file":
+        kind, length = ws.objects.kind_size(node.content)
+        return NodeDetails(commit=commit, size=length if kind == "blob" else None)
+    return NodeDetails(run=run, commit=commit)

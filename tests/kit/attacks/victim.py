@@ -49,9 +49,10 @@ def looked(run_id: str) -> int:
 
 
 def of_run(ws: Workspace, run_id: str) -> Any:
-    from gitml.history import log_pages, logs
+    from gitml.history import logs
+    from gitml.history import logs as log_pages
     from gitml.history.files import plots
-    from gitml.history.run_query import run_view
+    from gitml.history.run_list import run_view
     from gitml.history.step_details import step_details
     from gitml.tui.screens.run.queries import planned_steps, view_run
 
@@ -85,8 +86,7 @@ def of_artifacts(ws: Workspace, run_id: str) -> Any:
 
 
 def of_lineage(ws: Workspace, run_id: str) -> Any:
-    from gitml.history.lineage.lineage import downstream, upstream
-    from gitml.history.lineage.node_details import node_details
+    from gitml.history.lineage.lineage import downstream, node_details, upstream
     from gitml.history.lineage.nodes import find_nodes
 
     nodes = find_nodes(ws, run_id)

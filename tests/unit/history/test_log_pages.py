@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 from typing import cast
 
-from gitml.history.log_pages import LONGEST, find, page_at, size_of
-from gitml.history.logs import AttemptLog
+from gitml.history.logs import LONGEST, AttemptLog, find, page_at, size_of
 from gitml.workspace import Workspace
 
 NOWHERE = cast(Workspace, None)  # a log that is being written is a file, and needs none

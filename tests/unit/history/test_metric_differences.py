@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gitml.errors import InputError
-from gitml.history.metrics import differences
-from gitml.history.time_arguments import parse_time
+from gitml.history.compare import differences
+from gitml.history.time_format import parse_time
 
 
 def test_every_name_of_both_sides_is_told() -> None:

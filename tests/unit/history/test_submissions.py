@@ -11,8 +11,7 @@ from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import head_of
 from gitml.errors import InputError
 from gitml.git.revisions import IdentQuery
-from gitml.history.run_list import RunFilter, list_runs
-from gitml.history.run_query import run_view
+from gitml.history.run_list import RunFilter, list_runs, run_view
 from gitml.history.runs import get_run
 from gitml.history.submissions import Submission, forget_submission, note_submission, submissions
 from gitml.layout import SUBMISSIONS_REF

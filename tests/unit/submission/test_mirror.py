@@ -13,8 +13,7 @@ from gitml.core.model.result import Cost
 from gitml.core.records.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.history.logs import attempt_logs, read
-from gitml.history.progress import run_progress
-from gitml.history.runs import FoundRun, find_run, get_run, run_id
+from gitml.history.runs import FoundRun, find_run, get_run, run_id, run_progress
 from gitml.history.submissions import Submission, forget_submission, note_submission, progress_folder, submissions
 from gitml.submission.event_stream import JobLogText, event_lines, job_events
 from gitml.submission.mirror import mirror, write_progress

@@ -15,7 +15,7 @@ from gitml.submission.lookup import find_submitted_run
 
 if TYPE_CHECKING:
     from gitml.core.records.record import Run
-    from gitml.history.progress import StepProgress
+    from gitml.history.runs import StepProgress
 
 
 @verb("show", json=True, reaches=WHEN_TOLD)
@@ -28,8 +28,7 @@ def command(session: Session, run: str, on: str | None) -> int:
 
     RUN is the beginning of a run's id (4 digits or more); without it, the newest run.
     """
-    from gitml.history.progress import run_progress
-    from gitml.history.runs import find_run
+    from gitml.history.runs import find_run, run_progress
 
     recover_killed(session.ws)
     with find_submitted_run(session.ws, run, on) as there:

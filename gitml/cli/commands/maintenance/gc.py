@@ -53,7 +53,7 @@ def command(
     there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
     """
     from gitml.engine.journal import partial_outputs
-    from gitml.history.time_arguments import parse_time
+    from gitml.history.time_format import parse_time
     from gitml.maintenance.gc import KeepPolicy, collect
 
     since = parse_time(keep_since, session.ws.now()) if keep_since is not None else None
@@ -81,7 +81,7 @@ def command(
 
 def _seconds(session: Session, text: str, option: str) -> float:
     """A time such as 14d, 12h or 0."""
-    from gitml.history.time_arguments import parse_time
+    from gitml.history.time_format import parse_time
 
     now = session.ws.now()
     try:

@@ -17,7 +17,7 @@ from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
 from gitml.files import write_all
 from gitml.store.local import disk
-from gitml.store.remote.backends.partial_uploads import KEPT, STALE, is_temporary, kept_name, lock_alone
+from gitml.store.remote.backends.partial_upload import KEPT, STALE, is_temporary, kept_name, lock_alone
 from gitml.store.remote.layout import (
     NOTE,
     NOTE_LARGEST,

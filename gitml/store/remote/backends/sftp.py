@@ -13,8 +13,7 @@ from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import hex_of
 from gitml.errors import IntegrityError
 from gitml.store.local import disk
-from gitml.store.remote.backends.partial_upload import PIECE
-from gitml.store.remote.backends.partial_uploads import KEPT, fresh_name, kept_name, lock_alone
+from gitml.store.remote.backends.partial_upload import KEPT, PIECE, fresh_name, kept_name, lock_alone
 from gitml.store.remote.layout import damaged_object
 
 _HASHING = 600.0  # seconds that the host may take to hash what lies there

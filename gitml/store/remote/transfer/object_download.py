@@ -16,8 +16,7 @@ from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.object_writer import PendingObject
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.backends.hashed_writer import HashedWriter
-from gitml.store.remote.transfer.file_copy import GrowingFileHash, copy_in_kernel
+from gitml.store.remote.transfer.file_copy import GrowingFileHash, HashedWriter, copy_in_kernel
 from gitml.store.remote.transfer.progress import TransferMeter, with_retries
 
 

@@ -15,8 +15,7 @@ from textual.containers import Vertical
 from textual.widgets import ContentSwitcher
 
 from gitml.core.text.format import count, number, safe
-from gitml.history.compare import ComparisonLine, RunComparison, UnknownValue, compare_runs, difference_of
-from gitml.history.metrics import same_value
+from gitml.history.compare import ComparisonLine, RunComparison, UnknownValue, compare_runs, difference_of, same_value
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.styles import sign_of

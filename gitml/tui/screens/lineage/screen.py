@@ -12,8 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from gitml.history.lineage.lineage import children_of, parents_of
-from gitml.history.lineage.node_details import NodeDetails, node_details
+from gitml.history.lineage.lineage import NodeDetails, children_of, node_details, parents_of
 from gitml.history.lineage.nodes import LineageNode, find_nodes, newest_nodes
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.page import Page

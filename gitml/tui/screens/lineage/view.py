@@ -14,7 +14,7 @@ from textual.widgets.tree import TreeNode
 
 from gitml.core.model.action import Action
 from gitml.core.text.format import count, duration, number, size
-from gitml.history.lineage.node_details import NodeDetails
+from gitml.history.lineage.lineage import NodeDetails
 from gitml.history.lineage.nodes import LineageNode
 from gitml.history.time_format import moment
 from gitml.tui.styles import sign_of

@@ -12,8 +12,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from gitml.core.text.format import size
-from gitml.history.log_pages import LogPage, find, page_at, size_of
-from gitml.history.logs import AttemptLog, attempt_logs
+from gitml.history.logs import AttemptLog, LogPage, attempt_logs, find, page_at, size_of
 from gitml.history.runs import get_run
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.run.log_view import LogView

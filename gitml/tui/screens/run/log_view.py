@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gitml.history.log_pages import LogPage
+from gitml.history.logs import LogPage
 
 if TYPE_CHECKING:
     from gitml.tui.app import GitmlApp

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from gitml.core.model.graph import GraphStep
 from gitml.core.records.record import Run
-from gitml.history.progress import StepProgress, run_progress
-from gitml.history.runs import get_run
+from gitml.history.runs import StepProgress, get_run, run_progress
 from gitml.history.submissions import target_of
 from gitml.store.index.runs import newest_runs
 from gitml.workspace import Workspace

@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import ContentSwitcher, Static
 
 from gitml.core.model.graph import GraphStep
-from gitml.history.progress import StepProgress
+from gitml.history.runs import StepProgress
 from gitml.history.step_details import StepDetails, step_details
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage

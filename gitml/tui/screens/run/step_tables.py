@@ -11,9 +11,8 @@ from textual.containers import Vertical
 
 from gitml.core.records.record import Run
 from gitml.core.text.format import number, size
-from gitml.history.metrics import differences
-from gitml.history.progress import StepProgress
-from gitml.history.runs import read_run
+from gitml.history.compare import differences
+from gitml.history.runs import StepProgress, read_run
 from gitml.history.step_details import StepDetails
 from gitml.tui.routes import ROUTES
 from gitml.tui.screens.run.view import MissingOutput

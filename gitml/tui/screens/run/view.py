@@ -17,7 +17,7 @@ from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
 from gitml.core.records.record import Attempt, StepRun
 from gitml.core.text.format import cost, count, duration, number, safe, size
-from gitml.history.progress import RUNNING, WAITING, StepProgress
+from gitml.history.runs import RUNNING, WAITING, StepProgress
 from gitml.history.step_details import StepDetails
 from gitml.history.time_format import ago, moment
 from gitml.tui.screens.run.queries import RunView

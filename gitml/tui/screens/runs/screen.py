@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from gitml.core.text.format import duration, number
-from gitml.history.run_query import RunView, rows_in, run_view
+from gitml.history.run_list import RunView, rows_in, run_view
 from gitml.history.time_format import ago
 from gitml.store.index.runs import RunRow, RunSort
 from gitml.tui.actions import RunActionsPage, SelectedRun

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitml.errors import TrustError
-from gitml.store.remote.errors import is_past_end, remote_error, without_secrets
+from gitml.store.remote.backends.object_storage import is_past_end, remote_error, without_secrets
 
 
 def test_what_azure_adds_for_its_own_log_is_left_out() -> None:

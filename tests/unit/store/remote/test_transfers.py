@@ -17,7 +17,7 @@ from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import RemoteError
 from gitml.store.local import disk
 from gitml.store.remote.backends.folder import FolderRemote
-from gitml.store.remote.backends.partial_uploads import KEPT, kept_name
+from gitml.store.remote.backends.partial_upload import KEPT, kept_name
 from gitml.store.remote.cache import RemoteSource
 from gitml.store.remote.transfer.download import Downloader
 from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
