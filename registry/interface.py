@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-PORT_TYPES = ("file", "directory", "metrics", "plot")
+_PORT_TYPE = re.compile(r"[a-z]{1,40}\Z")  # which kinds there are is known where module.yaml is read
 PARAM_TYPES = ("str", "int", "float", "bool")
 
 Scalar = str | int | float | bool
 
 
 class ModulePort(NamedTuple):
-    """An input or output. `type` is file, directory, metrics or plot."""
+    """An input or output. `type` is a kind of port: file, directory, metrics, plot …"""
 
     name: str
     type: str
@@ -76,7 +77,8 @@ def _said(item: ModulePort | ModuleParam) -> dict[str, Any]:
 
 def _port(name: str, raw: Mapping[str, Any]) -> ModulePort:
     port = ModulePort(name, raw["type"], raw.get("optional", False), raw.get("help", ""))
-    if port.type not in PORT_TYPES or not isinstance(port.optional, bool) or not isinstance(port.help, str):
+    texts = isinstance(port.type, str) and isinstance(port.help, str)
+    if not texts or not _PORT_TYPE.match(port.type) or not isinstance(port.optional, bool):
         raise ValueError(f"not a port: {name!r}")
     return port
 

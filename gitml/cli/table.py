@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "config": CommandEntry("setup.config", "Show the settings in force"),
         "trust": CommandEntry("setup.trust", "Allow a repository to use the places it names and to run its steps"),
         "hooks": CommandEntry("hooks.group", "Let Git call gitml: check commits, send runs along"),
+        "schema": CommandEntry("setup.schema", "Print the JSON Schema of the files of gitml, for editors"),
         "completion": CommandEntry("setup.completion", "Print the completion script of a shell"),
     },
 }
@@ -63,7 +64,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
 COMMANDS: dict[str, CommandEntry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 # A command of a group with a dot between.
-_LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion
+_LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion schema
     metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list module.show
     module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list"""
 _CHANGING = """run submit collect cancel reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall hooks.run

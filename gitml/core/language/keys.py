@@ -116,7 +116,7 @@ def document(title: str, schema: Schema) -> dict[str, Any]:
 
 
 MACHINE_KEYS = keys_of(
-    Key("cpus", "how many processors, fractions allowed; 1 if not said", number(least=0)),
+    Key("cpus", "how many processors, fractions allowed; 1 by default", number(least=0)),
     Key("gpus", "how many GPUs; the step sees only those it was given", number(least=0)),
     Key("memory", "how much memory: `512MiB`, `8GiB`, `8GB`", SIZE),
     Key("labels", "what the machine must be, by name and value", by_text(TEXT)),

@@ -39,13 +39,19 @@ MAX_COMBINATIONS = 10_000
 
 def pipeline_schema() -> dict[str, Any]:
     """The JSON Schema of pipeline files, for editors; what leads somewhere is checked here alone."""
-    step = mapping(step_keys())
-    kinds: list[Schema] = []
-    for kind in STEP_KINDS.values():
-        refused = {name: False for name in step_keys() if name not in kind.keys and name not in STEP_KEYS}
-        kinds.append({"if": {"required": [kind.key]}, "then": {"properties": refused}} if kind is not COMMAND else {})
-    needed: Schema = {"anyOf": [{"required": [kind]} for kind in STEP_KINDS], "allOf": [kind for kind in kinds if kind]}
-    steps = {**by_name({**step, "type": "object", **needed}), "type": "object", "minProperties": 1}
+    rules: list[Schema] = []
+    for at, kind in enumerate(kinds := list(STEP_KINDS.values())):
+        others = {name: False for name in step_keys() if name not in kind.keys and name not in STEP_KEYS}
+        later = [{"required": [other.key]} for other in kinds[at + 1 :]]
+        is_it = {"required": [kind.key], **({"not": {"anyOf": later}} if later else {})}
+        rules.append({"if": is_it, "then": {"properties": others}})
+    step = {
+        **mapping(step_keys()),
+        "type": "object",
+        "anyOf": [{"required": [kind]} for kind in STEP_KINDS],
+        "allOf": rules,
+    }
+    steps = {**by_name(step), "type": "object", "minProperties": 1}
     keys = {**PIPELINE_KEYS, "steps": PIPELINE_KEYS["steps"]._replace(schema=steps)}
     return document("A pipeline of gitml", mapping(keys, "steps"))
 
@@ -244,7 +250,8 @@ class PipelineReader(Fields):
             kind = COMMAND
         for word, (where, _) in pairs.items():
             if word in known and word not in kind.keys and word not in STEP_KEYS:
-                self.report(where, kind.refusal(name, word))
+                refusal = kind.refusal(name, word) if kind.refusal else f"{word} is not for steps with {kind.key}"
+                self.report(where, refusal)
         own = (key for key in (*kind.keys.values(), *STEP_KEYS.values()))
         settings = settings_in(self, pairs, own, self.usual)
         if settings.network == CUT and settings.gang != ALONE:

@@ -33,15 +33,15 @@ def render_command(renderer: Renderer, step: Step, values: tuple[Scalar, ...], n
 class StepKind(NamedTuple):
     """A kind of step. `key` is the one that only steps of this kind have, `keys` are those of its own, with `key`.
 
-    `read` gives what these keys say as fields of a Step; mistakes are noted in the reader. `refusal` has the words for a key of
-    another kind, given the step's name and the key. `render` makes the step of the Graph for one combination of the matrix.
+    `read` gives what these keys say as fields of a Step; mistakes are noted in the reader. `render` makes the step of the Graph
+    for one combination of the matrix. `refusal` has the words for a key of another kind, given the step's name and the key.
     """
 
     key: str
     keys: Mapping[str, Key]
-    read: Callable[[PipelineReader, str, Pairs], dict[str, Any]]
-    refusal: Callable[[str, str], str]
+    read: Callable[[PipelineReader, str, Pairs], Mapping[str, Any]]
     render: Callable[[Renderer, Step, tuple[Scalar, ...], str], GraphStep] = render_command
+    refusal: Callable[[str, str], str] | None = None
 
 
 def _read_command(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, Any]:
@@ -98,7 +98,7 @@ COMMAND = StepKind(
     "run",
     COMMAND_KEYS,
     _read_command,
-    lambda step, key: f"{key} is for steps with module; in run use ${{{{ {key}.x }}}}",
+    refusal=lambda step, key: f"{key} is for steps with module; in run use ${{{{ {key}.x }}}}",
 )
 MODULE = StepKind(
     "module",
@@ -108,8 +108,8 @@ MODULE = StepKind(
         Key("params", "values of parameters of the module, by name", by_name(SCALAR)),
     ),
     _read_use,
-    lambda step, key: f"step {step!r} uses a module, which says {key} itself",
     _render_use,
+    lambda step, key: f"step {step!r} uses a module, which says {key} itself",
 )
 STEP_KINDS: dict[str, StepKind] = {kind.key: kind for kind in (COMMAND, MODULE)}
 """By their keys. A step that has the keys of several is of the one that comes last."""
