@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "compatibility": ("InterfaceDiff", "interface_diff"),
+    "publication_rules": ("InterfaceDiff", "interface_diff"),
     "content": ("Content",),
     "log.events": ("Event",),
     "interface": ("Interface", "ModuleParam", "ModulePort"),

@@ -6,6 +6,7 @@ all the same: the ref alone is made anew. What lay in its place is moved into ``
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -20,8 +21,7 @@ from gitml.git.integrity.quarantine import copy_aside, move_aside
 from gitml.git.log.remote_refs import folder_of_remote, packed_refs
 from gitml.git.objects.reader import Objects
 
-_OWN = b"committer gitml <gitml@localhost> "
-_ROOT = b"\n\ngitml log\n"  # how the commit that every log begins with ends
+_ROOT = (b"gitml <gitml@localhost>", b"gitml log\n")  # who committed what every log begins with, and its message
 
 
 class RecoveredRef(NamedTuple):
@@ -181,6 +181,9 @@ def _is_record(objects: Objects, oid: str, folder: str) -> bool:
 
 def newest_record(location: Location, objects: Objects, folder: str) -> str | None:
     """The newest commit among Git's objects that is a record of the log whose files lie in `folder`, reachable or not."""
+    from dulwich.errors import ObjectFormatException
+    from dulwich.objects import Commit
+
     listed = git(location, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)")
     commits = [line[7:].decode() for line in listed.splitlines() if line.startswith(b"commit ")]
     children: dict[str, list[str]] = {}
@@ -189,15 +192,16 @@ def newest_record(location: Location, objects: Objects, folder: str) -> str | No
     for oid, content in objects.read_those_here(commits):
         if content is None:
             continue
-        head = content.partition(b"\n\n")[0].split(b"\n")
-        parents = [line[7:].decode() for line in head if line.startswith(b"parent ")]
-        committer = next((line for line in head if line.startswith(b"committer ")), b"")
-        if not parents and committer.startswith(_OWN) and content.endswith(_ROOT):
+        try:
+            commit = Commit.from_string(content)
+            parents, committer, message, time = commit.parents, commit.committer, commit.message, commit.commit_time
+        except (ObjectFormatException, ValueError):
+            continue
+        if parents:
+            times[oid] = time
+            children.setdefault(parents[0].decode("ascii"), []).append(oid)
+        elif (committer, message) == _ROOT:
             roots.append(oid)
-        elif parents:
-            with suppress(ValueError, IndexError):
-                times[oid] = int(committer.split()[-2])
-            children.setdefault(parents[0], []).append(oid)
     records: set[str] = set()
     todo = roots
     while todo:
@@ -239,19 +243,18 @@ def packed_refs_damaged(location: Location) -> bool:
 
 def repair_packed_refs(location: Location) -> bool:
     """Writes a damaged file anew with the lines that are whole; whether it was damaged. A copy of it goes to the quarantine."""
+    from dulwich.file import FileLocked, GitFile
+
     content = _content(location)
     if not content or (sound := _sound(content)) == content:
         return False
     path = _path(location)
     copy_aside(location, path, "packed-refs")
-    lock = f"{path}.lock"
     try:
-        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb") as file:
+        with GitFile(path, "wb", mask=0o666) as file:  # by Git's protocol: packed-refs.lock, synced and renamed
             file.write(sound)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(lock, path)
+    except FileLocked as error:
+        raise machine_error(FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)), path) from error
     except OSError as error:
         raise machine_error(error, path) from error
     sync_path(location.common_dir)
