@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from registry.names import ModuleRef, parse_ref
     from registry.publication_rules import InterfaceDiff, interface_diff
     from registry.registry import Publication, Registry, VersionDiff
-    from registry.resolution import Resolution
-    from registry.values import ModuleManifest, ModuleVersion, RegisteredModule
+    from registry.state import ModuleManifest, ModuleVersion, RegisteredModule, Resolution
 
 __all__ = [
     "Content",
@@ -44,16 +43,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "publication_rules": ("InterfaceDiff", "interface_diff"),
     "content": ("Content",),
-    "log.events": ("Event",),
     "interface": ("Interface", "ModuleParam", "ModulePort"),
-    "names": ("ModuleRef", "parse_ref"),
-    "registry": ("Publication", "Registry", "VersionDiff"),
-    "resolution": ("Resolution",),
+    "log.events": ("Event",),
     "log.share": ("ShareResult", "Withdrawn"),
-    "values": ("ModuleManifest", "RegisteredModule", "ModuleVersion"),
     "log.verification": ("Verification",),
+    "names": ("ModuleRef", "parse_ref"),
+    "publication_rules": ("InterfaceDiff", "interface_diff"),
+    "registry": ("Publication", "Registry", "VersionDiff"),
+    "state": ("ModuleManifest", "ModuleVersion", "RegisteredModule", "Resolution"),
 }
 
 

@@ -14,22 +14,24 @@ from gitml.git.repository import discover
 from gitml.git.revisions import user_ident
 from registry.content import Content, check_content, content_at, write_content
 from registry.interface import interface_as_json
-from registry.log.events import (
-    CONTENT,
-    DEPRECATE,
-    DISABLE,
-    ENABLE,
-    PUBLISH,
-    SET_DEFAULT,
-    Event,
-    content_path,
-)
-from registry.log.journal import RegistryEntry, RegistryJournal
+from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event, content_path
+from registry.log.journal import RegistryEntry, RegistryJournal, moment_of, state_at, states_at
 from registry.names import check_name, check_version, parse_ref
 from registry.publication_rules import InterfaceDiff, interface_diff
-from registry.resolution import Resolution, resolve
-from registry.state import ACTIVE, DEPRECATED, DISABLED, ModuleState, check_event
-from registry.values import ModuleManifest, ModuleVersion, RegisteredModule, module_of, version_of
+from registry.state import (
+    ACTIVE,
+    DEPRECATED,
+    DISABLED,
+    ModuleManifest,
+    ModuleState,
+    ModuleVersion,
+    RegisteredModule,
+    Resolution,
+    check_event,
+    module_of,
+    resolve,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from registry.log.share import ShareResult
@@ -268,7 +270,6 @@ class Registry:
         state: str | None = None,
     ) -> list[RegisteredModule]:
         """All modules by name, or those that fit."""
-        from registry.log import as_of as asof
         from registry.projection import tables
 
         if as_of is None:
@@ -279,7 +280,7 @@ class Registry:
         else:
             found = [
                 module
-                for module in asof.states(self.journal, asof.moment_of(self.journal, as_of))
+                for module in states_at(self.journal, moment_of(self.journal, as_of))
                 if (text is None or text.casefold() in f"{module.name} {module.description}".casefold())
                 and category in (None, module.category)
                 and (tag is None or tag in module.tags)
@@ -308,9 +309,7 @@ class Registry:
         events = self.journal.projection.events(name)
         if as_of is None:
             return events
-        from registry.log import as_of as asof
-
-        moment = asof.moment_of(self.journal, as_of)
+        moment = moment_of(self.journal, as_of)
         return [event for event in events if moment.holds(event)]
 
     def diff(self, name: str, one: str, other: str) -> VersionDiff:
@@ -370,9 +369,7 @@ class Registry:
         if as_of is None:
             found = self.journal.projection.module(name)
         else:
-            from registry.log import as_of as asof
-
-            found = asof.state(self.journal, name, asof.moment_of(self.journal, as_of))
+            found = state_at(self.journal, name, moment_of(self.journal, as_of))
         if found is not None:
             return found
         import difflib

@@ -12,8 +12,7 @@ from gitml.errors import GitmlError
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import resolve_commit
 from gitml.modules.impact import ModuleUse, UseResolution, resolve_uses
-from gitml.modules.overview import RegistryOverview, registries_overview
-from gitml.modules.service import parse_ref
+from gitml.modules.service import RegistryOverview, parse_ref, registries_overview
 from gitml.workspace import Workspace
 
 

@@ -107,11 +107,7 @@ class Location(NamedTuple):
 
 
 def git(
-    location: Location,
-    *args: str,
-    input: bytes | None = None,
-    env: Mapping[str, str] | None = None,
-    check: bool = True,
+    location: Location, *args: str, input: bytes | None = None, env: Mapping[str, str] | None = None, check: bool = True
 ) -> bytes:
     """What ``git ARGS`` writes to its stdout. A GitmlError when it fails, unless not `check`: then its stdout so far.
 

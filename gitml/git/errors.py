@@ -115,9 +115,7 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
         known = configured(location)
         if remote not in known:
             return InputError(
-                f"no remote {where!r}{nearest(where, known)}",
-                where=location.folder,
-                hint=f"git remote add {where} URL",
+                f"no remote {where!r}{nearest(where, known)}", where=location.folder, hint=f"git remote add {where} URL"
             )
     told = _told(text)
     here = "\n".join(line for line in text.splitlines() if not _THERE.search(line))

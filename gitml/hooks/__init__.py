@@ -1,1 +1,5 @@
-"""What gitml does when Git commits, checks out, merges, pushes or receives: each a function that gives data."""
+"""What Git hooks do: pre-commit checks, the pre-push gate, the report after a checkout, and runs queued by a push.
+
+- *gate*: which commits must have run before they may be pushed. *updates*: the refs that a push moves.
+- *queue*: in a bare repository, the runs of pushed commits, which one process at a time performs.
+"""

@@ -26,7 +26,7 @@ from gitml.errors import GitmlError, machine_error
 from gitml.git.hooks.settings import ReceiveSettings
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import user_ident
-from gitml.hooks.pushed_refs import Update, tip_of
+from gitml.hooks.pre_push import Update, tip_of
 from gitml.store.index.runs import run_row
 from gitml.store.local import disk
 from gitml.store.local.locks import Locks

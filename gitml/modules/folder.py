@@ -10,7 +10,7 @@ from gitml.core.language.environment_kinds import environment_file
 from gitml.errors import InputError, machine_error
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import TreeSource
-from gitml.git.worktree.file import read_regular_file
+from gitml.git.worktree.status import read_regular_file
 from gitml.modules.service import ModuleService
 from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
 from registry.content import content_at, read_checked
@@ -130,12 +130,7 @@ def publish_folder(
     content = content_at(modules.location, modules.objects, folder, at)
     spec = load_spec(modules.objects, content.tree, f"{content.path}/{FILE}" if content.path else FILE)
     return modules.registry(registry).publish(
-        content,
-        spec.manifest(),
-        version=version,
-        default=default,
-        allow_breaking=allow_breaking,
-        message=message,
+        content, spec.manifest(), version=version, default=default, allow_breaking=allow_breaking, message=message
     )
 
 

@@ -17,8 +17,7 @@ from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SE
 from registry.names import check_name, check_version
 from registry.publication_rules import check_publication
 from registry.registry import Publication
-from registry.resolution import resolve
-from registry.state import ModuleState, apply, check_event
+from registry.state import ModuleState, apply, check_event, resolve
 
 _KINDS = {"deprecate": DEPRECATE, "disable": DISABLE, "enable": ENABLE, "set-default": SET_DEFAULT}
 CHANGES = tuple(_KINDS)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gitml.git.command import Location
-from gitml.git.worktree.file import read_worktree_file
+from gitml.git.worktree.status import read_worktree_file
 
 if TYPE_CHECKING:
     from gitml.core.language.fields import Fields

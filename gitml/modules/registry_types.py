@@ -4,8 +4,7 @@ from registry.log.events import Event
 from registry.log.share import ShareResult
 from registry.names import ModuleRef, parse_ref
 from registry.registry import Publication, Registry
-from registry.resolution import Resolution
-from registry.values import ModuleVersion, RegisteredModule
+from registry.state import ModuleVersion, RegisteredModule, Resolution
 
 __all__ = [
     "Event",

@@ -37,7 +37,7 @@ from gitml.errors import InputError
 from gitml.modules.registry_places import MODULE_FILE
 from registry.interface import Interface, ModuleParam, ModulePort
 from registry.names import check_name, check_version
-from registry.values import ModuleManifest
+from registry.state import ModuleManifest
 
 FILE = MODULE_FILE
 MAX_BYTES = 256 << 10

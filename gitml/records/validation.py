@@ -16,14 +16,7 @@ from gitml.core.records.record import NewerFormatError, Run, StepRun, decode_run
 from gitml.core.records.step_rows import ReadRows, rows_of
 from gitml.git.log.diff import AddedFile
 from gitml.git.objects.reader import Header, Objects
-from gitml.records.layout import (
-    LARGEST,
-    LARGEST_DESCRIPTION,
-    RecordFile,
-    folder_of,
-    parse_path,
-    record_folder,
-)
+from gitml.records.layout import LARGEST, LARGEST_DESCRIPTION, RecordFile, folder_of, parse_path, record_folder
 from gitml.store.index.results import Preimage
 
 _FOLDER = re.compile(r"runs/\d{4}/\d\d/\d\d/([0-9a-f]{2})/\1[0-9a-f]{14}\Z")

@@ -19,7 +19,7 @@ from gitml.core.model.protocols import RemoteStore
 from gitml.core.model.result import OutputRef
 from gitml.errors import BusyError, GitmlError, InputError, RemoteError
 from gitml.git.url_policy import refuse_inner_place
-from gitml.git.worktree.file import read_worktree_file
+from gitml.git.worktree.status import read_worktree_file
 from gitml.records.runs import read_run
 from gitml.store.index.runs import newest_runs
 from gitml.store.local.locks import Locks

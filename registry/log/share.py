@@ -26,15 +26,7 @@ from gitml.git.log.remote_refs import (
 from gitml.git.log.transport import PushBackoff, fetch, note_merged, push_logs, remote_tip, set_refs
 from gitml.layout import REGISTRY_REF
 from registry.interface import interface_from_json
-from registry.log.events import (
-    CONTENT,
-    FOLDER,
-    PUBLISH,
-    Event,
-    content_path,
-    event_as_bytes,
-    event_from_bytes,
-)
+from registry.log.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
 from registry.log.journal import RegistryEntry, RegistryJournal
 from registry.publication_rules import check_publication
 from registry.state import ModuleState, apply, check_event, folded

@@ -12,7 +12,7 @@ import pytest
 
 from gitml.git.repository import discover
 from registry.registry import Registry
-from registry.values import ModuleManifest
+from registry.state import ModuleManifest
 from tests.kit.patience import PATIENCE
 from tests.kit.processes import kill
 from tests.kit.projects.module_folders import INTERFACE
@@ -21,7 +21,7 @@ from tests.kit.projects.repository import Repository, environment, isolate
 PUBLISHER = """
 import sys
 from registry.registry import Registry
-from registry.values import ModuleManifest
+from registry.state import ModuleManifest
 from registry.interface import Interface
 name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 registry = Registry.open()

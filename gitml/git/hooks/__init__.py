@@ -1,1 +1,1 @@
-"""Git's hook scripts and where they are installed."""
+"""Git hooks: the scripts, their installation, and the settings of Git that concern them."""

@@ -2,11 +2,14 @@
 
 The order is the contract: first the objects and the folders that name them (`sync_objects`), then the ref moves, then the
 folders that name the ref (`sync_refs`). Whoever moves a ref of gitml goes through `move_refs` or keeps this order.
+
+Damaged files of Git are moved into gitml's quarantine: Git then writes them again, and nothing is deleted.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -182,3 +185,39 @@ def _sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def move_aside(location: Location, path: str, name: str) -> str | None:
+    """Moves a file or folder into the quarantine as ``git-NAME.<number>``, durably; where it is now, None when there was none."""
+    try:
+        target = _place(location, name)
+        os.rename(path, target)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise machine_error(error, path, "can't move it aside") from error
+    sync_path(os.path.dirname(target))
+    sync_path(os.path.dirname(path))
+    return target
+
+
+def copy_aside(location: Location, path: str, name: str) -> str:
+    """Copies a file that is about to be replaced into the quarantine, as `move_aside` would move it; where the copy is."""
+    try:
+        target = _place(location, name)
+        shutil.copyfile(path, target)
+    except OSError as error:
+        raise machine_error(error, path, "can't copy it aside") from error
+    sync_path(target)
+    sync_path(os.path.dirname(target))
+    return target
+
+
+def _place(location: Location, name: str) -> str:
+    """A path in the quarantine that nothing has yet."""
+    folder = layout.own_folder(location.common_dir, layout.QUARANTINE)
+    sharing_at(location, os.environ).make_folder(folder)
+    number = 1
+    while os.path.lexists(target := os.path.join(folder, f"git-{name}.{number}")):
+        number += 1
+    return target

@@ -19,8 +19,7 @@ from typing import IO, NamedTuple
 
 from gitml.errors import GitmlError, MachineError
 from gitml.git.command import DURABLE, Location, ended_by_nul, git, git_status, is_partial, popen, stderr_file
-from gitml.git.integrity.durability import sync_objects
-from gitml.git.integrity.quarantine import move_aside
+from gitml.git.integrity.durability import move_aside, sync_objects
 from gitml.git.log.remote_refs import configured
 from gitml.git.objects.reader import EMPTY_TREES, SPARING
 

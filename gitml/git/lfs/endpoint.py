@@ -24,7 +24,7 @@ from gitml.errors import InputError, RemoteError
 from gitml.git.command import Location, clean_environment, git
 from gitml.git.lfs.http_limits import address_in, headers_in
 from gitml.git.log.remote_refs import without_secrets
-from gitml.git.worktree.file import read_worktree_file
+from gitml.git.worktree.status import read_worktree_file
 from gitml.redaction import register_secret
 
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")

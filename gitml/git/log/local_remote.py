@@ -10,8 +10,7 @@ from urllib.parse import unquote
 from gitml.errors import MachineError, RemoteError
 from gitml.git.command import DURABLE, Location, git, git_status
 from gitml.git.integrity import object_check
-from gitml.git.integrity.durability import announce, sync_path
-from gitml.git.integrity.quarantine import move_aside
+from gitml.git.integrity.durability import announce, move_aside, sync_path
 from gitml.git.integrity.stale_locks import clear, lock_files
 
 # Git's own receive-pack syncs neither loose objects nor refs. One pack syncs faster than loose objects.

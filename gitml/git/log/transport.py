@@ -312,13 +312,7 @@ def _talk(
         return out.read(_ANSWER).decode("utf-8", "replace"), said, code
 
 
-_FETCH_OBJECTS = (
-    "--no-tags",
-    "--no-write-fetch-head",
-    "--recurse-submodules=no",
-    "--filter=blob:none",
-    "--stdin",
-)
+_FETCH_OBJECTS = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--stdin")
 
 
 def fetch_missing_blobs(location: Location, known: str | None, tip: str) -> None:
@@ -334,15 +328,7 @@ def fetch_missing_blobs(location: Location, known: str | None, tip: str) -> None
     if not missing:
         return
     remote = _promisor(location)
-    args = (
-        *DURABLE,
-        "-c",
-        "fetch.negotiationAlgorithm=noop",
-        "fetch",
-        *_FETCH_OBJECTS,
-        "--end-of-options",
-        remote,
-    )
+    args = (*DURABLE, "-c", "fetch.negotiationAlgorithm=noop", "fetch", *_FETCH_OBJECTS, "--end-of-options", remote)
     with popen(location, *args, stdout=subprocess.DEVNULL, terminal=False) as process:
         _, said = process.communicate("".join(f"{oid}\n" for oid in missing).encode())
     if process.returncode:

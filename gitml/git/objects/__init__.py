@@ -1,1 +1,1 @@
-"""Git objects: reading them, and writing them where there is no repository."""
+"""Git objects: read through `git cat-file`, listed as sources, checked, and kept loose where there is no repository."""

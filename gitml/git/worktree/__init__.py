@@ -1,1 +1,1 @@
-"""The work tree as a Source, and the files in it."""
+"""The work tree: its status, a snapshot commit of what was read of it, and the temporary index that trees are written from."""

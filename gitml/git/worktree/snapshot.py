@@ -20,8 +20,7 @@ from gitml.git.objects.source import LARGEST, FolderSource, TreeSource, tree_of_
 from gitml.git.worktree.status import PendingStatus, Status, Untracked
 
 if TYPE_CHECKING:
-    from gitml.git.worktree.hasher import Hasher
-    from gitml.git.worktree.temporary_index import TemporaryIndex
+    from gitml.git.worktree.temporary_index import Hasher, TemporaryIndex
 
 _MESSAGE = b"gitml: snapshot of uncommitted work\n"
 _IDENTITY = b"gitml <gitml@localhost>"
@@ -268,7 +267,7 @@ class WorkTree:
 
     def _hash(self, path: str) -> Entry:
         if self._hasher is None:
-            from gitml.git.worktree.hasher import Hasher
+            from gitml.git.worktree.temporary_index import Hasher
 
             self._hasher = Hasher(self._location)
         self._unsynced = True

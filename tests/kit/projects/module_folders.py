@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from gitml.git.repository import discover
 from registry.interface import Interface, ModuleParam, ModulePort
 from registry.registry import Publication, Registry
-from registry.values import ModuleManifest
+from registry.state import ModuleManifest
 from tests.kit.projects.repository import DATE, Repository
 
 INTERFACE = Interface((ModulePort("data", "file"),), (ModulePort("out", "file"),), (ModuleParam("n", "int", 3),))

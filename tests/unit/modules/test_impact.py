@@ -22,8 +22,7 @@ from gitml.modules.impact import (
     publish,
     resolve_uses,
 )  # fmt: skip
-from gitml.modules.overview import folders_with_modules, history, registries_overview
-from gitml.modules.service import ModuleService
+from gitml.modules.service import ModuleService, folders_with_modules, history, registries_overview
 from tests.kit.projects.repository import Repository
 
 PINNED = ModuleUse("irises", "count@1.0.0", "", "count", "1.0.0")

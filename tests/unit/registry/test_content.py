@@ -8,7 +8,7 @@ import pytest
 
 from gitml.errors import InputError, IntegrityError
 from registry.content import MAX_FILES, MAX_SIZE
-from registry.values import ModuleManifest
+from registry.state import ModuleManifest
 from tests.kit.projects.module_folders import INTERFACE
 
 MANIFEST = ModuleManifest("m", INTERFACE, "1.0.0")

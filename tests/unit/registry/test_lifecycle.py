@@ -6,7 +6,7 @@ import pytest
 
 from gitml.errors import InputError
 from registry.interface import Interface, ModuleParam, ModulePort
-from registry.values import ModuleManifest
+from registry.state import ModuleManifest
 from tests.kit.projects.module_folders import INTERFACE, module_folders
 
 

@@ -78,7 +78,7 @@ def test_replayed_records_are_signed_again(here, key, tmp_path):
     sign_with(other, key)
     other.commit("x", {"m/module.yaml": "other\n"})
     with Registry.open(other.path) as registry:
-        from registry.values import ModuleManifest
+        from registry.state import ModuleManifest
         from tests.kit.projects.module_folders import INTERFACE
 
         registry.publish(other.file("m"), ModuleManifest("n", INTERFACE, "1"))
@@ -92,7 +92,7 @@ def test_a_key_that_does_not_work_is_a_trust_error_and_nothing_is_recorded(here,
     here.repo.commit("x", {"m/module.yaml": "x\n"})
     with fresh(here) as registry:
         here.repo.git("config", "commit.gpgSign", "true")
-        from registry.values import ModuleManifest
+        from registry.state import ModuleManifest
         from tests.kit.projects.module_folders import INTERFACE
 
         with pytest.raises(TrustError, match="can't be signed"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
     from gitml.git.hooks.settings import read_receive_settings
-    from gitml.hooks.pushed_refs import updates_received
+    from gitml.hooks.pre_push import updates_received
     from gitml.hooks.receive_queue import enqueue, queued, runs_of_push
 
     ws = session.ws

@@ -14,12 +14,11 @@ from gitml.cli.text.terminal import safe
 from gitml.errors import GitmlError
 
 if TYPE_CHECKING:
-    from gitml.hooks.pushed_refs import Update
+    from gitml.hooks.pre_push import Update
 
 
 def pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
-    from gitml.hooks.pre_push import is_gated, unrun_pipelines
-    from gitml.hooks.pushed_refs import updates_of_framework, updates_to_send
+    from gitml.hooks.pre_push import is_gated, unrun_pipelines, updates_of_framework, updates_to_send
 
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
     updates = updates_of_framework(session.ws, os.environ)

@@ -21,8 +21,8 @@ from gitml.modules.impact import (
     impact_of_publishing,
     publish,
 )
-from gitml.modules.overview import folders_with_modules
 from gitml.modules.registry_types import ModuleVersion
+from gitml.modules.service import folders_with_modules
 from gitml.tui.page import Page
 from gitml.tui.screens.modules.view import ModuleItem, consequence_lines
 from gitml.tui.text import plain

@@ -16,8 +16,8 @@ from textual.widgets import Static
 from gitml.analysis.module_usage import ModuleOverview, overview
 from gitml.engine.planning.module_resolution import with_modules
 from gitml.modules.impact import ModuleUse
-from gitml.modules.overview import history
 from gitml.modules.registry_types import Event
+from gitml.modules.service import history
 from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.screens.modules.actions import LANE, ModuleActionsPage
 from gitml.tui.screens.modules.view import (

@@ -11,8 +11,8 @@ from rich.text import Text
 from gitml.analysis.module_usage import ModuleOverview
 from gitml.core.text.format import count, number
 from gitml.modules.impact import ChangeImpact, ModuleUse, UseImpact
-from gitml.modules.overview import RegistryOverview
 from gitml.modules.registry_types import Event, ModuleVersion, RegisteredModule
+from gitml.modules.service import RegistryOverview
 from gitml.tui.errors import error_message
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
