@@ -20,7 +20,7 @@ from gitml.cluster.connect.cluster import connect
 from gitml.cluster.content.blob_server import GROUPS, PIECE, BlobServer
 from gitml.cluster.worker.folder import ASSEMBLY
 from gitml.cluster.worker.folder_interface import FolderSpec
-from gitml.core.config.project import Target
+from gitml.core.config.project import RayTarget
 
 CPUS = 2
 COMMANDS = {
@@ -34,7 +34,7 @@ def cluster(root: str) -> Iterator[Any]:
     """A Ray of gitml's own, joined by this process."""
     os.environ["PYTHONPATH"] = os.getcwd()
     environ = {**environment(), "PYTHONPATH": os.getcwd(), "XDG_CACHE_HOME": os.path.join(root, "cache")}
-    found = connect(Target("bench", "local", has={"cpus": CPUS}), environ)
+    found = connect(RayTarget("bench", "local", has={"cpus": CPUS}), environ)
     try:
         found.join()
         yield found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gitml.core.config.places import Place, place_of_registry, place_of_target
+from gitml.core.config.places import Place, place_of_registry
 from gitml.core.config.project import PATH
+from gitml.engine.execution.executor_kinds import place_of_target
 from gitml.engine.planning.load import list_pipelines, load, open_source, read_config
 from gitml.engine.run import command_text
 from gitml.errors import GitmlError

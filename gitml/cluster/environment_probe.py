@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml import __version__
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.environment import (
     Environment,
@@ -17,6 +16,7 @@ from gitml.core.model.environment import (
     encode_description,
     environment_of,
 )
+from gitml.core.model.resources import Machine
 from gitml.errors import GitmlError, InputError, RemoteError
 
 PATIENCE = 60.0  # seconds; a machine may have to start Python a few times

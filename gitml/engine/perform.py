@@ -6,8 +6,7 @@ import os
 
 from gitml.core.model.protocols import Executor
 from gitml.core.records.record import Run
-from gitml.engine.execution.executors import Executors, is_local
-from gitml.engine.execution.local_steps import make_executor
+from gitml.engine.execution.executors import Executors
 from gitml.engine.execution.scheduler import Assignment, Scheduler
 from gitml.engine.journal.journal import Journal
 from gitml.engine.journal.recorder import Provenance, record_run
@@ -40,11 +39,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
     planner = task.planner
 
     def make(target: str) -> Executor:
-        if is_local(target):
-            return make_executor(ws, planner.capacity, journal.folder, task.request.jobs)
-        cluster = planner.config.target(target)
-        assert cluster is not None
-        return planner.clusters.executor(cluster, task.run.id)
+        return planner.targets.executor(target, task.run.id, journal.folder)
 
     _hide_tokens(planner)
     executors = Executors(make)
@@ -57,7 +52,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
             ws, run, Provenance(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config
         )
     except RemoteError as error:
-        planner.clusters.forsake()
+        planner.targets.abandon()
         # what was made is kept and recorded, so that the same command goes on from there
         run = task.run._replace(
             status="failed",
@@ -77,8 +72,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
 
 def _hide_tokens(planner: Planner) -> None:
     """Has the tokens of clusters masked wherever steps write them: their files can be read by steps of this machine."""
-    for target in planner.config.targets.values():
-        if target.token is not None:
-            token = secret_in_file(os.path.expanduser(target.token))
-            if token is not None:
-                register_secret(token)
+    for path in planner.targets.secret_files():
+        token = secret_in_file(os.path.expanduser(path))
+        if token is not None:
+            register_secret(token)

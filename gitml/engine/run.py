@@ -57,7 +57,7 @@ def run_pipeline(
     refuse_too_large(run, graph.steps, names)
     for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
-    for wait in planner.clusters.waits:
+    for wait in planner.targets.waits():
         emit(Note("note", wait))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.digest import Digest
-from gitml.core.model.protocols import Task, TaskEvent, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
+from gitml.core.model.protocols import (
+    Capabilities,
+    Task,
+    TaskEvent,
+    TaskFinished,
+    TaskOutput,
+    TaskPrepares,
+    TaskStarted,
+)
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
@@ -54,6 +62,8 @@ class LocalExecutor:
     `make_services` is called in each worker. Nothing is started before the first `submit`. Steps get `grace` seconds between
     SIGTERM and SIGKILL. To be used from one thread.
     """
+
+    capabilities = Capabilities(shares_machine=True)
 
     def __init__(
         self,

@@ -122,7 +122,8 @@ def _perform(
 
 def _seen_from_here(config: Config, name: str) -> Config:
     """Settings in which the target that the run was handed to is the cluster that this machine is part of."""
-    target = config.targets[name]._replace(ray="auto", token=None, insecure=True)
+    target = config.targets[name]
+    target = target._replace(options=target.options._replace(address="auto", token=None, insecure=True))
     return config._replace(targets={**config.targets, name: target})
 
 

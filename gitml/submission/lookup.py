@@ -64,10 +64,10 @@ def find_submitted_run(
 def connected(ws: Workspace, target: str) -> Iterator[tuple[Cluster, JobClient]]:
     """The cluster of a target that was named, or that a run was handed to, and its jobs."""
     from gitml.cluster.jobs import JobClient
-    from gitml.engine.execution.clusters import connect_to
+    from gitml.engine.execution.ray_kind import connect_to
     from gitml.engine.planning.load import open_source, read_config
     from gitml.submission.submit import cluster_by_name
 
     config = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None))
-    with ws.consent.online(), closing(connect_to(ws, cluster_by_name(config, target))) as cluster:
+    with ws.consent.online(), closing(connect_to(ws, cluster_by_name(config, target).options)) as cluster:
         yield cluster, JobClient(cluster)

@@ -14,16 +14,17 @@ from gitml.cluster.connect.cluster import CLIENT_PORT, Cluster
 from gitml.cluster.content.file_transfer import remove, upload
 from gitml.cluster.jobs import JobClient, UnconfirmedError
 from gitml.core.config.project import LOCAL, Config, Target
-from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
+from gitml.core.model.environment import Environment, environment_of
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import OutputRef
 from gitml.core.planner.plan import REUSE, Plan
 from gitml.core.text.format import size as size_text
-from gitml.engine.execution.clusters import Clusters, connect_to
+from gitml.engine.execution.executor_kind import EnvironmentQuery
+from gitml.engine.execution.executor_kinds import EXECUTOR_KINDS, RunTargets, targets_of
+from gitml.engine.execution.ray_kind import RaySession, connect_to
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, policy_for
 from gitml.engine.planning.request import Origin, RunRequest
-from gitml.engine.planning.targets import targets_of
 from gitml.engine.run import consented, head_of, refuse_blocked
 from gitml.errors import InputError, RemoteError
 from gitml.git.revisions import IdentQuery
@@ -48,7 +49,7 @@ LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of 
 def choose_cluster(config: Config, loaded: Loaded, on: str | None) -> Target:
     """The cluster that a run is to be handed to: the one named, else the one its steps are to run on, else the only one."""
     names = [on] if on else list(dict.fromkeys(filter(None, [s.settings.target for s in loaded.graph.steps.values()])))
-    clusters = [target for name in names if (target := config.target(name)) is not None]
+    clusters = [config.target(name) for name in names if name != LOCAL]
     if not clusters and not on:
         clusters = list(config.targets.values())
     if len(clusters) != 1:
@@ -56,16 +57,16 @@ def choose_cluster(config: Config, loaded: Loaded, on: str | None) -> Target:
             hint = "name one: --on TARGET; gitml.yaml says what there is under targets"
             raise InputError("this machine takes no submissions, a cluster does", where="--on", hint=hint)
         raise InputError(f"which cluster? there is {', '.join(config.targets)}", hint="--on TARGET")
-    if clusters[0].ray == LOCAL:
-        hint = "gitml run --detach runs it in the background here"
-        raise InputError("a Ray of one's own ends with its run: it takes no submissions", where="--on", hint=hint)
+    refusal = EXECUTOR_KINDS[clusters[0].kind].submission_refusal(clusters[0])
+    if refusal is not None:
+        raise refusal
     return clusters[0]
 
 
 def cluster_by_name(config: Config, name: str) -> Target:
     """The cluster of that name; InputError for what is none that takes submissions."""
     target = config.target(name)
-    if target is None or target.ray == LOCAL:
+    if EXECUTOR_KINDS[target.kind].submission_refusal(target) is not None:
         raise InputError(f"target {name!r} takes no submissions", where="--on", hint="name a cluster")
     return target
 
@@ -77,20 +78,21 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
     """
     names = loaded.graph.select(request.wanted) if request.wanted else list(loaded.graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
-    clusters = _ClustersFromOutside(ws, loaded.config)
-    planner = Planner(ws, loaded, policy, request.jobs, request.on, clusters)
+    session = _SubmitterSession(ws, from_outside=True)
+    targets = RunTargets(ws, loaded.config, request.jobs, request.on, {target.kind: session})
+    planner = Planner(ws, loaded, policy, request.jobs, request.on, targets)
     ident = IdentQuery(ws.location)
     try:
         plan = planner.plan(names)
     finally:
-        clusters.close()
+        session.close()
     refuse_blocked(plan)
     if not plan.runs_something():
         ident.answer()
         return None
     _refuse_secrets(loaded, names, target)
     consented(ws, loaded, plan)
-    with closing(connect_to(ws, target)) as cluster:
+    with closing(connect_to(ws, target.options)) as cluster:
         _refuse_unsatisfiable(cluster, loaded, plan, request.on)
         jobs = JobClient(cluster)
         run = head_of(ws, loaded, request, ident, ws.now())
@@ -194,30 +196,26 @@ def _too_large(size: int, most: int, error: RemoteError) -> InputError:
     return InputError(what, where=error.where, hint=hint)
 
 
-class _ClustersFromOutside(Clusters):
-    """The clusters of a run as who submits it sees them.
+class _SubmitterSession(RaySession):
+    """The clusters of a run as the machine that submits it sees them.
 
     What is installed there can be asked by a machine that may drive the cluster; others submit without knowing, and the cluster
     then plans by itself.
     """
 
-    def __init__(self, ws: Workspace, config: Config) -> None:
-        super().__init__(ws, config, from_outside=True)
-
-    def environment(
-        self, target: Target, wish: Resources, source: EnvironmentSource, programs: tuple[str, ...]
-    ) -> Environment:
+    def environment(self, target: Target, request: Resources, query: EnvironmentQuery) -> Environment:
         try:
-            return super().environment(target, wish, source, programs)
+            return super().environment(target, request, query)
         except RemoteError:
-            return environment_of({"kind": "not known here", "target": target.name, "asked": list(programs)}, source)
+            unknown = {"kind": "not known here", "target": target.name, "asked": list(query.programs)}
+            return environment_of(unknown, query.source)
 
 
 def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str | None) -> None:
     wanted = [name for name, decision in plan.decisions.items() if decision.kind != REUSE]
     machines = cluster.machines()
     for name, target in targets_of(loaded.graph, wanted, on, loaded.config).items():
-        if target is not None and target.name == cluster.target.name:
+        if target.name == cluster.target.name:
             step = loaded.graph.steps[name]
             shortage = cluster.shortage(target.request(step.settings.resources), step.settings.gang[0], machines)
             if shortage is not None and not shortage.may_be_added:

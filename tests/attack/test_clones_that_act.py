@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from gitml.consent.questions import Question, question_lines
-from gitml.core.config.places import Place, place_of_target
-from gitml.core.config.project import Target
-from gitml.engine.execution.clusters import connect_to
+from gitml.core.config.places import Place, place_of_ray_target
+from gitml.core.config.project import RayTarget
+from gitml.engine.execution.ray_kind import connect_to
 from gitml.execute.environments.site_packages import hash_of_file, json_of
 from gitml.workspace import open_workspace
 from tests.kit.attacks.canaries import leaves_mark
@@ -82,21 +82,21 @@ def test_no_program_of_a_clone_is_started_by_a_ray_of_this_machine_to_look_at_it
     ws = open_workspace(str(bob.path), bob.env)
     try:
         with pytest.raises(Exception, match="not started before this repository's steps may run"):
-            connect_to(ws, Target("own", "local"))
+            connect_to(ws, RayTarget("own", "local"))
     finally:
         ws.close()
 
 
 @pytest.mark.parametrize("ray", ["auto", "local", "127.0.0.1:1"])
 def test_whatever_a_file_says_of_a_cluster_but_its_resources_makes_it_a_place(ray: str) -> None:
-    plain = place_of_target(Target("t", ray))
+    plain = place_of_ray_target(RayTarget("t", ray))
     assert (plain is None) == (ray in ("auto", "local"))
-    elsewhere = place_of_target(Target("t", ray, dashboard="evil.example:8265"))
+    elsewhere = place_of_ray_target(RayTarget("t", ray, dashboard="evil.example:8265"))
     assert elsewhere is not None
     assert "evil.example:8265" in elsewhere.words
     if ray != "local":  # which has a token of its own and is reached from here alone
-        for more in (Target("t", ray, token="~/x"), Target("t", ray, insecure=True)):
-            place = place_of_target(more)
+        for more in (RayTarget("t", ray, token="~/x"), RayTarget("t", ray, insecure=True)):
+            place = place_of_ray_target(more)
             assert place is not None
             assert plain is None or place.identity != plain.identity
 

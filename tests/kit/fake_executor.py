@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
-from gitml.core.model.protocols import Store, Task, TaskEvent, TaskFinished, TaskStarted
+from gitml.core.model.protocols import Capabilities, Store, Task, TaskEvent, TaskFinished, TaskStarted
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost, OutputRef
 
@@ -23,6 +23,8 @@ class Ending(NamedTuple):
 class FakeExecutor:
     """`endings` tells how a Task ends by its first argument and how often that was submitted. `log` has what happened:
     ``+name`` submitted, ``-name`` ended, ``?name`` asked to end, ``!name`` killed."""
+
+    capabilities = Capabilities(shares_machine=True)
 
     def __init__(
         self, store: Store, capacity: Resources, slots: int, endings: Callable[[str, int], Ending] | None = None

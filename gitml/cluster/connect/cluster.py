@@ -14,10 +14,10 @@ from gitml.cluster.connect import machines as matching
 from gitml.cluster.connect.connection import Connection, open_connection
 from gitml.cluster.connect.head_client import AutoscalerCapacity, HeadClient, InfeasibleRequest
 from gitml.cluster.connect.head_proxy import ask_through_task
-from gitml.cluster.connect.machines import NODE_ID, Machine
+from gitml.cluster.connect.machines import NODE_ID
 from gitml.cluster.connect.ray_settings import apply_settings
-from gitml.core.config.project import Target
-from gitml.core.model.resources import Resources
+from gitml.core.config.project import RayTarget
+from gitml.core.model.resources import Machine, Resources
 from gitml.errors import RemoteError
 
 CLIENT_PORT = 10001
@@ -25,17 +25,17 @@ _SLOW = "Starting Ray client server failed"  # as the head says it
 _COARSE = 1e-4  # what Ray counts in
 
 
-def connect(target: Target, environ: Mapping[str, str]) -> Cluster:
+def connect(target: RayTarget, environ: Mapping[str, str]) -> Cluster:
     """The cluster of a target, found in seconds; one that is to be started on this machine is started.
 
     RemoteError when it can't be reached or speaks another version, TrustError when it doesn't let us in or lets everybody in.
     """
     own = None
-    if target.ray == "local":
+    if target.address == "local":
         from gitml.cluster.connect.local_cluster import start_local_cluster
 
         own = start_local_cluster(target, environ)
-        target = target._replace(ray=own.address, token=own.token_path)
+        target = target._replace(address=own.address, token=own.token_path)
     try:
         connection = open_connection(target, environ)
         apply_settings(environ, connection.authentication())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.cluster.connect.ray_settings import AUTH_MODE, TOKEN, TOKEN_PATH
-from gitml.core.config.project import Target
+from gitml.core.config.project import RayTarget
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
 from gitml.redaction import register_secret
 
@@ -38,7 +38,7 @@ class Connection(NamedTuple):
     `token` is None for a cluster that asks for none.
     """
 
-    target: Target
+    target: RayTarget
     address: str
     client: bool
     token: Token | None
@@ -52,7 +52,7 @@ class Connection(NamedTuple):
         return [] if self.token is None else [("authorization", f"Bearer {self.token.secret}")]
 
 
-def open_connection(target: Target, environ: Mapping[str, str]) -> Connection:
+def open_connection(target: RayTarget, environ: Mapping[str, str]) -> Connection:
     """The Door of a cluster that is there and lets us in.
 
     RemoteError when nobody answers; TrustError without a token that it takes, or when it takes anybody and the target
@@ -85,7 +85,7 @@ def open_connection(target: Target, environ: Mapping[str, str]) -> Connection:
     raise unreachable(target, said, answer)
 
 
-def unreachable(target: Target, address: str, why: str) -> GitmlError:
+def unreachable(target: RayTarget, address: str, why: str) -> GitmlError:
     """The error for a head that does not answer."""
     hint = "see that its head runs and that this machine may reach the port"
     if why.startswith(_OTHER):
@@ -162,16 +162,16 @@ def _reason(details: str) -> str:
     return details.replace("\n", " ")[-200:] or "it is not available"
 
 
-def address_of(target: Target, environ: Mapping[str, str]) -> str:
+def address_of(target: RayTarget, environ: Mapping[str, str]) -> str:
     """Where a target's cluster is: what ``auto`` means now, else what the target says. RemoteError when it means nothing."""
     return _address(target, environ)[0]
 
 
-def _address(target: Target, environ: Mapping[str, str]) -> tuple[str, bool]:
-    if target.ray.startswith("ray://"):
-        return target.ray[len("ray://") :], True
-    if target.ray != "auto":
-        return target.ray, False
+def _address(target: RayTarget, environ: Mapping[str, str]) -> tuple[str, bool]:
+    if target.address.startswith("ray://"):
+        return target.address[len("ray://") :], True
+    if target.address != "auto":
+        return target.address, False
     said = environ.get("RAY_ADDRESS", "")
     if said.startswith("ray://"):
         return said[len("ray://") :], True
@@ -180,7 +180,7 @@ def _address(target: Target, environ: Mapping[str, str]) -> tuple[str, bool]:
     return said, False
 
 
-def _resolved(target: Target, address: str) -> str:
+def _resolved(target: RayTarget, address: str) -> str:
     """The address with a number for its name, as this machine's own files and servers know it: Ray's resolver asks others."""
     import socket
 
@@ -213,7 +213,7 @@ def _running_here(environ: Mapping[str, str]) -> str:
     return said
 
 
-def _token(target: Target, environ: Mapping[str, str]) -> Token | None:
+def _token(target: RayTarget, environ: Mapping[str, str]) -> Token | None:
     """The target's own, else that of the environment, else Ray's usual place."""
     home = environ.get("HOME", "")
     if target.token is not None:

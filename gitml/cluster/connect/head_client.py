@@ -7,8 +7,8 @@ import re
 from typing import Any, NamedTuple
 
 from gitml.cluster.connect.connection import Connection, channel_to, unreachable
-from gitml.cluster.connect.machines import NODE_ID, Machine, resources_of
-from gitml.core.model.resources import Resources
+from gitml.cluster.connect.machines import NODE_ID, resources_of
+from gitml.core.model.resources import Machine, Resources
 from gitml.errors import GitmlError, RemoteError, TrustError
 
 PATIENCE = 10.0  # seconds for the head to answer, which may stand still for some

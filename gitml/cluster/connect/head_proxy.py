@@ -26,9 +26,9 @@ def _ask(question: Question) -> Any:
 
     from gitml.cluster.connect.connection import open_connection
     from gitml.cluster.connect.head_client import HeadClient
-    from gitml.core.config.project import Target
+    from gitml.core.config.project import RayTarget
 
-    here = Target("inside", ray.get_runtime_context().gcs_address, insecure=True)
+    here = RayTarget("inside", ray.get_runtime_context().gcs_address, insecure=True)
     head = HeadClient(open_connection(here, os.environ))
     try:
         return getattr(head, question)()

@@ -18,10 +18,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.connect.ray_settings import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
-from gitml.core.config.project import Target, machine_resources
-from gitml.core.model.resources import Resources
+from gitml.core.config.project import RayTarget, machine_resources
+from gitml.core.model.resources import Machine, Resources
 from gitml.errors import MachineError
 from gitml.execute.capacity import machine_capacity
 from gitml.execute.descendants import below, end_strays, send, strays_of
@@ -56,7 +55,7 @@ class LocalCluster:
         clear(self.folder)
 
 
-def start_local_cluster(target: Target, environ: Mapping[str, str]) -> LocalCluster:
+def start_local_cluster(target: RayTarget, environ: Mapping[str, str]) -> LocalCluster:
     """Starts a head with what the target says this machine has; first ends what a killed owner left. MachineError if it can't."""
     base = _base()
     reap(base)
@@ -99,7 +98,7 @@ def start_local_cluster(target: Target, environ: Mapping[str, str]) -> LocalClus
     return LocalCluster(folder, supervisor, address)
 
 
-def planned_machine(target: Target, environ: Mapping[str, str]) -> Machine:
+def planned_machine(target: RayTarget, environ: Mapping[str, str]) -> Machine:
     """This machine as the Ray that `start_local_cluster` would start has it."""
     options = _options(target, environ)
     has = Resources(
@@ -163,7 +162,7 @@ def _write_secret(path: str) -> None:
         file.write(secrets.token_hex(32))
 
 
-def _options(target: Target, environ: Mapping[str, str]) -> dict[str, Any]:
+def _options(target: RayTarget, environ: Mapping[str, str]) -> dict[str, Any]:
     has = machine_resources(target.has, machine_capacity(environ))
     shm = os.statvfs("/dev/shm")  # noqa: S108  where the kernel has shared memory
     room = shm.f_bavail * shm.f_frsize

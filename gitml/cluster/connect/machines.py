@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-from gitml.core.model.resources import Resources
+from gitml.core.model.resources import Machine, Resources
 
 ACCELERATOR = "ray.io/accelerator-type"
 NODE_ID = "ray.io/node-id"
 _LISTED = re.compile(r"(!?)in\(([^()]*)\)\Z")
 _OWN = ("node:", "object_store_memory", "accelerator_type:", "bundle_group_")
 _GROUPED = re.compile(r".*_group_(?:[0-9]+_)?[0-9a-f]{16,}\Z")
-
-
-class Machine(NamedTuple):
-    """One machine: `total` and `free` carry its labels; `running` says what runs there, for people."""
-
-    id: str
-    name: str
-    address: str
-    head: bool
-    total: Resources
-    free: Resources
-    running: tuple[str, ...] = ()
 
 
 def resources_of(raw: Mapping[str, float], labels: Mapping[str, str]) -> Resources:
@@ -80,25 +67,13 @@ def unsatisfiable(asked: Resources, nodes: int, machines: Sequence[Machine]) -> 
     if len(fitting) >= nodes:
         return None
     if fitting:
-        return f"{nodes} machines with {words_of(asked)} (there {_are(len(fitting))})"
+        return f"{nodes} machines with {asked.words()} (there {_are(len(fitting))})"
     alone = [words for words in _nowhere(asked, [machine.total for machine in machines]) if words]
     if alone:
         return ", ".join(alone)
     nearest = min(machines, key=lambda machine: len(_lacks(asked, machine.total)))
     lacking = " and ".join(_lacks(asked, nearest.total))
-    return f"{words_of(asked)} on one machine (the nearest, {nearest.name}, lacks {lacking})"
-
-
-def words_of(asked: Resources) -> str:
-    """What is asked for, for people."""
-    words = [_count(asked.cpus, "cpu")]
-    if asked.gpus:
-        words.append(_count(asked.gpus, "gpu"))
-    if asked.memory:
-        words.append(f"{_gib(asked.memory)} memory")
-    words += [f"{count:g} {name}" for name, count in asked.custom.items() if count]
-    words += [f"label {name}={value}" for name, value in asked.labels.items()]
-    return ", ".join(words)
+    return f"{asked.words()} on one machine (the nearest, {nearest.name}, lacks {lacking})"
 
 
 def _lacks(asked: Resources, has: Resources) -> list[str]:

@@ -11,9 +11,9 @@ import time
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import AttemptReport
 from gitml.core.model.protocols import Store, Task, TaskFinished
+from gitml.core.model.resources import Machine
 from gitml.core.model.result import Cost
 from gitml.core.records.record import LogRef
 from gitml.errors import GitmlError, RemoteError

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.driver.attempt import UNDER_WAY, AttemptAction, AttemptEvent, AttemptState, TaskAttempt
 from gitml.cluster.driver.node_pool import NodePool, NodeState
 from gitml.cluster.driver.session import DriverSession
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import TaskEvent, TaskFinished, TaskStarted
-from gitml.core.model.resources import Resources
+from gitml.core.model.resources import Machine, Resources
 from gitml.errors import GitmlError
 
 DYING = 6.0  # seconds that Ray has to report what became of the attempts of a node that is gone

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from gitml.cluster.connect.health_check import HealthCheck
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.transfers import TransferManager
 from gitml.cluster.driver.attempt import ReservedBundle, submission_failure
 from gitml.cluster.driver.driver_state import DriverState
@@ -17,8 +16,8 @@ from gitml.cluster.driver.results import ResultHandler
 from gitml.cluster.driver.session import ConnectedCluster, DriverServices, DriverSession, EventQueue, HubConnection
 from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.digest import Digest
-from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
-from gitml.core.model.resources import Resources
+from gitml.core.model.protocols import Capabilities, Task, TaskEvent, TaskFinished
+from gitml.core.model.resources import Machine, Resources
 from gitml.errors import GitmlError, RemoteError
 
 GRACE = 5.0
@@ -38,6 +37,8 @@ class RayExecutor:
 
     Outputs and logs are in the driver's Store when an attempt is reported as finished.
     """
+
+    capabilities = Capabilities(fetches_inputs=True, elastic=True)
 
     def __init__(
         self, cluster: ConnectedCluster, own: DriverServices, run: str, folder: FolderSpec, *, grace: float = GRACE

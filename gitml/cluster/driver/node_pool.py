@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gitml.cluster.connect.machines import Machine, carries, label_selector
+from gitml.cluster.connect.machines import carries, label_selector
 from gitml.core.model.digest import Digest
-from gitml.core.model.resources import Resources
+from gitml.core.model.resources import Machine, Resources
 
 # seconds: steps shorter than this are submitted a few ahead, so that workers need not wait for the driver
 _SHORT = 0.25

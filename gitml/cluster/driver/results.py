@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gitml.cluster.connect.machines import words_of
 from gitml.cluster.content.content_ids import roots_of_outputs, stored_name
 from gitml.cluster.content.messages import AttemptReport, decode_report
 from gitml.cluster.content.report_writer import ReportWriter
@@ -127,7 +126,7 @@ class ResultHandler:
         for attempt in self._state.never_scales_up(infeasible):
             self._state.handle(attempt, AttemptEvent.INFEASIBLE)
             attempt.call.cancel(force=False)
-            error = f"no machine has, and the autoscaler can add none with {words_of(attempt.task.resources)}"
+            error = f"no machine has, and the autoscaler can add none with {attempt.task.resources.words()}"
             hint = "ask for less, or let the cluster's autoscaler start such machines"
             self._state.finish(attempt, submission_failure(attempt.task, MachineError(error, hint=hint)))
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.transfers import TransferManager
 from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
 from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.config.remotes import RemoteSpec
-from gitml.core.model.resources import Resources
+from gitml.core.model.resources import Machine, Resources
 from gitml.execute.interfaces import WorkerServices
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from gitml import __version__
-from gitml.cluster.connect.machines import NODE_ID, Machine
+from gitml.cluster.connect.machines import NODE_ID
 from gitml.cluster.content.content_ids import roots_of, stored_name
 from gitml.cluster.content.messages import AttemptRequest, encode_request
 from gitml.cluster.content.source import INLINE_EACH, BlobSource
@@ -17,6 +17,7 @@ from gitml.cluster.driver.gang import RayPlacementGroup
 from gitml.cluster.driver.session import DriverSession
 from gitml.cluster.worker.task_runner import perform
 from gitml.core.model.protocols import Task
+from gitml.core.model.resources import Machine
 from gitml.core.model.result import OutputRef
 from gitml.errors import GitmlError, MachineError, RemoteError
 from gitml.execute.messages import encode_task

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gitml.core.config.project import LOCAL, PATH, SENT_ON_PUSH, Config, Hooks, Target
+from gitml.core.config.project import LOCAL, PATH, SENT_ON_PUSH, TARGET_PARSERS, Config, Hooks, RayTarget, Target
 from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.config.remotes import RemoteSpec, problem_with_url
 from gitml.core.language.diagnostics import SpecError, nearest
@@ -141,23 +141,27 @@ def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
 def _targets(fields: Fields, node: Node) -> dict[str, Any]:
     """``local`` and ``targets`` of a Config; every mistake is noted in `fields`."""
     given: dict[str, Any] = {}
-    clusters = {}
+    targets = {}
+    parsers = {"ray": ray_target, **TARGET_PARSERS}
     for name, (key, value) in fields.named(node, "targets").items():
         if name == LOCAL:
             given["local"] = fields.amounts_of(fields.mapping(value, "target 'local'", MACHINE_KEYS), least_cpus=1)
-        elif value.is_mapping and "ray" in value.value:
-            clusters[name] = _cluster(fields, name, value)
+        elif value.is_mapping and (kind := next((kind for kind in parsers if kind in value.value), None)):
+            pairs = fields.mapping(value, f"target {name!r}")
+            options = parsers[kind](fields, name, pairs)
+            requests = _requests(fields, name, pairs["resources"][1]) if "resources" in pairs else Resources()
+            targets[name] = Target(name, kind, options, requests)
         else:
             if value.is_mapping:
                 fields.mapping(value, f"target {name!r}", _CLUSTER_KEYS)  # tells of a misspelt key
             fields.report(key, f"target {name!r} needs ray: host:port, ray://host:port, auto or local")
-    if clusters:
-        given["targets"] = clusters
+    if targets:
+        given["targets"] = targets
     return given
 
 
-def _cluster(fields: Fields, name: str, node: Node) -> Target:
-    pairs = fields.mapping(node, f"target {name!r}")
+def ray_target(fields: Fields, name: str, pairs: Mapping[str, tuple[Node, Node]]) -> RayTarget:
+    """The options of a target with the key ``ray``; mistakes are reported to `fields`."""
     address = _address(fields, name, pairs["ray"][1])
     own = address == "local"
     known = {*_CLUSTER_KEYS, *(MACHINE_KEYS if own else ())}
@@ -172,14 +176,13 @@ def _cluster(fields: Fields, name: str, node: Node) -> Target:
         else:
             fields.report(key, f"unknown key {word!r} in target {name!r}{nearest(word, sorted(known))}")
     has = {word: pair for word, pair in pairs.items() if word in MACHINE_KEYS} if own else {}
-    return Target(
+    return RayTarget(
         name,
         address,
         token=_token(fields, pairs["token"][1]) if "token" in pairs else None,
         insecure="insecure" in pairs and fields.truth(pairs["insecure"][1], "insecure") is True,
         cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
         dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
-        requests=_requests(fields, name, pairs["resources"][1]) if "resources" in pairs else Resources(),
         has=fields.amounts_of(has, least_cpus=1),
     )
 

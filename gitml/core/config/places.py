@@ -10,7 +10,7 @@ import json
 import re
 from typing import NamedTuple
 
-from gitml.core.config.project import LOCAL, PATH, Target
+from gitml.core.config.project import LOCAL, PATH, RayTarget
 from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.config.remotes import FROM, RemoteSpec
 
@@ -68,16 +68,16 @@ def place_of_registry(name: str, url: str) -> Place:
     return Place(REGISTRY, name or "default", url)
 
 
-def place_of_target(target: Target) -> Place | None:
+def place_of_ray_target(target: RayTarget) -> Place | None:
     """The place of a cluster; None for one that this machine alone tells, of which the repository says nothing more.
 
     One that is started here has a token of its own, and is reached from here alone.
     """
     details = [("dashboard", target.dashboard)] if target.dashboard else []
-    if target.token is not None and target.ray != LOCAL:
+    if target.token is not None and target.address != LOCAL:
         details.append(("token", target.token))
-    if target.insecure and target.ray != LOCAL:
+    if target.insecure and target.address != LOCAL:
         details.append(("insecure", "true"))
-    if target.ray in ("auto", LOCAL) and not details:
+    if target.address in ("auto", LOCAL) and not details:
         return None
-    return Place(CLUSTER, target.name, target.ray, tuple(details))
+    return Place(CLUSTER, target.name, target.address, tuple(details))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.config.remotes import RemoteSpec
@@ -17,32 +17,47 @@ PATH = "gitml.yaml"
 SENT_ON_PUSH = ("records", "artifacts")
 
 
-class Target(NamedTuple):
-    """A Ray cluster that steps may run on.
+class RayTarget(NamedTuple):
+    """The options of a target of the kind ``ray``: a Ray cluster.
 
-    `ray` is its address: ``host:port``, ``ray://host:port``, ``auto`` (the one this machine is part of), or ``local``: one that
-    gitml starts on this machine, with the resources that `has` tells (as those of ``targets.local``). `token` is the path of
-    the file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `cache` is the
-    most bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster does not tell it right.
-    `requests` has the memory, labels and custom resources for steps that do not say their own.
+    `address` is ``host:port``, ``ray://host:port``, ``auto`` (the one this machine is part of), or ``local``: one that
+    gitml starts on this machine, with the resources of `has` (as those of ``targets.local``). `token` is the path of the
+    file with the cluster's secret, outside the repository; `insecure` allows a cluster without one. `cache` is the most
+    bytes a worker keeps. `dashboard` is host:port of what takes submissions, where the cluster reports another.
     """
 
     name: str
-    ray: str
+    address: str
     token: str | None = None
     insecure: bool = False
     cache: int | None = None
     dashboard: str | None = None
-    requests: Resources = Resources()
     has: Mapping[str, Any] = {}
 
+
+class Target(NamedTuple):
+    """A place where steps can run, as `gitml.yaml` describes it.
+
+    `kind` names the kind of its executors: ``local`` for this machine, else the key that selects it (``ray``). `options` is what
+    that kind parsed of the target. `requests` has the memory, labels and custom resources for steps that do not say their own.
+    """
+
+    name: str
+    kind: str
+    options: Any = None
+    requests: Resources = Resources()
+
     def request(self, asked: Resources) -> Resources:
-        """What a step that asks for `asked` asks of this target."""
+        """What a step that asks for `asked` requests of this target."""
         return asked._replace(
             memory=asked.memory or self.requests.memory,
             labels={**self.requests.labels, **asked.labels},
             custom={**self.requests.custom, **asked.custom},
         )
+
+
+TARGET_PARSERS: dict[str, Callable[[Any, str, Mapping[str, Any]], Any]] = {}
+"""How kinds of targets beside the built-in ones read their options; `engine.execution.executor_kinds.register` adds to it."""
 
 
 class Hooks(NamedTuple):
@@ -71,8 +86,8 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 class Config(NamedTuple):
-    """Defaults for pipelines; what this machine is said to have (``targets.local``); the clusters, by name; sizes kept inline
-    in records, in bytes.
+    """Defaults for pipelines; what this machine is said to have (``targets.local``); the other targets, by name;
+    sizes kept inline in records, in bytes.
 
     `remotes` are the remote stores in the order in which they are asked.
     """
@@ -87,14 +102,10 @@ class Config(NamedTuple):
     hooks: Hooks = Hooks()
     remotes: tuple[RemoteSpec, ...] = ()
 
-    def capacity(self, machine: Resources) -> Resources:
-        """What the local target has: what was said, else what the machine has."""
-        return machine_resources(self.local, machine)
-
-    def target(self, name: str) -> Target | None:
-        """The cluster of that name, None for ``local``; InputError naming the nearest when there is none."""
+    def target(self, name: str) -> Target:
+        """The target of that name, ``local`` too; InputError naming the nearest when there is none."""
         if name == LOCAL:
-            return None
+            return Target(LOCAL, LOCAL, self.local)
         target = self.targets.get(name)
         if target is None:
             hint = "say in gitml.yaml where it is: targets: {NAME: {ray: HOST:PORT}}"

@@ -293,8 +293,25 @@ class TaskFinished(NamedTuple):
 TaskEvent = TaskPrepares | TaskStarted | TaskOutput | TaskFinished
 
 
+class Capabilities(NamedTuple):
+    """What the executors of a target can do.
+
+    With `shares_machine` steps run on this machine, with its variables and Store. With `fetches_inputs` an executor fetches a
+    Task's `stored` inputs from remote stores by itself. The machines of an `elastic` target may go and come while a run goes on:
+    a step whose machine was lost is repeated, and one that finds no room waits for a machine.
+    """
+
+    shares_machine: bool = False
+    fetches_inputs: bool = False
+    elastic: bool = False
+
+
 class Executor(Protocol):
     """Performs Tasks and knows no Graph. Every submitted Task ends in exactly one TaskFinished."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do beyond that."""
 
     def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether a Task that asks for this, on each of so many machines, would begin or fail all but at once, submitted now."""

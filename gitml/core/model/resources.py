@@ -1,4 +1,4 @@
-"""Resources: what a step asks of a machine, and what a machine has."""
+"""Resources: what a step requests of a machine, and what a machine has."""
 
 from __future__ import annotations
 
@@ -69,6 +69,33 @@ class Resources(NamedTuple):
             if count > whole.custom.get(name, 0.0):
                 wants.append(f"{count:g} {name} (there are {whole.custom.get(name, 0.0):g})")
         return ", ".join(wants) or None
+
+    def words(self) -> str:
+        """What is requested, for people."""
+        words = [_count(self.cpus, "cpu")]
+        if self.gpus:
+            words.append(_count(self.gpus, "gpu"))
+        if self.memory:
+            words.append(f"{self.memory / 2**30:.3g} GiB memory")
+        words += [f"{count:g} {name}" for name, count in self.custom.items() if count]
+        words += [f"label {name}={value}" for name, value in self.labels.items()]
+        return ", ".join(words)
+
+
+def _count(count: float, what: str) -> str:
+    return f"{count:g} {what}" + ("s" if count != 1 else "")
+
+
+class Machine(NamedTuple):
+    """One machine: `total` and `free` carry its labels; `running` says what runs there, for people."""
+
+    id: str
+    name: str
+    address: str
+    head: bool
+    total: Resources
+    free: Resources
+    running: tuple[str, ...] = ()
 
 
 ONE_CPU = Resources()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from gitml.core.config.project import LOCAL
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, encode_description
@@ -23,7 +24,7 @@ from gitml.core.model.protocols import (
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.planner.plan import Decision
 from gitml.core.records.record import MACHINE, Attempt, StepRun
-from gitml.engine.execution.executors import Executors, is_local
+from gitml.engine.execution.executors import Executors
 from gitml.engine.execution.failure_hints import Failed, hint_for
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.planner import Planner
@@ -151,7 +152,7 @@ class Attempts:
         error = active.attempts[-1].error if active.attempts else None
         if stopped:
             return StepEnded(self._unfinished(active, "cancelled", error), None)
-        if not is_local(active.target):
+        if self.executors.capabilities(active.target).elastic:
             error = "; ".join(filter(None, (error, self._nowhere(active.step))))
         return StepEnded(self._unfinished(active, "failed", error), None)
 
@@ -161,9 +162,7 @@ class Attempts:
         return StepEnded(self._unfinished(active, "failed", self._nowhere(step)), None)
 
     def _nowhere(self, step: GraphStep) -> str:
-        from gitml.cluster.connect.machines import words_of
-
-        asked = words_of(self.planner.asked(step))
+        asked = self.planner.asked(step).words()
         return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
 
     def take(self, event: TaskEvent, *, stopped: bool) -> AttemptResult | None:
@@ -214,7 +213,8 @@ class Attempts:
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
         asked = self.planner.asked(step)
-        lent = {} if is_local(active.target) else passed_on(decision.action, self.ws.environ)
+        shares = self.executors.capabilities(active.target).shares_machine
+        lent = {} if shares else passed_on(decision.action, self.ws.environ)
         how = step.settings
         task = Task(
             *(name, decision.action, environment, asked, how.timeout, how.strict, log, lent, active.stored),
@@ -250,7 +250,7 @@ class Attempts:
         if error is not None:
             hint = event.hint or self._hint(active, event)
             error = f"{error} ({hint})" if hint else error
-        target = "" if is_local(active.target) else active.target
+        target = "" if active.target == LOCAL else active.target
         ended = Attempt(
             *(event.attempt, event.outcome, active.started, event.cost, event.exit_code, error, event.log),
             target=target,
@@ -262,7 +262,8 @@ class Attempts:
             self.emit(
                 Note("warning", f"stored object {digest[:19]} was damaged; it was set aside and will be made again")
             )
-        lost = 0 if is_local(active.target) else sum(1 for attempt in attempts if attempt.outcome == "lost")
+        elastic = self.executors.capabilities(active.target).elastic
+        lost = sum(1 for attempt in attempts if attempt.outcome == "lost") if elastic else 0
         again = event.outcome in ("failed", "timeout", "lost", MACHINE) and len(
             attempts
         ) <= step.settings.retries + min(lost, LOSSES)

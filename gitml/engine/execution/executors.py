@@ -6,9 +6,8 @@ import select
 import time
 from collections.abc import Callable, Sequence
 
-from gitml.core.config.project import LOCAL
 from gitml.core.model.digest import Digest
-from gitml.core.model.protocols import Executor, Task, TaskEvent, TaskFinished
+from gitml.core.model.protocols import Capabilities, Executor, Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 
 
@@ -23,6 +22,10 @@ class Executors:
     def takes(self, target: str, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether the target has room for a step that asks for this, on each of so many machines."""
         return self._on(target).takes(resources, nodes, environment)
+
+    def capabilities(self, target: str) -> Capabilities:
+        """What the executor of the target can do."""
+        return self._on(target).capabilities
 
     def submit(self, target: str, task: Task) -> None:
         """Starts a Task there."""
@@ -75,8 +78,3 @@ class Executors:
             if isinstance(event, TaskFinished):
                 self._of.pop(event.attempt, None)
         return events
-
-
-def is_local(target: str) -> bool:
-    """Whether a target is this machine without a cluster."""
-    return target == LOCAL

@@ -13,7 +13,7 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.result import ActionResult, OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision
-from gitml.engine.execution.executors import is_local
+from gitml.engine.execution.executors import Executors
 from gitml.engine.planning.planner import Planner
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
@@ -36,8 +36,9 @@ class PrefetchResult(NamedTuple):
 class InputPrefetch:
     """The prefetch of one run. From `start` until `take`, a step holds its Action's lock."""
 
-    def __init__(self, ws: Workspace, planner: Planner, emit: Emit) -> None:
+    def __init__(self, ws: Workspace, planner: Planner, executors: Executors, emit: Emit) -> None:
         self._ws = ws
+        self._executors = executors
         self._planner = planner
         self._emit = emit
         self._active: dict[str, tuple[Decision, StopSignal]] = {}  # by step
@@ -64,7 +65,7 @@ class InputPrefetch:
 
     def for_executor(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs that the executor of a step may fetch from remote stores by itself."""
-        if is_local(self._planner.target(step)) or not self._executor_fetches:
+        if not self._executor_fetches or not self._executors.capabilities(self._planner.target(step)).fetches_inputs:
             return ()
         return self._planner.stored(step, results)
 

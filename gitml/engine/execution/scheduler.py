@@ -20,7 +20,7 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan, forced
 from gitml.core.records.record import Run, StepRun, step_as_json
 from gitml.engine.execution.attempts import Attempts, InputsMissing, RetryDue, StepEnded
-from gitml.engine.execution.executors import Executors, is_local
+from gitml.engine.execution.executors import Executors
 from gitml.engine.execution.input_prefetch import InputPrefetch, PrefetchResult
 from gitml.engine.execution.outcomes import Outcomes
 from gitml.engine.execution.ready_steps import ReadySteps, ResourceRequest, resource_request
@@ -57,13 +57,15 @@ class Scheduler:
         self.ws = task.ws
         self.graph = task.loaded.graph
         self.planner = task.planner
-        self.plan = plan = task.plan
+        self.decisions = dict(
+            task.plan.decisions
+        )  # as they are now: inputs that were not known when it was planned are
         self.run = task.run
         self.request = task.request
         self.emit = task.emit
         self.stop = task.stop
         self.executors = executors
-        self.names = list(plan.decisions)
+        self.names = list(self.decisions)
         self.journal = journal
         parents = {name: self.graph.steps[name].parents for name in self.names}
         self.outcomes = Outcomes(parents, self.as_result, self.tell)
@@ -81,7 +83,7 @@ class Scheduler:
         self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml, or another step, performs the same Action
-        self.prefetch = InputPrefetch(task.ws, task.planner, task.emit)
+        self.prefetch = InputPrefetch(task.ws, task.planner, executors, task.emit)
         self.stopped = 0  # the stop level already acted on
         self.failed = False
         self.remade = False  # whether a step that was reused had to be made again, as its outputs could not be had
@@ -91,7 +93,7 @@ class Scheduler:
         expected = expected_seconds(self.ws.index, self.graph.pipeline)
         longest: dict[str, float] = {}
         for name in reversed(self.names):
-            own = 0.0 if self.plan.decisions[name].kind == REUSE else expected.get(name, 1.0)
+            own = 0.0 if self.decisions[name].kind == REUSE else expected.get(name, 1.0)
             longest[name] = own + max((longest[child] for child in self.outcomes.children(name)), default=0.0)
         return longest
 
@@ -149,7 +151,7 @@ class Scheduler:
         while todo:
             name = todo.pop()
             step = self.graph.steps[name]
-            decision = self.plan.decisions[name]
+            decision = self.decisions[name]
             # An input was not known when the plan was made, or whether anything needs what it makes.
             if decision.action is None or decision.kind == UNKNOWN:
                 decision = self.planner.decide(step, self.outcomes.results)
@@ -169,12 +171,12 @@ class Scheduler:
             self.outcomes.skip(name)
             return
         self.waiting.pop(name, None)
-        self.plan.decisions[name] = decision  # type: ignore[index]
+        self.decisions[name] = decision
         self.line_up(name)
 
     def line_up(self, name: str) -> None:
         """The step begins when there is room for it."""
-        step, action = self.graph.steps[name], self.plan.decisions[name].action
+        step, action = self.graph.steps[name], self.decisions[name].action
         assert action is not None
         prepared = name in self.prefetch or name in self.attempts.again
         target, asked = self.planner.target(step), self.planner.asked(step)
@@ -203,7 +205,7 @@ class Scheduler:
         while (name := self.ready.take(self.can_begin)) is not None:
             if name not in self.outcomes.done:
                 self.stuck = 0.0
-                self.begin(self.graph.steps[name], self.plan.decisions[name])
+                self.begin(self.graph.steps[name], self.decisions[name])
 
     def can_begin(self, request: ResourceRequest, name: str) -> bool:
         """Whether there is room for a step, which may be one that was settled meanwhile."""
@@ -219,23 +221,23 @@ class Scheduler:
         When none does, the step failed; InputError for one that this machine never had room for.
         """
         request, name = self.ready.first()
-        local = is_local(request.target)
-        if local and name not in self.attempts.again:
+        elastic = self.executors.capabilities(request.target).elastic
+        if not elastic and name not in self.attempts.again:
             raise InputError(
                 f"step {name!r} fits nowhere", where=f"target {request.target}", hint="ask for less resources"
             )
         if not self.stuck:
             self.stuck = self.ws.now()
-            if not local:
+            if elastic:
                 text = f"step {name!r} waits up to {PATIENCE:g} s: no machine that is left of target {request.target} can take it"
                 self.emit(Note("warning", text))
-        if not local and self.ws.now() - self.stuck <= PATIENCE:
+        if elastic and self.ws.now() - self.stuck <= PATIENCE:
             time.sleep(POLL)
         elif name in self.attempts.again:
             self.conclude(self.attempts.fail(name, stopped=self.stopped > 0))
         else:
             self.prefetch.take(name)
-            self.conclude(self.attempts.unplaced(self.graph.steps[name], self.plan.decisions[name]))
+            self.conclude(self.attempts.unplaced(self.graph.steps[name], self.decisions[name]))
 
     def begin(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
@@ -341,8 +343,8 @@ class Scheduler:
 
     def forget_decision(self, name: str) -> None:
         """What becomes of a step is not known any more."""
-        unknown = self.plan.decisions[name]._replace(kind=UNKNOWN, action=None, key=None, result=None)
-        self.plan.decisions[name] = unknown  # type: ignore[index]
+        unknown = self.decisions[name]._replace(kind=UNKNOWN, action=None, key=None, result=None)
+        self.decisions[name] = unknown
 
     def made_elsewhere(self, step: GraphStep, decision: Decision, known: ActionResult) -> StepRun:
         reason = f"same as in run {known.run[:8]}, made meanwhile"

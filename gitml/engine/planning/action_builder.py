@@ -7,20 +7,18 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.core.config.project import Target
 from gitml.core.language.environment_kinds import environment_file
 from gitml.core.model.action import ActionInput, CodeFile
 from gitml.core.model.environment import Environment, EnvironmentSource
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
-from gitml.core.model.resources import Resources
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.code import CodeFinder, Imports, imports_from
 from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unconfirmed
-from gitml.engine.execution.clusters import Clusters
+from gitml.engine.execution.executor_kind import EnvironmentQuery
+from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
-from gitml.engine.planning.targets import target_name
 from gitml.errors import InputError
 from gitml.execute.environments.environments import NotInspectedError
 from gitml.git.objects.source import TreeSource
@@ -36,13 +34,11 @@ T = TypeVar("T")
 class ActionBuilder:
     """Finds Parts for the steps of one Loaded pipeline; each answer that steps share is found once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded, clusters: Clusters | None = None, on: str | None = None) -> None:
+    def __init__(self, ws: Workspace, loaded: Loaded, targets: RunTargets | None = None) -> None:
         self.ws = ws
         self.source = loaded.files
         self.code = CodeFinder(loaded.files, ws.index)
-        self.clusters = clusters or Clusters(ws, loaded.config)
-        self.on = on
-        self.config = loaded.config
+        self.targets = targets or RunTargets(ws, loaded.config)
         self.modules = {module["content"]: module for module in loaded.modules.values()}
         self.environments: dict[Any, Environment | PartProblem | Unconfirmed] = {}
         self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | PartProblem] = {}
@@ -103,12 +99,12 @@ class ActionBuilder:
         programs: tuple[str, ...] = ()
         if not _is_among(self._files(step.module), program):
             programs = (program,)
-        target = self.config.target(target_name(step, self.on))
-        wish = step.settings.resources if target is None else target.request(step.settings.resources)
+        target, session = self.targets.of(step)
+        request = session.request(target, step)
         # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
         path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
         question = (step.module, step.settings.environment, programs, path)
-        known = (question, target and (target.name, repr(wish)))
+        known = (question, session.environment_scope(target, request))
         if known not in self.environments:
             answer: Environment | PartProblem | Unconfirmed
             try:
@@ -117,7 +113,9 @@ class ActionBuilder:
                         f"{program} is not looked at before this repository's steps may run",
                         hint="gitml trust allow run",
                     )
-                answer = self._problem_or(lambda: self._find_environment(*question, target, wish))
+                answer = self._problem_or(
+                    lambda: session.environment(target, request, self._environment_query(*question))
+                )
             except NotInspectedError as error:
                 answer = Unconfirmed(error.message, error.hint)
             self.environments[known] = answer
@@ -125,15 +123,10 @@ class ActionBuilder:
                 self.by_digest[answer.digest] = answer
         return self.environments[known]
 
-    def _find_environment(
-        self,
-        module: str | None,
-        name: str,
-        programs: tuple[str, ...],
-        path: str,
-        target: Target | None,
-        wish: Resources,
-    ) -> Environment:
+    def _environment_query(
+        self, module: str | None, name: str, programs: tuple[str, ...], python_path: str
+    ) -> EnvironmentQuery:
+        """InputError for an environment file that is not in the commit."""
         file = environment_file(name)
         source = EnvironmentSource(name)
         if file is not None:
@@ -141,9 +134,7 @@ class ActionBuilder:
             if entry is None or entry.is_tree or entry.is_submodule:
                 raise InputError(f"environment file {file!r} is not in the commit", hint=self._why_missing(file))
             source = EnvironmentSource(name, self.source.read(entry.oid))
-        if target is not None:
-            return self.clusters.environment(target, wish, source, programs)
-        return self.ws.environments.identify(source, programs, path)
+        return EnvironmentQuery(source, programs, python_path)
 
     def _code(
         self, step: GraphStep, environment: Environment | PartProblem | Unconfirmed

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gitml.core.config.project import LOCAL
 from gitml.core.model.digest import Digest
 from gitml.core.model.graph import Graph, GraphStep
-from gitml.core.model.guarantees import FULL, guarantees, shortfall
+from gitml.core.model.guarantees import guarantees, shortfall
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import ActionResult, OutputRef
 from gitml.core.planner.plan import (
@@ -30,10 +29,10 @@ from gitml.core.planner.plan import (
     last_steps,
     needed_by,
 )
-from gitml.engine.execution.clusters import Clusters, NodeRequest
+from gitml.engine.execution.executor_kind import NodeRequest
+from gitml.engine.execution.executor_kinds import RunTargets, target_name, targets_of
 from gitml.engine.planning.action_builder import ActionBuilder
 from gitml.engine.planning.load import Loaded
-from gitml.engine.planning.targets import target_name, targets_of
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
@@ -51,15 +50,14 @@ class Planner:
         policy: Policy,
         jobs: int | None = None,
         on: str | None = None,
-        clusters: Clusters | None = None,
+        targets: RunTargets | None = None,
     ) -> None:
         self.ws = ws
         self.on = on
         self.config = loaded.config
-        self.jobs = jobs
         self.graph = loaded.graph
-        self.clusters = clusters or Clusters(ws, loaded.config)
-        self.builder = ActionBuilder(ws, loaded, self.clusters, self.on)
+        self.targets = targets or RunTargets(ws, loaded.config, jobs, on)
+        self.builder = ActionBuilder(ws, loaded, self.targets)
         self._source = loaded.source
         self.availability = Availability(ws)
         self.policy = policy
@@ -126,18 +124,8 @@ class Planner:
             problem = problem_with_step(self.ws, self.graph, step)
             if problem is not None:
                 return problem
-        target = self.config.target(self.target(step))
-        if target is not None:
-            if step.settings.gang[0] > 1 and step.settings.network != FULL:
-                return PartProblem(
-                    f"its nodes are on several machines, which network: {step.settings.network} keeps apart",
-                    "say network: full, or run it on this machine",
-                )
-            return self.clusters.obstacle(target, (self.asked(step), step.settings.gang[0]), remembered=foresee)
-        missing = self.asked(step).missing_from(self.capacity)
-        if missing:
-            return PartProblem(f"it asks for {missing}", "ask for less, or say in gitml.yaml what targets.local has")
-        return self.builder.obstacle(step)
+        target, session = self.targets.of(step)
+        return session.problem(target, step, lambda: self.builder.obstacle(step), remembered=foresee)
 
     def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
         """Whether what was decided is of the inputs that `results` give the step now."""
@@ -149,16 +137,9 @@ class Planner:
         return target_name(step, self.on)
 
     def asked(self, step: GraphStep) -> Resources:
-        """What a step asks of a machine of its target, with what the target says for those that do not.
-
-        On this machine a gang asks for all its nodes at once.
-        """
-        target = self.config.target(self.target(step))
-        return (
-            step.settings.resources.times(step.settings.gang[0])
-            if target is None
-            else target.request(step.settings.resources)
-        )
+        """What a step requests of a machine of its target, with what the target says for those that do not."""
+        target, session = self.targets.of(step)
+        return session.request(target, step)
 
     def refresh_environments(self) -> None:
         """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""
@@ -166,31 +147,21 @@ class Planner:
         self.ws.forget_environments()
 
     def prepare(self, plan: Plan) -> Plan:
-        """Joins the cluster that the plan needs. InputError when it can never run the plan's steps.
+        """Prepares the targets that the plan needs. InputError when one can never run the plan's steps.
 
-        The plan is made again where it was made with what the cluster had installed before.
+        The plan is made again where it was made with what a target had installed before.
         """
         needed: dict[str, dict[str, NodeRequest]] = {}
         for name, decision in plan.decisions.items():
             step = self.graph.steps[name]
-            if decision.kind != REUSE and self.target(step) != LOCAL:
+            if decision.kind != REUSE:
                 needed.setdefault(self.target(step), {})[name] = (self.asked(step), step.settings.gang[0])
-        for called, wishes in needed.items():
+        for called, requests in needed.items():
             target = self.config.target(called)
-            assert target is not None
-            if self.clusters.check(target, wishes):
+            if self.targets.session(target).prepare(target, requests):
                 self.builder.environments.clear()
                 plan = self.plan(list(plan.decisions))
         return plan
-
-    @cached_property
-    def capacity(self) -> Resources:
-        """What this machine has for steps."""
-        from gitml.engine.execution.local_steps import (
-            local_capacity,  # with the executor, which a run from cache does without
-        )
-
-        return local_capacity(self.ws, self.config, self.jobs)
 
     def plan(self, names: Sequence[str], *, foresee: bool = False) -> Plan:
         """Decisions for `names`, which hold every parent of each; `foresee` as `decide` has it."""
@@ -249,7 +220,7 @@ class Planner:
         return [(parent, ref) for parent, ref in inputs_made(step, results) if not self.availability.has(ref)]
 
     def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
-        """The inputs of `step` that the machines of a cluster may bring from a remote store by themselves."""
+        """The inputs of `step` that the machines of a cluster may fetch from a remote store by themselves."""
         return tuple([ref for _, ref in inputs_made(step, results) if self.availability.fetchable_by_workers(ref)])
 
 

@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import AttemptReport, encode_report
 from gitml.cluster.driver.attempt import RayCall, ReservedBundle, TaskAttempt
 from gitml.cluster.driver.driver_state import DriverState
@@ -18,9 +17,9 @@ from gitml.cluster.driver.session import DriverServices, DriverSession, EventQue
 from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
-from gitml.core.model.resources import Resources
+from gitml.core.model.resources import Machine, Resources
 from gitml.core.model.result import Cost
-from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
+from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from gitml.errors import GitmlError, RemoteError
 from tests.kit.execution import ExecutionBench
 from tests.kit.patience import PATIENCE
@@ -145,7 +144,7 @@ class SessionBench(ExecutionBench):
     def __init__(self, root: Path, *machines: Machine) -> None:
         super().__init__(root)
         self.hubs: list[LoopHub] = []
-        own = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
+        own = DriverServices(self.services(), self.services, content_writer, keep_contents)
         self.cluster = DeclaredCluster(machines or (machine("a"), machine("b")))
         self.transfers: Any = RecordedTransfers()
         hub, folder = HubConnection(self._new_hub), FolderSpec("x:y", str(root))

@@ -11,7 +11,7 @@ from typing import Any, cast
 from aiohttp import WSMsgType, web
 
 from gitml.cluster.connect.cluster import Cluster
-from gitml.core.config.project import Target
+from gitml.core.config.project import RayTarget
 
 
 class JobsHead:
@@ -49,7 +49,7 @@ class JobsHead:
 
     def cluster(self, name: str = "big") -> Cluster:
         """What Jobs needs of a Cluster that this is the dashboard of."""
-        target = Target(name, "127.0.0.1:1", dashboard=f"127.0.0.1:{self.port}")
+        target = RayTarget(name, "127.0.0.1:1", dashboard=f"127.0.0.1:{self.port}")
         return cast(Cluster, SimpleNamespace(target=target, where=f"target {name}", close=lambda: None))
 
     def add(self, id: str, status: str, output: str = "") -> dict[str, Any]:

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gitml.cluster.connect.machines import Machine, label_selector, resources_of
+from gitml.cluster.connect.machines import label_selector, resources_of
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
 from gitml.cluster.worker.folder import ASSEMBLY
 from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import Task
-from gitml.core.model.resources import Resources
-from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
+from gitml.core.model.resources import Machine, Resources
+from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from gitml.store.local.store import LocalStore
@@ -99,7 +99,7 @@ class RayBench(ExecutionBench):
         self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
-        own = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
+        own = DriverServices(self.services(), self.services, content_writer, keep_contents)
         place = FolderSpec(ASSEMBLY, self.worker)
         executor = RayExecutor(self.cluster, own, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]

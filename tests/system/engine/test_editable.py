@@ -14,10 +14,10 @@ import pytest
 from gitml import __version__
 from gitml.cluster.environment_probe import describe
 from gitml.cluster.worker.folder_interface import FolderSpec
-from gitml.core.config.project import Target
+from gitml.core.config.project import RayTarget
 from gitml.core.model.environment import encode_description
 from gitml.core.records.record import Run
-from gitml.engine.execution.cluster_executor import place_of
+from gitml.engine.execution.ray_kind import place_of
 from tests.kit.execution import ON_HOST
 from tests.kit.projects.project import Project, reasons
 from tests.kit.projects.repository import isolate
@@ -221,7 +221,7 @@ def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkey
         monkeypatch.setenv(name, machine.environ[name])
     with machine.workspace() as ws:
         here = ws.environments.identify(ON_HOST, ("python",))
-        place = place_of(ws, Target("big", "auto"))._replace(root=str(tmp_path / "worker"))
+        place = place_of(ws, RayTarget("big", "auto"))._replace(root=str(tmp_path / "worker"))
     assert here.description["repository"]["imports"] == [["", "lib"]]
     answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), "host", None, ("python",))
     assert answer == ("is", encode_description(here.description).decode())

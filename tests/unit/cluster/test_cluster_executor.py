@@ -22,8 +22,8 @@ from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.model.protocols import TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import OutputRef
-from gitml.engine.execution.cluster_executor import arriving_home, keep_at_home
 from gitml.engine.execution.executors import Executors
+from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from tests.kit.cluster.driver_session import (
     DeclaredCluster,
     LoopHub,
@@ -51,7 +51,7 @@ class Stage(ExecutionBench):
         monkeypatch.setattr(driver_state, "DYING", 0.2)
         monkeypatch.setattr(executors, "CLOSE_WAIT", 0.0)
         monkeypatch.setattr(submitter, "_remote", lambda: self)
-        own = DriverServices(self.services(), self.services, arriving_home, keep_at_home)
+        own = DriverServices(self.services(), self.services, content_writer, keep_contents)
         self.transfers = RecordedTransfers()
         monkeypatch.setattr(executors, "TransferManager", lambda *_: self.transfers)
         self.ray = RayExecutor(told, own, "r1", FolderSpec("x:y", str(root)))

@@ -15,12 +15,12 @@ import pytest
 from gitml.cluster.connect import health_check as watching
 from gitml.cluster.connect.cluster import _init_client
 from gitml.cluster.connect.health_check import HealthCheck
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.content.messages import AttemptReport
 from gitml.cluster.driver.attempt import TaskAttempt, loss_reason, submission_failure, transfer_failure
 from gitml.cluster.driver.session import EventQueue
 from gitml.cluster.worker import message_hub as hubs
 from gitml.cluster.worker.message_hub import MessageHub
+from gitml.core.model.resources import Machine
 from gitml.errors import IntegrityError, MachineError, RemoteError
 from tests.kit.cluster.driver_session import RecordedCall, SessionBench, done, machine
 from tests.kit.patience import PATIENCE

@@ -16,7 +16,7 @@ import pytest
 from gitml.cluster import jobs as module
 from gitml.cluster.connect.cluster import Cluster
 from gitml.cluster.jobs import JobClient, UnconfirmedError
-from gitml.core.config.project import Target
+from gitml.core.config.project import RayTarget
 from gitml.errors import RemoteError, TrustError
 from tests.kit.cluster.jobs_server import JobsHead
 from tests.kit.patience import PATIENCE
@@ -192,7 +192,7 @@ def test_an_answer_that_has_no_end_is_given_up(kind: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_LARGEST", 8 << 20)
     monkeypatch.setattr(module, "_PATIENCE", 1.0)
     with hostile_server(behave) as server:
-        target = Target("big", "127.0.0.1:1", dashboard=f"127.0.0.1:{server.port}")
+        target = RayTarget("big", "127.0.0.1:1", dashboard=f"127.0.0.1:{server.port}")
         jobs = JobClient(cast(Cluster, SimpleNamespace(target=target, where="target big")))
         jobs.patience = 1.0
         begun = time.monotonic()

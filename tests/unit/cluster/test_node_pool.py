@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gitml.cluster.connect.machines import Machine
 from gitml.cluster.driver.attempt import LogAssembler
 from gitml.cluster.driver.node_pool import NodePool
 from gitml.core.model.digest import digest_of
-from gitml.core.model.resources import Resources
+from gitml.core.model.resources import Machine, Resources
 
 
 def machine(id: str, cpus: float = 2, gpus: float = 0, **labels: str) -> Machine:

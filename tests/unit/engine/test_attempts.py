@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gitml.core.model.events import StepPrepares
-from gitml.core.model.protocols import Task, TaskFinished, TaskPrepares, TaskStarted
+from gitml.core.model.protocols import Capabilities, Task, TaskFinished, TaskPrepares, TaskStarted
 from gitml.core.model.result import Cost
 from gitml.core.model.step_settings import USUAL
 from gitml.engine.execution.attempts import Attempts, InputsMissing, StepEnded
@@ -21,7 +21,9 @@ def attempts(submitted: list[Task]) -> Attempts:
     )
     ws: Any = SimpleNamespace(now=lambda: 1.0, environ={})
     journal: Any = SimpleNamespace(note_start=lambda *_: None, log_path=lambda name: f"/tmp/{name}")
-    executors: Any = SimpleNamespace(submit=lambda target, task: submitted.append(task))
+    executors: Any = SimpleNamespace(
+        submit=lambda target, task: submitted.append(task), capabilities=lambda target: Capabilities(elastic=True)
+    )
     source: Any = None
     made: Any = planner
     indices: Mapping[str, int] = {"s": 0}

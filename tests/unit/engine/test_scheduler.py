@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gitml.core.model.events import Note, StepFinished, StepRetried, StepStarted
+from gitml.core.model.protocols import Capabilities
 from gitml.core.model.resources import Resources
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.records.record import Run
-from gitml.engine import perform
-from gitml.engine.execution import attempts, scheduler
+from gitml.engine.execution import local_kind, scheduler
 from gitml.errors import InputError
 from gitml.store.index.runs import newest_runs
 from gitml.store.local.locks import Locks
@@ -62,8 +62,8 @@ class Stage:
             self.prepare(self.fake)
             return self.fake
 
-        self.patch.setattr(perform, "make_executor", make)
-        self.patch.setattr("gitml.engine.execution.local_steps.local_capacity", lambda *_: capacity)
+        self.patch.setattr(local_kind, "make_executor", make)
+        self.patch.setattr(local_kind, "local_capacity", lambda *_: capacity)
         return self.project.run("p", **request)
 
     @property
@@ -400,8 +400,7 @@ def test_a_step_that_finds_no_room_any_more_failed_as_it_did_and_the_others_are_
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps run on a cluster, whose machines are not waited for."""
-    for module in (scheduler, attempts):
-        monkeypatch.setattr(module, "is_local", lambda target: False)
+    monkeypatch.setattr(FakeExecutor, "capabilities", Capabilities(elastic=True))
     monkeypatch.setattr(scheduler, "PATIENCE", 0.0)
 
 

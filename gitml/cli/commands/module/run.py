@@ -125,12 +125,12 @@ def _perform(
 ) -> TaskFinished:
     from gitml.cli.interrupts import InterruptHandler
     from gitml.core.model.protocols import Task, TaskFinished
-    from gitml.engine.execution.local_steps import local_capacity, make_executor
+    from gitml.engine.execution.local_kind import local_capacity, make_executor
     from gitml.engine.planning.secret_values import values_for
     from gitml.execute.sandbox.removal import remove_tree
     from gitml.store.local.locks import Locks
 
-    capacity = local_capacity(ws, loaded.config, 1)
+    capacity = local_capacity(ws, loaded.config.local, 1)
     missing = step.settings.resources.missing_from(capacity)
     if missing:
         raise InputError(

@@ -14,9 +14,8 @@ from gitml.cli.text.format import clipped, columns, size
 from gitml.cli.text.terminal import paint, safe, width
 
 if TYPE_CHECKING:
-    from gitml.cluster.connect.machines import Machine
-    from gitml.core.model.resources import Resources
-    from gitml.engine.execution.target_state import TargetState
+    from gitml.core.model.resources import Machine, Resources
+    from gitml.engine.execution.executor_kind import TargetState
 
 _HEADS = ["", "CPUS", "GPUS", "MEMORY", "OTHERS", "LABELS", "RUNS"]
 
@@ -29,7 +28,7 @@ def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:
 
     Of a cluster that can't be used it shows why, and exits with the code of that error.
     """
-    from gitml.engine.execution.target_state import look_at_targets
+    from gitml.engine.execution.executor_kinds import target_states
     from gitml.engine.planning.load import open_source, read_config
 
     ws = session.ws
@@ -38,7 +37,7 @@ def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:
     config = read_config(ws, open_source(ws, rev))
     code = DONE
     shown = []
-    for state in look_at_targets(ws, config, names):
+    for state in target_states(ws, config, names):
         code = code or (state.error.exit_code if state.error else DONE)
         if session.json:
             shown.append(_as_data(state))
@@ -71,10 +70,10 @@ def _lines(state: TargetState) -> list[str]:
 
 def _about(state: TargetState) -> str:
     if not state.address:
-        return "this machine" if state.name == "local" else "a Ray that is started on this machine when a run needs it"
+        return state.about
     about = [safe(state.address)]
     if state.version:
-        about.append(f"Ray {safe(state.version)}")
+        about.append(f"{state.software} {safe(state.version)}")
     about.append(paint("anybody may enter", "yellow", sys.stdout) if state.open else "asks for a token")
     if not state.free_is_known:
         about.append("free resources and running steps are not known through ray://")

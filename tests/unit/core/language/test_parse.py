@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gitml.core.config.parse import parse_config
-from gitml.core.config.project import Config, Target
+from gitml.core.config.project import Config, RayTarget, Target, machine_resources
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expand import build_graph
 from gitml.core.language.expression import Ref
@@ -550,9 +550,11 @@ records: {inline_file: 1KiB, inline_run: 0}
     config = parse_config(text.encode())
     assert config.defaults == StepSettings("env/requirements.txt", True)
     assert (config.pipeline, config.experiment, config.inline_file, config.inline_run) == ("p", "e", 1024, 0)
-    assert config.capacity(Resources(64, 0, 1 << 40)) == Resources(4, 1, 8 << 30, {"zone": "a"}, {"license": 1})
+    assert machine_resources(config.local, Resources(64, 0, 1 << 40)) == Resources(
+        4, 1, 8 << 30, {"zone": "a"}, {"license": 1}
+    )
     assert parse_config(b"") == Config()
-    assert Config().capacity(Resources(2, 1, 3)) == Resources(2, 1, 3)
+    assert machine_resources({}, Resources(2, 1, 3)) == Resources(2, 1, 3)
 
 
 def test_all_mistakes_of_a_configuration_are_told() -> None:
@@ -580,17 +582,17 @@ targets:
     config = parse_config(text.encode())
     requests = Resources(memory=4 << 30, labels={"zone": "a"})
     assert config.targets == {
-        "big": Target("big", "10.0.0.1:6379", "~/.token", False, 10 << 30, requests=requests),
-        "far": Target("far", "ray://head.example.com:10001", insecure=True),
-        "near": Target("near", "auto"),
-        "own": Target("own", "local", has={"cpus": 4, "gpus": 2, "custom": {"licence": 1}}),
+        "big": Target("big", "ray", RayTarget("big", "10.0.0.1:6379", "~/.token", False, 10 << 30), requests),
+        "far": Target("far", "ray", RayTarget("far", "ray://head.example.com:10001", insecure=True)),
+        "near": Target("near", "ray", RayTarget("near", "auto")),
+        "own": Target("own", "ray", RayTarget("own", "local", has={"cpus": 4, "gpus": 2, "custom": {"licence": 1}})),
     }
     assert config.local == {"cpus": 2}
 
 
 def test_what_a_target_wishes_is_asked_for_by_steps_that_say_nothing_of_it() -> None:
     target = Target(
-        "t", "auto", requests=Resources(memory=5, labels={"zone": "a", "disk": "ssd"}, custom={"licence": 1})
+        "t", "ray", requests=Resources(memory=5, labels={"zone": "a", "disk": "ssd"}, custom={"licence": 1})
     )
     asked = Resources(2.0, 1.0, 0, {"zone": "b"}, {"seat": 2})
     assert target.request(asked) == Resources(2.0, 1.0, 5, {"zone": "b", "disk": "ssd"}, {"licence": 1, "seat": 2})
