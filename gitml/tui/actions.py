@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-from rich.style import Style
 from rich.text import Text
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
@@ -20,6 +19,7 @@ from gitml.core.model.action import Scalar
 from gitml.core.text.format import safe
 from gitml.errors import GitmlError, InputError
 from gitml.tui.page import Page
+from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 from gitml.workspace import Workspace, open_workspace
@@ -269,7 +269,7 @@ def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> 
     return None
 
 
-def explained(found: Sequence[Explanation], styles: Mapping[str, Style]) -> Text:
+def explained(found: Sequence[Explanation], styles: Styles) -> Text:
     """What becomes of each step, compared with what, and every change by name and value."""
     text = Text()
     for item in found:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from rich.style import Style
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -23,6 +22,7 @@ from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.page import Page
 from gitml.tui.query_runner import EXCLUSIVE, QueryRunner
 from gitml.tui.routes import ROUTES, TABS
+from gitml.tui.services import Styles
 from gitml.tui.styles import DARK, LIGHT, THEMES, Restylable, make_styles
 
 POLL_INTERVAL = 0.5  # seconds between looks at what goes on
@@ -65,7 +65,7 @@ class GitmlApp(App[None]):
         Binding("ctrl+t", "other_theme", "Dark or light", show=False),
     ]
 
-    text_styles: dict[str, Style]
+    text_styles: Styles
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class GitmlApp(App[None]):
         """Whether a dialog waits for an answer."""
         return not isinstance(self.screen, Page)
 
-    def _page(self, name: str) -> Page:
+    def _page(self, name: str) -> Screen[None]:
         return ROUTES[name].load()()
 
     # -- what goes on
@@ -219,11 +219,11 @@ class GitmlApp(App[None]):
 
     def action_help(self) -> None:
         """The keys of this page and of all pages."""
+        from gitml.tui.widgets.bars import key_help
         from gitml.tui.widgets.dialogs import TextViewer
-        from gitml.tui.widgets.key_help import key_help
 
         if not self._dialog_open:
-            self.push_screen(TextViewer("Keys", key_help(self)))
+            self.push_screen(TextViewer("Keys", key_help(self.screen)))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: the places, what the page can do, the theme, the end."""

@@ -15,19 +15,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 
 from gitml.consent.kinds import PLACES
 from gitml.consent.questions import ConsentError, Question, question_lines
+from gitml.tui.change_detector import RepositoryState
 from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.query_runner import EXCLUSIVE
+from gitml.tui.services import Services, services
 from gitml.tui.text import plain
-from gitml.tui.widgets.key_bar import KeyBar
-from gitml.tui.widgets.top_bar import TopBar
+from gitml.tui.widgets.bars import KeyBar, TopBar
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
-    from gitml.tui.change_detector import RepositoryState
     from gitml.tui.widgets.dialogs import MenuItem
 
 Value = TypeVar("Value")
@@ -60,9 +60,9 @@ class Page(Screen[None]):
         self.busy = False  # something is about to be asked
 
     @property
-    def ui(self) -> GitmlApp:
-        """The application."""
-        return cast("GitmlApp", self.app)
+    def ui(self) -> Services:
+        """The services of the application."""
+        return services(self)
 
     # -- what a screen gives
 
@@ -235,3 +235,8 @@ class Page(Screen[None]):
     def action_refresh(self) -> None:
         """Asks again for all that is shown."""
         self.refresh_data()
+
+
+def page_of(widget: Widget) -> Page:
+    """The page that a widget is part of."""
+    return cast(Page, widget.screen)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from textual.screen import Screen
 
 from gitml.core.language.diagnostics import nearest
 from gitml.errors import InputError
 from gitml.workspace import Workspace
-
-if TYPE_CHECKING:
-    from gitml.tui.page import Page
 
 
 class Route(NamedTuple):
@@ -21,23 +20,22 @@ class Route(NamedTuple):
     key: str
     title: str
     help: str
-    module: str
     cls: str
 
-    def load(self) -> type[Page]:
+    def load(self) -> type[Screen[None]]:
         """The class of the screen, imported now."""
-        found: type[Page] = getattr(import_module(f"gitml.tui.screens.{self.module}.screen"), self.cls)
+        found: type[Screen[None]] = getattr(import_module(f"gitml.tui.screens.{self.name}.screen"), self.cls)
         return found
 
 
 _ALL = (
-    Route("runs", "1", "Runs", "What runs and what ran", "runs", "RunsPage"),
-    Route("run", "", "Run", "One run and its steps", "run", "RunPage"),
-    Route("compare", "", "Compare", "Runs side by side", "compare", "ComparePage"),
-    Route("time", "2", "Time", "Commits and steps: what is known of each", "time", "TimePage"),
-    Route("lineage", "3", "Lineage", "What things were made from, and what was made of them", "lineage", "LineagePage"),
-    Route("artifacts", "4", "Artifacts", "What is kept, and what it is", "artifacts", "ArtifactsPage"),
-    Route("modules", "5", "Modules", "The registry of modules", "modules", "ModulesPage"),
+    Route("runs", "1", "Runs", "What runs and what ran", "RunsPage"),
+    Route("run", "", "Run", "One run and its steps", "RunPage"),
+    Route("compare", "", "Compare", "Runs side by side", "ComparePage"),
+    Route("time", "2", "Time", "Commits and steps: what is known of each", "TimePage"),
+    Route("lineage", "3", "Lineage", "What things were made from, and what was made of them", "LineagePage"),
+    Route("artifacts", "4", "Artifacts", "What is kept, and what it is", "ArtifactsPage"),
+    Route("modules", "5", "Modules", "The registry of modules", "ModulesPage"),
 )
 ROUTES: dict[str, Route] = {route.name: route for route in _ALL}
 TABS: tuple[Route, ...] = tuple(route for route in _ALL if route.key)

@@ -13,9 +13,9 @@ from gitml.execute.sandbox import kernel
 from gitml.tui.app import StatePolled
 from gitml.tui.screens.run.log_view import LogView
 from gitml.tui.screens.run.screen import RunPage
+from gitml.tui.widgets.bars import TopBar
 from gitml.tui.widgets.graph import StepGraph
 from gitml.tui.widgets.table import LazyTable
-from gitml.tui.widgets.top_bar import TopBar
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import shown

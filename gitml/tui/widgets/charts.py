@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 from textual_plotext import PlotextPlot
 
 from gitml.core.text.format import number
 from gitml.core.text.plot_data import Plot
+from gitml.tui.services import styles_of
 from gitml.tui.text import plain
-
-if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
 
 _MARKERS = ("braille", "*", "o", "+", "x", "^")
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (150, 150, 150))
@@ -94,7 +92,7 @@ class MetricChart(PlotextPlot):
 
     def on_mount(self) -> None:
         """Lines in the styles of the application; the ground is PlotextPlot's own doing."""
-        cast("GitmlApp", self.app).theme_changed_signal.subscribe(self, lambda theme: self._replot())
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self._replot())
         self._replot()
 
     def _replot(self) -> None:
@@ -102,7 +100,7 @@ class MetricChart(PlotextPlot):
             return
         plot = self.plt
         plot.clear_figure()
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         colours = {name: _rgb(styles[name].color) for name in ("link", "accent")}
         xs = [self._commits - 1 - place for place, _ in self._points]
         ys = [value for _, value in self._points]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -16,11 +16,9 @@ from textual.strip import Strip
 
 from gitml.core.text.graph_drawing import Box, Drawing, drawn
 from gitml.core.text.graph_outline import OutlineRow, Parents, outline
+from gitml.tui.services import services, styles_of
 from gitml.tui.styles import Sign
 from gitml.tui.text import fitted, plain
-
-if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
 
 _STRONG = Style(bold=True)
 _CANVAS = 10_000  # columns that boxes may take where they were asked for; the arrow keys bring into view what is chosen
@@ -128,9 +126,7 @@ class StepGraph(ScrollView, can_focus=True):
         self._lay_out()
         if not self.outlined and self._drawing is None:
             self.outlined = None
-            cast("GitmlApp", self.app).report(
-                f"{len(self.parents):,} steps are too many or too entangled to draw as boxes"
-            )
+            services(self).report(f"{len(self.parents):,} steps are too many or too entangled to draw as boxes")
         self.post_message(self.ViewChanged())
 
     def on_click(self, event: events.Click) -> None:
@@ -167,7 +163,7 @@ class StepGraph(ScrollView, can_focus=True):
         return self._outline_line(self._rows[row], width)
 
     def _boxes_line(self, drawing: Drawing, row: int) -> Strip:
-        styles, ground = cast("GitmlApp", self.app).text_styles, self.rich_style
+        styles, ground = styles_of(self), self.rich_style
         line = drawing.lines[row] if row < len(drawing.lines) else ""
         here = sorted((b.left, n, b) for n, b in drawing.boxes.items() if b.top <= row < b.top + 3)
         segments: list[Segment] = []
@@ -183,7 +179,7 @@ class StepGraph(ScrollView, can_focus=True):
         return Strip(segments)
 
     def _outline_line(self, row: OutlineRow, width: int) -> Strip:
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         node = self.nodes.get(row.name)
         ground = self.rich_style
         if row.name == self.chosen:
@@ -205,7 +201,7 @@ class StepGraph(ScrollView, can_focus=True):
         ).adjust_cell_length(width, ground)
 
     def _box_style(self, name: str) -> Style:
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         node = self.nodes.get(name)
         style = self.rich_style + styles[node.sign.style if node else "dim"]
         if name == self.chosen:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
 from textual.widgets import Static
 
 from gitml.tui.errors import ErrorMessage
-
-if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
+from gitml.tui.services import styles_of
 
 
 class Notice(Static):
@@ -26,7 +23,7 @@ class Notice(Static):
     def show_text(self, title: str, *lines: str, next: Sequence[tuple[str, str]] = (), style: str = "accent") -> None:
         """A title, lines below it, and what to do next as (key or command, what it does); all of it plain text."""
         self._shown = title, lines, next, style
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         text = Text(justify="left")
         text.append(title, style=styles[style] + styles["bold"])
         for line in lines:

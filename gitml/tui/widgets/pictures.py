@@ -15,7 +15,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -24,13 +24,13 @@ from textual.widgets import Static
 
 from gitml.core.text.image_header import Picture
 from gitml.history.files.preview import ContentPreview
+from gitml.tui.services import services, styles_of
 from gitml.tui.text import plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from textual.widget import Widget
 
-    from gitml.tui.app import GitmlApp
 
 PIXELS = 40_000_000  # a picture with more is not decoded
 SHOWN = (1600, 1200)  # pixels that are kept of one
@@ -190,12 +190,11 @@ class PictureRow(Vertical):
         self.call_after_refresh(self._show, title, found)
 
     async def _show(self, title: str, found: Sequence[LabelledPicture]) -> None:
-        app = cast("GitmlApp", self.app)
-        self.query_one("#pictures-title", Static).update(Text(title, style=app.text_styles["bold"]))
+        self.query_one("#pictures-title", Static).update(Text(title, style=styles_of(self)["bold"]))
         row = self.query_one("#pictures", Horizontal)
         await row.remove_children()
         for one in found:
             label = "  ".join(plain(part) for part in (one.label, one.note) if part)
-            drawn = [fitting_widget(one.image, app.queries.environ)] if one.image is not None else []
-            note = Static(Text(label, style=app.text_styles["dim"]), classes="picture-note")
+            drawn = [fitting_widget(one.image, services(self).queries.environ)] if one.image is not None else []
+            note = Static(Text(label, style=styles_of(self)["dim"]), classes="picture-note")
             row.mount(Vertical(note, *drawn, classes="picture"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,13 +13,13 @@ from gitml.errors import GitmlError
 from gitml.history.files.plots import StepPlot, plots_of
 from gitml.history.files.preview import PICTURE, preview
 from gitml.history.runs import get_run
+from gitml.tui.page import page_of
 from gitml.tui.screens.run.view import MissingOutput
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.tui.page import Page
     from gitml.tui.widgets.charts import Chart
     from gitml.tui.widgets.pictures import LabelledPicture, PictureRow
 
@@ -67,7 +67,7 @@ class PlotPane(Vertical, can_focus=True):
         def read(ws: Workspace) -> list[tuple[str, StepPlot]]:
             return [(label, plot) for id, label in shown for plot in plots_of(ws, get_run(ws, id).run, step)]
 
-        cast("Page", self.screen).run_query("plots", read, self._take)
+        page_of(self).run_query("plots", read, self._take)
 
     def _take(self, found: list[tuple[str, StepPlot]]) -> None:
         self._found = found
@@ -95,7 +95,7 @@ class PlotPane(Vertical, can_focus=True):
         drawable = [(label, plot.plot) for label, plot in mine if plot.plot is not None]
         if not drawable:
             notice.show_text(plain(name) + of, "…")
-            cast("Page", self.screen).run_query(
+            page_of(self).run_query(
                 "pictures",
                 lambda ws: [_picture_of(ws, label, plot) for label, plot in mine],
                 lambda found: self._take_pictures(name, of, found),

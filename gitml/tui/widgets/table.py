@@ -7,7 +7,7 @@ tables that are known whole are filled with `fill`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,11 +17,9 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
+from gitml.tui.services import Styles, styles_of
 from gitml.tui.text import fitted
 from gitml.tui.widgets.row_view import RowsRequested, RowView
-
-if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
 
 GUTTER = 2  # for the mark before a row; as much is between columns
 
@@ -276,7 +274,7 @@ class LazyTable(RowView):
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, or a row."""
         width = self.size.width
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         if y == 0:
             return self._strip([self._title(column) for column in self.columns], " ", "head", None, styles, width)
         index = y - 1 + int(self.scroll_offset.y)
@@ -297,7 +295,7 @@ class LazyTable(RowView):
         gutter: str,
         style: str | None,
         base: Style | None,
-        styles: dict[str, Style],
+        styles: Styles,
         width: int,
     ) -> Strip:
         ground = self.rich_style if base is None else base

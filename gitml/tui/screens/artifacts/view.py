@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
@@ -20,6 +19,7 @@ from gitml.history.files.preview import BYTES, FOLDER, JSON, PICTURE, TABLE, Con
 from gitml.history.time_format import ago, moment
 from gitml.maintenance.evict import EvictionPlan
 from gitml.store.index.artifacts import GONE, HERE, RECORD, REMOTE, Artifact
+from gitml.tui.services import Styles, services, styles_of
 from gitml.tui.styles import sign_of
 from gitml.tui.text import fitted, plain
 from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
@@ -27,9 +27,6 @@ from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from gitml.tui.app import GitmlApp
-
-Styles = Mapping[str, Style]
 
 ARTIFACT_COLUMNS = (
     TableColumn("where", "", 1),
@@ -157,11 +154,11 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         """This preview; `image` is its picture where it could be decoded, `note` says why not where it couldn't."""
         self.border_title = plain(preview.about)
         self.border_subtitle = "there is more" if preview.cut else ""
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         if preview.kind == PICTURE and image is not None:
             from gitml.tui.widgets.pictures import fitting_widget
 
-            self._put(fitting_widget(image, cast("GitmlApp", self.app).queries.environ))
+            self._put(fitting_widget(image, services(self).queries.environ))
         elif preview.kind == PICTURE:
             self._write(Text(note or "it can't be shown here", style=styles["dim"]))
         else:
@@ -170,7 +167,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
     def show_text(self, title: str, text: str, style: str = "dim") -> None:
         """Something in place of a preview."""
         self.border_title, self.border_subtitle = title, ""
-        self._write(Text(text, style=cast("GitmlApp", self.app).text_styles[style]))
+        self._write(Text(text, style=styles_of(self)[style]))
 
     def plot(self, preview: ContentPreview) -> bool:
         """Draws the numbers of a table; False when it has none."""
@@ -205,7 +202,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
                 widget.remove()
 
 
-def text_of(preview: ContentPreview, styles: Mapping[str, Style]) -> Text:
+def text_of(preview: ContentPreview, styles: Styles) -> Text:
     """What is text of a preview, neutralised."""
     if preview.kind in (TABLE, FOLDER):
         return _table(preview, styles)
@@ -222,7 +219,7 @@ def text_of(preview: ContentPreview, styles: Mapping[str, Style]) -> Text:
     return text
 
 
-def _json_line(line: str, styles: Mapping[str, Style]) -> Text:
+def _json_line(line: str, styles: Styles) -> Text:
     text = Text()
     name, colon, value = line.partition('": ')
     if colon and name.lstrip().startswith('"'):
@@ -238,7 +235,7 @@ def _json_line(line: str, styles: Mapping[str, Style]) -> Text:
     return text
 
 
-def _table(preview: ContentPreview, styles: Mapping[str, Style]) -> Text:
+def _table(preview: ContentPreview, styles: Styles) -> Text:
     head = [plain(name) for name in preview.head]
     rows = [[plain(cell) for cell in row] for row in preview.rows]
     widths = [

@@ -20,9 +20,9 @@ from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
+from gitml.tui.widgets.bars import SectionBar
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.plot_pane import PlotPane
-from gitml.tui.widgets.sections import Sections
 from gitml.tui.widgets.table import LazyTable, TableCell, TableColumn, TableRow
 
 _TITLES = {"code": "CODE", "data": "DATA", "run": "RUN"}
@@ -49,7 +49,7 @@ class ComparePage(RunActionsPage):
     def body(self) -> ComposeResult:
         """A table, or plots."""
         with Vertical(classes="panel", id="compare"):
-            yield Sections((("table", "t", "Table"), ("plots", "p", "Plots")))
+            yield SectionBar((("table", "t", "Table"), ("plots", "p", "Plots")))
             yield Notice()
             with ContentSwitcher(initial="table"):
                 yield LazyTable(id="table")
@@ -57,7 +57,7 @@ class ComparePage(RunActionsPage):
 
     def on_mount(self) -> None:
         """The table first."""
-        self.query_one(Sections).chosen = "table"
+        self.query_one(SectionBar).chosen = "table"
         self.query_one(LazyTable).focus()
 
     def open_with(self, **what: Any) -> None:
@@ -110,7 +110,7 @@ class ComparePage(RunActionsPage):
 
     def action_section(self, name: str) -> None:
         """The table or the plots."""
-        self.query_one(Sections).chosen = name
+        self.query_one(SectionBar).chosen = name
         self.query_one(ContentSwitcher).current = name
         if name == "plots":
             self._show_plots()
@@ -118,8 +118,8 @@ class ComparePage(RunActionsPage):
         else:
             self.query_one(LazyTable).focus()
 
-    @on(Sections.SectionSelected)
-    def _section_selected(self, event: Sections.SectionSelected) -> None:
+    @on(SectionBar.SectionSelected)
+    def _section_selected(self, event: SectionBar.SectionSelected) -> None:
         self.action_section(event.name)
 
     def _show_plots(self) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -17,6 +15,7 @@ from gitml.core.text.format import count, duration, number, size
 from gitml.history.lineage.lineage import NodeDetails
 from gitml.history.lineage.nodes import LineageNode
 from gitml.history.time_format import moment
+from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 
@@ -62,7 +61,7 @@ class LineageTree(Tree[Branch]):
         self.guide_depth = 3
         self._expanded: dict[str, int] = {}  # by the thing's id: the node that has its branches
 
-    def start(self, thing: LineageNode, styles: Mapping[str, Style]) -> None:
+    def start(self, thing: LineageNode, styles: Styles) -> None:
         """Shows the tree of this thing, its first branches opened."""
         self._expanded = {}
         self.clear()
@@ -72,7 +71,7 @@ class LineageTree(Tree[Branch]):
         self.move_cursor(self.root)
         self.root.expand()
 
-    def put(self, node: TreeNode[Branch], found: list[LineageNode], styles: Mapping[str, Style]) -> None:
+    def put(self, node: TreeNode[Branch], found: list[LineageNode], styles: Styles) -> None:
         """Answers ChildrenRequested; an answer for a tree that was there before is left out."""
         assert node.data is not None
         if node.children or not self._has(node):
@@ -91,7 +90,7 @@ class LineageTree(Tree[Branch]):
             if node is self.root:
                 node.add_leaf(Text("nothing is recorded in this direction", style=styles["dim"]))
 
-    def repaint(self, styles: Mapping[str, Style]) -> None:
+    def repaint(self, styles: Styles) -> None:
         """Writes every line anew in these styles."""
         nodes = [self.root]
         while nodes:
@@ -148,7 +147,7 @@ class LineageTree(Tree[Branch]):
         )
 
 
-def label_of(thing: LineageNode, styles: Mapping[str, Style], *, again: bool = False) -> Text:
+def label_of(thing: LineageNode, styles: Styles, *, again: bool = False) -> Text:
     """A line of the tree."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{SIGNS.get(thing.kind, '?')} ", style=styles[KIND_STYLES.get(thing.kind, "dim")])
@@ -168,7 +167,7 @@ def label_of(thing: LineageNode, styles: Mapping[str, Style], *, again: bool = F
     return text
 
 
-def thing_text(thing: LineageNode, facts: NodeDetails, styles: Mapping[str, Style]) -> Text:
+def thing_text(thing: LineageNode, facts: NodeDetails, styles: Styles) -> Text:
     """A thing, in what run and at what commit it was made, and what was performed for it."""
     text = Text()
 
@@ -204,7 +203,7 @@ def thing_text(thing: LineageNode, facts: NodeDetails, styles: Mapping[str, Styl
     return text
 
 
-def _append_action(text: Text, action: Action, styles: Mapping[str, Style]) -> None:
+def _append_action(text: Text, action: Action, styles: Styles) -> None:
     text.append("\ncommand\n", style=styles["head"])
     text.append(f"{plain(' '.join(action.argv))}\n", style=styles["plain"])
     if action.params:

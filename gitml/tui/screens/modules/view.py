@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich.style import Style
 from rich.text import Text
 
 from gitml.analysis.module_usage import ModuleOverview
@@ -14,6 +13,7 @@ from gitml.modules.impact import ChangeImpact, ModuleUse, UseImpact
 from gitml.modules.registry_types import Event, ModuleVersion, RegisteredModule
 from gitml.modules.service import RegistryOverview
 from gitml.tui.errors import error_message
+from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
@@ -93,7 +93,7 @@ def row_of(item: ModuleItem, users: Sequence[ModuleUse]) -> TableRow:
     return TableRow(item.key, cells)
 
 
-def legend(opened: ModuleOverview, styles: Mapping[str, Style]) -> Text:
+def legend(opened: ModuleOverview, styles: Styles) -> Text:
     """What the signs mean, and at which commit uses were looked for."""
     text = Text(end="")
     for state in ("active", "deprecated", "disabled"):
@@ -103,9 +103,6 @@ def legend(opened: ModuleOverview, styles: Mapping[str, Style]) -> Text:
     if opened.uses is not None:
         text.append(f"  used at {opened.uses.commit[:8]} ", style=styles["dim"])
     return text
-
-
-Styles = Mapping[str, Style]
 
 
 def module_text(

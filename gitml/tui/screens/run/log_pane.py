@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar
 
 from rich.text import Text
 from textual import on
@@ -15,11 +15,9 @@ from gitml.core.text.format import size
 from gitml.history.logs import AttemptLog, LogPage, attempt_logs, find, page_at, size_of
 from gitml.history.runs import get_run
 from gitml.tui.errors import ErrorMessage
+from gitml.tui.page import Page, page_of
 from gitml.tui.screens.run.log_view import LogView
 from gitml.workspace import Workspace
-
-if TYPE_CHECKING:
-    from gitml.tui.page import Page
 
 Value = TypeVar("Value")
 EVERY = 0.3  # seconds between looks at a log that grows
@@ -50,7 +48,7 @@ class LogPane(Vertical):
     @property
     def page(self) -> Page:
         """The page it stands on, which asks for it."""
-        return cast("Page", self.screen)
+        return page_of(self)
 
     def show(self, run: str, step: str, state: str) -> None:
         """The log of a step's last attempt."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
@@ -15,9 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from gitml.history.logs import LogPage
-
-if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
+from gitml.tui.services import styles_of
 
 _NEAR = 50  # rows from the end of the page at which the next is asked for
 _EMPTY = LogPage(0, 0, 0, (), ())
@@ -169,7 +167,7 @@ class LogView(ScrollView, can_focus=True):
         return strip.crop_extend(left, left + width, self.rich_style)
 
     def _marked(self, text: str, goes_on: bool) -> list[Segment]:
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         ground = self.rich_style + (styles["dim"] if goes_on else Style())
         found = text.lower().find(self.highlighted_text.lower()) if self.highlighted_text else -1
         if found < 0:

@@ -32,11 +32,11 @@ from gitml.tui.screens.run.view import (
 )
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
+from gitml.tui.widgets.bars import SectionBar
 from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.graph import GraphNode, StepGraph
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.plot_pane import PlotPane
-from gitml.tui.widgets.sections import Sections
 
 SECTIONS = (
     ("details", "d", "Details"),
@@ -80,7 +80,7 @@ class RunPage(RunActionsPage):
                 panel.border_title = "Steps"
                 yield StepGraph(id="graph")
             with Vertical(classes="panel", id="step-panel"):
-                yield Sections(SECTIONS)
+                yield SectionBar(SECTIONS)
                 with ContentSwitcher(initial="details"):
                     with VerticalScroll(id="details"):
                         yield Static(id="details-text")
@@ -281,8 +281,8 @@ class RunPage(RunActionsPage):
         planned = (self.planned or {}).get(standing.name)
         return missing_output(kind, standing, planned.outputs if planned is not None else None)
 
-    @on(Sections.SectionSelected)
-    def _section_selected(self, event: Sections.SectionSelected) -> None:
+    @on(SectionBar.SectionSelected)
+    def _section_selected(self, event: SectionBar.SectionSelected) -> None:
         self.action_section(event.name)
 
     def action_section(self, name: str) -> None:
@@ -294,7 +294,7 @@ class RunPage(RunActionsPage):
             self._focus_section(name)
 
     def _show_section(self, name: str) -> None:
-        self.query_one(Sections).chosen = name
+        self.query_one(SectionBar).chosen = name
         self.query_one(ContentSwitcher).current = name
 
     def _focus_section(self, name: str) -> None:

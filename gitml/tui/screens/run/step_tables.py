@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,15 +14,13 @@ from gitml.core.text.format import number, size
 from gitml.history.compare import differences
 from gitml.history.runs import StepProgress, read_run
 from gitml.history.step_details import StepDetails
+from gitml.tui.page import page_of
 from gitml.tui.routes import ROUTES
 from gitml.tui.screens.run.view import MissingOutput
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.table import LazyTable, TableCell, TableColumn, TableRow
 from gitml.workspace import Workspace
-
-if TYPE_CHECKING:
-    from gitml.tui.page import Page
 
 _FILE_COLUMNS = (
     TableColumn("role", "", 6),
@@ -60,7 +58,7 @@ class StepFiles(Vertical):
     def _open(self, event: LazyTable.RowSelected) -> None:
         event.stop()
         if "lineage" in ROUTES:
-            cast("Page", self.screen).ui.go("lineage", thing=event.row.key)
+            page_of(self).ui.go("lineage", thing=event.row.key)
         else:
             self.action_copy_digest()
 
@@ -68,7 +66,7 @@ class StepFiles(Vertical):
         """Copies the Digest or Git id under the cursor."""
         row = self.query_one(LazyTable).current
         if row is not None:
-            cast("Page", self.screen).ui.copy(row.key, "content id")
+            page_of(self).ui.copy(row.key, "content id")
 
 
 def _named(name: str, mount: str | None) -> str:
@@ -154,7 +152,7 @@ class StepMetrics(Vertical):
         def known(ws: Workspace) -> dict[str, float]:
             return read_run(ws, before).metrics()
 
-        page = cast("Page", self.screen)
+        page = page_of(self)
         page.run_query("before", known, lambda metrics: self._fill(run, step, metrics, missing))
 
     def _fill(self, run: Run, step: str, before: dict[str, float], missing: MissingOutput) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.console import Group
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -21,11 +20,12 @@ from gitml.history.runs import RUNNING, WAITING, StepProgress
 from gitml.history.step_details import StepDetails
 from gitml.history.time_format import ago, moment
 from gitml.tui.screens.run.queries import RunView
+from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 
 
-def headline(view: RunView, styles: Mapping[str, Style], now: float) -> Text:
+def headline(view: RunView, styles: Styles, now: float) -> Text:
     """The run in two lines."""
     run = view.run
     sign = sign_of(run.status)
@@ -79,7 +79,6 @@ def _counted(view: RunView) -> list[str]:
     return [f"{states[state]:,} {sign_of(state).word}" for state in states] or [count(0, "step")]
 
 
-Styles = Mapping[str, Style]
 _WIDE = 13
 _PACKAGES = 12  # shown of an environment; all of them are in the file section
 

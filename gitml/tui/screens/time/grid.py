@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -17,12 +17,10 @@ from textual.strip import Strip
 from gitml.analysis.timeline import TimelineRow, steps_of
 from gitml.core.text.format import number
 from gitml.history.time_format import ago
+from gitml.tui.services import Styles, styles_of
 from gitml.tui.styles import sign_of
 from gitml.tui.text import fitted, plain
 from gitml.tui.widgets.row_view import RowsRequested, RowView
-
-if TYPE_CHECKING:
-    from gitml.tui.app import GitmlApp
 
 COMMIT = 8
 _WHEN, _METRIC = 10, 9
@@ -268,7 +266,7 @@ class TimeGrid(RowView):
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: titles, or a commit."""
-        styles = cast("GitmlApp", self.app).text_styles
+        styles = styles_of(self)
         width = self.size.width
         ground = self.rich_style
         if y < self.heads:
@@ -283,7 +281,7 @@ class TimeGrid(RowView):
         segments += self._cells(index, row, base, styles)
         return Strip(segments).extend_cell_length(width, base).crop(0, width)
 
-    def _head(self, y: int, styles: Mapping[str, Style], ground: Style) -> Strip:
+    def _head(self, y: int, styles: Styles, ground: Style) -> Strip:
         style = ground + styles["head"]
         layout = self._layout
         last = y == self.heads - 1
@@ -310,7 +308,7 @@ class TimeGrid(RowView):
             segments.append(Segment(set_cell_size(plain(base), room - 1) + " ", style))
         return Strip(segments)
 
-    def _left(self, index: int, row: TimelineRow | None, base: Style, styles: Mapping[str, Style]) -> list[Segment]:
+    def _left(self, index: int, row: TimelineRow | None, base: Style, styles: Styles) -> list[Segment]:
         layout = self._layout
         mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.cursor else " "
         segments = [
@@ -333,7 +331,7 @@ class TimeGrid(RowView):
             segments.append(Segment("  " + fitted(text, layout.metric, right=True), base + styles[style]))
         return segments
 
-    def _cells(self, index: int, row: TimelineRow | None, base: Style, styles: Mapping[str, Style]) -> list[Segment]:
+    def _cells(self, index: int, row: TimelineRow | None, base: Style, styles: Styles) -> list[Segment]:
         segments = [Segment("  ", base)]
         if row is None:
             return segments

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.style import Style
 from rich.text import Text
 from textual.containers import Vertical
 
 from gitml.analysis.timeline import FAILED, RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.history.time_format import moment
+from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 
 if TYPE_CHECKING:
     from gitml.tui.widgets.charts import MetricChart
 
-Styles = Mapping[str, Style]
 
 _LEGEND = ("cached", "would run", "never", "failed", "can't run", "running")
 
