@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitml.cluster.connect.health_check import HealthCheck
 from gitml.cluster.content.transfers import TransferManager
@@ -17,19 +17,11 @@ from gitml.cluster.driver.session import ConnectedCluster, DriverServices, Drive
 from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Capabilities, Task, TaskEvent, TaskFinished
-from gitml.core.model.resources import Machine, Resources
+from gitml.core.model.resources import Resources
 from gitml.errors import GitmlError, RemoteError
 
 GRACE = 5.0
 CLOSE_WAIT = 15.0
-
-
-class ClusterSnapshot(NamedTuple):
-    """The machines that there were at `asked`, and the requests that no machine will ever come for."""
-
-    asked: float
-    machines: Sequence[Machine]
-    infeasible: Sequence[Resources]
 
 
 class RayExecutor:
@@ -51,7 +43,7 @@ class RayExecutor:
         self._lost: RemoteError | None = None
         self._unconfirmed: list[tuple[float, TaskEvent]] = []  # losses, and when they were reported
         self._ended = False
-        self._health = HealthCheck(self._look, events.deferred(self._update))
+        self._health = HealthCheck(self._look, events.put)
 
     def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether a Task that asks for this, on each of so many machines, would begin soon, or have a machine added for it.
@@ -138,25 +130,27 @@ class RayExecutor:
     def _confirmed(self, events: Sequence[TaskEvent]) -> list[TaskEvent]:
         """Events that can be reported; a loss only when the head has answered since: with the head all is lost at once."""
         lost = [event for event in events if isinstance(event, TaskFinished) and event.outcome == "lost"]
-        if lost:
-            self._health.look_now()
         self._unconfirmed += [(time.monotonic(), event) for event in lost]
+        if lost:
+            self._health.look_now()  # only now: an answer counts when it was asked for after the loss
         confirmed = [item for item in self._unconfirmed if self._health.answered_since(item[0])]
         self._unconfirmed = [item for item in self._unconfirmed if item not in confirmed]
         return [event for event in events if event not in lost] + [event for _, event in confirmed]
 
-    def _look(self) -> ClusterSnapshot:
-        """What there is now; in the thread of the health check."""
+    def _look(self) -> Callable[[], None]:
+        """Asks what there is, in the thread of the health check; gives what the executor's thread is to do about it."""
         cluster = self._session.cluster
         pending = self._state.pending_requests() + self._gangs.pending_requests()
         infeasible = cluster.infeasible(pending) if pending else ()  # may take long, and machines come meanwhile
         asked = time.monotonic()
-        return ClusterSnapshot(asked, cluster.machines(), infeasible)
+        machines = cluster.machines()
 
-    def _update(self, seen: ClusterSnapshot) -> None:
-        if seen.infeasible:
-            self._results.give_up_waiting(seen.infeasible)
-        self._state.update(seen.machines, seen.asked)
+        def update() -> None:
+            if infeasible:
+                self._results.give_up_waiting(infeasible)
+            self._state.update(machines, asked)
+
+        return update
 
     def _check_head(self) -> None:
         """RemoteError when the head is lost while something is waited for."""

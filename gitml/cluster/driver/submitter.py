@@ -60,8 +60,7 @@ class Submitter:
         pool.add_sizes(fetched)
         pool.add_sizes(inputs.large)
         machine = node.machine if node is not None else None
-        function = self._function(task, machine) if reserved is None else self._function_in(task, reserved)
-        ref = function.remote(encode_request(self._request(task, stored)), inputs.inline)
+        ref = self._function(task, machine, reserved).remote(encode_request(self._request(task, stored)), inputs.inline)
         attempt = TaskAttempt(task, RayCall(ref), machine, reserved, before)
         if node is not None:
             attempt.ahead = pool.acquire(node, task.resources)
@@ -109,13 +108,18 @@ class Submitter:
             selector[NODE_ID] = f"!in({','.join(sorted(refusing))})"
         return options
 
-    def _function(self, task: Task, machine: Machine | None) -> Any:
-        """The Ray function with these options. Ray prefers the machine chosen here, and takes another if that is full.
+    def _function(self, task: Task, machine: Machine | None, reserved: ReservedBundle | None) -> Any:
+        """The Ray function with the options of a Task: in a bundle that is reserved for it, and that has all it asks for.
 
-        Without a machine Ray chooses when there is one, and its autoscaler sees that one is lacking.
+        Else Ray prefers the machine chosen here, and takes another if that is full; without one it chooses when there is one, and
+        its autoscaler sees that one is lacking.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        if reserved is not None:
+            options = {**self._options(task), "scheduling_strategy": reserved.strategy}
+            options.pop("label_selector", None)
+            return _remote().options(**options)
         pool, asked = self._state.pool, task.resources
         labels, custom = tuple(asked.labels.items()), tuple(asked.custom.items())
         refusing = pool.refusing(task.environment.digest)
@@ -128,12 +132,6 @@ class Submitter:
                 )
             self._functions[key] = _remote().options(**options)
         return self._functions[key]
-
-    def _function_in(self, task: Task, reserved: ReservedBundle) -> Any:
-        """The Ray function in a bundle that is reserved for it, which has all that it asks for."""
-        options = self._options(task)
-        options.pop("label_selector", None)
-        return _remote().options(**options, scheduling_strategy=reserved.strategy)
 
 
 @cache
