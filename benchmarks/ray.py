@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks.measure import commit_all, environment, fresh, measured, program
 from benchmarks.report import megabytes, save, seconds, table
 from gitml.cluster.connect.cluster import connect
-from gitml.cluster.content.blob_server import GROUPS, PIECE, BlobServer
-from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.content.blob_server import GROUPS, BlobServer
+from gitml.cluster.content.piece_transfer import PIECE
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.config.project import RayTarget
 
 CPUS = 2
@@ -101,12 +101,12 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
     first, second = [
         NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes() if node["Alive"]
     ]
-    places = [FolderSpec(ASSEMBLY, os.path.join(root, name)) for name in ("one", "two")]
+    places = [FolderSpec(os.path.join(root, name)) for name in ("one", "two")]
     name = _make(places[0], size)
     actor = ray.remote(num_cpus=0, concurrency_groups=GROUPS)(BlobServer)
     one = actor.options(scheduling_strategy=first).remote(places[0])
     two = actor.options(scheduling_strategy=second).remote(places[1])
-    source = places[0].folder(os.environ).open(name).name
+    source = places[0].open(os.environ).open(name).name
 
     def read() -> Iterator[bytes]:
         with open(source, "rb", buffering=0) as file:
@@ -148,7 +148,7 @@ def moved(size: int, root: str) -> dict[str, list[float]]:
                 if number:
                     speeds[way].append(size / 1e6 / (time.perf_counter() - begin))
                 if move is fetched:
-                    os.unlink(places[1].folder(os.environ).open(name).name)
+                    os.unlink(places[1].open(os.environ).open(name).name)
     finally:
         ray.shutdown()
         nodes.shutdown()
@@ -164,7 +164,7 @@ def _make(place: FolderSpec, size: int) -> str:
     for _ in range(size >> 20):
         hasher.update(block)
     name = f"blob:{hasher.hexdigest()}"
-    arriving = place.folder(os.environ).open_writer(name, size)
+    arriving = place.open(os.environ).open_writer(name, size)
     for _ in range(size >> 20):
         arriving.write(block)
     arriving.commit()

@@ -7,10 +7,11 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from gitml.cluster.connect.cluster import Cluster
-from gitml.cluster.content.file_transfer import download, remove
+from gitml.cluster.content.file_transfer import RemoteFile, download, remove
 from gitml.cluster.jobs import RUNNING, ClusterJob, JobClient
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepStarted
@@ -235,30 +236,13 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
 
 
 def _fetch(ws: Workspace, cluster: Cluster, kept: JobResults, missing: list[tuple[Digest, int]]) -> int:
-    """Hauls objects into the Store, each verified; how many are gone, or are no longer what they were."""
-    paths = [os.path.join(kept.folder, hex_of(digest)[:2], hex_of(digest)[2:]) for digest, _ in missing]
-    lost = 0
-    arriving: BlobWriter | None = None
-    try:
-        for number, piece in download(cluster, kept.node, paths):
-            if piece is None:  # gone, perhaps in the middle
-                lost += 1
-            else:
-                arriving = arriving or BlobWriter(ws.store, *missing[number])
-                if piece:
-                    arriving.write(piece)
-                    continue
-                try:
-                    arriving.commit()
-                except IntegrityError:
-                    lost += 1
-            if arriving is not None:
-                arriving.abandon()  # of what was kept nothing is left to abandon
-                arriving = None
-    finally:
-        if arriving is not None:
-            arriving.abandon()
-    return lost
+    """Downloads objects into the Store, each verified; how many are gone, or are no longer what they were."""
+    files = [
+        RemoteFile(os.path.join(kept.folder, name[:2], name[2:]), size, partial(BlobWriter, ws.store, digest, size))
+        for digest, size in missing
+        for name in [hex_of(digest)]
+    ]
+    return download(cluster, kept.node, files)
 
 
 def _job(jobs: JobClient, submission: Submission) -> ClusterJob:

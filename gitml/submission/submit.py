@@ -37,10 +37,10 @@ from gitml.submission.bundle import (
     split_bundle,
     write_job_bundle,
 )
+from gitml.submission.job_main import new_folder
 from gitml.workspace import Workspace
 
 _PROGRAM = "exec python3 -m gitml.cli.job_main"
-NEW_PLACE = "gitml.submission.job_main:new_folder"
 _BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
 _RUN = re.compile(r"[0-9a-f]{16}\Z")
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
@@ -183,7 +183,7 @@ def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[s
         return None
     heavy = os.path.join(place, "heavy")
     split_bundle(folder, heavy)
-    node, path = upload(cluster, heavy, NEW_PLACE)
+    node, path = upload(cluster, heavy, new_folder)
     note_heavy_part(folder, path)
     return node, path
 

@@ -11,11 +11,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from gitml.cluster.connect import machines as matching
-from gitml.cluster.connect.connection import Connection, open_connection
-from gitml.cluster.connect.head_client import AutoscalerCapacity, HeadClient, InfeasibleRequest
-from gitml.cluster.connect.head_proxy import ask_through_task
+from gitml.cluster.connect.connection import Connection, apply_settings, open_connection
+from gitml.cluster.connect.head_client import AutoscalerCapacity, HeadClient, InfeasibleRequest, ask_through_task
 from gitml.cluster.connect.machines import NODE_ID
-from gitml.cluster.connect.ray_settings import apply_settings
 from gitml.core.config.project import RayTarget
 from gitml.core.model.resources import Machine, Resources
 from gitml.errors import RemoteError

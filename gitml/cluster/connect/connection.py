@@ -4,10 +4,10 @@ whose own answers come late and don't say which of these is wrong."""
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gitml.cluster.connect.ray_settings import AUTH_MODE, TOKEN, TOKEN_PATH
 from gitml.core.config.project import RayTarget
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
 from gitml.redaction import register_secret
@@ -17,6 +17,23 @@ _HEAD = ("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", b"")
 _CLIENT = ("/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06")  # a ping
 _OTHER = "what answers is no head of Ray"
 _TOKEN_HINT = "say where it is: token: PATH in gitml.yaml, or RAY_AUTH_TOKEN_PATH"  # noqa: S105
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A Python that differs in its last number speaks the same; `connect` compares the first two.
+    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
+}
+# A peer that says nothing for so long is lost. Ray's own values amount to a minute and more.
+QUICK = {
+    "RAY_grpc_client_keepalive_time_ms": "5000",
+    "RAY_grpc_client_keepalive_timeout_ms": "5000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "4",
+}
+AUTH_MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 class Token:
@@ -236,3 +253,19 @@ def _read_token(path: str, source: str, where: str) -> Token:
     if not secret or not secret.isprintable() or not secret.isascii():
         raise TrustError("there is no token in the file", where=where)
     return Token(secret, source, {TOKEN_PATH: path})
+
+
+def apply_settings(environ: Mapping[str, str], authentication: Mapping[str, str]) -> None:
+    """Puts Ray's settings into this process's environment, where Ray reads them; what the user set of them stays.
+
+    Must come before Ray is imported; where it was imported already, it is made to read them again.
+    """
+    for name, value in {**QUIET, **QUICK}.items():
+        os.environ[name] = environ.get(name, value)
+    for name in (AUTH_MODE, TOKEN, TOKEN_PATH):
+        os.environ.pop(name, None)
+    os.environ.update(authentication)
+    raylet: Any = sys.modules.get("ray._raylet")
+    if raylet is not None:
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from gitml.cluster.connect.connection import Connection, channel_to, unreachable
+from gitml.cluster.connect.connection import Connection, channel_to, open_connection, unreachable
 from gitml.cluster.connect.machines import NODE_ID, resources_of
+from gitml.core.config.project import RayTarget
 from gitml.core.model.resources import Machine, Resources
 from gitml.errors import GitmlError, RemoteError, TrustError
 
 PATIENCE = 10.0  # seconds for the head to answer, which may stand still for some
+TASK_PATIENCE = 30.0  # seconds; a worker may have to start
 _MOST_TASKS = 10_000
 _ONE_MACHINE = re.compile(r"node_[0-9a-f]{56}\Z")
+
+Question = Literal["look", "autoscaler_capacity", "infeasible"]
 
 
 class AutoscalerCapacity(NamedTuple):
@@ -214,3 +219,25 @@ class HeadClient:
         if why in ("unavailable", "deadline_exceeded"):
             return unreachable(self.connection.target, self.connection.address, "it stopped answering")
         return RemoteError(f"the head of the cluster failed: {why}", where=f"target {self.connection.target.name}")
+
+
+def ask_through_task(question: Question) -> Any:
+    """The answer of HeadClient's method `question`; None when no task can ask it, as where gitml is not installed there."""
+    import ray
+
+    call = ray.remote(num_cpus=0, max_retries=1)(_ask)
+    try:
+        return ray.get(call.options(name="gitml looks").remote(question), timeout=TASK_PATIENCE)
+    except ray.exceptions.RayError:
+        return None
+
+
+def _ask(question: Question) -> Any:
+    import ray
+
+    here = RayTarget("inside", ray.get_runtime_context().gcs_address, insecure=True)
+    head = HeadClient(open_connection(here, os.environ))
+    try:
+        return getattr(head, question)()
+    finally:
+        head.close()

@@ -11,19 +11,21 @@ import fcntl
 import json
 import os
 import secrets
+import select
 import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from gitml.cluster.connect.ray_settings import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
+from gitml.cluster.connect.connection import AUTH_MODE, QUICK, QUIET, TOKEN, TOKEN_PATH
 from gitml.core.config.project import RayTarget, machine_resources
 from gitml.core.model.resources import Machine, Resources
 from gitml.errors import MachineError
 from gitml.execute.capacity import machine_capacity
-from gitml.execute.descendants import below, end_strays, send, strays_of
+from gitml.execute.descendants import become_subreaper, below, end_all, end_strays, send, strays_of
 from gitml.execute.sandbox.removal import remove_tree
 
 PATIENCE = 60.0  # seconds to start
@@ -69,7 +71,7 @@ def start_local_cluster(target: RayTarget, environ: Mapping[str, str]) -> LocalC
     log_path = os.path.join(folder, "log")
     with open(log_path, "wb") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "gitml.cluster.connect.supervisor", str(lock)],
+            [sys.executable, "-m", "gitml.cluster.connect.local_cluster", str(lock)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -186,9 +188,6 @@ def _environment(environ: Mapping[str, str], folder: str) -> dict[str, str]:
 
 def _first_line(supervisor: subprocess.Popen[bytes]) -> str:
     """The address that the supervisor says; empty when it ends, or says nothing in time."""
-    import select
-    import time
-
     assert supervisor.stdout is not None
     end = time.monotonic() + PATIENCE
     said = b""
@@ -199,3 +198,64 @@ def _first_line(supervisor: subprocess.Popen[bytes]) -> str:
             return ""
         said += chunk
     return said.decode().strip()
+
+
+def supervise() -> None:
+    """The supervisor of a local cluster: starts its head, and ends all of it when its owner hangs up.
+
+    The owner writes a line of JSON and holds our standard input open for as long as the head shall live."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    said = b""
+    while not said.endswith(b"\n"):
+        chunk = os.read(0, 65536)
+        if not chunk:
+            return
+        said += chunk
+    asked = json.loads(said)
+    become_subreaper("gitml-warden", os.getppid(), 0)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: _end(asked["folder"]))
+    try:
+        address = _start_head(asked)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        _end(asked["folder"], keep=True)
+    else:
+        os.write(1, f"{address}\n".encode())
+        hung_up = select.poll()
+        hung_up.register(0, select.POLLIN | select.POLLHUP)
+        while os.read(0, 1) if hung_up.poll() else True:
+            continue
+        _end(asked["folder"])
+
+
+def _start_head(asked: dict[str, object]) -> str:
+    """A head as `ray.init` starts it; this process is its first driver and asks nothing of it."""
+    import ray
+
+    options = asked["options"]
+    assert isinstance(options, dict)
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=ray_dir_of(str(asked["folder"])),
+        **options,
+    )
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _end(folder: str, *, keep: bool = False) -> None:
+    """Ends every process below this one, and this one. What Ray would tidy up lies in the folder, which goes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_all()
+    if not keep:
+        remove_tree(folder)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    supervise()

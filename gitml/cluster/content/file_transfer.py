@@ -1,110 +1,84 @@
-"""Files on their way from the head's disk home, or from here to it, in pieces, never one whole in memory."""
+"""Files from and to the disk of a cluster's head, for runs that are submitted and collected."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from gitml.cluster.connect.cluster import Cluster
-from gitml.errors import RemoteError
+from gitml.cluster.content.piece_transfer import PIECE, ContentWriter, receive, results
+from gitml.errors import IntegrityError, RemoteError
+from gitml.files import write_all
 
-PIECE = 4 << 20
-_AHEAD = 4  # pieces that are asked for before they are needed
-_PATIENCE = 60.0
+_PATIENCE = 60.0  # seconds for a piece
 
 
-def download(cluster: Cluster, node: str, paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
-    """(number of the path, piece) of each file in order, a last empty piece each; None alone for a file that is gone.
+class RemoteFile(NamedTuple):
+    """A file of `size` bytes on another machine, and what makes the writer that it is to be downloaded into."""
 
-    A task a piece, not one that streams: Ray's client knows no streams.
-    """
+    path: str
+    size: int
+    open_writer: Callable[[], ContentWriter]
+
+
+def download(cluster: Cluster, node: str, files: Iterable[RemoteFile]) -> int:
+    """Downloads files of the machine `node`; returns how many are gone, or are no longer what they were."""
     import ray
 
-    cluster.join(from_outside=True)
-
-    def read(path: str, offset: int, size: int) -> bytes | None:
-        try:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                return file.read(size)
-        except FileNotFoundError:
-            return None
-
-    task: Any = ray.remote(num_cpus=0, max_retries=2)(read).options(name="gitml collect", scheduling_strategy=_at(node))
+    lost = 0
+    read = _reader(cluster, node)
     try:
-        for number, path in enumerate(paths):
-            coming: deque[Any] = deque()
-            offset = 0
-            while True:
-                while len(coming) < _AHEAD:
-                    coming.append(task.remote(path, offset, PIECE))
-                    offset += PIECE
-                piece: bytes | None = ray.get(coming.popleft(), timeout=_PATIENCE)
-                yield number, piece
-                if piece is None or len(piece) < PIECE:
-                    break
-            if piece:
-                yield number, b""
+        for file in files:
+            try:
+                receive(partial(read, file.path), file.size, file.open_writer(), timeout=_PATIENCE)
+            except (FileNotFoundError, IntegrityError):
+                lost += 1
     except ray.exceptions.RayTaskError as error:
         message = f"the cluster can't read a result: {type(error.cause).__name__}"
         raise RemoteError(message, where=cluster.where) from error
     except ray.exceptions.RayError as error:
         raise RemoteError(f"fetching from the cluster failed: {type(error).__name__}", where=cluster.where) from error
+    return lost
 
 
-def upload(cluster: Cluster, folder: str, make: str) -> tuple[str, str]:
-    """Puts all files of `folder` on the head's disk, in a new folder there; (host name, path).
+def upload(cluster: Cluster, folder: str, new_folder: Callable[[], str]) -> tuple[str, str]:
+    """Copies all files of `folder` to the head's disk, into the folder that `new_folder` makes there; (host name, path).
 
-    `make` names what makes that folder (``module:function``). RemoteError, with nothing left there, when it fails.
+    RemoteError, with nothing left there, when it fails.
     """
     import ray
 
     cluster.join(from_outside=True)
-    names = sorted(
-        os.path.relpath(os.path.join(place, name), folder) for place, _, found in os.walk(folder) for name in found
-    )
-    folders = sorted(os.path.relpath(place, folder) for place, _, _ in os.walk(folder))
+    found = [(os.path.relpath(place, folder), names) for place, _, names in os.walk(folder)]
 
-    def begin() -> tuple[str, str]:
-        import importlib
-
-        module, _, function = make.partition(":")
-        root: str = getattr(importlib.import_module(module), function)()
-        for name in folders:
+    def make_folders() -> tuple[str, str]:
+        root = new_folder()
+        for name, _ in found:
             os.makedirs(os.path.join(root, name), exist_ok=True)
         return os.uname().nodename, root
 
-    def write(path: str, offset: int, piece: bytes) -> None:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            write_at(fd, piece, offset)
-        finally:
-            os.close(fd)
-
-    options = {"name": "gitml submit", "scheduling_strategy": _on_head()}
-    try:
-        first: Any = ray.remote(num_cpus=0, max_retries=0)(begin).options(**options)
-        node, root = ray.get(first.remote(), timeout=_PATIENCE)
-    except ray.exceptions.RayError as error:
-        raise RemoteError(f"sending to the cluster failed: {type(error).__name__}", where=cluster.where) from error
-    task: Any = ray.remote(num_cpus=0, max_retries=2)(write).options(**options)
-    going: deque[Any] = deque()
-    try:
-        for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
+    def writes() -> Iterator[Any]:
+        for path in sorted(os.path.join(place, name) for place, names in found for name in names):
+            with open(os.path.join(folder, path), "rb") as file:
                 while piece := file.read(PIECE):
-                    going.append(task.remote(os.path.join(root, name), file.tell() - len(piece), piece))
-                    if len(going) >= _AHEAD:
-                        ray.get(going.popleft(), timeout=_PATIENCE)
-        ray.get(list(going), timeout=_PATIENCE)
+                    yield write(os.path.join(root, path), file.tell() - len(piece), piece)
+
+    place: tuple[str, str] | None = None
+    try:
+        place = ray.get(_task(make_folders, "gitml submit", _on_head(), 0)(), timeout=_PATIENCE)
+        _, root = place
+        write = _task(write_piece, "gitml submit", _on_head(), 2)
+        for _ in results(writes(), _PATIENCE):
+            continue
     except ray.exceptions.RayError as error:
-        with suppress(RemoteError):
-            remove(cluster, node, root)
+        if place is not None:
+            with suppress(RemoteError):
+                remove(cluster, *place)
         raise RemoteError(f"sending to the cluster failed: {type(error).__name__}", where=cluster.where) from error
-    return node, root
+    return place
 
 
 def remove(cluster: Cluster, node: str, folder: str) -> None:
@@ -113,44 +87,80 @@ def remove(cluster: Cluster, node: str, folder: str) -> None:
 
     cluster.join(from_outside=True)
 
-    def remove(folder: str) -> None:
+    def remove_there(folder: str) -> None:
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)
 
-    task = ray.remote(num_cpus=0, max_retries=0)(remove)
     try:
-        ray.get(task.options(name="gitml fetch", scheduling_strategy=_at(node)).remote(folder), timeout=_PATIENCE)
+        ray.get(_task(remove_there, "gitml fetch", _at(node), 0)(folder), timeout=_PATIENCE)
     except ray.exceptions.RayError as error:
         raise RemoteError(f"tidying up on the cluster failed: {type(error).__name__}", where=cluster.where) from error
 
 
-def write_at(fd: int, content: bytes, offset: int) -> None:
-    """Writes all of `content` there; OSError when the disk is full, which at first takes a part and says nothing."""
-    rest = memoryview(content)
-    while rest:
-        written = os.pwrite(fd, rest, offset)
-        rest, offset = rest[written:], offset + written
+def write_piece(path: str, position: int, piece: bytes) -> None:
+    """Writes a piece of a file where it belongs; OSError when the disk has no room for all of it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.lseek(fd, position, os.SEEK_SET)
+        write_all(fd, piece)
+    finally:
+        os.close(fd)
+
+
+def _reader(cluster: Cluster, node: str) -> Callable[[str, int, int], Any]:
+    """The call that reads a piece of a file there; None for a file that is gone.
+
+    A task a piece, not one that streams: Ray's client knows no streams.
+    """
+    cluster.join(from_outside=True)
+
+    def read(path: str, position: int, size: int) -> bytes | None:
+        try:
+            with open(path, "rb") as file:
+                file.seek(position)
+                return file.read(size)
+        except FileNotFoundError:
+            return None
+
+    return _task(read, "gitml collect", _at(node), 2)
+
+
+def _task(function: Callable[..., Any], name: str, strategy: Any, retries: int) -> Callable[..., Any]:
+    """A function as a task of Ray that needs no CPU."""
+    import ray
+
+    call: Callable[..., Any] = (
+        ray.remote(num_cpus=0, max_retries=retries)(function).options(name=name, scheduling_strategy=strategy).remote
+    )
+    return call
 
 
 def _on_head() -> Any:
     """Where the head is."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    heads = [told for told in ray.nodes() if told["Alive"] and "node:__internal_head__" in told["Resources"]]
-    if not heads:
-        raise RemoteError("the cluster has no head")
-    return NodeAffinitySchedulingStrategy(heads[0]["NodeID"], soft=False)
+    return _strategy([node for node in _nodes() if _is_head(node)], "the cluster has no head")
 
 
-def _at(node: str) -> Any:
+def _at(host: str) -> Any:
     """Where the machine of that host name is, the head where several have it; RemoteError when it is gone."""
+    found = [node for node in _nodes() if node["NodeManagerHostname"] == host]
+    return _strategy(sorted(found, key=_is_head, reverse=True), f"the machine {host} is no longer part of the cluster")
+
+
+def _nodes() -> list[dict[str, Any]]:
     import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _is_head(node: dict[str, Any]) -> bool:
+    return "node:__internal_head__" in node["Resources"]
+
+
+def _strategy(nodes: list[dict[str, Any]], without: str) -> Any:
+    """Puts a task on the first of `nodes`."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    found = [told for told in ray.nodes() if told["Alive"] and told["NodeManagerHostname"] == node]
-    if not found:
-        raise RemoteError(f"the machine {node} is no longer part of the cluster")
-    head = next((told for told in found if "node:__internal_head__" in told["Resources"]), found[0])
-    return NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
+    if not nodes:
+        raise RemoteError(without)
+    return NodeAffinitySchedulingStrategy(nodes[0]["NodeID"], soft=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.protocols import TaskFinished
 from gitml.core.model.result import OutputRef, size_from_json

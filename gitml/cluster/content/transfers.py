@@ -1,29 +1,30 @@
-"""Bringing contents to machines and home, in threads beside the run: one transfer of one content to one place at a time."""
+"""Transfers of contents between the driver and machines, in threads beside the run: one content to one place at a time."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-from gitml.cluster.content.blob_server import GROUPS, IN_FLIGHT, PIECE, BlobServer, pulled
+from gitml.cluster.content.blob_server import GROUPS, BlobServer
+from gitml.cluster.content.piece_transfer import PIECE, ContentWriter, receive, results, through_cuts
 from gitml.cluster.content.source import BlobSource
-from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.interfaces import WorkerServices
 
 THREADS = 4
-CUTS = 5  # how often a transfer goes on after the network was cut
-PAUSE = 2.0  # seconds before it does
 
 Done = Callable[[GitmlError | None], None]
 
 
 class TransferManager:
-    """Starts transfers. `home` takes in a content of the driver's own; `done` is called in a thread of its own."""
+    """Starts transfers, each of which calls `done` in its thread when it has ended.
+
+    `open_writer` takes a content into the driver's own Store; None when it is there.
+    """
 
     def __init__(
         self,
@@ -35,10 +36,10 @@ class TransferManager:
         self._make_services = make_services
         self._open_writer = open_writer
         self._servers: dict[str, Any] = {}
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gitml-carry")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gitml-transfer")
 
     def server(self, node: str) -> Any:
-        """The server of a machine; started when it is asked for first."""
+        """The blob server of a machine, started for the first transfer."""
         if node not in self._servers:
             import ray
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -53,30 +54,30 @@ class TransferManager:
         self._servers.pop(node, None)
 
     def upload(self, node: str, name: str, size: int, sources: Sequence[str], done: Done) -> None:
-        """Brings a content to a machine: from one of `sources`, machines that hold it, else from here."""
+        """Sends a content to a machine: from one of `sources`, machines that hold it, else from here."""
         server = self.server(node)
         others = [self.server(source) for source in sources]
-        self._pool.submit(self._told, done, lambda: self._upload(server, others, name, size))
+        self._pool.submit(self._report, done, lambda: self._upload(server, others, name, size))
 
     def download(self, node: str, contents: Sequence[tuple[str, int]], roots: Sequence[str], done: Done) -> None:
-        """Brings contents home from the machine that made them, in the order given; they are those of `roots` and below."""
+        """Fetches contents from the machine that made them, in the order given; they are those of `roots` and below."""
         server = self.server(node)
-        user = f"home-{os.urandom(8).hex()}"
+        user = f"driver-{os.urandom(8).hex()}"
         server.pin.remote(user, list(roots))  # now: it may take a while until there is a thread for it
 
-        def fetch() -> None:
+        def download() -> None:
             try:
                 self._download(server, contents)
             finally:
                 server.unpin.remote(user)
 
-        self._pool.submit(self._told, done, fetch)
+        self._pool.submit(self._report, done, download)
 
     def close(self) -> None:
         """Starts nothing more; does not wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _told(self, done: Done, work: Callable[[], None]) -> None:
+    def _report(self, done: Done, work: Callable[[], None]) -> None:
         from ray.exceptions import RayTaskError
 
         try:
@@ -103,51 +104,30 @@ class TransferManager:
             except ray.exceptions.RayError:
                 continue
             return
-        self._through_cuts(lambda: self._push(server, name, size))
+        through_cuts(lambda: self._send(server, name, size))
 
-    def _push(self, server: Any, name: str, size: int) -> None:
+    def _send(self, server: Any, name: str, size: int) -> None:
         import ray
 
-        position = ray.get(server.open_writer.remote(name, size))
-        if position == size:
+        position: int | None = ray.get(server.open_writer.remote(name, size))
+        if position is None:
             return
-        sent: deque[Any] = deque()
-        for piece in BlobSource(self._make_services()).pieces(name, position, PIECE):
-            sent.append(server.write.remote(name, position, piece))
-            position += len(piece)
-            if len(sent) >= IN_FLIGHT:
-                ray.get(sent.popleft())
-        ray.get(list(sent))
+
+        def writes(position: int) -> Iterator[Any]:
+            for piece in BlobSource(self._make_services()).pieces(name, position, PIECE):
+                yield server.write.remote(name, position, piece)
+                position += len(piece)
+
+        for _ in results(writes(position)):
+            continue
         ray.get(server.commit.remote(name))
 
     def _download(self, server: Any, contents: Sequence[tuple[str, int]]) -> None:
+        import ray
+
         services = self._make_services()
         for name, size in contents:
             writer = self._open_writer(services, name, size)
             if writer is not None:
-                self._download_one(server, name, size, writer)
-
-    def _download_one(self, server: Any, name: str, size: int, writer: ContentWriter) -> None:
-        import ray
-
-        def go_on() -> None:
-            give = server.read_copy if ray.util.client.ray.is_connected() else server.read
-            for piece in pulled(give.remote, name, writer.position, size):
-                writer.write(piece)
-
-        try:
-            self._through_cuts(go_on)
-        except BaseException:
-            writer.abandon()
-            raise
-        writer.commit()
-
-    def _through_cuts(self, work: Callable[[], None]) -> None:
-        import ray
-
-        for _ in range(CUTS):
-            try:
-                return work()
-            except ray.exceptions.ActorUnavailableError:
-                time.sleep(PAUSE)
-        return work()
+                read = server.read_copy if ray.util.client.ray.is_connected() else server.read
+                receive(partial(read.remote, name), size, writer)

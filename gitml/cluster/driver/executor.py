@@ -14,7 +14,7 @@ from gitml.cluster.driver.driver_state import DriverState
 from gitml.cluster.driver.gang import POLL, GangScheduler
 from gitml.cluster.driver.results import ResultHandler
 from gitml.cluster.driver.session import ConnectedCluster, DriverServices, DriverSession, EventQueue, HubConnection
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Capabilities, Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources

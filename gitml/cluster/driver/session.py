@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
+from gitml.cluster.content.piece_transfer import ContentWriter
 from gitml.cluster.content.transfers import TransferManager
-from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.resources import Machine, Resources

@@ -5,12 +5,11 @@ It outlives steps and runs, within a limit: what was used longest ago goes first
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from gitml import layout
 from gitml.cluster.content.content_ids import (
@@ -23,9 +22,8 @@ from gitml.cluster.content.content_ids import (
     parse_name,
     stored_name,
 )
-from gitml.cluster.worker.folder_interface import ContentWriter, FetchProblem, FolderSpec
-from gitml.core.config.remotes import RemoteSpec
-from gitml.core.model.result import OutputRef
+from gitml.cluster.content.piece_transfer import ContentWriter
+from gitml.cluster.worker.folder_gc import FolderGarbageCollector
 from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
@@ -37,26 +35,33 @@ from gitml.workspace import KnownFacts
 
 _POINTER_LARGEST = 1100
 _MANY = 256
-_MUCH = 100 * 2**30
-ASSEMBLY = "gitml.cluster.worker.folder:folder_at"
 
 
-def folder_at(place: FolderSpec, machine: Mapping[str, str]) -> WorkerFolder:
-    """The folder at a Place; in the user's cache when it does not say where."""
-    root = place.root or layout.cache_folder(machine, layout.WORKER)
-    tops = place.tops.splitlines()
-    return WorkerFolder(os.path.realpath(root), place.limit, machine, layout.cache_folder(machine), tops)
+class FolderSpec(NamedTuple):
+    """Where a machine keeps contents, as data that goes with each attempt."""
+
+    root: str | None = None  # None: in the user's cache
+    limit: int | None = None  # bytes; None: half of the disk
+    tops: str = ""  # the work trees of the repository whose steps run, one a line: they may be on this machine too
+
+    def open(self, machine: Mapping[str, str]) -> WorkerFolder:
+        """The folder, in this process; `machine` is the environment of steps here."""
+        root = self.root or layout.cache_folder(machine, layout.WORKER)
+        tops = self.tops.splitlines()
+        return WorkerFolder(os.path.realpath(root), self.limit, machine, layout.cache_folder(machine), tops)
 
 
 class WorkerFolder:
-    """Fulfils `Folder` at `root`; environments are built in `cache`. To be used from one thread."""
+    """Contents by name (see `content_ids`) at `root`, shared by all processes of a machine and kept between runs.
+
+    Environments are built in `cache`. `gc` pins and evicts. To be used from one thread.
+    """
 
     def __init__(
         self, root: str, limit: int | None, machine: Mapping[str, str], cache: str, tops: Sequence[str] = ()
     ) -> None:
         self.tops = tops
         self.root = root
-        self.limit = limit
         self.machine = machine
         self.cache = cache
         os.makedirs(root, mode=0o700, exist_ok=True)
@@ -65,16 +70,16 @@ class WorkerFolder:
         self._doubt_after_a_crash()
         self._whole: set[str] = set()
         self._lost = [0, 0]  # when something was last evicted, and when last quarantined
-        self._added = 0
+        self.gc = FolderGarbageCollector(root, self.store, self.git, limit, machine)
 
     def services(self) -> WorkerServices:
-        """What performs steps on it."""
+        """The services of a process that performs steps on it."""
         facts = KnownFacts(FactsFile(os.path.join(self.root, "facts.json")))
         environments = Environments(facts, self.cache, self.machine, cwd=self.root, tops=self.tops)
         return WorkerServices(self.store, self.git, lambda digest: None, environments)
 
     def put(self, contents: Mapping[str, bytes]) -> None:
-        """Keeps whole contents."""
+        """Keeps whole contents. IntegrityError for one that is not what its name says, MachineError when the disk is full."""
         for name, content in contents.items():
             kind, id = parse_name(name)
             if kind in (GIT_BLOB, GIT_TREE):
@@ -92,7 +97,7 @@ class WorkerFolder:
                 raise
 
     def missing(self, roots: Sequence[str]) -> list[str]:
-        """What of `roots`, and of all below the trees among them, is not here."""
+        """What of `roots`, and of all below the trees among them, is not here; what is below a missing tree is not named."""
         self._heed_losses()
         missing: dict[str, None] = {}
         for root in roots:
@@ -138,22 +143,14 @@ class WorkerFolder:
         return []
 
     def open_writer(self, name: str, size: int) -> ContentWriter:
-        """Takes in a content of `size` bytes piece by piece."""
+        """A writer for a content of `size` bytes."""
         kind, id = parse_name(name)
         if kind in (GIT_BLOB, GIT_TREE):
             return self.git.incoming(id, size)
         return BlobWriter(self.store, digest_in(name), size)
 
-    def fetch_outputs(
-        self, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec], stopped: Callable[[], bool]
-    ) -> list[FetchProblem]:
-        """Brings what it can of `outputs` from remote stores; what went wrong."""
-        from gitml.cluster.worker.stores import fetch_outputs
-
-        return fetch_outputs(self.root, outputs, stores, stopped)
-
     def open(self, name: str) -> BinaryIO:
-        """The bytes of a content."""
+        """The bytes of a content. IntegrityError when it is not here."""
         kind, id = parse_name(name)
         if kind in (BLOB, TREE):
             return self.store.open(digest_in(name))
@@ -193,59 +190,6 @@ class WorkerFolder:
         with open(f"{path}.{os.getpid()}", "w") as file:
             file.write(boot)
         os.rename(f"{path}.{os.getpid()}", path)
-
-    # Eviction
-
-    def pin(self, user: str, roots: Sequence[str]) -> int:
-        """Keeps contents from being evicted as long as the descriptor given back is open."""
-        folder = os.path.join(self.root, "pins")
-        gate = self.gate(fcntl.LOCK_SH)
-        try:
-            self._note(roots)
-            os.makedirs(folder, exist_ok=True)
-            fd = os.open(os.path.join(folder, user), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            os.write(fd, json.dumps(list(roots)).encode())
-        finally:
-            os.close(gate)
-        return fd
-
-    def unpin(self, user: str, pin: int) -> None:
-        """Lets go of what `user` pinned."""
-        os.unlink(os.path.join(self.root, "pins", user))
-        os.close(pin)
-
-    def note_added(self, roots: Sequence[str], size: int) -> None:
-        """Notes what was made or brought here, `size` bytes of it, and tidies when that is much."""
-        self._note(roots)
-        self._added += size
-        if self._added > (self.limit or _MUCH) // 20:
-            self.collect_garbage(now=True)
-
-    def collect_garbage(self, *, now: bool = False) -> None:
-        """Clears up after attempts that were killed, and evicts beyond the limit; with `now` even if someone did so lately."""
-        from gitml.cluster.worker.folder_gc import collect_garbage
-
-        self._added = 0
-        collect_garbage(self, now=now)
-
-    def _note(self, roots: Sequence[str]) -> None:
-        """Notes a use of contents, which puts off their eviction."""
-        place = os.path.join(self.root, "used")
-        for root in roots:
-            path = os.path.join(place, root.replace(":", "+", 1))
-            try:
-                os.utime(path)
-            except FileNotFoundError:
-                os.makedirs(place, exist_ok=True)
-                with open(path, "wb"):
-                    pass
-
-    def gate(self, how: int) -> int:
-        """Sweeping and pinning exclude each other: held until the descriptor is closed."""
-        fd = os.open(os.path.join(self.root, "gate"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, how)
-        return fd
 
     def _heed_losses(self) -> None:
         """What was here may have been evicted, or found damaged, by another process since."""

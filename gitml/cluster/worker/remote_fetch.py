@@ -1,21 +1,40 @@
-"""Inputs that a machine brings from remote stores by itself, so that they need not pass through the driver."""
+"""Inputs that a machine fetches from remote stores by itself, so that they need not pass through the driver.
+
+A store is used with the credentials of the machine's own environment.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gitml.cluster.content.content_ids import roots_of_outputs
 from gitml.cluster.content.messages import AttemptRequest
-from gitml.cluster.worker.folder_interface import FetchProblem, Folder, FolderSpec
+from gitml.cluster.worker.folder import FolderSpec, WorkerFolder
 from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.events import Transferring
+from gitml.core.model.protocols import SweptRemote
 from gitml.core.model.result import OutputRef
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, RemoteError
+from gitml.store.local.store import LocalStore
+from gitml.store.remote.backends.kinds import open_remote
+from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
+from gitml.store.remote.transfer.download import Downloader
+from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
+from gitml.workspace import KnownFacts
 
+PATIENCE = 30.0  # seconds without a byte after which a store can't be reached
 BACKOFF = 300.0  # seconds that a store which can't be used from here is not asked again
+
+
+class FetchProblem(NamedTuple):
+    """What went wrong with a remote store, or (`store` None) with some content that it was to have."""
+
+    store: RemoteSpec | None
+    words: str
 
 
 class MissingInputs(NamedTuple):
@@ -30,9 +49,9 @@ class MissingInputs(NamedTuple):
         return sum(output.size for output in self.outputs)
 
 
-def missing_inputs(order: AttemptRequest, folder: Folder) -> MissingInputs:
-    """What of an order's stored inputs is not here."""
-    lacking = [(output, home) for output, home in order.stored if folder.missing(roots_of_outputs([output]))]
+def missing_inputs(request: AttemptRequest, folder: WorkerFolder) -> MissingInputs:
+    """The inputs of a request that are in a remote store and not here."""
+    lacking = [(output, home) for output, home in request.stored if folder.missing(roots_of_outputs([output]))]
     return MissingInputs(
         tuple([output for output, _ in lacking]), tuple([output for output, home in lacking if not home])
     )
@@ -42,29 +61,29 @@ class StoreBackoff:
     """The remote stores as this machine knows them: those that could not be used lately are left alone."""
 
     def __init__(self) -> None:
-        self._shunned: dict[str, float] = {}
+        self._until: dict[str, float] = {}
 
     def usable(self, specs: Sequence[RemoteSpec]) -> list[RemoteSpec]:
-        """Those worth asking."""
+        """Those that did not fail lately."""
         now = time.monotonic()
-        return [spec for spec in specs if self._shunned.get(spec.identity, 0.0) <= now]
+        return [spec for spec in specs if self._until.get(spec.identity, 0.0) <= now]
 
-    def shun(self, troubles: Sequence[FetchProblem]) -> None:
-        """Notes those that failed altogether."""
-        for trouble in troubles:
-            if trouble.store is not None:
-                self._shunned[trouble.store.identity] = time.monotonic() + BACKOFF
+    def back_off(self, problems: Sequence[FetchProblem]) -> None:
+        """Notes stores that failed altogether."""
+        for problem in problems:
+            if problem.store is not None:
+                self._until[problem.store.identity] = time.monotonic() + BACKOFF
 
 
 class RemoteFetch:
-    """Brings `outputs` in a thread; `troubles` are complete when it has ended."""
+    """Fetches `outputs` in a thread; `problems` are complete when it has ended."""
 
     def __init__(self, place: FolderSpec, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec]) -> None:
-        self.troubles: list[FetchProblem] = []
+        self.problems: list[FetchProblem] = []
         self._place, self._outputs, self._stores = place, outputs, stores
         self._stop = threading.Event()
         self._ended = threading.Event()
-        threading.Thread(target=self._work, name="gitml-obtain", daemon=True).start()
+        threading.Thread(target=self._work, name="gitml-fetch", daemon=True).start()
 
     def ended(self, seconds: float) -> bool:
         """Whether it is over, waiting so long for it."""
@@ -76,10 +95,66 @@ class RemoteFetch:
 
     def _work(self) -> None:
         try:
-            folder = self._place.folder(os.environ)  # a Store belongs to a thread
-            self.troubles = folder.fetch_outputs(self._outputs, self._stores, self._stop.is_set)
-            folder.note_added(roots_of_outputs(self._outputs), sum(output.size for output in self._outputs))
+            folder = self._place.open(os.environ)  # a Store belongs to a thread
+            self.problems = fetch_outputs(folder.root, self._outputs, self._stores, self._stop.is_set)
+            folder.gc.note_added(roots_of_outputs(self._outputs), sum(output.size for output in self._outputs))
         except (GitmlError, OSError) as error:
-            self.troubles = [FetchProblem(None, str(error))]
+            self.problems = [FetchProblem(None, str(error))]
         finally:
             self._ended.set()
+
+
+def fetch_outputs(
+    root: str, outputs: Sequence[OutputRef], specs: Sequence[RemoteSpec], stopped: Callable[[], bool]
+) -> list[FetchProblem]:
+    """Fetches outputs from remote stores into the Store at `root`, each verified; returns what went wrong."""
+    problems: list[FetchProblem] = []
+    sources: list[RemoteSource] = []
+    named = {spec.name: spec for spec in specs}
+    for spec in specs:
+        try:
+            sources.append(RemoteSource(_opened(spec), RemoteCache(KnownFacts(None), spec.identity)))
+        except GitmlError as error:
+            problems.append(FetchProblem(spec, f"remote {spec.name}: {error.message}"))
+    watch = _StallWatch(stopped)
+    roots = [TransferRoot(output.digest, output.size, output.is_tree, output.name) for output in outputs]
+    try:
+        done = Downloader(LocalStore(root, durable=False), sources, PackIndexes(root)).fetch(
+            roots, watch.progress, watch.stopped
+        )
+    except TransferStoppedError:
+        if not stopped():
+            what = f"nothing came for {PATIENCE:g} s"
+            problems += [FetchProblem(spec, f"remote {spec.name}: {what}") for spec in specs]
+        return problems
+    finally:
+        for source in sources:
+            source.remote.close()
+    for problem in done.problems:
+        store = named[problem.remote] if problem.digest is None else None
+        problems.append(FetchProblem(store, f"remote {problem.remote}: {problem.what}"))
+    return problems
+
+
+def _opened(spec: RemoteSpec) -> SweptRemote:
+    if spec.scheme == "file" and not os.path.isdir(spec.path):
+        raise RemoteError("no such folder", where=spec.place)
+    return open_remote(spec)
+
+
+class _StallWatch:
+    """Stops a transfer that gets nowhere."""
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+        self._done = 0
+        self._since = time.monotonic()
+
+    def progress(self, event: Transferring) -> None:
+        """Notes that bytes came."""
+        if event.done != self._done:
+            self._done, self._since = event.done, time.monotonic()
+
+    def stopped(self) -> bool:
+        """Whether the transfer is to end."""
+        return self._stopped() or time.monotonic() - self._since > PATIENCE

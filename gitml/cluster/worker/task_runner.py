@@ -15,10 +15,10 @@ from typing import Any
 from gitml import __version__
 from gitml.cluster.content.content_ids import roots_of, roots_of_outputs
 from gitml.cluster.content.messages import AttemptReport, AttemptRequest, decode_request, encode_report
-from gitml.cluster.environment_diff import environment_difference
-from gitml.cluster.worker.folder_interface import Folder, FolderSpec
+from gitml.cluster.environment_probe import environment_difference
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.hosted_executor import RayHosted
-from gitml.cluster.worker.hub_client import HubClient
+from gitml.cluster.worker.message_hub import HubClient
 from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, missing_inputs
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Task, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
@@ -70,8 +70,8 @@ class WorkerState:
 
     def __init__(self, place: FolderSpec, grace: float) -> None:
         self.machine = dict(os.environ)
-        self.folder: Folder = place.folder(self.machine)
-        self.folder.collect_garbage()
+        self.folder = place.open(self.machine)
+        self.folder.gc.collect()
         self.services = self.folder.services()
         self.live = os.path.join(self.folder.root, "live")
         self.executor = RayHosted(place, self.live, grace)
@@ -103,7 +103,7 @@ class TaskRunner:
         try:
             task = _task_of(self.request)
             roots = roots_of(task.action)
-            pin = state.folder.pin(self.user, roots)
+            pin = state.folder.gc.pin(self.user, roots)
             state.folder.put(contents)
             try:
                 missing = self._fetch_stored()
@@ -129,7 +129,7 @@ class TaskRunner:
             if self.log_fd >= 0:
                 os.close(self.log_fd)
             if pin >= 0:
-                state.folder.unpin(self.user, pin)
+                state.folder.gc.unpin(self.user, pin)
 
     def _on_interrupt(self, *_: Any) -> None:
         self.interrupts += 1
@@ -151,10 +151,10 @@ class TaskRunner:
                     self.hub.exchange()
             finally:
                 fetch.stop()
-            self.state.stores.shun(fetch.troubles)
+            self.state.stores.back_off(fetch.problems)
             host = self.state.host
             self.notes = tuple(
-                [f"machine {host} could not fetch inputs: {trouble.words}" for trouble in fetch.troubles]
+                [f"machine {host} could not fetch inputs: {problem.words}" for problem in fetch.problems]
             )
             want = missing_inputs(request, folder)
         return tuple([output.digest for output in want.nowhere])
@@ -258,7 +258,7 @@ class TaskRunner:
                 room -= size
             else:
                 away.append((name, size))
-        folder.note_added(roots, sum(output.size for output in made))
+        folder.gc.note_added(roots, sum(output.size for output in made))
         log_from = min([report[1] for report in self.hub.undelivered() if report[0] == "log"], default=self.log_sent)
         if finished.log is not None:
             with self.state.services.store.open(finished.log.digest) as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gitml.core.config.project import LOCAL, Target, machine_resources
 from gitml.core.model.environment import Environment
@@ -19,7 +19,6 @@ from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts, Workspace, open_workspace
 
 if TYPE_CHECKING:
-    from gitml.cluster.worker.folder_interface import FolderSpec
     from gitml.core.language.fields import Fields
     from gitml.execute.interfaces import WorkerServices
     from gitml.execute.local_executor import LocalExecutor
@@ -98,32 +97,20 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
     slots = jobs or max(1, int(capacity.cpus))
     if "ray" in sys.modules:  # its threads must not be forked
-        from gitml.cluster.worker.folder_interface import FolderSpec
         from gitml.cluster.worker.hosted_executor import HostedExecutor
 
         top = ws.location.worktree or ws.location.git_dir
-        place = FolderSpec("gitml.engine.execution.local_kind:workspace_at", top)
-        return HostedExecutor(place, folder, slots, capacity, machine=ws.environ)
+        host = ("-m", "gitml.engine.execution.local_kind", top)
+        return HostedExecutor(host, lambda: _services_at(top, ws.environ), folder, slots, capacity, machine=ws.environ)
     from gitml.execute.local_executor import LocalExecutor
 
     known = ws.machine_facts.known
     return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ)
 
 
-class WorkspaceHere(NamedTuple):
-    """What a supervisor that was started anew makes its workers' services of."""
-
-    ws: Workspace
-
-    def services(self) -> WorkerServices:
-        """For one worker."""
-        return _services(self.ws, {})
-
-
-def workspace_at(place: FolderSpec, machine: Mapping[str, str]) -> WorkspaceHere:
-    """The repository of the Git folder at `place`."""
-    assert place.root is not None
-    return WorkspaceHere(open_workspace(place.root, machine))
+def _services_at(top: str, machine: Mapping[str, str]) -> WorkerServices:
+    """What a worker works with whose supervisor was started anew, for the repository at `top`."""
+    return _services(open_workspace(top, machine), {})
 
 
 def this_machine(ws: Workspace, said: Mapping[str, Any]) -> Machine:
@@ -146,3 +133,9 @@ def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServ
     environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ, tops=tops)
     store = LocalStore(ws.root, ws.sharing)
     return WorkerServices(store, objects, lambda digest: file_of(ws.location, store, digest), environments)
+
+
+if __name__ == "__main__":  # the supervisor of a HostedExecutor
+    from gitml.cluster.worker.hosted_executor import run_host
+
+    run_host(sys.argv[2:], lambda: _services_at(sys.argv[1], os.environ))

@@ -33,8 +33,9 @@ from gitml.workspace import KnownFacts, Workspace
 
 if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster, Shortage
+    from gitml.cluster.content.piece_transfer import ContentWriter
     from gitml.cluster.driver.executor import RayExecutor
-    from gitml.cluster.worker.folder_interface import ContentWriter, FolderSpec
+    from gitml.cluster.worker.folder import FolderSpec
     from gitml.core.language.fields import Fields
     from gitml.core.model.resources import Machine
     from gitml.execute.interfaces import WorkerServices
@@ -315,10 +316,9 @@ def _named(step: str) -> Iterator[None]:
 
 def place_of(ws: Workspace, ray: RayTarget) -> FolderSpec:
     """Where the machines of a target keep contents."""
-    from gitml.cluster.worker.folder import ASSEMBLY
-    from gitml.cluster.worker.folder_interface import FolderSpec
+    from gitml.cluster.worker.folder import FolderSpec
 
-    return FolderSpec(ASSEMBLY, None, ray.cache, "\n".join(ws.location.worktrees()))
+    return FolderSpec(None, ray.cache, "\n".join(ws.location.worktrees()))
 
 
 def make_ray_executor(ws: Workspace, cluster: Cluster, ray: RayTarget, run: str) -> RayExecutor:

@@ -72,7 +72,7 @@ class Chaos:
         if what < 0.35:
             self.kill(number, "ray::gitml run")
         elif what < 0.5:
-            self.kill(number, "gitml.cluster.worker.step_host")
+            self.kill(number, "gitml.cluster.worker.hosted_executor")
         elif what < 0.6:
             self.kill(number, "ray::Depot")
         elif what < 0.65:

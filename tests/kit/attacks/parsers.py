@@ -641,7 +641,7 @@ def _clusters() -> list[Surface]:
             "0.1",
             "aa" * 8,
             "0-1",
-            ["gitml.x:y", "/cache"],
+            ["/cache"],
             5.0,
             0.0,
             "hub",

@@ -14,7 +14,7 @@ from gitml.cluster.content.messages import AttemptReport, encode_report
 from gitml.cluster.driver.attempt import RayCall, ReservedBundle, TaskAttempt
 from gitml.cluster.driver.driver_state import DriverState
 from gitml.cluster.driver.session import DriverServices, DriverSession, EventQueue, HubConnection
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Machine, Resources
@@ -147,7 +147,7 @@ class SessionBench(ExecutionBench):
         own = DriverServices(self.services(), self.services, content_writer, keep_contents)
         self.cluster = DeclaredCluster(machines or (machine("a"), machine("b")))
         self.transfers: Any = RecordedTransfers()
-        hub, folder = HubConnection(self._new_hub), FolderSpec("x:y", str(root))
+        hub, folder = HubConnection(self._new_hub), FolderSpec(str(root))
         self.session = DriverSession(self.cluster, own, "r1", folder, 1.0, hub, self.transfers, EventQueue())
         self.state = DriverState(self.session)
         self._events: list[TaskEvent] = []

@@ -14,8 +14,7 @@ from typing import Any
 from gitml.cluster.connect.machines import label_selector, resources_of
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
-from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import Task
 from gitml.core.model.resources import Machine, Resources
@@ -100,7 +99,7 @@ class RayBench(ExecutionBench):
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
         own = DriverServices(self.services(), self.services, content_writer, keep_contents)
-        place = FolderSpec(ASSEMBLY, self.worker)
+        place = FolderSpec(self.worker)
         executor = RayExecutor(self.cluster, own, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]
         return executor

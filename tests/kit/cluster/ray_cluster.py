@@ -18,7 +18,7 @@ from tests.kit.patience import PATIENCE
 PORT = 6379
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
 TOKEN_FILE = "/etc/ray.token"
-# What makes Ray notice within seconds that a machine is gone; see gitml.cluster.connect.ray_settings.
+# What makes Ray notice within seconds that a machine is gone; see gitml.cluster.connect.connection.
 QUICK: Mapping[str, str] = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",

@@ -93,7 +93,7 @@ def project(tmp_path: Path) -> Project:
 
 def own_folder(run: subprocess.Popen[bytes]) -> Path:
     """The folder of the Ray that a run has started: others may have theirs at the same time."""
-    for pid in alive("gitml.cluster.connect.supervisor"):
+    for pid in alive("gitml.cluster.connect.local_cluster"):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:  # another's, which ended just now

@@ -89,7 +89,7 @@ def test_what_survives_when_all_that_looks_after_it_is_killed_is_ended_by_the_ne
     project: MachineProject,
 ) -> None:
     going = begun(project)
-    wardens = list(project.machine.processes("gitml.cluster.connect.supervisor"))
+    wardens = list(project.machine.processes("gitml.cluster.connect.local_cluster"))
     assert wardens
     for pid in [*wardens, *project.machine.processes("gitml\0run\0wait")]:
         os.kill(pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ import pytest
 
 from gitml import __version__
 from gitml.cluster.environment_probe import describe
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.config.project import RayTarget
 from gitml.core.model.environment import encode_description
 from gitml.core.records.record import Run
@@ -225,7 +225,7 @@ def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkey
     assert here.description["repository"]["imports"] == [["", "lib"]]
     answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), "host", None, ("python",))
     assert answer == ("is", encode_description(here.description).decode())
-    services = place.folder(dict(os.environ)).services()
+    services = place.open(dict(os.environ)).services()
     redirect = services.environments.realize(here).redirect
     assert redirect is not None
     assert machine.repo.path in redirect.tops

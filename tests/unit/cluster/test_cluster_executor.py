@@ -17,7 +17,7 @@ from gitml.cluster.driver import executor as executors
 from gitml.cluster.driver.attempt import TaskAttempt
 from gitml.cluster.driver.executor import RayExecutor
 from gitml.cluster.driver.session import DriverServices
-from gitml.cluster.worker.folder_interface import FolderSpec
+from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.model.protocols import TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
@@ -54,7 +54,7 @@ class Stage(ExecutionBench):
         own = DriverServices(self.services(), self.services, content_writer, keep_contents)
         self.transfers = RecordedTransfers()
         monkeypatch.setattr(executors, "TransferManager", lambda *_: self.transfers)
-        self.ray = RayExecutor(told, own, "r1", FolderSpec("x:y", str(root)))
+        self.ray = RayExecutor(told, own, "r1", FolderSpec(str(root)))
 
     def _new_hub(self, name: str) -> LoopHub:
         self.hubs.append(LoopHub())

@@ -7,28 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gitml.cluster.content.file_transfer import write_at
+from gitml.cluster.content.file_transfer import write_piece
 
 PROGRAM = """
-import os, resource, sys
-from gitml.cluster.content.file_transfer import write_at
+import resource, sys
+from gitml.cluster.content.file_transfer import write_piece
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # a disk with room for so much
-fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 try:
-    write_at(fd, bytes(1500), 0)
+    write_piece(sys.argv[1], 0, bytes(1500))
 except OSError as error:
     print(error.errno)
 """
 
 
 def test_a_piece_is_written_where_it_belongs(tmp_path: Path) -> None:
-    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
-    try:
-        write_at(fd, b"second", 5)
-        write_at(fd, b"first", 0)
-        write_at(fd, b"", 0)
-    finally:
-        os.close(fd)
+    path = str(tmp_path / "file")
+    write_piece(path, 5, b"second")
+    write_piece(path, 0, b"first")
+    write_piece(path, 0, b"")
     assert (tmp_path / "file").read_bytes() == b"firstsecond"
 
 

@@ -11,11 +11,10 @@ import pytest
 
 from gitml import __version__
 from gitml.cluster.content.messages import AttemptRequest, decode_report, encode_request
-from gitml.cluster.worker import hub_client as lines
+from gitml.cluster.worker import message_hub as lines
 from gitml.cluster.worker import task_runner
-from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import FolderSpec
-from gitml.cluster.worker.hub_client import HubClient
+from gitml.cluster.worker.folder import FolderSpec
+from gitml.cluster.worker.message_hub import HubClient
 from gitml.core.model.digest import digest_of
 from gitml.execute.messages import encode_task
 from tests.kit.execution import ExecutionBench
@@ -88,7 +87,7 @@ def test_a_run_that_is_out_of_reach_is_no_refusal_by_the_machine(
     bench = ExecutionBench(tmp_path)
     task = bench.task("cat", "i", inputs=[("i", "i", "file", digest_of(b"on its way"))])
     message = encode_task(task, None, with_environment=True)
-    place = FolderSpec(ASSEMBLY, str(tmp_path / "worker"))
+    place = FolderSpec(str(tmp_path / "worker"))
     order = AttemptRequest(__version__, "r", task.attempt, place, 1.0, 0.0, "hub", message)
     data, _ = task_runner.perform(encode_request(order), {})
     report = decode_report(data)

@@ -10,16 +10,15 @@ import pytest
 
 from gitml.cluster.content.content_ids import GIT_BLOB, GIT_TREE, stored_name
 from gitml.cluster.worker import folder_gc
-from gitml.cluster.worker.folder import ASSEMBLY, WorkerFolder
+from gitml.cluster.worker.folder import FolderSpec, WorkerFolder
 from gitml.cluster.worker.folder_gc import YOUNG
-from gitml.cluster.worker.folder_interface import FolderSpec
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import IntegrityError, MachineError
 
 
 def folder(tmp_path: Path, limit: int | None = None) -> WorkerFolder:
-    made = FolderSpec(ASSEMBLY, str(tmp_path / "w"), limit).folder({"HOME": str(tmp_path)})
+    made = FolderSpec(str(tmp_path / "w"), limit).open({"HOME": str(tmp_path)})
     assert isinstance(made, WorkerFolder)
     return made
 
@@ -94,29 +93,29 @@ def test_eviction_keeps_what_runs_and_what_was_used_last(tmp_path: Path, monkeyp
     contents = [os.urandom(10_000) for _ in range(8)]
     for number, content in enumerate(contents):
         place.put({blob(content): content})
-        place.note_added([blob(content)], 0)
+        place.gc.note_added([blob(content)], 0)
         mark = Path(place.root, "used", blob(content).replace(":", "+"))
         os.utime(mark, (1000 + number, 1000 + number))
-    pin = place.pin("run-1", [blob(contents[0])])
+    pin = place.gc.pin("run-1", [blob(contents[0])])
     os.utime(Path(place.root, "used", blob(contents[0]).replace(":", "+")), (1, 1))
-    place.collect_garbage(now=True)
+    place.gc.collect(now=True)
     here = [number for number, content in enumerate(contents) if place.missing([blob(content)]) == []]
     assert here == [0, 4, 5, 6, 7], "the pinned one, and those used last within 80 % of the limit"
     os.close(pin)
     place.put({blob(content): content for content in contents})
-    place.collect_garbage(now=True)
+    place.gc.collect(now=True)
     assert place.missing([blob(contents[0])]) != [], "nothing pins it any more"
 
 
 def test_what_a_killed_attempt_left_is_removed(tmp_path: Path) -> None:
     place = folder(tmp_path)
-    os.close(place.pin("run-2", []))  # as the kernel does for a killed process
+    os.close(place.gc.pin("run-2", []))  # as the kernel does for a killed process
     left = Path(place.root, "live", "run-2", "work")
     left.mkdir(parents=True)
-    running = place.pin("run-3", [])
+    running = place.gc.pin("run-3", [])
     kept = Path(place.root, "live", "run-3", "work")
     kept.mkdir(parents=True)
-    place.collect_garbage(now=True)
+    place.gc.collect(now=True)
     assert (left.exists(), kept.exists()) == (False, True)
     os.close(running)
 
@@ -125,18 +124,18 @@ def test_a_pin_that_goes_while_they_are_looked_through_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = folder(tmp_path)
-    ending, running = place.pin("run-1", []), place.pin("run-2", [blob(b"needed")])
+    ending, running = place.gc.pin("run-1", []), place.gc.pin("run-2", [blob(b"needed")])
     listed = os.listdir
 
     def list_and_end(path: str) -> list[str]:
         names = listed(path)
         if path.endswith("pins") and "run-1" in names:
-            place.unpin("run-1", ending)
+            place.gc.unpin("run-1", ending)
         return names
 
     monkeypatch.setattr(os, "listdir", list_and_end)
-    assert folder_gc._pinned(place) == [blob(b"needed")]
-    place.unpin("run-2", running)
+    assert place.gc._pinned() == [blob(b"needed")]
+    place.gc.unpin("run-2", running)
 
 
 def test_what_never_came_whole_is_removed_once_nobody_wrote_to_it_for_long(
@@ -155,10 +154,10 @@ def test_what_never_came_whole_is_removed_once_nobody_wrote_to_it_for_long(
         return [path for path in Path(place.root).rglob("*") if path.parent.name in ("tmp", "git", "live")]
 
     assert len(left()) == 3
-    place.collect_garbage(now=True)
+    place.gc.collect(now=True)
     assert len(left()) == 3, "it may still come"
-    monkeypatch.setattr(folder_gc, "FORSAKEN", -1.0)
-    place.collect_garbage(now=True)
+    monkeypatch.setattr(folder_gc, "STALE", -1.0)
+    place.gc.collect(now=True)
     assert left() == []
 
 

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from gitml.cluster.content.messages import AttemptRequest, decode_request, encode_request
-from gitml.cluster.worker import stores as workerstores
-from gitml.cluster.worker.folder import ASSEMBLY
-from gitml.cluster.worker.folder_interface import FolderSpec
-from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, missing_inputs
-from gitml.cluster.worker.stores import fetch_outputs
+from gitml.cluster.worker import remote_fetch as workerstores
+from gitml.cluster.worker.folder import FolderSpec
+from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, fetch_outputs, missing_inputs
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
 from gitml.store.local.store import LocalStore
@@ -56,20 +54,20 @@ def never() -> bool:
 
 
 def test_files_and_directories_come_whole(shared: Shared, tmp_path: Path) -> None:
-    place = FolderSpec(ASSEMBLY, str(tmp_path / "worker"))
+    place = FolderSpec(str(tmp_path / "worker"))
     said = order(place, shared, (shared.file, True), (shared.folder, False))
-    folder = place.folder({})
+    folder = place.open({})
     want = missing_inputs(said, folder)
     assert (want.outputs, want.nowhere) == ((shared.file, shared.folder), (shared.folder,))
     fetch = RemoteFetch(place, want.outputs, said.stores)
     assert fetch.ended(20)
-    assert fetch.troubles == []
+    assert fetch.problems == []
     assert missing_inputs(said, folder) == ((), ())
     assert folder.services().store.read(shared.file.digest) == b"x" * 400_000
 
 
 def test_an_order_tells_of_stores_and_of_what_they_have(shared: Shared, tmp_path: Path) -> None:
-    said = order(FolderSpec(ASSEMBLY, str(tmp_path)), shared, (shared.file, True))
+    said = order(FolderSpec(str(tmp_path)), shared, (shared.file, True))
     assert decode_request(encode_request(said)) == said
 
 
@@ -80,7 +78,7 @@ def test_a_folder_that_is_not_shared_with_this_machine_is_told_and_left_alone_fo
     assert troubles == [(spec, "remote share: no such folder")]
     stores = StoreBackoff()
     other = RemoteSpec("other", "file:///other")
-    stores.shun(troubles)
+    stores.back_off(troubles)
     assert stores.usable([spec, other]) == [other]
 
 
@@ -94,7 +92,7 @@ def test_what_a_store_lacks_or_has_wrong_is_told_and_the_rest_comes(shared: Shar
     assert not store.has(shared.file.digest, shared.file.size, tree=False)
     assert store.has(shared.folder.digest, shared.folder.size, tree=True)
     stores = StoreBackoff()
-    stores.shun(troubles)
+    stores.back_off(troubles)
     assert stores.usable([shared.spec]) == [shared.spec], "one bad object is no reason to leave a store"
 
 

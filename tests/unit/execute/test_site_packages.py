@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gitml.cluster.environment_diff import environment_difference
+from gitml.cluster.environment_probe import environment_difference
 from gitml.core.model.action import Action
 from gitml.core.model.digest import digest_of
 from gitml.core.planner.explain import changes_between

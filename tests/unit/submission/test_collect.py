@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from gitml.cli.main import run as gitml
 from gitml.cluster import jobs as jobs_module
 from gitml.cluster.connect import cluster as clusters
+from gitml.cluster.content import file_transfer, piece_transfer
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Policy
 from gitml.engine.planning.load import load
@@ -57,19 +58,12 @@ steps:
   first: {run: 'sh first.sh ${{ params.n }} ${{ outputs.o }} ${{ outputs.p }}', outputs: {o: file, p: file}}
 """
 FIRST = 'head -c 2000000 /dev/zero > "$2"; head -c 1000000 /dev/zero > "$3"; echo "$1" >> "$2"\n'
-Way = Callable[[Sequence[str]], Iterator[tuple[int, bytes | None]]]
+Read = Callable[[str, int, int], bytes | None]
 
 
-def all_of(paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
-    """The way home, as it is meant to be."""
-    for number, path in enumerate(paths):
-        if not os.path.exists(path):
-            yield number, None
-            continue
-        content = Path(path).read_bytes()
-        yield number, content[: 1 << 19]
-        yield number, content[1 << 19 :]
-        yield number, b""
+def read_file(path: str, position: int, size: int) -> bytes | None:
+    """A piece of a file of the cluster's, as it is meant to be read."""
+    return Path(path).read_bytes()[position : position + size] if os.path.exists(path) else None
 
 
 class Far:
@@ -78,12 +72,14 @@ class Far:
     def __init__(self, path: Path, head: JobsHead, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
         self.head = head
-        self.way: Way = all_of
+        self.read: Read = read_file
         self.project = Project(path / "project", {"pipelines/p.yaml": PIPELINE, "first.sh": FIRST})
         self.targets("big", "lost")
         isolate(monkeypatch)
         monkeypatch.chdir(self.project.repo.path)
-        monkeypatch.setattr(homecoming, "download", lambda cluster, node, paths: self.way(paths))
+        monkeypatch.setattr(piece_transfer, "PIECE", 1 << 19)
+        monkeypatch.setattr(piece_transfer, "results", lambda calls, timeout: calls)
+        monkeypatch.setattr(file_transfer, "_reader", lambda cluster, node: lambda *piece: self.read(*piece))
         monkeypatch.setattr(homecoming, "remove", lambda cluster, node, folder: remove_tree(folder))
 
         def connect(target: Any, environ: Any) -> Any:
@@ -272,26 +268,27 @@ def test_a_note_of_a_run_that_is_home_and_gone_there_goes_without_a_word(
     assert far.notes() == []
 
 
-def cut(error: BaseException) -> Way:
-    """A way home on which something happens to the second object."""
+def cut(error: BaseException) -> Read:
+    """A reader to which something happens at the second piece of the second file."""
+    read: list[str] = []
 
-    def way(paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
-        for number, piece in all_of(paths):
-            yield number, piece
-            if number == 1:
-                raise error
+    def cut_off(path: str, position: int, size: int) -> bytes | None:
+        read.append(path)
+        if path != read[0] and position:
+            raise error
+        return read_file(path, position, size)
 
-    return way
+    return cut_off
 
 
 @pytest.mark.parametrize("error", [RemoteError("cut"), KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_what_did_not_come_home_the_first_time_comes_when_the_run_is_named(far: Far, error: BaseException) -> None:
     run = far.performed(1)
-    far.way = cut(error)
+    far.read = cut(error)
     gitml(["collect", run])
     assert not far.is_whole(run)
     assert os.listdir(far.project.repo.file(".git/gitml/objects/tmp")) == []
-    far.way = all_of
+    far.read = read_file
     assert gitml(["collect", run]) == 0
     assert far.is_whole(run)
     assert (far.notes(), far.head.jobs, far.kept()) == ([], {}, [])
@@ -301,7 +298,7 @@ def test_a_run_that_is_half_home_is_shown_and_listed_as_one_that_is_here(
     far: Far, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = far.performed(1)
-    far.way = cut(RemoteError("cut"))
+    far.read = cut(RemoteError("cut"))
     gitml(["collect", run])
     far.head.stop()
     capfd.readouterr()
@@ -340,14 +337,13 @@ def test_gc_waits_while_results_come_home(far: Far) -> None:
     run = far.performed(1)
     refused = []
 
-    def way(paths: Sequence[str]) -> Iterator[tuple[int, bytes | None]]:
-        for number, piece in all_of(paths):
-            yield number, piece
-            with far.project.workspace() as ws, pytest.raises(BusyError):
-                collect(ws, KeepPolicy(last=0), False)
-            refused.append(number)
+    def read(path: str, position: int, size: int) -> bytes | None:
+        with far.project.workspace() as ws, pytest.raises(BusyError):
+            collect(ws, KeepPolicy(last=0), False)
+        refused.append(position)
+        return read_file(path, position, size)
 
-    far.way = way
+    far.read = read
     assert gitml(["collect"]) == 0
     assert len(refused) == 6
     assert far.is_whole(run)

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @click.option("--on", metavar="TARGET", help="Ask this cluster, for runs that were submitted on another machine too.")
 @click.option("--wait", is_flag=True, help="Wait until they have ended.")
 @click.option("--forget", is_flag=True, help="Fetch nothing of RUN: give up what its cluster has, and its note here.")
-def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool, forget_submission: bool) -> int:
+def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool, forget: bool) -> int:
     """Collect submitted runs: download their records and the results that are still on the cluster.
 
     Without RUN: all runs that were submitted here and have ended. An error of one run does not stop the others. Exits with 1
     when a run that is named has failed.
     """
     collection = _Collection(session)
-    if forget_submission:
+    if forget:
         if not runs or on is not None or wait:
             raise click.UsageError("--forget takes runs that were submitted here, and no --on or --wait")
         _give_up(collection, runs)
