@@ -13,7 +13,7 @@ from gitml.core.language.diagnostics import SpecError, nearest
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.keys import (
-    COMMAND_KEYS,
+    ENVIRONMENT,
     MACHINE_KEYS,
     NETWORK,
     SANDBOX,
@@ -36,7 +36,7 @@ from gitml.core.model.resources import Resources
 _DEFAULT_KEYS = keys_of(
     Key("pipeline", "what `gitml run` runs", TEXT),
     Key("experiment", "the name under which runs are compared", TEXT),
-    COMMAND_KEYS["environment"],
+    ENVIRONMENT,
     SANDBOX,
     NETWORK,
 )
@@ -145,7 +145,7 @@ def _targets(fields: Fields, node: Node) -> dict[str, Any]:
     parsers = {"ray": ray_target, **TARGET_PARSERS}
     for name, (key, value) in fields.named(node, "targets").items():
         if name == LOCAL:
-            given["local"] = fields.amounts_of(fields.mapping(value, "target 'local'", MACHINE_KEYS), least_cpus=1)
+            given["local"] = fields.amounts(fields.mapping(value, "target 'local'", MACHINE_KEYS), least_cpus=1)
         elif value.is_mapping and (kind := next((kind for kind in parsers if kind in value.value), None)):
             pairs = fields.mapping(value, f"target {name!r}")
             options = parsers[kind](fields, name, pairs)
@@ -183,7 +183,7 @@ def ray_target(fields: Fields, name: str, pairs: Mapping[str, tuple[Node, Node]]
         insecure="insecure" in pairs and fields.truth(pairs["insecure"][1], "insecure") is True,
         cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
         dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
-        has=fields.amounts_of(has, least_cpus=1),
+        has=fields.amounts(has, least_cpus=1),
     )
 
 
@@ -223,7 +223,7 @@ def _requests(fields: Fields, name: str, node: Node) -> Resources:
             fields.report(
                 key, f"unknown key {word!r} in resources of target {name!r}{nearest(word, sorted(_REQUEST_KEYS))}"
             )
-    said = fields.amounts_of({word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
+    said = fields.amounts({word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
     return Resources(memory=said.get("memory") or 0, labels=said.get("labels", {}), custom=said.get("custom", {}))
 
 

@@ -112,7 +112,7 @@ class Fields:
             return None
         return value
 
-    def whole(self, node: Node, what: str, *, least: int, most: int | None = None) -> int | None:
+    def whole(self, node: Node, what: str, *, least: int = 0, most: int | None = None) -> int | None:
         """A whole number within bounds."""
         value = self.number(node, what, least=least, whole=True)
         if value is not None and most is not None and value > most:
@@ -145,21 +145,21 @@ class Fields:
         self.report(node, f"{what} must be {' or '.join(names)}, not {str(node.value)[:60]!r}")
         return None
 
-    def sandbox_of(self, node: Node) -> bool:
-        """`sandbox`: whether a strict one is asked for."""
-        return self.one_of(node, "sandbox", ("strict", "normal")) == "strict"
+    def sandbox(self, node: Node, what: str) -> bool:
+        """Whether a strict one is asked for."""
+        return self.one_of(node, what, ("strict", "normal")) == "strict"
 
-    def network_of(self, node: Node) -> Network:
-        """`network`: how much of it is asked for."""
-        return network_of(self.one_of(node, "network", NETWORKS) or "")
+    def network(self, node: Node, what: str) -> Network:
+        """How much of the network is asked for."""
+        return network_of(self.one_of(node, what, NETWORKS) or "")
 
-    def environment_of(self, node: Node) -> str:
-        """`environment`: the name of an environment of one of ENVIRONMENT_KINDS."""
+    def environment(self, node: Node, what: str) -> str:
+        """The name of an environment of one of ENVIRONMENT_KINDS."""
         if node.is_mapping:
             kinds = ", ".join(list(node.value)[:3])
-            self.report(node, f"environment is `host` or the path of a locked requirements file, no mapping ({kinds})")
+            self.report(node, f"{what} is `host` or the path of a locked requirements file, no mapping ({kinds})")
             return HOST
-        text = self.text_of(node, "environment")
+        text = self.text_of(node, what)
         if text is None:
             return HOST
         name, mistake = parse_environment(text)
@@ -167,16 +167,16 @@ class Fields:
             self.report(node, mistake)
         return name
 
-    def target_of(self, node: Node) -> str:
-        """`target`: the name of one; whether there is such a target is known where `gitml.yaml` is."""
-        text = self.text_of(node, "target") or ""
+    def target(self, node: Node, what: str) -> str:
+        """The name of a target; whether there is such a target is known where `gitml.yaml` is."""
+        text = self.text_of(node, what) or ""
         if text and not NAME.match(text):
-            self.report(node, f"target must be the name of a target, not {text[:60]!r}")
+            self.report(node, f"{what} must be the name of a target, not {text[:60]!r}")
         return text
 
-    def resources_of(self, node: Node, keys: Collection[str]) -> Resources:
-        """`resources`: what a step asks of its machine."""
-        given = self.amounts_of(self.mapping(node, "resources", keys))
+    def resources(self, node: Node, what: str, keys: Collection[str]) -> Resources:
+        """What a step asks of its machine."""
+        given = self.amounts(self.mapping(node, what, keys))
         return Resources(
             float(given.get("cpus", 1.0) or 0),
             float(given.get("gpus") or 0),
@@ -185,7 +185,7 @@ class Fields:
             {name: count or 0.0 for name, count in given.get("custom", {}).items()},
         )
 
-    def amounts_of(self, pairs: Mapping[str, tuple[Node, Node]], least_cpus: float = 0) -> dict[str, Any]:
+    def amounts(self, pairs: Mapping[str, tuple[Node, Node]], least_cpus: float = 0) -> dict[str, Any]:
         """The resources that a mapping has, by their keys; None for what is a mistake, which is noted."""
         given: dict[str, Any] = {}
         for name, (_, value) in pairs.items():

@@ -27,16 +27,16 @@ SHELLS = ("bash", "sh")
 class Key(NamedTuple):
     """A key of a mapping. `schema` is the JSON Schema of its value, `help` what the documentation says of it.
 
-    `default` is the column of that name there. A key of a step's settings has the `setting` that it is, and `read`, which gives
-    the value in a node and notes mistakes; all others are read by the parser of the mapping.
+    `default` is the column of that name there. A key that has `read` is a setting of steps, `setting` in StepSettings where
+    that has another name: `read` gives the value in a node, and notes mistakes. All others are read by the parser of the mapping.
     """
 
     name: str
     help: str
     schema: Schema | Callable[[], Schema]
     default: str = ""
+    read: Callable[[Fields, Node, str], Any] | None = None
     setting: str = ""
-    read: Callable[[Fields, Node], Any] | None = None
 
 
 def keys_of(*keys: Key) -> Mapping[str, Key]:
@@ -51,8 +51,9 @@ def settings_in(
     given = {}
     for key in keys:
         if key.read is not None and key.name in pairs:
-            value = key.read(fields, pairs[key.name][1])
-            given[key.setting] = getattr(USUAL, key.setting) if value is None else value
+            name = key.setting or key.name
+            value = key.read(fields, pairs[key.name][1], key.name)
+            given[name] = getattr(USUAL, name) if value is None else value
     return usual._replace(**given)
 
 
@@ -158,97 +159,50 @@ def input_ports() -> Schema:
     return by_name({"anyOf": [_kind(), mapping(INPUT_PORT_KEYS, "type")]})
 
 
-def _count(key: str) -> Callable[[Fields, Node], int | None]:
-    return lambda fields, node: fields.whole(node, key, least=1, most=MAX_GANG)
+def _count(fields: Fields, node: Node, what: str) -> int | None:
+    return fields.whole(node, what, least=1, most=MAX_GANG)
 
 
 PARAMS: Schema = by_name({"anyOf": [SCALAR, mapping(PARAM_KEYS)]})
-RUN: Schema = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
 ENV: Schema = by_text({"type": ["string", "number", "boolean", "null"]})
+_COUNT = number(least=1, most=MAX_GANG, whole=True)
+_GANG = "how many machines, and processes on each, run the command together"
+_INHERITED = "that of the pipeline"
 
 # Keys that more than one file has
 HELP = Key("help", "a sentence for people", TEXT)
 OUTPUTS = Key("outputs", "what the step makes, by name", ports, "nothing")
-COMMAND_KEYS = keys_of(
-    Key("run", "the command", RUN, "required"),
-    OUTPUTS,
-    Key("shell", "`bash` or `sh`: `run` is a script", one_of(SHELLS), "no shell"),
-    Key("env", "environment variables", ENV, "those of the pipeline"),
-    Key(
-        "environment",
-        "`host` or a requirements file",
-        TEXT,
-        "that of the pipeline",
-        "environment",
-        lambda fields, node: fields.environment_of(node),
-    ),
-    Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
+ENVIRONMENT = Key("environment", "`host` or a requirements file", TEXT, _INHERITED, Fields.environment)
+SANDBOX = Key(
+    "sandbox", "`strict` or `normal`", one_of(("strict", "normal")), _INHERITED, Fields.sandbox, setting="strict"
 )
+NETWORK = Key("network", "`full`, `loopback` or `none`", one_of(NETWORKS), _INHERITED, Fields.network)
+TARGET = Key("target", "where it runs", TEXT, _INHERITED, Fields.target)
 RESOURCES = Key(
     "resources",
     "what the step needs of the machine",
     mapping(MACHINE_KEYS),
     "one CPU",
-    "resources",
-    lambda fields, node: fields.resources_of(node, MACHINE_KEYS),
+    lambda fields, node, what: fields.resources(node, what, MACHINE_KEYS),
 )
-SANDBOX = Key(
-    "sandbox",
-    "`strict` or `normal`",
-    one_of(("strict", "normal")),
-    "that of the pipeline",
-    "strict",
-    lambda fields, node: fields.sandbox_of(node),
-)
-NETWORK = Key(
-    "network",
-    "`full`, `loopback` or `none`",
-    one_of(NETWORKS),
-    "that of the pipeline",
-    "network",
-    lambda fields, node: fields.network_of(node),
-)
-TARGET = Key(
-    "target", "where it runs", TEXT, "that of the pipeline", "target", lambda fields, node: fields.target_of(node)
+COMMAND_KEYS = keys_of(
+    Key("run", "the command", {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}, "required"),
+    OUTPUTS,
+    Key("shell", "`bash` or `sh`: `run` is a script", one_of(SHELLS), "no shell"),
+    Key("env", "environment variables", ENV, "those of the pipeline"),
+    ENVIRONMENT,
+    Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
 )
 STEP_KEYS = keys_of(
     Key("matrix", "run once for each combination of values", by_name(listed(SCALAR)), "once"),
     Key("after", "steps to wait for without using their outputs", listed(TEXT), "none"),
-    Key(
-        "timeout",
-        "the longest an attempt may take",
-        DURATION,
-        "no limit",
-        "timeout",
-        lambda fields, node: fields.duration(node, "timeout"),
-    ),
-    Key(
-        "retries",
-        "how often to try again",
-        number(least=0, whole=True),
-        "0",
-        "retries",
-        lambda fields, node: fields.whole(node, "retries", least=0),
-    ),
-    Key("reuse", "`false`: run every time", TRUTH, "`true`", "reuse", lambda fields, node: fields.truth(node, "reuse")),
+    Key("timeout", "the longest an attempt may take", DURATION, "no limit", Fields.duration),
+    Key("retries", "how often to try again", number(least=0, whole=True), "0", Fields.whole),
+    Key("reuse", "`false`: run every time", TRUTH, "`true`", Fields.truth),
     RESOURCES,
     TARGET,
-    Key(
-        "nodes",
-        "how many machines, and processes on each, run the command together",
-        number(least=1, most=MAX_GANG, whole=True),
-        "1",
-        "nodes",
-        _count("nodes"),
-    ),
-    Key(
-        "processes",
-        "how many machines, and processes on each, run the command together",
-        number(least=1, most=MAX_GANG, whole=True),
-        "1",
-        "processes",
-        _count("processes"),
-    ),
+    Key("nodes", _GANG, _COUNT, "1", _count),
+    Key("processes", _GANG, _COUNT, "1", _count),
     SANDBOX,
     NETWORK,
     HELP,
@@ -258,7 +212,7 @@ PIPELINE_KEYS = keys_of(
     Key("steps", "the steps, by name; at least one", {}),
     Key("params", "parameters, by name", PARAMS),
     Key("inputs", "files and directories of the commit, by name", by_name(TEXT)),
-    COMMAND_KEYS["environment"]._replace(help="what steps run in, unless a step says otherwise"),
+    ENVIRONMENT._replace(help="what steps run in, unless a step says otherwise"),
     Key("env", "environment variables of every step", ENV),
     Key("code", "files that every step may use", listed(TEXT)),
     SANDBOX._replace(help="`strict` or `normal`, for every step"),
