@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from gitml.permissions import SharedMode, can_be_written
 from gitml.records.layout import FETCHED, NEWER, TIP
 from gitml.store.index.index import Index
 from gitml.store.index.results import forget_unrecorded, unrecorded_runs
-from gitml.store.local.locks import HeldLock, Locks
+from gitml.store.local.locks import Locks
 from gitml.store.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ class Workspace:
             if os.path.exists(path):
                 os.unlink(path)
 
-    def _records_lock(self) -> HeldLock:
+    def _records_lock(self) -> AbstractContextManager[None]:
         return self.locks.holding(Locks.RECORDS, 90.0, what="the log of runs")
 
 

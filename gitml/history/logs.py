@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from gitml.core.records.record import LogRef, StepRun
 from gitml.core.text.format import safe_line
 from gitml.errors import InputError
 from gitml.history.files import contents
-from gitml.history.runs import FoundRun, get_run, holder_of
+from gitml.history.runs import FoundRun, get_run, holder_of, step_numbers
 from gitml.store.index.runs import run_row
 from gitml.workspace import Workspace
 
@@ -45,7 +44,7 @@ def attempt_logs(ws: Workspace, found: FoundRun, step: str | None = None) -> lis
     recorded = {item.name: item for item in found.run.steps}
     names = list(recorded)
     if found.live is not None:
-        names = list(_step_numbers(found.live.folder))
+        names = list(step_numbers(found.live.folder))
     if step is not None:
         wanted = [name for name in names if step in (name, name.partition("[")[0])]
         if not wanted:
@@ -77,13 +76,19 @@ def lines_at_end(ws: Workspace, item: StepRun, count: int) -> list[str]:
     return data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")[-count:]
 
 
-def read(ws: Workspace, part: AttemptLog) -> Iterator[bytes]:
-    """The bytes of a log as far as they are written now."""
+def read(ws: Workspace, part: AttemptLog, start: int = 0) -> Iterator[bytes]:
+    """The bytes of a log from `start` on, as far as they are written now."""
     if part.log is not None:
-        yield from contents.chunks(ws, part.log.digest)
+        skipped = 0
+        for chunk in contents.chunks(ws, part.log.digest) if not start or part.log.size > start else ():
+            piece = chunk[max(0, start - skipped) :]
+            skipped += len(chunk)
+            if piece:
+                yield piece
     elif part.path is not None:
         try:
             with open(part.path, "rb") as file:
+                file.seek(start)
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except FileNotFoundError:
@@ -108,33 +113,12 @@ class LogFollower:
         for part in attempt_logs(self.ws, found, self.step):
             if part.origin is not None:
                 continue
-            yield from self._new(part)
+            given = self.read.get(part.attempt, 0)
+            for chunk in read(self.ws, part, given):
+                given += len(chunk)
+                self.read[part.attempt] = given
+                yield part, chunk
         self.ended = found.live is None or gone
-
-    def _new(self, part: AttemptLog) -> Iterator[tuple[AttemptLog, bytes]]:
-        given = self.read.get(part.attempt, 0)
-        position = 0
-        for chunk in self._from(part, given):
-            position += len(chunk)
-            self.read[part.attempt] = given + position
-            yield part, chunk
-
-    def _from(self, part: AttemptLog, start: int) -> Iterator[bytes]:
-        if part.log is not None:
-            skipped = 0
-            for chunk in contents.chunks(self.ws, part.log.digest) if part.log.size > start else ():
-                piece = chunk[max(0, start - skipped) :]
-                skipped += len(chunk)
-                if piece:
-                    yield piece
-        elif part.path is not None:
-            try:
-                with open(part.path, "rb") as file:
-                    file.seek(start)
-                    while chunk := file.read(_CHUNK):
-                        yield chunk
-            except FileNotFoundError:
-                return
 
 
 def _kept_parts(item: StepRun) -> list[AttemptLog]:
@@ -155,7 +139,7 @@ def _of_origin(ws: Workspace, item: StepRun) -> list[AttemptLog]:
 
 
 def _live_parts(folder: str, name: str) -> list[AttemptLog]:
-    index = _step_numbers(folder).get(name)
+    index = step_numbers(folder).get(name)
     logs = os.path.join(folder, "logs")
     try:
         listed = os.listdir(logs)
@@ -170,15 +154,6 @@ def _live_parts(folder: str, name: str) -> list[AttemptLog]:
         AttemptLog(name, f"{index}-{number}", number, len(numbers), path=os.path.join(logs, f"{index}-{number}.log"))
         for number in numbers
     ]
-
-
-def _step_numbers(folder: str) -> dict[str, int]:
-    try:
-        with open(os.path.join(folder, "steps.json"), "rb") as file:
-            numbers = json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
-    return numbers if isinstance(numbers, dict) else {}
 
 
 REACH = 256 * 1024  # bytes before and after the place looked at

@@ -1,10 +1,11 @@
-"""Runs as a list: what is asked of it, those in progress among those recorded, and metrics as columns."""
+"""Runs as a list, those in progress among those recorded: a page for `gitml log`, or all of them filtered as a person types and
+sorted by any column, of which only the rows on the screen are read."""
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gitml.core.model.result import is_ordinary
@@ -21,6 +22,7 @@ from gitml.store.index.runs import (
     newest_runs,
     order_runs,
     row_number,
+    row_of,
     run_row,
     run_rows,
 )
@@ -47,32 +49,26 @@ def list_runs(ws: Workspace, wanted: RunFilter, limit: int | None) -> tuple[list
     """The newest `limit` runs that match (all for None), newest first, and whether there are more."""
     commit = _commit(ws, wanted.commit) if wanted.commit is not None else None
     since = parse_time(wanted.since, ws.now()) if wanted.since is not None else None
-    rows = (
-        []
-        if wanted.status in UNFINISHED
-        else newest_runs(
-            ws.index,
-            pipeline=wanted.pipeline,
-            experiment=wanted.experiment,
-            status=wanted.status,
-            on=commit,
-            branch=wanted.branch,
-            since=since,
-            tag=wanted.tag,
-            limit=None if limit is None else limit + 1,
-        )
-    )
+    fields = {name: value for name in _FIELDS if (value := getattr(wanted, name)) is not None}
+    most = None if limit is None else limit + 1
+    rows: list[RunRow] = []
+    if wanted.status not in UNFINISHED:
+        rows = newest_runs(ws.index, **fields, on=commit, since=since, tag=wanted.tag, limit=most)
     if wanted.status is None or wanted.status in UNFINISHED:
+        conditions = [RunCondition("field", value, name) for name, value in fields.items()]
+        conditions += [RunCondition("prefix", commit)] if commit is not None else []
+        conditions += [RunCondition("since", since)] if since is not None else []
+        conditions += [RunCondition("tag", wanted.tag)] if wanted.tag is not None else []
         known = {row.id for row in rows}
-        going = [row for row in live_rows(ws) if row.id not in known and _matches(row, wanted, commit, since)]
+        going = [row for row in live_rows(ws) if row.id not in known and _meets_all(row, conditions)]
         if going:
             rows = sorted([*going, *rows], key=lambda row: (row.started, row.id), reverse=True)
     more = limit is not None and len(rows) > limit
     return rows[:limit], more
 
 
-def metric_columns(rows: Sequence[RunRow], names: Sequence[str]) -> tuple[list[str], list[RunRow]]:
-    """(columns, rows): a name without its step becomes a column of its own, with the value of the only step that has it.
+def metric_columns(rows: Sequence[RunRow], names: Sequence[str]) -> list[str]:
+    """The metrics of these names; a name without its step stands for each step that has it.
 
     InputError, with the names there are, for one that no run has.
     """
@@ -87,75 +83,20 @@ def metric_columns(rows: Sequence[RunRow], names: Sequence[str]) -> tuple[list[s
 
             raise InputError(f"no run listed here has a metric {name!r}{nearest(name, known)}")
         columns += [full for full in found if full not in columns]
-    return columns, list(rows)
+    return columns
 
 
 def live_rows(ws: Workspace) -> list[RunRow]:
-    """The runs in progress as rows, those handed to a cluster among them, oldest first; `ended` is now."""
-    rows = []
-    for live in live_runs(ws):
-        run = live.run
-        counts: dict[str, int] = {}
-        for step in run.steps:
-            counts[step.outcome] = counts.get(step.outcome, 0) + 1
-        rows.append(
-            RunRow(
-                id=run.id,
-                started=run.started,
-                ended=ws.now(),
-                pipeline=run.pipeline,
-                experiment=run.experiment,
-                status="running",
-                commit=run.commit,
-                base=run.base,
-                branch=run.branch,
-                dirty=run.dirty,
-                message=run.message,
-                tags=run.tags,
-                counts=counts,
-                metrics=run.metrics(),
-                record="",
-            )
-        )
-    return sorted([*rows, *submitted_rows(ws)], key=lambda row: row.started)
-
-
-def submitted_rows(ws: Workspace) -> list[RunRow]:
-    """The runs that were handed to a cluster and not brought home; how they stand only the cluster knows."""
-    return [
-        RunRow(
-            id=one.run,
-            started=one.submitted,
-            ended=ws.now(),
-            pipeline=one.pipeline,
-            experiment="",
-            status=SUBMITTED,
-            commit=one.commit,
-            base=None,
-            branch=None,
-            dirty=False,
-            message=f"handed to {one.target}",
-            tags=(),
-            counts={},
-            metrics={},
-            record="",
-        )
+    """The runs in progress as rows, those submitted to a cluster among them, oldest first; `ended` is now."""
+    now = ws.now()
+    rows = [row_of(live.run)._replace(status="running", ended=now) for live in live_runs(ws)]
+    # How a submitted run that was not collected stands only the cluster knows.
+    rows += [
+        RunRow(one.run, one.submitted, now, one.pipeline, "", SUBMITTED, one.commit, message=f"handed to {one.target}")
         for one in submissions(ws)
-        if run_row(ws.index, one.run)
-        is None  # else results of it are on their way still, and it is listed as what it is
+        if run_row(ws.index, one.run) is None  # else its results are being collected, and it is listed as what it is
     ]
-
-
-def _matches(row: RunRow, wanted: RunFilter, commit: str | None, since: float | None) -> bool:
-    return (
-        wanted.status in (None, row.status)
-        and wanted.pipeline in (None, row.pipeline)
-        and wanted.experiment in (None, row.experiment)
-        and wanted.branch in (None, row.branch)
-        and (wanted.tag is None or wanted.tag in row.tags)
-        and (commit is None or row.commit.startswith(commit) or (row.base or "").startswith(commit))
-        and (since is None or row.started >= since)
-    )
+    return sorted(rows, key=lambda row: row.started)
 
 
 def _commit(ws: Workspace, text: str) -> str:
@@ -217,7 +158,7 @@ def run_view(ws: Workspace, text: str = "", sort: RunSort = RunSort(), keep: str
     conditions = conditions_of(text, ws.now())
     with ws.index.snapshot():
         going = [row for row in reversed(live_rows(ws)) if row_number(ws.index, row.id) is None]
-        live = tuple(row for row in going if all(_meets(row, condition) for condition in conditions))
+        live = tuple(row for row in going if _meets_all(row, conditions))
         order = order_runs(ws.index, conditions, sort)
         position = _position(ws, live, order, keep)
         newest = run_rows(ws.index, order[:40])
@@ -242,6 +183,10 @@ def _position(ws: Workspace, live: Sequence[RunRow], order: array[int], keep: st
         return len(live) + order.index(number) if number is not None else None
     except ValueError:
         return None
+
+
+def _meets_all(row: RunRow, conditions: Iterable[RunCondition]) -> bool:
+    return all(_meets(row, condition) for condition in conditions)
 
 
 def _meets(row: RunRow, condition: RunCondition) -> bool:

@@ -153,15 +153,19 @@ def _in_progress(folder: str) -> LiveRun | None:
     return LiveRun(run._replace(steps=tuple(_finished(folder))), folder, None)
 
 
-def _finished(folder: str) -> list[StepRun]:
-    """The steps that the journal tells as finished; a line still being written is left out."""
+def _journal_lines(folder: str) -> list[bytes]:
+    """The whole lines of the journal of a run in progress; a line still being written is left out."""
     try:
         with open(os.path.join(folder, "events.jsonl"), "rb") as file:
-            lines = file.read().split(b"\n")[:-1]
+            return file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
+
+
+def _finished(folder: str) -> list[StepRun]:
+    """The steps that have ended by the journal."""
     steps = []
-    for line in lines:
+    for line in _journal_lines(folder):
         try:
             steps.append(step_from_json(json.loads(line)))
         except (ValueError, KeyError, TypeError):
@@ -215,28 +219,25 @@ def run_progress(found: FoundRun) -> list[StepProgress]:
         return list(done.values())
     begun = _begun(found.live.folder)
     return [
-        done.get(name) or begun.get(name) or StepProgress(name, WAITING) for name in _names(found.live.folder) or done
+        done.get(name) or begun.get(name) or StepProgress(name, WAITING)
+        for name in step_numbers(found.live.folder) or done
     ]
 
 
-def _names(folder: str) -> list[str]:
+def step_numbers(folder: str) -> dict[str, int]:
+    """The steps of a run in progress by name, in the order of its plan, with the number that each has in its folder."""
     try:
         with open(os.path.join(folder, "steps.json"), "rb") as file:
-            names = json.load(file)
+            numbers = json.load(file)
     except (OSError, ValueError):
-        return []
-    return list(names) if isinstance(names, dict) else []
+        return {}
+    return numbers if isinstance(numbers, dict) else {}
 
 
 def _begun(folder: str) -> dict[str, StepProgress]:
     """The last attempt of each step that was begun."""
-    try:
-        with open(os.path.join(folder, "events.jsonl"), "rb") as file:
-            lines = file.read().split(b"\n")[:-1]
-    except OSError:
-        return {}
     begun = {}
-    for line in lines:
+    for line in _journal_lines(folder):
         if not line.startswith(b'{"started"'):
             continue
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from gitml.core.model.digest import Digest
+from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.paths import is_git_name, problem_with_output
 from gitml.core.model.tree import encode_tree
 from gitml.core.records.record import DAYS_PARTIAL_STAYS
@@ -15,7 +15,7 @@ from gitml.git.integrity.durability import sync_path, sync_tree
 from gitml.history.files import contents
 from gitml.history.files.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
 from gitml.history.files.selector import SelectedOutput, Selection
-from gitml.history.files.tree_hash import tree_of_folder
+from gitml.history.files.tree_hash import digest_of_file, tree_of_folder
 from gitml.store.local.object_folder import MAX_DEPTH, MOST_NAMES
 from gitml.workspace import Workspace
 
@@ -281,21 +281,12 @@ def _is_same(ws: Workspace, job: _Job) -> bool:
         if not os.path.isdir(job.path):
             return False
         entries = tree_of_folder(job.path)
-        return entries is not None and _digest(encode_tree(entries)) == ref.digest
+        return entries is not None and digest_of(encode_tree(entries)) == ref.digest
     if not os.path.isfile(job.path) or os.path.getsize(job.path) != ref.size:
         return False
-    import hashlib
-
-    with open(job.path, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != ref.digest[7:]:
-            return False
+    if digest_of_file(job.path) != ref.digest:
+        return False
     return bool(os.stat(job.path).st_mode & 0o100) == ref.executable
-
-
-def _digest(data: bytes) -> str:
-    import hashlib
-
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> WrittenOutput:

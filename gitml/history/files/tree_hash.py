@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 
-from gitml.core.model.digest import PREFIX, Digest
+from gitml.core.model.digest import PREFIX, Digest, digest_of
 from gitml.core.model.tree import TreeEntry, encode_tree, tree_size
 from gitml.core.records.special_files import Remarks
 
@@ -27,21 +27,22 @@ def _entry(item: os.DirEntry[bytes]) -> TreeEntry | None:
     status = item.stat(follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         target = os.readlink(item.path)
-        return TreeEntry(item.name, "l", _named(hashlib.sha256(target)), len(target))
+        return TreeEntry(item.name, "l", digest_of(target), len(target))
     if stat.S_ISDIR(status.st_mode):
         below = tree_of_folder(os.fsdecode(item.path))
         if below is None:
             return None
-        return TreeEntry(item.name, "d", _named(hashlib.sha256(encode_tree(below))), tree_size(below))
+        return TreeEntry(item.name, "d", digest_of(encode_tree(below)), tree_size(below))
     if not stat.S_ISREG(status.st_mode):
         return None
-    with open(item.path, "rb") as file:
-        digest = _named(hashlib.file_digest(file, "sha256"))
-    return TreeEntry(item.name, "x" if status.st_mode & 0o100 else "f", digest, status.st_size)
+    kind = "x" if status.st_mode & 0o100 else "f"
+    return TreeEntry(item.name, kind, digest_of_file(item.path), status.st_size)
 
 
-def _named(found: hashlib._Hash) -> Digest:
-    return Digest(PREFIX + found.hexdigest())
+def digest_of_file(path: str | bytes) -> Digest:
+    """The Digest of a file."""
+    with open(path, "rb") as file:
+        return Digest(PREFIX + hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def notes_on(folder: str) -> tuple[str, ...]:

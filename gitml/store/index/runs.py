@@ -45,14 +45,14 @@ class RunRow(NamedTuple):
     experiment: str
     status: str
     commit: str
-    base: str | None
-    branch: str | None
-    dirty: bool
-    message: str
-    tags: tuple[str, ...]
-    counts: Mapping[str, int]
-    metrics: Mapping[str, float]
-    record: str
+    base: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+    message: str = ""
+    tags: tuple[str, ...] = ()
+    counts: Mapping[str, int] = {}
+    metrics: Mapping[str, float] = {}
+    record: str = ""
 
     @property
     def seconds(self) -> float:
@@ -361,12 +361,12 @@ def _json_path(name: str) -> str:
     return '$."' + name.replace('"', '\\"') + '"'
 
 
-def _values(run: Run, record_commit: str) -> tuple[Any, ...]:
-    """The row of a run."""
+def row_of(run: Run, record_commit: str = "") -> RunRow:
+    """The RunRow of a Run."""
     counts: dict[str, int] = {}
     for step in run.steps:
         counts[step.outcome] = counts.get(step.outcome, 0) + 1
-    return (
+    return RunRow(
         run.id,
         run.started,
         run.ended,
@@ -376,12 +376,24 @@ def _values(run: Run, record_commit: str) -> tuple[Any, ...]:
         run.commit,
         run.base,
         run.branch,
-        int(run.dirty),
+        run.dirty,
         run.message,
-        _json(run.tags),
-        _json(counts),
-        _json(metrics_as_json(run.metrics())),
+        run.tags,
+        counts,
+        run.metrics(),
         record_commit,
+    )
+
+
+def _values(run: Run, record_commit: str) -> tuple[Any, ...]:
+    """The row of a run in the table, of _COLUMNS."""
+    row = row_of(run, record_commit)
+    return (
+        *row[:9],
+        int(row.dirty),
+        row.message,
+        *map(_json, (row.tags, row.counts, metrics_as_json(row.metrics))),
+        row.record,
     )
 
 

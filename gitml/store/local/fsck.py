@@ -100,20 +100,11 @@ def _check_tree(
         if entry.kind == "d":
             yield from _check_tree(store, entry.digest, entry.size, path, seen, depth + 1)
             continue
-        found = _size_of(store, entry.digest)
+        found = store.size_of(entry.digest)
         if found is None:
             yield ObjectFault("missing", entry.digest, f"for {path}")
         elif found != entry.size:
             yield ObjectFault("size", entry.digest, f"{found} bytes, not {entry.size} (for {path})")
-
-
-def _size_of(store: ObjectFolder, digest: Digest) -> int | None:
-    path = store.path_of(digest)
-    with Guard(path):
-        try:
-            return os.lstat(path).st_size
-        except FileNotFoundError:
-            return None
 
 
 def repair_object(store: ObjectFolder, fault: ObjectFault) -> str:

@@ -15,7 +15,8 @@ import os
 import struct
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gitml.errors import BusyError, MachineError, machine_error
 from gitml.permissions import ALONE, SharedMode, permission_hint
@@ -119,9 +120,19 @@ class Locks:
             answer = struct.unpack(_FLOCK, fcntl.fcntl(file.fd, fcntl.F_GETLK, struct.pack(_FLOCK, *asked)))
         return None if answer[_KIND] == fcntl.F_UNLCK else int(answer[_PID])
 
-    def holding(self, slot: int, timeout: float | None = None, *, shared: bool = False, what: str = "it") -> HeldLock:
+    @contextmanager
+    def holding(
+        self, slot: int, timeout: float | None = None, *, shared: bool = False, what: str = "it"
+    ) -> Iterator[None]:
         """``with locks.holding(slot, 10, what="the records"):``. BusyError naming the process that has it on time-out."""
-        return HeldLock(self, slot, timeout, shared, what)
+        if not self.lock(slot, timeout, shared=shared):
+            pid = self.holder(slot)
+            by = f"process {pid}" if pid else "another process"
+            raise BusyError(f"{by} is using {what}", where=self.path, hint="wait for it to end, then try again")
+        try:
+            yield
+        finally:
+            self.unlock(slot)
 
     @staticmethod
     def slot_for(name: str) -> int:
@@ -162,23 +173,3 @@ def _opened_to_look(path: str) -> _File:
     except OSError:
         return _File(-1, True)
     return _files[place]
-
-
-class HeldLock:
-    """A slot held for the length of a ``with``."""
-
-    __slots__ = ("_locks", "_shared", "_slot", "_timeout", "_what")
-
-    def __init__(self, locks: Locks, slot: int, timeout: float | None, shared: bool, what: str) -> None:
-        self._locks, self._slot, self._timeout, self._shared, self._what = locks, slot, timeout, shared, what
-
-    def __enter__(self) -> None:
-        if not self._locks.lock(self._slot, self._timeout, shared=self._shared):
-            pid = self._locks.holder(self._slot)
-            by = f"process {pid}" if pid else "another process"
-            raise BusyError(
-                f"{by} is using {self._what}", where=self._locks.path, hint="wait for it to end, then try again"
-            )
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._locks.unlock(self._slot)

@@ -60,7 +60,7 @@ def command(
     if not rows:
         session.note("no runs" + (" that match" if any(value is not None for value in wanted) else " yet: gitml run"))
         return 0
-    names, rows = metric_columns(rows, [name for name in (metrics or "").split(",") if name])
+    names = metric_columns(rows, [name for name in (metrics or "").split(",") if name])
     session.show(*table(rows, names, ws.now()))
     if more:
         session.note("older runs are left out: -n N shows more, --all all")

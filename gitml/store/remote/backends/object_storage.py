@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from gitml.core.config.remote_kinds import REMOTE_KINDS
@@ -147,9 +148,9 @@ class ObjectStorageRemote:
             self._pipe(path, source)
             moved(len(source))
             return
-        partial = self._kind.partial
-        if partial is not None:
-            self._wrote(lambda: upload_in_parts(partial(self._fs, path), source, item, moved))
+        begin = self._kind.partial
+        if begin is not None:
+            self._wrote(lambda: upload_in_parts(begin(self._fs, path), source, item, moved))
         elif not self._kind.atomic:
             self._wrote(lambda: upload_over_sftp(self._fs, source, path, item, moved))
         else:
@@ -339,18 +340,16 @@ class ObjectStorageRemote:
             for begin, end in places:
                 yield self._piece(path, item.digest, begin, end)
             return
-        crew = ThreadPool(min(AHEAD, len(places)))
+        pool = ThreadPool(min(AHEAD, len(places)))
         try:
             under_way: deque[Any] = deque()
             while places or under_way:
                 while places and len(under_way) < AHEAD:
                     begin, end = places.popleft()
-                    under_way.append(
-                        crew.start(lambda begin=begin, end=end: self._piece(path, item.digest, begin, end))  # type: ignore[misc]
-                    )
+                    under_way.append(pool.submit(partial(self._piece, path, item.digest, begin, end)))
                 yield under_way.popleft().result()
         finally:
-            crew.dismiss()
+            pool.shut_down()
 
     def _piece(self, path: str, digest: Digest, begin: int, end: int) -> bytes:
         try:

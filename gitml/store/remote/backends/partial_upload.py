@@ -13,6 +13,7 @@ import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from gitml.core.config.remotes import StoredObject
@@ -58,7 +59,7 @@ def upload_in_parts(parts: PartialUpload, source: str, item: StoredObject, moved
     size = part_size(item.size)
     with disk.Guard(source):
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    crew = ThreadPool(AHEAD)
+    pool = ThreadPool(AHEAD)
     try:
         there = parts.begin()
         state = hashlib.sha256()
@@ -82,7 +83,7 @@ def upload_in_parts(parts: PartialUpload, source: str, item: StoredObject, moved
             if tag in there:
                 under_way.append((tag, len(content)))
             else:
-                put = crew.start(lambda number=number, content=content: parts.put(number, content))  # type: ignore[misc]
+                put = pool.submit(partial(parts.put, number, content))
                 under_way.append((put, len(content)))
             if len(under_way) >= AHEAD:
                 ended()
@@ -93,7 +94,7 @@ def upload_in_parts(parts: PartialUpload, source: str, item: StoredObject, moved
             raise damaged_object(item.digest, state.hexdigest())
         parts.finish(tags)
     finally:
-        crew.dismiss()
+        pool.shut_down()
         os.close(fd)
 
 

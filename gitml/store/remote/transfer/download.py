@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +18,6 @@ from gitml.store.remote.transfer.object_download import WrongBytesError, downloa
 from gitml.store.remote.transfer.progress import TransferMeter, TransferRoot
 from gitml.store.remote.transfer.thread_pool import MemoryLimit, ThreadPool
 
-_WAIT = 0.1  # seconds between two looks at the stop and at how far it is
 _IN_MEMORY = 64 << 20  # bytes of packs at once; of a larger one as much as it takes, and no other beside it
 _GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 
@@ -104,9 +102,9 @@ class _Fetching:
     def bring(self, roots: Sequence[TransferRoot]) -> None:
         """Brings what it can; RemoteError when the remote fails as a whole."""
         blobs = {root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}
-        crew = ThreadPool(self.remote.parallel)
+        pool = ThreadPool(self.remote.parallel)
         try:
-            trees = self._trees(crew, [root for root in roots if root.tree])
+            trees = self._trees(pool, [root for root in roots if root.tree])
             objects = blobs | {item.digest: item for tree in trees for item in tree.objects}
             packs = {item.digest: item for tree in trees for item in tree.packs}
             self.meter.total = self.meter.done + total(objects.values()) + total(packs.values())
@@ -119,18 +117,18 @@ class _Fetching:
                 ),
                 *((item, partial(self._pack, item)) for item in packs.values()),
             ]
-            self._all(crew, jobs)
+            self._all(pool, jobs)
         finally:
             self.meter.end()
-            crew.dismiss(_GRACE)
+            pool.shut_down(_GRACE)
         for digest in blobs:
             if digest not in self.failed:
                 self._arrived(digest)
         for tree in trees:
             self._finish(tree)
-        self.meter.tell(now=True)
+        self.meter.report(now=True)
 
-    def _trees(self, crew: ThreadPool, roots: Sequence[TransferRoot]) -> list[_Tree]:
+    def _trees(self, pool: ThreadPool, roots: Sequence[TransferRoot]) -> list[_Tree]:
         """Reads manifests and listings, and finds what of each Tree is not here."""
         manifests: dict[Digest, Manifest] = {}
 
@@ -142,7 +140,7 @@ class _Fetching:
                 except NewerManifestError as error:
                     raise RemoteError(str(error), where=self.remote.place, hint="use the newer gitml") from error
 
-        for root, manifest, error in self._answers(crew, [(root, partial(read, root)) for root in roots]):
+        for root, manifest, error in self._answers(pool, [(root, partial(read, root)) for root in roots]):
             if isinstance(error, ValueError):
                 self._wrong(root.digest, root.digest, str(error))
             elif error is not None:
@@ -157,7 +155,7 @@ class _Fetching:
         self.meter.of += len(packs)
         read_packs: dict[Digest, dict[Digest, memoryview]] = {}
         for item, value, error in self._answers(
-            crew, [(item, partial(self._listings, item)) for item in packs.values()]
+            pool, [(item, partial(self._listings, item)) for item in packs.values()]
         ):
             self.meter.items += 1
             if error is None:
@@ -235,10 +233,10 @@ class _Fetching:
             self.store.publish(pending)
         return bytes(data[: length_of_index(data)])
 
-    def _all(self, crew: ThreadPool, jobs: Sequence[tuple[StoredObject, Callable[[], Any]]]) -> None:
-        for item, value, error in self._answers(crew, jobs):
+    def _all(self, pool: ThreadPool, jobs: Sequence[tuple[StoredObject, Callable[[], Any]]]) -> None:
+        for item, value, error in self._answers(pool, jobs):
             self.meter.items += 1
-            self.meter.tell()
+            self.meter.report()
             if error is not None:
                 self._failed(item.digest, error)
                 continue
@@ -247,29 +245,15 @@ class _Fetching:
                 self.indexes.keep(item.digest, value)
 
     def _answers(
-        self, crew: ThreadPool, jobs: Sequence[tuple[Any, Callable[[], Any]]]
-    ) -> Iterable[tuple[Any, Any, Any]]:
+        self, pool: ThreadPool, jobs: Sequence[tuple[Any, Callable[[], Any]]]
+    ) -> Iterable[tuple[Any, Any, BaseException | None]]:
         """(what, its value, or the error) of each job as it ends."""
-        done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
-        def perform(what: Any, work: Callable[[], Any]) -> None:
-            try:
-                self.meter.check_stopped()
-                done.put((what, work(), None))
-            except BaseException as error:
-                done.put((what, None, error))
+        def perform(work: Callable[[], Any]) -> Any:
+            self.meter.check_stopped()
+            return work()
 
-        for what, work in jobs:
-            crew.start(partial(perform, what, work))
-        for _ in jobs:
-            while True:
-                try:
-                    answer = done.get(timeout=_WAIT)
-                    break
-                except queue.Empty:
-                    self.meter.check_stopped()
-                    self.meter.tell()
-            yield answer
+        return pool.completed([(what, partial(perform, work)) for what, work in jobs], self.meter.poll)
 
     def _failed(self, digest: Digest, error: BaseException) -> None:
         """One object did not come. What is wrong with it alone is noted; what concerns remote or machine is raised."""

@@ -14,7 +14,7 @@ from gitml.errors import GitmlError, RemoteError
 
 T = TypeVar("T")
 
-_TELL = 0.2  # seconds between two tellings
+_REPORTS = 0.2  # seconds between two reports
 _WINDOW = 5.0  # seconds that the rate is taken over
 _PAUSES = (0.5, 2.0)  # seconds before a second and a third try
 
@@ -53,7 +53,7 @@ class UploadResult(NamedTuple):
 
 
 class TransferMeter:
-    """Counts what is moved, from any thread, and tells of it from the one that calls `tell`."""
+    """Counts what is moved, from any thread, and reports it from the one that calls `report`."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class TransferMeter:
         self._direction, self._remote, self._emit, self._stopped = direction, remote, emit, stopped
         self._lock = threading.Lock()
         self._ended = False
-        self._begun = self._told = time.monotonic()
+        self._begun = self._reported = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque([(self._begun, 0)])
 
     def moved(self, count: int) -> None:
@@ -90,12 +90,17 @@ class TransferMeter:
         """Says that it is over, well or not: threads that are at it still do nothing more."""
         self._ended = True
 
-    def tell(self, *, now: bool = False) -> None:
-        """Tells how far it is, if it was not told a moment ago."""
+    def poll(self) -> None:
+        """What is done while nothing ends: TransferStoppedError when it is to end, else a report."""
+        self.check_stopped()
+        self.report()
+
+    def report(self, *, now: bool = False) -> None:
+        """Emits how far it is, if that was not emitted a moment ago."""
         at = time.monotonic()
-        if not now and at - self._told < _TELL:
+        if not now and at - self._reported < _REPORTS:
             return
-        self._told = at
+        self._reported = at
         self._recent.append((at, self.done))
         while len(self._recent) > 2 and at - self._recent[0][0] > _WINDOW:
             self._recent.popleft()

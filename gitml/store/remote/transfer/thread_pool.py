@@ -1,4 +1,4 @@
-"""A few threads that do what waits for networks and disks. They never hold up the end of the process."""
+"""A few threads for what waits for networks and disks. Unlike a ThreadPoolExecutor they never delay the end of the process."""
 
 from __future__ import annotations
 
@@ -6,77 +6,76 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 S = TypeVar("S")
-
-
-class ThreadPoolFuture(Generic[T]):
-    """Something a thread does. `result` waits for it, and raises what it raised."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._ended = threading.Event()
-        self._error: BaseException | None = None
-        self._value: list[T] = []
-
-    def perform(self) -> None:
-        """Does it; called in a thread."""
-        try:
-            self._value.append(self._work())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._ended.set()
-
-    def drop(self, error: BaseException) -> None:
-        """Ends it undone."""
-        self._error = error
-        self._ended.set()
-
-    def result(self) -> T:
-        """What came of it."""
-        self._ended.wait()
-        if self._error is not None:
-            raise self._error
-        return self._value[0]
+_POLL = 0.1  # seconds between two calls of `poll` while no work ends
 
 
 class ThreadPool:
-    """So many threads, each doing one Job after another in the order in which they were started."""
+    """So many threads, each performing one piece of work after another in the order in which they were submitted."""
 
     def __init__(self, count: int) -> None:
-        self._todo: queue.SimpleQueue[ThreadPoolFuture[Any] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(max(1, count))]
+        self._todo: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._perform, daemon=True) for _ in range(max(1, count))]
         for thread in self._threads:
             thread.start()
 
-    def start(self, work: Callable[[], T]) -> ThreadPoolFuture[T]:
-        """Has `work` done."""
-        job = ThreadPoolFuture(work)
-        self._todo.put(job)
-        return job
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Has `work` performed by a thread."""
+        future: Future[T] = Future()
+        self._todo.put((future, work))
+        return future
 
-    def dismiss(self, wait: float = 0.0) -> None:
-        """Lets the threads go: what they are doing they end, what was not begun is dropped. Waits for them so many seconds."""
+    def completed(
+        self, work: Sequence[tuple[S, Callable[[], Any]]], poll: Callable[[], None]
+    ) -> Iterator[tuple[S, Any, BaseException | None]]:
+        """Submits all of `work`; gives (what, its value, or its error) as each ends. `poll` is called now and then meanwhile."""
+        done: queue.SimpleQueue[tuple[S, Future[Any]]] = queue.SimpleQueue()
+
+        def ended(what: S, future: Future[Any]) -> None:
+            done.put((what, future))
+
+        for what, one in work:
+            self.submit(one).add_done_callback(partial(ended, what))
+        for _ in work:
+            while True:
+                try:
+                    what, future = done.get(timeout=_POLL)
+                    break
+                except queue.Empty:
+                    poll()
+            error = future.exception()
+            yield what, None if error else future.result(), error
+
+    def shut_down(self, wait: float = 0.0) -> None:
+        """Ends the threads after what they perform now; what was not begun is dropped. Waits for them at most `wait` seconds."""
         while True:
             try:
-                job = self._todo.get_nowait()
+                item = self._todo.get_nowait()
             except queue.Empty:
                 break
-            if job is not None:
-                job.drop(InterruptedError("dismissed"))
+            if item is not None:
+                item[0].set_exception(InterruptedError("dropped"))
         for _ in self._threads:
             self._todo.put(None)
         end = time.monotonic() + wait
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def _work(self) -> None:
-        while (job := self._todo.get()) is not None:
-            job.perform()
+    def _perform(self) -> None:
+        while (item := self._todo.get()) is not None:
+            future, work = item
+            try:
+                value = work()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
 
 
 class MemoryLimit:
@@ -105,9 +104,8 @@ def in_parallel(ask: Callable[[S], T], items: Sequence[S], count: int) -> list[T
     """``ask(item)`` for every item, some at once; the answers in order, or the first failure."""
     if len(items) <= 1:
         return [ask(item) for item in items]
-    crew = ThreadPool(min(count, len(items)))
+    pool = ThreadPool(min(count, len(items)))
     try:
-        jobs = [crew.start(lambda item=item: ask(item)) for item in items]  # type: ignore[misc]
-        return [job.result() for job in jobs]
+        return [future.result() for future in [pool.submit(partial(ask, item)) for item in items]]
     finally:
-        crew.dismiss()
+        pool.shut_down()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
 
 from gitml.core.config.remotes import Manifest, StoredObject, encode_manifest
 from gitml.core.model.digest import Digest
@@ -25,7 +24,6 @@ from gitml.store.remote.transfer.upload_plan import (
     plan_upload,
 )
 
-_WAIT = 0.1  # seconds between two looks at the stop and at how far it is
 _GRACE = 2.0  # seconds that threads have to clear up when the transfer ends early
 _PUBLISH = 2.0  # seconds between two writings of manifests, since each may be a commit
 
@@ -95,48 +93,28 @@ class _Sending:
 
     def run(self) -> UploadResult:
         work, sender = self.work, self.sender
-        crew = ThreadPool(sender.remote.parallel)
-        done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
-
-        def start(what: PackBatch | StoredObject) -> None:
-            def job() -> None:
-                try:
-                    done.put((what, self.do(what), None))
-                except BaseException as error:
-                    done.put((what, None, error))
-
-            crew.start(job)
-
         # The large ones first: at the end several threads then share what is left.
         jobs: Sequence[PackBatch | StoredObject] = [*sorted(work.objects, key=lambda item: -item.size), *work.batches]
+        pool = ThreadPool(sender.remote.parallel)
         try:
-            for item in jobs:
-                start(item)
-            for _ in jobs:
-                what, value, error = self._next(done)
+            for what, value, error in pool.completed(
+                [(item, partial(self.do, item)) for item in jobs], self.meter.poll
+            ):
                 self.take(what, value, error)
                 self.meter.items += 1
-                self.meter.tell()
+                self.meter.report()
                 self.publish()
         finally:
             self.meter.end()
-            crew.dismiss(_GRACE)
+            pool.shut_down(_GRACE)
         self.publish(now=True)
-        self.meter.tell(now=True)
+        self.meter.report(now=True)
         refused = [(tree.root.name, why) for tree in work.trees if (why := self.why_not(tree))]
         refused += [(root.name, self.bad[root.digest]) for root in work.blobs if root.digest in self.bad]
         sent = (*self.finished, *(root for root in work.blobs if root.digest in self.moved))
         return UploadResult(
             sender.remote.name, sent, len(work.there), work.missing, tuple(refused), len(self.moved), self.meter.done
         )
-
-    def _next(self, done: queue.SimpleQueue[Any]) -> Any:
-        while True:
-            try:
-                return done.get(timeout=_WAIT)
-            except queue.Empty:
-                self.meter.check_stopped()
-                self.meter.tell()
 
     def do(self, what: PackBatch | StoredObject) -> tuple[StoredObject, bytes] | None:
         """Moves one thing; called in a thread."""
