@@ -132,11 +132,9 @@ def _tell_record(ws: Workspace, run: Run, say: Callable[[JobEvent], None]) -> se
     tip = ws.records.tip()
     folder = record_folder(run.id, run.started)
     inline = set()
-    for commit, path, oid in ws.records.since(None):
-        assert commit
-        if path.startswith(folder + "/"):
-            say(JobRecordFile(path, ws.objects.read(oid)))
-            inline.add(path.rpartition("/")[2])
+    for path, oid in ws.records.changes(None, tip, folder).added if tip else ():
+        say(JobRecordFile(path, ws.objects.read(oid)))
+        inline.add(path.rpartition("/")[2])
     say(RunFinished(run, tip or ""))
     return inline
 

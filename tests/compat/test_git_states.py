@@ -18,6 +18,7 @@ from gitml.git.revisions import resolve_commit
 from gitml.git.worktree.snapshot import SnapshotCommit, WorkTree
 from tests.kit.patience import in_little_work
 from tests.kit.projects.repository import Repository, environment, isolate
+from tests.kit.record_files import record_files
 
 REF = "refs/gitml/runs"
 
@@ -253,7 +254,7 @@ def test_a_configuration_made_for_people_changes_nothing(repo, tmp_path, monkeyp
     assert read == {"src/a.py": b"changed\n", "new.py": b"n\n"}
     location = discover(repo.path, {})
     with Objects(location) as objects:
-        assert len(list(GitRecordLog(location, objects, REF).since(None))) == 1
+        assert len(record_files(GitRecordLog(location, objects, REF))) == 1
 
 
 def test_a_bare_repository_is_read_and_recorded_at_a_commit(repo, tmp_path):
@@ -264,7 +265,7 @@ def test_a_bare_repository_is_read_and_recorded_at_a_commit(repo, tmp_path):
         assert objects.read(CommitSource(objects, commit).lookup("src/a.py").oid) == b"a\n"
         log = GitRecordLog(location, objects, REF)
         record = log.append({"runs/1/run.json": b"{}"}, "run", commit)
-        assert [found[0] for found in log.since(None)] == [record]
+        assert [found[0] for found in record_files(log)] == [record]
         with pytest.raises(InputError):
             WorkTree(location, objects)
 

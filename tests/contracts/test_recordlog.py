@@ -17,6 +17,7 @@ from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
 from tests.kit.patience import PATIENCE, worked
 from tests.kit.projects.repository import Repository, isolate
+from tests.kit.record_files import record_files
 
 REF = "refs/gitml/runs"
 
@@ -42,7 +43,7 @@ def path_of(number: int, name: str = "run.json") -> str:
 
 def test_a_log_begins_empty(log):
     assert log.tip() is None
-    assert list(log.since(None)) == []
+    assert record_files(log) == []
 
 
 def test_what_is_appended_is_read_back_in_order(repo, log):
@@ -52,23 +53,12 @@ def test_what_is_appended_is_read_back_in_order(repo, log):
         log.append({path_of(99 - i): content, path_of(99 - i, "b"): b"\0\n"}, f"run {i}", source)
         for i, content in enumerate(contents)
     ]
-    found = list(log.since(None))
+    found = record_files(log)
     assert [(commit, path) for commit, path, _ in found] == [
         (commit, path_of(99 - i, name)) for i, commit in enumerate(commits) for name in ("b", "run.json")
     ]
     assert [log.read(oid) for _, path, oid in found if path.endswith("run.json")] == contents
     assert log.tip() == commits[-1]
-
-
-def test_since_gives_only_what_is_new(repo, log):
-    commits = [log.append({path_of(i): b"x"}, "run", None) for i in range(4)]
-    assert [commit for commit, _, _ in log.since(commits[1])] == commits[2:]
-    assert list(log.since(commits[-1])) == []
-
-
-def test_a_known_commit_that_is_gone_gives_all(repo, log):
-    log.append({path_of(1): b"x"}, "run", None)
-    assert len(list(log.since("1" * len(log.tip())))) == 1
 
 
 def test_a_record_never_changes(log):
@@ -118,24 +108,6 @@ def test_logs_that_begin_apart_have_their_root_in_common(repo, tmp_path, log):
     assert repo.git("merge-base", REF, "refs/theirs") == repo.git("rev-list", "--max-parents=0", "refs/theirs")
 
 
-def test_after_a_union_of_two_logs_only_what_is_new_is_given(repo, log):
-    base = log.append({path_of(0): b"0"}, "base", None)
-    theirs = log.append({path_of(1): b"1"}, "theirs", None)
-    repo.git("update-ref", REF, base)
-    ours = log.append({path_of(2): b"2"}, "ours", None)
-    tree = repo.git("merge-tree", "--write-tree", ours, theirs)
-    for first, second in ((ours, theirs), (theirs, ours)):
-        union = repo.git("commit-tree", tree, "-p", first, "-p", second, "-m", "union")
-        repo.git("update-ref", REF, union)
-        assert [path for _, path, _ in log.since(ours)] == [path_of(1)]
-        assert [path for _, path, _ in log.since(theirs)] == [path_of(2)]
-        assert sorted(path for _, path, _ in log.since(base)) == [path_of(1), path_of(2)]
-        assert sorted(path for _, path, _ in log.since(None)) == [path_of(0), path_of(1), path_of(2)]
-        last = log.append({path_of(3 + (first == ours)): b"3"}, "after", None)
-        assert [commit for commit, _, _ in log.since(union)] == [last]
-    assert [path for _, path, _ in log.since(last)] == []
-
-
 def diverged(repo, log):
     """(base, ours, theirs): two records behind the same one, the log ending at ours."""
     base = log.append({path_of(0): b"0"}, "base", None)
@@ -168,7 +140,7 @@ def test_a_join_holds_both_follows_both_and_is_part_of_the_log_when_it_is_moved(
     assert log.move(ours, joined)
     assert not log.move(ours, theirs)
     assert repo.git("log", "-1", "--format=%P", joined).split() == [ours, theirs]
-    assert {path for _, path, _ in log.since(None)} == {path_of(0), path_of(1), path_of(1, "b"), path_of(2)}
+    assert {path for _, path, _ in record_files(log)} == {path_of(0), path_of(1), path_of(1, "b"), path_of(2)}
     assert log.is_ahead_of(ours, joined, 1)
     assert log.is_ahead_of(theirs, joined, 1)
     assert log.is_ahead_of(base, joined, 3)
@@ -206,7 +178,7 @@ def test_a_ref_moved_between_is_not_lost(repo, log, monkeypatch):
 
         monkeypatch.setattr(log, "_write", write)
         last = log.append({path_of(3): b"3"}, "run", None)
-    assert [commit for commit, _, _ in log.since(None)] == [first, raced[0], last]
+    assert [commit for commit, _, _ in record_files(log)] == [first, raced[0], last]
 
 
 def test_a_lock_that_git_left_behind_is_busy_and_said(repo, log, monkeypatch):
@@ -242,7 +214,7 @@ def test_writers_at_once_lose_nothing(repo, log, tmp_path, locked):
     args = [sys.executable, "-c", _WRITER, repo.path]
     writers = [subprocess.Popen([*args, str(who), "8", lock_file], cwd=os.getcwd()) for who in range(3)]
     assert [writer.wait(PATIENCE) for writer in writers] == [0, 0, 0]
-    found = list(log.since(None))
+    found = record_files(log)
     assert len({path for _, path, _ in found}) == len(found) == 24
     assert repo.git("fsck", "--strict", "--no-dangling") == ""
 
@@ -272,7 +244,7 @@ def test_a_source_that_is_not_here_is_an_error_and_leaves_nothing(repo, log):
 def test_many_and_large_files_in_one_record(repo, log):
     files = {path_of(1, f"out/{i}"): os.urandom(1000) for i in range(300)} | {path_of(1, "big"): os.urandom(3_000_000)}
     log.append(files, "run", None)
-    assert {path: log.read(oid) for _, path, oid in log.since(None)} == files
+    assert {path: log.read(oid) for _, path, oid in record_files(log)} == files
 
 
 def test_messages_of_any_kind_are_kept(repo, log):
@@ -292,7 +264,7 @@ def test_packs_are_joined_when_there_are_many(repo, log):
     while sum(name.endswith(".pack") for name in os.listdir(packs)) > 5:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert len(list(log.since(None))) == MOST_PACKS + 2
+    assert len(record_files(log)) == MOST_PACKS + 2
     assert log.append({path_of(1000): b"x"}, "run", source)
     repo.git("fsck", "--strict")
 
@@ -326,5 +298,5 @@ def test_appending_does_not_slow_down_with_the_number_of_records(repo, log):
     many = median(11)
     assert many < 3 * few + 0.02, f"{few * 1000:.1f} ms of work with few, {many * 1000:.1f} ms with many"
     began = time.perf_counter()
-    assert len(list(log.since(None))) == 20_018
+    assert len(list(log.difference(None, log.tip()).added())) == 20_018
     assert time.perf_counter() - began < 60

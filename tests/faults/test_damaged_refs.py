@@ -14,6 +14,7 @@ from gitml.maintenance.fsck import check
 from gitml.store.index.runs import newest_runs
 from gitml.transfer.records import fetch, push
 from tests.kit.projects.project import Project, outcomes
+from tests.kit.record_files import record_files
 
 RUNS = ".git/refs/gitml/runs"
 PIPELINE = (
@@ -233,7 +234,7 @@ def test_fsck_names_a_run_that_another_was_reused_from_and_no_record_has(path: P
     tip = git("rev-parse", "refs/gitml/runs").strip()
     first = git("rev-parse", f"{tip}~1").strip()
     with project.workspace() as ws:
-        files = {p: oid for _, p, oid in ws.records.since(first)}
+        files = {p: oid for _, p, oid in record_files(ws.records, first)}
         log = ws.records.merge(None, tip, files, "as it was left")
     git("update-ref", "refs/gitml/runs", log)
     for name in ("index.db", "index.db-wal", "index.db-shm"):

@@ -13,6 +13,7 @@ from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
 from tests.kit.projects.repository import Repository, environment
+from tests.kit.record_files import record_files
 
 pytestmark = pytest.mark.slow
 
@@ -61,5 +62,5 @@ def check(folder: Path, people: int, times: int) -> None:
     hub.git("fsck", "--strict")
     with Objects(location) as objects:
         Repository(folder / "0").git("fetch", "-q", "origin", "+refs/gitml/runs:refs/gitml/all")
-        paths = [path for _, path, _ in GitRecordLog(location, objects, "refs/gitml/all").since(None)]
+        paths = [path for _, path, _ in record_files(GitRecordLog(location, objects, "refs/gitml/all"))]
     assert len(set(paths)) == len(paths) == people * times

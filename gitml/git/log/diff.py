@@ -1,4 +1,4 @@
-"""How two states of a record log differ, and what the log gained, in the order it gained it.
+"""How two states of a record log differ.
 
 Trees are compared a folder of a day at a time: git holds all of a difference before it writes any of it. So a first look at a
 million records, or a fetch of as many, takes the memory of a day of them.
@@ -14,22 +14,6 @@ from gitml.core.model.protocols import Entry
 from gitml.errors import IntegrityError
 from gitml.git.command import Location, ended_by_nul, git, popen, stderr_file, translate
 from gitml.git.objects.reader import EMPTY_TREES, SPARING, Objects, parse_tree
-
-_LOG = (
-    "log",
-    "--first-parent",
-    "--diff-merges=first-parent",
-    "--reverse",
-    "--raw",
-    "-z",
-    "--no-renames",
-    "--no-abbrev",
-    "--diff-filter=A",
-    "--root",
-    "--no-show-signature",
-    "--no-color",
-    "--format=%x00%H %P",
-)
 
 
 class Changes(NamedTuple):
@@ -103,48 +87,6 @@ def is_ahead_of(location: Location, known: str, tip: str, within: int) -> bool:
         return True
     args = ("rev-list", "--first-parent", "--parents", f"--max-count={within}", tip)
     return any(known in line.split() for line in git(location, *args).decode("ascii").splitlines())
-
-
-def added_since(location: Location, objects: Objects, tip: str, known: str | None) -> Iterator[tuple[str, str, str]]:
-    """(commit, path, blob oid) of the files that `tip` has and `known` has not, oldest first.
-
-    Along the first parents each commit adds what it adds to its first parent. Where histories were joined that may name files
-    `known` has already, or leave out some: then the trees of both decide, and what no commit on the way names comes last.
-    """
-    limits = [tip] if known is None else [tip, "^" + known]
-    walked, straight = _walk(git(location, *_LOG, *limits, "--"), known)
-    if straight or known is None:
-        yield from walked
-        return
-    new = _added(location, known, tip)
-    for commit, path, oid in walked:
-        if new.pop(path, None) is not None:
-            yield commit, path, oid
-    for path, oid in sorted(new.items()):
-        yield tip, path, oid
-
-
-def _walk(answer: bytes, known: str | None) -> tuple[list[tuple[str, str, str]], bool]:
-    """What `git log` named, and whether it came to `known` by first parents alone."""
-    found: list[tuple[str, str, str]] = []
-    commit = ""
-    first_parent: str | None = None
-    fields = iter(os.fsdecode(answer).split("\0"))
-    for raw in fields:
-        field = raw.strip("\n")
-        if field.startswith(":"):
-            found.append((commit, next(fields), field.split(" ")[3]))
-        elif field:
-            commit, *parents = field.split()
-            if first_parent is None:
-                first_parent = parents[0] if parents else ""
-    return found, known is not None and first_parent == known
-
-
-def _added(location: Location, known: str, tip: str) -> dict[str, str]:
-    answer = git(location, "diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", "--diff-filter=A", known, tip)
-    fields = os.fsdecode(answer).split("\0")[:-1]
-    return {path: meta.split(" ")[3] for meta, path in zip(fields[::2], fields[1::2], strict=True)}
 
 
 _DEPTH = 4  # runs/<yyyy>/<mm>/<dd>

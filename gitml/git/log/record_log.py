@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -167,17 +167,6 @@ class GitRecordLog:
         from gitml.git.log.diff import changes_between
 
         return changes_between(self._location, known, tip, below)
-
-    def since(self, known: str | None) -> Iterator[tuple[str, str, str]]:
-        """(record commit, path, blob oid) of every file added after `known`, oldest first; all of them when None."""
-        tip = self.tip()
-        if tip is None or tip == known:
-            return iter(())
-        if known is not None and self._objects.header(known) is None:
-            known = None
-        from gitml.git.log.diff import added_since
-
-        return added_since(self._location, self._objects, tip, known)
 
     def read(self, oid: str) -> bytes:
         """A blob of the log."""

@@ -14,6 +14,7 @@ from gitml.errors import InputError
 from gitml.records.layout import parse_path
 from gitml.store.index.results import variants_of
 from tests.kit.projects.project import Project, outcomes
+from tests.kit.record_files import record_files
 
 pytestmark = pytest.mark.slow  # whole runs, one after another
 
@@ -32,7 +33,7 @@ def again(project: Project, run: Run) -> Reproduction:
 
 def verdicts(project: Project) -> list[dict[str, object]]:
     with project.workspace() as ws:
-        files = [(parse_path(path), oid) for _, path, oid in ws.records.since(None)]
+        files = [(parse_path(path), oid) for _, path, oid in record_files(ws.records)]
         return [json.loads(ws.records.read(oid)) for file, oid in files if file and file.folder == "reproductions"]
 
 

@@ -13,6 +13,7 @@ from gitml.maintenance.fsck import Fault, check
 from gitml.maintenance.gc import KeepPolicy, collect, usage
 from gitml.store.local.locks import Locks
 from tests.kit.projects.project import Project, outcomes
+from tests.kit.record_files import record_files
 
 pytestmark = pytest.mark.slow  # whole runs, one after another
 
@@ -325,7 +326,7 @@ steps:
         "f": digest_of(b"f"), "g": digest_of(numbers[1]),
     }  # fmt: skip
     with project.workspace() as ws:
-        carried = {path.rsplit("/", 1)[1] for _, path, _ in ws.records.since(None) if "/outputs/" in path}
+        carried = {path.rsplit("/", 1)[1] for _, path, _ in record_files(ws.records) if "/outputs/" in path}
         assert {name for name, digest in names.items() if digest[7:] in carried} == expected
         assert {name for name, digest in names.items() if ws.index.inline(digest) is not None} == expected
 
@@ -335,7 +336,7 @@ def test_what_a_record_carries_is_not_carried_again_by_the_next(tmp_path: Path) 
     project.run()
     project.run(force=True)
     with project.workspace() as ws:
-        paths = [path for _, path, _ in ws.records.since(None) if "/outputs/" in path or "/logs/" in path]
+        paths = [path for _, path, _ in record_files(ws.records) if "/outputs/" in path or "/logs/" in path]
     names = [path.rsplit("/", 1)[1] for path in paths]
     assert len(names) == len(set(names))
     assert len({path.split("/")[5] for path in paths}) == 1
