@@ -133,6 +133,22 @@ def git_status(
     return out, stderr, process.returncode
 
 
+def config_value(location: Location, *args: str) -> str:
+    """What ``git config ARGS`` prints of one setting; empty when it is not set."""
+    return os.fsdecode(git(location, "config", *args, check=False)).strip()
+
+
+def config_values(location: Location, *args: str) -> list[str]:
+    """The values of one setting that ``git config -z ARGS`` prints."""
+    return os.fsdecode(git(location, "config", "-z", *args, check=False)).split("\0")[:-1]
+
+
+def config_items(location: Location, *args: str, input: bytes | None = None) -> list[tuple[str, str]]:
+    """(name, value) of each setting that ``git config -z ARGS`` prints, in order."""
+    printed = os.fsdecode(git(location, "config", "-z", *args, input=input, check=False))
+    return [(name, value) for name, _, value in (item.partition("\n") for item in printed.split("\0")) if name]
+
+
 def popen(
     location: Location,
     *args: str,

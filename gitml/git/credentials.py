@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gitml.errors import TrustError
-from gitml.git.command import Location, git, git_status
+from gitml.git.command import Location, config_items, git_status
 from gitml.redaction import register_secret
 
 
@@ -78,10 +78,8 @@ def _lines(values: dict[str, str]) -> bytes:
 def http_settings(location: Location, url: str) -> dict[str, list[str]]:
     """The user's ``http.*`` settings that hold for `url`, the most specific of each; and GIT_SSL_* of the environment."""
     found: dict[str, list[str]] = {}
-    for item in os.fsdecode(git(location, "config", "-z", "--get-urlmatch", "http", url, check=False)).split("\0"):
-        name, _, value = item.partition("\n")
-        if name:
-            found.setdefault(name.lower().removeprefix("http."), []).append(value)
+    for name, value in config_items(location, "--get-urlmatch", "http", url):
+        found.setdefault(name.lower().removeprefix("http."), []).append(value)
     if os.environ.get("GIT_SSL_NO_VERIFY"):
         found["sslverify"] = ["false"]
     if "GIT_SSL_CAINFO" in os.environ:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from gitml import layout
 from gitml.errors import InputError, TrustError
-from gitml.git.command import Location, git, run_plain
+from gitml.git.command import Location, config_value, git, run_plain
 from gitml.permissions import ALONE, SharedMode, parse_shared_mode
 
 _ODD_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES")
@@ -125,7 +125,7 @@ def sharing_at(location: Location, environ: Mapping[str, str]) -> SharedMode:
     )
     if not said:
         return ALONE
-    return parse_shared_mode(os.fsdecode(git(location, "config", "--get", _SETTING, check=False)))
+    return parse_shared_mode(config_value(location, "--get", _SETTING))
 
 
 def _settings_of_user(environ: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from gitml import layout
 from gitml.errors import InputError
-from gitml.git.command import Location, git
+from gitml.git.command import Location, config_items
 from gitml.git.log.remote_refs import configured
 
 USUAL = ("file", "git", "http", "https", "ssh")
@@ -78,6 +78,5 @@ def is_registry(location: Location) -> bool:
 
 
 def _settings(location: Location) -> dict[str, str]:
-    said = os.fsdecode(git(location, "config", "-z", "--get-regexp", r"^protocol\..*allow$", check=False))
-    pairs = (item.partition("\n") for item in said.split("\0") if item)
-    return {name.lower(): value.strip().lower() for name, _, value in pairs}
+    pairs = config_items(location, "--get-regexp", r"^protocol\..*allow$")
+    return {name.lower(): value.strip().lower() for name, value in pairs}

@@ -113,14 +113,7 @@ class ModuleService:
                 source = (self.location, self.objects)
                 self._open[name] = Registry.shared(self.location, self.registries[name], source)
             elif name:
-                from gitml.core.language.diagnostics import nearest
-
-                known = [known for known in self.registries if known]
-                raise InputError(
-                    f"no registry {name!r}{nearest(name, known)}",
-                    where="gitml.yaml",
-                    hint=f"registries: {{{name}: URL}}",
-                )
+                raise self._unknown(name)
             else:
                 self._follow()
                 self._open[name] = Registry(self.location, self.objects)

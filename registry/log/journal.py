@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gitml import layout
 from gitml.errors import BusyError, InputError
-from gitml.git.command import Location, git
+from gitml.git.command import Location, config_value
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.git.revisions import commit_info, resolve_commit
@@ -91,8 +91,7 @@ class RegistryJournal:
     def signs(self) -> bool:
         """Whether Git is configured to sign what this user commits."""
         if self._signs is None:
-            said = git(self.location, "config", "--type=bool", "--get", "commit.gpgSign", check=False)
-            self._signs = said.strip() == b"true"
+            self._signs = config_value(self.location, "--type=bool", "--get", "commit.gpgSign") == "true"
         return self._signs
 
     @contextmanager

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.git.command import Location, git, git_status
+from gitml.git.command import Location, config_value, config_values, git, git_status
 
 REDIRECTED = "gitml-hooks"
 _SETTING = "core.hooksPath"
@@ -66,7 +66,7 @@ def redirect(location: Location, place: HookFolder) -> HookFolder:
 
 def undo_redirect(location: Location, place: HookFolder) -> None:
     """Undoes `redirect`."""
-    former = os.fsdecode(git(location, "config", place.flag(), "--get", _FORMER, check=False)).rstrip("\n")
+    former = config_value(location, place.flag(), "--get", _FORMER)
     if former:
         git(location, "config", place.flag(), _SETTING, former)
         git(location, "config", place.flag(), "--unset-all", _FORMER)
@@ -110,8 +110,7 @@ def remove_receive_settings(location: Location) -> None:
 
 
 def _values(location: Location, name: str) -> tuple[str, ...]:
-    answer = git(location, "config", "--local", "-z", "--get-all", name, check=False)
-    return tuple(os.fsdecode(answer).split("\0")[:-1])
+    return tuple(config_values(location, "--local", "--get-all", name))
 
 
 def _forget(location: Location, name: str) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gitml.errors import InputError, RemoteError
-from gitml.git.command import Location, clean_environment, git
+from gitml.git.command import Location, clean_environment, config_items, config_value, git
 from gitml.git.lfs.http_limits import address_in, headers_in
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.worktree.status import read_worktree_file
@@ -84,10 +84,7 @@ def authenticate(ssh: tuple[str, str, str], operation: str, location: Location) 
     """Asks over SSH for the server's address and a token. RemoteError when the host doesn't answer."""
     host, port, path = ssh
     environ = clean_environment(os.environ)
-    command = (
-        os.environ.get("GIT_SSH_COMMAND")
-        or os.fsdecode(git(location, "config", "core.sshCommand", check=False)).strip()
-    )
+    command = os.environ.get("GIT_SSH_COMMAND") or config_value(location, "core.sshCommand")
     words = ["sh", "-c", f'{command} "$@"', command] if command else [os.environ.get("GIT_SSH", "ssh")]
     words += ["-o", "BatchMode=yes", *(("-p", port) if port else ()), "--", host]
     words.append(f"git-lfs-authenticate {shlex.quote(path)} {operation}")
@@ -155,33 +152,25 @@ def _answer_of(words: Sequence[str], environ: Mapping[str, str]) -> tuple[bytes,
 def _settings(location: Location) -> tuple[dict[str, str], dict[str, str]]:
     """``lfs.url`` and ``remote.*.lfsurl``: of the user's configuration, and of `.lfsconfig`, of which nothing else counts."""
     pattern = ("--get-regexp", r"^(lfs\.url|remote\..*\.lfsurl)$")
-    own = git(location, "config", "-z", *pattern, check=False)
+    own = config_items(location, *pattern)
     content = read_worktree_file(location, _CONFIG)
     if location.worktree is None:
-        tracked = git(location, "config", "-z", "--no-includes", f"--blob=HEAD:{_CONFIG}", *pattern, check=False)
+        tracked = config_items(location, "--no-includes", f"--blob=HEAD:{_CONFIG}", *pattern)
     elif content is None:
-        tracked = b""
+        tracked = []
     elif len(content) > _SAID:
         raise InputError(f"more than {_SAID >> 10} KiB", where=_CONFIG, hint="it says where the LFS server is, no more")
     else:
-        tracked = git(location, "config", "-z", "--no-includes", "-f", "-", *pattern, input=content, check=False)
-    return _pairs(own), _pairs(tracked)
-
-
-def _pairs(said: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in os.fsdecode(said).split("\0"):
-        name, _, value = item.partition("\n")
-        if value:
-            found[name.lower()] = value.strip()
-    return found
+        tracked = config_items(location, "--no-includes", "-f", "-", *pattern, input=content)
+    mine, theirs = ({name.lower(): value.strip() for name, value in items if value} for items in (own, tracked))
+    return mine, theirs
 
 
 def _usual_remote(location: Location) -> str | None:
     """The remote of the branch, else origin, else the only one."""
     branch = os.fsdecode(git(location, "symbolic-ref", "--quiet", "--short", "HEAD", check=False)).strip()
     if branch:
-        said = os.fsdecode(git(location, "config", f"branch.{branch}.remote", check=False)).strip()
+        said = config_value(location, f"branch.{branch}.remote")
         if said and said != ".":
             return said
     names = os.fsdecode(git(location, "remote")).split()

@@ -19,7 +19,7 @@ import urllib3
 
 from gitml import __version__
 from gitml.errors import InputError, RemoteError, TrustError
-from gitml.git.command import Location, git
+from gitml.git.command import Location, config_value, config_values
 from gitml.git.credentials import Credential, approve, ask, http_settings, reject
 from gitml.git.lfs.http_limits import AddressPolicy, Watchdog, address_in, bound, origin_of
 from gitml.git.log.remote_refs import without_secrets
@@ -58,8 +58,8 @@ class Http:
             self._home = origin_of(url)
         except ValueError as error:
             raise InputError("not the URL of an LFS server", where=without_secrets(url)[:200]) from error
-        allowed = git(location, "config", "-z", "--get-all", "gitml.allowHref", check=False)
-        self._reach = AddressPolicy(home or urlsplit(url).hostname or "", os.fsdecode(allowed).split("\0")[:-1])
+        allowed = config_values(location, "--get-all", "gitml.allowHref")
+        self._reach = AddressPolicy(home or urlsplit(url).hostname or "", allowed)
         self._watchdog = Watchdog(_idle(location))
         self._pool = _pool(location, url, connections, self._watchdog.idle)
         bound(self._pool, self._reach, self._watchdog)
@@ -274,7 +274,7 @@ def _joined(url: str, target: str, where: str) -> str:
 
 def _idle(location: Location) -> float:
     """Seconds that a server may give nothing: ``lfs.activitytimeout`` of the user, as git-lfs has it, else a minute."""
-    said = os.fsdecode(git(location, "config", "lfs.activitytimeout", check=False)).strip()
+    said = config_value(location, "lfs.activitytimeout")
     return float(said) if said.isdecimal() and 0 < int(said) <= 3600 else 60.0
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import unquote
 
 from gitml.errors import MachineError, RemoteError
-from gitml.git.command import DURABLE, Location, git, git_status
+from gitml.git.command import DURABLE, Location, config_value, config_values, git, git_status
 from gitml.git.integrity import object_check
 from gitml.git.integrity.durability import announce, move_aside, sync_path
 from gitml.git.integrity.stale_locks import clear, lock_files
@@ -57,8 +57,7 @@ class LocalRemote:
 
     def syncs_all(self) -> bool:
         """Whether the folder's own Git syncs refs and loose objects when somebody pushes there without gitml."""
-        said = git(self.location, "config", "--get", "core.fsync", check=False).decode("utf-8", "replace")
-        parts = {part.strip() for part in said.split(",")}
+        parts = {part.strip() for part in config_value(self.location, "--get", "core.fsync").split(",")}
         return "all" in parts or ("committed" in parts and "reference" in parts)
 
     def _without_broken(self, ref: str) -> bool:
@@ -94,8 +93,7 @@ def _is_trusted(location: Location, folder: str) -> bool:
         return True
     safe: set[str] = set()
     for scope in ("--system", "--global"):  # git heeds no other
-        said = os.fsdecode(git(location, "config", scope, "-z", "--path", "--get-all", "safe.directory", check=False))
-        for value in said.split("\0")[:-1]:
+        for value in config_values(location, scope, "--path", "--get-all", "safe.directory"):
             safe = safe | {value} if value else set()
     return any(
         value == "*"
@@ -107,7 +105,7 @@ def _is_trusted(location: Location, folder: str) -> bool:
 
 def local_remote_of(location: Location, remote: str) -> LocalRemote | None:
     """The folder that a push to `remote` goes to; None for a host, and where the user chose another receive-pack."""
-    if git(location, "config", "--get", f"remote.{remote}.receivepack", check=False).strip():
+    if config_value(location, "--get", f"remote.{remote}.receivepack"):
         return None
     said, _, code = git_status(location, "remote", "get-url", "--push", "--", remote)
     if code:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from gitml import layout
 from gitml.errors import InputError
-from gitml.git.command import Location, git
+from gitml.git.command import Location, config_items, config_values, git
 
 RUNS = "runs"
 REGISTRY = "registry"
@@ -89,8 +89,7 @@ def unset_refspecs(location: Location) -> list[str]:
 
 
 def _fetched_by(location: Location, remote: str) -> list[str]:
-    said = git(location, "config", "--null", "--get-all", f"remote.{remote}.fetch", check=False)
-    return os.fsdecode(said).split("\0")
+    return config_values(location, "--get-all", f"remote.{remote}.fetch")
 
 
 def tip_of(location: Location, ref: str) -> str | None:
@@ -182,11 +181,9 @@ def default_remote(location: Location) -> str:
 def _settings(location: Location) -> tuple[tuple[str, ...], dict[str | None, str]]:
     """(names of remotes, the remote of each branch that has one)."""
     wanted = r"^(remote\..*\.url|branch\..*\.remote)$"
-    said = os.fsdecode(git(location, "config", "--null", "--get-regexp", wanted, check=False))
     remotes: set[str] = set()
     of_branch: dict[str | None, str] = {}
-    for item in said.split("\0"):
-        key, _, value = item.partition("\n")
+    for key, value in config_items(location, "--get-regexp", wanted):
         if key.startswith("remote."):
             remotes.add(key[len("remote.") : -len(".url")])
         elif key.startswith("branch."):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.errors import BusyError, RemoteError
-from gitml.git.command import BASE, DURABLE, Location, git, is_partial, popen, stderr_file
+from gitml.git.command import BASE, DURABLE, Location, config_items, git, is_partial, popen, stderr_file
 from gitml.git.errors import explain, refusal_of_ref
 from gitml.git.integrity.durability import move_refs, sync_objects, sync_refs
 from gitml.git.log.local_remote import local_remote_of
@@ -337,9 +337,7 @@ def fetch_missing_blobs(location: Location, known: str | None, tip: str) -> None
 
 def _promisor(location: Location) -> str:
     """The remote that has what was left out."""
-    said = git(location, "config", "--null", "--get-regexp", r"^remote\..*\.promisor$", check=False)
-    for item in os.fsdecode(said).split("\0"):
-        key, _, value = item.partition("\n")
+    for key, value in config_items(location, "--get-regexp", r"^remote\..*\.promisor$"):
         if value == "true":
             return key[len("remote.") : -len(".promisor")]
     return "origin"

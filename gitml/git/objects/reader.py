@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
@@ -138,48 +139,44 @@ class Objects:
 
     def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """(oid, content) of each, in order, with requests sent ahead; for thousands of objects. Hold few of them at a time."""
-        process = PersistentProcess(self.location, *SPARING, "cat-file", "--batch", local=True)
-        try:
-            for oid, header in self._many(process, oids):
-                if header is None:
-                    raise self._missing(oid)
-                yield oid, self._body(process, header)
-        finally:
-            process.stop()
+        for oid, content in self.read_those_here(oids):
+            if content is None:
+                raise self._missing(oid)
+            yield oid, content
 
     def read_those_here(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """As `read_many`, with None for an object that is missing."""
-        process = PersistentProcess(self.location, *SPARING, "cat-file", "--batch", local=True)
-        try:
+        with self._process(*SPARING, "cat-file", "--batch") as process:
             for oid, header in self._many(process, oids):
                 yield oid, header and self._body(process, header)
-        finally:
-            process.stop()
 
     def read_within(self, oids: Iterable[str], most: int) -> Iterator[tuple[Header | None, bytes]]:
         """(header, content) of each, in order, with requests sent ahead; no content where it is more than `most` bytes.
 
         None for an object that is missing.
         """
-        process = PersistentProcess(self.location, *SPARING, "cat-file", "--batch", local=True)
-        try:
+        with self._process(*SPARING, "cat-file", "--batch") as process:
             for _, header in self._many(process, oids):
                 if header is None or header.size <= most:
                     yield header, self._body(process, header) if header else b""
                     continue
                 self._pass_over(process, header)
                 yield header, b""
-        finally:
-            process.stop()
 
     def headers(self, oids: Iterable[str]) -> Iterator[Header]:
         """Kind and size of each, in order, with requests sent ahead."""
-        process = PersistentProcess(self.location, "cat-file", "--batch-check", local=True)
-        try:
+        with self._process("cat-file", "--batch-check") as process:
             for oid, header in self._many(process, oids):
                 if header is None:
                     raise self._missing(oid)
                 yield header
+
+    @contextmanager
+    def _process(self, *args: str) -> Iterator[PersistentProcess]:
+        """A process for one series of requests."""
+        process = PersistentProcess(self.location, *args, local=True)
+        try:
+            yield process
         finally:
             process.stop()
 

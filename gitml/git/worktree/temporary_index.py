@@ -11,7 +11,7 @@ from contextlib import suppress
 from gitml import layout
 from gitml.core.model.protocols import Entry
 from gitml.errors import InputError, machine_error
-from gitml.git.command import Location, git
+from gitml.git.command import Location, config_value, git
 from gitml.git.integrity.durability import announce
 from gitml.git.integrity.object_check import looks_empty, quarantine_object
 from gitml.git.persistent_process import PersistentProcess
@@ -164,8 +164,7 @@ class Hasher:
     def _executables(self) -> bool:
         """Whether the repository tells executable files apart."""
         if self._modes_count is None:
-            answer = git(self._location, "config", "--type=bool", "core.fileMode", check=False)
-            self._modes_count = answer.strip() != b"false"
+            self._modes_count = config_value(self._location, "--type=bool", "core.fileMode") != "false"
         return self._modes_count
 
 
