@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from gitml import layout
@@ -20,7 +20,7 @@ from gitml.git.objects.reader import Objects
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.layout import REGISTRY_REF
 from registry.log.events import FOLDER, MODULES, Event, event_as_bytes
-from registry.projection.projection import Projection
+from registry.projection.projection import Projection, file_lock
 from registry.state import ModuleState, folded
 
 _PATIENCE = 90.0
@@ -94,29 +94,9 @@ class RegistryJournal:
             self._signs = config_value(self.location, "--type=bool", "--get", "commit.gpgSign") == "true"
         return self._signs
 
-    @contextmanager
-    def write_lock(self) -> Iterator[None]:
+    def write_lock(self) -> AbstractContextManager[None]:
         """Keeps other writers of this machine waiting; freed by the kernel when the process ends."""
-        import fcntl
-
-        self.projection.sharing.make_folder(self.folder)
-        path = os.path.join(self.folder, "registry.lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self.projection.sharing.open_up(path)
-        try:
-            deadline = time.monotonic() + _PATIENCE
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        hint = "wait for it to end, then try again"
-                        raise BusyError("another process is writing to the registry", where=path, hint=hint) from None
-                    time.sleep(0.01 * (0.5 + os.urandom(1)[0] / 256))
-            yield
-        finally:
-            os.close(descriptor)
+        return file_lock(os.path.join(self.folder, layout.REGISTRY_LOCK), self.projection.sharing, _PATIENCE)
 
     def close(self) -> None:
         """Lets go of the projection's file."""
@@ -212,11 +192,8 @@ def state_at(journal: RegistryJournal, name: str, moment: Moment) -> ModuleState
 
 def states_at(journal: RegistryJournal, moment: Moment) -> list[ModuleState]:
     """All modules then, by name."""
-    from registry.projection import tables
-
     of: dict[str, list[Event]] = {}
-    path = journal.projection.path
-    for event in journal.projection.query(lambda _: tables.events(path, until=moment.until)):
+    for event in journal.projection.events():
         if moment.holds(event):
             of.setdefault(event.module, []).append(event)
     return [folded(name, of[name]) for name in sorted(of)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -83,8 +84,8 @@ class Projection:
         """The time of the last event, empty when there is none."""
         return self.query(lambda db: db.execute("SELECT max(at) FROM event").fetchone()[0]) or ""
 
-    def events(self, module: str) -> list[Event]:
-        """All events of a module, oldest first."""
+    def events(self, module: str | None = None) -> list[Event]:
+        """All events, or those of a module, oldest first."""
         return self.query(lambda db: list(_events(db, module)))
 
     def refresh(self) -> None:
@@ -206,7 +207,7 @@ class Projection:
     def _renew(self) -> None:
         """Puts a new, empty file in the place of one that can't be used; of several processes one does it."""
         self._shut()
-        with _alone(f"{self.path}.lock", self.sharing):
+        with file_lock(f"{self.path}.lock", self.sharing):
             self._db = self._good()
             if self._db is not None and self._whole(self._db):
                 return
@@ -254,8 +255,9 @@ def _damaged(error: sqlite3.DatabaseError) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
 
 
-def _events(db: sqlite3.Connection, module: str) -> Iterator[Event]:
-    for file, body in db.execute("SELECT file, body FROM event WHERE module = ? ORDER BY at, id", (module,)):
+def _events(db: sqlite3.Connection, module: str | None) -> Iterator[Event]:
+    where, values = ("", ()) if module is None else ("WHERE module = ?", (module,))
+    for file, body in db.execute(f"SELECT file, body FROM event {where} ORDER BY at, id", values):  # noqa: S608 (constants)
         yield event_from_bytes(body.encode(), file)
 
 
@@ -310,15 +312,24 @@ def _write(db: sqlite3.Connection, state: ModuleState, changed: str, versions: s
 
 
 @contextmanager
-def _alone(path: str, sharing: SharedMode) -> Iterator[None]:
-    """Held by one process at a time, and freed by the kernel when it ends."""
+def file_lock(path: str, sharing: SharedMode, seconds: float | None = None) -> Iterator[None]:
+    """Held by one process at a time, and freed by the kernel when it ends. BusyError after so many seconds of waiting."""
     import fcntl
 
     sharing.make_folder(os.path.dirname(path))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     sharing.open_up(path)
+    deadline = None if seconds is None else time.monotonic() + seconds
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() > deadline:
+                    hint = "wait for it to end, then try again"
+                    raise BusyError("another process is writing to the registry", where=path, hint=hint) from None
+                time.sleep(0.01 * (0.5 + os.urandom(1)[0] / 256))
         yield
     finally:
         os.close(descriptor)

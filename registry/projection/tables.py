@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,6 @@ from sqlalchemy import Engine, Index
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, Session, SQLModel, col, create_engine, or_, select
 
-from registry.log.events import Event, event_from_bytes
 from registry.projection.rows import VERSION, connect
 from registry.state import ModuleState, VersionState
 
@@ -123,18 +122,6 @@ def modules(
     return list(found.values())
 
 
-def events(path: str, *, module: str | None = None, until: str | None = None) -> list[Event]:
-    """Events, oldest first: of one module, up to a time (inclusive)."""
-    columns: list[Any] = [EventRow.file, EventRow.body]
-    wanted: Any = select(*columns).order_by(col(EventRow.at), col(EventRow.id))
-    if module is not None:
-        wanted = wanted.where(EventRow.module == module)
-    if until is not None:
-        wanted = wanted.where(EventRow.at <= until)
-    with _session(path) as session:
-        return decoded(session.exec(wanted))
-
-
 @contextmanager
 def _session(path: str) -> Iterator[Session]:
     """A session whose errors are sqlite3's own, which the projection knows how to mend."""
@@ -145,11 +132,6 @@ def _session(path: str) -> Iterator[Session]:
         if isinstance(error.orig, sqlite3.Error):
             raise error.orig from error
         raise
-
-
-def decoded(rows: Iterable[tuple[str, str]]) -> list[Event]:
-    """The events of (file, body) rows."""
-    return [event_from_bytes(body.encode(), file) for file, body in rows]
 
 
 # In the order of VersionState.
