@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from gitml.store.remote.transfer.progress import UploadResult
     from gitml.transfer.download import DownloadReport
     from gitml.transfer.run_selector import RunSelection
-    from gitml.transfer.unshared_artifacts import UnsharedArtifact
-    from gitml.transfer.upload import Forecast
+    from gitml.transfer.upload import Forecast, UnsharedArtifact
 
 _STOPPING = "stopping; what was moved stays"
 _NAMED = 3  # artifacts that stay here which are named in one line
@@ -154,7 +153,7 @@ def unshared_lines(session: Session, stays: Sequence[UnsharedArtifact]) -> list[
     """What is on this machine alone after a push, and what would change that: one line, with ``-v`` one for each as well."""
     if not stays:
         return []
-    from gitml.transfer.unshared_artifacts import why_unshared
+    from gitml.transfer.upload import why_unshared
 
     shown = [f"{safe(one.name)} of run {one.run[:8]}" for one in stays]
     named = ", ".join(shown[:_NAMED]) + (

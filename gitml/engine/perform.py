@@ -6,7 +6,7 @@ import os
 
 from gitml.core.model.protocols import Executor
 from gitml.core.records.record import Run
-from gitml.engine.execution.executors import Executors
+from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.scheduler import Assignment, Scheduler
 from gitml.engine.journal.journal import Journal
 from gitml.engine.journal.recorder import Provenance, record_run
@@ -57,7 +57,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
         run = task.run._replace(
             status="failed",
             ended=ws.now(),
-            steps=tuple(scheduler.give_up(error.message)),
+            steps=tuple(scheduler.abort(error.message)),
             error=redacted(error.message),
         )
         record_run(ws, run, Provenance(scheduler.attempts.actions, scheduler.attempts.environments), task.loaded.config)

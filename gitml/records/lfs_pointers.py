@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import Digest, from_hex, hex_of
-from gitml.errors import InputError, IntegrityError
+from gitml.errors import InputError
 from gitml.git.log.record_log import GitRecordLog
-from gitml.git.objects.reader import Objects
 from gitml.records.layout import record_folder
 from gitml.store.index.artifacts import makers_of
 from gitml.store.index.index import Index
@@ -40,12 +39,11 @@ def take_pointer(index: Index, tree: Digest, manifest: StoredObject) -> None:
 class LogPointers:
     """The pointers in the log of runs, looked up in the index. They may be looked up from any thread, and added from its own."""
 
-    def __init__(self, index: Index, records: GitRecordLog, objects: Objects) -> None:
+    def __init__(self, index: Index, records: GitRecordLog) -> None:
         self._index = index
         self._thread = threading.get_ident()
         self._others = threading.local()
         self._records = records
-        self._objects = objects
 
     def manifests_of(self, tree: Digest) -> Sequence[StoredObject]:
         """The manifests of a Tree that any clone wrote, newest last."""
@@ -54,28 +52,12 @@ class LogPointers:
     def add(self, manifests: Mapping[Digest, StoredObject]) -> None:
         """Writes down the pointers that are new, in one commit; InputError when no run is recorded that they could lie with."""
         new = {tree: item for tree, item in manifests.items() if item not in self.manifests_of(tree)}
-        paths = self._missing([self._place(tree, item) for tree, item in new.items()])
-        while paths:
-            count = len(paths)
-            message = f"{count} {'directory' if count == 1 else 'directories'} in Git LFS\n"
-            try:
-                self._records.append(dict.fromkeys(paths, b""), message, None)
-            except IntegrityError:
-                # another process wrote some of them meanwhile: they say all by their names
-                left = self._missing(paths)
-                if left == paths:
-                    raise
-                paths = left
-            else:
-                break
+        count = len(new)
+        message = f"{count} {'directory' if count == 1 else 'directories'} in Git LFS\n"
+        self._records.append_missing({self._place(tree, item): b"" for tree, item in new.items()}, message, None)
         with self._index.batch():
             for tree, item in new.items():
                 take_pointer(self._index, tree, item)
-
-    def _missing(self, paths: Sequence[str]) -> list[str]:
-        """Those that the log does not have."""
-        tip = self._records.tip()
-        return [path for path in paths if self._objects.find(f"{tip}:{path}") is None]
 
     def _looked_in(self) -> Index:
         """The index; a connection of its own for a thread that is not the index's."""

@@ -225,12 +225,7 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
             hint = "git fetch the commit, or fetch the run where it was submitted"
             raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
         message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
-        try:
-            ws.records.append(files, message, run.commit)
-        except IntegrityError:  # another process, or the git of one that was killed, may have written it meanwhile
-            sync(ws.index, ws.records, ws.objects)
-            if run_row(ws.index, run.id) is None:
-                raise
+        ws.records.append_missing(files, message, run.commit)
         sync(ws.index, ws.records, ws.objects)
     return run
 

@@ -48,11 +48,6 @@ def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) 
     )
 
 
-def absent_roots(ws: Workspace, choice: RunSelection) -> list[TransferRoot]:
-    """What `download` would bring, or try to."""
-    return _absent(ws, selected_roots(ws, choice))
-
-
 def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
     """Puts outputs, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
 

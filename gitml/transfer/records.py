@@ -141,11 +141,6 @@ def preview_push(ws: Workspace, remote: str | None = None, *, terminal: bool = F
     return PushPreview(without_secrets(remote), runs[0], events[0], size, runs[1], events[1])
 
 
-def pull(ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None) -> SyncResult:
-    """As `fetch`."""
-    return fetch(ws, remote, terminal=terminal, watch=watch)
-
-
 def resolve_remote(ws: Workspace, remote: str | None) -> str:
     """The remote that is meant; InputError when it can be none, or none is named and none goes without saying."""
     if remote is None:

@@ -270,7 +270,7 @@ def _open_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteStore:
     from gitml.records.lfs_pointers import LogPointers
     from gitml.store.remote.backends.digest_only import DigestOnlyRemote
 
-    pointers = LogPointers(ws.index, ws.records, ws.objects)
+    pointers = LogPointers(ws.index, ws.records)
     endpoint = find_endpoint(ws.location, spec.options.get("remote"))
     if endpoint.folder is None:
         from gitml.git.lfs.client import LfsClient

@@ -262,7 +262,7 @@ def test_a_run_that_goes_on_is_durable_before_another_says_that_it_reused_it(
 
 
 def test_a_step_is_in_the_journal_before_others_can_reuse_it(project: Project) -> None:
-    kill(project, "gitml.store.index.index.Index.put_unrecorded")
+    kill(project, "gitml.engine.execution.attempts.put_unrecorded")
     with project.workspace() as ws:
         (run,) = recover(ws)
         assert outcomes(run)["a"] == "executed"

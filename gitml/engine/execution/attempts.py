@@ -24,7 +24,7 @@ from gitml.core.model.protocols import (
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.planner.plan import Decision
 from gitml.core.records.record import MACHINE, Attempt, StepRun
-from gitml.engine.execution.executors import Executors
+from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.failure_hints import Failed, hint_for
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.planner import Planner
@@ -126,7 +126,7 @@ class Attempts:
         active = (*self._active.values(), *self._again.values())
         return next((one.step.name for one in active if one.decision.key == key), "")
 
-    def begin(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
+    def start(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
         """Makes the first attempt at a step, or the next of one that is to be tried again or lacked inputs.
 
         Its machine may bring `stored` from remote stores by itself.
@@ -165,7 +165,7 @@ class Attempts:
         asked = self.planner.asked(step).words()
         return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
 
-    def take(self, event: TaskEvent, *, stopped: bool) -> AttemptResult | None:
+    def handle(self, event: TaskEvent, *, stopped: bool) -> AttemptResult | None:
         """Tells of what an executor says; gives the outcome when that ends a step, or what is to become of it.
 
         Nothing is tried again once `stopped`.

@@ -13,7 +13,7 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.result import ActionResult, OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision
-from gitml.engine.execution.executors import Executors
+from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.planning.planner import Planner
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace

@@ -13,7 +13,7 @@ DONE = ("executed", "reused")
 class Outcomes:
     """Steps with the `parents` they wait for, in the order of the plan; `done` has the outcome of each that has one.
 
-    `result_of` gives the result of a step that was done well and for which `settle` is given none; `tell` is called with each
+    `result_of` gives the result of a step that was done well and for which `settle` is given none; `report` is called with each
     outcome as it becomes known.
     """
 
@@ -21,7 +21,7 @@ class Outcomes:
         self,
         parents: Mapping[str, Sequence[str]],
         result_of: Callable[[StepRun], ActionResult],
-        tell: Callable[[StepRun], None],
+        report: Callable[[StepRun], None],
     ) -> None:
         self.done: dict[str, StepRun] = {}
         self.results: dict[str, ActionResult | None] = {}
@@ -33,7 +33,7 @@ class Outcomes:
                 self._children[parent].append(child)
         self._missing = {name: len(names) for name, names in parents.items()}
         self._result_of = result_of
-        self._tell = tell
+        self._report = report
 
     @property
     def complete(self) -> bool:
@@ -95,4 +95,4 @@ class Outcomes:
 
     def _note(self, step: StepRun) -> None:
         self.done[step.name] = step
-        self._tell(step)
+        self._report(step)

@@ -1,4 +1,4 @@
-"""Performing a plan: ready steps within the resources there are, longest expected path first, until all have an outcome.
+"""The scheduler of a run: starts ready steps as resources allow, longest expected path first, until all have an outcome.
 
 The scheduler knows the Graph and no processes; the executor knows processes and no Graph; what becomes of a step is asked of the
 Planner again whenever its inputs have become known.
@@ -20,7 +20,7 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan, forced
 from gitml.core.records.record import Run, StepRun, step_as_json
 from gitml.engine.execution.attempts import Attempts, InputsMissing, RetryDue, StepEnded
-from gitml.engine.execution.executors import Executors
+from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.input_prefetch import InputPrefetch, PrefetchResult
 from gitml.engine.execution.outcomes import Outcomes
 from gitml.engine.execution.ready_steps import ReadySteps, ResourceRequest, resource_request
@@ -38,7 +38,7 @@ PATIENCE = 30.0  # seconds for a machine of a cluster that can take a step to co
 
 
 class Assignment(NamedTuple):
-    """A run that is to be performed: what was planned of it, for whom it is told, and how it may be stopped."""
+    """A run that is to be performed: its plan, where its events go, and how it is stopped."""
 
     ws: Workspace
     loaded: Loaded
@@ -68,7 +68,7 @@ class Scheduler:
         self.names = list(self.decisions)
         self.journal = journal
         parents = {name: self.graph.steps[name].parents for name in self.names}
-        self.outcomes = Outcomes(parents, self.as_result, self.tell)
+        self.outcomes = Outcomes(parents, self.as_result, self.report)
         self.attempts = Attempts(
             task.ws,
             task.run.id,
@@ -86,7 +86,7 @@ class Scheduler:
         self.prefetch = InputPrefetch(task.ws, task.planner, executors, task.emit)
         self.stopped = 0  # the stop level already acted on
         self.failed = False
-        self.remade = False  # whether a step that was reused had to be made again, as its outputs could not be had
+        self.reran = False  # whether a step that was reused had to be made again, as its outputs could not be had
 
     def longest_paths(self) -> dict[str, float]:
         """For each step the seconds expected from its start to the end of all that waits for it."""
@@ -103,12 +103,12 @@ class Scheduler:
         """Runs until every step has an outcome; gives them in the plan's order."""
         for name in self.outcomes.first():
             if name not in self.outcomes.done:
-                self.arrive(name)
+                self.decide_next(name)
         while not self.outcomes.complete:
             self.handle_stop()
-            self.look_at_waiting()
+            self.poll_waiting()
             for result in self.prefetch.results():
-                self.supply(result)
+                self.handle_prefetched(result)
             self.submit_ready()
             if self.outcomes.complete:
                 break
@@ -116,7 +116,7 @@ class Scheduler:
             if self.ready and idle:
                 self.wait_for_room()
             for event in self.executors.wait(0.0 if idle else POLL):
-                self.on_event(event)
+                self.handle_event(event)
         return self.outcomes.in_order()
 
     def others_work(self) -> bool:
@@ -124,7 +124,7 @@ class Scheduler:
         slots = [Locks.slot_for(decision.key) for decision in self.waiting.values() if decision.key is not None]
         return any(self.ws.locks.holder(slot) != os.getpid() for slot in slots)
 
-    def give_up(self, why: str) -> list[StepRun]:
+    def abort(self, why: str) -> list[StepRun]:
         """Ends the run at once, as what performs it is lost; gives the outcome of every step."""
         self.failed = True
         for step in self.attempts.abandon(why):
@@ -141,12 +141,12 @@ class Scheduler:
 
     def status(self) -> str:
         """How the run as a whole ended."""
-        if self.stopped or (self.failed and self.stop.level):  # who asked to stop may have told the steps too
+        if self.stopped or (self.failed and self.stop.level):  # a signal that stops the run may have reached the steps too
             return "cancelled"
         return "failed" if self.failed else "succeeded"
 
-    def arrive(self, name: str) -> None:
-        """All parents of a step are done well: decides it. Reuse cascades with a list, as chains can be long."""
+    def decide_next(self, name: str) -> None:
+        """Decides a step whose parents all succeeded. Reuse cascades with a list, as chains can be long."""
         todo = [name]
         while todo:
             name = todo.pop()
@@ -164,17 +164,18 @@ class Scheduler:
                 self.failed = True
                 todo.extend(self.outcomes.settle(StepRun(name, "failed", decision.reason, 0.0, error=decision.reason)))
             else:
-                self.decided(name, decision)
+                self.proceed(name, decision)
 
-    def decided(self, name: str, decision: Decision) -> None:
+    def proceed(self, name: str, decision: Decision) -> None:
+        """A step is to run: it is enqueued, or skipped when nothing more starts."""
         if self.stopped or (self.failed and not self.request.keep_going):
             self.outcomes.skip(name)
             return
         self.waiting.pop(name, None)
         self.decisions[name] = decision
-        self.line_up(name)
+        self.enqueue(name)
 
-    def line_up(self, name: str) -> None:
+    def enqueue(self, name: str) -> None:
         """The step begins when there is room for it."""
         step, action = self.graph.steps[name], self.decisions[name].action
         assert action is not None
@@ -182,11 +183,7 @@ class Scheduler:
         target, asked = self.planner.target(step), self.planner.asked(step)
         self.ready.push(resource_request(target, asked, step.settings.gang[0], action.environment, prepared), name)
 
-    def settle_and_go_on(self, step: StepRun, result: ActionResult) -> None:
-        for name in self.outcomes.settle(step, result):
-            self.arrive(name)
-
-    def tell(self, step: StepRun) -> None:
+    def report(self, step: StepRun) -> None:
         """An outcome became known."""
         self.journal.note(json.dumps(step_as_json(step)))
         self.journal.keep(step.seconds)
@@ -202,12 +199,12 @@ class Scheduler:
 
     def submit_ready(self) -> None:
         """Begins what there is room for."""
-        while (name := self.ready.take(self.can_begin)) is not None:
+        while (name := self.ready.take(self.can_start)) is not None:
             if name not in self.outcomes.done:
                 self.stuck = 0.0
-                self.begin(self.graph.steps[name], self.decisions[name])
+                self.start_step(self.graph.steps[name], self.decisions[name])
 
-    def can_begin(self, request: ResourceRequest, name: str) -> bool:
+    def can_start(self, request: ResourceRequest, name: str) -> bool:
         """Whether there is room for a step, which may be one that was settled meanwhile."""
         if name in self.outcomes.done:
             return True
@@ -239,15 +236,14 @@ class Scheduler:
             self.prefetch.take(name)
             self.conclude(self.attempts.unplaced(self.graph.steps[name], self.decisions[name]))
 
-    def begin(self, step: GraphStep, decision: Decision) -> None:
+    def start_step(self, step: GraphStep, decision: Decision) -> None:
         """Takes the Action's lock and starts its first attempt; waits or reuses when another process was first."""
         assert decision.key is not None
         if step.name in self.attempts.again:
             self.attempt(step, decision)
             return
         supplied = self.prefetch.take(step.name)
-        if self.is_out_of_date(step, decision):
-            self.decide_anew(step.name, decision, locked=supplied)
+        if self.decides_again(step, decision, locked=supplied):
             return
         if supplied:
             self.attempt(step, decision)
@@ -259,22 +255,24 @@ class Scheduler:
         if not forced(step, self.planner.policy):
             known = self.planner.known_result(step, decision.key)
             if known is not None:
-                self.ws.locks.unlock(Locks.slot_for(decision.key))
-                self.settle_and_go_on(self.made_elsewhere(step, decision, known), known)
+                self.unlock(decision)
+                reason = f"same as in run {known.run[:8]}, made meanwhile"
+                for name in self.outcomes.settle(step_of_result(step.name, "reused", reason, decision, known), known):
+                    self.decide_next(name)
                 return
         try:
             lacking = self.planner.lacking(step, decision, self.outcomes.results)
             absent = self.planner.absent(step, self.outcomes.results) if lacking else []
         except BaseException:
-            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            self.unlock(decision)
             raise
         if absent:
-            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            self.unlock(decision)
             absence = self.planner.availability.absence()
             for parent, output in absent:
                 text = f"{step.name} needs {parent}.{output.name}, which {absence}: {parent} runs again"
                 self.emit(Note("note", text))
-            self.remake([parent for parent, _ in absent], step.name)
+            self.rerun([parent for parent, _ in absent], step.name)
             return
         if lacking and not self.prefetch.is_left_to_executor(step, lacking, self.outcomes.results):
             self.prefetch.start(step.name, decision, lacking)
@@ -282,31 +280,29 @@ class Scheduler:
         self.attempt(step, decision)
 
     def attempt(self, step: GraphStep, decision: Decision) -> None:
-        """Has the step performed; a machine of a cluster is told what it may bring from remote stores by itself."""
-        self.attempts.begin(step, decision, self.prefetch.for_executor(step, self.outcomes.results))
+        """Submits the next attempt at the step, with the inputs that its executor may fetch from remote stores by itself."""
+        self.attempts.start(step, decision, self.prefetch.for_executor(step, self.outcomes.results))
 
-    def supply(self, result: PrefetchResult) -> None:
-        """The inputs of a step were brought, so that it can start; or they can't be had, and are made again."""
+    def handle_prefetched(self, result: PrefetchResult) -> None:
+        """The inputs of a step were fetched and it can start; or no store has them, and the steps that made them run again."""
         name, decision = result.name, result.decision
-        assert decision.key is not None
         if result.error is not None:
-            self.ws.locks.unlock(Locks.slot_for(decision.key))
+            self.unlock(decision)
             raise result.error
-        if self.is_out_of_date(self.graph.steps[name], decision):
-            self.decide_anew(name, decision, locked=True)
+        if self.decides_again(self.graph.steps[name], decision, locked=True):
             return
         made = inputs_made(self.graph.steps[name], self.outcomes.results)
         if result.lost.isdisjoint(output.digest for _, output in made):
             if result.lost:  # content of Git LFS: the step will say what it lacks
                 self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(result.problems)}"))
             self.prefetch.mark_ready(name, decision)
-            self.line_up(name)
+            self.enqueue(name)
             return
-        self.ws.locks.unlock(Locks.slot_for(decision.key))
-        self.make_again(name, result)
+        self.unlock(decision)
+        self.rerun_lost(name, result)
 
-    def make_again(self, name: str, result: PrefetchResult) -> None:
-        """Has the steps run whose reused outputs `name` needs and no remote store could bring after all."""
+    def rerun_lost(self, name: str, result: PrefetchResult) -> None:
+        """Runs the steps again whose reused outputs `name` needs and no remote store could provide after all."""
         lost = []
         for parent, output in inputs_made(self.graph.steps[name], self.outcomes.results):
             if output.digest not in result.lost:
@@ -315,71 +311,68 @@ class Scheduler:
             why = "; ".join(result.problems) or "no remote has it any more"
             self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
             lost.append(parent)
-        self.remake(lost, name)
+        self.rerun(lost, name)
 
-    def remake(self, parents: Sequence[str], name: str) -> None:
-        """Has steps that were reused run after all, and then `name`, which needs what they make."""
-        self.remade = True
+    def rerun(self, parents: Sequence[str], name: str) -> None:
+        """Runs steps that were reused, and then `name`, which needs what they make."""
+        self.reran = True
         self.planner.needed.update(parents)
         again = self.outcomes.take_back(name, parents)
         for step in (name, *again):
             self.forget_decision(step)
         for parent in again:
-            self.arrive(parent)
+            self.decide_next(parent)
 
-    def is_out_of_date(self, step: GraphStep, decision: Decision) -> bool:
-        """Whether a step whose outputs it needs was made again since this was decided, or is being made again."""
-        return self.remade and not self.planner.is_current(step, decision, self.outcomes.results)
-
-    def decide_anew(self, name: str, decision: Decision, *, locked: bool) -> None:
-        """A step that was decided comes to its turn again: what it needs was made again since, or is being made."""
+    def decides_again(self, step: GraphStep, decision: Decision, *, locked: bool) -> bool:
+        """Decides a step anew if another whose outputs it needs ran again since, or is running; whether that was so."""
+        if not self.reran or self.planner.is_current(step, decision, self.outcomes.results):
+            return False
         if locked:
-            assert decision.key is not None
-            self.ws.locks.unlock(Locks.slot_for(decision.key))
-        self.forget_decision(name)
-        self.outcomes.take_back(name, ())
-        if self.outcomes.waits_for_none(name):
-            self.arrive(name)
+            self.unlock(decision)
+        self.forget_decision(step.name)
+        self.outcomes.take_back(step.name, ())
+        if self.outcomes.waits_for_none(step.name):
+            self.decide_next(step.name)
+        return True
 
     def forget_decision(self, name: str) -> None:
         """What becomes of a step is not known any more."""
-        unknown = self.decisions[name]._replace(kind=UNKNOWN, action=None, key=None, result=None)
-        self.decisions[name] = unknown
+        self.decisions[name] = self.decisions[name]._replace(kind=UNKNOWN, action=None, key=None, result=None)
 
-    def made_elsewhere(self, step: GraphStep, decision: Decision, known: ActionResult) -> StepRun:
-        reason = f"same as in run {known.run[:8]}, made meanwhile"
-        return step_of_result(step.name, "reused", reason, decision, known)
+    def unlock(self, decision: Decision) -> None:
+        """Frees the decision's Action for other processes."""
+        assert decision.key is not None
+        self.ws.locks.unlock(Locks.slot_for(decision.key))
 
     # -- what happens
 
-    def on_event(self, event: TaskEvent) -> None:
-        """What an executor tells; a step that came to its end is settled."""
-        told = self.attempts.take(event, stopped=self.stopped > 0)
-        if isinstance(told, StepEnded):
-            self.conclude(told)
-        elif isinstance(told, RetryDue):
-            self.line_up(told.step.name)
-        elif isinstance(told, InputsMissing):
+    def handle_event(self, event: TaskEvent) -> None:
+        """Handles an event of an executor; a step that ended is settled."""
+        outcome = self.attempts.handle(event, stopped=self.stopped > 0)
+        if isinstance(outcome, StepEnded):
+            self.conclude(outcome)
+        elif isinstance(outcome, RetryDue):
+            self.enqueue(outcome.step.name)
+        elif isinstance(outcome, InputsMissing):
             self.prefetch.stop_leaving_to_executors()
-            self.bring_lacking(told.step, told.decision)
+            self.prefetch_missing(outcome.step, outcome.decision)
 
-    def bring_lacking(self, step: GraphStep, decision: Decision) -> None:
-        """A machine could not bring inputs by itself: they come here first."""
-        if self.is_out_of_date(step, decision):
-            self.decide_anew(step.name, decision, locked=True)
+    def prefetch_missing(self, step: GraphStep, decision: Decision) -> None:
+        """An executor could not fetch inputs by itself: they are fetched here first."""
+        if self.decides_again(step, decision, locked=True):
             return
         lacking = self.planner.lacking(step, decision, self.outcomes.results)
         if lacking:
             self.prefetch.start(step.name, decision, lacking)
         else:
             self.prefetch.mark_ready(step.name, decision)
-            self.line_up(step.name)
+            self.enqueue(step.name)
 
     def conclude(self, made: StepEnded) -> None:
-        """A step came to its end."""
+        """A step ended: after a failure nothing more starts, unless the run is to keep going."""
         self.end(made)
         if self.failed and not self.request.keep_going:
-            self.skip_the_rest()
+            self.skip_remaining()
 
     def end(self, made: StepEnded) -> None:
         """Settles the outcome of a step and frees its Action."""
@@ -390,10 +383,10 @@ class Scheduler:
         self.attempts.publish(made)
         self.ws.locks.unlock(Locks.slot_for(made.step.key))
         for name in arrived:
-            self.arrive(name)
+            self.decide_next(name)
 
-    def skip_the_rest(self) -> None:
-        """After a failure nothing new starts; what runs is let finish."""
+    def skip_remaining(self) -> None:
+        """Skips every step that has not begun; those that run may finish."""
         self.prefetch.cancel()
         for name in list(self.attempts.again) if self.stopped else ():
             self.end(self.attempts.fail(name, stopped=True))
@@ -404,20 +397,21 @@ class Scheduler:
         self.ready.clear()
         self.waiting.clear()
         for name in self.attempts.again:
-            self.line_up(name)
+            self.enqueue(name)
 
-    def look_at_waiting(self) -> None:
-        """Steps that another process performs: reuse what it made, or take over when it is gone."""
+    def poll_waiting(self) -> None:
+        """Takes up steps whose Action another process performed: its result is reused, or they run when it is gone."""
         for name, decision in list(self.waiting.items()):
             assert decision.key is not None
             if self.ws.locks.try_lock(Locks.slot_for(decision.key)):
-                self.ws.locks.unlock(Locks.slot_for(decision.key))
-                self.decided(name, decision)
+                self.unlock(decision)
+                self.proceed(name, decision)
 
     def handle_stop(self) -> None:
+        """Acts on a stop signal that was raised since the last look."""
         if self.stop.level <= self.stopped:
             return
         self.stopped = self.stop.level
         self.outcomes.stopped = True
         self.attempts.cancel(now=self.stopped > 1)
-        self.skip_the_rest()
+        self.skip_remaining()

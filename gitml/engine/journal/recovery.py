@@ -77,9 +77,7 @@ def _record(ws: Workspace, run: Run) -> bool:
 
 def _is_recorded(ws: Workspace, run: Run) -> bool:
     """Whether the process was killed between writing the record and removing the folder."""
-    tip = ws.records.tip()
-    place = f"{record_folder(run.id, run.started)}/run.json"
-    return tip is not None and ws.objects.header(f"{tip}:{place}") is not None
+    return ws.records.has(f"{record_folder(run.id, run.started)}/run.json")
 
 
 def _unfinished(folder: str, now: float) -> Run | None:

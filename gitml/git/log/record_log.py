@@ -109,6 +109,28 @@ class GitRecordLog:
             tries += 1
             time.sleep(0.005 * min(2**tries, 64) * (0.5 + os.urandom(1)[0] / 256))
 
+    def has(self, path: str) -> bool:
+        """Whether a record has a file at this path."""
+        tip = self.tip()
+        return tip is not None and self._objects.header(f"{tip}:{path}") is not None
+
+    def append_missing(self, files: Mapping[str, bytes], message: str, source_commit: str | None) -> None:
+        """Adds those of `files` that no record has, as `append` does.
+
+        Another process, or the git of one that was killed, may add some of them meanwhile: what they say is in their names.
+        """
+        missing = {path: content for path, content in files.items() if not self.has(path)}
+        while missing:
+            try:
+                self.append(missing, message, source_commit)
+            except IntegrityError:
+                left = {path: content for path, content in missing.items() if not self.has(path)}
+                if left == missing:
+                    raise
+                missing = left
+            else:
+                return
+
     def compose(
         self,
         tip: str | None,

@@ -1,6 +1,6 @@
 """A process that runs the pipeline of a repository: ``python -m tests.kit.projects.run_project PATH [POINT]``.
 
-With POINT, such as ``gitml.store.index.index.Index.put_result``, it kills itself right after the first call of that function; with
+With POINT, such as ``gitml.engine.journal.recorder.put_run``, it kills itself right after the first call of that function; with
 ``before:`` in front, right before. Prints the outcome of each step as JSON.
 """
 

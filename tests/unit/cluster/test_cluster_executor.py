@@ -22,7 +22,7 @@ from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.model.protocols import TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import OutputRef
-from gitml.engine.execution.executors import Executors
+from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from tests.kit.cluster.driver_session import (
     DeclaredCluster,

@@ -40,10 +40,10 @@ def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decid
         return SimpleNamespace(action=action, key=f"key of {content}", reason="because")
 
     old, new = decided("sha256:old"), decided("sha256:new")
-    made.begin(step, old)
+    made.start(step, old)
     lacked = TaskFinished("0-1", "failed", None, "it lacks", None, (), {}, Cost(), None, lacking=("sha256:old",))
-    assert isinstance(made.take(lacked, stopped=False), InputsMissing)
-    made.begin(step, new)
+    assert isinstance(made.handle(lacked, stopped=False), InputsMissing)
+    made.start(step, new)
     assert [(task.attempt, task.action) for task in submitted] == [("0-1", old.action), ("0-2", new.action)]
     assert list(made.keys()) == [new.key]
 
@@ -57,11 +57,11 @@ def test_the_time_in_which_an_environment_is_built_is_told_and_is_no_time_of_the
     made.ws = SimpleNamespace(now=lambda: next(clock), environ={}, index=index)  # type: ignore[assignment]
     made.emit = told.append
     step: Any = SimpleNamespace(name="s", settings=USUAL)
-    made.begin(step, SimpleNamespace(action=action_of(["true"]), key="k", reason="because"))  # type: ignore[arg-type]
-    made.take(TaskPrepares("0-1", "building the environment"), stopped=False)
-    made.take(TaskStarted("0-1"), stopped=False)
+    made.start(step, SimpleNamespace(action=action_of(["true"]), key="k", reason="because"))  # type: ignore[arg-type]
+    made.handle(TaskPrepares("0-1", "building the environment"), stopped=False)
+    made.handle(TaskStarted("0-1"), stopped=False)
     ended = TaskFinished("0-1", "cancelled", None, "cancelled", None, (), {}, Cost(), None)
-    found = made.take(ended, stopped=True)
+    found = made.handle(ended, stopped=True)
     assert isinstance(found, StepEnded)
     assert found.step.seconds == 3.0
     assert StepPrepares("s", "building the environment") in told

@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Project:
 def test_pointers_that_another_process_wrote_meanwhile_are_not_written_again(project: Project) -> None:
     project.run()
     with project.workspace() as ws:
-        pointers = LogPointers(ws.index, ws.records, ws.objects)
+        pointers = LogPointers(ws.index, ws.records)
         manifests = {digest_of(b"tree %d" % n): StoredObject(digest_of(b"manifest %d" % n), n) for n in range(3)}
         append = ws.records.append
         other = iter([1, 2])  # how many of the files another process writes just before each try
@@ -39,7 +39,7 @@ def test_pointers_that_another_process_wrote_meanwhile_are_not_written_again(pro
             assert pointers.manifests_of(tree) == [item]
     with project.workspace() as ws:
         ws.rebuild_index()
-        pointers = LogPointers(ws.index, ws.records, ws.objects)
+        pointers = LogPointers(ws.index, ws.records)
         assert all(pointers.manifests_of(tree) == [item] for tree, item in manifests.items())
 
 
@@ -52,4 +52,4 @@ def test_a_log_that_refuses_pointers_it_does_not_have_is_told(project: Project) 
 
         ws.records.append = refuse  # type: ignore[assignment, method-assign]
         with pytest.raises(IntegrityError, match="refused"):
-            LogPointers(ws.index, ws.records, ws.objects).add({digest_of(b"t"): StoredObject(digest_of(b"m"), 1)})
+            LogPointers(ws.index, ws.records).add({digest_of(b"t"): StoredObject(digest_of(b"m"), 1)})

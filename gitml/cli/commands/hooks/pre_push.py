@@ -82,7 +82,7 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
             print_line(sharing_line(moved))
         if moved.runs_sent:
             from gitml.cli.transfers import unshared_lines
-            from gitml.transfer.unshared_artifacts import unshared_artifacts
+            from gitml.transfer.upload import unshared_artifacts
 
             for line in unshared_lines(session, unshared_artifacts(ws)):
                 print_line(line)

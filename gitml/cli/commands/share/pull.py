@@ -32,9 +32,9 @@ def command(
     Without such an option no artifact is downloaded: what a step or `gitml checkout` needs is fetched when it is needed. Exits
     with 6 when an artifact that was asked for can't be had.
     """
-    from gitml.transfer.records import pull
+    from gitml.transfer.records import fetch
 
-    moved = pull(session.ws, remote, terminal=can_ask(), watch=progress_line(session))
+    moved = fetch(session.ws, remote, terminal=can_ask(), watch=progress_line(session))
     if not session.json:
         session.show(sharing_line(moved))
     came = None

@@ -47,7 +47,7 @@ def command(
     that only this machine has afterwards are named.
     """
     from gitml.transfer.records import preview_push, push
-    from gitml.transfer.unshared_artifacts import unshared_artifacts
+    from gitml.transfer.upload import unshared_artifacts
 
     def warn(text: str) -> None:
         session.warn(safe(text))
