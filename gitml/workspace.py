@@ -56,7 +56,7 @@ class KnownFacts:
 class Workspace:
     """Everything is made on first use, since many commands need little of it.
 
-    One that is only `looking` works where nothing can be written, too: what it finds out is forgotten then. It is `frozen` where
+    One that is `read_only` works where nothing can be written, too: what it finds out is forgotten then. It is `frozen` where
     that is known from the start.
 
     `start` is where gitml was called, as a path of the repository.
@@ -70,12 +70,12 @@ class Workspace:
         environ: Mapping[str, str],
         on_many_records: Callable[[int], None] = lambda count: None,
         *,
-        looking: bool = False,
+        read_only: bool = False,
         start: str = "",
     ) -> None:
         self.start = _within(location, start) if start else ""
-        self.looking = looking
-        self.frozen = looking and not _can_be_changed(location)
+        self.read_only = read_only
+        self.frozen = read_only and not _can_be_changed(location)
         if self.frozen:
             import tempfile
 
@@ -116,7 +116,7 @@ class Workspace:
     def locks(self) -> Locks:
         """The kernel's locks among gitml's processes on this repository."""
         self.make_folders()
-        return Locks(os.path.join(self.root, layout.LOCKS), self.sharing, looking=self.looking)
+        return Locks(os.path.join(self.root, layout.LOCKS), self.sharing, read_only=self.read_only)
 
     @cached_property
     def store(self) -> LocalStore:
@@ -133,7 +133,7 @@ class Workspace:
     def index(self) -> Index:
         """What can be looked up, level with the log of runs and with what any git fetched of other logs."""
         self.make_folders()
-        index = Index(os.path.join(self.root, layout.INDEX), self.sharing, looking=self.looking)
+        index = Index(os.path.join(self.root, layout.INDEX), self.sharing, read_only=self.read_only)
         if index.aside is not None:
             durability.announce(
                 f"the index could not be used and is made anew from the records; it is {index.aside} now"
@@ -141,7 +141,7 @@ class Workspace:
         try:
             self._level(index)
         except MachineError:
-            if not self.looking or index.detached:
+            if not self.read_only or index.detached:
                 raise
             index.detach()  # the disk is full
             self._level(index)
@@ -262,7 +262,7 @@ class Workspace:
         from gitml.store.local.salt import salt_in
 
         self.make_folders()
-        return salt_in(self.root, looking=self.looking)
+        return salt_in(self.root, read_only=self.read_only)
 
     def keep_secret(self, seal: str, value: str) -> None:
         """Remembers the value that a seal stands for, and has it masked in all that is said."""
@@ -282,7 +282,7 @@ class Workspace:
         try:
             self.sharing.make_folder(self.live)
         except OSError as error:
-            if not self.looking:
+            if not self.read_only:
                 raise machine_error(error, self.live) from error
 
     def now(self) -> float:
@@ -351,10 +351,10 @@ def open_workspace(
     environ: Mapping[str, str],
     on_many_records: Callable[[int], None] = lambda count: None,
     *,
-    looking: bool = False,
+    read_only: bool = False,
 ) -> Workspace:
     """The Workspace that `start` lies in; InputError outside a repository.
 
     `on_many_records` is told how many records are to be read before the first answer, when that takes a while.
     """
-    return Workspace(discover(start, environ), environ, on_many_records, looking=looking, start=start)
+    return Workspace(discover(start, environ), environ, on_many_records, read_only=read_only, start=start)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Session:
     """One invocation of a command. Results go to stdout, everything else to stderr, and nothing else when `quiet`.
 
-    A command that is only `looking` works in a repository that can't be written. Unless it is `reaching` it uses no place that
+    A command that is only `read_only` works in a repository that can't be written. Unless it is `reaching` it uses no place that
     the files of the repository name; see `gitml.consent`. With `trusting` nothing is asked about these.
     """
 
@@ -33,11 +33,11 @@ class Session:
         as_json: bool = False,
         quiet: bool = False,
         verbose: bool = False,
-        looking: bool = False,
+        read_only: bool = False,
         reaching: bool = False,
         trusting: bool = False,
     ) -> None:
-        self.looking = looking
+        self.read_only = read_only
         self.reaching = reaching
         self.trusting = trusting
         self.json = as_json
@@ -51,7 +51,7 @@ class Session:
         if self._workspace is None:
             from gitml.workspace import open_workspace
 
-            self.adopt(open_workspace(os.getcwd(), os.environ, looking=self.looking))
+            self.adopt(open_workspace(os.getcwd(), os.environ, read_only=self.read_only))
         assert self._workspace is not None
         return self._workspace
 
@@ -163,12 +163,12 @@ def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body]
                 change_directory(directory)
             context = click.get_current_context()
             before = context.obj or (False, False)  # what stood before the command's name
-            looking = context.command_path.partition(" ")[2] in LOOKING
+            read_only = context.command_path.partition(" ")[2] in LOOKING
             session = Session(
                 as_json=as_json,
                 quiet=quiet or before[0],
                 verbose=verbose or before[1],
-                looking=looking,
+                read_only=read_only,
                 reaching=reaches == ALWAYS,
                 trusting=trusting,
             )

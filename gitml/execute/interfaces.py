@@ -37,7 +37,7 @@ class SandboxStore(Store, Protocol):
     def release_materialized(self, digest: Digest, *, tree: bool) -> None:
         """Says that what was placed is removed again; once for each time it was placed."""
 
-    def room(self) -> tuple[int, int]:
+    def disk_space(self) -> tuple[int, int]:
         """(bytes free, bytes in all) where it keeps its content; OSError when the disk does not answer."""
 
 

@@ -113,7 +113,7 @@ _METRIC = re.compile(r"([\w.\[\]/-]+)(<=|>=|<|>|=)([-+]?[0-9.]+(?:[eE][-+]?[0-9]
 _FIELDS = ("pipeline", "experiment", "status", "branch")
 
 
-class RunView(NamedTuple):
+class FilteredRuns(NamedTuple):
     """What is to be shown: runs in progress first, then the recorded ones by row number. `position` is where the run
     that was to be kept in sight stands among them, `of` how many runs are recorded at all, `metrics` the names that the
     newest of the runs have."""
@@ -153,7 +153,7 @@ def conditions_of(text: str, now: float) -> list[RunCondition]:
     return conditions
 
 
-def run_view(ws: Workspace, text: str = "", sort: RunSort = RunSort(), keep: str | None = None) -> RunView:  # noqa: B008 - a value
+def filter_runs(ws: Workspace, text: str = "", sort: RunSort = RunSort(), keep: str | None = None) -> FilteredRuns:  # noqa: B008 - a value
     """The list as the filter `text` and `sort` ask for it; `keep` is the id of a run to be found in it."""
     conditions = conditions_of(text, ws.now())
     with ws.index.snapshot():
@@ -163,7 +163,7 @@ def run_view(ws: Workspace, text: str = "", sort: RunSort = RunSort(), keep: str
         position = _position(ws, live, order, keep)
         newest = run_rows(ws.index, order[:40])
         names = dict.fromkeys(name for row in (*live, *newest) for name in row.metrics)
-        return RunView(live, order, position, count_runs(ws.index), tuple(names))
+        return FilteredRuns(live, order, position, count_runs(ws.index), tuple(names))
 
 
 def rows_in(ws: Workspace, live: Sequence[RunRow], order: array[int], first: int, count: int) -> list[RunRow]:

@@ -59,13 +59,13 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
             if origin not in listed.bad:  # which is named already
                 yield Fault("records", "origin", f"run {origin}", what)
         yield from _index(ws, listed, repair)
-        lost: list[fsck.ObjectFault] = []
+        lost: list[fsck.StoreFault] = []
         seen: set[str] = set()
         for fault in fsck.check_objects(ws.store, deep):
             if fault.kind == "touched":
                 # A copy of the repository, as `cp -r` makes one: the content is right, and so is the object again.
                 with contextlib.suppress(MachineError):  # nothing can be written here: no fault of the object either
-                    ws.store.settle(parse_digest(fault.name))
+                    ws.store.verify(parse_digest(fault.name))
                 continue
             done = fsck.repair_object(ws.store, fault) if repair else None
             if fault.kind == "corrupt":
@@ -105,7 +105,7 @@ def _is_digest(name: str) -> bool:
     return True
 
 
-def _trees(ws: Workspace) -> Iterator[fsck.ObjectFault]:
+def _trees(ws: Workspace) -> Iterator[fsck.StoreFault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
     for digest, size in output_trees(ws.index):
         if ws.store.check(digest) != "missing":

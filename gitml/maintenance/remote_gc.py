@@ -80,10 +80,10 @@ def check_remote(
         spoilt = checker.roots_with({digest for digest, _ in faults})
         mended: set[Digest] = set()
         if repair and spoilt:
-            source.known.note([digest for digest, _ in faults], good=False)
-            source.known.note([root.digest for root in spoilt], good=False)
+            source.known.remember([digest for digest, _ in faults], good=False)
+            source.known.remember([root.digest for root in spoilt], good=False)
             sender = Uploader(ws.store, source.remote, source.known, remotes.indexes)
-            sent = {root.digest for root in sender.send(spoilt, progress).sent}
+            sent = {root.digest for root in sender.upload(spoilt, progress).sent}
             mended = {d for d, _ in faults if all(r.digest in sent for r in checker.roots_with({d}))}
         for digest, bad in faults:
             names = ", ".join(root.name for root in checker.roots_with({digest})[:3])
@@ -113,7 +113,7 @@ class _Checker:
         for root, items in parts:
             # A file that was never uploaded is not missing; what a manifest names, or was seen there, is.
             missing = [item.digest for item in items if item.digest not in there]
-            missing = [digest for digest in missing if digest != root.digest or self.known.says(digest) is True]
+            missing = [digest for digest in missing if digest != root.digest or self.known.lookup(digest) is True]
             if len(missing) > _MANY:
                 bad[root.digest] = _Bad("missing", f"its manifest names {len(missing)} objects that are not there")
             else:
@@ -134,7 +134,7 @@ class _Checker:
             return [StoredObject(root.digest, root.size)]
         content = self.remote.manifest(root.digest)
         if content is None:
-            if self.known.says(root.digest) is True:
+            if self.known.lookup(root.digest) is True:
                 bad[root.digest] = _Bad("missing", "its manifest is gone")
             return []
         try:

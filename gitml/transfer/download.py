@@ -39,7 +39,7 @@ def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) 
     try:
         sources = [source for _, source in remotes.usable(specs)] if absent else []
         with using_store(ws):
-            brought = Downloader(ws.store, sources, remotes.indexes).fetch(absent, emit, lambda: stop.level > 0)
+            brought = Downloader(ws.store, sources, remotes.indexes).download(absent, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
     failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
@@ -65,7 +65,7 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
         with using_store(ws):
             for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
                 sources = [source for _, source in remotes.usable(specs)] if roots else []
-                one = Downloader(ws.store, sources, remotes.indexes).fetch(roots, emit, lambda: stop.level > 0)
+                one = Downloader(ws.store, sources, remotes.indexes).download(roots, emit, lambda: stop.level > 0)
                 brought = DownloadResult(*[ours + theirs for ours, theirs in zip(brought, one, strict=True)])  # type: ignore[operator]
     finally:
         remotes.close()
@@ -135,7 +135,7 @@ def locations(ws: Workspace, outputs: Iterable[OutputRef]) -> dict[Digest, str]:
     known = [(spec.name, remotes.known(spec)) for spec in remotes.specs]
     found = {}
     for digest in absent:
-        names = [name for name, one in known if one.says(digest)]
+        names = [name for name, one in known if one.lookup(digest)]
         asked = "not here: `gitml pull` asks the remote stores" if known else told.removeprefix("is ")
         found[digest] = f"in {', '.join(names)}, not here" if names else asked
     return found

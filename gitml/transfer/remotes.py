@@ -137,11 +137,11 @@ class Remotes:
 
     def says(self, output: OutputRef) -> bool:
         """Whether a remote is known to have an output."""
-        return any(self.known(spec).says(output.digest) is True for spec in self.specs)
+        return any(self.known(spec).lookup(output.digest) is True for spec in self.specs)
 
     def worker_accessible_has(self, output: OutputRef) -> bool:
         """Whether a remote that machines of a cluster may ask is known to have an output."""
-        return any(self.known(spec).says(output.digest) is True for spec in self.worker_accessible)
+        return any(self.known(spec).lookup(output.digest) is True for spec in self.worker_accessible)
 
     def ask(self, outputs: Sequence[OutputRef]) -> set[Digest]:
         """Which of these a remote has, asked of one after the other in few requests, and remembered."""
@@ -149,7 +149,7 @@ class Remotes:
         found: set[Digest] = set()
         for spec, source in self.usable():
             known = source.known
-            asked = {digest: output for digest, output in left.items() if known.says(digest) is not False}
+            asked = {digest: output for digest, output in left.items() if known.lookup(digest) is not False}
             if not asked:
                 continue
             try:
@@ -160,7 +160,7 @@ class Remotes:
             except GitmlError as error:
                 self.failures.append(RemoteFailure(spec.name, error))
                 continue
-            known.note(there)
+            known.remember(there)
             found |= there
             left = {digest: output for digest, output in left.items() if digest not in there}
         return found
@@ -240,7 +240,7 @@ def _has_recent(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> bool:
         root
         for row in newest_runs(ws.index, limit=_RECENT)
         for root in roots_of(read_run(ws.index, ws.objects, row.id))
-        if known.says(root.digest)
+        if known.lookup(root.digest)
     ]
     blobs = list({root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}.values())[
         :_SAMPLE

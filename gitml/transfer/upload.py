@@ -56,7 +56,7 @@ def upload(
             about = _uploaded(remotes, spec)
             if roots:
                 with using_store(ws):
-                    one = _sender(ws, remotes, spec).send(roots, emit, lambda: stop.level > 0)
+                    one = _sender(ws, remotes, spec).upload(roots, emit, lambda: stop.level > 0)
             else:
                 one = UploadResult(spec.name, (), 0, (), (), 0, 0)
             sent.append(one._replace(confirmed=is_confirmed))
@@ -189,7 +189,7 @@ def unshared_artifacts(
         one
         for one in found.values()
         if os.path.lexists(ws.store.path_of(one.digest))
-        and not any(remote.says(one.digest) for remote in known)
+        and not any(remote.lookup(one.digest) for remote in known)
         and not here.in_records(one.digest, tree=one.tree)
     ]
     if tip is not None:

@@ -111,7 +111,7 @@ class QueryRunner:
         try:
             with self._opening:
                 if ws is None:
-                    ws = open_workspace(self.start, self.environ, self.on_many_records, looking=True)
+                    ws = open_workspace(self.start, self.environ, self.on_many_records, read_only=True)
                     ws.consent.offline = True  # what is shown asks no place; what a person does may, see Page.reach
                     _open_index(ws)
                 ws.catch_up()

@@ -80,14 +80,14 @@ class Pointers:
 
 
 def send(store: LocalStore, remote: RemoteStore, *roots: TransferRoot) -> None:
-    sent = Uploader(store, remote, RemoteCache(Facts(), remote.identity), PackIndexes(store.root)).send(roots)
+    sent = Uploader(store, remote, RemoteCache(Facts(), remote.identity), PackIndexes(store.root)).upload(roots)
     assert sent.refused == sent.missing == ()
 
 
 def fetch(store: LocalStore, remote: RemoteStore, *roots: TransferRoot) -> DownloadResult:
     return Downloader(
         store, [RemoteSource(remote, RemoteCache(Facts(), remote.identity))], PackIndexes(store.root)
-    ).fetch(roots)
+    ).download(roots)
 
 
 def content(store: LocalStore, path: Path, length: int = SIZE) -> list[TransferRoot]:
@@ -336,7 +336,7 @@ def test_a_server_killed_midway_and_started_again_has_nothing_partial(
 
     dying = DigestOnlyRemote(Killing(RemoteSpec("r", "lfs"), location, find_endpoint(location, None)), pointers)
     with pytest.raises(RemoteError):
-        Uploader(one, dying, RemoteCache(Facts(), "x"), PackIndexes(one.root)).send(roots)
+        Uploader(one, dying, RemoteCache(Facts(), "x"), PackIndexes(one.root)).upload(roots)
     server.start()
     again = remote()
     there = again.present([StoredObject(root.digest, root.size) for root in roots if not root.tree])

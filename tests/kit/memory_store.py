@@ -100,7 +100,7 @@ class MemoryStore:
     def release_materialized(self, digest: Digest, *, tree: bool) -> None:
         return None
 
-    def room(self) -> tuple[int, int]:
+    def disk_space(self) -> tuple[int, int]:
         return 2**40, 2**40
 
     def _entries(self, digest: Digest) -> list[TreeEntry]:

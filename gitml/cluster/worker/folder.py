@@ -186,7 +186,7 @@ class WorkerFolder:
                     return
         except FileNotFoundError:
             pass
-        self.store.doubt()
+        self.store.distrust_all()
         with open(f"{path}.{os.getpid()}", "w") as file:
             file.write(boot)
         os.rename(f"{path}.{os.getpid()}", path)

@@ -119,7 +119,7 @@ def fetch_outputs(
     watch = _StallWatch(stopped)
     roots = [TransferRoot(output.digest, output.size, output.is_tree, output.name) for output in outputs]
     try:
-        done = Downloader(LocalStore(root, durable=False), sources, PackIndexes(root)).fetch(
+        done = Downloader(LocalStore(root, durable=False), sources, PackIndexes(root)).download(
             roots, watch.progress, watch.stopped
         )
     except TransferStoppedError:

@@ -120,5 +120,5 @@ def _has_room(store: SandboxStore, work: str) -> bool:
         here = os.statvfs(work)
     except OSError:
         return False
-    both = (store.room(), (here.f_bavail * here.f_frsize, here.f_blocks * here.f_frsize))
+    both = (store.disk_space(), (here.f_bavail * here.f_frsize, here.f_blocks * here.f_frsize))
     return all(free >= min(FLOOR, of // 20) for free, of in both)

@@ -73,14 +73,14 @@ class Index:
 
     One that is damaged or of another version is moved to ``<path>.bad-<n>`` and replaced by an empty one. `fresh` says that
     it was empty when it was opened: what it should hold is to be made again. Damage that shows only later raises an
-    IntegrityError, after which the next opening finds nothing and begins anew. For who is only `looking` a copy that ends with
+    IntegrityError, after which the next opening finds nothing and begins anew. For who is only `read_only` a copy that ends with
     the process takes the place of a file that can't be written.
     """
 
-    def __init__(self, path: str, sharing: SharedMode = ALONE, *, looking: bool = False) -> None:
+    def __init__(self, path: str, sharing: SharedMode = ALONE, *, read_only: bool = False) -> None:
         self.path = path
         self.sharing = sharing
-        self.only_looks = looking
+        self.read_only = read_only
         self.detached = False
         self.fresh = False
         self.aside: str | None = None  # where one went that was damaged or of another version
@@ -131,7 +131,7 @@ class Index:
         try:
             return self._db.execute(sql, _bindable(values))
         except sqlite3.Error as error:
-            if not self.only_looks or self.detached or within or not _denies(error):
+            if not self.read_only or self.detached or within or not _denies(error):
                 raise self._refused(error) from error
         self.detach()
         return self.execute(sql, values)
@@ -183,7 +183,7 @@ class Index:
         raise error  # a mistake of ours in SQL
 
     def _opened(self) -> sqlite3.Connection:
-        if not self.only_looks:
+        if not self.read_only:
             return self._opened_to_write()
         try:
             return self._opened_to_write()
@@ -280,7 +280,7 @@ class Index:
                 try:
                     self._remember_all(rows)
                 except MachineError:
-                    if not self.only_looks:
+                    if not self.read_only:
                         raise
                     self.detach()  # the disk is full: what was found out is to be had until the process ends
                     self._remember_all(rows)

@@ -220,7 +220,7 @@ class _Intake:
             return entries, other.contents, other.listings
 
         with Guard(self.root):
-            self.store.temporary()  # the folder, which both need, is made once
+            self.store.new_temporary()  # the folder, which both need, is made once
         try:
             child = ChildProcess(half)
         except OSError:
@@ -312,7 +312,7 @@ class _Intake:
     def _can_move(self, fd: int, found: os.stat_result) -> bool:
         """Makes the file canonical if it can be renamed into the store as it is."""
         if self.device is None:
-            self.store.temporary()
+            self.store.new_temporary()
             self.device = os.stat(self.store.temporaries).st_dev
         if found.st_nlink != 1 or found.st_dev != self.device:
             return False
@@ -323,7 +323,7 @@ class _Intake:
         return True
 
     def _copied(self, fd: int, found: os.stat_result) -> PendingObject:
-        self.copying = temporary = self.store.temporary()
+        self.copying = temporary = self.store.new_temporary()
         target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if found.st_dev == self.device and disk.clone(fd, target):

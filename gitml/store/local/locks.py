@@ -55,12 +55,12 @@ class Locks:
     RECORDS = 1
     """Exclusive for what moves a record ref."""
 
-    def __init__(self, path: str, sharing: SharedMode = ALONE, *, looking: bool = False) -> None:
+    def __init__(self, path: str, sharing: SharedMode = ALONE, *, read_only: bool = False) -> None:
         self.path = path
         try:
             self._file = _opened(path, sharing)
         except MachineError:
-            if not looking:
+            if not read_only:
                 raise
             self._file = _opened_to_look(path)
 

@@ -86,7 +86,7 @@ def verify_materialized(store: ObjectFolder, digest: Digest, tree: bool) -> list
                 bad.append(blob)
                 continue
             if not (disk.is_untouched(found) and (noted is None or noted.changed == found.st_ctime_ns)):
-                if not store.settle(blob):
+                if not store.verify(blob):
                     bad.append(blob)
                     continue
                 if noted is not None:

@@ -142,7 +142,7 @@ class ObjectFolder:
                 return False
             if disk.is_untouched(found) and (size is None or found.st_size == size):
                 return True
-            return self.settle(digest) and (size is None or os.lstat(path).st_size == size)
+            return self.verify(digest) and (size is None or os.lstat(path).st_size == size)
 
     def size_of(self, digest: Digest) -> int | None:
         """The bytes of an object as a stat tells them, None when it is not here."""
@@ -153,7 +153,7 @@ class ObjectFolder:
             except FileNotFoundError:
                 return None
 
-    def settle(self, digest: Digest) -> bool:
+    def verify(self, digest: Digest) -> bool:
         """Hashes an object in doubt. Good: its mode and time are restored, True. Bad: it is quarantined, False."""
         why, found = self._examine(digest)
         path = self.path_of(digest)
@@ -265,7 +265,7 @@ class ObjectFolder:
                         return self.read(digest), found
                     if self.stats.agrees(digest, found):
                         return None, found
-                if not self.settle(digest):
+                if not self.verify(digest):
                     raise self.missing(digest, _DAMAGED)
             else:
                 return (self.read(digest) if found.st_size <= disk.SMALL else None), found

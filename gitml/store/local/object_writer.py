@@ -71,7 +71,7 @@ class ObjectWriter(ObjectFolder):
         finally:
             if fd >= 0:
                 os.close(fd)
-        return self.is_intact(digest, size) and (self.check(digest) is None or self.settle(digest))
+        return self.is_intact(digest, size) and (self.check(digest) is None or self.verify(digest))
 
     def has_bytes(self, digest: Digest, content: bytes) -> bool:
         """Whether the object of this name has just these bytes: as `holds` for a small one, asking less of the disk."""
@@ -89,7 +89,7 @@ class ObjectWriter(ObjectFolder):
         finally:
             os.close(fd)
 
-    def temporary(self) -> str:
+    def new_temporary(self) -> str:
         """A new path in `objects/tmp`, which is made when missing."""
         if not os.path.isdir(self.temporaries):
             with Guard(self.temporaries):
@@ -102,15 +102,15 @@ class ObjectWriter(ObjectFolder):
         pending: list[PendingObject] = []
         try:
             for digest, content in contents:
-                pending.append(self.written(digest, content))
+                pending.append(self.write_temporary(digest, content))
         except BaseException:
             self.drop_temporaries(pending)
             raise
         self.publish(pending)
 
-    def written(self, digest: Digest, content: bytes | memoryview) -> PendingObject:
+    def write_temporary(self, digest: Digest, content: bytes | memoryview) -> PendingObject:
         """A temporary with these bytes, to be published or dropped."""
-        path = self.temporary()
+        path = self.new_temporary()
         with Guard(path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
@@ -199,7 +199,7 @@ class BlobWriter:
         self._store = store
         self._digest = digest
         self._hash = hashlib.sha256()
-        self._path = store.temporary()
+        self._path = store.new_temporary()
         with Guard(self._path):
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 

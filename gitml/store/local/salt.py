@@ -12,8 +12,8 @@ from gitml.errors import machine_error
 SIZE = 32
 
 
-def salt_in(folder: str, *, looking: bool = False) -> bytes:
-    """This user's salt in gitml's `folder`, made when there is none; of one who is only `looking`, any where none can be written.
+def salt_in(folder: str, *, read_only: bool = False) -> bytes:
+    """This user's salt in gitml's `folder`, made when there is none; where none can be written, a `read_only` command gets any.
 
     A file of another user, who may read it, is no salt; each user of a shared repository has one of their own. MachineError when
     it can't be read or written.
@@ -26,7 +26,7 @@ def salt_in(folder: str, *, looking: bool = False) -> bytes:
             _make(path)
             found = _read(path)
     except OSError as error:
-        if looking:
+        if read_only:
             return os.urandom(SIZE)  # nothing was ever kept under another
         raise machine_error(error, path) from error
     if found is None:

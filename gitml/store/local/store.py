@@ -13,16 +13,16 @@ from gitml.store.local.object_writer import ObjectWriter
 class LocalStore(ObjectWriter):
     """The Store at `root`; nothing is made until something is kept. Used from one thread; processes may share a root.
 
-    One that is not `durable` syncs nothing: what it kept before the machine crashed must be verified anew (`doubt`). What takes
-    in and gives out whole files is imported when it is first used: a run that reuses everything does neither.
+    One that is not `durable` syncs nothing: after a crash of the machine its objects must be verified anew (`distrust_all`).
+    What ingests and materializes is imported when it is first used: a run that reuses everything does neither.
     """
 
-    def room(self) -> tuple[int, int]:
+    def disk_space(self) -> tuple[int, int]:
         """(bytes free, bytes in all) of the disk it is on; OSError when that does not answer."""
         found = os.statvfs(self.root)
         return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
-    def doubt(self) -> None:
+    def distrust_all(self) -> None:
         """Has every object that is not hashed anyway be hashed when it is used next."""
         for digest, size in self.iterate():
             if size > disk.SMALL:
@@ -30,7 +30,7 @@ class LocalStore(ObjectWriter):
                 try:
                     os.utime(path)
                 except PermissionError:  # another user's: what can't be marked is hashed now
-                    self.settle(digest)
+                    self.verify(digest)
                 except OSError as error:
                     raise machine_error(error, path) from error
 

@@ -69,20 +69,20 @@ class RemoteCache:
         self._bad = f"remote-bad-{identity}"
         self.mark = str(facts.fact(_MARK, identity) or 0)
 
-    def says(self, digest: Digest) -> bool | None:
+    def lookup(self, digest: Digest) -> bool | None:
         """True: it is there; False: what is there is bad; None: not known."""
         if self._facts.fact(self._bad, hex_of(digest)):
             return False
         return True if self._facts.fact(f"remote-{self._identity}-{self.mark}", hex_of(digest)) else None
 
-    def note(self, digests: Iterable[Digest], *, good: bool = True) -> None:
+    def remember(self, digests: Iterable[Digest], *, good: bool = True) -> None:
         """Remembers that these are there, or that what is there is bad."""
         for name in map(hex_of, digests):
             if self._facts.fact(self._bad, name) is not (None if good else True):
                 self._facts.remember(self._bad, name, not good)
             self._facts.remember(f"remote-{self._identity}-{self.mark}", name, good)
 
-    def enter(self, note: GcNote) -> None:
+    def apply_note(self, note: GcNote) -> None:
         """Says what was read there just now; what was known of another store, or before gc deleted something, counts no more."""
         if note.store:
             self._become(f"{note.store}-{note.epoch}")
@@ -154,7 +154,7 @@ def gc_note(remote: RemoteStore, known: RemoteCache) -> GcNote:
         note = decode_note(remote.note())
     except ValueError as error:
         raise RemoteError(str(error), where=remote.place, hint="use a newer gitml") from error
-    known.enter(note)
+    known.apply_note(note)
     return note
 
 

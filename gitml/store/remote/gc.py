@@ -65,7 +65,7 @@ def sweep_remote(
         remote.delete(item)
     if due:
         remote.set_note(encode_note(note._replace(doomed={item.digest: doomed[item.digest] for item in waiting})))
-    known.enter(note)
+    known.apply_note(note)
     return told
 
 

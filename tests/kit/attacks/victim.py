@@ -52,11 +52,11 @@ def of_run(ws: Workspace, run_id: str) -> Any:
     from gitml.history import logs
     from gitml.history import logs as log_pages
     from gitml.history.files import plots
-    from gitml.history.run_list import run_view
+    from gitml.history.run_list import filter_runs
     from gitml.history.step_details import step_details
     from gitml.tui.screens.run.queries import planned_steps, view_run
 
-    yield from run_view(ws, run_id[:8])
+    yield from filter_runs(ws, run_id[:8])
     seen = view_run(ws, run_id)
     with contextlib.suppress(GitmlError):
         yield planned_steps(ws, seen.run).keys()

@@ -108,7 +108,7 @@ class FullStore(LocalStore):
 
     free = 0
 
-    def room(self) -> tuple[int, int]:
+    def disk_space(self) -> tuple[int, int]:
         return self.free, 2**30
 
 

@@ -11,7 +11,7 @@ from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import head_of
 from gitml.errors import InputError
 from gitml.git.revisions import IdentQuery
-from gitml.history.run_list import RunFilter, list_runs, run_view
+from gitml.history.run_list import RunFilter, filter_runs, list_runs
 from gitml.history.runs import get_run
 from gitml.history.submissions import Submission, forget_submission, note_submission, submissions
 from gitml.layout import SUBMISSIONS_REF
@@ -35,7 +35,7 @@ def test_a_submission_is_listed_among_the_runs_until_it_is_forgotten(tmp_path: P
         ]
         assert [row.id for row in list_runs(ws, RunFilter(status="submitted"), None)[0]] == [GIVEN.run]
         assert list_runs(ws, RunFilter(status="running"), None) == ([], False)
-        assert [(row.id, row.message) for row in run_view(ws).live] == [(GIVEN.run, "handed to big")]
+        assert [(row.id, row.message) for row in filter_runs(ws).live] == [(GIVEN.run, "handed to big")]
         with pytest.raises(InputError, match="was handed to big and is not here yet"):
             get_run(ws, GIVEN.run)
         forget_submission(ws, GIVEN.run)

@@ -11,7 +11,7 @@ from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.tree import TreeEntry, encode_tree
 from gitml.errors import IntegrityError
 from gitml.store.local import disk
-from gitml.store.local.fsck import ObjectFault, check_objects, check_tree, repair_object
+from gitml.store.local.fsck import StoreFault, check_objects, check_tree, repair_object
 from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.store import LocalStore
 
@@ -91,14 +91,14 @@ def test_mending_restores_the_touched_and_sets_the_rest_aside(store: LocalStore)
     assert sorted(os.listdir(store.quarantined)) == sorted(
         [f"{flipped[7:]}.1", f"{flipped[7:]}.1.txt", "no-folder.1", "no-folder.1.txt"]
     )
-    assert "run" in repair_object(store, ObjectFault("missing", flipped, "for a"))
+    assert "run" in repair_object(store, StoreFault("missing", flipped, "for a"))
 
 
 def test_a_tree_is_checked_down_to_its_files(store: LocalStore, tmp_path: Path) -> None:
     digest, size = make_tree(store, tmp_path)
     assert [fault.kind for fault in check_tree(store, digest, size + 1)] == ["size"]
     store.delete(digest_of(b"bb"))
-    assert list(check_tree(store, digest, size)) == [ObjectFault("missing", digest_of(b"bb"), "for sub/b")]
+    assert list(check_tree(store, digest, size)) == [StoreFault("missing", digest_of(b"bb"), "for sub/b")]
     sub = digest_of(encode_tree([TreeEntry(b"b", "f", digest_of(b"bb"), 2)]))
     overwrite(store, sub, b"gitml tree 1\n")
     assert [(fault.kind, fault.name) for fault in check_tree(store, digest)] == [("corrupt", sub)]
@@ -107,7 +107,7 @@ def test_a_tree_is_checked_down_to_its_files(store: LocalStore, tmp_path: Path) 
     blob = store.put(b"no listing")
     assert [fault.kind for fault in check_tree(store, blob)] == ["unparsable"]
     lying = store.put(encode_tree([TreeEntry(b"x", "f", digest_of(b"a"), 99)]))
-    assert list(check_tree(store, lying)) == [ObjectFault("size", digest_of(b"a"), "1 bytes, not 99 (for x)")]
+    assert list(check_tree(store, lying)) == [StoreFault("size", digest_of(b"a"), "1 bytes, not 99 (for x)")]
 
 
 def test_sweeping_keeps_what_is_named_and_all_below_it_and_says_first_what_would_go(

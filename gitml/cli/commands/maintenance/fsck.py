@@ -35,7 +35,7 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     With --remote a remote store is checked: that it has all parts of what was uploaded, and some of the bytes. --repair
     uploads again what is good here.
     """
-    session.looking = not repair
+    session.read_only = not repair
     if repair or remote is not None:
         session.reach()
     faults = []

@@ -55,7 +55,7 @@ def command(
 
             session.ws.consent.need_run(steps_of(session.ws))
         return start_detached(session)
-    session.looking = dry_run
+    session.read_only = dry_run
     selection = load_for_run(session.ws, wanted, options, on)
     if dry_run:
         from gitml.cli.text.plan import show_plan

@@ -47,7 +47,7 @@ class Downloader:
         self.sources = sources
         self.indexes = indexes
 
-    def fetch(
+    def download(
         self,
         roots: Iterable[TransferRoot],
         emit: Callable[[Transferring], None] = lambda _: None,
@@ -168,7 +168,7 @@ class _Fetching:
             if manifest is None:
                 continue
             if any(item.digest in self.failed for item in manifest.listings):
-                self.known.note([root.digest], good=False)
+                self.known.remember([root.digest], good=False)
                 continue
             tree = self._needs(root, manifest, read_packs)
             if tree is not None:
@@ -225,7 +225,7 @@ class _Fetching:
         try:
             for digest, content in unpack(self.remote, item, data, self.store):
                 if not self.store.is_intact(digest, len(content)):
-                    pending.append(self.store.written(digest, content))
+                    pending.append(self.store.write_temporary(digest, content))
         except BaseException:
             self.store.drop_temporaries(pending)
             raise
@@ -240,7 +240,7 @@ class _Fetching:
             if error is not None:
                 self._failed(item.digest, error)
                 continue
-            self.known.note([item.digest])
+            self.known.remember([item.digest])
             if isinstance(value, bytes):
                 self.indexes.keep(item.digest, value)
 
@@ -260,20 +260,20 @@ class _Fetching:
         if not isinstance(error, IntegrityError):
             raise error
         self.failed.add(digest)
-        self.known.note([digest], good=False)
+        self.known.remember([digest], good=False)
         what = error.message if isinstance(error, (WrongBytesError, GitmlError)) else str(error)
         self.problems.append(DownloadProblem(self.remote.name, digest, what))
 
     def _wrong(self, root: Digest, digest: Digest, what: str) -> None:
         self.failed.add(root)
-        self.known.note([root], good=False)
+        self.known.remember([root], good=False)
         self.problems.append(DownloadProblem(self.remote.name, digest, what))
 
     def _finish(self, tree: _Tree) -> None:
         """Makes a Tree visible if all of it is here: its listings last, the root's the very last."""
         root = tree.root
         if any(item.digest in self.failed for item in (*tree.packs, *tree.objects)):
-            self.known.note([root.digest], good=False)
+            self.known.remember([root.digest], good=False)
             return
         for data in tree.listings.values():
             for entry in decode_tree(bytes(data)):
@@ -294,4 +294,4 @@ class _Fetching:
 
     def _arrived(self, digest: Digest) -> None:
         self.here.add(digest)
-        self.known.note([digest])
+        self.known.remember([digest])

@@ -133,7 +133,7 @@ class _Part:
         self.fd = -1
 
     def __enter__(self) -> _Part:
-        self.store.temporary()  # makes the folder
+        self.store.new_temporary()  # makes the folder
         while True:
             with Guard(self.path):
                 fd = self._opened()
@@ -218,7 +218,7 @@ def unpack(
     try:
         yield from contents_of(data)  # all of it verified piece by piece, so the pack as a whole is not hashed too
     except ValueError as error:
-        path = store.temporary()
+        path = store.new_temporary()
         with Guard(path):
             with open(path, "wb") as file:
                 file.write(data)

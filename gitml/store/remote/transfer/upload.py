@@ -38,10 +38,10 @@ class Uploader:
         self.indexes = indexes
 
     def plan(self, roots: Iterable[TransferRoot]) -> UploadPlan:
-        """What `send` would move; nothing is changed."""
+        """What `upload` would move; nothing is changed."""
         return self._plan(list(roots))
 
-    def send(
+    def upload(
         self,
         roots: Iterable[TransferRoot],
         emit: Callable[[Transferring], None] = lambda _: None,
@@ -61,7 +61,7 @@ class Uploader:
     def _plan(self, wanted: list[TransferRoot], *, named: bool = False) -> UploadPlan:
         """What is to be moved; with `named` a store without a name is given one."""
         doomed: frozenset[Digest] = frozenset()
-        if any(self.known.says(root.digest) is not True for root in wanted):
+        if any(self.known.lookup(root.digest) is not True for root in wanted):
             note = gc_note(self.remote, self.known)
             doomed = frozenset(note.doomed)
             if named:
@@ -143,11 +143,11 @@ class _Sending:
             self.packs[what] = pack
             self.moved.add(pack.digest)
             self.sender.indexes.keep(pack.digest, index)
-            self.sender.known.note([pack.digest])
+            self.sender.known.remember([pack.digest])
             self.arrived(what)
         else:
             self.moved.add(what.digest)
-            self.sender.known.note([what.digest])
+            self.sender.known.remember([what.digest])
             self.arrived(what)
 
     def set_aside(self, digest: Digest, why: str) -> None:
@@ -183,6 +183,6 @@ class _Sending:
         """Writes the manifests that are ready, some at a time."""
         if self.ready and (now or time.monotonic() - self.published > _PUBLISH):
             self.sender.remote.put_manifests(self.ready)
-            self.sender.known.note(self.ready)
+            self.sender.known.remember(self.ready)
             self.ready = {}
             self.published = time.monotonic()

@@ -68,15 +68,15 @@ def plan_upload(
 ) -> UploadPlan:
     """Finds out what is to be moved: what is known to be there isn't asked for, the rest is asked for in few requests."""
     wanted = list({root.digest: root for root in roots}.values())
-    unknown = [root for root in wanted if known.says(root.digest) is not True or root.digest in doomed]
+    unknown = [root for root in wanted if known.lookup(root.digest) is not True or root.digest in doomed]
     there = {root.digest for root in wanted} - {root.digest for root in unknown}
     trees = [root for root in unknown if root.tree]
-    distrusted = {root.digest for root in unknown if known.says(root.digest) is False} | doomed
+    distrusted = {root.digest for root in unknown if known.lookup(root.digest) is False} | doomed
     found = remote.with_manifest([root.digest for root in trees]) - distrusted if trees else set()
     blobs = [StoredObject(root.digest, root.size) for root in unknown if not root.tree]
     if blobs:
         found |= {blob.digest for blob in blobs} - remote.lacking(blobs) - distrusted
-    known.note(found)
+    known.remember(found)
     there |= found
     lacked = [root for root in unknown if root.digest not in found]
     here = [root for root in lacked if store.has(root.digest, root.size, tree=root.tree)]
@@ -98,7 +98,7 @@ def plan_upload(
     if large:
         lacking = remote.lacking(list(large.values()))
         for digest, item in large.items():
-            if digest in lacking or digest in doomed or known.says(digest) is False:
+            if digest in lacking or digest in doomed or known.lookup(digest) is False:
                 objects[digest] = item
     return UploadPlan(
         tuple(root for root in wanted if root.digest in there),
@@ -132,7 +132,7 @@ class _Sorter:
                 batches.append(batch)
         packs = []
         for pack in self.indexes.packs() if left else ():
-            usable = pack not in self.unusable and self.known.says(pack) is True
+            usable = pack not in self.unusable and self.known.lookup(pack) is True
             items = self.indexes.items(pack) if usable else None
             if items and serves(items, left):
                 packs.append(StoredObject(pack, len(encode_index(items)) + total(items)))

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from gitml.core.text.format import duration, number
-from gitml.history.run_list import RunView, rows_in, run_view
+from gitml.history.run_list import FilteredRuns, filter_runs, rows_in
 from gitml.history.time_format import ago
 from gitml.store.index.runs import RunRow, RunSort
 from gitml.tui.actions import RunActionsPage, SelectedRun
@@ -122,7 +122,7 @@ class RunsPage(RunActionsPage):
         self.order = RunSort()
         self.chosen: list[str] | None = None  # metrics; None: those the newest runs have
         self.marked: dict[str, None] = {}
-        self.view: RunView | None = None
+        self.view: FilteredRuns | None = None
         self.shown: list[str] = []  # metrics that are columns now
         self.rows: dict[str, RunRow] = {}  # those seen lately
         self._typing: Timer | None = None
@@ -166,7 +166,7 @@ class RunsPage(RunActionsPage):
         """The order of all runs; the rows follow where they are seen."""
         self.busy = False
         text, order, keep = self.filter, self.order, self.keep or self._current_id()
-        self.run_query("view", lambda ws: run_view(ws, text, order, keep), self._show)
+        self.run_query("view", lambda ws: filter_runs(ws, text, order, keep), self._show)
 
     def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the table where there is none yet, else as a message beside it."""
@@ -177,7 +177,7 @@ class RunsPage(RunActionsPage):
         else:
             super().query_failed(key, error)
 
-    def _show(self, found: RunView) -> None:
+    def _show(self, found: FilteredRuns) -> None:
         followed = self.view is not None and self.query_one(LazyTable).cursor == 0 and self.keep is None
         self.view = found
         self.query_one("#runs").border_title = "Runs"
@@ -198,14 +198,14 @@ class RunsPage(RunActionsPage):
             table.move_to(found.position)
         self.keep = None
 
-    def _count(self, found: RunView) -> None:
+    def _count(self, found: FilteredRuns) -> None:
         filtered = f"{len(found):,} of {found.of + len(found.live):,}" if self.filter else f"{len(found):,}"
         marked = f" · {len(self.marked)} marked" if self.marked else ""
         order = self.order.key.removeprefix("metric:")
         sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != RunSort() else ""
         self.query_one("#runs").border_subtitle = Text(f"{filtered}{sorted_by}{marked}")
 
-    def _lay_out_columns(self, table: LazyTable, found: RunView) -> None:
+    def _lay_out_columns(self, table: LazyTable, found: FilteredRuns) -> None:
         shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
         if table.columns and shown == self.shown:
             return
@@ -241,7 +241,7 @@ class RunsPage(RunActionsPage):
                 lambda row: table_row(self.rows[row.key], self.shown, now) if row.key in self.rows else row
             )
 
-    def _explain_empty(self, found: RunView) -> None:
+    def _explain_empty(self, found: FilteredRuns) -> None:
         if found.of or self.filter:
             self._show_notice(
                 lambda notice: notice.show_text(

@@ -50,11 +50,11 @@ class Side:
         return self.sender(remote).plan(roots)
 
     def send(self, remote: FolderRemote, *roots: TransferRoot) -> UploadResult:
-        return self.sender(remote).send(roots)
+        return self.sender(remote).upload(roots)
 
     def fetch(self, remotes: list[FolderRemote], *roots: TransferRoot) -> DownloadResult:
         sources = [RemoteSource(remote, self.known(remote)) for remote in remotes]
-        return Downloader(self.store, sources, self.indexes).fetch(roots)
+        return Downloader(self.store, sources, self.indexes).download(roots)
 
     def has(self, root: TransferRoot) -> bool:
         return LocalStore(self.store.root).has(root.digest, root.size, tree=root.tree)

@@ -41,7 +41,7 @@ def objects(remote: FolderRemote) -> dict[str, Path]:
 
 def part_of(side: Side, blob: TransferRoot) -> Path:
     """Where a download of `blob` lies until it is complete and has its name."""
-    return Path(side.store.temporary()).with_name(f"part-{hex_of(blob.digest)}")
+    return Path(side.store.new_temporary()).with_name(f"part-{hex_of(blob.digest)}")
 
 
 def overwrite(path: Path, content: bytes) -> None:
@@ -355,7 +355,7 @@ def test_a_folder_that_is_not_mounted_is_unreachable_not_empty(one: Side, tmp_pa
     blob = one.blob(b"small")
     with pytest.raises(RemoteError, match="no such folder"):
         one.send(remote, blob)
-    brought = Downloader(Side(tmp_path / "x").store, [RemoteSource(remote, one.known(remote))], one.indexes).fetch(
+    brought = Downloader(Side(tmp_path / "x").store, [RemoteSource(remote, one.known(remote))], one.indexes).download(
         [blob]
     )
     assert brought.lost == (blob,)
@@ -377,7 +377,7 @@ def test_facts_of_a_remote_that_lost_its_objects_do_not_make_a_manifest_that_lie
 def test_the_sender_says_what_it_could_not_find(one: Side, remote: FolderRemote) -> None:
     tree = one.tree(FILES)
     one.store.delete(digest_of(FILES["a"]))
-    sent = Uploader(one.store, remote, one.known(remote), one.indexes).send([tree])
+    sent = Uploader(one.store, remote, one.known(remote), one.indexes).upload([tree])
     assert sent.missing == (tree,)
     assert sent.sent == ()
 
