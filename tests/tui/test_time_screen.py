@@ -176,7 +176,7 @@ async def test_of_many_steps_the_one_under_the_cursor_is_in_sight(tmp_path: Path
     project = Project(tmp_path / "p", {"pipelines/p.yaml": f"steps:\n{lines}", "make.sh": "x\n"})
     async with shown(project.path, project.env, "time", size=(80, 24)) as ui:
         for _ in range(120):
-            ui.app.screen.query_one(TimeGrid).action_move(0, 1)
+            ui.app.screen.query_one(TimeGrid).action_step(1)
         await ui.settle()
         assert "step120 " in ui.text()
         assert "[·]" in ui.line("begin")

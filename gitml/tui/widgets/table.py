@@ -7,19 +7,19 @@ tables that are known whole are filled with `fill`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from gitml.tui.services import Styles, styles_of
+from gitml.tui.services import styles_of
 from gitml.tui.text import fitted
-from gitml.tui.widgets.row_view import RowsRequested, RowView
+from gitml.tui.widgets.row_view import RowView
 
 GUTTER = 2  # for the mark before a row; as much is between columns
 
@@ -99,12 +99,11 @@ CHUNK = 128
 KEPT = 64  # chunks
 
 
+@dataclass
 class _TableMessage(Message):
     """Something happened in a table."""
 
-    def __init__(self, table: LazyTable) -> None:
-        self.table = table
-        super().__init__()
+    table: LazyTable
 
     @property
     def control(self) -> LazyTable:
@@ -113,48 +112,35 @@ class _TableMessage(Message):
 
 
 class LazyTable(RowView):
-    """A table over a window of data. The keys move a cursor; Enter or a double click chooses."""
+    """A table over a window of data."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home,g", "jump(0)", "First", show=False),
-        Binding("end,G", "jump(-1)", "Last", show=False),
-        Binding("enter", "choose", "Open", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Open", show=False)]
 
-    class RowsRequested(RowsRequested):
-        """As RowsRequested says."""
-
+    @dataclass
     class RowHighlighted(_TableMessage):
-        """The cursor stands on another row; `row` is None while that is not known."""
+        """The cursor is on another row; `row` is None while that is not known."""
 
-        def __init__(self, table: LazyTable, index: int, row: TableRow | None) -> None:
-            self.index, self.row = index, row
-            super().__init__(table)
+        index: int
+        row: TableRow | None
 
+    @dataclass
     class RowSelected(_TableMessage):
         """A row was chosen."""
 
-        def __init__(self, table: LazyTable, index: int, row: TableRow) -> None:
-            self.index, self.row = index, row
-            super().__init__(table)
+        index: int
+        row: TableRow
 
+    @dataclass
     class HeaderSelected(_TableMessage):
         """A column's title was clicked."""
 
-        def __init__(self, table: LazyTable, column: TableColumn) -> None:
-            self.column = column
-            super().__init__(table)
+        column: TableColumn
 
     def __init__(
         self, columns: Sequence[TableColumn] = (), *, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.columns = tuple(columns)
-        self.count = 0
         self.is_marked: Callable[[str], bool] = lambda key: False
         self.sorted_by: tuple[str, bool] | None = None  # a column's key and whether the largest comes first
         self._rows: dict[int, list[TableRow]] = {}  # by chunk
@@ -188,7 +174,7 @@ class LazyTable(RowView):
         self._requested = set(self._rows)
         self.cursor = min(self.cursor, max(0, self.count - 1))
         self.lay_out()
-        self._post_highlighted()
+        self.cursor_moved()
 
     def put(self, first: int, rows: Sequence[TableRow]) -> None:
         """Rows that were wanted; `first` is as it was asked."""
@@ -202,12 +188,11 @@ class LazyTable(RowView):
                 del self._rows[chunk]
                 self._requested.discard(chunk)
         self.refresh()
-        self._post_highlighted()
+        self.cursor_moved()
 
     def rewrite(self, make: Callable[[TableRow], TableRow]) -> None:
         """Has the rows that are seen made again, such as for the time that has passed; draws those that come out otherwise."""
-        first = int(self.scroll_offset.y)
-        for index in range(first, min(self.count, first + self.size.height)):
+        for index in self.seen_rows:
             chunk, at = divmod(index, CHUNK)
             rows = self._rows.get(chunk)
             if rows is None or at >= len(rows):
@@ -228,76 +213,36 @@ class LazyTable(RowView):
         """The row the cursor is on."""
         return self.row(self.cursor)
 
-    def move_to(self, index: int) -> None:
-        """Puts the cursor on a row and brings it into view."""
-        self.cursor = max(0, min(index, self.count - 1))
-        self.follow()
-        self.refresh()
-        self._post_highlighted()
-
-    # -- keys and mouse
-
-    def action_move(self, by: int) -> None:
-        """One row up or down."""
-        self.move_to(self.cursor + by)
-
-    def action_page(self, by: int) -> None:
-        """One screenful up or down."""
-        self.move_to(self.cursor + by * max(1, self.size.height - 2))
-
-    def action_jump(self, to: int) -> None:
-        """The first or the last row."""
-        self.move_to(to if to >= 0 else self.count - 1)
-
     def action_choose(self) -> None:
         """Chooses the row under the cursor."""
         row = self.current
         if row is not None:
             self.post_message(self.RowSelected(self, self.cursor, row))
 
-    def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor, a second one chooses; on a title it tells which."""
-        if event.y == 0:
-            column = column_at(self.columns, self._widths, event.x)
-            if column is not None:
-                self.post_message(self.HeaderSelected(self, column))
-            return
-        index = event.y - 1 + int(self.scroll_offset.y)
-        if 0 <= index < self.count:
-            again = event.chain > 1 and index == self.cursor
-            self.move_to(index)
-            if again:
-                self.action_choose()
+    def header_clicked(self, x: int) -> None:
+        """Posts the column."""
+        column = column_at(self.columns, self._widths, x)
+        if column is not None:
+            self.post_message(self.HeaderSelected(self, column))
 
     # -- drawing
 
-    def render_line(self, y: int) -> Strip:
-        """One line of the screen: the titles, or a row."""
-        width = self.size.width
-        styles = styles_of(self)
-        if y == 0:
-            return self._strip([self._title(column) for column in self.columns], " ", "head", None, styles, width)
-        index = y - 1 + int(self.scroll_offset.y)
-        if index >= self.count:
-            return Strip.blank(width, self.rich_style)
-        row = self.row(index)
-        base = None
+    def header_line(self, y: int) -> Strip:
+        """The titles."""
+        return self._strip([self._title(column) for column in self.columns], " ", "head", None)
+
+    def row_line(self, index: int) -> Strip:
+        """The cells of a row."""
+        row, base, styles = self.row(index), None, styles_of(self)
         if index == self.cursor:
             base = styles["cursor" if self.has_focus else "cursor-blurred"]
         if row is None:
-            return Strip([Segment("  ·".ljust(width), base or styles["dim"])], width)
+            return Strip([Segment("  ·".ljust(self.size.width), base or styles["dim"])], self.size.width)
         gutter = "◆" if self.is_marked(row.key) else "▸" if index == self.cursor else " "
-        return self._strip(row.cells, gutter, None, base, styles, width)
+        return self._strip(row.cells, gutter, None, base)
 
-    def _strip(
-        self,
-        cells: Sequence[TableCell],
-        gutter: str,
-        style: str | None,
-        base: Style | None,
-        styles: Styles,
-        width: int,
-    ) -> Strip:
+    def _strip(self, cells: Sequence[TableCell], gutter: str, style: str | None, base: Style | None) -> Strip:
+        styles, width = styles_of(self), self.size.width
         ground = self.rich_style if base is None else base
         segments = [Segment(gutter.ljust(GUTTER), ground + styles["accent"])]
         used = GUTTER
@@ -313,9 +258,8 @@ class LazyTable(RowView):
 
     def _title(self, column: TableColumn) -> TableCell:
         if self.sorted_by is not None and self.sorted_by[0] == column.key:
-            return TableCell(
-                f"{'▼' if self.sorted_by[1] else '▲'} {column.title}"
-            )  # in front: a long title is cut at its end
+            # The sign is in front: a long title is cut at its end.
+            return TableCell(f"{'▼' if self.sorted_by[1] else '▲'} {column.title}")
         return TableCell(column.title)
 
     def lay_out(self) -> None:
@@ -338,13 +282,10 @@ class LazyTable(RowView):
                 self._requested.add(chunk)
                 self.post_message(self.RowsRequested(self, chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
 
-    def _post_highlighted(self) -> None:
+    def cursor_moved(self) -> None:
+        """Posts the row under the cursor, when it is another one."""
         row = self.current
         highlighted = (self.cursor, row.key if row else None)
         if highlighted != self._highlighted and self.count:
             self._highlighted = highlighted
             self.post_message(self.RowHighlighted(self, self.cursor, row))
-
-    def refresh_row(self, index: int) -> None:
-        """Draws one row anew."""
-        self.refresh(Region(0, index + 1 - int(self.scroll_offset.y), self.size.width, 1))

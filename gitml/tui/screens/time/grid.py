@@ -20,7 +20,7 @@ from gitml.history.time_format import ago
 from gitml.tui.services import Styles, styles_of
 from gitml.tui.styles import sign_of
 from gitml.tui.text import fitted, plain
-from gitml.tui.widgets.row_view import RowsRequested, RowView
+from gitml.tui.widgets.row_view import RowView
 
 COMMIT = 8
 _WHEN, _METRIC = 10, 9
@@ -117,22 +117,13 @@ class GridCell(NamedTuple):
 
 
 class TimeGrid(RowView):
-    """Shows `commits`; asks with RowsRequested for the rows that are seen, and is answered with `put`."""
+    """The rows of `commits`. A page answers `RowsRequested` with `put`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1, 0)", "Newer", show=False),
-        Binding("down,j", "move(1, 0)", "Older", show=False),
-        Binding("left,h", "move(0, -1)", "Step before", show=False),
-        Binding("right,l", "move(0, 1)", "Step after", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home,g", "jump(0)", "Newest", show=False),
-        Binding("end,G", "jump(-1)", "Oldest", show=False),
+        Binding("left,h", "step(-1)", "Step before", show=False),
+        Binding("right,l", "step(1)", "Step after", show=False),
         Binding("enter", "choose", "Open run", key_display="⏎"),
     ]
-
-    class RowsRequested(RowsRequested):
-        """As RowsRequested says."""
 
     class CellHighlighted(Message):
         """The cursor stands on another cell."""
@@ -149,7 +140,7 @@ class TimeGrid(RowView):
         self.marked: GridCell | None = None
         self.now = 0.0
         self._rows: dict[int, TimelineRow] = {}
-        self._layout = GridLayout()
+        self._grid = GridLayout()
         self._requested: tuple[int, int] | None = None
 
     # -- what is shown
@@ -158,7 +149,7 @@ class TimeGrid(RowView):
         """Another history, or the same one to be asked for again; the cursor stays on its commit where that is still there."""
         before = self.commits[self.cursor] if self.cursor < len(self.commits) else None
         known = {row.commit: row for row in self._rows.values()}
-        self.commits, self.now = commits, now
+        self.commits, self.count, self.now = commits, len(commits), now
         self._rows = {index: known[commit] for index, commit in enumerate(commits) if commit in known} if known else {}
         if before is not None and before in commits:
             self.cursor = commits.index(before)
@@ -170,17 +161,16 @@ class TimeGrid(RowView):
 
     def update_ages(self, now: float) -> None:
         """Draws the rows that are seen anew where their age reads otherwise by now."""
-        first = int(self.scroll_offset.y)
-        for index in range(first, first + self.size.height):
+        for index in self.seen_rows:
             row = self._rows.get(index)
             if row is not None and ago(row.info.time, now) != ago(row.info.time, self.now):
-                self.refresh(Region(0, self.heads + index - first, self.size.width, 1))
+                self.refresh_row(index)
         self.now = now
 
     def forget(self) -> None:
         """Drops steps and rows: they are of another pipeline."""
         self._rows, self.steps, self.column, self.marked = {}, [], 0, None
-        self._layout = self._layout._replace(first=0)
+        self._grid = self._grid._replace(first=0)
 
     def put(self, first: int, rows: Sequence[TimelineRow]) -> None:
         """Rows that were wanted."""
@@ -194,7 +184,7 @@ class TimeGrid(RowView):
             self.steps = steps
             self.column = steps.index(at) if at in steps else 0
         self.lay_out()
-        self.post_message(self.CellHighlighted())
+        self.cursor_moved()
 
     def row(self, index: int) -> TimelineRow | None:
         """A row, None while it is not known."""
@@ -215,76 +205,60 @@ class TimeGrid(RowView):
         here = GridCell(self.cursor, self.step) if self.step else None
         self.marked = None if here == self.marked else here
         self.refresh()
+        self.cursor_moved()
+
+    def cursor_moved(self) -> None:
+        """Posts that the cursor is on another cell."""
         self.post_message(self.CellHighlighted())
 
-    def move_to(self, index: int, column: int | None = None) -> None:
-        """Puts the cursor on a cell and brings it into view."""
-        before, above = self.cursor, self.scroll_offset.y
-        self.cursor = max(0, min(index, len(self.commits) - 1))
-        if column is not None and column != self.column:
-            self.column = max(0, min(column, len(self.steps) - 1))
-            if self.step not in [step for step, _, _ in self._layout.steps]:
-                self.lay_out()
-            self.refresh(Region(0, 0, self.size.width, self.heads))
-        self.follow()
-        if self.scroll_offset.y == above:
-            for index in {before, self.cursor}:
-                self.refresh(Region(0, index + self.heads - int(above), self.size.width, 1))
-        self.post_message(self.CellHighlighted())
+    def move_to_step(self, column: int) -> None:
+        """Puts the cursor on a step and scrolls to it."""
+        if column == self.column:
+            return
+        self.column = max(0, min(column, len(self.steps) - 1))
+        if self.step not in [step for step, _, _ in self._grid.steps]:
+            self.lay_out()
+        self.refresh(Region(0, 0, self.size.width, self.header_height))
+        self.refresh_row(self.cursor)
 
-    # -- keys and mouse
-
-    def action_move(self, rows: int, columns: int) -> None:
-        """One cell on."""
-        self.move_to(self.cursor + rows, self.column + columns)
-
-    def action_page(self, by: int) -> None:
-        """One screenful up or down."""
-        self.move_to(self.cursor + by * max(1, self.size.height - self.heads - 1))
-
-    def action_jump(self, to: int) -> None:
-        """The newest or the oldest commit."""
-        self.move_to(to if to >= 0 else len(self.commits) - 1)
+    def action_step(self, by: int) -> None:
+        """One step to the left or right."""
+        self.move_to_step(self.column + by)
+        self.cursor_moved()
 
     def action_choose(self) -> None:
         """Chooses the cell under the cursor."""
         self.post_message(self.CellSelected())
 
-    def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor, a second one chooses."""
-        index = event.y - self.heads + int(self.scroll_offset.y)
-        if event.y < self.heads or not 0 <= index < len(self.commits):
-            return
-        column = next((n for n, (_, at, room) in enumerate(self._layout.steps) if at <= event.x < at + room + 1), None)
-        chosen = None if column is None else column + self._layout.first
-        again = event.chain > 1 and index == self.cursor and chosen in (None, self.column)
-        self.move_to(index, chosen)
+    def row_clicked(self, index: int, event: events.Click) -> None:
+        """Moves the cursor; a second click on the same cell chooses."""
+        column = next((n for n, (_, at, room) in enumerate(self._grid.steps) if at <= event.x < at + room + 1), None)
+        chosen = self.column if column is None else column + self._grid.first
+        again = event.chain > 1 and index == self.cursor and chosen == self.column
+        self.move_to_step(chosen)
+        self.move_to(index)
         if again:
             self.action_choose()
 
     # -- drawing
 
-    def render_line(self, y: int) -> Strip:
-        """One line of the screen: titles, or a commit."""
-        styles = styles_of(self)
-        width = self.size.width
-        ground = self.rich_style
-        if y < self.heads:
-            return self._head(y, styles, ground).extend_cell_length(width, ground).crop(0, width)
-        index = y - self.heads + int(self.scroll_offset.y)
-        if index >= len(self.commits):
-            return Strip.blank(width, ground)
-        here = index == self.cursor
-        base = styles["cursor-blurred"] if here else ground
+    def row_line(self, index: int) -> Strip:
+        """A commit."""
+        styles, width = styles_of(self), self.size.width
+        base = styles["cursor-blurred"] if index == self.cursor else self.rich_style
         row = self.row(index)
-        segments = self._left(index, row, base, styles)
-        segments += self._cells(index, row, base, styles)
+        segments = self._left(index, row, base, styles) + self._cells(index, row, base, styles)
         return Strip(segments).extend_cell_length(width, base).crop(0, width)
+
+    def header_line(self, y: int) -> Strip:
+        """The titles of the columns; above those of combinations the name that they share."""
+        width, ground = self.size.width, self.rich_style
+        return self._head(y, styles_of(self), ground).extend_cell_length(width, ground).crop(0, width)
 
     def _head(self, y: int, styles: Styles, ground: Style) -> Strip:
         style = ground + styles["head"]
-        layout = self._layout
-        last = y == self.heads - 1
+        layout = self._grid
+        last = y == self.header_height - 1
         texts = [
             "  ",
             fitted("COMMIT" if last else "", COMMIT),
@@ -309,7 +283,7 @@ class TimeGrid(RowView):
         return Strip(segments)
 
     def _left(self, index: int, row: TimelineRow | None, base: Style, styles: Styles) -> list[Segment]:
-        layout = self._layout
+        layout = self._grid
         mark = "◆" if self.marked is not None and self.marked.row == index else "▸" if index == self.cursor else " "
         segments = [
             Segment(f"{mark} ", base + styles["accent"]),
@@ -337,7 +311,7 @@ class TimeGrid(RowView):
             return segments
         if row.problem and not row.cells:
             return [*segments, Segment(f"! {plain(row.problem)}", base + styles["held"])]
-        for step, _, room in self._layout.steps:
+        for step, _, room in self._grid.steps:
             cell = row.cells.get(step)
             sign = sign_of(cell.state) if cell is not None else None
             here = index == self.cursor and step == self.step
@@ -355,19 +329,18 @@ class TimeGrid(RowView):
     def lay_out(self) -> None:
         """Gives each part its width."""
         width = self.size.width
-        self._layout = lay_out(width, self.steps, self.column, self._layout.first, metric=self.metric is not None)
-        self.heads = self._layout.heads
-        self.virtual_size = Size(width, len(self.commits) + self.heads)
+        self._grid = lay_out(width, self.steps, self.column, self._grid.first, metric=self.metric is not None)
+        self.header_height = self._grid.heads
+        self.virtual_size = Size(width, len(self.commits) + self.header_height)
         self.refresh()
 
     def request_rows(self, *, anew: bool = False) -> None:
         """Asks for what is seen, from the first row that is not known; all of it when what is known may be old."""
         if not self.commits or not self.size.height:
             return
-        first = int(self.scroll_offset.y)
-        end = min(len(self.commits), first + self.size.height)
+        first, end = self.seen_rows.start, self.seen_rows.stop
         if not anew:
-            unknown = [index for index in range(first, end) if index not in self._rows]
+            unknown = [index for index in self.seen_rows if index not in self._rows]
             if not unknown:
                 return
             first, end = unknown[0], unknown[-1] + 1
