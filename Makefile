@@ -41,7 +41,7 @@ UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export UV_CACHE_DIR
 endif
 
-.PHONY: demo test test-root test-campaigns test-attack test-lowest test-shuffled test-clusters check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-portable test-root test-campaigns test-attack test-lowest test-shuffled test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
@@ -49,6 +49,10 @@ demo: $(VENV)/runtime.stamp
 
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	$(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
+
+# The local suite on the portable form of the platform, which other systems than Linux have: see gitml/platform.
+test-portable: $(VENV)/dev.stamp $(VENV)/servers.stamp
+	GITML_PLATFORM=posix $(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
 
 test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(MANY) -m "root and not cluster" $(ARGS)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Generic, NoReturn, TypeVar
 
 from gitml.errors import MachineError
+from gitml.platform.current import platform
 
 T = TypeVar("T")
 _PATIENCE = 5.0  # seconds in which a child that is not needed any more may clear up
@@ -18,12 +18,7 @@ _PATIENCE = 5.0  # seconds in which a child that is not needed any more may clea
 
 def can_fork() -> bool:
     """Whether this process may be copied, which one with threads may not, and has two processors to use."""
-    if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
-        return False
-    try:
-        return len(os.listdir("/proc/self/task")) == 1
-    except OSError:
-        return False
+    return platform.cpu_count() > 1 and platform.is_single_threaded()
 
 
 class ChildProcess(Generic[T]):

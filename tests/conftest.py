@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from gitml.platform.current import IS_LINUX
 from tests.kit.programs import program
 
 
@@ -66,6 +67,8 @@ def _remove_large_files(place: os.PathLike[str]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root: make test-root")
+    if not IS_LINUX and (mark := item.get_closest_marker("needs_linux")):
+        pytest.skip(f"needs Linux: {mark.args[0]}")
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             program(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from gitml.cli.session import Session
 from gitml.cli.text.format import count, size
 from gitml.errors import GitmlError, InputError
 from gitml.permissions import permission_hint
+from gitml.platform.current import platform
 from gitml.store.index.runs import count_runs
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ class Finding(NamedTuple):
 def examine(session: Session) -> Iterator[Finding]:
     """Everything that is looked at, each once."""
     yield _git()
-    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _uv()
+    yield from (Finding("platform", "note", lack, "run it on Linux where that matters") for lack in platform.LACKS)
     yield from _sandboxes()
     yield from _repository(session)
 
@@ -75,8 +76,9 @@ def _uv() -> Finding:
 
 
 def _sandboxes() -> Iterator[Finding]:
-    from gitml.execute.sandbox import landlock, namespace
+    from gitml.execute.sandbox import namespace
     from gitml.execute.sandbox.location import sandbox_roots
+    from gitml.platform.linux import MOUNTED
 
     try:
         places = sandbox_roots("/", os.environ)
@@ -87,22 +89,23 @@ def _sandboxes() -> Iterator[Finding]:
         place = os.path.dirname(places.apart) if places.apart is not None else None
         if works:
             where = f", made in {place}" if places.chosen else ""
-            yield Finding("sandbox", "ok", f"mounted at {namespace.MOUNTED}{where}: nothing of a project is above it")
+            yield Finding("sandbox", "ok", f"mounted at {MOUNTED}{where}: nothing of a project is above it")
         elif place is not None:
             yield Finding("sandbox", "note", f"made in {place}, so its path differs between machines: {why}")
         else:
             hint = "name a folder for sandboxes in your own settings: sandboxes: /scratch/me"
             yield Finding("sandbox", "bad", f"every folder for sandboxes lies in a project: {places.problem}", hint)
-    works, phrase = landlock.available()
-    if not works:
-        yield Finding("strict sandbox", "note", phrase, "sandbox: strict can't be kept to here")
+    refused = platform.confinement_refusal()
+    if refused:
+        yield Finding("strict sandbox", "note", refused, "sandbox: strict can't be kept to here")
     else:
         yield _strict()
     yield _network()
 
 
 def _strict() -> Finding:
-    from gitml.execute.sandbox import isolation, landlock
+    from gitml.execute.sandbox import isolation
+    from gitml.platform import landlock
 
     lacks = [] if isolation.private_folders() else ["temporary folders of its own (its TMPDIR is, /dev/shm is shared)"]
     lacks += [] if landlock.scopes() else ["a bar to signals and abstract sockets (Linux 6.12)"]

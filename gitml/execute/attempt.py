@@ -32,6 +32,7 @@ from gitml.execute.sandbox.outputs import take_outputs
 from gitml.execute.sandbox.partial_outputs import keep_partial
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
 from gitml.layout import GANG_VARIABLE
+from gitml.platform.current import platform
 
 _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
@@ -178,6 +179,10 @@ def _perform(
         if line is not None:
             report.line(line)
 
+    def started(pid: int) -> None:
+        platform.note_group(sandbox.root, pid)
+        report.started()
+
     os.chdir(sandbox.seen + "/work")
     try:
         program = find_program(argv[0], env["PATH"])
@@ -199,7 +204,7 @@ def _perform(
                 stop,
                 timeout=task.timeout,
                 grace=grace,
-                started=report.started,
+                started=started,
                 confine=confine,
                 launch=_group_launcher(program, argv, env, action),
             )

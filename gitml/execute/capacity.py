@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from gitml.core.model.resources import Resources
+from gitml.platform.current import platform
 
 _CGROUP = "/sys/fs/cgroup"
 _UNLIMITED = 2**60
@@ -13,7 +14,7 @@ _UNLIMITED = 2**60
 
 def machine_capacity(machine: Mapping[str, str]) -> Resources:
     """All that this process may use; `machine` is its environment, whose CUDA_VISIBLE_DEVICES is respected."""
-    cpus = float(len(os.sched_getaffinity(0)))
+    cpus = float(platform.cpu_count())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     quota, limit = _cgroup_limits()
     return Resources(min(cpus, quota), float(len(gpus(machine))), min(memory, limit))

@@ -24,8 +24,10 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
-from gitml.execute.messages import Frames, encode_task, finished_from_json, frame
+from gitml.execute.messages import NUMBER_WIDTH, Frames, encode_task, finished_from_json, frame
 from gitml.files import write_all
+from gitml.platform.current import platform
+from gitml.platform.interface import LOOK
 
 if TYPE_CHECKING:
     import socket
@@ -87,6 +89,7 @@ class LocalExecutor:
         names = gpus(self._machine) if capacity.gpus else []
         self._gpus = GpuShares(names or [str(index) for index in range(int(capacity.gpus))])
         self._supervisor = 0
+        self._deaths = Frames()
         self._control: socket.socket | None = None
         self._workers: dict[int, _WorkerHandle] = {}
         self._next = 0
@@ -216,13 +219,14 @@ class LocalExecutor:
         ours, theirs = socket.socketpair()
         with theirs:
             self._next += 1
+            number = (b"%d" % self._next).rjust(NUMBER_WIDTH)
             try:
-                socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
+                socket.send_fds(self._control, [number], [theirs.fileno()])
             except (BrokenPipeError, ConnectionResetError):  # the supervisor was killed just now
                 self._abandon_supervisor()
                 self._start_supervisor()
                 assert self._control is not None
-                socket.send_fds(self._control, [b"%d" % self._next], [theirs.fileno()])
+                socket.send_fds(self._control, [number], [theirs.fileno()])
         worker = _WorkerHandle(self._next, ours.detach())
         self._workers[worker.fd] = worker
         self._poll.register(worker.fd, select.POLLIN)
@@ -236,17 +240,16 @@ class LocalExecutor:
             from gitml.execute.sandbox.location import sandbox_roots
 
             self._roots = sandbox_roots(self._live_dir, self._machine)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, platform.CONTROL_SOCKET)
         with theirs:
             pid = self._fork_supervisor(theirs.fileno(), self._roots)
         self._supervisor, self._control = pid, ours
+        self._deaths = Frames()
         self._poll.register(ours.fileno(), select.POLLIN)
 
     def _fork_supervisor(self, control: int, roots: SandboxRoots) -> int:
         """Starts the supervisor with its end of the control socket; its process id. From then on steps can't look in here."""
-        from gitml.execute.sandbox.inspection import deny_inspection
-
-        deny_inspection()
+        platform.deny_inspection()
         pid = os.fork()
         if pid == 0:
             self._become_supervisor(control, roots)
@@ -304,7 +307,7 @@ class LocalExecutor:
         except ConnectionResetError:
             data = b""
         if data:
-            for number, status in Frames().feed(data):
+            for number, status in self._deaths.feed(data):
                 for worker in list(self._workers.values()):
                     if worker.number == number:
                         worker.status = status
@@ -343,13 +346,11 @@ class LocalExecutor:
         self._remove_recent(workers)
 
     def _end_strays(self, workers: Sequence[_WorkerHandle]) -> None:
-        from gitml.execute.descendants import end_strays
-
         for worker in workers:
             if worker.pid:
-                _wait_for_other(worker.pid)
+                platform.wait_for_other(worker.pid, CLOSE_WAIT)
             for sandbox in self._recent(worker):
-                end_strays(sandbox)
+                platform.end_strays(sandbox)
 
     def _retire(self, worker: _WorkerHandle) -> None:
         """Gives up a worker once its last word is heard and what it left is ended; its Task was lost, or cancelled."""
@@ -357,7 +358,7 @@ class LocalExecutor:
             return
         del self._workers[worker.fd]
         os.close(worker.fd)
-        if worker.orphaned:
+        if worker.orphaned or not platform.ADOPTS_ORPHANS:
             self._end_strays([worker])
         partial = self._partial_outputs(worker)
         self._remove_recent([worker])
@@ -399,32 +400,21 @@ def _death(status: int) -> str:
     return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
 
 
-def _wait_for_other(pid: int) -> None:
-    """Waits for a process that is not a child of this one to end, or to have ended."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.poll(CLOSE_WAIT * 1000)
-    finally:
-        os.close(handle)
-
-
 def _wait_for(pid: int) -> int:
     """Waits for the supervisor `pid` to end, which it does when its workers have; its status. MachineError when it can't."""
-    handle = os.pidfd_open(pid)
+    child = platform.watch_child(pid)
     try:
+        until = time.monotonic() + CLOSE_WAIT
         poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        if not poll.poll(CLOSE_WAIT * 1000):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise MachineError(
-                "processes of a step can't be ended", hint="look for processes in state D: a disk may hang"
-            )
-        return os.waitpid(pid, 0)[1]
+        if child.fd >= 0:
+            poll.register(child.fd, select.POLLIN)
+        while not child.ended():
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)
+                child.wait()
+                hint = "look for processes in state D: a disk may hang"
+                raise MachineError("processes of a step can't be ended", hint=hint)
+            poll.poll((CLOSE_WAIT if child.fd >= 0 else LOOK) * 1000)
+        return child.wait()[0]
     finally:
-        os.close(handle)
+        child.close()

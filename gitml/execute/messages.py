@@ -15,6 +15,7 @@ from gitml.core.model.result import Cost, OutputRef, size_from_json
 from gitml.core.records.record import MACHINE, LogRef
 
 LONGEST = 2**28
+NUMBER_WIDTH = 8  # bytes of a request for a worker, which is its number: on a stream its end must be known
 
 
 class WorkerTask(NamedTuple):

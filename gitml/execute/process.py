@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gitml.core.model.result import Cost
-from gitml.execute.descendants import below, children, end_all, send
+from gitml.platform.current import platform
+from gitml.platform.interface import LOOK, ChildHandle, send
 
 CHUNK = 2**18
 GRACE = 5.0
 _PIPE_SIZE = 2**18
-_F_SETPIPE_SZ = 1031
 
 # what is ignored stays so in the program: Python, the worker, and who called gitml (nohup) ignore some
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
@@ -43,11 +43,12 @@ class StoppedError(Exception):
 class StopRequests:
     """What may interrupt a process: `fd` becomes readable when `asked` has something new to say (NONE, SOFT or NOW).
 
-    `attending` is set while a process is watched, so that what is asked is heard at once.
+    `attending` is set while a process is watched, so that a request is seen at once; `groups` has its process group then.
     """
 
     fd = -1
     attending = False
+    groups: tuple[int, ...] = ()
 
     def requested(self) -> int:
         """How the process is to be stopped; may be called at any time."""
@@ -63,7 +64,7 @@ def run(
     *,
     timeout: float | None = None,
     grace: float = GRACE,
-    started: Callable[[], None] | None = None,
+    started: Callable[[int], None] | None = None,
     confine: Callable[[], None] | None = None,
     launch: Callable[[], int] | None = None,
 ) -> ProcessExit:
@@ -76,9 +77,9 @@ def run(
     """
     reader, writer = os.pipe()
     try:
-        _enlarge(reader)
+        platform.enlarge_pipe(reader, _PIPE_SIZE)
         os.set_blocking(reader, False)
-        spare = children()  # what serves this process itself: a lasting git, say
+        spare = platform.children()  # what serves this process itself: a lasting git, say
         begun = time.monotonic()
         umask = os.umask(UMASK)  # a worker has one thread, so nothing else is made meanwhile
         try:
@@ -90,37 +91,39 @@ def run(
         raise
     finally:
         os.close(writer)
-    handle = -1
+    child: ChildHandle | None = None
+    stop.groups = (pid,)
     try:
-        handle = os.pidfd_open(pid)
+        child = platform.watch_child(pid)
         if started:
-            started()
+            started(pid)
         stop.attending = True
-        stopped = _attend(pid, handle, reader, write, stop, timeout, grace, spare)
+        stopped = _attend(pid, child, reader, write, stop, timeout, grace, spare)
         stop.attending = False
-        _, status, usage = os.wait4(pid, 0)
-        rest = end_all(spare)
+        status, usage = child.wait()
+        rest = platform.end_all(spare, groups=stop.groups)
         while chunk := _read(reader):
             write(chunk)
     except BaseException:
-        end_all(spare)
+        platform.end_all(spare, groups=stop.groups)
         raise
     finally:
         stop.attending = False
-        if handle >= 0:
-            os.close(handle)
+        stop.groups = ()
+        if child is not None:
+            child.close()
         os.close(reader)
     cost = Cost(
         time.monotonic() - begun,
         usage.ru_utime + usage.ru_stime + rest.cpu,
-        max(usage.ru_maxrss * 1024, rest.peak_memory),
+        max(platform.peak_memory(usage), rest.peak_memory),
     )
     return ProcessExit(os.waitstatus_to_exitcode(status), stopped, cost)
 
 
 def _attend(
     pid: int,
-    handle: int,
+    child: ChildHandle,
     reader: int,
     write: Callable[[bytes], None],
     stop: StopRequests,
@@ -130,7 +133,8 @@ def _attend(
 ) -> str | None:
     """Reads and watches until the process `pid` has ended; says why it was stopped, if it was."""
     poll = select.poll()
-    poll.register(handle, select.POLLIN)
+    if child.fd >= 0:
+        poll.register(child.fd, select.POLLIN)
     poll.register(reader, select.POLLIN)
     if stop.fd >= 0:
         poll.register(stop.fd, select.POLLIN)
@@ -139,6 +143,8 @@ def _attend(
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if child.fd < 0:
+            left = LOOK if left is None else min(left, LOOK)
         ready = poll.poll(None if left is None else left * 1000 + 1)
         for fd, _ in ready:
             if fd == reader:
@@ -147,7 +153,7 @@ def _attend(
                     write(chunk)
                 elif chunk == b"":
                     poll.unregister(reader)
-        if any(fd == handle for fd, _ in ready):
+        if child.ended() if child.fd < 0 else any(fd == child.fd for fd, _ in ready):
             return stopped
         request = stop.requested()
         if request > done and stopped is None:
@@ -171,7 +177,7 @@ def _signal_tree(pid: int, number: int, spare: set[int]) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         send([pid], number)
-    send([other for other in below(os.getpid(), spare) if _group(other) != pid], number)
+    send([other for other in platform.below(os.getpid(), spare) if _group(other) != pid], number)
 
 
 def _group(pid: int) -> int:
@@ -189,7 +195,7 @@ def _spawn(
     confine: Callable[[], None] | None,
     launch: Callable[[], int] | None,
 ) -> int:
-    if confine is not None or launch is not None:
+    if confine is not None or launch is not None or not platform.SPAWNS_SESSIONS:
         return _fork(path, argv, env, writer, confine, launch)
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -264,12 +270,3 @@ def _read(reader: int) -> bytes | None:
         return os.read(reader, CHUNK)
     except BlockingIOError:
         return None
-
-
-def _enlarge(pipe: int) -> None:
-    import fcntl
-
-    try:
-        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
-    except OSError:  # above this user's limit: the usual 64 KiB serve
-        return

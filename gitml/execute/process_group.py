@@ -16,6 +16,8 @@ from typing import NamedTuple
 from gitml.execute.log_text import last_line
 from gitml.files import write_all
 from gitml.layout import GANG_VARIABLE
+from gitml.platform.current import platform
+from gitml.platform.interface import LOOK
 
 GRACE = 5.0
 _LONGEST = 1 << 16
@@ -120,7 +122,7 @@ class _Member:
         self.rest = b""
         self.recent = b""
         self.running = True
-        self.handle = os.pidfd_open(pid)
+        self.handle = platform.watch_child(pid)
 
 
 def launch(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mapping[str, str]]]) -> int:
@@ -183,9 +185,10 @@ def _forward_output(members: Sequence[_Member]) -> None:
     """Passes on what members wrote, waiting a little for it."""
     poll = select.poll()
     of_pipe = {member.pipe: member for member in members if member.pipe >= 0}
-    for fd in [*of_pipe, *(member.handle for member in members if member.running)]:
+    handles = [member.handle.fd for member in members if member.running]
+    for fd in [*of_pipe, *(fd for fd in handles if fd >= 0)]:
         poll.register(fd, select.POLLIN)
-    for fd, _ in poll.poll(200):
+    for fd, _ in poll.poll(200 if min(handles, default=0) >= 0 else LOOK * 1000):
         if fd in of_pipe:
             _read(of_pipe[fd])
 
@@ -222,11 +225,10 @@ def _reap(members: Sequence[_Member]) -> list[tuple[_Member, int]]:
     """Members that have ended since, each with its exit status, negative for a signal."""
     found = []
     for member in members:
-        if member.running:
-            pid, status = os.waitpid(member.pid, os.WNOHANG)
-            if pid:
-                member.running = False
-                found.append((member, os.waitstatus_to_exitcode(status)))
+        if member.running and member.handle.ended():
+            status, _ = member.handle.wait()
+            member.running = False
+            found.append((member, os.waitstatus_to_exitcode(status)))
     return found
 
 

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-from gitml.execute.descendants import become_subreaper, end_all, send
 from gitml.execute.interfaces import WorkerServices
-from gitml.execute.messages import frame
-from gitml.execute.sandbox.inspection import deny_inspection
+from gitml.execute.messages import NUMBER_WIDTH, frame
 from gitml.execute.sandbox.location import SandboxRoot, SandboxRoots, choose_root
 from gitml.execute.worker import serve
+from gitml.platform.current import platform
+from gitml.platform.interface import send
 
 SHUTDOWN_WAIT = 30.0
 
@@ -33,8 +33,7 @@ def detach_from(parent_fds_kept: Collection[int]) -> None:
     """
     gc.freeze()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
+    for fd in platform.open_descriptors():
         if fd not in parent_fds_kept and fd != null:
             try:
                 os.dup2(null, fd, inheritable=fd <= 2)
@@ -72,8 +71,8 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._check_parent())
         self.root, self.lock = choose_root(self.roots)
-        deny_inspection()
-        become_subreaper("gitml-keeper", self.parent, signal.SIGTERM)
+        platform.deny_inspection()
+        platform.adopt_orphans("gitml-keeper", self.parent, signal.SIGTERM)
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(wake_reader, select.POLLIN)
@@ -89,7 +88,7 @@ class Supervisor:
     def _handle_request(self) -> None:
         import socket
 
-        data, fds, _, _ = socket.recv_fds(self.control, 4096, 1)
+        data, fds, _, _ = socket.recv_fds(self.control, NUMBER_WIDTH, 1)
         if not data or not fds:
             self.ending = True
             return
@@ -122,7 +121,7 @@ class Supervisor:
         while dead:
             ended = [(self.workers.pop(pid), status) for pid, status in dead]
             dead = []
-            end_all(self.workers, lambda pid, status, dead=dead: dead.append((pid, status)))  # type: ignore[misc]
+            platform.end_all(self.workers, lambda pid, status, dead=dead: dead.append((pid, status)))  # type: ignore[misc]
             for number, status in ended:
                 try:
                     self.control.send(frame([number, status]))
@@ -148,8 +147,8 @@ class Supervisor:
                 if pid == 0:
                     time.sleep(0.002)
                 elif self.workers.pop(pid, None) is not None:
-                    end_all(self.workers, lambda pid, _status: self._forget(pid))
-            end_all()
+                    platform.end_all(self.workers, lambda pid, _status: self._forget(pid))
+            platform.end_all()
         finally:
             os._exit(0)
 

@@ -14,7 +14,6 @@ from gitml.core.model.protocols import TaskFinished
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.attempt import AttemptReporter, perform, sandbox_of
-from gitml.execute.descendants import become_subreaper, end_all
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log_mask import mask_of
 from gitml.execute.messages import Frames, WorkerTask, decode_task, frame
@@ -24,6 +23,7 @@ from gitml.execute.sandbox.location import SandboxRoot
 from gitml.execute.sandbox.namespace import leave_shared
 from gitml.execute.sandbox.sandbox import Sandbox
 from gitml.files import write_all
+from gitml.platform.current import platform
 
 
 def serve(
@@ -35,7 +35,7 @@ def serve(
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.abandon())
     signal.signal(signal.SIGUSR1, lambda _number, _frame: worker.drop())
-    become_subreaper("gitml-worker", supervisor, signal.SIGTERM)
+    platform.adopt_orphans("gitml-worker", supervisor, signal.SIGTERM)
     worker.send(["hello", os.getpid()])
     worker.work(make_services)
 
@@ -100,7 +100,7 @@ class Worker(StopRequests):
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
         try:
-            end_all()
+            platform.end_all(groups=self.groups)
             if self.sandbox is not None:
                 self.sandbox.remove()
         finally:

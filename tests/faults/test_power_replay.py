@@ -53,10 +53,11 @@ def test_a_command_replayed_whole_gives_the_disk_as_it_is(begun: Path, tmp_path:
 
 TAKE_MANY = """
 import os
-from gitml.store.local import bulk_sync, ingest
+from gitml.platform import linux
+from gitml.store.local import ingest
 from gitml.store.local.store import LocalStore
 
-bulk_sync._unwritten = lambda: 0  # so that all is written at once, where that is as good
+linux.unwritten_bytes = lambda: 0  # so that all is written at once, where that is as good
 ingest._MANY = 50  # so that two processes do it, where there are two processors
 os.makedirs("in/sub")
 for n in range(400):

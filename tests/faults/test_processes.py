@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
-from gitml.execute.descendants import below, end_strays
 from gitml.execute.local_executor import LocalExecutor
 from gitml.execute.log import HEAD, TAIL
+from gitml.platform.linux import below, end_strays
 from tests.kit.execution import ExecutionBench, finish, gone, processes_with, runs, until, until_finished
 from tests.kit.patience import PATIENCE
 
@@ -94,12 +94,12 @@ def test_a_tree_that_keeps_forking_is_ended(bench: ExecutionBench) -> None:
 def test_what_ends_is_not_stopped_first_as_it_would_stay_so_if_its_ender_were_killed() -> None:
     script = (
         "import os, subprocess\n"
-        "from gitml.execute import descendants\n"
-        "descendants.become_subreaper('tested', os.getppid(), 9)\n"
-        "sent, real = [], descendants.send\n"
-        "descendants.send = lambda pids, number: (sent.append(int(number)), real(pids, number))\n"
+        "from gitml.platform import linux\n"
+        "linux.adopt_orphans('tested', os.getppid(), 9)\n"
+        "sent, real = [], linux.send\n"
+        "linux.send = lambda pids, number: (sent.append(int(number)), real(pids, number))\n"
         "subprocess.Popen(['sh', '-c', 'sleep 60 & sleep 60'])\n"
-        "descendants.end_all()\n"
+        "linux.end_all()\n"
         "print(sorted(set(sent)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -290,8 +290,8 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         script = f": {name}; mkdir d; cd d; seq 4000 | split -l 1 -a 5"
     driver.write_text(
         "import pathlib, sys\n"
-        "from tests.kit.execution import Bench\n"
-        f"bench = Bench(pathlib.Path({str(tmp_path)!r}))\n"
+        "from tests.kit.execution import ExecutionBench\n"
+        f"bench = ExecutionBench(pathlib.Path({str(tmp_path)!r}))\n"
         "executor = bench.executor()\n"
         f"executor.submit(bench.task('bash', '-c', {script!r}, outputs=[('d', 'd', 'directory')]))\n"
         "executor.submit(bench.task('true'))\n"

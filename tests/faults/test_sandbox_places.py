@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.execute.descendants import end_strays, strays_of
 from gitml.execute.sandbox import namespace
-from gitml.execute.sandbox.landlock import available
 from gitml.execute.sandbox.location import MARKS, clear_root, lock_root, mark_above, remove_abandoned, sandbox_roots
+from gitml.platform.current import platform
+from gitml.platform.linux import end_strays, strays_of
 from tests.kit.execution import ExecutionBench, mounts, until_true
 from tests.kit.projects.command_line import Project
 from tests.kit.user_settings import with_settings
@@ -70,7 +70,7 @@ def test_a_step_that_walks_upwards_finds_no_mark_of_a_project(bench: ExecutionBe
     assert bench.log(bench.run("python", "-c", WALK)).decode() == "[]\n"
 
 
-@pytest.mark.skipif(not available()[0], reason=available()[1])
+@pytest.mark.skipif(platform.confinement_refusal() != "", reason=platform.confinement_refusal())
 def test_a_strict_step_that_walks_upwards_finds_no_mark_of_a_project(bench: ExecutionBench) -> None:
     assert bench.log(bench.run("python", "-c", WALK, strict=True)).decode() == "[]\n"
 

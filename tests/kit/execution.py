@@ -18,6 +18,7 @@ from gitml.core.model.resources import Resources
 from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.local_executor import LocalExecutor
+from gitml.execute.sandbox.location import sandbox_roots
 from gitml.execute.sandbox.namespace import MOUNTED, available
 from gitml.git.lfs.pointer import local_lfs_object
 from gitml.git.objects.reader import Objects
@@ -67,7 +68,8 @@ class ExecutionBench:
         self.root = root
         self.repo = str(root / "repo")
         self.live = str(root / "repo/.git/gitml/live/run")
-        self.sandboxes = self.live
+        apart = None if mounts() else sandbox_roots(self.live, os.environ).apart
+        self.sandboxes = apart or self.live
         self.machine = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", **(machine or {})}
         os.mkdir(self.repo)
         self.git("init", "-q", "-b", "main")
@@ -153,7 +155,9 @@ class ExecutionBench:
 
     def left(self) -> list[str]:
         """Sandboxes that are still there."""
-        return [name for name in os.listdir(self.live) if not name.endswith(".log")]
+        folders = [folder for folder in {self.live, self.sandboxes} if os.path.isdir(folder)]
+        names = [name for folder in folders for name in os.listdir(folder)]
+        return [name for name in names if name != "lock" and not name.endswith(".log")]
 
     def seen(self, attempt: str) -> str:
         """The sandbox of an attempt as its step sees it."""

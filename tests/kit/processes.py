@@ -8,7 +8,7 @@ import signal
 import subprocess
 from contextlib import ExitStack, suppress
 
-from gitml.execute.descendants import below
+from gitml.platform.linux import below
 from tests.kit.patience import PATIENCE
 
 

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from gitml.core.model.action import Action, ActionInput, ActionOutput
 from gitml.core.model.digest import digest_of
 from gitml.execute.environments.variables import variables_of
-from gitml.execute.sandbox.landlock import available
+from gitml.platform.current import platform
 from tests.kit.projects.repository import Repository, environment
 
 DOCS = Path(__file__).parents[2] / "docs/concepts.md"
@@ -243,8 +243,8 @@ def hostile_shell() -> None:
 )
 def dumps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, Any], str]]:
     """(what a step was given, its ActionKey) from a plain shell and from a hostile one."""
-    if request.param is CONFINED and not available()[0]:
-        pytest.skip(available()[1])
+    if request.param is CONFINED and platform.confinement_refusal() != "":
+        pytest.skip(platform.confinement_refusal())
     repo = Repository(tmp_path_factory.mktemp("given") / "r")
     repo.commit("a step", {"src/dump.py": DUMP, "data/a.csv": "1\n", "pipelines/p.yaml": request.param})
     found = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute.sandbox import kernel
+from gitml.platform import kernel
 from gitml.tui.app import StatePolled
 from gitml.tui.screens.run.log_view import LogView
 from gitml.tui.screens.run.screen import RunPage

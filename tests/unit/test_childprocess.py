@@ -27,7 +27,7 @@ def test_what_the_child_gives_comes_back_and_is_of_another_process() -> None:
         """
         import os
         from gitml.childprocess import ChildProcess
-        child = Child(lambda: (os.getpid(), "x" * 3_000_000))
+        child = ChildProcess(lambda: (os.getpid(), "x" * 3_000_000))
         pid, text = child.result()
         assert pid != os.getpid() and len(text) == 3_000_000
         try:
@@ -53,7 +53,7 @@ def test_what_the_child_raises_is_raised_with_its_cause() -> None:
                 raise machine_error(error, "/here") from error
 
         try:
-            Child(work).result()
+            ChildProcess(work).result()
         except MachineError as error:
             print(error.where, error.hint is not None, error.__cause__.errno == errno.ENOSPC)
         """
@@ -68,7 +68,7 @@ def test_a_child_that_is_killed_is_an_error_and_not_an_empty_result() -> None:
         from gitml.childprocess import ChildProcess
         from gitml.errors import MachineError
         try:
-            Child(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
+            ChildProcess(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
         except MachineError as error:
             print(error.message)
         """
@@ -91,7 +91,7 @@ def test_a_child_that_is_not_needed_clears_up_and_ends() -> None:
                 os.unlink(f"{folder}/held")
 
         begun = time.monotonic()
-        child = Child(work)
+        child = ChildProcess(work)
         while not os.listdir(folder):
             time.sleep(0.01)
         child.end()
@@ -112,7 +112,7 @@ def test_a_signal_meant_for_the_parent_is_not_obeyed_by_the_child_as_the_parent_
 
         for number in (signal.SIGUSR1, signal.SIGHUP):
             signal.signal(number, heard)
-        print(Child(lambda: [signal.getsignal(n) == signal.SIG_DFL for n in (signal.SIGUSR1, signal.SIGHUP)]).result())
+        print(ChildProcess(lambda: [signal.getsignal(n) == signal.SIG_DFL for n in (signal.SIGUSR1, signal.SIGHUP)]).result())
         assert signal.getsignal(signal.SIGUSR1) is heard
         """
     )

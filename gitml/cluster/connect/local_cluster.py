@@ -25,8 +25,9 @@ from gitml.core.config.project import RayTarget, machine_resources
 from gitml.core.model.resources import Machine, Resources
 from gitml.errors import MachineError
 from gitml.execute.capacity import machine_capacity
-from gitml.execute.descendants import become_subreaper, below, end_all, end_strays, send, strays_of
 from gitml.execute.sandbox.removal import remove_tree
+from gitml.platform.current import platform
+from gitml.platform.interface import send
 
 PATIENCE = 60.0  # seconds to start
 _STORE = 200 << 20  # bytes of shared memory for objects; files go through it in pieces
@@ -131,9 +132,9 @@ def reap(base: str) -> int:
 
 def clear(folder: str) -> None:
     """Ends what runs in a folder with all below it, as steps have folders of their own, and removes it."""
-    strays = strays_of(folder)
-    send([other for pid in strays for other in below(pid)], signal.SIGKILL)
-    end_strays(folder)
+    strays = platform.strays_of(folder)
+    send([other for pid in strays for other in platform.below(pid)], signal.SIGKILL)
+    platform.end_strays(folder)
     remove_tree(folder)
 
 
@@ -213,7 +214,7 @@ def supervise() -> None:
             return
         said += chunk
     asked = json.loads(said)
-    become_subreaper("gitml-warden", os.getppid(), 0)
+    platform.adopt_orphans("gitml-warden", os.getppid(), 0)
     signal.signal(signal.SIGTERM, lambda _number, _frame: _end(asked["folder"]))
     try:
         address = _start_head(asked)
@@ -251,7 +252,7 @@ def _start_head(asked: dict[str, object]) -> str:
 def _end(folder: str, *, keep: bool = False) -> None:
     """Ends every process below this one, and this one. What Ray would tidy up lies in the folder, which goes."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_all()
+    platform.end_all()
     if not keep:
         remove_tree(folder)
     os._exit(0)

@@ -13,7 +13,7 @@ from gitml.execute.messages import finished_from_json, output_from_json
 
 
 class AttemptRequest(NamedTuple):
-    """An attempt to be made. `task` is as `messages.task_message` makes it; `run` makes `attempt` unique on a machine;
+    """An attempt to be made. `task` is as `messages.encode_task` makes it; `run` makes `attempt` unique on a machine;
     `hub` is the name of the run's Hub. `stored` are inputs that one of `stores` is known to have, and whether the driver has
     them too."""
 

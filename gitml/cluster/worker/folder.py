@@ -29,6 +29,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
 from gitml.git.objects.loose_objects import LooseObjects
+from gitml.platform.current import platform
 from gitml.store.local.object_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts
@@ -178,11 +179,10 @@ class WorkerFolder:
     def _doubt_after_a_crash(self) -> None:
         """Nothing here is synced: after the machine was started anew, large contents are hashed before they are used."""
         path = os.path.join(self.root, "boot")
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot = file.read()
+        boot = platform.boot_id() or ""
         try:
             with open(path) as file:
-                if file.read() == boot:
+                if boot and file.read().strip() == boot:
                     return
         except FileNotFoundError:
             pass

@@ -23,10 +23,10 @@ from gitml.cluster.content.content_ids import (
     stored_name,
 )
 from gitml.errors import GitmlError
-from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.location import sandbox_roots
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.git.objects.loose_objects import LooseObjects, is_partial
+from gitml.platform.current import platform
 from gitml.store.local.store import LocalStore
 
 KEEP = 0.8  # of the limit: what is left after a sweep
@@ -134,7 +134,7 @@ class FolderGarbageCollector:
                     roots += json.loads(file.read() or b"[]")
                     continue
                 for root in roots_of_sandboxes:
-                    end_strays(os.path.join(root, user))
+                    platform.end_strays(os.path.join(root, user))
                     remove_tree(os.path.join(root, user))
                 os.unlink(path)
         return roots

@@ -11,8 +11,8 @@ from gitml.core.records.record import Run, StepRun, decode_run, step_from_json
 from gitml.engine.journal.journal import remove_folder
 from gitml.engine.journal.recorder import Provenance, record_run
 from gitml.errors import IntegrityError
-from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.removal import remove_tree
+from gitml.platform.current import platform
 from gitml.records.layout import record_folder
 from gitml.store.index.runs import RecordedRun, put_runs
 from gitml.store.local.locks import Locks
@@ -40,7 +40,7 @@ def recover(ws: Workspace) -> list[Run]:
         if not ws.locks.try_lock(slot):
             continue
         try:
-            end_strays(folder)
+            platform.end_strays(folder)
             _clear_sandboxes(ws, folder)
             run = _unfinished(folder, ws.now())
             if run is not None and _record(ws, run):

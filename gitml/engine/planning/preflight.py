@@ -19,6 +19,7 @@ from gitml.core.model.protocols import Source
 from gitml.core.planner.plan import PartProblem
 from gitml.execute.environments.environments import missing_program_hint
 from gitml.execute.environments.variables import find_program, missing_variable_hint
+from gitml.platform.current import platform
 from gitml.workspace import Workspace
 
 # Programs whose first word that is no option is a script, and those of their options that take no value.
@@ -128,10 +129,7 @@ class Preflight:
 
     def _sandbox(self) -> PartProblem | None:
         if self._confines is None:
-            from gitml.execute.sandbox.landlock import available  # with ctypes: only what is strict needs it
-
-            can, why = available()
-            self._confines = "" if can else why
+            self._confines = platform.confinement_refusal()
         if not self._confines:
             return None
         return PartProblem(

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from gitml.core.model.guarantees import FULL, LOOPBACK, NETWORKS, Network, network_of
 from gitml.execute.process import NotConfinedError
-from gitml.execute.sandbox import kernel
+from gitml.platform import kernel
+from gitml.platform.current import platform
 
 # what containers leave to root, but for making devices
 _KEPT = (
@@ -51,6 +52,9 @@ class Isolation(NamedTuple):
 
     def enter(self) -> None:
         """Cuts this process off, which must be the step's own; its working folder stays. NotConfinedError when it can't be."""
+        refused = platform.namespace_refusal()
+        if refused:
+            raise NotConfinedError(errno.ENOSYS, f"{self._asked()} can't be kept here: {refused}")
         cut = kernel.NEWNET if self.network != FULL else 0
         private = self.strict
         try:
@@ -69,8 +73,11 @@ class Isolation(NamedTuple):
             kernel.keep_capabilities(_KEPT)
             kernel.deny_privileges()
 
+    def _asked(self) -> str:
+        return "sandbox: strict" if self.strict else f"network: {self.network}"
+
     def _confine(self, *, private: bool) -> None:
-        from gitml.execute.sandbox.landlock import Confinement, machine_roots
+        from gitml.platform.landlock import Confinement, machine_roots
 
         writable = [self.seen]
         if private:
@@ -128,17 +135,17 @@ class Isolation(NamedTuple):
 @cache
 def refusal(network: Network) -> str:
     """Why this machine can't keep a step to `network`; empty when it can. It is tried, in a process of its own."""
-    return "" if network == FULL else _tried_apart(network)
+    return "" if network == FULL else platform.namespace_refusal() or _tried_apart(network)
 
 
 @cache
 def private_folders() -> bool:
     """Whether a strict step here has temporary folders of its own."""
-    return not _tried_apart(_PRIVATE)
+    return not (platform.namespace_refusal() or _tried_apart(_PRIVATE))
 
 
 def _tried_apart(what: str) -> str:
-    if len(os.listdir("/proc/self/task")) > 1:  # no copy may be made of a process with threads
+    if not platform.is_single_threaded():  # no copy may be made of a process with threads
         import subprocess
         import sys
 

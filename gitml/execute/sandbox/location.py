@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitml import layout
 from gitml.errors import InputError, MachineError, machine_error
-from gitml.execute.descendants import end_strays
 from gitml.execute.sandbox.namespace import enter
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.permissions import can_be_written, permission_hint
+from gitml.platform.current import platform
 
 if TYPE_CHECKING:
     from gitml.core.config.user_settings import Settings
@@ -173,7 +173,7 @@ def _remove_unused(folder: str) -> bool:
     if fd is None:
         return False
     try:
-        end_strays(folder)
+        platform.end_strays(folder)
         for name in os.listdir(folder):
             if name != _LOCK:
                 remove_tree(os.path.join(folder, name))

@@ -17,7 +17,8 @@ import stat
 from collections.abc import Collection
 from typing import NamedTuple, NoReturn
 
-from gitml.execute.sandbox.kernel import (
+from gitml.platform.current import platform
+from gitml.platform.kernel import (
     BIND,
     NET_ADMIN,
     NEWNS,
@@ -39,8 +40,7 @@ from gitml.execute.sandbox.kernel import (
     umount,
     unshare,
 )
-
-MOUNTED = "/gitml-sandbox"
+from gitml.platform.linux import MOUNTED
 
 _SHOWN_FILES = (".dockerenv", ".containerenv")  # how programs know that they run in a container
 
@@ -57,6 +57,9 @@ def enter(needed: str, hidden: Collection[str]) -> Unavailable | None:
     `needed` is a folder that must be the same in the view, `hidden` are names that the machine's root must not have there.
     Where it can't be done nothing has changed.
     """
+    refusal = platform.namespace_refusal()
+    if refusal:
+        return Unavailable(refusal)
     if os.path.lexists(MOUNTED):
         return Unavailable(f"{MOUNTED} exists on this machine")
     ready, built = os.pipe()
@@ -96,15 +99,6 @@ def mount_sandbox(folder: str) -> None:
     """Shows `folder` at the fixed path, in place of what was there before."""
     umount(MOUNTED)  # none is there before the first
     mount(folder, MOUNTED, None, BIND)
-
-
-def mounted_in(pid: int) -> tuple[int, int] | None:
-    """(device, inode) of the folder that a process sees at the fixed path, None when there is none or it can't be told."""
-    try:
-        found = os.stat(f"/proc/{pid}/root{MOUNTED}")
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def available() -> tuple[bool, str]:

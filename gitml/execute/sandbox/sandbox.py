@@ -26,9 +26,10 @@ from gitml.execute.sandbox.git_blobs import (
     is_pointer,
     pointed_at,
 )
-from gitml.execute.sandbox.namespace import MOUNTED, mount_sandbox
+from gitml.execute.sandbox.namespace import mount_sandbox
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.files import write_all
+from gitml.platform.linux import MOUNTED
 
 EPOCH = 946684800
 _FILES = ("100644", "100755", "100664")

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gitml import layout
 from gitml.errors import machine_error
-from gitml.files import sync_file_system
 from gitml.git.command import DURABLE, Location, git_status, translate
 from gitml.git.repository import sharing_at
+from gitml.platform.current import platform
 
 UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 
@@ -61,7 +61,7 @@ def sync_objects(location: Location) -> None:
         fresh, begun = _begin(location)
         since = max(_mark(location) - _SLACK, boot_time() - _SLACK, begun - _WRITTEN)
         files, folders = _newer(objects, since)
-        if len(files) < _MANY or not sync_file_system(objects):
+        if len(files) < _MANY or not platform.sync_file_system(objects):
             for path in (*files, *folders):
                 _sync(path)
         _sync(os.path.join(objects, "pack"))
@@ -119,7 +119,7 @@ def sync_tree(path: str) -> None:
     for place, folders, names in os.walk(path):
         waiting += [os.path.join(place, name) for name in (*folders, *names)]
     try:
-        if len(waiting) < _MANY or not sync_file_system(path):
+        if len(waiting) < _MANY or not platform.sync_file_system(path):
             for one in waiting:
                 if not os.path.islink(one):
                     _sync(one)

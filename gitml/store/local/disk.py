@@ -6,7 +6,6 @@ that no one wrote to it since it was taken in.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -17,6 +16,7 @@ from types import TracebackType
 from gitml.core.model.digest import PREFIX, Digest
 from gitml.errors import machine_error
 from gitml.files import write_all
+from gitml.platform.current import platform
 
 CANONICAL_SECONDS = 946_684_800  # 2000-01-01 UTC: the zip format can't hold times before 1980
 CANONICAL_NS = CANONICAL_SECONDS * 10**9
@@ -28,8 +28,6 @@ CHUNK = 1 << 20
 _REGULAR_OR_WRITABLE = 0o170222
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNNOTED = getattr(os, "O_NOATIME", 0)
-_FICLONE = 0x40049409
-_SYNC_FILE_RANGE_WRITE = 2
 _THREADS = 8
 _MANY = 6  # paths from which on threads are worth starting
 
@@ -161,26 +159,10 @@ def copy_and_digest(source: int, target: int) -> Digest:
 
 def copy(source: int, target: int) -> None:
     """Copies one open file to another, by the kernel where it can."""
-    try:
-        while os.copy_file_range(source, target, 1 << 30):
-            pass
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
-            raise
+    if not platform.copy_rest(source, target):
         # What the kernel had copied already is where both positions stand: the rest follows by hand.
         while part := os.read(source, CHUNK):
             write_all(target, part)
-
-
-def clone(source: int, target: int) -> bool:
-    """Lets `target` share the blocks of `source` (reflink); False where the file system can't."""
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM):
-            return False
-        raise
-    return True
 
 
 def is_at(path: str, fd: int) -> bool:
@@ -244,25 +226,6 @@ def sync_paths(paths: Sequence[str]) -> None:
             sync_path(path)
 
     in_threads([lambda part=paths[n::_THREADS]: sync(part) for n in range(_THREADS)])()  # type: ignore[misc]
-
-
-_sync_file_range: Callable[[int], object] | None = None
-
-
-def start_writing(fd: int) -> None:
-    """Asks the kernel to begin to write an open file to the disk, so that a later sync has little to wait for."""
-    global _sync_file_range
-    if _sync_file_range is None:
-        import ctypes
-
-        try:
-            call = ctypes.CDLL(None).sync_file_range
-        except (AttributeError, OSError):  # not Linux: the later sync does it all
-            _sync_file_range = lambda _fd: None  # noqa: E731
-        else:
-            call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-            _sync_file_range = lambda fd: call(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)  # noqa: E731
-    _sync_file_range(fd)
 
 
 def in_threads(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:

@@ -17,6 +17,7 @@ from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError, machine_error
+from gitml.platform.current import platform
 from gitml.store.local import bulk_sync, disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import MAX_DEPTH
@@ -179,7 +180,7 @@ class _Intake:
     def _write_early(self, fd: int, beside: int) -> None:
         """Has a file that is new begin to go to the disk: all of them at once, when there are many, or it alone."""
         if self.writing is None:
-            disk.start_writing(fd)
+            platform.start_writing(fd)
         elif self.writing is _nothing and len(self.files) > bulk_sync.FEW:
             place = self.store.objects
             whole = bulk_sync.is_worth_one_request(beside, place)
@@ -326,7 +327,7 @@ class _Intake:
         self.copying = temporary = self.store.new_temporary()
         target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            if found.st_dev == self.device and disk.clone(fd, target):
+            if found.st_dev == self.device and platform.clone(fd, target):
                 digest = disk.digest_fd(target, found.st_size)
             else:
                 digest = disk.copy_and_digest(fd, target)

@@ -15,6 +15,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.paths import is_git_name
 from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.files import write_all
+from gitml.platform.current import platform
 from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.ingest import is_safe_link
@@ -179,7 +180,7 @@ def _clone(store: ObjectFolder, digest: Digest, path: str) -> bool:
         target = _new(path)
         done = False
         try:
-            done = disk.clone(source, target)
+            done = platform.clone(source, target)
             if done:
                 disk.make_canonical(target)
             elif os.fstat(source).st_dev == os.fstat(target).st_dev:
@@ -201,7 +202,7 @@ def _copy(store: ObjectFolder, digest: Digest, path: str, small: bytes | None, m
         else:
             source = os.open(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                if store.clones is False or not disk.clone(source, target):
+                if store.clones is False or not platform.clone(source, target):
                     disk.copy(source, target)
             finally:
                 os.close(source)

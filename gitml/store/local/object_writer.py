@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest, digest_of, hex_of
 from gitml.errors import InputError, IntegrityError, MachineError, machine_error
-from gitml.files import sync_file_system, write_all
+from gitml.files import write_all
 from gitml.permissions import ALONE, SharedMode
+from gitml.platform.current import platform
 from gitml.store.local import bulk_sync, disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import ObjectFolder
@@ -152,7 +153,7 @@ class ObjectWriter(ObjectFolder):
     def _sync(self, paths: Sequence[str], is_whole: bool) -> None:
         """Makes files or folders durable, by a request for the whole file system or one for each."""
         if is_whole:
-            sync_file_system(self.objects)
+            platform.sync_file_system(self.objects)
         elif self.durable:
             disk.sync_paths(paths)
 

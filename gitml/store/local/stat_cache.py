@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from gitml.core.model.digest import Digest, hex_of
 from gitml.permissions import ALONE, SharedMode
+from gitml.platform.current import platform
 
 _WIDTH = 120  # bytes of an entry: it is written over in place, which costs less than to cut it first
 
@@ -73,11 +74,7 @@ class StatCache:
 
     def _line(self, found: os.stat_result) -> str:
         if self._boot is None:
-            try:
-                with open("/proc/sys/kernel/random/boot_id") as file:
-                    self._boot = file.read().strip()
-            except OSError:
-                self._boot = "unknown"
+            self._boot = platform.boot_id() or "unknown"
         return f"{found.st_ino} {found.st_ctime_ns} {found.st_size} {self._boot}".ljust(_WIDTH - 1) + "\n"
 
 

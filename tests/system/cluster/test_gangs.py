@@ -134,10 +134,10 @@ def test_a_strict_sandbox_holds_a_gang_too(project: Project) -> None:
     secret = project.path.parent / "secret"
     secret.write_text("x")
     project.path.joinpath("tell.py").write_text(f"open({os.fspath(secret)!r})\n")
-    from gitml.execute.sandbox.landlock import available
+    from gitml.platform.current import platform
 
-    if not available()[0]:
-        pytest.skip(available()[1])
+    if platform.confinement_refusal() != "":
+        pytest.skip(platform.confinement_refusal())
     run = project.run("tell", code=1)
     assert "which it does not declare" in run["steps"][0]["error"] or "exit status" in run["steps"][0]["error"]
     # where it has no /tmp of its own, the machine's is denied to it

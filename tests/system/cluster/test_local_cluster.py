@@ -13,7 +13,7 @@ import pytest
 
 from gitml.core.model.guarantees import CUT
 from gitml.execute.sandbox.isolation import private_folders, refusal
-from gitml.execute.sandbox.landlock import available
+from gitml.platform.current import platform
 from tests.kit.projects.command_line import Project, alive, interrupt, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -175,7 +175,9 @@ def test_what_this_machine_is_not_said_to_have_is_refused_and_no_ray_is_started(
     assert project.do("log", "--json").json == []
 
 
-@pytest.mark.skipif(refusal(CUT) != "" or not available()[0], reason="this machine can't confine steps")
+@pytest.mark.skipif(
+    refusal(CUT) != "" or platform.confinement_refusal() != "", reason="this machine can't confine steps"
+)
 def test_steps_on_ray_are_cut_off_as_they_ask_and_their_records_say_so(project: Project) -> None:
     run = project.run("confined", "--on", "own")
     steps = {step["name"]: step for step in run["steps"]}

@@ -10,10 +10,10 @@ import pytest
 from gitml.core.planner.plan import REUSE, RUN
 from gitml.core.records.record import Run, decode_run, encode_record, encode_run, step_from_json
 from gitml.execute.sandbox.isolation import refusal
-from gitml.execute.sandbox.landlock import available
+from gitml.platform.current import platform
 from tests.kit.projects.project import Project
 
-pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
+pytestmark = pytest.mark.skipif(platform.confinement_refusal() != "", reason=platform.confinement_refusal())
 
 STRICT = {"sandbox": "strict"}
 STEP = "    run: sh -c 'date +%s%N > ${{ outputs.o }}'\n    outputs: {o: {type: file}}\n"

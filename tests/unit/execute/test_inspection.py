@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute.sandbox.landlock import available
+from gitml.platform.current import platform
 from tests.kit.other_users import GROUP, as_user, open_python
 from tests.kit.projects.command_line import Project
 from tests.kit.user_settings import with_settings
@@ -19,7 +19,7 @@ DENY = """
 import ctypes, os, subprocess, sys
 libc = ctypes.CDLL(None); libc.getenv.restype = ctypes.c_char_p
 os.environ["LATER"] = "set"; os.environ["CANARY_OVER"] = "set anew"; del os.environ["CANARY_GONE"]
-from gitml.execute.sandbox.inspection import deny_inspection
+from gitml.platform.kernel import deny_inspection
 deny_inspection(); deny_inspection()
 print(libc.prctl(3, 0, 0, 0, 0))
 try:
@@ -39,7 +39,7 @@ os.wait()
 
 
 def test_who_called_gitml_may_allow_to_look_into_it() -> None:
-    deny = "from gitml.execute.sandbox.inspection import deny_inspection; deny_inspection()"
+    deny = "from gitml.platform.kernel import deny_inspection; deny_inspection()"
     look = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     for told, seen in (({}, "0"), ({"GITML_INSPECTION": "allow"}, "1")):
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told}
@@ -103,7 +103,9 @@ SECRETS = {
     "GIT_CONFIG_VALUE_0": f"Authorization: {MARK}header",
     "GIT_CONFIG_PARAMETERS": f"'http.extraheader={MARK}parameter' 'core.abbrev'='9'",
 }
-STRICT = pytest.param("strict", marks=pytest.mark.skipif(not available()[0], reason=available()[1]))
+STRICT = pytest.param(
+    "strict", marks=pytest.mark.skipif(platform.confinement_refusal() != "", reason=platform.confinement_refusal())
+)
 
 
 @pytest.mark.parametrize("sandbox", ["normal", STRICT])

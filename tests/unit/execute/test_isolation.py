@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from gitml.core.model.guarantees import CUT, LOOPBACK, NETWORKS
-from gitml.execute.sandbox import isolation, landlock
+from gitml.execute.sandbox import isolation
+from gitml.platform import landlock
+from gitml.platform.current import platform
 from tests.kit.execution import ExecutionBench, finish, mounts
 from tests.kit.user_settings import with_settings
 
 needs_networks = pytest.mark.skipif(isolation.refusal(CUT) != "", reason="this machine gives no network namespaces")
-needs_landlock = pytest.mark.skipif(not landlock.available()[0], reason=landlock.available()[1])
+needs_landlock = pytest.mark.skipif(platform.confinement_refusal() != "", reason=platform.confinement_refusal())
 needs_folders = pytest.mark.skipif(not isolation.private_folders(), reason="this machine gives no mount namespaces")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what root may do")
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gitml.execute.sandbox.landlock import available, scopes
+from gitml.platform.current import platform
+from gitml.platform.landlock import scopes
 from tests.kit.execution import ExecutionBench
 
-pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
+pytestmark = pytest.mark.skipif(platform.confinement_refusal() != "", reason=platform.confinement_refusal())
 
 
 @pytest.fixture

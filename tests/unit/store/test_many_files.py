@@ -12,6 +12,8 @@ import pytest
 
 from gitml.core.model.digest import digest_of
 from gitml.errors import MachineError
+from gitml.platform import linux
+from gitml.platform.current import platform
 from gitml.store.local import bulk_sync, disk, fsck
 from gitml.store.local.store import LocalStore
 
@@ -215,9 +217,9 @@ def test_reading_an_output_is_not_noted_in_it(tmp_path: Path) -> None:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which one request is as good as a sync of each."""
-    monkeypatch.setattr(bulk_sync, "_reports_failures", lambda: True)
-    monkeypatch.setattr(bulk_sync, "_kind", lambda folder: 0xEF53)
-    monkeypatch.setattr(bulk_sync, "_unwritten", lambda: 1 << 20)
+    monkeypatch.setattr(linux, "reports_failures", lambda: True)
+    monkeypatch.setattr(linux, "file_system_kind", lambda folder: 0xEF53)
+    monkeypatch.setattr(linux, "unwritten_bytes", lambda: 1 << 20)
 
 
 @pytest.mark.usefixtures("plain")
@@ -226,7 +228,7 @@ def test_everything_is_written_at_once_only_for_many_files_where_little_else_wai
 ) -> None:
     assert bulk_sync.is_worth_one_request(1000, "/")
     assert not bulk_sync.is_worth_one_request(bulk_sync.FEW, "/")
-    monkeypatch.setattr(bulk_sync, "_unwritten", lambda: 1 << 30)
+    monkeypatch.setattr(linux, "unwritten_bytes", lambda: 1 << 30)
     assert not bulk_sync.is_worth_one_request(1000, "/")
 
 
@@ -235,7 +237,7 @@ def test_a_file_system_that_may_not_report_failures_is_not_trusted_to_write_ever
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for kind in (0x794C7630, 0x65735546, 0x6969, 0):  # overlay, FUSE, NFS, one that can't be asked
-        monkeypatch.setattr(bulk_sync, "_kind", lambda folder, kind=kind: kind)
+        monkeypatch.setattr(linux, "file_system_kind", lambda folder, kind=kind: kind)
         assert not bulk_sync.is_worth_one_request(1000, "/")
 
 
@@ -246,18 +248,17 @@ def test_the_kernel_must_report_what_could_not_be_written(
     monkeypatch: pytest.MonkeyPatch, release: str, reports: bool
 ) -> None:
     found = os.uname()
-    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("os.uname", lambda: os.uname_result((found[0], found[1], release, found[3], found[4])))
-    assert bulk_sync._reports_failures() is reports
+    assert linux.reports_failures() is reports
 
 
 def test_the_kernel_is_asked_for_the_kind_of_a_file_system_and_for_what_is_unwritten(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("both are Linux's")
-    assert bulk_sync._kind("/proc") == 0x9FA0
-    assert bulk_sync._kind(str(tmp_path / "missing")) == 0
-    assert 0 <= bulk_sync._unwritten() < sys.maxsize
-    bulk_sync.sync_file_system(str(tmp_path))
+    assert linux.file_system_kind("/proc") == 0x9FA0
+    assert linux.file_system_kind(str(tmp_path / "missing")) == 0
+    assert 0 <= linux.unwritten_bytes() < sys.maxsize
+    platform.sync_file_system(str(tmp_path))
     waiting = bulk_sync.begin_sync(str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError):
         waiting()
@@ -270,7 +271,7 @@ def test_a_failure_to_write_everything_fails_the_taking_before_anything_has_its_
     def fails(folder: str) -> None:
         raise OSError(5, "Input/output error", folder)
 
-    monkeypatch.setattr(bulk_sync, "sync_file_system", fails)
+    monkeypatch.setattr(platform, "sync_file_system", fails)
     (tmp_path / "in").mkdir()
     for n in range(100):
         (tmp_path / "in" / f"{n}").write_bytes(b"%d" % n)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from gitml.files import write_all
+from gitml.platform.current import platform
 from gitml.store.local import disk
 
 _PIECE = 8 << 20
@@ -61,10 +62,8 @@ def copy_in_kernel(source: int, target: int, at: int) -> int | None:
 
     OSError when there is no room, or a disk fails.
     """
-    if not hasattr(os, "copy_file_range"):
-        return None
     try:
-        return os.copy_file_range(source, target, _PIECE, at, at)
+        return platform.copy_piece(source, target, _PIECE, at)
     except OSError as error:
         if error.errno in _OURS:
             raise

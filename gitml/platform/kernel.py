@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from gitml.layout import INSPECTION_VARIABLE
+
 if TYPE_CHECKING:
     import ctypes  # a few milliseconds, which only what calls the kernel need wait for
 
@@ -19,6 +21,11 @@ NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_CHROOT, SYS_ADMIN, SETFCAP = 10, 12, 1
 _DETACH = 2
 _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 4, 38
 _CAPABILITY_VERSION = 0x20080522  # capset(2): two words of 32 bits each for effective, permitted, inheritable
+# what is no secret stays where it is: libraries may hold on to what they once asked for
+_PLAIN = frozenset(
+    b"HOME PATH PWD SHELL USER LOGNAME LANG LANGUAGE TZ TERM TMPDIR SQLITE_TMPDIR XDG_CONFIG_HOME XDG_CACHE_HOME".split()
+)
+_ENV_START, _ENV_END = 47, 48  # fields of /proc/PID/stat behind the name: proc(5)
 
 
 @cache
@@ -108,6 +115,54 @@ def deny_privileges() -> None:
 def set_dumpable(*, dumpable: bool) -> None:
     """Whether processes of the same user may look into this one and its copies, until they run another program."""
     _check("prctl", libc().prctl(_SET_DUMPABLE, int(dumpable), 0, 0, 0))
+
+
+def deny_inspection() -> None:
+    """Keeps all but root from looking into this process and its copies: its memory, its open files, its environment.
+
+    A step in a normal sandbox runs as the user that gitml runs as, and could read all that gitml was given: tokens in variables
+    above all. What the kernel shows of a process to others of its user it shows only while that is "dumpable", which also is
+    what leaves a core file behind. A program that a copy becomes is dumpable again. To root, which passes that over, the
+    variables are shown from where they lay when the process began: what may be secret is moved away from there.
+    """
+    if os.environ.get(INSPECTION_VARIABLE) == "allow":
+        return
+    set_dumpable(dumpable=False)
+    _move_variables()
+
+
+def _move_variables() -> None:
+    """Copies the variables that may be secret to elsewhere in memory, has the C library find them there, and blots them out."""
+    import ctypes
+
+    with open("/proc/self/stat", "rb") as file:
+        stat = file.read()
+    fields = stat[stat.rfind(b")") + 2 :].split()
+    start, end = int(fields[_ENV_START]), int(fields[_ENV_END])
+    if not 0 < start < end:
+        return
+    c_library = libc()
+    c_library.strdup.restype = ctypes.c_void_p
+    table = ctypes.c_void_p.in_dll(c_library, "environ").value
+    width = ctypes.sizeof(ctypes.c_void_p)
+    while table and (address := ctypes.c_void_p.from_address(table).value):
+        text = ctypes.string_at(address)
+        if start <= address < end and text.partition(b"=")[0] not in _PLAIN:
+            ctypes.c_void_p.from_address(table).value = c_library.strdup(ctypes.c_void_p(address))
+            ctypes.memset(address, 0, len(text))
+        table += width
+    _blot_rest(start, end)
+
+
+def _blot_rest(start: int, end: int) -> None:
+    """Blots out variables that the table had no more, as they were set to something else or deleted since."""
+    import ctypes
+
+    at = start
+    for text in ctypes.string_at(start, end - start).split(b"\0"):
+        if text and text.partition(b"=")[0] not in _PLAIN:
+            ctypes.memset(at, 0, len(text))
+        at += len(text) + 1
 
 
 def _check(what: str, result: int) -> None:
