@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.environment_kinds import environment_file
+from gitml.core.language.spec import ModuleSpec
 from gitml.errors import InputError, machine_error
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import TreeSource
 from gitml.git.worktree.status import read_regular_file
 from gitml.modules.service import ModuleService
-from gitml.modules.spec import FILE, MAX_BYTES, ModuleSpec, parse_module
+from gitml.modules.spec import FILE, MAX_BYTES, manifest_of, parse_module
 from registry.content import content_at, read_checked
 from registry.names import check_name
 from registry.registry import Publication
@@ -93,7 +94,7 @@ def check_folder(folder: str) -> ModuleSpec:
     if data is None:
         raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR")
     spec = parse_module(data, path)
-    file = environment_file(spec.environment)
+    file = environment_file(spec.settings.environment)
     if file is not None and not os.path.isfile(os.path.join(folder, file)):
         raise _missing_environment(file, path)
     return spec
@@ -107,7 +108,7 @@ def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpe
     if entry is None or entry.mode not in ("100644", "100755"):
         raise InputError(f"no {FILE} in this folder", where=path, hint="start one: gitml module init DIR")
     spec = parse_module(read_checked(objects, entry.oid, "blob"), path)
-    file = environment_file(spec.environment)
+    file = environment_file(spec.settings.environment)
     if file is not None:
         found = source.lookup(file)
         if found is None or found.is_tree:
@@ -130,7 +131,7 @@ def publish_folder(
     content = content_at(modules.location, modules.objects, folder, at)
     spec = load_spec(modules.objects, content.tree, f"{content.path}/{FILE}" if content.path else FILE)
     return modules.registry(registry).publish(
-        content, spec.manifest(), version=version, default=default, allow_breaking=allow_breaking, message=message
+        content, manifest_of(spec), version=version, default=default, allow_breaking=allow_breaking, message=message
     )
 
 

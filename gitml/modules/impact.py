@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gitml.core.language.spec import ModuleSpec
 from gitml.errors import GitmlError, InputError
 from gitml.modules.folder import load_spec
 from gitml.modules.registry_places import MODULE_FILE
 from gitml.modules.service import ModuleService
-from gitml.modules.spec import ModuleSpec
+from gitml.modules.spec import manifest_of
 from registry.content import Content, content_at
 from registry.interface import interface_as_json
 from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event
@@ -148,7 +149,7 @@ def impact_of_publishing(
     if wanted is None:
         raise InputError("no version", where=spec.name, hint="module.yaml does not say it: give one")
     check_version(wanted)
-    manifest = spec.manifest()
+    manifest = manifest_of(spec)
     before, after = (_state(modules, registry, check_name(spec.name)) for _ in range(2))
     verdict = check_publication(before, wanted, content.tree, manifest.interface, allow_breaking=False)
     if verdict.known:
@@ -173,7 +174,7 @@ def publish(
     """Publishes a folder (from the root of the repository) as it is at HEAD."""
     content, spec = _content(modules, folder)
     return modules.registry(registry or None).publish(
-        content, spec.manifest(), version=version, default=default, message=message
+        content, manifest_of(spec), version=version, default=default, message=message
     )
 
 

@@ -1,12 +1,12 @@
-"""ModuleSpec: what a `module.yaml` says, checked and typed; every mistake in it is told at once, at its place."""
+"""The reader of `module.yaml`: a ModuleSpec, or every mistake at once, each at its place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
-from gitml.core.language.expression import Ref, Template
+from gitml.core.language.expression import Ref
 from gitml.core.language.keys import (
     COMMAND_KEYS,
     INPUT_PORT_KEYS,
@@ -24,15 +24,10 @@ from gitml.core.language.keys import (
     mapping,
     settings_in,
 )
-from gitml.core.language.params import Param
 from gitml.core.language.parse import PipelineReader
-from gitml.core.language.spec import Port
+from gitml.core.language.spec import ModuleInput, ModuleSpec, Port
 from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS
 from gitml.core.language.yaml_document import Node, read_yaml
-from gitml.core.model.guarantees import FULL, Network
-from gitml.core.model.port_kinds import PORT_KINDS
-from gitml.core.model.resources import ONE_CPU, Resources
-from gitml.core.model.step_settings import HOST
 from gitml.errors import InputError
 from gitml.modules.registry_places import MODULE_FILE
 from registry.interface import Interface, ModuleParam, ModulePort
@@ -64,49 +59,18 @@ def module_schema() -> dict[str, Any]:
     return document("A module of gitml", mapping(_KEYS, "name", "run"))
 
 
-class ModuleInput(NamedTuple):
-    """An input port; one that is optional may be left unbound."""
+def interface_of(spec: ModuleSpec) -> Interface:
+    """The ports and parameters of a module in the registry's words."""
+    return Interface(
+        tuple(ModulePort(port.name, port.kind, port.optional, port.help) for port in spec.inputs.values()),
+        tuple(ModulePort(port.name, port.kind) for port in spec.outputs),
+        tuple(ModuleParam(*param) for param in spec.params.values()),
+    )
 
-    name: str
-    kind: str
-    optional: bool = False
-    help: str = ""
 
-
-class ModuleSpec(NamedTuple):
-    """A module as its file describes it: a `core.language.spec.Module`. Paths are relative to the module's folder.
-
-    `words` is the command: one Template a word, or with `shell` the one script, over inputs, outputs and params.
-    """
-
-    name: str
-    words: tuple[Template, ...]
-    shell: str | None = None
-    inputs: Mapping[str, ModuleInput] = {}
-    outputs: tuple[Port, ...] = ()
-    params: Mapping[str, Param] = {}
-    code: tuple[Template, ...] = ()
-    env: tuple[tuple[str, Template | None], ...] = ()
-    environment: str = HOST
-    resources: Resources = ONE_CPU
-    strict: bool = False
-    network: Network = FULL
-    version: str | None = None
-    description: str = ""
-    category: str = ""
-    tags: tuple[str, ...] = ()
-
-    def interface(self) -> Interface:
-        """Its ports and parameters in the registry's words."""
-        return Interface(
-            tuple(ModulePort(port.name, port.kind, port.optional, port.help) for port in self.inputs.values()),
-            tuple(ModulePort(port.name, port.kind) for port in self.outputs),
-            tuple(ModuleParam(*param) for param in self.params.values()),
-        )
-
-    def manifest(self) -> ModuleManifest:
-        """What the registry is told of it."""
-        return ModuleManifest(self.name, self.interface(), self.version, self.description, self.category, self.tags)
+def manifest_of(spec: ModuleSpec) -> ModuleManifest:
+    """What the registry records of a module."""
+    return ModuleManifest(spec.name, interface_of(spec), spec.version, spec.description, spec.category, spec.tags)
 
 
 def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
@@ -146,7 +110,6 @@ class _ModuleReader(PipelineReader):
         if "params" in given:
             for key, (_, node) in self.named(given["params"], "params").items():
                 params[key] = self.param(key, node)
-        settings = settings_in(self, top, _KEYS.values())
         shell = self.one_of(given["shell"], "shell", SHELLS) if "shell" in given else None
         spec = ModuleSpec(
             name=name,
@@ -157,10 +120,7 @@ class _ModuleReader(PipelineReader):
             params=params,
             code=self.code_of(given["code"]) if "code" in given else (),
             env=self.env_of(given["env"]) if "env" in given else (),
-            environment=settings.environment,
-            resources=settings.resources,
-            strict=settings.strict,
-            network=settings.network,
+            settings=settings_in(self, top, _KEYS.values()),
             version=version,
             description=self.prose(given, "description"),
             category=self.prose(given, "category"),
@@ -201,14 +161,7 @@ class _ModuleReader(PipelineReader):
         return tuple(dict.fromkeys(found))
 
     def input_port(self, name: str, node: Node) -> ModuleInput:
-        if not node.is_mapping:
-            return ModuleInput(name, self.one_of(node, f"input {name!r}", PORT_KINDS) or "file")
-        pairs = self.mapping(node, f"input {name!r}", INPUT_PORT_KEYS)
-        kind = "file"
-        if "type" in pairs:
-            kind = self.one_of(pairs["type"][1], f"type of input {name!r}", PORT_KINDS) or "file"
-        else:
-            self.report(node, f"input {name!r} needs a type: {', '.join(PORT_KINDS)}")
+        kind, pairs = self.port_kind(node, f"input {name!r}", INPUT_PORT_KEYS)
         optional = "optional" in pairs and self.truth(pairs["optional"][1], "optional") is True
         return ModuleInput(name, kind, optional, self.help_of(pairs))
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml import layout
+from gitml.core.language.spec import ModuleSpec
 from gitml.core.model.protocols import Source
 from gitml.errors import InputError
 from gitml.git.command import Location, git
 from gitml.git.objects.reader import Objects
 from gitml.modules.folder import load_spec
-from gitml.modules.spec import FILE, ModuleSpec
+from gitml.modules.spec import FILE
 from registry.content import check_content, path_in
 
 

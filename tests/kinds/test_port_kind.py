@@ -12,7 +12,7 @@ from gitml.core.language.parse import parse_pipeline, pipeline_schema
 from gitml.core.model.port_kinds import PORT_KINDS, ParsedMetrics, PortKind
 from gitml.errors import InputError
 from gitml.history.files.plots import plots_of
-from gitml.modules.spec import parse_module
+from gitml.modules.spec import interface_of, parse_module
 from registry.interface import interface_as_json, interface_from_json
 from tests.kit.projects.project import Project, outcomes
 
@@ -65,7 +65,7 @@ def test_one_that_is_not_of_the_kind_fails_its_step(tmp_path: Path) -> None:
 
 def test_modules_registries_and_the_schema_know_it() -> None:
     spec = parse_module(b"name: m\nrun: cp ${{ inputs.i }} ${{ outputs.o }}\ninputs: {i: table}\noutputs: {o: table}\n")
-    assert interface_from_json(interface_as_json(spec.interface())) == spec.interface()
+    assert interface_from_json(interface_as_json(interface_of(spec))) == interface_of(spec)
     outputs = pipeline_schema()["properties"]["steps"]["additionalProperties"]["properties"]["outputs"]
     assert "table" in outputs["additionalProperties"]["anyOf"][0]["enum"]
 

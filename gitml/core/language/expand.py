@@ -17,7 +17,7 @@ from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value, text_of
 from gitml.core.language.shell import script_with_variables
-from gitml.core.language.spec import Module, Pipeline, ResolvedModule, Step, combinations, label_of
+from gitml.core.language.spec import ModuleSpec, Pipeline, ResolvedModule, Step, combinations, label_of
 from gitml.core.language.step_kinds import STEP_KINDS
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
@@ -150,7 +150,7 @@ class Renderer:
             secrets=secrets,
         )
 
-    def module_params(self, step: Step, module: Module, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def module_params(self, step: Step, module: ModuleSpec, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The values of a module's parameters in this use."""
         assert step.use is not None
         values = {name: param.default for name, param in module.params.items() if param.default is not None}
@@ -168,7 +168,7 @@ class Renderer:
             values[name] = normalised(module.params[name], value)
         return values
 
-    def module_words(self, step: Step, module: Module) -> tuple[Template, ...]:
+    def module_words(self, step: Step, module: ModuleSpec) -> tuple[Template, ...]:
         """A module's command without the options whose input is not bound."""
         assert step.use is not None
         bound = {port for port, _ in step.use.inputs}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, problem_with_value
-from gitml.core.language.spec import Module, Pipeline, Step
+from gitml.core.language.spec import ModuleSpec, Pipeline, Step
 from gitml.core.language.validate import used_by
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT, stricter
@@ -16,7 +16,7 @@ from gitml.core.model.port_kinds import is_directory
 from gitml.core.model.step_settings import ALONE
 
 
-def with_modules(pipeline: Pipeline, modules: Mapping[str, Module]) -> Pipeline:
+def with_modules(pipeline: Pipeline, modules: Mapping[str, ModuleSpec]) -> Pipeline:
     """The Pipeline with the ports of its modules known; SpecError with everything that does not fit an interface."""
     steps = {name: _with_ports(step, modules) for name, step in pipeline.steps.items()}
     pipeline = replace(pipeline, steps=steps)
@@ -30,7 +30,7 @@ def with_modules(pipeline: Pipeline, modules: Mapping[str, Module]) -> Pipeline:
     return pipeline
 
 
-def _with_ports(step: Step, modules: Mapping[str, Module]) -> Step:
+def _with_ports(step: Step, modules: Mapping[str, ModuleSpec]) -> Step:
     if step.use is None:
         return step
     module, settings = modules[step.use.module], step.settings
@@ -40,15 +40,15 @@ def _with_ports(step: Step, modules: Mapping[str, Module]) -> Step:
         outputs=module.outputs,
         env=module.env,
         settings=settings._replace(
-            environment=module.environment,
-            resources=settings.resources if step.use.own_resources else module.resources,
-            strict=settings.strict or module.strict,
-            network=stricter(settings.network, module.network),
+            environment=module.settings.environment,
+            resources=settings.resources if step.use.own_resources else module.settings.resources,
+            strict=settings.strict or module.settings.strict,
+            network=stricter(settings.network, module.settings.network),
         ),
     )
 
 
-def _misfits(step: Step, pipeline: Pipeline, modules: Mapping[str, Module]) -> list[str]:
+def _misfits(step: Step, pipeline: Pipeline, modules: Mapping[str, ModuleSpec]) -> list[str]:
     if step.use is None:
         return []
     module, name = modules[step.use.module], step.use.module
@@ -73,7 +73,7 @@ def _misfits(step: Step, pipeline: Pipeline, modules: Mapping[str, Module]) -> l
     for param, declared_param in module.params.items():
         if param not in given_params and declared_param.default is None:
             found.append(f"module {name} needs parameter {param!r} ({declared_param.type})")
-    if module.network == CUT and step.settings.gang != ALONE:
+    if module.settings.network == CUT and step.settings.gang != ALONE:
         found.append(f"module {name} says network: none, without which several processes can't reach each other")
     return found
 

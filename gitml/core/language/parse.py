@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from gitml import layout
@@ -272,15 +273,18 @@ class PipelineReader(Fields):
     def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
         return words_of(self, f"step {name!r}", node, shell)
 
-    def port(self, name: str, node: Node) -> Port:
+    def port_kind(self, node: Node, what: str, keys: Iterable[str], whose: str = "") -> tuple[str, Pairs]:
+        """The kind of a port that is written as its kind, or as a mapping with these keys, which are returned too."""
         if not node.is_mapping:
-            return Port(name, self.one_of(node, f"output {name!r}", PORT_KINDS) or "file")
-        pairs = self.mapping(node, f"output {name!r}", PORT_KEYS, "output")
-        kind = "file"
-        if "type" not in pairs:
-            self.report(node, f"output {name!r} needs a type: {', '.join(PORT_KINDS)}")
-        else:
-            kind = self.one_of(pairs["type"][1], f"type of output {name!r}", PORT_KINDS) or "file"
+            return self.one_of(node, what, PORT_KINDS) or "file", {}
+        pairs = self.mapping(node, what, keys, whose)
+        if "type" in pairs:
+            return self.one_of(pairs["type"][1], f"type of {what}", PORT_KINDS) or "file", pairs
+        self.report(node, f"{what} needs a type: {', '.join(PORT_KINDS)}")
+        return "file", pairs
+
+    def port(self, name: str, node: Node) -> Port:
+        kind, pairs = self.port_kind(node, f"output {name!r}", PORT_KEYS, "output")
         path: Template = ()
         if "path" in pairs:
             text = self.text_of(pairs["path"][1], "path")

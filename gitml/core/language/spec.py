@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gitml.core.language.expression import Template
 from gitml.core.language.params import Param, text_of
 from gitml.core.model.action import Scalar
-from gitml.core.model.guarantees import Network
-from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import USUAL, StepSettings
 
 Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
@@ -45,67 +43,42 @@ class Use(NamedTuple):
     own_resources: bool = False
 
 
-class InputPort(Protocol):
-    """An input port of a module."""
+class ModuleInput(NamedTuple):
+    """An input port of a module; one that is optional may be left unbound."""
 
-    @property
-    def kind(self) -> str:
-        """One of PORT_KINDS."""
-
-    @property
-    def optional(self) -> bool:
-        """Whether it may be left unbound."""
+    name: str
+    kind: str
+    optional: bool = False
+    help: str = ""
 
 
-class Module(Protocol):
-    """What a pipeline must know of a module. Paths and expressions are the module's own."""
+class ModuleSpec(NamedTuple):
+    """A module as its `module.yaml` describes it. Paths are relative to the module's folder, expressions are the module's own.
 
-    @property
-    def words(self) -> tuple[Template, ...]:
-        """The command: one Template a word, or with `shell` the one script."""
+    `words` is the command: one Template a word, or with `shell` the one script, over inputs, outputs and params. Of the
+    `settings` it has environment and resources, and the laxest sandbox and network under which it may be used.
+    """
 
-    @property
-    def shell(self) -> str | None:
-        """As of a step."""
-
-    @property
-    def inputs(self) -> Mapping[str, InputPort]:
-        """Input ports by name."""
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """Output ports."""
-
-    @property
-    def params(self) -> Mapping[str, Param]:
-        """Parameters by name."""
-
-    @property
-    def env(self) -> tuple[tuple[str, Template | None], ...]:
-        """Declared environment variables."""
-
-    @property
-    def environment(self) -> str:
-        """``host`` or a requirements file in the module."""
-
-    @property
-    def resources(self) -> Resources:
-        """What it asks of a machine."""
-
-    @property
-    def strict(self) -> bool:
-        """Whether it wants a strict sandbox wherever it is used."""
-
-    @property
-    def network(self) -> Network:
-        """The most of the network that it sees wherever it is used."""
+    name: str
+    words: tuple[Template, ...]
+    shell: str | None = None
+    inputs: Mapping[str, ModuleInput] = {}
+    outputs: tuple[Port, ...] = ()
+    params: Mapping[str, Param] = {}
+    code: tuple[Template, ...] = ()
+    env: tuple[tuple[str, Template | None], ...] = ()
+    settings: StepSettings = USUAL
+    version: str | None = None
+    description: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class ResolvedModule(NamedTuple):
     """A module that a use means: the Git id of the tree that holds it, and what it says."""
 
     content: str
-    spec: Module
+    spec: ModuleSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +104,7 @@ class Step:
 
     def port(self, name: str) -> Port | None:
         """The output port of that name."""
-        for port in self.outputs:
-            if port.name == name:
-                return port
-        return None
+        return next((port for port in self.outputs if port.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)

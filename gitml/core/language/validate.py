@@ -29,7 +29,7 @@ class Reader(Protocol):
 def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
     """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
     for step in pipeline.steps.values():
-        place = Node("", step.place.line, step.place.column, 0, 0)
+        place = _place(step)
         _check_expressions(step, pipeline, reader, place)
         if step.use is not None:
             _check_use(step, pipeline, reader, place)
@@ -52,6 +52,10 @@ def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
     _check_cycles(pipeline, reader)
     _check_outputs_in_inputs(pipeline, reader)
     _check_shared_outputs(pipeline, reader)
+
+
+def _place(step: Step) -> Node:
+    return Node("", step.place.line, step.place.column, 0, 0)
 
 
 NOT_IN_WORDS = (
@@ -209,7 +213,7 @@ def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
             owners = [made.get(path), within.get(path), *map(made.get, folders)]
             owner = next((owner for owner in owners if owner not in (None, step.name)), None)
             if owner is not None:
-                place = Node("", step.place.line, step.place.column, 0, 0)
+                place = _place(step)
                 reader.report(place, f"steps {owner!r} and {step.name!r} both make {path!r}")
             made[path] = step.name
             for folder in folders:
@@ -224,9 +228,7 @@ def _check_outputs_in_inputs(pipeline: Pipeline, reader: Reader) -> None:
             path = paths.clean(_skeleton(port.path)) if port.path else ""
             for name, place in inputs.items():
                 if path and paths.overlaps(path, place):
-                    node = reader.ports.get((step.name, port.name)) or Node(
-                        "", step.place.line, step.place.column, 0, 0
-                    )
+                    node = reader.ports.get((step.name, port.name)) or _place(step)
                     reader.report(node, overlap(step.name, port.name, path, name, place))
                     break
 
@@ -260,7 +262,7 @@ def _check_cycles(pipeline: Pipeline, reader: Reader) -> None:
             if name in on_trail:
                 cycle = [*trail[trail.index(name) :], name]
                 step = pipeline.steps[name]
-                place = Node("", step.place.line, step.place.column, 0, 0)
+                place = _place(step)
                 reader.report(place, f"steps wait for each other: {' -> '.join(reversed(cycle))}")
                 done.update(cycle)
                 continue

@@ -53,10 +53,7 @@ class ActionResult(NamedTuple):
 
     def output(self, name: str) -> OutputRef | None:
         """The output of that port."""
-        for ref in self.outputs:
-            if ref.name == name:
-                return ref
-        return None
+        return next((ref for ref in self.outputs if ref.name == name), None)
 
     def same_content(self, other: ActionResult) -> bool:
         """Whether both made the same bytes for the same ports."""

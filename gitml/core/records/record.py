@@ -137,10 +137,7 @@ class Run(NamedTuple):
 
     def step(self, name: str) -> StepRun | None:
         """The StepRun of that name."""
-        for step in self.steps:
-            if step.name == name:
-                return step
-        return None
+        return next((step for step in self.steps if step.name == name), None)
 
     def is_hindered(self) -> bool:
         """Whether it failed as the disk or the system of a machine hindered a step."""
@@ -229,26 +226,8 @@ def run_as_json(run: Run) -> dict[str, Any]:
     return {
         "format": format_of(run),
         "run": run.id,
-        "pipeline": run.pipeline,
-        "path": run.path,
-        "experiment": run.experiment,
-        "status": run.status,
-        "commit": run.commit,
-        "dirty": run.dirty,
-        "base": run.base,
-        "branch": run.branch,
-        "message": run.message,
-        "tags": run.tags,
-        "params": run.params,
-        "selected": run.selected,
-        "options": run.options,
-        "started": run.started,
-        "ended": run.ended,
+        **{key: getattr(run, key) for key in _RUN_KEYS},
         "seconds": round(run.seconds, 6),
-        "by": run.by,
-        "host": run.host,
-        "version": run.version,
-        "error": run.error,
         **({"modules": run.modules} if run.modules else {}),
         "steps": [step_as_json(step) for step in run.steps],
     }
@@ -294,34 +273,11 @@ def decode_run(data: bytes, read: Callable[[str], bytes] | None = None) -> Run:
     try:
         raw: dict[str, Any] = json.loads(data)
         check_format(raw["format"])
-        if raw["status"] not in RUN_STATES:
-            raise ValueError(f"unknown status {raw['status']!r}")
         return Run(
             id=_text(raw["run"]),
-            pipeline=_text(raw["pipeline"]),
-            path=_text(raw["path"]),
-            experiment=_text(raw["experiment"]),
-            status=raw["status"],
-            commit=_text(raw["commit"]),
-            started=float(_number(raw["started"])),
-            ended=float(_number(raw["ended"])),
-            by=_text(raw["by"]),
-            host=_text(raw["host"]),
-            version=_text(raw["version"]),
-            dirty=bool(raw["dirty"]),
-            base=_maybe_text(raw["base"]),
-            branch=_maybe_text(raw["branch"]),
-            message=_text(raw["message"]),
-            tags=tuple([_text(tag) for tag in raw["tags"]]),
-            params={name: _scalar(value) for name, value in raw["params"].items()},
-            selected=tuple([_text(name) for name in raw["selected"]]),
-            options=dict(raw["options"].items()),
+            **{key: decode(raw[key]) for key, decode in _RUN_KEYS.items() if decode is not None},
             steps=tuple([step_from_json(step) for step in _steps_of(raw, read)]),
-            error=_maybe_text(raw["error"]),
-            modules={
-                _text(use): {_text(name): _text(value) for name, value in module.items()}
-                for use, module in raw.get("modules", {}).items()
-            },
+            modules={_text(use): _texts(module) for use, module in raw.get("modules", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a run record: {error!r}") from error
@@ -357,6 +313,20 @@ def _maybe_text(raw: Any) -> str | None:
     return None if raw is None else _text(raw)
 
 
+def _texts(raw: Mapping[str, Any]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in raw.items()}
+
+
+def _list(raw: Iterable[Any]) -> tuple[str, ...]:
+    return tuple([_text(item) for item in raw])
+
+
+def _status(raw: Any) -> str:
+    if raw not in RUN_STATES:
+        raise ValueError(f"unknown status {raw!r}")
+    return str(raw)
+
+
 def _number(raw: Any) -> float:
     kind = type(raw)
     if (kind is float or kind is int) and -_LARGEST <= raw <= _LARGEST:
@@ -368,6 +338,25 @@ def _scalar(raw: Any) -> Scalar:
     if not isinstance(raw, (str, int, float)):
         raise TypeError(f"{str(raw)[:60]!r} is no value of a parameter")
     return raw
+
+
+_RUN_KEYS: dict[str, Callable[[Any], Any] | None] = {
+    **dict.fromkeys(("pipeline", "path", "experiment"), _text),
+    "status": _status,
+    "commit": _text,
+    "dirty": bool,
+    **dict.fromkeys(("base", "branch"), _maybe_text),
+    "message": _text,
+    "tags": _list,
+    "params": lambda raw: {name: _scalar(value) for name, value in raw.items()},
+    "selected": _list,
+    "options": lambda raw: dict(raw.items()),
+    **dict.fromkeys(("started", "ended"), lambda raw: float(_number(raw))),
+    "seconds": None,
+    **dict.fromkeys(("by", "host", "version"), _text),
+    "error": _maybe_text,
+}
+"""The keys of a run that are called as its fields, in the order of ``--json``, each with its decoder; ``seconds`` is not read."""
 
 
 def _cost(raw: Mapping[str, Any]) -> Cost:
@@ -410,7 +399,7 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
             _cost(saved) if saved else None,
             origin if origin is None or type(origin) is str else _text(origin),
             error if error is None or type(error) is str else _text(error),
-            {_text(name): _text(value) for name, value in given.items()} if (given := get("guarantees")) else {},
+            _texts(given) if (given := get("guarantees")) else {},
         ),
     )
 

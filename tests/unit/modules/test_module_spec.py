@@ -8,8 +8,8 @@ from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expression import Ref
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param
-from gitml.core.language.spec import Port
-from gitml.modules.spec import ModuleInput, parse_module
+from gitml.core.language.spec import ModuleInput, Port
+from gitml.modules.spec import manifest_of, parse_module
 
 WHOLE = b"""\
 name: team/model-card
@@ -51,9 +51,9 @@ def test_everything_a_module_can_say_is_read():
     assert spec.outputs == (Port("card", "file", ("cards/card.md",)), Port("scores", "metrics"))
     assert spec.params["depth"] == Param("depth", "int", 2, 1, 9)
     assert spec.params["who"].default is None
-    assert spec.environment == "requirements.txt"
-    assert (spec.resources.cpus, spec.resources.memory) == (2, 1 << 30)
-    manifest = spec.manifest()
+    assert spec.settings.environment == "requirements.txt"
+    assert (spec.settings.resources.cpus, spec.settings.resources.memory) == (2, 1 << 30)
+    manifest = manifest_of(spec)
     assert [p.name for p in manifest.interface.inputs] == ["model", "rules"]
     assert manifest.interface.inputs[1].optional
     assert manifest.interface.params[1].min == 1
