@@ -15,7 +15,7 @@ from gitml.core.model.protocols import Facts
 from gitml.errors import GitmlError, MachineError, machine_error
 from gitml.execute.environments.environments import Environments
 from gitml.git.command import Location
-from gitml.git.integrity import durability
+from gitml.git.integrity import repairs
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.log.remote_refs import RUNS, tracked
 from gitml.git.objects.reader import Objects
@@ -95,7 +95,7 @@ class Workspace:
 
     def listen(self, hear: Callable[[str], None]) -> None:
         """Has `hear` called with each repair that is made on the way, in words."""
-        durability.listen(hear)
+        repairs.listen(hear)
 
     @cached_property
     def objects(self) -> Objects:
@@ -135,9 +135,7 @@ class Workspace:
         self.make_folders()
         index = Index(os.path.join(self.root, layout.INDEX), self.sharing, read_only=self.read_only)
         if index.aside is not None:
-            durability.announce(
-                f"the index could not be used and is made anew from the records; it is {index.aside} now"
-            )
+            repairs.announce(f"the index could not be used and is made anew from the records; it is {index.aside} now")
         try:
             self._level(index)
         except MachineError:
@@ -216,7 +214,7 @@ class Workspace:
         runs = recover_lost(*log, layout.RUNS_REF, ahead, self.on_many_records)
         back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
         did = "the index is made anew" if runs is None else back
-        durability.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
+        repairs.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
 
     def _tip(self) -> str | None:
         try:
@@ -228,7 +226,7 @@ class Workspace:
         """Restores the ref of the log of runs where it is damaged or gone; `known` is where the log ended."""
         healed = self.records.recover_ref(known, "runs")
         if healed is not None:
-            durability.announce(healed.words())
+            repairs.announce(healed.words())
 
     @cached_property
     def machine_facts(self) -> KnownFacts:

@@ -22,7 +22,7 @@ from gitml.engine.planning.load import load_recorded
 from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import run_pipeline
 from gitml.errors import GitmlError, IntegrityError, MachineError, TrustError
-from gitml.git.integrity.durability import announce
+from gitml.git.integrity.repairs import announce
 from gitml.git.objects.reader import Header
 from gitml.history.submissions import submitted_commit
 from gitml.maintenance.git_repairs import Fault as Fault

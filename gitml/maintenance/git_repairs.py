@@ -11,6 +11,7 @@ from gitml.errors import GitmlError
 from gitml.git.command import git
 from gitml.git.integrity import object_check, packs, ref_recovery
 from gitml.git.integrity.object_check import refetch
+from gitml.git.integrity.quarantine import quarantine_object
 from gitml.git.integrity.stale_locks import clear, lock_files
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
@@ -45,7 +46,7 @@ def source_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
     damaged = {fault.oid: fault for fault in object_check.damaged_objects(location)}
     if repair:
         for oid in damaged:
-            object_check.quarantine_object(location, oid)
+            quarantine_object(location, oid)
     roots = _roots(ws)
     missing = {fault.oid: fault for fault in object_check.missing_objects(location, roots)}
     written: set[str] = set()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
-from gitml.git.integrity.durability import announce
+from gitml.git.integrity.repairs import announce
 from gitml.git.log import transport
 from gitml.git.log.remote_refs import (
     LOGS,

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from gitml.errors import BusyError, GitmlError, MachineError, how_to_mend_database, machine_error
-from gitml.git.integrity.durability import announce
+from gitml.git.integrity.repairs import announce
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import sharing_at

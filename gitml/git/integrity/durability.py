@@ -1,22 +1,18 @@
 """Makes what Git wrote survive a power cut: Git syncs the files it is asked to sync, and never the folders that hold their names.
 
 The order is the contract: first the objects and the folders that name them (`sync_objects`), then the ref moves, then the
-folders that name the ref (`sync_refs`). Whoever moves a ref of gitml goes through `move_refs` or keeps this order.
-
-Damaged files of Git are moved into gitml's quarantine: Git then writes them again, and nothing is deleted.
-"""
+folders that name the ref (`sync_refs`). Whoever moves a ref of gitml goes through `move_refs` or keeps this order."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from gitml import layout
 from gitml.errors import machine_error
 from gitml.git.command import DURABLE, Location, git_status, translate
+from gitml.git.integrity.repairs import boot_time
 from gitml.git.repository import sharing_at
 from gitml.platform.current import platform
 
@@ -25,27 +21,6 @@ UPDATE = (*DURABLE, "update-ref", "--no-deref", "-z", "--stdin")
 _SLACK = 1.0  # seconds by which the time of a folder may lag behind the clock
 _WRITTEN = 3600.0  # seconds after which the kernel wrote everything by itself, many times over
 _MANY = 64  # files from which on one sync of the file system is cheaper than one of each
-_BOOT: list[float] = []
-_listeners: list[Callable[[str], None]] = []
-
-
-def listen(hear: Callable[[str], None]) -> None:
-    """Has `hear` called with each repair that is made on the way, in words."""
-    _listeners[:] = [hear]
-
-
-def announce(text: str) -> None:
-    """Reports a repair to who listens."""
-    for hear in _listeners:
-        hear(text)
-
-
-def boot_time() -> float:
-    """When this machine started, in seconds since 1970; 0 where that can't be known. What is older is on the disk or lost."""
-    if not _BOOT:
-        clock = getattr(time, "CLOCK_BOOTTIME", None) if sys.platform == "linux" else None
-        _BOOT.append(0.0 if clock is None else time.time() - time.clock_gettime(clock))
-    return _BOOT[0]
 
 
 def sync_objects(location: Location) -> None:
@@ -185,39 +160,3 @@ def _sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def move_aside(location: Location, path: str, name: str) -> str | None:
-    """Moves a file or folder into the quarantine as ``git-NAME.<number>``, durably; where it is now, None when there was none."""
-    try:
-        target = _place(location, name)
-        os.rename(path, target)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise machine_error(error, path, "can't move it aside") from error
-    sync_path(os.path.dirname(target))
-    sync_path(os.path.dirname(path))
-    return target
-
-
-def copy_aside(location: Location, path: str, name: str) -> str:
-    """Copies a file that is about to be replaced into the quarantine, as `move_aside` would move it; where the copy is."""
-    try:
-        target = _place(location, name)
-        shutil.copyfile(path, target)
-    except OSError as error:
-        raise machine_error(error, path, "can't copy it aside") from error
-    sync_path(target)
-    sync_path(os.path.dirname(target))
-    return target
-
-
-def _place(location: Location, name: str) -> str:
-    """A path in the quarantine that nothing has yet."""
-    folder = layout.own_folder(location.common_dir, layout.QUARANTINE)
-    sharing_at(location, os.environ).make_folder(folder)
-    number = 1
-    while os.path.lexists(target := os.path.join(folder, f"git-{name}.{number}")):
-        number += 1
-    return target

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, NamedTuple
 
-from gitml.errors import GitmlError, MachineError
+from gitml.errors import GitmlError
 from gitml.git.command import DURABLE, Location, ended_by_nul, git, git_status, is_partial, popen, stderr_file
-from gitml.git.integrity.durability import move_aside, sync_objects
+from gitml.git.integrity.durability import sync_objects
+from gitml.git.integrity.quarantine import loose_path
 from gitml.git.log.remote_refs import configured
 from gitml.git.objects.reader import EMPTY_TREES, SPARING
 
@@ -83,30 +84,8 @@ def missing_objects(location: Location, roots: Iterable[str]) -> list[ObjectFaul
 
 def is_damaged(location: Location, oid: str) -> bool:
     """Whether the loose object `oid` is there and is not what its name says."""
-    path = _path(location, oid)
+    path = loose_path(location, oid)
     return os.path.lexists(path) and _problem(path, oid, location.object_format) is not None
-
-
-def looks_empty(location: Location, oid: str) -> bool:
-    """Whether the loose object `oid` has lost its beginning or its end, found without reading it: what a power cut does."""
-    try:
-        descriptor = os.open(_path(location, oid), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        size = os.fstat(descriptor).st_size
-        return size < 8 or os.pread(descriptor, 1, 0) != b"\x78" or not any(os.pread(descriptor, 64, max(size - 64, 0)))
-    finally:
-        os.close(descriptor)
-
-
-def quarantine_object(location: Location, oid: str) -> str:
-    """Moves a damaged loose object into gitml's quarantine, so that Git can write it again; where it is now."""
-    path = _path(location, oid)
-    moved = move_aside(location, path, oid)
-    if moved is None:
-        raise MachineError("can't move it aside: it went away meanwhile", where=path)
-    return moved
 
 
 def rewrite_objects(location: Location, wanted: Iterable[str]) -> set[str]:
@@ -157,10 +136,6 @@ def _from_index(location: Location) -> None:
         return  # it names blobs that are nowhere, or files in conflict
     finally:
         index.close()
-
-
-def _path(location: Location, oid: str) -> str:
-    return os.path.join(location.common_dir, "objects", oid[:2], oid[2:])
 
 
 def _problem(path: str, oid: str, algorithm: str) -> str | None:

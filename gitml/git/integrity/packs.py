@@ -16,7 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 from gitml.errors import machine_error
 from gitml.git.command import Location, git, popen
-from gitml.git.integrity.durability import move_aside, sync_objects, sync_path
+from gitml.git.integrity.durability import sync_objects, sync_path
+from gitml.git.integrity.quarantine import move_aside
 
 _CHUNK = 1 << 20
 _HEAD = b"PACK\0\0\0\2"

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from gitml import layout
 from gitml.errors import GitmlError, IntegrityError, machine_error
 from gitml.git.command import Location, git
-from gitml.git.integrity.durability import copy_aside, move_aside, move_refs, sync_path
+from gitml.git.integrity.durability import move_refs, sync_path
+from gitml.git.integrity.quarantine import copy_aside, move_aside
 from gitml.git.log.remote_refs import folder_of_remote, packed_refs
 from gitml.git.objects.reader import Objects
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gitml import layout
 from gitml.errors import BusyError
 from gitml.git.command import Location
-from gitml.git.integrity.durability import announce, boot_time
+from gitml.git.integrity.repairs import announce, boot_time
 
 REF_SECONDS = 60.0
 """Untouched for so long, the lock of a ref of gitml is stale: only gitml moves these refs, in milliseconds."""

@@ -10,7 +10,9 @@ from urllib.parse import unquote
 from gitml.errors import MachineError, RemoteError
 from gitml.git.command import DURABLE, Location, config_value, config_values, git, git_status
 from gitml.git.integrity import object_check
-from gitml.git.integrity.durability import announce, move_aside, sync_path
+from gitml.git.integrity.durability import sync_path
+from gitml.git.integrity.quarantine import move_aside, quarantine_object
+from gitml.git.integrity.repairs import announce
 from gitml.git.integrity.stale_locks import clear, lock_files
 
 # Git's own receive-pack syncs neither loose objects nor refs. One pack syncs faster than loose objects.
@@ -48,7 +50,7 @@ class LocalRemote:
             for lock in lock_files(self.location):
                 mended = (lock.stale and clear(lock)) or mended
             for fault in list(object_check.damaged_objects(self.location)) if objects else ():
-                aside = object_check.quarantine_object(self.location, fault.oid)
+                aside = quarantine_object(self.location, fault.oid)
                 announce(f"the remote has a damaged object, which is sent again: {aside}")
                 mended = True
             for ref in refs:

@@ -245,7 +245,7 @@ class WorkTree:
 
     def _tree_of(self, index: TemporaryIndex) -> str:
         """Writes the tree of `index`; objects of it that a power cut left empty are written again."""
-        from gitml.git.integrity.object_check import looks_empty, quarantine_object
+        from gitml.git.integrity.quarantine import looks_empty, quarantine_object
 
         tree = index.write_tree()
         waiting: list[tuple[str, str | None, str]] = [("", self._head_tree, tree)]
@@ -287,7 +287,7 @@ class WorkTree:
         content = b"tree %s\n%sauthor %s\ncommitter %s\n\n%s" % (tree.encode("ascii"), parent, who, who, _MESSAGE)
         commit = self._write_commit(content)
         if self._objects.header(commit) is None:
-            from gitml.git.integrity.object_check import quarantine_object
+            from gitml.git.integrity.quarantine import quarantine_object
 
             quarantine_object(self._location, commit)
             commit = self._write_commit(content)

@@ -12,8 +12,8 @@ from gitml import layout
 from gitml.core.model.protocols import Entry
 from gitml.errors import InputError, machine_error
 from gitml.git.command import Location, config_value, git
-from gitml.git.integrity.durability import announce
-from gitml.git.integrity.object_check import looks_empty, quarantine_object
+from gitml.git.integrity.quarantine import looks_empty, quarantine_object
+from gitml.git.integrity.repairs import announce
 from gitml.git.persistent_process import PersistentProcess
 from gitml.git.repository import sharing_at
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
-from gitml.git.integrity import durability
+from gitml.git.integrity import repairs
 from gitml.git.repository import discover
 from gitml.modules.folder import create_module
 from gitml.modules.impact import (
@@ -225,7 +225,7 @@ def test_a_registry_whose_newest_record_is_lost_goes_back_to_the_one_before_and_
     before, commit = shelf.repo.git("rev-parse", "refs/gitml/registry~1", "refs/gitml/registry").split()
     damage(shelf, commit, lose)
     told: list[str] = []
-    durability.listen(told.append)
+    repairs.listen(told.append)
     modules = ModuleService(shelf.modules.location, None, registries)
     own, team = registries_overview(modules)
     modules.close()

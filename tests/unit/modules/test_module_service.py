@@ -10,7 +10,7 @@ import pytest
 
 from gitml.core.language.diagnostics import SpecError
 from gitml.errors import InputError, IntegrityError
-from gitml.git.integrity import durability
+from gitml.git.integrity import repairs
 from gitml.git.repository import discover
 from gitml.modules.folder import check_folder, create_module, load_spec, publish_folder
 from gitml.modules.lockfile import lock_as_bytes, parse_lock
@@ -114,7 +114,7 @@ def test_a_deleted_registry_is_restored_to_where_it_ended_and_that_is_said(proje
     tip = project.repo.git("rev-parse", "refs/gitml/registry")
     project.repo.git("update-ref", "-d", "refs/gitml/registry")
     told = []
-    durability.listen(told.append)
+    repairs.listen(told.append)
     found = project.modules.resolve("count", lock)
     assert (found.version, found.state, found.warnings) == ("1.0.0", "active", ())
     assert project.repo.git("rev-parse", "refs/gitml/registry") == tip

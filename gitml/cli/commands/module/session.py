@@ -13,6 +13,7 @@ from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.cli.session import Session
+    from gitml.git.integrity import repairs
     from gitml.modules.registry_types import ModuleVersion, Registry
     from gitml.modules.service import ModuleService
 
@@ -45,12 +46,11 @@ def open_registries(session: Session) -> Iterator[ModuleService]:
     """The registries of the repository that the current folder lies in; repairs of them are reported."""
     from gitml.cli.text.terminal import safe
     from gitml.consent.consent import Consent
-    from gitml.git.integrity import durability
     from gitml.git.repository import discover
     from gitml.modules.registry_places import registries_here
     from gitml.modules.service import ModuleService
 
-    durability.listen(lambda text: session.warn(safe(text)))
+    repairs.listen(lambda text: session.warn(safe(text)))
     location = discover(os.getcwd(), os.environ)
     consent = Consent(location, os.environ)
     session.prepare(consent)
