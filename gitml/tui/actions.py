@@ -81,7 +81,7 @@ class RunActionsPage(Page):
             self.start_run(words)
 
     def start_run(self, words: Sequence[str]) -> None:
-        """Starts ``gitml run WORDS`` in the background and opens the run when it goes on or has ended."""
+        """Starts ``gitml run WORDS`` in the background and opens the run when it is in progress or has ended."""
         self.ui.report("starting…")
         self.run_online("start", lambda ws: _started(ws, words), lambda id: self.ui.go("run", run=id))
 
@@ -98,8 +98,10 @@ class RunActionsPage(Page):
         self.choose(
             f"Run {selected.run[:8]} again",
             (
-                MenuItem("same", "at its commit", "reuses what did not change, so it shows whether all is still there"),
-                MenuItem("afresh", "at its commit, performing every step", "shows whether the same comes out"),
+                MenuItem(
+                    "same", "at its commit", "reuses what did not change: shows whether every result still exists"
+                ),
+                MenuItem("afresh", "at its commit, performing every step", "shows whether the results are the same"),
                 MenuItem("now", "with the files as they are now", "the same parameters"),
             ),
             chosen,
@@ -120,7 +122,7 @@ class RunActionsPage(Page):
             if noted:
                 self._confirm_cancel(selected)
             else:
-                self.ui.report_error(InputError(f"run {selected.run[:8]} is not going on"))
+                self.ui.report_error(InputError(f"run {selected.run[:8]} is not in progress"))
 
         self.run_query("submitted", lambda ws: _is_submitted(ws, selected.run), found)
 
@@ -128,7 +130,7 @@ class RunActionsPage(Page):
         def cancel() -> None:
             from gitml.submission.cancel import cancel as cancelled
 
-            self.ui.report(f"ending run {selected.run[:8]}…")
+            self.ui.report(f"cancelling run {selected.run[:8]}…")
             self.run_online(
                 "cancel",
                 lambda ws: cancelled(ws, selected.run).status,
@@ -138,8 +140,8 @@ class RunActionsPage(Page):
         self.confirm(
             f"Cancel run {selected.run[:8]}?",
             [
-                f"{plain(selected.pipeline)}: the steps that run are ended, as Ctrl-C would where it was started.",
-                "What is finished stays recorded and is reused by the next run.",
+                f"{plain(selected.pipeline)}: its steps in progress are cancelled, as by Ctrl-C where it was started.",
+                "Finished steps stay recorded, and the next run reuses them.",
             ],
             cancel,
             yes="Cancel the run",
@@ -152,7 +154,7 @@ class RunActionsPage(Page):
     # -- looking closer
 
     def action_explain_step(self) -> None:
-        """Tells what makes the chosen step run again now."""
+        """Explains why the chosen step would run again now."""
         selected = self.selected_run()
         if selected is None:
             return
@@ -221,7 +223,7 @@ def _started(ws: Workspace, words: Sequence[str]) -> str:
 
 
 def _is_submitted(ws: Workspace, run: str) -> bool:
-    """Whether a cluster has a run that was not brought home."""
+    """Whether a cluster has a run that was not collected yet."""
     from gitml.history.submissions import submissions
 
     return any(one.run == run for one in submissions(ws))
@@ -236,7 +238,7 @@ def _words_again(ws: Workspace, run: str, how: str) -> list[str]:
 
 
 def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> GitmlError | None:
-    """Pipes a log into the pager and waits for that; called while the screen is handed over."""
+    """Pipes a log into the pager and waits for that; called while the application is suspended."""
     from gitml.history.logs import attempt_logs, read
     from gitml.history.runs import get_run
 
@@ -245,7 +247,7 @@ def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> 
     try:
         logs = attempt_logs(ws, get_run(ws, selected.run), selected.step)
         if not logs:
-            return InputError("nothing was written, or nothing of it is kept")
+            return InputError("nothing was written, or the log was not kept")
         pager = subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": "-S", **os.environ})
         assert pager.stdin is not None
         try:

@@ -25,7 +25,7 @@ from gitml.tui.routes import ROUTES, TABS
 from gitml.tui.services import Styles
 from gitml.tui.styles import DARK, LIGHT, THEMES, Restylable, make_styles
 
-POLL_INTERVAL = 0.5  # seconds between looks at what goes on
+POLL_INTERVAL = 0.5  # seconds between polls
 
 
 class StatePolled(Message):
@@ -142,7 +142,7 @@ class GitmlApp(App[None]):
     def _page(self, name: str) -> Screen[None]:
         return ROUTES[name].load()()
 
-    # -- what goes on
+    # -- the state of the repository
 
     def _poll(self) -> None:
         if not self._polling:
@@ -174,14 +174,14 @@ class GitmlApp(App[None]):
         if self.state.left:
             self._recover()
         for screen in self.screen_stack:
-            if isinstance(screen, Page) and screen.is_open:  # one that is being opened asks by itself
+            if isinstance(screen, Page) and screen.is_open:  # one that is being opened queries by itself
                 screen.show_state(self.state)
         page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
         if page is not None and page.is_open and not first:
             page.refresh_data()
 
     def _recover(self) -> None:
-        """Has the runs recorded whose gitml was killed, as every command does; the next poll shows it."""
+        """Records the runs whose gitml was killed, as every command does; the next poll shows it."""
         from gitml.engine.journal.recovery import recover
 
         self.queries.submit("recover", recover, lambda found, error: self._deliver_recovered(error), lane=EXCLUSIVE)
@@ -198,18 +198,18 @@ class GitmlApp(App[None]):
 
     @property
     def settled(self) -> bool:
-        """Whether every question was answered and drawn, as far as can be told from here."""
+        """Whether every question was answered and drawn, as far as is known here."""
         return self.queries.idle and self._polled_once and not getattr(self.screen, "busy", False)
 
-    # -- what is said
+    # -- messages
 
     def report_error(self, error: Exception | ErrorMessage) -> None:
-        """Tells of an error that has no place of its own."""
+        """Shows an error that has no place of its own."""
         message = error if isinstance(error, ErrorMessage) else error_message(error)
         self.notify(message.text, title=message.title, severity="error", markup=False, timeout=10)
 
     def report(self, text: str) -> None:
-        """Tells that something was done; `text` is plain."""
+        """Shows a plain text for some seconds."""
         self.notify(safe(text), markup=False, timeout=4)
 
     def copy(self, text: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What went wrong, in the words in which a screen tells it."""
+"""Errors as a screen shows them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class ErrorMessage(NamedTuple):
 
 _TITLES = {
     "input": "That does not work",
-    "integrity": "Something stored is damaged",
-    "busy": "Another process is at it",
-    "machine": "The machine refused",
+    "integrity": "Stored data is damaged",
+    "busy": "Another process holds the lock",
+    "machine": "The system refused",
     "remote": "A remote did not answer",
     "trust": "Not allowed",
 }
 
 
 def error_message(error: Exception) -> ErrorMessage:
-    """The words for an error, without secrets: of gitml's own with where and how to mend it, of others as what they are."""
+    """The text of an error, without secrets: gitml's own errors with place and hint, others with their type."""
     found = _error_message(error)
     return found._replace(message=redacted(found.message), hint=redacted(found.hint))
 
@@ -46,6 +46,4 @@ def _error_message(error: Exception) -> ErrorMessage:
     if isinstance(error, OSError):
         name = f" ({safe(str(error.filename))})" if error.filename else ""
         return ErrorMessage(_TITLES["machine"], f"{error.strerror or error}{name}", "")
-    return ErrorMessage(
-        "A mistake of gitml", safe(f"{type(error).__name__}: {error}")[:400], "please report it", bug=True
-    )
+    return ErrorMessage("A bug in gitml", safe(f"{type(error).__name__}: {error}")[:400], "please report it", bug=True)

@@ -1,8 +1,8 @@
-"""Page: what every screen is. It asks the feed, takes the answers as messages, and tells in place what went wrong.
+"""Page: the base of every screen. It runs queries, takes their results as messages, and shows errors in place.
 
-A page asks with `ask(key, query, then)`: `query` runs in a thread with that thread's Workspace and gives plain values;
-`then` runs as a message handler of the page and is the only one of the two to touch widgets. An result that another query
-of the same key has overtaken is dropped.
+`run_query(key, query, then)`: `query` runs in a thread with that thread's Workspace and returns plain values; `then` runs as a
+message handler of the page and is the only one of the two to touch widgets. The result of a query is dropped when a newer query
+of the same key was made.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class QueryResult(Message):
 
 
 class Page(Screen[None]):
-    """A screen of the application. Subclasses give `body`, and what they need of `arrive`, `refresh_data` and `wrong`."""
+    """A screen of the application. Subclasses define `body`, and where needed `open_with`, `refresh_data` and `query_failed`."""
 
     route: ClassVar[str] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,7 +57,7 @@ class Page(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._serials: dict[str, int] = {}
-        self.busy = False  # something is about to be asked
+        self.busy = False  # something is about to be queried
 
     @property
     def ui(self) -> Services:
@@ -71,23 +71,23 @@ class Page(Screen[None]):
         yield from ()
 
     def open_with(self, **what: Any) -> None:
-        """Shows a certain thing: called with what `app.go` was given, after the page is mounted."""
+        """Shows a certain object: called with the arguments of `Services.go` after the page is mounted."""
 
     def refresh_data(self) -> None:
-        """Asks again for all that is shown: the page was opened, or runs began, went on or ended somewhere."""
+        """Queries all that is shown again: the page was opened, or runs began, went on or ended somewhere."""
 
     def query_failed(self, key: str, error: ErrorMessage) -> None:
-        """Tells what went wrong with the query `key`. A page that has a place for it says so there."""
+        """Shows why the query `key` failed. A page that has a place for it shows it there."""
         self.notify(error.text, title=error.title, severity="error", markup=False, timeout=10)
 
     def restyle(self) -> None:
-        """Writes what is shown in the styles of the theme once more: it is another one now."""
+        """Draws what is shown in the styles of the theme, which changed."""
 
     def update_ages(self, now: float) -> None:
-        """Writes times like ``3m ago`` again; called each second while the page is seen. Nothing is asked for that."""
+        """Writes times like ``3m ago`` again; called each second while the page is seen, without a query."""
 
     def page_state(self) -> Mapping[str, Any]:
-        """What of this page is to be found again next time, as JSON values."""
+        """The state of this page that the next start restores, as JSON values."""
         return {}
 
     # -- what the application uses
@@ -98,7 +98,7 @@ class Page(Screen[None]):
         return self.is_mounted and self.display and bool(self.query(TopBar))  # what is being removed has no `display`
 
     def show_state(self, state: RepositoryState | None) -> None:
-        """Shows what goes on."""
+        """Shows the state of the repository."""
         self.query_one(TopBar).state = state
 
     # -- what a screen uses
@@ -124,9 +124,9 @@ class Page(Screen[None]):
         )
 
     def run_online(self, key: str, query: Callable[[Workspace], Value], then: Callable[[Value], None]) -> None:
-        """Asks the feed, alone, what uses places that the repository's files name or runs its steps, as a person wants it.
+        """Runs a query that uses places named by the repository's files, or runs its steps, as the user requested.
 
-        One who did not allow it yet is asked, and after a yes it is done.
+        A dialog asks the user who did not allow it yet; the query runs after a yes.
         """
 
         def online(ws: Workspace) -> Value | ConsentError:
@@ -154,7 +154,7 @@ class Page(Screen[None]):
         self.run_query(key, online, taken, exclusive=True)
 
     def cancel_query(self, key: str) -> None:
-        """Has the result to a query dropped."""
+        """Drops the result of a query."""
         self._serials[key] = self._serials.get(key, 0) + 1
         self.ui.queries.cancel((id(self), key))
 
@@ -175,14 +175,14 @@ class Page(Screen[None]):
     def open_dialog(
         self, dialog: Screen[DialogResult], then: Callable[[DialogResult | None], None] | None = None
     ) -> None:
-        """Opens a dialog; `then` gets what it gives. Nothing is asked on a page that was left before the query was ready."""
+        """Opens a dialog; `then` gets its result. No dialog opens on a page that was left meanwhile."""
         if self.app.screen is self:
             self.app.push_screen(dialog, then)
 
     def confirm(
         self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
     ) -> None:
-        """Has a person confirm, with the consequences (plain lines) in view; `then` is called after a yes."""
+        """Asks for a confirmation, with the consequences (plain lines) in view; `then` is called after a yes."""
         from gitml.tui.widgets.dialogs import ConfirmDialog
 
         def answered(result: bool | None) -> None:
@@ -194,7 +194,7 @@ class Page(Screen[None]):
     def choose(
         self, title: str, choices: Sequence[MenuItem], then: Callable[[str], None], chosen: str | None = None
     ) -> None:
-        """Has a person choose one of several; `then` gets its key, and is not called when none was chosen."""
+        """Asks for one of several; `then` gets its key, and is not called when none was chosen."""
         from gitml.tui.widgets.dialogs import ChoiceDialog
 
         def answered(key: str | None) -> None:
@@ -204,7 +204,7 @@ class Page(Screen[None]):
         self.open_dialog(ChoiceDialog(title, choices, chosen), answered)
 
     def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
-        """Has a person type a line; `then` gets it, and is not called when it was left with Esc."""
+        """Asks for a line of text; `then` gets it, and is not called when it was left with Esc."""
         from gitml.tui.widgets.dialogs import TextPrompt
 
         def answered(text: str | None) -> None:

@@ -1,10 +1,10 @@
 """QueryRunner: threads that answer queries about a repository, each with a Workspace of its own, while the screen goes on.
 
 A Workspace belongs to the thread that opened it (its index and its readers of Git do), so nothing of it leaves a query but
-plain values. Of several queries under one key only the newest that has not begun is answered.
+plain values. Of the queries of one key that have not started only the newest runs.
 
-Questions of one lane are answered one after another, and those that wait for it hold no thread: what is held up, by a lock of
-another process say, holds up its own lane only.
+Queries of one lane run one after another, and a waiting query holds no thread: one that waits for a lock of another process
+delays its own lane only.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class QueryRunner:
         self.on_many_records = on_many_records or (lambda count: None)
         self._waiting: OrderedDict[Hashable, _Query] = OrderedDict()
         self._changed = threading.Condition()
-        self._opening = threading.Lock()  # the first brings the index level, the others find it so
+        self._opening = threading.Lock()  # the first thread updates the index, the others find it updated
         self._busy: list[Hashable] = []  # the lanes of what is being answered
         self._closed = False
         self._threads: list[threading.Thread] = []
 
     def submit(self, key: Hashable, query: Query, deliver: Deliver, *, lane: Hashable = None) -> None:
-        """Has `query` called in a thread, and `deliver` with what it gives; the lane is the key where none is given."""
+        """Calls `query` in a thread and `deliver` with its result; without a `lane` the key is the lane."""
         with self._changed:
             if self._closed:
                 return
@@ -62,7 +62,7 @@ class QueryRunner:
             self._changed.notify()
 
     def cancel(self, key: Hashable) -> None:
-        """Drops a query that was not begun."""
+        """Drops a query that has not started."""
         with self._changed:
             self._waiting.pop(key, None)
 
@@ -107,12 +107,14 @@ class QueryRunner:
         return None
 
     def _run(self, ws: Workspace | None, query: _Query) -> Workspace | None:
-        """Answers one query; gives the Workspace for the next, None when that one has to be opened anew."""
+        """Runs one query; returns the Workspace for the next, None when that one must be opened again."""
         try:
             with self._opening:
                 if ws is None:
                     ws = open_workspace(self.start, self.environ, self.on_many_records, read_only=True)
-                    ws.consent.offline = True  # what is shown asks no place; what a person does may, see Page.reach
+                    ws.consent.offline = (
+                        True  # what is shown asks no place; what a person does may, see Page.run_online
+                    )
                     _open_index(ws)
                 ws.catch_up()
             try:
@@ -130,6 +132,6 @@ class QueryRunner:
 
 
 def _open_index(ws: Workspace) -> None:
-    """Has the index read what is new, once for all threads; a query that needs it tells why it can't be had."""
+    """Updates the index once for all threads; when that fails, the query that needs the index reports why."""
     with contextlib.suppress(GitmlError):
         assert ws.index

@@ -29,12 +29,12 @@ class Route(NamedTuple):
 
 
 _ALL = (
-    Route("runs", "1", "Runs", "What runs and what ran", "RunsPage"),
+    Route("runs", "1", "Runs", "Runs in progress and runs that ended", "RunsPage"),
     Route("run", "", "Run", "One run and its steps", "RunPage"),
     Route("compare", "", "Compare", "Runs side by side", "ComparePage"),
-    Route("time", "2", "Time", "Commits and steps: what is known of each", "TimePage"),
-    Route("lineage", "3", "Lineage", "What things were made from, and what was made of them", "LineagePage"),
-    Route("artifacts", "4", "Artifacts", "What is kept, and what it is", "ArtifactsPage"),
+    Route("time", "2", "Time", "The state of each step at each commit", "TimePage"),
+    Route("lineage", "3", "Lineage", "What each result was made from, and what was made of it", "LineagePage"),
+    Route("artifacts", "4", "Artifacts", "The results in the store, and what they contain", "ArtifactsPage"),
     Route("modules", "5", "Modules", "The registry of modules", "ModulesPage"),
 )
 ROUTES: dict[str, Route] = {route.name: route for route in _ALL}
@@ -45,9 +45,9 @@ First = tuple[str, Mapping[str, Any]]
 
 
 def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
-    """What ``gitml ui`` is told to begin with: a screen, and what it is to show; InputError for what there is not.
+    """The screen that ``gitml ui WORDS`` opens, and its arguments; InputError where there is no such object.
 
-    `workspace` is asked only where something must be looked up.
+    `workspace` is called only where something must be looked up.
     """
     from gitml.history.compare import run_pair
     from gitml.history.runs import LATEST, find_run, run_id

@@ -54,7 +54,7 @@ def _few_colours() -> bool:
 def picture(
     start: str, environ: Mapping[str, str], first: First, size: tuple[int, int], theme: str, keys: tuple[str, ...] = ()
 ) -> str:
-    """A screen as SVG, as it looks once everything asked for has come and `keys` were pressed; names nothing outside."""
+    """A screen as SVG, as it looks once every query is done and `keys` were pressed; names nothing outside."""
     return asyncio.run(_picture(start, environ, first, size, theme, keys))
 
 
@@ -78,7 +78,7 @@ async def _picture(
 
 
 async def settle(app: Any, pilot: Any, patience: float = 20.0) -> None:
-    """Waits until nothing is asked any more and all of it is drawn."""
+    """Waits until every query is done and drawn."""
     end = asyncio.get_running_loop().time() + patience
     quiet = 0
     while quiet < 3 and asyncio.get_running_loop().time() < end:

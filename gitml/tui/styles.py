@@ -78,10 +78,10 @@ _STYLES: Mapping[str, tuple[str, str]] = {
 
 @runtime_checkable
 class Restylable(Protocol):
-    """What keeps text written in the styles of a theme, and writes it anew once they are those of another."""
+    """A widget or page that draws its text again when the theme changes."""
 
     def restyle(self) -> None:
-        """Writes it anew."""
+        """Draws it in the current styles."""
 
 
 def make_styles(variables: Mapping[str, str], *, few_colours: bool = False) -> dict[str, Style]:

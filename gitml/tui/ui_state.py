@@ -1,4 +1,4 @@
-"""Where a person was: kept per repository in ``.git/gitml/ui.json``, so that the next start goes on there."""
+"""The state of the screens, kept per repository in ``.git/gitml/ui.json`` for the next start."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The same screens in a browser, on this machine only, for who has the token.
 
-textual-serve starts one gitml for each browser and carries its screen over a websocket. Around it stands a guard: whoever asks
-for anything, the websocket included, must come to this machine's own address and bring the token that this process made up when
-it began, in the address once and in a cookie from then on. The page names nothing outside: fonts come with textual-serve.
+textual-serve starts one gitml for each browser and carries its screen over a websocket. A guard checks every
+request, the websocket included: it must use this machine's own address and carry the token that this process generated at its
+start, in the address once and in a cookie from then on. The page names nothing outside: fonts come with textual-serve.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WebServer(Server):
         web.run_app(self._make_app(), sock=self.listening, print=None, access_log=None, shutdown_timeout=2.0)
 
     async def on_startup(self, app: web.Application) -> None:
-        """Who started it tells the address."""
+        """The caller prints the address."""
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()

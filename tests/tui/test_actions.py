@@ -121,7 +121,7 @@ async def test_the_id_is_copied(ran: Project) -> None:
 async def test_cancelling_what_has_ended_says_so(ran: Project) -> None:
     async with shown(ran.path, ran.env) as ui:
         await ui.press("x")
-        assert "is not going on" in ui.text()
+        assert "is not in progress" in ui.text()
 
 
 async def test_every_action_is_in_the_palette_and_in_the_help(ran: Project) -> None:

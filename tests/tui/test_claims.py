@@ -66,7 +66,7 @@ async def test_an_input_names_the_step_it_came_from_though_a_later_step_made_the
     run = project.run("copying")["run"]
     async with shown(project.path, project.env, "run", run=run, step="judge") as ui:
         await ui.press("f")
-        sources = [line.split() for line in ui.lines() if "given" in line]
+        sources = [line.split() for line in ui.lines() if " input " in line]
         assert [next(word for word in line if word in ("make", "choose")) for line in sources] == ["make", "choose"]
         await ui.press("up")
 
@@ -180,7 +180,7 @@ async def test_enter_on_a_line_of_a_comparison_opens_what_it_is_about_or_says_wh
     async with shown(ran.path, ran.env, "compare", runs=(first, second)) as ui:
         await ui.press("a")
         await on(ui, "gamma")
-        assert "no more to see" in ui.text()
+        assert "no details" in ui.text()
         await on(ui, "work.py")
         assert "the same in the first and the last run" in ui.text()
         await on(ui, "train[ada].accuracy")

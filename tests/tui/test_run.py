@@ -62,7 +62,7 @@ async def test_the_files_of_a_step_are_listed_with_digests_and_sizes(ran: Projec
         assert digest[7:19] in line
         assert "1 B" in line
         assert "work.py" in ui.text()
-        assert "data.csv" in ui.line("given")
+        assert "data.csv" in ui.line("input ")
         await ui.press("f", "Y")
         assert ui.app.clipboard == digest
 

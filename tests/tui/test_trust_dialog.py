@@ -50,5 +50,5 @@ async def test_a_remote_store_is_shown_before_it_is_used(clone: Project, tmp_pat
         await ui.until("May these places be used?")
         assert "remote store file" in ui.text()
         await ui.press("y")
-        await ui.until(" came")
+        await ui.until("fetched ")
     assert clone.object(output["digest"]).exists(), port

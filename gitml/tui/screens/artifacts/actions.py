@@ -1,4 +1,4 @@
-"""What can be done with artifacts: written out, fetched here, freed, traced to what they came from."""
+"""The actions on artifacts: write out, fetch, free, show the lineage or the run."""
 
 from __future__ import annotations
 
@@ -85,20 +85,22 @@ class ArtifactActionsPage(Page):
         self.run_online("write", question, then)
 
     def action_fetch(self) -> None:
-        """Brings the marked artifacts, or the one under the cursor, here from a remote store."""
+        """Fetches the marked artifacts, or the one under the cursor, from a remote store."""
         chosen = self.chosen
         away = [artifact for artifact in chosen if artifact.where in (REMOTE, GONE)]
         if not away:
             if chosen:
-                self.ui.report("it is here already")
+                self.ui.report("it is in the store already")
             return
-        self.ui.report(f"bringing {size(sum(artifact.size or 0 for artifact in away))} …")
+        self.ui.report(f"fetching {size(sum(artifact.size or 0 for artifact in away))} …")
         self.run_online("fetch", lambda ws: fetch_artifacts(ws, away), self._fetched)
 
     def _fetched(self, fetched: tuple[int, int]) -> None:
         came, lost = fetched
         absent = f"no remote store has {'it' if lost == 1 else f'{lost:,} of them'}"
-        self.ui.report(f"{size(came)} came; {absent}" if came and lost else absent if lost else f"{size(came)} came")
+        self.ui.report(
+            f"fetched {size(came)}; {absent}" if came and lost else absent if lost else f"fetched {size(came)}"
+        )
         self.marked.clear()
         self.action_refresh()
 
@@ -111,7 +113,7 @@ class ArtifactActionsPage(Page):
                 self.ui.report("its bytes are not in the store" if len(chosen) == 1 else "none of them is in the store")
             return
         digests = [artifact.digest for artifact in here]
-        self.ui.report("looking at what keeps it …")
+        self.ui.report("checking which runs keep it …")
         self.run_query(
             "consider", lambda ws: plan_eviction(ws, digests), partial(self._confirm_free, here), exclusive=True
         )

@@ -1,4 +1,4 @@
-"""What the screen Artifacts asks of the repository: the list, what one of it is, and where those are that are not here."""
+"""The queries of the screen Artifacts: the list, the details of one artifact, and fetching from remote stores."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_list(ws: Workspace) -> ArtifactListing:
 
 
 def fetch_artifacts(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
-    """Brings artifacts from remote stores: the bytes that came, and how many artifacts no store has.
+    """Fetches artifacts from remote stores: the bytes fetched, and how many artifacts no store has.
 
     RemoteError when a store that may have one can't be asked.
     """
@@ -66,7 +66,7 @@ def inspect_artifact(ws: Workspace, artifact: Artifact) -> ArtifactContents:
         return ArtifactContents(known, None, None, "", None)
     try:
         found = preview(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
-    except Exception as error:  # whatever it is, it is told where the preview was to be
+    except Exception as error:  # whatever it is, it is shown in place of the preview
         return ArtifactContents(known, None, None, "", error_message(error))
     if found.kind != PICTURE:
         return ArtifactContents(known, found, None, "", None)

@@ -111,7 +111,7 @@ class ArtifactsPage(ArtifactActionsPage):
         field.value = words
         field.display = bool(words)
 
-    # -- what is asked
+    # -- queries
 
     def refresh_data(self) -> None:
         """The list, when records were added since."""
@@ -147,7 +147,7 @@ class ArtifactsPage(ArtifactActionsPage):
         if empty:
             notice.show_text(
                 "Nothing was made here yet",
-                "What steps give at their outputs is kept in the repository's store, by its content.",
+                "The outputs of steps are kept in the repository's store, by their content.",
                 next=[("gitml run", "run a pipeline"), ("1", "the runs")],
             )
             return
@@ -202,7 +202,7 @@ class ArtifactsPage(ArtifactActionsPage):
             current = self.current
             contents = self.contents_of(current)
             if contents is None or contents.details.artifact != current:
-                self._schedule_inspection(current)  # it is new, or was brought, freed or found meanwhile
+                self._schedule_inspection(current)  # it is new, or was fetched, freed or found meanwhile
 
         self.run_query(f"page {event.first}", lambda ws: listing.listing.page(wanted, event.first, event.count), then)
 

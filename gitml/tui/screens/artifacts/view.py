@@ -110,7 +110,7 @@ def artifact_text(known: ArtifactDetails, styles: Styles) -> Text:
 def missing_text(artifact: Artifact) -> tuple[str, str]:
     """A title and what to do, for an artifact whose bytes are not on this machine."""
     if artifact.where == REMOTE:
-        return "not here", f"A remote store has its {size(artifact.size or 0)}.\n\nf brings them here."
+        return "not here", f"A remote store has its {size(artifact.size or 0)}.\n\nf fetches them."
     return (
         "not here",
         "No remote store is known to have it; f asks them. It can be made again:\n\n"

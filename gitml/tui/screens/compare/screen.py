@@ -155,7 +155,7 @@ class ComparePage(RunActionsPage):
         elif line.section in _IDS:
             self._open_content(line)
         else:
-            self.ui.report("there is no more to see of this line")
+            self.ui.report("there are no details of this line")
 
     def _open_content(self, line: ComparisonLine) -> None:
         """How a file changed from the first run to the last; of data that a step made, where it comes from."""
@@ -174,7 +174,7 @@ class ComparePage(RunActionsPage):
 
         def show(texts: tuple[str, str] | None) -> None:
             if texts is None:
-                self.ui.report("it is no text that a person would read")
+                self.ui.report("the file is not text")
                 return
             from gitml.tui.widgets.dialogs import TextViewer
 

@@ -47,7 +47,7 @@ class LineagePage(Page):
         self._after: list[tuple[LineageNode, str]] = []
         self._text: str | None = None
         self._seeking = False  # a thing was named, and is looked for
-        self._described: tuple[LineageNode, NodeDetails] | None = None  # what is told beside the tree
+        self._described: tuple[LineageNode, NodeDetails] | None = None  # what is shown beside the tree
 
     def body(self) -> ComposeResult:
         """The tree, and beside it what the thing is."""
@@ -105,7 +105,7 @@ class LineagePage(Page):
             return
         notice.show_text(
             "Nothing was made here yet",
-            "Lineage is worked out from what runs recorded: what each step took in, and what it gave.",
+            "Lineage is computed from the records of runs: the inputs and the outputs of each step.",
             next=[("gitml run", "run a pipeline"), ("/", "look for a file, a commit or a module")],
         )
 
@@ -183,7 +183,7 @@ class LineagePage(Page):
         self.run_query("facts", lambda ws: node_details(ws, thing), lambda facts: self._describe(thing, facts))
 
     def restyle(self) -> None:
-        """The tree, and what is told beside it."""
+        """The tree, and what is shown beside it."""
         self.query_one(LineageTree).repaint(self.ui.text_styles)
         if self._described is not None:
             self._describe(*self._described)

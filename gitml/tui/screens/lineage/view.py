@@ -101,7 +101,7 @@ class LineageTree(Tree[Branch]):
                 node.set_label(label_of(node.data.thing, styles, again=above))
 
     def on_tree_node_expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
-        """Asks for what is below, once."""
+        """Requests the branches, once."""
         event.stop()
         node = event.node
         if node.data is not None and not node.children and not node.data.again and self._has(node):

@@ -75,7 +75,9 @@ class ModuleActionsPage(Page):
             self._foresee(change)
             return
         title = f"{_VERBS[kind]} {plain(item.title)}: why?"
-        self.prompt(title, "Whoever uses it is told.", "", lambda reason: self._with_reason(item, change, reason))
+        self.prompt(
+            title, "Everyone who uses it sees the reason.", "", lambda reason: self._with_reason(item, change, reason)
+        )
 
     def _highest(self, item: ModuleItem) -> ModuleVersion | None:
         return next((version for version in item.module.versions if version.state == "active"), None)
@@ -83,7 +85,7 @@ class ModuleActionsPage(Page):
     def _with_reason(self, item: ModuleItem, change: ModuleChange, reason: str) -> None:
         change = change._replace(reason=reason.strip())
         if not change.reason:
-            self.ui.report_error(InputError("no reason was given", hint="whoever uses it must be told why"))
+            self.ui.report_error(InputError("no reason was given", hint="everyone who uses it sees the reason"))
             return
         if change.version is None or change.version != item.module.default:
             self._foresee(change)

@@ -35,7 +35,7 @@ from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.table import LazyTable
 
 _PATIENCE = 1.5  # seconds
-_WAITING = "It takes long to be read: another process may be writing to it. It is shown as soon as it can be."
+_WAITING = "It can't be read yet: another process may be writing to it. It is shown as soon as it can be read."
 
 
 class ModulesPage(ModuleActionsPage):
@@ -84,10 +84,10 @@ class ModulesPage(ModuleActionsPage):
         self.opened = None
         self.refresh_data()
 
-    # -- what is asked
+    # -- queries
 
     def keep_cursor_on(self, key: str) -> None:
-        """Has the cursor stand on this row once the registries are read again."""
+        """Puts the cursor on this row once the registries are read again."""
         self._keep = key
 
     def refresh_data(self) -> None:
@@ -96,7 +96,7 @@ class ModulesPage(ModuleActionsPage):
         self.run_query("open", overview, self._show, lane=LANE)
 
     def _start_waiting(self) -> None:
-        """Has it told that the registry is waited for, when it is for long."""
+        """Starts the timer after which the page shows that it waits for the registry."""
         if self._waiting is None:
             self._waiting = self.set_timer(_PATIENCE, self._show_waiting)
 
@@ -234,11 +234,11 @@ class ModulesPage(ModuleActionsPage):
             self.ui.copy(item.title, "name")
 
     def action_fetch(self) -> None:
-        """Fetches a registry of another repository that is not here yet."""
+        """Fetches a registry of another repository that was not fetched yet."""
         opened = self.opened
         away = [registry for registry in opened.registries if not registry.fetched] if opened is not None else []
         if not away:
-            self.ui.report("every registry is here; gitml module pull takes in what is new")
+            self.ui.report("every registry is fetched; gitml module pull fetches updates")
             return
         name = away[0].name
         self.ui.report(f"fetching {plain(away[0].place)} …")

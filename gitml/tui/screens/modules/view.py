@@ -37,7 +37,7 @@ class ModuleItem(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells it from other rows."""
+        """The key of the row."""
         return f"{self.registry}:{self.module.name}@{self.version.version if self.version else ''}"
 
     @property
@@ -57,16 +57,16 @@ def items_of(registry: RegistryOverview) -> list[ModuleItem]:
 
 
 def trouble_lines(opened: ModuleOverview) -> list[str]:
-    """What can't be told, a line each."""
+    """The errors, a line each."""
     lines = []
     for registry in opened.registries:
         name = f"registry {plain(registry.name)}" if registry.name else "the registry"
         if registry.error is not None:
             lines.append(f"! {name}: {error_message(registry.error).message}")
         elif not registry.fetched:
-            lines.append(f"! {name} at {plain(registry.place)} is not here yet: f fetches it")
+            lines.append(f"! {name} at {plain(registry.place)} is not fetched yet: f fetches it")
     if opened.trouble is not None:
-        lines.append(f"! which pipelines use them can't be told: {error_message(opened.trouble).message}")
+        lines.append(f"! the pipelines that use them are unknown: {error_message(opened.trouble).message}")
     elif opened.uses is not None:
         lines += [f"! pipeline {plain(name)} can't be read: {plain(why)}" for name, why in opened.uses.unread]
     return lines
@@ -238,8 +238,8 @@ def _consequence_line(item: UseImpact) -> str:
         "refused": f"✗ {use}{locked} will be refused",
         "works again": f"✓ {use}{locked} will work again, with {plain(after.version)}",
         "another version": f"→ {use} will mean {plain(after.version)} instead of {plain(before.version)}",
-        "warned": f"! {use}{locked} will go on with {plain(after.version)}, and warn",
-        "no longer warned": f"✓ {use}{locked} will go on with {plain(after.version)}, without a warning",
+        "warned": f"! {use}{locked} will keep {plain(after.version)}, with a warning",
+        "no longer warned": f"✓ {use}{locked} will keep {plain(after.version)}, without a warning",
     }[item.effect]
 
 

@@ -91,7 +91,9 @@ class LogPane(Vertical):
         view = self.query_one(LogView)
         if found is None:
             waits = self._state == "waiting"
-            self._show_status("it has not begun" if waits else "it wrote nothing, or nothing of it is kept")
+            self._show_status(
+                "the step has not started" if waits else "the step wrote nothing, or its log was not kept"
+            )
             return
         self._part, page = found
         if view.following or not view.page.lines:

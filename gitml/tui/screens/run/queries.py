@@ -1,4 +1,4 @@
-"""What the screen Run asks of the repository: a run as it stands, and how its steps hang together."""
+"""The queries of the screen Run: a run as it stands, and the graph of its steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gitml.workspace import Workspace
 class RunView(NamedTuple):
     """A run as it stands; `before` is the one of the same pipeline that was recorded before it.
 
-    `target` is the cluster that a submitted run is on, empty once it is home.
+    `target` is the cluster that a submitted run is on, empty once it is collected.
     """
 
     run: Run
@@ -27,7 +27,7 @@ class RunView(NamedTuple):
 
 
 def view_run(ws: Workspace, id: str) -> RunView:
-    """The run as it stands now; of one on a cluster that is not home, as that says."""
+    """The run as it stands now; of one on a cluster, as the cluster reports it."""
     target = target_of(ws, id)
     if target:
         from gitml.submission.mirror import mirror

@@ -46,7 +46,7 @@ SECTIONS = (
     ("plots", "p", "Plots"),
 )
 
-CLUSTER_EVERY = 3.0  # seconds between questions to a cluster about a run that goes on there
+CLUSTER_EVERY = 3.0  # seconds between queries to a cluster about a run in progress there
 
 
 class RunPage(RunActionsPage):
@@ -143,7 +143,7 @@ class RunPage(RunActionsPage):
             self.query_one(LogPane).query_failed(error)
         elif key == "graph":
             self.planned = {}
-            message = f"how they hang together can't be read: {error.message}"
+            message = f"the graph can't be read: {error.message}"
             self.query_one("#graph-panel").border_subtitle = Text(plain(message))
             self._draw()
         else:
@@ -196,7 +196,7 @@ class RunPage(RunActionsPage):
         self._draw()
 
     def update_ages(self, now: float) -> None:
-        """How long ago the run began; of a run in progress `_tick` draws all that goes on."""
+        """How long ago the run began; of a run in progress `_tick` draws all times."""
         if self.view is None or self.view.live:
             return
         head = headline(self.view, self.ui.text_styles, now)
@@ -216,7 +216,7 @@ class RunPage(RunActionsPage):
         self.call_after_refresh(self._fit)
 
     def _tick(self) -> None:
-        """Times of what runs go on; a run on a cluster is asked for now and then."""
+        """Updates the times of a run in progress; a run on a cluster is queried now and then."""
         if self.view is None or not self.view.live or not self.is_current:
             return
         self._draw()
@@ -230,7 +230,7 @@ class RunPage(RunActionsPage):
         self._show_step()
 
     def _show_step(self) -> None:
-        """What the open section tells of the chosen step."""
+        """Shows the chosen step in the open section."""
         standing, view = self.step, self.view
         if standing is None or view is None:
             return

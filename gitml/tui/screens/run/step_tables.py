@@ -79,7 +79,7 @@ def _outputs(known: StepDetails) -> list[TableRow]:
         TableRow(
             item.ref.digest,
             (
-                TableCell("made", "good"),
+                TableCell("output", "good"),
                 TableCell(_named(item.ref.name, item.mount)),
                 TableCell(size(item.ref.size)),
                 TableCell(item.ref.digest[7:19], "link"),
@@ -96,7 +96,7 @@ def _inputs(known: StepDetails) -> list[TableRow]:
         TableRow(
             item.item.content.rpartition(":")[2] if item.item.content.startswith("git:") else item.item.content,
             (
-                TableCell("given", "link"),
+                TableCell("input", "link"),
                 TableCell(_named(item.item.name, item.item.mount)),
                 TableCell(size(item.size) if item.size is not None else "", "plain"),
                 TableCell(item.content_id[:12], "link"),

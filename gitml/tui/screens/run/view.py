@@ -38,7 +38,7 @@ def headline(view: RunView, styles: Styles, now: float) -> Text:
     text.append(f" on {plain(run.branch)}" if run.branch else "", style=styles["dim"])
     if view.target:
         text.append(f"  on cluster {plain(view.target)}", style=styles["accent"])
-        text.append("" if view.live else f": gitml collect {run.id[:8]} brings it home", style=styles["dim"])
+        text.append("" if view.live else f": gitml collect {run.id[:8]} records it here", style=styles["dim"])
     took = duration((now if view.live else run.ended) - run.started)
     text.append(f"\n   {ago(run.started, now)}, {'for' if view.live else 'took'} {took}", style=styles["dim"])
     text.append(f"  {', '.join(_counted(view))}", style=styles["plain"])
@@ -117,7 +117,7 @@ def details(info: StepInfo, styles: Styles, now: float) -> Group:
     if step is not None:
         _cost(text, styles, step)
     if info.planned is not None:
-        _fact(text, styles, "asks for", _resources(info.planned))
+        _fact(text, styles, "requests", _resources(info.planned))
     _environment(text, styles, info)
     if info.detail is not None and info.detail.action is not None:
         for at, (name, given) in enumerate(info.detail.action.env):
@@ -167,7 +167,7 @@ def _cost(text: Table, styles: Styles, step: StepRun) -> None:
         for at, attempt in enumerate(step.attempts):
             _fact(text, styles, "attempts" if at == 0 else "", _attempt(at + 1, attempt))
     elif step.attempts:
-        _fact(text, styles, "begun", moment(step.attempts[0].started))
+        _fact(text, styles, "started", moment(step.attempts[0].started))
 
 
 def _attempt(at: int, attempt: Attempt) -> str:

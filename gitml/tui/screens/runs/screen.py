@@ -260,7 +260,7 @@ class RunsPage(RunActionsPage):
                 lambda notice: notice.show_text(
                     "Nothing has run here yet",
                     f"Pipelines: {names}",
-                    next=(("n", "start a run"), ("gitml run", "the same, outside")),
+                    next=(("n", "start a run"), ("gitml run", "the same in a shell")),
                 )
             )
             return
@@ -268,7 +268,7 @@ class RunsPage(RunActionsPage):
             lambda notice: notice.show_text(
                 "There is no pipeline here yet",
                 "A pipeline is a file pipelines/NAME.yaml.",
-                next=(("gitml init", "write a first one"), ("gitml demo", "make a small repository to look around in")),
+                next=(("gitml init", "write a first one"), ("gitml demo", "make a small repository to explore")),
             )
         )
 
@@ -315,7 +315,7 @@ class RunsPage(RunActionsPage):
         ]
         names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
         offered += [MenuItem(f"metric:{name}", plain(name), "metric") for name in names]
-        self.choose("RunSort by", offered, self._sort, self.order.key)
+        self.choose("Sort by", offered, self._sort, self.order.key)
 
     def _sort(self, key: str) -> None:
         self._order(RunSort(key, not self.order.descending if key == self.order.key else key not in RISING))

@@ -115,7 +115,7 @@ class TimePage(RunActionsPage):
         self._query = TimeQuery(what.get("pipeline", self._query.pipeline), what.get("rev", "HEAD"), self._query.merged)
         self._reopen()
 
-    # -- what is asked
+    # -- queries
 
     def refresh_data(self) -> None:
         """The history, if it moved, and the rows that are seen."""
@@ -123,7 +123,7 @@ class TimePage(RunActionsPage):
         self.run_query("open", lambda ws: open_history(ws, query), self._show)
 
     def action_refresh(self) -> None:
-        """Everything anew: the store may have lost or gained something that no record tells of."""
+        """Everything anew: the store may have lost or gained something without a record."""
         if self._opened is not None:
             self._opened.timeline.forget()
         self.refresh_data()

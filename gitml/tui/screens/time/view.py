@@ -40,7 +40,7 @@ def legend(styles: Styles, *, short: bool) -> Text:
 
 
 def cell_text(row: TimelineRow | None, step: str | None, marked: MarkedCell | None, styles: Styles) -> Text:
-    """A commit and what became of a step there; of the cell that is marked, where another is, what can be asked of the two."""
+    """A commit and what became of a step there; of the cell that is marked, where another is, what can be explained."""
     text = Text(no_wrap=True, overflow="ellipsis")
     if row is None:
         return text
@@ -110,7 +110,7 @@ class ChartPanel(Vertical):
         self._drawn.show(metric, commits, points)
 
     def place(self, index: int) -> None:
-        """Marks a commit, and tells the metric's value there."""
+        """Marks a commit, and shows the metric's value there."""
         if self._drawn is not None:
             self._drawn.place(index)
             self.border_title = self._drawn.title
