@@ -22,6 +22,7 @@ from gitml.core.language.keys import (
     TRUTH,
     WORD,
     Key,
+    Pairs,
     by_name,
     document,
     keys_of,
@@ -29,41 +30,90 @@ from gitml.core.language.keys import (
     mapping,
     one_of,
     settings_in,
+    values_in,
 )
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model.resources import Resources
 
-_DEFAULT_KEYS = keys_of(
-    Key("pipeline", "what `gitml run` runs", TEXT),
-    Key("experiment", "the name under which runs are compared", TEXT),
-    ENVIRONMENT,
-    SANDBOX,
-    NETWORK,
+_ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):([0-9]{1,5})\Z")
+_HOOK_NAMES = ("pre-commit", "post-checkout", "post-merge", "pre-push", "post-receive")
+_LEAST_LARGE = 100 << 10
+
+
+def _dashboard(fields: Fields, node: Node, what: str) -> str | None:
+    text = fields.text_of(node, what)
+    match = _ADDRESS.match(text or "")
+    if text is not None and (match is None or "/" in text or not 0 < int(match[1]) < 65536):
+        fields.report(node, f"{what} must be host:port, not {text[:60]!r}")
+    return text
+
+
+def _token(fields: Fields, node: Node, what: str) -> str | None:
+    text = fields.text_of(node, what)
+    if text is not None and not text.startswith(("/", "~/")):
+        mend = f"{what} is the path of a file outside the repository: write it with / or ~/ in front"
+        fields.report(node, f"{mend}; the token itself never belongs here")
+        return None
+    return text
+
+
+def _gate(fields: Fields, node: Node, what: str) -> str | None:
+    if isinstance(node.value, bool):
+        return "tips" if node.value else None
+    if node.value == "every":
+        return "every"
+    fields.report(node, f"{what} must be true, false or every")
+    return None
+
+
+def _large_file(fields: Fields, node: Node, what: str) -> int | None:
+    size = fields.bytes(node, what)
+    if size is not None and size < _LEAST_LARGE:
+        fields.report(node, f"{what} must be at least 100KiB")
+    return size
+
+
+_DEFAULT_NAMES = keys_of(
+    Key("pipeline", "what `gitml run` runs", TEXT, read=Fields.text_of),
+    Key("experiment", "the name under which runs are compared", TEXT, read=Fields.text_of),
 )
+_DEFAULT_KEYS = {**_DEFAULT_NAMES, **keys_of(ENVIRONMENT, SANDBOX, NETWORK)}
 _RECORD_KEYS = keys_of(
-    Key("inline_file", "outputs up to this size are kept in the run's record, in Git", SIZE),
-    Key("inline_run", "and all those of one run up to this size", SIZE),
+    Key("inline_file", "outputs up to this size are kept in the run's record, in Git", SIZE, read=Fields.bytes),
+    Key("inline_run", "and all those of one run up to this size", SIZE, read=Fields.bytes),
 )
 _REQUEST_KEYS = keys_of(*(MACHINE_KEYS[name] for name in ("memory", "labels", "custom")))
 _CLUSTER_KEYS = keys_of(
     Key("ray", "host:port, ray://host:port, auto or local", TEXT),
-    Key("token", "the path of a file with the cluster's secret, outside the repository", TEXT),
-    Key("insecure", "`true`: a cluster without a token", TRUTH),
-    Key("cache", "the most bytes that a worker keeps", SIZE),
-    Key("dashboard", "host:port of what takes submissions", TEXT),
+    Key("token", "the path of a file with the cluster's secret, outside the repository", TEXT, read=_token),
+    Key("insecure", "`true`: a cluster without a token", TRUTH, read=Fields.truth),
+    Key("cache", "the most bytes that a worker keeps", SIZE, read=Fields.bytes),
+    Key("dashboard", "host:port of what takes submissions", TEXT, read=_dashboard),
     Key("resources", "what is asked for steps that ask for nothing themselves", mapping(_REQUEST_KEYS)),
 )
-_ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):([0-9]{1,5})\Z")
-_HOOK_NAMES = ("pre-commit", "post-checkout", "post-merge", "pre-push", "post-receive")
-_LEAST_LARGE = 100 << 10
 _HOOK_KEYS = keys_of(
-    Key("gate", "`true`, `false` or `every`: which pushed commits must have run", {"enum": [True, False, "every"]}),
-    Key("gate_branches", "the branches that the gate guards", listed(TEXT)),
-    Key("large_file", "the size from which on a file is refused in a commit", SIZE),
-    Key("large_files", "paths that may be larger", listed(TEXT)),
-    Key("send", "what goes along with a push", listed(one_of(SENT_ON_PUSH))),
-    Key("on_push", "the pipelines that a server may run", listed(TEXT)),
-    Key("skip", "hooks that are left out", listed(one_of(_HOOK_NAMES))),
+    Key(
+        "gate",
+        "`true`, `false` or `every`: which pushed commits must have run",
+        {"enum": [True, False, "every"]},
+        read=_gate,
+    ),
+    Key("gate_branches", "the branches that the gate guards", listed(TEXT), read=Fields.texts),
+    Key("large_file", "the size from which on a file is refused in a commit", SIZE, read=_large_file),
+    Key("large_files", "paths that may be larger", listed(TEXT), read=Fields.texts),
+    Key(
+        "send",
+        "what goes along with a push",
+        listed(one_of(SENT_ON_PUSH)),
+        read=lambda fields, node, what: fields.words(node, what, SENT_ON_PUSH),
+    ),
+    Key("on_push", "the pipelines that a server may run", listed(TEXT), read=Fields.texts),
+    Key(
+        "skip",
+        "hooks that are left out",
+        listed(one_of(_HOOK_NAMES)),
+        read=lambda fields, node, what: fields.words(node, what, _HOOK_NAMES),
+    ),
 )
 
 
@@ -112,30 +162,22 @@ def parse_config(data: bytes, path: str = PATH) -> Config:
     top = fields.mapping(root, "gitml.yaml", _KEYS)
     given: dict[str, Any] = {}
     if "defaults" in top:
-        given.update(_defaults(fields, top["defaults"][1]))
+        pairs = fields.mapping(top["defaults"][1], "defaults", _DEFAULT_KEYS)
+        given.update(values_in(fields, pairs, _DEFAULT_NAMES.values()))
+        given["defaults"] = settings_in(fields, pairs, (ENVIRONMENT, SANDBOX, NETWORK))
     if "targets" in top:
         given.update(_targets(fields, top["targets"][1]))
     if "records" in top:
-        for name, (_, node) in fields.mapping(top["records"][1], "records", _RECORD_KEYS).items():
-            if name in _RECORD_KEYS:
-                given[name] = fields.bytes(node, name)
+        pairs = fields.mapping(top["records"][1], "records", _RECORD_KEYS)
+        given.update(values_in(fields, pairs, _RECORD_KEYS.values()))
     if "hooks" in top:
-        given["hooks"] = _hooks(fields, top["hooks"][1])
+        pairs = fields.mapping(top["hooks"][1], "hooks", _HOOK_KEYS)
+        given["hooks"] = Hooks(**values_in(fields, pairs, _HOOK_KEYS.values()))
     if "remotes" in top:
         given["remotes"] = _remotes(fields, top["remotes"][1])
     if fields.diagnostics:
         raise SpecError(fields.diagnostics)
     return Config(**given)
-
-
-def _defaults(fields: Fields, node: Node) -> dict[str, Any]:
-    pairs = fields.mapping(node, "defaults", _DEFAULT_KEYS)
-    given: dict[str, Any] = {}
-    for name in ("pipeline", "experiment"):
-        if name in pairs:
-            given[name] = fields.text_of(pairs[name][1], name)
-    given["defaults"] = settings_in(fields, pairs, _DEFAULT_KEYS.values())
-    return given
 
 
 def _targets(fields: Fields, node: Node) -> dict[str, Any]:
@@ -153,14 +195,14 @@ def _targets(fields: Fields, node: Node) -> dict[str, Any]:
             targets[name] = Target(name, kind, options, requests)
         else:
             if value.is_mapping:
-                fields.mapping(value, f"target {name!r}", _CLUSTER_KEYS)  # tells of a misspelt key
+                fields.mapping(value, f"target {name!r}", _CLUSTER_KEYS)  # reports a misspelt key
             fields.report(key, f"target {name!r} needs ray: host:port, ray://host:port, auto or local")
     if targets:
         given["targets"] = targets
     return given
 
 
-def ray_target(fields: Fields, name: str, pairs: Mapping[str, tuple[Node, Node]]) -> RayTarget:
+def ray_target(fields: Fields, name: str, pairs: Pairs) -> RayTarget:
     """The options of a target with the key ``ray``; mistakes are reported to `fields`."""
     address = _address(fields, name, pairs["ray"][1])
     own = address == "local"
@@ -179,10 +221,7 @@ def ray_target(fields: Fields, name: str, pairs: Mapping[str, tuple[Node, Node]]
     return RayTarget(
         name,
         address,
-        token=_token(fields, pairs["token"][1]) if "token" in pairs else None,
-        insecure="insecure" in pairs and fields.truth(pairs["insecure"][1], "insecure") is True,
-        cache=fields.bytes(pairs["cache"][1], "cache") if "cache" in pairs else None,
-        dashboard=_dashboard(fields, pairs["dashboard"][1]) if "dashboard" in pairs else None,
+        **values_in(fields, pairs, _CLUSTER_KEYS.values()),
         has=fields.amounts(has, least_cpus=1),
     )
 
@@ -197,23 +236,6 @@ def _address(fields: Fields, name: str, node: Node) -> str:
     return text
 
 
-def _dashboard(fields: Fields, node: Node) -> str | None:
-    text = fields.text_of(node, "dashboard")
-    match = _ADDRESS.match(text or "")
-    if text is not None and (match is None or "/" in text or not 0 < int(match[1]) < 65536):
-        fields.report(node, f"dashboard must be host:port, not {text[:60]!r}")
-    return text
-
-
-def _token(fields: Fields, node: Node) -> str | None:
-    text = fields.text_of(node, "token")
-    if text is not None and not text.startswith(("/", "~/")):
-        what = "token is the path of a file outside the repository: write it with / or ~/ in front"
-        fields.report(node, f"{what}; the token itself never belongs here")
-        return None
-    return text
-
-
 def _requests(fields: Fields, name: str, node: Node) -> Resources:
     pairs = fields.mapping(node, f"resources of target {name!r}")
     for word, (key, _) in pairs.items():
@@ -225,36 +247,6 @@ def _requests(fields: Fields, name: str, node: Node) -> Resources:
             )
     said = fields.amounts({word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
     return Resources(memory=said.get("memory") or 0, labels=said.get("labels", {}), custom=said.get("custom", {}))
-
-
-def _hooks(fields: Fields, node: Node) -> Hooks:
-    """The Hooks in a mapping; mistakes are reported to `fields`."""
-    pairs = {name: value for name, (_, value) in fields.mapping(node, "hooks", _HOOK_KEYS).items()}
-    given: dict[str, Any] = {}
-    if "gate" in pairs:
-        given["gate"] = _gate(fields, pairs["gate"])
-    if "large_file" in pairs:
-        given["large_file"] = fields.bytes(pairs["large_file"], "large_file") or _LEAST_LARGE
-        if given["large_file"] < _LEAST_LARGE:
-            fields.report(pairs["large_file"], "large_file must be at least 100KiB")
-    for key in ("gate_branches", "large_files", "on_push"):
-        if key in pairs:
-            texts = [fields.text_of(item, f"an entry of {key}") for item in fields.items(pairs[key], key)]
-            given[key] = tuple([text for text in texts if text])
-    for key, values in (("send", SENT_ON_PUSH), ("skip", _HOOK_NAMES)):
-        if key in pairs:
-            words = [fields.one_of(item, key, values) for item in fields.items(pairs[key], key)]
-            given[key] = tuple([word for word in words if word])
-    return Hooks(**given)
-
-
-def _gate(fields: Fields, node: Node) -> str | None:
-    if isinstance(node.value, bool):
-        return "tips" if node.value else None
-    if node.value == "every":
-        return "every"
-    fields.report(node, "gate must be true, false or every")
-    return None
 
 
 def _remotes(fields: Fields, node: Node) -> tuple[RemoteSpec, ...]:

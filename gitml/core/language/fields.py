@@ -91,6 +91,16 @@ class Fields:
             return []
         return [node]
 
+    def texts(self, node: Node, what: str) -> tuple[str, ...]:
+        """A list of texts, those that are empty left out."""
+        found = [self.text_of(item, f"an entry of {what}") for item in self.items(node, what)]
+        return tuple([text for text in found if text])
+
+    def words(self, node: Node, what: str, values: Collection[str]) -> tuple[str, ...]:
+        """A list of some of these words."""
+        found = [self.one_of(item, what, values) for item in self.items(node, what)]
+        return tuple([word for word in found if word])
+
     def truth(self, node: Node, what: str) -> bool | None:
         """true or false."""
         if isinstance(node.value, bool):

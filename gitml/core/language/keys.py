@@ -20,6 +20,8 @@ from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.step_settings import USUAL, StepSettings
 
 Schema = Mapping[str, Any]
+Pairs = Mapping[str, tuple[Node, Node]]
+"""A mapping as `Fields.mapping` gives it: the nodes of key and value, by name."""
 MAX_GANG = 100_000
 SHELLS = ("bash", "sh")
 
@@ -27,8 +29,8 @@ SHELLS = ("bash", "sh")
 class Key(NamedTuple):
     """A key of a mapping. `schema` is the JSON Schema of its value, `help` what the documentation says of it.
 
-    `default` is the column of that name there. A key that has `read` is a setting of steps, `setting` in StepSettings where
-    that has another name: `read` gives the value in a node, and notes mistakes. All others are read by the parser of the mapping.
+    `default` is the column of that name there. `read` gives the value in a node, None for a mistake, which it notes: `values_in`
+    reads such keys, into the field `setting` where that has another name. All others are read by the parser of the mapping.
     """
 
     name: str
@@ -44,17 +46,19 @@ def keys_of(*keys: Key) -> Mapping[str, Key]:
     return {key.name: key for key in keys}
 
 
-def settings_in(
-    fields: Fields, pairs: Mapping[str, tuple[Node, Node]], keys: Iterable[Key], usual: StepSettings = USUAL
-) -> StepSettings:
-    """The settings that a mapping has, the `usual` ones for those that it has not; mistakes are noted in `fields`."""
-    given = {}
-    for key in keys:
-        if key.read is not None and key.name in pairs:
-            name = key.setting or key.name
-            value = key.read(fields, pairs[key.name][1], key.name)
-            given[name] = getattr(USUAL, name) if value is None else value
-    return usual._replace(**given)
+def values_in(fields: Fields, pairs: Pairs, keys: Iterable[Key]) -> dict[str, Any]:
+    """What a mapping has of those `keys` that have `read`, by field; mistakes are noted in `fields`."""
+    return {
+        key.setting or key.name: key.read(fields, pairs[key.name][1], key.name)
+        for key in keys
+        if key.read is not None and key.name in pairs
+    }
+
+
+def settings_in(fields: Fields, pairs: Pairs, keys: Iterable[Key], usual: StepSettings = USUAL) -> StepSettings:
+    """The settings that a mapping has, the `usual` ones for those that it has not."""
+    found = values_in(fields, pairs, keys).items()
+    return usual._replace(**{name: getattr(USUAL, name) if value is None else value for name, value in found})
 
 
 def _whole(pattern: re.Pattern[str]) -> str:

@@ -17,6 +17,7 @@ from gitml.core.language.keys import (
     PIPELINE_KEYS,
     PORT_KEYS,
     STEP_KEYS,
+    Pairs,
     Schema,
     by_name,
     document,
@@ -25,7 +26,7 @@ from gitml.core.language.keys import (
 )
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.language.spec import Axes, Pipeline, Port, Position, Step, combinations, label_of
-from gitml.core.language.step_kinds import COMMAND, STEP_KINDS, Pairs, is_misspelt, kind_of, step_keys
+from gitml.core.language.step_kinds import COMMAND, STEP_KINDS, is_misspelt, kind_of, step_keys
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model import paths

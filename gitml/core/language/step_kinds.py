@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gitml.core.language import foreign_syntax
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template
-from gitml.core.language.keys import COMMAND_KEYS, SCALAR, SHELLS, STEP_KEYS, WORD, Key, by_name, keys_of
+from gitml.core.language.keys import COMMAND_KEYS, SCALAR, SHELLS, STEP_KEYS, WORD, Key, Pairs, by_name, keys_of
 from gitml.core.language.params import type_name
 from gitml.core.language.spec import Step, Use
-from gitml.core.language.yaml_document import Node
 from gitml.core.model.action import Scalar
 
 if TYPE_CHECKING:
     from gitml.core.language.expand import Renderer
     from gitml.core.language.parse import PipelineReader
     from gitml.core.model.graph import GraphStep
-
-Pairs = Mapping[str, tuple[Node, Node]]
 
 
 def render_command(renderer: Renderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
