@@ -148,7 +148,7 @@ class Workspace:
         return index
 
     def _open_up_once(self, index: Index) -> None:
-        """Lets the others into what this user made before Git was told to share the repository."""
+        """Opens to the others what this user made before `core.sharedRepository` was set."""
         name = f"shared-{os.geteuid()}"
         told = f"{self.sharing.bits:o} {self.sharing.exact}"
         if index.meta(name) != told:
@@ -156,12 +156,12 @@ class Workspace:
             index.set_meta(name, told)
 
     def catch_up(self) -> None:
-        """Brings an index that is open already level with what other processes recorded since; for who keeps it open long."""
+        """Updates an index that is open already with what other processes recorded since; for one that stays open long."""
         if "index" in self.__dict__:
             self._level(self.index)
 
     def merge_fetched(self) -> tuple[MergeResult, ...]:
-        """Takes what any git fetched of other logs into the log of runs; what came of each that was not looked at before."""
+        """Merges what any git fetched of other logs into the log of runs; the result for each that was not merged before."""
         self.catch_up()
         self.index  # noqa: B018 - opening it does that too
         taken, self._united = self._united, ()
@@ -353,6 +353,6 @@ def open_workspace(
 ) -> Workspace:
     """The Workspace that `start` lies in; InputError outside a repository.
 
-    `on_many_records` is told how many records are to be read before the first answer, when that takes a while.
+    `on_many_records` is called with the number of records to be read before the first answer, when that takes a while.
     """
     return Workspace(discover(start, environ), environ, on_many_records, read_only=read_only, start=start)

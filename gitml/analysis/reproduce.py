@@ -38,7 +38,7 @@ class OutputDifference(NamedTuple):
 
 
 class Reproduction(NamedTuple):
-    """A run and its repetition; `notes` tell what else was not the same, such as the environment."""
+    """A run and its repetition; `notes` name what else was not the same, such as the environment."""
 
     original: Run
     run: Run
@@ -172,7 +172,7 @@ def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, 
         return []
     if one.is_tree != two.is_tree:
         return [FileDifference("", f"{one.kind} became {two.kind}")]
-    if not available.has(one) or not _brought(available, one):
+    if not available.has(one) or not _fetched(available, one):
         which = f"{one.digest[7:19]} became {two.digest[7:19]}"
         return [FileDifference("", f"other bytes ({which}; the first {available.absence()})")]
     if one.is_tree:
@@ -180,7 +180,7 @@ def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, 
     return [FileDifference("", _files(store, one.digest, two.digest))]
 
 
-def _brought(available: Availability, output: OutputRef) -> bool:
+def _fetched(available: Availability, output: OutputRef) -> bool:
     """Puts an output into the Store, from wherever it is; whether it is there now."""
     if not available.fetch_inline([output]):
         return True

@@ -174,7 +174,7 @@ class Timeline:
     def _with_records(
         self, ws: Workspace, commit: str, planned: _Planned, runs: Sequence[RunRow]
     ) -> Mapping[str, TimelineCell]:
-        """The cells with what the runs of this commit tell of steps that aren't known."""
+        """The cells, with what runs of this commit recorded of steps that aren't cached."""
         last: dict[str, tuple[StepRun, str]] = {}
         for row in runs:
             try:
@@ -189,7 +189,7 @@ class Timeline:
             return planned.cells
         found = {}
         for name in planned.cells or last:
-            found[name] = _told(planned.cells.get(name, _NOTHING), last.get(name), running.get(name))
+            found[name] = _with_record(planned.cells.get(name, _NOTHING), last.get(name), running.get(name))
         return found
 
     def _running(self, ws: Workspace, commit: str, planned: _Planned) -> dict[str, str]:
@@ -259,7 +259,7 @@ def _plan(ws: Workspace, pipeline: str, source: TracedSource) -> _Planned:
     return _Planned(cells, metrics)
 
 
-def _told(cell: TimelineCell, recorded: tuple[StepRun, str] | None, running: str | None) -> TimelineCell:
+def _with_record(cell: TimelineCell, recorded: tuple[StepRun, str] | None, running: str | None) -> TimelineCell:
     """A planned cell with what was recorded of the step at its commit."""
     if cell.state == CACHED:
         return cell

@@ -1,4 +1,4 @@
-"""Running a pipeline: plans it, performs what must be performed, and records what came of it."""
+"""A run of a pipeline: it is planned, what is not reused is performed, and the outcome is recorded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_pipeline(
     stop: StopSignal,
     run_id: str | None = None,
 ) -> Run:
-    """Brings every wanted step to its end and gives the recorded Run; InputError, before anything ran, for blocked steps."""
+    """Runs the wanted steps and returns the recorded Run; InputError, before anything ran, for blocked steps."""
     graph = loaded.graph
     names = graph.select(request.wanted) if request.wanted else list(graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)

@@ -1,4 +1,4 @@
-"""Freeing: deleting from the Store just what one asks for, and saying before what keeps it and what it would cost."""
+"""Evict: deletes named artifacts from the Store; `plan_eviction` reports before which runs retain them and what would be lost."""
 
 from __future__ import annotations
 

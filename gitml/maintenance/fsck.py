@@ -297,8 +297,8 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
     return found
 
 
-def _brought(ws: Workspace, digest: Digest) -> str | None:
-    """Brings `digest`, itself or as a part of a directory; from where it came, None when from nowhere."""
+def _fetched(ws: Workspace, digest: Digest) -> str | None:
+    """Fetches `digest`, itself or as a part of a directory; from where it came, None when from nowhere."""
     size = output_file_size(ws.index, digest)
     trees = dict(output_trees(ws.index))
     wholes = [digest] if digest in trees else [] if size is not None else _holders(ws, digest)
@@ -326,7 +326,7 @@ def _make_again(ws: Workspace, digest: Digest) -> str | None:
             Availability(ws).fetch_digest(digest, tree=False)
         if ws.store.check(digest) is None:
             return "taken from a record"
-    where_from = _brought(ws, digest)
+    where_from = _fetched(ws, digest)
     if where_from:
         return where_from
     makers = makers_of(ws.index, digest) or [m for whole in _holders(ws, digest) for m in makers_of(ws.index, whole)]

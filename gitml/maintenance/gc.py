@@ -1,4 +1,4 @@
-"""Keeping house: what is wrong in what is kept, what may go, and what takes the room."""
+"""Garbage collection: what the keep policy does not keep is deleted from the Store; and what uses disk space."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def named_commits(ws: Workspace) -> set[str]:
 
 
 class DiskUsage(NamedTuple):
-    """What takes room: how many and how many bytes."""
+    """What uses disk space: how many items and bytes."""
 
     what: str
     items: int

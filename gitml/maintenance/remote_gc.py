@@ -1,4 +1,4 @@
-"""Keeping house in remote stores: what may go from one, and what is wrong in it."""
+"""Garbage collection and checks of remote stores."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Availability:
     """Answers for one plan or run; what was found once is not looked at again.
 
-    Remote stores are asked only about what is neither here nor in a record. `warnings` tell of those that could not be asked.
+    Remote stores are asked only about what is neither here nor in a record. `warnings` name those that could not be asked.
     A command that only looks asks none: what a store is not known to have can't be had, and is in `unasked`.
     """
 
@@ -71,7 +71,7 @@ class Availability:
 
     @contextmanager
     def gathering(self) -> Iterator[list[OutputRef]]:
-        """Within it, what only a remote store could tell is taken to be there, and noted in the list that is given."""
+        """Within it, what only a remote store could answer is assumed to be there, and added to the list that is given."""
         questions: list[OutputRef] = []
         self._questions = questions
         try:
@@ -80,7 +80,7 @@ class Availability:
             self._questions = None
 
     def ask(self, outputs: Sequence[OutputRef]) -> None:
-        """Asks the remote stores about outputs, in few requests; unreachable ones are told in `warnings` and have nothing."""
+        """Asks the remote stores about outputs, in few requests; an unreachable one has nothing, and `warnings` name it."""
         remotes = self.remotes
         before = len(remotes.failures)
         found = remotes.ask(outputs)
@@ -92,14 +92,14 @@ class Availability:
             )
 
     def fetchable_by_workers(self, output: OutputRef) -> bool:
-        """Whether machines of a cluster may bring an output by themselves: from a remote store that is known to have it."""
+        """Whether machines of a cluster may fetch an output by themselves: from a remote store that is known to have it."""
         if self._answers.get(output.digest) is False or not self.remotes.worker_accessible_has(output):
             return False
         self.remotes.need_consent()
         return True
 
     def lost(self, output: OutputRef) -> None:
-        """Says that an output could not be brought after all."""
+        """Notes that an output could not be fetched after all."""
         self._answers[output.digest] = False
 
     def _is_remote(self, output: OutputRef) -> bool:

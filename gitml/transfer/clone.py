@@ -45,7 +45,7 @@ def clone(
     watch: Watch | None = None,
     prepared: Callable[[Workspace], None] = lambda ws: None,
 ) -> CloneResult:
-    """Clones, has plain ``git fetch`` bring records from now on, and takes in those there are.
+    """Clones, has plain ``git fetch`` fetch records from now on, and merges those there are.
 
     `prepared` is given the workspace before any record is read. InputError for a folder that is taken.
     """

@@ -31,7 +31,7 @@ class DownloadReport(NamedTuple):
 
 
 def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) -> DownloadReport:
-    """Brings the outputs and logs of the chosen runs. InputError for an unknown run or remote, TransferStoppedError."""
+    """Downloads the outputs and logs of the chosen runs. InputError for an unknown run or remote, TransferStoppedError."""
     remotes = Remotes(ws)
     specs = remotes.named(choice.remotes)
     roots = selected_roots(ws, choice)
@@ -51,7 +51,7 @@ def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) 
 def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
     """Puts outputs, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
 
-    What is lost is told, not raised.
+    What is lost is returned, not raised.
     """
     wanted = list(outputs)
     left = Availability(ws).fetch_inline(wanted)
@@ -74,7 +74,7 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
 
 
 def refuse_lost(brought: DownloadResult) -> None:
-    """RemoteError or IntegrityError when something could not be brought and it is known what went wrong where."""
+    """RemoteError or IntegrityError when something could not be fetched and it is known what went wrong where."""
     if not brought.lost or not brought.problems:
         return
     told = problem_texts(brought.problems)

@@ -1,4 +1,4 @@
-"""Records between clones: what others recorded comes here, what was recorded here goes there, by Git alone."""
+"""Records between clones: fetch merges what others recorded, push sends what was recorded here, by Git alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class WithdrawnEvent(NamedTuple):
-    """An own event of the registry that could not follow what the remote has."""
+    """An event of the registry that was made here and contradicts what the remote has."""
 
     module: str
     version: str | None
@@ -42,7 +42,7 @@ def withdrawn_events(withdrawn: Iterable[Withdrawn]) -> tuple[WithdrawnEvent, ..
 
 
 class SyncResult(NamedTuple):
-    """What came of sharing with `remote` (never with a password in it): runs and events of the registry, each way."""
+    """What came of a fetch from or push to `remote` (never with a password in it): runs and events of the registry, each way."""
 
     remote: str
     runs_received: int = 0
@@ -68,7 +68,7 @@ class SyncResult(NamedTuple):
 def fetch(
     ws: Workspace, remote: str | None = None, *, terminal: bool = False, watch: Watch | None = None
 ) -> SyncResult:
-    """Brings what `remote` has of runs and registry, and makes it part of what is here.
+    """Fetches the runs and registry events of `remote` and merges them into those here.
 
     `remote` is a name, URL or path; None means the usual one. With `terminal` the user may be asked for a password there.
     """

@@ -171,7 +171,7 @@ class Remotes:
             self._open.popitem()[1].close()
 
     def _resolved(self, spec: RemoteSpec) -> RemoteSpec:
-        """With what only this machine tells: the place of Git LFS, and what the user's own settings say of a store."""
+        """With what only this machine knows: the place of Git LFS, and the user's own settings for a store."""
         if spec.scheme != LFS:
             options = REMOTE_KINDS[spec.scheme].options
             own = {word: value for word, value in self.ws.consent.settings_of(spec.url).items() if word in options}

@@ -1,4 +1,4 @@
-"""Uploading what recorded runs made to remote stores: only what they lack, and nothing that travels with the records anyway."""
+"""Uploads: artifacts of recorded runs go to remote stores, only what these lack, and nothing that travels with the records."""
 
 from __future__ import annotations
 

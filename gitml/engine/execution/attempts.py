@@ -1,4 +1,4 @@
-"""The attempts at the steps of a run that are under way: begun, told of, made again, and in the end an outcome."""
+"""Attempts at the steps of a run: each is started, reported, repeated where the step allows, and ends in an outcome."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOSSES = 2
 
 
 class ActiveAttempt(NamedTuple):
-    """A step that an attempt is being made for. Times are in seconds."""
+    """An attempt at a step that is under way. Times are in seconds."""
 
     step: GraphStep
     decision: Decision
@@ -51,21 +51,21 @@ class ActiveAttempt(NamedTuple):
 
 
 class StepEnded(NamedTuple):
-    """A step that came to its end, and its result when it was done well."""
+    """A step that ended, and its result when it succeeded."""
 
     step: StepRun
     result: ActionResult | None
 
 
 class InputsMissing(NamedTuple):
-    """A step that could not begin, as its machine could not bring inputs from a remote store by itself."""
+    """A step that could not begin, as its executor could not fetch inputs from a remote store by itself."""
 
     step: GraphStep
     decision: Decision
 
 
 class RetryDue(NamedTuple):
-    """A step that is to be tried once more, when there is room: that may have gone with its machine."""
+    """A step that is to be tried once more, when there is room: a lost machine takes its room with it."""
 
     step: GraphStep
 
@@ -129,7 +129,7 @@ class Attempts:
     def start(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
         """Makes the first attempt at a step, or the next of one that is to be tried again or lacked inputs.
 
-        Its machine may bring `stored` from remote stores by itself.
+        Its executor may fetch `stored` from remote stores by itself.
         """
         active = self._again.pop(step.name, None) or self._lacking.pop(step.name, None)
         if active is None:
@@ -166,7 +166,7 @@ class Attempts:
         return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
 
     def handle(self, event: TaskEvent, *, stopped: bool) -> AttemptResult | None:
-        """Tells of what an executor says; gives the outcome when that ends a step, or what is to become of it.
+        """Emits what an event of an executor reports; returns what follows when it ends an attempt.
 
         Nothing is tried again once `stopped`.
         """
@@ -312,7 +312,7 @@ class Attempts:
         )
 
     def publish(self, made: StepEnded) -> None:
-        """Lets other runs reuse what a step made. The journal comes first: who reuses it counts on the record of this run."""
+        """Lets other runs reuse what a step made. The journal comes first: they count on the record of this run."""
         if made.result is not None and made.step.key is not None:
             key, pipeline = made.step.key, self.planner.graph.pipeline
             put_unrecorded(self.ws.index, key, made.result, self.actions[key], pipeline, made.step.name)

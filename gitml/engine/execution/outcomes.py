@@ -13,7 +13,7 @@ DONE = ("executed", "reused")
 class Outcomes:
     """Steps with the `parents` they wait for, in the order of the plan; `done` has the outcome of each that has one.
 
-    `result_of` gives the result of a step that was done well and for which `settle` is given none; `report` is called with each
+    `result_of` returns the result of a step that succeeded and for which `settle` is given none; `report` is called with each
     outcome as it becomes known.
     """
 

@@ -11,9 +11,9 @@ from gitml.core.model.resources import Resources
 
 
 class ResourceRequest(NamedTuple):
-    """What a step asks of where: steps of one Wish are begun in order, without looking at each.
+    """What a step requests of its target: steps with equal requests are started in order, without looking at each.
 
-    `prepared` says that inputs were brought here for it, and that its Action's lock is held.
+    `prepared`: its inputs were fetched for it, and its Action's lock is held.
     """
 
     target: str
@@ -28,7 +28,7 @@ class ResourceRequest(NamedTuple):
 
 
 def resource_request(target: str, asked: Resources, nodes: int, environment: Digest, prepared: bool) -> ResourceRequest:
-    """The Wish of a step that asks `target` for `asked` and an environment, of each of so many machines."""
+    """The request of a step that asks `target` for `asked` and an environment, of each of so many machines."""
     labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
     return ResourceRequest(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, environment, prepared)
 
@@ -36,7 +36,7 @@ def resource_request(target: str, asked: Resources, nodes: int, environment: Dig
 class ReadySteps:
     """Names of steps by their expected seconds to the end of the run, longest first; then by `indices`, in the order of the plan.
 
-    They lie in heaps by Wish: the first of one that does not fit speaks for all.
+    They lie in heaps by request: the first of one that does not fit speaks for all.
     """
 
     def __init__(self, priority: Mapping[str, float], indices: Mapping[str, int]) -> None:

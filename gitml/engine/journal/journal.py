@@ -1,4 +1,4 @@
-"""A run in progress on disk, so that whoever looks can follow it, and what was done outlives a killed gitml and a power cut."""
+"""A run in progress on disk: other processes can follow it, and what was done outlives a killed gitml and a power cut."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Journal:
 
 
 def make_durable(ws: Workspace, folder: str) -> None:
-    """Has what a journal holds by now survive a power cut, after which its run is recorded with the steps it tells of."""
+    """Syncs what a journal holds, so that after a power cut its run is recorded with the steps that had finished."""
     with disk.Guard(folder):
         disk.sync_paths([os.path.join(folder, name) for name in _FILES])
         disk.sync_paths([os.path.realpath(place) for place in (folder, ws.live, ws.root, ws.location.common_dir)])

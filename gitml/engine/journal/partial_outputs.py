@@ -22,7 +22,7 @@ FORMAT = 1
 STAYS = DAYS_PARTIAL_STAYS * 86400.0
 
 
-class PartialOutputs(NamedTuple):
+class PartialOutputNote(NamedTuple):
     """What the steps of one run left: its Digests, since when (seconds since 1970), and the file that says so."""
 
     digests: tuple[Digest, ...]
@@ -43,7 +43,7 @@ def note(ws: Workspace, run: Run) -> None:
         ws.sharing.open_up(path)
 
 
-def all_noted(ws: Workspace) -> Iterator[PartialOutputs]:
+def all_noted(ws: Workspace) -> Iterator[PartialOutputNote]:
     """What is noted, of every run. A note that can't be read keeps nothing."""
     try:
         names = sorted(os.listdir(_folder(ws)))
@@ -56,9 +56,11 @@ def all_noted(ws: Workspace) -> Iterator[PartialOutputs]:
         try:
             with open(path, "rb") as file:
                 raw = json.load(file)
-            yield PartialOutputs(tuple([parse_digest(digest) for digest in raw["digests"]]), float(raw["since"]), path)
+            yield PartialOutputNote(
+                tuple([parse_digest(digest) for digest in raw["digests"]]), float(raw["since"]), path
+            )
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            yield PartialOutputs((), 0.0, path)
+            yield PartialOutputNote((), 0.0, path)
 
 
 def kept(ws: Workspace, stays: float) -> set[Digest]:
@@ -66,7 +68,7 @@ def kept(ws: Workspace, stays: float) -> set[Digest]:
     return {digest for one in all_noted(ws) if ws.now() - one.since < stays for digest in one.digests}
 
 
-def expired(ws: Workspace, stays: float) -> list[PartialOutputs]:
+def expired(ws: Workspace, stays: float) -> list[PartialOutputNote]:
     """What was left longer ago than that."""
     return [one for one in all_noted(ws) if ws.now() - one.since >= stays]
 

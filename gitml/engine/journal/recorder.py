@@ -1,4 +1,7 @@
-"""Writing a finished run down: one durable commit in the log of runs, then the index."""
+"""The recorder of a finished run: one durable commit in the log of runs, then the index.
+
+A record that no clone would take in is never made: what is known before the run is refused before it, the rest is cut to fit.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Provenance(NamedTuple):
 
 
 def record_run(ws: Workspace, run: Run, evidence: Provenance, config: Config) -> str:
-    """Appends the record of `run` and brings the index level; gives the record's commit."""
+    """Appends the record of `run` and updates the index; returns the record's commit."""
     unrecorded = unrecorded_runs(ws.index)
     if unrecorded:
         _keep_origins(ws, run, unrecorded)

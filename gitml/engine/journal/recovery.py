@@ -81,7 +81,7 @@ def _is_recorded(ws: Workspace, run: Run) -> bool:
 
 
 def _unfinished(folder: str, now: float) -> Run | None:
-    """The Run a journal tells of; None when it was killed before it had told anything."""
+    """The Run of a journal; None when the process was killed before anything was in it."""
     try:
         with open(os.path.join(folder, "run.json"), "rb") as file:
             run = decode_run(file.read())
@@ -95,7 +95,7 @@ def _unfinished(folder: str, now: float) -> Run | None:
 
 
 def finished_steps(folder: str) -> list[StepRun]:
-    """The steps a live folder tells as finished; a line cut short by a crash is left out."""
+    """The steps that are finished by the journal of a live folder; a line cut short by a crash is left out."""
     try:
         with open(os.path.join(folder, "events.jsonl"), "rb") as file:
             lines = file.read().split(b"\n")

@@ -208,7 +208,7 @@ class Planner:
     def lacking(
         self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]
     ) -> list[OutputRef]:
-        """The inputs of `step` that other steps made and that only a remote store has; those in records are brought here.
+        """The inputs of `step` that other steps made and that only a remote store has; those in records are put into the Store.
 
         And what Git LFS pointers among its code and inputs stand for, where that is not here.
         """
@@ -242,11 +242,11 @@ def make_plan(
     """The Plan for the wanted steps and all they need; for every step when none is named."""
     names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
     policy = policy or Policy()
-    return _twins_told(Planner(ws, loaded, policy, on=on).plan(names, foresee=True), loaded.graph, policy)
+    return _without_twins(Planner(ws, loaded, policy, on=on).plan(names, foresee=True), loaded.graph, policy)
 
 
-def _twins_told(plan: Plan, graph: Graph, policy: Policy) -> Plan:
-    """The plan where of steps with one Action only the first runs: a run makes a result once, unless it is told to run both."""
+def _without_twins(plan: Plan, graph: Graph, policy: Policy) -> Plan:
+    """The plan where of steps with one Action only the first runs: a run makes a result once, unless both are forced to run."""
     first: dict[Digest, str] = {}
     decisions = dict(plan.decisions)
     for name, decision in plan.decisions.items():

@@ -1,7 +1,7 @@
-"""What would keep a step from starting on this machine, known before hours of other steps have passed.
+"""Preflight: what would keep a step from starting on this machine, found before hours of other steps have passed.
 
 Only what is certain counts: a program that another step makes and an expression names, or that an environment brings which is
-not built yet, is no obstacle.
+not built yet, is no problem.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RUNNABLE = ("100755", "120000")
 
 
 class Preflight:
-    """Those of the steps at one commit; `why_missing` tells of a path that is not in it how to mend that."""
+    """The checks of steps at one commit; `why_missing` returns the hint for a path that is not in it."""
 
     def __init__(self, ws: Workspace, source: Source, why_missing: Callable[[str], str]) -> None:
         self.ws = ws
