@@ -12,9 +12,9 @@ from gitml.workspace import Workspace
 
 
 class ArtifactDetails(NamedTuple):
-    """What is known of an artifact: who made it and took it in, newest first; whether all its bytes can be had here.
+    """What is known of an artifact: who made and used it, newest first; whether all its bytes are on this machine.
 
-    `file_name` is what its file was called when it was made, empty when no record says so.
+    `file_name` is what its file was called when it was made, empty when no record has that.
     """
 
     artifact: Artifact

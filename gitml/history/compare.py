@@ -1,4 +1,4 @@
-"""Runs side by side: what they were given, by whom and on what they ran, and what came out, line by line."""
+"""Comparing runs: parameters, metrics, code, data, environment and steps, line by line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What steps wrote: of runs that ended, from the store or the record; of runs in progress, from the files being written."""
+"""Logs of steps: of recorded runs from the store or the record, of runs in progress from the files being written.
+
+They are read whole, followed, or a page at a time, for which only that page is read.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _CHUNK = 1 << 16
 
 
 class AttemptLog(NamedTuple):
-    """The log of one attempt: a file while it is written, a kept one later. `number` counts a step's attempts from 1."""
+    """The log of one attempt: a file while it is written, in the store later. `number` counts a step's attempts from 1."""
 
     step: str
     attempt: str
@@ -39,7 +42,7 @@ class AttemptLog(NamedTuple):
 def attempt_logs(ws: Workspace, found: FoundRun, step: str | None = None) -> list[AttemptLog]:
     """The logs of a run, or of one step of it (``train`` means all its combinations), in order of steps and attempts.
 
-    A reused step has the log of the run that made it, only when it is named. InputError for a step that the run has not.
+    A reused step has the log of the run it comes from, only when it is named. InputError for a step that the run lacks.
     """
     recorded = {item.name: item for item in found.run.steps}
     names = list(recorded)
@@ -96,10 +99,10 @@ def read(ws: Workspace, part: AttemptLog, start: int = 0) -> Iterator[bytes]:
 
 
 class LogFollower:
-    """Gives what the steps of a run write as they write it. `poll` until `ended`; it never waits itself."""
+    """Follows what the steps of a run write. `poll` until `ended`; it never waits itself."""
 
     def __init__(self, ws: Workspace, found: FoundRun, step: str | None) -> None:
-        attempt_logs(ws, found, step)  # an unknown step is said at once
+        attempt_logs(ws, found, step)  # an unknown step is reported at once
         self.ws = ws
         self.id = found.run.id
         self.step = step

@@ -1,4 +1,4 @@
-"""Finding runs: by the beginning of an id, by a revision, by what was asked of them; recorded or still going on."""
+"""Finding runs, recorded or in progress, by the beginning of an id or by a revision; and how far each step of one is."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find_run(ws: Workspace, text: str) -> FoundRun:
 
 
 def run_id(ws: Workspace, text: str) -> str:
-    """The whole id of the run that `text` names, as for `find_run`; also of one on a cluster that nothing was heard of."""
+    """The whole id of the run that `text` names, as for `find_run`; also of a submitted one of which no progress is known."""
     back = 0 if text == LATEST else _back(text)
     if back is not None:
         return _newest(ws, back)
@@ -73,9 +73,9 @@ def run_id(ws: Workspace, text: str) -> str:
 
 
 def get_run(ws: Workspace, id: str) -> FoundRun:
-    """The run with this whole id; one that a cluster has as it was last heard of.
+    """The run with this whole id; a submitted one as its last known progress was.
 
-    InputError when there is none, or nothing was heard of it.
+    InputError when there is none, or no progress of a submitted one is known.
     """
     live = _live(ws, id)
     if live is not None:
@@ -144,7 +144,7 @@ def _live(ws: Workspace, id: str) -> LiveRun | None:
 
 
 def _in_progress(folder: str) -> LiveRun | None:
-    """What a folder tells of a run in progress, whoever performs it."""
+    """The run in progress that a folder has, of any process."""
     try:
         with open(os.path.join(folder, "run.json"), "rb") as file:
             run = decode_run(file.read())

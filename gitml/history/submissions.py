@@ -1,4 +1,4 @@
-"""The notes that are kept here of runs that were handed to a cluster, until they are brought home."""
+"""Submissions: runs that were submitted to a cluster from here, noted until they are collected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREFIX = "gitml-"
 
 
 class Submission(NamedTuple):
-    """A run that was handed to the cluster `target`; the job's id is PREFIX and the run's."""
+    """A run that was submitted to the cluster `target`; the job's id is PREFIX and the run's."""
 
     run: str
     target: str
@@ -34,7 +34,7 @@ class Submission(NamedTuple):
 
 
 def submissions(ws: Workspace) -> list[Submission]:
-    """The runs that were submitted here and have not been brought home, newest first."""
+    """The runs that were submitted here and are not collected, newest first."""
     found = []
     try:
         names = [name for name in os.listdir(_folder(ws)) if name.endswith(".json")]
@@ -58,7 +58,7 @@ def _check_format(number: object, path: str) -> None:
 
 
 def note_submission(ws: Workspace, submission: Submission) -> None:
-    """Keeps a note of a submission, and of Git's gc its commit: of uncommitted work nothing else holds it."""
+    """Notes a submission, and keeps its commit from Git's gc: nothing else refers to a commit of uncommitted work."""
     if ws.objects.header(submission.commit) is not None:
         ref = _ref(submission.run)
         move_refs(ws.location, [f"update {ref}\0{submission.commit}\0\0"], [ref])
@@ -70,7 +70,7 @@ def note_submission(ws: Workspace, submission: Submission) -> None:
 
 
 def forget_submission(ws: Workspace, run: str) -> None:
-    """Takes the note of a submission away, and all that is kept for it."""
+    """Removes the note of a submission, and all that is kept for it."""
     move_refs(ws.location, [f"delete {_ref(run)}\0\0"], [_ref(run)])
     if os.path.isdir(progress_folder(ws, run)):
         from gitml.execute.sandbox.removal import remove_tree
@@ -81,19 +81,19 @@ def forget_submission(ws: Workspace, run: str) -> None:
 
 
 def submitted_commit(ws: Workspace, ref: str) -> str | None:
-    """The commit that a ref of a submission is to hold, None where no note tells it."""
+    """The commit that a ref of a submission is to hold, None where there is no such submission."""
     return next((one.commit for one in submissions(ws) if _ref(one.run) == ref), None)
 
 
 def target_of(ws: Workspace, run: str) -> str:
-    """The target that has a run of this whole id which is not home; empty when none has."""
+    """The target that a run of this whole id was submitted to, if it is not collected; else empty."""
     if run_row(ws.index, run) is not None:
         return ""
     return next((one.target for one in submissions(ws) if one.run == run), "")
 
 
 def progress_folder(ws: Workspace, run: str) -> str:
-    """Where it is kept how far a submitted run is, in the form of a run in progress."""
+    """The folder with the last known progress of a submitted run, in the form of a run in progress."""
     return os.path.join(_folder(ws), run)
 
 

@@ -1,1 +1,1 @@
-"""The files of recorded runs: reading, previewing and checking out what steps made."""
+"""The files of recorded runs: selecting outputs by name, reading, previewing and checking them out."""

@@ -23,7 +23,7 @@ from gitml.workspace import Workspace
 class WrittenOutput(NamedTuple):
     """One output and where it lies now. `state` is written, replaced, or unchanged (it was there already).
 
-    `notes` say what of it is obeyed without being asked for, or has a name that shows as another.
+    `notes` are about files that programs obey without being asked, and names that look like others.
     """
 
     step: str
@@ -48,7 +48,7 @@ class _Job(NamedTuple):
 def checkout(
     ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False, absence: str = "is not here"
 ) -> list[WrittenOutput]:
-    """Writes the selected outputs below `dest` or, without one, to where the pipeline says they belong in the work tree.
+    """Writes the selected outputs below `dest` or, without one, to the paths that the pipeline gives them in the work tree.
 
     InputError before anything is written when a file is in the way that differs (unless `force`), when content is not on this
     machine (`absence` is why, in words), when the way leads through a link, or when an output is or holds a bare repository
@@ -182,7 +182,7 @@ class _Look:
         return self.remarks.lines()
 
     def _tree(self, digest: Digest, inside: str, depth: int) -> tuple[int, int]:
-        """How many names a directory brings, and folders in folders. What was looked at before is not looked at again."""
+        """How many names are below a directory, and how deep. A directory that was checked is not checked again."""
         count, height = self.sizes.get(digest, (0, 0))
         if depth + height > MAX_DEPTH:
             raise self._refusal(f"has folders more than {MAX_DEPTH} deep", inside[:200], "no gitml made it")

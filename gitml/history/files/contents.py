@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 
 
 def chunks(ws: Workspace, digest: Digest) -> Iterator[bytes]:
-    """A Blob's bytes, each verified before the last is given. IntegrityError when they can't be had, or are wrong."""
+    """A Blob's bytes, each verified before the last is given. IntegrityError when they are missing or wrong."""
     import hashlib
 
     inline = _inline(ws, digest)

@@ -16,7 +16,7 @@ LARGEST = 16 * 2**20  # bytes of a table that is read to be drawn
 
 
 class StepPlot(NamedTuple):
-    """A plot of a step. `plot` None: `why` says why it can't be drawn."""
+    """A plot of a step. `plot` is None where it can't be drawn, and `why` the reason."""
 
     step: str
     ref: OutputRef

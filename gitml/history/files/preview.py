@@ -1,6 +1,6 @@
-"""Previews: the beginning of a content in the form that tells most, never more read than a bounded part.
+"""Previews: the beginning of a content in the form that shows most; no more than a bounded part is read.
 
-What is given is raw: whoever shows it neutralises it.
+What is returned is raw: the caller makes it safe for a terminal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS, FIELDS, CELL = 200, 40, 200
 
 
 class ContentPreview(NamedTuple):
-    """`about` describes the content in some words; `cut` says that there is more of it than is given.
+    """`about` describes the content in some words; `cut`: there is more of it than is given.
 
     `lines` of text, JSON or bytes (in hexadecimal); `head` and `rows` of a table or folder; `content` of a picture that is not
     too large to be shown.
@@ -45,7 +45,7 @@ class ContentPreview(NamedTuple):
 
 
 def preview(ws: Workspace, digest: Digest, size: int | None, *, tree: bool, name: str = "") -> ContentPreview:
-    """The Preview of a Blob or Tree; `name` (of its file) tells what a table is. IntegrityError when it can't be had."""
+    """The Preview of a Blob or Tree; by `name` (of its file) a table is known. IntegrityError when it is missing."""
     if tree:
         return _folder(ws, digest)
     head = contents.piece(ws, digest, 0, READ + 1)

@@ -17,7 +17,7 @@ from gitml.workspace import Workspace
 
 
 class SelectedOutput(NamedTuple):
-    """One output of a step in a run. `mount` is where the step wrote it, None when no record says so."""
+    """One output of a step in a run. `mount` is where the step wrote it, None when no record has that."""
 
     run: Run
     step: StepRun
@@ -33,7 +33,7 @@ class SelectedOutput(NamedTuple):
 
     @property
     def place(self) -> str | None:
-        """Where the pipeline says that it belongs in the repository; None when it does not say."""
+        """The path that the pipeline gives it in the repository; None when it gives none."""
         if self.mount is None or self.mount.startswith(OUT + "/"):
             return None
         return self.mount

@@ -1,4 +1,4 @@
-"""Where things come from and what was made of them, derived from what was recorded: nothing of this is stored.
+"""What artifacts were made from and what was made of them, derived from the records: nothing of this is stored.
 
 The answer is a graph of nodes. ``upstream`` has edges to what a node was made from, ``downstream`` to what was made of it.
 Recursion is avoided: a chain of steps may be longer than Python's stack.
@@ -105,7 +105,7 @@ class _Walk:
         return []
 
     def maker(self, node: LineageNode) -> list[LineageNode]:
-        """The step that made an artifact: in the run that is told, else the newest that did."""
+        """The step that made an artifact: in its run where that is known, else the newest that did."""
         makers = makers_of(self.ws.index, Digest(node.content))
         chosen = [maker for maker in makers if maker.run == node.run] or makers[:1]
         return [self.step_node(maker.key, maker.step, maker.run, maker.pipeline) for maker in chosen[:1]]
@@ -175,7 +175,7 @@ class _Walk:
         return self.steps_of(use for use in uses if path is None or _covers(use.path, path))
 
     def steps_of(self, uses: Iterable[ContentUse]) -> list[LineageNode]:
-        """The steps of the uses; an Action performed several times is told once, the newest."""
+        """The steps of the uses; an Action performed several times comes once, the newest."""
         found: dict[str, LineageNode] = {}
         for use in uses:
             if use.step is not None and use.run is not None and use.key not in found:

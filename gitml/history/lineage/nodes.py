@@ -23,10 +23,10 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class LineageNode(NamedTuple):
-    """A node. `kind` is artifact, step, file, param, module or commit; `id` tells equal ones.
+    """A node. `kind` is artifact, step, file, param, module or commit; equal ones have the same `id`.
 
     `name` is ``step.port``, a step's name, a path, a parameter's name, a module with its version, or a commit's subject;
-    `content` a Digest, an ActionKey, a Git id, a value or a commit id; `run`, `pipeline` and `commit` say where it was made or
+    `content` a Digest, an ActionKey, a Git id, a value or a commit id; `run`, `pipeline` and `commit` are where it was made or
     performed.
     """
 
@@ -153,7 +153,7 @@ def _paths(ws: Workspace, text: str) -> list[str]:
 
 
 def file_node(path: str, oid: str, commit: str | None) -> LineageNode:
-    """The node for a file of a commit. A module gets a copy whose folder tells nothing: of that the name alone is told."""
+    """The node for a file of a commit. A module gets a copy in a folder of no meaning: of that only the name is shown."""
     if path.startswith(f"{IN}/"):
         path = path.split("/", 3)[3]
     return LineageNode(f"file:{path}@{oid}", "file", path, oid, commit=commit)

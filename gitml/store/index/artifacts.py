@@ -24,7 +24,7 @@ class ContentMaker(NamedTuple):
 
 
 class ContentUse(NamedTuple):
-    """That an Action names a content at a path; run, step and pipeline performed it, None when no record says so."""
+    """That an Action names a content at a path; run, step and pipeline performed it, None when no record has that."""
 
     key: Digest
     path: str
@@ -85,7 +85,7 @@ HERE, RECORD, REMOTE, GONE = "here", "record", "remote", "gone"
 class Artifact(NamedTuple):
     """A content that steps made; what names it are the pipeline, step, port and run that made it last.
 
-    `size` is None when no result tells it. `makers` counts the runs that made it, `uses` the Actions that took it in; `used` is
+    `size` is None when no result has it. `makers` counts the runs that made it, `uses` the Actions that took it in; `used` is
     when it was last made or taken in by a step that ran (reuse is not counted), `made` when it was last made.
     """
 
@@ -220,7 +220,7 @@ class ArtifactList:
         return [Artifact(*row) for row in self._rows(sql, [limit])]
 
     def found_in_remotes(self, digests: Iterable[Digest]) -> None:
-        """Says which of those that are gone a remote store has."""
+        """Notes which of those that are gone a remote store has."""
         with self._lock:
             self._db.execute("BEGIN")
             self._db.executemany(

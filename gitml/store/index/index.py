@@ -1,4 +1,4 @@
-"""Index: what the records, the store and the repository say, where it can be found fast. Losing it costs time only.
+"""Index: what records and repository contain, where it is found fast. Losing it costs time only.
 
 An SQLite file, opened in about a millisecond, set aside and begun anew when it can't be used.
 """
@@ -71,10 +71,10 @@ class Index:
     It holds the connection and its transactions, and is the core's ActionCache and Facts: what is looked up by one key. Queries
     and writes about runs, results and artifacts are functions of the modules of these names, which take the Index.
 
-    One that is damaged or of another version is moved to ``<path>.bad-<n>`` and replaced by an empty one. `fresh` says that
-    it was empty when it was opened: what it should hold is to be made again. Damage that shows only later raises an
-    IntegrityError, after which the next opening finds nothing and begins anew. For who is only `read_only` a copy that ends with
-    the process takes the place of a file that can't be written.
+    One that is damaged or of another version is moved to ``<path>.bad-<n>`` and replaced by an empty one. `fresh`: it was
+    empty when it was opened, and is to be filled again. Damage that shows only later raises an
+    IntegrityError, after which the next opening finds nothing and begins anew. Where it is `read_only`, a copy that
+    ends with the process takes the place of a file that can't be written.
     """
 
     def __init__(self, path: str, sharing: SharedMode = ALONE, *, read_only: bool = False) -> None:
@@ -89,7 +89,7 @@ class Index:
         self._db = self._opened()
 
     def detach(self) -> None:
-        """Goes on with a copy of the file's content that nobody else sees, kept in memory while it is small."""
+        """Continues with a private copy of the file's content, kept in memory while it is small."""
         copy = sqlite3.connect("", isolation_level=None)
         if not _copied(self.path, copy):
             copy.close()
@@ -216,7 +216,7 @@ class Index:
         return db
 
     def _connected(self) -> sqlite3.Connection | None:
-        """The database if it is one of ours and whole as far as opening tells."""
+        """The database if it is one of ours and, as far as opening it shows, whole."""
         if not os.path.exists(self.path):
             return None
         try:
@@ -324,7 +324,7 @@ class Index:
         return known if isinstance(known, dict) else None
 
     def put_environment(self, digest: Digest, description: bytes) -> None:
-        """Keeps the description of an environment; it may tell more than a record does, which has only what counts."""
+        """Keeps the description of an environment, which may have more than a record, where only what counts is."""
         self.execute("INSERT OR REPLACE INTO environments VALUES (?, ?)", (digest, description))
 
     def inline(self, digest: Digest) -> str | None:
@@ -391,7 +391,7 @@ _DENIALS = (
 
 
 def _denies(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file can't be written, or the disk is full."""
+    """Whether the error means that the file can't be written, or the disk is full."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIALS
 
 

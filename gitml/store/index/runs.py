@@ -22,7 +22,7 @@ _TEXTS = (
     'id || char(10) || pipeline || char(10) || experiment || char(10) || status || char(10) || "commit" || char(10) '
     "|| coalesce(base, '') || char(10) || coalesce(branch, '') || char(10) || message || char(10) || tags"
 )
-"""All that is looked through for a word; words have no line feed, so none is found across two columns."""
+"""What is searched for a word; words have no line feed, so none is found across two columns."""
 _SORTS = {
     "started": "started",
     "seconds": "ended - started",
@@ -61,7 +61,7 @@ class RunRow(NamedTuple):
 
 
 class RunCondition(NamedTuple):
-    """One thing that a run must have. `kind` says what is compared:
+    """One thing that a run must have. `kind` is what is compared:
 
     ``text``: the value occurs somewhere in its names, ids, message or tags; ``field``: a column named `name` equals it;
     ``prefix``: the column begins with it; ``tag``: it has the tag; ``since``: it started then or later; ``metric``: a metric

@@ -1,7 +1,7 @@
-"""What the store asks of the disk: hashing, copying and syncing of open files; what it refuses becomes a MachineError.
+"""Hashing, copying and syncing of open files; an error of the disk becomes a MachineError.
 
-An object is a regular file that nobody may write, last modified at a fixed time: `is_untouched` tells by a stat alone
-that no one wrote to it since it was taken in.
+An object is a regular file that nobody may write, last modified at a fixed time: `is_untouched` finds by a stat
+alone that nobody wrote to it since it was ingested.
 """
 
 from __future__ import annotations

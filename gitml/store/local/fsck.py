@@ -14,9 +14,9 @@ from gitml.store.local.object_folder import MAX_DEPTH, ObjectFolder, is_object_n
 
 
 class StoreFault(NamedTuple):
-    """What is wrong with one thing: `name` is a Digest or, for what is no object, a path; `what` says it in words.
+    """What is wrong with one thing: `name` is a Digest or, for what is no object, a path; `what` is for people.
 
-    Kinds: ``corrupt`` its bytes are not what its name says; ``touched`` its bytes are right but its mode or time was
+    Kinds: ``corrupt`` its bytes are not those of its Digest; ``touched`` its bytes are right but its mode or time was
     changed; ``foreign`` a file that is no object lies among them; ``missing``, ``size``, ``unparsable`` what a Tree names
     is not here, is of another size, or a listing is none.
     """
@@ -108,7 +108,7 @@ def _check_tree(
 
 
 def repair_object(store: ObjectFolder, fault: StoreFault) -> str:
-    """Does what can be done for a fault on the spot; says what was done, in words."""
+    """Repairs a fault where that needs no content; returns what was done, in words."""
     if fault.kind == "foreign":
         store.set_aside(fault.name, os.path.basename(fault.name), f"foreign: {fault.what}")
         return "moved to the quarantine"

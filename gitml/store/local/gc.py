@@ -1,4 +1,4 @@
-"""Deleting what nothing names. May be killed anywhere: whole objects go, one at a time, and none that is kept."""
+"""Deleting the objects that nothing names. It may be killed anywhere: objects are deleted one at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sweep(store: ObjectFolder, keep: Set[Digest], dry_run: bool = False) -> Swee
     """Deletes every object that `keep` does not name, itself or through a Tree. The quarantine is never touched.
 
     Only under the exclusive gc lock: nothing that runs may be between taking an object and naming it. IntegrityError,
-    with nothing deleted, when a kept listing is damaged, for then what it keeps can't be told.
+    with nothing deleted, when a kept listing is damaged, for what it keeps is not known.
     """
     kept = reachable(store, keep)
     count = size = kept_count = kept_size = 0
@@ -72,7 +72,7 @@ def reachable(store: ObjectFolder, roots: Set[Digest]) -> set[Digest]:
             continue
         if why is not None:
             raise IntegrityError(
-                f"{digest} is damaged, and what it keeps can't be told: {why}",
+                f"{digest} is damaged, and what it keeps is not known: {why}",
                 where=store.path_of(digest),
                 hint="`gitml fsck --repair` first; nothing was deleted",
             )
@@ -89,7 +89,7 @@ def reachable(store: ObjectFolder, roots: Set[Digest]) -> set[Digest]:
 
 
 def _may_be_tree(path: str) -> bool:
-    """Whether an object begins like a listing, or was touched so that this can't be said."""
+    """Whether an object begins like a listing, or was touched, so that this is not known."""
     with Guard(path):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Taking files and directories in: hashed where they lie, then renamed into the store, so that size costs one reading.
+"""Ingesting files and directories: hashed where they lie, then renamed into the store, so that size costs one reading.
 
 A file becomes canonical (mode and time) before it is hashed and must still be so afterwards: what writes to it at any
 later moment changes its time, and is seen. A file that has other names, another owner or another file system is copied.
@@ -55,7 +55,7 @@ def ingest_file(store: ObjectWriter, path: str) -> tuple[Digest, int]:
 def ingest_tree(store: ObjectWriter, path: str, leave: bool = False) -> tuple[Digest, int]:
     """Moves a directory in; gives its Digest and the bytes of its files. Nothing is left at `path`, unless it may be.
 
-    With `leave` what was copied, or known already, is left there: whoever removes the folders above need not be waited for.
+    With `leave` what was copied, or known already, is left there: the caller removes the folders above later.
     """
     intake = _Intake(store, path, leave=True)  # what is left is removed below
     with Guard(path):
@@ -86,7 +86,7 @@ def ingest_tree(store: ObjectWriter, path: str, leave: bool = False) -> tuple[Di
 
 
 class _Intake:
-    """One taking below `root`: what was hashed and waits to be published, blobs before the listings that name them."""
+    """Ingests what is below `root`: what was hashed and waits to be published, blobs before the listings that name them."""
 
     def __init__(self, store: ObjectWriter, root: str, leave: bool = False) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""Giving back: objects placed at a path by reflink, hard link or copy, and whether a step changed what it was given.
+"""Materializing: objects placed at a path by reflink, hard link or copy, and whether a step changed what it was given.
 
 A hard link is the object itself, so a careless step can write to it. The store then sees the object's time changed, or,
 when the step put the time back, its change time, which nothing can set. Linking changes that one too, which is why it is

@@ -1,10 +1,10 @@
-"""The folder of objects as it lies on the disk: looking at one, reading it verified, setting a bad one aside.
+"""The folder of objects on the disk: checking one, reading it verified, quarantining a bad one.
 
 ``objects/ab/<62 hex>``  one object; regular, mode 0444, last modified at a fixed time
 ``objects/tmp/``         what is being written; garbage once its writer is gone
 ``quarantine/<hex>.<n>`` a bad object, and beside it ``<hex>.<n>.txt``: where it was, why and when
 
-Who writes to an object changes its time, so a stat tells; what looks touched is hashed again, and either mended or
+Writing to an object changes its time, which a stat shows; an object that was touched is hashed, and either repaired or
 quarantined. Before a large object is used its change time must be the one noted in the stat cache as well: a writer can
 put back the other time, but not this one.
 """
@@ -45,7 +45,7 @@ class StoreUsage(NamedTuple):
 class LinkedObject:
     """An object that this process placed by `count` hard links: its change time after the last, its names before the first.
 
-    `unchanged` when it was looked at after the step, and nobody had written to it.
+    `unchanged`: it was checked after the step, and nobody had written to it.
     """
 
     __slots__ = ("changed", "count", "names", "unchanged")
@@ -80,7 +80,7 @@ class ObjectFolder:
         return f"{self.objects}/{name[:2]}/{name[2:]}"
 
     def has(self, digest: Digest, size: int, *, tree: bool) -> bool:
-        """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
+        """Whether the content is here and unchanged by its stat (for a Tree: its listing and all below it)."""
         return self._has_tree(digest, size, 0) if tree else self.is_intact(digest, size)
 
     def is_within_limits(self, digest: Digest) -> bool:
@@ -145,7 +145,7 @@ class ObjectFolder:
             return self.verify(digest) and (size is None or os.lstat(path).st_size == size)
 
     def size_of(self, digest: Digest) -> int | None:
-        """The bytes of an object as a stat tells them, None when it is not here."""
+        """The bytes of an object by its stat, None when it is not here."""
         path = self.path_of(digest)
         with Guard(path):
             try:

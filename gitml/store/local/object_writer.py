@@ -24,10 +24,10 @@ STILL_RUNS = "let every process of the step end before the step does"
 
 
 class PendingObject(NamedTuple):
-    """A complete file at `path`, canonical but not yet synced, that is to become an object; `inode` tells it was not swapped.
+    """A complete file at `path`, canonical but not yet synced, that is to become an object; by `inode` a swap is noticed.
 
     `changed` is the change time of a large one after it was hashed, 0 where it is not known. One that `stays` may keep the name
-    it has: whoever made it removes that.
+    it has: its maker removes that.
     """
 
     digest: Digest
@@ -52,7 +52,7 @@ class ObjectWriter(ObjectFolder):
         return digest
 
     def holds(self, digest: Digest, size: int) -> bool:
-        """Whether other copies of the content can be given up: it is here, by a hash where that is cheap."""
+        """Whether the content is here for certain, so that other copies can be deleted: by a hash where that is cheap."""
         if size > disk.SMALL:
             return self.is_intact(digest, size)
         name = hex_of(digest)
@@ -125,7 +125,7 @@ class ObjectWriter(ObjectFolder):
                 os.close(fd)
 
     def publish(self, pending: Sequence[PendingObject]) -> None:
-        """Makes files objects: durable first, then under their names, then the names durable. All or a failure said.
+        """Makes files objects: durable first, then under their names, then the names durable. All of them, or an error.
 
         A file that is not the one hashed any more when it arrives (swapped under way) is quarantined: IntegrityError.
         """
@@ -192,7 +192,7 @@ class ObjectWriter(ObjectFolder):
 
 
 class BlobWriter:
-    """A Blob of `size` bytes that arrives in pieces, in order. `position` is how much is here: go on there after a cut."""
+    """Writes a Blob of `size` bytes that arrives in pieces, in order; `position` is how much is here, where to resume."""
 
     def __init__(self, store: ObjectWriter, digest: Digest, size: int) -> None:
         self.position = 0
@@ -216,7 +216,7 @@ class BlobWriter:
         self.position += len(piece)
 
     def commit(self) -> None:
-        """Makes it an object; IntegrityError, with nothing kept, when it is not what its name says."""
+        """Makes it an object; IntegrityError, with nothing kept, when its bytes are not those of the Digest."""
         found = PREFIX + self._hash.hexdigest()
         if found != self._digest or self.position != self.size:
             self.abandon()

@@ -22,10 +22,11 @@ _MARK = "remote-epoch"  # kind of fact: remote -> the mark of what is known of i
 
 
 class GcNote(NamedTuple):
-    """What lies in a remote beside its content. `store` tells this store from one that was in its place before, "" when nobody
+    """What lies in a remote beside its objects. `store` is the name of this store, by which it differs from one that was in its
+    place before; "" when nobody
     named it yet; `epoch` counts gc's deletions; `doomed` says since when (seconds since 1970) what is unneeded.
 
-    Who uploads brings what is doomed anew.
+    An upload transfers what is doomed again.
     """
 
     epoch: int = 0
@@ -59,8 +60,8 @@ def decode_note(content: bytes | None) -> GcNote:
 class RemoteCache:
     """What is known to be in one remote, or known to be bad there. Used from one thread, that of the index.
 
-    What is there counts as long as the store is the one it was learnt of, and gc deleted nothing since: `mark` tells both. What
-    is bad counts until it was brought anew.
+    What is there counts as long as the store has the same name and gc deleted nothing since: `mark` is made of both. What is
+    bad counts until it was uploaded again.
     """
 
     def __init__(self, facts: Facts, identity: str) -> None:
@@ -83,7 +84,7 @@ class RemoteCache:
             self._facts.remember(f"remote-{self._identity}-{self.mark}", name, good)
 
     def apply_note(self, note: GcNote) -> None:
-        """Says what was read there just now; what was known of another store, or before gc deleted something, counts no more."""
+        """Applies the notes just read there: what was known of another store, or before gc deleted something, counts no more."""
         if note.store:
             self._become(f"{note.store}-{note.epoch}")
         elif self.mark.isdigit():
@@ -149,7 +150,7 @@ class PackIndexes:
 
 
 def gc_note(remote: RemoteStore, known: RemoteCache) -> GcNote:
-    """The notes of gc in a remote; `known` is brought level with them."""
+    """The notes of gc in a remote, which are applied to `known`."""
     try:
         note = decode_note(remote.note())
     except ValueError as error:
@@ -159,7 +160,7 @@ def gc_note(remote: RemoteStore, known: RemoteCache) -> GcNote:
 
 
 def name_store(remote: RemoteStore, known: RemoteCache, note: GcNote) -> None:
-    """Gives a store that nobody named a name, so that its loss is noticed. Of two who do so at once, one's name stays."""
+    """Names a store that has no name, so that its loss is noticed. Of two processes that do so at once, the name of one stays."""
     if not note.store:
         remote.set_note(encode_note(note._replace(store=os.urandom(8).hex())))
         gc_note(remote, known)

@@ -1,7 +1,7 @@
 """Deleting from a remote store what nothing names any more, in two steps with a grace between, since others may be uploading.
 
-The first time something is found unneeded it is only noted there as doomed. Who uploads meanwhile brings what is doomed anew.
-The next time, when the grace has passed, what is still unneeded and was not brought anew is deleted.
+The first time something is found unneeded it is only noted there as doomed. An upload meanwhile uploads what is doomed again.
+The next time, when the grace has passed, what is still unneeded and was not uploaded again is deleted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def sweep_remote(
 ) -> RemoteSweepResult:
     """Deletes what `keep` (Blobs and Trees) does not need and was written more than `grace` seconds before `now`.
 
-    IntegrityError, with nothing deleted, when a kept Tree's manifest can't be read: what it needs can't be told.
+    IntegrityError, with nothing deleted, when a kept Tree's manifest can't be read: what it needs is not known.
     """
     listed = list(remote.listed())
     needed = _needed(remote, keep, {item.digest for item in listed if item.manifest})
@@ -80,7 +80,7 @@ def _needed(remote: SweptRemote, keep: Set[Digest], trees: Set[Digest]) -> set[D
             needed.update(item.digest for item in decode_manifest(content, tree).parts)
         except ValueError as error:
             raise IntegrityError(
-                f"the manifest of {tree[:19]}… is damaged, and what it keeps can't be told: {error}",
+                f"the manifest of {tree[:19]}… is damaged, and what it keeps is not known: {error}",
                 where=remote.place,
                 hint=f"gitml fsck --remote {remote.name} --repair first; nothing was deleted",
             ) from error

@@ -37,7 +37,7 @@ class Shared:
         self.file = OutputRef("m", "file", store.put(b"x" * 400_000), 400_000)
         self.folder = OutputRef("d", "directory", tree, size)
         sender = Uploader(store, self.remote, RemoteCache(MemoryFacts(), self.spec.identity), PackIndexes(store.root))
-        sender.send([TransferRoot(o.digest, o.size, o.is_tree, o.name) for o in (self.file, self.folder)])
+        sender.upload([TransferRoot(o.digest, o.size, o.is_tree, o.name) for o in (self.file, self.folder)])
 
 
 @pytest.fixture

@@ -52,11 +52,11 @@ class FolderRemote:
         return {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
 
     def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these an upload has to bring."""
+        """Which of these an upload has to transfer."""
         return {item.digest for item in wanted} - self.present(wanted)
 
     def expect(self, wanted: Sequence[StoredObject]) -> None:
-        """Nothing is gained by knowing."""
+        """Nothing is prepared for these."""
 
     def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Copies a file or bytes there, hashed on the way. A large file goes on where a copy of it was cut off."""
@@ -217,7 +217,7 @@ class FolderRemote:
         return _Fresh(self, folder, kept)
 
     def _make(self, folder: str) -> None:
-        """Makes a folder with the rights of the one it is in, so that whom the store was opened to may write everywhere in it."""
+        """Makes a folder with the mode of its parent, so that all users of the store may write everywhere in it."""
         if os.path.isdir(folder):
             if os.path.islink(folder) and os.path.dirname(os.path.dirname(folder)) == self.root.rstrip("/"):
                 # objects/ab, which gitml makes itself; the whole of objects may well lie on another disk
@@ -258,7 +258,7 @@ class FolderRemote:
 class _Fresh:
     """A temporary beside its place, open for reading and writing; gone in the end unless it was renamed.
 
-    With a `kept` name it is for the next time to go on with when it is left early, unless the disk is full or it was wrong.
+    One with a `kept` name stays for the next upload to resume when this one fails, unless the disk is full or it was wrong.
     """
 
     def __init__(self, remote: FolderRemote, folder: str, kept: str) -> None:

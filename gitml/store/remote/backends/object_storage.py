@@ -55,14 +55,14 @@ _UNREACHABLE = re.compile(
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether a library says that there is no such thing."""
+    """Whether the error of a library means that there is no such object."""
     if isinstance(error, FileNotFoundError):
         return True
     return type(error).__name__ in ("NoSuchKey", "SFTPNoSuchFile", "ResourceNotFoundError", "SFTPNoSuchPath")
 
 
 def is_past_end(error: BaseException) -> bool:
-    """Whether a library says that a range begins behind the end of an object.
+    """Whether the error of a library means that a range begins behind the end of an object.
 
     Numbers in its text mean nothing: an address or a digest may have the digits of the status in it.
     """
@@ -129,11 +129,11 @@ class ObjectStorageRemote:
         return {item.digest for item, size in zip(wanted, sizes_found, strict=True) if size == item.size}
 
     def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these an upload has to bring."""
+        """Which of these an upload has to transfer."""
         return {item.digest for item in wanted} - self.present(wanted)
 
     def expect(self, wanted: Sequence[StoredObject]) -> None:
-        """Nothing is gained by knowing."""
+        """Nothing is prepared for these."""
 
     def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes. A large file goes on where an upload of it was cut off, where the service lets one."""
@@ -217,7 +217,7 @@ class ObjectStorageRemote:
 
     @property
     def _fs(self) -> Any:
-        """The file system; one over SSH is opened anew when its connection was cut."""
+        """The file system; one over SSH is opened again when its connection was lost."""
         with self._lock:
             if self._kind.is_host and self._opened.client.is_closed():
                 self._opened = self._kind.open(self._spec)
@@ -227,7 +227,7 @@ class ObjectStorageRemote:
         return f"{self.root}/{key_of(folder, digest)}"
 
     def _told(self, ask: Callable[[], T]) -> T:
-        """What `ask` gives. FileNotFoundError stays; whatever else goes wrong comes out as an error of gitml."""
+        """The value of `ask`. FileNotFoundError stays; any other error of a library is raised as an error of gitml."""
         try:
             return ask()
         except Exception as error:

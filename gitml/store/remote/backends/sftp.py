@@ -1,4 +1,4 @@
-"""Uploading a large file over SSH: under another name first, going on with what an upload that was cut off left there."""
+"""Uploading a large file over SSH: under another name first, resuming what an interrupted upload left there."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _write(
 def _begun(fs: Any, fresh: str, reading: int) -> tuple[int, Any]:
     """How many bytes lie there and are ours, and the hash of them: whole pieces without the last, which may have holes.
 
-    The host is asked for their hash. Where it runs no commands for us, the upload begins anew.
+    The host is asked for their hash. Where it runs no commands for us, the upload restarts.
     """
     nothing = 0, hashlib.sha256()
     try:

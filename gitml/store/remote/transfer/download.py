@@ -1,4 +1,4 @@
-"""Downloading: exactly what is asked for, verified as it arrives, whole or not at all, going on where it was cut off."""
+"""Downloading exactly what is requested: verified as it arrives, whole or not at all, resumed where it was interrupted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GRACE = 2.0  # seconds that threads have to clear up when the transfer ends ear
 
 
 class DownloadProblem(NamedTuple):
-    """Why a remote did not bring something: `digest` is what was missing or wrong there, None when it failed as a whole."""
+    """Why something was not downloaded from a remote: `digest` was missing or wrong there, None when the remote failed."""
 
     remote: str
     digest: Digest | None
@@ -31,7 +31,7 @@ class DownloadProblem(NamedTuple):
 
 
 class DownloadResult(NamedTuple):
-    """What became of a download: roots that are here now, and those that no remote could bring."""
+    """The result of a download: roots that are here now, and those that no remote has."""
 
     here: tuple[TransferRoot, ...]
     lost: tuple[TransferRoot, ...]
@@ -40,7 +40,7 @@ class DownloadResult(NamedTuple):
 
 
 class Downloader:
-    """Downloads into the Store of this machine, from the first remote that has what is wanted."""
+    """Downloads into the Store of this machine, from the first remote that has what is requested."""
 
     def __init__(self, store: LocalStore, sources: Sequence[RemoteSource], indexes: PackIndexes) -> None:
         self.store = store
@@ -53,7 +53,7 @@ class Downloader:
         emit: Callable[[Transferring], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> DownloadResult:
-        """Brings what is not here. What one remote lacks or gives wrong is asked of the next; the rest is named, nothing raised.
+        """Downloads what is not here. What one remote lacks or has wrong is requested from the next; the result names the rest.
 
         MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
         """
@@ -67,7 +67,7 @@ class Downloader:
             meter = TransferMeter("download", source.remote.name, emit, stopped)
             one = _Fetching(self, source, meter)
             try:
-                one.bring(left)
+                one.run(left)
             except (RemoteError, TrustError) as error:
                 problems.append(DownloadProblem(source.remote.name, None, error.message))
             problems += one.problems
@@ -99,8 +99,8 @@ class _Fetching:
         self.failed: set[Digest] = set()
         self.room = MemoryLimit(_IN_MEMORY)
 
-    def bring(self, roots: Sequence[TransferRoot]) -> None:
-        """Brings what it can; RemoteError when the remote fails as a whole."""
+    def run(self, roots: Sequence[TransferRoot]) -> None:
+        """Downloads what it can; RemoteError when the remote fails as a whole."""
         blobs = {root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}
         pool = ThreadPool(self.remote.parallel)
         try:
@@ -256,7 +256,7 @@ class _Fetching:
         return pool.completed([(what, partial(perform, work)) for what, work in jobs], self.meter.poll)
 
     def _failed(self, digest: Digest, error: BaseException) -> None:
-        """One object did not come. What is wrong with it alone is noted; what concerns remote or machine is raised."""
+        """Handles the failure of one object: what concerns it alone is noted, what concerns remote or machine is raised."""
         if not isinstance(error, IntegrityError):
             raise error
         self.failed.add(digest)

@@ -73,7 +73,7 @@ def copy_in_kernel(source: int, target: int, at: int) -> int | None:
 def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], None]) -> str:
     """Copies an open file from `start` on to the same place of another; the sha256 of all of the first.
 
-    It is read twice, from the kernel's memory the second time. Whoever calls sees that it was not changed meanwhile.
+    It is read twice, from the page cache the second time. The caller checks that it was not changed meanwhile.
     """
     at = start
     by_hand = False

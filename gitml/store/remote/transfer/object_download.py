@@ -1,4 +1,4 @@
-"""One object on its way into the Store: to a temporary that a cut leaves for the next time, verified, synced, renamed."""
+"""Downloading one object into the Store: to a temporary that an interrupted download leaves, verified, synced, renamed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gitml.store.remote.transfer.progress import TransferMeter, with_retries
 
 
 class WrongBytesError(IntegrityError):
-    """A remote gave other bytes than the name says."""
+    """A remote returned other bytes than the Digest is of."""
 
     def __init__(self, item: StoredObject, remote: RemoteStore, what: str) -> None:
         super().__init__(
@@ -32,9 +32,9 @@ class WrongBytesError(IntegrityError):
 
 
 def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, meter: TransferMeter) -> None:
-    """Brings one object into the Store, going on where an earlier try was cut off. WrongBytesError for other bytes.
+    """Downloads one object into the Store, resuming an interrupted download. WrongBytesError for other bytes.
 
-    Several processes and threads may ask for one object: one brings it, the others find it.
+    Several processes and threads may request one object: one downloads it, the others find it.
     """
     with _Part(store, item, meter) as part:
         if store.is_intact(item.digest, item.size):
@@ -178,7 +178,7 @@ class _Part:
         return os.fstat(self.fd).st_size
 
     def clear(self) -> None:
-        """Begins anew."""
+        """Empties it."""
         with Guard(self.path):
             os.ftruncate(self.fd, 0)
 

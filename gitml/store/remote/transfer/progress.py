@@ -1,4 +1,4 @@
-"""What uploads and downloads share: how far they are, how they are stopped, and trying again."""
+"""What uploads and downloads share: progress, stopping, and retries."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PAUSES = (0.5, 2.0)  # seconds before a second and a third try
 
 
 class TransferStoppedError(GitmlError):
-    """Someone asked for the end of it. What was moved so far stays."""
+    """A transfer was stopped on request. What was transferred so far stays."""
 
     code = "stopped"
     exit_code = 130
 
 
 class TransferRoot(NamedTuple):
-    """Content that is wanted as a whole: a Blob, or a Tree with all below it; `name` says what it is (``train.model``)."""
+    """Content that is transferred as a whole: a Blob, or a Tree with all below it. `name` is for people (``train.model``)."""
 
     digest: Digest
     size: int
@@ -87,7 +87,7 @@ class TransferMeter:
             raise TransferStoppedError("stopped", hint="the next time it goes on from here")
 
     def end(self) -> None:
-        """Says that it is over, well or not: threads that are at it still do nothing more."""
+        """Ends the transfer, well or not: threads that still perform a part of it stop."""
         self._ended = True
 
     def poll(self) -> None:

@@ -66,7 +66,7 @@ def plan_upload(
     roots: Iterable[TransferRoot],
     doomed: frozenset[Digest],
 ) -> UploadPlan:
-    """Finds out what is to be moved: what is known to be there isn't asked for, the rest is asked for in few requests."""
+    """The plan of an upload: the remote is asked, in few requests, for what is not known to be there."""
     wanted = list({root.digest: root for root in roots}.values())
     unknown = [root for root in wanted if known.lookup(root.digest) is not True or root.digest in doomed]
     there = {root.digest for root in wanted} - {root.digest for root in unknown}
@@ -174,7 +174,7 @@ class _Sorter:
 
 
 def serves(items: Sequence[StoredObject], left: dict[Digest, StoredObject]) -> bool:
-    """Whether a pack is worth naming: half of it or more is wanted. Then what it brings is taken out of `left`."""
+    """Whether a pack is worth naming: half of it or more is needed. Then what it contains is taken out of `left`."""
     used = sum(item.size + 1 for item in items if item.digest in left)
     if not used or 2 * used < sum(item.size + 1 for item in items):
         return False

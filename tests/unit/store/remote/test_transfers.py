@@ -329,7 +329,7 @@ def test_a_stopped_upload_keeps_what_was_moved_and_goes_on_from_there(
         return looks > 4
 
     with pytest.raises(TransferStoppedError):
-        one.sender(remote).send(blobs, stopped=stopped)
+        one.sender(remote).upload(blobs, stopped=stopped)
     before = set(objects(remote))
     assert all(digest_of(path.read_bytes())[7:] == name for name, path in objects(remote).items())
     sent = one.send(remote, *blobs)
@@ -341,7 +341,7 @@ def test_a_stopped_upload_keeps_what_was_moved_and_goes_on_from_there(
 def test_progress_is_told_up_to_the_last_byte(one: Side, remote: FolderRemote) -> None:
     root = one.tree(FILES)
     told = []
-    one.sender(remote).send([root], told.append)
+    one.sender(remote).upload([root], told.append)
     last = told[-1]
     assert (last.direction, last.remote) == ("upload", "hub")
     assert last.done == last.total > len(LARGE)
