@@ -222,6 +222,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linux, "unwritten_bytes", lambda: 1 << 20)
 
 
+@pytest.mark.needs_linux("one sync for many files")
 @pytest.mark.usefixtures("plain")
 def test_everything_is_written_at_once_only_for_many_files_where_little_else_waits(
     monkeypatch: pytest.MonkeyPatch,
@@ -252,6 +253,7 @@ def test_the_kernel_must_report_what_could_not_be_written(
     assert linux.reports_failures() is reports
 
 
+@pytest.mark.needs_linux("one sync for many files")
 def test_the_kernel_is_asked_for_the_kind_of_a_file_system_and_for_what_is_unwritten(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("both are Linux's")
@@ -264,6 +266,7 @@ def test_the_kernel_is_asked_for_the_kind_of_a_file_system_and_for_what_is_unwri
         waiting()
 
 
+@pytest.mark.needs_linux("one sync for many files")
 @pytest.mark.usefixtures("plain")
 def test_a_failure_to_write_everything_fails_the_taking_before_anything_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
