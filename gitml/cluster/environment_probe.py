@@ -67,7 +67,7 @@ def description_in(said: str) -> Mapping[str, Any]:
 
 
 def refusal_in(said: str) -> InputError:
-    """The error that a machine says a program's absence with, as `describe` writes it."""
+    """The error of a machine where a program is missing, as `describe` writes it."""
     try:
         message, hint = json.loads(said)
     except (ValueError, TypeError, RecursionError):

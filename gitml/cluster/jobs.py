@@ -1,4 +1,4 @@
-"""Ray's jobs: whole programs handed to a cluster, which runs them on its head while whoever handed them over may leave."""
+"""Ray's jobs: whole programs submitted to a cluster, which runs them on its head without the machine that submitted them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class UnconfirmedError(RemoteError):
 
 
 class ClusterJob(NamedTuple):
-    """A job: how it is, what it was said to be, when it was handed over (seconds since 1970), and why it failed."""
+    """A job: its state, the metadata it was submitted with, when that was (seconds since 1970), and why it failed."""
 
     id: str
     state: str
@@ -52,7 +52,7 @@ class JobClient:
         self.patience = _PATIENCE
         self._posted = False
         address = self._address()
-        with self._told(), _without(_OVERRIDES):
+        with self._translated_errors(), _without(_OVERRIDES):
             import logging
 
             from ray.job_submission import JobSubmissionClient
@@ -98,7 +98,7 @@ class JobClient:
         environment = {"working_dir": folder, "env_vars": {**stop, **env}}
         self._posted = False
         try:
-            with self._told():
+            with self._translated_errors():
                 self.client.submit_job(
                     entrypoint=program, runtime_env=environment, submission_id=id, metadata=dict(metadata)
                 )
@@ -113,8 +113,10 @@ class JobClient:
 
     def list(self, prefix: str) -> list[ClusterJob]:
         """The jobs whose ids begin so, newest first."""
-        with self._told():
-            found = [_job(told) for told in self.client.list_jobs() if (told.submission_id or "").startswith(prefix)]
+        with self._translated_errors():
+            found = [
+                _job(details) for details in self.client.list_jobs() if (details.submission_id or "").startswith(prefix)
+            ]
         return sorted(found, key=lambda job: -job.submitted)
 
     def get(self, id: str) -> ClusterJob | None:
@@ -123,7 +125,7 @@ class JobClient:
 
     def output(self, id: str) -> str:
         """All that a job has written so far."""
-        with self._told():
+        with self._translated_errors():
             return str(self.client.get_job_logs(id))
 
     def follow(self, id: str) -> Iterator[str]:
@@ -132,25 +134,25 @@ class JobClient:
         What Ray sends may break off before, or never come: the head is asked then. RemoteError when it does not answer, or knows
         no such job.
         """
-        heard, rest, pause = 0, "", _PAUSE
+        received, rest, pause = 0, "", _PAUSE
         while True:
-            at, before = 0, heard
+            at, before = 0, received
             for text in self._stream(id):  # which begins anew each time
-                *whole, rest = (rest + text[max(heard - at, 0) :]).split("\n")
+                *whole, rest = (rest + text[max(received - at, 0) :]).split("\n")
                 rest = rest[-_LINE:]
                 at += len(text)
-                heard = max(heard, at)
+                received = max(received, at)
                 yield from whole
             job = self.get(id)
             if job is None:
                 raise RemoteError("the cluster no longer knows the run", where=self.where)
             text = self.output(id)
-            *whole, rest = (rest + text[heard:]).split("\n")
-            heard = max(heard, len(text))
+            *whole, rest = (rest + text[received:]).split("\n")
+            received = max(received, len(text))
             yield from whole
             if job.state != RUNNING:
                 break
-            pause = _PAUSE if heard > before else min(2 * pause, SILENCE)
+            pause = _PAUSE if received > before else min(2 * pause, SILENCE)
             time.sleep(pause)
         if rest:
             yield rest
@@ -174,7 +176,7 @@ class JobClient:
                 arrived, coming = coming, None
                 try:
                     text: str = arrived.result()
-                except Exception:  # it ended or was cut off, as what is asked next tells
+                except Exception:  # it ended or was cut off, which the next question shows
                     return
                 yield text
         finally:
@@ -188,12 +190,12 @@ class JobClient:
 
     def stop(self, id: str) -> None:
         """Asks a job to end, as Ctrl-C does; after STOP_SECONDS it is killed."""
-        with self._told():
+        with self._translated_errors():
             self.client.stop_job(id)
 
     def forget(self, id: str) -> None:
         """Removes what the cluster knows of a job that has ended."""
-        with self._told():
+        with self._translated_errors():
             self.client.delete_job(id)
 
     def _address(self) -> str:
@@ -209,7 +211,7 @@ class JobClient:
         return f"http://{found}"
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Ray's errors as ours."""
         try:
             yield
@@ -251,21 +253,23 @@ def _whole(answer: Any, seconds: float) -> Any:
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The status of the answer that an error of Ray's tells of; None for one without an answer."""
+    """The HTTP status in an error of Ray's; None for one without an answer."""
     if type(error).__name__ == "AuthenticationError":
         return 401
     said = re.search(r"status code (\d{3})\b|^(\d{3}) (?:Client|Server) Error\b", str(error))
     return int(said[1] or said[2]) if said else None
 
 
-def _job(told: Any) -> ClusterJob:
-    state = _STATES.get(str(told.status.value), str(told.status.value).lower())
-    return ClusterJob(told.submission_id, state, told.metadata or {}, (told.start_time or 0) / 1000, told.message or "")
+def _job(details: Any) -> ClusterJob:
+    state = _STATES.get(str(details.status.value), str(details.status.value).lower())
+    return ClusterJob(
+        details.submission_id, state, details.metadata or {}, (details.start_time or 0) / 1000, details.message or ""
+    )
 
 
 @contextmanager
 def _without(names: tuple[str, ...]) -> Iterator[None]:
-    """Ray prefers these variables to what it is told."""
+    """Ray prefers these variables to its arguments."""
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

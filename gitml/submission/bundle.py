@@ -1,5 +1,5 @@
 """A run as it travels to a cluster: a folder with the commit as a Git bundle, what is known of steps that need not run, and
-what was asked. Nothing in it names the machine it was made on, and its content names it."""
+what was request. Nothing in it names the machine it was made on, and its content names it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from gitml.workspace import Workspace, open_workspace
 
 FORMAT = 1
 BUNDLE, REQUEST, KNOWN, OBJECTS, LFS = "repository.bundle", "request.json", "known.jsonl", "objects", "lfs"
-HEAVY = "heavy"  # the file that says where the large files are, if they are elsewhere
+HEAVY = "heavy"  # the file that names where the large files are, if they are elsewhere
 _PIECE = 4 << 20
 
 
 class SubmissionRequest(NamedTuple):
-    """What a parcel asks for: `run` as it begins, how it is to be performed, and the target it was handed to."""
+    """The request in a job bundle: `run` as it begins, how it is to be performed, and the target it was submitted to."""
 
     run: Run
     request: RunRequest
@@ -59,14 +59,14 @@ def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[
 
 
 def write_job_bundle(
-    ws: Workspace, planner: Planner, plan: Plan, asked: SubmissionRequest, taken: Iterable[OutputRef], folder: str
+    ws: Workspace, planner: Planner, plan: Plan, request: SubmissionRequest, taken: Iterable[OutputRef], folder: str
 ) -> None:
     """Fills the empty `folder`; of known outputs `taken` go along. InputError for content of Git LFS that is not here.
 
-    IntegrityError or RemoteError for an output that is not here and can't be brought.
+    IntegrityError or RemoteError for an output that is not here and can't be fetched.
     """
-    trees = sorted({module["content"].removeprefix("git:") for module in asked.run.modules.values()})
-    write_bundle(ws.location, ws.objects, asked.run.commit, trees, os.path.join(folder, BUNDLE))
+    trees = sorted({module["content"].removeprefix("git:") for module in request.run.modules.values()})
+    write_bundle(ws.location, ws.objects, request.run.commit, trees, os.path.join(folder, BUNDLE))
     for name in (OBJECTS, LFS):
         os.mkdir(os.path.join(folder, name))
     _take_along(ws, planner, list(taken), os.path.join(folder, OBJECTS))
@@ -77,16 +77,15 @@ def write_job_bundle(
                 known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
     for digest, source in _lfs_objects(ws, planner, [name for name, d in plan.decisions.items() if d.kind != REUSE]):
         _copy(source, os.path.join(folder, LFS, hex_of(digest)))
-    request = asked.request._asdict() | {"origin": asked.request.origin}
-    told = {
+    content = {
         "format": FORMAT,
         "version": __version__,
-        "target": asked.target,
-        "run": json.loads(encode_run(asked.run)),
-        "request": request,
+        "target": request.target,
+        "run": json.loads(encode_run(request.run)),
+        "request": request.request._asdict(),
     }
     with open(os.path.join(folder, REQUEST), "w") as file:
-        json.dump(told, file, sort_keys=True)
+        json.dump(content, file, sort_keys=True)
 
 
 def size_of(folder: str) -> int:
@@ -95,20 +94,20 @@ def size_of(folder: str) -> int:
 
 
 def split_bundle(folder: str, heavy: str) -> None:
-    """Moves all of a parcel that may be large into the new folder `heavy`, which is to travel by itself."""
+    """Moves all of a bundle that may be large into the new folder `heavy`, which is uploaded by itself."""
     os.mkdir(heavy)
     for name in (BUNDLE, OBJECTS, LFS):
         os.rename(os.path.join(folder, name), os.path.join(heavy, name))
 
 
 def note_heavy_part(folder: str, place: str) -> None:
-    """Notes in a parcel where the other part of it lies on the head's disk."""
+    """Notes in a bundle where the other part of it lies on the head's disk."""
     with open(os.path.join(folder, HEAVY), "w") as file:
         file.write(place)
 
 
 def heavy_part(folder: str) -> str:
-    """Where the large files of a parcel are: in it, or where it says."""
+    """Where the large files of a bundle are: in it, or where it notes."""
     try:
         with open(os.path.join(folder, HEAVY)) as file:
             return file.read()
@@ -117,14 +116,16 @@ def heavy_part(folder: str) -> str:
 
 
 def open_job_bundle(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, SubmissionRequest]:
-    """A Workspace in the new folder `home` that holds what the parcel in `folder` does, and what it asks for."""
+    """A Workspace in the new folder `home` with what the bundle in `folder` holds, and its request."""
     heavy = heavy_part(folder)
     with open(os.path.join(folder, REQUEST), "rb") as file:
-        told: dict[str, Any] = json.load(file)
-    if told["format"] != FORMAT or told["version"] != __version__:
-        hint = f"install gitml {told['version']} on the machines of the cluster, or {__version__} where it is submitted"
-        raise InputError(f"the run was submitted by gitml {told['version']}, this is {__version__}", hint=hint)
-    run = decode_run(json.dumps(told["run"]).encode())
+        content: dict[str, Any] = json.load(file)
+    if content["format"] != FORMAT or content["version"] != __version__:
+        hint = (
+            f"install gitml {content['version']} on the machines of the cluster, or {__version__} where it is submitted"
+        )
+        raise InputError(f"the run was submitted by gitml {content['version']}, this is {__version__}", hint=hint)
+    run = decode_run(json.dumps(content["run"]).encode())
     commit = open_bundle(os.path.join(heavy, BUNDLE), home)
     if commit != run.commit:
         raise IntegrityError("the bundle holds another commit than is asked for", where=commit)
@@ -139,7 +140,7 @@ def open_job_bundle(folder: str, home: str, environ: Mapping[str, str]) -> tuple
         for line in known:
             step, key, preimage, result = json.loads(line)
             put_result(ws.index, Digest(key), decode_result(result), preimage.encode(), run.pipeline, step)
-    return ws, SubmissionRequest(run, _request(told["request"]), told["target"])
+    return ws, SubmissionRequest(run, _request(content["request"]), content["target"])
 
 
 def _request(raw: Mapping[str, Any]) -> RunRequest:
@@ -162,7 +163,6 @@ def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folde
     """Puts the objects of outputs, of a Tree with all below it, into `folder`."""
     absent = planner.availability.fetch_inline(outputs)
     if absent:
-        from gitml.core.model.stop_signal import StopSignal
         from gitml.transfer.download import fetch_outputs, refuse_lost
 
         refuse_lost(fetch_outputs(ws, absent, lambda _: None, StopSignal()))

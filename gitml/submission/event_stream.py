@@ -1,6 +1,6 @@
-"""What a submitted run says, as lines of text: its events, what its steps write, its record, what became of it.
+"""The events of a submitted run as lines of text: what happened, what its steps wrote, its record, what became of it.
 
-Everything is in what the job wrote, which the cluster keeps; so it can be heard at any time, from anywhere that reaches it.
+All of it is in the output of the job, which the cluster keeps; so it can be read at any time, from anywhere that reaches it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ _SIGN = '{"gitml": 1, '
 _PART = '{"gitml": 1, "Part": '
 _LONGEST = 256 << 10  # characters; who follows a job gets no line of 4 MiB or more, and nothing after one
 _MOST = 4 << 20  # characters of a line that is read: no gitml writes as long ones
-_WHOLE = 128 << 20  # characters of what is said in parts
+_WHOLE = 128 << 20  # characters of an event in parts
+
+FileName = str  # may name a file here: what an attempt wrote is kept under its name
+Objects = tuple[tuple[Digest, int], ...]  # with sizes
+ErrorData = Mapping[str, Any]  # as errors are shown in JSON
 
 
 class JobLogText(NamedTuple):
     """Some of what an attempt of a step wrote."""
 
     step: str
-    attempt: str
+    attempt: FileName
     content: bytes
 
 
@@ -40,27 +44,34 @@ class JobRecordFile(NamedTuple):
 
 
 class JobResults(NamedTuple):
-    """What the record does not hold itself: objects (digest, size) that the machine `node` has in `folder`."""
+    """What the record does not hold itself: objects that the machine `node` has in `folder`."""
 
     node: str
     folder: str
-    objects: tuple[tuple[Digest, int], ...]
+    objects: Objects
 
 
 class JobEnded(NamedTuple):
-    """The last that is said. `error` is why there is no record, as errors are shown in JSON."""
+    """The last event. `error` is why there is no record."""
 
     code: int
-    error: Mapping[str, Any] | None
+    error: ErrorData | None
 
 
 JobEvent = Event | JobLogText | JobRecordFile | JobResults | JobEnded
+_KINDS: Mapping[str, Any] = {
+    **{kind.__name__: kind for kind in get_args(Event)},
+    "LogText": JobLogText,
+    "RecordFile": JobRecordFile,
+    "Kept": JobResults,
+    "Ended": JobEnded,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-def event_lines(saying: JobEvent) -> list[str]:
-    """A saying as one line, or a long one as several that follow each other."""
-    name = _NAMES.get(type(saying), type(saying).__name__)
-    line = f'{_SIGN}"{name}": {json.dumps([_plain(value) for value in saying])}}}'
+def event_lines(event: JobEvent) -> list[str]:
+    """An event as one line, or a long one as several that follow each other."""
+    line = f'{_SIGN}"{_NAMES[type(event)]}": {json.dumps([_plain(value) for value in event])}}}'
     if len(line) <= _LONGEST:
         return [line]
     pieces = [line[at : at + _LONGEST] for at in range(0, len(line), _LONGEST)]
@@ -68,7 +79,7 @@ def event_lines(saying: JobEvent) -> list[str]:
 
 
 def job_events(lines: Iterable[str]) -> Iterator[JobEvent]:
-    """What lines say; others than ours, what a newer gitml says, and what no gitml would say are passed over."""
+    """The events in lines; other lines, events of a newer gitml, and what no gitml writes are passed over."""
     pieces: list[str] = []
     held = 0
     for line in lines:
@@ -90,11 +101,11 @@ def job_events(lines: Iterable[str]) -> Iterator[JobEvent]:
                 pieces, held = [], 0
             else:
                 whole = line
-            saying = _read(json.loads(whole))
+            event = _decode(json.loads(whole))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             continue
-        if saying is not None:
-            yield saying
+        if event is not None:
+            yield event
 
 
 def lines_of(output: str) -> Iterator[str]:
@@ -107,70 +118,75 @@ def lines_of(output: str) -> Iterator[str]:
         at = end + 1
 
 
-def _read(raw: dict[str, Any]) -> JobEvent | None:
+def _decode(raw: dict[str, Any]) -> JobEvent | None:
     name = next((name for name in raw if name != "gitml"), "")
     values = raw.get(name)
     if not isinstance(values, list) or name not in _KINDS:
         return None
-    if name == "LogText":
-        step, attempt, content = values
-        if not _is_file_name(attempt):
-            raise ValueError("an attempt of no name")
-        return JobLogText(_text(step), attempt, base64.b64decode(content))
-    if name == "RecordFile":
-        return JobRecordFile(_text(values[0]), base64.b64decode(values[1]))
-    if name == "Kept":
-        node, folder, objects = values
-        return JobResults(
-            _text(node),
-            _text(folder),
-            tuple([(parse_digest(digest), size_from_json(size)) for digest, size in objects]),
-        )
-    if name == "Ended":
-        code, error = values
-        told = error or {}
-        if type(code) is not int or not isinstance(told, dict) or not is_plain(told, 2):
-            raise ValueError("an end that is none")
-        if not isinstance(told.get("message", ""), str) or not isinstance(told.get("hint") or "", str):
-            raise ValueError("an error without words")
-        return JobEnded(code, error)
-    kind = _EVENTS[name]
-    typed = [_typed(value) for value in values]
-    for value, wanted in zip(typed, kind.__annotations__.values(), strict=True):
-        if not _IS[wanted.__forward_arg__](value):
-            raise ValueError(f"{name} with a part of another type")
-    event: Event = kind(*typed)
+    kind = _KINDS[name]
+    types = [annotation.__forward_arg__ for annotation in kind.__annotations__.values()]
+    event: JobEvent = kind(*[_DECODE[type](value) for value, type in zip(values, types, strict=True)])
     return event
 
 
-_EVENTS: Mapping[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
-_NAMES: Mapping[type, str] = {
-    JobLogText: "LogText",
-    JobRecordFile: "RecordFile",
-    JobResults: "Kept",
-    JobEnded: "Ended",
+def _instance(*kinds: type) -> Callable[[Any], Any]:
+    """Checks that a value is of one of these types; a float must be a number."""
+
+    def check(value: Any) -> Any:
+        if type(value) not in kinds or (type(value) is float and value - value != 0):
+            raise TypeError("a part of another type")
+        return value
+
+    return check
+
+
+_text = _instance(str)
+
+
+def _file_name(value: Any) -> FileName:
+    if re.match(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\Z", _text(value)) is None:
+        raise ValueError("an attempt of no name")
+    return str(value)
+
+
+def _error(value: Any) -> ErrorData | None:
+    error = value or {}
+    if not isinstance(error, dict) or not is_plain(error, 2):
+        raise ValueError("an end that is none")
+    if not isinstance(error.get("message", ""), str) or not isinstance(error.get("hint") or "", str):
+        raise ValueError("an error without words")
+    return None if value is None else error
+
+
+def _run(value: Any) -> Run:
+    from gitml.core.records.rules import check_run
+
+    run = decode_run(json.dumps(value["Run"]).encode())
+    check_run(run)
+    return run
+
+
+def _step_run(value: Any) -> StepRun:
+    from gitml.core.records.rules import check_step
+
+    step = step_from_json(value["StepRun"])
+    check_step(step)
+    return step
+
+
+_DECODE: Mapping[str, Callable[[Any], Any]] = {  # by the annotations of the events' parts
+    "str": _text,
+    "int": _instance(int),
+    "float": _instance(int, float),
+    "float | None": _instance(int, float, type(None)),
+    "bytes": base64.b64decode,
+    "tuple[str, ...]": lambda value: tuple([_text(item) for item in _instance(list)(value)]),
+    "FileName": _file_name,
+    "Objects": lambda value: tuple([(parse_digest(digest), size_from_json(size)) for digest, size in value]),
+    "ErrorData | None": _error,
+    "Run": _run,
+    "StepRun": _step_run,
 }
-_KINDS = frozenset((*_EVENTS, *_NAMES.values()))
-_IS: Mapping[str, Callable[[Any], bool]] = {  # by the annotations of the events' parts
-    "str": lambda value: type(value) is str,
-    "int": lambda value: type(value) is int,
-    "float": lambda value: type(value) in (int, float) and value - value == 0,
-    "float | None": lambda value: value is None or (type(value) in (int, float) and value - value == 0),
-    "tuple[str, ...]": lambda value: type(value) is tuple and all(type(item) is str for item in value),
-    "Run": lambda value: isinstance(value, Run),
-    "StepRun": lambda value: isinstance(value, StepRun),
-}
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
-def _is_file_name(value: Any) -> bool:
-    """Whether it may name a file here: what was heard of an attempt is kept under its name."""
-    return isinstance(value, str) and re.match(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\Z", value) is not None
 
 
 def _plain(value: Any) -> Any:
@@ -181,19 +197,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     return value
-
-
-def _typed(value: Any) -> Any:
-    if isinstance(value, dict) and "Run" in value:
-        from gitml.core.records.rules import check_run
-
-        run = decode_run(json.dumps(value["Run"]).encode())
-        check_run(run)
-        return run
-    if isinstance(value, dict) and "StepRun" in value:
-        from gitml.core.records.rules import check_step
-
-        step = step_from_json(value["StepRun"])
-        check_step(step)
-        return step
-    return tuple(value) if isinstance(value, list) else value

@@ -34,30 +34,30 @@ _PAUSE = 0.5
 _PIECE = 48 << 10
 
 
-def run_job_bundle(parcel: str, environ: Mapping[str, str], say: Callable[[JobEvent], None], stop: StopSignal) -> Run:
-    """Performs what the parcel asks for and says all that comes of it; only results that no saying can hold stay here."""
+def run_job_bundle(bundle: str, environ: Mapping[str, str], emit: Callable[[JobEvent], None], stop: StopSignal) -> Run:
+    """Performs the run of a job bundle and emits its events; only results that are too large for an event stay here."""
     base = _base(environ)
     _reap(base, time.time())
-    home, lock = _begin(base)
+    folder, lock = _begin(base)
     stays = False
     try:
-        run, kept = _perform(parcel, home, environ, say, stop)
+        run, kept = _perform(bundle, folder, environ, emit, stop)
         if kept.objects:
             stays = True
-            os.rename(os.path.join(home, "repository/gitml/objects"), kept.folder)
-            remove_tree(os.path.join(home, "repository"))
-            with open(os.path.join(home, "kept"), "w") as file:
+            os.rename(os.path.join(folder, "repository/gitml/objects"), kept.folder)
+            remove_tree(os.path.join(folder, "repository"))
+            with open(os.path.join(folder, "kept"), "w") as file:
                 file.write(run.id)
-            say(kept)
+            emit(kept)
         return run
     finally:
         os.close(lock)
         if not stays:
-            remove_tree(home)
+            remove_tree(folder)
 
 
 def new_folder() -> str:
-    """A new folder of this machine for what a run needs that is to be submitted; it goes by itself when none is."""
+    """A new folder of this machine for the large files of a run that is to be submitted; it is removed later if none is."""
     folder, lock = _begin(_base(os.environ), "kept")
     os.close(lock)
     return folder
@@ -72,7 +72,7 @@ def submitted_folder(environ: Mapping[str, str]) -> str:
 
 
 def _base(environ: Mapping[str, str]) -> str:
-    """That folder, which nobody else can look into: what is private at home is here too."""
+    """That folder, which nobody else can look into: a repository in it may be private."""
     base = submitted_folder(environ)
     os.makedirs(base, mode=0o700, exist_ok=True)
     found = os.stat(base)
@@ -98,24 +98,24 @@ def _begin(base: str, *files: str) -> tuple[str, int]:
 
 
 def _perform(
-    parcel: str, home: str, environ: Mapping[str, str], say: Callable[[JobEvent], None], stop: StopSignal
+    bundle: str, folder: str, environ: Mapping[str, str], emit: Callable[[JobEvent], None], stop: StopSignal
 ) -> tuple[Run, JobResults]:
-    heavy = heavy_part(parcel)
-    ws, asked = open_job_bundle(parcel, os.path.join(home, "repository"), environ)
-    if heavy != parcel:
+    heavy = heavy_part(bundle)
+    ws, asked = open_job_bundle(bundle, os.path.join(folder, "repository"), environ)
+    if heavy != bundle:
         remove_tree(heavy)
-    for name in os.listdir(parcel):  # Ray would keep its copy for long
-        remove_tree(os.path.join(parcel, name))
+    for name in os.listdir(bundle):  # Ray would keep its copy for long
+        remove_tree(os.path.join(bundle, name))
     try:
-        ws.consent.allow_once(PLACES, RUN)  # whoever submitted it was asked
+        ws.consent.allow_once(PLACES, RUN)  # the user who submitted it was asked
         loaded = load_run(ws, asked.run)
         loaded = loaded._replace(config=_seen_from_here(loaded.config, asked.target))
         request = asked.request._replace(experiment=asked.run.experiment)
-        with _EventReporter(ws, asked.run.id, say) as teller:
-            run = run_pipeline(ws, loaded, request, teller.event, stop, asked.run.id)
-        inline = _tell_record(ws, run, say)
+        with _EventReporter(ws, asked.run.id, emit) as reporter:
+            run = run_pipeline(ws, loaded, request, reporter.event, stop, asked.run.id)
+        inline = _emit_record(ws, run, emit)
         objects = _objects_of(ws, run, inline)
-        return run, JobResults(os.uname().nodename, os.path.join(home, "objects"), tuple(objects.items()))
+        return run, JobResults(os.uname().nodename, os.path.join(folder, "objects"), tuple(objects.items()))
     finally:
         ws.close()
 
@@ -127,15 +127,15 @@ def _seen_from_here(config: Config, name: str) -> Config:
     return config._replace(targets={**config.targets, name: target})
 
 
-def _tell_record(ws: Workspace, run: Run, say: Callable[[JobEvent], None]) -> set[str]:
-    """Says the files of the record; gives the names of the contents in it."""
+def _emit_record(ws: Workspace, run: Run, emit: Callable[[JobEvent], None]) -> set[str]:
+    """Emits the files of the record; returns the names of the contents in it."""
     tip = ws.records.tip()
     folder = record_folder(run.id, run.started)
     inline = set()
     for path, oid in ws.records.changes(None, tip, folder).added if tip else ():
-        say(JobRecordFile(path, ws.objects.read(oid)))
+        emit(JobRecordFile(path, ws.objects.read(oid)))
         inline.add(path.rpartition("/")[2])
-    say(RunFinished(run, tip or ""))
+    emit(RunFinished(run, tip or ""))
     return inline
 
 
@@ -160,14 +160,14 @@ def _objects_of(ws: Workspace, run: Run, inline: set[str]) -> dict[Digest, int]:
 
 
 class _EventReporter:
-    """Says events and what steps write, each log once, as far as it is written."""
+    """Emits events, and what steps write as it is written, each log once."""
 
-    def __init__(self, ws: Workspace, run: str, say: Callable[[JobEvent], None]) -> None:
+    def __init__(self, ws: Workspace, run: str, emit: Callable[[JobEvent], None]) -> None:
         self.store = ws.store
         self.folder = os.path.join(ws.live, run)
-        self.say = say
-        self.told: dict[str, int] = {}
-        self.telling = threading.Lock()
+        self.emit = emit
+        self.sent: dict[str, int] = {}
+        self.lock = threading.Lock()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -180,13 +180,13 @@ class _EventReporter:
         self.thread.join()
 
     def event(self, event: Event) -> None:
-        """Says an event; of a step that is over first what it wrote last."""
+        """Emits an event; before the end of a step, the rest of its log."""
         if isinstance(event, StepFinished):
             for attempt in event.step.attempts:
                 if attempt.log is not None:
-                    self._tell(event.step.name, attempt.id, self.store.path_of(attempt.log.digest))
-        if not isinstance(event, RunFinished):  # said when the record has been
-            self.say(event)
+                    self._emit_log(event.step.name, attempt.id, self.store.path_of(attempt.log.digest))
+        if not isinstance(event, RunFinished):  # emitted after the record
+            self.emit(event)
 
     def _watch(self) -> None:
         while not self.over.wait(_PAUSE):
@@ -200,14 +200,14 @@ class _EventReporter:
                 attempt, _, ending = name.rpartition(".")
                 step = steps.get(attempt.partition("-")[0])
                 if ending == "log" and step is not None:
-                    self._tell(step, attempt, os.path.join(self.folder, "logs", name))
+                    self._emit_log(step, attempt, os.path.join(self.folder, "logs", name))
 
-    def _tell(self, step: str, attempt: str, path: str) -> None:
-        with self.telling, suppress(OSError), open(path, "rb") as log:
-            log.seek(self.told.get(attempt, 0))
+    def _emit_log(self, step: str, attempt: str, path: str) -> None:
+        with self.lock, suppress(OSError), open(path, "rb") as log:
+            log.seek(self.sent.get(attempt, 0))
             while content := log.read(_PIECE):
-                self.told[attempt] = log.tell()
-                self.say(JobLogText(step, attempt, content))
+                self.sent[attempt] = log.tell()
+                self.emit(JobLogText(step, attempt, content))
 
 
 def _reap(base: str, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster
     from gitml.cluster.jobs import JobClient
     from gitml.history.submissions import Submission
+
+_RUN = re.compile(r"[0-9a-f]{16}\Z")
 
 
 class SubmittedRun(NamedTuple):
@@ -37,7 +40,6 @@ def find_submitted_run(
         yield None
         return
     from gitml.history.submissions import submissions
-    from gitml.submission.collect import find_submission
 
     wanted = "" if text in (None, "latest") else str(text)
     if on is not None:
@@ -64,10 +66,48 @@ def find_submitted_run(
 def connected(ws: Workspace, target: str) -> Iterator[tuple[Cluster, JobClient]]:
     """The cluster of a target that was named, or that a run was handed to, and its jobs."""
     from gitml.cluster.jobs import JobClient
+    from gitml.engine.execution.executor_kinds import EXECUTOR_KINDS
     from gitml.engine.execution.ray_kind import connect_to
     from gitml.engine.planning.load import open_source, read_config
-    from gitml.submission.submit import cluster_by_name
+    from gitml.errors import InputError
 
-    config = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None))
-    with ws.consent.online(), closing(connect_to(ws, cluster_by_name(config, target).options)) as cluster:
+    found = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None)).target(target)
+    if EXECUTOR_KINDS[found.kind].submission_refusal(found) is not None:
+        raise InputError(f"target {target!r} takes no submissions", where="--on", hint="name a cluster")
+    with ws.consent.online(), closing(connect_to(ws, found.options)) as cluster:
         yield cluster, JobClient(cluster)
+
+
+def find_submission(
+    ws: Workspace, text: str, jobs: JobClient | None = None, target: str = "", *, newest: bool = False
+) -> Submission | None:
+    """The submission whose run's id begins with `text`: of those noted here, or of those that a cluster knows.
+
+    InputError when it means several, unless the `newest` of them is wanted.
+    """
+    from gitml.errors import InputError
+    from gitml.history.submissions import submissions
+
+    known = submissions(ws) if jobs is None else [submission for submission, _ in submissions_on(jobs, target)]
+    found = [submission for submission in known if submission.run.startswith(text)]
+    if len(found) > 1 and not newest:
+        shown = ", ".join(submission.run[:12] for submission in found[:5])
+        raise InputError(f"several submitted runs begin with {text!r}: {shown}", hint="give more digits")
+    return found[0] if found else None
+
+
+def submissions_on(jobs: JobClient, target: str) -> list[tuple[Submission, str]]:
+    """All submissions that a cluster knows, newest first, each with the state of its job."""
+    from gitml.history.submissions import PREFIX, Submission
+
+    found = []
+    for job in jobs.list(PREFIX):
+        metadata = job.metadata
+        run = metadata.get("run")
+        if isinstance(run, str) and _RUN.match(run):  # it names folders here, and a cluster may say what it likes
+            texts = (
+                str(metadata.get(name, unknown)) for name, unknown in (("pipeline", "?"), ("commit", ""), ("by", "?"))
+            )
+            pipeline, commit, by = texts
+            found.append((Submission(run, target, pipeline, commit, job.submitted, by), job.state))
+    return found

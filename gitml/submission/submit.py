@@ -1,9 +1,8 @@
-"""Handing a whole run to a cluster, and the notes that are kept of it here."""
+"""Submitting a whole run to a cluster, and the note that is kept of it here."""
 
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from gitml.engine.planning.request import Origin, RunRequest
 from gitml.engine.run import consented, head_of, refuse_blocked
 from gitml.errors import InputError, RemoteError
 from gitml.git.revisions import IdentQuery
-from gitml.history.submissions import PREFIX, Submission, forget_submission, note_submission
+from gitml.history.submissions import Submission, forget_submission, note_submission
 from gitml.submission.bundle import (
     SubmissionRequest,
     note_heavy_part,
@@ -42,7 +41,6 @@ from gitml.workspace import Workspace
 
 _PROGRAM = "exec python3 -m gitml.cli.job_main"
 _BEGINNING, _ASKING = 6.0, 0.5  # seconds in which a job that was handed over is looked for; between two questions
-_RUN = re.compile(r"[0-9a-f]{16}\Z")
 LIGHT = 64 << 20  # bytes that go with the job: Ray holds them in the memory of its head
 
 
@@ -61,14 +59,6 @@ def choose_cluster(config: Config, loaded: Loaded, on: str | None) -> Target:
     if refusal is not None:
         raise refusal
     return clusters[0]
-
-
-def cluster_by_name(config: Config, name: str) -> Target:
-    """The cluster of that name; InputError for what is none that takes submissions."""
-    target = config.target(name)
-    if EXECUTOR_KINDS[target.kind].submission_refusal(target) is not None:
-        raise InputError(f"target {name!r} takes no submissions", where="--on", hint="name a cluster")
-    return target
 
 
 def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -> Submission | None:
@@ -100,14 +90,14 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
         submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
         asked = SubmissionRequest(run, request._replace(origin=origin), target.name)
         with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as place:
-            folder = os.path.join(place, "parcel")
+            folder = os.path.join(place, "bundle")
             os.mkdir(folder)
             write_job_bundle(ws, planner, plan, asked, _taken(planner, plan, cluster, jobs.most), folder)
             ahead = _send_ahead(cluster, place, folder, jobs.most)
             note_submission(ws, submission)  # first, so that no run is on the cluster and unknown here
-            told = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
+            metadata = {"gitml": __version__, **{key: str(value) for key, value in submission._asdict().items()}}
             try:
-                jobs.submit(submission.job, folder, _PROGRAM, {}, told)
+                jobs.submit(submission.job, folder, _PROGRAM, {}, metadata)
             except BaseException as error:
                 if not (isinstance(error, UnconfirmedError) and _has_taken(jobs, submission, error)):
                     forget_submission(ws, submission.run)
@@ -130,9 +120,9 @@ def _refuse_secrets(loaded: Loaded, names: Sequence[str], target: Target) -> Non
 
 
 def _has_taken(jobs: JobClient, submission: Submission, error: UnconfirmedError) -> bool:
-    """Whether the cluster has the run all the same. RemoteError, and the note of it stays, when that can't be told.
+    """Whether the cluster has the run all the same. RemoteError, and the note of it stays, when that is not known.
 
-    Without an answer a run that is not listed can't be told from one that is yet to begin.
+    Without an answer a run that is not listed can't be distinguished from one that is yet to begin.
     """
     short = submission.run[:8]
     end = time.monotonic() + (0.0 if error.answered else _BEGINNING)
@@ -168,7 +158,7 @@ def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[Ou
 
 
 def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[str, str] | None:
-    """Sends what may be large of a parcel to the head's disk; where it is there, None when all goes with the job.
+    """Uploads what may be large of a bundle to the head's disk; where it is there, None when all goes with the job.
 
     What is small enough to do so goes with the job too where nothing but the dashboard reaches the cluster.
     """
@@ -221,16 +211,3 @@ def _refuse_unsatisfiable(cluster: Cluster, loaded: Loaded, plan: Plan, on: str 
             if shortage is not None and not shortage.may_be_added:
                 message = f"step {name!r} can never run there: it asks for {shortage.words}"
                 raise InputError(message, where=cluster.where, hint="gitml targets shows what there is")
-
-
-def submissions_on(jobs: JobClient, target: str) -> list[tuple[Submission, str]]:
-    """All submissions that a cluster knows, newest first, each with the state of its job."""
-    found = []
-    for job in jobs.list(PREFIX):
-        told = job.metadata
-        run = told.get("run")
-        if isinstance(run, str) and _RUN.match(run):  # it names folders here, and a cluster may say what it likes
-            texts = (str(told.get(name, unknown)) for name, unknown in (("pipeline", "?"), ("commit", ""), ("by", "?")))
-            pipeline, commit, by = texts
-            found.append((Submission(run, target, pipeline, commit, job.submitted, by), job.state))
-    return found

@@ -19,7 +19,7 @@ from gitml.core.model.resources import Machine, Resources
 from gitml.errors import RemoteError
 
 CLIENT_PORT = 10001
-_SLOW = "Starting Ray client server failed"  # as the head says it
+_SLOW = "Starting Ray client server failed"  # in the words of the head
 _COARSE = 1e-4  # what Ray counts in
 
 
@@ -47,7 +47,7 @@ def connect(target: RayTarget, environ: Mapping[str, str]) -> Cluster:
 
 
 class Shortage(NamedTuple):
-    """What is missing for a wish, and what there is, in words; `may_be_added` when an autoscaler may add it."""
+    """What is missing for a request, and what there is, for people; `may_be_added` when an autoscaler may add it."""
 
     words: str
     may_be_added: bool
@@ -102,12 +102,12 @@ class Cluster:
         return (_client_machines(), False) if found is None else (found, True)
 
     def shortage(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Shortage | None:
-        """What is missing for a wish that the `machines` there are can't fulfil even when idle; None when they can."""
+        """What is missing for a request that `machines` do not satisfy even when idle; None when they do."""
         missing = matching.unsatisfiable(asked, nodes, self.machines() if machines is None else machines)
         return None if missing is None else Shortage(missing, self.can_scale_up(asked))
 
     def can_scale_up(self, asked: Resources) -> bool:
-        """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not tell)."""
+        """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not report)."""
         autoscaler_capacity = self._autoscaler_capacity
         if autoscaler_capacity is None:
             return False
@@ -116,16 +116,16 @@ class Cluster:
             plain.missing_from(kind) is None for kind in autoscaler_capacity.kinds
         )
 
-    def infeasible(self, wishes: Iterable[Resources]) -> list[Resources]:
-        """Of `wishes` that wait for a machine, those that the autoscaler has found no way to fulfil."""
-        told = self.head.infeasible() if self.head is not None else ask_through_task("infeasible") or ()
-        return [asked for asked in wishes if any(self._means(one, asked) for one in told)] if told else []
+    def infeasible(self, requests: Iterable[Resources]) -> list[Resources]:
+        """Of `requests` that wait for a machine, those that the autoscaler has found infeasible."""
+        reported = self.head.infeasible() if self.head is not None else ask_through_task("infeasible") or ()
+        return [asked for asked in requests if any(self._means(one, asked) for one in reported)] if reported else []
 
-    def _means(self, told: InfeasibleRequest, asked: Resources) -> bool:
+    def _means(self, reported: InfeasibleRequest, asked: Resources) -> bool:
         options = self.options(asked)
         raw = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], **options.get("resources", {})}
         plain = matching.resources_of({**raw, "memory": options.get("memory", 0)}, {})
-        return plain == told.asked and set(options.get("label_selector", ())) == told.labels - {NODE_ID}
+        return plain == reported.asked and set(options.get("label_selector", ())) == reported.labels - {NODE_ID}
 
     @cached_property
     def _autoscaler_capacity(self) -> AutoscalerCapacity | None:
@@ -136,7 +136,7 @@ class Cluster:
         return found
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
-        """A wish as the options of a Ray task; `known` are the machines, when they were looked at just now."""
+        """A request as the options of a Ray task; `known` are the machines, when they were asked for just now."""
         labels = matching.label_selector(asked.labels, known if known is not None else self.machines())
         gpus = asked.gpus if asked.gpus <= 1 else math.ceil(asked.gpus - _COARSE)  # Ray shares one GPU, never several
         options: dict[str, Any] = {"num_cpus": _counted(asked.cpus), "num_gpus": _counted(gpus)}
@@ -176,8 +176,8 @@ class Cluster:
                     **({"_temp_dir": self.local.ray_dir} if self.local is not None else {}),
                 )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise RemoteError(f"can't join the cluster: {said}", where=self.where) from error
+            message = " ".join(str(error).split())[:300]
+            raise RemoteError(f"can't join the cluster: {message}", where=self.where) from error
         _silence()
         if terminated is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminated)  # Ray has put its own in its place, which ends the process
@@ -224,7 +224,7 @@ def _init_client(address: str) -> None:
 
 
 def _silence() -> None:
-    """What machines say of themselves stays in their logs: Ray would print it among a command's results."""
+    """Keeps the output of machines in their logs: Ray would print it among a command's results."""
     import ray._private.worker as worker
 
     worker.print_to_stdstream = lambda *_, **__: None
@@ -249,7 +249,7 @@ def _is_here(address: str) -> bool:
 
 
 def _client_machines() -> list[Machine]:
-    """The machines as Ray's client is told of them: what is free is known of all together only, so totals stand for it."""
+    """The machines that Ray's client lists: what is free is known of all together only, so totals stand for it."""
     import ray
 
     found = []

@@ -25,7 +25,7 @@ QUIET = {
     # A Python that differs in its last number speaks the same; `connect` compares the first two.
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
 }
-# A peer that says nothing for so long is lost. Ray's own values amount to a minute and more.
+# A peer that is silent for so long is lost. Ray's own values amount to a minute and more.
 QUICK = {
     "RAY_grpc_client_keepalive_time_ms": "5000",
     "RAY_grpc_client_keepalive_timeout_ms": "5000",
@@ -37,7 +37,7 @@ AUTH_MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKE
 
 
 class Token:
-    """A cluster's secret, which no representation shows. `source` says where it came from."""
+    """A cluster's secret, which no representation shows. `source` is where it was found."""
 
     def __init__(self, secret: str, source: str, settings: Mapping[str, str]) -> None:
         register_secret(secret)
@@ -65,7 +65,7 @@ class Connection(NamedTuple):
         return {AUTH_MODE: "disabled"} if self.token is None else {AUTH_MODE: "token", **self.token.settings}
 
     def metadata(self) -> list[tuple[str, str]]:
-        """What a call of our own brings along."""
+        """The metadata of each call of our own."""
         return [] if self.token is None else [("authorization", f"Bearer {self.token.secret}")]
 
 
@@ -75,10 +75,10 @@ def open_connection(target: RayTarget, environ: Mapping[str, str]) -> Connection
     RemoteError when nobody answers; TrustError without a token that it takes, or when it takes anybody and the target
     does not say that this is meant. The token is only shown to a cluster that asks for one.
     """
-    said, client = _address(target, environ)
-    address = _resolved(target, said)
+    given, client = _address(target, environ)
+    address = _resolved(target, given)
     method, request = _CLIENT if client else _HEAD
-    where = f"target {target.name}, {said}"
+    where = f"target {target.name}, {given}"
     answer = _probe(address, method, request)
     if answer == "welcome":
         if not (target.insecure or is_loopback(address)):
@@ -99,7 +99,7 @@ def open_connection(target: RayTarget, environ: Mapping[str, str]) -> Connection
         if answer == "who":
             hint = f"the one tried is that of {token.source}; {_TOKEN_HINT}"
             raise TrustError("the cluster does not take the token", where=where, hint=hint)
-    raise unreachable(target, said, answer)
+    raise unreachable(target, given, answer)
 
 
 def unreachable(target: RayTarget, address: str, why: str) -> GitmlError:
@@ -119,7 +119,7 @@ def is_loopback(address: str) -> bool:
 
 
 def channel_to(address: str) -> Any:
-    """A connection, encrypted as RAY_USE_TLS and its companions say."""
+    """A connection, encrypted as RAY_USE_TLS and its companions configure."""
     import grpc
 
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20)]
@@ -180,7 +180,7 @@ def _reason(details: str) -> str:
 
 
 def address_of(target: RayTarget, environ: Mapping[str, str]) -> str:
-    """Where a target's cluster is: what ``auto`` means now, else what the target says. RemoteError when it means nothing."""
+    """Where a target's cluster is: what ``auto`` means now, else the target's own address. RemoteError when there is none."""
     return _address(target, environ)[0]
 
 
@@ -189,12 +189,12 @@ def _address(target: RayTarget, environ: Mapping[str, str]) -> tuple[str, bool]:
         return target.address[len("ray://") :], True
     if target.address != "auto":
         return target.address, False
-    said = environ.get("RAY_ADDRESS", "")
-    if said.startswith("ray://"):
-        return said[len("ray://") :], True
-    if not said or said in ("auto", "local"):
-        said = _running_here(environ)
-    return said, False
+    address = environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        return address[len("ray://") :], True
+    if not address or address in ("auto", "local"):
+        address = _running_here(environ)
+    return address, False
 
 
 def _resolved(target: RayTarget, address: str) -> str:
@@ -221,13 +221,13 @@ def _running_here(environ: Mapping[str, str]) -> str:
     place = os.path.join(environ.get("RAY_TMPDIR") or "/tmp", "ray/ray_current_cluster")  # noqa: S108  where Ray writes it
     try:
         with open(place) as file:
-            said = file.read().strip()
+            address = file.read().strip()
     except OSError:
-        said = ""
-    if not said:
+        address = ""
+    if not address:
         hint = "start one with ray start, set RAY_ADDRESS, or say host:port in gitml.yaml"
         raise RemoteError("this machine is part of no Ray cluster", where="ray: auto", hint=hint)
-    return said
+    return address
 
 
 def _token(target: RayTarget, environ: Mapping[str, str]) -> Token | None:

@@ -22,27 +22,27 @@ Question = Literal["look", "autoscaler_capacity", "infeasible"]
 
 
 class AutoscalerCapacity(NamedTuple):
-    """What an autoscaler may add: the resources of a machine of each kind that it can start, None when it doesn't say."""
+    """What an autoscaler may add: the resources of a machine of each kind that it can start, None when it reports none."""
 
     kinds: tuple[Resources, ...] | None
 
 
 class InfeasibleRequest(NamedTuple):
-    """A wish, without its labels' values, that an autoscaler says it can never fulfil."""
+    """A request, without the values of its labels, that an autoscaler reports as infeasible."""
 
     asked: Resources
     labels: frozenset[str]
 
 
-def versions_in(told: bytes) -> tuple[str, str]:
-    """The versions of Ray and of Python in what a head keeps of its cluster; ``?`` for what it does not say."""
-    told_of = _mapping(told)
-    return str(told_of.get("ray_version", "?"))[:100], str(told_of.get("python_version", "?"))[:100]
+def versions_in(content: bytes) -> tuple[str, str]:
+    """The versions of Ray and of Python in what a head keeps of its cluster; ``?`` for what is not there."""
+    metadata = _mapping(content)
+    return str(metadata.get("ray_version", "?"))[:100], str(metadata.get("python_version", "?"))[:100]
 
 
-def grows_the_old_way(told: bytes) -> bool:
+def grows_the_old_way(content: bytes) -> bool:
     """Whether the report of Ray's first autoscaler names a kind of machine that is not one machine."""
-    report = _mapping(told).get("autoscaler_report")
+    report = _mapping(content).get("autoscaler_report")
     if not isinstance(report, dict):
         return False
     kinds = [kind for part in ("active_nodes", "pending_launches") for kind in _listed(report.get(part))]
@@ -53,10 +53,10 @@ def _listed(raw: Any) -> Any:
     return raw if isinstance(raw, (list, dict)) else ()
 
 
-def _mapping(told: bytes) -> dict[str, Any]:
+def _mapping(content: bytes) -> dict[str, Any]:
     """The JSON object that a head keeps, an empty one where it keeps none."""
     try:
-        raw = json.loads(told or b"{}")
+        raw = json.loads(content or b"{}")
     except (ValueError, RecursionError):
         return {}
     return raw if isinstance(raw, dict) else {}
@@ -132,7 +132,7 @@ class HeadClient:
         )
         for task in tasks.events_by_task:
             if task.task_info.type == common_pb2.ACTOR_TASK:
-                continue  # its actor is told
+                continue  # its actor is listed
             name = task.task_info.name or task.task_info.func_or_class_name
             found.setdefault(task.state_updates.node_id.hex(), []).append(name)
         actors = self.ask(
@@ -149,9 +149,9 @@ class HeadClient:
         """What an autoscaler may add; None when there is no autoscaler."""
         from ray.core.generated import autoscaler_pb2
 
-        told = self.kept("__autoscaler_cluster_config", "__autoscaler")
-        if told:
-            groups = autoscaler_pb2.ClusterConfig.FromString(told).node_group_configs
+        content = self.kept("__autoscaler_cluster_config", "__autoscaler")
+        if content:
+            groups = autoscaler_pb2.ClusterConfig.FromString(content).node_group_configs
             return AutoscalerCapacity(
                 tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0)
             )
@@ -162,7 +162,7 @@ class HeadClient:
         )
 
     def _grows_the_old_way(self) -> bool:
-        """Whether Ray's first autoscaler is at work, which tells neither what it can add nor what it never will.
+        """Whether Ray's first autoscaler is at work, which reports neither what it can add nor what it never will.
 
         It also reports where nothing is ever added; there it calls each machine's kind by that machine's id.
         """

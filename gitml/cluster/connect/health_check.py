@@ -15,11 +15,11 @@ LAST = 5.0  # seconds for the answer to that, after which it counts as lost
 
 
 class HealthCheck(Generic[Answer]):
-    """A thread that asks `look` for what there is, and gives it to `tell`. It ends with the process, or after `close`."""
+    """A thread that calls `look` now and then and passes its answer to `report`. It ends with the process, or after `close`."""
 
-    def __init__(self, look: Callable[[], Answer], tell: Callable[[Answer], None]) -> None:
+    def __init__(self, look: Callable[[], Answer], report: Callable[[Answer], None]) -> None:
         self._ask = look
-        self._tell = tell
+        self._report = report
         self._answered = time.monotonic()
         self._asked = 0.0  # when what was answered last was asked
         self._doubted: float | None = None  # when it was found silent for too long
@@ -32,7 +32,7 @@ class HealthCheck(Generic[Answer]):
         """Why the head counts as lost, None as long as it does not. To be asked from one thread.
 
         This process may itself have stood still, stopped from a terminal or with its machine, and asked nothing meanwhile: so
-        silence alone tells nothing before the head was asked again.
+        silence alone proves nothing before the head was asked again.
         """
         now = time.monotonic()
         if now - self._answered <= PATIENCE:
@@ -72,4 +72,4 @@ class HealthCheck(Generic[Answer]):
             self._answered = time.monotonic()
             self._asked = asked
             if not self._closed:
-                self._tell(seen)
+                self._report(seen)

@@ -59,7 +59,7 @@ class LocalCluster:
 
 
 def start_local_cluster(target: RayTarget, environ: Mapping[str, str]) -> LocalCluster:
-    """Starts a head with what the target says this machine has; first ends what a killed owner left. MachineError if it can't."""
+    """Starts a head with what the target declares of this machine; ends first what killed owners left. May raise MachineError."""
     base = _base()
     reap(base)
     folder = os.path.join(base, secrets.token_hex(4))
@@ -188,7 +188,7 @@ def _environment(environ: Mapping[str, str], folder: str) -> dict[str, str]:
 
 
 def _first_line(supervisor: subprocess.Popen[bytes]) -> str:
-    """The address that the supervisor says; empty when it ends, or says nothing in time."""
+    """The address that the supervisor writes; empty when it ends, or writes none in time."""
     assert supervisor.stdout is not None
     end = time.monotonic() + PATIENCE
     said = b""
@@ -204,7 +204,8 @@ def _first_line(supervisor: subprocess.Popen[bytes]) -> str:
 def supervise() -> None:
     """The supervisor of a local cluster: starts its head, and ends all of it when its owner hangs up.
 
-    The owner writes a line of JSON and holds our standard input open for as long as the head shall live."""
+    The owner writes a line of JSON and holds our standard input open for as long as the head is to run.
+    """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     said = b""

@@ -1,4 +1,4 @@
-"""The machines of a cluster as values, and whether a wish can ever be fulfilled by them."""
+"""The machines of a cluster as values, and whether they can ever satisfy a request."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _lacks(asked: Resources, has: Resources) -> list[str]:
 
 
 def _nowhere(asked: Resources, machines: Sequence[Resources]) -> Iterable[str]:
-    """Each single wish that no machine fulfils, with the most there is of it on one."""
+    """Each single part of a request that no machine satisfies, with the most there is of it on one."""
     most = max(machine.cpus for machine in machines)
     if asked.cpus > most + 1e-9:
         yield f"{_count(asked.cpus, 'cpu')} (the most on one machine is {most:g})"

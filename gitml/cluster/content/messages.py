@@ -1,4 +1,4 @@
-"""What driver and workers send each other of an attempt, as JSON: nothing that is unpickled says what to do."""
+"""The messages of an attempt between driver and workers, as JSON: nothing that is unpickled decides what is done."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ class AttemptReport(NamedTuple):
     refused: bool = False
 
 
-def encode_request(order: AttemptRequest) -> bytes:
-    """An Order on its way."""
-    return json.dumps(order, separators=(",", ":")).encode("ascii")
+def encode_request(request: AttemptRequest) -> bytes:
+    """An AttemptRequest as bytes."""
+    return json.dumps(request, separators=(",", ":")).encode("ascii")
 
 
 def decode_request(data: bytes) -> AttemptRequest:
-    """The inverse of `encode_request`; ValueError for what is no Order."""
+    """The inverse of `encode_request`; ValueError for other bytes."""
     try:
         version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
         specs = tuple([RemoteSpec(*spec) for spec in stores])
-        held = tuple([(output_from_json(output), bool(home)) for output, home in stored])
+        held = tuple([(output_from_json(output), bool(at_driver)) for output, at_driver in stored])
         return AttemptRequest(version, run, attempt, FolderSpec(*place), grace, gpus, hub, task, specs, held)
     except (TypeError, RecursionError) as error:
-        raise ValueError(f"not an order: {error!r}"[:200]) from error
+        raise ValueError(f"not a request: {error!r}"[:200]) from error
 
 
 def encode_report(report: AttemptReport) -> bytes:
-    """A Report on its way."""
+    """An AttemptReport as bytes."""
     return json.dumps(report, separators=(",", ":")).encode("ascii")
 
 
 def decode_report(data: bytes) -> AttemptReport:
-    """The inverse of `encode_report`; ValueError for what is no Report: it comes from another machine."""
+    """The inverse of `encode_report`; ValueError for other bytes: they come from another machine."""
     try:
         node, host, finished, away, log_from, refused = json.loads(data)
         sizes = tuple([(name, size_from_json(size)) for name, size in away])

@@ -14,10 +14,10 @@ Keep = Callable[[WorkerServices, Mapping[str, bytes]], None]
 
 
 class WriteRequest(NamedTuple):
-    """Contents to keep, and who is told when they are: with the error, or None."""
+    """Contents to keep, and what is called when they are: with the error, or None."""
 
     contents: Mapping[str, bytes]
-    told: Callable[[GitmlError | None], None]
+    done: Callable[[GitmlError | None], None]
 
 
 class ReportWriter:
@@ -30,9 +30,9 @@ class ReportWriter:
         self._waiting: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
 
-    def put(self, contents: Mapping[str, bytes], told: Callable[[GitmlError | None], None]) -> None:
+    def put(self, contents: Mapping[str, bytes], done: Callable[[GitmlError | None], None]) -> None:
         """Has contents kept; from any thread."""
-        self._waiting.put(WriteRequest(contents, told))
+        self._waiting.put(WriteRequest(contents, done))
 
     def close(self) -> None:
         """Ends the thread once it has kept what it was given."""
@@ -54,7 +54,7 @@ class ReportWriter:
         error = self._tried({name: content for item in batch for name, content in item.contents.items()})
         for item in batch:
             alone = error is not None and len(batch) > 1
-            item.told(self._tried(item.contents) if alone else error)
+            item.done(self._tried(item.contents) if alone else error)
 
     def _tried(self, contents: Mapping[str, bytes]) -> GitmlError | None:
         try:
@@ -62,6 +62,6 @@ class ReportWriter:
             self._keep(self._services, contents)
         except GitmlError as error:
             return error
-        except Exception as error:  # whatever it is: who waits for the contents must hear of it
+        except Exception as error:  # whatever it is: it must reach the attempt that waits for the contents
             return MachineError(f"it can't be kept: {' '.join(str(error).split())[:200] or type(error).__name__}")
         return None

@@ -28,7 +28,7 @@ _POINTER_LARGEST = 1024
 
 
 class SizedContents(GitObjectReader, Protocol):
-    """Objects of Git that tell their size without being read."""
+    """Objects of Git whose size is known without reading them."""
 
     def kind_size(self, oid: str) -> tuple[str, int]:
         """Kind and size of the object `oid`."""
@@ -40,11 +40,6 @@ class InputSet(NamedTuple):
     inline: dict[str, bytes]
     large: dict[str, int]
     unavailable: list[str]
-
-    @property
-    def names(self) -> list[str]:
-        """All that comes."""
-        return [*self.inline, *self.large]
 
 
 class BlobSource:

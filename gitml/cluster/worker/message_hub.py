@@ -1,7 +1,7 @@
-"""The mailbox between a run and its attempts. A short silent step never uses it: its result says all.
+"""The mailbox between the driver of a run and its attempts. A short silent step never uses it: its report holds all.
 
-It is an actor of the driver's and ends with it. Attempts leave what they have to say and take away what they are told; the driver
-waits for what they say. As long as an attempt calls, it lives; when its calls fail, there is no one to work for.
+The hub is an actor of the driver and ends with it. Attempts leave reports and take messages in one call; the driver waits for
+reports. As long as an attempt calls, it lives; when its calls fail, the run is gone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-QUEUE_LIMIT = 64 * 2**20  # bytes reports that the driver has not taken; beyond, who says more waits
+QUEUE_LIMIT = 64 * 2**20  # bytes of reports that the driver has not taken; an attempt that has more waits
 
-CALL_PERIOD = 1.0  # seconds between calls to the hub when there is nothing to say
+CALL_PERIOD = 1.0  # seconds between calls to the hub when there is nothing to report
 ANSWER_TIMEOUT = 30.0  # seconds that a call to the hub is not answered after which nobody is there
 
 
@@ -31,7 +31,7 @@ class MessageHub:
         self._last_call: dict[str, float] = {}
 
     async def exchange(self, attempt: str, reports: list[Any]) -> list[Any]:
-        """From an attempt: what happened since. Gives what it is told since."""
+        """From an attempt: its reports since the last call. Returns the messages for it."""
         self._last_call[attempt] = time.monotonic()
         if reports:
             await self._room.wait()
@@ -43,7 +43,7 @@ class MessageHub:
         return self._outbox.pop(attempt, [])
 
     async def receive(self, seconds: float) -> tuple[list[tuple[str, Any]], list[tuple[str, float]]]:
-        """For the driver: what attempts reports, waiting up to `seconds` for it; and for how long each has been silent."""
+        """For the driver: reports, waiting up to `seconds` for the first; and for how long each attempt has been silent."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._arrived.wait(), seconds)
         reports, self._reported, self._size = self._reported, [], 0
@@ -53,23 +53,23 @@ class MessageHub:
         return reports, [(attempt, now - called) for attempt, called in self._last_call.items()]
 
     async def send(self, attempt: str, message: Any) -> None:
-        """From the driver to an attempt, for when it calls next."""
+        """From the driver: a message for an attempt, delivered with its next call."""
         self._outbox.setdefault(attempt, []).append(message)
 
     async def forget(self, attempt: str) -> None:
-        """The attempt is over."""
+        """The attempt has ended."""
         self._outbox.pop(attempt, None)
         self._last_call.pop(attempt, None)
 
 
 class HubClient:
-    """The attempt's line to the hub of that name: one call at a time, never waited for while the step goes on."""
+    """An attempt's connection to the hub of that name: one call at a time, never waited for while the step runs."""
 
     def __init__(self, hub: str, attempt: str) -> None:
         self.name = hub
         self.attempt = attempt
         self.outbox: list[Any] = []
-        self._in_flight: list[Any] = []  # by the call that is not answered yet
+        self._in_flight: list[Any] = []  # with the call that is not answered yet
         self._hub: Any = None
         self._answer: Future[Any] | None = None
         self._called = time.monotonic()
@@ -93,7 +93,7 @@ class HubClient:
         return messages
 
     def undelivered(self) -> list[Any]:
-        """What is still to be said, after what was said and may not have come through."""
+        """Reports that are not sent, after those that were sent and may not have arrived."""
         return [*self._in_flight, *self.outbox]
 
     def _connected(self) -> Any:

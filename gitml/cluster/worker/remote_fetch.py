@@ -51,9 +51,11 @@ class MissingInputs(NamedTuple):
 
 def missing_inputs(request: AttemptRequest, folder: WorkerFolder) -> MissingInputs:
     """The inputs of a request that are in a remote store and not here."""
-    lacking = [(output, home) for output, home in request.stored if folder.missing(roots_of_outputs([output]))]
+    lacking = [
+        (output, at_driver) for output, at_driver in request.stored if folder.missing(roots_of_outputs([output]))
+    ]
     return MissingInputs(
-        tuple([output for output, _ in lacking]), tuple([output for output, home in lacking if not home])
+        tuple([output for output, _ in lacking]), tuple([output for output, at_driver in lacking if not at_driver])
     )
 
 

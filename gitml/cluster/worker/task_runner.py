@@ -1,4 +1,4 @@
-"""What a Ray task does for one attempt: has its contents brought, hands it to the process that performs steps, reports.
+"""What a Ray task does for one attempt: it fetches contents, hands the step to the process that performs steps, and reports.
 
 It runs in a Ray worker process, which serves one attempt at a time and is used again for the next. Ray's cancel asks it by a
 signal; everything else it learns through the MessageHub.
@@ -97,7 +97,7 @@ class TaskRunner:
     def run(self, contents: Mapping[str, bytes]) -> tuple[bytes, Mapping[str, bytes]]:
         """Performs the attempt; gives the report and small contents."""
         state = self.state
-        self.hub.outbox.append(("on", state.node, state.host))  # Ray may have put it elsewhere than was meant
+        self.hub.outbox.append(("on", state.node, state.host))  # Ray may have put it elsewhere than was requested
         before = signal.signal(signal.SIGINT, self._on_interrupt)
         pin = -1
         try:
@@ -135,7 +135,7 @@ class TaskRunner:
         self.interrupts += 1
 
     def _fetch_stored(self) -> tuple[Digest, ...]:
-        """Brings what remote stores have; what neither they nor the driver could give."""
+        """Fetches inputs from remote stores; returns those that neither they nor the driver have."""
         folder, request = self.state.folder, self.request
         want = missing_inputs(request, folder)
         stores = self.state.stores.usable(request.stores)
@@ -180,7 +180,7 @@ class TaskRunner:
             time.sleep(0.01)
 
     def _other_environment(self, task: Task) -> str | None:
-        """Why the step's programs are others here than its Action says, None when they are the same."""
+        """How the environment here differs from that of the step's Action; None when it is the same."""
         environments = self.state.services.environments
         programs = (task.action.shell or task.action.argv[0],)
         try:
@@ -194,7 +194,7 @@ class TaskRunner:
     def _follow(self) -> TaskFinished:
         """Waits for the end, passing on messages both ways."""
         executor = self.state.executor
-        quiet_until = time.monotonic() + TICK  # a step that ends before has nothing to say that its report does not
+        quiet_until = time.monotonic() + TICK  # the report of a step that ends before holds all
         while True:
             for event in executor.wait(TICK):
                 if event.attempt != self.user:
@@ -221,7 +221,7 @@ class TaskRunner:
                 executor.cancel(self.user, now=True)
 
     def _kill(self) -> None:
-        """Lets nothing of the attempt go on when nobody will hear of it."""
+        """Kills what is left of the attempt when nothing will wait for it."""
         executor = self.state.executor
         executor.cancel(self.user, now=True)
         until = time.monotonic() + KILL_WAIT

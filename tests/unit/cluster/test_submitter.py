@@ -321,7 +321,7 @@ def test_no_more_rides_along_than_there_is_room_for(bench: SessionBench, monkeyp
     inputs = BlobSource(bench.services()).select(names, set())
     assert list(inputs.inline) == names[:2]
     assert inputs.large == dict.fromkeys(names[2:], 5)
-    assert inputs.names == names
+    assert [*inputs.inline, *inputs.large] == names
 
 
 def test_an_lfs_pointer_brings_its_content_along(bench: SessionBench) -> None:

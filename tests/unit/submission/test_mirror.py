@@ -15,8 +15,8 @@ from gitml.errors import InputError
 from gitml.history.logs import attempt_logs, read
 from gitml.history.runs import FoundRun, find_run, get_run, run_id, run_progress
 from gitml.history.submissions import Submission, forget_submission, note_submission, progress_folder, submissions
+from gitml.submission.collect import mirror, write_progress
 from gitml.submission.event_stream import JobLogText, event_lines, job_events
-from gitml.submission.mirror import mirror, write_progress
 from gitml.workspace import Workspace, open_workspace
 from tests.kit.projects.project import Project
 

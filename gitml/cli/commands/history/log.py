@@ -69,7 +69,7 @@ def command(
 
 def _submitted(session: Session, on: str, limit: int | None) -> int:
     """The runs that were submitted to a cluster and are still known there."""
-    from gitml.submission.submit import submissions_on
+    from gitml.submission.lookup import submissions_on
 
     with connected(session.ws, on) as (_, jobs):
         found = submissions_on(jobs, on)[:limit]

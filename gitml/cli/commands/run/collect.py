@@ -156,8 +156,8 @@ def _all(collection: _Collection, on: str | None, wait: bool) -> None:
 def _give_up(collection: _Collection, runs: tuple[str, ...]) -> None:
     """Forgets runs; of a cluster that can't be reached, or is no target any more, what it has stays there."""
     from gitml.history.submissions import forget_submission
-    from gitml.submission.collect import StillRunningError, find_submission, remove_submission
-    from gitml.submission.lookup import connected
+    from gitml.submission.collect import StillRunningError, remove_submission
+    from gitml.submission.lookup import connected, find_submission
 
     ws = collection.session.ws
     for text in runs:

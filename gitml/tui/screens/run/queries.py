@@ -30,7 +30,7 @@ def view_run(ws: Workspace, id: str) -> RunView:
     """The run as it stands now; of one on a cluster, as the cluster reports it."""
     target = target_of(ws, id)
     if target:
-        from gitml.submission.mirror import mirror
+        from gitml.submission.collect import mirror
 
         mirror(ws, id)
     found = get_run(ws, id)
