@@ -32,19 +32,19 @@ class Place(NamedTuple):
     @property
     def identity(self) -> str:
         """What it is allowed by: everything about it but its name and the file that names it."""
-        told = json.dumps([self.kind, self.url, sorted(self.details)])
-        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        shown = json.dumps([self.kind, self.url, sorted(self.details)])
+        return hashlib.sha256(shown.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
     @property
     def words(self) -> str:
         """As in ``remote store s3 (s3://team/store, endpoint https://minio.example)``."""
         details = [f"{_WORDS.get(word, word)} {_distinct(value)}" for word, value in self.details]
-        told = ", ".join((_distinct(self.url), *details))
-        return f"{self.kind} {self.name} ({told})" if self.name and self.name != self.url else f"{self.kind} {told}"
+        shown = ", ".join((_distinct(self.url), *details))
+        return f"{self.kind} {self.name} ({shown})" if self.name and self.name != self.url else f"{self.kind} {shown}"
 
 
 def _distinct(value: str) -> str:
-    """A value that can be told from the words around it, and its letters from those that look like them."""
+    """A value that can be distinguished from the words around it, and its letters from those that look like them."""
     scheme, _, rest = value.partition("://")
     host, slash, path = rest.partition("/")
     if not host.isascii():
@@ -69,7 +69,7 @@ def place_of_registry(name: str, url: str) -> Place:
 
 
 def place_of_ray_target(target: RayTarget) -> Place | None:
-    """The place of a cluster; None for one that this machine alone tells, of which the repository says nothing more.
+    """The place of a cluster; None for one that only this machine defines, of which the repository names nothing more.
 
     One that is started here has a token of its own, and is reached from here alone.
     """

@@ -44,7 +44,7 @@ class RemoteSpec(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What tells it from others in what is remembered: another place is another remote, another name is not."""
+        """Its name in what is remembered: another place is another remote, another name is not."""
         place = f"{self.url} {sorted(item for item in self.options.items() if item[0] != FROM)}"
         return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

@@ -77,7 +77,7 @@ class _Reader:
         self.parts: list[str | Ref] = []
         self.shape = ""  # the word's characters, with NUL for each that is quoted or from an expression
         self.line_end = False  # a line ended since the last word
-        self.known_until = 0  # what is before was told of
+        self.known_until = 0  # what is before was reported
 
     def read(self) -> Command:
         text = self.text

@@ -1,4 +1,4 @@
-"""Diagnostic: one mistake in a file, at its place. All mistakes of a file are told at once."""
+"""Diagnostic: one mistake in a file, at its place. All mistakes of a file are reported at once."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Fields:
     def mapping(
         self, node: Node, what: str, known: Iterable[str] | None = None, kind: str = ""
     ) -> dict[str, tuple[Node, Node]]:
-        """The node as a mapping, unknown keys told; empty when it is not one. `kind`: whose keys, for those of other tools."""
+        """The node as a mapping, unknown keys reported; else empty. `kind`: whose keys, to know those of other tools."""
         if node.value is None:
             return {}
         if not node.is_mapping:
@@ -61,7 +61,7 @@ class Fields:
         return pairs
 
     def named(self, node: Node, what: str) -> dict[str, tuple[Node, Node]]:
-        """A mapping whose keys are names of the user's choice, the bad ones told and left out."""
+        """A mapping whose keys are names of the user's choice, the bad ones reported and left out."""
         good = {}
         for name, (key, value) in self.mapping(node, what).items():
             if not NAME.match(name) or len(name) > 100:
@@ -214,7 +214,7 @@ class Fields:
         return given
 
     def template(self, node: Node, text: str) -> Template:
-        """`text` with its expressions; mistakes, and what can only be another tool's expression, are told at their place."""
+        """`text` with its expressions; mistakes, and what can only be another tool's expression, are reported at their place."""
         try:
             template = parse_template(text)
         except ExpressionError as error:

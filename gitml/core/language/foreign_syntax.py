@@ -1,4 +1,4 @@
-"""What hands write that know another tool: its expressions and its keys, and what is meant by them here."""
+"""Syntax of other tools: expressions and keys that their users write, and what to write instead of them here."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _is_option(word: Template) -> bool:
 
 
 def _kind_of(template: Template, pipeline: Pipeline) -> str:
-    """The kind of what an expression stands for, empty when only the commit tells."""
+    """The kind of what an expression stands for, empty when only the commit determines it."""
     ref = template[0] if template else None
     if not isinstance(ref, Ref) or ref.space != "steps" or ref.name not in pipeline.steps:
         return ""

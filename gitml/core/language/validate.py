@@ -76,7 +76,7 @@ def parents_of(step: Step) -> list[str]:
 
 
 def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
-    """Those of the command, each told where it stands, and those of env, code and paths, told at the step."""
+    """Checks those of the command, each reported where it stands, and those of env, code and paths, reported at the step."""
     run = reader.runs.get(step.name) or place
     for number, ref in enumerate(refs_in(step.words)):
         problem = _problem(ref, step, pipeline)

@@ -1,6 +1,6 @@
 """Action: everything that determines a step's result, and the ActionKey that names it.
 
-The pre-image of a key is one JSON document: JSON tells ``1``, ``1.0``, ``"1"``, ``true`` and ``null`` apart, keys are sorted,
+The pre-image of a key is one JSON document: JSON distinguishes ``1``, ``1.0``, ``"1"``, ``true`` and ``null``, keys are sorted,
 nothing outside ASCII is left unescaped, and the format version is in it. Names of steps and pipelines are not.
 """
 

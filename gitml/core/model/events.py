@@ -24,7 +24,7 @@ class StepWaits(NamedTuple):
 
 
 class StepFetches(NamedTuple):
-    """Inputs of `size` bytes are brought from a remote store before the step can start."""
+    """Inputs of `size` bytes are fetched from a remote store before the step can start."""
 
     name: str
     size: int
@@ -73,10 +73,10 @@ class Note(NamedTuple):
 
 
 class Transferring(NamedTuple):
-    """How far an ``upload`` or ``download`` is, told a few times a second.
+    """How far an ``upload`` or ``download`` is, reported a few times a second.
 
     `done` of `total` bytes and `items` of `of` objects are moved; `rate` is in bytes a second; `left` in seconds, None when
-    it can't be told yet.
+    it is not known yet.
     """
 
     direction: str

@@ -30,7 +30,7 @@ class ResolvedPath(NamedTuple):
 
 
 def resolve_path(source: Source, path: str, *, last: bool = True) -> ResolvedPath:
-    """What `path` names; a link at its end is followed as well when `last`. LinkError for links that lead out or in a circle."""
+    """What `path` names; a link at its end is followed as well when `last`. LinkError for links that lead out or form a cycle."""
     links: dict[str, Entry] = {}
     place = path
     hops = 0

@@ -1,4 +1,4 @@
-"""The seams: what the parts that decide ask of the parts that touch files, Git and processes."""
+"""Protocols between the packages that decide and those that access files, Git and processes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Store(Protocol):
     """Digest -> content on one machine. Everything in it is complete, read-only and written once."""
 
     def has(self, digest: Digest, size: int, *, tree: bool) -> bool:
-        """Whether the content is here and unchanged as far as a stat tells (for a Tree: its listing and all below it)."""
+        """Whether the content is here and unchanged as far as a stat shows (for a Tree: its listing and all below it)."""
 
     def open(self, digest: Digest) -> BinaryIO:
         """A Blob's bytes for reading, verified first where a stat raises doubt. IntegrityError when missing or bad."""
@@ -93,7 +93,7 @@ class Store(Protocol):
 class Download(NamedTuple):
     """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle.
 
-    Where it is a file that can be reached, `file` is open for reading. Whoever uses that leaves `chunks` alone, and closes it.
+    Where it is a file that can be reached, `file` is open for reading. A caller that uses it leaves `chunks` alone and closes it.
     """
 
     start: int
@@ -127,7 +127,7 @@ class RemoteStore(Protocol):
 
     @property
     def identity(self) -> str:
-        """Tells remotes apart in what is remembered of them: the same as long as the place is."""
+        """The name of this remote in what is remembered of it: the same as long as its place is."""
 
     @property
     def parallel(self) -> int:
@@ -137,19 +137,19 @@ class RemoteStore(Protocol):
         """Which of these are there in that size; in as few requests as it can."""
 
     def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these an upload has to bring; may ask for the right to do so."""
+        """Which of these an upload has to send; may request the right to do so."""
 
     def expect(self, wanted: Sequence[StoredObject]) -> None:
-        """Says what `get` will be asked for next, for those that answer many such questions in one request."""
+        """Announces what `get` will be called for next, for remotes that answer many such calls with one request."""
 
     def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes; IntegrityError, and nothing there, when the source is not what `item` says.
 
-        What is there already is replaced. `moved` is told of each piece of so many bytes; what it raises ends the upload.
+        What is there already is replaced. `moved` is called with the size of each piece sent; what it raises ends the upload.
         """
 
     def get(self, item: StoredObject, start: int = 0) -> Download:
-        """The object's bytes, from `start` on if it can. IntegrityError when it is not there. Whoever takes them verifies."""
+        """The object's bytes, from `start` on if it can. IntegrityError when it is not there. The caller verifies them."""
 
     def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
         """Which of these Trees have a manifest there."""
@@ -167,11 +167,11 @@ class RemoteStore(Protocol):
         """Keeps notes of gc, in the place of those before; nothing happens where a remote can't keep any."""
 
     def close(self) -> None:
-        """Ends connections; nothing may be asked afterwards."""
+        """Ends connections; no method may be called afterwards."""
 
 
 class SweptRemote(RemoteStore, Protocol):
-    """A remote store that can tell what it has and delete it."""
+    """A remote store that can list what it has and delete it."""
 
     def listed(self) -> Iterator[RemoteObject]:
         """Everything in it, in no order; what is not gitml's is left out."""
@@ -217,7 +217,7 @@ class Task(NamedTuple):
     beyond what it says. `lent` are environment
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
     `secrets` are the values of its secret parameters by their seals, and `masked` what must not be seen in its log beside them.
-    `stored` are inputs that a remote store is known to have, from which the machine it runs on may bring them.
+    `stored` are inputs that a remote store is known to have, from which the machine it runs on may download them.
     """
 
     attempt: str
@@ -260,7 +260,7 @@ class TaskFinished(NamedTuple):
 
     `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
     `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`
-    names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that could not be brought: it
+    names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that were not downloaded: it
     did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are
     the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
     `missing` are paths (from the top of the sandbox) and modules of Python (``module NAME``) that its log says were not found.
@@ -329,7 +329,7 @@ class Executor(Protocol):
         """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
 
     def dismiss(self) -> None:
-        """Says that nothing more will be asked: what still runs begins to end. Returns at once; `close` waits for it."""
+        """Announces that nothing more will be submitted: what still runs begins to end. Returns at once; `close` waits for it."""
 
     def close(self) -> None:
         """Ends everything that still runs; no process of a step survives."""

@@ -207,7 +207,7 @@ class CodeFinder:
                 )
             for path in matched:
                 self._add(path, found)
-        # Python looks where the script lies first, and with -m where it was started, whoever imports.
+        # Python looks where the script lies first, and with -m where it was started, whichever file imports.
         folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
         for module in query.modules:
             folders.append("")

@@ -53,7 +53,7 @@ Descriptions = Mapping[str, Mapping[str, Any]]
 def changes_between(before: Action, after: Action, descriptions: Descriptions | None = None) -> list[Change]:
     """Every difference, the most telling first.
 
-    With `descriptions`, by what Actions call them, environments are compared part by part and modules are told by ``name`` and
+    With `descriptions`, by what Actions call them, environments are compared part by part and modules are named by ``name`` and
     ``version``.
     """
     changes = []
@@ -153,7 +153,7 @@ def _git_id(mode: str, oid: str) -> str:
 
 
 def _inputs(before: Action, after: Action) -> list[Change]:
-    """Inputs are told apart by name and place in the order, since gathered ones share a name."""
+    """Inputs are identified by name and place in the order, since gathered ones share a name."""
     old, new = _input_names(before), _input_names(after)
     changes = _pairs("input", {n: i.content for n, i in old.items()}, {n: i.content for n, i in new.items()})
     moved = [(n, i, new[n]) for n, i in old.items() if n in new and i.content == new[n].content and i != new[n]]
@@ -175,7 +175,7 @@ def _input_names(action: Action) -> dict[str, ActionInput]:
 
 
 def _command(before: Action, after: Action, moves: Mapping[str | None, str | None]) -> list[Change]:
-    """Words that differ beyond what parameters and moves of code, already told, put there; of a script the lines that differ."""
+    """Words that differ beyond the effect of parameters and moves of code, which are changes too; of a script the lines."""
     if before.argv == after.argv and before.shell == after.shell:
         return []
     if before.shell != after.shell:
@@ -183,7 +183,7 @@ def _command(before: Action, after: Action, moves: Mapping[str | None, str | Non
     old, new = dict(before.params), dict(after.params)
     values = {str(old.get(name)): str(new.get(name)) for name in {*old, *new} if old.get(name) != new.get(name)}
     values |= {str(path): str(place) for path, place in moves.items()}
-    # an input that came or went is told as such, and its place in the command with it
+    # an input that was added or removed is a change of its own, and its place in the command with it
     moved = {item.mount for item in before.inputs} ^ {item.mount for item in after.inputs}
     one, two = ([word for word in argv if word not in moved] for argv in (before.argv, after.argv))
     if before.shell is not None and one and two and "\n" in (one[0] + two[0]).strip():
@@ -197,8 +197,8 @@ def _words_apart(one: list[str], two: list[str], values: Mapping[str, str]) -> l
     if len(one) != len(two):
         return [_words(one, two)]
     changed = [(a, b) for a, b in zip(one, two, strict=True) if a != b]
-    told = [(a, b) for a, b in changed if any(x in a and a.replace(x, y) == b for x, y in values.items())]
-    return [Change("command", "word", a, b) for a, b in changed if (a, b) not in told]
+    explained = [(a, b) for a, b in changed if any(x in a and a.replace(x, y) == b for x, y in values.items())]
+    return [Change("command", "word", a, b) for a, b in changed if (a, b) not in explained]
 
 
 def _lines(before: str, after: str) -> list[Change]:
@@ -241,7 +241,7 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
     packages = []
     if "distributions" in old and "distributions" in new:  # a record names the requirements by their digest alone
         packages = _pairs("package", _packages(old["distributions"]), _packages(new["distributions"]))
-    for name in sorted({*old, *new}, key=lambda part: (part != "kind", part)):  # another kind tells most
+    for name in sorted({*old, *new}, key=lambda part: (part != "kind", part)):  # another kind matters most
         one, two = old.get(name), new.get(name)
         if one == two or name == "format":
             continue
@@ -264,7 +264,7 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
 
 
 def _programs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """A program is told by its Digest; a Python other than the step's own, by what it is and what is installed for it."""
+    """A program is compared by its Digest; a Python other than the step's own, by what it is and what is installed for it."""
 
     def shown(programs: Mapping[str, Any]) -> dict[str, str]:
         return {k: v[7:19] if isinstance(v, str) else str(v["python"]) for k, v in programs.items()}
@@ -281,11 +281,11 @@ def _programs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Chang
 
 def _contents(before: Mapping[str, Any], after: Mapping[str, Any], known: Sequence[Change] = ()) -> list[Change]:
     """What is installed under the same names and versions, and differs; `known` are changes of versions."""
-    told = {change.name for change in known}
+    known_names = {change.name for change in known}
     changes = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
-        if old == new or (name.partition(" ")[0] in told and not name.endswith("(editable)")):
+        if old == new or (name.partition(" ")[0] in known_names and not name.endswith("(editable)")):
             continue
         if old is None or new is None:
             shown = [None if item is None else str(_content(item))[7:19] for item in (old, new)]

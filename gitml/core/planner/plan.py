@@ -53,7 +53,7 @@ class ActionParts(NamedTuple):
     environment: Digest | PartProblem | Unconfirmed
     described: Mapping[
         str, Mapping[str, Any]
-    ] = {}  # what environment and module are, to tell how they differ from others
+    ] = {}  # the descriptions of environment and module, to show how they differ from others
 
 
 class Decision(NamedTuple):
@@ -84,11 +84,11 @@ class Policy(NamedTuple):
 ALWAYS_REUSE = Policy()
 
 NEEDED, PERHAPS, NOT_NEEDED = "needed", "perhaps", "not needed"
-"""Whether the bytes of what a step makes must be had: by whoever asked, or by a step that runs."""
+"""Whether the bytes of what a step makes must be available: to the user who asked for them, or to a step that runs."""
 
 
 class Plan(NamedTuple):
-    """Decisions by step, each step after those it waits for; `warnings` tell what could not be found out."""
+    """Decisions by step, each step after those it waits for; `warnings` name what could not be found out."""
 
     decisions: Mapping[str, Decision]
     warnings: tuple[str, ...] = ()
@@ -116,9 +116,9 @@ def decide(
 ) -> Decision:
     """What becomes of `step`, given the content of its parts and what is known.
 
-    `available` tells whether an output's bytes can be had without running, and `absence` in words why they can't. A result whose
+    `available` returns whether an output's bytes can be had without running, and `absence` why they can't. A result whose
     bytes can't be had is as good as any while nothing needs them, and counts for nothing once something does.
-    With `foresee` the reason of a step that waits also tells what has changed in it already: for people, as it takes a while.
+    With `foresee` the reason of a step that waits also names what has changed in it already: for people, as it takes a while.
     """
     for part in (*parts.inputs, parts.code, parts.environment):
         if isinstance(part, PartProblem):

@@ -1,4 +1,4 @@
-"""What a record may say: what a pipeline file and gitml could have written. Whoever may push to a remote writes records there.
+"""What a record may say: what a pipeline file and gitml could have written. Who may push to a remote can write records.
 
 A name in a record becomes the name of a file at a checkout, a word of a hint that is copied into a shell, a line that is asked
 of Git. So names and places are held to the rules of pipeline files, ids to their form. Texts that people write (message, tags,

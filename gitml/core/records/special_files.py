@@ -1,7 +1,7 @@
 """Names of files that are obeyed without being asked for: by Git, by what a shell runs in a folder, by an editor that opens it.
 
-What a record, a module or a store of others names is written by the user's wish, but not everything is to be written without a
-word. ``.git`` is refused where names are read (`paths.is_git_name`). Here are a bare repository, whose settings Git obeys as
+What a record, a module or a store of others names is written on request, but not everything is to be written without
+a remark. ``.git`` is refused where names are read (`paths.is_git_name`). Here are a bare repository, whose settings Git obeys as
 well, and what a note is about. The list is short: what acts in a folder, or at Git's next command there, though nobody names the
 file. What a program does that is started on purpose (make, npm, pytest) is no part of it.
 """

@@ -1,6 +1,6 @@
 """Credentials that are known by how they look: tokens of well-known services, passwords in URLs, headers, private keys.
 
-Each shape is narrow enough that ordinary output does not have it: what is masked wrongly is lost to whoever reads the log.
+Each shape is narrow enough that ordinary output does not have it: what is masked wrongly is lost to the readers of the log.
 """
 
 from __future__ import annotations

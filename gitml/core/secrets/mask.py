@@ -21,7 +21,7 @@ from gitml.core.secrets.credential_patterns import LONGEST_HEAD, PATTERN, SHAPES
 MASK = b"***"
 SHORTEST = 6  # characters of a value that is masked
 LONGEST = 1024  # bytes of a form that is searched for: a longer value is masked in pieces
-_END = 3  # bytes by which the beginnings of forms are told apart
+_END = 3  # bytes by which the beginnings of forms are distinguished
 _PIECE = 45  # bytes of a value that are encoded as one: shorter than what fits on a line of base64
 
 
@@ -97,14 +97,14 @@ class Mask:
         if held > done:
             out.append(data[done:held])
             done = held
-        keep = max(0, min(held, done) - 1)  # with the byte before, which tells whether a word begins
+        keep = max(0, min(held, done) - 1)  # with the byte before, which shows whether a word begins
         self._held, self._done, self._covered = data[keep:], done - keep, max(0, covered - keep)
         self._found = [(start - keep, end - keep) for start, end in found if start >= held]
         return b"".join(out)
 
 
 def _spans(finder: _Finder, data: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
-    """What is to be masked in `data`, and where what can't be told yet begins."""
+    """What is to be masked in `data`, and where what can't be decided yet begins."""
     found: list[tuple[int, int]] = []
     undecided = size = len(data)
     for form in finder.forms:

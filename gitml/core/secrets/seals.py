@@ -1,7 +1,7 @@
 """Seals: what stands for the value of a secret parameter in a Graph, an Action and a record.
 
 A seal is a digest of the value, keyed with a salt that only this clone has. Equal values have equal seals here, so that results
-are reused, and nobody else can tell from a seal whether a guess is right. Where a step is performed, the value takes the place of
+are reused, and nobody else can check a guess against a seal. Where a step is performed, the value takes the place of
 its seal.
 """
 
@@ -48,7 +48,7 @@ def opened(text: str, values: Mapping[str, str]) -> str:
 
 
 def seals_shown(text: str) -> str:
-    """`text` for people: of each seal so much that two can be told apart."""
+    """`text` for people: of each seal enough to distinguish two."""
     if "secret:" not in text:
         return text
     return _pattern().sub(lambda match: f"(secret, {match[1][:8]})" if match[1] else "(secret, not given)", text)

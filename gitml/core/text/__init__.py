@@ -1,1 +1,1 @@
-"""Values as text and drawings, and text and image formats as values."""
+"""Values as text and drawings for people, and the text and image formats of outputs as values."""

@@ -135,22 +135,22 @@ def _place(layers: list[list[str]], edges: list[_Edge], wide: Mapping[str, int])
             column += size[name] + _GAP
     for turn in range(12):
         for layer in layers if turn % 2 == 0 else reversed(layers):
-            wish = {
+            desired = {
                 name: sum(at[o] + size[o] // 2 for o in near[name]) // len(near[name]) - size[name] // 2
                 if near.get(name)
                 else at[name]
                 for name in layer
             }
-            _settle(layer, wish, size, at)
+            _settle(layer, desired, size, at)
     left = min(at.values())
     return {name: (at[name] - left, size[name]) for name in at}
 
 
-def _settle(layer: list[str], wish: Mapping[str, int], size: Mapping[str, int], at: dict[str, int]) -> None:
-    """Puts each box where it wishes, pushing neighbours apart evenly: blocks that touch share the mean of their wishes."""
+def _settle(layer: list[str], desired: Mapping[str, int], size: Mapping[str, int], at: dict[str, int]) -> None:
+    """Puts each box at its desired place, neighbours pushed apart evenly: blocks that touch share the mean of their desires."""
     blocks: list[tuple[float, list[str], int]] = []  # (left end, names, width)
     for name in layer:
-        block: tuple[float, list[str], int] = (float(wish[name]), [name], size[name])
+        block: tuple[float, list[str], int] = (float(desired[name]), [name], size[name])
         while blocks and blocks[-1][0] + blocks[-1][2] + _GAP > block[0]:
             start, names, wide = blocks.pop()
             shifted = block[0] - wide - _GAP

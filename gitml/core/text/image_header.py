@@ -1,4 +1,4 @@
-"""What the first bytes of a picture tell: its format and how large it is. Nothing is decoded."""
+"""The format and size of a picture, read from its first bytes. Nothing is decoded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class Picture(NamedTuple):
-    """`format` is PNG, JPEG, GIF, WebP, BMP or SVG; the size in pixels, 0 where the first bytes don't tell it."""
+    """`format` is PNG, JPEG, GIF, WebP, BMP or SVG; the size in pixels, 0 where the first bytes don't have it."""
 
     format: str
     width: int

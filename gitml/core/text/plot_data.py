@@ -33,7 +33,7 @@ class Plot(NamedTuple):
 
 
 LOOKED_AT = 65536
-"""Bytes from which `can_be_plot` tells."""
+"""Bytes by which `can_be_plot` decides."""
 
 
 def can_be_plot(head: bytes, *, whole: bool) -> bool:
